@@ -1,0 +1,1 @@
+"""Measurements; results with commands in RESULTS.md."""

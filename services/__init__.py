@@ -1,0 +1,1 @@
+"""The processes of the suite; each room is one service, wired in services/wiring.py."""

@@ -1,0 +1,1 @@
+"""Retention, and the roll from hot to cold: one lease a shard."""

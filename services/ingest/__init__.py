@@ -1,0 +1,1 @@
+"""Receivers, admission, and the writer from the log to the hot tier."""

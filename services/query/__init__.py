@@ -1,0 +1,1 @@
+"""The stateless query tier: every API out."""

@@ -1,0 +1,91 @@
+"""Leases with growing epochs, pure: what is written under a lease's key, and who may write it.
+
+A lease is one key. Its holder commits by compare-and-set on that key, so a holder that lost it (the key moved on) cannot commit, however
+long it slept. An epoch grows by one with every change of holder and never goes back. Whether a holder is alive is judged by watching its
+key or its heartbeat for a time on the observer's own monotonic clock: no two clocks are compared.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+LEADER_KEY = "lease.leader"
+MEMBER_PREFIX = "member."
+
+
+def writer_key(shard: int) -> str:
+    """The key of a shard's writer lease."""
+    return f"lease.writer.{shard}"
+
+
+def compactor_key(shard: int) -> str:
+    """The key of a shard's compactor lease."""
+    return f"lease.compactor.{shard}"
+
+
+class Intent(BaseModel):
+    """The range of a shard's log that the holder is about to write, both ends included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: int
+    last: int
+
+
+class Lease(BaseModel):
+    """The value of a lease's key. ``holder`` is a node id, empty when nobody holds it.
+
+    ``granted_by`` is the epoch of the leader that gave it (0 for the leader's own lease): a leader with a smaller epoch must not change
+    it. ``committed`` and ``intent`` are the writer's progress in its shard's log and travel with the lease from holder to holder.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    holder: str
+    epoch: int
+    granted_by: int = 0
+    committed: int = 0
+    intent: Intent | None = None
+
+    def encode(self) -> bytes:
+        """As it is kept under its key."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Lease:
+        """Read what ``encode`` wrote."""
+        return cls.model_validate_json(value)
+
+    def grant(self, holder: str, *, granted_by: int) -> Lease:
+        """The same progress under a new holder and the next epoch."""
+        return self.model_copy(update={"holder": holder, "epoch": self.epoch + 1, "granted_by": granted_by})
+
+    def intend(self, intent: Intent, *, committed: int) -> Lease:
+        """About to write ``intent``; everything through ``committed`` is in the hot tier."""
+        return self.model_copy(update={"committed": committed, "intent": intent})
+
+    def commit(self) -> Lease:
+        """The intent is in the hot tier."""
+        return self.model_copy(update={"committed": self.intent.last if self.intent else self.committed, "intent": None})
+
+
+class Member(BaseModel):
+    """A process's heartbeat at ``member.<node id>``; rewriting the key is the beat."""
+
+    model_config = ConfigDict(frozen=True)
+
+    node_id: str
+    target: str
+    """ingest, query, compactor or coordinator; an ingest without the writing role says ``receive``."""
+    address: str = ""
+    started_at: float = 0.0
+    beat: int = 0
+
+    def encode(self) -> bytes:
+        """As it is kept under its key."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Member:
+        """Read what ``encode`` wrote."""
+        return cls.model_validate_json(value)

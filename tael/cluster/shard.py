@@ -1,0 +1,70 @@
+"""The shard map and the routing of a trace id, pure.
+
+The map's versions only grow and shards are only appended: a trace is written to the shard that the newest version names, and reads ask
+every shard that any version named.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+SHARD_MAP_KEY = "shards"
+
+
+class ShardAddress(BaseModel):
+    """A shard: its index, and where its ClickHouse answers HTTP."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    url: str
+
+    @property
+    def name(self) -> str:
+        """How answers and logs speak of it."""
+        return f"shard-{self.index}"
+
+
+class ShardMap(BaseModel):
+    """The shards of the cluster, at key ``shards``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int
+    shards: tuple[ShardAddress, ...]
+
+    def encode(self) -> bytes:
+        """As it is kept under its key."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> ShardMap:
+        """Read what ``encode`` wrote."""
+        return cls.model_validate_json(value)
+
+
+def next_shard_map(current: ShardMap | None, urls: tuple[str, ...]) -> ShardMap:
+    """The map for these URLs: the current one when nothing changed, else its successor.
+
+    Raises ValueError when shards were taken away: their rows would silently go missing.
+    """
+    wanted = tuple(ShardAddress(index=i, url=url) for i, url in enumerate(urls))
+    if current is None:
+        return ShardMap(version=1, shards=wanted)
+    if len(wanted) < len(current.shards):
+        raise ValueError(f"the cluster has {len(current.shards)} shards and the settings name {len(wanted)}: shards can only be appended")
+    return current if wanted == current.shards else ShardMap(version=current.version + 1, shards=wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Chooses the shard of a key; CRC-32 spreads ids that are not random too."""
+
+    shard_count: int
+
+    def of(self, key: bytes) -> int:
+        """The shard index of a trace id or any other routing key."""
+        return zlib.crc32(key) % self.shard_count

@@ -1,0 +1,74 @@
+"""Every error that crosses a room's border, named for what the caller should do next.
+
+    TaelError
+    ├── Rejected        the request is wrong: change it, do not send it again as it is
+    │   └── TooLarge    it is over a limit that a setting names
+    ├── NotFound        there is no such thing
+    ├── Retryable       nothing was stored: send the same again after ``retry_after_seconds``
+    │   ├── Overloaded  this process or this tenant is over its limit
+    │   └── Unavailable a part that the answer needs cannot be reached
+    ├── Fenced          somebody else owns this now: stop, do not retry
+    ├── Conflict        the value changed since it was read: read again, decide again
+    └── BadSettings     the process must not start
+
+``tael.runtime.http`` and the gRPC receivers map these to statuses, once, at the edge. Anything else that escapes is a bug and is
+answered as an internal error.
+"""
+
+from __future__ import annotations
+
+
+class TaelError(Exception):
+    """The root; never raised itself."""
+
+
+class Rejected(TaelError):
+    """The request is wrong. ``where`` names the field or parameter, ``accepted`` says what it takes."""
+
+    def __init__(self, reason: str, *, where: str = "", accepted: str = "") -> None:
+        self.reason = reason
+        self.where = where
+        self.accepted = accepted
+        text = f"{where}: {reason}" if where else reason
+        super().__init__(f"{text} (accepted: {accepted})" if accepted else text)
+
+
+class TooLarge(Rejected):
+    """The request is over a size limit; sending it again as it is cannot succeed."""
+
+
+class NotFound(TaelError):
+    """There is no such thing, in any shard that was asked."""
+
+
+class Retryable(TaelError):
+    """Nothing of the request was stored or answered; the same request may succeed after ``retry_after_seconds``."""
+
+    def __init__(self, reason: str, *, retry_after_seconds: float = 1.0) -> None:
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(reason)
+
+
+class Overloaded(Retryable):
+    """A bound of this process, this tenant or the log is reached; slow down."""
+
+
+class Unavailable(Retryable):
+    """A part that this request needs cannot be reached now."""
+
+
+class Fenced(TaelError):
+    """Another holder has a newer epoch; whatever this caller was about to commit must not be committed."""
+
+
+class Conflict(TaelError):
+    """A compare-and-set lost: the key's revision is not the one that was read."""
+
+
+class BadSettings(TaelError):
+    """One or more settings are unusable; ``problems`` holds one printable line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))

@@ -1,0 +1,1 @@
+"""Pure values that every room speaks of: attributes, spans, time ranges. No I/O, no wire formats."""

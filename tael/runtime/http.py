@@ -1,0 +1,110 @@
+"""aiohttp for every service: errors to statuses once, JSON out, and the endpoints that each process has.
+
+Rejected is 400 (TooLarge 413), NotFound 404, Overloaded 429, Unavailable 503, a deadline 504; the two retryable ones carry
+``Retry-After``. The native shape of an error is ``{"error": text}``; an API family with its own shape passes its own ``describe``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from aiohttp import web
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
+
+from tael.errors import NotFound, Overloaded, Rejected, Retryable, TaelError, TooLarge
+from tael.runtime.config import Address
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Readiness, listening
+
+log = get_logger("http")
+Describe: TypeAlias = "Callable[[int, str], web.Response]"
+Route: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+
+
+def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON body, compact, with non-ASCII text as itself."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")
+
+
+def describe_native(status: int, text: str) -> web.Response:
+    """The native API's error body."""
+    return json_response({"error": text}, status=status)
+
+
+def status_of(error: TaelError) -> int:
+    """The HTTP status that tells the caller what to do next."""
+    for kind, status in ((TooLarge, 413), (Rejected, 400), (NotFound, 404), (Overloaded, 429), (Retryable, 503)):
+        if isinstance(error, kind):
+            return status
+    return 500
+
+
+def errors_to_status(describe: Describe = describe_native) -> Any:
+    """A middleware that answers every error in the family's own shape; what nobody expected is logged and answered as a 500."""
+
+    @web.middleware
+    async def middleware(request: web.Request, route: Route) -> web.StreamResponse:
+        try:
+            return await route(request)
+        except TaelError as error:
+            response = describe(status_of(error), str(error))
+            if isinstance(error, Retryable):
+                response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+            return response
+        except TimeoutError:
+            return describe(504, "the deadline passed before every shard had answered")
+        except web.HTTPMethodNotAllowed as error:
+            response = describe(405, f"{request.method} is not allowed here (accepted: {', '.join(sorted(error.allowed_methods))})")
+            response.headers["Allow"] = error.headers["Allow"]
+            return response
+        except web.HTTPNotFound:
+            return describe(404, f"there is nothing at {request.path}")
+        except web.HTTPException as error:
+            return describe(error.status, error.reason)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("unhandled error", path=request.path)
+            return describe(500, "internal error; the log of this process has the details")
+
+    return middleware
+
+
+@contextlib.asynccontextmanager
+async def serve(app: web.Application, address: Address, *, what: str, variable: str, drain_seconds: float = 10.0) -> AsyncIterator[Address]:
+    """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_seconds, handler_cancellation=True)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, address.host, address.port)
+        with listening(what, address, variable):
+            await site.start()
+        yield Address(address.host, int(runner.addresses[0][1]))
+    finally:
+        await runner.cleanup()
+
+
+def add_process_routes(app: web.Application, readiness: Readiness) -> None:
+    """``/healthz`` (touches nothing), ``/readyz`` (503 with the reasons) and ``/metrics`` (Prometheus' formats)."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        reasons = readiness.reasons
+        return json_response({"status": "not ready" if reasons else "ready", "reasons": reasons}, status=503 if reasons else 200)
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)

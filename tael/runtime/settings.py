@@ -1,0 +1,115 @@
+"""The groups of settings that several services share; each service's own model composes the groups it needs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Literal
+
+from pydantic import Field
+
+from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrl, Secret, Settings
+
+
+def _default_node_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class NodeSettings(Settings):
+    """Who this process is, and how it speaks of itself."""
+
+    node_id: str = Field(
+        default_factory=_default_node_id,
+        alias="TAEL_NODE_ID",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="Name of this process in leases, logs and `/internal/cluster`; host name and process id when unset.",
+    )
+    cluster_id: str = Field(
+        default="tael",
+        alias="TAEL_CLUSTER_ID",
+        pattern=r"^[A-Za-z0-9_-]{1,32}$",
+        description="Names the streams, buckets and subjects, so that two clusters can share one NATS.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", alias="TAEL_LOG_LEVEL", description="The least severe level that is written."
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", alias="TAEL_LOG_FORMAT", description="`console` for people, `json` for one object a line."
+    )
+    internal_addr: Listen = Field(
+        default="127.0.0.1:0",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_INTERNAL_ADDR",
+        description="Where `/healthz`, `/readyz`, `/metrics` and `/internal/cluster` of this process listen; port 0 takes any free one.",
+    )
+
+
+class NatsSettings(Settings):
+    """The log and the cluster's state."""
+
+    nats_url: NatsUrl = Field(
+        default="nats://127.0.0.1:4222", alias="TAEL_NATS_URL", description="The NATS server or cluster; credentials go in the URL."
+    )
+    lease_ttl_seconds: float = Field(
+        default=5.0,
+        ge=0.5,
+        le=300,
+        alias="TAEL_LEASE_TTL_SECS",
+        description="A member or leader that has not renewed for this long counts as gone; heartbeats go out three times as often.",
+    )
+
+
+class ClickHouseSettings(Settings):
+    """The hot tier: how a shard is reached; which shards there are comes from the shard map."""
+
+    clickhouse_database: str = Field(
+        default="tael",
+        alias="TAEL_CLICKHOUSE_DATABASE",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+        description="The database of every shard.",
+    )
+    clickhouse_user: str = Field(default="default", alias="TAEL_CLICKHOUSE_USER", description="The user that every shard knows.")
+    clickhouse_password: Secret = Field(default="", alias="TAEL_CLICKHOUSE_PASSWORD", description="That user's password.")
+
+
+class ShardSettings(Settings):
+    """Which shards there are; read by the coordinator, which publishes the shard map."""
+
+    clickhouse_urls: HttpUrls = Field(
+        default=("http://127.0.0.1:8123",),
+        min_length=1,
+        alias="TAEL_CLICKHOUSE_URLS",
+        description="ClickHouse HTTP URLs, one a shard, in the order of the shards: append, never reorder.",
+    )
+
+
+class ObjectStoreSettings(Settings):
+    """The cold tier's bucket."""
+
+    s3_url: HttpUrl = Field(
+        default="http://127.0.0.1:8333", alias="TAEL_S3_URL", description="MinIO, SeaweedFS or any S3 with conditional writes."
+    )
+    s3_bucket: str = Field(
+        default="tael",
+        alias="TAEL_S3_BUCKET",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="The bucket; made when it is missing.",
+    )
+    s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", description="Access key.")
+    s3_secret_key: Secret = Field(default="tael-secret", alias="TAEL_S3_SECRET_KEY", description="Secret key.")
+    s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region that requests are signed for.")
+
+
+class WalSettings(Settings):
+    """The size and copies of each shard's log; read by the coordinator, which makes the streams."""
+
+    wal_replicas: int = Field(
+        default=1, ge=1, le=5, alias="TAEL_WAL_REPLICAS", description="Copies of each shard's stream; 3 in a NATS cluster of three."
+    )
+    wal_max_bytes: Bytes = Field(
+        default="4GiB", alias="TAEL_WAL_MAX_BYTES", ge=1 << 20, description="A shard's log refuses appends (retryably) beyond this size."
+    )  # type: ignore[assignment]
+    nats_monitor_url: HttpUrl = Field(
+        default="http://127.0.0.1:8222",
+        alias="TAEL_NATS_MONITOR_URL",
+        description="NATS' monitoring address, where `sync_interval` is read at start.",
+    )

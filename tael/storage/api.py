@@ -1,0 +1,147 @@
+"""The ports of the hot and cold tiers, by signal and direction.
+
+Every reader is scoped to one tenant by its first argument and MUST NOT return another tenant's rows. Every answer says which shards are
+missing from it; an answer with none missing is complete. Readers raise Unavailable when nothing at all could be asked, Rejected for a
+query that cannot be answered as it is, and never return less without saying so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from tael.model.span import Span
+from tael.model.time import TimeRange
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A value, and the names of the shards that did not contribute to it."""
+
+    value: T
+    missing: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether some shard is missing."""
+        return bool(self.missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last span of a page; the next page holds what follows it in (start descending, trace id, span id) order."""
+
+    start_ns: int
+    trace_id: bytes
+    span_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SpanQuery:
+    """Spans that match everything that is set, newest first.
+
+    ``operation`` is a case-sensitive substring of the span's name. ``attributes`` are compared as text, ANDed, on the span or its
+    resource (``=5`` matches the integer, the double and the string). ``text`` is words that must all occur in the span's prompts or
+    completions, ignoring case. ``status_code`` is OTLP's number.
+    """
+
+    time_range: TimeRange
+    limit: int = 100
+    service: str = ""
+    operation: str = ""
+    min_duration_ns: int | None = None
+    max_duration_ns: int | None = None
+    status_code: int | None = None
+    attributes: Sequence[tuple[str, str]] = ()
+    text: str = ""
+    model: str = ""
+    min_cost_usd: float | None = None
+    after: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStats:
+    """Sums over a service's spans in a time range; sums add across shards, rates and averages are derived."""
+
+    name: str
+    span_count: int
+    trace_count: int
+    error_count: int
+    duration_sum_ns: int
+
+
+class SpanReader(Protocol):
+    """Reads spans of one shard, or of several composed as one."""
+
+    async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
+        """At most ``query.limit`` spans, ordered by start descending, then trace id, then span id.
+
+        A span that was acknowledged and written appears exactly once. Pages chained by ``after`` MUST neither repeat nor skip a span
+        that was there when the first page was read.
+        """
+        ...
+
+    async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:
+        """Every span of the trace ordered by start, then span id; an unknown id is an empty list, not an error.
+
+        ``time_range`` is a hint of where to look: a trace that overlaps it MUST be found whole.
+        """
+        ...
+
+    async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
+        """The services with a span that started in the range, by name; a trace that two services share counts for each."""
+        ...
+
+
+class BatchWriter(Protocol):
+    """Writes the log's batches into one shard's hot tier."""
+
+    async def write(self, signal: str, body: bytes, token: str) -> None:
+        """Write joined ``WalBatch`` messages of one signal, all or nothing.
+
+        Returns only when a reader of this shard can see the rows. MUST be idempotent in ``token``: a second call with the same token
+        and body adds nothing, also after a restart, within the window that docs/formats.md states. Raises Unavailable or Overloaded
+        when the same call may succeed later, Rejected when these bytes never will.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSize:
+    """One hour of one table on one shard: its start and what it holds."""
+
+    table: str
+    start_ns: int
+    rows: int
+    bytes_on_disk: int
+
+
+class SchemaStore(Protocol):
+    """One shard's schema and partitions, for the coordinator and the compactor."""
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema to this version of tael and return the names of the migrations that ran, oldest first.
+
+        MUST be idempotent and resumable: a migration that died half way is repeated whole by the next call. Raises Unavailable when
+        the shard cannot be reached, Rejected when the schema is newer than this program.
+        """
+        ...
+
+    async def list_partitions(self) -> list[PartitionSize]:
+        """Every partition of every signal table, oldest first."""
+        ...
+
+    async def drop_partition(self, partition: PartitionSize) -> None:
+        """Remove it; removing what is gone already is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard with its own reader, as the sharded reader holds it."""
+
+    name: str
+    spans: SpanReader = field(repr=False)

@@ -1,0 +1,1 @@
+"""The ClickHouse adapter: DDL in .sql, flattening of OTLP in the server, row translation, readers and writers."""

@@ -1,0 +1,90 @@
+"""The write-ahead log's ports: what a receiver may promise a client, and what the writer reads.
+
+The log of a shard is one sequence of entries, numbered from 1 without reuse. An entry holds one encoded ``WalBatch`` of one signal
+(docs/formats.md); the log never looks inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+TRACES, LOGS, METRICS = "traces", "logs", "metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One appended body. ``items`` counts its spans, records or points."""
+
+    sequence: int
+    signal: str
+    items: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A body that storage refused for good: where it stood, why it was refused, and the body itself."""
+
+    shard: int
+    sequence: int
+    signal: str
+    items: int
+    reason: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """A shard's log: the first and last sequence that it holds, and its size. ``last`` stays when everything is trimmed."""
+
+    first: int
+    last: int
+    size_bytes: int
+
+
+class WalAppender(Protocol):
+    """The receivers' side."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest body that one append takes."""
+        ...
+
+    async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
+        """Append one body; return only once it is durable on every replica that must hold it.
+
+        ``dedup_id`` is a digest of the content: an append repeated with the same id within the log's window (at least two minutes)
+        MUST add nothing and return normally. Raises Overloaded when the log is full, Unavailable when it cannot be reached or does
+        not answer in time (the body may be in it: repeat with the same id). Memory MUST stay bounded while the log is slow.
+        """
+        ...
+
+
+class WalReader(Protocol):
+    """The writer's side, for one shard."""
+
+    async def read(self, after: int, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
+        """The entries that follow sequence ``after``, in order, without a gap that was not trimmed.
+
+        Returns as soon as ``max_items`` or ``max_bytes`` is reached or passed by the last entry, else when ``wait_seconds`` are over
+        with what there is. Raises Unavailable when the log cannot be reached.
+        """
+        ...
+
+    async def read_range(self, first: int, last: int) -> Sequence[Entry]:
+        """The entries with ``first <= sequence <= last`` that the log still holds, in order."""
+        ...
+
+    async def trim(self, through: int) -> None:
+        """Forget entries up to and including ``through``; their deduplication ids stay remembered for the window."""
+        ...
+
+    async def state(self) -> LogState:
+        """What the log holds now."""
+        ...
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Append to the dead-letter log, durably and once, however often the same letter is buried."""
+        ...

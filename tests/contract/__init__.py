@@ -1,0 +1,1 @@
+"""One battery a port or protocol, run by every adapter."""

@@ -1,0 +1,1 @@
+"""Files compared with what the code makes."""
