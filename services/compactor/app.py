@@ -1,0 +1,104 @@
+"""The compactor: for every shard whose lease it holds, drops the partitions that have outlived their retention.
+
+It also makes the bucket and checks that the object store honours conditional writes, on which the cold tier's commits stand. Which
+partitions go is decided in plan.py; who may drop them, by the coordinator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pydantic import Field
+
+from services.compactor.plan import expired
+from tael.cluster.api import KeyValue
+from tael.cluster.lease import Lease, compactor_key
+from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
+from tael.errors import Rejected, TaelError, Unavailable
+from tael.objects import ObjectStore, check_conditional_writes
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Readiness, Stop
+from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, ObjectStoreSettings
+from tael.storage.api import SchemaStore
+
+log = get_logger("compactor")
+
+
+class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectStoreSettings):
+    """Settings of the compactor."""
+
+    compact_interval_seconds: float = Field(
+        default=3600,
+        ge=1,
+        le=86400,
+        alias="TAEL_COMPACT_INTERVAL_SECS",
+        description="How often retention is enforced; it is also at start.",
+    )
+    trace_retention_days: float = Field(
+        default=365, ge=0, le=36500, alias="TAEL_TRACE_RETENTION_DAYS", description="Days that spans are kept; whole hours are dropped."
+    )
+
+
+async def run(
+    settings: CompactorSettings,
+    stop: Stop,
+    *,
+    kv: KeyValue,
+    objects: ObjectStore,
+    schema: Callable[[ShardAddress], SchemaStore],
+    readiness: Readiness,
+) -> None:
+    """Check the object store, then enforce retention on every held shard, at once and on the interval, until ``stop``."""
+    await _await_object_store(objects, stop)
+    readiness.set("object store")
+    served: set[tuple[int, int]] = set()
+    due = time.monotonic()
+    while not stop.is_set:
+        if time.monotonic() >= due:
+            served.clear()
+            due = time.monotonic() + settings.compact_interval_seconds
+        try:
+            for shard, lease in await _held(kv, settings.node_id):
+                if (shard.index, lease.epoch) not in served:
+                    await retire(schema(shard), settings.trace_retention_days, shard.name)
+                    served.add((shard.index, lease.epoch))
+        except Unavailable as error:
+            log.warning("retention waits", reason=str(error))
+        await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
+
+
+async def retire(schema: SchemaStore, retention_days: float, shard: str) -> int:
+    """Drop what has expired and return how many partitions went. Repeating it, by whoever, changes nothing more."""
+    gone = expired(await schema.list_partitions(), retention_days=retention_days, now_ns=time.time_ns())
+    for partition in gone:
+        await schema.drop_partition(partition)
+        log.info("dropped", shard=shard, table=partition.table, hour=partition.start_ns // 10**9, rows=partition.rows)
+    return len(gone)
+
+
+async def _held(kv: KeyValue, node_id: str) -> list[tuple[ShardAddress, Lease]]:
+    stored = await kv.get(SHARD_MAP_KEY)
+    held: list[tuple[ShardAddress, Lease]] = []
+    for shard in ShardMap.decode(stored.value).shards if stored else ():
+        found = await kv.get(compactor_key(shard.index))
+        if found is not None and (lease := Lease.decode(found.value)).holder == node_id:
+            held.append((shard, lease))
+    return held
+
+
+async def _await_object_store(objects: ObjectStore, stop: Stop) -> None:
+    while not stop.is_set:
+        try:
+            await objects.ensure_bucket()
+            if not await check_conditional_writes(objects):
+                raise Rejected(
+                    "this object store ignores conditional writes (If-None-Match), which the cold tier needs", where="TAEL_S3_URL"
+                )
+        except Unavailable as error:
+            log.warning("waiting for the object store", reason=str(error))
+            await stop.sleep(2)
+        except TaelError:
+            raise
+        else:
+            return
