@@ -1,0 +1,84 @@
+"""Cutting a refused body in two, so that one item that storage cannot take does not cost its neighbours. Pure.
+
+A body is one or more joined ``WalBatch`` messages. The cuts depend on nothing but the bytes: whoever repeats a batch makes the same
+pieces, and therefore the same deduplication tokens.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tael.pb.envelope_pb2 import Envelope
+from tael.pb.wal_pb2 import WalBatch
+from tael.wal.api import LOGS, METRICS, TRACES
+
+_REQUESTS: dict[str, type[Message]] = {
+    TRACES: ExportTraceServiceRequest,
+    LOGS: ExportLogsServiceRequest,
+    METRICS: ExportMetricsServiceRequest,
+}
+
+
+def halve(body: bytes) -> tuple[bytes, bytes] | None:
+    """Two bodies that hold the same items in the same order, or None when there is nothing left to cut.
+
+    Records are cut first, then the items of a single record.
+    """
+    batch = WalBatch.FromString(body)
+    if len(batch.records) > 1:
+        middle = len(batch.records) // 2
+        return (
+            WalBatch(records=batch.records[:middle]).SerializeToString(),
+            WalBatch(records=batch.records[middle:]).SerializeToString(),
+        )
+    if not batch.records:
+        return None
+    envelope = Envelope.FromString(batch.records[0].request)
+    count = count_items(envelope)
+    if count < 2:
+        return None
+    left, right = _cut(envelope, count // 2)
+    return _like(batch, left), _like(batch, right)
+
+
+def normalise(signal: str, body: bytes) -> bytes:
+    """The same body with each request written anew by protobuf: of two members of one oneof only the last remains, as the format says.
+
+    A body that cannot be parsed comes back as it is.
+    """
+    try:
+        batch = WalBatch.FromString(body)
+        for record in batch.records:
+            record.request = _REQUESTS[signal].FromString(record.request).SerializeToString()
+    except DecodeError:
+        return body
+    return batch.SerializeToString()
+
+
+def count_items(envelope: Envelope) -> int:
+    """The spans, log records or metrics under an envelope."""
+    return sum(len(scoped.items) for resourced in envelope.resources for scoped in resourced.scopes)
+
+
+def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
+    halves = (Envelope(), Envelope())
+    seen = 0
+    for resourced in envelope.resources:
+        for scoped in resourced.scopes:
+            split = min(max(at - seen, 0), len(scoped.items))
+            for half, items in zip(halves, (scoped.items[:split], scoped.items[split:]), strict=True):
+                if items:
+                    target = half.resources.add(resource=resourced.resource, schema_url=resourced.schema_url)
+                    target.scopes.add(scope=scoped.scope, items=items, schema_url=scoped.schema_url)
+            seen += len(scoped.items)
+    return halves
+
+
+def _like(batch: WalBatch, envelope: Envelope) -> bytes:
+    record = batch.records[0]
+    out = WalBatch()
+    out.records.add(tenant=record.tenant, received_at=record.received_at, request=envelope.SerializeToString())
+    return out.SerializeToString()
