@@ -96,9 +96,9 @@ def run(main: Callable[[Stop], Awaitable[None]]) -> int:
     try:
         return uvloop.run(_run(main))
     except BaseExceptionGroup as group:
-        return _explain(_first(group))
+        return explain(_first(group))
     except (TaelError, OSError) as error:
-        return _explain(error)
+        return explain(error)
 
 
 async def _run(main: Callable[[Stop], Awaitable[None]]) -> int:
@@ -116,7 +116,8 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _explain(error: BaseException) -> int:
+def explain(error: BaseException) -> int:
+    """Say on standard error why the process ends, as short as the reader can act on, and return its exit code."""
     if isinstance(error, BadSettings):
         for problem in error.problems:
             sys.stderr.write(f"tael: {problem}\n")

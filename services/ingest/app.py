@@ -1,0 +1,90 @@
+"""The ingest service: receivers in front of the log, and the writer behind it; either alone by ``TAEL_INGEST_ROLE``.
+
+On the drain the receivers stop accepting and finish what they accepted, while the writer finishes the batch it is in; the rest waits in
+the log for whoever writes the shard next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from services.ingest.pipeline import Pipeline
+from services.ingest.receivers import otlp_grpc, otlp_http
+from services.ingest.settings import IngestSettings
+from services.ingest.writer import Parts, WriterPool
+from tael.cluster.api import KeyValue
+from tael.cluster.follow import follow_shard_map
+from tael.cluster.lease import Member
+from tael.cluster.membership import heartbeat
+from tael.cluster.shard import Router, ShardMap
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Readiness, Stop
+from tael.wal.api import WalAppender
+
+log = get_logger("ingest")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What ingest works with. ``writer_parts`` builds a shard's writer for the map's address of that shard."""
+
+    kv: KeyValue
+    appender: WalAppender
+    writer_parts: Callable[[ShardMap, int], Awaitable[Parts]]
+
+
+async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Readiness) -> None:
+    """Serve until ``stop``, then drain."""
+    member = Member(
+        node_id=settings.node_id,
+        target="receive" if settings.ingest_role == "receive" else "ingest",
+        started_at=time.time(),
+    )
+    newest: list[ShardMap] = []
+    pipeline = Pipeline(ports.appender, Router(1), settings)
+
+    def apply(shard_map: ShardMap) -> None:
+        newest[:] = [shard_map]
+        pipeline.router = Router(len(shard_map.shards))
+
+    async def parts_of(shard: int) -> Parts:
+        return await ports.writer_parts(newest[0], shard)
+
+    async with follow_shard_map(ports.kv, apply) as known:
+        if not await _either(known.wait(), stop.wait()):
+            return
+        readiness.set("shard map")
+        async with asyncio.TaskGroup() as group:
+            if settings.ingest_role != "receive":
+                group.create_task(WriterPool(ports.kv, settings.node_id, parts_of).run(stop), name="writer-pool")
+            group.create_task(heartbeat(ports.kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
+            if settings.ingest_role != "write":
+                async with _receivers(settings, pipeline):
+                    readiness.set("receivers")
+                    await stop.wait()
+                    readiness.set("receivers", "draining")
+            else:
+                readiness.set("receivers")
+                await stop.wait()
+    log.info("drained")
+
+
+@contextlib.asynccontextmanager
+async def _receivers(settings: IngestSettings, pipeline: Pipeline) -> AsyncIterator[None]:
+    async with otlp_grpc.serve(settings, pipeline) as grpc_address, otlp_http.serve(settings, pipeline) as http_address:
+        log.info("receiving", otlp_grpc=str(grpc_address), otlp_http=str(http_address))
+        yield
+
+
+async def _either(first: Awaitable[object], second: Awaitable[object]) -> bool:
+    """Wait for one of two; True when it was the first."""
+    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    won = tasks[0].done()
+    for task in tasks:
+        task.cancel()
+    return won
