@@ -1,0 +1,201 @@
+"""Spans acknowledged and readable per second through the whole suite, everything on this machine, the load generator included.
+
+    python -m bench.ingest [--spans 100] [--seconds 60] [--shards 1]
+
+Starts the suite by `tael serve` in a directory of its own, drives bench.load as another process, sends a probe trace of one span four times
+a second to see how long an acknowledged span takes to be readable, then waits until everything is readable and counts it in the hot
+tier: what was acknowledged must be there, once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from bench.load import METHOD, Stamper
+from tests.support.suite import Suite
+
+_PROBE_EVERY_SECONDS, _PROBE_POLL_SECONDS, _PROBE_GIVE_UP_SECONDS = 0.25, 0.02, 60.0
+
+
+@dataclass
+class Usage:
+    """One process over the run."""
+
+    cpu_seconds: float = 0.0
+    peak_rss: int = 0
+
+
+@dataclass
+class Observed:
+    """What the side threads saw."""
+
+    usage: dict[str, Usage] = field(default_factory=dict)
+    readable_ms: list[float] = field(default_factory=list)
+    unseen: int = 0
+
+
+def sample(suite: Suite, observed: Observed, done: threading.Event) -> None:
+    """Follow CPU and memory of each process until ``done``."""
+    processes = suite.children()
+    begin = {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
+    while True:
+        last = done.wait(0.5)
+        for name, process in processes.items():
+            try:
+                usage = observed.usage.setdefault(name, Usage())
+                usage.cpu_seconds = sum(process.cpu_times()[:2]) - begin[name]
+                usage.peak_rss = max(usage.peak_rss, process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue
+        if last:
+            return
+
+
+def probe(suite: Suite, observed: Observed, done: threading.Event) -> None:
+    """Send a trace of one span, and ask for it until it is there."""
+    stamper = Stamper(1, "probe")
+    with grpc.insecure_channel(f"127.0.0.1:{suite.grpc_port}") as channel:
+        call = channel.unary_unary(METHOD)
+        while not done.wait(_PROBE_EVERY_SECONDS):
+            body = stamper.make()
+            try:
+                call(body, timeout=10)
+            except grpc.RpcError:
+                continue
+            acknowledged = time.monotonic()
+            trace_id = body[(at := body.index(b"\x0a\x10") + 2) : at + 16].hex()
+            while not _readable(suite, trace_id):
+                if time.monotonic() - acknowledged > _PROBE_GIVE_UP_SECONDS:
+                    observed.unseen += 1
+                    break
+                time.sleep(_PROBE_POLL_SECONDS)
+            else:
+                observed.readable_ms.append((time.monotonic() - acknowledged) * 1e3)
+
+
+def _readable(suite: Suite, trace_id: str) -> bool:
+    try:
+        return bool(suite.get(f"/api/v1/traces/{trace_id}")["span_count"])
+    except OSError:
+        return False
+
+
+def count_stored(suite: Suite, service: str) -> tuple[int, int]:
+    """Rows of the service in every shard's hot tier, and how many of them are distinct spans."""
+    shards = suite.get("/internal/cluster")["shards"]
+    rows = distinct = 0
+    sql = f"SELECT count(), uniqExact(trace_id, span_id) FROM tael.spans WHERE service = '{service}' FORMAT JSONCompact"
+    for shard in shards:
+        with urllib.request.urlopen(f"{shard['url']}/?{urllib.parse.urlencode({'query': sql})}") as answer:  # noqa: S310  # a loopback http URL
+            row = json.load(answer)["data"][0]
+        rows, distinct = rows + int(row[0]), distinct + int(row[1])
+    return rows, distinct
+
+
+def measure(spans: int, seconds: float, shards: int, directory: Path) -> dict[str, Any]:
+    """One run from a fresh data directory."""
+    observed, done = Observed(), threading.Event()
+    with Suite(directory, shards=shards) as suite:
+        idle = {name: process.memory_info().rss for name, process in suite.children().items()}
+        sides = [threading.Thread(target=work, args=(suite, observed, done), daemon=True) for work in (sample, probe)]
+        for side in sides:
+            side.start()
+        command = [
+            sys.executable,
+            "-m",
+            "bench.load",
+            "--endpoint",
+            f"127.0.0.1:{suite.grpc_port}",
+            "--spans",
+            str(spans),
+            "--seconds",
+            str(seconds),
+        ]
+        generator = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 120)
+        result: dict[str, Any] = json.loads(generator.stdout)
+        result["generator_cpu_seconds"] = round(sum(os.times()[2:4]), 1)
+        finished = time.monotonic()
+        deadline = finished + 180
+        while (stored := count_stored(suite, "bench"))[0] < result["spans"] and time.monotonic() < deadline:
+            time.sleep(0.2)
+        caught_up = time.monotonic() - finished
+        done.set()
+        for side in sides:
+            side.join(90)
+    result["readable"], result["distinct"] = stored
+    result["lost"], result["twice"] = result["spans"] - stored[1], stored[0] - stored[1]
+    result["caught_up_after_seconds"] = round(caught_up, 1)
+    result["readable_per_second"] = round(stored[0] / (result["seconds"] + caught_up))
+    result["probes"] = len(observed.readable_ms)
+    result["probes_unseen"] = observed.unseen
+    if observed.readable_ms:
+        result["readable_p50_ms"], result["readable_p99_ms"] = (round(float(v)) for v in np.percentile(observed.readable_ms, [50, 99]))
+    result["processes"] = {
+        name: {
+            "idle_mib": idle.get(name, 0) >> 20,
+            "peak_mib": usage.peak_rss >> 20,
+            "cpu_cores": round(usage.cpu_seconds / (result["seconds"] + caught_up), 2),
+        }
+        for name, usage in sorted(observed.usage.items())
+    }
+    return result
+
+
+def show(result: dict[str, Any]) -> None:
+    """The run as two tables."""
+    console = Console(width=110)
+    figures = Table("figure", "value", title="bench-ingest", title_justify="left")
+    for name, value in result.items():
+        if name != "processes":
+            figures.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    processes = Table("process", "idle MiB", "peak MiB", "cores", title="processes", title_justify="left")
+    for name, usage in result["processes"].items():
+        processes.add_row(name, *(str(usage[key]) for key in ("idle_mib", "peak_mib", "cpu_cores")))
+    processes.add_row(
+        "sum", *(str(round(sum(u[key] for u in result["processes"].values()), 2)) for key in ("idle_mib", "peak_mib", "cpu_cores"))
+    )
+    console.print(figures)
+    console.print(processes)
+
+
+def main() -> None:
+    """Read the command line, measure, show, and fail when something was lost or stored twice."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spans", type=int, action="append", help="spans a request; may be repeated (default 100 and 1000)")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    chosen = parser.parse_args()
+    broken = False
+    for spans in chosen.spans or [100, 1000]:
+        directory = Path(tempfile.mkdtemp(prefix="tael-bench-"))
+        try:
+            result = {"spans_a_request": spans, **measure(spans, chosen.seconds, chosen.shards, directory)}
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        print(json.dumps(result, indent=2)) if chosen.json else show(result)
+        broken |= bool(result["lost"] or result["twice"] or result["probes_unseen"])
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()

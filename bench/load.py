@@ -1,0 +1,172 @@
+"""Closed-loop OTLP load over gRPC, one process: prints what was acknowledged and how fast, as JSON.
+
+    python -m bench.load --endpoint 127.0.0.1:4317 --spans 100 --connections 4 --in-flight 8 --seconds 60
+
+Every span has 11 attributes, ids of its own and the present time; requests are stamped out of one template, so that the generator
+costs little beside what it measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import time
+
+import grpc
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+SPANS_PER_TRACE = 10
+_ROUTES = ("/cart", "/checkout", "/product/{id}", "/search", "/login", "/health")
+
+
+def template(spans: int, service: str) -> bytes:
+    """A request with marker ids: span i has trace id ``T…`` + its number and so on, to be found and overwritten."""
+    message = ExportTraceServiceRequest()
+    resource = message.resource_spans.add()
+    for key, value in (
+        ("service.name", service),
+        ("service.version", "1.4.2"),
+        ("host.name", "node-7"),
+        ("deployment.environment.name", "bench"),
+        ("telemetry.sdk.language", "python"),
+    ):
+        attribute = resource.resource.attributes.add(key=key)
+        attribute.value.string_value = value
+    scope = resource.scope_spans.add()
+    scope.scope.name = "bench"
+    for index in range(spans):
+        _add_span(scope.spans.add(), index)
+    return message.SerializeToString()
+
+
+def _add_span(span: Span, index: int) -> None:
+    trace = index // SPANS_PER_TRACE
+    span.trace_id = b"TRACETRA" + trace.to_bytes(8, "big")
+    span.span_id = b"SPAN" + index.to_bytes(4, "big")
+    if index % SPANS_PER_TRACE:
+        span.parent_span_id = b"PRNT" + (trace * SPANS_PER_TRACE).to_bytes(4, "big")
+    span.name = f"GET {_ROUTES[index % len(_ROUTES)]}"
+    span.kind = Span.SPAN_KIND_CLIENT if index % SPANS_PER_TRACE else Span.SPAN_KIND_SERVER
+    span.start_time_unix_nano = 0x5354415254000000
+    span.end_time_unix_nano = 0x454E444E44000000
+    texts = {
+        "http.request.method": "GET",
+        "http.route": _ROUTES[index % len(_ROUTES)],
+        "url.scheme": "https",
+        "server.address": f"10.0.0.{index % 200}",
+        "user_agent.original": "bench/1.0 (linux)",
+        "client.address": f"192.168.1.{index % 250}",
+        "session.id": f"s-{index * 7919 % 100003}",
+    }
+    for key, text in texts.items():
+        span.attributes.add(key=key).value.string_value = text
+    for key, number in (
+        ("http.response.status_code", 500 if index % 50 == 0 else 200),
+        ("server.port", 443),
+        ("http.response.body.size", index * 37 % 9000),
+    ):
+        span.attributes.add(key=key).value.int_value = number
+    span.attributes.add(key="cache.hit").value.bool_value = index % 3 == 0
+    if index % 50 == 0:
+        span.status.code = Status.STATUS_CODE_ERROR
+
+
+class Stamper:
+    """Makes requests from the template: new ids and times by writing over the markers."""
+
+    def __init__(self, spans: int, service: str) -> None:
+        self.spans = spans
+        self._bytes = np.frombuffer(template(spans, service), dtype=np.uint8).copy()
+        raw = self._bytes.tobytes()
+        self._traces = _find(raw, b"TRACETRA")
+        self._starts = _find(raw, (0x5354415254000000).to_bytes(8, "little"))
+        self._ends = _find(raw, (0x454E444E44000000).to_bytes(8, "little"))
+        self._seed = int.from_bytes(os.urandom(4), "big") << 32
+        self._next = 0
+
+    def make(self) -> bytes:
+        """One request nobody sent before."""
+        self._next += 1
+        now = time.time_ns()
+        self._write(self._traces, (self._seed | self._next).to_bytes(8, "big"))
+        self._write(self._starts, now.to_bytes(8, "little"))
+        self._write(self._ends, (now + 12_345_678).to_bytes(8, "little"))
+        return self._bytes.tobytes()
+
+    def _write(self, places: NDArray[np.int64], value: bytes) -> None:
+        self._bytes[places] = np.frombuffer(value, dtype=np.uint8)
+
+
+def _find(raw: bytes, marker: bytes) -> NDArray[np.int64]:
+    starts, at = [], raw.find(marker)
+    while at >= 0:
+        starts.append(at)
+        at = raw.find(marker, at + 1)
+    return np.array(starts, dtype=np.int64)[:, None] + np.arange(8)
+
+
+async def _drive(call: grpc.aio.UnaryUnaryMultiCallable, stamper: Stamper, until: float, acks: list[float], retried: list[str]) -> None:
+    while time.monotonic() < until:
+        body = stamper.make()
+        while True:
+            started = time.perf_counter()
+            try:
+                await call(body, timeout=30)
+            except grpc.aio.AioRpcError as error:
+                retried.append(error.code().name)
+                await asyncio.sleep(0.1)
+                continue
+            acks.append(time.perf_counter() - started)
+            break
+
+
+async def load(endpoint: str, spans: int, connections: int, in_flight: int, seconds: float, service: str) -> dict[str, object]:
+    """Drive ``connections`` times ``in_flight`` calls for ``seconds``; every call that was begun is finished."""
+    acks: list[float] = []
+    retried: list[str] = []
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+    channels = [grpc.aio.insecure_channel(endpoint, options=options) for _ in range(connections)]
+    started = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for channel in channels:
+            call = channel.unary_unary(METHOD)
+            for _ in range(in_flight):
+                group.create_task(_drive(call, Stamper(spans, service), started + seconds, acks, retried))
+    elapsed = time.monotonic() - started
+    for channel in channels:
+        await channel.close()
+    p50, p99 = np.percentile(acks, [50, 99]) if acks else (0.0, 0.0)
+    return {
+        "requests": len(acks),
+        "spans": len(acks) * spans,
+        "seconds": round(elapsed, 3),
+        "spans_per_second": round(len(acks) * spans / elapsed),
+        "ack_p50_ms": round(float(p50) * 1e3, 1),
+        "ack_p99_ms": round(float(p99) * 1e3, 1),
+        "retries": {code: retried.count(code) for code in sorted(set(retried))},
+        "bytes_per_request": len(Stamper(spans, service).make()),
+    }
+
+
+def main() -> None:
+    """Read the command line, drive, print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--endpoint", default="127.0.0.1:4317")
+    parser.add_argument("--spans", type=int, default=100)
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--in-flight", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--service", default="bench")
+    chosen = parser.parse_args()
+    print(json.dumps(uvloop.run(load(chosen.endpoint, chosen.spans, chosen.connections, chosen.in_flight, chosen.seconds, chosen.service))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Whatever process dies under load, every acknowledged span is readable exactly once afterwards."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.ledger import Ledger, assert_exactly_once
+from tests.support.suite import Suite, until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """One suite for the faults that heal."""
+    with Suite(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def receivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """A suite whose own ingest only receives: the tests bring the writers."""
+    with Suite(tmp_path_factory.mktemp("receivers"), env={"TAEL_INGEST_ROLE": "receive"}) as running:
+        yield running
+
+
+def writer_of(suite: Suite) -> dict[str, Any]:
+    """The first shard's writer lease as `/internal/cluster` shows it."""
+    writer: dict[str, Any] = suite.get("/internal/cluster")["shards"][0]["writer"]
+    return writer
+
+
+@pytest.mark.parametrize("victim", ["ingest", "nats", "hotnode-0", "coordinator", "query", "compactor", "s3"])
+def test_kill_9_under_load_loses_and_doubles_nothing(suite: Suite, victim: str) -> None:
+    """Each process in turn; the supervisor starts it again and nobody has to do anything."""
+    with Ledger(suite, service=f"kill-{victim}") as ledger:
+        ledger.wait_for(400)
+        killed = suite.kill(victim)
+        until(lambda: (p := suite.children().get(victim)) is not None and p.pid != killed, f"{victim} to be restarted")
+        ledger.wait_for(400)
+    assert_exactly_once(suite, ledger)
+
+
+def test_nats_restart_is_answered_retryably_and_heals(suite: Suite) -> None:
+    """While the log is away a client is told to come back; when it returns, ingest goes on by itself."""
+    with Ledger(suite, service="nats-restart") as ledger:
+        ledger.wait_for(200)
+        suite.kill("nats", signal.SIGTERM)
+        until(lambda: ledger.retries, "a retryable answer", 20)
+        ledger.wait_for(400)
+    assert set(ledger.retries) <= {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
+    assert_exactly_once(suite, ledger)
+
+
+WRITER = {"TAEL_INGEST_ROLE": "write"}
+
+
+@pytest.mark.parametrize("place", ["before_insert", "after_insert", "between_tables"])
+def test_writer_dying_at_a_fail_point(receivers: Suite, place: str) -> None:
+    """The writer dies at the place; its successor repeats the intent with the same token."""
+    with Ledger(receivers, service=place) as ledger:
+        first = receivers.spawn("ingest", f"dies-{place.replace('_', '-')}", {**WRITER, "TAEL_FAILPOINT": place})
+        until(lambda: first.poll() is not None, f"the writer to die {place}", 60)
+        second = receivers.spawn("ingest", f"after-{place.replace('_', '-')}", WRITER)
+        ledger.wait_for(400)
+    assert first.returncode == -signal.SIGKILL
+    assert_exactly_once(receivers, ledger)
+    second.terminate()
+    assert second.wait(30) == 0
+
+
+def test_a_writer_that_slept_past_its_lease_is_fenced(receivers: Suite) -> None:
+    """A second writer takes the shard over; the sleeper wakes, is stopped by its compare-and-set, and the log says so."""
+    sleeper = receivers.spawn("ingest", "sleeper", WRITER)
+    with Ledger(receivers, service="fenced") as ledger:
+        until(lambda: writer_of(receivers)["holder"] == "sleeper", "the first writer to hold the lease")
+        ledger.wait_for(200)
+        epoch = writer_of(receivers)["epoch"]
+        sleeper.send_signal(signal.SIGSTOP)
+        try:
+            receivers.spawn("ingest", "successor", WRITER)
+            until(lambda: writer_of(receivers)["epoch"] > epoch, "the lease to move", 30)
+            ledger.wait_for(200)
+        finally:
+            sleeper.send_signal(signal.SIGCONT)
+        until(lambda: "sleeper held epoch" in receivers.log(), "the fenced writer to say so", 30)
+    assert writer_of(receivers)["holder"] == "successor"
+    assert_exactly_once(receivers, ledger)
+
+
+def test_two_shards_one_dead_is_said_by_name(tmp_path: Path) -> None:
+    """Spans spread over both; with one hot node stopped the answer is partial and names it, and heals when it is back."""
+    with Suite(tmp_path, shards=2) as suite:
+        with Ledger(suite) as ledger:
+            ledger.wait_for(400)
+        assert_exactly_once(suite, ledger)
+        suite.kill("hotnode-1", signal.SIGSTOP)
+        try:
+            answer = suite.get("/api/v1/traces?service=ledger&last=1d&limit=10")
+        finally:
+            suite.kill("hotnode-1", signal.SIGCONT)
+        assert answer["partial"] is True
+        assert answer["missing_shards"] == ["shard-1"]
+        assert answer["spans"]
+        assert_exactly_once(suite, ledger)
