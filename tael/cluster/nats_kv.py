@@ -1,0 +1,145 @@
+"""The KeyValue port on a JetStream bucket.
+
+Reads go through the stream's leader (the bucket allows no direct reads), so a read never returns less than a write that has returned.
+A watch is a hint from the bucket's subjects, followed by a read; a slow poll beside it makes up for hints that were lost while
+the connection was down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js import errors as js_errors
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+
+from tael.cluster.api import Versioned
+from tael.errors import Conflict, Unavailable
+from tael.runtime.nats import REQUEST_SECONDS, reachable, require_connected
+
+_POLL_SECONDS = 1.0
+_WRONG_LAST_SEQUENCE = 10071
+
+
+class NatsKeyValue:
+    """Cluster state of one ``cluster_id``."""
+
+    def __init__(self, client: Client, cluster_id: str, *, replicas: int = 1) -> None:
+        self._client = client
+        self._js: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
+        self._stream = f"KV_{cluster_id}_cluster"
+        self._prefix = f"$KV.{cluster_id}_cluster."
+        self._replicas = replicas
+
+    async def ensure(self) -> None:
+        """Make the bucket if it is missing; two that do it at once make the same one."""
+        config = StreamConfig(
+            name=self._stream,
+            subjects=[f"{self._prefix}>"],
+            max_msgs_per_subject=1,
+            discard=DiscardPolicy.NEW,
+            storage=StorageType.FILE,
+            num_replicas=self._replicas,
+            allow_rollup_hdrs=True,
+            deny_delete=True,
+            allow_direct=False,
+        )
+        with reachable("making the cluster's bucket"):
+            try:
+                await self._js.stream_info(self._stream)
+            except js_errors.NotFoundError:
+                await self._js.add_stream(config)
+
+    async def get(self, key: str) -> Versioned | None:
+        """See KeyValue."""
+        require_connected(self._client)
+        with reachable(f"reading {key}"):
+            try:
+                found = await self._js.get_msg(self._stream, subject=self._prefix + key)
+            except js_errors.NotFoundError:
+                return None
+        if (found.headers or {}).get("KV-Operation"):
+            return None
+        return Versioned(key, found.data or b"", found.seq or 0)
+
+    async def create(self, key: str, value: bytes) -> int:
+        """See KeyValue. A key that was deleted can be created again."""
+        try:
+            return await self.update(key, value, 0)
+        except Conflict:
+            gone = await self._deleted_at(key)
+            if gone is None:
+                raise
+            return await self.update(key, value, gone)
+
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """See KeyValue."""
+        return await self._publish(key, value, {"Nats-Expected-Last-Subject-Sequence": str(revision)})
+
+    async def put(self, key: str, value: bytes) -> int:
+        """See KeyValue."""
+        return await self._publish(key, value, {})
+
+    async def delete(self, key: str) -> None:
+        """See KeyValue."""
+        await self._publish(key, b"", {"KV-Operation": "DEL"})
+
+    async def list(self, prefix: str) -> list[Versioned]:
+        """See KeyValue."""
+        require_connected(self._client)
+        with reachable(f"listing {prefix}"):
+            info = await self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}>")
+        subjects = info.state.subjects or {}
+        keys = sorted(s.removeprefix(self._prefix) for s in subjects if s.startswith(self._prefix + prefix))
+        found = await asyncio.gather(*(self.get(key) for key in keys))
+        return [value for value in found if value is not None]
+
+    async def watch(self, prefix: str) -> AsyncIterator[Versioned]:
+        """See KeyValue."""
+        hint = asyncio.Event()
+
+        async def changed(_: Msg) -> None:
+            hint.set()
+
+        subscription = await self._client.subscribe(f"{self._prefix}>", cb=changed)
+        seen: dict[str, int] = {}
+        try:
+            while True:
+                hint.clear()
+                with contextlib.suppress(Unavailable):
+                    present = await self.list(prefix)
+                    for key in seen.keys() - {value.key for value in present}:
+                        yield Versioned(key, b"", seen.pop(key))
+                    for value in present:
+                        if seen.get(value.key) != value.revision:
+                            seen[value.key] = value.revision
+                            yield value
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hint.wait(), _POLL_SECONDS)
+        finally:
+            with contextlib.suppress(Exception):
+                await subscription.unsubscribe()
+
+    async def _publish(self, key: str, value: bytes, headers: dict[str, str]) -> int:
+        require_connected(self._client)
+        with reachable(f"writing {key}"):
+            try:
+                ack = await self._js.publish(self._prefix + key, value, headers=headers or None, timeout=REQUEST_SECONDS)
+            except js_errors.APIError as error:
+                if error.err_code == _WRONG_LAST_SEQUENCE:
+                    raise Conflict(f"{key} has changed") from error
+                raise Unavailable(f"writing {key}: {error.description}") from error
+        return int(ack.seq)
+
+    async def _deleted_at(self, key: str) -> int | None:
+        require_connected(self._client)
+        with reachable(f"reading {key}"):
+            try:
+                found = await self._js.get_msg(self._stream, subject=self._prefix + key)
+            except js_errors.NotFoundError:
+                return 0
+        return found.seq if (found.headers or {}).get("KV-Operation") else None
