@@ -286,7 +286,11 @@ class JetStreamStreams:
             try:
                 present = (await self._js.stream_info(name)).config
             except js_errors.NotFoundError:
-                await self._js.add_stream(config)
-                return
-            if (present.max_bytes, present.num_replicas) != (max_bytes, self._replicas):
-                await self._js.update_stream(config)
+                present = None
+            try:
+                if present is None:
+                    await self._js.add_stream(config)
+                elif (present.max_bytes, present.num_replicas) != (max_bytes, self._replicas):
+                    await self._js.update_stream(config)
+            except js_errors.APIError as error:
+                raise Unavailable(f"NATS refuses stream {name} of {max_bytes} bytes (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5) from error

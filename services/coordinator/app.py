@@ -1,0 +1,207 @@
+"""The coordinator: one leads, the others stand by.
+
+The leader makes the streams, publishes the shard map, migrates each shard's schema, and hands the writer and compactor leases to live members.
+Each of these steps can be repeated by any later leader. Who gets what is decided in assign.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import REGISTRY, Gauge
+
+from services.coordinator.assign import assign
+from services.coordinator.settings import CoordinatorSettings
+from tael.cluster.api import KeyValue
+from tael.cluster.leadership import Leadership
+from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, compactor_key, writer_key
+from tael.cluster.membership import Liveness, heartbeat
+from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap, next_shard_map
+from tael.errors import BadSettings, Conflict, Fenced, Rejected, TaelError, Unavailable
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Readiness, Stop
+from tael.storage.api import SchemaStore
+
+log = get_logger("coordinator")
+_SYNC_CHECK_SECONDS = 60.0
+_LEADING = Gauge("tael_coordinator_epoch", "Epoch that this process leads with, 0 when it does not.", registry=REGISTRY)
+_LAZY_SYNC = Gauge("tael_nats_lazy_sync", "1 when NATS acknowledges before it has fsynced.", registry=REGISTRY)
+
+
+class Streams(Protocol):
+    """What the coordinator asks of the log's server. Every method raises Unavailable when it cannot be reached."""
+
+    async def ensure(self, shard_count: int) -> None:
+        """Make the streams that are missing."""
+        ...
+
+    async def lazy_sync(self) -> str | None:
+        """Why an acknowledged append may be lost on power failure, or None."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the coordinator works with."""
+
+    kv: KeyValue
+    ensure_bucket: Callable[[], Awaitable[None]]
+    streams: Streams
+    schema: Callable[[ShardAddress], SchemaStore]
+
+
+async def run(settings: CoordinatorSettings, stop: Stop, ports: Ports, readiness: Readiness) -> None:
+    """Stand by, lead when it is this one's turn, and give the lease up at the end."""
+    await _until_reachable("making the cluster's bucket", ports.ensure_bucket, stop)
+    readiness.set("nats")
+    member = Member(node_id=settings.node_id, target="coordinator", started_at=time.time())
+    leadership = Leadership(ports.kv, settings.node_id, settings.lease_ttl_seconds)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(heartbeat(ports.kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
+        group.create_task(_watch_sync(ports.streams, stop), name="watch-sync")
+        await _campaign(settings, stop, ports, leadership)
+    with contextlib.suppress(Unavailable, Conflict):
+        await leadership.release()
+
+
+async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, leadership: Leadership) -> None:
+    term: asyncio.Task[None] | None = None
+    try:
+        while not stop.is_set:
+            try:
+                await leadership.step()
+            except Fenced as fenced:
+                log.warning("fenced: this coordinator leads no more", reason=str(fenced))
+            except Unavailable as error:
+                log.warning("the leader's lease cannot be reached", reason=str(error))
+            epoch = leadership.epoch
+            _LEADING.set(epoch)
+            if epoch and term is None:
+                log.info("leading", epoch=epoch)
+                term = asyncio.create_task(Term(settings, ports, leadership, epoch).run(stop), name=f"term-{epoch}")
+            if term is not None and term.done():
+                ended, term = term, None
+                await ended
+            elif term is not None and not epoch:
+                ended, term = term, None
+                ended.cancel()
+                await asyncio.gather(ended, return_exceptions=True)
+            await stop.sleep(settings.lease_ttl_seconds / 3)
+    finally:
+        if term is not None:
+            term.cancel()
+            await asyncio.gather(term, return_exceptions=True)
+
+
+class Term:
+    """What one leader does under one epoch."""
+
+    def __init__(self, settings: CoordinatorSettings, ports: Ports, leadership: Leadership, epoch: int) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._leadership = leadership
+        self._epoch = epoch
+        self._liveness = Liveness(settings.lease_ttl_seconds)
+        self._migrated: set[int] = set()
+
+    async def run(self, stop: Stop) -> None:
+        """Reconcile until the drain or the end of the term. Raises BadSettings when the settings contradict the cluster."""
+        pause = min(1.0, self._settings.lease_ttl_seconds / 3)
+        while not stop.is_set and self._leadership.epoch == self._epoch:
+            try:
+                await self._reconcile()
+            except (Unavailable, Conflict) as error:
+                log.warning("reconciling waits", reason=str(error))
+            await stop.sleep(pause)
+
+    async def _reconcile(self) -> None:
+        shard_map = await self._publish_shard_map()
+        await self._ports.streams.ensure(len(shard_map.shards))
+        await asyncio.gather(*(self._migrate(shard) for shard in shard_map.shards if shard.index not in self._migrated))
+        members = await self._live_members()
+        await self._hand_out(writer_key, [m.node_id for m in members if m.target == "ingest"])
+        await self._hand_out(compactor_key, [m.node_id for m in members if m.target == "compactor"])
+
+    async def _publish_shard_map(self) -> ShardMap:
+        found = await self._ports.kv.get(SHARD_MAP_KEY)
+        current = ShardMap.decode(found.value) if found else None
+        try:
+            wanted = next_shard_map(current, self._settings.clickhouse_urls)
+        except ValueError as error:
+            raise BadSettings([f"TAEL_CLICKHOUSE_URLS={','.join(self._settings.clickhouse_urls)!r} cannot be used: {error}"]) from error
+        if current is None or found is None:
+            await self._ports.kv.create(SHARD_MAP_KEY, wanted.encode())
+        elif wanted != current:
+            await self._ports.kv.update(SHARD_MAP_KEY, wanted.encode(), found.revision)
+            self._migrated.clear()
+        else:
+            return wanted
+        log.info("shard map", version=wanted.version, shards=[shard.url for shard in wanted.shards])
+        return wanted
+
+    async def _migrate(self, shard: ShardAddress) -> None:
+        try:
+            ran = await self._ports.schema(shard).migrate()
+        except Unavailable as error:
+            log.warning("a shard waits for its schema", shard=shard.name, reason=str(error))
+        except Rejected as error:
+            log.warning("a shard's schema cannot be migrated", shard=shard.name, reason=str(error))
+        else:
+            self._migrated.add(shard.index)
+            if ran:
+                log.info("migrated", shard=shard.name, migrations=ran)
+
+    async def _live_members(self) -> list[Member]:
+        """The members whose key changes; at the start of a term everybody who has a key counts as alive for one lease length."""
+        found = await self._ports.kv.list(MEMBER_PREFIX)
+        now = time.monotonic()
+        self._liveness.observe({value.key: value.revision for value in found}, now)
+        return [Member.decode(value.value) for value in found if self._liveness.alive(value.key, now)]
+
+    async def _hand_out(self, key_of: Callable[[int], str], members: list[str]) -> None:
+        held = {shard: await self._ports.kv.get(key_of(shard)) for shard in sorted(self._migrated)}
+        leases = {shard: Lease.decode(found.value) if found else Lease(holder="", epoch=0) for shard, found in held.items()}
+        for shard, member in assign({shard: lease.holder for shard, lease in leases.items()}, members).items():
+            before, found = leases[shard], held[shard]
+            if before.granted_by > self._epoch:
+                raise Conflict(f"a newer leader (epoch {before.granted_by}) has handed out {key_of(shard)}")
+            lease = before.grant(member, granted_by=self._epoch)
+            with contextlib.suppress(Conflict):
+                if found is None:
+                    await self._ports.kv.create(key_of(shard), lease.encode())
+                else:
+                    await self._ports.kv.update(key_of(shard), lease.encode(), found.revision)
+                log.info("granted", lease=key_of(shard), holder=member, epoch=lease.epoch, before=before.holder or None)
+
+
+async def _watch_sync(streams: Streams, stop: Stop) -> None:
+    said = ""
+    while not stop.is_set:
+        try:
+            warning = await streams.lazy_sync()
+            _LAZY_SYNC.set(1 if warning else 0)
+            warning = f"{warning}; until then an acknowledged request may be lost on power failure" if warning else ""
+        except Unavailable as error:
+            warning = f"whether NATS fsyncs what it acknowledges could not be checked: {error}"
+        if warning and warning != said:
+            log.warning(warning)
+        said = warning
+        await stop.sleep(_SYNC_CHECK_SECONDS)
+
+
+async def _until_reachable(what: str, call: Callable[[], Awaitable[None]], stop: Stop) -> None:
+    while not stop.is_set:
+        try:
+            await call()
+        except Unavailable as error:
+            log.warning("waiting", until=what, reason=str(error))
+            await stop.sleep(1)
+        except TaelError:
+            raise
+        else:
+            return

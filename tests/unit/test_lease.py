@@ -1,0 +1,71 @@
+"""Leases, liveness and the shard map, pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from tael.cluster.api import Versioned
+from tael.cluster.leadership import Observed, may_take
+from tael.cluster.lease import LEADER_KEY, Intent, Lease
+from tael.cluster.membership import Liveness
+from tael.cluster.shard import Router, ShardMap, next_shard_map
+
+
+def test_an_epoch_grows_with_each_grant_and_progress_travels() -> None:
+    """The successor finds what its predecessor committed and intended."""
+    lease = Lease(holder="a", epoch=3, committed=10).intend(Intent(first=11, last=20), committed=10)
+    moved = Lease.decode(lease.grant("b", granted_by=2).encode())
+    assert (moved.holder, moved.epoch, moved.granted_by) == ("b", 4, 2)
+    assert (moved.committed, moved.intent) == (10, Intent(first=11, last=20))
+    assert (moved.commit().committed, moved.commit().intent) == (20, None)
+
+
+def test_a_key_is_alive_while_it_changes() -> None:
+    """Only changes count, seen on the observer's clock."""
+    liveness = Liveness(5.0)
+    liveness.observe({"m": 1}, 100.0)
+    assert liveness.alive("m", 104.9)
+    liveness.observe({"m": 1}, 104.9)
+    assert not liveness.alive("m", 105.0)
+    liveness.observe({"m": 2}, 105.0)
+    assert liveness.alive("m", 109.0)
+    liveness.observe({}, 109.0)
+    assert not liveness.alive("m", 109.0)
+    assert liveness.age_seconds("m", 109.0) is None
+
+
+@pytest.mark.parametrize(
+    ("holder", "observed", "now", "takes"),
+    [
+        ("", None, 0.0, True),
+        ("me", None, 0.0, True),
+        ("other", None, 100.0, False),
+        ("other", Observed(7, 0.0), 4.9, False),
+        ("other", Observed(7, 0.0), 5.0, True),
+        ("other", Observed(6, 0.0), 50.0, False),
+    ],
+)
+def test_when_a_candidate_may_take_the_lead(holder: str, observed: Observed | None, now: float, takes: bool) -> None:  # a table's column
+    """Free, its own, or unmoved for the lease's length."""
+    found = Versioned(LEADER_KEY, Lease(holder=holder, epoch=1).encode(), 7)
+    assert may_take(found, observed, node_id="me", ttl_seconds=5.0, now=now) is takes
+    assert may_take(None, None, node_id="me", ttl_seconds=5.0, now=now)
+
+
+def test_shards_are_appended_and_never_taken_away() -> None:
+    """A version only grows, and only when something changed."""
+    first = next_shard_map(None, ("http://a",))
+    assert next_shard_map(first, ("http://a",)) == first
+    second = next_shard_map(first, ("http://a", "http://b"))
+    assert (second.version, [s.name for s in second.shards]) == (2, ["shard-0", "shard-1"])
+    assert ShardMap.decode(second.encode()) == second
+    with pytest.raises(ValueError, match="can only be appended"):
+        next_shard_map(second, ("http://a",))
+
+
+def test_sequential_ids_spread_over_the_shards() -> None:
+    """Ids that are not random must not all land on one shard."""
+    hit = [0, 0, 0, 0]
+    for number in range(4000):
+        hit[Router(4).of(number.to_bytes(16, "big"))] += 1
+    assert min(hit) > 800
