@@ -6,38 +6,23 @@ partitions go is decided in plan.py; who may drop them, by the coordinator.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
-from pydantic import Field
-
 from services.compactor.plan import expired
+from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
-from tael.cluster.lease import Lease, compactor_key
+from tael.cluster.lease import Lease, Member, compactor_key
+from tael.cluster.membership import heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.errors import Rejected, TaelError, Unavailable
 from tael.objects import ObjectStore, check_conditional_writes
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
-from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, ObjectStoreSettings
 from tael.storage.api import SchemaStore
 
 log = get_logger("compactor")
-
-
-class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectStoreSettings):
-    """Settings of the compactor."""
-
-    compact_interval_seconds: float = Field(
-        default=3600,
-        ge=1,
-        le=86400,
-        alias="TAEL_COMPACT_INTERVAL_SECS",
-        description="How often retention is enforced; it is also at start.",
-    )
-    trace_retention_days: float = Field(
-        default=365, ge=0, le=36500, alias="TAEL_TRACE_RETENTION_DAYS", description="Days that spans are kept; whole hours are dropped."
-    )
 
 
 async def run(
@@ -52,6 +37,13 @@ async def run(
     """Check the object store, then enforce retention on every held shard, at once and on the interval, until ``stop``."""
     await _await_object_store(objects, stop)
     readiness.set("object store")
+    member = Member(node_id=settings.node_id, target="compactor", started_at=time.time())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
+        await _enforce(settings, stop, kv, schema)
+
+
+async def _enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore]) -> None:
     served: set[tuple[int, int]] = set()
     due = time.monotonic()
     while not stop.is_set:

@@ -6,7 +6,6 @@ Rejected is 400 (TooLarge 413), NotFound 404, Overloaded 429, Unavailable 503, a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import math
@@ -53,28 +52,32 @@ def errors_to_status(describe: Describe = describe_native) -> Any:
     async def middleware(request: web.Request, route: Route) -> web.StreamResponse:
         try:
             return await route(request)
-        except TaelError as error:
-            response = describe(status_of(error), str(error))
-            if isinstance(error, Retryable):
-                response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
-            return response
-        except TimeoutError:
-            return describe(504, "the deadline passed before every shard had answered")
-        except web.HTTPMethodNotAllowed as error:
-            response = describe(405, f"{request.method} is not allowed here (accepted: {', '.join(sorted(error.allowed_methods))})")
-            response.headers["Allow"] = error.headers["Allow"]
-            return response
-        except web.HTTPNotFound:
-            return describe(404, f"there is nothing at {request.path}")
-        except web.HTTPException as error:
-            return describe(error.status, error.reason)
-        except (ConnectionError, asyncio.CancelledError):
+        except (TaelError, TimeoutError, web.HTTPException) as error:
+            return _answer(request, error, describe)
+        except ConnectionError:
             raise
         except Exception:
             log.exception("unhandled error", path=request.path)
             return describe(500, "internal error; the log of this process has the details")
 
     return middleware
+
+
+def _answer(request: web.Request, error: TaelError | TimeoutError | web.HTTPException, describe: Describe) -> web.Response:
+    if isinstance(error, TimeoutError):
+        return describe(504, "the deadline passed before every shard had answered")
+    if isinstance(error, TaelError):
+        response = describe(status_of(error), str(error))
+        if isinstance(error, Retryable):
+            response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    elif isinstance(error, web.HTTPMethodNotAllowed):
+        response = describe(405, f"{request.method} is not allowed here (accepted: {', '.join(sorted(error.allowed_methods))})")
+        response.headers["Allow"] = error.headers["Allow"]
+    elif isinstance(error, web.HTTPNotFound):
+        response = describe(404, f"there is nothing at {request.path}")
+    else:
+        response = describe(error.status, error.reason)
+    return response
 
 
 @contextlib.asynccontextmanager
@@ -108,3 +111,12 @@ def add_process_routes(app: web.Application, readiness: Readiness) -> None:
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+
+
+def add_cluster_route(app: web.Application, read: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+    """``/internal/cluster``: the cluster as its keys show it."""
+
+    async def cluster(_: web.Request) -> web.Response:
+        return json_response(await read())
+
+    app.router.add_get("/internal/cluster", cluster)

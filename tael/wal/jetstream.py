@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -225,6 +225,21 @@ def _entry(sequence: int, subject: str, headers: dict[str, str] | None, body: by
     return Entry(sequence, subject.rpartition(".")[2], items, body)
 
 
+def log_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[list[LogState | None]]]:
+    """A function that tells what the logs of the first ``n`` shards hold; None where it cannot be told."""
+
+    async def one(shard: int) -> LogState | None:
+        try:
+            return await JetStreamReader(client, cluster_id, shard).state()
+        except Unavailable:
+            return None
+
+    async def states(shard_count: int) -> list[LogState | None]:
+        return list(await asyncio.gather(*(one(shard) for shard in range(shard_count))))
+
+    return states
+
+
 class JetStreamStreams:
     """Makes the streams, and reads how they are kept; for the coordinator."""
 
@@ -241,17 +256,6 @@ class JetStreamStreams:
         for shard in range(shard_count):
             await self._ensure(stream_name(self._cluster_id, shard), f"{self._cluster_id}.wal.{shard}.*", self._max_bytes)
         await self._ensure(dead_stream_name(self._cluster_id), f"{self._cluster_id}.dead.>", max(1 << 20, self._max_bytes // 8))
-
-    async def states(self, shard_count: int) -> list[LogState | None]:
-        """What each shard's log holds; None where it cannot be told."""
-
-        async def one(shard: int) -> LogState | None:
-            try:
-                return await JetStreamReader(self._client, self._cluster_id, shard).state()
-            except Unavailable:
-                return None
-
-        return list(await asyncio.gather(*(one(shard) for shard in range(shard_count))))
 
     async def lazy_sync(self) -> str | None:
         """Why an acknowledged append may be lost on power failure, or None when each one is fsynced. Raises Unavailable."""
@@ -293,4 +297,6 @@ class JetStreamStreams:
                 elif (present.max_bytes, present.num_replicas) != (max_bytes, self._replicas):
                     await self._js.update_stream(config)
             except js_errors.APIError as error:
-                raise Unavailable(f"NATS refuses stream {name} of {max_bytes} bytes (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5) from error
+                raise Unavailable(
+                    f"NATS refuses stream {name} of {max_bytes} bytes (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
+                ) from error

@@ -1,0 +1,218 @@
+"""The composition root: the targets of ``python -m services``, and which adapter stands behind each port.
+
+Nothing else chooses an adapter. Vendor clients are imported where a target is built, so that a process loads only what it uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from tael.cluster.nats_kv import NatsKeyValue
+from tael.cluster.shard import ShardAddress, ShardMap
+from tael.cluster.status import ClusterStatus
+from tael.runtime import http
+from tael.runtime.config import Settings
+from tael.runtime.failpoint import fail_at
+from tael.runtime.nats import connection
+from tael.runtime.observe import configure_logging
+from tael.runtime.service import Readiness, Stop
+from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams, log_states
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+    from services.compactor.settings import CompactorSettings
+    from services.coordinator.settings import CoordinatorSettings
+    from services.hotnode.settings import HotNodeSettings
+    from services.ingest.settings import IngestSettings
+    from services.ingest.writer import Parts
+    from services.query.settings import QuerySettings
+    from services.serve.settings import ServeSettings
+    from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
+    from tael.storage.clickhouse.client import ClickHouse
+
+
+@dataclass(frozen=True)
+class Target:
+    """One process that can be started by name; ``model`` is the settings class as ``module:name``."""
+
+    purpose: str
+    model: str
+    run: Callable[[Any, Stop], Awaitable[None]]
+
+    def settings(self) -> type[Settings]:
+        """The model that the target's settings are read into."""
+        module, _, name = self.model.partition(":")
+        found: type[Settings] = getattr(importlib.import_module(module), name)
+        return found
+
+
+def all_settings() -> list[type[Settings]]:
+    """Every settings model of the suite: a variable that none of them reads is a mistake."""
+    return [target.settings() for target in TARGETS.values()]
+
+
+async def ingest(settings: IngestSettings, stop: Stop) -> None:
+    """Receivers → JetStream; JetStream → ClickHouse."""
+    from services.ingest import app
+    from services.ingest.writer import Parts, WriterMetrics
+    from tael.storage.clickhouse.writer import ClickHouseWriter
+
+    metrics = WriterMetrics(REGISTRY)
+    readiness = Readiness("nats", "shard map", "receivers")
+    async with _process(settings, "ingest", readiness), _nats(settings, "ingest") as client, _Shards(settings) as shards:
+        kv = NatsKeyValue(client, settings.cluster_id)
+        readiness.set("nats")
+
+        async def parts_of(shard_map: ShardMap, shard: int) -> Parts:
+            return Parts(
+                shard=shard,
+                node_id=settings.node_id,
+                kv=kv,
+                wal=JetStreamReader(client, settings.cluster_id, shard),
+                storage=ClickHouseWriter(shards.client(shard_map.shards[shard])),
+                settings=settings,
+                metrics=metrics,
+                fail=fail_at(settings.failpoint),
+            )
+
+        appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes)
+        await app.run(settings, stop, app.Ports(kv, appender, parts_of), readiness)
+
+
+async def query(settings: QuerySettings, stop: Stop) -> None:
+    """Every shard's ClickHouse → the APIs."""
+    from services.query import app
+    from tael.cluster.follow import follow_shard_map
+    from tael.storage.api import Shard
+    from tael.storage.clickhouse.spans import ClickHouseSpans
+    from tael.storage.sharded import ShardedSpans
+
+    readiness = Readiness("nats", "shard map", "listener")
+    async with _process(settings, "query", readiness), _nats(settings, "query") as client, _Shards(settings) as shards:
+        kv = NatsKeyValue(client, settings.cluster_id)
+        readiness.set("nats")
+        spans = ShardedSpans([], timeout_seconds=settings.shard_timeout_seconds)
+        status = ClusterStatus(
+            kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
+        )
+
+        def apply(shard_map: ShardMap) -> None:
+            spans.shards = [Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards]
+            readiness.set("shard map")
+
+        async with follow_shard_map(kv, apply):
+            await app.run(settings, stop, kv=kv, spans=spans, status=status, readiness=readiness)
+
+
+async def compactor(settings: CompactorSettings, stop: Stop) -> None:
+    """Retention on ClickHouse; the bucket on S3."""
+    from services.compactor import app
+    from tael.objects import MinioObjectStore
+    from tael.storage.clickhouse.schema import ClickHouseSchema
+
+    readiness = Readiness("nats", "object store")
+    async with _process(settings, "compactor", readiness), _nats(settings, "compactor") as client, _Shards(settings) as shards:
+        readiness.set("nats")
+        await app.run(
+            settings,
+            stop,
+            kv=NatsKeyValue(client, settings.cluster_id),
+            objects=MinioObjectStore(settings),
+            schema=lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine),
+            readiness=readiness,
+        )
+
+
+async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
+    """Leases in NATS, streams in JetStream, schema in ClickHouse."""
+    from services.coordinator import app
+    from tael.storage.clickhouse.schema import ClickHouseSchema
+
+    readiness = Readiness("nats")
+    async with _nats(settings, "coordinator") as client, _Shards(settings) as shards:
+        kv = NatsKeyValue(client, settings.cluster_id, replicas=settings.wal_replicas)
+        status = ClusterStatus(
+            kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
+        )
+        streams = JetStreamStreams(
+            client, settings.cluster_id, settings.nats_monitor_url, replicas=settings.wal_replicas, max_bytes=settings.wal_max_bytes
+        )
+        ports = app.Ports(kv, kv.ensure, streams, lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine))
+        async with _process(settings, "coordinator", readiness, status):
+            await app.run(settings, stop, ports, readiness)
+
+
+async def hotnode(settings: HotNodeSettings, stop: Stop) -> None:
+    """ClickHouse's HTTP interface over chdb."""
+    from services.hotnode import app
+
+    configure_logging(settings, "hotnode")
+    await app.run(settings, stop)
+
+
+async def serve(settings: ServeSettings, stop: Stop) -> None:
+    """The whole suite on this machine."""
+    from services.serve import app
+
+    await app.run(settings, stop)
+
+
+TARGETS = {
+    "ingest": Target("receivers in front of the log, and the writer behind it", "services.ingest.settings:IngestSettings", ingest),
+    "query": Target("every API out", "services.query.settings:QuerySettings", query),
+    "compactor": Target("retention, one lease a shard", "services.compactor.settings:CompactorSettings", compactor),
+    "coordinator": Target(
+        "schema, streams, shard map and leases; one leads", "services.coordinator.settings:CoordinatorSettings", coordinator
+    ),
+    "hotnode": Target("ClickHouse's HTTP interface over the embedded engine", "services.hotnode.settings:HotNodeSettings", hotnode),
+    "serve": Target("all of them on this machine, with NATS and an object store", "services.serve.settings:ServeSettings", serve),
+}
+
+
+@contextlib.asynccontextmanager
+async def _process(settings: NodeSettings, target: str, readiness: Readiness, status: ClusterStatus | None = None) -> AsyncIterator[None]:
+    """Logs, and the internal listener, which answers from the first moment on."""
+    configure_logging(settings, target)
+    app = web.Application(middlewares=[http.errors_to_status()])
+    http.add_process_routes(app, readiness)
+    if status is not None:
+        http.add_cluster_route(app, status.read)
+    async with http.serve(app, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR"):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _nats(settings: NatsSettings, target: str) -> AsyncIterator[Client]:
+    async with connection(settings, f"tael-{target}") as client:
+        yield client
+
+
+class _Shards:
+    """One ClickHouse client a shard, made when first asked for and closed at the end."""
+
+    def __init__(self, settings: ClickHouseSettings) -> None:
+        self._settings = settings
+        self._clients: dict[str, ClickHouse] = {}
+
+    def client(self, shard: ShardAddress) -> ClickHouse:
+        from tael.storage.clickhouse.client import ClickHouse
+
+        if shard.url not in self._clients:
+            chosen = self._settings
+            self._clients[shard.url] = ClickHouse(shard.url, chosen.clickhouse_database, chosen.clickhouse_user, chosen.clickhouse_password)
+        return self._clients[shard.url]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            await client.close()
