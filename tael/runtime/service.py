@@ -65,7 +65,11 @@ class Readiness:
         return {part: reason for part, reason in self._reasons.items() if reason}
 
 
-class PortTaken(TaelError):
+class CannotStart(TaelError):
+    """Something outside that a person has to change first; the text is one line that says what."""
+
+
+class PortTaken(CannotStart):
     """A listener's address is in use by another process."""
 
 
@@ -122,7 +126,7 @@ def explain(error: BaseException) -> int:
         for problem in error.problems:
             sys.stderr.write(f"tael: {problem}\n")
         return EXIT_BAD_SETTINGS
-    if isinstance(error, PortTaken):
+    if isinstance(error, CannotStart):
         sys.stderr.write(f"tael: {error}\n")
         return EXIT_FAILED
     log.error("the process failed", exc_info=error)

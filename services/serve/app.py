@@ -1,0 +1,158 @@
+"""``tael serve``: the whole suite on one machine, as separate processes under one supervisor.
+
+What runs is decided in plan.py; this module locks the data directory, starts the steps in order, prints the banner, and drains in the
+order that loses nothing: intake first, the log last. A process that ends by itself is started again; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+
+from services.serve import banner
+from services.serve.lines import Lines
+from services.serve.plan import Plan, plan
+from services.serve.ports import internal_ports, resolve_public
+from services.serve.process import Supervised
+from services.serve.settings import ServeSettings, refuse_wired
+from tael.errors import BadSettings
+from tael.runtime.service import CannotStart, Stop
+
+_STEP_SECONDS = 30.0
+_FRONT = ("ingest", "query")
+
+
+async def run(settings: ServeSettings, stop: Stop) -> None:
+    """Supervise until ``stop``, then drain. Raises BadSettings or CannotStart for what a person has to change first."""
+    refuse_wired(os.environ)
+    with _locked(settings.directory):
+        settings = resolve_public(settings)
+        ports = internal_ports(settings, settings.directory / "ports.json")
+        decided = plan(settings, ports, os.environ, python=sys.executable, nats_server=_program("nats-server"), weed=_program("weed"))
+        _write(decided)
+        lines = Lines(sys.stderr, ["serve", *(p.name for p in decided.processes)], colour=sys.stderr.isatty())
+        async with aiohttp.ClientSession() as http:
+            await Supervisor(settings, decided, lines, http, stop).run(lambda: _print_banner(settings, ports))
+
+
+class Supervisor:
+    """All processes of one plan, from the first start to the end of the drain."""
+
+    def __init__(self, settings: ServeSettings, decided: Plan, lines: Lines, http: aiohttp.ClientSession, stop: Stop) -> None:
+        self._settings = settings
+        self._plan = decided
+        self._lines = lines
+        self._stop = stop
+        self._refusals: list[str] = []
+        self._all = {p.name: Supervised(p, lines, http, self._refuse) for p in decided.processes}
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Start everything, call ``ready`` once the front answers, and drain after ``stop``."""
+        async with asyncio.TaskGroup() as group:
+            if await self._start(group) and await self._reached(_FRONT, None):
+                ready()
+            await self._stop.wait()
+            clean = await self._drain()
+        if self._refusals:
+            raise BadSettings(self._refusals)
+        if not clean:
+            raise CannotStart("the drain was cut short: what was acknowledged is in the log, and is written at the next start")
+
+    async def _start(self, group: asyncio.TaskGroup) -> bool:
+        """Start step after step; False when the drain is asked for meanwhile."""
+        for step in self._plan.steps():
+            for process in step:
+                group.create_task(self._all[process.name].run(), name=process.name)
+            names = tuple(process.name for process in step)
+            if not await self._reached(names, _STEP_SECONDS):
+                if self._stop.is_set:
+                    return False
+                late = ", ".join(name for name in names if not self._all[name].ready.is_set())
+                self._lines.write("serve", f"not ready after {_STEP_SECONDS:.0f} s: {late}; going on without")
+        return True
+
+    async def _reached(self, names: tuple[str, ...], limit_seconds: float | None) -> bool:
+        """Wait until all of these are ready; False when the time is over or the drain is asked for."""
+        stopping = asyncio.ensure_future(self._stop.wait())
+        ready = asyncio.gather(*(self._all[name].ready.wait() for name in names))
+        await asyncio.wait((stopping, ready), timeout=limit_seconds, return_when=asyncio.FIRST_COMPLETED)
+        reached = ready.done() and not self._stop.is_set
+        stopping.cancel()
+        ready.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ready
+        return reached
+
+    async def _drain(self) -> bool:
+        """Stop step after step; True when every process left by itself. A second Ctrl-C or SIGTERM cuts it short."""
+        hasten = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, hasten.set)
+        self._lines.write("serve", "draining (Ctrl-C again to cut it short)")
+        clean = True
+        for step in self._plan.drain_steps():
+            running = [self._all[process.name] for process in step if self._all[process.name].started]
+            clean &= all(await asyncio.gather(*(one.drain(self._settings.drain_seconds, hasten) for one in running)))
+        self._lines.write("serve", "drained" if clean else "stopped")
+        return clean
+
+    def _refuse(self, problems: list[str]) -> None:
+        self._refusals += [problem for problem in problems if problem not in self._refusals]
+        self._stop.set()
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the data directory; the lock ends with the process, however that ends."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (directory / "lock").open("a+")
+    except OSError as error:
+        raise CannotStart(f"the data directory {directory} cannot be used: {error.strerror}; set TAEL_DATA_DIR to another") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise CannotStart(
+                f"another tael serve (process {holder}) runs on {directory}; stop it or set TAEL_DATA_DIR to another directory"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _program(name: str) -> str:
+    """The program that pip put beside this interpreter, else the one on PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise CannotStart(f"{name} is not installed: run `make up`, or pip install 'tael[local]'")
+    return found
+
+
+def _write(decided: Plan) -> None:
+    for path, text in decided.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+
+def _print_banner(settings: ServeSettings, ports: dict[str, int]) -> None:
+    terminal = sys.stdout.isatty()
+    text = banner.pretty(settings, ports, shutil.get_terminal_size().columns) if terminal else banner.plain(settings, ports)
+    with contextlib.suppress(OSError):
+        sys.stdout.write(text)
+        sys.stdout.flush()

@@ -1,0 +1,90 @@
+"""The start-up banner: where everything is and how to point something at it. Pure, but for the one function that draws it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from services.serve.settings import ServeSettings
+from tael.runtime.config import Address
+
+DEFAULT_REST_PORT = 7701
+
+
+def reachable(address: Address) -> str:
+    """The address as a client on this machine dials it: a listener on all addresses is dialled on loopback."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound
+    return str(Address(loopback.get(address.host, address.host), address.port))
+
+
+def cli_flags(rest: Address) -> str:
+    """What the command line needs to be told to reach this suite: nothing where the defaults do."""
+    host, port = Address.parse(reachable(rest)).host, rest.port
+    if host not in ("127.0.0.1", "localhost"):
+        return f" --server http://{reachable(rest)}"
+    return "" if port == DEFAULT_REST_PORT else f" --port-rest {port}"
+
+
+def sections(settings: ServeSettings, ports: Mapping[str, int]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The banner's facts: titled groups of label and value."""
+    rest, flags = f"http://{reachable(settings.rest_api_addr)}", cli_flags(settings.rest_api_addr)
+    nodes = ", ".join(f"http://127.0.0.1:{ports[f'hotnode-{n}']}" for n in range(settings.shards))
+    return [
+        (
+            "listening",
+            [
+                ("REST API", rest),
+                ("OTLP gRPC", f"http://{reachable(settings.otlp_grpc_addr)}"),
+                ("OTLP HTTP", f"http://{reachable(settings.otlp_http_addr)}"),
+                ("Grafana", f"{rest}/tempo (as a Tempo data source)"),
+            ],
+        ),
+        (
+            "storage",
+            [
+                ("data", str(settings.directory)),
+                ("log", f"NATS JetStream, fsync on every write, nats://127.0.0.1:{ports['nats']}"),
+                ("hot tier", f"{settings.shards} hot node{'s' if settings.shards > 1 else ''} (ClickHouse engine), {nodes}"),
+                ("cold tier", f"SeaweedFS (S3), http://127.0.0.1:{ports['s3']}"),
+            ],
+        ),
+        ("look from here", [("services", f"tael{flags} services"), ("live", f"tael{flags} live")]),
+    ]
+
+
+def exports(settings: ServeSettings) -> list[str]:
+    """The shell lines that point a service's OpenTelemetry SDK here."""
+    return [
+        f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://{reachable(settings.otlp_grpc_addr)}",
+        "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+        "export OTEL_SERVICE_NAME=my-service",
+    ]
+
+
+def plain(settings: ServeSettings, ports: Mapping[str, int]) -> str:
+    """The banner for a pipe or a file."""
+    lines = ["tael is ready"]
+    for title, rows in sections(settings, ports):
+        lines += ["", title, *(f"  {label:<10} {value}" for label, value in rows)]
+    return "\n".join([*lines, "", "send to it", *(f"  {line}" for line in exports(settings)), ""])
+
+
+def pretty(settings: ServeSettings, ports: Mapping[str, int], width: int) -> str:
+    """The banner for a terminal of ``width`` columns; the export lines stay whole, to be copied."""
+    table = Table.grid(padding=(0, 2))
+    for title, rows in sections(settings, ports):
+        table.add_row(Text(title, "bold cyan"), "")
+        for label, value in rows:
+            table.add_row(Text(f"  {label}", "dim"), Text(value))
+    table.add_row(Text("send to it", "bold cyan"), "")
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, highlight=False)
+    console.print(Panel(table, title="[bold]tael is ready[/bold]", subtitle="Ctrl-C drains and stops", border_style="green", expand=False))
+    for line in exports(settings):
+        console.print(Text(f"  {line}", "green"), soft_wrap=True)
+    return out.getvalue()

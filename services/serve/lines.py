@@ -1,0 +1,61 @@
+"""The terminal that all processes of the suite share: one line each, behind the name of who speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections import deque
+from typing import TextIO
+
+_COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
+_READ_BYTES, _LINE_BYTES = 1 << 16, 1 << 16
+REMEMBERED = 12
+
+
+class Lines:
+    """Writes prefixed lines to ``out``; prefixes are as wide as the longest of ``names`` and coloured on a terminal."""
+
+    def __init__(self, out: TextIO, names: list[str], *, colour: bool) -> None:
+        self._out = out
+        self._width = max(map(len, names))
+        self._colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(names)} if colour else {}
+
+    def write(self, name: str, line: str) -> None:
+        """One line of ``name``; a terminal that went away is no reason to stop."""
+        prefix = f"{name:<{self._width}} |"
+        if name in self._colours:
+            prefix = f"\x1b[{self._colours[name]}m{prefix}\x1b[0m"
+        with contextlib.suppress(OSError):
+            self._out.write(f"{prefix} {line}\n")
+            self._out.flush()
+
+
+class Voice:
+    """What one process says: copied line by line to the terminal, but for its small talk, and the last lines remembered."""
+
+    def __init__(self, lines: Lines, name: str, small_talk: str) -> None:
+        self._lines = lines
+        self._name = name
+        self._hidden = re.compile(small_talk) if small_talk else None
+        self.last: deque[str] = deque(maxlen=REMEMBERED)
+
+    async def follow(self, stream: asyncio.StreamReader) -> None:
+        """Copy until the stream ends. A line longer than 64 KiB is cut into several."""
+        rest = b""
+        while chunk := await stream.read(_READ_BYTES):
+            *whole, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _LINE_BYTES:
+                whole, rest = [*whole, rest], b""
+            for line in whole:
+                self._say(line)
+        if rest:
+            self._say(rest)
+
+    def _say(self, raw: bytes) -> None:
+        line = raw.decode(errors="replace").rstrip()
+        if not line:
+            return
+        self.last.append(line)
+        if self._hidden is None or not self._hidden.search(line):
+            self._lines.write(self._name, line)

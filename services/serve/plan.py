@@ -1,0 +1,170 @@
+"""Settings and ports in, the processes of the suite out, in the order they start. Pure: nothing is started or written here.
+
+The wiring that compose and Helm do with host names is done here with loopback ports: the same entry points, the same variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+from services.serve.configs import nats_conf, s3_identities
+from services.serve.settings import ServeSettings
+from tael.runtime.config import PREFIX, Address
+
+HOST = "127.0.0.1"
+# SeaweedFS' own worker dials its admin gRPC port by this rule, whatever the flag says.
+S3_GRPC_OFFSET = 10_000
+# What the program itself says at ease; it stays out of the terminal unless the level is debug.
+_NATS_SMALL_TALK = r"^\[\d+\] \S+ \S+ \[(INF|DBG|TRC)\]"
+_S3_SMALL_TALK = r"^(?![EF]\d{4} )"
+
+
+class Drain(IntEnum):
+    """The steps of the drain: intake first, then what reads, what leads, what stores, and the log last."""
+
+    INTAKE = 0
+    READERS = 1
+    COORDINATION = 2
+    STORAGE = 3
+    LOG = 4
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process: how it is started, how it is known to be ready, when it is stopped.
+
+    ``ready_url`` answers 200 once it is. ``small_talk`` is a pattern of output lines that are only shown at level debug. ``ours`` says
+    that exit code 2 means unusable settings.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    ready_url: str
+    step: int
+    drain: Drain
+    small_talk: str = ""
+    ours: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The processes in the order they start (equal ``step`` together), and the files (mode 0600) that must be there before."""
+
+    processes: tuple[Process, ...]
+    files: Mapping[Path, str] = field(default_factory=dict)
+
+    def steps(self) -> list[list[Process]]:
+        """The processes grouped by the step they start in."""
+        return [[p for p in self.processes if p.step == step] for step in sorted({p.step for p in self.processes})]
+
+    def drain_steps(self) -> list[list[Process]]:
+        """The processes grouped by the step of the drain, first to stop first."""
+        return [[p for p in self.processes if p.drain == step] for step in sorted({p.drain for p in self.processes})]
+
+
+_S3_PORTS = ("s3", "s3-grpc", "s3-filer", "s3-filer-grpc", "s3-master", "s3-master-grpc", "s3-volume", "s3-volume-grpc", "s3-admin")
+
+
+def port_names(settings: ServeSettings) -> list[str]:
+    """The internal ports that a plan needs, by name."""
+    hot = [f"hotnode-{n}" for n in range(settings.shards)]
+    ours = [f"coordinator-{n}" for n in range(settings.coordinators)] + ["ingest", "query", "compactor"]
+    return ["nats", "nats-monitor", *_S3_PORTS, *hot, *(f"{name}-internal" for name in [*hot, *ours])]
+
+
+def plan(
+    settings: ServeSettings, ports: Mapping[str, int], environ: Mapping[str, str], *, python: str, nats_server: str, weed: str
+) -> Plan:
+    """The whole suite. ``ports`` has a free one for each of ``port_names``; addresses in ``settings`` have their final ports."""
+    directory = settings.directory
+    outside = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
+    wiring = {
+        **given,
+        "TAEL_CLUSTER_ID": settings.cluster_id,
+        "TAEL_NATS_URL": f"nats://{HOST}:{ports['nats']}",
+        "TAEL_NATS_MONITOR_URL": f"http://{HOST}:{ports['nats-monitor']}",
+        "TAEL_S3_URL": f"http://{HOST}:{ports['s3']}",
+        "TAEL_S3_ACCESS_KEY": settings.s3_access_key,
+        "TAEL_S3_SECRET_KEY": settings.s3_secret_key,
+        "TAEL_CLICKHOUSE_URLS": ",".join(f"http://{HOST}:{ports[f'hotnode-{n}']}" for n in range(settings.shards)),
+        "TAEL_OTLP_GRPC_ADDR": str(settings.otlp_grpc_addr),
+        "TAEL_OTLP_HTTP_ADDR": str(settings.otlp_http_addr),
+        "TAEL_REST_API_ADDR": str(settings.rest_api_addr),
+    }
+
+    def service(target: str, name: str, step: int, drain: Drain, extra: Mapping[str, str], ready_url: str = "") -> Process:
+        internal = f"{HOST}:{ports[f'{name}-internal']}"
+        env = {**outside, **wiring, **extra, "TAEL_NODE_ID": name, "TAEL_INTERNAL_ADDR": internal, "PYTHONUNBUFFERED": "1"}
+        return Process(name, (python, "-m", "services", target), env, ready_url or f"http://{internal}/readyz", step, drain)
+
+    nats_file, s3_file = directory / "nats" / "nats.conf", directory / "s3" / "identities.json"
+    nats = Process(
+        "nats",
+        (nats_server, "-c", str(nats_file)),
+        outside,
+        f"http://{HOST}:{ports['nats-monitor']}/healthz",
+        0,
+        Drain.LOG,
+        _NATS_SMALL_TALK,
+        ours=False,
+    )
+    hot_nodes = [
+        service(
+            "hotnode",
+            f"hotnode-{n}",
+            1,
+            Drain.STORAGE,
+            {"TAEL_HOTNODE_ADDR": f"{HOST}:{ports[f'hotnode-{n}']}", "TAEL_HOTNODE_DATA_DIR": str(directory / f"hotnode-{n}")},
+            f"http://{HOST}:{ports[f'hotnode-{n}']}/ping",
+        )
+        for n in range(settings.shards)
+    ]
+    return Plan(
+        (
+            nats,
+            _seaweedfs(settings, ports, outside, weed, s3_file),
+            *hot_nodes,
+            *(service("coordinator", f"coordinator-{n}", 2, Drain.COORDINATION, {}) for n in range(settings.coordinators)),
+            service("ingest", "ingest", 3, Drain.INTAKE, {}),
+            service("query", "query", 4, Drain.READERS, {}),
+            service("compactor", "compactor", 5, Drain.READERS, {}),
+        ),
+        {
+            nats_file: nats_conf(
+                client=Address(HOST, ports["nats"]), monitor=Address(HOST, ports["nats-monitor"]), store=directory / "nats" / "jetstream"
+            ),
+            s3_file: s3_identities(settings.s3_access_key, settings.s3_secret_key),
+        },
+    )
+
+
+def _seaweedfs(settings: ServeSettings, ports: Mapping[str, int], outside: Mapping[str, str], weed: str, identities: Path) -> Process:
+    flags: Iterable[str] = (
+        f"-dir={settings.directory / 's3' / 'objects'}",
+        f"-ip={HOST}",
+        f"-ip.bind={HOST}",
+        f"-s3.config={identities}",
+        f"-s3.port={ports['s3']}",
+        f"-s3.port.grpc={ports['s3-grpc']}",
+        f"-filer.port={ports['s3-filer']}",
+        f"-filer.port.grpc={ports['s3-filer-grpc']}",
+        f"-master.port={ports['s3-master']}",
+        f"-master.port.grpc={ports['s3-master-grpc']}",
+        f"-volume.port={ports['s3-volume']}",
+        f"-volume.port.grpc={ports['s3-volume-grpc']}",
+        f"-admin.port={ports['s3-admin']}",
+        f"-admin.port.grpc={ports['s3-admin'] + S3_GRPC_OFFSET}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-webdav=false",
+        "-admin.ui=false",
+        "-master.telemetry=false",
+    )
+    env = {**outside, "GOMEMLIMIT": str(settings.s3_memory_bytes), "GOGC": "50"}
+    url = f"http://{HOST}:{ports['s3']}/healthz"
+    return Process("s3", (weed, "mini", *flags), env, url, 1, Drain.STORAGE, _S3_SMALL_TALK, ours=False)

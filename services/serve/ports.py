@@ -1,0 +1,87 @@
+"""Ports: that the public ones are free, and which ones the suite's processes use between themselves.
+
+Internal ports are chosen at the first start and remembered in the data directory, below the range from which the system hands out ports
+for outgoing connections, so that a restart finds them free again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from services.serve.plan import HOST, S3_GRPC_OFFSET, port_names
+from services.serve.settings import ServeSettings
+from tael.runtime.config import Address
+from tael.runtime.service import CannotStart, PortTaken, listening
+
+_LOW, _HIGH = 10_240, 32_767
+
+
+def resolve_public(settings: ServeSettings) -> ServeSettings:
+    """The settings with every public port free and final. Raises PortTaken with one line for all that are taken."""
+    taken: list[str] = []
+    found: dict[str, Address] = {}
+    fields = {"otlp_grpc_addr": "the OTLP gRPC", "otlp_http_addr": "the OTLP HTTP", "rest_api_addr": "the REST API"}
+    for name, what in fields.items():
+        address: Address = getattr(settings, name)
+        try:
+            with listening(what, address, str(type(settings).model_fields[name].alias)):
+                found[name] = Address(address.host, _bind(address))
+        except PortTaken as error:
+            taken.append(str(error))
+    if taken:
+        raise PortTaken("; ".join(taken))
+    return settings.model_copy(update=found)
+
+
+def internal_ports(settings: ServeSettings, remembered: Path) -> dict[str, int]:
+    """A free port for each name of the plan: the remembered one where it is still free. Writes ``remembered`` when it changed."""
+    old: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
+    public = {settings.otlp_grpc_addr.port, settings.otlp_http_addr.port, settings.rest_api_addr.port}
+    ports = choose(port_names(settings), old, lambda port: port not in public and _is_free(port))
+    if ports != old:
+        remembered.write_text(json.dumps(ports, indent=1) + "\n")
+    return ports
+
+
+def choose(names: Iterable[str], old: dict[str, int], is_free: Callable[[int], bool]) -> dict[str, int]:
+    """Keep what is in ``old`` and free, draw the rest at random; no port is given twice. Names that are not asked for are forgotten."""
+    used: set[int] = set()
+    ports: dict[str, int] = {}
+
+    def fits(name: str, port: int) -> bool:
+        needed = {port, port + S3_GRPC_OFFSET} if name == "s3-admin" else {port}
+        return not needed & used and all(is_free(p) for p in needed)
+
+    for name in names:
+        port = old.get(name, 0)
+        top = _HIGH - S3_GRPC_OFFSET if name == "s3-admin" else _HIGH
+        for _ in range(2000):
+            if port and fits(name, port):
+                break
+            port = random.randint(_LOW, top)
+        else:
+            raise CannotStart(f"no free port was found between {_LOW} and {top}")
+        used |= {port, port + S3_GRPC_OFFSET} if name == "s3-admin" else {port}
+        ports[name] = port
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    try:
+        _bind(Address(HOST, port))
+    except OSError:
+        return False
+    return True
+
+
+def _bind(address: Address) -> int:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address.host, address.port))
+        probe.listen(1)
+        return int(probe.getsockname()[1])

@@ -1,0 +1,82 @@
+"""Settings of ``tael serve``: where the suite listens, where it keeps its files, and how much of it there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from tael.errors import BadSettings
+from tael.runtime.config import Bytes, Listen, Secret
+from tael.runtime.settings import NodeSettings
+
+# What the supervisor tells each process by itself. A value from outside would be lost without a word, so it is refused.
+WIRED = (
+    "TAEL_CLICKHOUSE_URLS",
+    "TAEL_HOTNODE_ADDR",
+    "TAEL_HOTNODE_DATA_DIR",
+    "TAEL_INTERNAL_ADDR",
+    "TAEL_NATS_MONITOR_URL",
+    "TAEL_NATS_URL",
+    "TAEL_NODE_ID",
+    "TAEL_S3_URL",
+)
+
+
+class ServeSettings(NodeSettings):
+    """Settings of the supervisor; every other ``TAEL_`` variable is passed on to the processes."""
+
+    data_dir: Path = Field(
+        default=Path("~/.tael/data"), alias="TAEL_DATA_DIR", description="Where a laptop's suite keeps everything; one suite a directory."
+    )
+    shards: int = Field(default=1, ge=1, le=16, alias="TAEL_SHARDS", description="Hot nodes to run. It may grow later, never shrink.")
+    coordinators: int = Field(
+        default=1, ge=1, le=5, alias="TAEL_COORDINATORS", description="Coordinators to run; one leads, the others stand by."
+    )
+    otlp_grpc_addr: Listen = Field(
+        default="127.0.0.1:4317",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_OTLP_GRPC_ADDR",
+        description="Where OTLP over gRPC is received.",
+    )
+    otlp_http_addr: Listen = Field(
+        default="127.0.0.1:4318",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_OTLP_HTTP_ADDR",
+        description="Where OTLP over HTTP is received.",
+    )
+    rest_api_addr: Listen = Field(
+        default="127.0.0.1:7701",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_REST_API_ADDR",
+        description="Where the native API and Grafana's APIs are served.",
+    )
+    s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", min_length=1, description="Access key.")
+    s3_secret_key: Secret = Field(default="tael-secret", alias="TAEL_S3_SECRET_KEY", min_length=1, description="Secret key.")
+    s3_memory_bytes: Bytes = Field(
+        default="200MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=64 << 20,
+        alias="TAEL_S3_MEMORY",
+        description="Memory that SeaweedFS' garbage collector aims to stay under.",
+    )
+    drain_seconds: float = Field(
+        default=20,
+        gt=0,
+        le=600,
+        alias="TAEL_DRAIN_SECS",
+        description="How long `tael serve` waits for each step of the drain before it kills what is left of it.",
+    )
+
+    @property
+    def directory(self) -> Path:
+        """The data directory, absolute."""
+        return self.data_dir.expanduser().absolute()
+
+
+def refuse_wired(environ: Mapping[str, str]) -> None:
+    """Raise BadSettings for variables that only a service started by itself may be given."""
+    problems = [
+        f"{name}={environ[name]!r} cannot be used: tael serve sets it for its own processes; unset it, or run the services one by one"
+        for name in WIRED
+        if environ.get(name, "") != ""
+    ]
+    if problems:
+        raise BadSettings(problems)
