@@ -75,18 +75,22 @@ class JetStreamAppender:
             require_connected(self._client)
             try:
                 with reachable(f"appending to the log of shard {shard}"):
-                    await self._js.publish(subject, body, headers=headers, timeout=REQUEST_SECONDS)
-            except js_errors.APIError as error:
-                if error.err_code in _FULL_CODES:
-                    raise Overloaded(
-                        f"the log of shard {shard} is full (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
-                    ) from error
-                raise Unavailable(f"the log of shard {shard} refused an append: {error.description}", retry_after_seconds=2) from error
+                    await self._send(shard, subject, body, headers)
             except Unavailable:
                 if time.monotonic() + REQUEST_SECONDS > deadline or not self._client.is_connected:
                     raise
             else:
                 return
+
+    async def _send(self, shard: int, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        try:
+            await self._js.publish(subject, body, headers=headers, timeout=REQUEST_SECONDS)
+        except js_errors.APIError as error:
+            if error.err_code in _FULL_CODES:
+                raise Overloaded(
+                    f"the log of shard {shard} is full (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
+                ) from error
+            raise Unavailable(f"the log of shard {shard} refused an append: {error.description}", retry_after_seconds=2) from error
 
 
 class JetStreamReader:

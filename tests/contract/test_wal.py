@@ -1,0 +1,179 @@
+"""What every log must hold (tael/wal/api.py), run against JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from tael.errors import Overloaded, Unavailable
+from tael.wal.api import LOGS, TRACES, DeadLetter
+from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams
+from tests.support.nats import NatsServer
+
+
+async def open_log(server: NatsServer, client: Client, max_bytes: int = 64 << 20) -> tuple[JetStreamAppender, JetStreamReader]:
+    """Streams for two shards; the appender, and the reader of shard 0."""
+    streams = JetStreamStreams(client, "tael", server.monitor_url, replicas=1, max_bytes=max_bytes)
+    await streams.ensure(2)
+    return JetStreamAppender(client, "tael"), JetStreamReader(client, "tael", 0)
+
+
+async def connected(client: Client, wanted: bool = True) -> None:  # reads as a sentence where it is called
+    """Until the client is back after a restart, or has noticed that the server is gone."""
+    async with asyncio.timeout(15):
+        while client.is_connected is not wanted:  # noqa: ASYNC110  # the client offers no event for it
+            await asyncio.sleep(0.02)
+
+
+async def test_entries_come_back_in_order_with_what_they_carry(nats_server: NatsServer, nats_client: Client) -> None:
+    """Sequence, signal, items and body; other shards' entries stay theirs."""
+    appender, reader = await open_log(nats_server, nats_client)
+    await appender.append(0, TRACES, b"a", 3, "1")
+    await appender.append(1, TRACES, b"elsewhere", 1, "2")
+    await appender.append(0, LOGS, b"b", 4, "3")
+    entries = await reader.read(0, max_items=100, max_bytes=1000, wait_seconds=0.5)
+    assert [(e.sequence, e.signal, e.items, e.body) for e in entries] == [(1, TRACES, 3, b"a"), (2, LOGS, 4, b"b")]
+    assert await reader.read(2, max_items=100, max_bytes=1000, wait_seconds=0.1) == []
+
+
+@pytest.mark.parametrize(("max_items", "max_bytes", "at_most"), [(10, 10**9, 26), (10**9, 300, 30)])
+async def test_a_read_stops_at_its_limits(
+    nats_server: NatsServer, nats_client: Client, max_items: int, max_bytes: int, at_most: int
+) -> None:
+    """Soon after the limit is passed, and without waiting."""
+    appender, reader = await open_log(nats_server, nats_client)
+    await asyncio.gather(*(appender.append(0, TRACES, bytes(100), 1, str(i)) for i in range(60)))
+    async with asyncio.timeout(5):
+        entries = await reader.read(0, max_items=max_items, max_bytes=max_bytes, wait_seconds=60)
+    assert 0 < len(entries) <= at_most
+    rest = await reader.read(entries[-1].sequence, max_items=1000, max_bytes=10**9, wait_seconds=0.3)
+    assert [e.sequence for e in [*entries, *rest]] == list(range(1, 61))
+
+
+async def test_a_repeated_append_adds_nothing(nats_server: NatsServer, nats_client: Client) -> None:
+    """Within the window, after a trim too, and after a restart for what is still stored."""
+    appender, reader = await open_log(nats_server, nats_client)
+    for name in ("x", "y", "x"):
+        await appender.append(0, TRACES, name.encode(), 1, name)
+    assert (await reader.state()).last == 2
+    await reader.trim(1)
+    await appender.append(0, TRACES, b"x", 1, "x")
+    assert (await reader.state()).last == 2
+    nats_server.kill()
+    nats_server.start()
+    await connected(nats_client)
+    await appender.append(0, TRACES, b"y", 1, "y")
+    assert (await reader.state()).last == 2
+
+
+async def test_trim_forgets_and_a_range_returns_what_is_left(nats_server: NatsServer, nats_client: Client) -> None:
+    """Sequences stay what they were; a reader that stood before the trim goes on behind it."""
+    appender, reader = await open_log(nats_server, nats_client)
+    for i in range(1, 11):
+        await appender.append(0, TRACES, str(i).encode(), 1, str(i))
+    await reader.trim(4)
+    state = await reader.state()
+    assert (state.first, state.last) == (5, 10)
+    assert [e.sequence for e in await reader.read_range(3, 6)] == [5, 6]
+    assert [e.sequence for e in await reader.read(0, max_items=100, max_bytes=10**6, wait_seconds=0.5)] == list(range(5, 11))
+    await reader.trim(10)
+    state = await reader.state()
+    assert (state.last, state.size_bytes) == (10, 0)
+
+
+async def test_a_full_log_is_overload_and_heals_when_trimmed(nats_server: NatsServer, nats_client: Client) -> None:
+    """Nothing that is there is thrown away for what is new."""
+    appender, reader = await open_log(nats_server, nats_client, max_bytes=1 << 20)
+
+    async def attempt(number: int) -> Overloaded | None:
+        try:
+            await appender.append(0, TRACES, bytes(60_000), 1, str(number))
+        except Overloaded as refused:
+            return refused
+        return None
+
+    outcomes = [await attempt(number) for number in range(40)]
+    stored = outcomes.index(next(outcome for outcome in outcomes if outcome))
+    assert stored >= 10
+    assert all("TAEL_WAL_MAX_BYTES" in str(refused) for refused in outcomes[stored:])
+    assert [e.sequence for e in await reader.read_range(1, stored)] == list(range(1, stored + 1))
+    await reader.trim(stored)
+    await appender.append(0, TRACES, b"again", 1, "again")
+
+
+async def test_an_append_without_the_server_fails_at_once_and_is_not_kept(nats_server: NatsServer, nats_client: Client) -> None:
+    """Unavailable, with nothing sent behind the caller's back when the connection returns."""
+    appender, reader = await open_log(nats_server, nats_client)
+    nats_server.kill()
+    await connected(nats_client, False)
+    with pytest.raises(Unavailable):
+        await appender.append(0, TRACES, b"lost", 1, "1")
+    nats_server.start()
+    await connected(nats_client)
+    await appender.append(0, TRACES, b"kept", 1, "2")
+    assert [e.body for e in await reader.read_range(1, 5)] == [b"kept"]
+
+
+async def test_a_reader_goes_on_after_a_restart(nats_server: NatsServer, nats_client: Client) -> None:
+    """Its consumer is gone with the server; entries are neither skipped nor repeated."""
+    appender, reader = await open_log(nats_server, nats_client)
+    await appender.append(0, TRACES, b"1", 1, "1")
+    assert [e.sequence for e in await reader.read(0, max_items=1, max_bytes=10, wait_seconds=5)] == [1]
+    nats_server.kill()
+    nats_server.start()
+    await connected(nats_client)
+    await appender.append(0, TRACES, b"2", 1, "2")
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                if entries := await reader.read(1, max_items=1, max_bytes=10, wait_seconds=1):
+                    break
+            except Unavailable:
+                continue
+    assert [e.sequence for e in entries] == [2]
+
+
+async def test_appends_beyond_the_bytes_in_flight_are_refused(nats_server: NatsServer, nats_client: Client) -> None:
+    """Memory stays bounded while the log does not answer."""
+    await open_log(nats_server, nats_client)
+    appender = JetStreamAppender(nats_client, "tael", in_flight_bytes=1000)
+    nats_server.pause()
+    try:
+        first = asyncio.create_task(appender.append(0, TRACES, bytes(900), 1, "1"))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await appender.append(0, TRACES, bytes(900), 1, "2")
+    finally:
+        nats_server.resume()
+    await first
+
+
+async def test_a_letter_is_buried_once(nats_server: NatsServer, nats_client: Client) -> None:
+    """However often a successor repeats it; the reason travels along."""
+    _, reader = await open_log(nats_server, nats_client)
+    letter = DeadLetter(0, 7, TRACES, 1, "no such column\nin this table", b"body")
+    await reader.bury(letter)
+    await reader.bury(letter)
+    js = nats_client.jetstream()
+    assert (await js.stream_info("tael_dead")).state.messages == 1
+    kept = await js.get_msg("tael_dead", seq=1)
+    assert kept.data == b"body"
+    assert (kept.headers or {})["Tael-Reason"] == "no such column in this table"
+    assert (kept.headers or {})["Tael-Sequence"] == "7"
+
+
+async def test_a_lazy_server_is_named(nats_client: Client, nats_server: NatsServer, tmp_path: Path) -> None:
+    """Only `sync_interval: always` is taken as durable."""
+    always = JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=1 << 20)
+    assert await always.lazy_sync() is None
+    lazy = NatsServer(tmp_path / "lazy", sync="2m")
+    lazy.start()
+    try:
+        warning = await JetStreamStreams(nats_client, "tael", lazy.monitor_url, replicas=1, max_bytes=1 << 20).lazy_sync()
+    finally:
+        lazy.kill()
+    assert warning is not None
+    assert "sync_interval 120s" in warning

@@ -1,0 +1,90 @@
+"""A real nats-server with JetStream on disk, on a free port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from tael.runtime.nats import connection
+from tael.runtime.settings import NatsSettings
+from tests.support.suite import free_port, until
+
+_PROGRAM = Path(sys.executable).with_name("nats-server")
+
+
+class NatsServer:
+    """One nats-server as a subprocess; its store survives ``kill`` and ``start``."""
+
+    def __init__(self, directory: Path, *, sync: str = "always", max_file: str = "8GB") -> None:
+        self.port, self.monitor_port = free_port(), free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self.monitor_url = f"http://127.0.0.1:{self.monitor_port}"
+        directory.mkdir(parents=True, exist_ok=True)
+        self._log = directory / "nats.log"
+        self._config = directory / "nats.conf"
+        self._config.write_text(
+            f"listen: 127.0.0.1:{self.port}\nhttp: 127.0.0.1:{self.monitor_port}\nmax_payload: 8MB\n"
+            f'jetstream {{ store_dir: "{directory}", max_mem: 64MB, max_file: {max_file}, sync_interval: "{sync}" }}\n'
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([_PROGRAM, "-c", self._config], stdout=log, stderr=log)
+        until(self._healthy, "nats-server", 15)
+
+    def kill(self, signum: int = signal.SIGKILL) -> None:
+        """End it at once and wait until it is gone."""
+        if self._process is not None:
+            self._process.send_signal(signum)
+            self._process.wait(15)
+            self._process = None
+
+    def pause(self) -> None:
+        """Freeze it: connections stay, nothing answers."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Thaw it."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def settings(self) -> NatsSettings:
+        """The settings that reach it."""
+        return NatsSettings.model_validate({"TAEL_NATS_URL": self.url})
+
+    def _healthy(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            with urllib.request.urlopen(f"{self.monitor_url}/healthz", timeout=1) as answer:  # noqa: S310  # a loopback http URL
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server of the test's own."""
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest_asyncio.fixture
+async def nats_client(nats_server: NatsServer) -> AsyncIterator[Client]:
+    """A connection to it that reconnects for ever."""
+    async with connection(nats_server.settings(), "test") as client:
+        yield client
