@@ -1,0 +1,122 @@
+"""The one home of chdb: ClickHouse's engine in this process, one connection a statement.
+
+A connection costs a quarter of a millisecond and settings, current database and temporary tables live and die with it, so a statement
+gets its own: nothing can leak into another. A connection runs one statement at a time; several run side by side, and every call here
+blocks its thread. The engine holds a lock on its directory: one process a directory, one directory a process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from services.hotnode.errors import from_engine
+
+_ALWAYS: Final = "implicit_select=0"
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a statement read, wrote and returned, as far as the engine says."""
+
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    result_rows: int = 0
+    result_bytes: int = 0
+
+
+def quoted(text: str) -> str:
+    """A string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+class Connection:
+    """One statement at a time, from any thread. Every method raises StatementFailed with the engine's code."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def query(self, sql: bytes | str, output_format: str = "TabSeparated", params: Mapping[str, str] | None = None) -> tuple[bytes, Stats]:
+        """Run a statement to its end; the whole result is in memory."""
+        try:
+            result = self._raw.query(sql, output_format, params=dict(params or {}))
+            return result.bytes(), _stats(result)
+        except RuntimeError as error:
+            raise from_engine(error) from error
+
+    def insert(self, sql: bytes, input_format: str, rows: Iterable[bytes]) -> Stats:
+        """Run ``INSERT INTO …`` (no FORMAT) with ``rows`` in ``input_format``; nothing of it is kept when it fails before the end."""
+        try:
+            stream = self._raw.send_insert(sql, input_format)
+            try:
+                for chunk in rows:
+                    self._raw.insert_append(stream, chunk)
+            except BaseException:
+                self._raw.insert_cancel(stream)
+                raise
+            return _stats(self._raw.insert_done(stream))
+        except RuntimeError as error:
+            raise from_engine(error) from error
+
+    def close(self) -> None:
+        """Free it, and its temporary tables."""
+        self._raw.close()
+
+
+class Engine:
+    """The engine over ``directory``. ``open`` fails with StatementFailed 76 when another process holds the directory."""
+
+    def __init__(self, directory: Path, options: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._options = "&".join([_ALWAYS, *(f"{name}={value}" for name, value in options.items())])
+        self._control: Connection | None = None
+        self._control_lock = threading.Lock()
+        self._chdb: Any = None
+        self.version = ""
+        self.timezone = ""
+
+    def open(self) -> None:
+        """Load the engine and open the directory."""
+        self._chdb = importlib.import_module("chdb._chdb")
+        self._chdb.set_signal_handlers_enabled(0)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._control = self.connect(self._options)
+        answer, _ = self._control.query("SELECT version(), timezone()")
+        self.version, self.timezone = answer.decode().rstrip("\n").split("\t")
+
+    def connect(self, options: str = _ALWAYS) -> Connection:
+        """A new connection with the default database and settings."""
+        try:
+            return Connection(self._chdb.connect(f"{self._directory}?{options}"))
+        except RuntimeError as error:
+            raise from_engine(error) from error
+
+    def kill(self, query_id: str) -> None:
+        """Ask the engine to stop the statement that runs under this id; it may take a while to notice."""
+        with self._control_lock:
+            if self._control is not None:
+                self._control.query(f"KILL QUERY WHERE Settings['log_comment'] = {quoted(query_id)} ASYNC")
+
+    def close(self) -> None:
+        """Close the directory; open connections must be closed before."""
+        with self._control_lock:
+            control, self._control = self._control, None
+            if control is not None:
+                control.close()
+
+
+def _stats(result: Any) -> Stats:
+    return Stats(
+        read_rows=result.storage_rows_read(),
+        read_bytes=result.storage_bytes_read(),
+        written_rows=result.rows_written(),
+        written_bytes=result.bytes_written(),
+        result_rows=result.rows_read(),
+        result_bytes=result.bytes_read(),
+    )

@@ -1,0 +1,72 @@
+"""What the hot node answers when a statement fails: ClickHouse's codes, texts and HTTP statuses.
+
+The engine's own errors pass through with the code it gave; the codes named here are raised by the HTTP side itself.
+The statuses are those that a ClickHouse 26 server sends.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+BAD_ARGUMENTS: Final = (36, "BAD_ARGUMENTS")
+SYNTAX_ERROR: Final = (62, "SYNTAX_ERROR")
+UNKNOWN_TYPE_OF_QUERY: Final = (78, "UNKNOWN_TYPE_OF_QUERY")
+INTO_OUTFILE_NOT_ALLOWED: Final = (113, "INTO_OUTFILE_NOT_ALLOWED")
+UNKNOWN_SETTING: Final = (115, "UNKNOWN_SETTING")
+READONLY: Final = (164, "READONLY")
+TOO_MANY_SIMULTANEOUS_QUERIES: Final = (202, "TOO_MANY_SIMULTANEOUS_QUERIES")
+QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING: Final = (216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING")
+CANNOT_DECOMPRESS: Final = (271, "CANNOT_DECOMPRESS")
+CHECKSUM_DOESNT_MATCH: Final = (40, "CHECKSUM_DOESNT_MATCH")
+SESSION_NOT_FOUND: Final = (372, "SESSION_NOT_FOUND")
+SESSION_IS_LOCKED: Final = (373, "SESSION_IS_LOCKED")
+INVALID_SESSION_TIMEOUT: Final = (374, "INVALID_SESSION_TIMEOUT")
+UNKNOWN_COMPRESSION_METHOD: Final = (89, "UNKNOWN_COMPRESSION_METHOD")
+AUTHENTICATION_FAILED: Final = (516, "AUTHENTICATION_FAILED")
+UNKNOWN_EXCEPTION: Final = (1002, "UNKNOWN_EXCEPTION")
+
+_STATUS: Final = {
+    194: 401,
+    **dict.fromkeys((192, 193, 497, 512, 516), 403),
+    **dict.fromkeys(
+        (6, 8, 15, 25, 26, 27, 36, 38, 41, 44, 53, 62, 72, 102, 103, 104, 117, 167, 168, 321, 376, 427, 441, 675, 676, 677), 400
+    ),
+    **dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 78, 81, 107, 113, 115, 152, 336, 511), 404),
+    209: 503,
+    133: 404,
+    48: 501,
+    76: 503,
+    159: 408,
+    161: 500,
+    381: 411,
+    439: 503,
+}
+_CODE = re.compile(r"Code: (\d+)\.")
+
+
+class StatementFailed(Exception):
+    """A statement's failure as the client sees it. ``text`` begins with ``Code: N. DB::Exception:`` as a server's does."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self.code = code
+        self.text = text
+        super().__init__(text)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that a server gives this code."""
+        return _STATUS.get(self.code, 500)
+
+
+def failed(kind: tuple[int, str], reason: str) -> StatementFailed:
+    """A failure that the HTTP side found itself."""
+    code, name = kind
+    return StatementFailed(code, f"Code: {code}. DB::Exception: {reason} ({name})")
+
+
+def from_engine(error: Exception) -> StatementFailed:
+    """The engine's exception with the code that its text opens with; 1002 when it has none."""
+    text = str(error)
+    match = _CODE.match(text)
+    return StatementFailed(int(match[1]), text) if match else failed(UNKNOWN_EXCEPTION, text)

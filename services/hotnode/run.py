@@ -1,0 +1,228 @@
+"""Runs one statement on the engine: in a thread of its own pool, with its result flowing through a pipe, and stoppable at any time.
+
+A SELECT writes its result into a pipe (``INTO OUTFILE`` of the pipe's own name), so any format streams and memory stays bounded by
+the pipe; what other statements answer is small and comes whole. A statement is stopped by KILL QUERY under its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from services.hotnode.call import Call
+from services.hotnode.engine import Connection, Engine, Stats
+from services.hotnode.errors import QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, TOO_MANY_SIMULTANEOUS_QUERIES, StatementFailed, failed
+from services.hotnode.sessions import Session
+from services.hotnode.spool import Spool
+from services.hotnode.statement import Insert, InsertFromInput, Select, Statement
+
+_PIPE_BYTES: Final = 1 << 20
+_KILL_AGAIN_SECONDS: Final = 0.1
+
+
+class Pipe:
+    """A result on its way: the engine writes to ``path`` in a thread, the event loop reads."""
+
+    def __init__(self) -> None:
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._read_fd, False)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def path(self) -> str:
+        """The name by which this process opens the writing end."""
+        return f"/proc/self/fd/{self._write_fd}"
+
+    def end(self) -> None:
+        """The writer is done: the reader sees the end after the last byte."""
+        if self._write_fd >= 0:
+            os.close(self._write_fd)
+            self._write_fd = -1
+
+    def write(self, whole: bytes) -> None:
+        """Write from a thread, waiting for the reader."""
+        view = memoryview(whole)
+        while view:
+            view = view[os.write(self._write_fd, view) :]
+
+    async def read(self) -> bytes:
+        """The next bytes, at most a pipe full; empty at the end."""
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                return os.read(self._read_fd, _PIPE_BYTES)
+            await _readable(self._read_fd)
+
+    def close(self) -> None:
+        """Stop reading; a writer that goes on fails."""
+        if self._read_fd >= 0:
+            os.close(self._read_fd)
+            self._read_fd = -1
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(fd, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTable:
+    """A table that comes with its request and lives as long: ``structure`` as in CREATE TABLE, rows in ``input_format``."""
+
+    name: str
+    structure: str
+    input_format: str
+    rows: Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a statement needs: ``body`` holds the rows of an INSERT after the statement's own text."""
+
+    call: Call
+    statement: Statement
+    body: Spool
+    rows_at: int = 0
+    external: Sequence[ExternalTable] = ()
+    session: Session | None = None
+
+
+class Running:
+    """A statement under way. Read its result, then ask for its ``stats``."""
+
+    def __init__(self, pipe: Pipe, done: Future[Stats]) -> None:
+        self._pipe = pipe
+        self.done = done
+
+    async def read(self) -> bytes:
+        """The next bytes of the result; empty at the end, also when the statement failed."""
+        return await self._pipe.read()
+
+    async def stats(self) -> Stats:
+        """Wait for the statement's end. Raises StatementFailed when it failed."""
+        return await asyncio.shield(asyncio.wrap_future(self.done))
+
+
+class Runner:
+    """Threads for statements: so many at once, so many more waiting, the rest refused. For one event loop."""
+
+    def __init__(self, engine: Engine, *, threads: int, waiting: int) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="statement")
+        self._control = ThreadPoolExecutor(1, thread_name_prefix="control")
+        self._limit = threads + waiting
+        self._ids: set[str] = set()
+
+    @property
+    def running(self) -> int:
+        """Statements that run or wait."""
+        return len(self._ids)
+
+    @contextlib.asynccontextmanager
+    async def start(self, job: Job) -> AsyncIterator[Running]:
+        """Run ``job`` while the block reads its result; leaving the block early stops the statement and waits until it has stopped.
+
+        Raises StatementFailed 202 when too many run and 216 when one runs under the same id.
+        """
+        query_id = job.call.query_id
+        if query_id in self._ids:
+            raise failed(QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, f"Query with id = {query_id} is already running.")
+        if len(self._ids) >= self._limit:
+            raise failed(TOO_MANY_SIMULTANEOUS_QUERIES, f"Too many simultaneous queries. Maximum: {self._limit}")
+        self._ids.add(query_id)
+        pipe = Pipe()
+        try:
+            running = Running(pipe, self._threads.submit(execute, self._engine, job, pipe))
+            try:
+                yield running
+            finally:
+                pipe.close()
+                await self._stop(query_id, running.done)
+        finally:
+            pipe.end()
+            self._ids.discard(query_id)
+
+    async def _stop(self, query_id: str, done: Future[Stats]) -> None:
+        """Return when the statement has ended, helping it to end."""
+        done.cancel()
+        loop = asyncio.get_running_loop()
+        while not done.done():
+            with contextlib.suppress(StatementFailed):
+                await loop.run_in_executor(self._control, self._engine.kill, query_id)
+            await asyncio.wait([asyncio.wrap_future(done)], timeout=_KILL_AGAIN_SECONDS)
+
+    async def call(self, work: Callable[[], None]) -> None:
+        """Run something short beside the statements."""
+        await asyncio.get_running_loop().run_in_executor(self._control, work)
+
+    def close(self) -> None:
+        """Wait for the threads; nothing may be running any more."""
+        self._threads.shutdown()
+        self._control.shutdown()
+
+
+def execute(engine: Engine, job: Job, pipe: Pipe) -> Stats:
+    """Run ``job`` in this thread on a connection of its own or its session's, its result going into ``pipe``. Raises StatementFailed."""
+    session = job.session
+    connection = session.connection if session is not None else None
+    if connection is None:
+        connection = engine.connect()
+        if session is not None:
+            session.connection = connection
+    try:
+        connection.query(job.call.prelude())
+        try:
+            _create_external(connection, job.external)
+            return _run(connection, job, pipe)
+        finally:
+            if session is not None:
+                _leave(connection, session, job)
+    finally:
+        pipe.end()
+        if session is None:
+            connection.close()
+
+
+def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
+    statement, call = job.statement, job.call
+    if isinstance(statement, Insert):
+        return connection.insert(statement.sql, statement.input_format, job.body.chunks(job.rows_at))
+    if isinstance(statement, InsertFromInput):
+        with job.body.as_file(job.rows_at) as path:
+            return connection.query(statement.from_file(path))[1]
+    if isinstance(statement, Select):
+        return connection.query(statement.into(pipe.path, call.default_format))[1]
+    answer, stats = connection.query(statement.sql, call.default_format)
+    pipe.write(answer)
+    return stats
+
+
+def _create_external(connection: Connection, tables: Sequence[ExternalTable]) -> None:
+    for table in tables:
+        connection.query(f"CREATE TEMPORARY TABLE {table.name} ({table.structure})")
+        connection.insert(f"INSERT INTO {table.name}".encode(), table.input_format, table.rows.chunks())
+
+
+def _leave(connection: Connection, session: Session, job: Job) -> None:
+    """Put a session back as its client left it."""
+    for table in job.external:
+        connection.query(f"DROP TEMPORARY TABLE IF EXISTS {table.name}")
+    session.restore(connection, job.call)
+    if not isinstance(job.statement, Insert | InsertFromInput | Select):
+        session.learn(connection, job.statement.verb)
