@@ -1,0 +1,161 @@
+"""The one home of clickhouse_connect: a shard's ClickHouse over HTTP, with limits on every call and errors that say what to do next.
+
+Leaves SQL to its callers. Connects on the first call and again after a failure, so a shard may be down when a process starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import aiohttp
+from clickhouse_connect.driver import create_async_client
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from tael.errors import Overloaded, Rejected, TaelError, Unavailable
+
+Row: TypeAlias = Sequence[Any]
+
+_OVERLOADED: Final = {
+    202: 1.0,  # TOO_MANY_SIMULTANEOUS_QUERIES
+    241: 2.0,  # MEMORY_LIMIT_EXCEEDED
+    252: 5.0,  # TOO_MANY_PARTS
+}
+_DATA: Final = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        33,  # CANNOT_READ_ALL_DATA
+        36,  # BAD_ARGUMENTS
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        117,  # INCORRECT_DATA
+        131,  # TOO_LARGE_STRING_SIZE
+        190,  # SIZES_OF_ARRAYS_DONT_MATCH
+        434,  # CANNOT_PARSE_PROTOBUF_SCHEMA
+        444,  # UNKNOWN_PROTOBUF_FORMAT
+        636,  # CANNOT_EXTRACT_TABLE_STRUCTURE
+    }
+)
+_RESULT_TOO_LARGE: Final = frozenset({158, 396})
+_TOO_SPREAD: Final = "Too many partitions for single INSERT block"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one statement. ``seconds`` is enforced by the server and, a little later, by this side."""
+
+    seconds: float
+    memory_bytes: int = 0
+    result_rows: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """As ClickHouse's settings."""
+        settings: dict[str, Any] = {"max_execution_time": self.seconds, "timeout_before_checking_execution_speed": 0}
+        if self.memory_bytes:
+            settings["max_memory_usage"] = self.memory_bytes
+        if self.result_rows:
+            settings |= {"max_result_rows": self.result_rows, "result_overflow_mode": "throw"}
+        return settings
+
+
+QUERY_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000)
+INSERT_LIMITS = Limits(seconds=120)
+DDL_LIMITS = Limits(seconds=120)
+
+
+class ClickHouse:
+    """One shard's ClickHouse. Safe for concurrent use in one event loop; ``close`` it when done."""
+
+    def __init__(self, url: str, database: str, user: str = "default", password: str = "") -> None:
+        self.url = url
+        self.database = database
+        self._user = user
+        self._password = password
+        self._client: AsyncClient | None = None
+        self._connecting = asyncio.Lock()
+
+    async def query(self, sql: str, parameters: Mapping[str, Any], limits: Limits = QUERY_LIMITS) -> list[Row]:
+        """The rows of a SELECT; strings come as bytes. ``parameters`` fill ``{name:Type}``. Raises as ``translate`` says."""
+        async with asyncio.timeout(limits.seconds + 5) as deadline:
+            try:
+                client = await self._connect()
+                result = await client.query(
+                    sql, parameters=dict(parameters) or None, settings=limits.settings(), query_formats={"String": "bytes"}
+                )
+            except Exception as error:
+                raise translate(error) from error
+        assert not deadline.expired()
+        return list(result.result_rows)
+
+    async def command(self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Limits = DDL_LIMITS) -> None:
+        """Run a statement without a result. Raises as ``translate`` says."""
+        async with asyncio.timeout(limits.seconds + 5):
+            try:
+                client = await self._connect()
+                await client.command(sql, parameters=dict(parameters) if parameters else None, settings=limits.settings())
+            except Exception as error:
+                raise translate(error) from error
+
+    async def insert(self, table: str, body: bytes, body_format: str, settings: Mapping[str, Any], limits: Limits = INSERT_LIMITS) -> None:
+        """Send ``body`` as it is, in ClickHouse's ``body_format``. Raises as ``translate`` says."""
+        async with asyncio.timeout(limits.seconds + 5):
+            try:
+                client = await self._connect()
+                await client.raw_insert(
+                    f"{self.database}.{table}", insert_block=body, fmt=body_format, settings={**limits.settings(), **settings}
+                )
+            except Exception as error:
+                raise translate(error) from error
+
+    async def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _connect(self) -> AsyncClient:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await create_async_client(
+                    dsn=self.url,
+                    username=self._user,
+                    password=self._password,
+                    compress=False,
+                    connect_timeout=5,
+                    send_receive_timeout=300,
+                    query_retries=0,
+                    autogenerate_session_id=False,
+                )
+            return self._client
+
+
+def translate(error: Exception) -> TaelError:
+    """What a caller should do about an error of the client or the server.
+
+    Unavailable or Overloaded when the same call may succeed later, Rejected when it never will. An error code that is not known counts
+    as Unavailable: data is kept and tried again rather than thrown away.
+    """
+    if isinstance(error, TaelError):
+        return error
+    code = getattr(error, "code", None)
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, ClickHouseError) and code is not None:
+        return _by_code(code, text)
+    if isinstance(error, (ClickHouseError, aiohttp.ClientError, OSError)):
+        return Unavailable(text)
+    return Unavailable(f"unexpected failure of the ClickHouse client: {text}")
+
+
+def _by_code(code: int, text: str) -> TaelError:
+    if code in _OVERLOADED and _TOO_SPREAD not in text:
+        return Overloaded(text, retry_after_seconds=_OVERLOADED[code])
+    if code in _DATA or _TOO_SPREAD in text:
+        return Rejected(text)
+    if code in _RESULT_TOO_LARGE:
+        return Rejected(f"the answer is too large: {text}", where="query", accepted="a narrower query")
+    return Unavailable(text)

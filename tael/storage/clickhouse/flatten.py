@@ -1,0 +1,183 @@
+"""The SELECT that turns one decoded ``WalBatch`` into rows of ``spans``, generated; ClickHouse runs it as a materialized view.
+
+Pure text. The result is golden-filed (tests/golden/sql) and part of a migration: a landing table and its view are never altered, a
+change makes the next pair beside them, so that writers of two versions can run at once.
+
+An attribute goes to the map of its type, unchanged. What has no map of its own goes to ``other`` as a letter and its value:
+
+    n         AnyValue with no member set          a<base64>  ArrayValue, encoded
+    b<base64> bytes                                k<base64>  KeyValueList, encoded
+
+Event, link and scope attributes have two maps only, strings and others, and there ``other`` also takes
+
+    i<decimal> integer      d<decimal> double, shortest form that reads back      t, f  boolean
+"""
+
+from __future__ import annotations
+
+from tael.storage.clickhouse import llm
+
+LANDING_TABLE = "spans_in_1"
+UNKNOWN_SERVICE = "unknown_service"
+
+_TYPED_MAPS = (
+    ("string", "string_value", "String"),
+    ("int", "int_value", "Int64"),
+    ("double", "double_value", "Float64"),
+    ("bool", "bool_value", "Bool"),
+)
+MAP_NAMES = (*(name for name, _, _ in _TYPED_MAPS), "other")
+_CONTAINERS = (
+    ("array_value", "concat('a', base64Encode({}))"),
+    ("kvlist_value", "concat('k', base64Encode({}))"),
+    ("bytes_value", "concat('b', base64Encode({}))"),
+)
+_SCALARS = (
+    ("int_value", "concat('i', toString({}))"),
+    ("double_value", "concat('d', toString({}))"),
+    ("bool_value", "if({}, 't', 'f')"),
+)
+
+
+def typed_maps(pairs: str) -> list[tuple[str, str]]:
+    """Name and expression of the five maps of ``pairs``, an expression of type Array(KeyValue)."""
+    maps = [(name, _map_of(pairs, member, column_type)) for name, member, column_type in _TYPED_MAPS]
+    known = ", ".join(f"'{member}'" for _, member, _ in _TYPED_MAPS)
+    return [*maps, ("other", _other_map(pairs, f"NOT IN ({known})", _CONTAINERS))]
+
+
+def two_maps(pairs: str) -> list[tuple[str, str]]:
+    """Name and expression of the string map and of the map of everything else."""
+    return [("string", _map_of(pairs, "string_value", "String")), ("other", _other_map(pairs, "!= 'string_value'", _SCALARS + _CONTAINERS))]
+
+
+def _map_of(pairs: str, member: str, column_type: str) -> str:
+    keys = f"arrayFilter((k, o) -> o = '{member}', {pairs}.key, {pairs}.value.value)"
+    values = f"arrayFilter((v, o) -> o = '{member}', {pairs}.value.{member}, {pairs}.value.value)"
+    return f"mapFromArrays({keys}, {values})::Map(LowCardinality(String), {column_type})"
+
+
+def _other_map(pairs: str, condition: str, encodings: tuple[tuple[str, str], ...]) -> str:
+    names = [f"v{index}" for index in range(len(encodings))]
+    branches = ", ".join(f"o = '{member}', {text.format(name)}" for name, (member, text) in zip(names, encodings, strict=True))
+    members = ", ".join(f"{pairs}.value.{member}" for member, _ in encodings)
+    encoded = f"arrayMap((o, {', '.join(names)}) -> multiIf({branches}, 'n'), {pairs}.value.value, {members})"
+    keys = f"arrayFilter((k, o) -> o {condition}, {pairs}.key, {pairs}.value.value)"
+    values = f"arrayFilter((v, o) -> o {condition}, {encoded}, {pairs}.value.value)"
+    return f"mapFromArrays({keys}, {values})::Map(LowCardinality(String), String)"
+
+
+def _time(expression: str) -> str:
+    return f"fromUnixTimestamp64Nano(reinterpretAsInt64({expression}), 'UTC')"
+
+
+def _each(variable: str, expression: str, array: str) -> str:
+    return f"arrayMap({variable} -> {expression}, {array})"
+
+
+def _span_columns() -> list[tuple[str, str]]:
+    service = "resource_string['service.name']"
+    return [
+        ("tenant", "batch_tenant"),
+        ("service", f"if({service} = '', '{UNKNOWN_SERVICE}', {service})"),
+        ("start_time", _time("sp.start_time_unix_nano")),
+        ("duration_ns", "reinterpretAsInt64(sp.end_time_unix_nano - sp.start_time_unix_nano)"),
+        ("trace_id", "toFixedString(sp.trace_id, 16)"),
+        ("span_id", "toFixedString(sp.span_id, 8)"),
+        ("parent_span_id", "sp.parent_span_id"),
+        ("name", "sp.name"),
+        ("kind", "sp.kind"),
+        ("status_code", "sp.status.code"),
+        ("status_message", "sp.status.message"),
+        ("trace_state", "sp.trace_state"),
+        ("flags", "sp.flags"),
+        ("dropped_attributes_count", "sp.dropped_attributes_count"),
+        ("dropped_events_count", "sp.dropped_events_count"),
+        ("dropped_links_count", "sp.dropped_links_count"),
+        *((f"attributes_{name}", text) for name, text in typed_maps("sp.attributes")),
+        *_event_columns(),
+        *_link_columns(),
+        *((name, f"call.{name}") for name, _ in llm.COLUMNS),
+        ("received_at", _time("batch_received_at")),
+    ]
+
+
+def _event_columns() -> list[tuple[str, str]]:
+    maps = dict(two_maps("e"))
+    return [
+        ("`events.time`", _each("t", _time("t"), "sp.events.time_unix_nano")),
+        ("`events.name`", "sp.events.name"),
+        ("`events.attributes_string`", _each("e", maps["string"], "sp.events.attributes")),
+        ("`events.attributes_other`", _each("e", maps["other"], "sp.events.attributes")),
+        ("`events.dropped_attributes_count`", "sp.events.dropped_attributes_count"),
+    ]
+
+
+def _link_columns() -> list[tuple[str, str]]:
+    maps = dict(two_maps("l"))
+    return [
+        ("`links.trace_id`", "sp.links.trace_id"),
+        ("`links.span_id`", "sp.links.span_id"),
+        ("`links.trace_state`", "sp.links.trace_state"),
+        ("`links.attributes_string`", _each("l", maps["string"], "sp.links.attributes")),
+        ("`links.attributes_other`", _each("l", maps["other"], "sp.links.attributes")),
+        ("`links.dropped_attributes_count`", "sp.links.dropped_attributes_count"),
+        ("`links.flags`", "sp.links.flags"),
+    ]
+
+
+_RESOURCE_COLUMNS = (
+    *(f"resource_{name}" for name in MAP_NAMES),
+    "resource_dropped_attributes_count",
+    "resource_schema_url",
+)
+_SCOPE_COLUMNS = (
+    "scope_name",
+    "scope_version",
+    "scope_string",
+    "scope_other",
+    "scope_dropped_attributes_count",
+    "scope_schema_url",
+)
+_BATCH_COLUMNS = ("batch_tenant", "batch_received_at")
+
+
+def spans_select(source: str) -> str:
+    """The rows of ``spans`` from the landing table ``source``: records, then resources, then scopes, then spans, each unfolded once."""
+    records = f"SELECT arrayJoin(records) AS r FROM {source}"  # noqa: S608  # a table's name, ours
+    resources = (
+        f"SELECT r.tenant AS batch_tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_spans) AS rs\nFROM ({records})"
+    )
+    resource_maps = [f"{text} AS resource_{name}" for name, text in typed_maps("rs.resource.attributes")]
+    scopes = _select(
+        [
+            *_BATCH_COLUMNS,
+            *resource_maps,
+            "rs.resource.dropped_attributes_count AS resource_dropped_attributes_count",
+            "rs.schema_url AS resource_schema_url",
+            "arrayJoin(rs.scope_spans) AS ss",
+        ],
+        resources,
+    )
+    scope_maps = [f"{text} AS scope_{name}" for name, text in two_maps("ss.scope.attributes")]
+    spans = _select(
+        [
+            *_BATCH_COLUMNS,
+            *_RESOURCE_COLUMNS,
+            "ss.scope.name AS scope_name",
+            "ss.scope.version AS scope_version",
+            *scope_maps,
+            "ss.scope.dropped_attributes_count AS scope_dropped_attributes_count",
+            "ss.schema_url AS scope_schema_url",
+            "arrayJoin(ss.spans) AS sp",
+        ],
+        scopes,
+    )
+    spans = _select([*_BATCH_COLUMNS, *_RESOURCE_COLUMNS, *_SCOPE_COLUMNS, "sp", f"{llm.call_tuple('sp.attributes')} AS call"], spans)
+    columns = [f"{text} AS {name}" for name, text in _span_columns()]
+    return _select([*columns, *_RESOURCE_COLUMNS, *_SCOPE_COLUMNS], spans)
+
+
+def _select(columns: list[str], source: str) -> str:
+    listed = ",\n  ".join(columns)
+    return f"SELECT\n  {listed}\nFROM (\n{source}\n)"

@@ -1,0 +1,165 @@
+"""A row of ``spans`` as a Span, pure. Strings arrive as bytes; what is not UTF-8 is shown with replacement characters."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from opentelemetry.proto.common.v1.common_pb2 import ArrayValue, KeyValueList
+
+from tael.model.attributes import AttributeValue
+from tael.model.span import Event, Link, LlmCall, Resource, Scope, Span
+from tael.otlp.anyvalue import decode_array, decode_attributes
+
+Row: TypeAlias = Sequence[Any]
+_UINT64 = (1 << 64) - 1
+
+_MAPS = ("string", "int", "double", "bool", "other")
+LLM_COLUMNS = (
+    "llm_provider",
+    "llm_model",
+    "llm_operation",
+    "llm_input_tokens",
+    "llm_output_tokens",
+    "llm_total_tokens",
+    "llm_cost_usd",
+    "llm_ttft_ms",
+    "llm_finish_reason",
+    "llm_temperature",
+)
+COLUMNS = (
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "name",
+    "kind",
+    "toUnixTimestamp64Nano(start_time) AS start_ns",
+    "duration_ns",
+    "trace_state",
+    "flags",
+    "status_code",
+    "status_message",
+    "dropped_attributes_count",
+    "dropped_events_count",
+    "dropped_links_count",
+    *(f"attributes_{name}" for name in _MAPS),
+    "arrayMap(t -> toUnixTimestamp64Nano(t), events.time) AS event_ns",
+    "events.name",
+    "events.attributes_string",
+    "events.attributes_other",
+    "events.dropped_attributes_count",
+    "links.trace_id",
+    "links.span_id",
+    "links.trace_state",
+    "links.attributes_string",
+    "links.attributes_other",
+    "links.dropped_attributes_count",
+    "links.flags",
+    *(f"resource_{name}" for name in _MAPS),
+    "resource_dropped_attributes_count",
+    "resource_schema_url",
+    "scope_name",
+    "scope_version",
+    "scope_string",
+    "scope_other",
+    "scope_dropped_attributes_count",
+    "scope_schema_url",
+    *LLM_COLUMNS,
+)
+"""What a row holds, in the order that ``span`` reads it."""
+
+
+def span(row: Row) -> Span:
+    """The span of a row that was selected by ``COLUMNS``."""
+    value = iter(row)
+    trace_id, span_id, parent_span_id = bytes(next(value)), bytes(next(value)), bytes(next(value))
+    name, kind = text(next(value)), int(next(value))
+    start_ns = int(next(value)) & _UINT64
+    return Span(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_span_id=parent_span_id,
+        name=name,
+        kind=kind,
+        start_ns=start_ns,
+        end_ns=start_ns + int(next(value)) & _UINT64,
+        trace_state=text(next(value)),
+        flags=next(value),
+        status_code=next(value),
+        status_message=text(next(value)),
+        dropped_attributes_count=next(value),
+        dropped_events_count=next(value),
+        dropped_links_count=next(value),
+        attributes=_attributes(value, len(_MAPS)),
+        events=_events(value),
+        links=_links(value),
+        resource=Resource(_attributes(value, len(_MAPS)), next(value), text(next(value))),
+        scope=_scope(value),
+        llm=_llm(value),
+    )
+
+
+def _scope(value: Iterator[Any]) -> Scope:
+    name, version = text(next(value)), text(next(value))
+    return Scope(name, version, _attributes(value, 2), next(value), text(next(value)))
+
+
+def _events(value: Iterator[Any]) -> tuple[Event, ...]:
+    columns = [next(value) for _ in range(5)]
+    return tuple(
+        Event(time & _UINT64, text(name), merge_maps((strings, other)), dropped)
+        for time, name, strings, other, dropped in zip(*columns, strict=True)
+    )
+
+
+def _links(value: Iterator[Any]) -> tuple[Link, ...]:
+    columns = [next(value) for _ in range(7)]
+    return tuple(
+        Link(bytes(trace_id), bytes(span_id), text(state), merge_maps((strings, other)), dropped, flags)
+        for trace_id, span_id, state, strings, other, dropped, flags in zip(*columns, strict=True)
+    )
+
+
+def _llm(value: Iterator[Any]) -> LlmCall | None:
+    members: list[Any] = [text(item) if isinstance(item, bytes | str) else item for item in (next(value) for _ in LLM_COLUMNS)]
+    call = LlmCall(*members)
+    return call if call.operation else None
+
+
+def _attributes(value: Iterator[Any], maps: int) -> dict[str, AttributeValue]:
+    return merge_maps([next(value) for _ in range(maps)])
+
+
+def merge_maps(maps: Iterable[Mapping[bytes, Any]]) -> dict[str, AttributeValue]:
+    """One mapping of the maps by type; the last of ``maps`` is the one whose values are encoded as flatten.py says."""
+    *plain, other = maps
+    merged: dict[str, AttributeValue] = {}
+    for typed in plain:
+        for key, item in typed.items():
+            merged[text(key)] = text(item) if isinstance(item, bytes) else item
+    for key, item in other.items():
+        merged[text(key)] = _other(text(item))
+    return merged
+
+
+def _other(encoded: str) -> AttributeValue:
+    letter, rest = encoded[:1], encoded[1:]
+    return _OTHER[letter](rest)
+
+
+_OTHER: dict[str, Callable[[str], AttributeValue]] = {
+    "n": lambda _: None,
+    "i": int,
+    "d": float,
+    "t": lambda _: True,
+    "f": lambda _: False,
+    "b": base64.b64decode,
+    "a": lambda rest: decode_array(ArrayValue.FromString(base64.b64decode(rest))),
+    "k": lambda rest: decode_attributes(KeyValueList.FromString(base64.b64decode(rest)).values),
+}
+
+
+def text(value: bytes | str) -> str:
+    """A string of the table."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")

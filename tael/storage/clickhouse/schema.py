@@ -1,0 +1,135 @@
+"""A shard's schema: the migrations, what fills their placeholders, and the store that applies them.
+
+A migration is one file, ``NNNN_<name>.sql``, whose statements can each be repeated; it counts as applied once all have run and it is
+recorded in ``tael_migrations``. Files are never edited after a release, so the text that ``flatten`` generates is frozen with them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
+
+from tael.errors import Rejected
+from tael.model.time import NS_PER_SECOND
+from tael.storage.api import PartitionSize
+from tael.storage.clickhouse import flatten, wire
+from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.rows import text
+
+Engine = Literal["mergetree", "replicated"]
+
+DEDUPLICATION_WINDOW = 10_000
+"""How many blocks back a table recognises an insert's token (docs/formats.md)."""
+
+_TABLE_SETTINGS = ", ".join(
+    (
+        f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}",
+        f"replicated_deduplication_window = {DEDUPLICATION_WINDOW}",
+        "map_serialization_version = 'with_buckets'",
+        "map_buckets_min_avg_size = 0",
+        "map_buckets_coefficient = 2",
+    )
+)
+_SIGNAL_TABLES = ("spans",)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema: its number, its name and its statements, placeholders unfilled."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+def read_migrations() -> list[Migration]:
+    """The migrations that this version of tael has, oldest first."""
+    folder = resources.files("tael.storage.clickhouse") / "migrations"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [_parse(file.name.removesuffix(".sql"), file.read_text()) for file in files]
+
+
+def _parse(name: str, content: str) -> Migration:
+    statements = (part.strip() for part in re.split(r"(?m)^;$", content))
+    return Migration(int(name.partition("_")[0]), name, tuple(part for part in statements if part))
+
+
+def fill(statement: str, database: str, engine: Engine) -> str:
+    """The statement with its placeholders filled in. Raises KeyError for one that is not known."""
+    prefix = "Replicated" if engine == "replicated" else ""
+    batch = wire.wal_batch(wire.TRACE_REQUEST)
+    values = {
+        "database": database,
+        "engine": f"{prefix}MergeTree",
+        "aggregating_engine": f"{prefix}AggregatingMergeTree",
+        "replacing_engine": f"{prefix}ReplacingMergeTree",
+        "settings": _TABLE_SETTINGS,
+        "spans_in_1_columns": wire.landing_columns(batch),
+        "spans_in_1_select": flatten.spans_select(f"{database}.{flatten.LANDING_TABLE}"),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)
+
+
+def pending(migrations: list[Migration], applied: set[int]) -> list[Migration]:
+    """Those that have not run, oldest first. Raises Rejected when something was applied that this program does not know."""
+    unknown = applied - {migration.version for migration in migrations}
+    if unknown:
+        newest = max((migration.version for migration in migrations), default=0)
+        raise Rejected(f"the schema has migration {max(unknown)} and this program knows {newest}: run a newer tael", where="schema")
+    return [migration for migration in migrations if migration.version not in applied]
+
+
+_CREATE_DATABASE = "CREATE DATABASE IF NOT EXISTS {database}"
+_CREATE_REPLICATED_DATABASE = (
+    "CREATE DATABASE IF NOT EXISTS {database} ENGINE = Replicated('/clickhouse/databases/{database}', '{{shard}}', '{{replica}}')"
+)
+_CREATE_MIGRATIONS = """CREATE TABLE IF NOT EXISTS {{database}}.tael_migrations
+(version UInt32, name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'))
+ENGINE = {{replacing_engine}} ORDER BY version"""
+_RECORD = "INSERT INTO {database}.tael_migrations (version, name) SELECT {{version:UInt32}}, {{name:String}}"
+_APPLIED = "SELECT DISTINCT version FROM {database}.tael_migrations"
+_PARTITIONS = """SELECT table, toUnixTimestamp(parseDateTimeBestEffort(partition, 'UTC')) AS start, sum(rows), sum(bytes_on_disk)
+FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)}
+GROUP BY table, partition ORDER BY start, table"""
+_DROP = "ALTER TABLE {database}.{table} DROP PARTITION {{start:DateTime('UTC')}}"
+
+
+class ClickHouseSchema:
+    """SchemaStore of one shard."""
+
+    def __init__(self, clickhouse: ClickHouse, engine: Engine = "mergetree", migrations: list[Migration] | None = None) -> None:
+        self._clickhouse = clickhouse
+        self._engine: Engine = engine
+        self._migrations = read_migrations() if migrations is None else migrations
+
+    async def migrate(self) -> list[str]:
+        """See SchemaStore."""
+        database = self._clickhouse.database
+        create = _CREATE_REPLICATED_DATABASE if self._engine == "replicated" else _CREATE_DATABASE
+        await self._clickhouse.command(create.format(database=database))
+        await self._clickhouse.command(fill(_CREATE_MIGRATIONS, database, self._engine))
+        rows = await self._clickhouse.query(_APPLIED.format(database=database), {})
+        waiting = pending(self._migrations, {int(version) for (version,) in rows})
+        for migration in waiting:
+            await self._apply(migration)
+        return [migration.name for migration in waiting]
+
+    async def _apply(self, migration: Migration) -> None:
+        database = self._clickhouse.database
+        for statement in migration.statements:
+            await self._clickhouse.command(fill(statement, database, self._engine))
+        await self._clickhouse.command(_RECORD.format(database=database), {"version": migration.version, "name": migration.name})
+
+    async def list_partitions(self) -> list[PartitionSize]:
+        """See SchemaStore."""
+        rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": list(_SIGNAL_TABLES)})
+        return [PartitionSize(text(table), int(start) * NS_PER_SECOND, int(count), int(size)) for table, start, count, size in rows]
+
+    async def drop_partition(self, partition: PartitionSize) -> None:
+        """See SchemaStore."""
+        if partition.table not in _SIGNAL_TABLES:
+            raise Rejected(f"{partition.table} is not a table of hours", where="table", accepted=", ".join(_SIGNAL_TABLES))
+        statement = _DROP.format(database=self._clickhouse.database, table=partition.table)
+        await self._clickhouse.command(statement, {"start": partition.start_ns // NS_PER_SECOND})

@@ -1,0 +1,52 @@
+"""How the answers of several shards or tiers become one, pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from tael.model.span import Span
+from tael.storage.api import ServiceStats
+
+_SIGN = 1 << 63
+
+
+def signed_ns(time_ns: int) -> int:
+    """A time as the hot tier orders it: from 2^63 on, it counts as before 1970."""
+    return time_ns - (_SIGN << 1) if time_ns >= _SIGN else time_ns
+
+
+def newest_first(span: Span) -> tuple[int, bytes, bytes]:
+    """The key of ``find_spans``' order: start descending, then trace id, then span id."""
+    return (-signed_ns(span.start_ns), span.trace_id, span.span_id)
+
+
+def oldest_first(span: Span) -> tuple[int, bytes]:
+    """The key of ``get_trace``'s order: start, then span id."""
+    return (span.start_ns, span.span_id)
+
+
+def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
+    """The first ``limit`` spans of lists that are each newest first."""
+    return list(islice(heapq.merge(*parts, key=newest_first), limit))
+
+
+def merge_trace(parts: Iterable[Sequence[Span]]) -> list[Span]:
+    """One trace of its parts."""
+    return sorted((span for part in parts for span in part), key=oldest_first)
+
+
+def add_services(parts: Iterable[Sequence[ServiceStats]]) -> list[ServiceStats]:
+    """The sums by service, by name."""
+    totals: dict[str, ServiceStats] = {}
+    for stats in (item for part in parts for item in part):
+        known = totals.get(stats.name, ServiceStats(stats.name, 0, 0, 0, 0))
+        totals[stats.name] = ServiceStats(
+            stats.name,
+            known.span_count + stats.span_count,
+            known.trace_count + stats.trace_count,
+            known.error_count + stats.error_count,
+            known.duration_sum_ns + stats.duration_sum_ns,
+        )
+    return [totals[name] for name in sorted(totals)]
