@@ -49,9 +49,9 @@ def errors_to_status(describe: Describe = describe_native) -> Any:
     """A middleware that answers every error in the family's own shape; what nobody expected is logged and answered as a 500."""
 
     @web.middleware
-    async def middleware(request: web.Request, route: Route) -> web.StreamResponse:
+    async def middleware(request: web.Request, handler: Route) -> web.StreamResponse:
         try:
-            return await route(request)
+            return await handler(request)
         except (TaelError, TimeoutError, web.HTTPException) as error:
             return _answer(request, error, describe)
         except ConnectionError:
@@ -81,9 +81,14 @@ def _answer(request: web.Request, error: TaelError | TimeoutError | web.HTTPExce
 
 
 @contextlib.asynccontextmanager
-async def serve(app: web.Application, address: Address, *, what: str, variable: str, drain_seconds: float = 10.0) -> AsyncIterator[Address]:
-    """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_seconds, handler_cancellation=True)
+async def serve(
+    app: web.Application, address: Address, *, what: str, variable: str, drain_seconds: float = 10.0, auto_decompress: bool = True
+) -> AsyncIterator[Address]:
+    """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
+
+    ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_seconds, handler_cancellation=True, auto_decompress=auto_decompress)
     await runner.setup()
     try:
         site = web.TCPSite(runner, address.host, address.port)

@@ -1,0 +1,123 @@
+"""From an export request's bytes to the log's acknowledgement, the same for every receiver.
+
+The request is parsed strictly and its items are checked (tael.otlp.scan); it goes to the log as the bytes that came, unless something is
+refused, several shards share it, or it is larger than one append takes (tael.otlp.split). A part's deduplication id is a digest of its
+content, so a client that asks again after a lost answer stores nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
+
+from services.ingest.budget import ByteBudget, Room
+from services.ingest.receivers.settings import ReceiverSettings
+from tael.cluster.shard import Router
+from tael.errors import NotFound
+from tael.otlp.scan import Scan, scan_spans, trace_id_of
+from tael.otlp.signals import Signal
+from tael.otlp.split import Part, split
+from tael.wal import codec
+from tael.wal.api import TRACES, WalAppender
+
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a client is told of a stored request: how many items were refused, and why."""
+
+    rejected: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """How a signal is checked, and what its items are routed by."""
+
+    scan: Callable[[bytes], Scan]
+    routing_key: Callable[[bytes], bytes]
+
+
+ADMISSIONS: Mapping[str, Admission] = {TRACES: Admission(scan_spans, trace_id_of)}
+
+
+class Pipeline:
+    """One for the process. ``router`` may be replaced whenever the shard map grows."""
+
+    def __init__(
+        self,
+        appender: WalAppender,
+        router: Router,
+        settings: ReceiverSettings,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
+        self.router = router
+        self._appender = appender
+        self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
+        self._now_ns = now_ns
+        self._accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients", ["signal"], registry=registry)
+        self._rejected = Counter("tael_ingest_rejected_items", "Items refused as partial success", ["signal"], registry=registry)
+
+    def room(self) -> AbstractAsyncContextManager[Room]:
+        """Space for one request's bytes, to be taken before they are held and given back when the block ends."""
+        return self._budget.room()
+
+    def admission(self, signal: Signal) -> Admission:
+        """How this signal is admitted. Raises NotFound for one that this server does not take."""
+        admission = ADMISSIONS.get(signal.name)
+        if admission is None:
+            raise NotFound(f"this server does not receive {signal.name}")
+        return admission
+
+    async def admit(self, signal: Signal, tenant: str, request: bytes) -> Outcome:
+        """Store a request; return once all of it is durable.
+
+        Raises Rejected when it is malformed, Overloaded or Unavailable when the log did not take all of it: the same request may then
+        be sent again, and what was already stored is not stored twice.
+        """
+        admission = self.admission(signal)
+        scan = admission.scan(request)
+        max_bytes = self._appender.max_body_bytes - codec.overhead_bytes(tenant)
+        parts = self._cut(request, scan, admission, max_bytes)
+        received_at_ns = self._now_ns()
+        if len(parts) == 1:
+            await self._append(parts[0], signal.name, tenant, received_at_ns)
+        elif parts:
+            await self._append_all(parts, signal.name, tenant, received_at_ns)
+        rejected = len(scan.refusals.positions)
+        self._accepted.labels(signal.name).inc(scan.items - rejected)
+        if not rejected:
+            return Outcome()
+        self._rejected.labels(signal.name).inc(rejected)
+        return Outcome(rejected, scan.refusals.explain(scan.items, signal.items))
+
+    def _cut(self, request: bytes, scan: Scan, admission: Admission, max_bytes: int) -> Sequence[Part]:
+        if scan.items == len(scan.refusals.positions):
+            return ()
+        router = self.router
+        if not scan.refusals.positions and router.shard_count == 1 and len(request) <= max_bytes:
+            return (Part(0, scan.items, request),)
+        key = admission.routing_key
+        return split(request, lambda item: router.of(key(item)), max_bytes, scan.refusals)
+
+    async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
+        digest = hashlib.sha256(f"{tenant}\0{signal}\0{part.shard}\0".encode())
+        digest.update(part.request)
+        body = codec.encode(tenant, received_at_ns, part.request)
+        await self._appender.append(part.shard, signal, body, part.items, digest.hexdigest()[:40])
+
+    async def _append_all(self, parts: Sequence[Part], signal: str, tenant: str, received_at_ns: int) -> None:
+        """Append all parts at once and wait for every one, so that a retry finds as much as possible done."""
+        appends = (self._append(part, signal, tenant, received_at_ns) for part in parts)
+        for result in await asyncio.gather(*appends, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result

@@ -1,0 +1,115 @@
+"""OTLP over gRPC: Export calls as raw bytes, decompressed here within the limit, answered with the statuses that clients act on.
+
+gRPC's core inflates a whole message before it looks at its size, so decompression by the core is off and a gzip message arrives as it is
+on the wire; its first byte 0x1f can begin no protobuf message. Other compressions are answered UNIMPLEMENTED by the core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from services.ingest.pipeline import DEFAULT_TENANT, Pipeline
+from services.ingest.receivers.settings import MAX_REQUEST_BYTES, OTLP_GRPC_ADDR, ReceiverSettings
+from tael.otlp.inflate import GZIP, inflate
+from tael.otlp.signals import SIGNALS, Signal
+from tael.otlp.status import MAX_RESPONSE_BYTES, export_response, status_of
+from tael.runtime.config import Address
+from tael.runtime.observe import get_logger
+from tael.runtime.service import listening
+
+log = get_logger("otlp-grpc")
+_GZIP_MAGIC = b"\x1f\x8b"
+_INFLATE_IN_THREAD_BYTES = 64 << 10
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_IDENTITY_AND_GZIP = 0b101
+
+
+def _options(settings: ReceiverSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_request_bytes),
+        ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
+        ("grpc.per_message_decompression", 0),
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
+        ("grpc.max_concurrent_streams", 256),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address]:
+    """Listen while the block runs, then finish the calls that were accepted. Yields the address bound."""
+    server = grpc.aio.server(options=_options(settings))
+    server.add_generic_rpc_handlers(tuple(_service(signal, settings, pipeline) for signal in SIGNALS.values()))
+    address = settings.otlp_grpc_addr
+    with listening("OTLP gRPC", address, OTLP_GRPC_ADDR):
+        port = _bind(server, address)
+    await server.start()
+    try:
+        yield Address(address.host, port)
+    finally:
+        await server.stop(settings.drain_seconds)
+
+
+def _bind(server: Any, address: Address) -> int:
+    family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:  # tells why; gRPC only says that it failed
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(where)
+    try:
+        return int(server.add_insecure_port(str(address)))
+    except RuntimeError as error:
+        raise OSError(0, str(error)) from error
+
+
+def _service(signal: Signal, settings: ReceiverSettings, pipeline: Pipeline) -> Any:
+    service, method = signal.grpc_method.strip("/").split("/")
+    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(_export(signal, settings, pipeline))})
+
+
+def _export(signal: Signal, settings: ReceiverSettings, pipeline: Pipeline) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def export(request: bytes, context: Any) -> bytes:
+        try:
+            pipeline.admission(signal)
+            async with pipeline.room() as room:
+                await room.take(len(request))
+                if request[:2] == _GZIP_MAGIC:
+                    compressed_bytes = len(request)
+                    request = await _inflate(request, settings.max_request_bytes)
+                    await room.take(max(0, len(request) - compressed_bytes))
+                outcome = await pipeline.admit(signal, DEFAULT_TENANT, request)
+        except Exception as error:  # noqa: BLE001  # whatever escapes would reach the client as UNKNOWN, which it drops data for
+            return await _refuse(context, error)
+        if not outcome.rejected:
+            return b""
+        return export_response(signal, outcome.rejected, outcome.message).SerializeToString()
+
+    return export
+
+
+async def _inflate(request: bytes, limit_bytes: int) -> bytes:
+    if len(request) < _INFLATE_IN_THREAD_BYTES:
+        return inflate(GZIP, request, limit_bytes, MAX_REQUEST_BYTES)
+    return await asyncio.to_thread(inflate, GZIP, request, limit_bytes, MAX_REQUEST_BYTES)
+
+
+async def _refuse(context: Any, error: Exception) -> bytes:
+    """End the call with the error's status, details included."""
+    status = status_of(error)
+    code = _CODES[status.code]
+    if code is grpc.StatusCode.INTERNAL:
+        log.error("unhandled error", exc_info=error)
+    trailing = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(code, status.message, trailing)
+    return b""

@@ -1,0 +1,159 @@
+"""OTLP over HTTP/1.1: protobuf and JSON on one port, answered in the encoding that was asked in, errors as ``google.rpc.Status``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import web
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+from google.rpc.status_pb2 import Status
+
+from services.ingest.budget import Room
+from services.ingest.pipeline import DEFAULT_TENANT, Pipeline
+from services.ingest.receivers.cors import allow_origin, preflight
+from services.ingest.receivers.settings import MAX_REQUEST_BYTES, OTLP_HTTP_ADDR, ReceiverSettings
+from tael.errors import Retryable, TaelError
+from tael.otlp.inflate import ENCODINGS, inflate, too_large
+from tael.otlp.json import decode_json, dump_json
+from tael.otlp.signals import SIGNALS
+from tael.otlp.status import export_response, status_json, status_of
+from tael.runtime import http
+from tael.runtime.config import Address
+from tael.runtime.observe import get_logger
+
+log = get_logger("otlp-http")
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+_IN_THREAD_BYTES = 64 << 10
+_COMPRESS_ABOVE_BYTES = 1 << 10
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address]:
+    """Listen while the block runs, then finish the requests that were accepted. Yields the address bound."""
+    receiver = _Receiver(settings, pipeline)
+    app = web.Application(middlewares=[_middleware(receiver)])
+    for signal in SIGNALS.values():
+        app.router.add_post(signal.http_path, receiver.export)
+    async with http.serve(
+        app,
+        settings.otlp_http_addr,
+        what="OTLP HTTP",
+        variable=OTLP_HTTP_ADDR,
+        drain_seconds=settings.drain_seconds,
+        auto_decompress=False,
+    ) as address:
+        yield address
+
+
+def _middleware(receiver: _Receiver) -> Any:
+    @web.middleware
+    async def answer(request: web.Request, handler: http.Route) -> web.StreamResponse:
+        return await receiver.answer(request, handler)
+
+    return answer
+
+
+class _Receiver:
+    """The routes' and the middleware's shared settings."""
+
+    def __init__(self, settings: ReceiverSettings, pipeline: Pipeline) -> None:
+        self._settings, self._pipeline = settings, pipeline
+        self._signals = {signal.http_path: signal for signal in SIGNALS.values()}
+
+    async def export(self, request: web.Request) -> web.Response:
+        """Receive one request."""
+        signal = self._signals[request.path]
+        self._pipeline.admission(signal)
+        if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
+            raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ENCODINGS:
+            raise web.HTTPUnsupportedMediaType(reason=f"Content-Encoding takes {', '.join(name for name in ENCODINGS if name)}")
+        async with self._pipeline.room() as room:
+            body = await self._body(request, encoding, room)
+            if request.content_type == JSON:
+                body = decode_json(signal.request, body).SerializeToString()
+            outcome = await self._pipeline.admit(signal, DEFAULT_TENANT, body)
+        return _message(request, 200, export_response(signal, outcome.rejected, outcome.message))
+
+    async def _body(self, request: web.Request, encoding: str, room: Room) -> bytes:
+        limit = self._settings.max_request_bytes
+        if (request.content_length or 0) > limit:
+            raise too_large(limit, MAX_REQUEST_BYTES)
+        chunks: list[bytes] = []
+        received = 0
+        async for chunk in request.content.iter_any():
+            received += len(chunk)
+            if received > limit:
+                raise too_large(limit, MAX_REQUEST_BYTES)
+            await room.take(len(chunk))
+            chunks.append(chunk)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if encoding in ("", "identity"):
+            return body
+        if received > _IN_THREAD_BYTES:
+            body = await asyncio.to_thread(inflate, encoding, body, limit, MAX_REQUEST_BYTES)
+        else:
+            body = inflate(encoding, body, limit, MAX_REQUEST_BYTES)
+        await room.take(max(0, len(body) - received))
+        return body
+
+    async def answer(self, request: web.Request, route: http.Route) -> web.StreamResponse:
+        """Preflights, errors in the request's encoding, and the CORS header on everything."""
+        origin = allow_origin(request.headers.get("Origin"), self._settings.cors_origins)
+        if request.method == "OPTIONS" and request.path in self._signals:
+            return preflight(origin, request.headers.get("Access-Control-Request-Headers", ""))
+        try:
+            response: web.StreamResponse = await route(request)
+        except Exception as error:  # noqa: BLE001  # clients act on the status of every answer
+            response = _refusal(request, error)
+        if self._settings.cors_origins:
+            response.headers["Vary"] = "Origin"
+        if origin:
+            response.headers["Access-Control-Allow-Origin"] = origin
+        return response
+
+
+def _refusal(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, web.HTTPException):
+        return _http_refusal(request, error)
+    if isinstance(error, web.RequestPayloadError):
+        return _message(request, 400, Status(code=code_pb2.INVALID_ARGUMENT, message="the body's transfer encoding is broken"))
+    status = status_of(error)
+    code = http.status_of(error) if isinstance(error, TaelError) else 503 if status.code == code_pb2.UNAVAILABLE else 500
+    if code == 500:
+        log.error("unhandled error", path=request.path, exc_info=error)
+    response = _message(request, code, status)
+    if code in (429, 503):
+        seconds = error.retry_after_seconds if isinstance(error, Retryable) else 1
+        response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    return response
+
+
+def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        response = _message(request, 405, Status(code=code_pb2.UNIMPLEMENTED, message=f"{request.method} is not allowed here, POST is"))
+        response.headers["Allow"] = "POST, OPTIONS"
+        return response
+    if isinstance(error, web.HTTPNotFound):
+        text = f"there is nothing at {request.path}; OTLP/HTTP has {', '.join(signal.http_path for signal in SIGNALS.values())}"
+        return _message(request, 404, Status(code=code_pb2.NOT_FOUND, message=text))
+    return _message(request, error.status, Status(code=code_pb2.INVALID_ARGUMENT, message=error.reason))
+
+
+def _message(request: web.Request, status: int, message: Message) -> web.Response:
+    """A message in the request's encoding; a request of neither encoding is answered by what it accepts, JSON if it does not say."""
+    kind = request.content_type
+    if kind not in (PROTOBUF, JSON):
+        kind = PROTOBUF if PROTOBUF in request.headers.get("Accept", "") else JSON
+    as_json = status_json if isinstance(message, Status) else dump_json
+    body = message.SerializeToString() if kind == PROTOBUF else as_json(message)
+    response = web.Response(status=status, body=body, headers={"Content-Type": kind})
+    if len(body) > _COMPRESS_ABOVE_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.enable_compression(web.ContentCoding.gzip)
+    return response

@@ -1,0 +1,65 @@
+"""What the receivers read from the environment: where they listen, what they take and how much they hold."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from tael.runtime.config import Bytes, CommaList, Listen, Settings
+
+MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
+OTLP_GRPC_ADDR, OTLP_HTTP_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR"
+
+
+class ReceiverSettings(Settings):
+    """The receivers' listeners and limits."""
+
+    otlp_grpc_addr: Listen = Field(
+        default="127.0.0.1:4317",  # type: ignore[assignment]  # parsed by the validator
+        alias=OTLP_GRPC_ADDR,
+        description="Where OTLP over gRPC is received.",
+    )
+    otlp_http_addr: Listen = Field(
+        default="127.0.0.1:4318",  # type: ignore[assignment]  # parsed by the validator
+        alias=OTLP_HTTP_ADDR,
+        description="Where OTLP over HTTP is received, as protobuf and as JSON.",
+    )
+    max_request_bytes: Bytes = Field(
+        default="64MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=1 << 10,
+        le=1 << 30,
+        alias=MAX_REQUEST_BYTES,
+        description="The largest request that is taken, before and after decompression.",
+    )
+    max_inflight_bytes: Bytes = Field(
+        default="256MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=1 << 10,
+        alias="TAEL_MAX_INFLIGHT_BYTES",
+        description="Bytes of requests that are read, checked or waiting for the log at a time; beyond it clients are asked to retry.",
+    )
+    inflight_wait_seconds: float = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        alias="TAEL_INFLIGHT_WAIT_SECS",
+        description="How long a request waits for others to free bytes before its client is asked to retry.",
+    )
+    cors_origins: CommaList = Field(
+        default=(),
+        alias="TAEL_CORS_ORIGINS",
+        description="Origins of web pages that may send over HTTP, for example `https://shop.example`; `*` is any.",
+    )
+    drain_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=300,
+        alias="TAEL_DRAIN_SECS",
+        description="How long requests that were accepted may take to finish at the end.",
+    )
+
+    @model_validator(mode="after")
+    def _one_request_must_fit(self) -> Self:
+        if self.max_inflight_bytes < self.max_request_bytes:
+            raise ValueError(f"TAEL_MAX_INFLIGHT_BYTES={self.max_inflight_bytes} is less than {MAX_REQUEST_BYTES}={self.max_request_bytes}")
+        return self

@@ -1,0 +1,135 @@
+"""The receivers over a log in memory, requests to send them, and plain clients that show every header and status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc.aio
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from prometheus_client import CollectorRegistry
+
+from services.ingest.pipeline import Pipeline
+from services.ingest.receivers import otlp_grpc, otlp_http
+from services.ingest.receivers.settings import ReceiverSettings
+from tael.cluster.shard import Router
+from tael.otlp.signals import SIGNALS
+from tael.runtime.config import Address
+from tael.wal import codec
+
+TRACES_METHOD = SIGNALS["traces"].grpc_method
+
+
+@dataclass
+class MemoryLog:
+    """A WalAppender that keeps bodies by shard, and raises ``error`` or waits for ``gate`` when it is told to."""
+
+    max_body_bytes: int = 8 << 20
+    error: Exception | None = None
+    gate: asyncio.Event | None = None
+    waiting: int = 0
+    appended: list[tuple[int, str, bytes, int]] = field(default_factory=list)
+    seen: set[tuple[int, str]] = field(default_factory=set)
+
+    async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
+        assert len(body) <= self.max_body_bytes
+        if self.gate is not None:
+            self.waiting += 1
+            await self.gate.wait()
+            self.waiting -= 1
+        if self.error is not None:
+            raise self.error
+        if (shard, dedup_id) not in self.seen:
+            self.seen.add((shard, dedup_id))
+            self.appended.append((shard, signal, body, items))
+
+    @property
+    def requests(self) -> list[bytes]:
+        """The OTLP bytes of every append, in order."""
+        return [record.request for *_, body, _ in self.appended for record in codec.decode(body)]
+
+    @property
+    def spans(self) -> list[Span]:
+        """Every span in the log, in order."""
+        return [span for request in self.requests for span in spans_of(request)]
+
+
+def spans_of(request: bytes) -> list[Span]:
+    """The spans of an encoded request, in order."""
+    message = ExportTraceServiceRequest.FromString(request)
+    return [span for r in message.resource_spans for scope in r.scope_spans for span in scope.spans]
+
+
+@dataclass(frozen=True)
+class Receivers:
+    """Running receivers, and the log behind them."""
+
+    grpc: Address
+    http: Address
+    log: MemoryLog
+    pipeline: Pipeline
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.http}/v1/traces"
+
+
+def receiver_settings(**changes: Any) -> ReceiverSettings:
+    """Free ports and a short wait, with ``changes`` by environment variable."""
+    values = {"TAEL_OTLP_GRPC_ADDR": "127.0.0.1:0", "TAEL_OTLP_HTTP_ADDR": "127.0.0.1:0", "TAEL_INFLIGHT_WAIT_SECS": 0.05, **changes}
+    return ReceiverSettings.model_validate(values)
+
+
+@contextlib.asynccontextmanager
+async def receiving(appender: Any = None, *, shards: int = 1, **changes: Any) -> AsyncIterator[Receivers]:
+    """Both receivers on free ports."""
+    log = MemoryLog() if appender is None else appender
+    settings = receiver_settings(**changes)
+    pipeline = Pipeline(log, Router(shards), settings, registry=CollectorRegistry())
+    async with otlp_grpc.serve(settings, pipeline) as grpc_address, otlp_http.serve(settings, pipeline) as http_address:
+        yield Receivers(grpc_address, http_address, log, pipeline)
+
+
+def request_of(count: int, *, attribute: str = "value", service: str = "shop") -> ExportTraceServiceRequest:
+    """A request with ``count`` spans of a dozen attributes under one resource and scope."""
+    request = ExportTraceServiceRequest()
+    resource_spans = request.resource_spans.add(schema_url="https://opentelemetry.io/schemas/1.40.0")
+    resource_spans.resource.attributes.add(key="service.name").value.string_value = service
+    scope_spans = resource_spans.scope_spans.add()
+    scope_spans.scope.name = "tests"
+    for i in range(count):
+        span = scope_spans.spans.add(
+            trace_id=os.urandom(15) + b"\1", span_id=os.urandom(7) + b"\1", name=f"GET /{i}", kind=Span.SPAN_KIND_SERVER
+        )
+        span.start_time_unix_nano, span.end_time_unix_nano = 1_700_000_000_000_000_000 + i, 1_700_000_000_100_000_000 + i
+        for k in range(11):
+            span.attributes.add(key=f"test.attribute.{k}").value.string_value = f"{attribute}{i}"
+    return request
+
+
+@dataclass(frozen=True)
+class GrpcAnswer:
+    """How a call ended: the response, or the code with text and details."""
+
+    code: grpc.StatusCode
+    message: str = ""
+    status: Status | None = None
+    response: ExportTraceServiceResponse | None = None
+
+
+async def call(address: Address, body: bytes, *, method: str = TRACES_METHOD, **options: Any) -> GrpcAnswer:
+    """One Export call with raw bytes on a channel of its own."""
+    channel_options = [("grpc.max_send_message_length", -1)]
+    async with grpc.aio.insecure_channel(str(address), options=channel_options) as channel:
+        try:
+            raw = await channel.unary_unary(method)(body, timeout=20, **options)
+        except grpc.aio.AioRpcError as error:
+            details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+            return GrpcAnswer(error.code(), error.details() or "", Status.FromString(details) if details else None)
+    return GrpcAnswer(grpc.StatusCode.OK, response=ExportTraceServiceResponse.FromString(raw))
