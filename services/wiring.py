@@ -99,13 +99,13 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     async with _process(settings, "query", readiness), _nats(settings, "query") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
-        spans = ShardedSpans([], timeout_seconds=settings.shard_timeout_seconds)
+        spans = ShardedSpans([], deadline_seconds=settings.shard_timeout_seconds)
         status = ClusterStatus(
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
         )
 
         def apply(shard_map: ShardMap) -> None:
-            spans.shards = [Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards]
+            spans.use([Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards])
             readiness.set("shard map")
 
         async with follow_shard_map(kv, apply):

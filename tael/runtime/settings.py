@@ -69,6 +69,11 @@ class ClickHouseSettings(Settings):
     )
     clickhouse_user: str = Field(default="default", alias="TAEL_CLICKHOUSE_USER", description="The user that every shard knows.")
     clickhouse_password: Secret = Field(default="", alias="TAEL_CLICKHOUSE_PASSWORD", description="That user's password.")
+    clickhouse_engine: Literal["mergetree", "replicated"] = Field(
+        default="mergetree",
+        alias="TAEL_CLICKHOUSE_ENGINE",
+        description="`mergetree` for shards of one server, `replicated` for shards of several that share a Keeper.",
+    )
 
 
 class ShardSettings(Settings):
