@@ -115,8 +115,8 @@ def test_the_cluster_is_described(pair: tuple[Coordinator, Coordinator]) -> None
     """Members, shard, log; the shard that cannot be reached has no writer."""
     _, standby = pair
     cluster = until(lambda: (c := standby.cluster()) and len(c["shards"]) == 1 and c, "the shard map")
-    assert {member["node_id"] for member in cluster["members"]} == {"left", "right"}
     assert isinstance(cluster, dict)
+    assert {member["node_id"] for member in cluster["members"]} == {"left", "right"}
     [shard] = cluster["shards"]
     assert shard["name"] == "shard-0"
     assert shard["writer"] is None
