@@ -5,7 +5,9 @@
         with HotNode(tmp_path / "hot") as node:
             yield node
 
-``hot_nodes`` is a fixture factory of function scope, ``shared_hot_node`` one node for the whole run; import them in a conftest.
+``hot_nodes`` is a fixture factory of function scope, ``shared_hot_node`` one node for the whole run. ``clickhouse`` is what the battery
+of capabilities runs against: the shared hot node and, when ``TAEL_TEST_CLICKHOUSE_URL`` (http://user:password@host:port) is set, that
+server too. Where the two are known to differ, a test says so by a name of ``DIFFERENCES``.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlencode, urlsplit
 
 import pytest
+import urllib3
 
 _START_SECONDS = 30.0
 
@@ -153,3 +158,92 @@ def shared_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNod
     """One hot node for the whole run: use a database of your own in it."""
     with HotNode(tmp_path_factory.mktemp("hotnode") / "hot") as node:
         yield node
+
+
+DIFFERENCES = {
+    "exact server version text": "error texts end in (version … (chdb)) instead of (official build)",
+    "engine query ids": "queryID() and the rows of KILL QUERY show the engine's own id; system.processes and WHERE query_id use the client's",
+    "log_comment": "the setting carries the query id, so a client's own value is not kept",
+    "progress headers": "X-ClickHouse-Progress is not sent while a statement runs",
+    "brotli": "br, xz, snappy and bz2 are neither accepted nor sent",
+    "users": "there is one user; currentUser() is always default",
+    "asynchronous inserts": "async_insert is accepted and the insert is done at once",
+    "local files": "the file() function reads any path of the node's machine; a server keeps to its user_files directory",
+    "native revision": "client_protocol_version does not change the Native format",
+}
+"""Where a hot node is known not to answer as a server does, by name, with the reason."""
+
+
+class ClickHouse:
+    """Something that speaks ClickHouse's HTTP interface, with a database of the test's own."""
+
+    def __init__(self, url: str, user: str, password: str, node: HotNode | None) -> None:
+        self.url = url
+        self.user = user
+        self.password = password
+        self.node = node
+        self.database = "default"
+        self.http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(30), maxsize=8)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "127.0.0.1", parts.port or 8123
+
+    def excuse(self, name: str) -> None:
+        """Skip the rest of the test where this difference is known."""
+        if self.node is not None:
+            pytest.skip(f"{name}: {DIFFERENCES[name]}")
+
+    def request(
+        self,
+        method: str = "POST",
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        preload: bool = True,
+        path: str = "/",
+        **fields: object,
+    ) -> urllib3.BaseHTTPResponse:
+        """One request; ``fields`` go into the URL, the test's database and the right user with them."""
+        url = f"{self.url}{path}?{urlencode({'database': self.database} | fields)}"
+        known = {"X-ClickHouse-User": self.user, "X-ClickHouse-Key": self.password}
+        return self.http.request(
+            method, url, body=body, headers={**known, **(headers or {})}, preload_content=preload, decode_content=False
+        )  # type: ignore[arg-type]  # an iterable of bytes is a body
+
+    def run(self, sql: str, body: bytes | None = None, **fields: object) -> str:
+        """Run a statement that must succeed: in the body, or in the URL with rows in the body. Returns the result as text."""
+        whole = {"query": sql, **fields} if body is not None else fields
+        response = self.request("POST", sql.encode() if body is None else body, **whole)
+        assert response.status == 200, response.data.decode()
+        return response.data.decode()
+
+    def fails(self, sql: str, **fields: object) -> int:
+        """Run a statement that must fail and return the exception's code."""
+        response = self.request("POST", sql.encode(), **fields)
+        assert response.status != 200, response.data
+        return int(response.headers["X-ClickHouse-Exception-Code"])
+
+
+def _targets() -> list[str]:
+    return ["hot node", "server"] if os.environ.get("TAEL_TEST_CLICKHOUSE_URL") else ["hot node"]
+
+
+@pytest.fixture(params=_targets())
+def clickhouse(request: pytest.FixtureRequest) -> Iterator[ClickHouse]:
+    """Each thing under test in turn, with a fresh database that is dropped afterwards."""
+    if request.param == "hot node":
+        node: HotNode = request.getfixturevalue("shared_hot_node")
+        target = ClickHouse(node.url, node.user, node.password, node)
+    else:
+        parts = urlsplit(os.environ["TAEL_TEST_CLICKHOUSE_URL"])
+        target = ClickHouse(f"{parts.scheme}://{parts.hostname}:{parts.port}", parts.username or "default", parts.password or "", None)
+    name = f"battery_{uuid.uuid4().hex[:12]}"
+    target.run(f"CREATE DATABASE {name}")
+    target.database = name
+    yield target
+    target.database = "default"
+    target.run(f"DROP DATABASE {name} SYNC")
+    target.http.clear()
