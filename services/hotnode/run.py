@@ -165,7 +165,8 @@ class Runner:
         while not done.done():
             with contextlib.suppress(StatementFailed):
                 await loop.run_in_executor(self._control, self._engine.kill, query_id)
-            await asyncio.wait([asyncio.wrap_future(done)], timeout=_KILL_AGAIN_SECONDS)
+            ended = asyncio.gather(asyncio.wrap_future(done), return_exceptions=True)  # its failure has nobody left to tell
+            await asyncio.wait([ended], timeout=_KILL_AGAIN_SECONDS)
 
     async def call(self, work: Callable[[], None]) -> None:
         """Run something short beside the statements."""

@@ -24,6 +24,9 @@ _TOKEN: Final = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _READ_VERBS: Final = frozenset({"SELECT", "WITH", "FROM", "(", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "SET", "USE", ""})
+_BEFORE_AN_OPERAND: Final = frozenset(
+    {"BY", "AS", "AND", "OR", "NOT", "WHERE", "PREWHERE", "HAVING", "SELECT", "ON", "USING", ",", ".", "=", "<", ">"}
+)
 _RESULT_VERBS: Final = frozenset({"SELECT", "WITH", "FROM", "("})
 _PROCESSES: Final = (
     b"(SELECT * REPLACE (if(Settings['log_comment'] = '', query_id, Settings['log_comment']) AS query_id,"
@@ -109,9 +112,18 @@ def tokens(text: bytes) -> Iterator[Token]:
 
 
 def verb_of(text: bytes) -> str:
-    """The first word, in upper case; ``(`` for a bracketed SELECT; empty for nothing at all."""
-    first = next(tokens(text), None)
-    return first.text if first else ""
+    """The first word, in upper case; ``(`` for a bracketed SELECT; INSERT also after its own WITH; empty for nothing at all."""
+    reader = tokens(text)
+    first = previous = next(reader, None)
+    if first is None or previous is None or first.text != "WITH":
+        return first.text if first else ""
+    for token in reader:
+        if token.depth == 0 and (previous.text, token.text) == ("INSERT", "INTO"):
+            return "INSERT"
+        if token.depth == 0 and token.text == "SELECT" and token.kind == "word":
+            break
+        previous = token
+    return first.text
 
 
 def changes_something(verb: str) -> bool:
@@ -189,7 +201,7 @@ def parse_query(text: bytes) -> Select | Other:
         if (token.text, following.text) == ("INTO", "OUTFILE") and token.kind == "word":
             raise failed(INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed")
     end = found[-1].end if found else 0
-    verb = found[0].text if found else ""
+    verb = verb_of(text)
     word = _format_word(found)
     output_format = _format_name(text, found[word + 1]) if word is not None else None
     if verb == "KILL":
@@ -205,6 +217,8 @@ def _format_word(found: list[Token]) -> int | None:
     for index in range(len(found) - 2, 0, -1):
         token = found[index]
         if token.depth == 0 and token.kind == "word" and token.text == "FORMAT" and found[index + 1].kind in ("word", "name"):
+            if found[index - 1].text in _BEFORE_AN_OPERAND:
+                continue
             after = found[index + 2 :]
             return index if not after or after[0].text == "SETTINGS" else None
     return None
