@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 
 import zstandard
@@ -13,6 +12,7 @@ GZIP, ZSTD = "gzip", "zstd"
 ENCODINGS = ("", "identity", GZIP, ZSTD)
 _STEP_BYTES = 1 << 20
 _MAX_WINDOW_BYTES = 1 << 27
+_ZSTD_FEED_BYTES = 128  # a block of 128 KiB may take 4 bytes, and zstandard cannot stop within what it was fed
 
 
 def too_large(limit_bytes: int, variable: str) -> TooLarge:
@@ -57,14 +57,19 @@ def _gunzip(body: bytes, limit_bytes: int, variable: str) -> bytes:
 
 def _unzstd(body: bytes, limit_bytes: int, variable: str) -> bytes:
     chunks: list[bytes] = []
-    total = 0
-    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(io.BytesIO(body), read_across_frames=True)
-    try:
-        while chunk := reader.read(min(_STEP_BYTES, limit_bytes - total + 1)):
+    total, at = 0, 0
+    while at < len(body):
+        frame = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj()
+        while not frame.eof:
+            if at >= len(body):
+                raise Rejected("the zstd body ends early", where="body")
+            try:
+                chunk = frame.decompress(body[at : at + _ZSTD_FEED_BYTES])
+            except zstandard.ZstdError as error:
+                raise Rejected("the body is not valid zstd", where="body") from error
+            at = min(at + _ZSTD_FEED_BYTES, len(body)) - len(frame.unused_data)
             total += len(chunk)
             if total > limit_bytes:
                 raise too_large(limit_bytes, variable)
             chunks.append(chunk)
-    except zstandard.ZstdError as error:
-        raise Rejected("the body is not valid zstd", where="body") from error
     return b"".join(chunks)

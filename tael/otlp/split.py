@@ -7,7 +7,7 @@ again is cut the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 from tael.otlp.scan import Refusals
@@ -25,66 +25,12 @@ class Part:
     request: bytes
 
 
-class _Builder:
-    """Grows one shard's part, and closes it when the next item would take it over the limit."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An envelope taken apart: ``base`` without resources, and each scope's items with the resource and scope emptied of theirs."""
 
-    def __init__(self, shard: int, base: Envelope, max_bytes: int) -> None:
-        self._shard, self._base, self._max_bytes = shard, base, max_bytes
-        self._base_bytes = base.ByteSize()
-        self._open()
-
-    def _open(self) -> None:
-        self._envelope = Envelope()
-        self._envelope.CopyFrom(self._base)
-        self._resourced: Resourced | None = None
-        self._scoped: Scoped | None = None
-        self._frame: tuple[object, object] = (None, None)
-        self._bytes, self._items = self._base_bytes, 0
-
-    def add(self, item: bytes, frames: _Frames) -> Part | None:
-        """Take an item in; return the part that had to be closed for it."""
-        closed = None
-        if self._items and self._bytes + self._cost(item, frames) > self._max_bytes:
-            closed = self.close()
-        self._bytes += self._cost(item, frames)
-        if self._frame[0] is not frames.resource:
-            self._resourced = self._envelope.resources.add()
-            self._resourced.CopyFrom(frames.resource)
-        assert self._resourced is not None
-        if self._frame != (frames.resource, frames.scope):
-            self._scoped = self._resourced.scopes.add()
-            self._scoped.CopyFrom(frames.scope)
-        assert self._scoped is not None
-        self._frame = (frames.resource, frames.scope)
-        self._scoped.items.append(item)
-        self._items += 1
-        return closed
-
-    def _cost(self, item: bytes, frames: _Frames) -> int:
-        cost = len(item) + _FRAME_BYTES
-        if self._frame[1] is not frames.scope:
-            cost += frames.scope_bytes
-        if self._frame[0] is not frames.resource:
-            cost += frames.resource_bytes
-        return cost
-
-    def close(self) -> Part:
-        """What was taken in since the last close."""
-        part = Part(self._shard, self._items, self._envelope.SerializeToString())
-        self._open()
-        return part
-
-    @property
-    def items(self) -> int:
-        return self._items
-
-
-class _Frames:
-    """The resource and scope of the items at hand, emptied of items; told apart by identity."""
-
-    def __init__(self, resource: Resourced, resource_bytes: int, scope: Scoped) -> None:
-        self.resource, self.resource_bytes = resource, resource_bytes
-        self.scope, self.scope_bytes = scope, scope.ByteSize() + _FRAME_BYTES
+    base: Envelope
+    scopes: list[tuple[Resourced, Scoped, list[bytes]]]
 
 
 def split(request: bytes, shard_of: Callable[[bytes], int], max_bytes: int, refusals: Refusals) -> list[Part]:
@@ -92,46 +38,102 @@ def split(request: bytes, shard_of: Callable[[bytes], int], max_bytes: int, refu
 
     Items at the positions that ``refusals`` holds are left out, and an item that no part can hold is added to them.
     """
-    base, items = _opened(request)
-    builders: dict[int, _Builder] = {}
+    opened = _open(Envelope.FromString(request))
+    if len(request) > max_bytes:
+        _refuse_too_large(opened, max_bytes, refusals)
     parts: list[Part] = []
-    base_bytes = base.ByteSize()
-    for position, (frames, item) in enumerate(items):
-        if position in refusals.positions:
-            continue
-        alone = base_bytes + frames.resource_bytes + frames.scope_bytes + len(item) + _FRAME_BYTES
-        if alone > max_bytes:
-            refusals.add(
-                position, f"larger than {max_bytes} bytes with its resource and scope, the most that the log takes", f"item {position}"
-            )
-            continue
-        shard = shard_of(item)
-        builder = builders.get(shard)
-        if builder is None:
-            builder = builders[shard] = _Builder(shard, base, max_bytes)
-        closed = builder.add(item, frames)
-        if closed is not None:
-            parts.append(closed)
-    parts.extend(builder.close() for builder in builders.values() if builder.items)
+    for shard, (envelope, items) in _by_shard(opened, shard_of, refusals.positions).items():
+        whole = envelope.SerializeToString()
+        if len(whole) <= max_bytes:
+            parts.append(Part(shard, items, whole))
+        else:
+            parts.extend(Part(shard, n, piece.SerializeToString()) for piece, n in _by_size(_open(envelope), max_bytes))
     return parts
 
 
-def _opened(request: bytes) -> tuple[Envelope, Iterator[tuple[_Frames, bytes]]]:
-    """The request without its resources, and its items with their frames, in order."""
-    envelope = Envelope.FromString(request)
+def _open(envelope: Envelope) -> _Opened:
+    scopes: list[tuple[Resourced, Scoped, list[bytes]]] = []
     resources = list(envelope.resources)
     del envelope.resources[:]
-    return envelope, _items(resources)
-
-
-def _items(resources: list[Resourced]) -> Iterator[tuple[_Frames, bytes]]:
     for resourced in resources:
-        scopes = list(resourced.scopes)
+        inner = list(resourced.scopes)
         del resourced.scopes[:]
-        resource_bytes = resourced.ByteSize() + _FRAME_BYTES
-        for scoped in scopes:
+        for scoped in inner:
             items = list(scoped.items)
             del scoped.items[:]
-            frames = _Frames(resourced, resource_bytes, scoped)
-            for item in items:
-                yield frames, item
+            scopes.append((resourced, scoped, items))
+    return _Opened(envelope, scopes)
+
+
+def _refuse_too_large(opened: _Opened, max_bytes: int, refusals: Refusals) -> None:
+    position = 0
+    for resourced, scoped, items in opened.scopes:
+        room = max_bytes - opened.base.ByteSize() - _frame_bytes(resourced) - _frame_bytes(scoped)
+        for item in items:
+            if len(item) + _FRAME_BYTES > room and position not in refusals.positions:
+                reason = f"larger than the {max_bytes} bytes that one entry of the log takes"
+                refusals.add(position, reason, f"item {position} with {len(item)} bytes")
+            position += 1
+
+
+def _frame_bytes(frame: Resourced | Scoped) -> int:
+    return int(frame.ByteSize()) + _FRAME_BYTES
+
+
+def _by_shard(opened: _Opened, shard_of: Callable[[bytes], int], refused: Container[int]) -> dict[int, tuple[Envelope, int]]:
+    """For each shard that gets any: its envelope and the count of its items."""
+    growing: dict[int, _Growing] = {}
+    position = 0
+    for resourced, scoped, items in opened.scopes:
+        groups: dict[int, list[bytes]] = {}
+        for item in items:
+            if position not in refused:
+                groups.setdefault(shard_of(item), []).append(item)
+            position += 1
+        for shard, group in groups.items():
+            if shard not in growing:
+                growing[shard] = _Growing(opened.base)
+            growing[shard].extend(resourced, scoped, group)
+    return {shard: (grown.envelope, grown.items) for shard, grown in sorted(growing.items())}
+
+
+def _by_size(opened: _Opened, max_bytes: int) -> Iterator[tuple[Envelope, int]]:
+    """Pieces of one shard's envelope, filled in order; every item fits alone."""
+    piece, size = _Growing(opened.base), opened.base.ByteSize()
+    for resourced, scoped, items in opened.scopes:
+        frames = _frame_bytes(resourced) + _frame_bytes(scoped)
+        size += frames
+        start = 0
+        for i, item in enumerate(items):
+            size += len(item) + _FRAME_BYTES
+            if size > max_bytes and (piece.items or i > start):
+                piece.extend(resourced, scoped, items[start:i])
+                yield piece.envelope, piece.items
+                piece, start = _Growing(opened.base), i
+                size = opened.base.ByteSize() + frames + len(item) + _FRAME_BYTES
+        piece.extend(resourced, scoped, items[start:])
+    yield piece.envelope, piece.items
+
+
+class _Growing:
+    """An envelope under construction, which repeats a resource only when it changes."""
+
+    def __init__(self, base: Envelope) -> None:
+        self.envelope = Envelope()
+        self.envelope.CopyFrom(base)
+        self.items = 0
+        self._frame: Resourced | None = None
+        self._resourced = Resourced()
+
+    def extend(self, resourced: Resourced, scoped: Scoped, items: list[bytes]) -> None:
+        """Add items of one scope, which is repeated for them."""
+        if not items:
+            return
+        if self._frame is not resourced:
+            self._frame = resourced
+            self._resourced = self.envelope.resources.add()
+            self._resourced.CopyFrom(resourced)
+        scope = self._resourced.scopes.add()
+        scope.CopyFrom(scoped)
+        scope.items.extend(items)
+        self.items += len(items)
