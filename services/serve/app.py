@@ -102,7 +102,7 @@ class Supervisor:
         clean = True
         for step in self._plan.drain_steps():
             running = [self._all[process.name] for process in step if self._all[process.name].started]
-            clean &= all(await asyncio.gather(*(one.drain(self._settings.drain_seconds, hasten) for one in running)))
+            clean &= all(await asyncio.gather(*(one.drain(self._settings.stop_seconds, hasten) for one in running)))
         self._lines.write("serve", "drained" if clean else "stopped")
         return clean
 

@@ -54,14 +54,14 @@ class ServeSettings(NodeSettings):
     s3_memory_bytes: Bytes = Field(
         default="200MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=64 << 20,
-        alias="TAEL_S3_MEMORY",
+        alias="TAEL_S3_MEMORY_BYTES",
         description="Memory that SeaweedFS' garbage collector aims to stay under.",
     )
-    drain_seconds: float = Field(
-        default=20,
+    stop_seconds: float = Field(
+        default=40,
         gt=0,
         le=600,
-        alias="TAEL_DRAIN_SECS",
+        alias="TAEL_STOP_SECS",
         description="How long `tael serve` waits for each step of the drain before it kills what is left of it.",
     )
 

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -121,22 +122,23 @@ def variables(model: type[Settings]) -> dict[str, FieldInfo]:
 
 
 def takes(field: FieldInfo) -> Takes:
-    """What a field accepts: its type's words, else words for the plain Python type, with its bounds."""
+    """What a field accepts: its type's words, else words for the plain Python type, with its bounds or its pattern."""
     for item in field.metadata:
         if isinstance(item, Takes):
             return item
-    bounds = {type(m).__name__: m for m in field.metadata}
-    plain: dict[object, str] = {int: "a whole number", float: "a number", str: "any text"}
+    plain: dict[object, str] = {int: "a whole number", float: "a number", str: "any text", Path: "a path"}
     words = plain.get(field.annotation)
     if words is None:
-        words = "one of " + ", ".join(str(a) for a in getattr(field.annotation, "__args__", ()))
-    low = next((getattr(m, a) for n, m in bounds.items() for a in ("ge", "gt") if hasattr(m, a)), None)
-    high = next((getattr(m, a) for n, m in bounds.items() for a in ("le", "lt") if hasattr(m, a)), None)
-    if low is not None and high is not None:
-        words += f" from {low} to {high}"
-    elif low is not None:
-        words += f" of at least {low}" if "Ge" in bounds else f" above {low}"
-    return Takes(words)
+        words = "one of " + ", ".join(str(a) or "(empty)" for a in getattr(field.annotation, "__args__", ()))
+    limits = {
+        name: getattr(m, name) for m in field.metadata for name in ("ge", "gt", "le", "lt", "pattern") if getattr(m, name, None) is not None
+    }
+    if "pattern" in limits:
+        return Takes(f"text that matches {limits['pattern']}")
+    phrases = {"ge": "of at least", "gt": "above", "le": "at most", "lt": "below"}
+    if {"ge", "le"} <= limits.keys():
+        return Takes(f"{words} from {limits['ge']} to {limits['le']}")
+    return Takes(" ".join([words, " and ".join(f"{phrases[name]} {limits[name]}" for name in phrases if name in limits)]).strip())
 
 
 def load(model: type[S], environ: Mapping[str, str], known: Iterable[type[Settings]] = ()) -> S:

@@ -1,0 +1,80 @@
+# Everything a person or a pipeline runs. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PY := .venv/bin/python
+export PYTHON
+
+# make demo: traces a second, and for how long (0: until Ctrl-C)
+RATE ?= 5
+DURATION ?= 30
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## "; on = ""; off = "" } \
+	  { if (ENVIRON["TERM"] != "" && ENVIRON["TERM"] != "dumb" && "'"$$(test -t 1 && echo y || true)"'" == "y") { on = "\033[36m"; off = "\033[0m" } } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %s%-14s%s %s\n", on, $$1, off, $$2 }' $(MAKEFILE_LIST)
+
+##@ Run
+.PHONY: up demo
+up: local ## Install what is missing and run the whole suite; Ctrl-C drains and stops
+	@exec $(PY) -m services serve
+
+demo: local ## Send a shop's and an LLM agent's traces (RATE=5 a second, DURATION=30 seconds, 0: on and on)
+	@exec $(PY) -m examples.demo --rate $(RATE) --duration $(DURATION)
+
+##@ Check
+.PHONY: test check format unit
+test: check ## Everything: lint, types, import contracts, generated files, all tests
+	$(PY) -m pytest
+
+check: dev ## Lint, format, types, import contracts, generated files
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	scripts/proto --check
+	$(PY) -m docs.generate_configuration --check
+
+unit: dev ## The fast tests alone
+	$(PY) -m pytest -m "not system" tests/unit tests/property tests/golden
+
+format: dev ## Format, and fix what ruff can fix
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+.PHONY: compose-test
+compose-test: dev ## Bring docker-compose.offline.yml up, send a span with a real SDK, read it back
+	$(PY) -m pytest -m compose tests/compose
+
+##@ Measure
+.PHONY: bench-ingest
+bench-ingest: dev ## Spans acknowledged and readable per second, through the whole suite
+	$(PY) -m bench.ingest
+
+##@ Generate
+.PHONY: proto docs lock
+proto: dev ## Generate tael/pb from proto/
+	scripts/proto
+
+docs: dev ## Generate docs/configuration.md from the settings
+	$(PY) -m docs.generate_configuration
+
+lock: ## Pin every dependency with its hashes
+	scripts/lock
+
+##@ Keep house
+.PHONY: local dev clean
+local: ## Make .venv hold what running takes
+	@scripts/venv requirements-local.lock
+
+dev: ## Make .venv hold what testing takes
+	@scripts/venv requirements-dev.lock
+
+clean: ## Remove .venv and every cache; data directories stay
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build ./*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

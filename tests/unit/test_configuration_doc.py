@@ -1,0 +1,32 @@
+"""The configuration page says what the settings models say."""
+
+from __future__ import annotations
+
+from docs.generate_configuration import OUTPUT, generate, groups
+from services import wiring
+from tael.runtime.config import variables
+
+
+def test_the_page_is_fresh() -> None:
+    """`make docs` writes it; nobody edits it."""
+    assert OUTPUT.read_text() == generate(), "docs/configuration.md is stale: make docs"
+
+
+def test_every_variable_is_on_the_page() -> None:
+    page = OUTPUT.read_text()
+    missing = [name for model in wiring.all_settings() for name in variables(model) if f"| `{name}` |" not in page]
+    assert missing == []
+
+
+def test_every_variable_is_described() -> None:
+    bare = [name for model in wiring.all_settings() for name, field in variables(model).items() if not field.description]
+    assert bare == []
+
+
+def test_a_variable_that_two_groups_declare_has_one_default() -> None:
+    """The supervisor and the service that it passes a variable on to must agree."""
+    defaults: dict[str, set[str]] = {}
+    for group in groups():
+        for name, field in variables(group).items():
+            defaults.setdefault(name, set()).add(str(field.default))
+    assert {name: values for name, values in defaults.items() if len(values) > 1} == {}

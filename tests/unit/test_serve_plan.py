@@ -1,0 +1,186 @@
+"""What `tael serve` decides: processes and their wiring, ports, back-off, the banner."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from rich.text import Text
+
+from services.serve import banner
+from services.serve.backoff import LONGEST_SECONDS, STABLE_SECONDS, Restarts
+from services.serve.plan import S3_GRPC_OFFSET, Plan, Process, plan, port_names
+from services.serve.ports import choose
+from services.serve.settings import WIRED, ServeSettings, refuse_wired
+from tael.errors import BadSettings
+from tael.runtime.config import load
+
+
+def settings_of(**environ: str) -> ServeSettings:
+    return load(ServeSettings, {"TAEL_DATA_DIR": "/data", **environ})
+
+
+def ports_of(settings: ServeSettings) -> dict[str, int]:
+    return {name: 12_000 + n for n, name in enumerate(port_names(settings))}
+
+
+def plan_of(environ: Mapping[str, str] | None = None, **settings_environ: str) -> Plan:
+    settings = settings_of(**settings_environ)
+    return plan(settings, ports_of(settings), environ or {}, python="py", nats_server="nats-server", weed="weed")
+
+
+def named(decided: Plan, name: str) -> Process:
+    return next(p for p in decided.processes if p.name == name)
+
+
+def test_the_steps_start_what_others_need_first() -> None:
+    steps = [[p.name for p in step] for step in plan_of(TAEL_SHARDS="2", TAEL_COORDINATORS="2").steps()]
+    assert steps == [["nats"], ["s3", "hotnode-0", "hotnode-1"], ["coordinator-0", "coordinator-1"], ["ingest"], ["query"], ["compactor"]]
+
+
+def test_the_drain_begins_with_the_intake_and_ends_with_the_log() -> None:
+    steps = [{p.name for p in step} for step in plan_of().drain_steps()]
+    assert steps == [{"ingest"}, {"query", "compactor"}, {"coordinator-0"}, {"s3", "hotnode-0"}, {"nats"}]
+
+
+def test_services_are_wired_to_the_planned_ports() -> None:
+    decided = plan_of(TAEL_SHARDS="2")
+    ports = ports_of(settings_of(TAEL_SHARDS="2"))
+    coordinator = named(decided, "coordinator-0").env
+    assert coordinator["TAEL_NATS_URL"] == f"nats://127.0.0.1:{ports['nats']}"
+    assert coordinator["TAEL_NATS_MONITOR_URL"] == f"http://127.0.0.1:{ports['nats-monitor']}"
+    assert coordinator["TAEL_CLICKHOUSE_URLS"] == f"http://127.0.0.1:{ports['hotnode-0']},http://127.0.0.1:{ports['hotnode-1']}"
+    assert named(decided, "compactor").env["TAEL_S3_URL"] == f"http://127.0.0.1:{ports['s3']}"
+    for index in (0, 1):
+        hot = named(decided, f"hotnode-{index}")
+        assert hot.env["TAEL_HOTNODE_ADDR"] == f"127.0.0.1:{ports[f'hotnode-{index}']}"
+        assert hot.env["TAEL_HOTNODE_DATA_DIR"] == f"/data/hotnode-{index}"
+        assert hot.ready_url == f"http://127.0.0.1:{ports[f'hotnode-{index}']}/ping"
+
+
+def test_each_service_has_a_name_and_an_internal_address_of_its_own() -> None:
+    ours = [p for p in plan_of(TAEL_SHARDS="3", TAEL_COORDINATORS="2").processes if p.ours]
+    assert [p.env["TAEL_NODE_ID"] for p in ours] == [p.name for p in ours]
+    assert len({p.env["TAEL_INTERNAL_ADDR"] for p in ours}) == len(ours)
+
+
+def test_what_the_user_set_reaches_the_services_and_nobody_else() -> None:
+    decided = plan_of({"TAEL_BATCH_MAX_SECS": "2", "PATH": "/bin", "TAEL_LOG_LEVEL": ""})
+    assert named(decided, "ingest").env["TAEL_BATCH_MAX_SECS"] == "2"
+    assert named(decided, "ingest").env["PATH"] == "/bin"
+    for store in ("nats", "s3"):
+        assert [name for name in named(decided, store).env if name.startswith("TAEL_")] == []
+
+
+def test_public_addresses_are_passed_on() -> None:
+    decided = plan_of(TAEL_REST_API_ADDR="127.0.0.1:9000", TAEL_OTLP_GRPC_ADDR=":5000")
+    assert named(decided, "query").env["TAEL_REST_API_ADDR"] == "127.0.0.1:9000"
+    assert named(decided, "ingest").env["TAEL_OTLP_GRPC_ADDR"] == "0.0.0.0:5000"
+
+
+def test_nats_fsyncs_before_it_acknowledges() -> None:
+    conf = plan_of().files[Path("/data/nats/nats.conf")]
+    assert "sync_interval: always" in conf
+    assert "max_payload: 8388608" in conf
+    assert re.findall(r'^(?:listen|http): "(.+):\d+"', conf, re.MULTILINE) == ["127.0.0.1", "127.0.0.1"]
+
+
+def test_the_object_store_knows_one_identity_and_stays_on_loopback() -> None:
+    decided = plan_of(TAEL_S3_ACCESS_KEY="k", TAEL_S3_SECRET_KEY="s", TAEL_S3_MEMORY_BYTES="128MiB")
+    identities = json.loads(decided.files[Path("/data/s3/identities.json")])["identities"]
+    assert [i["credentials"] for i in identities] == [[{"accessKey": "k", "secretKey": "s"}]]
+    s3 = named(decided, "s3")
+    assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"} <= set(s3.argv)
+    assert s3.env["GOMEMLIMIT"] == str(128 << 20)
+
+
+def test_secrets_stay_out_of_the_command_lines() -> None:
+    assert not any("hush" in word for p in plan_of(TAEL_S3_SECRET_KEY="hush").processes for word in p.argv)
+
+
+def test_small_talk_leaves_warnings() -> None:
+    nats, s3 = (re.compile(named(plan_of(), name).small_talk) for name in ("nats", "s3"))
+    assert nats.search("[99] 2026/11/23 11:00:00.000001 [INF] Server is ready")
+    assert not nats.search("[99] 2026/11/23 11:00:00.000001 [WRN] disk is slow")
+    assert s3.search("  Volume       ready     0.2s")
+    assert not s3.search("E1123 11:10:31.069201 worker.go:514 no space left")
+
+
+@pytest.mark.parametrize("name", WIRED)
+def test_wiring_from_outside_is_refused_by_name(name: str) -> None:
+    with pytest.raises(BadSettings, match=f"{name}='x' cannot be used"):
+        refuse_wired({name: "x"})
+
+
+def test_remembered_ports_are_kept_while_they_are_free() -> None:
+    ports = choose(["a", "b"], {"a": 20_001, "b": 20_002, "gone": 20_003}, lambda port: port != 20_002)
+    assert ports["a"] == 20_001
+    assert ports["b"] not in (20_001, 20_002)
+    assert set(ports) == {"a", "b"}
+
+
+def test_no_port_is_given_twice() -> None:
+    names = port_names(settings_of(TAEL_SHARDS="16", TAEL_COORDINATORS="5"))
+    ports = choose(names, dict.fromkeys(names, 20_000), lambda _: True)
+    assert len(set(ports.values())) == len(names)
+    assert ports["s3-admin"] + S3_GRPC_OFFSET not in ports.values()
+
+
+def test_back_off_doubles_to_its_longest() -> None:
+    restarts, delays = Restarts(), []
+    for _ in range(9):
+        restarts = restarts.after_exit(0)
+        delays.append(restarts.delay_seconds(0))
+    assert delays == [0.25, 0.5, 1, 2, 4, 8, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS]
+    assert restarts.delay_seconds(1) == LONGEST_SECONDS / 2
+
+
+def test_a_stable_run_forgives() -> None:
+    assert Restarts(7).after_exit(STABLE_SECONDS) == Restarts(1)
+
+
+def test_a_crash_loop_is_said_now_and_then() -> None:
+    assert [n for n in range(15) if Restarts(n).is_loop] == [3, 8, 13]
+
+
+def test_the_banner_says_where_everything_is() -> None:
+    settings = settings_of()
+    text = banner.plain(settings, ports_of(settings))
+    for fact in (
+        "http://127.0.0.1:7701",
+        "http://127.0.0.1:4317",
+        "http://127.0.0.1:4318",
+        "http://127.0.0.1:7701/tempo",
+        "/data",
+        "tael services",
+        "tael live",
+        "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317",
+        "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+        "export OTEL_SERVICE_NAME=my-service",
+    ):
+        assert fact in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "flags"),
+    [
+        ("127.0.0.1:7701", ""),
+        ("127.0.0.1:9000", " --port-rest 9000"),
+        (":9000", " --port-rest 9000"),
+        ("192.0.2.7:7701", " --server http://192.0.2.7:7701"),
+    ],
+)
+def test_the_banner_names_flags_only_where_they_are_needed(address: str, flags: str) -> None:
+    settings = settings_of(TAEL_REST_API_ADDR=address)
+    assert f"tael{flags} services\n" in banner.plain(settings, ports_of(settings))
+
+
+def test_the_terminal_banner_keeps_the_export_lines_whole() -> None:
+    """They are copied: a narrow terminal must not break them."""
+    settings = settings_of()
+    lines = Text.from_ansi(banner.pretty(settings, ports_of(settings), 60)).plain.splitlines()
+    assert "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" in lines
