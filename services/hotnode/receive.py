@@ -106,5 +106,7 @@ def make_job(received: Received) -> Job:
     if verb == "INSERT":
         insert = statement.parse_insert(head + body.start(_INSERT_TEXT_BYTES))
         if insert is not None:
+            if in_url := head[insert.rows_at :].strip():
+                body.prepend(in_url + b"\n")
             return Job(call, insert, body, max(0, insert.rows_at - len(head)), received.external)
     return Job(call, statement.parse_query(head + body.start(_QUERY_TEXT_BYTES)), body, 0, received.external)

@@ -52,6 +52,11 @@ class Spool:
             self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115  # closed by close()
         self._file.write(chunk)
 
+    def prepend(self, chunk: bytes) -> None:
+        """Put a few bytes before all others; always kept in memory."""
+        self.size += len(chunk)
+        self._chunks.insert(0, chunk)
+
     def start(self, size: int) -> bytes:
         """The first ``size`` bytes, or as many as there are."""
         parts: list[bytes] = []
