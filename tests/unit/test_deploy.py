@@ -1,0 +1,284 @@
+"""What is shipped, without a cluster or a Docker engine: the chart renders into valid manifests, and every setting that is set exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+import yaml
+
+from services.wiring import all_settings
+from tael.runtime.config import PREFIX, load, variables
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CHART = DEPLOY / "helm" / "tael"
+KUBERNETES = ("1.30", "1.35")
+SERVICES = {"coordinator", "ingest", "query", "compactor"}
+VALUES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "two shards, own secret, scaled and reachable": {
+        "image": {"repository": "registry.example/obs/tael", "tag": "1.2.3"},
+        "imagePullSecrets": [{"name": "pull"}],
+        "clickhouse": {"urls": ["http://ch-0:8123", "https://ch-1:8443"], "user": "tael"},
+        "wal": {"replicas": 3, "maxBytes": "32GiB"},
+        "secret": {"existing": "tael-keys"},
+        "ingest": {
+            "autoscaling": {"enabled": True},
+            "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
+            "settings": {"TAEL_MAX_REQUEST_BYTES": "32MiB"},
+        },
+        "query": {"autoscaling": {"enabled": True, "minReplicas": 3}},
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "queryHost": "tael.example",
+            "otlpHttpHost": "otlp.example",
+            "tls": [{"hosts": ["tael.example"]}],
+        },
+    },
+    "small, made secret": {
+        "coordinator": {"replicas": 1, "resources": {}},
+        "secret": {"values": {"TAEL_CLICKHOUSE_PASSWORD": 'p"a: $s', "TAEL_S3_SECRET_KEY": "0123"}},
+        "serviceAccount": {"create": False},
+        "podDisruptionBudget": {"enabled": False},
+        "settings": {"TAEL_TRACE_RETENTION_DAYS": 30},
+        "podLabels": {"team": "obs"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "priorityClassName": "high",
+    },
+}
+
+
+@pytest.fixture(scope="module", params=VALUES)
+def manifests(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    return render(VALUES[request.param])
+
+
+def render(values: dict[str, Any]) -> list[dict[str, Any]]:
+    with helm_python.Chart.load(str(CHART)) as chart:
+        rendered: dict[str, str] = chart.render(values, name="tael", namespace="obs")
+    return [each for path, text in rendered.items() if path.endswith(".yaml") for each in yaml.safe_load_all(text) if each]
+
+
+def of_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def compose(*names: str) -> dict[str, Any]:
+    """The services of compose files, ``!override`` read as the plain value."""
+
+    class Loader(yaml.SafeLoader):
+        """Knows the one tag that Compose adds."""
+
+    def override(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return loader.construct_mapping(node, deep=True)
+        assert isinstance(node, yaml.SequenceNode)
+        return loader.construct_sequence(node, deep=True)
+
+    Loader.add_constructor("!override", override)
+    services: dict[str, Any] = {}
+    for name in names:
+        parsed = yaml.load((DEPLOY / name).read_text(), Loader)  # noqa: S506  # a SafeLoader with one tag more
+        for service, body in parsed["services"].items():
+            services[service] = {**services.get(service, {}), **body}
+    return services
+
+
+def known_settings() -> set[str]:
+    return {name for model in all_settings() for name in variables(model)}
+
+
+def filled(text: object) -> str:
+    """A compose value with its defaults in place of its variables."""
+    return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", str(text))
+
+
+def test_chart_lints_strictly() -> None:
+    report = helm_python.lint(str(CHART), strict=True)
+    assert report["errors"] == []
+    assert [m for m in report["messages"] if m["severity"] > 1] == []
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_manifests_are_valid(manifests: list[dict[str, Any]], version: str) -> None:
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_every_service_is_deployed_and_hardened(manifests: list[dict[str, Any]]) -> None:
+    deployments = of_kind(manifests, "Deployment")
+    assert {d["spec"]["template"]["spec"]["containers"][0]["args"][0] for d in deployments} == SERVICES
+    for deployment in deployments:
+        pod = deployment["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "internal"}
+        assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "internal"}
+
+
+def test_selectors_match_the_pods_they_mean(manifests: list[dict[str, Any]]) -> None:
+    pods = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in of_kind(manifests, "Deployment")}
+    for manifest in [m for m in manifests if m["kind"] in {"Service", "PodDisruptionBudget", "Deployment"}]:
+        selector = manifest["spec"]["selector"]
+        wanted = selector.get("matchLabels", selector).items()
+        assert [name for name, labels in pods.items() if wanted <= labels.items()] == [manifest["metadata"]["name"]]
+
+
+def test_no_service_links_because_their_variables_look_like_settings(manifests: list[dict[str, Any]]) -> None:
+    """Kubernetes would set TAEL_QUERY_PORT for a Service named tael-query, and an unknown TAEL_ variable refuses to start."""
+    assert all(d["spec"]["template"]["spec"]["enableServiceLinks"] is False for d in of_kind(manifests, "Deployment"))
+
+
+def test_every_service_starts_with_what_the_chart_sets(manifests: list[dict[str, Any]]) -> None:
+    """Each settings model loads from the pod's environment: no variable is unknown and no value malformed."""
+    shared = of_kind(manifests, "ConfigMap")[0]["data"]
+    for secret in of_kind(manifests, "Secret"):
+        shared = {**shared, **secret["stringData"]}
+    for deployment in of_kind(manifests, "Deployment"):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        own = {e["name"]: e.get("value", deployment["metadata"]["name"] + "-7d9f-abcde") for e in container["env"]}
+        load(model_of(container["args"][0]), {**shared, **own}, all_settings())
+
+
+def model_of(target: str) -> Any:
+    from services.wiring import TARGETS
+
+    return TARGETS[target].settings()
+
+
+def test_nothing_is_a_hook_and_no_image_is_unpinned(manifests: list[dict[str, Any]]) -> None:
+    for manifest in manifests:
+        assert "helm.sh/hook" not in json.dumps(manifest)
+    for deployment in of_kind(manifests, "Deployment"):
+        assert pinned(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def test_an_existing_secret_is_used_and_none_is_made() -> None:
+    manifests = render(VALUES["two shards, own secret, scaled and reachable"])
+    assert of_kind(manifests, "Secret") == []
+    sources = [d["spec"]["template"]["spec"]["containers"][0]["envFrom"] for d in of_kind(manifests, "Deployment")]
+    assert all({"secretRef": {"name": "tael-keys"}} in source for source in sources)
+
+
+def test_a_made_secret_keeps_odd_characters() -> None:
+    (secret,) = of_kind(render(VALUES["small, made secret"]), "Secret")
+    assert secret["stringData"] == {"TAEL_CLICKHOUSE_PASSWORD": 'p"a: $s', "TAEL_S3_SECRET_KEY": "0123"}
+
+
+def test_an_autoscaler_owns_the_number_of_replicas() -> None:
+    manifests = render(VALUES["two shards, own secret, scaled and reachable"])
+    scaled = {h["spec"]["scaleTargetRef"]["name"] for h in of_kind(manifests, "HorizontalPodAutoscaler")}
+    assert scaled == {"tael-ingest", "tael-query"}
+    assert {d["metadata"]["name"] for d in of_kind(manifests, "Deployment") if "replicas" not in d["spec"]} == scaled
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"clickhouse": {"urls": []}}, "urls"),
+        ({"clickhouse": {"urls": ["clickhouse:8123"]}}, "urls"),
+        ({"clickhouse": {"urls": ["http://u:p@clickhouse:8123"]}}, "urls"),
+        ({"nats": {"url": "nats://user:word@nats:4222"}}, "url"),
+        ({"nats": {"url": "http://nats:4222"}}, "url"),
+        ({"image": {"tag": "latest"}}, "tag"),
+        ({"wal": {"replicas": 2}}, "replicas"),
+        ({"wal": {"maxBytes": "a lot"}}, "maxBytes"),
+        ({"ingest": {"replicas": 0}}, "replicas"),
+        ({"ingest": {"replicaz": 2}}, "replicaz"),
+        ({"logLevel": "loud"}, "logLevel"),
+        ({"settings": {"LOG_LEVEL": "debug"}}, "LOG_LEVEL"),
+        ({"settings": {"TAEL_NATS_URL": "nats://other:4222"}}, "TAEL_NATS_URL"),
+        ({"ingest": {"settings": {"TAEL_S3_URL": "http://other"}}}, "TAEL_S3_URL"),
+        ({"ingest": {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}}, "minReplicas"),
+        ({"ingress": {"enabled": True}}, "queryHost"),
+        ({"typo": 1}, "typo"),
+    ],
+)
+def test_bad_values_are_refused_by_name(values: dict[str, Any], names: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=names):
+        render(values)
+
+
+@pytest.mark.parametrize("files", [("docker-compose.yml",), ("docker-compose.yml", "docker-compose.offline.yml")])
+def test_every_setting_in_compose_exists_and_loads(files: tuple[str, ...]) -> None:
+    """``environment`` with its defaults filled in is what each target starts with."""
+    for service in compose(*files).values():
+        environ = {k: filled(v) for k, v in service.get("environment", {}).items() if k.startswith(PREFIX)}
+        assert set(environ) <= known_settings()
+        if environ:
+            load(model_of(service["command"][0]), environ, all_settings())
+
+
+@pytest.mark.parametrize("files", [("docker-compose.yml",), ("docker-compose.yml", "docker-compose.offline.yml")])
+def test_compose_services_are_hardened_checked_pinned_and_local(files: tuple[str, ...]) -> None:
+    services = compose(*files)
+    assert SERVICES | {"nats", "clickhouse", "minio", "grafana"} <= set(services)
+    for name, service in services.items():
+        assert pinned(filled(service["image"])), name
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert "healthcheck" in service, name
+        assert all(filled(port).startswith("127.0.0.1:") for port in service.get("ports", [])), name
+
+
+def test_compose_waits_for_health_and_never_just_for_a_start() -> None:
+    for service in compose("docker-compose.yml").values():
+        conditions = {need["condition"] for need in service.get("depends_on", {}).values()}
+        assert conditions <= {"service_healthy", "service_completed_successfully"}
+
+
+def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
+    text = (DEPLOY / "nats" / "nats.conf").read_text()
+    assert re.search(r"^\s*sync_interval: always$", text, re.M)
+    assert re.search(r"^max_payload: 8MB$", text, re.M)
+
+
+def test_grafana_gets_the_tempo_data_source_without_streaming_and_dashboards_that_use_it() -> None:
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"][0]
+    assert (source["type"], source["url"]) == ("tempo", "http://query:7701/tempo")
+    assert source["jsonData"]["streamingEnabled"] == {"search": False, "metrics": False}
+    dashboards = list((DEPLOY / "grafana/dashboards").glob("*.json"))
+    assert dashboards
+    for dashboard in dashboards:
+        assert set(datasource_uids(json.loads(dashboard.read_text()))) == {source["uid"]}
+
+
+def datasource_uids(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("datasource"), dict):
+            yield value["datasource"]["uid"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from datasource_uids(item)
+
+
+def test_dockerfile_builds_anywhere() -> None:
+    """No frontend to fetch, no digests, no registry hosts, and nothing that the legacy builder does not know."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert not re.search(r"^# *syntax|<<|--link|--mount|@sha256", text, re.M)
+    bases = set(re.findall(r"^FROM (\S+)", text, re.M)) - set(re.findall(r" AS (\S+)$", text, re.M))
+    assert bases == {"python:3.11-slim"}
+    for target in ("tael", "local"):
+        stage = text.split(f"FROM base AS {target}\n")[1].split("\nFROM ")[0]
+        assert "USER 10001:10001" in stage
+        assert "--require-hashes" not in stage
+
+
+def pinned(image: str) -> bool:
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return tag != "latest" and bool(re.search(r"\d", tag))
