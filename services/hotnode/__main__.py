@@ -8,7 +8,7 @@ import sys
 from services.hotnode import app
 from services.hotnode.settings import HotNodeSettings
 from tael.errors import BadSettings
-from tael.runtime.config import load
+from tael.runtime.config import load, variables
 from tael.runtime.observe import configure_logging
 from tael.runtime.service import EXIT_BAD_SETTINGS, Stop, run
 
@@ -16,7 +16,8 @@ from tael.runtime.service import EXIT_BAD_SETTINGS, Stop, run
 def main() -> int:
     """Run to the end; the exit code."""
     try:
-        settings = load(HotNodeSettings, os.environ)
+        own = {name: value for name, value in os.environ.items() if name in variables(HotNodeSettings)}
+        settings = load(HotNodeSettings, own)
     except BadSettings as error:
         sys.stderr.writelines(f"tael: {problem}\n" for problem in error.problems)
         return EXIT_BAD_SETTINGS
