@@ -1,0 +1,139 @@
+"""Tempo's API under ``/tempo``, as Grafana's data source and Tempo's own clients call it.
+
+Source: Tempo's HTTP API documentation and its ``tempopb`` messages. ``Accept: application/protobuf`` gets protobuf, all else JSON. JSON
+is protobuf's standard mapping, as Tempo writes it: ids are base64 (not hex, as OTLP/JSON has them), enums are names, 64-bit integers
+are strings. Version 1 is the bare trace, with ``batches`` for ``resourceSpans`` in JSON; version 2 wraps it and can say that it is partial. In
+version 1 an answer that lacks a shard has status 206, and a trace over the size limit is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiohttp import web
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+
+from services.query.api.native import RETRY_AFTER_SECONDS, not_found_text
+from services.query.api.tenant import tenant_of
+from services.query.execute import Turns
+from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
+from tael.errors import NotFound, Rejected, TooLarge
+from tael.model.span import Span
+from tael.model.time import ALL_TIME, TimeRange
+from tael.otlp.encode import encode_spans
+from tael.pb.tempo_pb2 import PARTIAL, Trace, TraceByIDMetrics, TraceByIDResponse
+from tael.runtime.http import errors_to_status, json_response
+from tael.storage.api import Answer, SpanReader
+
+PROTOBUF = "application/protobuf"
+_HINTS = ("start", "end")
+"""Where to look. Other parameters steer parts of Tempo that have no counterpart here, and are ignored as Tempo ignores what it does not know."""
+
+
+def describe_tempo(status: int, text: str) -> web.Response:
+    """Tempo's error body: the text alone."""
+    return web.Response(status=status, text=text + "\n")
+
+
+class Tempo:
+    """The handlers, over one reader."""
+
+    def __init__(self, spans: SpanReader, turns: Turns, *, max_trace_spans: int) -> None:
+        self._spans = spans
+        self._turns = turns
+        self._max_trace_spans = max_trace_spans
+
+    def app(self) -> web.Application:
+        """The family as a sub-application, with its own shape of errors."""
+        app = web.Application(middlewares=[errors_to_status(describe_tempo)])
+        app.router.add_get("/api/echo", self.echo)
+        app.router.add_get("/api/traces/{trace_id}", self.trace_v1)
+        app.router.add_get("/api/v2/traces/{trace_id}", self.trace_v2)
+        return app
+
+    async def echo(self, _: web.Request) -> web.Response:
+        """What Grafana's health check asks."""
+        return web.Response(text="echo")
+
+    async def trace_v1(self, request: web.Request) -> web.Response:
+        """``GET /api/traces/{id}``: ``tempopb.Trace``."""
+
+        def build(answer: Answer[list[Span]]) -> web.Response:
+            if len(answer.value) > self._max_trace_spans:
+                raise TooLarge(
+                    f"the trace has {len(answer.value)} spans", accepted=f"{self._limit_text()}; version 2 gives the first of them"
+                )
+            status = 206 if answer.missing else 200
+            groups = encode_spans(answer.value)
+            return (
+                _protobuf(_trace(groups), status) if _wants_protobuf(request) else json_response({"batches": _json(groups)}, status=status)
+            )
+
+        return await self._answer(request, build)
+
+    async def trace_v2(self, request: web.Request) -> web.Response:
+        """``GET /api/v2/traces/{id}``: ``tempopb.TraceByIDResponse``."""
+
+        def build(answer: Answer[list[Span]]) -> web.Response:
+            groups = encode_spans(answer.value[: self._max_trace_spans])
+            reasons = [f"{', '.join(answer.missing)} did not answer"] if answer.missing else []
+            if len(answer.value) > self._max_trace_spans:
+                reasons.append(f"the trace has {len(answer.value)} spans, of which this is the first part ({self._limit_text()})")
+            if _wants_protobuf(request):
+                response = TraceByIDResponse(trace=_trace(groups), metrics=TraceByIDMetrics())
+                if reasons:
+                    response.status, response.message = PARTIAL, "; ".join(reasons)
+                return _protobuf(response)
+            body: dict[str, Any] = {"trace": {"resourceSpans": _json(groups)}, "metrics": {}}
+            return json_response(body | ({"status": "PARTIAL", "message": "; ".join(reasons)} if reasons else {}))
+
+        return await self._answer(request, build)
+
+    async def _answer(self, request: web.Request, build: Callable[[Answer[list[Span]]], web.Response]) -> web.Response:
+        trace_id = parse_tempo_trace_id(request.match_info["trace_id"])
+        time_range = _hint(Parameters([pair for pair in request.query.items() if pair[0] in _HINTS], known=_HINTS))
+        async with self._turns.turn("tempo trace"):
+            answer = await self._spans.get_trace(tenant_of(request), trace_id, time_range)
+            if answer.value:
+                return await asyncio.to_thread(build, answer)
+        if answer.missing:
+            response = describe_tempo(503, not_found_text(trace_id, answer.missing))
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return response
+        raise NotFound(f"trace {trace_id.hex()} was not found")
+
+    def _limit_text(self) -> str:
+        return f"at most {self._max_trace_spans} spans, see TAEL_MAX_TRACE_SPANS"
+
+
+def parse_tempo_trace_id(text: str) -> bytes:
+    """Hex of up to 32 digits: Grafana leaves out leading zeros, as Tempo lets it. Raises Rejected."""
+    return parse_trace_id(text.rjust(32, "0") if 0 < len(text) < 32 else text)
+
+
+def _hint(parameters: Parameters) -> TimeRange | None:
+    start, end = parameters.text("start"), parameters.text("end")
+    start_ns = parse_instant_ns(start, where="start") if start not in ("", "0") else ALL_TIME.start_ns
+    end_ns = parse_instant_ns(end, where="end") if end not in ("", "0") else ALL_TIME.end_ns
+    if start_ns > end_ns:
+        raise Rejected(f"{end} is before start", where="end", accepted="an instant that is not before start")
+    return None if (start_ns, end_ns) == (ALL_TIME.start_ns, ALL_TIME.end_ns) else TimeRange(start_ns, max(end_ns, start_ns + 1))
+
+
+def _wants_protobuf(request: web.Request) -> bool:
+    return PROTOBUF in request.headers.get("Accept", "")
+
+
+def _trace(groups: Sequence[ResourceSpans]) -> Trace:
+    return Trace(resource_spans=[group.SerializeToString() for group in groups])
+
+
+def _json(groups: Sequence[ResourceSpans]) -> list[dict[str, Any]]:
+    return [MessageToDict(group) for group in groups]
+
+
+def _protobuf(message: Trace | TraceByIDResponse, status: int = 200) -> web.Response:
+    return web.Response(body=message.SerializeToString(), status=status, content_type=PROTOBUF)

@@ -1,0 +1,58 @@
+"""The query service: every API out, on one port, over a reader that is given to it. It keeps no state of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from services.query.api.compress import compressed
+from services.query.api.native import NativeTraces
+from services.query.api.tempo import Tempo
+from services.query.execute import Turns
+from services.query.settings import QuerySettings
+from tael.cluster.api import KeyValue
+from tael.cluster.lease import Member
+from tael.cluster.membership import heartbeat
+from tael.runtime.http import add_cluster_route, add_process_routes, errors_to_status, serve
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Readiness, Stop
+from tael.storage.api import SpanReader
+
+log = get_logger("query")
+_LISTENER = "listener"
+
+
+class Status(Protocol):
+    """Reads the cluster's state for ``/internal/cluster``."""
+
+    def read(self) -> Awaitable[Mapping[str, Any]]:
+        """A JSON object. Raises Unavailable."""
+        ...
+
+
+async def run(settings: QuerySettings, stop: Stop, *, kv: KeyValue, spans: SpanReader, status: Status, readiness: Readiness) -> None:
+    """Listen until ``stop``, then answer what was asked."""
+    app = build_app(settings, spans=spans, status=status, readiness=readiness)
+    member = Member(node_id=settings.node_id, target="query", address=str(settings.rest_api_addr), started_at=time.time())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
+        async with serve(app, settings.rest_api_addr, what="the REST API's", variable="TAEL_REST_API_ADDR") as bound:
+            readiness.set(_LISTENER)
+            log.info("listening", rest=str(bound))
+            await stop.wait()
+            readiness.set(_LISTENER, "draining")
+
+
+def build_app(settings: QuerySettings, *, spans: SpanReader, status: Status, readiness: Readiness) -> web.Application:
+    """Every API family over one reader and one set of turns."""
+    turns = Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds)
+    app = web.Application(middlewares=[compressed, errors_to_status()])
+    add_process_routes(app, readiness)
+    add_cluster_route(app, status.read)
+    app.add_routes(NativeTraces(spans, turns, max_limit=settings.max_query_limit, max_trace_spans=settings.max_trace_spans).routes())
+    app.add_subapp("/tempo", Tempo(spans, turns, max_trace_spans=settings.max_trace_spans).app())
+    return app

@@ -1,0 +1,65 @@
+"""How many queries run at once, how many wait, and for how long: the bounds of a query process.
+
+A query waits at most ``timeout_seconds`` for its turn and then has that long to run, so that a busy process never takes from the time in
+which shards answer. Who finds the queue full, or waits in vain, is told to come back (Overloaded); a query that runs past its deadline
+ends in TimeoutError. Shards get a little less than the whole: a slow one then makes the answer partial before the deadline kills it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from tael.errors import Overloaded
+
+SECONDS = Histogram("tael_query_seconds", "Time a query ran, without its wait for a turn.", ["route"])
+REFUSED = Counter("tael_query_refused_total", "Queries refused because too many were running and waiting.")
+RUNNING = Gauge("tael_query_running", "Queries running now.")
+WAITING = Gauge("tael_query_waiting", "Queries waiting for their turn.")
+
+
+def shard_timeout_seconds(timeout_seconds: float) -> float:
+    """What a shard may take of a query's time: nine tenths, and always at least 50 ms less than all of it where that leaves half."""
+    return max(timeout_seconds / 2, min(timeout_seconds * 0.9, timeout_seconds - 0.05))
+
+
+class Turns:
+    """Hands out turns to run: ``concurrency`` at once, ``queue`` waiting, in order of arrival."""
+
+    def __init__(self, *, concurrency: int, queue: int, timeout_seconds: float) -> None:
+        self._free = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        self._queue = queue
+        self._waiting = 0
+        self._timeout_seconds = timeout_seconds
+
+    @contextlib.asynccontextmanager
+    async def turn(self, route: str) -> AsyncIterator[None]:
+        """Run the block as one query. Raises Overloaded before it starts, TimeoutError when it runs for too long."""
+        await self._take()
+        started = time.monotonic()
+        try:
+            with RUNNING.track_inprogress():
+                async with asyncio.timeout(self._timeout_seconds):
+                    yield
+        finally:
+            self._free.release()
+            SECONDS.labels(route).observe(time.monotonic() - started)
+
+    async def _take(self) -> None:
+        if self._free.locked() and self._waiting >= self._queue:
+            REFUSED.inc()
+            raise Overloaded(f"{self._concurrency} queries are running and {self._waiting} waiting, which is all that this process takes")
+        self._waiting += 1
+        try:
+            with WAITING.track_inprogress():
+                await asyncio.wait_for(self._free.acquire(), self._timeout_seconds)
+        except TimeoutError:
+            REFUSED.inc()
+            raise Overloaded(f"{self._concurrency} queries were running for {self._timeout_seconds:g} s and none ended") from None
+        finally:
+            self._waiting -= 1

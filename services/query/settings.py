@@ -1,0 +1,44 @@
+"""What the query service reads from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from services.query.execute import shard_timeout_seconds
+from tael.runtime.config import Listen
+from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
+
+
+class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings):
+    """Settings of the query service."""
+
+    rest_api_addr: Listen = Field(
+        default="127.0.0.1:7701",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_REST_API_ADDR",
+        description="Where the native API and the APIs for Grafana listen.",
+    )
+    query_timeout_seconds: float = Field(
+        default=30.0,
+        ge=0.1,
+        le=3600,
+        alias="TAEL_QUERY_TIMEOUT_SECS",
+        description="Time that one query may run, and wait for its turn before that; shards get nine tenths, so that a slow one makes the answer partial.",
+    )
+    query_concurrency: int = Field(default=8, ge=1, le=1024, alias="TAEL_QUERY_CONCURRENCY", description="Queries that run at once.")
+    query_queue: int = Field(
+        default=64, ge=0, le=65536, alias="TAEL_QUERY_QUEUE", description="Queries that may wait for their turn; the next gets a 429."
+    )
+    max_query_limit: int = Field(
+        default=10_000, ge=1, le=1_000_000, alias="TAEL_MAX_QUERY_LIMIT", description="The largest `limit` that a query may ask for."
+    )
+    max_trace_spans: int = Field(
+        default=100_000,
+        ge=1,
+        alias="TAEL_MAX_TRACE_SPANS",
+        description="Spans of one trace that an answer holds; a longer trace is cut, and the answer says so.",
+    )
+
+    @property
+    def shard_timeout_seconds(self) -> float:
+        """What one shard may take of a query's time."""
+        return shard_timeout_seconds(self.query_timeout_seconds)

@@ -1,0 +1,69 @@
+"""OTLP trace messages to the model, pure. What a gen_ai span says of its call is left to the dialects: ``llm`` stays None here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as WireResource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
+
+from tael.model.span import Event, Link, Resource, Scope, Span
+from tael.otlp.anyvalue import decode_attributes
+
+
+def decode_spans(groups: Iterable[ResourceSpans]) -> Iterator[Span]:
+    """Every span in the order of the message, each with its resource and scope; ids are taken as they are."""
+    for group in groups:
+        resource = decode_resource(group.resource, group.schema_url)
+        for scoped in group.scope_spans:
+            scope = decode_scope(scoped.scope, scoped.schema_url)
+            for span in scoped.spans:
+                yield decode_span(span, resource, scope)
+
+
+def decode_resource(resource: WireResource, schema_url: str) -> Resource:
+    """The resource; ``schema_url`` is that of the message around it."""
+    return Resource(decode_attributes(resource.attributes), resource.dropped_attributes_count, schema_url)
+
+
+def decode_scope(scope: InstrumentationScope, schema_url: str) -> Scope:
+    """The scope; ``schema_url`` is that of the message around it."""
+    return Scope(scope.name, scope.version, decode_attributes(scope.attributes), scope.dropped_attributes_count, schema_url)
+
+
+def decode_span(span: WireSpan, resource: Resource, scope: Scope) -> Span:
+    """One span under its resource and scope."""
+    return Span(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id,
+        name=span.name,
+        kind=span.kind,
+        start_ns=span.start_time_unix_nano,
+        end_ns=span.end_time_unix_nano,
+        resource=resource,
+        scope=scope,
+        trace_state=span.trace_state,
+        flags=span.flags,
+        attributes=decode_attributes(span.attributes),
+        dropped_attributes_count=span.dropped_attributes_count,
+        events=tuple(decode_event(event) for event in span.events),
+        dropped_events_count=span.dropped_events_count,
+        links=tuple(decode_link(link) for link in span.links),
+        dropped_links_count=span.dropped_links_count,
+        status_code=span.status.code,
+        status_message=span.status.message,
+    )
+
+
+def decode_event(event: WireSpan.Event) -> Event:
+    """One event."""
+    return Event(event.time_unix_nano, event.name, decode_attributes(event.attributes), event.dropped_attributes_count)
+
+
+def decode_link(link: WireSpan.Link) -> Link:
+    """One link."""
+    attributes = decode_attributes(link.attributes)
+    return Link(link.trace_id, link.span_id, link.trace_state, attributes, link.dropped_attributes_count, link.flags)
