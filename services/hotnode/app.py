@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import socket
@@ -13,7 +14,6 @@ from aiohttp import web
 
 from services.hotnode.call import Credentials
 from services.hotnode.engine import Engine
-from services.hotnode.errors import StatementFailed
 from services.hotnode.respond import Node
 from services.hotnode.run import Runner
 from services.hotnode.server import Server
@@ -45,16 +45,19 @@ def _open(settings: HotNodeSettings) -> tuple[Path, Engine]:
         os.chdir(directory)  # the engine keeps format schemas in the current directory
     except OSError as error:
         raise BadSettings([f"TAEL_HOTNODE_DATA_DIR={directory} cannot be used: {error.strerror}"]) from error
+    _lock(directory)
     engine = Engine(directory / "engine", {"max_server_memory_usage": str(settings.hotnode_memory_bytes)})
-    try:
-        engine.open()
-    except StatementFailed as error:
-        if "Cannot lock file" in error.text:
-            raise BadSettings(
-                [f"the data directory {directory} is in use by another process; set TAEL_HOTNODE_DATA_DIR to another"]
-            ) from error
-        raise
+    engine.open()
     return directory, engine
+
+
+def _lock(directory: Path) -> None:
+    """Hold the directory until the process ends, before the engine finds out in its own way."""
+    descriptor = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BadSettings([f"the data directory {directory} is in use by another process; set TAEL_HOTNODE_DATA_DIR to another"]) from error
 
 
 async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, directory: Path) -> None:

@@ -56,19 +56,17 @@ def _open(block: bytes, method: int, plain_size: int) -> bytes:
     if cityhash128(body) != block[:_CHECKSUM_BYTES]:
         raise failed(CHECKSUM_DOESNT_MATCH, "Checksum doesn't match: corrupted data in the request")
     payload = body[_HEADER.size :]
-    plain: bytes
+    plain: bytes = payload
     try:
         if method == _LZ4:
             plain = lz4.block.decompress(payload, uncompressed_size=plain_size)
-            return plain
-        if method == _ZSTD:
+        elif method == _ZSTD:
             plain = zstandard.ZstdDecompressor().decompress(payload, max_output_size=plain_size)
-            return plain
+        elif method != _NONE:
+            raise failed(CANNOT_DECOMPRESS, f"Cannot decompress the request: unknown method 0x{method:02x}")
     except (lz4.block.LZ4BlockError, zstandard.ZstdError) as error:
         raise failed(CANNOT_DECOMPRESS, f"Cannot decompress the request: {error}") from error
-    if method != _NONE:
-        raise failed(CANNOT_DECOMPRESS, f"Cannot decompress the request: unknown method 0x{method:02x}")
-    return payload
+    return plain
 
 
 class BlockEncoder:
@@ -84,6 +82,6 @@ class BlockEncoder:
 
 
 def _close(plain: bytes) -> bytes:
-    payload = lz4.block.compress(plain, store_size=False)
+    payload: bytes = lz4.block.compress(plain, store_size=False)
     body = _HEADER.pack(_LZ4, _HEADER.size + len(payload), len(plain)) + payload
     return cityhash128(body) + body

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import lz4.frame
 import pytest
+import urllib3
 import zstandard
 
 from services.hotnode.blocks import BlockDecoder, BlockEncoder
@@ -19,13 +22,20 @@ message Item { string name = 1; int64 count = 2; }
 message Batch { repeated Item items = 1; }
 """
 BATCH = b"\x0a\x07\x0a\x03one\x10\x01" + b"\x0a\x07\x0a\x03two\x10\x02"
-PROTO_FIELDS = {"format_schema_source": "string", "format_schema": PROTO, "format_schema_message_name": "Batch", "async_insert": 0}
+PROTO_FIELDS: dict[str, Any] = {
+    "format_schema_source": "string",
+    "format_schema": PROTO,
+    "format_schema_message_name": "Batch",
+    "async_insert": 0,
+}
 
 
 @pytest.mark.parametrize(
     "name",
-    ["Native", "RowBinary", "RowBinaryWithNamesAndTypes", "Arrow", "ArrowStream", "Parquet", "JSONEachRow", "JSONCompactEachRow", "JSON"]
-    + ["CSV", "CSVWithNames", "TabSeparated", "TSVWithNamesAndTypes", "Values", "MsgPack", "Avro", "ORC"],
+    [
+        *("Native", "RowBinary", "RowBinaryWithNamesAndTypes", "Arrow", "ArrowStream", "Parquet", "Avro", "ORC", "MsgPack"),
+        *("JSONEachRow", "JSONCompactEachRow", "JSON", "CSV", "CSVWithNames", "TabSeparated", "TSVWithNamesAndTypes", "Values"),
+    ],
 )
 def test_round_trip_of_a_format(clickhouse: ClickHouse, name: str) -> None:
     """What a SELECT writes in a format, an INSERT reads back from a body."""
@@ -190,7 +200,8 @@ def test_large_result_streams(clickhouse: ClickHouse) -> None:
 def test_wait_end_of_query_gives_the_final_status(clickhouse: ClickHouse) -> None:
     """A failure after megabytes of rows still answers with its own status."""
     sql = b"SELECT number, throwIf(number = 3000000) FROM numbers(4000000) SETTINGS max_threads = 1"
-    assert clickhouse.request("POST", sql, wait_end_of_query=1).status == 500
+    response = clickhouse.request("POST", sql, wait_end_of_query=1)
+    assert (response.status, response.headers["X-ClickHouse-Exception-Code"]) == (500, "395")
 
 
 def test_late_failure_ends_the_body_with_an_exception(clickhouse: ClickHouse) -> None:
@@ -198,7 +209,10 @@ def test_late_failure_ends_the_body_with_an_exception(clickhouse: ClickHouse) ->
     sql = b"SELECT number, throwIf(number = 3000000) FROM numbers(4000000) SETTINGS max_threads = 1"
     response = clickhouse.request("POST", sql, preload=False)
     assert response.status == 200
-    body = b"".join(response.stream(1 << 20))
+    body = b""
+    with contextlib.suppress(urllib3.exceptions.ProtocolError):
+        for piece in response.stream(1 << 20):
+            body = (body + piece)[-4000:]
     tag = response.headers["X-ClickHouse-Exception-Tag"].encode()
     assert b"__exception__\r\n" + tag in body
     assert b"Code: 395. DB::Exception" in body[-2000:]

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import uuid
+from typing import Any
 
 import pytest
 
@@ -186,7 +187,7 @@ def test_setting_values_may_hold_anything(clickhouse: ClickHouse) -> None:
 
 def test_parameters_fill_placeholders(clickhouse: ClickHouse) -> None:
     """``param_x`` fills {x:Type}, in the escaped form of TabSeparated."""
-    fields = {"param_n": "7", "param_s": "a\\tb'c", "param_a": "[1,2]", "param_t": "numbers"}
+    fields: dict[str, Any] = {"param_n": "7", "param_s": "a\\tb'c", "param_a": "[1,2]", "param_t": "numbers"}
     sql = "SELECT {n:UInt8} + 1, {s:String}, {a:Array(UInt8)}[2], count() FROM {t:Identifier} FORMAT TSVRaw"
     clickhouse.run("CREATE TABLE numbers (a Int8) ENGINE = Memory")
     assert clickhouse.run(sql, **fields) == "8\ta\tb'c\t2\t0\n"
@@ -197,9 +198,10 @@ def test_parameters_fill_placeholders(clickhouse: ClickHouse) -> None:
 
 def test_form_fields_and_external_tables(clickhouse: ClickHouse) -> None:
     """A multipart form carries parameters, and tables that live as long as the request."""
-    form = {"query": "SELECT sum(a + {n:UInt8}) FROM ext", "param_n": "1", "ext": ("ext.csv", "1\n2\n3\n")}
+    form: dict[str, str | tuple[str, str]] = {"query": "SELECT sum(a + {n:UInt8}) FROM ext", "param_n": "1"}
+    form["ext"] = ("ext.csv", "1\n2\n3\n")
     url = f"{clickhouse.url}/?user={clickhouse.user}&password={clickhouse.password}&ext_format=CSV&ext_structure=a%20UInt64"
-    assert clickhouse.http.request("POST", url, fields=form).data == b"9\n"
+    assert clickhouse.http.request("POST", url, fields=list(form.items())).data == b"9\n"
     assert clickhouse.fails("SELECT * FROM ext") == 60
 
 

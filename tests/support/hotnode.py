@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -204,23 +204,23 @@ class ClickHouse:
         *,
         preload: bool = True,
         path: str = "/",
-        **fields: object,
+        **fields: Any,
     ) -> urllib3.BaseHTTPResponse:
         """One request; ``fields`` go into the URL, the test's database and the right user with them."""
         url = f"{self.url}{path}?{urlencode({'database': self.database} | fields)}"
         known = {"X-ClickHouse-User": self.user, "X-ClickHouse-Key": self.password}
         return self.http.request(
             method, url, body=body, headers={**known, **(headers or {})}, preload_content=preload, decode_content=False
-        )  # type: ignore[arg-type]  # an iterable of bytes is a body
+        )
 
-    def run(self, sql: str, body: bytes | None = None, **fields: object) -> str:
+    def run(self, sql: str, body: bytes | None = None, **fields: Any) -> str:
         """Run a statement that must succeed: in the body, or in the URL with rows in the body. Returns the result as text."""
         whole = {"query": sql, **fields} if body is not None else fields
         response = self.request("POST", sql.encode() if body is None else body, **whole)
         assert response.status == 200, response.data.decode()
         return response.data.decode()
 
-    def fails(self, sql: str, **fields: object) -> int:
+    def fails(self, sql: str, **fields: Any) -> int:
         """Run a statement that must fail and return the exception's code."""
         response = self.request("POST", sql.encode(), **fields)
         assert response.status != 200, response.data

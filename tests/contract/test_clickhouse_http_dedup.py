@@ -1,0 +1,48 @@
+"""The write path's promise: a batch sent again under its token is stored once, in every table that it feeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.contract.test_clickhouse_http_formats import BATCH, PROTO_FIELDS
+from tests.support.hotnode import ClickHouse
+
+
+@pytest.fixture
+def fed(clickhouse: ClickHouse) -> ClickHouse:
+    """A Null table that feeds two MergeTree tables."""
+    window = "SETTINGS non_replicated_deduplication_window = 1000"
+    clickhouse.run("CREATE TABLE inbox (items Array(Tuple(name String, count Int64))) ENGINE = Null")
+    clickhouse.run(f"CREATE TABLE names (name String) ENGINE = MergeTree ORDER BY name {window}")
+    clickhouse.run(f"CREATE TABLE counts (count Int64) ENGINE = MergeTree ORDER BY count {window}")
+    clickhouse.run("CREATE MATERIALIZED VIEW to_names TO names AS SELECT i.name AS name FROM (SELECT arrayJoin(items) AS i FROM inbox)")
+    clickhouse.run("CREATE MATERIALIZED VIEW to_counts TO counts AS SELECT i.count AS count FROM (SELECT arrayJoin(items) AS i FROM inbox)")
+    return clickhouse
+
+
+def send(clickhouse: ClickHouse, token: str, body: bytes = BATCH) -> None:
+    """One batch, as the writer sends it."""
+    fields: dict[str, Any] = {**PROTO_FIELDS, "insert_deduplication_token": token, "deduplicate_blocks_in_dependent_materialized_views": 1}
+    response = clickhouse.request("POST", body, query="INSERT INTO inbox FORMAT ProtobufSingle", **fields)
+    assert response.status == 200, response.data
+
+
+def counts(clickhouse: ClickHouse) -> tuple[str, str]:
+    """Rows in both tables."""
+    return clickhouse.run("SELECT count() FROM names").strip(), clickhouse.run("SELECT count() FROM counts").strip()
+
+
+def test_same_token_is_stored_once_in_both_tables(fed: ClickHouse) -> None:
+    """However often it is sent."""
+    for _ in range(3):
+        send(fed, "batch-1")
+    assert counts(fed) == ("2", "2")
+
+
+def test_same_rows_under_another_token_are_stored_again(fed: ClickHouse) -> None:
+    """The token decides, not the rows."""
+    send(fed, "batch-1")
+    send(fed, "batch-2")
+    assert counts(fed) == ("4", "4")

@@ -1,0 +1,165 @@
+"""The hot node as a process: one a directory, one a port, and no acknowledged row lost however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import urllib3
+
+from services.hotnode.blocks import BlockDecoder
+from tests.contract.test_clickhouse_http_running import SLOW, eventually
+from tests.support.hotnode import ClickHouse, HotNode
+
+HotNodes = Callable[..., HotNode]
+
+
+@contextlib.contextmanager
+def client_of(node: HotNode) -> Iterator[ClickHouse]:
+    """A client of a node of the test's own."""
+    client = ClickHouse(node.url, node.user, node.password, node)
+    yield client
+    client.http.clear()
+
+
+def last_words(node: HotNode) -> list[str]:
+    """What a process that may not start says before it ends with a failure."""
+    assert node.spawn().wait(30) != 0
+    return [line for line in node.log.splitlines() if line]
+
+
+def test_locked_directory_is_one_line(hot_nodes: HotNodes, tmp_path: Path) -> None:
+    """A second process on a directory says so and ends with a failure; the first goes on."""
+    first = hot_nodes()
+    second = HotNode(tmp_path / "second", environment={"TAEL_HOTNODE_DATA_DIR": str(first.directory)})
+    (line,) = last_words(second)
+    assert "in use by another process" in line
+    assert "TAEL_HOTNODE_DATA_DIR" in line
+    assert first.answers()
+
+
+def test_taken_port_is_one_line(tmp_path: Path) -> None:
+    """The same for the address."""
+    node = HotNode(tmp_path / "hot")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", node.port))
+        listener.listen()
+        (line,) = last_words(node)
+    assert "already taken" in line
+    assert "TAEL_HOTNODE_ADDR" in line
+
+
+def test_bad_setting_is_one_line(tmp_path: Path) -> None:
+    """Variable, value and what it takes."""
+    (line,) = last_words(HotNode(tmp_path / "hot", environment={"TAEL_HOTNODE_THREADS": "many"}))
+    assert "TAEL_HOTNODE_THREADS='many'" in line
+
+
+def test_kill_loses_no_acknowledged_row(hot_nodes: HotNodes) -> None:
+    """A kill -9 amid inserts: what was acknowledged is there after a restart, and nothing is torn."""
+    node = hot_nodes()
+    with client_of(node) as client:
+        client.run("CREATE TABLE t (batch UInt64, a UInt64) ENGINE = MergeTree ORDER BY a")
+        acknowledged = 0
+        stopper = threading.Timer(0.5, node.kill)
+        stopper.start()
+        try:
+            while True:
+                rows = b"".join(b"%d\t%d\n" % (acknowledged, row) for row in range(100))
+                client.run("INSERT INTO t FORMAT TSV", rows, async_insert=0)
+                acknowledged += 1
+        except urllib3.exceptions.HTTPError:
+            stopper.join()
+    assert acknowledged > 0
+    node.start()
+    with client_of(node) as client:
+        assert (
+            client.run(f"SELECT uniqExact(batch), count() FROM t WHERE batch < {acknowledged}") == f"{acknowledged}\t{acknowledged * 100}\n"
+        )
+        assert client.run("SELECT count() % 100 FROM t") == "0\n"
+
+
+def test_sigterm_lets_statements_finish(hot_nodes: HotNodes) -> None:
+    """A statement under way is answered, and the process ends with 0."""
+    node = hot_nodes()
+    answers: list[str] = []
+    with client_of(node) as client:
+        waiting = threading.Thread(target=lambda: answers.append(client.run("SELECT sleep(1.5)", query_id="waiting")))
+        waiting.start()
+        eventually(lambda: client.run("SELECT count() FROM system.processes WHERE query_id = 'waiting'") == "1\n")
+        assert node.stop() == 0
+        waiting.join()
+    assert answers == ["0\n"]
+
+
+def test_sigterm_stops_what_does_not_finish(hot_nodes: HotNodes) -> None:
+    """A statement without end is cancelled when the time to drain is over."""
+    node = hot_nodes(environment={"TAEL_HOTNODE_DRAIN_SECS": "0.5"})
+    with client_of(node) as client:
+        assert client.run("SELECT 1") == "1\n"
+        running = threading.Thread(target=_ignore_loss, args=(client, "endless"), daemon=True)
+        running.start()
+        eventually(lambda: client.run("SELECT count() FROM system.processes WHERE query_id = 'endless'") == "1\n")
+        node.kill(signal.SIGTERM)
+        assert node.process is not None
+        assert node.process.wait(15) == 0
+        running.join(10)
+
+
+def _ignore_loss(client: ClickHouse, query_id: str) -> None:
+    """Run a statement without end, again while it is refused, until the node is gone."""
+    with contextlib.suppress(urllib3.exceptions.HTTPError):
+        while client.request("POST", SLOW.encode(), query_id=query_id).headers.get("X-ClickHouse-Exception-Code") == "202":
+            pass
+
+
+def test_more_statements_than_may_wait_are_refused(hot_nodes: HotNodes) -> None:
+    """Code 202, at once, while pings are answered."""
+    node = hot_nodes(environment={"TAEL_HOTNODE_THREADS": "2", "TAEL_HOTNODE_WAITING": "0"})
+    with client_of(node) as client:
+        endless = [threading.Thread(target=_ignore_loss, args=(client, f"endless-{number}"), daemon=True) for number in range(2)]
+        for thread in endless:
+            thread.start()
+        eventually(lambda: client.request("POST", b"SELECT 1").headers.get("X-ClickHouse-Exception-Code") == "202")
+        assert node.answers()
+        node.kill()
+        for thread in endless:
+            thread.join(10)
+
+
+def test_a_body_beyond_the_memory_budget_goes_to_disk(hot_nodes: HotNodes) -> None:
+    """More rows than the node keeps in memory are inserted all the same."""
+    node = hot_nodes(environment={"TAEL_HOTNODE_BODY_MEMORY_BYTES": "1MiB"})
+    with client_of(node) as client:
+        client.run("CREATE TABLE t (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
+        rows = b"".join(b"%d\t%b\n" % (number, b"x" * 90) for number in range(100_000))
+        client.run("INSERT INTO t FORMAT TSV", rows)
+        assert client.run("SELECT count(), uniqExact(a) FROM t") == "100000\t100000\n"
+        assert not any((node.directory / "spool").iterdir())
+
+
+def test_schemas_are_kept_in_the_data_directory(hot_nodes: HotNodes) -> None:
+    """The engine's cache of format schemas is not left where the process was started."""
+    node = hot_nodes()
+    with client_of(node) as client:
+        client.run("CREATE TABLE t (a Int32) ENGINE = Memory")
+        schema = 'syntax = "proto3"; message M { int32 a = 1; }'
+        fields = {"format_schema_source": "string", "format_schema": schema, "format_schema_message_name": "M"}
+        client.run("INSERT INTO t FORMAT ProtobufSingle", b"\x08\x05", **fields)
+        assert client.run("SELECT a FROM t") == "5\n"
+    assert not Path("__cache__").exists()
+
+
+def test_block_checksums_are_the_engines(hot_nodes: HotNodes) -> None:
+    """What the engine itself writes to disk in compressed blocks, of a few bytes to many, reads back with every checksum right."""
+    node = hot_nodes()
+    with client_of(node) as client:
+        client.run("CREATE TABLE t (a String) ENGINE = Log")
+        for rows in (1, 3, 10, 50, 1000, 50_000):
+            client.run(f"INSERT INTO t SELECT hex(sipHash64(number)) FROM numbers({rows})")
+        (column,) = (node.directory / "engine" / "store").rglob("a.bin")
+        assert len(BlockDecoder().decode(column.read_bytes())) == 17 * (1 + 3 + 10 + 50 + 1000 + 50_000)

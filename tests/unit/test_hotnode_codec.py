@@ -1,0 +1,85 @@
+"""Compression of requests and answers, and the spool that bodies wait in."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+import lz4.frame
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.hotnode.blocks import BlockDecoder, BlockEncoder
+from services.hotnode.codec import Decoder, choose_encoding, request_decoders, response_encoder
+from services.hotnode.errors import StatementFailed
+from services.hotnode.spool import Budget, Spool
+
+
+def through(decoders: Sequence[Decoder], packed: bytes, step: int) -> bytes:
+    """Decode in pieces of ``step`` bytes."""
+    out = b""
+    for at in range(0, len(packed), step):
+        piece = packed[at : at + step]
+        for decoder in decoders:
+            piece = decoder.decode(piece)
+        out += piece
+    for decoder in decoders:
+        decoder.finish()
+    return out
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "lz4", "identity"])
+@given(pieces=st.lists(st.binary(max_size=2000), max_size=5), step=st.integers(1, 700))
+def test_what_is_encoded_decodes(encoding: str, pieces: list[bytes], step: int) -> None:
+    encoder = response_encoder("" if encoding == "identity" else encoding, level=3, native_blocks=False)
+    packed = b"".join(map(encoder.encode, pieces)) + encoder.finish()
+    assert through(request_decoders(encoding, native_blocks=False), packed, step) == b"".join(pieces)
+
+
+@given(plain=st.binary(max_size=5000), step=st.integers(1, 700))
+def test_native_blocks_decode(plain: bytes, step: int) -> None:
+    assert through([BlockDecoder()], BlockEncoder().encode(plain), step) == plain
+
+
+@pytest.mark.parametrize("two", [gzip.compress(b"a") + gzip.compress(b"b"), b"".join(map(lz4.frame.compress, (b"a", b"b")))])
+def test_frames_may_follow_one_another(two: bytes) -> None:
+    name = "gzip" if two[:2] == b"\x1f\x8b" else "lz4"
+    assert through(request_decoders(name, native_blocks=False), two, 1000) == b"ab"
+    assert through(request_decoders(name, native_blocks=False), two, 1) == b"ab"
+
+
+def test_cut_or_foreign_bytes_are_refused() -> None:
+    zstd = zstandard.ZstdCompressor().compress(b"x" * 1000)
+    for encoding, packed in (("zstd", zstd[:-1]), ("gzip", b"nope"), ("lz4", b"nope-nope-nope"), ("zstd", b"nope")):
+        with pytest.raises(StatementFailed):
+            through(request_decoders(encoding, native_blocks=False), packed, 1000)
+    for block in (BlockEncoder().encode(b"abc")[:-1], b"\0" * 40, BlockEncoder().encode(b"abc")[:-1] + b"!"):
+        with pytest.raises(StatementFailed):
+            through([BlockDecoder()], block, 1000)
+    with pytest.raises(StatementFailed):
+        request_decoders("br", native_blocks=False)
+
+
+def test_the_servers_order_of_preference() -> None:
+    assert choose_encoding("zstd, gzip;q=0.5, lz4") == "lz4"
+    assert choose_encoding("gzip, zstd") == "gzip"
+    assert choose_encoding("br") == ""
+
+
+def test_spool_spills_to_a_file_and_gives_its_memory_back(tmp_path: Path) -> None:
+    budget = Budget(10)
+    spool = Spool(budget, tmp_path)
+    for piece in (b"12345", b"67890", b"abcde"):
+        spool.append(piece)
+    assert spool.size == 15
+    assert b"".join(spool.chunks()) == b"1234567890abcde"
+    assert b"".join(spool.chunks(7)) == b"890abcde"
+    assert spool.start(12) == b"1234567890ab"
+    with spool.as_file(11) as path:
+        assert Path(path).read_bytes() == b"bcde"
+    assert not budget.take(1)
+    spool.close()
+    assert budget.take(10)
