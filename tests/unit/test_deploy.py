@@ -243,8 +243,8 @@ def test_compose_waits_for_health_and_never_just_for_a_start() -> None:
 
 def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
     text = (DEPLOY / "nats" / "nats.conf").read_text()
-    assert re.search(r"^\s*sync_interval: always$", text, re.M)
-    assert re.search(r"^max_payload: 8MB$", text, re.M)
+    assert re.search(r"^\s*sync_interval: always$", text, re.MULTILINE)
+    assert re.search(r"^max_payload: 8MB$", text, re.MULTILINE)
 
 
 def test_grafana_gets_the_tempo_data_source_without_streaming_and_dashboards_that_use_it() -> None:
@@ -270,8 +270,8 @@ def datasource_uids(value: Any) -> Iterator[str]:
 def test_dockerfile_builds_anywhere() -> None:
     """No frontend to fetch, no digests, no registry hosts, and nothing that the legacy builder does not know."""
     text = (DEPLOY / "Dockerfile").read_text()
-    assert not re.search(r"^# *syntax|<<|--link|--mount|@sha256", text, re.M)
-    bases = set(re.findall(r"^FROM (\S+)", text, re.M)) - set(re.findall(r" AS (\S+)$", text, re.M))
+    assert not re.search(r"^# *syntax|<<|--link|--mount|@sha256", text, re.MULTILINE)
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - set(re.findall(r" AS (\S+)$", text, re.MULTILINE))
     assert bases == {"python:3.11-slim"}
     for target in ("tael", "local"):
         stage = text.split(f"FROM base AS {target}\n")[1].split("\nFROM ")[0]

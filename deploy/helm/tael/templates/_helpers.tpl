@@ -58,6 +58,7 @@ TAEL_REST_API_ADDR: 0.0.0.0:7701
 {{- $root := .root }}
 {{- $values := index $root.Values .service }}
 {{- $own := include "tael.settings" $root | fromYaml }}
+{{- if eq $root.Values.image.tag "latest" }}{{ fail "image.tag: latest is refused, because a restart could change the version; name one" }}{{ end }}
 {{- range $name, $_ := $values.settings }}
 {{- if hasKey $own $name }}{{ fail (printf "%s.settings.%s: the chart sets this variable itself; use the value that stands for it" $.service $name) }}{{ end }}
 {{- end }}
