@@ -117,6 +117,8 @@ class Term:
                 await self._reconcile()
             except (Unavailable, Conflict) as error:
                 log.warning("reconciling waits", reason=str(error))
+                if isinstance(error, Unavailable):
+                    self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when the store is back
             await stop.sleep(pause)
 
     async def _reconcile(self) -> None:

@@ -66,7 +66,11 @@ class Leadership:
 
     async def _try(self) -> None:
         now = time.monotonic()
-        found = await self._kv.get(LEADER_KEY)
+        try:
+            found = await self._kv.get(LEADER_KEY)
+        except Unavailable:
+            self._observed = None  # nobody could renew: the length is counted from when the store is back
+            raise
         if found is not None and (self._observed is None or self._observed.revision != found.revision):
             self._observed = Observed(found.revision, now)
         if not may_take(found, self._observed, node_id=self._node_id, ttl_seconds=self._ttl_seconds, now=now):

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
+from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from tael.cluster.api import Versioned
 from tael.errors import Conflict, Unavailable
-from tael.runtime.nats import REQUEST_SECONDS, reachable, require_connected
+from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 
 _POLL_SECONDS = 1.0
-_WRONG_LAST_SEQUENCE = 10071
+_WRONG_LAST_SEQUENCE = {10071, 10164}
+_MARKER_TTL_SECONDS = 3600
+"""How long a deleted key leaves a marker behind; without an end, every process that ever ran would."""
 
 
 class NatsKeyValue:
@@ -47,7 +51,9 @@ class NatsKeyValue:
             allow_rollup_hdrs=True,
             deny_delete=True,
             allow_direct=False,
+            allow_msg_ttl=True,
         )
+        require_connected(self._client)
         with reachable("making the cluster's bucket"):
             try:
                 await self._js.stream_info(self._stream)
@@ -59,7 +65,7 @@ class NatsKeyValue:
         require_connected(self._client)
         with reachable(f"reading {key}"):
             try:
-                found = await self._js.get_msg(self._stream, subject=self._prefix + key)
+                found = await answered(self._client, self._js.get_msg(self._stream, subject=self._prefix + key))
             except js_errors.NotFoundError:
                 return None
         if (found.headers or {}).get("KV-Operation"):
@@ -86,13 +92,13 @@ class NatsKeyValue:
 
     async def delete(self, key: str) -> None:
         """See KeyValue."""
-        await self._publish(key, b"", {"KV-Operation": "DEL"})
+        await self._publish(key, b"", {"KV-Operation": "DEL", "Nats-TTL": f"{_MARKER_TTL_SECONDS}s"})
 
     async def list(self, prefix: str) -> list[Versioned]:
         """See KeyValue."""
         require_connected(self._client)
         with reachable(f"listing {prefix}"):
-            info = await self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}>")
+            info = await answered(self._client, self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}>"))
         subjects = info.state.subjects or {}
         keys = sorted(s.removeprefix(self._prefix) for s in subjects if s.startswith(self._prefix + prefix))
         found = await asyncio.gather(*(self.get(key) for key in keys))
@@ -105,13 +111,19 @@ class NatsKeyValue:
         async def changed(_: Msg) -> None:
             hint.set()
 
-        subscription = await self._client.subscribe(f"{self._prefix}>", cb=changed)
+        subscription: Subscription | None = None
         seen: dict[str, int] = {}
         try:
             while True:
                 hint.clear()
-                with contextlib.suppress(Unavailable):
+                try:
+                    if subscription is None:
+                        subscription = await self._subscribe(changed)
                     present = await self.list(prefix)
+                except Unavailable:
+                    await _unsubscribe(subscription)
+                    subscription = None
+                else:
                     for key in seen.keys() - {value.key for value in present}:
                         yield Versioned(key, b"", seen.pop(key))
                     for value in present:
@@ -121,16 +133,21 @@ class NatsKeyValue:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(hint.wait(), _POLL_SECONDS)
         finally:
-            with contextlib.suppress(Exception):
-                await subscription.unsubscribe()
+            await _unsubscribe(subscription)
+
+    async def _subscribe(self, changed: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        require_connected(self._client)
+        with reachable("watching the cluster's bucket"):
+            return await self._client.subscribe(f"{self._prefix}>", cb=changed)
 
     async def _publish(self, key: str, value: bytes, headers: dict[str, str]) -> int:
         require_connected(self._client)
         with reachable(f"writing {key}"):
             try:
-                ack = await self._js.publish(self._prefix + key, value, headers=headers or None, timeout=REQUEST_SECONDS)
+                publish = self._js.publish(self._prefix + key, value, headers=headers or None, timeout=REQUEST_SECONDS)
+                ack = await answered(self._client, publish)
             except js_errors.APIError as error:
-                if error.err_code == _WRONG_LAST_SEQUENCE:
+                if error.err_code in _WRONG_LAST_SEQUENCE:
                     raise Conflict(f"{key} has changed") from error
                 raise Unavailable(f"writing {key}: {error.description}") from error
         return int(ack.seq)
@@ -139,7 +156,13 @@ class NatsKeyValue:
         require_connected(self._client)
         with reachable(f"reading {key}"):
             try:
-                found = await self._js.get_msg(self._stream, subject=self._prefix + key)
+                found = await answered(self._client, self._js.get_msg(self._stream, subject=self._prefix + key))
             except js_errors.NotFoundError:
                 return 0
         return found.seq if (found.headers or {}).get("KV-Operation") else None
+
+
+async def _unsubscribe(subscription: Subscription | None) -> None:
+    if subscription is not None:
+        with contextlib.suppress(nats_errors.Error, OSError):
+            await subscription.unsubscribe()

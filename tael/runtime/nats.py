@@ -1,15 +1,16 @@
 """One NATS connection a process: reconnects for ever, says so in the log, and closes when the process leaves.
 
-What is published while the connection is down must not pile up unseen, so callers ask ``require_connected`` first.
+What is published while the connection is down or stalled must not pile up unseen, so callers ask ``require_connected`` first.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-import nats
 from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.js import errors as js_errors
@@ -19,47 +20,103 @@ from tael.runtime.observe import get_logger
 from tael.runtime.settings import NatsSettings
 
 log = get_logger("nats")
+T = TypeVar("T")
 _RECONNECT_SECONDS = 0.25
+_FIRST_WAIT_SECONDS = 5.0
+_UNSENT_MAX_BYTES = 96 << 20
+_NOTICE_SECONDS = 0.1
 REQUEST_SECONDS = 5.0
 
 
 @contextlib.asynccontextmanager
 async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]:
-    """A connection that exists while the block runs; waits for the server for as long as it takes."""
-    shown = urlsplit(settings.nats_url).hostname
+    """A connection that exists while the block runs.
 
-    async def disconnected() -> None:
-        log.warning("disconnected from NATS", server=shown)
-
-    async def reconnected() -> None:
-        log.info("connected to NATS again", server=shown)
-
-    async def failed(error: Exception) -> None:
-        log.debug("NATS", error=str(error))
-
-    client = await nats.connect(
-        settings.nats_url,
-        name=name,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=_RECONNECT_SECONDS,
-        connect_timeout=2,
-        ping_interval=5,
-        max_outstanding_pings=2,
-        disconnected_cb=disconnected,
-        reconnected_cb=reconnected,
-        error_cb=failed,
-    )
+    The block begins as soon as the server answers, and after a few seconds without it: until it is there, everything is Unavailable.
+    """
+    client = Client()
+    up = asyncio.Event()
+    keeping = asyncio.create_task(_keep(client, settings.nats_url, name, up), name="nats-connection")
     try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(up.wait(), _FIRST_WAIT_SECONDS)
         yield client
     finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        up.clear()
         with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
             await client.close()
 
 
+async def _keep(client: Client, url: str, name: str, up: asyncio.Event) -> None:
+    """Connect, and connect again should the client give up: it closes for good on errors such as a changed password."""
+    shown = urlsplit(url).hostname
+    said = ""
+    closed = asyncio.Event()
+
+    async def disconnected() -> None:
+        if up.is_set() and not closed.is_set():
+            log.warning("disconnected from NATS", server=shown)
+
+    async def reconnected() -> None:
+        nonlocal said
+        said = ""
+        log.info("connected to NATS again", server=shown)
+
+    async def has_closed() -> None:
+        closed.set()
+
+    async def failed(error: Exception) -> None:
+        nonlocal said
+        reason = str(error) or type(error).__name__
+        if reason != said and not client.is_connected:
+            log.warning("waiting for NATS", server=shown, reason=reason)
+            said = reason
+
+    while True:
+        closed.clear()
+        await client.connect(
+            url,
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # annotated int, only ever slept on
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            # Nothing is buffered while the connection is down, and a publish never waits in the client for a server that stalls.
+            pending_size=0,
+            disconnected_cb=disconnected,
+            reconnected_cb=reconnected,
+            closed_cb=has_closed,
+            error_cb=failed,
+        )
+        up.set()
+        log.debug("connected to NATS", server=shown)
+        await closed.wait()
+        log.error("NATS ended the connection for good; trying anew", server=shown, reason=str(client.last_error))
+        await asyncio.sleep(1)
+
+
 def require_connected(client: Client) -> None:
-    """Raise Unavailable while there is no connection: nats-py would hold what is published and send it later."""
+    """Raise Unavailable while there is no connection, or the server does not take what was sent already."""
     if not client.is_connected:
         raise Unavailable("NATS cannot be reached", retry_after_seconds=1)
+    if client.pending_data_size > _UNSENT_MAX_BYTES:
+        raise Unavailable("NATS takes nothing more for now", retry_after_seconds=2)
+
+
+async def answered(client: Client, call: Awaitable[T]) -> T:
+    """The result of a call that waits for an answer; Unavailable soon after the connection is lost, as then none can come."""
+    waiting = asyncio.ensure_future(call)
+    try:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=_NOTICE_SECONDS)
+            if not waiting.done() and not client.is_connected:
+                raise Unavailable("the connection to NATS was lost while waiting for its answer")
+        return waiting.result()
+    finally:
+        waiting.cancel()
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The log on JetStream: one stream a shard (docs/formats.md).
 
-Progress is not kept here but in the writer's lease (docs/adr/0001), so readers use consumers that acknowledge nothing and can be
-thrown away at any doubt.
+Progress is not kept here but in the writer's lease (docs/adr/0001), so readers need no consumer: they ask for what follows a sequence, many
+entries at a time, by direct get. Direct gets may be answered by a replica that is behind, so a gap is held against the leader's word.
 """
 
 from __future__ import annotations
@@ -9,26 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import time
+import urllib.request
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import aiohttp
 from nats import errors as nats_errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from tael.errors import Overloaded, Unavailable
-from tael.runtime.nats import REQUEST_SECONDS, reachable, require_connected
+from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.wal.api import DeadLetter, Entry, LogState
 
 ITEMS_HEADER = "Tael-Items"
 DUPLICATE_WINDOW_SECONDS = 120
 _HEADER_ROOM_BYTES = 4096
-_APPEND_SECONDS = 15.0
 _FETCH = 128
+_FETCH_BYTES = 8 << 20
+_POLL_SECONDS = 0.05
+_DIRECT_ENDS = {"204", "404"}
+"""End of batch, and nothing from that sequence on."""
 _FULL_CODES = {10077, 10047, 10023, 10028}
 """Maximum messages or bytes exceeded, storage resources exceeded, insufficient resources (nats-server's server/errors.json)."""
 
@@ -44,13 +50,15 @@ def dead_stream_name(cluster_id: str) -> str:
 
 
 class JetStreamAppender:
-    """The WalAppender of every shard of a cluster; bounded by ``in_flight_bytes``."""
+    """The WalAppender of every shard of a cluster; bounded by ``in_flight_bytes``, and giving up after ``patience_seconds``."""
 
-    def __init__(self, client: Client, cluster_id: str, *, in_flight_bytes: int = 64 << 20) -> None:
+    def __init__(self, client: Client, cluster_id: str, *, in_flight_bytes: int = 64 << 20, patience_seconds: float = 15.0) -> None:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
         self._cluster_id = cluster_id
         self._limit = in_flight_bytes
+        self._patience_seconds = patience_seconds
+        self._attempt_seconds = min(REQUEST_SECONDS, patience_seconds / 3)
         self._in_flight = 0
 
     @property
@@ -70,21 +78,21 @@ class JetStreamAppender:
 
     async def _publish(self, shard: int, signal: str, body: bytes, headers: dict[str, str]) -> None:
         subject = f"{self._cluster_id}.wal.{shard}.{signal}"
-        deadline = time.monotonic() + _APPEND_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         while True:
             require_connected(self._client)
             try:
                 with reachable(f"appending to the log of shard {shard}"):
                     await self._send(shard, subject, body, headers)
             except Unavailable:
-                if time.monotonic() + REQUEST_SECONDS > deadline or not self._client.is_connected:
+                if time.monotonic() + self._attempt_seconds > deadline or not self._client.is_connected:
                     raise
             else:
                 return
 
     async def _send(self, shard: int, subject: str, body: bytes, headers: dict[str, str]) -> None:
         try:
-            await self._js.publish(subject, body, headers=headers, timeout=REQUEST_SECONDS)
+            await answered(self._client, self._js.publish(subject, body, headers=headers, timeout=self._attempt_seconds))
         except js_errors.APIError as error:
             if error.err_code in _FULL_CODES:
                 raise Overloaded(
@@ -102,44 +110,57 @@ class JetStreamReader:
         self._cluster_id = cluster_id
         self._shard = shard
         self._stream = stream_name(cluster_id, shard)
-        self._subscription: JetStreamContext.PullSubscription | None = None
-        self._next = 0
+        self._position = 0
+        self._ahead: deque[Entry] = deque()
 
     async def read(self, after: int, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
         """See WalReader."""
         deadline = time.monotonic() + wait_seconds
+        if after != self._position:
+            self._position = after
+            self._ahead.clear()
         entries: list[Entry] = []
         items = size = 0
-        while items < max_items and size < max_bytes and (left := deadline - time.monotonic()) > 0:
-            last = entries[-1].sequence if entries else after
-            room = max(1, min(_FETCH, (max_bytes - size) // max(1, size // max(1, len(entries))) if entries else 16))
-            for entry in await self._fetch(last, room, left):
+        while True:
+            while self._ahead and items < max_items and size < max_bytes:
+                entry = self._ahead.popleft()
+                self._position = entry.sequence
                 entries.append(entry)
                 items, size = items + entry.items, size + len(entry.body)
-        return entries
+            if items >= max_items or size >= max_bytes:
+                return entries
+            self._ahead.extend(await self._contiguous(self._position + 1))
+            if not self._ahead:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return entries
+                await asyncio.sleep(min(left, _POLL_SECONDS))
 
     async def read_range(self, first: int, last: int) -> Sequence[Entry]:
         """See WalReader."""
-        require_connected(self._client)
         entries: list[Entry] = []
-        for sequence in range(first, last + 1):
-            with reachable(f"reading entry {sequence} of shard {self._shard}"), contextlib.suppress(js_errors.NotFoundError):
-                found = await self._js.get_msg(self._stream, seq=sequence)
-                entries.append(_entry(sequence, found.subject or "", found.headers, found.data or b""))
+        start = first
+        while start <= last and (found := await self._following(start, min(_FETCH, last - start + 1))):
+            entries += (entry for entry in found if entry.sequence <= last)
+            start = found[-1].sequence + 1
+        state = await self.state()
+        held = range(max(first, state.first), min(last, state.last) + 1)
+        if [entry.sequence for entry in entries if entry.sequence >= state.first] != list(held):
+            raise Unavailable(f"a replica of the log of shard {self._shard} is behind", retry_after_seconds=0.5)
         return entries
 
     async def trim(self, through: int) -> None:
         """See WalReader."""
         require_connected(self._client)
         with reachable(f"trimming the log of shard {self._shard}"):
-            await self._js.purge_stream(self._stream, seq=through + 1)
+            await answered(self._client, self._js.purge_stream(self._stream, seq=through + 1))
 
     async def state(self) -> LogState:
         """See WalReader."""
         require_connected(self._client)
         with reachable(f"asking for the log of shard {self._shard}"):
             try:
-                state = (await self._js.stream_info(self._stream)).state
+                state = (await answered(self._client, self._js.stream_info(self._stream))).state
             except js_errors.NotFoundError as error:
                 raise Unavailable(f"the log of shard {self._shard} does not exist yet") from error
         return LogState(state.first_seq, state.last_seq, state.bytes)
@@ -162,61 +183,40 @@ class JetStreamReader:
             except js_errors.APIError as error:
                 raise Unavailable(f"the dead-letter log refused an append: {error.description}", retry_after_seconds=5) from error
 
-    async def _fetch(self, after: int, count: int, wait_seconds: float) -> list[Entry]:
-        """Some of the entries that follow ``after``; the consumer is made anew when it does not stand there."""
+    async def _contiguous(self, first: int) -> list[Entry]:
+        """Some of the entries from ``first`` on, up to the first gap; one before them all must have been trimmed."""
+        entries = await self._following(first, _FETCH)
+        if entries and entries[0].sequence != first and (await self.state()).first < entries[0].sequence:
+            raise Unavailable(f"a replica of the log of shard {self._shard} is behind", retry_after_seconds=0.5)
+        start = entries[0].sequence if entries else first
+        return [entry for number, entry in enumerate(entries) if entry.sequence == start + number]
+
+    async def _following(self, first: int, count: int) -> list[Entry]:
+        """Up to ``count`` entries from ``first`` on, by one direct get: there is no consumer that could be lost or fall silent."""
         require_connected(self._client)
-        if self._subscription is None or self._next != after + 1:
-            await self._open(after)
-        assert self._subscription is not None
-        try:
-            messages = await self._subscription.fetch(count, timeout=max(0.01, wait_seconds))
-        except (nats_errors.TimeoutError, TimeoutError):
-            await self._check_stall(after)
-            return []
-        except (nats_errors.Error, OSError) as error:
-            await self._close()
-            raise Unavailable(f"reading the log of shard {self._shard}: {error}") from error
-        entries = [_entry(m.metadata.sequence.stream, m.subject, m.headers, m.data) for m in messages]
-        if entries and entries[0].sequence != after + 1 and not await self._trimmed_through(entries[0].sequence - 1):
-            await self._close()
-            return []
-        if entries:
-            self._next = entries[-1].sequence + 1
-        return entries
+        found: list[Msg] = []
+        ended: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
 
-    async def _open(self, after: int) -> None:
-        await self._close()
-        config = ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=30,
-            max_deliver=1,
-            mem_storage=True,
-            num_replicas=1,
-        )
+        async def receive(message: Msg) -> None:
+            if message.data:
+                found.append(message)
+            elif not ended.done():
+                ended.set_result(message)
+
+        inbox = self._client.new_inbox()
+        request = json.dumps({"seq": first, "batch": count, "max_bytes": _FETCH_BYTES}).encode()
         with reachable(f"reading the log of shard {self._shard}"):
+            subscription = await self._client.subscribe(inbox, cb=receive)
             try:
-                self._subscription = await self._js.pull_subscribe(
-                    f"{self._cluster_id}.wal.{self._shard}.*", stream=self._stream, config=config
-                )
-            except js_errors.NotFoundError as error:
-                raise Unavailable(f"the log of shard {self._shard} does not exist yet") from error
-        self._next = after + 1
-
-    async def _check_stall(self, after: int) -> None:
-        """Nothing came: a consumer that is quiet although there is more, or is gone, is thrown away."""
-        if (await self.state()).last > after:
-            await self._close()
-
-    async def _trimmed_through(self, sequence: int) -> bool:
-        return (await self.state()).first > sequence
-
-    async def _close(self) -> None:
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            with contextlib.suppress(nats_errors.Error, TimeoutError, OSError):
-                await subscription.unsubscribe()
+                await self._client.publish(f"$JS.API.DIRECT.GET.{self._stream}", request, reply=inbox)
+                end = await answered(self._client, asyncio.wait_for(ended, REQUEST_SECONDS))
+            finally:
+                with contextlib.suppress(nats_errors.Error):
+                    await subscription.unsubscribe()
+        status = (end.headers or {}).get("Status", "")
+        if status not in _DIRECT_ENDS:
+            raise Unavailable(f"the log of shard {self._shard} cannot be read yet (status {status})")
+        return [_entry(int(m.headers["Nats-Sequence"]), m.headers["Nats-Subject"], m.headers, m.data) for m in found if m.headers]
 
 
 def hash_of(body: bytes) -> str:
@@ -264,18 +264,16 @@ class JetStreamStreams:
     async def lazy_sync(self) -> str | None:
         """Why an acknowledged append may be lost on power failure, or None when each one is fsynced. Raises Unavailable."""
         try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as session,
-                session.get(f"{self._monitor_url}/jsz?config=true") as answer,
-            ):
-                found: dict[str, Any] = await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            found = await asyncio.to_thread(_read_json, f"{self._monitor_url}/varz")
+        except (OSError, ValueError) as error:
             raise Unavailable(f"NATS' monitoring at {self._monitor_url} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
-        config = found.get("config") or {}
+        config = (found.get("jetstream") or {}).get("config") or {}
         if config.get("sync_always"):
             return None
         seconds = config.get("sync_interval", 0) / 1e9
-        return f"nats-server {found.get('server_id', '?')} runs with sync_interval {seconds:g}s: set jetstream {{ sync_interval: always }}"
+        return (
+            f"nats-server {found.get('server_name', '?')} runs with sync_interval {seconds:g}s: set jetstream {{ sync_interval: always }}"
+        )
 
     async def _ensure(self, name: str, subject: str, max_bytes: int) -> None:
         config = StreamConfig(
@@ -304,3 +302,9 @@ class JetStreamStreams:
                 raise Unavailable(
                     f"NATS refuses stream {name} of {max_bytes} bytes (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
                 ) from error
+
+
+def _read_json(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310  # the setting takes http and https only
+        found: dict[str, Any] = json.load(answer)
+        return found

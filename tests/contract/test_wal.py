@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
+import tael.runtime.nats
 from tael.errors import Overloaded, Unavailable
+from tael.runtime.nats import connection
 from tael.wal.api import LOGS, TRACES, DeadLetter
 from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams
 from tests.support.nats import NatsServer
@@ -25,6 +28,16 @@ async def connected(client: Client, wanted: bool = True) -> None:  # reads as a 
     """Until the client is back after a restart, or has noticed that the server is gone."""
     async with asyncio.timeout(15):
         while client.is_connected is not wanted:  # noqa: ASYNC110  # the client offers no event for it
+            await asyncio.sleep(0.02)
+
+
+async def append_when_back(appender: JetStreamAppender, body: bytes, dedup_id: str) -> None:
+    """As a client does it: the same again until it is taken."""
+    async with asyncio.timeout(15):
+        while True:
+            with contextlib.suppress(Unavailable):
+                await appender.append(0, TRACES, body, 1, dedup_id)
+                return
             await asyncio.sleep(0.02)
 
 
@@ -64,8 +77,7 @@ async def test_a_repeated_append_adds_nothing(nats_server: NatsServer, nats_clie
     assert (await reader.state()).last == 2
     nats_server.kill()
     nats_server.start()
-    await connected(nats_client)
-    await appender.append(0, TRACES, b"y", 1, "y")
+    await append_when_back(appender, b"y", "y")
     assert (await reader.state()).last == 2
 
 
@@ -124,8 +136,7 @@ async def test_a_reader_goes_on_after_a_restart(nats_server: NatsServer, nats_cl
     assert [e.sequence for e in await reader.read(0, max_items=1, max_bytes=10, wait_seconds=5)] == [1]
     nats_server.kill()
     nats_server.start()
-    await connected(nats_client)
-    await appender.append(0, TRACES, b"2", 1, "2")
+    await append_when_back(appender, b"2", "2")
     async with asyncio.timeout(15):
         while True:
             try:
@@ -149,6 +160,67 @@ async def test_appends_beyond_the_bytes_in_flight_are_refused(nats_server: NatsS
     finally:
         nats_server.resume()
     await first
+
+
+async def test_a_stalled_server_makes_appends_unavailable_in_time(nats_server: NatsServer, nats_client: Client) -> None:
+    """However much is sent: nothing waits in the client for a socket that is full; repeated with the same id, all are there once."""
+    _, reader = await open_log(nats_server, nats_client)
+    appender = JetStreamAppender(nats_client, "tael", patience_seconds=0.9)
+    bodies = [bytes([number]) * 200_000 for number in range(100)]
+    nats_server.pause()
+    try:
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(
+                *(appender.append(0, TRACES, body, 1, str(number)) for number, body in enumerate(bodies)), return_exceptions=True
+            )
+    finally:
+        nats_server.resume()
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    await asyncio.gather(*(append_when_back(appender, body, str(number)) for number, body in enumerate(bodies)))
+    found = await reader.read(0, max_items=100, max_bytes=10**9, wait_seconds=5)
+    assert sorted(entry.body[:1] for entry in found) == [body[:1] for body in bodies]
+    assert (await reader.state()).last == 100
+
+
+async def test_appends_in_flight_hear_of_a_lost_connection(nats_server: NatsServer, nats_client: Client) -> None:
+    """At once, not when their time is over."""
+    appender, _ = await open_log(nats_server, nats_client)
+    nats_server.pause()
+    waiting = asyncio.create_task(appender.append(0, TRACES, b"x", 1, "x"))
+    await asyncio.sleep(0)
+    nats_server.kill()
+    async with asyncio.timeout(2):
+        with pytest.raises(Unavailable):
+            await waiting
+
+
+async def test_a_process_can_start_before_its_server(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is Unavailable until the server is there, and then goes on by itself; leaving works without one."""
+    monkeypatch.setattr(tael.runtime.nats, "_FIRST_WAIT_SECONDS", 0.05)
+    nats_server.kill()
+    async with connection(nats_server.settings(), "early") as client:
+        with pytest.raises(Unavailable):
+            await JetStreamReader(client, "tael", 0).state()
+        nats_server.start()
+        await connected(client)
+        await open_log(nats_server, client)
+        nats_server.kill()
+    async with connection(nats_server.settings(), "in vain"):
+        pass
+
+
+async def test_reads_go_on_from_any_sequence(nats_server: NatsServer, nats_client: Client) -> None:
+    """A successor starts where the lease says; one that was cancelled in the middle of a read loses nothing."""
+    appender, reader = await open_log(nats_server, nats_client)
+    await asyncio.gather(*(appender.append(0, TRACES, bytes(10), 1, str(number)) for number in range(300)))
+    for after in (150, 0, 299, 20):
+        [entry] = await reader.read(after, max_items=1, max_bytes=10**6, wait_seconds=1)
+        assert entry.sequence == after + 1
+    reading = asyncio.create_task(reader.read(21, max_items=10**6, max_bytes=10**9, wait_seconds=60))
+    await asyncio.sleep(0.1)
+    reading.cancel()
+    rest = await reader.read(21, max_items=10**6, max_bytes=10**9, wait_seconds=0.1)
+    assert [entry.sequence for entry in rest] == list(range(22, 301))
 
 
 async def test_a_letter_is_buried_once(nats_server: NatsServer, nats_client: Client) -> None:
