@@ -71,6 +71,11 @@ class Pipeline:
         """Space for one request's bytes, to be taken before they are held and given back when the block ends."""
         return self._budget.room()
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the requests that are in this process now."""
+        return self._budget.held_bytes
+
     def admission(self, signal: Signal) -> Admission:
         """How this signal is admitted. Raises NotFound for one that this server does not take."""
         admission = ADMISSIONS.get(signal.name)

@@ -2,15 +2,297 @@
 
 from __future__ import annotations
 
-import grpc
+import asyncio
+import contextlib
+import gzip
+import os
+import random
 
-from tests.support.otlp import call, receiving, request_of
+import grpc
+import grpc.aio
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from services.ingest.receivers import otlp_grpc
+from tael.errors import Overloaded, TaelError, Unavailable
+from tael.otlp.signals import SIGNALS
+from tael.runtime.config import Address
+from tael.runtime.service import PortTaken
+from tests.support.otlp import (
+    TRACES_METHOD,
+    MemoryLog,
+    PeakMemory,
+    bomb,
+    call,
+    eventually,
+    receiver_settings,
+    receiving,
+    refused,
+    request_of,
+)
+
+OK, CODE = grpc.StatusCode.OK, grpc.StatusCode
+
+
+def retry_seconds(status: Status | None) -> float | None:
+    """The delay of a status's RetryInfo, None without one."""
+    retry = RetryInfo()
+    if status is None or not any(detail.Unpack(retry) for detail in status.details):
+        return None
+    return float(retry.retry_delay.ToTimedelta().total_seconds())
 
 
 async def test_a_request_reaches_the_log_byte_for_byte() -> None:
-    body = request_of(3).SerializeToString()
+    """H2 and S2 as gRPC has them: an empty answer, partial_success unset."""
+    body = request_of(3).SerializeToString() + b"\xfa\x3e\x03new"
     async with receiving() as r:
         answer = await call(r.grpc, body)
-        assert (answer.code, answer.response and answer.response.ByteSize()) == (grpc.StatusCode.OK, 0)
+        assert (answer.code, answer.response and answer.response.HasField("partial_success")) == (OK, False)
         assert r.log.requests == [body]
-        assert [items for *_, items in r.log.appended] == [3]
+        assert [(shard, signal, items) for shard, signal, _, items in r.log.appended] == [(0, "traces", 3)]
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_none_and_gzip(compression: grpc.Compression) -> None:
+    """T3."""
+    body = request_of(50).SerializeToString()
+    async with receiving() as r:
+        assert (await call(r.grpc, body, compression=compression)).code is OK
+        assert r.log.requests == [body]
+
+
+async def test_other_compressions_are_unimplemented() -> None:
+    """T3."""
+    async with receiving() as r:
+        assert (await call(r.grpc, request_of(50).SerializeToString(), compression=grpc.Compression.Deflate)).code is CODE.UNIMPLEMENTED
+        assert r.log.appended == []
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_a_request_over_the_limit_is_refused_for_good(compression: grpc.Compression) -> None:
+    """T4: RESOURCE_EXHAUSTED without RetryInfo, before and after decompression."""
+    async with receiving(TAEL_MAX_REQUEST_BYTES="64KiB") as r:
+        body = request_of(400).SerializeToString()
+        assert len(body) > 64 << 10
+        answer = await call(r.grpc, body, compression=compression)
+        assert (answer.code, retry_seconds(answer.status)) == (CODE.RESOURCE_EXHAUSTED, None)
+        assert (await call(r.grpc, request_of(3).SerializeToString(), compression=compression)).code is OK
+
+
+async def test_a_gzip_bomb_costs_no_memory() -> None:
+    """T4. The bomb is sent as the message itself, as a client's gzip would leave it on the wire."""
+    packed = bomb(1 << 28)
+    async with receiving(TAEL_MAX_REQUEST_BYTES="4MiB") as r:
+        with PeakMemory() as peak:
+            answers = await asyncio.gather(*(call(r.grpc, packed) for _ in range(4)))
+        assert {(answer.code, retry_seconds(answer.status)) for answer in answers} == {(CODE.RESOURCE_EXHAUSTED, None)}
+        assert "TAEL_MAX_REQUEST_BYTES" in answers[0].message
+        assert peak.grown_bytes < 64 << 20
+        assert (await call(r.grpc, request_of(1).SerializeToString())).code is OK
+
+
+async def test_calls_on_one_connection_run_side_by_side() -> None:
+    """T6."""
+    log = MemoryLog(gate=asyncio.Event())
+    async with receiving(log) as r, grpc.aio.insecure_channel(str(r.grpc)) as channel:
+        export = channel.unary_unary(TRACES_METHOD)
+        calls = [asyncio.ensure_future(export(request_of(1).SerializeToString())) for _ in range(20)]
+        await eventually(lambda: log.waiting == 20)
+        assert log.gate is not None
+        log.gate.set()
+        assert await asyncio.gather(*calls) == [b""] * 20
+
+
+async def test_the_drain_finishes_calls_that_were_accepted() -> None:
+    """T6: the listener goes, the call is answered, and what was answered is in the log."""
+    log = MemoryLog(gate=asyncio.Event())
+    assert log.gate is not None
+    async with contextlib.AsyncExitStack() as stack:
+        r = await stack.enter_async_context(receiving(log))
+        async with grpc.aio.insecure_channel(str(r.grpc)) as channel:
+            waiting = asyncio.ensure_future(channel.unary_unary(TRACES_METHOD)(request_of(2).SerializeToString(), timeout=10))
+            await eventually(lambda: log.waiting == 1)
+            leaving = asyncio.ensure_future(stack.aclose())
+            await eventually(lambda: refused(r.grpc))
+            assert not waiting.done()
+            log.gate.set()
+            assert await waiting == b""
+            await leaving
+    assert len(log.spans) == 2
+
+
+@pytest.mark.parametrize("signal", ["logs", "metrics"])
+async def test_a_signal_that_is_not_taken_is_unimplemented_in_words(signal: str) -> None:
+    """T1."""
+    async with receiving() as r:
+        answer = await call(r.grpc, b"", method=SIGNALS[signal].grpc_method)
+        assert (answer.code, answer.message) == (CODE.UNIMPLEMENTED, f"this server does not receive {signal}")
+        profiles = await call(r.grpc, b"", method="/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export")
+        assert profiles.code is CODE.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "seconds"),
+    [
+        (Overloaded("the log is full", retry_after_seconds=2), CODE.RESOURCE_EXHAUSTED, 2.0),
+        (Unavailable("the log is away"), CODE.UNAVAILABLE, 1.0),
+        (ConnectionResetError("peer"), CODE.UNAVAILABLE, 1.0),
+        (TimeoutError(), CODE.UNAVAILABLE, 1.0),
+    ],
+)
+async def test_what_a_retry_cures_says_when(error: Exception, code: grpc.StatusCode, seconds: float) -> None:
+    """G1, G2."""
+    log = MemoryLog(error=error)
+    async with receiving(log) as r:
+        body = request_of(1).SerializeToString()
+        answer = await call(r.grpc, body)
+        assert (answer.code, retry_seconds(answer.status)) == (code, seconds)
+        assert answer.status is not None
+        assert (answer.status.code, answer.status.message) == (code.value[0], answer.message)
+        log.error = None
+        assert (await call(r.grpc, body)).code is OK
+        assert log.requests == [body]
+
+
+async def test_an_unforeseen_error_is_internal_and_never_unknown() -> None:
+    """G2."""
+    async with receiving(MemoryLog(error=ZeroDivisionError("bug"))) as r:
+        answer = await call(r.grpc, request_of(1).SerializeToString())
+        assert (answer.code, retry_seconds(answer.status)) == (CODE.INTERNAL, None)
+        assert "bug" not in answer.message
+
+
+async def test_bad_bytes_are_an_invalid_argument_with_details() -> None:
+    """G3."""
+    async with receiving() as r:
+        for body in (b"\xff\xff\xff", b"hello", b"\x1f\x8bnot gzip", gzip.compress(b"hello"), request_of(3).SerializeToString()[:-7]):
+            answer = await call(r.grpc, body)
+            assert (answer.code, retry_seconds(answer.status)) == (CODE.INVALID_ARGUMENT, None)
+            bad = BadRequest()
+            assert answer.status is not None
+            assert answer.status.details[0].Unpack(bad)
+            assert bad.field_violations[0].field == "body"
+        assert r.log.appended == []
+
+
+async def test_an_empty_request_succeeds() -> None:
+    """S1: no resources, no scopes, no spans; nothing is appended."""
+    no_scopes, no_spans = ExportTraceServiceRequest(), request_of(0)
+    no_scopes.resource_spans.add()
+    async with receiving() as r:
+        for body in (b"", no_scopes.SerializeToString(), no_spans.SerializeToString()):
+            assert (await call(r.grpc, body)).code is OK
+        assert r.log.appended == []
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_bad_spans_are_refused_alone(shards: int) -> None:
+    """S2, S3, D1: partial success counts spans, says why, and the rest is stored."""
+    request = request_of(10)
+    spans = request.resource_spans[0].scope_spans[0].spans
+    spans[2].trace_id, spans[5].span_id, spans[7].trace_id = bytes(16), b"short", b""
+    async with receiving(shards=shards) as r:
+        answer = await call(r.grpc, request.SerializeToString())
+        assert answer.code is OK
+        assert answer.response is not None
+        partial = answer.response.partial_success
+        assert partial.rejected_spans == 3
+        for reason in ("trace_id is all zero", "span_id must have 8 bytes and has 5", "trace_id must have 16 bytes and has 0", "GET /5"):
+            assert reason in partial.error_message
+        assert {span.name for span in r.log.spans} == {f"GET /{i}" for i in range(10)} - {"GET /2", "GET /5", "GET /7"}
+
+
+async def test_a_request_of_bad_spans_only_appends_nothing() -> None:
+    request = request_of(2)
+    for span in request.resource_spans[0].scope_spans[0].spans:
+        span.trace_id = bytes(16)
+    async with receiving() as r:
+        answer = await call(r.grpc, request.SerializeToString())
+        assert answer.response is not None
+        assert (answer.response.partial_success.rejected_spans, r.log.appended) == (2, [])
+
+
+async def test_a_call_repeated_after_a_lost_answer_is_stored_once() -> None:
+    """S4, H8: also when it takes several appends to several shards and only some of them worked."""
+    body = request_of(200).SerializeToString()
+    log = MemoryLog(max_body_bytes=8 << 10)
+    async with receiving(log, shards=2) as r:
+        for _ in range(3):
+            assert (await call(r.grpc, body)).code is OK
+        assert len(log.appended) > 4
+        assert len(log.spans) == len({span.span_id for span in log.spans}) == 200
+
+
+async def test_a_span_that_the_log_cannot_hold_is_refused_with_the_limit() -> None:
+    """S2: sending it again could not help."""
+    request = request_of(3)
+    request.resource_spans[0].scope_spans[0].spans[1].attributes.add(key="large").value.string_value = "x" * 10_000
+    async with receiving(MemoryLog(max_body_bytes=8 << 10)) as r:
+        answer = await call(r.grpc, request.SerializeToString())
+        assert answer.response is not None
+        assert answer.response.partial_success.rejected_spans == 1
+        assert "bytes that one entry of the log takes" in answer.response.partial_success.error_message
+        assert [span.name for span in r.log.spans] == ["GET /0", "GET /2"]
+
+
+async def test_a_process_that_holds_enough_bytes_asks_to_come_again() -> None:
+    """G2: RetryInfo at once, and room again when the log has caught up."""
+    log = MemoryLog(gate=asyncio.Event())
+    assert log.gate is not None
+    body = request_of(20).SerializeToString()
+    async with receiving(log, TAEL_MAX_REQUEST_BYTES=len(body), TAEL_MAX_INFLIGHT_BYTES=2 * len(body)) as r:
+        held = [asyncio.ensure_future(call(r.grpc, request_of(20).SerializeToString())) for _ in range(2)]
+        await eventually(lambda: log.waiting == 2)
+        answer = await call(r.grpc, body)
+        assert (answer.code, retry_seconds(answer.status)) == (CODE.RESOURCE_EXHAUSTED, 1.0)
+        log.gate.set()
+        assert {answer.code for answer in await asyncio.gather(*held)} == {OK}
+        assert (await call(r.grpc, body)).code is OK
+
+
+async def test_a_client_that_hangs_up_gives_its_bytes_back() -> None:
+    log = MemoryLog(gate=asyncio.Event())
+    body = request_of(20).SerializeToString()
+    async with receiving(log, TAEL_MAX_REQUEST_BYTES=len(body), TAEL_MAX_INFLIGHT_BYTES=len(body)) as r:
+        async with grpc.aio.insecure_channel(str(r.grpc)) as channel:
+            gone = channel.unary_unary(TRACES_METHOD)(body)
+            await eventually(lambda: log.waiting == 1)
+            gone.cancel()
+        log.gate = None
+        await eventually(lambda: r.pipeline.held_bytes == 0)
+        assert (await call(r.grpc, body)).code is OK
+
+
+async def test_fuzzed_bodies_get_a_status_and_leave_the_process_and_their_neighbours_well() -> None:
+    """Bits flipped, cut and repeated: OK or INVALID_ARGUMENT, and what was OK parses from the log."""
+    chance = random.Random(4)
+    async with receiving(shards=2) as r, grpc.aio.insecure_channel(str(r.grpc)) as channel:
+        export = channel.unary_unary(TRACES_METHOD)
+        for _ in range(300):
+            body = bytearray(request_of(3).SerializeToString())
+            for _ in range(chance.randrange(1, 6)):
+                body[chance.randrange(len(body))] = chance.randrange(256)
+            cut = bytes(body[: chance.randrange(len(body))]) if chance.random() < 0.3 else bytes(body)
+            try:
+                await export(cut, timeout=10)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is CODE.INVALID_ARGUMENT  # noqa: PT017  # both ends are right
+        for _ in range(50):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await export(b"\xff" + os.urandom(100), timeout=10)
+        neighbour = request_of(5, service="neighbour")
+        assert await export(neighbour.SerializeToString(), timeout=10) == b""
+        names = {span.span_id for span in r.log.spans}
+        assert {span.span_id for span in neighbour.resource_spans[0].scope_spans[0].spans} <= names
+
+
+async def test_a_taken_port_is_one_line_that_names_the_setting() -> None:
+    async with receiving() as r:
+        taken = receiver_settings(TAEL_OTLP_GRPC_ADDR=str(r.grpc))
+        with pytest.raises(PortTaken, match=f"OTLP gRPC address {r.grpc} is already taken .*TAEL_OTLP_GRPC_ADDR"):
+            async with otlp_grpc.serve(taken, r.pipeline):
+                pass
+        assert issubclass(PortTaken, TaelError)
+        assert isinstance(r.grpc, Address)

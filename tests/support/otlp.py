@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
-from collections.abc import AsyncIterator
+import socket
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import grpc.aio
 from google.rpc.status_pb2 import Status
@@ -41,8 +46,10 @@ class MemoryLog:
         assert len(body) <= self.max_body_bytes
         if self.gate is not None:
             self.waiting += 1
-            await self.gate.wait()
-            self.waiting -= 1
+            try:
+                await self.gate.wait()
+            finally:
+                self.waiting -= 1
         if self.error is not None:
             raise self.error
         if (shard, dedup_id) not in self.seen:
@@ -133,3 +140,42 @@ async def call(address: Address, body: bytes, *, method: str = TRACES_METHOD, **
             details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
             return GrpcAnswer(error.code(), error.details() or "", Status.FromString(details) if details else None)
     return GrpcAnswer(grpc.StatusCode.OK, response=ExportTraceServiceResponse.FromString(raw))
+
+
+def bomb(size_bytes: int) -> bytes:
+    """``size_bytes`` zeros as gzip, a thousandth of that."""
+    packer = zlib.compressobj(9, wbits=31)
+    step = bytes(1 << 20)
+    return b"".join([*(packer.compress(step) for _ in range(size_bytes >> 20)), packer.flush()])
+
+
+async def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Return when ``check`` holds; AssertionError when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it never came true"
+        await asyncio.sleep(0.005)
+
+
+def refused(address: Address) -> bool:
+    """Whether nothing listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((address.host, address.port)) != 0
+
+
+class PeakMemory:
+    """The most memory that this process has held since the start of the block (Linux' VmHWM, which can be reset)."""
+
+    def __enter__(self) -> Self:
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")
+        self._before = self._peak_bytes()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.grown_bytes = self._peak_bytes() - self._before
+
+    @staticmethod
+    def _peak_bytes() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) << 10
