@@ -1,0 +1,1 @@
+"""A small shop and an LLM agent that send real OpenTelemetry traffic: ``python -m examples.demo``."""
