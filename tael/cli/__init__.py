@@ -1,1 +1,8 @@
-"""The tael command."""
+"""The ``tael`` command: asks a server over its native API and prints JSON, or tables for people.
+
+Exit codes: 0 done, 1 the server could not do it, 2 wrong usage, 3 no server was reached.
+"""
+
+from tael.cli.commands import main
+
+__all__ = ["main"]

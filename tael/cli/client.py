@@ -1,0 +1,87 @@
+"""The native API as the command sees it: one GET at a time, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from http.client import HTTPException
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlencode, urlsplit
+
+from click import ClickException
+
+from tael import __version__
+
+EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+_TIMEOUT_SECONDS = 90
+_MAX_ERROR_TEXT = 500
+Parameters: TypeAlias = "Iterable[tuple[str, object]]"
+
+
+class Failed(ClickException):
+    """The command ends here: a text for standard error and an exit code."""
+
+    def __init__(self, text: str, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+class Client:
+    """Speaks to one server, given by its base URL."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server.rstrip("/")
+        host = urlsplit(self.server).hostname or ""
+        # A proxy from the environment is for the world outside this machine.
+        handlers = [urllib.request.ProxyHandler({})] if _is_loopback(host) else []
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def get(self, *path: str, parameters: Parameters = ()) -> dict[str, Any]:
+        """The JSON object at a path, its segments escaped; parameters that are None or empty are left out. Raises Failed."""
+        query = urlencode([(name, str(value)) for name, value in parameters if value is not None and value != ""])
+        url = "/".join([self.server, *(quote(segment, safe="") for segment in path)]) + (f"?{query}" if query else "")
+        request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": f"tael/{__version__}"})  # noqa: S310  # the URL is the user's own
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+                return self._object(response.read())
+        except urllib.error.HTTPError as error:
+            raise self._refused(error) from None
+        except urllib.error.URLError as error:
+            raise self._unreachable(error.reason) from None
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from None
+
+    def _object(self, body: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise Failed(f"{self.server} answers, but not as a tael server does", EXIT_UNREACHABLE)
+        return value
+
+    def _refused(self, error: urllib.error.HTTPError) -> Failed:
+        body = error.read()
+        try:
+            text = str(json.loads(body)["error"])
+        except (ValueError, KeyError, TypeError):
+            text = f"{self.server} answered {error.code} {error.reason}: {body[:_MAX_ERROR_TEXT].decode(errors='replace').strip()}"
+        return Failed(text, EXIT_USAGE if error.code == 400 else EXIT_FAILED)
+
+    def _unreachable(self, reason: object) -> Failed:
+        why = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        return Failed(
+            f"no tael server at {self.server}: {why}\n"
+            "Start one on this machine with `tael serve`, or name another with --server URL or --port-rest N.",
+            EXIT_UNREACHABLE,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,169 @@
+"""The commands, each one question to the server. ``--server``, ``--port-rest`` and ``--format`` may stand before or behind a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from tael import __version__
+from tael.cli.client import Client
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_DEFAULT_SERVER = "http://127.0.0.1:7701"
+
+
+@dataclass
+class Chosen:
+    """What the global options say, wherever they stood."""
+
+    server: str = ""
+    port: int | None = None
+    output: str = "json"
+
+    def client(self) -> Client:
+        """The server to ask. Raises UsageError."""
+        if self.server and self.port is not None:
+            raise click.UsageError("--server and --port-rest exclude each other: the URL has a port of its own")
+        if self.port is not None:
+            return Client(f"http://127.0.0.1:{self.port}")
+        return Client(self.server or _DEFAULT_SERVER)
+
+    def show(self, answer: Mapping[str, Any], table: str) -> None:
+        """Print the answer as asked for; ``table`` names the function of ``tael.cli.tables``."""
+        if answer.get("partial"):
+            click.echo(f"warning: the answer is partial, {', '.join(answer['missing_shards'])} did not answer", err=True)
+        if self.output == "json":
+            click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        else:
+            from tael.cli import tables
+
+            getattr(tables, table)(answer)
+
+
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if value is not None:
+            setattr(context.ensure_object(Chosen), name, value)
+
+    return callback
+
+
+def _server_url(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise click.BadParameter(f"{value!r} is not an http:// or https:// URL", context, parameter)
+        context.ensure_object(Chosen).server = parts.geturl()
+
+
+def global_options(command: Callable[P, T]) -> Callable[P, T]:
+    """Add the options that every command takes."""
+    options = (
+        click.option("--server", metavar="URL", expose_value=False, callback=_server_url, help=f"The server to ask [{_DEFAULT_SERVER}]."),
+        click.option(
+            "--port-rest",
+            metavar="N",
+            type=click.IntRange(1, 65535),
+            expose_value=False,
+            callback=_remember("port"),
+            help="Its port, when it is on this machine [7701].",
+        ),
+        click.option(
+            "--format",
+            type=click.Choice(["json", "table"]),
+            expose_value=False,
+            callback=_remember("output"),
+            help="JSON, or tables for people [json].",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tael", message="%(prog)s %(version)s")
+@global_options
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Ask a tael server about traces, or start one."""
+    context.ensure_object(Chosen)
+
+
+@main.group()
+def query() -> None:
+    """Find telemetry by what it says."""
+
+
+@query.command()
+@global_options
+@click.option("--service", help="Name of the service, in full.")
+@click.option("--operation", help="Part of the span's name.")
+@click.option("--min-duration-ms", type=float, help="Spans at least this long.")
+@click.option("--max-duration-ms", type=float, help="Spans at most this long.")
+@click.option("--status", type=click.Choice(["ok", "error", "unset"]), help="Status of the span.")
+@click.option("--attribute", multiple=True, metavar="KEY=VALUE", help="An attribute of the span or its resource; repeat to AND.")
+@click.option("--text", help="Words in the prompts or completions of an LLM call.")
+@click.option("--model", help="Model of an LLM call.")
+@click.option("--min-cost-usd", type=float, help="LLM calls that cost at least this.")
+@click.option("--last", metavar="DURATION", help="How far back, such as 15m, 1h30m or 2d.")
+@click.option("--start", metavar="INSTANT", help="Not before this; RFC 3339 or a count since 1970.")
+@click.option("--end", metavar="INSTANT", help="Before this.")
+@click.option("--limit", type=click.IntRange(min=1), help="Spans in one answer [100].")
+@click.option("--cursor", help="The cursor of the previous answer, with the same filters.")
+@click.pass_obj
+def traces(chosen: Chosen, /, attribute: tuple[str, ...], **filters: object) -> None:
+    """Spans that match every option, newest first."""
+    parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
+    chosen.show(chosen.client().get("api", "v1", "traces", parameters=parameters), "print_spans")
+
+
+@main.group()
+def get() -> None:
+    """Get one thing by its id."""
+
+
+@get.command()
+@global_options
+@click.argument("trace_id")
+@click.pass_obj
+def trace(chosen: Chosen, trace_id: str) -> None:
+    """Every span of a trace; as a table, its waterfall."""
+    chosen.show(chosen.client().get("api", "v1", "traces", trace_id), "print_trace")
+
+
+@main.command()
+@global_options
+@click.option("--last", metavar="DURATION", help="How far back, such as 15m or 2d.")
+@click.pass_obj
+def services(chosen: Chosen, last: str | None) -> None:
+    """The services that sent spans, with their error rates."""
+    chosen.show(chosen.client().get("api", "v1", "services", parameters=[("last", last)]), "print_services")
+
+
+@main.group()
+def server() -> None:
+    """Look at the server itself."""
+
+
+@server.command()
+@global_options
+@click.pass_obj
+def status(chosen: Chosen) -> None:
+    """Leader, shards, writers and members of the cluster."""
+    chosen.show(chosen.client().get("internal", "cluster"), "print_cluster")
+
+
+@main.command()
+def serve() -> None:
+    """Run the whole suite on this machine until Ctrl-C; settings come from TAEL_ variables."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "services", "serve"])  # noqa: S606  # no shell is wanted

@@ -1,0 +1,109 @@
+"""Answers as tables for people. What telemetry says is printed without its control characters: it comes from strangers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tael.cli.waterfall import milliseconds, waterfall
+
+_PIPED_COLUMNS = 1000
+_STATUS_STYLES = {"error": "red", "ok": "green"}
+
+
+def print_spans(answer: Mapping[str, Any]) -> None:
+    """``query traces``: one line a span."""
+    table = _table("START", "SERVICE", "OPERATION", "KIND", "STATUS", ">DURATION", "TRACE")
+    for span in answer["spans"]:
+        start = span["start_time"].replace("T", " ")[:-7]
+        duration = milliseconds(span["duration_ms"])
+        table.add_row(start, _plain(span["service"]), _plain(span["operation"]), span["kind"], _status(span), duration, span["trace_id"])
+    _print(table)
+    if answer["cursor"]:
+        _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))
+
+
+def print_trace(answer: Mapping[str, Any]) -> None:
+    """``get trace``: the tree, with a time line."""
+    rows = waterfall(answer["spans"])
+    services = sorted({str(row.span["service"]) for row in rows})
+    _print(Text(f"trace {answer['trace_id']}  {answer['span_count']} spans  {_plain(', '.join(services))}"))
+    table = _table("OPERATION", "SERVICE", "STATUS", ">DURATION", "TIME LINE")
+    for row in rows:
+        name = Text(row.branches, style="dim").append(_plain(row.span["operation"]).plain, style="not dim")
+        bar = Text(row.bar, style=_STATUS_STYLES.get(row.span["status"], "cyan") if row.span["status"] == "error" else "cyan")
+        table.add_row(name, _plain(row.span["service"]), _status(row.span), milliseconds(row.span["duration_ms"]), bar)
+    _print(table)
+    if "truncated" in answer:
+        _print(Text(answer["truncated"], style="yellow"))
+
+
+def print_services(answer: Mapping[str, Any]) -> None:
+    """``services``."""
+    table = _table("SERVICE", ">SPANS", ">TRACES", ">MEAN DURATION", ">ERRORS")
+    for service in answer["services"]:
+        errors = f"{service['error_rate']:.2%}"
+        counts = f"{service['span_count']:,}", f"{service['trace_count']:,}"
+        table.add_row(_plain(service["name"]), *counts, milliseconds(service["avg_duration_ms"]), errors)
+    _print(table)
+
+
+def print_cluster(answer: Mapping[str, Any]) -> None:
+    """``server status``: who leads, the shards with their writers, the members."""
+    leader = answer["leader"]
+    leads = f"{leader['holder'] or 'nobody'} leads, epoch {leader['epoch']}" if leader else "nobody leads yet"
+    _print(Text(f"cluster {answer['cluster_id']}: {leads}; shard map {answer['shard_map_version']}; answered by {answer['node_id']}\n"))
+    shards = _table("SHARD", "URL", "WRITER", ">EPOCH", ">COMMITTED", ">BEHIND", ">LOG", "COMPACTOR")
+    for shard in answer["shards"]:
+        log, compactor = shard["log"], shard["compactor"]
+        size, keeper = _bytes(log["bytes"]) if log else "-", compactor["holder"] if compactor else ""
+        shards.add_row(shard["name"], shard["url"], *_writer(shard["writer"] or {}), size, _plain(keeper or "-"))
+    _print(shards)
+    _print(Text())
+    members = _table("MEMBER", "TARGET", "STATE", ">LAST BEAT")
+    for member in answer["members"]:
+        state = Text("alive", style="green") if member["alive"] else Text("gone", style="red")
+        members.add_row(_plain(member["node_id"]), _plain(member["target"]), state, f"{member['seconds_since_beat']:.1f} s ago")
+    _print(members)
+
+
+def _writer(writer: Mapping[str, Any]) -> list[Text]:
+    behind = writer.get("lag_entries")
+    cells = [writer.get("holder") or "-", writer.get("epoch", "-"), writer.get("committed", "-"), "-" if behind is None else behind]
+    return [_plain(cell) for cell in cells]
+
+
+def _table(*columns: str) -> Table:
+    """Columns that line up; those marked ``>`` to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+    return table
+
+
+def _print(what: Table | Text) -> None:
+    # Into a pipe nothing is cut off; on a terminal rich shortens to its width.
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_COLUMNS, highlight=False)
+    console.print(what, soft_wrap=isinstance(what, Text))
+
+
+def _plain(value: object) -> Text:
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value)))
+
+
+def _status(span: Mapping[str, Any]) -> Text:
+    return Text(span["status"], style=_STATUS_STYLES.get(span["status"], ""))
+
+
+def _bytes(count: float) -> str:
+    units: Sequence[str] = ("B", "KiB", "MiB", "GiB", "TiB")
+    for unit in units[:-1]:
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} {units[-1]}"
