@@ -9,26 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import REGISTRY, Gauge
 
 from services.coordinator.assign import assign
+from services.coordinator.migrate import Migrations
 from services.coordinator.settings import CoordinatorSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.leadership import Leadership
 from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, compactor_key, writer_key
 from tael.cluster.membership import Liveness, heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap, next_shard_map
-from tael.errors import BadSettings, Conflict, Fenced, Rejected, TaelError, Unavailable
+from tael.errors import BadSettings, Conflict, Fenced, TaelError, Unavailable
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import SchemaStore
 
 log = get_logger("coordinator")
-_SYNC_CHECK_SECONDS = 60.0
+_SYNC_CHECK_SECONDS = 30.0
+_FORGET_AFTER_TTLS = 120
 _LEADING = Gauge("tael_coordinator_epoch", "Epoch that this process leads with, 0 when it does not.", registry=REGISTRY)
 _LAZY_SYNC = Gauge("tael_nats_lazy_sync", "1 when NATS acknowledges before it has fsynced.", registry=REGISTRY)
 
@@ -107,27 +109,30 @@ class Term:
         self._leadership = leadership
         self._epoch = epoch
         self._liveness = Liveness(settings.lease_ttl_seconds)
-        self._migrated: set[int] = set()
+        self._migrations = Migrations(ports.kv, ports.schema)
 
     async def run(self, stop: Stop) -> None:
         """Reconcile until the drain or the end of the term. Raises BadSettings when the settings contradict the cluster."""
         pause = min(1.0, self._settings.lease_ttl_seconds / 3)
-        while not stop.is_set and self._leadership.epoch == self._epoch:
-            try:
-                await self._reconcile()
-            except (Unavailable, Conflict) as error:
-                log.warning("reconciling waits", reason=str(error))
-                if isinstance(error, Unavailable):
-                    self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when the store is back
-            await stop.sleep(pause)
+        try:
+            while not stop.is_set and self._leadership.epoch == self._epoch:
+                try:
+                    await self._reconcile()
+                except (Unavailable, Conflict) as error:
+                    log.warning("reconciling waits", reason=str(error))
+                    if isinstance(error, Unavailable):
+                        self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when it is back
+                await stop.sleep(pause)
+        finally:
+            await self._migrations.close()
 
     async def _reconcile(self) -> None:
         shard_map = await self._publish_shard_map()
         await self._ports.streams.ensure(len(shard_map.shards))
-        await asyncio.gather(*(self._migrate(shard) for shard in shard_map.shards if shard.index not in self._migrated))
+        migrated = await self._migrations.step(shard_map)
         members = await self._live_members()
-        await self._hand_out(writer_key, [m.node_id for m in members if m.target == "ingest"])
-        await self._hand_out(compactor_key, [m.node_id for m in members if m.target == "compactor"])
+        await self._hand_out(writer_key, migrated, [m.node_id for m in members if m.target == "ingest"])
+        await self._hand_out(compactor_key, migrated, [m.node_id for m in members if m.target == "compactor"])
 
     async def _publish_shard_map(self) -> ShardMap:
         found = await self._ports.kv.get(SHARD_MAP_KEY)
@@ -140,38 +145,30 @@ class Term:
             await self._ports.kv.create(SHARD_MAP_KEY, wanted.encode())
         elif wanted != current:
             await self._ports.kv.update(SHARD_MAP_KEY, wanted.encode(), found.revision)
-            self._migrated.clear()
         else:
             return wanted
         log.info("shard map", version=wanted.version, shards=[shard.url for shard in wanted.shards])
         return wanted
-
-    async def _migrate(self, shard: ShardAddress) -> None:
-        try:
-            ran = await self._ports.schema(shard).migrate()
-        except Unavailable as error:
-            log.warning("a shard waits for its schema", shard=shard.name, reason=str(error))
-        except Rejected as error:
-            log.warning("a shard's schema cannot be migrated", shard=shard.name, reason=str(error))
-        else:
-            self._migrated.add(shard.index)
-            if ran:
-                log.info("migrated", shard=shard.name, migrations=ran)
 
     async def _live_members(self) -> list[Member]:
         """The members whose key changes; at the start of a term everybody who has a key counts as alive for one lease length."""
         found = await self._ports.kv.list(MEMBER_PREFIX)
         now = time.monotonic()
         self._liveness.observe({value.key: value.revision for value in found}, now)
+        for value in found:
+            if (self._liveness.age_seconds(value.key, now) or 0.0) > self._settings.lease_ttl_seconds * _FORGET_AFTER_TTLS:
+                await self._ports.kv.delete(value.key)
+                log.info("forgot a member that is long gone", member=value.key.removeprefix(MEMBER_PREFIX))
         return [Member.decode(value.value) for value in found if self._liveness.alive(value.key, now)]
 
-    async def _hand_out(self, key_of: Callable[[int], str], members: list[str]) -> None:
-        held = {shard: await self._ports.kv.get(key_of(shard)) for shard in sorted(self._migrated)}
+    async def _hand_out(self, key_of: Callable[[int], str], shards: Iterable[int], members: list[str]) -> None:
+        held = {shard: await self._ports.kv.get(key_of(shard)) for shard in sorted(shards)}
         leases = {shard: Lease.decode(found.value) if found else Lease(holder="", epoch=0) for shard, found in held.items()}
         for shard, member in assign({shard: lease.holder for shard, lease in leases.items()}, members).items():
             before, found = leases[shard], held[shard]
             if before.granted_by > self._epoch:
-                raise Conflict(f"a newer leader (epoch {before.granted_by}) has handed out {key_of(shard)}")
+                log.warning("left alone: a newer leader has handed it out", lease=key_of(shard), leader_epoch=before.granted_by)
+                continue
             lease = before.grant(member, granted_by=self._epoch)
             with contextlib.suppress(Conflict):
                 if found is None:

@@ -46,6 +46,29 @@ class ShardMap(BaseModel):
         return cls.model_validate_json(value)
 
 
+class SchemaState(BaseModel):
+    """Whether a shard's schema is up to date, and why not, as the leader last found it; at key ``schema.<shard>``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    migrated: bool
+    reason: str = ""
+
+    def encode(self) -> bytes:
+        """As it is kept under its key."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> SchemaState:
+        """Read what ``encode`` wrote."""
+        return cls.model_validate_json(value)
+
+
+def schema_key(shard: int) -> str:
+    """The key of a shard's SchemaState."""
+    return f"schema.{shard}"
+
+
 def next_shard_map(current: ShardMap | None, urls: tuple[str, ...]) -> ShardMap:
     """The map for these URLs: the current one when nothing changed, else its successor.
 

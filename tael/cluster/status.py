@@ -9,7 +9,7 @@ from typing import Any
 from tael.cluster.api import KeyValue, Versioned
 from tael.cluster.lease import LEADER_KEY, MEMBER_PREFIX, Lease, Member, compactor_key, writer_key
 from tael.cluster.membership import Liveness
-from tael.cluster.shard import SHARD_MAP_KEY, ShardMap
+from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardMap, schema_key
 from tael.wal.api import LogState
 
 LogStates = Callable[[int], Awaitable[Sequence[LogState | None]]]
@@ -71,9 +71,11 @@ def _shard(keys: dict[str, Versioned], index: int, name: str, url: str, log: Log
         intent = lease.intent.model_dump() if lease.intent else None
         lag = max(0, log.last - lease.committed) if log else None
         writer = {"holder": lease.holder, "epoch": lease.epoch, "committed": lease.committed, "intent": intent, "lag_entries": lag}
+    schema = keys.get(schema_key(index))
     return {
         "name": name,
         "url": url,
+        "schema": SchemaState.decode(schema.value).model_dump() if schema else None,
         "writer": writer,
         "compactor": _lease(keys.get(compactor_key(index))),
         "log": {"first": log.first, "last": log.last, "bytes": log.size_bytes} if log else None,
