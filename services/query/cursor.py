@@ -1,7 +1,7 @@
 """The opaque cursor of a list of spans, pure: where the page ended, in which range, and of which query.
 
-Layout, base64url without padding: version 1 (u8), the query's digest (8 bytes), range start and end and the last span's start (i64 each,
-big endian), trace id (16 bytes), span id (8 bytes). The range is in it because ``last=15m`` would move between two pages.
+Layout, base64url without padding: version 1 (u8), the query's digest (8 bytes), range start and end (i64, big
+endian), the last span's start (u64), trace id (16 bytes), span id (8 bytes). The range is in it because ``last=15m`` would move between two pages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tael.errors import Rejected
 from tael.model.time import TimeRange
 from tael.storage.api import Cursor
 
-_LAYOUT = struct.Struct(">B8sqqq16s8s")
+_LAYOUT = struct.Struct(">B8sqqQ16s8s")
 _VERSION = 1
 _ACCEPTED = "the cursor of the previous answer, as it was"
 

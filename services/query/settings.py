@@ -7,6 +7,7 @@ from pydantic import Field
 from services.query.execute import shard_timeout_seconds
 from tael.runtime.config import Listen
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
+from tael.storage.api import MAX_FIND_LIMIT
 
 
 class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings):
@@ -29,7 +30,7 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings):
         default=64, ge=0, le=65536, alias="TAEL_QUERY_QUEUE", description="Queries that may wait for their turn; the next gets a 429."
     )
     max_query_limit: int = Field(
-        default=10_000, ge=1, le=1_000_000, alias="TAEL_MAX_QUERY_LIMIT", description="The largest `limit` that a query may ask for."
+        default=10_000, ge=1, le=MAX_FIND_LIMIT, alias="TAEL_MAX_QUERY_LIMIT", description="The largest `limit` that a query may ask for."
     )
     max_trace_spans: int = Field(
         default=100_000,

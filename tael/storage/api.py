@@ -15,6 +15,8 @@ from tael.model.span import Span
 from tael.model.time import TimeRange
 
 T = TypeVar("T")
+MAX_FIND_LIMIT = 10_000
+"""The largest ``SpanQuery.limit`` that a reader takes; more is read in pages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from services.query.parameters import Parameters, parse_trace_id
 from tael.errors import NotFound, Rejected
 from tael.model.span import STATUS_NAMES, Span
 from tael.runtime.http import json_response
-from tael.storage.api import Cursor, ServiceStats, SpanQuery, SpanReader
+from tael.storage.api import MAX_FIND_LIMIT, Cursor, ServiceStats, SpanQuery, SpanReader
 
 _RANGE = ("last", "start", "end")
 _TEXTS = ("service", "operation", "text", "model")
@@ -55,10 +55,12 @@ class NativeTraces:
         """``GET /api/v1/traces``: spans that match every filter, newest first."""
         query, digest = read_span_query(list(request.query.items()), now_ns=time.time_ns(), max_limit=self._max_limit)
         async with self._turns.turn("traces"):
-            answer = await self._spans.find_spans(tenant_of(request), replace(query, limit=query.limit + 1))
+            # One more than the page says whether there is another; at the reader's own limit a full page may be followed by an empty one.
+            wanted = min(query.limit + 1, MAX_FIND_LIMIT)
+            answer = await self._spans.find_spans(tenant_of(request), replace(query, limit=wanted))
             page = answer.value[: query.limit]
             cursor = None
-            if len(answer.value) > query.limit:
+            if len(answer.value) == wanted:
                 last = page[-1]
                 cursor = encode_cursor(Cursor(last.start_ns, last.trace_id, last.span_id), query.time_range, digest)
             return await _json({"cursor": cursor, **partial_json(answer.missing)}, spans=page)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from tael.errors import Rejected
 from tael.model.span import Span
 from tael.model.time import TimeRange
-from tael.storage.api import Answer, ServiceStats, SpanQuery
+from tael.storage.api import MAX_FIND_LIMIT, Answer, ServiceStats, SpanQuery
 from tael.storage.clickhouse import query_builder, rows
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.query_builder import SpanKey, Statement
 from tael.storage.merge import newest_first, oldest_first
-
-MAX_LIMIT = 10_000
 
 
 class ClickHouseSpans:
@@ -22,8 +20,8 @@ class ClickHouseSpans:
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
         """See SpanReader. Raises Rejected for a limit that is not from 1 to 10000."""
-        if not 1 <= query.limit <= MAX_LIMIT:
-            raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_LIMIT}")
+        if not 1 <= query.limit <= MAX_FIND_LIMIT:
+            raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
         database = self._clickhouse.database
         found = await self._query(query_builder.find_keys(database, tenant, query))
         keys = [SpanKey(rows.text(service), int(start), bytes(trace), bytes(span)) for service, start, trace, span in found]
