@@ -172,8 +172,10 @@ class Runner:
         """Run something short beside the statements."""
         await asyncio.get_running_loop().run_in_executor(self._control, work)
 
-    def close(self) -> None:
-        """Wait for the threads; nothing may be running any more."""
+    async def close(self) -> None:
+        """Return when nothing runs any more; nothing may be started meanwhile."""
+        while self._ids:
+            await asyncio.sleep(_KILL_AGAIN_SECONDS)
         self._threads.shutdown()
         self._control.shutdown()
 
@@ -187,7 +189,9 @@ def execute(engine: Engine, job: Job, pipe: Pipe) -> Stats:
         if session is not None:
             session.connection = connection
     try:
-        connection.query(job.call.prelude())
+        prelude = job.call.prelude(with_id=session is None or session.may_set)
+        if prelude:
+            connection.query(prelude)
         try:
             _create_external(connection, job.external)
             return _run(connection, job, pipe)
@@ -203,7 +207,9 @@ def execute(engine: Engine, job: Job, pipe: Pipe) -> Stats:
 def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
     statement, call = job.statement, job.call
     if isinstance(statement, Insert):
-        return connection.insert(statement.sql, statement.input_format, job.body.chunks(job.rows_at))
+        # Not ``connection.insert``: it says nothing of errors that come after the rows are read, such as a materialized view's.
+        with job.body.as_file(job.rows_at) as path:
+            return connection.query(statement.from_file(path))[1]
     if isinstance(statement, InsertFromInput):
         with job.body.as_file(job.rows_at) as path:
             return connection.query(statement.from_file(path))[1]

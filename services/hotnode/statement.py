@@ -47,11 +47,20 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """``INSERT … FORMAT x`` or ``… VALUES`` with rows after it: ``sql`` is the text before, ``rows_at`` the offset of the first row."""
+    """``INSERT … FORMAT x`` or ``… VALUES`` with rows after it: ``sql`` is the text before, ``rows_at`` the offset of the first row.
+
+    ``settings_at`` is where its SETTINGS begin, the end of ``sql`` when it has none.
+    """
 
     sql: bytes
     input_format: str
     rows_at: int
+    settings_at: int
+
+    def from_file(self, path: str) -> bytes:
+        """The statement with the rows in the file ``path``."""
+        target, settings = self.sql[: self.settings_at], self.sql[self.settings_at :]
+        return target + f"\nFROM INFILE '{path}' ".encode() + settings + f"\nFORMAT {self.input_format}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +147,18 @@ def parse_insert(text: bytes) -> Insert | InsertFromInput | None:
     """
     reader = _skip_target(tokens(text))
     source: Token | None = None
+    settings_at: int | None = None
     previous = Token("sign", "", 0, 0, 0)
     for token in reader:
         if source is not None and previous.text == "INPUT" and token.text == "(":
             return _from_input(text, previous, token, reader)
         if token.kind == "word" and token.depth == 0 and previous.text != ".":
             if token.text == "VALUES" and source is None:
-                return Insert(text[: token.start], "Values", token.end)
+                return Insert(text[: token.start], "Values", token.end, settings_at or token.start)
             if token.text == "FORMAT" and source is None:
-                return _before_format(text, token, next(reader, None))
+                return _before_format(text, token, next(reader, None), settings_at or token.start)
+            if token.text == "SETTINGS" and source is None:
+                settings_at = token.start
             if token.text == "INFILE" and previous.text == "FROM":
                 raise failed(UNKNOWN_TYPE_OF_QUERY, "INSERT … FROM INFILE reads a file beside the client, which HTTP cannot send")
         if token.kind == "word" and token.text in ("SELECT", "WITH") and source is None:
@@ -164,8 +176,8 @@ def _skip_target(reader: Iterator[Token]) -> Iterator[Token]:
     return reader
 
 
-def _before_format(text: bytes, word: Token, name: Token | None) -> Insert | None:
-    return None if name is None else Insert(text[: word.start], _format_name(text, name), _rows_at(text, name.end))
+def _before_format(text: bytes, word: Token, name: Token | None, settings_at: int) -> Insert | None:
+    return None if name is None else Insert(text[: word.start], _format_name(text, name), _rows_at(text, name.end), settings_at)
 
 
 def _from_input(text: bytes, word: Token, bracket: Token, reader: Iterator[Token]) -> InsertFromInput | None:

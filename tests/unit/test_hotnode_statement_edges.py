@@ -40,4 +40,4 @@ def test_a_column_called_format_is_not_the_format_clause(text: bytes, output_for
 
 def test_rows_begin_after_one_line_break() -> None:
     text = b"INSERT INTO `format` (a) FORMAT TSV\n\n1\n"
-    assert parse_insert(text) == Insert(b"INSERT INTO `format` (a) ", "TSV", text.index(b"\n") + 1)
+    assert parse_insert(text) == Insert(b"INSERT INTO `format` (a) ", "TSV", text.index(b"\n") + 1, text.index(b"FORMAT"))
