@@ -54,19 +54,20 @@ class ShardedSpans:
         return Answer(add_services(found.values), found.missing)
 
     async def _ask_all(self, ask: Callable[[SpanReader], Awaitable[Answer[T]]]) -> _Gathered[T]:
+        shards = self._shards
+        if not shards:
+            raise Unavailable("no shard is known yet")
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._ask(shard, ask), name=f"ask {shard.name}") for shard in self._shards]
+                tasks = [group.create_task(self._ask(shard, ask), name=f"ask {shard.name}") for shard in shards]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         answers = [task.result() for task in tasks]
         values = [answer.value for answer in answers if isinstance(answer, Answer)]
-        if self._shards and not values:
-            reasons = "; ".join(f"{shard.name}: {answer}" for shard, answer in zip(self._shards, answers, strict=True))
+        if not values:
+            reasons = "; ".join(f"{shard.name}: {answer}" for shard, answer in zip(shards, answers, strict=True))
             raise Unavailable(f"no shard answered ({reasons})")
-        missing = (
-            answer.missing if isinstance(answer, Answer) else (shard.name,) for shard, answer in zip(self._shards, answers, strict=True)
-        )
+        missing = (answer.missing if isinstance(answer, Answer) else (shard.name,) for shard, answer in zip(shards, answers, strict=True))
         return _Gathered(values, tuple(name for names in missing for name in names))
 
     async def _ask(self, shard: Shard, ask: Callable[[SpanReader], Awaitable[Answer[T]]]) -> Answer[T] | str:

@@ -52,19 +52,15 @@ def two_maps(pairs: str) -> list[tuple[str, str]]:
 
 
 def _map_of(pairs: str, member: str, column_type: str) -> str:
-    keys = f"arrayFilter((k, o) -> o = '{member}', {pairs}.key, {pairs}.value.value)"
-    values = f"arrayFilter((v, o) -> o = '{member}', {pairs}.value.{member}, {pairs}.value.value)"
-    return f"mapFromArrays({keys}, {values})::Map(LowCardinality(String), {column_type})"
+    matching = f"arrayFilter(x -> x.value.value = '{member}', {pairs})"
+    return f"mapFromArrays({matching}.key, {matching}.value.{member})::Map(LowCardinality(String), {column_type})"
 
 
 def _other_map(pairs: str, condition: str, encodings: tuple[tuple[str, str], ...]) -> str:
-    names = [f"v{index}" for index in range(len(encodings))]
-    branches = ", ".join(f"o = '{member}', {text.format(name)}" for name, (member, text) in zip(names, encodings, strict=True))
-    members = ", ".join(f"{pairs}.value.{member}" for member, _ in encodings)
-    encoded = f"arrayMap((o, {', '.join(names)}) -> multiIf({branches}, 'n'), {pairs}.value.value, {members})"
-    keys = f"arrayFilter((k, o) -> o {condition}, {pairs}.key, {pairs}.value.value)"
-    values = f"arrayFilter((v, o) -> o {condition}, {encoded}, {pairs}.value.value)"
-    return f"mapFromArrays({keys}, {values})::Map(LowCardinality(String), String)"
+    matching = f"arrayFilter(x -> x.value.value {condition}, {pairs})"
+    branches = ", ".join(f"x.value.value = '{member}', {text.format(f'x.value.{member}')}" for member, text in encodings)
+    encoded = f"arrayMap(x -> multiIf({branches}, 'n'), {matching})"
+    return f"mapFromArrays({matching}.key, {encoded})::Map(LowCardinality(String), String)"
 
 
 def _time(expression: str) -> str:

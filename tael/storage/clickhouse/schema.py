@@ -90,10 +90,10 @@ _CREATE_MIGRATIONS = """CREATE TABLE IF NOT EXISTS {{database}}.tael_migrations
 ENGINE = {{replacing_engine}} ORDER BY version"""
 _RECORD = "INSERT INTO {database}.tael_migrations (version, name) SELECT {{version:UInt32}}, {{name:String}}"
 _APPLIED = "SELECT DISTINCT version FROM {database}.tael_migrations"
-_PARTITIONS = """SELECT table, toUnixTimestamp(parseDateTimeBestEffort(partition, 'UTC')) AS start, sum(rows), sum(bytes_on_disk)
+_PARTITIONS = """SELECT table, toUInt32(partition_id) AS start, sum(rows), sum(bytes_on_disk)
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)}
-GROUP BY table, partition ORDER BY start, table"""
-_DROP = "ALTER TABLE {database}.{table} DROP PARTITION {{start:DateTime('UTC')}}"
+GROUP BY table, partition_id ORDER BY start, table"""
+_DROP = "ALTER TABLE {database}.{table} DROP PARTITION ID {{start:String}}"
 
 
 class ClickHouseSchema:
@@ -132,4 +132,4 @@ class ClickHouseSchema:
         if partition.table not in _SIGNAL_TABLES:
             raise Rejected(f"{partition.table} is not a table of hours", where="table", accepted=", ".join(_SIGNAL_TABLES))
         statement = _DROP.format(database=self._clickhouse.database, table=partition.table)
-        await self._clickhouse.command(statement, {"start": partition.start_ns // NS_PER_SECOND})
+        await self._clickhouse.command(statement, {"start": str(partition.start_ns // NS_PER_SECOND)})

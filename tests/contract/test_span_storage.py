@@ -1,0 +1,483 @@
+"""What every composition of the hot tier must hold (tael/storage/api.py), run against one shard and against two."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+
+import pytest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
+
+from tael.errors import Rejected, Unavailable
+from tael.model.attributes import Attributes
+from tael.model.span import Span
+from tael.model.time import ALL_TIME, TimeRange
+from tael.otlp.anyvalue import encode_attributes
+from tael.storage.api import Cursor, SpanQuery
+from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.schema import ClickHouseSchema, Migration, read_migrations
+from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.merge import newest_first
+from tael.wal import codec
+from tael.wal.api import TRACES
+from tests.support.hotnode import HotNode
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, new_trace_id, of_service, open_tier, wire_span
+
+AROUND = TimeRange(START_NS - 10**9, START_NS + 10**9)
+
+EVERY_TYPE: Attributes = {
+    "string": "zwölf",
+    "empty string": "",
+    "true": True,
+    "false": False,
+    "zero": 0,
+    "largest": (1 << 63) - 1,
+    "smallest": -(1 << 63),
+    "double": 1e-7,
+    "whole double": 5.0,
+    "negative zero": -0.0,
+    "infinite": -math.inf,
+    "bytes": b"\x00\xff'",
+    "no bytes": b"",
+    "nothing": None,
+    "array": ["a", 1, 2.5, True, None, b"\x01", ["nested", {"deep": [[]]}]],
+    "empty array": [],
+    "map": {"a": {"b": {"c": {"d": [1, {"e": None}]}}}, "": ""},
+    "empty map": {},
+    "": "key of no letters",
+    'it\'s \\ "quoted" \n': 'it\'s \\ "quoted" \n\x00',
+}
+
+
+def everything(trace_id: bytes) -> ResourceSpans:
+    """A span with every field of OTLP filled in."""
+    values = encode_attributes(EVERY_TYPE)
+    span = WireSpan(
+        trace_id=trace_id,
+        span_id=b"\x00spanid\x00",
+        trace_state="a=1,b=2",
+        parent_span_id=b"\x00parent\x00",
+        name="Grüße",
+        kind=WireSpan.SPAN_KIND_PRODUCER,
+        start_time_unix_nano=START_NS + 1,
+        end_time_unix_nano=START_NS + 123_456_789,
+        attributes=values,
+        dropped_attributes_count=1,
+        events=[
+            WireSpan.Event(time_unix_nano=START_NS + 7, name="first", attributes=values, dropped_attributes_count=2),
+            WireSpan.Event(name="bare"),
+        ],
+        dropped_events_count=3,
+        links=[
+            WireSpan.Link(trace_id=b"t" * 16, span_id=b"s" * 8, trace_state="x=y", attributes=values, dropped_attributes_count=4, flags=5),
+            WireSpan.Link(trace_id=b"odd", span_id=b""),
+        ],
+        dropped_links_count=6,
+        status=Status(message="went wrong", code=Status.STATUS_CODE_ERROR),
+        flags=0x301,
+    )
+    scope = InstrumentationScope(name="lib", version="1.0", attributes=values, dropped_attributes_count=7)
+    group = ResourceSpans(scope_spans=[ScopeSpans(scope=scope, spans=[span], schema_url="https://s")], schema_url="https://r")
+    group.resource.attributes.extend(values)
+    group.resource.dropped_attributes_count = 8
+    return group
+
+
+async def found(tier: HotTier, tenant: str = "t1", time_range: TimeRange = AROUND, **query: object) -> list[Span]:
+    answer = await tier.reader.find_spans(tenant, SpanQuery(time_range, **query))  # type: ignore[arg-type]  # fields of SpanQuery
+    assert answer.missing == ()
+    return answer.value
+
+
+async def trace(tier: HotTier, trace_id: bytes, tenant: str = "t1") -> list[Span]:
+    answer = await tier.reader.get_trace(tenant, trace_id)
+    assert not answer.partial
+    return answer.value
+
+
+async def test_a_span_comes_out_as_it_went_in(hot_tier: HotTier) -> None:
+    """Field for field and type for type, by trace and by search."""
+    trace_id = new_trace_id()
+    written = await hot_tier.store(everything(trace_id))
+    assert await trace(hot_tier, trace_id) == written
+    assert await found(hot_tier) == written
+
+
+async def test_types_survive_that_compare_equal(hot_tier: HotTier) -> None:
+    """A boolean is not the integer 1, 5.0 not 5, -0.0 not 0.0, and NaN is NaN."""
+    trace_id = new_trace_id()
+    values: Attributes = {"bool": True, "int": 1, "double": 5.0, "negative zero": -0.0, "nan": math.nan, "array": [True, 1, 1.0]}
+    span = wire_span(trace_id=trace_id, attributes=values)
+    span.events.add(name="e").attributes.extend(encode_attributes(values))
+    await hot_tier.store(of_service("shop", span))
+    (read,) = await trace(hot_tier, trace_id)
+    for attributes in (read.attributes, read.events[0].attributes):
+        assert repr({key: attributes[key] for key in values}) == repr(values)
+
+
+async def test_strange_times_neither_fail_nor_poison_the_batch(hot_tier: HotTier) -> None:
+    """Zero, beyond 2^63, beyond 32 bits of hours, an end before its start: all come back, and so do their neighbours."""
+    huge = (1 << 64) - 1
+    pairs = [(0, 0), (1, huge), (huge, 3), (huge, huge), (1 << 63, 0), ((1 << 63) - 1, 1 << 63), (START_NS, START_NS - 5), (5 * 10**18, 1)]
+    trace_id = new_trace_id()
+    spans = [
+        WireSpan(trace_id=trace_id, span_id=bytes([9] * 7 + [i]), start_time_unix_nano=s, end_time_unix_nano=e)
+        for i, (s, e) in enumerate(pairs)
+    ]
+    spans[0].events.add(time_unix_nano=huge, name="late")
+    written = await hot_tier.store(of_service("shop", *spans))
+    assert await trace(hot_tier, trace_id) == sorted(written, key=lambda span: span.start_ns)
+    answer = await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))
+    assert answer.value == sorted(written, key=newest_first)
+    assert await found(hot_tier) == [written[6]]
+    assert written[6].duration_ns == 0
+
+
+async def test_a_repeated_key_keeps_one_value(hot_tier: HotTier) -> None:
+    """The last of the type; the batch is never refused for it."""
+    trace_id = new_trace_id()
+    span = wire_span(trace_id=trace_id)
+    span.attributes.extend([KeyValue(key="k", value=AnyValue(string_value=text)) for text in ("first", "last")])
+    await hot_tier.store(of_service("shop", span))
+    assert (await trace(hot_tier, trace_id))[0].attributes == {"k": "last"}
+
+
+async def test_text_that_is_not_utf8_does_not_fail_reads(hot_tier: HotTier) -> None:
+    """The gate refuses such a request, yet one in the log must not cost the answers that it is in."""
+    trace_id = new_trace_id()
+    group = of_service("shop", wire_span(trace_id=trace_id, name="marked", attributes={"k": "marked"}))
+    body = codec.encode("t1", RECEIVED_NS, b"\x0a" + _length(group) + group.SerializeToString()).replace(b"marked", b"mar\xffed")
+    await asyncio.gather(*(writer.write(TRACES, body, "token") for writer in hot_tier.writers[:1]))
+    (read,) = await trace(hot_tier, trace_id)
+    assert (read.name, read.attributes) == ("mar\ufffded", {"k": "mar\ufffded"})
+
+
+def _length(group: ResourceSpans) -> bytes:
+    size = group.ByteSize()
+    return bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
+
+
+async def test_a_service_without_a_name_is_unknown(hot_tier: HotTier) -> None:
+    """As OpenTelemetry's SDKs call it."""
+    group = ResourceSpans(scope_spans=[ScopeSpans(spans=[wire_span()])])
+    written = await hot_tier.store(group)
+    assert await found(hot_tier, service="unknown_service") == written
+
+
+async def test_each_filter_narrows(hot_tier: HotTier) -> None:
+    """Every parameter alone, on spans of which each takes some."""
+    slow = wire_span(1, duration_ns=5_000, name="GET /cart", status=2, attributes={"n": 5, "user": "ann"})
+    fast = wire_span(2, duration_ns=10, name="POST /pay", status=1, attributes={"n": 5.0, "cached": False})
+    text = wire_span(3, duration_ns=900, name="cart", attributes={"n": "5", "user": "bob", "zero": 0})
+    call = wire_span(
+        4,
+        name="chat",
+        attributes={
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "m-1",
+            "gen_ai.usage.cost": 0.25,
+            "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "Why is the Sky blue"}]}],
+            "gen_ai.completion.0.content": "Scattering.",
+        },
+    )
+    s, f, t, c = await hot_tier.store(of_service("shop", slow, fast, zone="eu"), of_service("agent", text, call, pid=5))
+    cases: list[tuple[dict[str, object], list[Span]]] = [
+        ({}, [c, t, f, s]),
+        ({"service": "shop"}, [f, s]),
+        ({"operation": "cart"}, [t, s]),
+        ({"operation": "CART"}, []),
+        ({"min_duration_ns": 900}, [c, t, s]),
+        ({"max_duration_ns": 900}, [t, f]),
+        ({"status_code": 2}, [s]),
+        ({"status_code": 0}, [c, t]),
+        ({"attributes": [("n", "5")]}, [t, f, s]),
+        ({"attributes": [("n", "5"), ("user", "ann")]}, [s]),
+        ({"attributes": [("n", "6")]}, []),
+        ({"attributes": [("cached", "false")]}, [f]),
+        ({"attributes": [("cached", "true")]}, []),
+        ({"attributes": [("zero", "0")]}, [t]),
+        ({"attributes": [("absent", "")]}, []),
+        ({"attributes": [("zone", "eu")]}, [f, s]),
+        ({"attributes": [("pid", "5")]}, [c, t]),
+        ({"attributes": [("service.name", "agent"), ("user", "bob")]}, [t]),
+        ({"text": "sky BLUE"}, [c]),
+        ({"text": "scattering sky"}, [c]),
+        ({"text": "sky green"}, []),
+        ({"model": "m-1"}, [c]),
+        ({"min_cost_usd": 0.25}, [c]),
+        ({"min_cost_usd": 0.3}, []),
+        ({"limit": 2}, [c, t]),
+        ({"service": "shop", "limit": 1}, [f]),
+    ]
+    for query, expected in cases:
+        assert await found(hot_tier, **query) == expected, query
+
+
+async def test_values_are_never_part_of_the_sql(hot_tier: HotTier) -> None:
+    """Quotes, braces, backslashes and tabs are compared like any other text."""
+    nasty = "x'\"\\{tenant:String}`;--\t\n%_"
+    span = wire_span(name=nasty, attributes={nasty: nasty})
+    written = await hot_tier.store(of_service(nasty, span), tenant=nasty)
+    assert await found(hot_tier, nasty, service=nasty, operation=nasty, attributes=[(nasty, nasty)]) == written
+    assert [stats.name for stats in (await hot_tier.reader.list_services(nasty, AROUND)).value] == [nasty]
+
+
+async def test_the_range_is_half_open(hot_tier: HotTier) -> None:
+    """A span that starts at its end is outside; an empty range holds nothing."""
+    first, second = await hot_tier.store(of_service("shop", wire_span(0), wire_span(1)))
+    for time_range, expected in [
+        (TimeRange(START_NS, START_NS + 1), [first]),
+        (TimeRange(START_NS + 1, START_NS + 2), [second]),
+        (TimeRange(START_NS, START_NS), []),
+        (TimeRange(START_NS + 5, START_NS), []),
+        (ALL_TIME, [second, first]),
+    ]:
+        assert (await hot_tier.reader.find_spans("t1", SpanQuery(time_range))).value == expected
+
+
+@pytest.mark.parametrize("service", ["", "shop"])
+async def test_pages_neither_repeat_nor_skip(hot_tier: HotTier, service: str) -> None:
+    """Through spans of which many start at the same instant, in one trace and in several."""
+    ids = [new_trace_id() for _ in range(3)]
+    spans = [wire_span((i // 7) * 1_800 * 10**9, trace_id=ids[i % 3]) for i in range(40)]
+    written = await hot_tier.store(of_service("shop", *spans))
+    day = TimeRange(START_NS, START_NS + 86_400 * 10**9)
+    pages: list[Span] = []
+    after: Cursor | None = None
+    while page := await found(hot_tier, time_range=day, service=service, limit=6, after=after):
+        pages += page
+        after = Cursor(page[-1].start_ns, page[-1].trace_id, page[-1].span_id)
+    assert pages == sorted(written, key=newest_first)
+    assert len(written) == 40
+
+
+async def test_a_limit_out_of_range_is_rejected(hot_tier: HotTier) -> None:
+    """Naming what it takes."""
+    with pytest.raises(Rejected, match="1 to 10000"):
+        await found(hot_tier, limit=0)
+
+
+async def test_tenants_do_not_see_each_other(hot_tier: HotTier) -> None:
+    """Not by trace, search or service, even when they share a trace id."""
+    trace_id = new_trace_id()
+    mine = await hot_tier.store(of_service("mine", wire_span(trace_id=trace_id)), tenant="t1")
+    await hot_tier.store(of_service("theirs", wire_span(trace_id=trace_id)), tenant="t2")
+    assert await trace(hot_tier, trace_id) == mine
+    assert await found(hot_tier) == mine
+    assert [stats.name for stats in (await hot_tier.reader.list_services("t1", AROUND)).value] == ["mine"]
+    assert await trace(hot_tier, trace_id, tenant="t3") == []
+
+
+async def test_an_unknown_trace_is_empty(hot_tier: HotTier) -> None:
+    """And so is an id that no trace can have."""
+    await hot_tier.store(of_service("shop", wire_span()))
+    assert await trace(hot_tier, new_trace_id()) == []
+    assert await trace(hot_tier, b"short") == []
+
+
+async def test_a_trace_is_whole_across_hours_and_batches(hot_tier: HotTier) -> None:
+    """Whatever time range is given as a hint, ordered by start."""
+    trace_id = new_trace_id()
+    hours = [2, 0, 5, 1]
+    written = [
+        span for hour in hours for span in await hot_tier.store(of_service(f"s{hour}", wire_span(hour * 3_600 * 10**9, trace_id=trace_id)))
+    ]
+    answer = await hot_tier.reader.get_trace("t1", trace_id, AROUND)
+    assert answer.value == sorted(written, key=lambda span: span.start_ns)
+
+
+async def test_services_are_summed(hot_tier: HotTier) -> None:
+    """Spans, traces, errors and durations; an end before its start adds nothing."""
+    ids = [new_trace_id() for _ in range(4)]
+    shop = [wire_span(i, trace_id=ids[i % 4], duration_ns=10, status=2 if i < 3 else 1) for i in range(8)]
+    await hot_tier.store(of_service("shop", *shop), of_service("agent", wire_span(trace_id=ids[0], duration_ns=-50)))
+    agent, stats = (await hot_tier.reader.list_services("t1", AROUND)).value
+    assert (stats.name, stats.span_count, stats.trace_count, stats.error_count, stats.duration_sum_ns) == ("shop", 8, 4, 3, 80)
+    assert (agent.name, agent.span_count, agent.trace_count, agent.duration_sum_ns) == ("agent", 1, 1, 0)
+    assert (await hot_tier.reader.list_services("t1", TimeRange(0, START_NS))).value == []
+
+
+async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
+    """However often it comes, also for spans of several hours and tenants."""
+    spans = [wire_span(hour * 3_600 * 10**9) for hour in range(4) for _ in range(5)]
+    for _ in range(3):
+        await hot_tier.store(of_service("shop", *spans), token="0:1-5:traces")
+    assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 20
+    await hot_tier.store(of_service("shop", *spans), token="0:6-9:traces")
+    assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 40
+
+
+async def rows_of(clickhouse: ClickHouse, table: str) -> int:
+    ((count,),) = await clickhouse.query(f"SELECT count() FROM {clickhouse.database}.{table}", {})
+    return int(count)
+
+
+async def test_a_token_is_remembered_over_a_restart(hot_nodes: MakeNode) -> None:
+    """Also when the engine is killed."""
+    node = hot_nodes()
+    async with open_tier([node]) as tier:
+        group = of_service("shop", wire_span(), wire_span())
+        await tier.store(group, token="a")
+        node.kill()
+        node.start()
+        await tier.store(group, token="a")
+        assert await rows_of(tier.clickhouses[0], "spans") == 2
+        assert await rows_of(tier.clickhouses[0], "trace_index") == 2
+
+
+@pytest.mark.parametrize("only", ["spans", "trace_index"])
+async def test_a_block_that_one_target_had_taken_reaches_the_other(shared_hot_node: HotNode, only: str) -> None:
+    """What a crash between the two targets leaves behind: the same token again completes it and doubles nothing."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        trace_id = new_trace_id()
+        group = of_service("shop", wire_span(trace_id=trace_id), wire_span(1, trace_id=trace_id))
+        written = await tier.store(group, token="a")
+        other = "trace_index" if only == "spans" else "spans"
+        await _forget(clickhouse, other)
+        await tier.store(group, token="a")
+        assert await rows_of(clickhouse, "spans") == 2
+        assert await trace(tier, trace_id) == written
+        await tier.store(group, token="a")
+        assert await rows_of(clickhouse, "spans") == 2
+        assert await rows_of(clickhouse, "trace_index") == 1
+
+
+async def _forget(clickhouse: ClickHouse, table: str) -> None:
+    """As if the block had never reached the table: neither its rows nor the memory of its token."""
+    database = clickhouse.database
+    await clickhouse.command(f"CREATE TABLE {database}.fresh AS {database}.{table}")
+    await clickhouse.command(f"EXCHANGE TABLES {database}.fresh AND {database}.{table}")
+    await clickhouse.command(f"DROP TABLE {database}.fresh")
+
+
+async def test_bytes_that_are_no_batch_are_rejected_and_leave_nothing(shared_hot_node: HotNode) -> None:
+    """Garbage, a cut body, ids of a wrong length: never retried, and the tier goes on."""
+    async with open_tier([shared_hot_node]) as tier:
+        (writer,) = tier.writers
+        good = of_service("shop", wire_span())
+        body = codec.encode("t1", RECEIVED_NS, b"\x0a" + _length(good) + good.SerializeToString())
+        bad_id = of_service("shop", wire_span(trace_id=b"x" * 20))
+        wrong = codec.encode("t1", RECEIVED_NS, b"\x0a" + _length(bad_id) + bad_id.SerializeToString())
+        for index, refused in enumerate((b"garbage that is no protobuf", body[:-3], body + wrong)):
+            with pytest.raises(Rejected):
+                await writer.write(TRACES, refused, f"bad-{index}")
+        assert await rows_of(tier.clickhouses[0], "spans") == 0
+        await writer.write(TRACES, body, "good")
+        assert await rows_of(tier.clickhouses[0], "spans") == 1
+
+
+async def test_a_batch_over_too_many_hours_is_rejected(shared_hot_node: HotNode) -> None:
+    """So that the writer cuts it in two; each hour is a part on disk."""
+    async with open_tier([shared_hot_node]) as tier:
+        spans = [wire_span(hour * 3_600 * 10**9) for hour in range(1_001)]
+        with pytest.raises(Rejected, match="partitions"):
+            await tier.store(of_service("shop", *spans))
+        await tier.store(of_service("shop", *spans[:300]))
+        assert await rows_of(tier.clickhouses[0], "spans") == 300
+
+
+async def test_an_empty_batch_is_no_error(shared_hot_node: HotNode) -> None:
+    """A request without spans is legal."""
+    async with open_tier([shared_hot_node]) as tier:
+        await tier.store()
+        await tier.store(ResourceSpans())
+        assert await rows_of(tier.clickhouses[0], "spans") == 0
+
+
+async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, hot_nodes: MakeNode) -> None:
+    """By every method; a shard that hangs counts as dead after the deadline, and when none is left the reader says so."""
+    node = hot_nodes()
+    async with open_tier([shared_hot_node, node], deadline_seconds=2) as tier:
+        written = await tier.store(of_service("shop", *(wire_span(i) for i in range(20))))
+        node.kill()
+        answer = await tier.reader.find_spans("t1", SpanQuery(AROUND))
+        assert answer.missing == ("shard-1",)
+        assert 0 < len(answer.value) < len(written)
+        assert (await tier.reader.get_trace("t1", answer.value[0].trace_id)).missing == ("shard-1",)
+        services = await tier.reader.list_services("t1", AROUND)
+        assert (services.missing, services.value[0].span_count) == (("shard-1",), len(answer.value))
+        node.start()
+        assert len(await found(tier)) == 20
+
+
+async def test_when_no_shard_answers_the_reader_is_unavailable(hot_nodes: MakeNode) -> None:
+    """Alone and composed; so is the writer."""
+    nodes = [hot_nodes(), hot_nodes()]
+    async with open_tier(nodes) as tier:
+        for node in nodes:
+            node.kill()
+        with pytest.raises(Unavailable, match=r"shard-0.*shard-1"):
+            await tier.reader.list_services("t1", AROUND)
+        with pytest.raises(Unavailable):
+            await ClickHouseSpans(tier.clickhouses[0]).find_spans("t1", SpanQuery(AROUND))
+        with pytest.raises(Unavailable):
+            await tier.writers[0].write(TRACES, b"", "token")
+
+
+async def test_migrations_run_once_and_can_be_resumed(shared_hot_node: HotNode) -> None:
+    """A migration that died before it was recorded is repeated whole; rows survive."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        schema = ClickHouseSchema(clickhouse)
+        assert await schema.migrate() == []
+        await tier.store(of_service("shop", wire_span()))
+        await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.tael_migrations")
+        await clickhouse.command(f"DROP VIEW {clickhouse.database}.spans_in_1_to_spans")
+        assert await schema.migrate() == [migration.name for migration in read_migrations()]
+        assert await schema.migrate() == []
+        await tier.store(of_service("shop", wire_span()))
+        assert await rows_of(clickhouse, "spans") == 2
+
+
+async def test_a_broken_migration_is_not_recorded(shared_hot_node: HotNode) -> None:
+    """What ran before it stays, and it is tried again."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        good = Migration(90, "0090_good", ("CREATE TABLE IF NOT EXISTS {{database}}.extra (x Int8) ENGINE = {{engine}} ORDER BY x",))
+        bad = Migration(91, "0091_bad", (good.statements[0], "CREATE NONSENSE"))
+        with pytest.raises(Unavailable, match="NONSENSE"):
+            await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), good, bad]).migrate()
+        mended = replace(bad, statements=good.statements)
+        assert await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), good, mended]).migrate() == ["0091_bad"]
+
+
+async def test_a_newer_schema_is_refused(shared_hot_node: HotNode) -> None:
+    """A program must not write to tables that it does not know."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        newer = Migration(99, "0099_tomorrow", ("SELECT 1",))
+        assert await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), newer]).migrate() == ["0099_tomorrow"]
+        with pytest.raises(Rejected, match="99"):
+            await ClickHouseSchema(clickhouse).migrate()
+
+
+async def test_partitions_are_hours_that_can_be_dropped(shared_hot_node: HotNode) -> None:
+    """Oldest first; dropping one twice is no error and touches no other."""
+    async with open_tier([shared_hot_node]) as tier:
+        schema = ClickHouseSchema(tier.clickhouses[0])
+        hour_ns = 3_600 * 10**9
+        await tier.store(of_service("shop", wire_span(hour_ns), wire_span(0), wire_span(1)))
+        first, second = await schema.list_partitions()
+        assert (first.table, first.rows, second.rows) == ("spans", 2, 1)
+        assert (first.start_ns, second.start_ns) == (START_NS // hour_ns * hour_ns, START_NS // hour_ns * hour_ns + hour_ns)
+        assert first.bytes_on_disk > 0
+        await schema.drop_partition(first)
+        await schema.drop_partition(first)
+        assert [partition.start_ns for partition in await schema.list_partitions()] == [second.start_ns]
+        with pytest.raises(Rejected):
+            await schema.drop_partition(replace(second, table="tael_migrations"))
+
+
+async def test_arrays_of_any_depth_come_back(hot_tier: HotTier) -> None:
+    """As deep as protobuf itself reads."""
+    value = AnyValue(string_value="core")
+    for _ in range(15):
+        value = AnyValue(array_value=ArrayValue(values=[value]))
+    span = wire_span(trace_id=new_trace_id())
+    span.attributes.add(key="deep", value=value)
+    written = await hot_tier.store(of_service("shop", span))
+    assert await trace(hot_tier, span.trace_id) == written

@@ -1,0 +1,140 @@
+"""Shards of a hot tier on real hot nodes, one database a shard and test, and requests to fill them with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
+
+from tael.cluster.shard import Router
+from tael.model.attributes import Attributes
+from tael.model.span import Span
+from tael.otlp.anyvalue import encode_attributes
+from tael.otlp.decode import decode_spans
+from tael.otlp.genai import llm_call
+from tael.storage.api import Shard, SpanReader
+from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.writer import ClickHouseWriter
+from tael.storage.sharded import ShardedSpans
+from tael.wal import codec
+from tael.wal.api import TRACES
+from tests.support.hotnode import HotNode
+
+START_NS = 1_790_000_000_000_000_000
+"""A full second some way into an hour of 2026."""
+RECEIVED_NS = START_NS + 5
+
+
+@dataclass
+class HotTier:
+    """The shards under test and the reader of all of them."""
+
+    clickhouses: list[ClickHouse]
+    reader: SpanReader
+
+    @property
+    def writers(self) -> list[ClickHouseWriter]:
+        """One writer a shard."""
+        return [ClickHouseWriter(clickhouse) for clickhouse in self.clickhouses]
+
+    async def store(self, *groups: ResourceSpans, tenant: str = "t1", token: str = "") -> list[Span]:
+        """Write the spans, each to the shard of its trace, in one batch a shard; the model of what was written."""
+        router = Router(len(self.clickhouses))
+        for index, writer in enumerate(self.writers):
+            request = ExportTraceServiceRequest(resource_spans=[_only(group, router, index) for group in groups])
+            await writer.write(TRACES, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
+        return model_of(groups)
+
+
+def _only(group: ResourceSpans, router: Router, index: int) -> ResourceSpans:
+    kept = ResourceSpans()
+    kept.CopyFrom(group)
+    for scoped in kept.scope_spans:
+        spans = [span for span in scoped.spans if router.of(span.trace_id) == index]
+        del scoped.spans[:]
+        scoped.spans.extend(spans)
+    return kept
+
+
+def model_of(groups: Iterable[ResourceSpans]) -> list[Span]:
+    """The spans as the hot tier must give them back, in the order of the message."""
+    return [replace(span, llm=llm_call(span.attributes)) for span in decode_spans(groups)]
+
+
+def new_trace_id() -> bytes:
+    """A random trace id."""
+    return os.urandom(16)
+
+
+def wire_span(
+    offset_ns: int = 0,
+    *,
+    duration_ns: int = 1_000,
+    name: str = "GET /cart",
+    status: int = 0,
+    trace_id: bytes = b"",
+    span_id: bytes = b"",
+    attributes: Attributes | None = None,
+) -> WireSpan:
+    """A span that starts ``offset_ns`` after START_NS."""
+    return WireSpan(
+        trace_id=trace_id or os.urandom(16),
+        span_id=span_id or os.urandom(8),
+        name=name,
+        start_time_unix_nano=START_NS + offset_ns,
+        end_time_unix_nano=START_NS + offset_ns + duration_ns,
+        attributes=encode_attributes(attributes or {}),
+        status=Status(code=status),  # type: ignore[arg-type]  # any number, as on the wire
+    )
+
+
+def of_service(service: str, *spans: WireSpan, **resource: str | float | bool) -> ResourceSpans:
+    """The spans under a resource of that name."""
+    group = ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])
+    group.resource.attributes.extend(encode_attributes({"service.name": service, **resource}))
+    return group
+
+
+@asynccontextmanager
+async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> AsyncIterator[HotTier]:
+    """A migrated shard in a new database of each node; a lone shard is read without the sharded reader."""
+    database = f"t_{secrets.token_hex(6)}"
+    clickhouses = [ClickHouse(node.url, database, node.user, node.password) for node in nodes]
+    try:
+        for clickhouse in clickhouses:
+            await ClickHouseSchema(clickhouse).migrate()
+        shards = [Shard(f"shard-{index}", ClickHouseSpans(clickhouse)) for index, clickhouse in enumerate(clickhouses)]
+        reader: SpanReader = shards[0].spans if len(shards) == 1 else ShardedSpans(shards, deadline_seconds=deadline_seconds)
+        yield HotTier(clickhouses, reader)
+    finally:
+        for clickhouse in clickhouses:
+            await clickhouse.close()
+
+
+@pytest.fixture(scope="session")
+def second_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNode]:
+    """Another hot node for the whole run, for tests of two shards."""
+    with HotNode(tmp_path_factory.mktemp("hotnode") / "second") as node:
+        yield node
+
+
+@pytest.fixture(params=[1, 2], ids=["one-shard", "two-shards"])
+async def hot_tier(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[HotTier]:
+    """The hot tier with one shard, then with two."""
+    nodes = [shared_hot_node]
+    if request.param == 2:
+        nodes.append(request.getfixturevalue("second_hot_node"))
+    async with open_tier(nodes) as tier:
+        yield tier
+
+
+MakeNode = Callable[..., HotNode]
