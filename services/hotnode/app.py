@@ -94,4 +94,4 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
     finally:
         await web_runner.cleanup()
         await server.close()
-        runner.close()
+        await runner.close()

@@ -61,12 +61,14 @@ class Call:
     buffer_bytes: int = 1 << 20
     wait_for_end: bool = False
 
-    def prelude(self) -> str:
-        """Statements that put the request's database, settings and id in force on its connection."""
+    def prelude(self, *, with_id: bool = True) -> str:
+        """Statements that put the request's database, settings and id in force on its connection; may be empty without the id."""
         parts = [f"USE {_identifier(self.database)};"] if self.database else []
-        changes = {**self.settings, "log_comment": self.query_id}
+        changes = {**self.settings, "log_comment": self.query_id} if with_id else dict(self.settings)
         changes.update({f"param_{name}": value for name, value in self.params.items()})
-        return " ".join([*parts, "SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in changes.items())])
+        if changes:
+            parts.append("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in changes.items()))
+        return " ".join(parts)
 
 
 def read_call(method: str, fields: Iterable[tuple[str, str]], headers: Mapping[str, str]) -> Call:

@@ -13,7 +13,7 @@ from aiohttp import BodyPartReader, web
 from services.hotnode import statement
 from services.hotnode.call import Call, read_call
 from services.hotnode.codec import Decoder, request_decoders
-from services.hotnode.errors import BAD_ARGUMENTS, READONLY, failed
+from services.hotnode.errors import BAD_ARGUMENTS, QUERY_IS_TOO_LARGE, READONLY, failed
 from services.hotnode.run import ExternalTable, Job
 from services.hotnode.spool import Spool
 
@@ -109,4 +109,6 @@ def make_job(received: Received) -> Job:
             if in_url := head[insert.rows_at :].strip():
                 body.prepend(in_url + b"\n")
             return Job(call, insert, body, max(0, insert.rows_at - len(head)), received.external)
+    if body.size > _QUERY_TEXT_BYTES:
+        raise failed(QUERY_IS_TOO_LARGE, f"The statement is larger than {_QUERY_TEXT_BYTES} bytes")
     return Job(call, statement.parse_query(head + body.start(_QUERY_TEXT_BYTES)), body, 0, received.external)

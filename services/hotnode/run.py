@@ -128,6 +128,8 @@ class Runner:
         self._control = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._limit = threads + waiting
         self._ids: set[str] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def running(self) -> int:
@@ -146,6 +148,7 @@ class Runner:
         if len(self._ids) >= self._limit:
             raise failed(TOO_MANY_SIMULTANEOUS_QUERIES, f"Too many simultaneous queries. Maximum: {self._limit}")
         self._ids.add(query_id)
+        self._idle.clear()
         pipe = Pipe()
         try:
             running = Running(pipe, self._threads.submit(execute, self._engine, job, pipe))
@@ -157,6 +160,8 @@ class Runner:
         finally:
             pipe.end()
             self._ids.discard(query_id)
+            if not self._ids:
+                self._idle.set()
 
     async def _stop(self, query_id: str, done: Future[Stats]) -> None:
         """Return when the statement has ended, helping it to end."""
@@ -174,8 +179,7 @@ class Runner:
 
     async def close(self) -> None:
         """Return when nothing runs any more; nothing may be started meanwhile."""
-        while self._ids:
-            await asyncio.sleep(_KILL_AGAIN_SECONDS)
+        await self._idle.wait()
         self._threads.shutdown()
         self._control.shutdown()
 

@@ -35,6 +35,11 @@ class Session:
     expires_at: float = 0.0
     busy: bool = True
 
+    @property
+    def may_set(self) -> bool:
+        """Whether its settings can be changed; after ``SET readonly = 1`` nothing can, not even by this node."""
+        return self.state.settings.get("readonly", "0") != "1"
+
     def restore(self, connection: Connection, call: Call) -> None:
         """Undo what ``call.prelude()`` put in force."""
         parts = [f"USE `{self.state.database}`;"] if call.database else []

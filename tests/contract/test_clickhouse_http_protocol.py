@@ -196,6 +196,32 @@ def test_parameters_fill_placeholders(clickhouse: ClickHouse) -> None:
     assert clickhouse.fails("SELECT {missing:String}") == 456
 
 
+def test_parameters_fill_placeholders_among_values(clickhouse: ClickHouse) -> None:
+    """Rows of VALUES may hold expressions."""
+    clickhouse.run("CREATE TABLE t (a UInt64, b String) ENGINE = Memory")
+    clickhouse.run("INSERT INTO t VALUES ({n:UInt64} + 1, {s:String}), (9, lower('X'))", param_n=7, param_s="y")
+    assert clickhouse.run("SELECT * FROM t ORDER BY a") == "8\ty\n9\tx\n"
+
+
+def test_asynchronous_inserts_are_stored(clickhouse: ClickHouse) -> None:
+    """Waited for, the rows are there; a hot node stores them at once in either case."""
+    clickhouse.run("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+    clickhouse.run("INSERT INTO t FORMAT TSV", b"1\n", async_insert=1, wait_for_async_insert=1)
+    clickhouse.run("INSERT INTO t SETTINGS async_insert = 1, wait_for_async_insert = 1 VALUES (2)")
+    assert clickhouse.run("SELECT count() FROM t") == "2\n"
+
+
+def test_head_has_no_body_and_large_bodies_may_be_announced(clickhouse: ClickHouse) -> None:
+    """HEAD is a GET without its body; ``Expect: 100-continue`` is answered."""
+    response = clickhouse.request("HEAD", query="SELECT 1")
+    assert (response.status, response.data) == (200, b"")
+    connection = http.client.HTTPConnection(*clickhouse.address, timeout=10)
+    headers = {"X-ClickHouse-User": clickhouse.user, "X-ClickHouse-Key": clickhouse.password, "Expect": "100-continue"}
+    connection.request("POST", "/", b"SELECT 1", headers)
+    assert connection.getresponse().read() == b"1\n"
+    connection.close()
+
+
 def test_form_fields_and_external_tables(clickhouse: ClickHouse) -> None:
     """A multipart form carries parameters, and tables that live as long as the request."""
     form: dict[str, str | tuple[str, str]] = {"query": "SELECT sum(a + {n:UInt8}) FROM ext", "param_n": "1"}

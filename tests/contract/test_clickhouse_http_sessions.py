@@ -89,3 +89,13 @@ def test_one_request_at_a_time(clickhouse: ClickHouse) -> None:
     busy.join()
     assert 373 in codes
     assert clickhouse.run("SELECT 1", session_id=name) == "1\n"
+
+
+def test_a_session_may_make_itself_readonly(clickhouse: ClickHouse) -> None:
+    """After SET readonly = 1 it goes on reading, and changes nothing."""
+    name = session()
+    clickhouse.run("CREATE TABLE t (a UInt8) ENGINE = Memory")
+    clickhouse.run("SET readonly = 1", session_id=name)
+    assert clickhouse.run("SELECT 1", session_id=name) == "1\n"
+    assert clickhouse.fails("INSERT INTO t VALUES (1)", session_id=name) == 164
+    assert clickhouse.fails("SELECT 1", session_id=name, max_threads=1) == 164
