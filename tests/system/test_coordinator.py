@@ -121,3 +121,30 @@ def test_the_cluster_is_described(pair: tuple[Coordinator, Coordinator]) -> None
     assert shard["name"] == "shard-0"
     assert shard["writer"] is None
     until(lambda: (c := standby.cluster()) and c["shards"][0]["log"], "the log")
+
+
+def test_a_coordinator_without_nats_waits_and_can_be_stopped(nats_server: NatsServer, tmp_path: Path) -> None:
+    """It says what it waits for, leads when the server comes, and leaves cleanly when told to while it is away."""
+    nats_server.kill()
+    waiting = Coordinator("early", nats_server, tmp_path)
+    try:
+        until(lambda: "waiting for NATS" in waiting.log(), "the coordinator to say that it waits")
+        nats_server.start()
+        until(lambda: (now := leader_seen_by(waiting)) and now["holder"] == "early", "the coordinator to lead")
+        nats_server.kill()
+        waiting.process.terminate()
+        assert waiting.process.wait(20) == 0
+    finally:
+        waiting.process.kill()
+        waiting.process.wait(10)
+
+
+def test_a_lazy_server_is_warned_about_by_name(tmp_path: Path) -> None:
+    """With what to set."""
+    server = NatsServer(tmp_path / "lazy", sync="2m")
+    server.start()
+    try:
+        with coordinators(server, tmp_path) as (leader, _):
+            until(lambda: "sync_interval 120s: set jetstream { sync_interval: always }" in leader.log(), "the warning")
+    finally:
+        server.kill()
