@@ -82,10 +82,7 @@ class Suite:
 
     def stop(self) -> int:
         """SIGTERM, wait for the drain, and return the exit code; whatever is left after a minute is killed."""
-        for extra in self._extra:
-            extra.kill()
-            extra.wait(10)
-        self._extra.clear()
+        self.dismiss()
         if self._process is None:
             return 0
         process, self._process = self._process, None
@@ -115,6 +112,13 @@ class Suite:
             )
         self._extra.append(extra)
         return extra
+
+    def dismiss(self) -> None:
+        """Kill what ``spawn`` started."""
+        for extra in self._extra:
+            extra.kill()
+            extra.wait(10)
+        self._extra.clear()
 
     def children(self) -> dict[str, psutil.Process]:
         """The suite's processes by name: ingest, query, compactor, coordinator, hotnode-0, …, nats, s3; a second of a kind gets ``#2``."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.ledger import Ledger, assert_exactly_once
+from tests.support.ledger import Ledger, assert_exactly_once, hash_of
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -23,16 +24,30 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 
 @pytest.fixture(scope="module")
-def receivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """A suite whose own ingest only receives: the tests bring the writers."""
+def receiving_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """A suite whose own ingest only receives."""
     with Suite(tmp_path_factory.mktemp("receivers"), env={"TAEL_INGEST_ROLE": "receive"}) as running:
         yield running
+
+
+@pytest.fixture
+def receivers(receiving_suite: Suite) -> Iterator[Suite]:
+    """The same for one test, which brings the writers; they leave with it."""
+    yield receiving_suite
+    receiving_suite.dismiss()
 
 
 def writer_of(suite: Suite) -> dict[str, Any]:
     """The first shard's writer lease as `/internal/cluster` shows it."""
     writer: dict[str, Any] = suite.get("/internal/cluster")["shards"][0]["writer"]
     return writer
+
+
+def ask(suite: Suite, sql: str) -> str:
+    """One statement to the first shard's ClickHouse, as text."""
+    url = suite.get("/internal/cluster")["shards"][0]["url"]
+    with urllib.request.urlopen(url, data=sql.encode(), timeout=30) as answer:  # noqa: S310  # a loopback http URL
+        return str(answer.read().decode().strip())
 
 
 @pytest.mark.parametrize("victim", ["ingest", "nats", "hotnode-0", "coordinator", "query", "compactor", "s3"])
@@ -60,18 +75,44 @@ def test_nats_restart_is_answered_retryably_and_heals(suite: Suite) -> None:
 WRITER = {"TAEL_INGEST_ROLE": "write"}
 
 
-@pytest.mark.parametrize("place", ["before_insert", "after_insert", "between_tables"])
+@pytest.mark.parametrize("place", ["before_insert", "after_insert"])
 def test_writer_dying_at_a_fail_point(receivers: Suite, place: str) -> None:
     """The writer dies at the place; its successor repeats the intent with the same token."""
     with Ledger(receivers, service=place) as ledger:
         first = receivers.spawn("ingest", f"dies-{place.replace('_', '-')}", {**WRITER, "TAEL_FAILPOINT": place})
         until(lambda: first.poll() is not None, f"the writer to die {place}", 60)
-        second = receivers.spawn("ingest", f"after-{place.replace('_', '-')}", WRITER)
+        receivers.spawn("ingest", f"after-{place.replace('_', '-')}", WRITER)
         ledger.wait_for(400)
     assert first.returncode == -signal.SIGKILL
     assert_exactly_once(receivers, ledger)
-    second.terminate()
-    assert second.wait(30) == 0
+
+
+def test_writer_killed_between_two_tables(receivers: Suite) -> None:
+    """The spans are stored and the index of traces is not; the writer dies there, and its successor completes the pair."""
+    service = "between-tables"
+    with Ledger(receivers, service="before-between") as before:
+        first = receivers.spawn("ingest", "fills-index", WRITER)
+        before.wait_for(200)
+    assert_exactly_once(receivers, before)
+    ask(
+        receivers,
+        "ALTER TABLE tael.trace_index MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 0, max_avg_part_size_for_too_many_parts = 0",
+    )
+    with Ledger(receivers, service=service) as ledger:
+        until(lambda: int(ask(receivers, f"SELECT count() FROM tael.spans WHERE service = '{service}'")), "spans without their index", 30)
+        indexed = ask(receivers, f"SELECT count() FROM tael.trace_index WHERE startsWith(trace_id, unhex('{hash_of(service).hex()}'))")
+        first.kill()
+        ask(
+            receivers,
+            "ALTER TABLE tael.trace_index RESET SETTING parts_to_throw_insert, parts_to_delay_insert, max_avg_part_size_for_too_many_parts",
+        )
+        receivers.spawn("ingest", "completes-index", WRITER)
+        ledger.wait_for(200)
+    assert int(indexed) == 0
+    assert_exactly_once(receivers, ledger)
+    spans = receivers.get(f"/api/v1/traces?service={service}&last=1d&limit=10000")["spans"]
+    for trace_id in {span["trace_id"] for span in spans[-200:]}:
+        assert receivers.get(f"/api/v1/traces/{trace_id}")["span_count"] > 0
 
 
 def test_a_writer_that_slept_past_its_lease_is_fenced(receivers: Suite) -> None:
