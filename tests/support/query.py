@@ -1,0 +1,239 @@
+"""The query service's application on a free port, over real hot nodes or over spans in memory.
+
+    async def test_x(api: Api) -> None:
+        await api.store(of_service("shop", wire_span()))
+        answer = await api.get("/api/v1/traces")
+
+``api`` runs a test over each reader; ``serving`` is for tests that bring their own reader or settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Never
+
+import aiohttp
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+
+from services.query.api.tenant import DEFAULT_TENANT
+from services.query.app import build_app
+from services.query.settings import QuerySettings
+from tael.model.attributes import AttributeValue
+from tael.model.span import STATUS_ERROR, Span
+from tael.model.time import TimeRange
+from tael.runtime.config import Address, load
+from tael.runtime.http import serve
+from tael.runtime.service import Readiness
+from tael.storage.api import Answer, Cursor, ServiceStats, Shard, SpanQuery, SpanReader
+from tael.storage.merge import newest_first, oldest_first, signed_ns
+from tael.storage.sharded import ShardedSpans
+from tests.support.hotnode import HotNode
+from tests.support.storage import HotTier, model_of, open_tier
+
+CLUSTER: dict[str, Any] = {
+    "cluster_id": "tael",
+    "node_id": "query",
+    "leader": {"holder": "coordinator-0", "epoch": 3},
+    "members": [
+        {"node_id": "ingest-0", "target": "ingest", "alive": True, "seconds_since_beat": 0.4, "started_at": 1.0},
+        {"node_id": "ingest-with-a-longer-name", "target": "ingest", "alive": False, "seconds_since_beat": 61.5, "started_at": 1.0},
+    ],
+    "shard_map_version": 2,
+    "shards": [
+        {
+            "name": "shard-0",
+            "url": "http://127.0.0.1:8123",
+            "writer": {"holder": "ingest-0", "epoch": 7, "committed": 1234567, "intent": None, "lag_entries": 12},
+            "compactor": {"holder": "compactor-0", "epoch": 1},
+            "log": {"first": 1, "last": 1234579, "bytes": 5_000_000},
+        },
+        {"name": "shard-1", "url": "http://127.0.0.1:8124", "writer": None, "compactor": None, "log": None},
+    ],
+}
+"""As ``tael.cluster.status`` answers: one shard at work, one that nobody writes yet."""
+
+
+class MemorySpans:
+    """See SpanReader: every span in a list, filtered as SpanQuery says."""
+
+    def __init__(self, spans: Sequence[Span] = ()) -> None:
+        self.spans = list(spans)
+
+    async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
+        """See SpanReader."""
+        found = sorted((span for span in self._of(tenant) if _matches(span, query)), key=newest_first)
+        return Answer(found[: query.limit])
+
+    async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:
+        """See SpanReader."""
+        found = sorted((span for span in self._of(tenant) if span.trace_id == trace_id), key=oldest_first)
+        return Answer(found if time_range is None or any(span.start_ns < time_range.end_ns for span in found) else [])
+
+    async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
+        """See SpanReader."""
+        services: dict[str, list[Span]] = {}
+        for span in self._of(tenant):
+            if time_range.start_ns <= signed_ns(span.start_ns) < time_range.end_ns:
+                services.setdefault(span.service, []).append(span)
+        return Answer([_stats(name, spans) for name, spans in sorted(services.items())])
+
+    def _of(self, tenant: str) -> list[Span]:
+        return self.spans if tenant == DEFAULT_TENANT else []
+
+
+def _stats(name: str, spans: Sequence[Span]) -> ServiceStats:
+    errors = sum(span.status_code == STATUS_ERROR for span in spans)
+    return ServiceStats(name, len(spans), len({span.trace_id for span in spans}), errors, sum(span.duration_ns for span in spans))
+
+
+def _matches(span: Span, query: SpanQuery) -> bool:
+    llm = span.llm
+    return all(
+        (
+            query.time_range.start_ns <= signed_ns(span.start_ns) < query.time_range.end_ns,
+            not query.service or span.service == query.service,
+            query.operation in span.name,
+            query.min_duration_ns is None or span.duration_ns >= query.min_duration_ns,
+            query.max_duration_ns is None or span.duration_ns <= query.max_duration_ns,
+            query.status_code is None or span.status_code == query.status_code,
+            all(_has(span, key, value) for key, value in query.attributes),
+            set(query.text.lower().split()) <= set(_prompts(span).lower().split()),
+            not query.model or (llm is not None and llm.model == query.model),
+            query.min_cost_usd is None or (llm is not None and llm.cost_usd is not None and llm.cost_usd >= query.min_cost_usd),
+            query.after is None or _follows(span, query.after),
+        )
+    )
+
+
+def _has(span: Span, key: str, value: str) -> bool:
+    return any(key in held and _text(held[key]) == value for held in (span.attributes, span.resource.attributes))
+
+
+def _text(value: AttributeValue) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _prompts(span: Span) -> str:
+    return " ".join(str(value) for key, value in span.attributes.items() if key.startswith(("gen_ai.prompt", "gen_ai.completion")))
+
+
+def _follows(span: Span, after: Cursor) -> bool:
+    return newest_first(span) > (-signed_ns(after.start_ns), after.trace_id, after.span_id)
+
+
+class Stalled:
+    """See SpanReader: a shard that takes every question and never answers one."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def _never(self, *_: object, **__: object) -> Never:
+        self.asked.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nobody resolves that future")
+
+    find_spans = get_trace = list_services = _never
+
+
+@dataclass
+class Response:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body; NaN and Infinity are not JSON and fail."""
+        return json.loads(self.body, parse_constant=_refuse)
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+@dataclass
+class Api:
+    """A running application, and what is behind it."""
+
+    url: str
+    session: aiohttp.ClientSession
+    readiness: Readiness
+    spans: SpanReader
+    tier: HotTier | None = None
+    stored: list[Span] = field(default_factory=list)
+
+    async def store(self, *groups: ResourceSpans) -> list[Span]:
+        """Make the spans readable; they come back as the model of what was written."""
+        if self.tier is not None:
+            return await self.tier.store(*groups, tenant=DEFAULT_TENANT)
+        assert isinstance(self.spans, MemorySpans)
+        spans = model_of(groups)
+        self.spans.spans += spans
+        return spans
+
+    async def get(self, path: str, *pairs: tuple[str, str], headers: Mapping[str, str] | None = None, **parameters: Any) -> Response:
+        """GET with these parameters, whatever the status."""
+        query = [*pairs, *((name, str(value)) for name, value in parameters.items())]
+        async with self.session.get(self.url + path, params=query, headers=headers) as response:
+            return Response(response.status, response.headers, await response.read())
+
+    async def json(self, path: str, *pairs: tuple[str, str], **parameters: Any) -> Any:
+        """The JSON of an answer that must be a 200."""
+        response = await self.get(path, *pairs, **parameters)
+        assert response.status == 200, response.body
+        return response.json()
+
+    async def error(self, path: str, *pairs: tuple[str, str], **parameters: Any) -> tuple[int, str]:
+        """Status and text of an answer that must be a refusal in the native shape."""
+        response = await self.get(path, *pairs, **parameters)
+        assert response.status >= 400, response.body
+        return response.status, response.json()["error"]
+
+
+class _Cluster:
+    async def read(self) -> Mapping[str, Any]:
+        return CLUSTER
+
+
+@asynccontextmanager
+async def serving(spans: SpanReader, tier: HotTier | None = None, **variables: Any) -> AsyncIterator[Api]:
+    """The application over a reader; ``variables`` are settings by name."""
+    readiness = Readiness()
+    settings = load(QuerySettings, variables)
+    app = build_app(settings, spans=spans, status=_Cluster(), readiness=readiness)
+    async with (
+        serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound,
+        aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,
+    ):
+        yield Api(f"http://{bound}", session, readiness, spans, tier)
+
+
+@asynccontextmanager
+async def with_a_stalled_shard(spans: Sequence[Span], **variables: Any) -> AsyncIterator[Api]:
+    """The application over two shards: one holds the spans, ``shard-1`` never answers."""
+    variables = {"TAEL_QUERY_TIMEOUT_SECS": "0.3", **variables}
+    settings = load(QuerySettings, variables)
+    shards = [Shard("shard-0", MemorySpans(spans)), Shard("shard-1", Stalled())]
+    reader = ShardedSpans(shards, deadline_seconds=settings.shard_timeout_seconds)
+    async with serving(reader, **variables) as api:
+        yield api
+
+
+@pytest.fixture(params=["memory", "hot-nodes"])
+async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
+    """The application over spans in memory, then over two shards on hot nodes."""
+    if request.param == "memory":
+        async with serving(MemorySpans()) as running:
+            yield running
+        return
+    nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
+    async with open_tier(nodes) as tier, serving(tier.reader, tier) as running:
+        yield running
