@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -53,34 +53,36 @@ class Supervisor:
         self._lines = lines
         self._stop = stop
         self._refusals: list[str] = []
+        self._front = [p.name for p in decided.processes if p.name in _FRONT]
         self._all = {p.name: Supervised(p, lines, http, self._refuse) for p in decided.processes}
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Start everything, call ``ready`` once the front answers, and drain after ``stop``."""
         async with asyncio.TaskGroup() as group:
-            if await self._start(group) and await self._reached(_FRONT, None):
+            starting = group.create_task(self._start(group), name="start")
+            if await self._reached(self._front, None):
                 ready()
             await self._stop.wait()
+            await starting
             clean = await self._drain()
         if self._refusals:
             raise BadSettings(self._refusals)
         if not clean:
             raise CannotStart("the drain was cut short: what was acknowledged is in the log, and is written at the next start")
 
-    async def _start(self, group: asyncio.TaskGroup) -> bool:
-        """Start step after step; False when the drain is asked for meanwhile."""
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        """Start step after step, until the drain is asked for."""
         for step in self._plan.steps():
             for process in step:
                 group.create_task(self._all[process.name].run(), name=process.name)
-            names = tuple(process.name for process in step)
+            names = [process.name for process in step]
             if not await self._reached(names, _STEP_SECONDS):
                 if self._stop.is_set:
-                    return False
+                    return
                 late = ", ".join(name for name in names if not self._all[name].ready.is_set())
                 self._lines.write("serve", f"not ready after {_STEP_SECONDS:.0f} s: {late}; going on without")
-        return True
 
-    async def _reached(self, names: tuple[str, ...], limit_seconds: float | None) -> bool:
+    async def _reached(self, names: Iterable[str], limit_seconds: float | None) -> bool:
         """Wait until all of these are ready; False when the time is over or the drain is asked for."""
         stopping = asyncio.ensure_future(self._stop.wait())
         ready = asyncio.gather(*(self._all[name].ready.wait() for name in names))

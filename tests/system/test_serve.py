@@ -1,0 +1,117 @@
+"""`tael serve` as a person meets it: the banner, the one-line refusals, the clean drain."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.suite import Suite, until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """One running suite with one shard."""
+    with Suite(tmp_path_factory.mktemp("serve")) as running:
+        yield running
+
+
+def serve(directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `tael serve` to its end, on ports of the system's choice unless told otherwise."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TAEL_")}
+    free = dict.fromkeys(("TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_REST_API_ADDR"), "127.0.0.1:0")
+    return subprocess.run(
+        [sys.executable, "-m", "services", "serve"],
+        env={**clean, **free, "TAEL_DATA_DIR": str(directory), **environ},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_the_banner_is_true(suite: Suite) -> None:
+    """What it names answers: the REST API, both receivers, and the data directory."""
+    until(lambda: "export OTEL_SERVICE_NAME" in suite.log(), "the banner", 60)
+    log = suite.log()
+    assert f"REST API   http://127.0.0.1:{suite.rest_port}" in log
+    assert f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{suite.grpc_port}" in log
+    assert f"tael --port-rest {suite.rest_port} services" in log
+    assert str(suite.directory / "data") in log
+    for port in (suite.rest_port, suite.grpc_port, suite.http_port):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    with urllib.request.urlopen(f"{suite.url}/tempo/api/echo", timeout=5) as answer:  # noqa: S310  # a loopback http URL
+        assert answer.status == 200
+
+
+def test_every_part_is_a_process_of_its_own_and_said_when_it_was_ready(suite: Suite) -> None:
+    until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
+    assert set(suite.children()) == {"nats", "s3", "hotnode-0", "coordinator", "ingest", "query", "compactor"}
+    ready = [line.split("| ")[1].split(" is ready")[0] for line in suite.log().splitlines() if " is ready after " in line]
+    assert ready[0] == "nats"
+    assert set(ready[1:3]) == {"s3", "hotnode-0"}
+    assert ready[3:6] == ["coordinator-0", "ingest", "query"]
+
+
+def test_everything_listens_on_loopback_alone(suite: Suite) -> None:
+    hosts = {c.laddr.ip for process in suite.children().values() for c in process.net_connections() if c.status == "LISTEN"}
+    assert hosts <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_a_second_suite_on_the_same_directory_is_one_line(suite: Suite) -> None:
+    second = serve(suite.directory / "data")
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"tael: another tael serve (process {suite.pid}) runs on {suite.directory / 'data'}; "
+        "stop it or set TAEL_DATA_DIR to another directory\n"
+    )
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    """Said before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = serve(tmp_path, TAEL_REST_API_ADDR=address)
+    assert ended.returncode == 1
+    assert ended.stderr == f"tael: the REST API address {address} is already taken by another process; set TAEL_REST_API_ADDR to another\n"
+
+
+def test_a_bad_setting_names_variable_value_and_what_it_takes(tmp_path: Path) -> None:
+    ended = serve(tmp_path, TAEL_SHARDS="many", TAEL_OTLP_HTTP_ADDR="4318")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "tael: TAEL_SHARDS='many' cannot be used: it takes a whole number from 1 to 16",
+        "tael: TAEL_OTLP_HTTP_ADDR='4318' cannot be used: it takes host:port, for example 127.0.0.1:4317",
+    ]
+
+
+def test_a_bad_setting_of_one_service_stops_the_suite(tmp_path: Path) -> None:
+    """The supervisor does not know what the writer takes; the writer says it, and everything that had started is drained."""
+    ended = serve(tmp_path, TAEL_BATCH_MAX_SPANS="many")
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("tael: TAEL_BATCH_MAX_SPANS='many' cannot be used: it takes a whole number from 1 to 1000000\n")
+
+
+def test_wiring_from_outside_is_refused(tmp_path: Path) -> None:
+    ended = serve(tmp_path, TAEL_NATS_URL="nats://127.0.0.1:4222")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("tael: TAEL_NATS_URL='nats://127.0.0.1:4222' cannot be used: tael serve sets it for its own processes")
+
+
+def test_sigterm_drains_in_order_and_leaves_nothing(suite: Suite) -> None:
+    """Exit code 0, intake first, and no process left. The last test here: it stops the suite."""
+    children = list(suite.children().values())
+    assert suite.stop() == 0
+    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), "all to be gone", 5)
+    log = suite.log()
+    assert log.rstrip().endswith("drained")
+    assert "was killed" not in log
