@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from services.ingest.budget import ByteBudget, Room
-from services.ingest.receivers.settings import ReceiverSettings
+from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
 from tael.cluster.shard import Router
 from tael.errors import NotFound
+from tael.otlp.inflate import inflate
 from tael.otlp.scan import Scan, scan_spans, trace_id_of
 from tael.otlp.signals import Signal
 from tael.otlp.split import Part, split
@@ -27,6 +28,7 @@ from tael.wal import codec
 from tael.wal.api import TRACES, WalAppender
 
 DEFAULT_TENANT = "default"
+_INFLATE_INLINE_BYTES, _INFLATE_THREADS = 64 << 10, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Pipeline:
         self.router = router
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
+        self._max_request_bytes = settings.max_request_bytes
+        self._inflating = asyncio.Semaphore(_INFLATE_THREADS)
         self._now_ns = now_ns
         self._accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients", ["signal"], registry=registry)
         self._rejected = Counter("tael_ingest_rejected_items", "Items refused as partial success", ["signal"], registry=registry)
@@ -82,6 +86,21 @@ class Pipeline:
         if admission is None:
             raise NotFound(f"this server does not receive {signal.name}")
         return admission
+
+    async def inflate(self, encoding: str, body: bytes, room: Room) -> bytes:
+        """Undo a content encoding within the request limit, and hold what ``body`` grew by. Raises TooLarge, Rejected or Overloaded.
+
+        Large bodies are inflated in threads, few at a time, and keep their turn until they have room: what is inflated and not yet
+        counted stays a few requests, however many come at once.
+        """
+        if len(body) <= _INFLATE_INLINE_BYTES:
+            inflated = inflate(encoding, body, self._max_request_bytes, MAX_REQUEST_BYTES)
+            await room.take(max(0, len(inflated) - len(body)))
+            return inflated
+        async with self._inflating:
+            inflated = await asyncio.to_thread(inflate, encoding, body, self._max_request_bytes, MAX_REQUEST_BYTES)
+            await room.take(max(0, len(inflated) - len(body)))
+        return inflated
 
     async def admit(self, signal: Signal, tenant: str, request: bytes) -> Outcome:
         """Store a request; return once all of it is durable.
@@ -123,6 +142,10 @@ class Pipeline:
     async def _append_all(self, parts: Sequence[Part], signal: str, tenant: str, received_at_ns: int) -> None:
         """Append all parts at once and wait for every one, so that a retry finds as much as possible done."""
         appends = (self._append(part, signal, tenant, received_at_ns) for part in parts)
-        for result in await asyncio.gather(*appends, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        results = await asyncio.gather(*appends, return_exceptions=True)
+        error = next((result for result in results if result is not None), None)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, results  # the error's traceback holds this frame, and the frame would hold the error and the request

@@ -25,6 +25,7 @@ from tests.support.otlp import (
     TRACES_METHOD,
     MemoryLog,
     PeakMemory,
+    Receivers,
     bomb,
     call,
     eventually,
@@ -83,36 +84,44 @@ async def test_a_request_over_the_limit_is_refused_for_good(compression: grpc.Co
 
 
 _BOMBER = """
-import sys, grpc
-with grpc.insecure_channel(sys.argv[1], options=[("grpc.max_send_message_length", -1)], compression=grpc.Compression.Gzip) as channel:
-    try:
-        channel.unary_unary(sys.argv[2])(bytes(1 << 28), timeout=30)
-    except grpc.RpcError as error:
-        print(error.code().name, error.details())
+import collections, sys, grpc
+address, method, size, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+with grpc.insecure_channel(address, options=[("grpc.max_send_message_length", -1)], compression=grpc.Compression.Gzip) as channel:
+    export, bomb = channel.unary_unary(method), bytes(size)
+    calls = [export.future(bomb, timeout=60) for _ in range(count)]
+    print(*{f"{call.exception().code().name}: {call.exception().details()}" for call in calls}, sep="\\n")
 """
 
 
+async def bombed(r: Receivers, size_bytes: int, count: int) -> list[str]:
+    """The distinct errors of ``count`` calls at once from another process, whose gRPC compresses that many zeros a thousandfold."""
+    arguments = ("-c", _BOMBER, str(r.grpc), TRACES_METHOD, str(size_bytes), str(count))
+    bomber = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    said, _ = await bomber.communicate()
+    return said.decode().splitlines()
+
+
 async def test_a_gzip_bomb_costs_no_memory() -> None:
-    """T4. The bomb comes from another process, whose gRPC compresses 256 MiB to 256 KiB."""
+    """T4: stopped at the limit, far from its 256 MiB, and without RetryInfo's invitation."""
     async with receiving(TAEL_MAX_REQUEST_BYTES="4MiB") as r:
         with PeakMemory() as peak:
-            arguments = ("-c", _BOMBER, str(r.grpc), TRACES_METHOD)
-            bomber = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
-            said, _ = await bomber.communicate()
-        assert said.startswith(b"RESOURCE_EXHAUSTED ")
-        assert b"TAEL_MAX_REQUEST_BYTES" in said
+            (error,) = await bombed(r, 1 << 28, 1)
+        assert error.startswith("RESOURCE_EXHAUSTED: ")
+        assert "TAEL_MAX_REQUEST_BYTES" in error
         assert peak.grown_bytes < 64 << 20
+        answer = await call(r.grpc, bomb(1 << 25))
+        assert (answer.code, retry_seconds(answer.status)) == (CODE.RESOURCE_EXHAUSTED, None)
         assert (await call(r.grpc, request_of(1).SerializeToString())).code is OK
 
 
-async def test_many_gzip_bombs_at_once_cost_no_memory() -> None:
-    """T4. What core would hand over as it came."""
-    packed = bomb(1 << 28)
-    async with receiving(TAEL_MAX_REQUEST_BYTES="4MiB") as r:
+async def test_many_bombs_just_under_the_limit_share_the_bytes_that_the_process_may_hold() -> None:
+    """T4: 64 calls of 7 MiB each, where 16 MiB may be held."""
+    async with receiving(TAEL_MAX_REQUEST_BYTES="8MiB", TAEL_MAX_INFLIGHT_BYTES="16MiB") as r:
         with PeakMemory() as peak:
-            answers = await asyncio.gather(*(call(r.grpc, packed) for _ in range(8)))
-        assert {(answer.code, retry_seconds(answer.status)) for answer in answers} == {(CODE.RESOURCE_EXHAUSTED, None)}
-        assert peak.grown_bytes < 96 << 20
+            errors = await bombed(r, 7 << 20, 64)
+        assert {error.split(":")[0] for error in errors} <= {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
+        assert peak.grown_bytes < 128 << 20
+        assert r.pipeline.held_bytes == 0
 
 
 async def test_calls_on_one_connection_run_side_by_side() -> None:

@@ -1,12 +1,12 @@
 """OTLP over gRPC: Export calls as raw bytes, decompressed here within the limit, answered with the statuses that clients act on.
 
-gRPC's core inflates a whole message before it looks at its size, so decompression by the core is off and a gzip message arrives as it is
-on the wire; its first byte 0x1f can begin no protobuf message. Other compressions are answered UNIMPLEMENTED by the core.
+gRPC's core bounds what one message unpacks to, but not what all calls together do, and it unpacks before anything can be counted. So
+decompression by the core is off and a gzip message arrives as it is on the wire, to be inflated within the bytes that the process may hold;
+its first byte 0x1f can begin no protobuf message. Other compressions are answered UNIMPLEMENTED by the core.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,10 +14,12 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.rpc import code_pb2
+from google.rpc.status_pb2 import Status
 
 from services.ingest.pipeline import DEFAULT_TENANT, Pipeline
-from services.ingest.receivers.settings import MAX_REQUEST_BYTES, OTLP_GRPC_ADDR, ReceiverSettings
-from tael.otlp.inflate import GZIP, inflate
+from services.ingest.receivers.settings import OTLP_GRPC_ADDR, ReceiverSettings
+from tael.otlp.inflate import GZIP
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import MAX_RESPONSE_BYTES, export_response, status_of
 from tael.runtime.config import Address
@@ -26,7 +28,6 @@ from tael.runtime.service import listening
 
 log = get_logger("otlp-grpc")
 _GZIP_MAGIC = b"\x1f\x8b"
-_INFLATE_IN_THREAD_BYTES = 64 << 10
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _IDENTITY_AND_GZIP = 0b101
 
@@ -51,7 +52,7 @@ def _options(settings: ReceiverSettings) -> list[tuple[str, int]]:
 async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish the calls that were accepted. Yields the address bound."""
     server = grpc.aio.server(options=_options(settings))
-    server.add_generic_rpc_handlers(tuple(_service(signal, settings, pipeline) for signal in SIGNALS.values()))
+    server.add_generic_rpc_handlers(tuple(_service(signal, pipeline) for signal in SIGNALS.values()))
     address = settings.otlp_grpc_addr
     with listening("OTLP gRPC", address, OTLP_GRPC_ADDR):
         port = _bind(server, address)
@@ -73,43 +74,35 @@ def _bind(server: Any, address: Address) -> int:
         raise OSError(0, str(error)) from error
 
 
-def _service(signal: Signal, settings: ReceiverSettings, pipeline: Pipeline) -> Any:
+def _service(signal: Signal, pipeline: Pipeline) -> Any:
     service, method = signal.grpc_method.strip("/").split("/")
-    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(_export(signal, settings, pipeline))})
+    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(_export(signal, pipeline))})
 
 
-def _export(signal: Signal, settings: ReceiverSettings, pipeline: Pipeline) -> Callable[[bytes, Any], Awaitable[bytes]]:
+def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def export(request: bytes, context: Any) -> bytes:
         try:
-            pipeline.admission(signal)
-            async with pipeline.room() as room:
-                await room.take(len(request))
-                if request[:2] == _GZIP_MAGIC:
-                    compressed_bytes = len(request)
-                    request = await _inflate(request, settings.max_request_bytes)
-                    await room.take(max(0, len(request) - compressed_bytes))
-                outcome = await pipeline.admit(signal, DEFAULT_TENANT, request)
+            return await receive(request)
         except Exception as error:  # noqa: BLE001  # whatever escapes would reach the client as UNKNOWN, which it drops data for
-            return await _refuse(context, error)
-        if not outcome.rejected:
-            return b""
-        return export_response(signal, outcome.rejected, outcome.message).SerializeToString()
+            status = _status(error)
+        del request  # nothing of it is held while the refusal is on its way, nor by the error's traceback
+        await context.abort(_CODES[status.code], status.message, (("grpc-status-details-bin", status.SerializeToString()),))
+        return b""
+
+    async def receive(request: bytes) -> bytes:
+        pipeline.admission(signal)
+        async with pipeline.room() as room:
+            await room.take(len(request))
+            if request[:2] == _GZIP_MAGIC:
+                request = await pipeline.inflate(GZIP, request, room)
+            outcome = await pipeline.admit(signal, DEFAULT_TENANT, request)
+        return export_response(signal, outcome.rejected, outcome.message).SerializeToString() if outcome.rejected else b""
 
     return export
 
 
-async def _inflate(request: bytes, limit_bytes: int) -> bytes:
-    if len(request) < _INFLATE_IN_THREAD_BYTES:
-        return inflate(GZIP, request, limit_bytes, MAX_REQUEST_BYTES)
-    return await asyncio.to_thread(inflate, GZIP, request, limit_bytes, MAX_REQUEST_BYTES)
-
-
-async def _refuse(context: Any, error: Exception) -> bytes:
-    """End the call with the error's status, details included."""
+def _status(error: Exception) -> Status:
     status = status_of(error)
-    code = _CODES[status.code]
-    if code is grpc.StatusCode.INTERNAL:
+    if status.code == code_pb2.INTERNAL:
         log.error("unhandled error", exc_info=error)
-    trailing = (("grpc-status-details-bin", status.SerializeToString()),)
-    await context.abort(code, status.message, trailing)
-    return b""
+    return status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
@@ -18,7 +17,7 @@ from services.ingest.pipeline import DEFAULT_TENANT, Pipeline
 from services.ingest.receivers.cors import allow_origin, preflight
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import Retryable, TaelError
-from tael.otlp.inflate import ENCODINGS, inflate, too_large
+from tael.otlp.inflate import ENCODINGS, too_large
 from tael.otlp.json import decode_json, dump_json
 from tael.otlp.signals import SIGNALS
 from tael.otlp.status import export_response, status_json, status_of
@@ -28,7 +27,6 @@ from tael.runtime.observe import get_logger
 
 log = get_logger("otlp-http")
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-_IN_THREAD_BYTES = 64 << 10
 _COMPRESS_ABOVE_BYTES = 1 << 10
 
 
@@ -96,12 +94,7 @@ class _Receiver:
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if encoding in ("", "identity"):
             return body
-        if received > _IN_THREAD_BYTES:
-            body = await asyncio.to_thread(inflate, encoding, body, limit, MAX_REQUEST_BYTES)
-        else:
-            body = inflate(encoding, body, limit, MAX_REQUEST_BYTES)
-        await room.take(max(0, len(body) - received))
-        return body
+        return await self._pipeline.inflate(encoding, body, room)
 
     async def answer(self, request: web.Request, route: http.Route) -> web.StreamResponse:
         """Preflights, errors in the request's encoding, and the CORS header on everything."""
