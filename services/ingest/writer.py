@@ -27,13 +27,13 @@ from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
 from tael.storage.api import BatchWriter
-from tael.wal.api import DeadLetter, Entry, WalReader
+from tael.wal.api import DeadLetter, Entry, LogState, WalReader
 
 log = get_logger("writer")
 R = TypeVar("R")
 _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
 _BACKOFF_MAX_SECONDS = 5.0
-_TRIM_EVERY_SECONDS = 2.0
+_LOOK_EVERY_SECONDS = 2.0
 _KEEP_SECONDS = 30.0
 
 
@@ -107,7 +107,7 @@ class ShardWriter:
         self._written = self._lease.committed
         self._behind: deque[tuple[float, int]] = deque()
         self._insert_seconds = 0.0
-        self._trimmed_at = 0.0
+        self._looked_at = 0.0
 
     async def run(self, stop: Stop) -> None:
         """Repeat what a predecessor intended, then write the log as it grows. Raises Fenced when the lease has moved on."""
@@ -152,7 +152,7 @@ class ShardWriter:
                 else:
                     reading = asyncio.create_task(self._gather(self._written, stop))
                     await self._settle(stop)
-                await self._trim()
+                await self._look_at_log(stop)
             await self._settle(stop)
         finally:
             reading.cancel()
@@ -182,7 +182,7 @@ class ShardWriter:
         for number, (signal, group) in enumerate(sorted(by_signal.items())):
             if number:
                 parts.fail("between_tables")
-            token = f"{parts.shard}:{intent.first}-{intent.last}:{signal}"
+            token = f"{parts.shard}.{self._lease.generation}:{intent.first}-{intent.last}:{signal}"
             items = sum(entry.items for entry in group)
             if not await self._write(signal, b"".join(entry.body for entry in group), token, items, group[0].sequence, stop):
                 return False
@@ -269,24 +269,42 @@ class ShardWriter:
             f" {self._parts.node_id} held epoch {self._lease.epoch} and writes nothing more"
         )
 
-    async def _trim(self) -> None:
+    async def _look_at_log(self, stop: Stop) -> None:
+        """Every few seconds: say how far behind it is, trim it, and notice when it is not the log that was written before."""
         now = time.monotonic()
-        if now - self._trimmed_at < _TRIM_EVERY_SECONDS:
+        if now - self._looked_at < _LOOK_EVERY_SECONDS:
             return
-        self._trimmed_at = now
-        committed = self._lease.committed
-        if not self._behind or self._behind[-1][1] < committed:
-            self._behind.append((now, committed))
+        self._looked_at = now
         try:
             state = await self._parts.wal.state()
             self._parts.metrics.lag.labels(str(self._parts.shard)).set(max(0, state.last - self._written))
-            through = 0
-            while self._behind and (now - self._behind[0][0] > _KEEP_SECONDS or state.size_bytes > self._parts.settings.wal_keep_bytes):
-                through = self._behind.popleft()[1]
-            if through >= state.first:
-                await self._parts.wal.trim(through)
+            if state.last < self._written:
+                await self._begin_anew(state, stop)
+            else:
+                await self._trim(state, now)
         except Retryable as error:
-            log.warning("the log could not be trimmed", shard=self._parts.shard, reason=str(error))
+            log.warning("the log could not be looked at", shard=self._parts.shard, reason=str(error))
+
+    async def _begin_anew(self, state: LogState, stop: Stop) -> None:
+        log.error(
+            "the log was lost or replaced: it ends before what is committed; reading it from its beginning",
+            shard=self._parts.shard,
+            last=state.last,
+            committed=self._written,
+        )
+        if await self._store(self._lease.begin_anew(), stop):
+            self._written = 0
+            self._behind.clear()
+
+    async def _trim(self, state: LogState, now: float) -> None:
+        committed = self._lease.committed
+        if not self._behind or self._behind[-1][1] < committed:
+            self._behind.append((now, committed))
+        through = 0
+        while self._behind and (now - self._behind[0][0] > _KEEP_SECONDS or state.size_bytes > self._parts.settings.wal_keep_bytes):
+            through = self._behind.popleft()[1]
+        if through >= state.first:
+            await self._parts.wal.trim(through)
 
 
 class WriterPool:

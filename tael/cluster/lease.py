@@ -36,7 +36,8 @@ class Lease(BaseModel):
     """The value of a lease's key. ``holder`` is a node id, empty when nobody holds it.
 
     ``granted_by`` is the epoch of the leader that gave it (0 for the leader's own lease): a leader with a smaller epoch must not change
-    it. ``committed`` and ``intent`` are the writer's progress in its shard's log and travel with the lease from holder to holder.
+    it. ``committed`` and ``intent`` are the writer's progress in its shard's log and travel with the lease from holder to holder;
+    ``generation`` counts how often that log was found to begin anew, and keeps the tokens of one log apart from those of the next.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,7 @@ class Lease(BaseModel):
     granted_by: int = 0
     committed: int = 0
     intent: Intent | None = None
+    generation: int = 0
 
     def encode(self) -> bytes:
         """As it is kept under its key."""
@@ -67,6 +69,10 @@ class Lease(BaseModel):
     def commit(self) -> Lease:
         """The intent is in the hot tier."""
         return self.model_copy(update={"committed": self.intent.last if self.intent else self.committed, "intent": None})
+
+    def begin_anew(self) -> Lease:
+        """The log lost what was committed: start at its beginning, under tokens that were never used."""
+        return self.model_copy(update={"committed": 0, "intent": None, "generation": self.generation + 1})
 
 
 class Member(BaseModel):

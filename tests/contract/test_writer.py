@@ -1,0 +1,208 @@
+"""The writer over a real log and lease: exactly once whatever it is refused, robbed of or repeats."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client import CollectorRegistry
+
+from services.ingest.writer import Parts, ShardWriter, WriterMetrics, WriterSettings, linger_seconds
+from tael.cluster.lease import Intent, Lease, writer_key
+from tael.cluster.nats_kv import NatsKeyValue
+from tael.errors import Fenced, Rejected, Unavailable
+from tael.runtime.failpoint import fail_at
+from tael.runtime.service import Stop
+from tael.wal import codec
+from tael.wal.api import TRACES
+from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams
+from tests.support.nats import NatsServer
+
+
+@dataclass
+class MemoryTier:
+    """A BatchWriter that keeps span names, honours tokens, and refuses bodies that hold a name it is told to refuse."""
+
+    names: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    unavailable: int = 0
+
+    async def write(self, signal: str, body: bytes, token: str) -> None:
+        """See BatchWriter."""
+        assert signal == TRACES
+        if self.unavailable:
+            self.unavailable -= 1
+            raise Unavailable("away", retry_after_seconds=0)
+        names = [
+            span.name
+            for record in codec.decode(body)
+            for resource in ExportTraceServiceRequest.FromString(record.request).resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+        if wrong := self.refused.intersection(names):
+            raise Rejected(f"cannot take {sorted(wrong)}")
+        if token not in self.tokens:
+            self.tokens.add(token)
+            self.names += names
+
+
+@dataclass
+class Bench:
+    """A shard's log, its lease, and a tier to write into."""
+
+    client: Client
+    kv: NatsKeyValue
+    appender: JetStreamAppender
+    tier: MemoryTier
+
+    async def append(self, *names: str) -> None:
+        """One request with a span of each name."""
+        message = ExportTraceServiceRequest()
+        spans = message.resource_spans.add().scope_spans.add().spans
+        for name in names:
+            spans.add(trace_id=bytes(15) + b"1", span_id=bytes(7) + b"1", name=name)
+        await self.appender.append(0, TRACES, codec.encode("default", 1, message.SerializeToString()), len(names), " ".join(names))
+
+    async def lease(self) -> Lease:
+        """The shard's writer lease as it is kept."""
+        found = await self.kv.get(writer_key(0))
+        assert found is not None
+        return Lease.decode(found.value)
+
+    async def grant(self, holder: str) -> None:
+        """Hand the lease on, as the coordinator does."""
+        found = await self.kv.get(writer_key(0))
+        if found is None:
+            await self.kv.create(writer_key(0), Lease(holder="", epoch=0).grant(holder, granted_by=1).encode())
+        else:
+            await self.kv.update(writer_key(0), Lease.decode(found.value).grant(holder, granted_by=1).encode(), found.revision)
+
+    async def writer(self, node_id: str) -> ShardWriter:
+        """A writer with the lease as it is now."""
+        found = await self.kv.get(writer_key(0))
+        assert found is not None
+        settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
+        reader = JetStreamReader(self.client, "tael", 0)
+        return ShardWriter(Parts(0, node_id, self.kv, reader, self.tier, settings, WriterMetrics(CollectorRegistry()), fail_at("")), found)
+
+    @asynccontextmanager
+    async def writing(self, node_id: str) -> AsyncIterator[asyncio.Task[None]]:
+        """A writer that runs while the block does, and drains at its end."""
+        stop = Stop()
+        task = asyncio.create_task((await self.writer(node_id)).run(stop))
+        try:
+            yield task
+        finally:
+            stop.set()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest_asyncio.fixture
+async def bench(nats_server: NatsServer, nats_client: Client) -> Bench:
+    """Streams, bucket and an empty tier; the lease is node-a's."""
+    await JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20).ensure(1)
+    kv = NatsKeyValue(nats_client, "tael")
+    await kv.ensure()
+    made = Bench(nats_client, kv, JetStreamAppender(nats_client, "tael"), MemoryTier())
+    await made.grant("node-a")
+    return made
+
+
+async def holds(condition: Callable[[], object]) -> None:
+    """Until the condition is true."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # what is watched is a plain value
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_appended_is_written_in_order_and_committed(bench: Bench) -> None:
+    """The commit is recorded when the writer idles, and again at the drain."""
+    await bench.append("1", "2")
+    async with bench.writing("node-a"):
+        await bench.append("3")
+        await holds(lambda: bench.tier.names == ["1", "2", "3"])
+    assert (await bench.lease()).committed == 2
+    assert (await bench.lease()).intent is None
+
+
+async def test_an_intent_is_repeated_with_its_borders_and_token(bench: Bench) -> None:
+    """A predecessor had stored the range and died before it could say so: nothing is doubled, and what follows is written."""
+    for name in ("1", "2", "3"):
+        await bench.append(name)
+    found = await bench.kv.get(writer_key(0))
+    assert found is not None
+    await bench.kv.update(writer_key(0), Lease.decode(found.value).intend(Intent(first=1, last=2), committed=0).encode(), found.revision)
+    bench.tier.tokens.add("0.0:1-2:traces")
+    bench.tier.names += ["1", "2"]
+    await bench.grant("node-b")
+    async with bench.writing("node-b"):
+        await holds(lambda: bench.tier.names == ["1", "2", "3"])
+    assert (await bench.lease()).committed == 3
+
+
+async def test_a_writer_whose_lease_moved_on_writes_nothing_more(bench: Bench) -> None:
+    """It is stopped by its compare-and-set, before the insert, and says by whom."""
+    writer = await bench.writer("node-a")
+    await bench.grant("node-b")
+    await bench.append("1")
+    with pytest.raises(Fenced, match="node-b with epoch 2"):
+        await asyncio.wait_for(writer.run(Stop()), 20)
+    assert bench.tier.names == []
+
+
+async def test_one_span_that_cannot_be_taken_costs_no_other(bench: Bench) -> None:
+    """The batch is cut until the span is alone; it is buried with the reason, once, and the rest is there once and in order."""
+    bench.tier.refused.add("bad")
+    await bench.append("1", "2")
+    await bench.append("3", "bad", "4", "5")
+    async with bench.writing("node-a"):
+        await bench.append("6")
+        await holds(lambda: "6" in bench.tier.names)
+    assert bench.tier.names == ["1", "2", "3", "4", "5", "6"]
+    js = bench.client.jetstream()
+    assert (await js.stream_info("tael_dead")).state.messages == 1
+    letter = await js.get_msg("tael_dead", seq=1)
+    assert "cannot take ['bad']" in (letter.headers or {})["Tael-Reason"]
+    [record] = codec.decode(letter.data or b"")
+    assert b"bad" in record.request
+
+
+async def test_a_tier_that_is_away_is_waited_for(bench: Bench) -> None:
+    """With the same token, and nothing is lost or doubled."""
+    bench.tier.unavailable = 3
+    await bench.append("1")
+    async with bench.writing("node-a"):
+        await holds(lambda: bench.tier.names == ["1"])
+    assert bench.tier.tokens == {"0.0:1-1:traces"}
+
+
+async def test_a_log_that_begins_anew_is_read_from_its_beginning(bench: Bench) -> None:
+    """Its sequences were used before; tokens of the new log must not be taken for those of the old one."""
+    for name in ("1", "2", "3"):
+        await bench.append(name)
+    async with bench.writing("node-a"):
+        await holds(lambda: len(bench.tier.names) == 3)
+    js = bench.client.jetstream()
+    config = (await js.stream_info("tael_wal_0")).config
+    await js.delete_stream("tael_wal_0")
+    await js.add_stream(config)
+    await bench.append("4")
+    async with bench.writing("node-a"):
+        await holds(lambda: bench.tier.names == ["1", "2", "3", "4"])
+    assert (await bench.lease()).generation == 1
+
+
+def test_lingering_follows_the_cost_of_an_insert() -> None:
+    """Short when inserts are cheap, never beyond the setting."""
+    assert linger_seconds(0.0, 1.0) == 0.1
+    assert linger_seconds(0.1, 1.0) == pytest.approx(0.4)
+    assert linger_seconds(5.0, 1.0) == 1.0
+    assert linger_seconds(5.0, 0.05) == 0.05
