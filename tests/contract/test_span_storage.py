@@ -213,7 +213,8 @@ async def test_each_filter_narrows(hot_tier: HotTier) -> None:
         ({"service": "shop", "limit": 1}, [f]),
     ]
     for query, expected in cases:
-        assert await found(hot_tier, **query) == expected, query
+        answer = await hot_tier.reader.find_spans("t1", SpanQuery(AROUND, **query))  # type: ignore[arg-type]  # fields of SpanQuery
+        assert answer.value == expected, query
 
 
 async def test_values_are_never_part_of_the_sql(hot_tier: HotTier) -> None:
@@ -252,6 +253,12 @@ async def test_pages_neither_repeat_nor_skip(hot_tier: HotTier, service: str) ->
         after = Cursor(page[-1].start_ns, page[-1].trace_id, page[-1].span_id)
     assert pages == sorted(written, key=newest_first)
     assert len(written) == 40
+
+
+async def test_a_large_page_is_whole(hot_tier: HotTier) -> None:
+    """Of more spans than are fetched at once."""
+    written = await hot_tier.store(of_service("shop", *(wire_span(i // 2) for i in range(2_300))))
+    assert await found(hot_tier, limit=2_200) == sorted(written, key=newest_first)[:2_200]
 
 
 async def test_a_limit_out_of_range_is_rejected(hot_tier: HotTier) -> None:

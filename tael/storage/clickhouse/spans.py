@@ -11,6 +11,9 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.query_builder import SpanKey, Statement
 from tael.storage.merge import newest_first, oldest_first
 
+_FETCH_KEYS = 1_000
+"""How many spans are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
+
 
 class ClickHouseSpans:
     """See SpanReader."""
@@ -25,9 +28,10 @@ class ClickHouseSpans:
         database = self._clickhouse.database
         found = await self._query(query_builder.find_keys(database, tenant, query))
         keys = [SpanKey(rows.text(service), int(start), bytes(trace), bytes(span)) for service, start, trace, span in found]
-        if not keys:
-            return Answer([])
-        spans = [rows.span(row) for row in await self._query(query_builder.fetch(database, tenant, keys))]
+        spans: list[Span] = []
+        for start in range(0, len(keys), _FETCH_KEYS):
+            statement = query_builder.fetch(database, tenant, keys[start : start + _FETCH_KEYS])
+            spans += [rows.span(row) for row in await self._query(statement)]
         return Answer(sorted(spans, key=newest_first)[: query.limit])
 
     async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:  # noqa: ARG002  # the index knows better than the hint

@@ -1,5 +1,5 @@
 -- Spans, the index of traces, and the landing table whose materialized views fill both.
--- A line that holds only a semicolon ends a statement. {{...}} is filled in by schema.py.
+-- A line that holds only a semicolon ends a statement. Names in double braces are filled in by schema.py.
 
 CREATE TABLE IF NOT EXISTS {{database}}.spans
 (

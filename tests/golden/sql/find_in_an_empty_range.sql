@@ -1,0 +1,9 @@
+SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id
+FROM tael.spans
+WHERE tenant = {tenant:String}
+  AND false
+ORDER BY start_time DESC, trace_id, span_id
+LIMIT {limit:UInt64}
+
+-- tenant = 't1'
+-- limit = 100

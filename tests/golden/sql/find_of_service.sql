@@ -1,0 +1,14 @@
+SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id
+FROM tael.spans
+WHERE tenant = {tenant:String}
+  AND start_time >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
+  AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
+  AND service = {service:String}
+ORDER BY toStartOfHour(start_time) DESC, start_time DESC, trace_id, span_id
+LIMIT {limit:UInt64}
+
+-- tenant = 't1'
+-- start = 1790000000000000000
+-- end = 1790003600000000000
+-- service = 'shop'
+-- limit = 20

@@ -1,0 +1,11 @@
+WITH (SELECT (min(first_start), max(last_start)) FROM tael.trace_index
+      WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)) AS bounds
+SELECT trace_id, span_id, parent_span_id, name, kind, toUnixTimestamp64Nano(start_time) AS start_ns, duration_ns, trace_state, flags, status_code, status_message, dropped_attributes_count, dropped_events_count, dropped_links_count, attributes_string, attributes_int, attributes_double, attributes_bool, attributes_other, arrayMap(t -> toUnixTimestamp64Nano(t), events.time) AS event_ns, events.name, events.attributes_string, events.attributes_other, events.dropped_attributes_count, links.trace_id, links.span_id, links.trace_state, links.attributes_string, links.attributes_other, links.dropped_attributes_count, links.flags, resource_string, resource_int, resource_double, resource_bool, resource_other, resource_dropped_attributes_count, resource_schema_url, scope_name, scope_version, scope_string, scope_other, scope_dropped_attributes_count, scope_schema_url, llm_provider, llm_model, llm_operation, llm_input_tokens, llm_output_tokens, llm_total_tokens, llm_cost_usd, llm_ttft_ms, llm_finish_reason, llm_temperature
+FROM tael.spans
+WHERE tenant = {tenant:String}
+  AND trace_id = toFixedString(unhex({trace_id:String}), 16)
+  AND start_time >= bounds.1
+  AND start_time <= bounds.2
+
+-- tenant = 't1'
+-- trace_id = '74747474747474747474747474747474'

@@ -1,0 +1,66 @@
+"""The SQL that is generated, against files that a person can read: ``TAEL_UPDATE_GOLDEN=1`` writes them anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tael.model.time import ALL_TIME, TimeRange
+from tael.storage.api import Cursor, SpanQuery
+from tael.storage.clickhouse import flatten, query_builder, wire
+from tael.storage.clickhouse.query_builder import SpanKey, Statement
+
+FOLDER = Path(__file__).parent / "sql"
+HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)
+CURSOR = Cursor(1_790_000_000_000_000_007, b"t" * 16, b"s" * 8)
+
+
+def shown(statement: Statement) -> str:
+    parameters = "".join(f"-- {name} = {value!r}\n" for name, value in statement.parameters.items())
+    return f"{statement.sql}\n\n{parameters}"
+
+
+def find(**query: object) -> str:
+    return shown(query_builder.find_keys("tael", "t1", SpanQuery(**{"time_range": HOUR, **query})))  # type: ignore[arg-type]  # fields of SpanQuery
+
+
+CASES = {
+    "spans_in_1_columns": wire.landing_columns(wire.wal_batch(wire.TRACE_REQUEST)) + "\n",
+    "spans_in_1_schema": wire.format_schema(wire.wal_batch(wire.TRACE_REQUEST)),
+    "spans_in_1_select": flatten.spans_select("tael.spans_in_1") + "\n",
+    "find_newest": find(),
+    "find_of_service": find(service="shop", limit=20),
+    "find_everything": find(
+        time_range=ALL_TIME,
+        service="shop",
+        operation="GET",
+        min_duration_ns=5,
+        max_duration_ns=9,
+        status_code=2,
+        model="m-1",
+        min_cost_usd=0.5,
+        after=CURSOR,
+    ),
+    "find_attributes": find(attributes=[("user", "ann"), ("n", "5"), ("zero", "0"), ("cached", "false"), ("empty", "")]),
+    "find_text": find(text="blue  sky"),
+    "find_in_an_empty_range": find(time_range=TimeRange(5, 5)),
+    "fetch": shown(query_builder.fetch("tael", "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),
+    "get_trace": shown(query_builder.get_trace("tael", "t1", b"t" * 16)),
+    "list_services": shown(query_builder.list_services("tael", "t1", HOUR)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sql_is_as_it_was(name: str) -> None:
+    """A landing table and its view are frozen once released; a change to any other file is to be read in review."""
+    path = FOLDER / f"{name}.sql"
+    if os.environ.get("TAEL_UPDATE_GOLDEN"):
+        path.write_text(CASES[name])
+    assert path.read_text() == CASES[name]
+
+
+def test_no_file_is_left_over() -> None:
+    """Every file belongs to a case."""
+    assert {path.stem for path in FOLDER.glob("*.sql")} == set(CASES)

@@ -1,0 +1,106 @@
+"""The pure parts of the ClickHouse adapter: migrations, errors, rows."""
+
+from __future__ import annotations
+
+import math
+
+import aiohttp
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+
+from tael.errors import Overloaded, Rejected, Retryable, TaelError, Unavailable
+from tael.storage.clickhouse.client import Limits, translate
+from tael.storage.clickhouse.rows import merge_maps
+from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrations
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DatabaseError("many parts", code=252), Overloaded),
+        (DatabaseError("Too many partitions for single INSERT block (more than 1000)", code=252), Rejected),
+        (DatabaseError("memory", code=241), Overloaded),
+        (DatabaseError("queries", code=202), Overloaded),
+        (DatabaseError("slow", code=159), Unavailable),
+        (DatabaseError("read only", code=242), Unavailable),
+        (DatabaseError("keeper", code=999), Unavailable),
+        (DatabaseError("no such table", code=60), Unavailable),
+        (DatabaseError("password", code=516), Unavailable),
+        (DatabaseError("disk", code=243), Unavailable),
+        (DatabaseError("never seen before", code=99999), Unavailable),
+        (DatabaseError("protobuf", code=444), Rejected),
+        (DatabaseError("cut", code=33), Rejected),
+        (DatabaseError("cut", code=27), Rejected),
+        (DatabaseError("incorrect", code=117), Rejected),
+        (DatabaseError("id", code=131), Rejected),
+        (DatabaseError("rows", code=396), Rejected),
+        (OperationalError("refused"), Unavailable),
+        (aiohttp.ClientConnectionError("reset"), Unavailable),
+        (TimeoutError(), Unavailable),
+        (ConnectionRefusedError(), Unavailable),
+        (Rejected("already ours"), Rejected),
+    ],
+)
+def test_an_error_says_what_to_do_next(error: Exception, expected: type[TaelError]) -> None:
+    assert type(translate(error)) is expected
+
+
+def test_an_overloaded_server_gets_a_pause() -> None:
+    translated = translate(DatabaseError("many parts", code=252))
+    assert isinstance(translated, Retryable)
+    assert translated.retry_after_seconds > 1
+
+
+def test_limits_become_settings() -> None:
+    assert Limits(seconds=3, memory_bytes=5, result_rows=7).settings() == {
+        "max_execution_time": 3,
+        "timeout_before_checking_execution_speed": 0,
+        "max_memory_usage": 5,
+        "max_result_rows": 7,
+        "result_overflow_mode": "throw",
+    }
+
+
+def test_only_what_has_not_run_is_pending_in_order() -> None:
+    first, second, third = (Migration(number, f"{number:04}", ()) for number in (1, 2, 3))
+    assert pending([first, second, third], {1}) == [second, third]
+    assert pending([first], {1}) == []
+    with pytest.raises(Rejected, match="migration 3 and this program knows 2"):
+        pending([first, second], {1, 2, 3})
+
+
+def test_migrations_are_numbered_without_a_gap_and_can_be_repeated() -> None:
+    """Every statement may run twice."""
+    migrations = read_migrations()
+    assert [migration.version for migration in migrations] == list(range(1, len(migrations) + 1))
+    for statement in (statement for migration in migrations for statement in migration.statements):
+        code = "\n".join(line for line in statement.splitlines() if not line.lstrip().startswith("--")).strip()
+        assert "IF NOT EXISTS" in code or "IF EXISTS" in code, code[:80]
+
+
+def test_placeholders_are_filled_for_either_engine() -> None:
+    statement = "CREATE TABLE {{database}}.x ENGINE = {{engine}}, {{aggregating_engine}}"
+    assert fill(statement, "d", "mergetree") == "CREATE TABLE d.x ENGINE = MergeTree, AggregatingMergeTree"
+    assert fill(statement, "d", "replicated") == "CREATE TABLE d.x ENGINE = ReplicatedMergeTree, ReplicatedAggregatingMergeTree"
+    for migration in read_migrations():
+        assert all("{{" not in fill(text, "d", "replicated") for text in migration.statements)
+    with pytest.raises(KeyError):
+        fill("{{nonsense}}", "d", "mergetree")
+
+
+def test_encoded_values_are_read_by_their_letter() -> None:
+    other = {
+        b"n": "n",
+        b"i": "i-5",
+        b"d": "d1e-7",
+        b"inf": "d-inf",
+        b"nan": "dnan",
+        b"t": "t",
+        b"f": "f",
+        b"b": "bAAE=",
+        b"a": "a",
+        b"k": "k",
+    }
+    merged = merge_maps(({b"s": b"\xff"}, other))
+    assert math.isnan(merged.pop("nan"))  # type: ignore[arg-type]  # a double by its letter
+    assert merged == {"s": "\ufffd", "n": None, "i": -5, "d": 1e-7, "inf": -math.inf, "t": True, "f": False, "b": b"\0\1", "a": [], "k": {}}

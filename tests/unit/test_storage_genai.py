@@ -1,0 +1,88 @@
+"""The dialects of LLM spans, as Python reads them, and the SQL that must agree with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tael.model.attributes import Attributes
+from tael.model.span import LlmCall
+from tael.otlp.genai import llm_call
+from tests.support.hotnode import HotNode
+from tests.support.storage import of_service, open_tier, wire_span
+
+DIALECTS: list[tuple[Attributes, LlmCall | None]] = [
+    ({"http.method": "GET"}, None),
+    ({"ai.response": "not of a dialect", "gen_ai": 1}, None),
+    (
+        {
+            "gen_ai.operation.name": "generate_content",
+            "gen_ai.provider.name": "gcp.gemini",
+            "gen_ai.request.model": "gemini-3",
+            "gen_ai.response.model": "gemini-3-001",
+            "gen_ai.request.temperature": 0.5,
+            "gen_ai.usage.input_tokens": 10,
+            "gen_ai.usage.output_tokens": 3,
+            "gen_ai.response.finish_reasons": ["stop", "length"],
+            "gen_ai.response.time_to_first_chunk": 0.25,
+        },
+        LlmCall("gcp.gemini", "gemini-3", "chat", 10, 3, 13, None, 250.0, "stop", 0.5),
+    ),
+    (
+        {
+            "gen_ai.operation.name": "text_completion",
+            "gen_ai.system": "vertex_ai",
+            "gen_ai.usage.prompt_tokens": "12",
+            "gen_ai.usage.completion_tokens": 4.0,
+        },
+        LlmCall("gcp.vertex_ai", "", "completion", 12, 4, 16),
+    ),
+    (
+        {
+            "openinference.span.kind": "LLM",
+            "llm.provider": "OpenAI",
+            "llm.model_name": "gpt-5",
+            "llm.token_count.prompt": 7,
+            "llm.token_count.total": 9,
+            "llm.cost.total": 0.002,
+        },
+        LlmCall("openai", "gpt-5", "chat", 7, None, 9, 0.002),
+    ),
+    ({"openinference.span.kind": "EMBEDDING"}, LlmCall(operation="embedding")),
+    (
+        {"traceloop.span.kind": "tool", "gen_ai.completion.0.finish_reason": "tool_calls"},
+        LlmCall(operation="tool", finish_reason="tool_calls"),
+    ),
+    ({"traceloop.span.kind": "workflow"}, LlmCall(operation="other")),
+    (
+        {"ai.operationId": "ai.streamText.doStream", "ai.model.id": "m", "ai.usage.promptTokens": 1, "ai.response.msToFirstChunk": 12},
+        LlmCall("", "m", "chat", 1, ttft_ms=12.0),
+    ),
+    (
+        {
+            "gen_ai.request.model": "",
+            "gen_ai.response.model": "fallback",
+            "gen_ai.usage.input_tokens": 1.5,
+            "gen_ai.usage.output_tokens": "many",
+            "gen_ai.request.temperature": True,
+            "gen_ai.system": ["a", "b"],
+            "gen_ai.usage.cost": b"1",
+            "gen_ai.response.finish_reasons": [],
+            "gen_ai.usage.total_tokens": -5,
+        },
+        LlmCall("a", "fallback", "other", total_tokens=-5),
+    ),
+]
+
+
+@pytest.mark.parametrize(("attributes", "expected"), DIALECTS)
+def test_a_dialect_is_understood(attributes: Attributes, expected: LlmCall | None) -> None:
+    assert llm_call(attributes) == expected
+
+
+async def test_the_columns_agree_with_the_dialects(shared_hot_node: HotNode) -> None:
+    """ClickHouse computes from the same tables what Python does."""
+    spans = [wire_span(index, attributes=attributes, trace_id=b"t" * 16) for index, (attributes, _) in enumerate(DIALECTS)]
+    async with open_tier([shared_hot_node]) as tier:
+        await tier.store(of_service("agent", *spans))
+        answer = await tier.reader.get_trace("t1", b"t" * 16)
+    assert [span.llm for span in answer.value] == [expected for _, expected in DIALECTS]
