@@ -1,7 +1,7 @@
 """How many queries run at once, how many wait, and for how long: the bounds of a query process.
 
-A query waits at most ``timeout_seconds`` for its turn and then has that long to run, so that a busy process never takes from the time in
-which shards answer. Who finds the queue full, or waits in vain, is told to come back (Overloaded); a query that runs past its deadline
+A query waits at most ``timeout_seconds`` for its turn and then has that long to ask the shards, so that a busy process never takes from the
+time in which they answer; putting the answer into words is not cut off. Who finds the queue full, or waits in vain, is told to come back (Overloaded); a query that asks past its deadline
 ends in TimeoutError. Shards get a little less than the whole: a slow one then makes the answer partial before the deadline kills it.
 """
 
@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from tael.errors import Overloaded
+
+T = TypeVar("T")
 
 SECONDS = Histogram("tael_query_seconds", "Time a query ran, without its wait for a turn.", ["route"])
 REFUSED = Counter("tael_query_refused_total", "Queries refused because too many were running and waiting.")
@@ -25,6 +29,18 @@ WAITING = Gauge("tael_query_waiting", "Queries waiting for their turn.")
 def shard_timeout_seconds(timeout_seconds: float) -> float:
     """What a shard may take of a query's time: nine tenths, and always at least 50 ms less than all of it where that leaves half."""
     return max(timeout_seconds / 2, min(timeout_seconds * 0.9, timeout_seconds - 0.05))
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One query's time to ask."""
+
+    timeout_seconds: float
+
+    async def ask(self, answer: Awaitable[T]) -> T:
+        """The answer. Raises TimeoutError when it takes too long."""
+        async with asyncio.timeout(self.timeout_seconds):
+            return await answer
 
 
 class Turns:
@@ -38,14 +54,13 @@ class Turns:
         self._timeout_seconds = timeout_seconds
 
     @contextlib.asynccontextmanager
-    async def turn(self, route: str) -> AsyncIterator[None]:
-        """Run the block as one query. Raises Overloaded before it starts, TimeoutError when it runs for too long."""
+    async def turn(self, route: str) -> AsyncIterator[Turn]:
+        """Run the block as one query. Raises Overloaded before it starts."""
         await self._take()
         started = time.monotonic()
         try:
             with RUNNING.track_inprogress():
-                async with asyncio.timeout(self._timeout_seconds):
-                    yield
+                yield Turn(self._timeout_seconds)
         finally:
             self._free.release()
             SECONDS.labels(route).observe(time.monotonic() - started)

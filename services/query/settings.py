@@ -23,7 +23,7 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings):
         ge=0.1,
         le=3600,
         alias="TAEL_QUERY_TIMEOUT_SECS",
-        description="Time that one query may run, and wait for its turn before that; shards get nine tenths, so that a slow one makes the answer partial.",
+        description="Time that one query may take to ask the shards, and wait for its turn before that; a shard gets nine tenths, so that a slow one makes the answer partial.",
     )
     query_concurrency: int = Field(default=8, ge=1, le=1024, alias="TAEL_QUERY_CONCURRENCY", description="Queries that run at once.")
     query_queue: int = Field(

@@ -217,13 +217,10 @@ async def serving(spans: SpanReader, tier: HotTier | None = None, **variables: A
 
 
 @asynccontextmanager
-async def with_a_stalled_shard(spans: Sequence[Span], **variables: Any) -> AsyncIterator[Api]:
+async def with_a_stalled_shard(spans: Sequence[Span]) -> AsyncIterator[Api]:
     """The application over two shards: one holds the spans, ``shard-1`` never answers."""
-    variables = {"TAEL_QUERY_TIMEOUT_SECS": "0.3", **variables}
-    settings = load(QuerySettings, variables)
     shards = [Shard("shard-0", MemorySpans(spans)), Shard("shard-1", Stalled())]
-    reader = ShardedSpans(shards, deadline_seconds=settings.shard_timeout_seconds)
-    async with serving(reader, **variables) as api:
+    async with serving(ShardedSpans(shards, deadline_seconds=0.2)) as api:
         yield api
 
 

@@ -54,10 +54,10 @@ class NativeTraces:
     async def find(self, request: web.Request) -> web.Response:
         """``GET /api/v1/traces``: spans that match every filter, newest first."""
         query, digest = read_span_query(list(request.query.items()), now_ns=time.time_ns(), max_limit=self._max_limit)
-        async with self._turns.turn("traces"):
+        async with self._turns.turn("traces") as turn:
             # One more than the page says whether there is another; at the reader's own limit a full page may be followed by an empty one.
             wanted = min(query.limit + 1, MAX_FIND_LIMIT)
-            answer = await self._spans.find_spans(tenant_of(request), replace(query, limit=wanted))
+            answer = await turn.ask(self._spans.find_spans(tenant_of(request), replace(query, limit=wanted)))
             page = answer.value[: query.limit]
             cursor = None
             if len(answer.value) == wanted:
@@ -69,8 +69,8 @@ class NativeTraces:
         """``GET /api/v1/traces/{trace_id}``: every span, by start."""
         Parameters(request.query.items(), known=())
         trace_id = parse_trace_id(request.match_info["trace_id"])
-        async with self._turns.turn("trace"):
-            answer = await self._spans.get_trace(tenant_of(request), trace_id)
+        async with self._turns.turn("trace") as turn:
+            answer = await turn.ask(self._spans.get_trace(tenant_of(request), trace_id))
             if not answer.value:
                 if answer.missing:
                     body = {"error": not_found_text(trace_id, answer.missing), **partial_json(answer.missing)}
@@ -84,8 +84,8 @@ class NativeTraces:
     async def services(self, request: web.Request) -> web.Response:
         """``GET /api/v1/services``: counts, mean duration and error rate of each service in the range."""
         time_range = Parameters(request.query.items(), known=_RANGE).time_range(now_ns=time.time_ns())
-        async with self._turns.turn("services"):
-            answer = await self._spans.list_services(tenant_of(request), time_range)
+        async with self._turns.turn("services") as turn:
+            answer = await turn.ask(self._spans.list_services(tenant_of(request), time_range))
         return json_response({"services": [_service_json(stats) for stats in answer.value], **partial_json(answer.missing)})
 
 

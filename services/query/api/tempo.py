@@ -22,7 +22,7 @@ from services.query.execute import Turns
 from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
 from tael.errors import NotFound, Rejected, TooLarge
 from tael.model.span import Span
-from tael.model.time import ALL_TIME, TimeRange
+from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.otlp.encode import encode_spans
 from tael.pb.tempo_pb2 import PARTIAL, Trace, TraceByIDMetrics, TraceByIDResponse
 from tael.runtime.http import errors_to_status, json_response
@@ -95,8 +95,8 @@ class Tempo:
     async def _answer(self, request: web.Request, build: Callable[[Answer[list[Span]]], web.Response]) -> web.Response:
         trace_id = parse_tempo_trace_id(request.match_info["trace_id"])
         time_range = _hint(Parameters([pair for pair in request.query.items() if pair[0] in _HINTS], known=_HINTS))
-        async with self._turns.turn("tempo trace"):
-            answer = await self._spans.get_trace(tenant_of(request), trace_id, time_range)
+        async with self._turns.turn("tempo trace") as turn:
+            answer = await turn.ask(self._spans.get_trace(tenant_of(request), trace_id, time_range))
             if answer.value:
                 return await asyncio.to_thread(build, answer)
         if answer.missing:
@@ -115,12 +115,17 @@ def parse_tempo_trace_id(text: str) -> bytes:
 
 
 def _hint(parameters: Parameters) -> TimeRange | None:
+    """``end`` is a whole second, and the spans of that second count."""
     start, end = parameters.text("start"), parameters.text("end")
     start_ns = parse_instant_ns(start, where="start") if start not in ("", "0") else ALL_TIME.start_ns
     end_ns = parse_instant_ns(end, where="end") if end not in ("", "0") else ALL_TIME.end_ns
     if start_ns > end_ns:
         raise Rejected(f"{end} is before start", where="end", accepted="an instant that is not before start")
-    return None if (start_ns, end_ns) == (ALL_TIME.start_ns, ALL_TIME.end_ns) else TimeRange(start_ns, max(end_ns, start_ns + 1))
+    return (
+        None
+        if (start_ns, end_ns) == (ALL_TIME.start_ns, ALL_TIME.end_ns)
+        else TimeRange(start_ns, min(end_ns + NS_PER_SECOND, ALL_TIME.end_ns))
+    )
 
 
 def _wants_protobuf(request: web.Request) -> bool:

@@ -1,0 +1,142 @@
+"""Tempo's API as Grafana's data source and Tempo's own clients call it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, TracesData
+
+from tael.otlp.decode import decode_spans
+from tael.otlp.encode import encode_spans
+from tael.pb.tempo_pb2 import COMPLETE, PARTIAL, Trace, TraceByIDResponse
+from tests.support.query import Api, MemorySpans, serving, with_a_stalled_shard
+from tests.support.storage import START_NS, model_of, new_trace_id, of_service, wire_span
+
+V1, V2 = "/tempo/api/traces", "/tempo/api/v2/traces"
+PROTOBUF = {"Accept": "application/protobuf"}
+
+
+def two_services(trace_id: bytes) -> list[ResourceSpans]:
+    """A trace of two services, with an attribute of each kind of number."""
+    return [
+        of_service("shop", wire_span(1, trace_id=trace_id, attributes={"big": (1 << 62) + 1}), wire_span(3, trace_id=trace_id)),
+        of_service("agent", wire_span(2, trace_id=trace_id, attributes={"ratio": 1.0})),
+    ]
+
+
+async def test_echo() -> None:
+    """Grafana's health check."""
+    async with serving(MemorySpans()) as api:
+        response = await api.get("/tempo/api/echo")
+    assert (response.status, response.body) == (200, b"echo")
+
+
+async def test_a_trace_as_protobuf(api: Api) -> None:
+    """What Grafana asks for: every span field for field, in OTLP's own messages."""
+    trace_id = new_trace_id()
+    written = sorted(await api.store(*two_services(trace_id)), key=lambda span: span.start_ns)
+    v2 = await api.get(f"{V2}/{trace_id.hex()}", headers=PROTOBUF)
+    assert (v2.status, v2.headers["Content-Type"]) == (200, "application/protobuf")
+    wrapped = TraceByIDResponse.FromString(v2.body)
+    assert (wrapped.status, wrapped.message, wrapped.HasField("metrics")) == (COMPLETE, "", True)
+    v1 = await api.get(f"{V1}/{trace_id.hex()}", headers=PROTOBUF)
+    assert Trace.FromString(v1.body) == wrapped.trace
+    expected = list(decode_spans(encode_spans(written)))
+    assert list(decode_spans(TracesData.FromString(v1.body).resource_spans)) == expected
+    assert {span.service for span in expected} == {"shop", "agent"}
+
+
+async def test_a_trace_as_json(api: Api) -> None:
+    """Protobuf's mapping, as Tempo writes it: base64 ids, 64-bit integers as strings, names of enums."""
+    trace_id = new_trace_id()
+    await api.store(*two_services(trace_id))
+    v2 = await api.json(f"{V2}/{trace_id.hex()}")
+    assert v2.keys() == {"trace", "metrics"}
+    v1 = await api.json(f"{V1}/{trace_id.hex()}")
+    assert v1 == {"batches": v2["trace"]["resourceSpans"]}
+    shop, agent = v1["batches"]
+    assert agent["resource"]["attributes"] == [{"key": "service.name", "value": {"stringValue": "agent"}}]
+    (scoped,) = shop["scopeSpans"]
+    span = scoped["spans"][0]
+    assert base64.b64decode(span["traceId"]) == trace_id
+    assert span["startTimeUnixNano"] == str(START_NS + 1)
+    assert span["attributes"] == [{"key": "big", "value": {"intValue": str((1 << 62) + 1)}}]
+    assert agent["scopeSpans"][0]["spans"][0]["attributes"] == [{"key": "ratio", "value": {"doubleValue": 1.0}}]
+
+
+async def test_an_unknown_trace_is_not_found(api: Api) -> None:
+    """In both versions: Grafana goes on to version 1 after it."""
+    unknown = new_trace_id().hex()
+    for path in (V1, V2):
+        response = await api.get(f"{path}/{unknown}", headers=PROTOBUF)
+        assert (response.status, response.body) == (404, f"trace {unknown} was not found\n".encode())
+
+
+async def test_ids_may_lack_their_leading_zeros() -> None:
+    """As Grafana shows them; what is no id is refused in words."""
+    trace_id = b"\0" * 8 + b"\x01" + b"\2" * 7
+    async with serving(MemorySpans(model_of(two_services(trace_id)))) as api:
+        for text in (trace_id.hex(), trace_id.hex().lstrip("0"), trace_id.hex().upper()):
+            assert (await api.get(f"{V2}/{text}")).status == 200
+        for text in ("xyz", "1" * 33, "0"):
+            response = await api.get(f"{V2}/{text}")
+            assert (response.status, response.body[:10]) == (400, b"trace_id: ")
+
+
+async def test_start_and_end_are_hints() -> None:
+    """In seconds, zero meaning none; what Tempo would ignore is ignored."""
+    trace_id = new_trace_id()
+    seconds = START_NS // 10**9
+    async with serving(MemorySpans(model_of(two_services(trace_id)))) as api:
+        for hints in (
+            {},
+            {"start": 0, "end": 0},
+            {"start": seconds - 60, "end": seconds + 60},
+            {"mode": "all"},
+            {"start": seconds, "end": seconds},
+        ):
+            assert (await api.get(f"{V2}/{trace_id.hex()}", **hints)).status == 200, hints
+        assert (await api.get(f"{V2}/{trace_id.hex()}", start="soon")).status == 400
+        assert (await api.get(f"{V2}/{trace_id.hex()}", start=20, end=10)).status == 400
+
+
+async def test_a_missing_shard_makes_the_trace_partial() -> None:
+    """Version 2 says so in the message, version 1 by status 206; a trace that is not found may be on that shard."""
+    trace_id = new_trace_id()
+    async with with_a_stalled_shard(model_of(two_services(trace_id))) as api:
+        wrapped = TraceByIDResponse.FromString((await api.get(f"{V2}/{trace_id.hex()}", headers=PROTOBUF)).body)
+        assert (wrapped.status, wrapped.message) == (PARTIAL, "shard-1 did not answer")
+        as_json = await api.json(f"{V2}/{trace_id.hex()}")
+        assert (as_json["status"], as_json["message"]) == ("PARTIAL", "shard-1 did not answer")
+        assert (await api.get(f"{V1}/{trace_id.hex()}")).status == 206
+        response = await api.get(f"{V2}/{new_trace_id().hex()}")
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        assert b"may be on shard-1, which did not answer" in response.body
+
+
+async def test_a_trace_over_the_limit_is_cut_in_version_2_and_refused_in_version_1() -> None:
+    trace_id = new_trace_id()
+    async with serving(MemorySpans(model_of(two_services(trace_id))), TAEL_MAX_TRACE_SPANS="2") as api:
+        cut = await api.json(f"{V2}/{trace_id.hex()}")
+        assert sum(len(scoped["spans"]) for group in cut["trace"]["resourceSpans"] for scoped in group["scopeSpans"]) == 2
+        assert cut["message"] == "the trace has 3 spans, of which this is the first part (at most 2 spans, see TAEL_MAX_TRACE_SPANS)"
+        response = await api.get(f"{V1}/{trace_id.hex()}")
+        assert (response.status, response.body[:25]) == (413, b"the trace has 3 spans (ac")
+
+
+async def test_answers_are_compressed_for_who_asks() -> None:
+    trace_id = new_trace_id()
+    spans = model_of([of_service("shop", *(wire_span(i, trace_id=trace_id) for i in range(100)))])
+    async with serving(MemorySpans(spans)) as api:
+        plain = await api.get(f"{V2}/{trace_id.hex()}", headers=PROTOBUF)
+        packed = await api.get(f"{V2}/{trace_id.hex()}", headers=PROTOBUF | {"Accept-Encoding": "gzip"})
+    assert gzip.decompress(packed.body) == plain.body
+
+
+async def test_what_is_not_there_is_not_found_in_tempo_s_shape() -> None:
+    """A path that Tempo has and this API does not yet: text, not JSON."""
+    async with serving(MemorySpans()) as api:
+        response = await api.get("/tempo/api/search/tags")
+        assert (response.status, response.body) == (404, b"there is nothing at /tempo/api/search/tags\n")
+        assert response.headers["Content-Type"].startswith("text/plain")
