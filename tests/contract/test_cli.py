@@ -1,0 +1,241 @@
+"""The tael command as a process, against a running API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import web
+
+from tael import __version__
+from tael.runtime.config import Address
+from tael.runtime.http import serve
+from tests.support.hotnode import free_port
+from tests.support.query import CLUSTER, MemorySpans, serving, with_a_stalled_shard
+from tests.support.storage import model_of, new_trace_id, of_service, wire_span
+
+HEX = re.compile(r"\b[0-9a-f]{32}\b")
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> dict[str, object]:
+        """Standard output of a command that succeeded."""
+        assert self.code == 0, self.err
+        value: dict[str, object] = json.loads(self.out)
+        return value
+
+
+async def tael(*arguments: str, environment: Mapping[str, str] | None = None) -> Ended:
+    """Run the command to its end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from tael.cli import main; main(prog_name='tael')",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+    )
+    out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+def checkout(trace_id: bytes) -> MemorySpans:
+    """A trace of four spans: a root, its two children, and a grandchild that failed."""
+    root = wire_span(0, duration_ns=100_000_000, name="GET /cart", trace_id=trace_id, span_id=b"root----")
+    spans = [root]
+    for offset, duration, name, span_id, parent in [
+        (10, 20, "load", b"load----", b"root----"),
+        (40, 60, "pay", b"pay-----", b"root----"),
+        (50, 1, "charge \x1b[31mred", b"charge--", b"pay-----"),
+    ]:
+        child = wire_span(offset * 1_000_000, duration_ns=duration * 1_000_000, name=name, trace_id=trace_id, span_id=span_id)
+        child.parent_span_id = parent
+        spans.append(child)
+    spans[3].status.code = 2  # type: ignore[assignment]  # OTLP's number of an error
+    return MemorySpans(model_of([of_service("shop", *spans)]))
+
+
+async def test_json_is_the_answer_of_the_api() -> None:
+    """By default, for every question."""
+    trace_id = new_trace_id()
+    async with serving(checkout(trace_id)) as api:
+        for command, path in [
+            (["query", "traces"], "/api/v1/traces"),
+            (["get", "trace", trace_id.hex()], f"/api/v1/traces/{trace_id.hex()}"),
+            (["services"], "/api/v1/services"),
+            (["server", "status"], "/internal/cluster"),
+        ]:
+            assert (await tael("--server", api.url, *command)).json() == await api.json(path)
+
+
+async def test_options_may_stand_before_and_behind_the_command() -> None:
+    """And a port is enough on this machine; proxies are for elsewhere."""
+    async with serving(MemorySpans()) as api:
+        port = api.url.rpartition(":")[2]
+        proxied = {"http_proxy": f"http://127.0.0.1:{free_port()}", "no_proxy": ""}
+        for arguments in (
+            ["--port-rest", port, "services"],
+            ["services", "--port-rest", port],
+            ["services", "--server", f"127.0.0.1:{port}"],
+        ):
+            assert (await tael(*arguments, environment=proxied)).json() == {"services": [], "partial": False}
+
+
+async def test_every_filter_is_passed_on() -> None:
+    """As the API names it, escaped."""
+    seen: list[tuple[str, str]] = []
+
+    async def record(request: web.Request) -> web.Response:
+        seen.extend(request.query.items())
+        return web.json_response({"spans": [], "cursor": None, "partial": False})
+
+    filters = {
+        "service": "a&b",
+        "operation": "GET /",
+        "min-duration-ms": "1.5",
+        "max-duration-ms": "9.0",
+        "status": "error",
+        "text": "blue sky",
+        "model": "m-1",
+        "min-cost-usd": "0.25",
+        "last": "15m",
+        "start": "2026-01-31T09:30:00+01:00",
+        "end": "5",
+        "limit": "7",
+        "cursor": "c_-",
+    }
+    app = web.Application()
+    app.router.add_get("/api/v1/traces", record)
+    async with serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound:
+        options = [part for name, value in filters.items() for part in (f"--{name}", value)]
+        ended = await tael("--server", f"http://{bound}", "query", "traces", *options, "--attribute", "a=1", "--attribute", "b==2")
+    assert ended.code == 0, ended.err
+    assert sorted(seen) == sorted(
+        [*((name.replace("-", "_"), value) for name, value in filters.items()), ("attribute", "a=1"), ("attribute", "b==2")]
+    )
+
+
+async def test_a_trace_as_a_waterfall() -> None:
+    """A tree whose durations and bars line up; control characters of strangers do not reach the terminal."""
+    trace_id = new_trace_id()
+    async with serving(checkout(trace_id)) as api:
+        ended = await tael("--server", api.url, "--format", "table", "get", "trace", trace_id.hex())
+    bar = "━"
+    assert [line.rstrip() for line in ended.out.splitlines()] == [
+        f"trace {trace_id.hex()}  4 spans  shop",
+        "OPERATION              SERVICE  STATUS   DURATION  TIME LINE",
+        "GET /cart              shop     unset   100.00 ms  " + bar * 40,
+        "├─ load                shop     unset    20.00 ms  " + " " * 4 + bar * 8,
+        "└─ pay                 shop     unset    60.00 ms  " + " " * 16 + bar * 24,
+        "   └─ charge \N{REPLACEMENT CHARACTER}[31mred  shop     error     1.00 ms  " + " " * 20 + bar,
+    ]
+
+
+async def test_spans_and_services_as_tables() -> None:
+    """One line each, whole when piped."""
+    trace_id = new_trace_id()
+    async with serving(checkout(trace_id)) as api:
+        spans = (await tael("--server", api.url, "query", "traces", "--format", "table", "--limit", "2")).out
+        services = (await tael("--server", api.url, "services", "--format", "table")).out
+    header, charge, pay, more = spans.splitlines()
+    assert header.split() == ["START", "SERVICE", "OPERATION", "KIND", "STATUS", "DURATION", "TRACE"]
+    assert HEX.findall(charge) == HEX.findall(pay) == [trace_id.hex()]
+    assert "1.00 ms" in charge
+    assert more.startswith("there is more: --cursor ")
+    assert services.splitlines()[1].split() == ["shop", "4", "1", "45.25", "ms", "25.00%"]
+
+
+async def test_the_cluster_as_tables() -> None:
+    """Columns line up, also for a shard that nobody writes and a long name."""
+    async with serving(MemorySpans()) as api:
+        out = (await tael("--server", api.url, "server", "status", "--format", "table")).out
+    title, _, *tables = out.splitlines()
+    assert title == "cluster tael: coordinator-0 leads, epoch 3; shard map 2; answered by query"
+    shards, members = tables[:3], tables[4:]
+    assert [line.index("http") for line in shards[1:]] == [shards[0].index("URL")] * 2
+    assert shards[1].split() == ["shard-0", "http://127.0.0.1:8123", "ingest-0", "7", "1234567", "12", "4.8", "MiB", "compactor-0"]
+    assert shards[2].split()[2:] == ["-", "-", "-", "-", "-", "-"]
+    assert [line.index("ingest ") for line in members[1:] if "longer" in line] == [members[0].index("TARGET")]
+    assert [("alive" in line, "gone" in line) for line in members[1:]] == [(True, False), (False, True)]
+    assert len(CLUSTER["members"]) == len(members) - 1
+
+
+async def test_a_partial_answer_is_said_beside_the_output() -> None:
+    """The output stays JSON, the warning goes to standard error."""
+    async with with_a_stalled_shard(model_of([of_service("shop", wire_span())])) as api:
+        ended = await tael("--server", api.url, "query", "traces")
+    assert ended.json()["partial"] is True
+    assert ended.err == "warning: the answer is partial, shard-1 did not answer\n"
+
+
+async def test_no_server_is_exit_code_3() -> None:
+    """With the URL and what to do; also for something that is not tael."""
+    port = free_port()
+    ended = await tael("--port-rest", str(port), "services")
+    assert (ended.code, ended.out) == (3, "")
+    assert f"no tael server at http://127.0.0.1:{port}: Connection refused" in ended.err
+    assert "`tael serve`" in ended.err
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<html>")
+
+    app = web.Application()
+    app.router.add_get("/api/v1/services", page)
+    async with serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound:
+        ended = await tael("--server", f"http://{bound}", "services")
+    assert (ended.code, ended.err) == (3, f"Error: http://{bound} answers, but not as a tael server does\n")
+
+
+async def test_what_the_server_refuses_is_printed() -> None:
+    """Its own words: 2 for a wrong question, 1 for what is not there."""
+    async with serving(MemorySpans()) as api:
+        wrong = await tael("--server", api.url, "query", "traces", "--last", "15")
+        assert (wrong.code, wrong.err) == (2, "Error: last: '15' has no unit (accepted: a duration such as 90s, 15m, 1h30m or 2d)\n")
+        unknown = "ab" * 16
+        missing = await tael("--server", api.url, "get", "trace", unknown)
+        assert (missing.code, missing.err) == (1, f"Error: trace {unknown} was not found\n")
+        odd = await tael("--server", api.url, "get", "trace", "../services")
+        assert (odd.code, "trace_id" in odd.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["query", "traces", "--status", "bad"],
+        ["--server", "ftp://x", "services"],
+        ["--server", "http://x", "--port-rest", "1", "services"],
+    ],
+)
+async def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    ended = await tael(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("Usage: tael")
+
+
+async def test_version_and_help() -> None:
+    """Neither asks a server."""
+    assert (await tael("--version")).out == f"tael {__version__}\n"
+    for arguments in ([], ["query"], ["get"], ["server"]):
+        assert "Usage: tael" in (await tael(*arguments, "--help")).out
+
+
+async def test_serve_becomes_the_suite() -> None:
+    """The same process as ``python -m services serve``, which refuses a setting that there is not."""
+    ended = await tael("serve", environment={"TAEL_SHARDZ": "2"})
+    assert ended.code == 2
+    assert "TAEL_SHARDZ is not a setting: did you mean TAEL_SHARDS?" in ended.err
