@@ -110,7 +110,6 @@ async def over_http(directory: Path) -> dict[str, object]:
         result["select_1"] = small_queries(node)
         clickhouse = ClickHouse(node.url, "tael")
         await ClickHouseSchema(clickhouse).migrate()
-        writer = ClickHouseWriter(clickhouse)
         result |= await inserts(ClickHouseWriter(clickhouse), process)
         await clickhouse.command("CREATE TABLE tael.native (a UInt64, b String, c Float64) ENGINE = MergeTree ORDER BY a")
         rows = native_rows(node)
