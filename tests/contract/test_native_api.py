@@ -281,10 +281,9 @@ async def test_more_queries_than_turns_wait_and_then_are_refused() -> None:
         await stalled.asked.wait()
         others = await asyncio.gather(api.get(TRACES), api.get(TRACES))
         assert (await running).status == 504
-        assert min(response.status for response in others) == 429
-        refused = next(response for response in others if response.status == 429)
-        assert refused.headers["Retry-After"] == "1"
-        assert refused.json()["error"] == "1 queries are running and 1 waiting, which is all that this process takes"
+        texts = [response.json()["error"] for response in others if response.status == 429]
+        assert "1 queries are running and 1 waiting, which is all that this process takes" in texts
+        assert {response.headers.get("Retry-After") for response in others if response.status == 429} == {"1"}
 
 
 async def test_a_client_that_leaves_frees_its_turn() -> None:
