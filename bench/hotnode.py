@@ -8,6 +8,7 @@ Spans are decoded and flattened into the suite's own tables. Prints one JSON obj
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import http.client
 import json
@@ -28,6 +29,7 @@ import psutil
 from bench.load import Stamper
 from services.hotnode.call import Call
 from services.hotnode.engine import Engine
+from services.hotnode.spool import Budget, Spool
 from tael.storage.clickhouse.client import INSERT_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ClickHouseWriter
@@ -143,7 +145,10 @@ class InProcess(ClickHouse):
         texts = {name: str(value) for name, value in {**limits.settings(), **settings}.items()}
         connection = self._engine.connect()
         connection.query(Call(b"", "bench", self.database, settings=texts).prelude())
-        connection.insert(f"INSERT INTO {table}".encode(), body_format, [body])
+        with contextlib.closing(Spool(Budget(1 << 30), Path("/tmp"))) as spool:
+            spool.append(body)
+            with spool.as_file() as path:
+                connection.query(f"INSERT INTO {table} FROM INFILE '{path}' FORMAT {body_format}")
         connection.close()
 
 

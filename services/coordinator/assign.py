@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 
@@ -15,23 +14,20 @@ def assign(holders: Mapping[int, str], members: Sequence[str]) -> dict[int, str]
     """
     if not members:
         return {}
-    alive = sorted(set(members))
-    load = Counter(dict.fromkeys(alive, 0))
+    held: dict[str, list[int]] = {member: [] for member in sorted(set(members))}
     orphans: list[int] = []
     for shard, holder in sorted(holders.items()):
-        if holder in load:
-            load[holder] += 1
-        else:
-            orphans.append(shard)
+        held.get(holder, orphans).append(shard)
     grants: dict[int, str] = {}
     for shard in orphans:
-        chosen = min(alive, key=lambda member: (load[member], member))
-        grants[shard] = chosen
-        load[chosen] += 1
-    for shard, holder in sorted(holders.items()):
-        lightest = min(alive, key=lambda member: (load[member], member))
-        if holder in load and shard not in grants and load[holder] > load[lightest] + 1:
-            grants[shard] = lightest
-            load[holder] -= 1
-            load[lightest] += 1
-    return grants
+        lightest = min(held, key=lambda member: len(held[member]))
+        held[lightest].append(shard)
+        grants[shard] = lightest
+    while True:
+        heaviest = max(held, key=lambda member: len(held[member]))
+        lightest = min(held, key=lambda member: len(held[member]))
+        if len(held[heaviest]) - len(held[lightest]) <= 1:
+            return grants
+        moved = held[heaviest].pop(0)
+        held[lightest].append(moved)
+        grants[moved] = lightest
