@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -47,20 +47,6 @@ class Connection:
         try:
             result = self._raw.query(sql, output_format, params=dict(params or {}))
             return result.bytes(), _stats(result)
-        except RuntimeError as error:
-            raise from_engine(error) from error
-
-    def insert(self, sql: bytes, input_format: str, rows: Iterable[bytes]) -> Stats:
-        """Run ``INSERT INTO …`` (no FORMAT) with ``rows`` in ``input_format``; nothing of it is kept when it fails before the end."""
-        try:
-            stream = self._raw.send_insert(sql, input_format)
-            try:
-                for chunk in rows:
-                    self._raw.insert_append(stream, chunk)
-            except BaseException:
-                self._raw.insert_cancel(stream)
-                raise
-            return _stats(self._raw.insert_done(stream))
         except RuntimeError as error:
             raise from_engine(error) from error
 

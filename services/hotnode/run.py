@@ -211,7 +211,7 @@ def execute(engine: Engine, job: Job, pipe: Pipe) -> Stats:
 def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
     statement, call = job.statement, job.call
     if isinstance(statement, Insert):
-        # Not ``connection.insert``: it says nothing of errors that come after the rows are read, such as a materialized view's.
+        # Not the engine's streaming insert: it says nothing of errors that come after the rows are read, such as a materialized view's.
         with job.body.as_file(job.rows_at) as path:
             return connection.query(statement.from_file(path))[1]
     if isinstance(statement, InsertFromInput):
@@ -227,7 +227,8 @@ def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
 def _create_external(connection: Connection, tables: Sequence[ExternalTable]) -> None:
     for table in tables:
         connection.query(f"CREATE TEMPORARY TABLE {table.name} ({table.structure})")
-        connection.insert(f"INSERT INTO {table.name}".encode(), table.input_format, table.rows.chunks())
+        with table.rows.as_file() as path:
+            connection.query(f"INSERT INTO {table.name} FROM INFILE '{path}' FORMAT {table.input_format}")
 
 
 def _leave(connection: Connection, session: Session, job: Job) -> None:

@@ -1,4 +1,7 @@
-"""A request's body, kept until its statement has read it: in memory while the node's budget lasts, beyond it in a file."""
+"""A request's body, kept until its statement has read it: in memory while the node's budget lasts, beyond it in a file.
+
+What is more than a few kilobytes lies in a memory file, because the engine reads files by name: it needs no copy then.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 _READ_BYTES: Final = 4 << 20
+_SMALL_BYTES: Final = 64 << 10
 
 
 class Budget:
@@ -36,74 +40,104 @@ class Spool:
     def __init__(self, budget: Budget, directory: Path) -> None:
         self._budget = budget
         self._directory = directory
-        self._chunks: list[bytes] = []
+        self._small = bytearray()
+        self._front = b""
+        self._descriptor = -1
         self._taken = 0
-        self._file: BinaryIO | None = None
+        self._spilled = False
         self.size = 0
 
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end."""
         self.size += len(chunk)
-        if self._file is None and self._budget.take(len(chunk)):
-            self._taken += len(chunk)
-            self._chunks.append(chunk)
+        if self._descriptor < 0 and len(self._small) + len(chunk) <= _SMALL_BYTES:
+            self._small += chunk
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115  # closed by close()
-        self._file.write(chunk)
+        if self._descriptor < 0:
+            self._descriptor = os.memfd_create("spool", os.MFD_CLOEXEC)
+            small, self._small = bytes(self._small), bytearray()
+            self._write(small)
+        self._write(chunk)
+
+    def _write(self, chunk: bytes) -> None:
+        if not self._spilled:
+            if self._budget.take(len(chunk)):
+                self._taken += len(chunk)
+            else:
+                self._spill()
+        _write_all(self._descriptor, chunk)
+
+    def _spill(self) -> None:
+        """Go on in a file, with what is in memory moved there."""
+        held, self._descriptor, self._spilled = self._descriptor, _nameless_file(self._directory), True
+        for piece in _read(held, 0):
+            _write_all(self._descriptor, piece)
+        os.close(held)
+        self._budget.give(self._taken)
+        self._taken = 0
 
     def prepend(self, chunk: bytes) -> None:
         """Put a few bytes before all others; always kept in memory."""
         self.size += len(chunk)
-        self._chunks.insert(0, chunk)
+        self._front = chunk + self._front
 
     def start(self, size: int) -> bytes:
         """The first ``size`` bytes, or as many as there are."""
-        parts: list[bytes] = []
-        for chunk in self.chunks():
-            parts.append(chunk[:size])
-            size -= len(chunk)
-            if size <= 0:
-                break
-        return b"".join(parts)
+        rest = bytes(self._small[:size]) if self._descriptor < 0 else os.pread(self._descriptor, size, 0)
+        return (self._front + rest)[:size]
 
     def chunks(self, skip: int = 0) -> Iterator[bytes]:
         """The bytes after the first ``skip``, in pieces of a few megabytes at most."""
-        held: list[bytes] = []
-        size = 0
-        for chunk in self._pieces():
-            piece = chunk[skip:] if skip else chunk
-            skip = max(0, skip - len(chunk))
-            held.append(piece)
-            size += len(piece)
-            if size >= _READ_BYTES:
-                yield b"".join(held)
-                held, size = [], 0
-        if size:
-            yield b"".join(held)
-
-    def _pieces(self) -> Iterator[bytes]:
-        yield from self._chunks
-        if self._file is not None:
-            self._file.flush()
-            at = 0
-            while piece := os.pread(self._file.fileno(), _READ_BYTES, at):
-                at += len(piece)
-                yield piece
+        front = self._front[skip:]
+        if front:
+            yield front
+        skip = max(0, skip - len(self._front))
+        if self._descriptor >= 0:
+            yield from _read(self._descriptor, skip)
+        elif len(self._small) > skip:
+            yield bytes(self._small[skip:])
 
     @contextlib.contextmanager
     def as_file(self, skip: int = 0) -> Iterator[str]:
-        """A file of this process with the bytes after the first ``skip``, by its path."""
-        with tempfile.TemporaryFile(dir=self._directory) as copy:
+        """A file of this process with the bytes after the first ``skip``, by its path; a copy only when it must be."""
+        if self._descriptor >= 0 and not skip and not self._front:
+            yield _path(self._descriptor)
+            return
+        copy = _nameless_file(self._directory) if self._spilled else os.memfd_create("rows", os.MFD_CLOEXEC)
+        try:
             for chunk in self.chunks(skip):
-                copy.write(chunk)
-            copy.flush()
-            yield f"/proc/self/fd/{copy.fileno()}"
+                _write_all(copy, chunk)
+            yield _path(copy)
+        finally:
+            os.close(copy)
 
     def close(self) -> None:
         """Free memory and file."""
         self._budget.give(self._taken)
-        self._chunks, self._taken = [], 0
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._taken = 0
+        self._small = bytearray()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _path(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _nameless_file(directory: Path) -> int:
+    """A file that is gone with its descriptor, at the latest with the process."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        return os.dup(file.fileno())
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _read(descriptor: int, at: int) -> Iterator[bytes]:
+    while piece := os.pread(descriptor, _READ_BYTES, at):
+        at += len(piece)
+        yield piece

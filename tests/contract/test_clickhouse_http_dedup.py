@@ -46,3 +46,25 @@ def test_same_rows_under_another_token_are_stored_again(fed: ClickHouse) -> None
     send(fed, "batch-1")
     send(fed, "batch-2")
     assert counts(fed) == ("4", "4")
+
+
+def test_a_batch_that_a_view_refuses_fails(clickhouse: ClickHouse) -> None:
+    """An error behind the rows, in a materialized view, is the insert's error: nothing is acknowledged that was not stored."""
+    clickhouse.run("CREATE TABLE inbox (a UInt64) ENGINE = Null")
+    clickhouse.run("CREATE TABLE stored (a UInt64) ENGINE = MergeTree ORDER BY a")
+    clickhouse.run("CREATE MATERIALIZED VIEW to_stored TO stored AS SELECT a + throwIf(a = 5) AS a FROM inbox")
+    for sql, body in (("INSERT INTO inbox FORMAT TSV", b"1\n5\n"), ("INSERT INTO inbox VALUES", b"(1), (5)")):
+        response = clickhouse.request("POST", body, query=sql, async_insert=0)
+        assert response.headers.get("X-ClickHouse-Exception-Code") == "395"
+    assert clickhouse.run("SELECT count() FROM stored") == "0\n"
+
+
+def test_an_insert_that_is_stopped_fails(clickhouse: ClickHouse) -> None:
+    """So is one that runs out of time amid its rows."""
+    clickhouse.run("CREATE TABLE inbox (a UInt64) ENGINE = Null")
+    clickhouse.run("CREATE TABLE stored (a UInt64) ENGINE = MergeTree ORDER BY a")
+    clickhouse.run("CREATE MATERIALIZED VIEW to_stored TO stored AS SELECT a + sleepEachRow(0.2) AS a FROM inbox")
+    rows = b"".join(b"%d\n" % number for number in range(1, 12))
+    response = clickhouse.request("POST", rows, query="INSERT INTO inbox FORMAT TSV", async_insert=0, max_execution_time=0.5)
+    assert response.headers.get("X-ClickHouse-Exception-Code") == "159"
+    assert clickhouse.run("SELECT count() FROM stored") == "0\n"

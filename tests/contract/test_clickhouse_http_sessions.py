@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 
+from tests.contract.test_clickhouse_http_running import eventually, is_running
 from tests.support.hotnode import ClickHouse
 
 
@@ -80,14 +81,12 @@ def test_session_ends_after_its_timeout(clickhouse: ClickHouse) -> None:
 def test_one_request_at_a_time(clickhouse: ClickHouse) -> None:
     """A second one is told that the session is locked."""
     name = session()
-    busy = threading.Thread(target=clickhouse.run, args=("SELECT sleep(1.5)",), kwargs={"session_id": name})
+    fields = {"session_id": name, "query_id": name}
+    busy = threading.Thread(target=clickhouse.run, args=("SELECT sleep(1)",), kwargs=fields)
     busy.start()
-    codes = set()
-    while busy.is_alive() and 373 not in codes:
-        response = clickhouse.request("POST", b"SELECT 1", session_id=name)
-        codes.add(int(response.headers.get("X-ClickHouse-Exception-Code", 0)))
+    eventually(lambda: is_running(clickhouse, name))
+    assert clickhouse.fails("SELECT 1", session_id=name) == 373
     busy.join()
-    assert 373 in codes
     assert clickhouse.run("SELECT 1", session_id=name) == "1\n"
 
 

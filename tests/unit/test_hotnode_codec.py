@@ -1,10 +1,9 @@
-"""Compression of requests and answers, and the spool that bodies wait in."""
+"""Compression of requests and answers."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from pathlib import Path
 
 import lz4.frame
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from services.hotnode.blocks import BlockDecoder, BlockEncoder
 from services.hotnode.codec import Decoder, choose_encoding, request_decoders, response_encoder
 from services.hotnode.errors import StatementFailed
-from services.hotnode.spool import Budget, Spool
 
 
 def through(decoders: Sequence[Decoder], packed: bytes, step: int) -> bytes:
@@ -67,19 +65,3 @@ def test_the_servers_order_of_preference() -> None:
     assert choose_encoding("zstd, gzip;q=0.5, lz4") == "lz4"
     assert choose_encoding("gzip, zstd") == "gzip"
     assert choose_encoding("br") == ""
-
-
-def test_spool_spills_to_a_file_and_gives_its_memory_back(tmp_path: Path) -> None:
-    budget = Budget(10)
-    spool = Spool(budget, tmp_path)
-    for piece in (b"12345", b"67890", b"abcde"):
-        spool.append(piece)
-    assert spool.size == 15
-    assert b"".join(spool.chunks()) == b"1234567890abcde"
-    assert b"".join(spool.chunks(7)) == b"890abcde"
-    assert spool.start(12) == b"1234567890ab"
-    with spool.as_file(11) as path:
-        assert Path(path).read_bytes() == b"bcde"
-    assert not budget.take(1)
-    spool.close()
-    assert budget.take(10)
