@@ -27,7 +27,6 @@ from tael.otlp.split import Part, split
 from tael.wal import codec
 from tael.wal.api import TRACES, WalAppender
 
-DEFAULT_TENANT = "default"
 _INFLATE_INLINE_BYTES, _INFLATE_THREADS = 64 << 10, 2
 
 

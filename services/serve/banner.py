@@ -53,7 +53,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int]) -> list[tuple[st
                 ("cold tier", f"SeaweedFS (S3), http://127.0.0.1:{ports['s3']}"),
             ],
         ),
-        ("look from here", [("services", f"tael{flags} services"), ("live", f"tael{flags} live")]),
+        ("look from here", [("services", f"tael{flags} services"), ("spans", f"tael{flags} query traces --last 15m")]),
     ]
 
 

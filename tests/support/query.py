@@ -20,11 +20,11 @@ import aiohttp
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from services.query.api.tenant import DEFAULT_TENANT
 from services.query.app import build_app
 from services.query.settings import QuerySettings
 from tael.model.attributes import AttributeValue
 from tael.model.span import STATUS_ERROR, Span
+from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import TimeRange
 from tael.runtime.config import Address, load
 from tael.runtime.http import serve

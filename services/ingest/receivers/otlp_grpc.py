@@ -17,8 +17,9 @@ import grpc.aio
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
-from services.ingest.pipeline import DEFAULT_TENANT, Pipeline
+from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.settings import OTLP_GRPC_ADDR, ReceiverSettings
+from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.inflate import GZIP
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import MAX_RESPONSE_BYTES, export_response, status_of

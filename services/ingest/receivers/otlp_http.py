@@ -13,10 +13,11 @@ from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
 from services.ingest.budget import Room
-from services.ingest.pipeline import DEFAULT_TENANT, Pipeline
+from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.cors import allow_origin, preflight
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import Retryable, TaelError
+from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.inflate import ENCODINGS, too_large
 from tael.otlp.json import decode_json, dump_json
 from tael.otlp.signals import SIGNALS

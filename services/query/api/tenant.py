@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-DEFAULT_TENANT = "default"
+from tael.model.tenant import DEFAULT_TENANT
 
 
 def tenant_of(_: web.Request) -> str:
