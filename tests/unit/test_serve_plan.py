@@ -156,7 +156,7 @@ def test_the_banner_says_where_everything_is() -> None:
         "http://127.0.0.1:7701/tempo",
         "/data",
         "tael services",
-        "tael live",
+        "tael query traces --last 15m",
         "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317",
         "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
         "export OTEL_SERVICE_NAME=my-service",
