@@ -51,6 +51,7 @@ class Limits:
 
     seconds: float
     memory_bytes: int = 0
+    threads: int = 0
     result_rows: int = 0
 
     def settings(self) -> dict[str, Any]:
@@ -58,12 +59,16 @@ class Limits:
         settings: dict[str, Any] = {"max_execution_time": self.seconds, "timeout_before_checking_execution_speed": 0}
         if self.memory_bytes:
             settings["max_memory_usage"] = self.memory_bytes
+        if self.threads:
+            settings["max_threads"] = self.threads
         if self.result_rows:
             settings |= {"max_result_rows": self.result_rows, "result_overflow_mode": "throw"}
         return settings
 
 
 QUERY_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000)
+POINT_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1)
+"""For reads of a few granules, which more threads make slower."""
 INSERT_LIMITS = Limits(seconds=120)
 DDL_LIMITS = Limits(seconds=120)
 

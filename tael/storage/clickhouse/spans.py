@@ -7,7 +7,7 @@ from tael.model.span import Span
 from tael.model.time import TimeRange
 from tael.storage.api import MAX_FIND_LIMIT, Answer, ServiceStats, SpanQuery
 from tael.storage.clickhouse import query_builder, rows
-from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.query_builder import SpanKey, Statement
 from tael.storage.merge import newest_first, oldest_first
 
@@ -31,14 +31,14 @@ class ClickHouseSpans:
         spans: list[Span] = []
         for start in range(0, len(keys), _FETCH_KEYS):
             statement = query_builder.fetch(database, tenant, keys[start : start + _FETCH_KEYS])
-            spans += [rows.span(row) for row in await self._query(statement)]
+            spans += [rows.span(row) for row in await self._query(statement, POINT_LIMITS)]
         return Answer(sorted(spans, key=newest_first)[: query.limit])
 
     async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:  # noqa: ARG002  # the index knows better than the hint
         """See SpanReader."""
         if len(trace_id) != 16:
             return Answer([])
-        found = await self._query(query_builder.get_trace(self._clickhouse.database, tenant, trace_id))
+        found = await self._query(query_builder.get_trace(self._clickhouse.database, tenant, trace_id), POINT_LIMITS)
         return Answer(sorted((rows.span(row) for row in found), key=oldest_first))
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
@@ -46,5 +46,5 @@ class ClickHouseSpans:
         found = await self._query(query_builder.list_services(self._clickhouse.database, tenant, time_range))
         return Answer([ServiceStats(rows.text(name), *(int(number) for number in numbers)) for name, *numbers in found])
 
-    async def _query(self, statement: Statement) -> list[rows.Row]:
-        return await self._clickhouse.query(statement.sql, statement.parameters)
+    async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
+        return await self._clickhouse.query(statement.sql, statement.parameters, limits)

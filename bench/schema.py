@@ -1,0 +1,229 @@
+"""What the hot schema costs: engine time of an insert and what each part of it takes, bytes a span, and how long reads take.
+
+    python -m bench.schema --spans 1000000
+
+Spans of 11 attributes under 5 resource attributes, with random ids, ten a trace, spread over 24 hours; 1 in 50 has an event, 1 in 100
+is an LLM call. One hot node; engine time is CPU time of its process, merges stopped while parts are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tael.model.time import TimeRange
+from tael.otlp.anyvalue import encode_attributes
+from tael.storage.api import SpanQuery
+from tael.storage.clickhouse import flatten, llm
+from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.writer import ClickHouseWriter
+from tael.wal import codec
+from tael.wal.api import TRACES
+from tests.support.hotnode import HotNode
+
+START_NS = 1_790_000_000_000_000_000
+DAY_NS = 86_400 * 10**9
+BATCH, PER_REQUEST, ROUNDS = 20_000, 100, 12
+SERVICES = ("cart", "checkout", "frontend", "payment", "shipping", "search", "email", "ads", "currency", "agent")
+
+
+def make_span(span: Span, rng: random.Random, trace_id: bytes, parent: bytes, start_ns: int) -> None:
+    """Fill in a span as a shop's HTTP instrumentation would, or an agent's."""
+    span.trace_id, span.span_id, span.parent_span_id = trace_id, rng.randbytes(8), parent
+    span.name, span.kind = f"GET /{rng.choice(SERVICES)}/{rng.randrange(5)}", Span.SPAN_KIND_SERVER
+    span.start_time_unix_nano, span.end_time_unix_nano = start_ns, start_ns + rng.randrange(10**5, 10**8)
+    span.status.code = Span.SPAN_KIND_SERVER if rng.random() < 0.02 else 0  # type: ignore[assignment]  # 2 is ERROR
+    attributes = {
+        "http.request.method": "GET",
+        "http.route": f"/{rng.choice(SERVICES)}/{{id}}",
+        "url.path": f"/item/{rng.randrange(10**5)}",
+        "server.address": f"10.0.0.{rng.randrange(200)}",
+        "user_agent.original": "bench/1.0 (linux)",
+        "client.address": f"192.168.1.{rng.randrange(250)}",
+        "session.id": f"s-{rng.randrange(10**6)}",
+        "http.response.status_code": rng.choice((200, 200, 200, 404, 500)),
+        "server.port": 443,
+        "http.response.body.size": rng.randrange(9_000),
+        "cache.hit": rng.random() < 0.3,
+    }
+    if rng.random() < 0.01:
+        attributes |= {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m-1", "gen_ai.usage.input_tokens": rng.randrange(900)}
+    span.attributes.extend(encode_attributes(attributes))
+    if rng.random() < 0.02:
+        span.events.add(time_unix_nano=start_ns, name="exception").attributes.extend(encode_attributes({"exception.type": "KeyError"}))
+
+
+def batch(rng: random.Random, spans: int, start_ns: int) -> tuple[bytes, bytes]:
+    """A joined body of about a minute, and the id of one of its traces."""
+    bodies, trace_id, parent = [], b"", b""
+    for _ in range(max(1, spans // PER_REQUEST)):
+        request = ExportTraceServiceRequest()
+        group = request.resource_spans.add()
+        resource = {"service.name": rng.choice(SERVICES), "service.version": "1.4.2", "host.name": f"node-{rng.randrange(9)}"}
+        group.resource.attributes.extend(encode_attributes({**resource, "deployment.environment.name": "b", "process.pid": 7}))
+        scope = group.scope_spans.add()
+        for index in range(min(spans, PER_REQUEST)):
+            if index % 10 == 0:
+                trace_id, parent = rng.randbytes(16), b""
+            make_span(span := scope.spans.add(), rng, trace_id, parent, start_ns + rng.randrange(60 * 10**9))
+            parent = span.span_id
+        bodies.append(codec.encode("t1", start_ns, request.SerializeToString()))
+    return b"".join(bodies), trace_id
+
+
+def variants(select: str) -> dict[str, str]:
+    """The flattening as it is, and without one part each."""
+    lines = select.splitlines(keepends=True)
+    no_llm = "".join(line for line in lines if " AS llm_" not in line).replace(f",\n  {llm.call_tuple('sp.attributes')} AS call", "")
+    no_events = "".join(line for line in lines if " AS `events." not in line and " AS `links." not in line)
+    no_maps = "".join(line for line in lines if " AS attributes_" not in line)
+    return {"as it is": select, "no llm columns": no_llm, "no events and links": no_events, "no span attributes": no_maps}
+
+
+async def alter(clickhouse: ClickHouse, name: str, select: str) -> None:
+    """Make the database of ``clickhouse`` that of a variant."""
+    database = clickhouse.database
+    await clickhouse.command(f"DROP VIEW {database}.spans_in_1_to_spans")
+    if name == "no trace index":
+        await clickhouse.command(f"DROP VIEW {database}.spans_to_trace_index")
+    target = "spans"
+    if name == "to nowhere":
+        target = "nowhere"
+        await clickhouse.command(f"CREATE TABLE {database}.nowhere AS {database}.spans ENGINE = Null")
+    await clickhouse.command(f"CREATE MATERIALIZED VIEW {database}.spans_in_1_to_spans TO {database}.{target} AS {select}")
+
+
+async def insert_costs(url: str, process: psutil.Process, rng: random.Random) -> dict[str, dict[str, float]]:
+    """Engine milliseconds an insert of 500 and of 20k spans, least and median of rounds that go through all variants in turn."""
+    bodies = {spans: batch(rng, spans, START_NS)[0] for spans in (500, BATCH)}
+    names = [*variants(flatten.spans_select("")), "no trace index", "to nowhere"]
+    shards = {name: ClickHouse(url, f"costs_{index}") for index, name in enumerate(names)}
+    for name, clickhouse in shards.items():
+        await ClickHouseSchema(clickhouse).migrate()
+        selects = variants(flatten.spans_select(f"{clickhouse.database}.{flatten.LANDING_TABLE}"))
+        await alter(clickhouse, name, selects.get(name, selects["as it is"]))
+        await clickhouse.command("SYSTEM STOP MERGES")
+    used: dict[str, dict[int, list[float]]] = {name: {spans: [] for spans in bodies} for name in names}
+    for index in range(ROUNDS):
+        for name, clickhouse in shards.items():
+            for spans, body in bodies.items():
+                before = process.cpu_times()
+                await ClickHouseWriter(clickhouse).write(TRACES, body, f"{spans}-{index}")
+                after = process.cpu_times()
+                used[name][spans].append((after.user + after.system - before.user - before.system) * 1000)
+    for clickhouse in shards.values():
+        await clickhouse.command(f"DROP DATABASE {clickhouse.database}")
+        await clickhouse.close()
+    return {
+        name: {
+            f"{spans} spans, {word}": round(of(took))
+            for spans, took in found.items()
+            for word, of in (("least", min), ("median", statistics.median))
+        }
+        for name, found in used.items()
+    }
+
+
+async def latency(ask: Callable[[int], Awaitable[object]], rounds: int = 15) -> dict[str, float]:
+    """Milliseconds from call to models, median and worst."""
+    took = []
+    for index in range(rounds):
+        began = time.perf_counter()
+        await ask(index)
+        took.append((time.perf_counter() - began) * 1000)
+    return {"p50": round(statistics.median(took), 1), "max": round(max(took), 1)}
+
+
+async def reads(clickhouse: ClickHouse, ids: list[bytes]) -> dict[str, dict[str, float]]:
+    """The reader's questions over what was stored."""
+    reader = ClickHouseSpans(clickhouse)
+    day, hour = (
+        TimeRange(START_NS, START_NS + DAY_NS + 60 * 10**9),
+        TimeRange(START_NS + DAY_NS // 2, START_NS + DAY_NS // 2 + 3_600 * 10**9),
+    )
+    queries = {
+        "newest 20 of a day": SpanQuery(day, limit=20),
+        "newest 20 of a service, a day": SpanQuery(day, limit=20, service="cart"),
+        "a rare attribute value, a day": SpanQuery(day, limit=20, attributes=[("session.id", "s-777")]),
+        "a common attribute value, an hour": SpanQuery(hour, limit=20, attributes=[("http.response.status_code", "500")]),
+        "service, errors, slow, an hour": SpanQuery(hour, limit=20, service="cart", status_code=2, min_duration_ns=50_000_000),
+        "by model, a day": SpanQuery(day, limit=20, model="m-1"),
+    }
+    result = {name: await latency(lambda _, q=query: reader.find_spans("t1", q)) for name, query in queries.items()}  # type: ignore[misc]  # the default binds it
+    result["trace by id"] = await latency(lambda index: reader.get_trace("t1", ids[index * 7 % len(ids)]), 40)
+    result["trace by unknown id"] = await latency(lambda _: reader.get_trace("t1", os.urandom(16)))
+    result["services of an hour"] = await latency(lambda _: reader.list_services("t1", hour))
+    result["services of a day"] = await latency(lambda _: reader.list_services("t1", day), 5)
+    return result
+
+
+async def fill(clickhouse: ClickHouse, rng: random.Random, spans: int) -> tuple[list[bytes], float]:
+    """Store that many over a day; a trace id a batch, and spans a second."""
+    count = spans // BATCH
+    ids, took = [], 0.0
+    for index in range(count):
+        body, trace_id = batch(rng, BATCH, START_NS + index * DAY_NS // count)
+        began = time.perf_counter()
+        await ClickHouseWriter(clickhouse).write(TRACES, body, f"fill-{index}")
+        took += time.perf_counter() - began
+        ids.append(trace_id)
+    return ids, round(spans / took)
+
+
+async def sizes(clickhouse: ClickHouse) -> dict[str, float]:
+    """Bytes a span by table and, for the largest, by column; one part an hour."""
+    database = clickhouse.database
+    for table in ("spans", "trace_index"):
+        await clickhouse.command(f"OPTIMIZE TABLE {database}.{table} FINAL")
+    by_table = "SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active AND database = {database:String} GROUP BY table"
+    by_column = (
+        "SELECT column, sum(column_data_compressed_bytes) AS size FROM system.parts_columns\n"
+        "WHERE active AND database = {database:String} AND table = 'spans' GROUP BY column ORDER BY size DESC LIMIT 10"
+    )
+    ((rows,),) = await clickhouse.query(f"SELECT count() FROM {database}.spans", {})
+    found = [row for sql in (by_table, by_column) for row in await clickhouse.query(sql, {"database": database})]
+    return {name.decode(): round(size / rows, 2) for name, size in found}
+
+
+async def measure(spans: int, directory: Path) -> dict[str, object]:
+    """Everything, on one hot node."""
+    rng = random.Random(7)
+    with HotNode(directory / "hot") as node:
+        assert node.process is not None
+        process = psutil.Process(node.process.pid)
+        filled = ClickHouse(node.url, "filled")
+        costs = await insert_costs(node.url, process, rng)
+        await ClickHouseSchema(filled).migrate()
+        await filled.command("SYSTEM START MERGES")
+        ids, rate = await fill(filled, rng, spans)
+        result = {"insert, engine ms": costs, "spans": spans, "spans a second": rate, "bytes a span": await sizes(filled)}
+        result["reads, ms"] = await reads(filled, ids)
+        result["memory, MiB"] = process.memory_info().rss >> 20
+        await filled.close()
+    return result
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spans", type=int, default=1_000_000)
+    with tempfile.TemporaryDirectory() as name:
+        print(json.dumps(asyncio.run(measure(parser.parse_args().spans, Path(name))), indent=2))
+
+
+if __name__ == "__main__":
+    main()
