@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import socket
 import sys
 import time
@@ -114,13 +115,13 @@ def _conclude(server: str, exporter: Acknowledged, whole: int) -> int:
     if not sent:
         return 1
     largest = f"{max(sent, key=lambda trace: sent[trace]):032x}"
-    port = urlsplit(server).port
-    flags = "" if port == 7701 else f" --server {server}"
+    tael = "tael" if shutil.which("tael") else ".venv/bin/tael"
+    flags = "" if server == "http://127.0.0.1:7701" else f" --server {server}"
     print(
         f"""
 look at it
-  tael{flags} services
-  tael{flags} get trace {largest}
+  {tael} --format table{flags} services
+  {tael} --format table{flags} get trace {largest}
   curl -s '{server}/api/v1/traces/{largest}'
   curl -s '{server}/api/v1/traces?status=error&last=15m&limit=10'
   curl -s '{server}/api/v1/traces?attribute=gen_ai.operation.name=chat&last=15m'

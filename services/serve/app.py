@@ -153,8 +153,19 @@ def _write(decided: Plan) -> None:
 
 
 def _print_banner(settings: ServeSettings, ports: dict[str, int]) -> None:
-    terminal = sys.stdout.isatty()
-    text = banner.pretty(settings, ports, shutil.get_terminal_size().columns) if terminal else banner.plain(settings, ports)
+    tael = _command()
+    if sys.stdout.isatty():
+        text = banner.pretty(settings, ports, shutil.get_terminal_size().columns, tael)
+    else:
+        text = banner.plain(settings, ports, tael)
     with contextlib.suppress(OSError):
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _command() -> str:
+    """What to type for the `tael` command here: its name where PATH finds it, else its path."""
+    beside = Path(sys.executable).with_name("tael")
+    if shutil.which("tael") or not beside.exists():
+        return "tael"
+    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)

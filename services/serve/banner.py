@@ -30,8 +30,8 @@ def cli_flags(rest: Address) -> str:
     return "" if port == DEFAULT_REST_PORT else f" --port-rest {port}"
 
 
-def sections(settings: ServeSettings, ports: Mapping[str, int]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The banner's facts: titled groups of label and value."""
+def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The banner's facts: titled groups of label and value. ``tael`` is how this machine's shell finds the command."""
     rest, flags = f"http://{reachable(settings.rest_api_addr)}", cli_flags(settings.rest_api_addr)
     nodes = ", ".join(f"http://127.0.0.1:{ports[f'hotnode-{n}']}" for n in range(settings.shards))
     return [
@@ -53,7 +53,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int]) -> list[tuple[st
                 ("cold tier", f"SeaweedFS (S3), http://127.0.0.1:{ports['s3']}"),
             ],
         ),
-        ("look from here", [("services", f"tael{flags} services"), ("spans", f"tael{flags} query traces --last 15m")]),
+        ("look from here", [("services", f"{tael}{flags} services"), ("spans", f"{tael}{flags} query traces --last 15m")]),
     ]
 
 
@@ -66,18 +66,18 @@ def exports(settings: ServeSettings) -> list[str]:
     ]
 
 
-def plain(settings: ServeSettings, ports: Mapping[str, int]) -> str:
+def plain(settings: ServeSettings, ports: Mapping[str, int], tael: str = "tael") -> str:
     """The banner for a pipe or a file."""
     lines = ["tael is ready"]
-    for title, rows in sections(settings, ports):
+    for title, rows in sections(settings, ports, tael):
         lines += ["", title, *(f"  {label:<10} {value}" for label, value in rows)]
     return "\n".join([*lines, "", "send to it", *(f"  {line}" for line in exports(settings)), ""])
 
 
-def pretty(settings: ServeSettings, ports: Mapping[str, int], width: int) -> str:
+def pretty(settings: ServeSettings, ports: Mapping[str, int], width: int, tael: str = "tael") -> str:
     """The banner for a terminal of ``width`` columns; the export lines stay whole, to be copied."""
     table = Table.grid(padding=(0, 2))
-    for title, rows in sections(settings, ports):
+    for title, rows in sections(settings, ports, tael):
         table.add_row(Text(title, "bold cyan"), "")
         for label, value in rows:
             table.add_row(Text(f"  {label}", "dim"), Text(value))
