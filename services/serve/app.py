@@ -23,7 +23,7 @@ from services.serve.lines import Lines
 from services.serve.plan import Plan, plan
 from services.serve.ports import internal_ports, resolve_public
 from services.serve.process import Supervised
-from services.serve.settings import ServeSettings, refuse_wired
+from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_wired
 from tael.errors import BadSettings
 from tael.runtime.service import CannotStart, Stop
 
@@ -35,6 +35,7 @@ async def run(settings: ServeSettings, stop: Stop) -> None:
     """Supervise until ``stop``, then drain. Raises BadSettings or CannotStart for what a person has to change first."""
     refuse_wired(os.environ)
     with _locked(settings.directory):
+        refuse_fewer_shards(settings, len(list(settings.directory.glob("hotnode-*"))))
         settings = resolve_public(settings)
         ports = internal_ports(settings, settings.directory / "ports.json")
         decided = plan(settings, ports, os.environ, python=sys.executable, nats_server=_program("nats-server"), weed=_program("weed"))

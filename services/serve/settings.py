@@ -80,3 +80,11 @@ def refuse_wired(environ: Mapping[str, str]) -> None:
     ]
     if problems:
         raise BadSettings(problems)
+
+
+def refuse_fewer_shards(settings: ServeSettings, there: int) -> None:
+    """Raise BadSettings when the data directory holds more shards (``there``) than are to run: their spans would be out of reach."""
+    if there > settings.shards:
+        raise BadSettings(
+            [f"TAEL_SHARDS='{settings.shards}' cannot be used: {settings.directory} holds {there} shards, and they never shrink"]
+        )

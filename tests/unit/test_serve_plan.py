@@ -14,7 +14,7 @@ from services.serve import banner
 from services.serve.backoff import LONGEST_SECONDS, STABLE_SECONDS, Restarts
 from services.serve.plan import S3_GRPC_OFFSET, Plan, Process, plan, port_names
 from services.serve.ports import choose
-from services.serve.settings import WIRED, ServeSettings, refuse_wired
+from services.serve.settings import WIRED, ServeSettings, refuse_fewer_shards, refuse_wired
 from tael.errors import BadSettings
 from tael.runtime.config import load
 
@@ -113,6 +113,12 @@ def test_small_talk_leaves_warnings() -> None:
 def test_wiring_from_outside_is_refused_by_name(name: str) -> None:
     with pytest.raises(BadSettings, match=f"{name}='x' cannot be used"):
         refuse_wired({name: "x"})
+
+
+def test_shards_never_shrink() -> None:
+    refuse_fewer_shards(settings_of(TAEL_SHARDS="2"), 2)
+    with pytest.raises(BadSettings, match="TAEL_SHARDS='1' cannot be used: /data holds 2 shards, and they never shrink"):
+        refuse_fewer_shards(settings_of(TAEL_SHARDS="1"), 2)
 
 
 def test_remembered_ports_are_kept_while_they_are_free() -> None:
