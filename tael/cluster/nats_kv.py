@@ -98,7 +98,10 @@ class NatsKeyValue:
         """See KeyValue."""
         require_connected(self._client)
         with reachable(f"listing {prefix}"):
-            info = await answered(self._client, self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}>"))
+            try:
+                info = await answered(self._client, self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}>"))
+            except js_errors.NotFoundError as error:
+                raise Unavailable("the cluster's bucket does not exist yet: the coordinator makes it") from error
         subjects = info.state.subjects or {}
         keys = sorted(s.removeprefix(self._prefix) for s in subjects if s.startswith(self._prefix + prefix))
         found = await asyncio.gather(*(self.get(key) for key in keys))

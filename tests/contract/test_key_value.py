@@ -108,3 +108,21 @@ async def test_without_the_server_everything_is_unavailable(nats_server: NatsSer
     for call in (kv.get("k"), kv.put("k", b""), kv.create("k", b""), kv.delete("k"), kv.list("")):
         with pytest.raises(Unavailable):
             await call
+
+
+async def test_a_watch_waits_for_a_bucket_that_is_not_there_yet(nats_client: Client) -> None:
+    """A process may start before the coordinator has made it."""
+    kv = NatsKeyValue(nats_client, "tael")
+    with pytest.raises(Unavailable, match="does not exist yet"):
+        await kv.list("")
+
+    async def first() -> Versioned:
+        async for change in kv.watch("w."):
+            return change
+        raise AssertionError
+
+    task = asyncio.create_task(first())
+    await asyncio.sleep(0)
+    await kv.ensure()
+    await kv.put("w.1", b"one")
+    assert (await asyncio.wait_for(task, 10)).value == b"one"
