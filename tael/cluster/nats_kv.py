@@ -133,8 +133,10 @@ class NatsKeyValue:
                         if seen.get(value.key) != value.revision:
                             seen[value.key] = value.revision
                             yield value
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the hint, and the watch would never end.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(hint.wait(), _POLL_SECONDS)
+                    async with asyncio.timeout(_POLL_SECONDS):
+                        await hint.wait()
         finally:
             await _unsubscribe(subscription)
 
