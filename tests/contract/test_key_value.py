@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from tael.cluster.api import Versioned
 from tael.cluster.nats_kv import NatsKeyValue
@@ -126,3 +129,35 @@ async def test_a_watch_waits_for_a_bucket_that_is_not_there_yet(nats_client: Cli
     await kv.ensure()
     await kv.put("w.1", b"one")
     assert (await asyncio.wait_for(task, 10)).value == b"one"
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_watch_ends_when_it_is_cancelled_in_the_moment_its_hint_arrives(
+    nats_client: Client, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """A draining process writes keys that it watches itself; where a cancellation is lost then, the process never ends."""
+    kv = await open_bucket(nats_client)
+    hints: list[Callable[[Msg], Awaitable[None]]] = []
+    subscribe = nats_client.subscribe
+
+    async def overheard(subject: str, *, cb: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        hints.append(cb)
+        return await subscribe(subject, cb=cb)
+
+    monkeypatch.setattr(nats_client, "subscribe", overheard)
+    await kv.put("lease.a", b"1")
+    seen = asyncio.Event()
+
+    async def watch() -> None:
+        async for _ in kv.watch("lease."):
+            seen.set()
+
+    watching = asyncio.create_task(watch())
+    await seen.wait()
+    await asyncio.sleep(0)
+    await hints[0](Msg(nats_client))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait({watching}, timeout=3)
+    assert watching.cancelled()
