@@ -23,6 +23,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 SPANS_PER_TRACE = 10
+_GIVE_UP_SECONDS = 30.0
 _ROUTES = ("/cart", "/checkout", "/product/{id}", "/search", "/login", "/health")
 
 
@@ -121,6 +122,8 @@ async def _drive(call: grpc.aio.UnaryUnaryMultiCallable, stamper: Stamper, until
                 await call(body, timeout=30)
             except grpc.aio.AioRpcError as error:
                 retried.append(error.code().name)
+                if time.monotonic() > until + _GIVE_UP_SECONDS:
+                    return
                 await asyncio.sleep(0.1)
                 continue
             acks.append(time.perf_counter() - started)
@@ -128,7 +131,7 @@ async def _drive(call: grpc.aio.UnaryUnaryMultiCallable, stamper: Stamper, until
 
 
 async def load(endpoint: str, spans: int, connections: int, in_flight: int, seconds: float, service: str) -> dict[str, object]:
-    """Drive ``connections`` times ``in_flight`` calls for ``seconds``; every call that was begun is finished."""
+    """Drive ``connections`` times ``in_flight`` calls for ``seconds``; every call that was begun is finished, or given up half a minute later."""
     acks: list[float] = []
     retried: list[str] = []
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
