@@ -20,7 +20,7 @@ from services.coordinator.migrate import Migrations
 from services.coordinator.settings import CoordinatorSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.leadership import Leadership
-from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, compactor_key, writer_key
+from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, compactor_key, first_lease, writer_key
 from tael.cluster.membership import Liveness, heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap, next_shard_map
 from tael.errors import BadSettings, Conflict, Fenced, TaelError, Unavailable
@@ -163,7 +163,7 @@ class Term:
 
     async def _hand_out(self, key_of: Callable[[int], str], shards: Iterable[int], members: list[str]) -> None:
         held = {shard: await self._ports.kv.get(key_of(shard)) for shard in sorted(shards)}
-        leases = {shard: Lease.decode(found.value) if found else Lease(holder="", epoch=0) for shard, found in held.items()}
+        leases = {shard: Lease.decode(found.value) if found else first_lease() for shard, found in held.items()}
         for shard, member in assign({shard: lease.holder for shard, lease in leases.items()}, members).items():
             before, found = leases[shard], held[shard]
             if before.granted_by > self._epoch:

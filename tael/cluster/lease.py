@@ -7,6 +7,8 @@ key or its heartbeat for a time on the observer's own monotonic clock: no two cl
 
 from __future__ import annotations
 
+import secrets
+
 from pydantic import BaseModel, ConfigDict
 
 LEADER_KEY = "lease.leader"
@@ -73,6 +75,11 @@ class Lease(BaseModel):
     def begin_anew(self) -> Lease:
         """The log lost what was committed: start at its beginning, under tokens that were never used."""
         return self.model_copy(update={"committed": 0, "intent": None, "generation": self.generation + 1})
+
+
+def first_lease() -> Lease:
+    """A lease that nobody held yet. Its generation is random: tokens of a log whose keys were lost with it must not be used again."""
+    return Lease(holder="", epoch=0, generation=secrets.randbits(48))
 
 
 class Member(BaseModel):

@@ -51,9 +51,14 @@ def program(name: str, code: str, **changes: object) -> Process:
     return Process(**{**values, **changes})  # type: ignore[arg-type]  # keyword by keyword
 
 
-def listening() -> list[str]:
-    """The addresses on which this process' children listen."""
-    return [c.laddr.ip for child in psutil.Process().children() for c in child.net_connections() if c.status == "LISTEN"]
+def children_with(*words: str) -> list[psutil.Process]:
+    """The children of this process whose command line has one of the words; other tests' servers are children too."""
+    return [child for child in psutil.Process().children() if any(word in " ".join(child.cmdline()) for word in words)]
+
+
+def listening(directory: Path) -> list[str]:
+    """The addresses on which the processes of this directory listen."""
+    return [c.laddr.ip for child in children_with(str(directory)) for c in child.net_connections() if c.status == "LISTEN"]
 
 
 def _of_services(ports: dict[str, int]) -> int:
@@ -89,8 +94,8 @@ async def test_nats_and_seaweedfs_come_up_ready_and_drain(tmp_path: Path, http: 
             varz = await answer.json()
         assert varz["jetstream"]["config"]["sync_always"] is True
         assert varz["max_payload"] == 8 << 20
-        await until(lambda: len(listening()) == len(ports) - _of_services(ports) + 1)
-        assert set(listening()) == {"127.0.0.1"}
+        await until(lambda: len(listening(tmp_path)) == len(ports) - _of_services(ports) + 1)
+        assert set(listening(tmp_path)) == {"127.0.0.1"}
         assert all(await asyncio.gather(*(one.drain(15, asyncio.Event()) for one in both)))
     assert "nats is ready after" in " ".join(out.getvalue().split())
     assert "31009" not in out.getvalue()
@@ -108,7 +113,7 @@ async def test_a_killed_process_is_started_again(http: aiohttp.ClientSession) ->
     async with asyncio.TaskGroup() as group:
         group.create_task(one.run())
         await until(lambda: "sleeper | up" in out.getvalue())
-        psutil.Process().children()[0].kill()
+        children_with("time.sleep(60)")[0].kill()
         await until(lambda: out.getvalue().count("sleeper | up") == 2)
         assert await one.drain(5, asyncio.Event())
     assert "sleeper was killed by SIGKILL; it is started again in" in out.getvalue()
