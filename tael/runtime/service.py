@@ -45,7 +45,8 @@ class Stop:
     async def sleep(self, seconds: float) -> bool:
         """Wait this long or until the drain; True when it is time to stop."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
         return self._event.is_set()
 
 
