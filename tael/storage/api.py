@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
 from tael.model.time import TimeRange
 
@@ -95,6 +96,47 @@ class SpanReader(Protocol):
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """The services with a span that started in the range, by name; a trace that two services share counts for each."""
+        ...
+
+
+class SeriesReader(Protocol):
+    """Reads series of one shard, or of several composed as one. Times are milliseconds; ranges leave the start out and hold the end.
+
+    A series is on one shard. Where two shards know the same labels all the same, the composition MUST return one series of both.
+    """
+
+    async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
+        """Every sample of every series that matches, stale markers included; a series without a sample in the range is left out.
+
+        Of two samples of one series at one time the one that was written last is returned. Raises TooLarge beyond ``max_samples``,
+        before it holds many more.
+        """
+        ...
+
+    async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
+        """``request`` evaluated where the samples are, as Prometheus' function would be; None when a native histogram matches, for
+        these are left to the caller. Series without any value are left out. Raises TooLarge beyond ``max_series``.
+        """
+        ...
+
+    async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
+        """The label sets that match and may have a sample in the range (to the hour), ordered; at most ``limit`` where it is not 0."""
+        ...
+
+    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """Names of the labels of those series, ordered; ``selection.matchers`` may be empty, which is every series."""
+        ...
+
+    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """Values of one label of those series, ordered."""
+        ...
+
+    async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
+        """Metadata by name, of one metric or, when ``metric`` is empty, of all."""
+        ...
+
+    async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
+        """Exemplars of the series that match any of ``matchers``, by series and time."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""PromQL: parse, needs, evaluate. Pure; what touches a shard is in services/query/promql_engine."""

@@ -1,0 +1,67 @@
+"""What an expression evaluates to: a scalar, a string, or an instant vector, each at every step of the query at once.
+
+A range query of one step is an instant query, so there is one evaluator. Vectors are matrices of series × steps; a sample is a float where
+``present`` is True and ``cells`` is -1, a native histogram where ``cells`` is a position in ``histograms``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tael.model.histogram import Histograms
+from tael.model.series import Bools, Floats, Labels, Longs
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The times that a query is evaluated at: ``start_ms``, then every ``step_ms`` up to ``end_ms``. An instant query has one."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return (self.end_ms - self.start_ms) // self.step_ms + 1 if self.step_ms else 1
+
+    @property
+    def times_ms(self) -> Longs:
+        """All of them."""
+        return self.start_ms + np.arange(self.count, dtype=np.int64) * self.step_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One number a step."""
+
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string literal."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """An instant vector at every step. ``values`` is NaN where nothing or a histogram is.
+
+    ``cells`` is None when no sample of the vector is a histogram, which is the common case and the fast one. ``drop_name`` says, series by
+    series, that ``__name__`` is to be dropped in the end (delayed name removal); None means that it stays everywhere.
+    """
+
+    labels: Sequence[Labels]
+    values: Floats
+    present: Bools
+    cells: Longs | None = None
+    histograms: Histograms | None = field(default=None, repr=False)
+    drop_name: Bools | None = None
+
+
+Value = Scalar | Text | Vector

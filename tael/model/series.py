@@ -1,0 +1,140 @@
+"""Series and samples as they are queried: labels, what selects them, and samples of many series as arrays.
+
+Times are milliseconds since the epoch, as Prometheus has them. A label set never holds a label with an empty value: the two mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from tael.model.histogram import Histograms
+
+Floats: TypeAlias = "npt.NDArray[np.float64]"
+Longs: TypeAlias = "npt.NDArray[np.int64]"
+Bools: TypeAlias = "npt.NDArray[np.bool_]"
+
+Labels: TypeAlias = "tuple[tuple[str, str], ...]"
+"""A label set: pairs sorted by name, without empty values. ``__name__`` is the metric's name."""
+
+METRIC_NAME = "__name__"
+STALE_BITS = 0x7FF0000000000002
+"""The NaN that says that a series ended (Prometheus, ``value.StaleNaN``); compare bits, never values."""
+STALE = float(np.uint64(STALE_BITS).view(np.float64))
+
+MatchOp: TypeAlias = Literal["=", "!=", "=~", "!~"]
+
+
+def labels_of(mapping: Mapping[str, str]) -> Labels:
+    """The label set of a mapping."""
+    return tuple(sorted((name, value) for name, value in mapping.items() if value))
+
+
+def is_stale(values: Floats) -> Bools:
+    """Where ``values`` hold the stale marker."""
+    return values.view(np.uint64) == np.uint64(STALE_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One condition on a label; a missing label counts as the empty string. Regular expressions are RE2's, anchored at both ends."""
+
+    name: str
+    op: MatchOp
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which series, and which of their samples: ``start_ms < t <= end_ms``."""
+
+    matchers: tuple[Matcher, ...]
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples of ``len(labels)`` series, one series after the other, each ordered by time without two of one time.
+
+    Series ``i`` has the samples from ``offsets[i]`` up to, not including, ``offsets[i + 1]``. A sample is a float (``values``, where
+    ``histogram`` is -1) or a native histogram: then ``histogram`` is its position in ``histograms`` and its value is NaN, or the stale
+    marker in a sample that ends a series of histograms.
+    """
+
+    labels: Sequence[Labels]
+    offsets: Longs
+    times_ms: Longs
+    values: Floats
+    histogram: Longs | None = None
+    histograms: Histograms | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A range function already evaluated for each series at each step: NaN where ``present`` is False."""
+
+    labels: Sequence[Labels]
+    values: Floats
+    present: Bools
+
+
+GridFunction: TypeAlias = Literal[
+    "last",
+    "rate",
+    "increase",
+    "delta",
+    "irate",
+    "idelta",
+    "changes",
+    "resets",
+    "deriv",
+    "predict_linear",
+    "sum_over_time",
+    "avg_over_time",
+    "min_over_time",
+    "max_over_time",
+    "count_over_time",
+]
+"""The functions that a shard can evaluate by itself; ``last`` is an instant selector's lookback, stale markers honoured."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridRequest:
+    """Evaluate ``function`` at ``start_ms, start_ms + step_ms, … <= end_ms``, each over ``(t - window_ms, t]``.
+
+    Offsets and ``@`` are already applied to the times. ``argument`` is predict_linear's seconds.
+    """
+
+    matchers: tuple[Matcher, ...]
+    function: GridFunction
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    window_ms: int
+    argument: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric family's metadata: ``type`` is Prometheus' word (counter, gauge, histogram, summary, unknown, …)."""
+
+    name: str
+    type: str
+    unit: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One exemplar of a series."""
+
+    series: Labels
+    time_ms: int
+    value: float
+    labels: Labels
