@@ -12,13 +12,12 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
-from services.ingest.budget import Room
 from services.ingest.pipeline import Pipeline
+from services.ingest.receivers.body import read_body
 from services.ingest.receivers.cors import allow_origin, preflight
-from services.ingest.receivers.settings import MAX_REQUEST_BYTES, OTLP_HTTP_ADDR, ReceiverSettings
+from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import Retryable, TaelError
 from tael.model.tenant import DEFAULT_TENANT
-from tael.otlp.inflate import ENCODINGS, too_large
 from tael.otlp.json import decode_json, dump_json
 from tael.otlp.signals import SIGNALS
 from tael.otlp.status import export_response, status_json, status_of
@@ -70,11 +69,34 @@ class _Receiver:
         self._pipeline.admission(signal)
         if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
             raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
-        encoding = request.headers.get("Content-Encoding", "").strip().lower()
-        if encoding not in ENCODINGS:
-            raise web.HTTPUnsupportedMediaType(reason=f"Content-Encoding takes {', '.join(name for name in ENCODINGS if name)}")
         async with self._pipeline.room() as room:
-            body = await self._body(request, encoding, room)
+            body = await read_body(request, self._pipeline, room, self._settings.max_request_bytes)
+            if request.content_type == JSON:
+                body = decode_json(signal.request, body).SerializeToString()
+            outcome = await self._pipeline.admit(signal, DEFAULT_TENANT, body)
+        return _message(request, 200, export_response(signal, outcome.rejected, outcome.message))
+
+    async def answer(request: web.Request, handler: http.Route) -> web.StreamResponse:
+        return await receiver.answer(request, handler)
+
+    return answer
+
+
+class _Receiver:
+    """The routes' and the middleware's shared settings."""
+
+    def __init__(self, settings: ReceiverSettings, pipeline: Pipeline) -> None:
+        self._settings, self._pipeline = settings, pipeline
+        self._signals = {signal.http_path: signal for signal in SIGNALS.values()}
+
+    async def export(self, request: web.Request) -> web.Response:
+        """Receive one request."""
+        signal = self._signals[request.path]
+        self._pipeline.admission(signal)
+        if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
+            raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
+        async with self._pipeline.room() as room:
+            body = await read_body(request, self._pipeline, room, self._settings.max_request_bytes)
             if request.content_type == JSON:
                 body = decode_json(signal.request, body).SerializeToString()
             outcome = await self._pipeline.admit(signal, DEFAULT_TENANT, body)

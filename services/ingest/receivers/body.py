@@ -1,0 +1,32 @@
+"""The body of an HTTP request, read and inflated within the limits of the process."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.ingest.budget import Room
+from services.ingest.pipeline import Pipeline
+from services.ingest.receivers.settings import MAX_REQUEST_BYTES
+from tael.otlp.inflate import ENCODINGS, too_large
+
+
+async def read_body(request: web.Request, pipeline: Pipeline, room: Room, limit_bytes: int) -> bytes:
+    """The whole body, its content encoding undone and its bytes held in ``room``.
+
+    Raises TooLarge beyond ``limit_bytes``, Overloaded without room, Rejected for a broken encoding, HTTPUnsupportedMediaType for an unknown one.
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ENCODINGS:
+        raise web.HTTPUnsupportedMediaType(reason=f"Content-Encoding takes {', '.join(name for name in ENCODINGS if name)}")
+    if (request.content_length or 0) > limit_bytes:
+        raise too_large(limit_bytes, MAX_REQUEST_BYTES)
+    chunks: list[bytes] = []
+    received = 0
+    async for chunk in request.content.iter_any():
+        received += len(chunk)
+        if received > limit_bytes:
+            raise too_large(limit_bytes, MAX_REQUEST_BYTES)
+        await room.take(len(chunk))
+        chunks.append(chunk)
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return body if encoding in ("", "identity") else await pipeline.inflate(encoding, body, room)
