@@ -76,49 +76,6 @@ class _Receiver:
             outcome = await self._pipeline.admit(signal, DEFAULT_TENANT, body)
         return _message(request, 200, export_response(signal, outcome.rejected, outcome.message))
 
-    async def answer(request: web.Request, handler: http.Route) -> web.StreamResponse:
-        return await receiver.answer(request, handler)
-
-    return answer
-
-
-class _Receiver:
-    """The routes' and the middleware's shared settings."""
-
-    def __init__(self, settings: ReceiverSettings, pipeline: Pipeline) -> None:
-        self._settings, self._pipeline = settings, pipeline
-        self._signals = {signal.http_path: signal for signal in SIGNALS.values()}
-
-    async def export(self, request: web.Request) -> web.Response:
-        """Receive one request."""
-        signal = self._signals[request.path]
-        self._pipeline.admission(signal)
-        if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
-            raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
-        async with self._pipeline.room() as room:
-            body = await read_body(request, self._pipeline, room, self._settings.max_request_bytes)
-            if request.content_type == JSON:
-                body = decode_json(signal.request, body).SerializeToString()
-            outcome = await self._pipeline.admit(signal, DEFAULT_TENANT, body)
-        return _message(request, 200, export_response(signal, outcome.rejected, outcome.message))
-
-    async def _body(self, request: web.Request, encoding: str, room: Room) -> bytes:
-        limit = self._settings.max_request_bytes
-        if (request.content_length or 0) > limit:
-            raise too_large(limit, MAX_REQUEST_BYTES)
-        chunks: list[bytes] = []
-        received = 0
-        async for chunk in request.content.iter_any():
-            received += len(chunk)
-            if received > limit:
-                raise too_large(limit, MAX_REQUEST_BYTES)
-            await room.take(len(chunk))
-            chunks.append(chunk)
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if encoding in ("", "identity"):
-            return body
-        return await self._pipeline.inflate(encoding, body, room)
-
     async def answer(self, request: web.Request, route: http.Route) -> web.StreamResponse:
         """Preflights, errors in the request's encoding, and the CORS header on everything."""
         origin = allow_origin(request.headers.get("Origin"), self._settings.cors_origins)
