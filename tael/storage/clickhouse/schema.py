@@ -14,7 +14,7 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
 from tael.storage.api import PartitionSize
-from tael.storage.clickhouse import flatten, wire
+from tael.storage.clickhouse import flatten, metric_wire, wire
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 
@@ -30,9 +30,12 @@ _TABLE_SETTINGS = ", ".join(
         "map_serialization_version = 'with_buckets'",
         "map_buckets_min_avg_size = 0",
         "map_buckets_coefficient = 2",
+        # Merging costs more than inserting: many parts at once, so that a row is written anew once or twice and not ten times.
+        "min_parts_to_merge_at_once = 20",
+        "merge_selector_base = 20",
     )
 )
-_SIGNAL_TABLES = ("spans",)
+_SIGNAL_TABLES = ("spans", "samples", "histograms", "exemplars", "series", "metric_families")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "replacing_engine": f"{prefix}ReplacingMergeTree",
         "settings": _TABLE_SETTINGS,
         "spans_in_1_columns": wire.landing_columns(batch),
+        "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)),
         "spans_in_1_select": flatten.spans_select(f"{database}.{flatten.LANDING_TABLE}"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)

@@ -19,6 +19,8 @@ _COLUMN_TYPES = {
     "double": "Float64",
     "fixed32": "UInt32",
     "fixed64": "UInt64",
+    "sfixed64": "Int64",
+    "sint32": "Int32",
 }
 
 

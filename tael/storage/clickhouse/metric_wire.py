@@ -1,0 +1,36 @@
+"""proto/metrics.proto as ClickHouse decodes it: the messages of the landing table, read off the descriptor.
+
+Deltas are left out: they are the writer's, and ClickHouse skips fields that it is not told of.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from tael.pb.metrics_pb2 import MetricBatch
+from tael.storage.clickhouse.wire import Field, Message
+
+LANDING_TABLE = "metrics_in_1"
+_DELTAS = MetricBatch.DESCRIPTOR.fields_by_name["deltas"].number
+_TYPES = {
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BYTES: "bytes",
+    FieldDescriptor.TYPE_DOUBLE: "double",
+    FieldDescriptor.TYPE_FIXED32: "fixed32",
+    FieldDescriptor.TYPE_FIXED64: "fixed64",
+    FieldDescriptor.TYPE_SFIXED64: "sfixed64",
+    FieldDescriptor.TYPE_SINT32: "sint32",
+    FieldDescriptor.TYPE_UINT32: "uint32",
+}
+
+
+def _message(descriptor: Descriptor, *, without: int = 0) -> Message:
+    return Message(descriptor.name, tuple(_field(field) for field in descriptor.fields if field.number != without))
+
+
+def _field(field: FieldDescriptor) -> Field:
+    kind = _message(field.message_type) if field.message_type is not None else _TYPES[field.type]
+    return Field(field.number, field.name, kind, field.is_repeated)
+
+
+METRIC_BATCH = _message(MetricBatch.DESCRIPTOR, without=_DELTAS)
