@@ -43,7 +43,9 @@ class WriterSettings(Settings):
     batch_max_seconds: float = Field(
         default=1.0, gt=0, le=10, alias="TAEL_BATCH_MAX_SECS", description="The longest that an entry waits for company."
     )
-    batch_max_spans: int = Field(default=20_000, ge=1, le=1_000_000, alias="TAEL_BATCH_MAX_SPANS", description="Spans that close a batch.")
+    batch_max_spans: int = Field(
+        default=60_000, ge=1, le=1_000_000, alias="TAEL_BATCH_MAX_SPANS", description="Spans, log records or samples that close a batch."
+    )
     batch_max_bytes: Bytes = Field(
         default="64MB",
         ge=1,
