@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from services.ingest.pipeline import Pipeline
-from services.ingest.receivers import otlp_grpc, otlp_http
+from services.ingest.receivers import datadog, otlp_grpc, otlp_http
 from services.ingest.settings import IngestSettings
 from services.ingest.writer import Parts, WriterPool
 from tael.cluster.api import KeyValue
@@ -75,8 +75,12 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
 
 @contextlib.asynccontextmanager
 async def _receivers(settings: IngestSettings, pipeline: Pipeline) -> AsyncIterator[None]:
-    async with otlp_grpc.serve(settings, pipeline) as grpc_address, otlp_http.serve(settings, pipeline) as http_address:
-        log.info("receiving", otlp_grpc=str(grpc_address), otlp_http=str(http_address))
+    async with (
+        otlp_grpc.serve(settings, pipeline) as grpc_address,
+        otlp_http.serve(settings, pipeline) as http_address,
+        datadog.serve(settings, pipeline) as datadog_address,
+    ):
+        log.info("receiving", otlp_grpc=str(grpc_address), otlp_http=str(http_address), datadog=str(datadog_address or "off"))
         yield
 
 

@@ -94,6 +94,7 @@ def plan(
         "TAEL_CLICKHOUSE_URLS": ",".join(f"http://{HOST}:{ports[f'hotnode-{n}']}" for n in range(settings.shards)),
         "TAEL_OTLP_GRPC_ADDR": str(settings.otlp_grpc_addr),
         "TAEL_OTLP_HTTP_ADDR": str(settings.otlp_http_addr),
+        "TAEL_DD_AGENT_ADDR": str(settings.dd_agent_addr or "off"),
         "TAEL_REST_API_ADDR": str(settings.rest_api_addr),
     }
 

@@ -21,7 +21,10 @@ _LOW, _HIGH = 10_240, 32_767
 
 
 def resolve_public(settings: ServeSettings) -> ServeSettings:
-    """The settings with every public port free and final. Raises PortTaken with one line for all that are taken."""
+    """The settings with every public port free and final. Raises PortTaken with one line for all that are taken.
+
+    The Datadog agent's may be taken: then ingest says so and goes on without it.
+    """
     taken: list[str] = []
     found: dict[str, Address] = {}
     fields = {"otlp_grpc_addr": "the OTLP gRPC", "otlp_http_addr": "the OTLP HTTP", "rest_api_addr": "the REST API"}
@@ -34,6 +37,8 @@ def resolve_public(settings: ServeSettings) -> ServeSettings:
             taken.append(str(error))
     if taken:
         raise PortTaken("; ".join(taken))
+    if settings.dd_agent_addr is not None and settings.dd_agent_addr.port == 0:
+        found["dd_agent_addr"] = Address(settings.dd_agent_addr.host, _bind(settings.dd_agent_addr))
     return settings.model_copy(update=found)
 
 
@@ -41,6 +46,7 @@ def internal_ports(settings: ServeSettings, remembered: Path) -> dict[str, int]:
     """A free port for each name of the plan: the remembered one where it is still free. Writes ``remembered`` when it changed."""
     old: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
     public = {settings.otlp_grpc_addr.port, settings.otlp_http_addr.port, settings.rest_api_addr.port}
+    public |= {settings.dd_agent_addr.port} if settings.dd_agent_addr is not None else set()
     ports = choose(port_names(settings), old, lambda port: port not in public and _is_free(port))
     if ports != old:
         remembered.write_text(json.dumps(ports, indent=1) + "\n")

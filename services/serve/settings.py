@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tael.errors import BadSettings
-from tael.runtime.config import Bytes, Listen, Secret
+from tael.runtime.config import Bytes, Listen, OptionalListen, Secret
 from tael.runtime.settings import NodeSettings
 
 # What the supervisor tells each process by itself. A value from outside would be lost without a word, so it is refused.
@@ -43,6 +43,11 @@ class ServeSettings(NodeSettings):
         default="127.0.0.1:4318",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_OTLP_HTTP_ADDR",
         description="Where OTLP over HTTP is received.",
+    )
+    dd_agent_addr: OptionalListen = Field(
+        default="127.0.0.1:8126",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_DD_AGENT_ADDR",
+        description="Where Datadog's tracers are received, as by their agent; a taken port is a warning, `off` turns it off.",
     )
     rest_api_addr: Listen = Field(
         default="127.0.0.1:7701",  # type: ignore[assignment]  # parsed by the validator

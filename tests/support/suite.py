@@ -45,7 +45,7 @@ class Suite:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.log_path = directory / "serve.log"
-        self.grpc_port, self.http_port, self.rest_port = free_port(), free_port(), free_port()
+        self.grpc_port, self.http_port, self.rest_port, self.datadog_port = free_port(), free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.rest_port}"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("TAEL_")}
         self._env = {
@@ -54,6 +54,7 @@ class Suite:
             "TAEL_SHARDS": str(shards),
             "TAEL_OTLP_GRPC_ADDR": f"127.0.0.1:{self.grpc_port}",
             "TAEL_OTLP_HTTP_ADDR": f"127.0.0.1:{self.http_port}",
+            "TAEL_DD_AGENT_ADDR": f"127.0.0.1:{self.datadog_port}",
             "TAEL_REST_API_ADDR": f"127.0.0.1:{self.rest_port}",
             "TAEL_LEASE_TTL_SECS": "2",
             **(env or {}),

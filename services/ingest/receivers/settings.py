@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tael.runtime.config import Bytes, CommaList, Listen, Settings
+from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen, Settings
 
 MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
-OTLP_GRPC_ADDR, OTLP_HTTP_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR"
+OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR"
 
 
 class ReceiverSettings(Settings):
@@ -24,6 +24,11 @@ class ReceiverSettings(Settings):
         default="127.0.0.1:4318",  # type: ignore[assignment]  # parsed by the validator
         alias=OTLP_HTTP_ADDR,
         description="Where OTLP over HTTP is received, as protobuf and as JSON.",
+    )
+    dd_agent_addr: OptionalListen = Field(
+        default="127.0.0.1:8126",  # type: ignore[assignment]  # parsed by the validator
+        alias=DD_AGENT_ADDR,
+        description="Where Datadog's tracers are received, as by their agent; a taken port is a warning, `off` turns it off.",
     )
     max_request_bytes: Bytes = Field(
         default="64MiB",  # type: ignore[assignment]  # parsed by the validator

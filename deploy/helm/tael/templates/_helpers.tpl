@@ -50,6 +50,7 @@ TAEL_S3_BUCKET: {{ .Values.s3.bucket | quote }}
 TAEL_S3_REGION: {{ .Values.s3.region | quote }}
 TAEL_OTLP_GRPC_ADDR: 0.0.0.0:4317
 TAEL_OTLP_HTTP_ADDR: 0.0.0.0:4318
+TAEL_DD_AGENT_ADDR: 0.0.0.0:8126
 TAEL_REST_API_ADDR: 0.0.0.0:7701
 {{- end }}
 

@@ -1,0 +1,139 @@
+"""Datadog's trace agent on its own port: what tracers of that family send without being configured, admitted as OTLP.
+
+Traces are answered after they are durable, like any other. What only serves Datadog's own backend (statistics that are computed from the
+spans, telemetry of the tracers) is taken and dropped; what would lose a user's data in silence (profiles, remote configuration, the event
+proxy) is not there, as with an agent that has it switched off: 404.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from aiohttp import web
+
+from services.ingest.pipeline import Pipeline
+from services.ingest.receivers.body import read_body
+from services.ingest.receivers.settings import DD_AGENT_ADDR, MAX_REQUEST_BYTES, ReceiverSettings
+from tael import __version__
+from tael.datadog import wire
+from tael.datadog.translate import origin_of, translate
+from tael.model.tenant import DEFAULT_TENANT
+from tael.otlp.signals import SIGNALS
+from tael.runtime import http
+from tael.runtime.config import Address
+from tael.runtime.observe import get_logger
+from tael.runtime.service import PortTaken
+from tael.wal.api import TRACES
+
+log = get_logger("datadog")
+V03, V04, V05 = "/v0.3/traces", "/v0.4/traces", "/v0.5/traces"
+_DROPPED = ("/v0.6/stats", "/telemetry/proxy/{path:.*}")
+_MSGPACK, _JSON = ("application/msgpack", "application/x-msgpack"), ("application/json", "text/json")
+_INLINE_BYTES, _THREADS = 32 << 10, 2
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address | None]:
+    """Listen while the block runs, then finish what was accepted. Yields the address bound; None when it is off or taken.
+
+    A taken port is no reason not to start: an agent of Datadog's own may well run on the same machine.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        bound = None
+        if settings.dd_agent_addr is not None:
+            agent = _Agent(settings, settings.dd_agent_addr, pipeline)
+            listener = http.serve(
+                agent.app(),
+                settings.dd_agent_addr,
+                what="the Datadog agent's",
+                variable=DD_AGENT_ADDR,
+                drain_seconds=settings.drain_seconds,
+                auto_decompress=False,
+            )
+            try:
+                bound = await stack.enter_async_context(listener)
+            except PortTaken as error:
+                log.warning("Datadog's tracers are not received", reason=str(error))
+        yield bound
+
+
+class _Agent:
+    """The routes."""
+
+    def __init__(self, settings: ReceiverSettings, address: Address, pipeline: Pipeline) -> None:
+        self._settings, self._address, self._pipeline = settings, address, pipeline
+        self._translating = asyncio.Semaphore(_THREADS)
+
+    def app(self) -> web.Application:
+        """The application."""
+        app = web.Application(middlewares=[http.errors_to_status()])
+        app.router.add_get("/info", self.info)
+        for path in (V03, V04, V05):
+            app.router.add_post(path, self.traces)
+            app.router.add_put(path, self.traces)
+        for path in _DROPPED:
+            app.router.add_post(path, self.drop)
+            app.router.add_put(path, self.drop)
+        return app
+
+    async def info(self, _: web.Request) -> web.Response:
+        """``GET /info``: what a tracer needs to know to send everything, and nothing that is of no use here."""
+        return http.json_response(
+            {
+                "version": __version__,
+                "endpoints": [V03, V04, V05],
+                "client_drop_p0s": False,
+                "span_meta_structs": True,
+                "long_running_spans": False,
+                "span_events": True,
+                "peer_tags": [],
+                "span_kinds_stats_computed": [],
+                "config": {
+                    "default_env": "none",
+                    "receiver_port": self._address.port,
+                    "max_request_bytes": self._settings.max_request_bytes,
+                },
+            }
+        )
+
+    async def traces(self, request: web.Request) -> web.Response:
+        """``PUT`` or ``POST`` of traces. No rates are handed out: a tracer then keeps everything that it is not told to drop."""
+        origin, limit = origin_of(request.headers), self._settings.max_request_bytes
+        async with self._pipeline.room() as room:
+            body = await read_body(request, self._pipeline, room, limit)
+            read = _reader(request, body)
+
+            def convert() -> bytes:
+                return translate(read(body), origin, limit_bytes=limit, variable=MAX_REQUEST_BYTES).SerializeToString()
+
+            if len(body) <= _INLINE_BYTES:
+                converted = convert()
+            else:
+                async with self._translating:
+                    converted = await asyncio.to_thread(convert)
+            await room.take(max(0, len(converted) - len(body)))
+            await self._pipeline.admit(SIGNALS[TRACES], DEFAULT_TENANT, converted)
+        return http.json_response({"rate_by_service": {}})
+
+    async def drop(self, request: web.Request) -> web.Response:
+        """Read and forget, as the agent would forward."""
+        async for _ in request.content.iter_any():
+            pass
+        return http.json_response({})
+
+
+def _reader(request: web.Request, body: bytes) -> Callable[[bytes], Iterator[Any]]:
+    """How to read the body: by its content type where there is one, else by what it looks like, as the agent does."""
+    kind = request.content_type if "Content-Type" in request.headers else ""
+    if request.path == V05:
+        if kind in _JSON:
+            raise web.HTTPUnsupportedMediaType(reason=f"{V05} takes {_MSGPACK[0]}")
+        return wire.read_v05
+    if kind in _JSON:
+        return wire.read_json
+    if kind in _MSGPACK:
+        return wire.read_msgpack
+    return wire.read_json if body.lstrip()[:1] == b"[" else wire.read_msgpack

@@ -1,0 +1,178 @@
+"""Datadog's spans to an OTLP export request, after the OpenTelemetry collector's receiver for them; docs/formats.md has the table.
+
+Nothing is lost on the way: what has no field of its own in OTLP stays an attribute under Datadog's name for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
+
+from tael.datadog.extras import read_events, read_links, read_struct
+from tael.datadog.span import DatadogSpan
+from tael.errors import Rejected, TooLarge
+from tael.model.attributes import AttributeValue
+from tael.model.span import STATUS_ERROR, Event, Link
+from tael.otlp.anyvalue import encode_attributes
+from tael.otlp.encode import encode_event, encode_link
+
+SCOPE = "Datadog"
+RESOURCE_NAME, SPAN_TYPE = "resource.name", "span.type"
+_HIGH_BITS, _PRIORITY, _HOSTNAME, _KIND = "_dd.p.tid", "_sampling_priority_v1", "_dd.hostname", "span.kind"
+_LINKS, _EVENTS = "_dd.span_links", "events"
+_ERROR_TEXTS = ("error.message", "error.msg")
+_KINDS = {
+    "internal": WireSpan.SPAN_KIND_INTERNAL,
+    "server": WireSpan.SPAN_KIND_SERVER,
+    "client": WireSpan.SPAN_KIND_CLIENT,
+    "producer": WireSpan.SPAN_KIND_PRODUCER,
+    "consumer": WireSpan.SPAN_KIND_CONSUMER,
+}
+_KIND_OF_TYPE = {"web": WireSpan.SPAN_KIND_SERVER, "http": WireSpan.SPAN_KIND_CLIENT}
+_ENV, _VERSION = "env", "version"
+_ORIGIN = (
+    ("telemetry.sdk.language", "Datadog-Meta-Lang"),
+    ("telemetry.sdk.version", "Datadog-Meta-Tracer-Version"),
+    ("process.runtime.name", "Datadog-Meta-Lang-Interpreter"),
+    ("process.runtime.version", "Datadog-Meta-Lang-Version"),
+    ("container.id", "Datadog-Container-ID"),
+)
+_SAMPLED = 1
+_SPAN_BYTES, _ATTRIBUTE_BYTES = 96, 12
+_U64, _I64 = (1 << 64) - 1, (1 << 63) - 1
+
+
+def origin_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """What a tracer's headers say of it, as resource attributes; ``headers`` finds names in any case."""
+    origin = {name: headers.get(header, "") for name, header in _ORIGIN}
+    origin["telemetry.sdk.language"] = {".net": "dotnet"}.get(origin["telemetry.sdk.language"].lower(), origin["telemetry.sdk.language"])
+    return {"telemetry.sdk.name": SCOPE} | {name: value for name, value in origin.items() if value}
+
+
+def translate(
+    traces: Iterable[Sequence[DatadogSpan]], origin: Mapping[str, str], *, limit_bytes: int, variable: str
+) -> ExportTraceServiceRequest:
+    """One request with every span, in order; ``origin`` is what the tracer said of itself, as resource attributes.
+
+    Raises TooLarge when it would have more than about ``limit_bytes``, which ``variable`` sets, before it has them: texts that a v0.5 body
+    names many times are written out many times.
+    """
+    building = _Building(origin, limit_bytes, variable)
+    for trace in traces:
+        building.add(trace)
+    return building.request
+
+
+class _Building:
+    """The request so far; spans of one service, environment, version and host share a resource."""
+
+    def __init__(self, origin: Mapping[str, str], limit_bytes: int, variable: str) -> None:
+        self.request = ExportTraceServiceRequest()
+        self._origin = origin
+        self._left = limit_bytes
+        self._refusal = TooLarge(f"the spans have more than {limit_bytes} bytes as OTLP, the limit that {variable} sets", where="body")
+        self._scopes: dict[tuple[str, ...], ScopeSpans] = {}
+
+    def add(self, trace: Sequence[DatadogSpan]) -> None:
+        """Add what was flushed together of one trace."""
+        high = {span.trace_id: bits for span in trace if (bits := _high_bits(span)) is not None}
+        flags = _SAMPLED if any(span.metrics.get(_PRIORITY, 0) > 0 for span in trace) else 0
+        shared = {"deployment.environment.name": _first(trace, _ENV), "host.name": _first(trace, _HOSTNAME)}
+        versions = {span.service: str(span.meta[_VERSION]) for span in reversed(trace) if span.meta.get(_VERSION)}
+        for span in trace:
+            self._spend(_size_bytes(span))
+            attributes, links, events = _attributes(span)
+            scope = self._scope({"service.name": span.service, "service.version": versions.get(span.service, ""), **shared})
+            wire = scope.spans.add(
+                trace_id=high.get(span.trace_id, 0).to_bytes(8, "big") + span.trace_id.to_bytes(8, "big"),
+                span_id=span.span_id.to_bytes(8, "big"),
+                parent_span_id=span.parent_id.to_bytes(8, "big") if span.parent_id else b"",
+                flags=flags,
+                name=span.name,
+                kind=_KINDS.get(str(span.meta.get(_KIND)), _KIND_OF_TYPE.get(span.type, WireSpan.SPAN_KIND_UNSPECIFIED)),
+                start_time_unix_nano=_clamp(span.start),
+                end_time_unix_nano=_clamp(span.start + span.duration),
+                attributes=encode_attributes(attributes),
+                links=[encode_link(link) for link in links],
+                events=[encode_event(event) for event in events],
+            )
+            if span.error:
+                text = next((str(span.meta[key]) for key in _ERROR_TEXTS if span.meta.get(key)), "")
+                wire.status.CopyFrom(Status(code=STATUS_ERROR, message=text))  # type: ignore[arg-type]  # OTLP's number
+
+    def _scope(self, emitter: Mapping[str, str]) -> ScopeSpans:
+        key = tuple(emitter.values())
+        scope = self._scopes.get(key)
+        if scope is None:
+            resource = {**emitter, **self._origin}
+            group = self.request.resource_spans.add()
+            group.resource.attributes.extend(encode_attributes({name: value for name, value in resource.items() if value}))
+            scope = self._scopes[key] = group.scope_spans.add()
+            scope.scope.name = SCOPE
+            scope.scope.version = self._origin.get("telemetry.sdk.version", "")
+            self._spend(_SPAN_BYTES + sum(map(_length, resource.values())))
+        return scope
+
+    def _spend(self, size_bytes: int) -> None:
+        self._left -= size_bytes
+        if self._left < 0:
+            raise self._refusal
+
+
+def _attributes(span: DatadogSpan) -> tuple[dict[str, AttributeValue], list[Link], list[Event]]:
+    """The attributes, and the links and events, whether they came as such or as text in ``meta``."""
+    attributes: dict[str, AttributeValue] = {key: text for key, text in ((RESOURCE_NAME, span.resource), (SPAN_TYPE, span.type)) if text}
+    attributes.update((key, _number(value)) for key, value in span.meta.items())
+    attributes.update((key, _number(value)) for key, value in span.metrics.items())
+    attributes.update((key, read_struct(value)) for key, value in span.meta_struct.items())
+    links, events = read_links(span.links), read_events(span.events)
+    if links is None or events is None:
+        what = "span_links" if links is None else "span_events"
+        raise Rejected(f"span {span.name[:60]!r} has {what} that are none", where="body", accepted=f"{what} as the agent takes them")
+    if (found := read_links(attributes.get(_LINKS))) is not None:
+        del attributes[_LINKS]
+        links += found
+    if (happened := read_events(attributes.get(_EVENTS))) is not None:
+        del attributes[_EVENTS]
+        events += happened
+    if span.meta.get(_KIND) in _KINDS:
+        del attributes[_KIND]
+    if _high_bits(span) is not None:
+        del attributes[_HIGH_BITS]
+    return attributes, links, events
+
+
+def _high_bits(span: DatadogSpan) -> int | None:
+    """The upper half of a 128-bit trace id, where a span of the trace tells it."""
+    text = span.meta.get(_HIGH_BITS)
+    return int(text, 16) if isinstance(text, str) and re.fullmatch("[0-9a-fA-F]{16}", text) else None
+
+
+def _first(trace: Sequence[DatadogSpan], key: str) -> str:
+    return next((str(span.meta[key]) for span in trace if span.meta.get(key)), "")
+
+
+def _number(value: str | float) -> str | float:
+    """The value; an integer that OTLP has no room for becomes a double."""
+    return float(value) if isinstance(value, int) and not -_I64 - 1 <= value <= _I64 else value
+
+
+def _clamp(time_ns: int) -> int:
+    return min(max(time_ns, 0), _U64)
+
+
+def _size_bytes(span: DatadogSpan) -> int:
+    """About what the span takes as OTLP, before any of it is written."""
+    fields = sum(map(_length, (span.name, span.resource, span.type)))
+    tables = (span.meta, span.metrics, span.meta_struct)
+    return _SPAN_BYTES + fields + sum(_ATTRIBUTE_BYTES + _length(key) + _length(value) for table in tables for key, value in table.items())
+
+
+def _length(value: object) -> int:
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    return len(value) if isinstance(value, bytes) else 8
