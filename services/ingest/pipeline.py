@@ -1,8 +1,7 @@
 """From an export request's bytes to the log's acknowledgement, the same for every receiver.
 
-The request is parsed strictly and its items are checked (tael.otlp.scan); it goes to the log as the bytes that came, unless something is
-refused, several shards share it, or it is larger than one append takes (tael.otlp.split). A part's deduplication id is a digest of its
-content, so a client that asks again after a lost answer stores nothing twice.
+What is stored of a request, and in which parts, is for its signal's admission to say (services.ingest.admission). A part's deduplication
+id is a digest of its content, so a client that asks again after a lost answer stores nothing twice.
 """
 
 from __future__ import annotations
@@ -10,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
+from services.ingest.admission import Admission, Cut, Verbatim
 from services.ingest.budget import ByteBudget, Room
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
 from tael.cluster.shard import Router
 from tael.errors import NotFound
 from tael.otlp.inflate import inflate
-from tael.otlp.scan import Scan, scan_spans, trace_id_of
+from tael.otlp.scan import scan_spans, trace_id_of
 from tael.otlp.signals import Signal
-from tael.otlp.split import Part, split
+from tael.otlp.split import Part
 from tael.wal import codec
 from tael.wal.api import TRACES, WalAppender
 
@@ -38,15 +38,9 @@ class Outcome:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """How a signal is checked, and what its items are routed by."""
-
-    scan: Callable[[bytes], Scan]
-    routing_key: Callable[[bytes], bytes]
-
-
-ADMISSIONS: Mapping[str, Admission] = {TRACES: Admission(scan_spans, trace_id_of)}
+def admissions() -> dict[str, Admission]:
+    """Every signal that this server takes, by name."""
+    return {TRACES: Verbatim(scan_spans, trace_id_of)}
 
 
 class Pipeline:
@@ -62,6 +56,7 @@ class Pipeline:
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         self.router = router
+        self._admissions = admissions()
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes
@@ -81,7 +76,7 @@ class Pipeline:
 
     def admission(self, signal: Signal) -> Admission:
         """How this signal is admitted. Raises NotFound for one that this server does not take."""
-        admission = ADMISSIONS.get(signal.name)
+        admission = self._admissions.get(signal.name)
         if admission is None:
             raise NotFound(f"this server does not receive {signal.name}")
         return admission
@@ -101,40 +96,29 @@ class Pipeline:
             await room.take(max(0, len(inflated) - len(body)))
         return inflated
 
-    async def admit(self, signal: Signal, tenant: str, request: bytes) -> Outcome:
-        """Store a request; return once all of it is durable.
+    async def admit(self, signal: Signal, tenant: str, request: bytes, admission: Admission | None = None) -> Outcome:
+        """Store a request; return once all of it is durable. ``admission`` is for requests of a form that is not OTLP's.
 
         Raises Rejected when it is malformed, Overloaded or Unavailable when the log did not take all of it: the same request may then
         be sent again, and what was already stored is not stored twice.
         """
-        admission = self.admission(signal)
-        scan = admission.scan(request)
-        max_bytes = self._appender.max_body_bytes - codec.overhead_bytes(tenant)
-        parts = self._cut(request, scan, admission, max_bytes)
-        received_at_ns = self._now_ns()
-        if len(parts) == 1:
-            await self._append(parts[0], signal.name, tenant, received_at_ns)
-        elif parts:
-            await self._append_all(parts, signal.name, tenant, received_at_ns)
-        rejected = len(scan.refusals.positions)
-        self._accepted.labels(signal.name).inc(scan.items - rejected)
+        cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
+        admitted = (admission or self.admission(signal)).admit(tenant, request, cut)
+        if len(admitted.parts) == 1:
+            await self._append(admitted.parts[0], signal.name, tenant, cut.now_ns)
+        elif admitted.parts:
+            await self._append_all(admitted.parts, signal.name, tenant, cut.now_ns)
+        admitted.appended()
+        rejected = len(admitted.refusals.positions)
+        self._accepted.labels(signal.name).inc(admitted.items - rejected)
         if not rejected:
             return Outcome()
         self._rejected.labels(signal.name).inc(rejected)
-        return Outcome(rejected, scan.refusals.explain(scan.items, signal.items))
-
-    def _cut(self, request: bytes, scan: Scan, admission: Admission, max_bytes: int) -> Sequence[Part]:
-        if scan.items == len(scan.refusals.positions):
-            return ()
-        router = self.router
-        if not scan.refusals.positions and router.shard_count == 1 and len(request) <= max_bytes:
-            return (Part(0, scan.items, request),)
-        key = admission.routing_key
-        return split(request, lambda item: router.of(key(item)), max_bytes, scan.refusals)
+        return Outcome(rejected, admitted.refusals.explain(admitted.items, signal.items))
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
         digest = hashlib.sha256(f"{tenant}\0{signal}\0{part.shard}\0".encode())
-        digest.update(part.request)
+        digest.update(part.request if part.identity is None else part.identity)
         body = codec.encode(tenant, received_at_ns, part.request)
         await self._appender.append(part.shard, signal, body, part.items, digest.hexdigest()[:40])
 

@@ -18,11 +18,15 @@ _FRAME_BYTES = 6  # a field's tag and the longest length prefix that a request c
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A request of its own: ``items`` of them for one shard."""
+    """A request of its own: ``items`` of them for one shard.
+
+    ``identity`` is what a part that comes again is known by, where that is not all of its bytes.
+    """
 
     shard: int
     items: int
     request: bytes
+    identity: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

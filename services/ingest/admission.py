@@ -1,0 +1,65 @@
+"""How a request becomes the parts that the log takes; pure, one way a signal.
+
+A request is parsed strictly and its items are checked. Traces and logs go to the log as the bytes that came, unless something is refused,
+several shards share it, or it is larger than one append takes (tael.otlp.split).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tael.cluster.shard import Router
+from tael.otlp.scan import Refusals, Scan
+from tael.otlp.split import Part, split
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a request is cut by: the shards, the bytes that one body takes, and the time of arrival."""
+
+    router: Router
+    max_bytes: int
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that was checked and cut. ``items`` counts all, refused ones too; ``appended`` is called once every part is durable."""
+
+    items: int
+    refusals: Refusals
+    parts: Sequence[Part]
+    appended: Callable[[], None] = lambda: None
+
+
+class Admission(Protocol):
+    """One way for requests to become bodies of the log."""
+
+    def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
+        """Check a request and cut it. Raises Rejected when it is malformed.
+
+        When the same request comes again, its parts MUST be the same or have the same identity.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Requests that go to the log byte for byte: how they are checked, and what their items are routed by."""
+
+    scan: Callable[[bytes], Scan]
+    routing_key: Callable[[bytes], bytes]
+
+    def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:  # noqa: ARG002
+        """See Admission."""
+        scan = self.scan(request)
+        return Admitted(scan.items, scan.refusals, self._parts(request, scan, cut))
+
+    def _parts(self, request: bytes, scan: Scan, cut: Cut) -> Sequence[Part]:
+        if scan.items == len(scan.refusals.positions):
+            return ()
+        if not scan.refusals.positions and cut.router.shard_count == 1 and len(request) <= cut.max_bytes:
+            return (Part(0, scan.items, request),)
+        return split(request, lambda item: cut.router.of(self.routing_key(item)), cut.max_bytes, scan.refusals)
