@@ -1,0 +1,132 @@
+"""A SeriesReader over lists in memory: for tests of what stands on the port, and the plainest answer that the others are compared with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tael.errors import TooLarge
+from tael.model import histogram
+from tael.model.histogram import Histograms
+from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
+from tael.storage.api import Answer
+
+Sample = float | Histograms
+"""A float, or one histogram."""
+
+_HOUR_MS = 3_600_000
+
+
+@dataclass
+class MemorySeries:
+    """See SeriesReader. ``add`` writes; a sample that is added twice is the one that was added last.
+
+    Answers no grid: whoever asks must evaluate the samples, which is what tests of evaluation are about.
+    """
+
+    _samples: dict[tuple[str, Labels], dict[int, Sample]] = field(default_factory=dict)
+    _families: dict[str, list[Family]] = field(default_factory=dict)
+    _exemplars: dict[str, list[Exemplar]] = field(default_factory=dict)
+
+    def add(self, labels: Mapping[str, str] | Labels, samples: Iterable[tuple[int, Sample]], *, tenant: str = "t1") -> None:
+        """Write ``(time in ms, value)`` pairs of one series."""
+        series = labels if isinstance(labels, tuple) else labels_of(labels)
+        self._samples.setdefault((tenant, series), {}).update(samples)
+
+    def add_family(self, family: Family, *, tenant: str = "t1") -> None:
+        """Write metadata."""
+        self._families.setdefault(tenant, []).append(family)
+
+    def add_exemplar(self, exemplar: Exemplar, *, tenant: str = "t1") -> None:
+        """Write an exemplar."""
+        self._exemplars.setdefault(tenant, []).append(exemplar)
+
+    async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
+        """See SeriesReader."""
+        found: list[tuple[Labels, list[tuple[int, Sample]]]] = []
+        for labels, samples in self._matching(tenant, selection.matchers):
+            inside = sorted((t, value) for t, value in samples.items() if selection.start_ms < t <= selection.end_ms)
+            if inside:
+                found.append((labels, inside))
+        if sum(len(inside) for _, inside in found) > max_samples:
+            raise TooLarge("query processing would load too many samples into memory in query execution")
+        return Answer(samples_of(found))
+
+    async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
+        """None: see the class."""
+        del tenant, request, max_series
+        return None
+
+    async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
+        """See SeriesReader."""
+        first, last = selection.start_ms // _HOUR_MS, selection.end_ms // _HOUR_MS
+        found = (
+            labels
+            for labels, samples in self._matching(tenant, selection.matchers)
+            if any(first <= time_ms // _HOUR_MS <= last for time_ms in samples)
+        )
+        return Answer(_first(found, limit))
+
+    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See SeriesReader."""
+        series = await self.list_series(tenant, selection, 0)
+        return Answer(_first({name for labels in series.value for name, _ in labels}, limit))
+
+    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See SeriesReader."""
+        series = await self.list_series(tenant, selection, 0)
+        return Answer(_first({value for labels in series.value for known, value in labels if known == name}, limit))
+
+    async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
+        """See SeriesReader."""
+        found = (family for family in self._families.get(tenant, []) if metric in ("", family.name))
+        kept = sorted(found, key=lambda family: (family.name, family.type, family.unit, family.help))
+        return Answer(kept[:limit] if limit else kept)
+
+    async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
+        """See SeriesReader."""
+        found = [
+            exemplar
+            for exemplar in self._exemplars.get(tenant, [])
+            if start_ms <= exemplar.time_ms <= end_ms and any(matches(exemplar.series, several) for several in matchers)
+        ]
+        return Answer(sorted(found, key=lambda exemplar: (exemplar.series, exemplar.time_ms)))
+
+    def _matching(self, tenant: str, matchers: Sequence[Matcher]) -> list[tuple[Labels, dict[int, Sample]]]:
+        found = [(labels, samples) for (owner, labels), samples in self._samples.items() if owner == tenant and matches(labels, matchers)]
+        return sorted(found, key=lambda item: item[0])
+
+
+def matches(labels: Labels, matchers: Sequence[Matcher]) -> bool:
+    """Whether a label set meets every condition."""
+    values = dict(labels)
+    return all(_meets(values.get(matcher.name, ""), matcher) for matcher in matchers)
+
+
+def _meets(value: str, matcher: Matcher) -> bool:
+    if matcher.op in ("=", "!="):
+        return (value == matcher.value) == (matcher.op == "=")
+    return (re.fullmatch(matcher.value, value, re.DOTALL) is not None) == (matcher.op == "=~")
+
+
+def samples_of(series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> Samples:
+    """Samples, in this order."""
+    flat = [sample for _, samples in series for sample in samples]
+    offsets = histogram.offsets_of(np.array([len(samples) for _, samples in series], np.int64))
+    times = np.array([time_ms for time_ms, _ in flat], np.int64)
+    values = np.array([value if isinstance(value, float | int) else np.nan for _, value in flat], np.float64)
+    several = [value for _, value in flat if isinstance(value, Histograms)]
+    labels = [labels for labels, _ in series]
+    if not several:
+        return Samples(labels, offsets, times, values)
+    is_histogram = np.array([isinstance(value, Histograms) for _, value in flat])
+    positions = np.where(is_histogram, np.cumsum(is_histogram) - 1, -1)
+    return Samples(labels, offsets, times, values, positions, histogram.concatenate(several))
+
+
+def _first(found: Iterable[Labels] | Iterable[str], limit: int) -> list:  # type: ignore[type-arg]  # either of the two
+    ordered = sorted(found)  # type: ignore[type-var]
+    return ordered[:limit] if limit else ordered
