@@ -1,6 +1,6 @@
-"""RE2's regular expressions, as labels are matched with them: anchored at both ends, the dot also for line ends.
+r"""RE2's regular expressions, as labels are matched with them: anchored at both ends, the dot also for line ends.
 
-Python's ``re`` has nearly the same syntax; what differs is rewritten: flags in the middle (``a(?i)b``), ``\\z``, ``\\Q…\\E``, ``\\pL``, ``\\x{…}``,
+Python's ``re`` has nearly the same syntax; what differs is rewritten: flags in the middle (``a(?i)b``), ``\z``, ``\Q…\E``, ``\pL``, ``\x{…}``,
 ``[[:alpha:]]``, and ``$``, which in RE2 is the end of the text alone. What RE2 does not have (look-around, back references) is refused.
 """
 
