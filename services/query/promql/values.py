@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tael.model.histogram import Histograms
-from tael.model.series import Bools, Floats, Labels, Longs
+from tael.model.series import Bools, Floats, Labels, Longs, Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +64,11 @@ class Vector:
     drop_name: Bools | None = None
 
 
-Value = Scalar | Text | Vector
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A range vector, which only an instant query can answer: the samples of each series in the range, without stale markers."""
+
+    samples: Samples
+
+
+Value = Scalar | Text | Vector | Matrix
