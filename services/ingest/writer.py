@@ -35,6 +35,7 @@ _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
 _BACKOFF_MAX_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 2.0
 _KEEP_SECONDS = 30.0
+_INSERTS_AT_ONCE = 2
 
 
 class WriterSettings(Settings):
@@ -44,7 +45,14 @@ class WriterSettings(Settings):
         default=1.0, gt=0, le=10, alias="TAEL_BATCH_MAX_SECS", description="The longest that an entry waits for company."
     )
     batch_max_spans: int = Field(
-        default=60_000, ge=1, le=1_000_000, alias="TAEL_BATCH_MAX_SPANS", description="Spans, log records or samples that close a batch."
+        default=120_000, ge=1, le=1_000_000, alias="TAEL_BATCH_MAX_SPANS", description="Spans, log records or samples that close a batch."
+    )
+    insert_max_items: int = Field(
+        default=60_000,
+        ge=1,
+        le=1_000_000,
+        alias="TAEL_INSERT_MAX_ITEMS",
+        description="A larger batch is written in several inserts, two at a time.",
     )
     batch_max_bytes: Bytes = Field(
         default="64MB",
@@ -99,6 +107,28 @@ class Parts:
     fail: FailPoint
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One insert: entries of one signal, joined, under one token."""
+
+    signal: str
+    token: str
+    entries: Sequence[Entry]
+
+
+def intent_of(entries: Sequence[Entry], insert_items: int) -> Intent:
+    """The intent to write ``entries``, in inserts of at most ``insert_items`` items where the entries allow it, about equal in size."""
+    items = sum(entry.items for entry in entries)
+    inserts = -(-items // insert_items) or 1
+    cuts: list[int] = []
+    before = 0
+    for entry in entries:
+        if before and before >= (len(cuts) + 1) * items / inserts:
+            cuts.append(entry.sequence)
+        before += entry.items
+    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts))
+
+
 class ShardWriter:
     """Writes one shard under one epoch of its lease, until stopped or fenced."""
 
@@ -144,7 +174,7 @@ class ShardWriter:
                 if entries is None:
                     return
                 if entries:
-                    intent = Intent(first=entries[0].sequence, last=entries[-1].sequence)
+                    intent = intent_of(entries, self._parts.settings.insert_max_items)
                     if not await self._store(self._lease.intend(intent, committed=self._written), stop):
                         return
                     reading = asyncio.create_task(self._gather(intent.last, stop))
@@ -174,24 +204,45 @@ class ShardWriter:
             await self._store(self._lease.commit(), stop)
 
     async def _insert(self, entries: Sequence[Entry], intent: Intent, stop: Stop) -> bool:
-        """Write a range, signal by signal; False when the process drains before it could."""
+        """Write a range, an insert for each signal and cut; False when the process drains before it could."""
         parts = self._parts
         started = time.monotonic()
         parts.fail("before_insert")
-        by_signal: dict[str, list[Entry]] = {}
-        for entry in entries:
-            by_signal.setdefault(entry.signal, []).append(entry)
-        for number, (signal, group) in enumerate(sorted(by_signal.items())):
-            if number:
-                parts.fail("between_tables")
-            token = f"{parts.shard}.{self._lease.generation}:{intent.first}-{intent.last}:{signal}"
-            items = sum(entry.items for entry in group)
-            if not await self._write(signal, b"".join(entry.body for entry in group), token, items, group[0].sequence, stop):
-                return False
-            parts.metrics.batches.labels(str(parts.shard), signal).inc()
-            parts.metrics.items.labels(str(parts.shard), signal).inc(items)
+        works = [work for first, last in intent.ranges() for work in self._works(entries, first, last)]
+        turns = asyncio.Semaphore(_INSERTS_AT_ONCE)
+
+        async def write(work: _Work) -> bool:
+            async with turns:
+                return await self._write_work(work, stop)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                writes = [group.create_task(write(work), name=f"insert {work.token}") for work in works]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        if not all(task.result() for task in writes):
+            return False
         parts.fail("after_insert")
         self._insert_seconds = time.monotonic() - started
+        return True
+
+    def _works(self, entries: Sequence[Entry], first: int, last: int) -> list[_Work]:
+        """The inserts of one range, one a signal."""
+        by_signal: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if first <= entry.sequence <= last:
+                by_signal.setdefault(entry.signal, []).append(entry)
+        prefix = f"{self._parts.shard}.{self._lease.generation}:{first}-{last}"
+        return [_Work(signal, f"{prefix}:{signal}", group) for signal, group in sorted(by_signal.items())]
+
+    async def _write_work(self, work: _Work, stop: Stop) -> bool:
+        items = sum(entry.items for entry in work.entries)
+        body = b"".join(entry.body for entry in work.entries)
+        if not await self._write(work.signal, body, work.token, items, work.entries[0].sequence, stop):
+            return False
+        self._parts.fail("between_tables")
+        self._parts.metrics.batches.labels(str(self._parts.shard), work.signal).inc()
+        self._parts.metrics.items.labels(str(self._parts.shard), work.signal).inc(items)
         return True
 
     async def _write(self, signal: str, body: bytes, token: str, items: int, sequence: int, stop: Stop) -> bool:

@@ -26,12 +26,22 @@ def compactor_key(shard: int) -> str:
 
 
 class Intent(BaseModel):
-    """The range of a shard's log that the holder is about to write, both ends included."""
+    """The range of a shard's log that the holder is about to write, both ends included.
+
+    ``cuts`` are the sequences at which another insert begins, growing; a successor repeats the inserts with these borders, whatever it
+    would choose itself.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     first: int
     last: int
+    cuts: tuple[int, ...] = ()
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """First and last sequence of each insert, in order."""
+        starts = (self.first, *self.cuts)
+        return list(zip(starts, (*(cut - 1 for cut in self.cuts), self.last), strict=True))
 
 
 class Lease(BaseModel):

@@ -85,19 +85,19 @@ class Bench:
         else:
             await self.kv.update(writer_key(0), Lease.decode(found.value).grant(holder, granted_by=1).encode(), found.revision)
 
-    async def writer(self, node_id: str) -> ShardWriter:
+    async def writer(self, node_id: str, **settings: str) -> ShardWriter:
         """A writer with the lease as it is now."""
         found = await self.kv.get(writer_key(0))
         assert found is not None
-        settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
+        chosen = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05", **settings})
         reader = JetStreamReader(self.client, "tael", 0)
-        return ShardWriter(Parts(0, node_id, self.kv, reader, self.tier, settings, WriterMetrics(CollectorRegistry()), fail_at("")), found)
+        return ShardWriter(Parts(0, node_id, self.kv, reader, self.tier, chosen, WriterMetrics(CollectorRegistry()), fail_at("")), found)
 
     @asynccontextmanager
-    async def writing(self, node_id: str) -> AsyncIterator[asyncio.Task[None]]:
+    async def writing(self, node_id: str, **settings: str) -> AsyncIterator[asyncio.Task[None]]:
         """A writer that runs while the block does, and drains at its end."""
         stop = Stop()
-        task = asyncio.create_task((await self.writer(node_id)).run(stop))
+        task = asyncio.create_task((await self.writer(node_id, **settings)).run(stop))
         try:
             yield task
         finally:
@@ -146,6 +146,34 @@ async def test_an_intent_is_repeated_with_its_borders_and_token(bench: Bench) ->
     async with bench.writing("node-b"):
         await holds(lambda: bench.tier.names == ["1", "2", "3"])
     assert (await bench.lease()).committed == 3
+
+
+async def test_a_cut_intent_is_repeated_with_its_cuts(bench: Bench) -> None:
+    """Of two inserts only one had been stored: the successor makes the same two, whatever it would have cut itself."""
+    for name in ("1", "2", "3"):
+        await bench.append(name)
+    found = await bench.kv.get(writer_key(0))
+    assert found is not None
+    intent = Intent(first=1, last=3, cuts=(3,))
+    await bench.kv.update(writer_key(0), Lease.decode(found.value).intend(intent, committed=0).encode(), found.revision)
+    bench.tier.tokens.add("0.0:1-2:traces")
+    bench.tier.names += ["1", "2"]
+    await bench.grant("node-b")
+    async with bench.writing("node-b"):
+        await holds(lambda: len(bench.tier.names) == 3)
+    assert bench.tier.names == ["1", "2", "3"]
+    assert bench.tier.tokens == {"0.0:1-2:traces", "0.0:3-3:traces"}
+    assert (await bench.lease()).committed == 3
+
+
+async def test_a_large_batch_is_written_in_several_inserts(bench: Bench) -> None:
+    """Each with a token of its own range, and all of them before the batch counts as written."""
+    for name in ("1", "2", "3", "4"):
+        await bench.append(name)
+    async with bench.writing("node-a", TAEL_INSERT_MAX_ITEMS="2"):
+        await holds(lambda: len(bench.tier.names) == 4)
+    assert sorted(bench.tier.names) == ["1", "2", "3", "4"]
+    assert bench.tier.tokens == {"0.0:1-2:traces", "0.0:3-4:traces"}
 
 
 async def test_a_writer_whose_lease_moved_on_writes_nothing_more(bench: Bench) -> None:

@@ -69,3 +69,9 @@ def test_sequential_ids_spread_over_the_shards() -> None:
     for number in range(4000):
         hit[Router(4).of(number.to_bytes(16, "big"))] += 1
     assert min(hit) > 800
+
+
+def test_an_intent_names_the_range_of_each_insert() -> None:
+    assert Intent(first=3, last=9).ranges() == [(3, 9)]
+    assert Intent(first=3, last=9, cuts=(5, 9)).ranges() == [(3, 4), (5, 8), (9, 9)]
+    assert Lease.decode(b'{"holder":"n","epoch":1,"intent":{"first":1,"last":2}}').intent == Intent(first=1, last=2)
