@@ -3,6 +3,8 @@
     TaelError
     ├── Rejected        the request is wrong: change it, do not send it again as it is
     │   └── TooLarge    it is over a limit that a setting names
+    ├── Unauthenticated the caller did not say who it is in a way that is known: come with a token
+    ├── Forbidden       the caller is known and may not do this: ask for the right, do not retry
     ├── NotFound        there is no such thing
     ├── Retryable       nothing was stored: send the same again after ``retry_after_seconds``
     │   ├── Overloaded  this process or this tenant is over its limit
@@ -35,6 +37,14 @@ class Rejected(TaelError):
 
 class TooLarge(Rejected):
     """The request is over a size limit; sending it again as it is cannot succeed."""
+
+
+class Unauthenticated(TaelError):
+    """The request carries no token that is known."""
+
+
+class Forbidden(TaelError):
+    """The token is known, and does not allow this scope or this tenant."""
 
 
 class NotFound(TaelError):

@@ -20,10 +20,12 @@ from services.ingest.budget import ByteBudget, Room
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
 from tael.cluster.shard import Router
 from tael.errors import NotFound
+from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.inflate import inflate
 from tael.otlp.scan import scan_spans, trace_id_of
 from tael.otlp.signals import Signal
 from tael.otlp.split import Part
+from tael.runtime.access import Access
 from tael.wal import codec
 from tael.wal.api import TRACES, WalAppender
 
@@ -44,7 +46,7 @@ def admissions() -> dict[str, Admission]:
 
 
 class Pipeline:
-    """One for the process. ``router`` may be replaced whenever the shard map grows."""
+    """One for the process. ``router`` may be replaced whenever the shard map grows; ``access`` says whose a request is."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Pipeline:
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         self.router = router
+        self.access = Access(settings.tokens_file)
         self._admissions = admissions()
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
@@ -65,7 +68,7 @@ class Pipeline:
         self._accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients", ["signal"], registry=registry)
         self._rejected = Counter("tael_ingest_rejected_items", "Items refused as partial success", ["signal"], registry=registry)
 
-    def room(self) -> AbstractAsyncContextManager[Room]:
+    def room(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Room]:  # noqa: ARG002
         """Space for one request's bytes, to be taken before they are held and given back when the block ends."""
         return self._budget.room()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from services.ingest.receivers.settings import ReceiverSettings
+from services.ingest.receivers.settings import DD_AGENT_ADDR, OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, ReceiverSettings
 from services.ingest.writer import WriterSettings
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 
@@ -22,3 +22,9 @@ class IngestSettings(NodeSettings, NatsSettings, ClickHouseSettings, ReceiverSet
     failpoint: Literal["", "before_insert", "between_tables", "after_insert"] = Field(
         default="", alias="TAEL_FAILPOINT", description="For fault tests: the writer kills itself at this place."
     )
+
+    @model_validator(mode="after")
+    def _refuse_open(self) -> Self:
+        if self.ingest_role != "write":
+            self.refuse_open({OTLP_GRPC_ADDR: self.otlp_grpc_addr, OTLP_HTTP_ADDR: self.otlp_http_addr, DD_AGENT_ADDR: self.dd_agent_addr})
+        return self

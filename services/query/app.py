@@ -10,20 +10,26 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from services.query.api.compress import compressed
+from services.query.api.live import Live
 from services.query.api.native import NativeTraces
-from services.query.api.tempo import Tempo
+from services.query.api.tempo import Tempo, describe_tempo
+from services.query.api.tenant import authentication
 from services.query.execute import Turns
 from services.query.settings import QuerySettings
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import Member
 from tael.cluster.membership import heartbeat
+from tael.runtime.access import Access
 from tael.runtime.http import add_cluster_route, add_process_routes, errors_to_status, serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import SpanReader
+from tael.wal.api import LiveBus
 
 log = get_logger("query")
 _LISTENER = "listener"
+_FAMILIES = {"/tempo/": describe_tempo}
+"""Path prefixes of the API families that have a shape of errors of their own."""
 
 
 class Status(Protocol):
@@ -34,9 +40,11 @@ class Status(Protocol):
         ...
 
 
-async def run(settings: QuerySettings, stop: Stop, *, kv: KeyValue, spans: SpanReader, status: Status, readiness: Readiness) -> None:
+async def run(
+    settings: QuerySettings, stop: Stop, *, kv: KeyValue, spans: SpanReader, bus: LiveBus, status: Status, readiness: Readiness
+) -> None:
     """Listen until ``stop``, then answer what was asked."""
-    app = build_app(settings, spans=spans, status=status, readiness=readiness)
+    app = build_app(settings, spans=spans, bus=bus, status=status, readiness=readiness)
     member = Member(node_id=settings.node_id, target="query", address=str(settings.rest_api_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
@@ -47,12 +55,16 @@ async def run(settings: QuerySettings, stop: Stop, *, kv: KeyValue, spans: SpanR
             readiness.set(_LISTENER, "draining")
 
 
-def build_app(settings: QuerySettings, *, spans: SpanReader, status: Status, readiness: Readiness) -> web.Application:
+def build_app(settings: QuerySettings, *, spans: SpanReader, bus: LiveBus, status: Status, readiness: Readiness) -> web.Application:
     """Every API family over one reader and one set of turns."""
     turns = Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds)
-    app = web.Application(middlewares=[compressed, errors_to_status()])
+    guard = authentication(Access(settings.tokens_file), _FAMILIES)
+    app = web.Application(middlewares=[compressed, errors_to_status(), guard])
     add_process_routes(app, readiness)
     add_cluster_route(app, status.read)
+    live = Live(bus, max_streams=settings.max_live_streams, heartbeat_seconds=settings.live_heartbeat_seconds)
+    app.on_shutdown.append(live.close)
+    app.add_routes(live.routes())
     app.add_routes(NativeTraces(spans, turns, max_limit=settings.max_query_limit, max_trace_spans=settings.max_trace_spans).routes())
     app.add_subapp("/tempo", Tempo(spans, turns, max_trace_spans=settings.max_trace_spans).app())
     return app

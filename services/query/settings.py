@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from services.query.execute import shard_timeout_seconds
+from tael.runtime.access import AccessSettings
 from tael.runtime.config import Listen
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 from tael.storage.api import MAX_FIND_LIMIT
 
 
-class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings):
+class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettings):
     """Settings of the query service."""
 
     rest_api_addr: Listen = Field(
@@ -38,6 +41,22 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings):
         alias="TAEL_MAX_TRACE_SPANS",
         description="Spans of one trace that an answer holds; a longer trace is cut, and the answer says so.",
     )
+
+    max_live_streams: int = Field(
+        default=64, ge=1, le=4096, alias="TAEL_MAX_LIVE_STREAMS", description="Live streams of each signal that may be open at a time."
+    )
+    live_heartbeat_seconds: float = Field(
+        default=10.0,
+        ge=0.05,
+        le=300,
+        alias="TAEL_LIVE_HEARTBEAT_SECS",
+        description="How long a live stream may be silent before a comment is sent.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_open(self) -> Self:
+        self.refuse_open({"TAEL_REST_API_ADDR": self.rest_api_addr})
+        return self
 
     @property
     def shard_timeout_seconds(self) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tael.errors import BadSettings
+from tael.runtime.access import AccessSettings
 from tael.runtime.config import Bytes, Listen, OptionalListen, Secret
 from tael.runtime.settings import NodeSettings
 
@@ -24,7 +26,7 @@ WIRED = (
 )
 
 
-class ServeSettings(NodeSettings):
+class ServeSettings(NodeSettings, AccessSettings):
     """Settings of the supervisor; every other ``TAEL_`` variable is passed on to the processes."""
 
     data_dir: Path = Field(
@@ -69,6 +71,18 @@ class ServeSettings(NodeSettings):
         alias="TAEL_STOP_SECS",
         description="How long `tael serve` waits for each step of the drain before it kills what is left of it.",
     )
+
+    @model_validator(mode="after")
+    def _refuse_open(self) -> Self:
+        self.refuse_open(
+            {
+                "TAEL_OTLP_GRPC_ADDR": self.otlp_grpc_addr,
+                "TAEL_OTLP_HTTP_ADDR": self.otlp_http_addr,
+                "TAEL_DD_AGENT_ADDR": self.dd_agent_addr,
+                "TAEL_REST_API_ADDR": self.rest_api_addr,
+            }
+        )
+        return self
 
     @property
     def directory(self) -> Path:

@@ -13,11 +13,16 @@ from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from tael.errors import NotFound, Overloaded, Rejected, Retryable, TooLarge
+from tael.errors import Forbidden, NotFound, Overloaded, Rejected, Retryable, TooLarge, Unauthenticated
 from tael.otlp.signals import Signal
 
 MAX_RESPONSE_BYTES = 4 << 20
 _MAX_MESSAGE_BYTES = 64 << 10
+_PLAIN: dict[type[BaseException], int] = {
+    Unauthenticated: code_pb2.UNAUTHENTICATED,
+    Forbidden: code_pb2.PERMISSION_DENIED,
+    NotFound: code_pb2.UNIMPLEMENTED,
+}
 
 
 def status_of(error: BaseException) -> Status:
@@ -27,8 +32,8 @@ def status_of(error: BaseException) -> Status:
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error))
         case Rejected():
             return _status(code_pb2.INVALID_ARGUMENT, str(error), _bad_request(error))
-        case NotFound():
-            return _status(code_pb2.UNIMPLEMENTED, str(error))
+        case Unauthenticated() | Forbidden() | NotFound():
+            return _status(_PLAIN[type(error)], str(error))
         case Retryable():
             code = code_pb2.RESOURCE_EXHAUSTED if isinstance(error, Overloaded) else code_pb2.UNAVAILABLE
             return _status(code, str(error), _retry_info(error.retry_after_seconds))

@@ -1,6 +1,6 @@
 """aiohttp for every service: errors to statuses once, JSON out, and the endpoints that each process has.
 
-Rejected is 400 (TooLarge 413), NotFound 404, Overloaded 429, Unavailable 503, a deadline 504; the two retryable ones carry
+Rejected is 400 (TooLarge 413), Unauthenticated 401, Forbidden 403, NotFound 404, Overloaded 429, Unavailable 503, a deadline 504; the two retryable ones carry
 ``Retry-After``. The native shape of an error is ``{"error": text}``; an API family with its own shape passes its own ``describe``.
 """
 
@@ -16,7 +16,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from tael.errors import NotFound, Overloaded, Rejected, Retryable, TaelError, TooLarge
+from tael.errors import Forbidden, NotFound, Overloaded, Rejected, Retryable, TaelError, TooLarge, Unauthenticated
 from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, listening
@@ -24,6 +24,15 @@ from tael.runtime.service import Readiness, listening
 log = get_logger("http")
 Describe: TypeAlias = "Callable[[int, str], web.Response]"
 Route: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+_STATUSES: tuple[tuple[type[TaelError], int], ...] = (
+    (TooLarge, 413),
+    (Rejected, 400),
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Overloaded, 429),
+    (Retryable, 503),
+)
 
 
 def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -39,10 +48,14 @@ def describe_native(status: int, text: str) -> web.Response:
 
 def status_of(error: TaelError) -> int:
     """The HTTP status that tells the caller what to do next."""
-    for kind, status in ((TooLarge, 413), (Rejected, 400), (NotFound, 404), (Overloaded, 429), (Retryable, 503)):
-        if isinstance(error, kind):
-            return status
-    return 500
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+
+
+def headers_of(error: BaseException) -> dict[str, str]:
+    """The headers that an error's status wants."""
+    if isinstance(error, Retryable):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+    return {"WWW-Authenticate": 'Bearer realm="tael"'} if isinstance(error, Unauthenticated) else {}
 
 
 def errors_to_status(describe: Describe = describe_native) -> Any:
@@ -53,7 +66,7 @@ def errors_to_status(describe: Describe = describe_native) -> Any:
         try:
             return await handler(request)
         except (TaelError, TimeoutError, web.HTTPException) as error:
-            return _answer(request, error, describe)
+            return refuse(request, error, describe)
         except ConnectionError:
             raise
         except Exception:
@@ -63,13 +76,13 @@ def errors_to_status(describe: Describe = describe_native) -> Any:
     return middleware
 
 
-def _answer(request: web.Request, error: TaelError | TimeoutError | web.HTTPException, describe: Describe) -> web.Response:
+def refuse(request: web.Request, error: TaelError | TimeoutError | web.HTTPException, describe: Describe) -> web.Response:
+    """The answer to an error, in a family's shape, with the headers that its status wants."""
     if isinstance(error, TimeoutError):
         return describe(504, "the deadline passed before every shard had answered")
     if isinstance(error, TaelError):
         response = describe(status_of(error), str(error))
-        if isinstance(error, Retryable):
-            response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+        response.headers.update(headers_of(error))
     elif isinstance(error, web.HTTPMethodNotAllowed):
         response = describe(405, f"{request.method} is not allowed here (accepted: {', '.join(sorted(error.allowed_methods))})")
         response.headers["Allow"] = error.headers["Allow"]

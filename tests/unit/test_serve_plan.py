@@ -76,7 +76,7 @@ def test_what_the_user_set_reaches_the_services_and_nobody_else() -> None:
 
 
 def test_public_addresses_are_passed_on() -> None:
-    decided = plan_of(TAEL_REST_API_ADDR="127.0.0.1:9000", TAEL_OTLP_GRPC_ADDR=":5000")
+    decided = plan_of(TAEL_REST_API_ADDR="127.0.0.1:9000", TAEL_OTLP_GRPC_ADDR=":5000", TAEL_ALLOW_OPEN="true")
     assert named(decided, "query").env["TAEL_REST_API_ADDR"] == "127.0.0.1:9000"
     assert named(decided, "ingest").env["TAEL_OTLP_GRPC_ADDR"] == "0.0.0.0:5000"
 
@@ -181,7 +181,7 @@ def test_the_banner_says_where_everything_is() -> None:
     ],
 )
 def test_the_banner_names_flags_only_where_they_are_needed(address: str, flags: str) -> None:
-    settings = settings_of(TAEL_REST_API_ADDR=address)
+    settings = settings_of(TAEL_REST_API_ADDR=address, TAEL_ALLOW_OPEN="true")
     assert f"tael{flags} services\n" in banner.plain(settings, ports_of(settings))
 
 

@@ -1,4 +1,4 @@
-"""The body of an HTTP request, read and inflated within the limits of the process."""
+"""What every receiver over HTTP asks of a request: whose it is, and its body, read and inflated within the limits of the process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from aiohttp import web
 from services.ingest.budget import Room
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES
+from tael.auth import INGEST
+from tael.model.tenant import TENANT_HEADER
 from tael.otlp.inflate import ENCODINGS, too_large
+
+
+def tenant_of(request: web.Request, pipeline: Pipeline) -> str:
+    """The tenant that a request is for. Raises Unauthenticated, Forbidden or Rejected; to be asked before the body is read."""
+    return pipeline.access.tenant(INGEST, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER))
 
 
 async def read_body(request: web.Request, pipeline: Pipeline, room: Room, limit_bytes: int) -> bytes:

@@ -15,12 +15,11 @@ from typing import Any
 from aiohttp import web
 
 from services.ingest.pipeline import Pipeline
-from services.ingest.receivers.body import read_body
+from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.settings import DD_AGENT_ADDR, MAX_REQUEST_BYTES, ReceiverSettings
 from tael import __version__
 from tael.datadog import wire
 from tael.datadog.translate import origin_of, translate
-from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.signals import SIGNALS
 from tael.runtime import http
 from tael.runtime.config import Address
@@ -101,8 +100,9 @@ class _Agent:
 
     async def traces(self, request: web.Request) -> web.Response:
         """``PUT`` or ``POST`` of traces. No rates are handed out: a tracer then keeps everything that it is not told to drop."""
+        tenant = tenant_of(request, self._pipeline)
         origin, limit = origin_of(request.headers), self._settings.max_request_bytes
-        async with self._pipeline.room() as room:
+        async with self._pipeline.room(tenant) as room:
             body = await read_body(request, self._pipeline, room, limit)
             read = _reader(request, body)
 
@@ -115,7 +115,7 @@ class _Agent:
                 async with self._translating:
                     converted = await asyncio.to_thread(convert)
             await room.take(max(0, len(converted) - len(body)))
-            await self._pipeline.admit(SIGNALS[TRACES], DEFAULT_TENANT, converted)
+            await self._pipeline.admit(SIGNALS[TRACES], tenant, converted)
         return http.json_response({"rate_by_service": {}})
 
     async def drop(self, request: web.Request) -> web.Response:

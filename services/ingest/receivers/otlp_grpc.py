@@ -19,7 +19,8 @@ from google.rpc.status_pb2 import Status
 
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.settings import OTLP_GRPC_ADDR, ReceiverSettings
-from tael.model.tenant import DEFAULT_TENANT
+from tael.auth import INGEST
+from tael.model.tenant import TENANT_HEADER
 from tael.otlp.inflate import GZIP
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import MAX_RESPONSE_BYTES, export_response, status_of
@@ -83,20 +84,21 @@ def _service(signal: Signal, pipeline: Pipeline) -> Any:
 def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def export(request: bytes, context: Any) -> bytes:
         try:
-            return await receive(request)
+            return await receive(request, dict(context.invocation_metadata() or ()))
         except Exception as error:  # noqa: BLE001  # whatever escapes would reach the client as UNKNOWN, which it drops data for
             status = _status(error)
         del request  # nothing of it is held while the refusal is on its way, nor by the error's traceback
         await context.abort(_CODES[status.code], status.message, (("grpc-status-details-bin", status.SerializeToString()),))
         return b""
 
-    async def receive(request: bytes) -> bytes:
+    async def receive(request: bytes, metadata: dict[str, Any]) -> bytes:
+        tenant = pipeline.access.tenant(INGEST, metadata.get("authorization"), metadata.get(TENANT_HEADER.lower()))
         pipeline.admission(signal)
-        async with pipeline.room() as room:
+        async with pipeline.room(tenant) as room:
             await room.take(len(request))
             if request[:2] == _GZIP_MAGIC:
                 request = await pipeline.inflate(GZIP, request, room)
-            outcome = await pipeline.admit(signal, DEFAULT_TENANT, request)
+            outcome = await pipeline.admit(signal, tenant, request)
         return export_response(signal, outcome.rejected, outcome.message).SerializeToString() if outcome.rejected else b""
 
     return export

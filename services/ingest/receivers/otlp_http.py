@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,11 +12,10 @@ from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
 from services.ingest.pipeline import Pipeline
-from services.ingest.receivers.body import read_body
+from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.cors import allow_origin, preflight
 from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
-from tael.errors import Retryable, TaelError
-from tael.model.tenant import DEFAULT_TENANT
+from tael.errors import TaelError
 from tael.otlp.json import decode_json, dump_json
 from tael.otlp.signals import SIGNALS
 from tael.otlp.status import export_response, status_json, status_of
@@ -66,14 +64,15 @@ class _Receiver:
     async def export(self, request: web.Request) -> web.Response:
         """Receive one request."""
         signal = self._signals[request.path]
+        tenant = tenant_of(request, self._pipeline)
         self._pipeline.admission(signal)
         if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
             raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
-        async with self._pipeline.room() as room:
+        async with self._pipeline.room(tenant) as room:
             body = await read_body(request, self._pipeline, room, self._settings.max_request_bytes)
             if request.content_type == JSON:
                 body = decode_json(signal.request, body).SerializeToString()
-            outcome = await self._pipeline.admit(signal, DEFAULT_TENANT, body)
+            outcome = await self._pipeline.admit(signal, tenant, body)
         return _message(request, 200, export_response(signal, outcome.rejected, outcome.message))
 
     async def answer(self, request: web.Request, route: http.Route) -> web.StreamResponse:
@@ -102,9 +101,8 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
     if code == 500:
         log.error("unhandled error", path=request.path, exc_info=error)
     response = _message(request, code, status)
-    if code in (429, 503):
-        seconds = error.retry_after_seconds if isinstance(error, Retryable) else 1
-        response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    response.headers.update({"Retry-After": "1"} if code == 503 else {})
+    response.headers.update(http.headers_of(error))
     return response
 
 

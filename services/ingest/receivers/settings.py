@@ -6,13 +6,14 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen, Settings
+from tael.runtime.access import AccessSettings
+from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen
 
 MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
 OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR"
 
 
-class ReceiverSettings(Settings):
+class ReceiverSettings(AccessSettings):
     """The receivers' listeners and limits."""
 
     otlp_grpc_addr: Listen = Field(

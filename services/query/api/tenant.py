@@ -1,12 +1,45 @@
-"""Whose rows a request may see."""
+"""Whose rows a request may see, and what it may do: decided once, before any route is asked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from aiohttp import web
 
-from tael.model.tenant import DEFAULT_TENANT
+from tael.auth import ADMIN, QUERY
+from tael.errors import TaelError
+from tael.model.tenant import TENANT_HEADER
+from tael.runtime.access import Access
+from tael.runtime.http import Describe, Route, describe_native, refuse
+
+_TENANT: Final = web.RequestKey("tenant", str)
+_OPEN = ("/healthz", "/readyz")
+_ADMIN = ("/metrics", "/internal/", "/api/v1/admin/")
 
 
-def tenant_of(_: web.Request) -> str:
-    """The tenant that a request reads: there is one as long as callers are not told apart."""
-    return DEFAULT_TENANT
+def tenant_of(request: web.Request) -> str:
+    """The tenant whose rows a request reads, as ``authentication`` found it."""
+    return request[_TENANT]
+
+
+def authentication(access: Access, families: Mapping[str, Describe]) -> Any:
+    """A middleware that refuses who may not ask, in the shape of the API family under whose path prefix they ask.
+
+    Health is for everybody, the process and the cluster for scope admin, all else for scope query.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Route) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else request.path
+        if path not in _OPEN:
+            try:
+                scope = ADMIN if path.startswith(_ADMIN) else QUERY
+                request[_TENANT] = access.tenant(scope, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER))
+            except TaelError as error:
+                describe = next((shape for prefix, shape in families.items() if path.startswith(prefix)), describe_native)
+                return refuse(request, error, describe)
+        return await handler(request)
+
+    return middleware

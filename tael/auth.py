@@ -1,0 +1,136 @@
+"""Who may do what for which tenant: the tokens of a file, and the decision about one request. Pure; tael.runtime.access reads the file.
+
+A file is JSON, ``[{"token": "…", "tenant": "shop", "scopes": ["ingest"]}, …]``, or lines of the same three::
+
+    # token                          tenant  scopes
+    cTnmGJvhv1VqWkq7cXhw             shop    ingest,query
+    sha256:9f86d081884c7d659a2feaa…  *       admin,ingest,query
+
+A token may stand as ``sha256:`` and its digest in hex. The tenant ``*`` obeys the X-Scope-OrgID of each request.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tael.errors import Forbidden, Rejected, Unauthenticated
+from tael.model.tenant import ANY_TENANT, DEFAULT_TENANT, TENANT_HEADER, parse_tenant
+
+INGEST: Final = "ingest"
+QUERY: Final = "query"
+ADMIN: Final = "admin"
+SCOPES = (INGEST, QUERY, ADMIN)
+_MIN_TOKEN_CHARACTERS = 16
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_FIELDS = {"token", "tenant", "scopes"}
+_HELP = "an Authorization header with 'Bearer <token>', or Basic with the token as password"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one token may do: for ``tenant``, or for any when it is ``*``."""
+
+    tenant: str
+    scopes: frozenset[str]
+
+
+Tokens = Mapping[bytes, Grant]
+"""Grants by the SHA-256 of their token."""
+
+
+def parse_tokens(text: str) -> Tokens:
+    """Read a file's text. Raises Rejected with the place of the first mistake; a text without any token is one."""
+    tokens: dict[bytes, Grant] = {}
+    for where, token, tenant, scopes in _json_entries(text) if text.lstrip()[:1] in ("[", "{") else _line_entries(text):
+        digest = _digest_in_file(token, where)
+        if digest in tokens:
+            raise Rejected("the token stands there twice", where=where)
+        tokens[digest] = Grant(_tenant_in_file(tenant, where), _scopes_in_file(scopes, where))
+    if not tokens:
+        raise Rejected("holds no token", accepted="at least one")
+    return tokens
+
+
+def authorize(tokens: Tokens | None, scope: str, authorization: str | None, org_id: str | None) -> str:
+    """The tenant that a request acts for, by its Authorization and X-Scope-OrgID (None where it has none).
+
+    ``tokens`` None means that callers are not told apart: whoever comes may do everything, for the tenant that they name. Raises
+    Unauthenticated without a known token, Forbidden for a scope or tenant that the token does not have, Rejected for no tenant's name.
+    """
+    wanted = parse_tenant(org_id) if org_id else None
+    if tokens is None:
+        return wanted or DEFAULT_TENANT
+    grant = tokens.get(hashlib.sha256(_credential(authorization).encode()).digest())
+    if grant is None:
+        raise Unauthenticated("the token is not known")
+    if scope not in grant.scopes:
+        raise Forbidden(f"the token may not {scope} (it may {', '.join(sorted(grant.scopes))})")
+    if grant.tenant == ANY_TENANT:
+        return wanted or DEFAULT_TENANT
+    if wanted not in (None, grant.tenant):
+        raise Forbidden(f"the token is another tenant's than the {TENANT_HEADER} {wanted}")
+    return grant.tenant
+
+
+def _credential(authorization: str | None) -> str:
+    kind, _, value = (authorization or "").strip().partition(" ")
+    if kind.lower() == "bearer" and value.strip():
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            pass
+    raise Unauthenticated(f"this server wants {_HELP}")
+
+
+def _line_entries(text: str) -> Iterable[tuple[str, Any, Any, Any]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 3:
+            raise Rejected(f"has {len(words)} words", where=f"line {number}", accepted="token, tenant and scopes, with blanks between")
+        yield f"line {number}", words[0], words[1], words[2].split(",")
+
+
+def _json_entries(text: str) -> Iterable[tuple[str, Any, Any, Any]]:
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise Rejected(f"is no JSON: {error}") from None
+    if isinstance(entries, dict):
+        entries = entries.get("tokens")
+    if not isinstance(entries, list):
+        raise Rejected("is JSON, but no list of tokens", accepted='[{"token", "tenant", "scopes"}, …]')
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict) or entry.keys() != _FIELDS:
+            raise Rejected("has other fields", where=f"entry {number}", accepted="an object of token, tenant and scopes")
+        yield f"entry {number}", entry["token"], entry["tenant"], entry["scopes"]
+
+
+def _digest_in_file(token: object, where: str) -> bytes:
+    if not isinstance(token, str) or len(token) < _MIN_TOKEN_CHARACTERS or token != token.strip():
+        raise Rejected("the token is too short", where=where, accepted=f"at least {_MIN_TOKEN_CHARACTERS} characters")
+    known = _DIGEST.fullmatch(token)
+    return bytes.fromhex(known[1]) if known else hashlib.sha256(token.encode()).digest()
+
+
+def _tenant_in_file(tenant: object, where: str) -> str:
+    try:
+        return tenant if tenant == ANY_TENANT else parse_tenant(str(tenant))  # type: ignore[return-value]  # it equals a string
+    except Rejected as error:
+        raise Rejected(error.reason, where=f"{where}, tenant", accepted=f"{error.accepted}; or {ANY_TENANT}") from None
+
+
+def _scopes_in_file(scopes: object, where: str) -> frozenset[str]:
+    if not isinstance(scopes, list) or not scopes or not all(scope in SCOPES for scope in scopes):
+        raise Rejected(f"{scopes!r} are no scopes", where=f"{where}, scopes", accepted=f"some of {', '.join(SCOPES)}")
+    return frozenset(scopes)
