@@ -28,6 +28,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "clickhouse": {"urls": ["http://ch-0:8123", "https://ch-1:8443"], "user": "tael"},
         "wal": {"replicas": 3, "maxBytes": "32GiB"},
         "secret": {"existing": "tael-keys"},
+        "tokens": {"existing": "tael-tokens"},
         "ingest": {
             "autoscaling": {"enabled": True},
             "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
@@ -171,6 +172,19 @@ def test_an_existing_secret_is_used_and_none_is_made() -> None:
     assert of_kind(manifests, "Secret") == []
     sources = [d["spec"]["template"]["spec"]["containers"][0]["envFrom"] for d in of_kind(manifests, "Deployment")]
     assert all({"secretRef": {"name": "tael-keys"}} in source for source in sources)
+
+
+def test_tokens_are_mounted_where_the_services_look_and_without_them_the_chart_says_that_it_is_open() -> None:
+    (settings,) = of_kind(render(VALUES["default"]), "ConfigMap")
+    assert settings["data"]["TAEL_ALLOW_OPEN"] == "true"
+    manifests = render(VALUES["two shards, own secret, scaled and reachable"])
+    (settings,) = of_kind(manifests, "ConfigMap")
+    assert "TAEL_ALLOW_OPEN" not in settings["data"]
+    assert settings["data"]["TAEL_TOKENS_FILE"] == "/etc/tael/tokens/tokens"
+    for deployment in of_kind(manifests, "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        assert {"name": "tokens", "secret": {"secretName": "tael-tokens", "defaultMode": 0o440}} in pod["volumes"]
+        assert {"name": "tokens", "mountPath": "/etc/tael/tokens", "readOnly": True} in pod["containers"][0]["volumeMounts"]
 
 
 def test_a_made_secret_keeps_odd_characters() -> None:

@@ -52,6 +52,12 @@ TAEL_OTLP_GRPC_ADDR: 0.0.0.0:4317
 TAEL_OTLP_HTTP_ADDR: 0.0.0.0:4318
 TAEL_DD_AGENT_ADDR: 0.0.0.0:8126
 TAEL_REST_API_ADDR: 0.0.0.0:7701
+{{- if .Values.tokens.existing }}
+TAEL_TOKENS_FILE: /etc/tael/tokens/tokens
+{{- else }}
+# Pods have to listen on every address; without tokens it is the network's to keep strangers out.
+TAEL_ALLOW_OPEN: "true"
+{{- end }}
 {{- end }}
 
 {{/* A service's Deployment. Takes root, service, ports (a list of name and port). */}}
@@ -166,9 +172,18 @@ spec:
           volumeMounts:
             - name: tmp
               mountPath: /tmp
+            {{- if $root.Values.tokens.existing }}
+            - name: tokens
+              mountPath: /etc/tael/tokens
+              readOnly: true
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 256Mi}
+        {{- with $root.Values.tokens.existing }}
+        - name: tokens
+          secret: {secretName: {{ . }}, defaultMode: 0440}
+        {{- end }}
       topologySpreadConstraints:
         {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
         - maxSkew: 1
