@@ -261,14 +261,19 @@ def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
     assert re.search(r"^max_payload: 8MB$", text, re.MULTILINE)
 
 
-def test_grafana_gets_the_tempo_data_source_without_streaming_and_dashboards_that_use_it() -> None:
-    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"][0]
-    assert (source["type"], source["url"]) == ("tempo", "http://query:7701/tempo")
-    assert source["jsonData"]["streamingEnabled"] == {"search": False, "metrics": False}
+def test_grafana_gets_a_data_source_a_family_without_streaming_and_dashboards_that_use_them() -> None:
+    sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
+    assert {(source["type"], source["url"]) for source in sources} == {
+        ("tempo", "http://query:7701/tempo"),
+        ("prometheus", "http://query:7701/prometheus"),
+    }
+    uids = {source["uid"] for source in sources}
+    assert sources[0]["jsonData"]["streamingEnabled"] == {"search": False, "metrics": False}
+    assert sources[0]["jsonData"]["serviceMap"]["datasourceUid"] in uids
     dashboards = list((DEPLOY / "grafana/dashboards").glob("*.json"))
-    assert dashboards
-    for dashboard in dashboards:
-        assert set(datasource_uids(json.loads(dashboard.read_text()))) == {source["uid"]}
+    used = [set(datasource_uids(json.loads(dashboard.read_text()))) for dashboard in dashboards]
+    assert all(used)
+    assert set().union(*used) == uids
 
 
 def datasource_uids(value: Any) -> Iterator[str]:
