@@ -94,6 +94,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from tael.storage.api import Shard
     from tael.storage.clickhouse.spans import ClickHouseSpans
     from tael.storage.sharded import ShardedSpans
+    from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
     async with _process(settings, "query", readiness), _nats(settings, "query") as client, _Shards(settings) as shards:
@@ -109,7 +110,8 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
             readiness.set("shard map")
 
         async with follow_shard_map(kv, apply):
-            await app.run(settings, stop, kv=kv, spans=spans, status=status, readiness=readiness)
+            bus = NatsLiveBus(client, settings.cluster_id)
+            await app.run(settings, stop, kv=kv, spans=spans, bus=bus, status=status, readiness=readiness)
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:

@@ -6,7 +6,8 @@ The log of a shard is one sequence of entries, numbered from 1 without reuse. An
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,4 +88,25 @@ class WalReader(Protocol):
 
     async def bury(self, letter: DeadLetter) -> None:
         """Append to the dead-letter log, durably and once, however often the same letter is buried."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBody:
+    """A body on its way into the log of some shard; ``items`` counts its spans, records or points."""
+
+    items: int
+    body: bytes
+
+
+class LiveBus(Protocol):
+    """What is being appended, for those who watch; nothing is kept for those who do not."""
+
+    def watch(self, signal: str) -> AbstractAsyncContextManager[AsyncIterator[LiveBody]]:
+        """The bodies of one signal, of every shard, from the moment the block begins, each at most once and as it is appended.
+
+        It is a view, not the log: bodies may be missing after a reconnection, and one that the log then refused, or held already, may
+        be among them. MUST NOT slow the appender: what a watcher does not take in time is lost to it. MUST cost nothing once the block has
+        ended. Raises Unavailable when there is no connection; the iterator ends when the connection is lost for good.
+        """
         ...

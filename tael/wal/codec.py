@@ -33,3 +33,26 @@ def _varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def tenant_of(body: bytes) -> str:
+    """The tenant of a body that ``encode`` made, without decoding it. Raises ValueError for bytes that it did not make."""
+    _, at = _read_varint(body, 1)
+    length, start = _read_varint(body, at + 1)
+    if body[:1] != b"\x0a" or body[at : at + 1] != b"\x0a" or start + length > len(body):
+        raise ValueError("not a WalBatch of one record")
+    return body[start : start + length].decode()
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that starts at ``at``, and where it ends."""
+    number = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+    raise ValueError("not a varint")

@@ -32,7 +32,9 @@ from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.merge import newest_first, oldest_first, signed_ns
 from tael.storage.sharded import ShardedSpans
+from tael.wal.api import LiveBus
 from tests.support.hotnode import HotNode
+from tests.support.live import MemoryBus
 from tests.support.storage import HotTier, model_of, open_tier
 
 CLUSTER: dict[str, Any] = {
@@ -204,11 +206,11 @@ class _Cluster:
 
 
 @asynccontextmanager
-async def serving(spans: SpanReader, tier: HotTier | None = None, **variables: Any) -> AsyncIterator[Api]:
-    """The application over a reader; ``variables`` are settings by name."""
+async def serving(spans: SpanReader, tier: HotTier | None = None, *, bus: LiveBus | None = None, **variables: Any) -> AsyncIterator[Api]:
+    """The application over a reader and, where a test watches, a live bus; ``variables`` are settings by name."""
     readiness = Readiness()
     settings = load(QuerySettings, variables)
-    app = build_app(settings, spans=spans, status=_Cluster(), readiness=readiness)
+    app = build_app(settings, spans=spans, bus=bus or MemoryBus(), status=_Cluster(), readiness=readiness)
     async with (
         serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,

@@ -1,0 +1,46 @@
+"""The live bus on NATS: the log's own subjects, by core subscription, so that watching costs the appenders nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from tael.runtime.nats import reachable, require_connected
+from tael.wal.api import LiveBody
+from tael.wal.jetstream import ITEMS_HEADER
+
+_PENDING_MESSAGES, _PENDING_BYTES = 4096, 32 << 20
+
+
+class NatsLiveBus:
+    """See LiveBus."""
+
+    def __init__(self, client: Client, cluster_id: str) -> None:
+        self._client = client
+        self._cluster_id = cluster_id
+
+    @contextlib.asynccontextmanager
+    async def watch(self, signal: str) -> AsyncIterator[AsyncIterator[LiveBody]]:
+        """See LiveBus."""
+        require_connected(self._client)
+        with reachable("watching the log"):
+            subscription = await self._client.subscribe(
+                f"{self._cluster_id}.wal.*.{signal}", pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
+            )
+            # The server answers in order: behind its answer the subscription is there.
+            await self._client.flush()
+        try:
+            yield _bodies(subscription)
+        finally:
+            with contextlib.suppress(nats_errors.Error):
+                await subscription.unsubscribe()
+
+
+async def _bodies(subscription: Subscription) -> AsyncIterator[LiveBody]:
+    async for message in subscription.messages:
+        items = (message.headers or {}).get(ITEMS_HEADER, "1")
+        yield LiveBody(int(items) if items.isdecimal() else 1, message.data)

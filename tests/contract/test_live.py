@@ -1,0 +1,265 @@
+"""Live streams as clients see them: over a bus in memory, and over NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from typing import Any
+
+import aiohttp
+import pytest
+from nats.aio.client import Client
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+
+from services.query.api.span_json import span_json
+from tael.errors import Unavailable
+from tael.model.attributes import Attributes
+from tael.model.tenant import DEFAULT_TENANT
+from tael.runtime.nats import connection
+from tael.wal import codec
+from tael.wal.api import TRACES, LiveBody
+from tael.wal.jetstream import JetStreamAppender, JetStreamStreams
+from tael.wal.live import NatsLiveBus
+from tests.support.live import Event, MemoryBus, Stream, watching
+from tests.support.nats import NatsServer
+from tests.support.otlp import eventually
+from tests.support.query import Api, MemorySpans, serving
+from tests.support.storage import model_of, of_service, wire_span
+
+TRACES_LIVE = "/api/v1/traces/live"
+
+
+def body_of(*groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> tuple[bytes, int]:
+    """What a receiver appends for these spans, and how many they are."""
+    request = ExportTraceServiceRequest(resource_spans=groups)
+    items = sum(len(scoped.spans) for group in groups for scoped in group.scope_spans)
+    return codec.encode(tenant, time.time_ns(), request.SerializeToString()), items
+
+
+def publish(bus: MemoryBus, *groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> None:
+    bus.publish(TRACES, *body_of(*groups, tenant=tenant))
+
+
+def live(api: Api, **parameters: Any) -> Any:
+    return watching(api.session, api.url + TRACES_LIVE, **parameters)
+
+
+async def test_a_span_comes_as_the_native_api_writes_it() -> None:
+    """Every field, those of an LLM call too, in a message of an array."""
+    call: Attributes = {"gen_ai.request.model": "m-1", "gen_ai.usage.input_tokens": 3, "bytes": b"\0", "deep": {"a": [1, 2.5]}}
+    group = of_service("agent", wire_span(1, name="chat", attributes=call), wire_span(2, status=2), zone="eu")
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api, live(api) as stream:
+        assert stream.retry_ms > 0
+        publish(bus, group)
+        assert await stream.next() == Event("message", [span_json(span) for span in model_of([group])])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ({}, ["GET /cart", "POST /pay", "chat"]),
+        ({"service": "shop"}, ["GET /cart", "POST /pay"]),
+        ({"service": ""}, ["GET /cart", "POST /pay", "chat"]),
+        ({"operation": "/"}, ["GET /cart", "POST /pay"]),
+        ({"status": "error"}, ["GET /cart"]),
+        ({"status": "unset"}, ["chat"]),
+        ({"min_duration_ms": "4.5"}, ["GET /cart"]),
+        ({"max_duration_ms": "0.5"}, ["POST /pay", "chat"]),
+        ({"attribute": "n=5"}, ["GET /cart", "POST /pay"]),
+        ({"attribute": "zone=eu"}, ["chat"]),
+        ({"attribute": "nobody=1"}, []),
+        ({"attribute": "on=true"}, ["POST /pay"]),
+        ({"model": "m-1"}, ["chat"]),
+        ({"min_cost_usd": "0.25"}, ["chat"]),
+        ({"min_cost_usd": "0.26"}, []),
+        ({"trace_id": "ab" * 16}, ["POST /pay"]),
+        ({"service": "shop", "status": "ok"}, ["POST /pay"]),
+    ],
+)
+async def test_each_filter(parameters: dict[str, str], names: list[str]) -> None:
+    """As in the search of the same name; what does not match is not sent, and neither are empty arrays."""
+    call: Attributes = {"gen_ai.request.model": "m-1", "gen_ai.usage.cost": 0.25}
+    groups = (
+        of_service(
+            "shop",
+            wire_span(1, name="GET /cart", status=2, duration_ns=5_000_000, attributes={"n": 5}),
+            wire_span(2, name="POST /pay", status=1, attributes={"n": 5.0, "on": True}, trace_id=b"\xab" * 16),
+        ),
+        of_service("agent", wire_span(3, name="chat", attributes=call), zone="eu"),
+    )
+    end = of_service("shop", wire_span(4, name="/end", status=1, duration_ns=1, trace_id=b"\xab" * 16))
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api, live(api, **parameters) as stream, live(api, operation="/end") as other:
+        publish(bus, *groups)
+        publish(bus, end)
+        await other.next()
+        found = [span["operation"] for span in (await stream.items(len(names)) if names else [])]
+        assert found == names
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"statsu": "ok"}, "did you mean status"),
+        ({"status": "bad"}, "unset, ok, error"),
+        ({"last": "15m"}, "there is no such parameter"),
+        ({"min_duration_ms": "2", "max_duration_ms": "1"}, "at least min_duration_ms"),
+        ({"trace_id": "x"}, "32 hexadecimal digits"),
+        ({"attribute": "x"}, "key=value"),
+    ],
+)
+async def test_a_filter_that_is_none_is_refused(parameters: dict[str, str], words: str) -> None:
+    async with serving(MemorySpans()) as api:
+        status, text = await api.error(TRACES_LIVE, **parameters)
+        assert (status, words in text) == (400, True), text
+
+
+async def test_another_tenants_spans_are_neither_shown_nor_decoded() -> None:
+    """They are let go by the head of the body: what follows it here is no request at all."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api, live(api) as stream:
+        bus.publish(TRACES, codec.encode("other", 1, b"\xff\xff no request"))
+        publish(bus, of_service("theirs", wire_span(1)), tenant="other")
+        publish(bus, of_service("ours", wire_span(2)))
+        assert [span["service"] for span in await stream.items(1)] == ["ours"]
+
+
+async def test_two_tenants_that_watch_see_their_own() -> None:
+    """Over one subscription."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api, live(api, tenant="blue") as blue, live(api, tenant="red") as red:
+        for tenant in ("red", "blue", "red", DEFAULT_TENANT):
+            publish(bus, of_service(tenant, wire_span(1)), tenant=tenant)
+        assert [span["service"] for span in await red.items(2)] == ["red", "red"]
+        assert [span["service"] for span in await blue.items(1)] == ["blue"]
+        assert len(bus.queues[TRACES]) == 1
+
+
+async def test_nothing_is_subscribed_while_nobody_watches() -> None:
+    """One subscription for all who watch, gone with the last of them."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api:
+        assert bus.queues.get(TRACES, []) == []
+        async with live(api), live(api, status="error"):
+            assert len(bus.queues[TRACES]) == 1
+        await eventually(lambda: bus.queues[TRACES] == [])
+        async with live(api) as stream:
+            publish(bus, of_service("again", wire_span(1)))
+            assert [span["service"] for span in await stream.items(1)] == ["again"]
+
+
+async def test_a_slow_stream_is_told_how_much_it_lost_and_the_others_lose_nothing() -> None:
+    """What it got, and what it was told that it lost, is all that there was."""
+    bus, batches, per_batch = MemoryBus(), 60, 20
+    group = of_service("shop", *(wire_span(number, attributes={"text": "x" * 10_000}) for number in range(per_batch)))
+    async with serving(MemorySpans(), bus=bus) as api, live(api, read_bytes=1024) as slow, live(api) as quick:
+        for _ in range(batches):
+            publish(bus, group)
+            assert len(await quick.items(per_batch)) == per_batch
+        publish(bus, of_service("last", wire_span(1)))
+        got, lost = await _until_last(slow)
+    assert lost > 0
+    assert got + lost == batches * per_batch
+
+
+async def _until_last(stream: Stream) -> tuple[int, int]:
+    got = lost = 0
+    while True:
+        event = await stream.next()
+        assert event is not None
+        if event.name == "dropped":
+            lost += event.value["count"]
+        elif event.value[0]["service"] == "last":
+            return got, lost
+        else:
+            got += len(event.value)
+
+
+async def test_a_quiet_stream_is_kept_open_by_comments() -> None:
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus, TAEL_LIVE_HEARTBEAT_SECS="0.05") as api, live(api) as stream:
+        reading = asyncio.create_task(stream.next())
+        await eventually(lambda: stream.comments > 3)
+        publish(bus, of_service("shop", wire_span(1)))
+        assert await reading is not None
+
+
+async def test_the_drain_ends_the_streams() -> None:
+    """With a word, at once, and no new one begins."""
+    async with aiohttp.ClientSession() as session:
+        async with serving(MemorySpans()) as api:
+            watch = watching(session, api.url + TRACES_LIVE)
+            stream = await watch.__aenter__()
+            began = time.monotonic()
+        event = await stream.next()
+        assert event == Event("end", {"reason": "the server is draining"})
+        assert await stream.next() is None
+        assert time.monotonic() - began < 1
+        await watch.__aexit__(None, None, None)
+
+
+async def test_a_lost_bus_ends_the_streams() -> None:
+    """So that clients come again, instead of watching nothing."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api, live(api) as stream:
+        bus.lose_connection(TRACES)
+        event = await stream.next()
+        assert event is not None
+        assert event.name == "end"
+        assert await stream.next() is None
+
+
+async def test_too_many_streams_are_refused() -> None:
+    async with serving(MemorySpans(), TAEL_MAX_LIVE_STREAMS="1") as api, live(api):
+        status, text = await api.error(TRACES_LIVE)
+        assert (status, "TAEL_MAX_LIVE_STREAMS" in text) == (429, True)
+
+
+async def subscriptions(server: NatsServer, subject: str) -> int:
+    """How many subscriptions to a subject the server knows."""
+
+    def read() -> Any:
+        with urllib.request.urlopen(f"{server.monitor_url}/subsz?subs=1&limit=1000", timeout=2) as answer:  # noqa: S310  # a loopback URL
+            return json.load(answer)
+
+    found = await asyncio.to_thread(read)
+    return sum(one["subject"] == subject for one in found.get("subscriptions_list", []))
+
+
+async def test_on_nats_what_is_appended_is_seen_and_the_subscription_goes(nats_server: NatsServer, nats_client: Client) -> None:
+    """From a receiver's append, on any shard, to the stream."""
+    await JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20).ensure(2)
+    appender = JetStreamAppender(nats_client, "tael")
+    async with connection(nats_server.settings(), "query") as client, serving(MemorySpans(), bus=NatsLiveBus(client, "tael")) as api:
+        async with live(api) as stream:
+            assert await subscriptions(nats_server, "tael.wal.*.traces") == 1
+            for shard in (0, 1):
+                body, items = body_of(of_service(f"shop-{shard}", wire_span(shard)))
+                await appender.append(shard, TRACES, body, items, f"id-{shard}")
+                await appender.append(shard, "logs", b"none of this signal", 1, f"log-{shard}")
+            assert [span["service"] for span in await stream.items(2)] == ["shop-0", "shop-1"]
+        for _ in range(100):
+            if await subscriptions(nats_server, "tael.wal.*.traces") == 0:
+                break
+            await asyncio.sleep(0.02)
+        assert await subscriptions(nats_server, "tael.wal.*.traces") == 0
+
+
+async def test_on_nats_a_stream_goes_on_after_a_reconnection(nats_server: NatsServer, nats_client: Client) -> None:
+    await JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20).ensure(1)
+    async with connection(nats_server.settings(), "query") as client:
+        bus = NatsLiveBus(client, "tael")
+        async with bus.watch(TRACES) as bodies:
+            nats_server.kill()
+            await eventually(lambda: not client.is_connected)
+            with pytest.raises(Unavailable):
+                async with bus.watch(TRACES):
+                    pass
+            nats_server.start()
+            await eventually(lambda: client.is_connected and nats_client.is_connected)
+            await JetStreamAppender(nats_client, "tael").append(0, TRACES, b"body", 3, "id")
+            assert await asyncio.wait_for(anext(bodies), 5) == LiveBody(3, b"body")

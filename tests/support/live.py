@@ -1,0 +1,124 @@
+"""A live bus in memory, and streams of server-sent events as a client reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from tael.model.tenant import DEFAULT_TENANT, TENANT_HEADER
+from tael.wal.api import LiveBody
+
+
+@dataclass
+class MemoryBus:
+    """See LiveBus; ``queues`` has one for each subscription that there is now."""
+
+    queues: dict[str, list[asyncio.Queue[LiveBody | None]]] = field(default_factory=dict)
+
+    @contextlib.asynccontextmanager
+    async def watch(self, signal: str) -> AsyncIterator[AsyncIterator[LiveBody]]:
+        """See LiveBus."""
+        queue: asyncio.Queue[LiveBody | None] = asyncio.Queue()
+        self.queues.setdefault(signal, []).append(queue)
+        try:
+            yield self._bodies(queue)
+        finally:
+            self.queues[signal].remove(queue)
+
+    @staticmethod
+    async def _bodies(queue: asyncio.Queue[LiveBody | None]) -> AsyncIterator[LiveBody]:
+        while (body := await queue.get()) is not None:
+            yield body
+
+    def publish(self, signal: str, body: bytes, items: int = 1) -> None:
+        """Hand a body to whoever watches."""
+        for queue in self.queues.get(signal, []):
+            queue.put_nowait(LiveBody(items, body))
+
+    def lose_connection(self, signal: str) -> None:
+        """End every subscription from the other side."""
+        for queue in self.queues.get(signal, []):
+            queue.put_nowait(None)
+
+
+@dataclass
+class Event:
+    """One server-sent event: its type (``message`` where none is named) and its data from JSON."""
+
+    name: str
+    value: Any
+
+
+class Stream:
+    """An open response, read event by event; comments are counted and left out."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+        self.comments = 0
+        self.retry_ms = 0
+        self._unread = bytearray()
+        self._searched = 0
+
+    async def next(self, seconds: float = 5.0) -> Event | None:
+        """The next event; None at the end of the stream."""
+        async with asyncio.timeout(seconds):
+            name, data = "message", ""
+            while (line := await self._line()) is not None:
+                field_name, _, value = line.partition(":")
+                value = value.removeprefix(" ")
+                if field_name == "event":
+                    name = value
+                elif field_name == "data":
+                    data += value
+                elif not line and data:
+                    return Event(name, json.loads(data))
+        return None
+
+    async def _line(self) -> str | None:
+        """The next line, however long; comments and the retry hint are noted."""
+        while (end := self._unread.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._unread)
+            chunk = await self.response.content.readany()
+            if not chunk:
+                return None
+            self._unread += chunk
+        line, self._unread, self._searched = self._unread[:end].decode(), self._unread[end + 1 :], 0
+        self.comments += line.startswith(":")
+        if line.startswith("retry:"):
+            self.retry_ms = int(line.removeprefix("retry:"))
+        return line
+
+    async def items(self, count: int, seconds: float = 5.0) -> list[Any]:
+        """So many items, whatever the events that bring them."""
+        found: list[Any] = []
+        while len(found) < count:
+            event = await self.next(seconds)
+            assert event is not None, f"the stream ended after {len(found)} of {count}"
+            assert event.name == "message", event
+            found += event.value
+        return found
+
+    async def begun(self, seconds: float = 5.0) -> None:
+        """Wait for the preamble: from here on nothing is missed."""
+        async with asyncio.timeout(seconds):
+            while not self.comments:
+                await self._line()
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    session: aiohttp.ClientSession, url: str, *, tenant: str = DEFAULT_TENANT, read_bytes: int = 1 << 16, **parameters: Any
+) -> AsyncIterator[Stream]:
+    """A stream that has begun."""
+    async with session.get(url, params=parameters, headers={TENANT_HEADER: tenant}, read_bufsize=read_bytes) as response:
+        assert response.status == 200, await response.text()
+        assert response.content_type == "text/event-stream"
+        stream = Stream(response)
+        await stream.begun()
+        yield stream
