@@ -1,0 +1,91 @@
+"""Gets what an expression needs from a SeriesReader: everything at once within bounds, and samples where a shard leaves a grid to us."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from services.query.promql.ast import Call, VectorSelector
+from services.query.promql.fetched import Fetched
+from services.query.promql.needs import GridNode, Needs
+from tael.errors import TooLarge
+from tael.model.series import Grid, GridRequest, Samples, Selection
+from tael.storage.api import Answer, SeriesReader
+
+T = TypeVar("T")
+AT_ONCE: Final = 8
+"""Questions of one query that are under way at the same time."""
+TOO_MANY_SAMPLES: Final = "query processing would load too many samples into memory in query execution"
+
+
+async def fetch(reader: SeriesReader, tenant: str, needs: Needs, max_samples: int) -> Answer[Fetched]:
+    """What ``needs`` names, and the shards that are missing from some of it.
+
+    Raises TooLarge where it comes to more than ``max_samples``, a step of a grid counting as one, and otherwise as the reader does.
+    """
+    return await _Fetch(reader, tenant, max_samples).run(needs)
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """One query's questions, and what it may still take."""
+
+    reader: SeriesReader
+    tenant: str
+    left: int
+    missing: dict[str, None] = field(default_factory=dict)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    samples: dict[VectorSelector, Samples] = field(default_factory=dict)
+    grids: dict[GridNode, Grid] = field(default_factory=dict)
+    info: dict[Call, Samples] = field(default_factory=dict)
+
+    async def run(self, needs: Needs) -> Answer[Fetched]:
+        left_to_us: list[GridNode] = []
+        await _all(
+            *(self._select(self.samples, selector, selection) for selector, selection in needs.samples.items()),
+            *(self._select(self.info, call, selection) for call, selection in needs.info.items()),
+            *(self._grid(node, request, left_to_us) for node, request in needs.grids.items()),
+        )
+        again = dict(needs.without_grid(node) for node in left_to_us)
+        await _all(*(self._select(self.samples, selector, selection) for selector, selection in again.items()))
+        return Answer(Fetched(self.samples, self.grids, self.info), tuple(self.missing))
+
+    async def _select(self, into: dict[T, Samples], key: T, selection: Selection) -> None:
+        answer = await self._ask(lambda: self.reader.select(self.tenant, selection, self.left))
+        self._take(len(answer.value.times_ms), answer.missing)
+        into[key] = answer.value
+
+    async def _grid(self, node: GridNode, request: GridRequest, left_to_us: list[GridNode]) -> None:
+        steps = node[1].count
+        answer = await self._ask(lambda: self.reader.grid(self.tenant, request, self.left // steps))
+        if answer is None:
+            left_to_us.append(node)
+            return
+        self._take(answer.value.values.size, answer.missing)
+        self.grids[node] = answer.value
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        async with self.turns:
+            return await question()
+
+    def _take(self, samples: int, missing: tuple[str, ...]) -> None:
+        self.missing |= dict.fromkeys(missing)
+        self.left -= samples
+        if self.left < 0:
+            raise TooLarge(TOO_MANY_SAMPLES)
+
+
+async def _all(*questions: Awaitable[None]) -> None:
+    """All of them; the first failure ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for question in questions:
+                group.create_task(_awaited(question), name="fetch")
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+
+
+async def _awaited(question: Awaitable[None]) -> None:
+    await question
