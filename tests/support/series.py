@@ -1,18 +1,26 @@
-"""A SeriesReader over lists in memory: for tests of what stands on the port, and the plainest answer that the others are compared with."""
+"""A SeriesReader over lists in memory, and the same series written into a hot tier.
+
+The one in memory is for tests of what stands on the port, and the plainest answer that the others are compared with.
+"""
 
 from __future__ import annotations
 
-import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import xxhash
 
 from tael.errors import TooLarge
-from tael.model import histogram
+from tael.model import histogram, patterns
 from tael.model.histogram import Histograms
-from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
+from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
+from tael.pb.metrics_pb2 import Histogram, MetricBatch
 from tael.storage.api import Answer
+from tael.wal import codec
+from tael.wal.api import METRICS
+from tests.support.storage import HotTier
 
 Sample = float | Histograms
 """A float, or one histogram."""
@@ -109,7 +117,7 @@ def matches(labels: Labels, matchers: Sequence[Matcher]) -> bool:
 def _meets(value: str, matcher: Matcher) -> bool:
     if matcher.op in ("=", "!="):
         return (value == matcher.value) == (matcher.op == "=")
-    return (re.fullmatch(matcher.value, value, re.DOTALL) is not None) == (matcher.op == "=~")
+    return (patterns.compiled(matcher.value).fullmatch(value) is not None) == (matcher.op == "=~")
 
 
 def samples_of(series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> Samples:
@@ -128,5 +136,78 @@ def samples_of(series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) ->
 
 
 def _first(found: Iterable[Labels] | Iterable[str], limit: int) -> list:  # type: ignore[type-arg]  # either of the two
-    ordered = sorted(found)  # type: ignore[type-var]
+    ordered = sorted(found)
     return ordered[:limit] if limit else ordered
+
+
+class StoredSeries:
+    """Writes series into a hot tier as a gateway would, each to one shard; the same ``add`` as MemorySeries, and ``flush`` to write."""
+
+    def __init__(self, tier: HotTier) -> None:
+        self._tier = tier
+        self._batches: dict[tuple[str, int], MetricBatch] = {}
+
+    def add(self, labels: Mapping[str, str] | Labels, samples: Iterable[tuple[int, Sample]], *, tenant: str = "t1") -> None:
+        """Have ``(time in ms, value)`` pairs of one series written by the next ``flush``."""
+        series = labels if isinstance(labels, tuple) else labels_of(labels)
+        metric, number = numbers_of(tenant, series)
+        batch = self._batches.setdefault((tenant, number % len(self._tier.clickhouses)), MetricBatch())
+        hours = set()
+        for time_ms, value in samples:
+            hours.add(time_ms // _HOUR_MS * 3600)
+            if isinstance(value, Histograms):
+                batch.histograms.append(_message(value, metric, number, time_ms))
+            else:
+                batch.metric.append(metric)
+                batch.series.append(number)
+                batch.time_ms.append(time_ms)
+                batch.value.append(value)
+        names, values = zip(*series, strict=True) if series else ((), ())
+        for hour in sorted(hours):
+            batch.new_series.add(metric=metric, series=number, hour=hour, label_names=names, label_values=values)
+
+    def add_family(self, family: Family, *, tenant: str = "t1") -> None:
+        """Have metadata written by the next ``flush``."""
+        batch = self._batches.setdefault((tenant, 0), MetricBatch())
+        batch.families.add(name=family.name, type=family.type, unit=family.unit, help=family.help, hour=0)
+
+    def add_exemplar(self, exemplar: Exemplar, *, tenant: str = "t1") -> None:
+        """Have an exemplar of a series that was added written by the next ``flush``."""
+        metric, number = numbers_of(tenant, exemplar.series)
+        names, values = zip(*exemplar.labels, strict=True)
+        self._batches[tenant, number % len(self._tier.clickhouses)].exemplars.add(
+            metric=metric, series=number, time_ms=exemplar.time_ms, value=exemplar.value, label_names=names, label_values=values
+        )
+
+    async def flush(self) -> None:
+        """Write what was added since the last time."""
+        writers = self._tier.writers
+        for (tenant, shard), batch in self._batches.items():
+            await writers[shard].write(METRICS, codec.encode(tenant, 1, batch.SerializeToString()), secrets.token_hex(8))
+        self._batches.clear()
+
+
+def numbers_of(tenant: str, series: Labels) -> tuple[int, int]:
+    """The numbers of a series' metric, and its own: which one it is does not matter here, only that it is its own."""
+    name = dict(series).get(METRIC_NAME, "")
+    return xxhash.xxh3_64_intdigest(name.encode()), xxhash.xxh3_64_intdigest(repr((tenant, series)).encode())
+
+
+def _message(histograms: Histograms, metric: int, series: int, time_ms: int) -> Histogram:
+    bounds = int(histograms.bounds[0])
+    return Histogram(
+        metric=metric,
+        series=series,
+        time_ms=time_ms,
+        schema=int(histograms.schema[0]),
+        count=float(histograms.count[0]),
+        sum=float(histograms.sum[0]),
+        zero_threshold=float(histograms.zero_threshold[0]),
+        zero_count=float(histograms.zero_count[0]),
+        positive_index=histograms.positive.index.tolist(),
+        positive_counts=histograms.positive.counts.tolist(),
+        negative_index=histograms.negative.index.tolist(),
+        negative_counts=histograms.negative.counts.tolist(),
+        custom_bounds=[] if bounds < 0 else histograms.layouts[bounds],
+        reset_hint=int(histograms.reset_hint[0]),
+    )

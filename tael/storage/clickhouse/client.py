@@ -15,7 +15,7 @@ from clickhouse_connect.driver import create_async_client
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from tael.errors import Overloaded, Rejected, TaelError, Unavailable
+from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable
 
 Row: TypeAlias = Sequence[Any]
 
@@ -36,6 +36,7 @@ _DATA: Final = frozenset(
         117,  # INCORRECT_DATA
         131,  # TOO_LARGE_STRING_SIZE
         190,  # SIZES_OF_ARRAYS_DONT_MATCH
+        427,  # CANNOT_COMPILE_REGEXP
         434,  # CANNOT_PARSE_PROTOBUF_SCHEMA
         444,  # UNKNOWN_PROTOBUF_FORMAT
         636,  # CANNOT_EXTRACT_TABLE_STRUCTURE
@@ -96,6 +97,18 @@ class ClickHouse:
                 raise translate(error) from error
         assert not deadline.expired()
         return list(result.result_rows)
+
+    async def native(self, sql: str, parameters: Mapping[str, Any], limits: Limits, settings: Mapping[str, Any]) -> bytes:
+        """The answer of a SELECT in the Native format (``native`` reads it). Raises as ``translate`` says."""
+        async with asyncio.timeout(limits.seconds + 5):
+            try:
+                client = await self._connect()
+                body: bytes = await client.raw_query(
+                    sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
+                )
+            except Exception as error:
+                raise translate(error) from error
+        return body
 
     async def command(self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Limits = DDL_LIMITS) -> None:
         """Run a statement without a result. Raises as ``translate`` says."""
@@ -162,5 +175,5 @@ def _by_code(code: int, text: str) -> TaelError:
     if code in _DATA or _TOO_SPREAD in text:
         return Rejected(text)
     if code in _RESULT_TOO_LARGE:
-        return Rejected(f"the answer is too large: {text}", where="query", accepted="a narrower query")
+        return TooLarge(f"the answer is too large: {text}", where="query", accepted="a narrower query")
     return Unavailable(text)

@@ -1,0 +1,226 @@
+"""ClickHouse's Native format read into columns, with one look at each block and none at each row: what millions of samples need.
+
+    block   = varint columns, varint rows, { name, type, data } for each column
+    name    = varint length, bytes; type the same
+    data    = numbers                      rows of the type's width, little endian
+              Nullable(T)                  one byte a row (1: NULL), then T's data
+              Array(T)                     UInt64 a row, where it ends, then T's data
+              Map(K, V)                    as Array(Tuple(K, V)), whose data are K's and then V's
+              LowCardinality(String)       UInt64 flags, UInt64 keys, the keys, UInt64 rows, their numbers; nothing for no rows
+              String                       varint length, bytes of each row
+
+A type that holds LowCardinality begins with a version (UInt64) for each, before anything else of the column. Types that no question of
+ours asks for are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tael.errors import Unavailable
+
+_WIDTHS: Final = {
+    **{f"UInt{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"Int{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"Float{bits}": f"<f{bits // 8}" for bits in (32, 64)},
+    "Bool": "<u1",
+    "DateTime": "<u4",
+    "DateTime64": "<i8",
+}
+_INDEXES: Final = ("<u1", "<u2", "<u4", "<u8")
+_TYPE: Final = re.compile(r"(\w+)(?:\((.*)\))?", re.DOTALL)
+
+Numbers: TypeAlias = "npt.NDArray[Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Strings:
+    """Row ``i`` is ``words[index[i]]``; a word may stand in ``words`` more than once."""
+
+    words: list[str]
+    index: Numbers
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def tolist(self) -> list[str]:
+        """One string a row."""
+        return list(map(self.words.__getitem__, self.index.tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    """Row ``i`` is NULL where ``missing[i]``; ``values`` holds anything there."""
+
+    missing: npt.NDArray[np.bool_]
+    values: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
+
+    offsets: npt.NDArray[np.int64]
+    values: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Keys and values of maps' entries."""
+
+    keys: Column
+    values: Column
+
+
+Column: TypeAlias = "Numbers | Strings | Optional | Lists | Pairs"
+
+
+def read(body: bytes) -> list[Column]:
+    """The columns of an answer, all blocks joined; no columns where there are no rows. Raises Unavailable for a body that ends too early."""
+    cursor = _Cursor(body)
+    blocks: list[list[Column]] = []
+    try:
+        while cursor.at < len(body):
+            columns, rows = cursor.varint(), cursor.varint()
+            blocks.append([_read_column(cursor, rows) for _ in range(columns)])
+    except (IndexError, ValueError) as error:
+        raise Unavailable(f"ClickHouse's answer ended early, at byte {cursor.at} of {len(body)}") from error
+    return [_join(parts) for parts in zip(*blocks, strict=True)]
+
+
+class _Cursor:
+    """A place in the body."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.at = 0
+
+    def varint(self) -> int:
+        result = shift = 0
+        while True:
+            byte = self._body[self.at]
+            self.at += 1
+            result |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return result
+            shift += 7
+
+    def numbers(self, dtype: str, count: int) -> Numbers:
+        found = np.frombuffer(self._body, dtype, count, self.at)
+        self.at += found.nbytes
+        return found
+
+    def texts(self, count: int) -> list[str]:
+        return [self.text() for _ in range(count)]
+
+    def text(self) -> str:
+        size = self.varint()
+        begin, self.at = self.at, self.at + size
+        if self.at > len(self._body):
+            raise IndexError(self.at)
+        return self._body[begin : self.at].decode("utf-8", "replace")
+
+
+def _read_column(cursor: _Cursor, rows: int) -> Column:
+    cursor.text()
+    kind = cursor.text()
+    if rows:
+        cursor.at += 8 * kind.count("LowCardinality(")
+    return _read(cursor, kind, rows)
+
+
+def _read(cursor: _Cursor, kind: str, rows: int) -> Column:
+    match = _TYPE.fullmatch(kind)
+    name, inner = (match[1], match[2] or "") if match else (kind, "")
+    if name in _WIDTHS:
+        return cursor.numbers(_WIDTHS[name], rows)
+    if name == "Nullable":
+        missing = cursor.numbers("<u1", rows).view(np.bool_)
+        return Optional(missing, _read(cursor, inner, rows))
+    if name in ("Array", "Map"):
+        offsets = np.concatenate((np.zeros(1, np.int64), cursor.numbers("<i8", rows)))
+        entries = int(offsets[-1])
+        if name == "Array":
+            return Lists(offsets, _read(cursor, inner, entries))
+        key, value = _two(inner)
+        return Lists(offsets, Pairs(_read(cursor, key, entries), _read(cursor, value, entries)))
+    if name == "String":
+        return Strings(cursor.texts(rows), np.arange(rows))
+    if name == "LowCardinality" and inner == "String":
+        return _read_words(cursor, rows)
+    raise Unavailable(f"ClickHouse answered with a column of {kind}, which is not expected")
+
+
+def _read_words(cursor: _Cursor, rows: int) -> Strings:
+    if not rows:
+        return Strings([], np.empty(0, np.int64))
+    flags, keys = (int(number) for number in cursor.numbers("<u8", 2))
+    words = cursor.texts(keys)
+    (count,) = cursor.numbers("<u8", 1)
+    return Strings(words, cursor.numbers(_INDEXES[flags & 0xFF], int(count)))
+
+
+def _two(inner: str) -> tuple[str, str]:
+    """``K, V`` of a map's type; a key is never a type with more than one parameter."""
+    key, _, value = inner.partition(", ")
+    return key, value
+
+
+def _join(parts: Sequence[Column]) -> Column:
+    if len(parts) == 1:
+        return parts[0]
+    match parts[0]:
+        case Strings():
+            texts = [strings(part) for part in parts]
+            starts = np.cumsum([0, *(len(part.words) for part in texts)])
+            index = np.concatenate([part.index + start for part, start in zip(texts, starts[:-1], strict=True)])
+            return Strings([word for part in texts for word in part.words], index)
+        case Optional():
+            several = [optional(part) for part in parts]
+            return Optional(np.concatenate([part.missing for part in several]), _join([part.values for part in several]))
+        case Pairs():
+            entries = [pairs(part) for part in parts]
+            return Pairs(_join([part.keys for part in entries]), _join([part.values for part in entries]))
+        case Lists():
+            rows = [lists(part) for part in parts]
+            starts = np.cumsum([0, *(int(part.offsets[-1]) for part in rows)])
+            ends = [part.offsets[1:] + start for part, start in zip(rows, starts[:-1], strict=True)]
+            return Lists(np.concatenate([np.zeros(1, np.int64), *ends]), _join([part.values for part in rows]))
+        case _:
+            return np.concatenate([numbers(part) for part in parts])
+
+
+def numbers(column: Column) -> Numbers:
+    """A column that holds numbers, as its statement says."""
+    assert isinstance(column, np.ndarray)
+    return column
+
+
+def strings(column: Column) -> Strings:
+    """A column that holds strings."""
+    assert isinstance(column, Strings)
+    return column
+
+
+def optional(column: Column) -> Optional:
+    """A column that may hold NULL."""
+    assert isinstance(column, Optional)
+    return column
+
+
+def lists(column: Column) -> Lists:
+    """A column that holds arrays or maps."""
+    assert isinstance(column, Lists)
+    return column
+
+
+def pairs(column: Column) -> Pairs:
+    """What a column of maps holds."""
+    assert isinstance(column, Pairs)
+    return column

@@ -1,0 +1,138 @@
+"""SeriesReader of one shard: builds, asks, and puts columns together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from tael.errors import TooLarge
+from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
+from tael.storage.api import Answer
+from tael.storage.clickhouse import native, series_columns, series_query_builder
+from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
+from tael.storage.clickhouse.query_builder import Statement
+from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.series_columns import Numbers
+from tael.storage.clickhouse.series_labels import LabelCache, label_sets
+
+TOO_MANY_SAMPLES: Final = "query processing would load too many samples into memory in query execution"
+MAX_EXEMPLARS: Final = 10_000
+GRID_STEPS: Final = 2_000
+"""Steps of one statement: they bound what the shard holds at once of a long grid."""
+_LIMITS: Final = Limits(seconds=120, memory_bytes=2 << 30)
+"""The caller's deadline comes first as a rule; a statement ends when nobody waits for it."""
+_SETTINGS: Final = {"allow_experimental_time_series_aggregate_functions": 1, "cancel_http_readonly_queries_on_client_close": 1}
+
+
+class ClickHouseSeries:
+    """See SeriesReader. Remembers the labels of series that it has met lately."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+        self._database = clickhouse.database
+        self._labels = LabelCache()
+
+    async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
+        """See SeriesReader."""
+        limit = max_samples + 1
+        floats, histograms = await asyncio.gather(
+            self._columns(series_query_builder.select_samples(self._database, tenant, selection, limit)),
+            self._columns(series_query_builder.select_histograms(self._database, tenant, selection, limit)),
+        )
+        found = series_columns.samples(floats, histograms)
+        if len(found.times_ms) > max_samples:
+            raise TooLarge(TOO_MANY_SAMPLES)
+        return Answer(series_columns.labelled(found, await self._labels_of(tenant, selection, found.series)))
+
+    async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
+        """See SeriesReader."""
+        selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
+        histograms, found = await asyncio.gather(
+            self._columns(series_query_builder.any_histogram(self._database, tenant, selection)), self._grid(tenant, request, max_series)
+        )
+        if histograms:
+            return None
+        return Answer(series_columns.labelled_grid(found, await self._labels_of(tenant, selection, found.series)))
+
+    async def _grid(self, tenant: str, request: GridRequest, max_series: int) -> series_columns.NumberedGrid:
+        stretches = _stretches(request)
+        parts = []
+        for stretch, _ in stretches:
+            statement = series_query_builder.grid(self._database, tenant, stretch)
+            try:
+                parts.append(await self._columns(statement, {"max_rows_to_group_by": max_series}))
+            except TooLarge as error:
+                raise TooLarge(TOO_MANY_SAMPLES) from error
+        found = series_columns.grid(parts, [count for _, count in stretches], request.function)
+        if len(found.series) > max_series:
+            raise TooLarge(TOO_MANY_SAMPLES)
+        return found
+
+    async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
+        """See SeriesReader."""
+        found = sorted((await self._ask_labels(tenant, selection)).values())
+        return Answer(found[:limit] if limit else found)
+
+    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See SeriesReader."""
+        return Answer(await self._texts(series_query_builder.label_names(self._database, tenant, selection, limit)))
+
+    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See SeriesReader."""
+        return Answer(await self._texts(series_query_builder.label_values(self._database, tenant, name, selection, limit)))
+
+    async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
+        """See SeriesReader."""
+        rows = await self._rows(series_query_builder.families(self._database, tenant, metric, limit))
+        return Answer([Family(*(text(value) for value in row)) for row in rows])
+
+    async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
+        """See SeriesReader. At most 10000 for each of ``matchers``."""
+        found: dict[tuple[Labels, int, float, Labels], Exemplar] = {}
+        for several in matchers:
+            selection = Selection(several, start_ms, end_ms)
+            rows = await self._rows(series_query_builder.exemplars(self._database, tenant, selection, MAX_EXEMPLARS))
+            if not rows:
+                continue
+            series = await self._ask_labels(tenant, selection)
+            for number, time_ms, value, labels in rows:
+                if (of := series.get(int(number))) is not None:
+                    own = labels_of({text(name): text(content) for name, content in labels.items()})
+                    found[of, int(time_ms), value, own] = Exemplar(of, int(time_ms), float(value), own)
+        return Answer([found[key] for key in sorted(found)])
+
+    async def _labels_of(self, tenant: str, selection: Selection, series: Numbers) -> dict[int, Labels]:
+        """Labels by number. A series that is being written now may have samples and no labels yet, and is not there."""
+        wanted = series.tolist()
+        known = self._labels.find(wanted)
+        if len(known) < len(wanted):
+            asked = await self._ask_labels(tenant, selection)
+            self._labels.add(asked)
+            known |= asked
+        return known
+
+    async def _ask_labels(self, tenant: str, selection: Selection) -> dict[int, Labels]:
+        return label_sets(await self._columns(series_query_builder.list_series(self._database, tenant, selection)))
+
+    async def _texts(self, statement: Statement) -> list[str]:
+        return [text(value) for (value,) in await self._rows(statement)]
+
+    async def _rows(self, statement: Statement) -> list[Sequence[Any]]:
+        return await self._clickhouse.query(statement.sql, statement.parameters, QUERY_LIMITS)
+
+    async def _columns(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[native.Column]:
+        return native.read(await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})}))
+
+
+def _stretches(request: GridRequest) -> list[tuple[GridRequest, int]]:
+    """The request in pieces of at most ``GRID_STEPS`` steps, each with how many it has."""
+    step = request.step_ms or 1
+    count = (request.end_ms - request.start_ms) // step + 1
+    pieces = []
+    for first in range(0, count, GRID_STEPS):
+        steps = min(GRID_STEPS, count - first)
+        start = request.start_ms + first * step
+        pieces.append((replace(request, start_ms=start, end_ms=start + (steps - 1) * step), steps))
+    return pieces

@@ -1,0 +1,135 @@
+"""Columns as ClickHouse answers them, put together as samples and grids; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tael.model.histogram import Buckets, Histograms, from_columns, offsets_of
+from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Labels, Longs, Samples, is_stale
+from tael.storage.clickhouse.native import Column, lists, numbers, optional
+
+Numbers: TypeAlias = "npt.NDArray[np.uint64]"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """Samples whose series are known by their numbers only; see Samples."""
+
+    series: Numbers
+    offsets: Longs
+    times_ms: Longs
+    values: Floats
+    histogram: Longs | None = None
+    histograms: Histograms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedGrid:
+    """A grid whose series are known by their numbers only; see Grid."""
+
+    series: Numbers
+    values: Floats
+    present: Bools
+
+
+def samples(floats: Sequence[Column], histograms: Sequence[Column]) -> Numbered:
+    """Samples of the rows that ``select_samples`` and ``select_histograms`` ask for, each by series and time."""
+    columns = [numbers(column) for column in floats] or [np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0)]
+    return _mixed(columns, histograms) if histograms else _in_runs(*columns)
+
+
+def _in_runs(series: Numbers, times: Longs, values: Floats, histogram: Longs | None = None) -> Numbered:
+    begins = np.flatnonzero(np.concatenate((np.ones(min(len(series), 1), np.bool_), series[1:] != series[:-1])))
+    return Numbered(series[begins], np.append(begins, len(series)), times, values, histogram)
+
+
+def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Numbered:
+    """Floats and histograms by series and time; where both are at one time, the histogram."""
+    series, times = (np.concatenate((floats[column], numbers(columns[column]))) for column in (0, 1))
+    read = _histograms(columns)
+    ended = is_stale(read.sum)
+    values = np.concatenate((floats[2], np.where(ended, STALE, np.nan)))
+    position = np.concatenate((np.full(len(floats[0]), -1, np.int64), np.where(ended, -1, np.arange(len(read)))))
+    order = np.lexsort((np.arange(len(series)), times, series))
+    series, times = series[order], times[order]
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = (series[1:] != series[:-1]) | (times[1:] != times[:-1])
+    runs = _in_runs(series[last], times[last], values[order][last], position[order][last])
+    return replace(runs, histograms=read)
+
+
+def _histograms(columns: Sequence[Column]) -> Histograms:
+    schema, count, total, zero_threshold, zero_count = (numbers(column) for column in columns[2:7])
+    positive_index, positive, negative_index, negative, custom = (lists(column) for column in columns[7:12])
+    return from_columns(
+        schema=schema,
+        count=count,
+        sum=total,
+        zero_threshold=zero_threshold,
+        zero_count=zero_count,
+        positive=Buckets(positive.offsets, numbers(positive_index.values), numbers(positive.values)),
+        negative=Buckets(negative.offsets, numbers(negative_index.values), numbers(negative.values)),
+        custom=(custom.offsets, numbers(custom.values)),
+        reset_hint=numbers(columns[12]),
+    )
+
+
+def labelled(found: Numbered, labels: Mapping[int, Labels]) -> Samples:
+    """The samples of the series whose labels are known, by labels."""
+    order, ordered = _by_labels(found.series, labels)
+    sizes = np.diff(found.offsets)[order]
+    offsets = offsets_of(sizes)
+    rows = np.repeat(found.offsets[:-1][order] - offsets[:-1], sizes) + np.arange(offsets[-1])
+    histogram = None if found.histogram is None else found.histogram[rows]
+    return Samples(ordered, offsets, found.times_ms[rows], found.values[rows], histogram, found.histograms)
+
+
+def grid(parts: Sequence[Sequence[Column]], steps: Sequence[int], function: GridFunction) -> NumberedGrid:
+    """The grids of consecutive stretches of time as one; ``steps`` says how many each stretch has."""
+    read = [_grid(columns, count, function) for columns, count in zip(parts, steps, strict=True)]
+    if len(read) == 1:
+        return read[0]
+    series = np.unique(np.concatenate([part.series for part in read]))
+    values, present = np.full((len(series), sum(steps)), np.nan), np.zeros((len(series), sum(steps)), np.bool_)
+    begin = 0
+    for part, count in zip(read, steps, strict=True):
+        rows = np.searchsorted(series, part.series)
+        values[rows, begin : begin + count] = part.values
+        present[rows, begin : begin + count] = part.present
+        begin += count
+    return NumberedGrid(series, values, present)
+
+
+def _grid(columns: Sequence[Column], steps: int, function: GridFunction) -> NumberedGrid:
+    if not columns:
+        return NumberedGrid(np.empty(0, np.uint64), np.empty((0, steps)), np.empty((0, steps), np.bool_))
+    series, cells = numbers(columns[0]), optional(lists(columns[1]).values)
+    present = ~cells.missing
+    values = numbers(cells.values).astype(np.float64)
+    if function == "last":
+        present &= ~is_stale(values)
+    values[~present] = np.nan
+    shape = (len(series), steps)
+    return NumberedGrid(series, values.reshape(shape), present.reshape(shape))
+
+
+def labelled_grid(found: NumberedGrid, labels: Mapping[int, Labels]) -> Grid:
+    """The grids of the series whose labels are known, by labels; a series that has ended before the first step is left out."""
+    order, ordered = _by_labels(found.series, labels)
+    present = found.present[order]
+    some = present.any(axis=1)
+    if not some.all():
+        order, present, ordered = order[some], present[some], [ordered[row] for row in np.flatnonzero(some).tolist()]
+    return Grid(ordered, found.values[order], present)
+
+
+def _by_labels(series: Numbers, labels: Mapping[int, Labels]) -> tuple[Longs, list[Labels]]:
+    """The positions of the known series in the order of their labels, and these."""
+    known = [(found, position) for position, number in enumerate(series.tolist()) if (found := labels.get(number)) is not None]
+    known.sort()
+    return np.array([position for _, position in known], np.int64), [found for found, _ in known]

@@ -1,0 +1,239 @@
+"""SQL for the questions that SeriesReader asks, pure: values go in as parameters, never into the text.
+
+Series are chosen in the table ``series`` by hour, and samples by the numbers of those series. A metric that is named in full needs no look-up:
+its number is known, and with no other matcher every series under it is meant. Duplicates that are not merged away yet are hidden by FINAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import xxhash
+
+from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Matcher, Selection
+from tael.storage.clickhouse.query_builder import Statement
+
+GRID_FUNCTIONS: Final[dict[GridFunction, str]] = {
+    "last": "Last",
+    "rate": "Rate",
+    "increase": "Increase",
+    "delta": "Delta",
+    "irate": "InstantRate",
+    "idelta": "InstantDelta",
+    "changes": "Changes",
+    "resets": "Resets",
+    "deriv": "Deriv",
+    "predict_linear": "PredictLinear",
+    "sum_over_time": "Sum",
+    "avg_over_time": "Avg",
+    "min_over_time": "Min",
+    "max_over_time": "Max",
+    "count_over_time": "Count",
+}
+SAMPLE_COLUMNS: Final = ("series", "ts", "value")
+HISTOGRAM_COLUMNS: Final = (
+    "series",
+    "ts",
+    "schema",
+    "count",
+    "sum",
+    "zero_threshold",
+    "zero_count",
+    "positive_index",
+    "positive_counts",
+    "negative_index",
+    "negative_counts",
+    "custom_bounds",
+    "reset_hint",
+)
+_HOUR_SECONDS: Final = 3_600
+_LAST_SECOND: Final = (1 << 32) - 1
+"""Hours are kept in 32 bits of seconds; nothing is stored before 1970."""
+_NOT_STALE: Final = "reinterpretAsUInt64(value) != 0x7FF0000000000002"
+_WHOLE_KEY: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
+"""An hour's rows never have a key of another hour's."""
+
+
+class _Where:
+    """Conditions that are ANDed, and the parameters of the whole statement."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self.texts: list[str] = []
+        self.parameters = parameters
+
+    def add(self, text: str, **parameters: Any) -> None:
+        self.texts.append(text)
+        self.parameters |= parameters
+
+    def __str__(self) -> str:
+        return " AND ".join(self.texts)
+
+
+def select_samples(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+    """Rows of SAMPLE_COLUMNS by series and time, at most ``limit``."""
+    return _select(database, "samples", SAMPLE_COLUMNS, tenant, selection, limit)
+
+
+def select_histograms(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+    """Rows of HISTOGRAM_COLUMNS by series and time, at most ``limit``."""
+    return _select(database, "histograms", HISTOGRAM_COLUMNS, tenant, selection, limit)
+
+
+def _select(database: str, table: str, columns: Sequence[str], tenant: str, selection: Selection, limit: int) -> Statement:
+    where = _of_series(database, tenant, selection)
+    where.parameters["limit"] = limit
+    sql = (
+        f"SELECT {', '.join(columns)}\nFROM {database}.{table} FINAL\nWHERE {where}\n"
+        f"ORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
+    )
+    return Statement(sql, where.parameters)
+
+
+def any_histogram(database: str, tenant: str, selection: Selection) -> Statement:
+    """One row when a series that matches has a native histogram in the range."""
+    where = _of_series(database, tenant, selection)
+    return Statement(f"SELECT 1\nFROM {database}.histograms\nWHERE {where}\nLIMIT 1", where.parameters)
+
+
+def grid(database: str, tenant: str, request: GridRequest) -> Statement:
+    """Each series with an array of its value at each step, NULL where there is none; series without any are left out.
+
+    Stale markers end what a range function sees by not being there; for ``last`` they are values, which the caller hides.
+    """
+    where = _of_series(database, tenant, Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms))
+    if request.function != "last":
+        where.add(_NOT_STALE)
+    argument = f", {request.argument!r}" if request.function == "predict_linear" else ""
+    function = (
+        f"timeSeries{GRID_FUNCTIONS[request.function]}ToGrid({_literal_time(request.start_ms)}, {_literal_time(request.end_ms)}, "
+        f"{_literal_seconds(request.step_ms or 1)}, {_literal_seconds(request.window_ms)}{argument})(ts, value)"
+    )
+    sql = (
+        f"SELECT series, {function} AS grid\nFROM {database}.samples FINAL\nWHERE {where}\n"
+        f"GROUP BY series\nHAVING arrayExists(v -> isNotNull(v), grid)\n{_WHOLE_KEY}"
+    )
+    return Statement(sql, where.parameters)
+
+
+def list_series(database: str, tenant: str, selection: Selection) -> Statement:
+    """Number and labels of each series."""
+    where = _matching(tenant, selection, {})
+    return Statement(f"SELECT series, any(labels)\nFROM {database}.series\nWHERE {where}\nGROUP BY series", where.parameters)
+
+
+def label_names(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+    """Names of labels, ordered."""
+    return _distinct(database, tenant, selection, "arrayJoin(mapKeys(labels))", limit)
+
+
+def label_values(database: str, tenant: str, name: str, selection: Selection, limit: int) -> Statement:
+    """Values of a label, ordered."""
+    if name == METRIC_NAME:
+        return _distinct(database, tenant, selection, "metric_name", limit)
+    return _distinct(database, tenant, selection, "labels[{label:String}]", limit, label=name)
+
+
+def _distinct(database: str, tenant: str, selection: Selection, what: str, limit: int, **parameters: Any) -> Statement:
+    where = _matching(tenant, selection, parameters)
+    sql = f"SELECT DISTINCT {what} AS found\nFROM {database}.series\nWHERE {where} AND found != ''\nORDER BY found"
+    return Statement(sql + _limited(where, limit), where.parameters)
+
+
+def families(database: str, tenant: str, metric: str, limit: int) -> Statement:
+    """What was said of each family, by name."""
+    where = _Where({"tenant": tenant})
+    where.add("tenant = {tenant:String}")
+    if metric:
+        where.add("name = {metric:String}", metric=metric)
+    columns = "name, type, unit, help"
+    sql = f"SELECT {columns}\nFROM {database}.metric_families\nWHERE {where}\nGROUP BY {columns}\nORDER BY {columns}"
+    return Statement(sql + _limited(where, limit), where.parameters)
+
+
+def exemplars(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+    """Series, time in ms, value and labels of exemplars, both ends of the range included."""
+    where = _of_series(database, tenant, Selection(selection.matchers, selection.start_ms - 1, selection.end_ms))
+    where.parameters["limit"] = limit
+    sql = (
+        "SELECT series, toUnixTimestamp64Milli(ts), value, labels\n"
+        f"FROM {database}.exemplars FINAL\nWHERE {where}\nORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
+    )
+    return Statement(sql, where.parameters)
+
+
+def _limited(where: _Where, limit: int) -> str:
+    if not limit:
+        return ""
+    where.parameters["limit"] = limit
+    return "\nLIMIT {limit:UInt64}"
+
+
+def _of_series(database: str, tenant: str, selection: Selection) -> _Where:
+    """Rows of the series that match, in the range."""
+    parameters: dict[str, Any] = {}
+    matching = _matching(tenant, selection, parameters)
+    where = _Where(parameters)
+    where.add("tenant = {tenant:String}")
+    name = next((matcher.value for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "="), None)
+    if name is None:
+        where.add(f"(metric, series) IN (SELECT metric, series FROM {database}.series WHERE {matching})")  # noqa: S608  # only names of ours and parameters
+    else:
+        where.add("metric = {metric:UInt64}", metric=metric_number(name))
+        if len(selection.matchers) > 1:
+            where.add(f"series IN (SELECT series FROM {database}.series WHERE {matching})")  # noqa: S608  # the same
+    if selection.start_ms >= 0:
+        where.add(f"ts > {_time('start')}", start=selection.start_ms)
+    if selection.end_ms < _LAST_SECOND * 1000:
+        where.add(f"ts <= {_time('end')}", end=selection.end_ms)
+    return where
+
+
+def metric_number(name: str) -> int:
+    """A metric's number (docs/formats.md)."""
+    return xxhash.xxh3_64_intdigest(name.encode())
+
+
+def _matching(tenant: str, selection: Selection, parameters: dict[str, Any]) -> _Where:
+    """Rows of ``series`` that match, in the hours of the range."""
+    where = _Where(parameters)
+    where.add("tenant = {tenant:String}", tenant=tenant)
+    first, last = (_hour(time_ms) for time_ms in (selection.start_ms, selection.end_ms))
+    where.add(
+        "hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC')", first_hour=first, last_hour=last
+    )
+    for index, matcher in enumerate(selection.matchers):
+        _match(where, index, matcher)
+    return where
+
+
+def _hour(time_ms: int) -> int:
+    second = min(max(time_ms // 1000, 0), _LAST_SECOND)
+    return second - second % _HOUR_SECONDS
+
+
+def _match(where: _Where, index: int, matcher: Matcher) -> None:
+    """Prometheus' regular expressions are anchored, and their dot matches a line's end too."""
+    label, value = f"label_{index}", f"value_{index}"
+    text = "metric_name"
+    if matcher.name != METRIC_NAME:
+        text = f"labels[{{{label}:String}}]"
+        where.parameters[label] = matcher.name
+    if matcher.op in ("=", "!="):
+        where.add(f"{text} {matcher.op} {{{value}:String}}", **{value: matcher.value})
+    else:
+        negation = "NOT " if matcher.op == "!~" else ""
+        where.add(f"{negation}match({text}, {{{value}:String}})", **{value: f"^(?s:{matcher.value})$"})
+
+
+def _time(parameter: str) -> str:
+    return f"fromUnixTimestamp64Milli({{{parameter}:Int64}}, 'UTC')"
+
+
+def _literal_time(time_ms: int) -> str:
+    """Parameters of an aggregate function are constants of the text."""
+    return f"fromUnixTimestamp64Milli({time_ms}, 'UTC')"
+
+
+def _literal_seconds(milliseconds: int) -> str:
+    return f"toDecimal64('{milliseconds // 1000}.{milliseconds % 1000:03}', 3)"
