@@ -1,0 +1,59 @@
+"""Where the buckets of native histograms lie: bounds, coarser schemas, and the bounds that several custom layouts share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+
+from tael.model.histogram import Bounds, Buckets, Histograms, Ints, Longs
+from tael.model.series import Floats
+
+_MAX_EXPONENT = 1024
+
+
+def upper_bounds(index: Ints, schema: Ints) -> Floats:
+    """The upper bound of exponential bucket ``index[i]`` of ``schema[i]``; of negative buckets the absolute value of the lower one.
+
+    The bucket that ends beyond the largest number ends at it, as in Prometheus.
+    """
+    exponent = np.ldexp(index.astype(np.float64), -schema)
+    with np.errstate(over="ignore"):
+        return np.where(exponent == _MAX_EXPONENT, sys.float_info.max, np.exp2(exponent))
+
+
+def reduced(index: Ints, schema: Ints, target: Ints) -> Ints:
+    """The bucket of the coarser ``target`` schema that holds the bucket ``index`` of ``schema``."""
+    return ((index - 1) >> (schema - target)) + 1
+
+
+def custom_limits(layout: Bounds) -> tuple[Floats, Floats]:
+    """Lower and upper bounds of every bucket of a custom layout, the open ends infinite."""
+    ends = np.array([-np.inf, *layout, np.inf])
+    return ends[:-1], ends[1:]
+
+
+def shared_bounds(layouts: Iterable[Bounds]) -> Bounds:
+    """The bounds that all of ``layouts`` have: the finest layout that each of them can be brought to."""
+    sets = [frozenset(layout) for layout in layouts]
+    return tuple(sorted(sets[0].intersection(*sets[1:])))
+
+
+def custom_mapping(source: Bounds, target: Bounds) -> Longs:
+    """For each bucket of ``source`` the bucket of ``target`` that holds it; ``target`` has a part of the bounds of ``source``."""
+    return np.append(np.searchsorted(np.array(target), np.array(source)), len(target)).astype(np.int64)
+
+
+def limits(histograms: Histograms, buckets: Buckets) -> tuple[Floats, Floats]:
+    """The bounds of the buckets of one side of ``histograms``, negative ones by their absolute values."""
+    owner = buckets.owner
+    layout = histograms.bounds[owner]
+    exponential = layout < 0
+    schema = np.where(exponential, histograms.schema[owner], 0).astype(np.int32)
+    lower, upper = upper_bounds(buckets.index - np.int32(1), schema), upper_bounds(buckets.index, schema)
+    for position in np.unique(layout[~exponential]):
+        chosen = layout == position
+        begins, ends = custom_limits(histograms.layouts[position])
+        lower[chosen], upper[chosen] = begins[buckets.index[chosen]], ends[buckets.index[chosen]]
+    return lower, upper
