@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tael.auth import Tokens, authorize, parse_tokens
 from tael.errors import BadSettings, Rejected
-from tael.runtime.config import Address, Settings, Switch
+from tael.runtime.config import Address, OptionalPath, Settings, Switch
 from tael.runtime.observe import get_logger
 
 log = get_logger("access")
@@ -25,7 +25,7 @@ _LOOK_EVERY_SECONDS = 1.0
 class AccessSettings(Settings):
     """Who may call."""
 
-    tokens_file: Path | None = Field(
+    tokens_file: OptionalPath = Field(
         default=None,
         alias=TOKENS_FILE,
         description="Bearer tokens with their tenant and scopes, as docs/operations.md shows; read again when it changes. Without it callers are not told apart.",

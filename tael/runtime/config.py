@@ -110,6 +110,7 @@ Listen = Annotated[Address, BeforeValidator(_address), Takes("host:port, for exa
 OptionalListen = Annotated[Address | None, BeforeValidator(_optional_address), Takes("host:port, or off")]
 HttpUrl = Annotated[str, BeforeValidator(lambda v: _url(v, ("http", "https"))), Takes("an http:// or https:// URL")]
 HttpUrls = Annotated[tuple[str, ...], BeforeValidator(_http_urls), Takes("http:// or https:// URLs separated by commas")]
+OptionalPath = Annotated[Path | None, Takes("a path")]
 NatsUrl = Annotated[str, BeforeValidator(lambda v: _url(v, ("nats", "tls"))), Takes("a nats:// or tls:// URL")]
 Secret = Annotated[str, Takes("any text", secret=True)]
 
