@@ -1,0 +1,86 @@
+"""Groups of series by labels, and what aggregations count and add up over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from services.query.promql import sums
+from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs
+
+
+@dataclass(frozen=True)
+class Groups:
+    """``labels[g]`` are those of group ``g``; series ``i`` is in group ``of[i]``. Groups are in the order of their first series."""
+
+    labels: Sequence[Labels]
+    of: Longs
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def order(self) -> Longs:
+        """The series group by group, each group's in the order they came."""
+        return np.argsort(self.of, kind="stable")
+
+    @cached_property
+    def starts(self) -> Longs:
+        """Where each group begins in ``order``."""
+        return np.searchsorted(self.of[self.order], np.arange(len(self)))
+
+    def members(self) -> list[Longs]:
+        """The series of each group."""
+        return np.split(self.order, self.starts[1:]) if len(self) else []
+
+
+def group(series: Sequence[Labels], names: Sequence[str], *, without: bool) -> Groups:
+    """Group by the labels ``names``, or by all others but the metric's name."""
+    chosen = {*names, METRIC_NAME} if without else set(names)
+    places: dict[Labels, int] = {}
+    if without:
+        keys = (tuple([pair for pair in labels if pair[0] not in chosen]) for labels in series)
+    else:
+        keys = (tuple([pair for pair in labels if pair[0] in chosen]) for labels in series)
+    of = np.fromiter((places.setdefault(key, len(places)) for key in keys), np.int64, len(series))
+    return Groups(list(places), of)
+
+
+def count(present: Bools, groups: Groups) -> Longs:
+    """How many series of each group have a sample, group by step."""
+    return np.add.reduceat(present[groups.order], groups.starts, axis=0, dtype=np.int64)
+
+
+def add_up(values: Floats, present: Bools, groups: Groups) -> tuple[Floats, Floats]:
+    """The sum of each group at each step as a pair, see ``sums``.
+
+    Pairs are added to pairs, neighbours first, in as many rounds as the largest group has binary digits.
+    """
+    total = np.where(present, values, -0.0)[groups.order]
+    lost = np.zeros_like(total)
+    of = groups.of[groups.order]
+    while len(total) > len(groups):
+        starts = np.searchsorted(of, np.arange(len(groups)))
+        even = np.flatnonzero((np.arange(len(of)) - starts[of]) % 2 == 0)
+        partner = np.minimum(even + 1, len(of) - 1)
+        paired = (partner > even) & (of[partner] == of[even])
+        left, right = even[paired], partner[paired]
+        added, missed = total[left], lost[left] + lost[right]
+        sums.add(added, missed, total[right])
+        single = even[~paired]
+        if len(single) == 0:
+            total, lost = added, missed
+        else:
+            total, lost = _merged(paired, added, total[single]), _merged(paired, missed, lost[single])
+        of = of[even]
+    return total, lost
+
+
+def _merged(first: Bools, chosen: Floats, others: Floats) -> Floats:
+    result = np.empty((len(first), chosen.shape[1]))
+    result[first] = chosen
+    result[~first] = others
+    return result
