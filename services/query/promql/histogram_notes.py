@@ -6,7 +6,6 @@ which place of the expression a row belongs to, and makes annotations of them wi
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from typing import TypeAlias
 
@@ -15,45 +14,47 @@ import numpy as np
 from tael.model.series import Bools
 
 WARNING, INFO = "PromQL warning: ", "PromQL info: "
-_NAME = " for metric name "
 
 
 class Note(Enum):
-    """One kind of annotation; the value is Prometheus' text, with ``{metric}`` where the quoted name goes, ``{word}`` where an operator does."""
+    """One kind of annotation; the value is Prometheus' text, with a gap for a quoted name or an operator."""
 
-    MIXED_IN_SERIES = WARNING + "encountered a mix of histograms and floats for metric name {metric}"
+    MIXED_IN_SERIES = WARNING + "encountered a mix of histograms and floats for metric name {}"
     MIXED_IN_AGGREGATION = WARNING + "encountered a mix of histograms and floats for aggregation"
-    CLASSIC_AND_NATIVE = WARNING + "vector contains a mix of classic and native histograms for metric name {metric}"
-    NOT_COUNTER = WARNING + "this native histogram metric is not a counter: {metric}"
-    NOT_GAUGE = WARNING + "this native histogram metric is not a gauge: {metric}"
-    EXPONENTIAL_AND_CUSTOM = (
-        WARNING + "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {metric}"
-    )
-    INCOMPATIBLE_BUCKETS = WARNING + "incompatible bucket layout encountered for binary operator {word}"
+    CLASSIC_AND_NATIVE = WARNING + "vector contains a mix of classic and native histograms for metric name {}"
+    NOT_COUNTER = WARNING + "this native histogram metric is not a counter: {}"
+    NOT_GAUGE = WARNING + "this native histogram metric is not a gauge: {}"
+    EXPONENTIAL_AND_CUSTOM = WARNING + "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}"
+    INCOMPATIBLE_BUCKETS = WARNING + "incompatible bucket layout encountered for binary operator {}"
     RESET_COLLISION_IN_ADDITION = WARNING + "conflicting counter resets during histogram addition"
     RESET_COLLISION_IN_SUBTRACTION = WARNING + "conflicting counter resets during histogram subtraction"
     RESET_COLLISION_IN_AGGREGATION = WARNING + "conflicting counter resets during histogram aggregation"
-    INCOMPATIBLE_TYPES = INFO + 'incompatible sample types encountered for binary operator "{word}": {left} {word} {right}'
-    IGNORED_IN_AGGREGATION = INFO + "ignored histogram in {word} aggregation"
-    IGNORED_IN_RANGE = INFO + "ignored histograms in a range containing both floats and histograms for metric name {metric}"
+    INCOMPATIBLE_TYPES = INFO + "incompatible sample types encountered for binary operator {}"
+    IGNORED_IN_AGGREGATION = INFO + "ignored histogram in {} aggregation"
+    IGNORED_IN_RANGE = INFO + "ignored histograms in a range containing both floats and histograms for metric name {}"
     BOUNDS_RECONCILED_IN_ADDITION = INFO + "mismatched custom buckets were reconciled during addition"
     BOUNDS_RECONCILED_IN_SUBTRACTION = INFO + "mismatched custom buckets were reconciled during subtraction"
     BOUNDS_RECONCILED_IN_AGGREGATION = INFO + "mismatched custom buckets were reconciled during aggregation"
-    QUANTILE_NANS = INFO + "input to histogram_quantile has NaN observations, result is NaN for metric name {metric}"
-    QUANTILE_NANS_SKEW = INFO + "input to histogram_quantile has NaN observations, result is skewed higher for metric name {metric}"
-    FRACTION_NANS = (
-        INFO + "input to histogram_fraction has NaN observations, which are excluded from all fractions for metric name {metric}"
-    )
+    QUANTILE_NANS = INFO + "input to histogram_quantile has NaN observations, result is NaN for metric name {}"
+    QUANTILE_NANS_SKEW = INFO + "input to histogram_quantile has NaN observations, result is skewed higher for metric name {}"
+    FRACTION_NANS = INFO + "input to histogram_fraction has NaN observations, which are excluded from all fractions for metric name {}"
 
-    def text(self, *, metric: str = "", word: str = "", left: str = "", right: str = "") -> str:
-        """The annotation's text. ``metric`` is the series' name, ``word`` the operator or aggregation, the sides ``float`` or ``histogram``."""
-        template = self.value
-        if not metric and self in _NAME_IS_OPTIONAL:
-            template = template.removesuffix(_NAME + "{metric}")
-        return template.format(metric=json.dumps(metric, ensure_ascii=False), word=word, left=left, right=right)
+    def text(self, detail: str = "") -> str:
+        """The annotation's text; ``detail`` is the quoted name of a metric, an operator, or what else a text leaves open."""
+        return self.value.format(detail).removesuffix(" for metric name ")
 
 
-_NAME_IS_OPTIONAL = {Note.CLASSIC_AND_NATIVE, Note.QUANTILE_NANS, Note.QUANTILE_NANS_SKEW, Note.FRACTION_NANS}
+OF_OPERATION = frozenset(
+    {
+        Note.RESET_COLLISION_IN_ADDITION,
+        Note.RESET_COLLISION_IN_SUBTRACTION,
+        Note.RESET_COLLISION_IN_AGGREGATION,
+        Note.BOUNDS_RECONCILED_IN_ADDITION,
+        Note.BOUNDS_RECONCILED_IN_SUBTRACTION,
+        Note.BOUNDS_RECONCILED_IN_AGGREGATION,
+    }
+)
+"""The notes that say nothing of a metric."""
 
 Notes: TypeAlias = "dict[Note, Bools]"
 

@@ -14,7 +14,7 @@ from services.query.promql import range_rate as rate
 from services.query.promql import range_trend as trend
 from services.query.promql.annotations import COUNTER_SUFFIXES, Annotations, bad_quantile, maybe_no_counter, number, quoted
 from services.query.promql.binary import placed
-from services.query.promql.histogram_notes import Note, Notes
+from services.query.promql.histogram_notes import OF_OPERATION, Notes
 from services.query.promql.selectors import Ranges
 from services.query.promql.values import Vector
 from services.query.promql.windows import Windows
@@ -133,10 +133,9 @@ def _with_histograms(name: str, ranges: Ranges, result: Vector, notes: Annotatio
 
 def _note(name: str, found: Notes, ranges: Ranges, rows: Longs, notes: Annotations, at: tuple[int, int]) -> None:
     place = at[0] if name in {"irate", "idelta"} else at[1]
-    word = "aggregation" if name in {"sum_over_time", "avg_over_time"} else "subtraction"
     for note, where in found.items():
-        if note in {Note.RESET_COLLISION, Note.BOUNDS_RECONCILED}:
-            notes.add(note.text(word), place)
+        if note in OF_OPERATION:
+            notes.add(note.text(), place)
             continue
         for metric in {vectors.name_of(ranges.samples.labels[row]) for row in np.unique(rows[where]).tolist()}:
             notes.add(note.text(quoted(metric)), place)
