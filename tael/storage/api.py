@@ -15,6 +15,7 @@ from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Match
 from tael.model.span import Span
 from tael.model.time import TimeRange
 
+R = TypeVar("R")
 T = TypeVar("T")
 MAX_FIND_LIMIT = 10_000
 """The largest ``SpanQuery.limit`` that a reader takes; more is read in pages."""
@@ -184,8 +185,8 @@ class SchemaStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """A shard with its own reader, as the sharded reader holds it."""
+class Shard(Generic[R]):
+    """A shard with its own reader of one signal, as the sharded reader holds it."""
 
     name: str
-    spans: SpanReader = field(repr=False)
+    reader: R = field(repr=False)

@@ -112,8 +112,10 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
     try:
         for clickhouse in clickhouses:
             await ClickHouseSchema(clickhouse).migrate()
-        shards = [Shard(f"shard-{index}", ClickHouseSpans(clickhouse)) for index, clickhouse in enumerate(clickhouses)]
-        reader: SpanReader = shards[0].spans if len(shards) == 1 else ShardedSpans(shards, deadline_seconds=deadline_seconds)
+        shards: list[Shard[SpanReader]] = [
+            Shard(f"shard-{index}", ClickHouseSpans(clickhouse)) for index, clickhouse in enumerate(clickhouses)
+        ]
+        reader: SpanReader = shards[0].reader if len(shards) == 1 else ShardedSpans(shards, deadline_seconds=deadline_seconds)
         yield HotTier(clickhouses, reader)
     finally:
         for clickhouse in clickhouses:
