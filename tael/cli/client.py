@@ -1,13 +1,14 @@
-"""The native API as the command sees it: one GET at a time, and errors that a person can act on."""
+"""The native API as the command sees it: one GET at a time, whole or as a stream of events, and errors that a person can act on."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
-from http.client import HTTPException
+from collections.abc import Iterable, Iterator, Sequence
+from http.client import HTTPException, HTTPResponse
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -41,12 +42,34 @@ class Client:
 
     def get(self, *path: str, parameters: Parameters = ()) -> dict[str, Any]:
         """The JSON object at a path, its segments escaped; parameters that are None or empty are left out. Raises Failed."""
+        with self._answer(path, parameters, "application/json") as response:
+            return self._object(response.read())
+
+    def stream(self, *path: str, parameters: Parameters = ()) -> Iterator[tuple[str, Any]]:
+        """The server-sent events at a path, as they come: each one's type and its JSON, the first of type ``open`` and empty.
+
+        Ends when the server ends it. Raises Failed.
+        """
+        with self._answer(path, parameters, "text/event-stream") as response:
+            yield "open", {}
+            name = "message"
+            for raw in response:
+                field, _, value = raw.decode(errors="replace").rstrip("\r\n").partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    yield name, json.loads(value)
+                elif not field:
+                    name = "message"
+
+    @contextlib.contextmanager
+    def _answer(self, path: Sequence[str], parameters: Parameters, accept: str) -> Iterator[HTTPResponse]:
         query = urlencode([(name, str(value)) for name, value in parameters if value is not None and value != ""])
         url = "/".join([self.server, *(quote(segment, safe="") for segment in path)]) + (f"?{query}" if query else "")
-        request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": f"tael/{__version__}"})  # noqa: S310  # the URL is the user's own
+        request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": f"tael/{__version__}"})  # noqa: S310  # the URL is the user's own
         try:
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
-                return self._object(response.read())
+                yield response
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None
         except urllib.error.URLError as error:

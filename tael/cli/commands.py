@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -46,6 +46,17 @@ class Chosen:
             from tael.cli import tables
 
             getattr(tables, table)(answer)
+
+    def follow(self, signal: str, parameters: Sequence[tuple[str, object]], line: str, count: int | None) -> None:
+        """Print what comes in until Ctrl-C or ``count`` of them; ``line`` names the function of ``tael.cli.tables``."""
+        from tael.cli.live import follow
+
+        if self.output == "json":
+            follow(self.client(), signal, parameters, lambda item: click.echo(json.dumps(item, ensure_ascii=False)), count)
+        else:
+            from tael.cli import tables
+
+            follow(self.client(), signal, parameters, getattr(tables, line), count)
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -147,6 +158,30 @@ def trace(chosen: Chosen, trace_id: str) -> None:
 def services(chosen: Chosen, last: str | None) -> None:
     """The services that sent spans, with their error rates."""
     chosen.show(chosen.client().get("api", "v1", "services", parameters=[("last", last)]), "print_services")
+
+
+@main.group()
+def live() -> None:
+    """Watch telemetry as it comes in, until Ctrl-C: a JSON object a line, or lines for people."""
+
+
+@live.command(name="traces")
+@global_options
+@click.option("--service", help="Name of the service, in full.")
+@click.option("--operation", help="Part of the span's name.")
+@click.option("--min-duration-ms", type=float, help="Spans at least this long.")
+@click.option("--max-duration-ms", type=float, help="Spans at most this long.")
+@click.option("--status", type=click.Choice(["ok", "error", "unset"]), help="Status of the span.")
+@click.option("--attribute", multiple=True, metavar="KEY=VALUE", help="An attribute of the span or its resource; repeat to AND.")
+@click.option("--trace-id", help="Spans of this trace.")
+@click.option("--model", help="Model of an LLM call.")
+@click.option("--min-cost-usd", type=float, help="LLM calls that cost at least this.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many.")
+@click.pass_obj
+def live_traces(chosen: Chosen, /, attribute: tuple[str, ...], count: int | None, **filters: object) -> None:
+    """Spans that match every option, as they come in."""
+    parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
+    chosen.follow("traces", parameters, "span_line", count)
 
 
 @main.group()

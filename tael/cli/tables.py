@@ -43,6 +43,14 @@ def print_trace(answer: Mapping[str, Any]) -> None:
         _print(Text(answer["truncated"], style="yellow"))
 
 
+def span_line(span: Mapping[str, Any]) -> None:
+    """``live traces``: one span as it comes."""
+    line = Text.assemble(
+        (span["start_time"][11:-7], "dim"), "  ", _plain(span["service"]), "  ", (_plain(span["operation"]).plain, "bold"), "  "
+    )
+    _print(line.append(_status(span)).append(f"  {milliseconds(span['duration_ms'])}  ").append(span["trace_id"], style="dim"))
+
+
 def print_services(answer: Mapping[str, Any]) -> None:
     """``services``."""
     table = _table("SERVICE", ">SPANS", ">TRACES", ">MEAN DURATION", ">ERRORS")

@@ -16,7 +16,10 @@ from aiohttp import web
 from tael import __version__
 from tael.runtime.config import Address
 from tael.runtime.http import serve
+from tael.wal.api import TRACES
 from tests.support.hotnode import free_port
+from tests.support.live import MemoryBus, publish_spans
+from tests.support.otlp import eventually
 from tests.support.query import CLUSTER, MemorySpans, serving, with_a_stalled_shard
 from tests.support.storage import model_of, new_trace_id, of_service, wire_span
 
@@ -127,6 +130,48 @@ async def test_every_filter_is_passed_on() -> None:
     assert sorted(seen) == sorted(
         [*((name.replace("-", "_"), value) for name, value in filters.items()), ("attribute", "a=1"), ("attribute", "b==2")]
     )
+
+
+async def test_live_spans_come_line_by_line() -> None:
+    """As JSON objects, or as lines for people; through a filter, until enough were seen."""
+    group = of_service("shop", wire_span(1, name="GET /cart", status=2, duration_ns=5_000_000), wire_span(2, name="other"))
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api:
+        options = ["--server", api.url, "live", "traces", "--operation", "GET", "--attribute", "k=v", "--count", "2"]
+        for more in ([], ["--format", "table"]):
+            ending = asyncio.create_task(tael(*options, *more))
+            await eventually(lambda: bool(bus.queues.get(TRACES)))
+            for _ in range(2):
+                await asyncio.sleep(0.05)
+                publish_spans(
+                    bus, of_service("shop", wire_span(1, name="GET /cart", status=2, duration_ns=5_000_000, attributes={"k": "v"})), group
+                )
+            ended = await ending
+            assert (ended.code, ended.err) == (0, "")
+            lines = ended.out.splitlines()
+            assert len(lines) == 2
+            if more:
+                assert all("shop  GET /cart  error  5.00 ms" in line for line in lines)
+            else:
+                assert [json.loads(line)["operation"] for line in lines] == ["GET /cart"] * 2
+
+
+async def test_a_live_stream_that_broke_is_watched_again() -> None:
+    """With a word on standard error; a server that was never there, or refuses, ends the command."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api:
+        ending = asyncio.create_task(tael("--server", api.url, "live", "traces", "--count", "1"))
+        await eventually(lambda: bool(bus.queues.get(TRACES)))
+        bus.lose_connection(TRACES)
+        await eventually(lambda: bus.queues[TRACES] == [])
+        await eventually(lambda: bool(bus.queues[TRACES]))
+        publish_spans(bus, of_service("shop", wire_span(1)))
+        ended = await ending
+        assert (ended.code, len(ended.out.splitlines())) == (0, 1)
+        assert "watching again" in ended.err
+        refused = await tael("--server", api.url, "live", "traces", "--trace-id", "x")
+        assert (refused.code, "32 hexadecimal digits" in refused.err) == (2, True)
+    assert (await tael("--server", api.url, "live", "traces")).code == 3
 
 
 async def test_a_trace_as_a_waterfall() -> None:

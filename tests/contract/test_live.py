@@ -11,8 +11,6 @@ from typing import Any
 import aiohttp
 import pytest
 from nats.aio.client import Client
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from services.query.api.span_json import span_json
 from tael.errors import Unavailable
@@ -23,24 +21,13 @@ from tael.wal import codec
 from tael.wal.api import TRACES, LiveBody
 from tael.wal.jetstream import JetStreamAppender, JetStreamStreams
 from tael.wal.live import NatsLiveBus
-from tests.support.live import Event, MemoryBus, Stream, watching
+from tests.support.live import Event, MemoryBus, Stream, body_of, publish_spans, watching
 from tests.support.nats import NatsServer
 from tests.support.otlp import eventually
 from tests.support.query import Api, MemorySpans, serving
 from tests.support.storage import model_of, of_service, wire_span
 
 TRACES_LIVE = "/api/v1/traces/live"
-
-
-def body_of(*groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> tuple[bytes, int]:
-    """What a receiver appends for these spans, and how many they are."""
-    request = ExportTraceServiceRequest(resource_spans=groups)
-    items = sum(len(scoped.spans) for group in groups for scoped in group.scope_spans)
-    return codec.encode(tenant, time.time_ns(), request.SerializeToString()), items
-
-
-def publish(bus: MemoryBus, *groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> None:
-    bus.publish(TRACES, *body_of(*groups, tenant=tenant))
 
 
 def live(api: Api, **parameters: Any) -> Any:
@@ -54,7 +41,7 @@ async def test_a_span_comes_as_the_native_api_writes_it() -> None:
     bus = MemoryBus()
     async with serving(MemorySpans(), bus=bus) as api, live(api) as stream:
         assert stream.retry_ms > 0
-        publish(bus, group)
+        publish_spans(bus, group)
         assert await stream.next() == Event("message", [span_json(span) for span in model_of([group])])
 
 
@@ -94,8 +81,8 @@ async def test_each_filter(parameters: dict[str, str], names: list[str]) -> None
     end = of_service("shop", wire_span(4, name="/end", status=1, duration_ns=1, trace_id=b"\xab" * 16))
     bus = MemoryBus()
     async with serving(MemorySpans(), bus=bus) as api, live(api, **parameters) as stream, live(api, operation="/end") as other:
-        publish(bus, *groups)
-        publish(bus, end)
+        publish_spans(bus, *groups)
+        publish_spans(bus, end)
         await other.next()
         found = [span["operation"] for span in (await stream.items(len(names)) if names else [])]
         assert found == names
@@ -123,8 +110,8 @@ async def test_another_tenants_spans_are_neither_shown_nor_decoded() -> None:
     bus = MemoryBus()
     async with serving(MemorySpans(), bus=bus) as api, live(api) as stream:
         bus.publish(TRACES, codec.encode("other", 1, b"\xff\xff no request"))
-        publish(bus, of_service("theirs", wire_span(1)), tenant="other")
-        publish(bus, of_service("ours", wire_span(2)))
+        publish_spans(bus, of_service("theirs", wire_span(1)), tenant="other")
+        publish_spans(bus, of_service("ours", wire_span(2)))
         assert [span["service"] for span in await stream.items(1)] == ["ours"]
 
 
@@ -133,7 +120,7 @@ async def test_two_tenants_that_watch_see_their_own() -> None:
     bus = MemoryBus()
     async with serving(MemorySpans(), bus=bus) as api, live(api, tenant="blue") as blue, live(api, tenant="red") as red:
         for tenant in ("red", "blue", "red", DEFAULT_TENANT):
-            publish(bus, of_service(tenant, wire_span(1)), tenant=tenant)
+            publish_spans(bus, of_service(tenant, wire_span(1)), tenant=tenant)
         assert [span["service"] for span in await red.items(2)] == ["red", "red"]
         assert [span["service"] for span in await blue.items(1)] == ["blue"]
         assert len(bus.queues[TRACES]) == 1
@@ -148,7 +135,7 @@ async def test_nothing_is_subscribed_while_nobody_watches() -> None:
             assert len(bus.queues[TRACES]) == 1
         await eventually(lambda: bus.queues[TRACES] == [])
         async with live(api) as stream:
-            publish(bus, of_service("again", wire_span(1)))
+            publish_spans(bus, of_service("again", wire_span(1)))
             assert [span["service"] for span in await stream.items(1)] == ["again"]
 
 
@@ -158,9 +145,9 @@ async def test_a_slow_stream_is_told_how_much_it_lost_and_the_others_lose_nothin
     group = of_service("shop", *(wire_span(number, attributes={"text": "x" * 10_000}) for number in range(per_batch)))
     async with serving(MemorySpans(), bus=bus) as api, live(api, read_bytes=1024) as slow, live(api) as quick:
         for _ in range(batches):
-            publish(bus, group)
+            publish_spans(bus, group)
             assert len(await quick.items(per_batch)) == per_batch
-        publish(bus, of_service("last", wire_span(1)))
+        publish_spans(bus, of_service("last", wire_span(1)))
         got, lost = await _until_last(slow)
     assert lost > 0
     assert got + lost == batches * per_batch
@@ -184,7 +171,7 @@ async def test_a_quiet_stream_is_kept_open_by_comments() -> None:
     async with serving(MemorySpans(), bus=bus, TAEL_LIVE_HEARTBEAT_SECS="0.05") as api, live(api) as stream:
         reading = asyncio.create_task(stream.next())
         await eventually(lambda: stream.comments > 3)
-        publish(bus, of_service("shop", wire_span(1)))
+        publish_spans(bus, of_service("shop", wire_span(1)))
         assert await reading is not None
 
 

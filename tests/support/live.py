@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from tael.model.tenant import DEFAULT_TENANT, TENANT_HEADER
-from tael.wal.api import LiveBody
+from tael.wal import codec
+from tael.wal.api import TRACES, LiveBody
 
 
 @dataclass
@@ -45,6 +49,18 @@ class MemoryBus:
         """End every subscription from the other side."""
         for queue in self.queues.get(signal, []):
             queue.put_nowait(None)
+
+
+def body_of(*groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> tuple[bytes, int]:
+    """What a receiver appends for these spans, and how many they are."""
+    request = ExportTraceServiceRequest(resource_spans=groups)
+    items = sum(len(scoped.spans) for group in groups for scoped in group.scope_spans)
+    return codec.encode(tenant, time.time_ns(), request.SerializeToString()), items
+
+
+def publish_spans(bus: MemoryBus, *groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> None:
+    """Publish a request with these spans."""
+    bus.publish(TRACES, *body_of(*groups, tenant=tenant))
 
 
 @dataclass
