@@ -8,7 +8,7 @@ import numpy as np
 
 from services.query.promql import groups as grouped
 from services.query.promql import histogram_sums, histogram_text, sums, vectors
-from services.query.promql.annotations import Annotations, bad_quantile, number
+from services.query.promql.annotations import Annotations, bad_quantile, number, quoted
 from services.query.promql.groups import Groups
 from services.query.promql.histogram_notes import Note
 from services.query.promql.range_over_time import quantile_of_sorted
@@ -122,7 +122,8 @@ def _with_histograms(op: str, vector: Vector, held: Bools, groups: Groups, resul
     of = histogram_sums.sum_by if op == "sum" else histogram_sums.average_by
     found = of(vector.histograms, vector.cells[rows, columns], cells, len(groups) * steps)
     for note in found.notes:
-        notes.add(_aggregation_text(note, vector, rows[np.isin(cells, np.flatnonzero(found.notes[note]))]), at)
+        affected = rows[np.isin(cells, np.flatnonzero(found.notes[note]))]
+        notes.add(note.text(quoted(vectors.name_of(vector.labels[affected[0]]))), at)
     native = grouped.count(held, groups) > 0
     mixed = native & result.present
     if mixed.any():
@@ -131,12 +132,6 @@ def _with_histograms(op: str, vector: Vector, held: Bools, groups: Groups, resul
     flat = where[0] * steps + where[1]
     kept = found.present[flat] & ~mixed[where]
     return vectors.with_histograms(result, where[0], where[1], found.histograms.take(flat), kept)
-
-
-def _aggregation_text(note: Note, vector: Vector, rows: Longs) -> str:
-    if note is Note.EXPONENTIAL_AND_CUSTOM and len(rows):
-        return note.text(f'"{vectors.name_of(vector.labels[rows[0]])}"')
-    return note.text("aggregation")
 
 
 def _smallest(values: Floats, present: Bools, groups: Groups, _: Longs) -> Floats:

@@ -109,12 +109,13 @@ def negated(vector: Vector) -> Vector:
 
 def _of_floats(op: Operator, left: Floats, right: Floats, kept_values: Floats) -> tuple[Floats, Bools]:
     """Values, and where there is a result."""
+    everywhere = np.ones((1, 1), np.bool_)
     if op.symbol in ARITHMETIC:
-        return ARITHMETIC[op.symbol](left, right), np.True_
+        return ARITHMETIC[op.symbol](left, right), everywhere
     if op.symbol in TRIM:
-        return kept_values, np.False_
+        return kept_values, ~everywhere
     true = COMPARISON[op.symbol](left, right)
-    return (true.astype(np.float64), np.True_) if op.return_bool else (kept_values, true)
+    return (true.astype(np.float64), everywhere) if op.return_bool else (kept_values, true)
 
 
 def _side(vector: Vector, rows: Longs, fill: float | None) -> Vector:
@@ -131,7 +132,7 @@ def _is_all(rows: Longs, count: int) -> bool:
 
 
 def _held(side: Vector) -> Bools:
-    return np.False_ if side.cells is None else side.cells >= 0
+    return np.zeros((1, 1), np.bool_) if side.cells is None else side.cells >= 0
 
 
 def _labels(op: Operator, left: Vector, right: Vector, met: Pairs, rule: Rule) -> list[Labels]:
@@ -205,15 +206,16 @@ def placed(vector: Vector, rows: Longs, columns: Longs, keep: Bools, samples: Ce
 
 
 def _note(note: Note, op: Operator, sides: tuple[Cells, Cells], where: Longs, notes: Annotations) -> None:
-    if note is Note.INCOMPATIBLE_TYPES:
-        kinds = {tuple("histogram" if side.cells[i] >= 0 else "float" for side in sides) for i in where.tolist()}
-        for left, right in sorted(kinds):
-            notes.add(_incompatible(left, op.symbol, right), op.at)
-        return
-    if note is Note.INCOMPATIBLE_BUCKETS:
+    if note is not Note.INCOMPATIBLE_TYPES:
         notes.add(note.text(op.symbol), op.at)
         return
-    notes.add(note.text({"+": "addition", "-": "subtraction"}.get(op.symbol, op.symbol)), op.at)
+    kinds = {(_kind(sides[0], i), _kind(sides[1], i)) for i in where.tolist()}
+    for left, right in sorted(kinds):
+        notes.add(_incompatible(left, op.symbol, right), op.at)
+
+
+def _kind(side: Cells, index: int) -> str:
+    return "histogram" if side.cells[index] >= 0 else "float"
 
 
 def _incompatible(left: str, symbol: str, right: str) -> str:

@@ -49,7 +49,8 @@ def repaired(bounds: Floats, counts: Floats) -> Repaired:
 def _almost_equal(a: Floats, b: Floats) -> Bools:
     size, distance = np.abs(a) + np.abs(b), np.abs(a - b)
     tiny = (a == 0) | (b == 0) | (size < _SMALLEST_NORMAL)
-    return (a == b) | np.where(tiny, distance < TOLERANCE * _SMALLEST_NORMAL, distance < TOLERANCE * size)
+    result: Bools = (a == b) | np.where(tiny, distance < TOLERANCE * _SMALLEST_NORMAL, distance < TOLERANCE * size)
+    return result
 
 
 def quantiles(q: Floats, bounds: Floats, fixed: Floats) -> Floats:
@@ -94,4 +95,5 @@ def _rank(value: Floats, bounds: Floats, fixed: Floats) -> Floats:
     part = below + held * (value - begins[at]) / (bounds[at] - begins[at])
     part = np.where(np.isneginf(begins[at]), fixed[at, columns], part)
     rank = np.where(begins[at] >= value, below, part)
-    return np.minimum(np.where(value >= bounds[-1], fixed[-1], rank), fixed[-1])
+    result: Floats = np.minimum(np.where(value >= bounds[-1], fixed[-1], rank), fixed[-1])
+    return result

@@ -16,7 +16,7 @@ from services.query.promql.ast import Call, MatrixSelector, String, Subquery, Ve
 from services.query.promql.values import Scalar, Steps, Value, Vector
 from tael.errors import Rejected
 from tael.model.histogram import Histograms
-from tael.model.series import Floats
+from tael.model.series import Bools, Floats, Labels
 
 if TYPE_CHECKING:
     from services.query.promql.evaluate import Evaluation
@@ -64,13 +64,13 @@ def _over_range(run: Evaluation, node: Call, steps: Steps) -> Vector:
     ranges = run.ranges(over, steps)
     if name == "absent_over_time":
         matchers = over.selector.matchers if isinstance(over, MatrixSelector) else ()
-        return _absent(by_label.absent_labels(matchers), ~ranges.present.any(axis=0))
+        return _absent(by_label.absent_labels(matchers), np.any(ranges.present, axis=0))
     at = (node.args[0].pos.start, node.args[0].pos.start)
     return range_call.call(name, ranges, arguments, run.notes, at)
 
 
-def _absent(labels: tuple[tuple[str, str], ...], absent: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Vector:
-    return Vector([labels], np.ones((1, len(absent))), absent[None, :])
+def _absent(labels: Labels, present: Bools) -> Vector:
+    return Vector([labels], np.ones((1, len(present))), ~present[None, :])
 
 
 def _calendar(run: Evaluation, node: Call, steps: Steps) -> Vector:
@@ -150,7 +150,7 @@ def _clamp(run: Evaluation, node: Call, steps: Steps) -> Vector:
 def _absent_vector(run: Evaluation, node: Call, steps: Steps) -> Vector:
     argument = unwrapped(node.args[0])
     matchers = argument.matchers if isinstance(argument, VectorSelector) else ()
-    return _absent(by_label.absent_labels(matchers), ~run.vector(node.args[0], steps).present.any(axis=0))
+    return _absent(by_label.absent_labels(matchers), np.any(run.vector(node.args[0], steps).present, axis=0))
 
 
 def _text(node: Call, index: int) -> str:

@@ -46,7 +46,7 @@ TOO_MANY_SAMPLES = "query processing would load too many samples into memory in 
 class Settings:
     """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` a subquery's step where it names none.
 
-    ``max_samples`` bounds what one node holds, samples or series × steps. ``check`` is called at every node and raises when the query is to
+    ``max_samples`` bounds what one node holds, samples or series by steps. ``check`` is called at every node and raises when the query is to
     end: cancelled, or out of time. ``delayed_names`` keeps a metric's name until the end of the query where a function drops it, so that
     label functions can still read it; without, it is dropped at once.
     """
@@ -102,7 +102,7 @@ class Evaluation:
             return value if self.settings.delayed_names else vectors.names_dropped(value)
         return value
 
-    def _value(self, node: Expr, steps: Steps) -> Value:
+    def _value(self, node: Expr, steps: Steps) -> Value:  # noqa: PLR0911 - one line a kind of node
         match node:
             case Number(value=number):
                 return Scalar(np.full(steps.count, number))

@@ -91,7 +91,8 @@ def sort_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> 
 
 def naturally_before(a: str, b: str) -> bool:
     """Whether ``a`` comes before ``b`` where runs of digits are compared as numbers."""
-    ours, theirs = re.findall(r"[0-9]+|[^0-9]+", a), re.findall(r"[0-9]+|[^0-9]+", b)
+    ours: list[str] = re.findall(r"[0-9]+|[^0-9]+", a)
+    theirs: list[str] = re.findall(r"[0-9]+|[^0-9]+", b)
     for own, other in zip(ours, theirs, strict=False):
         if own[0].isdigit() and other[0].isdigit():
             if int(own) != int(other):

@@ -57,7 +57,8 @@ def _month_start(seconds: Longs) -> np.ndarray[tuple[int, ...], np.dtype[np.date
 
 def _days_in_month(seconds: Longs) -> Longs:
     month = _month_start(seconds)
-    return ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    days: Longs = ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    return days
 
 
 CALENDAR: dict[str, Callable[[Longs], Longs]] = {

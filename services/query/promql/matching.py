@@ -109,10 +109,9 @@ def pairs(left: Vector, right: Vector, rule: Rule) -> Pairs:
 
 def _active(left: Vector, right: Vector, rule: Rule) -> Bools:
     """The steps at which there is anything to match."""
-    sides = left.present.any(axis=0), right.present.any(axis=0)
-    if rule.fill_left is None and rule.fill_right is None:
-        return sides[0] & sides[1]
-    return sides[0] | sides[1]
+    any_left: Bools = np.any(left.present, axis=0)
+    any_right: Bools = np.any(right.present, axis=0)
+    return any_left & any_right if rule.fill_left is None and rule.fill_right is None else any_left | any_right
 
 
 def _meeting(of: Signatures) -> tuple[Longs, Longs]:

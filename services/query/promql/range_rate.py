@@ -104,4 +104,4 @@ def _between(marked: Longs, begin: Longs, end: Longs) -> Longs:
 def _at_last_but_one(windows: Windows, column: Floats | Longs) -> Floats:
     if len(column) == 0:
         return np.zeros(windows.hi.shape)
-    return column.take(windows.hi - 2, mode="clip")
+    return column.take(windows.hi - 2, mode="clip").astype(np.float64, copy=False)

@@ -21,7 +21,7 @@ def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Floa
         return Vector(samples.labels, np.zeros(shape), np.zeros(shape, np.bool_)), np.zeros(shape)
     there = newest >= samples.offsets[:-1, None]
     newest = np.maximum(newest, 0)
-    times = samples.times_ms[newest]
+    times = samples.times_ms[newest].astype(np.float64)
     values = samples.values[newest]
     there &= times > at.times_ms - lookback_ms
     there &= ~is_stale(values)
@@ -94,7 +94,7 @@ def within(samples: Samples, start_ms: int, end_ms: int) -> Samples:
 def _kept(samples: Samples, kept: Bools) -> Samples:
     if kept.all():
         return samples
-    before = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept)))
+    before = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)))
     histogram = None if samples.histogram is None else samples.histogram[kept]
     return replace(
         samples, offsets=before[samples.offsets], times_ms=samples.times_ms[kept], values=samples.values[kept], histogram=histogram

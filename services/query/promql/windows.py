@@ -143,4 +143,4 @@ def walk(lo: Longs, hi: Longs) -> Walk:
 def _at(column: Floats | Longs, positions: Longs) -> Floats:
     if len(column) == 0:
         return np.zeros(positions.shape)
-    return column.take(positions, mode="clip")
+    return column.take(positions, mode="clip").astype(np.float64, copy=False)
