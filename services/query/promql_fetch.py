@@ -12,12 +12,11 @@ from services.query.promql.fetched import Fetched
 from services.query.promql.needs import GridNode, Needs
 from tael.errors import TooLarge
 from tael.model.series import Grid, GridRequest, Samples, Selection
-from tael.storage.api import Answer, SeriesReader
+from tael.storage.api import TOO_MANY_SAMPLES, Answer, SeriesReader
 
 T = TypeVar("T")
 AT_ONCE: Final = 8
 """Questions of one query that are under way at the same time."""
-TOO_MANY_SAMPLES: Final = "query processing would load too many samples into memory in query execution"
 
 
 async def fetch(reader: SeriesReader, tenant: str, needs: Needs, max_samples: int) -> Answer[Fetched]:

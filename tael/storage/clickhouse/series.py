@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tael.errors import TooLarge
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
-from tael.storage.api import Answer
+from tael.storage.api import TOO_MANY_SAMPLES, Answer
 from tael.storage.clickhouse import native, series_columns, series_query_builder
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.query_builder import Statement
@@ -17,7 +17,6 @@ from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.series_columns import Numbers
 from tael.storage.clickhouse.series_labels import LabelCache, label_sets
 
-TOO_MANY_SAMPLES: Final = "query processing would load too many samples into memory in query execution"
 MAX_EXEMPLARS: Final = 10_000
 GRID_STEPS: Final = 2_000
 """Steps of one statement: they bound what the shard holds at once of a long grid."""

@@ -1,0 +1,96 @@
+"""How the series of several shards or sources become one answer, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tael.model.histogram import concatenate, offsets_of
+from tael.model.series import Exemplar, Family, Grid, Labels, Longs, Samples
+
+Ordered = TypeVar("Ordered", Labels, str)
+
+
+def samples(parts: Sequence[Samples]) -> Samples:
+    """All series by labels; where several parts know one, its samples of all of them, of one time the last part's."""
+    parts = [part for part in parts if len(part.labels)] or list(parts[:1])
+    if len(parts) == 1:
+        return parts[0]
+    labels, rank = _ranked([label for part in parts for label in part.labels])
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    series = np.repeat(rank, sizes)
+    times = np.concatenate([part.times_ms for part in parts])
+    order = np.argsort(series, kind="stable")
+    if len(labels) < len(rank):
+        order = order[np.lexsort((times[order], series[order]))]
+        order = order[_last_of_a_time(series[order], times[order])]
+    counts = np.bincount(series[order], minlength=len(labels))
+    histogram, histograms = _histograms(parts)
+    return Samples(
+        labels,
+        offsets_of(counts),
+        times[order],
+        np.concatenate([part.values for part in parts])[order],
+        None if histogram is None else histogram[order],
+        histograms,
+    )
+
+
+def _ranked(labels: Sequence[Labels]) -> tuple[list[Labels], Longs]:
+    """The different label sets in order, and for each of ``labels`` which one it is."""
+    ordered = sorted(set(labels))
+    positions = {label: position for position, label in enumerate(ordered)}
+    return ordered, np.array([positions[label] for label in labels], np.int64)
+
+
+def _last_of_a_time(series: Longs, times: Longs) -> Any:
+    last = np.ones(len(series), np.bool_)
+    last[:-1] = (series[1:] != series[:-1]) | (times[1:] != times[:-1])
+    return last
+
+
+def _histograms(parts: Sequence[Samples]) -> tuple[Longs | None, Any]:
+    """Positions and histograms of all parts; neither where no part has any."""
+    several = [part.histograms for part in parts if part.histograms is not None]
+    if not several:
+        return None, None
+    moved, before = [], 0
+    for part in parts:
+        if part.histogram is None or part.histograms is None:
+            moved.append(np.full(len(part.times_ms), -1, np.int64))
+        else:
+            moved.append(np.where(part.histogram < 0, -1, part.histogram + before))
+            before += len(part.histograms)
+    return np.concatenate(moved), concatenate(several)
+
+
+def grids(parts: Sequence[Grid]) -> Grid | None:
+    """All series by labels; None when several parts know one."""
+    parts = [part for part in parts if len(part.labels)] or list(parts[:1])
+    if len(parts) == 1:
+        return parts[0]
+    labels, rank = _ranked([label for part in parts for label in part.labels])
+    if len(labels) < len(rank):
+        return None
+    order = np.argsort(rank)
+    return Grid(labels, np.concatenate([part.values for part in parts])[order], np.concatenate([part.present for part in parts])[order])
+
+
+def ordered(parts: Iterable[Sequence[Ordered]], limit: int) -> list[Ordered]:
+    """Everything once, in order; at most ``limit`` where it is not 0."""
+    found = sorted({item for part in parts for item in part})
+    return found[:limit] if limit else found
+
+
+def families(parts: Iterable[Sequence[Family]], limit: int) -> list[Family]:
+    """All metadata once, by name; at most ``limit`` where it is not 0."""
+    found = sorted({item for part in parts for item in part}, key=lambda family: (family.name, family.type, family.unit, family.help))
+    return found[:limit] if limit else found
+
+
+def exemplars(parts: Iterable[Sequence[Exemplar]]) -> list[Exemplar]:
+    """All exemplars once, by series and time."""
+    found = {item for part in parts for item in part}
+    return sorted(found, key=lambda exemplar: (exemplar.series, exemplar.time_ms, exemplar.value, exemplar.labels))
