@@ -117,7 +117,9 @@ class _Walk:
             case MatrixSelector(selector=selector, range=window):
                 self._range(selector, steps, milliseconds(window))
             case Subquery(expr=inner):
-                self.visit(inner, subquery_steps(expr, steps, self.options.default_step_ms))
+                below = subquery_steps(expr, steps, self.options.default_step_ms)
+                if below.start_ms <= below.end_ms:
+                    self.visit(inner, below)
             case StepInvariant(expr=inner):
                 self.visit(inner, first_step(steps))
             case Call():
@@ -146,7 +148,10 @@ class _Walk:
         return True
 
     def _instant(self, selector: VectorSelector, steps: Steps) -> None:
-        if not self.options.push:
+        if selector.anchored or selector.smoothed:
+            self._range(selector, steps, self.options.lookback_ms)
+            return
+        if not self.options.push or selector.smoothed:
             self._samples(selector, steps)
             return
         self._grid(selector, steps, "last", selector.matchers, moved(selector, steps), self.options.lookback_ms)
@@ -165,7 +170,8 @@ class _Walk:
 
     def _samples(self, selector: VectorSelector, steps: Steps) -> None:
         at = moved(selector, steps)
-        self.found.select(selector, at.start_ms - self.options.lookback_ms, at.end_ms)
+        behind = self.options.lookback_ms if selector.smoothed else 0
+        self.found.select(selector, at.start_ms - self.options.lookback_ms, at.end_ms + behind)
 
     def _range(self, selector: VectorSelector, steps: Steps, window_ms: int) -> None:
         """A window that is anchored begins with the sample before it; one that is smoothed ends with the one behind it, too."""
