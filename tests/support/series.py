@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -17,7 +18,9 @@ from tael.model import histogram, patterns
 from tael.model.histogram import Histograms
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
 from tael.pb.metrics_pb2 import Histogram, MetricBatch
-from tael.storage.api import Answer
+from tael.storage.api import Answer, SeriesReader, Shard
+from tael.storage.clickhouse.series import ClickHouseSeries
+from tael.storage.sharded_series import ShardedSeries
 from tael.wal import codec
 from tael.wal.api import METRICS
 from tests.support.storage import HotTier
@@ -26,6 +29,31 @@ Sample = float | Histograms
 """A float, or one histogram."""
 
 _HOUR_MS = 3_600_000
+
+
+class SeriesStore(Protocol):
+    """Something that series are written to and read from: the port under test with a way in."""
+
+    @property
+    def reader(self) -> SeriesReader:
+        """What is under test."""
+        ...
+
+    def add(self, labels: Mapping[str, str] | Labels, samples: Iterable[tuple[int, Sample]], *, tenant: str = "t1") -> None:
+        """Have ``(time in ms, value)`` pairs of one series written by the next ``flush``; of one time the last counts."""
+        ...
+
+    def add_family(self, family: Family, *, tenant: str = "t1") -> None:
+        """Have metadata written by the next ``flush``."""
+        ...
+
+    def add_exemplar(self, exemplar: Exemplar, *, tenant: str = "t1") -> None:
+        """Have an exemplar of a series that was added written by the next ``flush``."""
+        ...
+
+    async def flush(self) -> None:
+        """Write what was added since the last time."""
+        ...
 
 
 @dataclass
@@ -51,6 +79,14 @@ class MemorySeries:
     def add_exemplar(self, exemplar: Exemplar, *, tenant: str = "t1") -> None:
         """Write an exemplar."""
         self._exemplars.setdefault(tenant, []).append(exemplar)
+
+    @property
+    def reader(self) -> SeriesReader:
+        """Itself."""
+        return self
+
+    async def flush(self) -> None:
+        """Nothing waits."""
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
@@ -90,7 +126,7 @@ class MemorySeries:
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
         """See SeriesReader."""
-        found = (family for family in self._families.get(tenant, []) if metric in ("", family.name))
+        found = {family for family in self._families.get(tenant, []) if metric in ("", family.name)}
         kept = sorted(found, key=lambda family: (family.name, family.type, family.unit, family.help))
         return Answer(kept[:limit] if limit else kept)
 
@@ -178,6 +214,14 @@ class StoredSeries:
         self._batches[tenant, number % len(self._tier.clickhouses)].exemplars.add(
             metric=metric, series=number, time_ms=exemplar.time_ms, value=exemplar.value, label_names=names, label_values=values
         )
+
+    @property
+    def reader(self) -> SeriesReader:
+        """A lone shard's own, or that of all."""
+        shards: list[Shard[SeriesReader]] = [
+            Shard(f"shard-{index}", ClickHouseSeries(clickhouse)) for index, clickhouse in enumerate(self._tier.clickhouses)
+        ]
+        return shards[0].reader if len(shards) == 1 else ShardedSeries(shards)
 
     async def flush(self) -> None:
         """Write what was added since the last time."""
