@@ -1,0 +1,90 @@
+"""Which series were seen before, so that most points are recognised by their bytes alone; bounded, least recently used goes first.
+
+A series is known for an hour of its samples once its announcement is in the log; what is forgotten is only announced again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Ids: TypeAlias = bytes
+"""Metric id and series id, 8 bytes little endian each; of several series one after the other."""
+KNOWN_HOURS = 3
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """What is known under one key, such as one resource; it is forgotten as a whole. ``contexts`` belong to who asks for the group."""
+
+    key: Hashable
+    size: int = 1
+    contexts: dict[Hashable, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """The ids of series by the bytes that name them, for each hour that they are announced for; the last few hours are kept."""
+
+    group: Group
+    hours: dict[int, dict[Hashable, Ids]] = field(default_factory=dict)
+
+    def at(self, hour: int) -> dict[Hashable, Ids]:
+        """Those of one hour (its start in any unit that is always the same); not to be written to."""
+        return self.hours.get(hour, _NOTHING)
+
+
+_NOTHING: dict[Hashable, Ids] = {}
+Learned: TypeAlias = "tuple[Known, int, Hashable, Ids]"
+
+
+class SeriesCache:
+    """Groups in the order of their last use, with at most ``max_entries`` series and contexts among them."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._groups: OrderedDict[Hashable, Group] = OrderedDict()
+        self.entries = 0
+
+    def group(self, key: Hashable) -> Group:
+        """The group of a key, now the most recently used one."""
+        found = self._groups.get(key)
+        if found is None:
+            found = self._groups[key] = Group(key)
+            self._count(found, 1)
+        else:
+            self._groups.move_to_end(key)
+        return found
+
+    def context_added(self, group: Group) -> None:
+        """Count one more of a group's contexts."""
+        group.size += 1
+        self._count(group, 1)
+
+    def learn(self, learned: list[Learned]) -> None:
+        """Remember series whose announcements are durable now."""
+        for known, hour, key, ids in learned:
+            names = known.hours.get(hour)
+            if names is None:
+                names = known.hours[hour] = {}
+                self._forget_old_hours(known)
+            if key not in names:
+                names[key] = ids
+                known.group.size += 1
+                self._count(known.group, 1)
+
+    def _forget_old_hours(self, known: Known) -> None:
+        while len(known.hours) > KNOWN_HOURS:
+            forgotten = len(known.hours.pop(next(iter(known.hours))))
+            known.group.size -= forgotten
+            self._count(known.group, -forgotten)
+
+    def _count(self, group: Group, more: int) -> None:
+        if self._groups.get(group.key) is not group:
+            return
+        self.entries += more
+        while self.entries > self._max_entries and self._groups:
+            _, oldest = self._groups.popitem(last=False)
+            self.entries -= oldest.size

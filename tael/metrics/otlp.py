@@ -1,0 +1,127 @@
+"""An OTLP metrics request as series and samples (docs/formats.md, "Metrics").
+
+The request is parsed down to its points, which stay bytes. Points of gauges and sums whose bytes are known but for time and value, nearly all
+of them, are decoded together (tael.metrics.numbers); each of the others is decoded by itself. When the whole turns out not to be as
+regular as it looked, it is translated again, point by point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from google.protobuf.message import DecodeError
+
+from tael.errors import Rejected
+from tael.metrics.cache import SeriesCache
+from tael.metrics.context import Context, Contexts, Target
+from tael.metrics.identity import HOUR_MS, MAX_TIME_MS
+from tael.metrics.names import Names
+from tael.metrics.numbers import Heads, head_bytes, time_ms_of
+from tael.metrics.points import add_exponential, add_histogram, add_number, add_summary
+from tael.metrics.translation import AdmitSeries, Draft, Refused, Translation
+from tael.pb.metrics_request_pb2 import Metric, Request
+
+_ADD: dict[str, Callable[[bytes, Context, Draft], None]] = {
+    "gauge": add_number,
+    "sum": add_number,
+    "histogram": add_histogram,
+    "exponential_histogram": add_exponential,
+    "summary": add_summary,
+}
+
+
+class OtlpTranslator:
+    """Translates requests. ``promoted`` are resource attributes that become labels of every series."""
+
+    def __init__(self, cache: SeriesCache, names: Names, promoted: tuple[str, ...] = ()) -> None:
+        self._contexts = Contexts(cache, names, promoted)
+
+    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries) -> Translation:
+        """One request's translation. Raises Rejected when it is not an ExportMetricsServiceRequest."""
+        try:
+            message = Request.FromString(request)
+            walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series), bulk=True)
+            if not walk.run(message):
+                walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series), bulk=False)
+                walk.run(message)
+        except DecodeError as error:
+            raise Rejected("the body is not a valid ExportMetricsServiceRequest", where="body", accepted="OTLP protobuf") from error
+        return walk.draft.finish()
+
+
+class _Walk:
+    """One pass over a request."""
+
+    def __init__(self, contexts: Contexts, draft: Draft, *, bulk: bool) -> None:
+        self.draft = draft
+        self._contexts = contexts
+        self._bulk = bulk
+        self._hour = -1
+        self._heads = {(size, delta): Heads() for size in (18, 27) for delta in (False, True)}
+
+    def run(self, request: Request) -> bool:
+        """Translate all of it; False when points that were taken for regular are not."""
+        for resource in request.resource_metrics:
+            group, target = self._contexts.target(self.draft.tenant, resource)
+            self.draft.latest_ms = 0
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    self._metric(metric, self._contexts.context(group, target, scope, metric))
+            self._target_info(target, self.draft.latest_ms)
+        for (size, delta), heads in self._heads.items():
+            if heads.heads:
+                chunk = heads.decode(size, self._hour)
+                if chunk is None:
+                    return False
+                (self.draft.deltas if delta else self.draft.samples).chunks.append(chunk)
+        return True
+
+    def _metric(self, metric: Metric, context: Context) -> None:
+        points = list(getattr(metric, context.member).data_points) if context.member else []
+        first = self.draft.items
+        self.draft.items += len(points)
+        if context.problem:
+            for position in range(first, self.draft.items):
+                self.draft.refuse(position, context.problem, f"point {position} of {metric.name[:60]!r}")
+            return
+        if not points:
+            return
+        self.draft.describe(context.known, context.name, context.kind, context.unit, metric.description)
+        missed = self._in_bulk(points, first, context) if self._bulk and context.member in ("gauge", "sum") else enumerate(points, first)
+        for position, raw in missed:
+            self._one(position, raw, context)
+
+    def _in_bulk(self, points: list[bytes], first: int, context: Context) -> Iterable[tuple[int, bytes]]:
+        """Take in the points that are known by their tails; the others, with their positions."""
+        time_ms = time_ms_of(points[0])
+        if self._hour < 0:
+            self._hour = time_ms - time_ms % HOUR_MS
+        self.draft.latest_ms = max(self.draft.latest_ms, time_ms)
+        size = head_bytes(points[0])
+        known = context.known.at(self._hour)
+        found = [ids for ids in map(known.get, [point[size:] for point in points]) if ids is not None]
+        regular = self._heads[size, context.delta]
+        regular.ids += found
+        if len(found) == len(points):
+            regular.heads += [point[:size] for point in points]
+            return ()
+        regular.heads += [point[:size] for point in points if point[size:] in known]
+        return ((position, point) for position, point in enumerate(points, first) if point[size:] not in known)
+
+    def _one(self, position: int, raw: bytes, context: Context) -> None:
+        try:
+            _ADD[context.member](raw, context, self.draft)
+        except (Refused, ValueError) as error:
+            self.draft.refuse(position, str(error), f"point {position} of {context.name[:60]!r}")
+        except DecodeError:
+            self.draft.refuse(position, "it is not valid protobuf", f"point {position} of {context.name[:60]!r}")
+
+    def _target_info(self, target: Target, time_ms: int) -> None:
+        if not target.info or not 0 < time_ms < MAX_TIME_MS:
+            return
+        try:
+            ids = self.draft.identify(target.known, time_ms, b"", lambda: [target.info])
+        except Refused:
+            return
+        self.draft.samples.add(ids, time_ms, (1.0,))
+        self.draft.describe(target.known, "target_info", "gauge", "", "Target metadata")

@@ -1,0 +1,174 @@
+"""What a request became: samples and deltas as columns, everything else as messages, and what was refused of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tael.metrics.cache import Ids, Known, Learned
+from tael.metrics.identity import HOUR_MS, MAX_TIME_MS, metric_id, series_id
+from tael.model.series import METRIC_NAME, Labels, labels_of
+from tael.otlp.scan import Refusals
+from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, Series
+
+_IDS = Struct("<QQ")
+AdmitSeries: TypeAlias = "Callable[[str, str, Labels], bool]"
+"""Whether a tenant may have one more series: tenant, metric name, labels. Asked for series that are not known, so now and then again."""
+
+
+class Refused(Exception):
+    """A point that cannot be stored, while the others can; caught where points are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Samples or increments: metric id, series id, milliseconds and value of each."""
+
+    metric: npt.NDArray[np.uint64]
+    series: npt.NDArray[np.uint64]
+    time_ms: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def take(self, rows: npt.NDArray[np.bool_] | slice) -> Columns:
+        """Some of them."""
+        return Columns(self.metric[rows], self.series[rows], self.time_ms[rows], self.value[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """One request, translated. ``items`` counts its points, refused ones too; ``learned`` is for the cache once all of this is durable."""
+
+    samples: Columns
+    deltas: Columns
+    histograms: Sequence[Histogram]
+    delta_histograms: Sequence[Histogram]
+    exemplars: Sequence[Exemplar]
+    new_series: Sequence[Series]
+    families: Sequence[Family]
+    items: int
+    refusals: Refusals
+    learned: list[Learned]
+
+
+@dataclass(slots=True)
+class Growing:
+    """Columns under construction: single rows, and chunks that were decoded together."""
+
+    ids: list[Ids] = field(default_factory=list)
+    times_ms: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    chunks: list[Columns] = field(default_factory=list)
+
+    def add(self, ids: Ids, time_ms: int, values: Sequence[float]) -> None:
+        """Rows of one time: one for each pair of ids."""
+        self.ids.append(ids)
+        self.times_ms += [time_ms] * len(values)
+        self.values += values
+
+    def finish(self) -> Columns:
+        """All rows; the chunks come last."""
+        rows = columns(b"".join(self.ids), np.array(self.times_ms, np.int64), np.array(self.values, np.float64))
+        if not self.chunks:
+            return rows
+        parts = [rows, *self.chunks]
+        return Columns(
+            np.concatenate([part.metric for part in parts]),
+            np.concatenate([part.series for part in parts]),
+            np.concatenate([part.time_ms for part in parts]),
+            np.concatenate([part.value for part in parts]),
+        )
+
+
+def columns(ids: bytes, time_ms: npt.NDArray[np.int64], value: npt.NDArray[np.float64]) -> Columns:
+    """Columns from joined ids, times and values."""
+    pairs = np.frombuffer(ids, "<u8").reshape(-1, 2)
+    return Columns(pairs[:, 0], pairs[:, 1], time_ms, value)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A translation under construction, for one tenant and request."""
+
+    tenant: str
+    now_ms: int
+    admit_series: AdmitSeries
+    samples: Growing = field(default_factory=Growing)
+    deltas: Growing = field(default_factory=Growing)
+    histograms: list[Histogram] = field(default_factory=list)
+    delta_histograms: list[Histogram] = field(default_factory=list)
+    exemplars: list[Exemplar] = field(default_factory=list)
+    new_series: dict[tuple[int, int], Series] = field(default_factory=dict)
+    families: dict[tuple[str, ...], Family] = field(default_factory=dict)
+    items: int = 0
+    latest_ms: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
+    learned: dict[tuple[Known, int, Hashable], Ids] = field(default_factory=dict)
+
+    def time_ms(self, time_ms: int) -> int:
+        """A point's time, which is remembered if it is the latest. Raises Refused for one that no hour of ours has."""
+        if not 0 < time_ms < MAX_TIME_MS:
+            raise Refused("its time is missing" if time_ms == 0 else "its time is before 1970 or after 2105")
+        self.latest_ms = max(self.latest_ms, time_ms)
+        return time_ms
+
+    def identify(self, known: Known, time_ms: int, key: Hashable, label_sets: Callable[[], Sequence[dict[str, str]]]) -> Ids:
+        """The ids of the series that ``key`` names, which are announced when they are not known for the hour of ``time_ms``.
+
+        Raises Refused when the tenant may not have one of them.
+        """
+        hour = time_ms - time_ms % HOUR_MS
+        ids = known.at(hour).get(key) or self.learned.get((known, hour, key))
+        if ids is None:
+            ids = b"".join([self._announce(labels_of(labels), hour) for labels in label_sets()])
+            self.learned[known, hour, key] = ids
+        return ids
+
+    def _announce(self, labels: Labels, hour: int) -> Ids:
+        name = dict(labels)[METRIC_NAME]
+        metric, series = metric_id(name), series_id(self.tenant, labels)
+        if (series, hour) not in self.new_series:
+            if not self.admit_series(self.tenant, name, labels):
+                raise Refused("the tenant has as many series as its limit allows")
+            names, values = zip(*labels, strict=True)
+            self.new_series[series, hour] = Series(metric=metric, series=series, hour=hour // 1000, label_names=names, label_values=values)
+        return _IDS.pack(metric, series)
+
+    def describe(self, known: Known, name: str, kind: str, unit: str, text: str) -> None:
+        """Announce a family's metadata, once an hour."""
+        hour = self.now_ms - self.now_ms % HOUR_MS
+        key = (name, kind, unit, text)
+        if key not in self.families and key not in known.at(hour):
+            self.families[key] = Family(name=name, type=kind, unit=unit, help=text, hour=hour // 1000)
+            self.learned[known, hour, key] = b""
+
+    def refuse(self, position: int, reason: str, where: str) -> None:
+        """Count a point out."""
+        self.refusals.add(position, reason, where)
+
+    def finish(self) -> Translation:
+        """What came together."""
+        return Translation(
+            self.samples.finish(),
+            self.deltas.finish(),
+            self.histograms,
+            self.delta_histograms,
+            self.exemplars,
+            list(self.new_series.values()),
+            list(self.families.values()),
+            self.items,
+            self.refusals,
+            [(known, hour, key, ids) for (known, hour, key), ids in self.learned.items()],
+        )
+
+
+def unpack(ids: Ids) -> list[tuple[int, int]]:
+    """Metric and series id of each pair."""
+    return list(_IDS.iter_unpack(ids))
