@@ -1,20 +1,15 @@
-"""How many bytes of requests a process holds at once: first come, first served, a short wait, then a refusal that asks to come again."""
+"""How many bytes of requests a process holds at once: a fair share for each tenant, a short wait, then a refusal that asks to come again."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 
+from services.ingest.limits.shares import Ask, Place, Shares
 from tael.errors import Overloaded
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    size_bytes: int
-    granted: asyncio.Future[None]
+from tael.model.tenant import DEFAULT_TENANT
 
 
 @dataclass(slots=True)
@@ -22,72 +17,82 @@ class Room:
     """The bytes that one request holds of a budget; it may take more as it learns its size."""
 
     budget: ByteBudget
+    tenant: str
     size_bytes: int = 0
 
     async def take(self, size_bytes: int) -> None:
         """Hold ``size_bytes`` more. Raises Overloaded when they do not come free in time."""
-        await self.budget.acquire(size_bytes)
+        await self.budget.acquire(size_bytes, self.tenant)
         self.size_bytes += size_bytes
 
 
-@dataclass(slots=True)
 class ByteBudget:
-    """At most ``limit_bytes`` are held and at most as many wait."""
+    """At most ``limit_bytes`` are held and at most as many wait, shared between tenants as ``Shares`` says."""
 
-    limit_bytes: int
-    wait_seconds: float
-    held_bytes: int = 0
-    waiting_bytes: int = 0
-    _waiters: deque[_Waiter] = field(default_factory=deque)
+    def __init__(self, limit_bytes: int, wait_seconds: float) -> None:
+        self._shares = Shares(limit_bytes)
+        self._wait_seconds = wait_seconds
+        self._waiters: dict[Ask, asyncio.Future[None]] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that are held now."""
+        return self._shares.held_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes that are waited for now."""
+        return self._shares.waiting_bytes
 
     @contextlib.asynccontextmanager
-    async def room(self) -> AsyncIterator[Room]:
+    async def room(self, tenant: str = DEFAULT_TENANT) -> AsyncIterator[Room]:
         """An empty room, whose bytes are given back when the block ends."""
-        room = Room(self)
+        room = Room(self, tenant)
         try:
             yield room
         finally:
-            self.release(room.size_bytes)
+            self.release(room.size_bytes, tenant)
 
-    async def acquire(self, size_bytes: int) -> None:
-        """Hold ``size_bytes`` until they are released, in the order of asking."""
-        if not self._waiters and self.held_bytes + size_bytes <= self.limit_bytes:
-            self.held_bytes += size_bytes
+    async def acquire(self, size_bytes: int, tenant: str = DEFAULT_TENANT) -> None:
+        """Hold ``size_bytes`` until they are released. Raises Overloaded when there is no room to wait in, or waiting takes too long."""
+        if not size_bytes:
             return
-        if self.waiting_bytes + size_bytes > self.limit_bytes:
-            raise self._refusal()
-        await self._wait(_Waiter(size_bytes, asyncio.get_running_loop().create_future()))
+        ask = Ask(tenant, size_bytes)
+        self._tell(self._shares.ask(ask))
+        if ask.place is Place.REFUSED:
+            raise self._refusal(tenant)
+        if ask.place is Place.WAITING:
+            await self._wait(ask)
 
-    async def _wait(self, waiter: _Waiter) -> None:
-        self._waiters.append(waiter)
-        self.waiting_bytes += waiter.size_bytes
-        try:
-            async with asyncio.timeout(self.wait_seconds):
-                await waiter.granted
-        except BaseException as error:
-            if waiter.granted.done() and not waiter.granted.cancelled():
-                self.release(waiter.size_bytes)
-            else:
-                waiter.granted.cancel()
-                self._grant()
-            if isinstance(error, TimeoutError):
-                raise self._refusal() from None
-            raise
-
-    def release(self, size_bytes: int) -> None:
+    def release(self, size_bytes: int, tenant: str = DEFAULT_TENANT) -> None:
         """Give bytes back and let in who waits for them."""
-        self.held_bytes -= size_bytes
-        self._grant()
+        if size_bytes:
+            self._tell(self._shares.release(tenant, size_bytes))
 
-    def _grant(self) -> None:
-        if any(waiter.granted.cancelled() for waiter in self._waiters):
-            self._waiters = deque(waiter for waiter in self._waiters if not waiter.granted.cancelled())
-            self.waiting_bytes = sum(waiter.size_bytes for waiter in self._waiters)
-        while self._waiters and self.held_bytes + self._waiters[0].size_bytes <= self.limit_bytes:
-            waiter = self._waiters.popleft()
-            self.waiting_bytes -= waiter.size_bytes
-            self.held_bytes += waiter.size_bytes
-            waiter.granted.set_result(None)
+    async def _wait(self, ask: Ask) -> None:
+        told = self._waiters[ask] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await told
+        except BaseException as error:
+            self._tell(self._shares.withdraw(ask))
+            if isinstance(error, TimeoutError):
+                raise self._refusal(ask.tenant) from None
+            raise
+        finally:
+            del self._waiters[ask]
+        if ask.place is Place.REFUSED:
+            raise self._refusal(ask.tenant)
 
-    def _refusal(self) -> Overloaded:
-        return Overloaded(f"this process already holds {self.held_bytes} of the {self.limit_bytes} bytes of requests that it may hold")
+    def _tell(self, changed: Iterable[Ask]) -> None:
+        for ask in changed:
+            told = self._waiters.get(ask)
+            if told is not None and not told.done():
+                told.set_result(None)
+
+    def _refusal(self, tenant: str) -> Overloaded:
+        shares = self._shares
+        return Overloaded(
+            f"this process holds {shares.held_bytes} of the {shares.limit_bytes} bytes of requests that it may hold"
+            f" (TAEL_MAX_INFLIGHT_BYTES), {shares.held_by(tenant)} of them for tenant {tenant}"
+        )

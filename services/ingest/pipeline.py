@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from services.ingest.admission import Admission, Cut, Verbatim
 from services.ingest.budget import ByteBudget, Room
+from services.ingest.limits.tenants import TenantLimits
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
 from tael.cluster.shard import Router
 from tael.errors import NotFound
@@ -34,7 +35,7 @@ _INFLATE_INLINE_BYTES, _INFLATE_THREADS = 64 << 10, 2
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a client is told of a stored request: how many items were refused, and why."""
+    """What a client is told of a stored request: how many items were refused and why, or what it should know although none was."""
 
     rejected: int = 0
     message: str = ""
@@ -59,6 +60,7 @@ class Pipeline:
     ) -> None:
         self.router = router
         self.access = Access(settings.tokens_file)
+        self.limits = TenantLimits(settings, registry)
         self._admissions = admissions()
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
@@ -68,9 +70,13 @@ class Pipeline:
         self._accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients", ["signal"], registry=registry)
         self._rejected = Counter("tael_ingest_rejected_items", "Items refused as partial success", ["signal"], registry=registry)
 
-    def room(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Room]:  # noqa: ARG002
-        """Space for one request's bytes, to be taken before they are held and given back when the block ends."""
-        return self._budget.room()
+    def room(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Room]:
+        """Space for one request's bytes, to be taken before they are held and given back when the block ends.
+
+        Raises Overloaded at once when the tenant has sent more than its rate, so that nothing of the request is read.
+        """
+        self.limits.check(tenant)
+        return self._budget.room(tenant)
 
     @property
     def held_bytes(self) -> int:
@@ -107,17 +113,17 @@ class Pipeline:
         """
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
         admitted = (admission or self.admission(signal)).admit(tenant, request, cut)
+        rejected = len(admitted.refusals.positions)
+        self.limits.take(tenant, len(request), admitted.items - rejected)
         if len(admitted.parts) == 1:
             await self._append(admitted.parts[0], signal.name, tenant, cut.now_ns)
         elif admitted.parts:
             await self._append_all(admitted.parts, signal.name, tenant, cut.now_ns)
         admitted.appended()
-        rejected = len(admitted.refusals.positions)
         self._accepted.labels(signal.name).inc(admitted.items - rejected)
-        if not rejected:
-            return Outcome()
         self._rejected.labels(signal.name).inc(rejected)
-        return Outcome(rejected, admitted.refusals.explain(admitted.items, signal.items))
+        said = (admitted.refusals.explain(admitted.items, signal.items), self.limits.take_warnings(tenant))
+        return Outcome(rejected, "; ".join(text for text in said if text))
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
         digest = hashlib.sha256(f"{tenant}\0{signal}\0{part.shard}\0".encode())

@@ -15,7 +15,7 @@ from services.serve.settings import ServeSettings
 from tael.auth import Grant, Tokens, authorize, parse_tokens
 from tael.errors import BadSettings, Forbidden, Rejected, Unauthenticated
 from tael.model.tenant import MAX_TENANT_BYTES, parse_tenant
-from tael.runtime import access
+from tael.runtime import watched
 from tael.runtime.access import Access, is_loopback
 from tael.runtime.config import Settings, load
 
@@ -122,7 +122,7 @@ def test_basic_takes_the_token_as_password(tokens: Tokens) -> None:
 
 
 def test_the_file_is_read_again_when_it_changes_and_kept_when_it_turns_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(watched, "_LOOK_EVERY_SECONDS", 0.0)
     file = tmp_path / "tokens"
     file.write_text(LINES)
     door = Access(file)

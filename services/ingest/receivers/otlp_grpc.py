@@ -99,7 +99,7 @@ def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaita
             if request[:2] == _GZIP_MAGIC:
                 request = await pipeline.inflate(GZIP, request, room)
             outcome = await pipeline.admit(signal, tenant, request)
-        return export_response(signal, outcome.rejected, outcome.message).SerializeToString() if outcome.rejected else b""
+        return export_response(signal, outcome.rejected, outcome.message).SerializeToString() if outcome.message else b""
 
     return export
 

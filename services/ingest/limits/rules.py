@@ -1,0 +1,133 @@
+"""The limits of a tenant: the settings' for everybody, and a file's for those that it names. Pure.
+
+The file is JSON; a limit that it leaves out is the settings'::
+
+    {"shop": {"bytes_per_second": "20MiB", "max_series": 1000000}, "bank": {"items_per_second": 0}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tael.errors import Rejected
+from tael.model.tenant import parse_tenant
+from tael.runtime.config import Bytes, OptionalPath, Settings
+
+LIMITS_FILE = "TAEL_LIMITS_FILE"
+
+
+class LimitSettings(Settings):
+    """Limits of each tenant, in each ingest process; 0 is no limit."""
+
+    tenant_bytes_per_second: Bytes = Field(
+        default=0, ge=0, alias="TAEL_TENANT_BYTES_PER_SEC", description="Bytes of requests, uncompressed, that a tenant may send a second."
+    )
+    tenant_items_per_second: int = Field(
+        default=0,
+        ge=0,
+        alias="TAEL_TENANT_ITEMS_PER_SEC",
+        description="Spans, log records and data points that a tenant may send a second.",
+    )
+    tenant_burst_seconds: float = Field(
+        default=10.0,
+        ge=1,
+        le=3600,
+        alias="TAEL_TENANT_BURST_SECS",
+        description="How many seconds' worth a tenant may send at once after a pause.",
+    )
+    max_series: int = Field(
+        default=500_000,
+        ge=0,
+        alias="TAEL_MAX_SERIES",
+        description="Series that a tenant may have in an hour; more are refused by name, after a warning at 80 %.",
+    )
+    max_series_per_metric: int = Field(
+        default=100_000, ge=0, alias="TAEL_MAX_SERIES_PER_METRIC", description="The same for the series of one metric name."
+    )
+    max_attribute_values: int = Field(
+        default=50_000,
+        ge=0,
+        alias="TAEL_MAX_ATTRIBUTE_VALUES",
+        description="The same for the values that one attribute of one metric has.",
+    )
+    max_tracked_series: int = Field(
+        default=2_000_000,
+        ge=1,
+        alias="TAEL_MAX_TRACKED_SERIES",
+        description="Series and attribute values that the process counts for all tenants together; about 100 bytes each.",
+    )
+    limits_file: OptionalPath = Field(
+        default=None,
+        alias=LIMITS_FILE,
+        description="Limits of single tenants as JSON, as docs/operations.md shows; read again when it changes.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one tenant may send; 0 is no limit."""
+
+    bytes_per_second: int = 0
+    items_per_second: int = 0
+    burst_seconds: float = 10.0
+    max_series: int = 0
+    max_series_per_metric: int = 0
+    max_attribute_values: int = 0
+
+
+class _Override(BaseModel):
+    """One tenant's entry in the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes_per_second: Bytes | None = Field(default=None, ge=0)
+    items_per_second: int | None = Field(default=None, ge=0)
+    burst_seconds: float | None = Field(default=None, ge=1, le=3600)
+    max_series: int | None = Field(default=None, ge=0)
+    max_series_per_metric: int | None = Field(default=None, ge=0)
+    max_attribute_values: int | None = Field(default=None, ge=0)
+
+
+def limits_of(settings: LimitSettings) -> Limits:
+    """What the settings allow everybody."""
+    return Limits(
+        settings.tenant_bytes_per_second,
+        settings.tenant_items_per_second,
+        settings.tenant_burst_seconds,
+        settings.max_series,
+        settings.max_series_per_metric,
+        settings.max_attribute_values,
+    )
+
+
+def parse_limits(text: str, everybody: Limits) -> Mapping[str, Limits]:
+    """Each named tenant's limits. Raises Rejected with the place of the first mistake."""
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise Rejected(f"is no JSON: {error}") from None
+    if not isinstance(entries, dict):
+        raise Rejected("is no JSON object", accepted='{"tenant": {"bytes_per_second": …}, …}')
+    return {parse_tenant(tenant): _merged(everybody, tenant, entry) for tenant, entry in entries.items()}
+
+
+def parser(settings: LimitSettings) -> Any:
+    """``parse_limits`` over what the settings allow everybody."""
+    return partial(parse_limits, everybody=limits_of(settings))
+
+
+def _merged(everybody: Limits, tenant: str, entry: object) -> Limits:
+    try:
+        override = _Override.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, (tenant, *first["loc"])))
+        raise Rejected(first["msg"], where=where, accepted=", ".join(_Override.model_fields)) from None
+    values = {name: getattr(everybody, name) if value is None else value for name, value in override}
+    return Limits(**values)

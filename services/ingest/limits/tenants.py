@@ -1,0 +1,119 @@
+"""Every tenant's limits at work in one process: buckets, counted series, the file that overrides, and what is said of them."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter
+
+from services.ingest.limits.bucket import TokenBucket
+from services.ingest.limits.rules import LIMITS_FILE, Limits, LimitSettings, limits_of, parser
+from services.ingest.limits.series import SeriesLimiter
+from tael.errors import Overloaded
+from tael.model.series import Labels
+from tael.runtime.observe import get_logger
+from tael.runtime.watched import WatchedFile
+
+log = get_logger("limits")
+_MAX_BUCKETS = 10_000
+_MAX_NAMED_TENANTS = 100
+
+
+@dataclass(slots=True)
+class _Buckets:
+    limits: Limits
+    bytes: TokenBucket | None
+    items: TokenBucket | None
+
+
+class TenantLimits:
+    """What each tenant may still send. ``now`` is monotonic seconds."""
+
+    def __init__(self, settings: LimitSettings, registry: CollectorRegistry, now: Callable[[], float] = time.monotonic) -> None:
+        self._everybody = limits_of(settings)
+        self._file = WatchedFile(settings.limits_file, parser(settings), LIMITS_FILE) if settings.limits_file else None
+        self._now = now
+        self._buckets: OrderedDict[str, _Buckets] = OrderedDict()
+        self._named: set[str] = set()
+        self._series = SeriesLimiter(self.of, settings.max_tracked_series, self._warned)
+        self._limited = Counter(
+            "tael_ingest_limited",
+            "Requests, or series, refused because of a limit of their tenant.",
+            ["tenant", "limit"],
+            registry=registry,
+        )
+        self._near = Counter(
+            "tael_ingest_limit_warnings", "Warnings that a tenant nears a limit of its series.", ["tenant"], registry=registry
+        )
+
+    def of(self, tenant: str) -> Limits:
+        """A tenant's limits."""
+        return self._file.read().get(tenant, self._everybody) if self._file else self._everybody
+
+    def check(self, tenant: str) -> None:
+        """Raise Overloaded when the tenant has to wait before it may send anything: to be asked before a body is read."""
+        buckets = self._of(tenant)
+        self._require(tenant, "bytes_per_second", buckets.bytes, 1)
+        self._require(tenant, "items_per_second", buckets.items, 1)
+
+    def take(self, tenant: str, size_bytes: int, items: int) -> None:
+        """Count a request against the tenant's rates. Raises Overloaded, and counts nothing, when it has to wait."""
+        buckets = self._of(tenant)
+        self._require(tenant, "bytes_per_second", buckets.bytes, size_bytes)
+        self._require(tenant, "items_per_second", buckets.items, items)
+        if buckets.bytes is not None:
+            buckets.bytes.take(size_bytes)
+        if buckets.items is not None:
+            buckets.items.take(items)
+
+    def admit_series(self, tenant: str, metric: str, labels: Labels) -> str:
+        """Count one series of the tenant's and return "", or return why it may not have it."""
+        reason = self._series.admit(tenant, metric, labels, time.time())
+        if reason:
+            self._count(tenant, "series")
+        return reason
+
+    def take_warnings(self, tenant: str) -> str:
+        """What the tenant should be told and has not been, or nothing."""
+        return self._series.take_warnings(tenant)
+
+    def _require(self, tenant: str, limit: str, bucket: TokenBucket | None, amount: float) -> None:
+        if bucket is None or not (delay := bucket.delay_seconds(amount, self._now())):
+            return
+        self._count(tenant, limit)
+        raise Overloaded(f"tenant {tenant} sends more than its {limit} of {bucket.rate:g}", retry_after_seconds=delay)
+
+    def _of(self, tenant: str) -> _Buckets:
+        limits = self.of(tenant)
+        found = self._buckets.get(tenant)
+        if found is None or found.limits is not limits:
+            found = self._buckets[tenant] = _Buckets(
+                limits, self._bucket(limits.bytes_per_second, limits), self._bucket(limits.items_per_second, limits)
+            )
+            self._forget_idle()
+        self._buckets.move_to_end(tenant)
+        return found
+
+    def _bucket(self, rate: int, limits: Limits) -> TokenBucket | None:
+        return TokenBucket.full(rate, limits.burst_seconds, self._now()) if rate else None
+
+    def _forget_idle(self) -> None:
+        """Tenants' names are the callers' to choose: the least recently used ones go."""
+        while len(self._buckets) > _MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+
+    def _count(self, tenant: str, limit: str) -> None:
+        self._limited.labels(self._name(tenant), limit).inc()
+
+    def _warned(self, tenant: str, text: str) -> None:
+        self._near.labels(self._name(tenant)).inc()
+        log.warning("a tenant nears a limit", tenant=tenant, reason=text)
+
+    def _name(self, tenant: str) -> str:
+        """The tenant as a label's value: the first hundred have their own."""
+        if len(self._named) < _MAX_NAMED_TENANTS:
+            self._named.add(tenant)
+        return tenant if tenant in self._named else "(others)"
