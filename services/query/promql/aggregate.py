@@ -13,6 +13,7 @@ from services.query.promql.groups import Groups
 from services.query.promql.histogram_notes import Note
 from services.query.promql.range_over_time import quantile_of_sorted
 from services.query.promql.values import Vector
+from tael.errors import Rejected
 from tael.model.series import Bools, Floats, Labels, Longs
 
 
@@ -47,6 +48,8 @@ def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: 
 
 def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without: bool) -> Vector:
     """How many series of each group have each value, which goes into ``label``."""
+    if not label or any("\ud800" <= character <= "\udfff" for character in label):
+        raise Rejected(f"invalid label name {quoted(label)}")
     steps = vector.present.shape[1]
     keep = (*names, label) if not without else tuple(name for name in names if name != label)
     texts, value_of = _texts(vector)
@@ -106,9 +109,10 @@ def _added(op: str, vector: Vector, groups: Groups, notes: Annotations, at: int,
 def _mean(values: Floats, present: Bools, groups: Groups, counts: Longs, added: tuple[Floats, Floats]) -> Floats:
     total, lost = added
     result = sums.mean(total, lost, counts)
-    if np.isinf(total).any():
+    overflown = ~np.isfinite(total)
+    if overflown.any():
         scaled = sums.whole(*grouped.add_up(values / counts[groups.of], present, groups))
-        result = np.where(np.isinf(total), scaled, result)
+        result = np.where(overflown, scaled, result)
     return result
 
 

@@ -136,10 +136,10 @@ def _check_unique(one: Vector, of: Longs, known: Signatures, side: str, active: 
         rows = np.flatnonzero(of == signature)
         clash = np.flatnonzero((one.present[rows].sum(axis=0) > 1) & active)
         if len(clash):
-            first, second = rows[one.present[rows, clash[0]]][:2].tolist()
+            first, second = sorted(one.labels[row] for row in rows[one.present[rows, clash[0]]][:2].tolist())
             raise Rejected(
                 f"found duplicate series for the match group {shown(known.labels[signature])} on the {side} hand-side of the operation: "
-                f"[{shown(one.labels[second])}, {shown(one.labels[first])}];"
+                f"[{shown(first)}, {shown(second)}];"
                 "many-to-many matching not allowed: matching labels must be unique on one side"
             )
 

@@ -9,7 +9,7 @@ import numpy as np
 from services.query.promql import histogram_windows
 from services.query.promql.values import Steps, Vector
 from services.query.promql.windows import Windows, until, windows
-from tael.model.histogram import offsets_of
+from tael.model.histogram import RESET_NO, RESET_UNKNOWN, RESET_YES, Histograms, offsets_of
 from tael.model.series import Bools, Floats, Grid, Longs, Samples, is_stale
 
 
@@ -102,8 +102,19 @@ def _kept(samples: Samples, kept: Bools) -> Samples:
 
 
 def samples_of(vector: Vector, steps: Steps) -> Samples:
-    """A subquery's vector as samples, one a step where there is one."""
+    """A subquery's vector as samples, one a step where there is one.
+
+    A histogram that says whether its counter was reset says so of the sample before it in its series. In a subquery another one may stand
+    there, or itself again, so these hints are forgotten.
+    """
     times = np.broadcast_to(steps.times_ms, vector.present.shape)[vector.present]
     offsets = offsets_of(vector.present.sum(axis=1))
     cells = None if vector.cells is None else vector.cells[vector.present]
-    return Samples(vector.labels, offsets, times, vector.values[vector.present], cells, vector.histograms)
+    return Samples(vector.labels, offsets, times, vector.values[vector.present], cells, _without_hints(vector.histograms))
+
+
+def _without_hints(histograms: Histograms | None) -> Histograms | None:
+    if histograms is None:
+        return None
+    said = (histograms.reset_hint == RESET_YES) | (histograms.reset_hint == RESET_NO)
+    return replace(histograms, reset_hint=np.where(said, RESET_UNKNOWN, histograms.reset_hint).astype(np.uint8))
