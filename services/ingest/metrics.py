@@ -24,9 +24,9 @@ class Translator(Protocol):
         ...
 
 
-def admit_all(tenant: str, metric_name: str, labels: Labels) -> bool:  # noqa: ARG001
+def admit_all(tenant: str, metric_name: str, labels: Labels) -> str:  # noqa: ARG001
     """No limit of series."""
-    return True
+    return ""
 
 
 @dataclass(slots=True)

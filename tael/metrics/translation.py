@@ -17,8 +17,9 @@ from tael.otlp.scan import Refusals
 from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, Series
 
 _IDS = Struct("<QQ")
-AdmitSeries: TypeAlias = "Callable[[str, str, Labels], bool]"
-"""Whether a tenant may have one more series: tenant, metric name, labels. Asked for series that are not known, so now and then again."""
+AdmitSeries: TypeAlias = "Callable[[str, str, Labels], str]"
+"""Why a tenant may not have one more series, or "" when it may: tenant, metric name, labels. Asked for series that are not known, so now
+and then again."""
 
 
 class Refused(Exception):
@@ -135,8 +136,8 @@ class Draft:
         name = dict(labels)[METRIC_NAME]
         metric, series = metric_id(name), series_id(self.tenant, labels)
         if (series, hour) not in self.new_series:
-            if not self.admit_series(self.tenant, name, labels):
-                raise Refused("the tenant has as many series as its limit allows")
+            if reason := self.admit_series(self.tenant, name, labels):
+                raise Refused(reason)
             names, values = zip(*labels, strict=True)
             self.new_series[series, hour] = Series(metric=metric, series=series, hour=hour // 1000, label_names=names, label_values=values)
         return _IDS.pack(metric, series)
