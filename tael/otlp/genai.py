@@ -48,6 +48,7 @@ FINISH_REASON = (
     "gen_ai.response.finish_reasons",
     "gen_ai.response.finish_reason",
     "gen_ai.completion.0.finish_reason",
+    "llm.finish_reason",
     "llm.response.finish_reason",
     "ai.response.finishReason",
 )
