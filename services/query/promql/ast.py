@@ -46,9 +46,9 @@ class String:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A duration that is calculated when the query's times are known: ``[5m * 2]``, ``offset -step()``, ``[max(1m, range() / 2)]``.
+    """A duration that is calculated when the query's times are known: ``[5m * 2]``, ``offset -step()``, ``[max_of(1m, range() / 2)]``.
 
-    ``op`` is one of ``+ - * / % ^ min max step range``; a sign has no ``left``, and ``step()`` and ``range()`` have neither side.
+    ``op`` is one of ``+ - * / % ^ max_of min_of step range``; a sign has no ``left``, and ``step()`` and ``range()`` have neither side.
     """
 
     op: str
