@@ -1,0 +1,136 @@
+"""A function evaluated where the samples are, and the same expression evaluated here over the samples, agree."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.query.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
+from services.query.promql.evaluate import Settings, evaluate
+from services.query.promql.needs import Options, needs
+from services.query.promql.values import Steps, Vector
+from services.query.promql_fetch import fetch
+from tael.model.series import STALE, GridFunction, Labels, Matcher
+from tests.support.hotnode import HotNode
+from tests.support.series import StoredSeries
+from tests.support.storage import HotTier, open_tier
+
+T0 = 1_790_002_800_000
+FUNCTIONS = get_args(GridFunction)
+LOOKBACK = 20_000
+TOLERANCE = {"deriv": 1e-6, "predict_linear": 1e-6}
+"""A line through samples that are a millisecond apart is steep, and far away its last digits count."""
+
+values = st.one_of(
+    st.sampled_from([0.0, 1.0, 2.0, 5.0, 5.0, -1.0, 100.0, 1e-3, 1e9, math.nan, math.inf, -math.inf, STALE]),
+    st.floats(min_value=-1e6, max_value=1e6, allow_nan=False),
+    st.integers(0, 20).map(float),
+)
+gaps = st.one_of(st.just(5_000), st.integers(1, 3), st.integers(4_000, 6_000), st.sampled_from([10_000, 20_000, 60_000]))
+
+
+@st.composite
+def series(draw: st.DrawFn) -> list[tuple[int, float]]:
+    """Samples at growing times, some of them written again with another value."""
+    time_ms, found = T0 + draw(st.integers(-30_000, 30_000)), []
+    rising, total = draw(st.booleans()), 0.0
+    for gap in draw(st.lists(gaps, max_size=25)):
+        time_ms += gap
+        value = draw(values)
+        total += abs(value) if rising and math.isfinite(value) else 0.0
+        found.append((time_ms, total if rising else value))
+    return found + [
+        (found[index][0], draw(values)) for index in draw(st.lists(st.integers(0, max(0, len(found) - 1)), max_size=2)) if found
+    ]
+
+
+@dataclass(frozen=True)
+class Times:
+    """When and over how much is evaluated."""
+
+    steps: Steps
+    window_ms: int
+    offset_ms: int
+    argument: float
+
+
+times = st.builds(
+    lambda start, count, step, window, offset, argument: Times(
+        Steps(T0 + start, T0 + start + (count - 1) * step, step if count > 1 else 0), window, offset, argument
+    ),
+    st.integers(-10_000, 60_000) | st.just(0),
+    st.integers(1, 30),
+    st.sampled_from([1, 250, 1_000, 5_000, 7_001, 30_000]),
+    st.sampled_from([1, 1_000, 5_000, 10_000, 20_000, 33_333, 300_000]),
+    st.sampled_from([0, 0, 1, 5_000, -7_000]),
+    st.sampled_from([0.0, 600.0, -3.5]),
+)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for all examples."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def tier(runner: asyncio.Runner, shared_hot_node: HotNode) -> Iterator[HotTier]:
+    """One shard for all examples: each has a metric of its own."""
+    opening = open_tier([shared_hot_node])
+    yield runner.run(opening.__aenter__())
+    runner.run(opening.__aexit__(None, None, None))
+
+
+def expressions(metric: str, when: Times) -> dict[str, Expr]:
+    """Every function that is pushed down, over the metric."""
+    selector = VectorSelector(metric, (Matcher("__name__", "=", metric),), offset=when.offset_ms)
+    over = MatrixSelector(selector, when.window_ms)
+    number: Expr = Number(abs(when.argument)) if when.argument >= 0 else Unary("-", Number(abs(when.argument)))
+    found: dict[str, Expr] = {
+        name: Call(name, (over, number) if name == "predict_linear" else (over,)) for name in FUNCTIONS if name != "last"
+    }
+    return {"last": selector, **found}
+
+
+async def evaluated(store: StoredSeries, expr: Expr, steps: Steps, *, push: bool) -> dict[Labels, tuple[list[bool], list[float]]]:
+    """The expression's value by series, with or without help from the shard."""
+    wanted = needs(expr, steps, Options(lookback_ms=LOOKBACK, push=push))
+    assert bool(wanted.grids) == push
+    answer = await fetch(store.reader, "t1", wanted, 1_000_000)
+    assert bool(answer.value.grids) == push
+    value = evaluate(expr, steps, answer.value, Settings(lookback_ms=LOOKBACK)).value
+    assert isinstance(value, Vector)
+    numbers = np.where(value.present, value.values, 0)
+    return {labels: (value.present[row].tolist(), numbers[row].tolist()) for row, labels in enumerate(value.labels)}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(several=st.lists(series(), min_size=1, max_size=3), when=times)
+def test_pushed_down_and_evaluated_here_agree(
+    runner: asyncio.Runner, tier: HotTier, several: list[list[tuple[int, float]]], when: Times
+) -> None:
+    """For every function: gaps, resets, stale markers, NaN, infinities, one sample, duplicates, windows and steps of any size."""
+
+    async def compare() -> None:
+        store, metric = StoredSeries(tier), f"m_{secrets.token_hex(6)}"
+        for index, samples in enumerate(several):
+            store.add({"__name__": metric, "n": str(index)}, samples)
+        await store.flush()
+        for name, expr in expressions(metric, when).items():
+            there, here = await asyncio.gather(*(evaluated(store, expr, when.steps, push=push) for push in (True, False)))
+            assert there.keys() == here.keys(), name
+            for labels, (present, numbers) in here.items():
+                assert there[labels][0] == present, name
+                np.testing.assert_allclose(there[labels][1], numbers, rtol=TOLERANCE.get(name, 1e-9), atol=1e-12, err_msg=name)
+
+    runner.run(compare())
