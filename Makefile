@@ -56,6 +56,10 @@ compose-test: dev ## Bring the offline compose up on a Docker engine, send spans
 bench-ingest: dev ## Spans acknowledged and readable per second, through the whole suite
 	$(PY) -m bench.ingest
 
+.PHONY: bench-live
+bench-live: dev ## From acknowledgement to a live stream's screen
+	$(PY) -m bench.live
+
 ##@ Generate
 .PHONY: proto docs lock
 proto: dev ## Generate tael/pb from proto/
