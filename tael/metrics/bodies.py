@@ -84,7 +84,9 @@ def _split(batch: MetricBatch, room: int) -> list[bytes]:
     """A batch of messages whole, or each message by itself when they do not fit."""
     if batch.ByteSize() <= room:
         return [batch.SerializeToString()] if batch.ByteSize() else []
-    return [encode_field(field.number, message.SerializeToString()) for field, messages in batch.ListFields() for message in _each(messages)]
+    return [
+        encode_field(field.number, message.SerializeToString()) for field, messages in batch.ListFields() for message in _each(messages)
+    ]
 
 
 def _each(messages: Iterable[Message]) -> Iterable[Message]:

@@ -1,0 +1,91 @@
+"""Remote write's native histograms, integer and float, as ours: spans unfolded to indexes, deltas to absolute counts; checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from struct import pack
+
+from tael.metrics.cache import Ids
+from tael.metrics.translation import Refused, unpack
+from tael.model.histogram import CUSTOM_BUCKETS, MAX_SCHEMA, MIN_SCHEMA
+from tael.model.series import STALE, STALE_BITS
+from tael.pb import remote_write_pb2 as wire
+from tael.pb.metrics_pb2 import Histogram
+
+MAX_BUCKETS = 10_000
+"""Of one sign; exponential histograms have 160 by default."""
+_STALE_BYTES = STALE_BITS.to_bytes(8, "little")
+
+
+def native_histogram(ids: Ids, time_ms: int, received: wire.Histogram) -> Histogram:
+    """The histogram as it is stored. Raises Refused for one that does not hold together."""
+    [(metric, series)] = unpack(ids)
+    if pack("<d", received.sum) == _STALE_BYTES:
+        return Histogram(metric=metric, series=series, time_ms=time_ms, sum=STALE)
+    custom = received.schema == CUSTOM_BUCKETS
+    if not custom and not MIN_SCHEMA <= received.schema <= MAX_SCHEMA:
+        raise Refused(f"histogram schema {received.schema} is none of {MIN_SCHEMA} to {MAX_SCHEMA} and {CUSTOM_BUCKETS}")
+    is_float = received.WhichOneof("count") == "count_float"
+    positive = _buckets(received.positive_spans, received.positive_counts if is_float else accumulate(received.positive_deltas))
+    negative = _buckets(received.negative_spans, received.negative_counts if is_float else accumulate(received.negative_deltas))
+    zero_count = float(received.zero_count_float if received.WhichOneof("zero_count") == "zero_count_float" else received.zero_count_int)
+    count = float(received.count_float if is_float else received.count_int)
+    if custom:
+        _check_custom(received, positive[0], has_others=bool(negative[0] or zero_count))
+    if not is_float:
+        _check_count(count, zero_count + sum(positive[1]) + sum(negative[1]), received.sum)
+    return Histogram(
+        metric=metric,
+        series=series,
+        time_ms=time_ms,
+        schema=received.schema,
+        count=count,
+        sum=received.sum,
+        zero_threshold=received.zero_threshold,
+        zero_count=zero_count,
+        positive_index=positive[0],
+        positive_counts=positive[1],
+        negative_index=negative[0],
+        negative_counts=negative[1],
+        custom_bounds=received.custom_values if custom else (),
+        reset_hint=received.reset_hint if 0 <= received.reset_hint <= 3 else 0,
+    )
+
+
+def _buckets(spans: Sequence[wire.Span], counts: Iterable[float]) -> tuple[list[int], list[float]]:
+    """Index and count of each bucket that is not empty."""
+    values = [float(count) for count in counts]
+    if sum(span.length for span in spans) != len(values):
+        raise Refused("a histogram's spans do not fit its counts")
+    if len(values) > MAX_BUCKETS:
+        raise Refused(f"a histogram has {len(values)} buckets of one sign, more than {MAX_BUCKETS}")
+    if any(span.offset < 0 for span in spans[1:]) or any(value < 0 for value in values):
+        raise Refused("a histogram has spans that overlap, or a negative count")
+    indexes: list[int] = []
+    at = 0
+    for span in spans:
+        at += span.offset
+        indexes += range(at, at + span.length)
+        at += span.length
+    if indexes and not -(1 << 31) <= indexes[0] <= indexes[-1] < 1 << 31:
+        raise Refused("a histogram's bucket index is beyond 32 bits")
+    filled = [(index, value) for index, value in zip(indexes, values, strict=True) if value]
+    return [index for index, _ in filled], [value for _, value in filled]
+
+
+def _check_custom(received: wire.Histogram, indexes: list[int], *, has_others: bool) -> None:
+    bounds = received.custom_values
+    if not all(low < high for low, high in pairwise(bounds)) or not all(map(math.isfinite, bounds)):
+        raise Refused("a histogram's custom bounds do not ascend")
+    if len(bounds) > MAX_BUCKETS or (indexes and not 0 <= indexes[0] <= indexes[-1] <= len(bounds)):
+        raise Refused("a histogram has buckets beyond its custom bounds")
+    if has_others:
+        raise Refused("a histogram with custom bounds has negative buckets or a zero bucket")
+
+
+def _check_count(count: float, counted: float, total: float) -> None:
+    """Observations of NaN count but are in no bucket."""
+    if counted > count or (counted < count and not math.isnan(total)):
+        raise Refused(f"a histogram counts {count:.0f} observations and has {counted:.0f} in its buckets")
