@@ -84,7 +84,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
             )
 
         appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes)
-        await app.run(settings, stop, app.Ports(kv, appender, parts_of), readiness)
+        await app.run(settings, stop, app.Ports(kv, appender, parts_of, log_states(client, settings.cluster_id)), readiness)
 
 
 async def query(settings: QuerySettings, stop: Stop) -> None:

@@ -12,6 +12,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from prometheus_client import REGISTRY
+
+from services.ingest.observer import LogStates, Observer
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import datadog, otlp_grpc, otlp_http
 from services.ingest.settings import IngestSettings
@@ -35,6 +38,7 @@ class Ports:
     kv: KeyValue
     appender: WalAppender
     writer_parts: Callable[[ShardMap, int], Awaitable[Parts]]
+    log_states: LogStates
 
 
 async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Readiness) -> None:
@@ -45,7 +49,8 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
         started_at=time.time(),
     )
     newest: list[ShardMap] = []
-    pipeline = Pipeline(ports.appender, Router(1), settings)
+    observer = Observer(settings, ports.kv, ports.log_states, lambda: pipeline.router.shard_count, REGISTRY)
+    pipeline = Pipeline(ports.appender, Router(1), settings, require=observer.require)
 
     def apply(shard_map: ShardMap) -> None:
         newest[:] = [shard_map]
@@ -63,6 +68,7 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
                 group.create_task(WriterPool(ports.kv, settings.node_id, parts_of).run(stop), name="writer-pool")
             group.create_task(heartbeat(ports.kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
             if settings.ingest_role != "write":
+                group.create_task(observer.run(stop), name="observer")
                 async with _receivers(settings, pipeline):
                     readiness.set("receivers")
                     await stop.wait()

@@ -47,7 +47,10 @@ def admissions() -> dict[str, Admission]:
 
 
 class Pipeline:
-    """One for the process. ``router`` may be replaced whenever the shard map grows; ``access`` says whose a request is."""
+    """One for the process. ``router`` may be replaced whenever the shard map grows; ``access`` says whose a request is.
+
+    ``require`` raises Overloaded while nothing may be taken.
+    """
 
     def __init__(
         self,
@@ -57,8 +60,10 @@ class Pipeline:
         *,
         now_ns: Callable[[], int] = time.time_ns,
         registry: CollectorRegistry = REGISTRY,
+        require: Callable[[], None] = lambda: None,
     ) -> None:
         self.router = router
+        self._require = require
         self.access = Access(settings.tokens_file)
         self.limits = TenantLimits(settings, registry)
         self._admissions = admissions()
@@ -73,8 +78,9 @@ class Pipeline:
     def room(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Room]:
         """Space for one request's bytes, to be taken before they are held and given back when the block ends.
 
-        Raises Overloaded at once when the tenant has sent more than its rate, so that nothing of the request is read.
+        Raises Overloaded at once when nothing is taken for now or the tenant has sent more than its rate: nothing is read then.
         """
+        self._require()
         self.limits.check(tenant)
         return self._budget.room(tenant)
 

@@ -6,12 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.ingest.pressure import PressureSettings
 from services.ingest.receivers.settings import DD_AGENT_ADDR, OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, ReceiverSettings
 from services.ingest.writer import WriterSettings
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 
 
-class IngestSettings(NodeSettings, NatsSettings, ClickHouseSettings, ReceiverSettings, WriterSettings):
+class IngestSettings(NodeSettings, NatsSettings, ClickHouseSettings, ReceiverSettings, WriterSettings, PressureSettings):
     """Settings of ingest: the receivers', the writer's, and which of the two it is."""
 
     ingest_role: Literal["all", "receive", "write"] = Field(

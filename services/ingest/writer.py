@@ -64,7 +64,7 @@ class WriterSettings(Settings):
         default="512MiB",  # type: ignore[assignment]
         ge=0,
         alias="TAEL_WAL_KEEP_BYTES",
-        description="Entries that are written stay in the log for 30 s, up to this size, so that a resend is known even after NATS restarts.",
+        description="Entries that are written stay in the log for 30 s, up to this size and half of TAEL_WAL_MAX_BYTES, so that a resend is known even after NATS restarts.",
     )
 
 
@@ -354,7 +354,8 @@ class ShardWriter:
         if not self._behind or self._behind[-1][1] < committed:
             self._behind.append((now, committed))
         through = 0
-        while self._behind and (now - self._behind[0][0] > _KEEP_SECONDS or state.size_bytes > self._parts.settings.wal_keep_bytes):
+        keep_bytes = min(self._parts.settings.wal_keep_bytes, state.max_bytes // 2 or self._parts.settings.wal_keep_bytes)
+        while self._behind and (now - self._behind[0][0] > _KEEP_SECONDS or state.size_bytes > keep_bytes):
             through = self._behind.popleft()[1]
         if through >= state.first:
             await self._parts.wal.trim(through)

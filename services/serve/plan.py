@@ -96,6 +96,7 @@ def plan(
         "TAEL_OTLP_HTTP_ADDR": str(settings.otlp_http_addr),
         "TAEL_DD_AGENT_ADDR": str(settings.dd_agent_addr or "off"),
         "TAEL_REST_API_ADDR": str(settings.rest_api_addr),
+        "TAEL_WATCHED_DIRS": given.get("TAEL_WATCHED_DIRS", str(directory)),
     }
 
     def service(target: str, name: str, step: int, drain: Drain, extra: Mapping[str, str], ready_url: str = "") -> Process:

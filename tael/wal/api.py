@@ -38,11 +38,15 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """A shard's log: the first and last sequence that it holds, and its size. ``last`` stays when everything is trimmed."""
+    """A shard's log: the first and last sequence that it holds, its size, and the size that it may have (0 when that is not known).
+
+    ``last`` stays when everything is trimmed.
+    """
 
     first: int
     last: int
     size_bytes: int
+    max_bytes: int = 0
 
 
 class WalAppender(Protocol):

@@ -160,10 +160,11 @@ class JetStreamReader:
         require_connected(self._client)
         with reachable(f"asking for the log of shard {self._shard}"):
             try:
-                state = (await answered(self._client, self._js.stream_info(self._stream))).state
+                found = await answered(self._client, self._js.stream_info(self._stream))
             except js_errors.NotFoundError as error:
                 raise Unavailable(f"the log of shard {self._shard} does not exist yet") from error
-        return LogState(state.first_seq, state.last_seq, state.bytes)
+        state = found.state
+        return LogState(state.first_seq, state.last_seq, state.bytes, max(0, found.config.max_bytes or 0))
 
     async def bury(self, letter: DeadLetter) -> None:
         """See WalReader."""
@@ -209,7 +210,8 @@ class JetStreamReader:
             subscription = await self._client.subscribe(inbox, cb=receive)
             try:
                 await self._client.publish(f"$JS.API.DIRECT.GET.{self._stream}", request, reply=inbox)
-                end = await answered(self._client, asyncio.wait_for(ended, REQUEST_SECONDS))
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    end = await answered(self._client, ended)
             finally:
                 with contextlib.suppress(nats_errors.Error):
                     await subscription.unsubscribe()

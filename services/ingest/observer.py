@@ -1,0 +1,117 @@
+"""Looks at the logs, the leases and the disks once a second, tells Pressure, and says on ``/metrics`` what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from services.ingest.pressure import CAUSES, LogView, Pressure, PressureSettings
+from tael.cluster.api import KeyValue
+from tael.cluster.lease import Lease, writer_key
+from tael.errors import Overloaded, Unavailable
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Stop
+from tael.wal.api import LogState
+
+log = get_logger("pressure")
+_EVERY_SECONDS = 1.0
+_RETRY_AFTER_SECONDS = 5.0
+LogStates = Callable[[int], Awaitable[Sequence[LogState | None]]]
+
+
+def free_bytes(directory: str) -> int:
+    """What is left of a directory's disk for a process like this one. Raises OSError."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+@dataclass
+class Observer:
+    """Watches until stopped, and refuses while there is pressure."""
+
+    settings: PressureSettings
+    kv: KeyValue
+    log_states: LogStates
+    shard_count: Callable[[], int]
+    registry: CollectorRegistry
+    free_bytes: Callable[[str], int] = free_bytes
+    pressure: Pressure = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pressure = Pressure(self.settings)
+        self._said: list[str] = []
+        self._unseen: set[str] = set()
+        self._closed = Gauge("tael_ingest_backpressure", "1 while everything is refused for this cause.", ["cause"], registry=self.registry)
+        self._entries = Gauge(
+            "tael_log_waiting_entries", "Entries of the log that are not in the hot tier.", ["shard"], registry=self.registry
+        )
+        self._waiting = Gauge(
+            "tael_log_waiting_bytes", "About how many bytes of the log are not in the hot tier.", ["shard"], registry=self.registry
+        )
+        self._seconds = Gauge(
+            "tael_log_waiting_seconds", "Age of the oldest entry that is not in the hot tier.", ["shard"], registry=self.registry
+        )
+        self._size = Gauge("tael_log_bytes", "Size of the log.", ["shard"], registry=self.registry)
+        self._free = Gauge("tael_disk_free_bytes", "Free space of a watched disk.", ["directory"], registry=self.registry)
+
+    def require(self) -> None:
+        """Raise Overloaded while there is pressure, with every reason."""
+        if reasons := self.pressure.reasons:
+            raise Overloaded("; ".join(reasons), retry_after_seconds=_RETRY_AFTER_SECONDS)
+
+    async def run(self, stop: Stop) -> None:
+        """Look once a second until ``stop``."""
+        while not stop.is_set:
+            await self.look()
+            await stop.sleep(_EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Look once. What cannot be seen keeps what was last decided of it; appends say then what is wrong."""
+        try:
+            logs = await self._logs()
+        except Unavailable as error:
+            log.debug("the logs cannot be looked at", reason=str(error))
+            logs = {}
+        self.pressure.observe(logs, await asyncio.to_thread(self._disks), time.monotonic())
+        self._tell(logs)
+
+    async def _logs(self) -> Mapping[int, LogView]:
+        states = await self.log_states(self.shard_count())
+        views: dict[int, LogView] = {}
+        for shard, state in enumerate(states):
+            lease = await self.kv.get(writer_key(shard))
+            if state is not None:
+                committed = Lease.decode(lease.value).committed if lease else 0
+                views[shard] = LogView(state.first, state.last, state.size_bytes, state.max_bytes, committed)
+        return views
+
+    def _disks(self) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for directory in self.settings.watched_dirs:
+            try:
+                found[directory] = self.free_bytes(directory)
+            except OSError as error:
+                if directory not in self._unseen:
+                    log.warning("a disk cannot be looked at", directory=directory, reason=error.strerror)
+                self._unseen.add(directory)
+        return found
+
+    def _tell(self, logs: Mapping[int, LogView]) -> None:
+        for shard, view in logs.items():
+            self._entries.labels(str(shard)).set(view.waiting_entries)
+            self._waiting.labels(str(shard)).set(view.waiting_bytes)
+            self._seconds.labels(str(shard)).set(self.pressure.lag_seconds[shard])
+            self._size.labels(str(shard)).set(view.size_bytes)
+        for cause in CAUSES:
+            self._closed.labels(cause).set(self.pressure.closed(cause))
+        causes = [cause for cause in CAUSES if self.pressure.closed(cause)]
+        if causes and causes != self._said:
+            log.warning("nothing more is taken for now", reason="; ".join(self.pressure.reasons))
+        elif self._said and not causes:
+            log.info("requests are taken again")
+        self._said = causes

@@ -1,0 +1,161 @@
+"""When ingest stops taking requests so that nothing breaks behind it, why, and when it goes on. Pure: what is seen and the time come in.
+
+Three causes: a log that is nearly full, a log whose writer is far behind (the hot tier is away, or merges too slowly and says
+TOO_MANY_PARTS), a disk that is nearly full. Each closes at one mark and opens at another that is clearly on the good side, so that it
+does not flap; nobody has to do anything for it to open but cure the cause.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import Field
+
+from tael.runtime.config import Bytes, CommaList, Settings
+
+LOG, LAG, DISK = "log", "lag", "disk"
+CAUSES: Final = (LOG, LAG, DISK)
+_MAX_MARKS = 4096
+
+
+class PressureSettings(Settings):
+    """When ingest refuses everything, retryably, until the cause is gone."""
+
+    wal_high_water: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        alias="TAEL_WAL_HIGH_WATER",
+        description="Part of TAEL_WAL_MAX_BYTES beyond which a shard's log counts as full, until it is a tenth emptier than that.",
+    )
+    max_lag_seconds: float = Field(
+        default=3600,
+        ge=1,
+        alias="TAEL_MAX_LAG_SECS",
+        description="Age of the oldest entry that is not in the hot tier beyond which nothing more is taken, until it is half as old.",
+    )
+    max_lag_bytes: Bytes = Field(
+        default=0,
+        ge=0,
+        alias="TAEL_MAX_LAG_BYTES",
+        description="The same for the bytes that wait for the hot tier in one shard's log; 0 leaves it to the log's size.",
+    )
+    min_free_bytes: Bytes = Field(
+        default="1GiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=0,
+        alias="TAEL_MIN_FREE_BYTES",
+        description="Free space of a watched disk below which nothing more is taken, until a quarter more is free.",
+    )
+    watched_dirs: CommaList = Field(
+        default=(),
+        alias="TAEL_WATCHED_DIRS",
+        description="Directories whose disks' free space is watched: those that the log or the hot tier are on, where this machine has them. `tael serve` watches its data directory.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """A shard's log as it is now: sequences, sizes, and how far the hot tier has it."""
+
+    first: int
+    last: int
+    size_bytes: int
+    max_bytes: int
+    committed: int
+
+    @property
+    def waiting_entries(self) -> int:
+        """Entries that are not in the hot tier yet."""
+        return max(0, self.last - self.committed)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About how many bytes these are: entries are taken to be alike."""
+        held = self.last - self.first + 1
+        return self.size_bytes * min(held, self.waiting_entries) // held if held > 0 else 0
+
+
+@dataclass(slots=True)
+class Ages:
+    """How old the oldest entry is that waits, by watching the log grow: nothing in it says when it came."""
+
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def observe(self, last: int, committed: int, now: float) -> float:
+        """Seconds that the entry after ``committed`` has been seen to be there; 0 when there is none."""
+        if self._marks and last < self._marks[-1][1]:
+            self._marks.clear()
+        if not self._marks or last > self._marks[-1][1]:
+            self._marks.append((now, last))
+        while self._marks and self._marks[0][1] <= committed:
+            self._marks.popleft()
+        if len(self._marks) > _MAX_MARKS:
+            thinned = [mark for number, mark in enumerate(self._marks) if number % 2 == 0 or number == len(self._marks) - 1]
+            self._marks = deque(thinned)
+        return now - self._marks[0][0] if self._marks else 0.0
+
+
+class Pressure:
+    """Fed with what is seen every second or so; ``reasons`` says why nothing is taken, and is empty when everything is well."""
+
+    def __init__(self, settings: PressureSettings) -> None:
+        self._settings = settings
+        self._ages: dict[int, Ages] = {}
+        self._closed: dict[tuple[str, str], str] = {}
+        self.lag_seconds: dict[int, float] = {}
+
+    @property
+    def reasons(self) -> list[str]:
+        """One line a cause, that a client's operator can act on."""
+        return list(self._closed.values())
+
+    def closed(self, cause: str) -> bool:
+        """Whether this cause holds requests off now."""
+        return any(key[0] == cause for key in self._closed)
+
+    def observe(self, logs: Mapping[int, LogView], free_bytes: Mapping[str, int], now: float) -> None:
+        """Decide anew. ``now`` is monotonic seconds; a shard or directory that is not there keeps what was last decided of it."""
+        for shard, view in logs.items():
+            self._observe_log(shard, view, now)
+        least = self._settings.min_free_bytes
+        for directory, free in free_bytes.items():
+            self._gate(
+                (DISK, directory),
+                close=free < least,
+                reopen=free >= least * 1.25,
+                reason=f"the disk of {directory} has {free} bytes left, less than TAEL_MIN_FREE_BYTES={least}",
+            )
+
+    def _observe_log(self, shard: int, view: LogView, now: float) -> None:
+        settings = self._settings
+        age = self._ages.setdefault(shard, Ages()).observe(view.last, view.committed, now)
+        self.lag_seconds[shard] = age
+        full = view.size_bytes / view.max_bytes if view.max_bytes > 0 else 0.0
+        self._gate(
+            (LOG, f"{shard}"),
+            close=full >= settings.wal_high_water,
+            reopen=full <= settings.wal_high_water * 0.9,
+            reason=f"the log of shard {shard} is {full:.0%} full (TAEL_WAL_HIGH_WATER={settings.wal_high_water:g}, TAEL_WAL_MAX_BYTES)",
+        )
+        self._gate(
+            (LAG, f"{shard} seconds"),
+            close=age > settings.max_lag_seconds,
+            reopen=age <= settings.max_lag_seconds / 2,
+            reason=f"the hot tier of shard {shard} is {age:.0f} s behind its log (TAEL_MAX_LAG_SECS={settings.max_lag_seconds:g})",
+        )
+        waiting, most = view.waiting_bytes, settings.max_lag_bytes
+        self._gate(
+            (LAG, f"{shard} bytes"),
+            close=bool(most) and waiting > most,
+            reopen=not most or waiting <= most / 2,
+            reason=f"the hot tier of shard {shard} is {waiting} bytes behind its log (TAEL_MAX_LAG_BYTES={most})",
+        )
+
+    def _gate(self, key: tuple[str, str], *, close: bool, reopen: bool, reason: str) -> None:
+        if close or (key in self._closed and not reopen):
+            self._closed[key] = reason
+        else:
+            self._closed.pop(key, None)
