@@ -73,7 +73,8 @@ class Supervised:
                 delay = restarts.delay_seconds(random.random())
                 self._report(ending, restarts, delay, voice)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._draining.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._draining.wait()
         finally:
             self._kill()
             self._ended.set()

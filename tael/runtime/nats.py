@@ -39,7 +39,8 @@ async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]
     keeping = asyncio.create_task(_keep(client, settings.nats_url, name, up), name="nats-connection")
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(up.wait(), _FIRST_WAIT_SECONDS)
+            async with asyncio.timeout(_FIRST_WAIT_SECONDS):
+                await up.wait()
         yield client
     finally:
         keeping.cancel()
