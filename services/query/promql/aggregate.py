@@ -48,7 +48,7 @@ def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: 
 
 def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without: bool) -> Vector:
     """How many series of each group have each value, which goes into ``label``."""
-    if not label or any("\ud800" <= character <= "\udfff" for character in label):
+    if not vectors.is_label_name(label):
         raise Rejected(f"invalid label name {quoted(label)}")
     steps = vector.present.shape[1]
     keep = (*names, label) if not without else tuple(name for name in names if name != label)

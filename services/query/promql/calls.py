@@ -106,6 +106,11 @@ def _pi(_: Evaluation, __: Call, steps: Steps) -> Scalar:
     return Scalar(np.full(steps.count, np.pi))
 
 
+def _of_two(run: Evaluation, node: Call, steps: Steps) -> Scalar:
+    choose = np.maximum if node.function == "max_of" else np.minimum
+    return Scalar(choose(run.scalar(node.args[0], steps), run.scalar(node.args[1], steps)))
+
+
 def _query_time(read: Callable[[Steps], int]) -> Function:
     return lambda run, _, steps: Scalar(np.full(steps.count, read(run.query_steps) / 1000))
 
@@ -237,6 +242,8 @@ _NAMED: dict[str, Function] = {
     "end": _query_time(lambda steps: steps.end_ms),
     "step": _query_time(lambda steps: steps.step_ms),
     "range": _query_time(lambda steps: steps.end_ms - steps.start_ms),
+    "max_of": _of_two,
+    "min_of": _of_two,
     "scalar": _scalar,
     "vector": _vector,
     "timestamp": _timestamp,

@@ -293,5 +293,8 @@ def _selectors(node: Expr) -> list[VectorSelector]:
 
 
 def _rule(matching: Matching) -> Rule:
+    """``fill_left`` stands for the many side, also with ``group_right``, where that is the right one: as Prometheus has it."""
     group = {"many-to-one": "left", "one-to-many": "right"}.get(matching.card, "")
-    return Rule(matching.on, matching.labels, group, matching.include, matching.fill_left, matching.fill_right)
+    fills = (matching.fill_left, matching.fill_right)
+    left, right = reversed(fills) if group == "right" else fills
+    return Rule(matching.on, matching.labels, group, matching.include, left, right)

@@ -33,7 +33,8 @@ def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Match
     names = [matcher for matcher in _DEFAULT if matchers is None] + [m for m in matchers or () if m.name == METRIC_NAME]
     wanted = {matcher.name for matcher in matchers or () if matcher.name != METRIC_NAME}
     optional = all(matches(matcher, "") for matcher in matchers or () if matcher.name != METRIC_NAME)
-    ignored = [bool(names) and all(matches(m, vectors.name_of(own)) for m in names) for own in base.labels]
+    chooses = any(matcher.op in {"=", "=~"} for matcher in names)
+    ignored = [chooses and all(matches(m, vectors.name_of(own)) for m in names) for own in base.labels]
     known = _index(infos, times_ms, [labels for labels, skip in zip(base.labels, ignored, strict=True) if not skip])
     parts = []
     for row, labels in enumerate(base.labels):

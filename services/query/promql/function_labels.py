@@ -24,7 +24,7 @@ def label_replace(vector: Vector, target: str, replacement: str, source: str, pa
         found = compiled(pattern)
     except Rejected:
         raise Rejected(f"invalid regular expression in label_replace(): {pattern}") from None
-    if not target:
+    if not vectors.is_label_name(target):
         raise Rejected(f"invalid destination label name in label_replace(): {target}")
     labels, hit = [], []
     for own in vector.labels:
@@ -37,7 +37,7 @@ def label_replace(vector: Vector, target: str, replacement: str, source: str, pa
 def label_join(vector: Vector, target: str, separator: str, sources: Sequence[str]) -> Vector:
     """Set ``target`` to the values of ``sources``, joined."""
     for name, word in [(source, "source") for source in sources] + [(target, "destination")]:
-        if not name:
+        if not vectors.is_label_name(name):
             raise Rejected(f"invalid {word} label name in label_join(): {name}")
     labels = []
     for own in vector.labels:

@@ -69,6 +69,11 @@ def with_label(labels: Labels, name: str, value: str) -> Labels:
     return tuple(sorted([*others, (name, value)])) if value else tuple(others)
 
 
+def is_label_name(name: str) -> bool:
+    """Whether a label can have this name: any text but none, without what the parser puts where a literal is no UTF-8."""
+    return bool(name) and "\ufffd" not in name
+
+
 def name_of(labels: Labels) -> str:
     """The metric's name, empty when there is none."""
     return next((value for name, value in labels if name == METRIC_NAME), "")
