@@ -21,7 +21,6 @@ class Note(Enum):
 
     MIXED_IN_SERIES = WARNING + "encountered a mix of histograms and floats for metric name {}"
     MIXED_IN_AGGREGATION = WARNING + "encountered a mix of histograms and floats for aggregation"
-    CLASSIC_AND_NATIVE = WARNING + "vector contains a mix of classic and native histograms for metric name {}"
     NOT_COUNTER = WARNING + "this native histogram metric is not a counter: {}"
     NOT_GAUGE = WARNING + "this native histogram metric is not a gauge: {}"
     EXPONENTIAL_AND_CUSTOM = WARNING + "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}"
