@@ -1,0 +1,112 @@
+"""Runs a PromQL query: parse, decide what it needs, fetch it from the shards, evaluate it in a thread. The one place that does all four."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from services.query.promql import evaluate as evaluation
+from services.query.promql.ast import Expr
+from services.query.promql.check import type_of
+from services.query.promql.evaluate import Evaluated, Settings
+from services.query.promql.fetched import Fetched
+from services.query.promql.needs import Options, needs
+from services.query.promql.parse import ALL, Features, parse
+from services.query.promql.prepare import prepare
+from services.query.promql.values import Steps
+from services.query.promql_fetch import fetch
+from tael.errors import Rejected
+from tael.storage.api import SeriesReader
+
+_WORDS = {"string": "string", "matrix": "range vector"}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to evaluate and when: an instant query has one step of no length. ``lookback_ms`` is the engine's unless it is given."""
+
+    text: str
+    steps: Steps
+    lookback_ms: int | None = None
+
+    @property
+    def instant(self) -> bool:
+        """Whether it is one for a single time."""
+        return self.steps.step_ms == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A query's answer; ``missing`` are the shards that did not contribute, ``samples`` how many were read."""
+
+    expr: Expr
+    evaluated: Evaluated
+    missing: tuple[str, ...]
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How queries are read and bounded. ``max_samples`` holds for one query: what is fetched, and each intermediate result."""
+
+    lookback_ms: int = 300_000
+    subquery_step_ms: int = 60_000
+    max_samples: int = 50_000_000
+    push: bool = True
+    features: Features = field(default=ALL)
+
+
+class PromqlEngine:
+    """Queries over one SeriesReader. Keeps nothing between them."""
+
+    def __init__(self, reader: SeriesReader, options: EngineOptions) -> None:
+        self.reader = reader
+        self.options = options
+
+    def parse(self, text: str, *, instant: bool = True) -> Expr:
+        """The tree of an expression. Raises ParseError, or Rejected for a range query of what has no value at a step."""
+        expr = parse(text, self.options.features)
+        kind = type_of(expr)
+        if not instant and kind in _WORDS:
+            raise Rejected(f'invalid expression type "{_WORDS[kind]}" for range query, must be Scalar or instant Vector')
+        return expr
+
+    async def run(self, tenant: str, query: Query, expr: Expr) -> Outcome:
+        """The value of ``expr``, the tree of ``query``.
+
+        Raises Rejected in Prometheus' words where the data does not allow it, TooLarge beyond the bounds, and whatever the reader raises.
+        A caller that is cancelled, or gives up, ends the evaluation at its next node.
+        """
+        lookback = self.options.lookback_ms if query.lookback_ms is None else query.lookback_ms
+        options = Options(lookback, self.options.subquery_step_ms, self.options.push)
+        prepared = prepare(query.text, expr, query.steps)
+        answer = await fetch(self.reader, tenant, needs(prepared, query.steps, options), self.options.max_samples)
+        settings = Settings(lookback, self.options.subquery_step_ms, self.options.max_samples)
+        evaluated = await _in_thread(
+            lambda check: evaluation.evaluate(prepared, query.steps, answer.value, replace(settings, check=check), query.text)
+        )
+        return Outcome(expr, evaluated, answer.missing, _count(answer.value))
+
+
+class _Ended(Exception):
+    """Nobody waits for this evaluation any more."""
+
+
+async def _in_thread(work: Callable[[Callable[[], None]], Evaluated]) -> Evaluated:
+    ended = threading.Event()
+
+    def check() -> None:
+        if ended.is_set():
+            raise _Ended
+
+    try:
+        return await asyncio.to_thread(work, check)
+    finally:
+        ended.set()
+
+
+def _count(fetched: Fetched) -> int:
+    samples = sum(len(samples.times_ms) for samples in (*fetched.samples.values(), *fetched.info.values()))
+    return samples + sum(int(grid.present.sum()) for grid in fetched.grids.values())

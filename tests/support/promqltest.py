@@ -1,0 +1,471 @@
+"""Runs scripts in Prometheus' language for tests of PromQL (``load``, ``clear``, ``eval``) against anything that can load and query.
+
+    python -m tests.support.promqltest FILE…      prints how many evaluations of each file pass, and why the others do not
+
+A result is compared as Prometheus does it: floats within 1e-6 of each other, series in any order unless the script says ``ordered``,
+annotations without their place. Histograms are compared by count, sum and buckets, and by their reset hint where the script gives one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from services.query.promql import histogram_classic, histogram_json, histogram_text
+from services.query.promql.literals import duration_ms, unquoted
+from services.query.promql.selector import label_matchers
+from services.query.promql.tokens import Tokens
+from services.query.promql.values import Matrix, Scalar, Steps, Text, Vector
+from services.query.promql_engine import EngineOptions, PromqlEngine, Query
+from tael.errors import TaelError
+from tael.model.histogram import RESET_UNKNOWN, Histograms
+from tael.model.series import METRIC_NAME, STALE, Labels, Samples, labels_of
+from tests.support.series import MemorySeries, Sample, samples_of
+
+Found = float | Histograms | Mapping[str, Any]
+"""A sample of a result: a float, a histogram, or a histogram as the HTTP API writes it."""
+Points = dict[int, Found]
+
+_EPSILON = 1e-6
+_EVAL = re.compile(r"eval(?:_(fail|warn|info|ordered))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)")
+_RANGE = re.compile(r"eval(?:_(fail|warn|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)")
+_LOAD = re.compile(r"load(?:_(with_nhcb))?\s+(\S+)")
+_EXPECT = re.compile(r"expect\s+(fail|warn|no_warn|info|no_info|ordered)(?:\s+(msg|regex):\s*(.*))?")
+_EXPECT_RANGE = re.compile(r"expect\s+range\s+vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)")
+_EXPECT_STRING = re.compile(r"expect\s+string\s+(.+)")
+_EXPECT_FAIL = re.compile(r"expected_fail_(message|regexp)\s+(.+)")
+_NUMBER = r"(?:inf|nan|\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
+_ITEM = re.compile(
+    r"(?P<histogram>\{\{.*?\}\})(?:(?P<sign>[+-])(?P<more>\{\{.*?\}\}))?(?:x(?P<many>\d+))?(?=\s|$)"
+    r"|(?P<gap>_|stale)(?:x(?P<gaps>\d+))?(?=\s|$)"
+    rf"|(?P<first>[+-]?{_NUMBER})(?P<step>[+-]{_NUMBER})?(?:x(?P<times>\d+))?(?=\s|$)",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(r" \(\d+:\d+\)$")
+
+
+class ScriptError(Exception):
+    """The script is not in the language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One ``expect`` line: its kind, and the text or the pattern that must be met."""
+
+    kind: str
+    text: str | None = None
+    pattern: bool = False
+
+    def met_by(self, message: str) -> bool:
+        """Whether an annotation or an error is the one."""
+        if self.text is None:
+            return True
+        return bool(re.search(self.text, message)) if self.pattern else self.text.strip() == message
+
+
+@dataclass(slots=True)
+class Load:
+    """Series to write."""
+
+    series: list[tuple[Labels, list[tuple[int, Sample]]]]
+    with_nhcb: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Everything that was written goes."""
+
+
+@dataclass(slots=True)
+class Eval:
+    """One query and what is expected of it."""
+
+    line: int
+    query: str
+    steps: Steps
+    expectations: list[Expectation] = field(default_factory=list)
+    series: list[tuple[Labels, list[Sample | None], bool]] = field(default_factory=list)
+    """Labels, samples, and whether a histogram's reset hint is expected too."""
+    scalar: float | None = None
+    string: str | None = None
+    grid: Steps | None = None
+    """The times of the samples of a range vector."""
+
+    def wants(self, kind: str) -> list[Expectation]:
+        """The expectations of one kind."""
+        return [expectation for expectation in self.expectations if expectation.kind == kind]
+
+
+@dataclass(slots=True)
+class Got:
+    """What a query gave."""
+
+    kind: str = ""
+    series: list[tuple[Labels, Points]] = field(default_factory=list)
+    scalar: float = math.nan
+    string: str = ""
+    warnings: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+class Target(Protocol):
+    """What a script runs against."""
+
+    async def clear(self) -> None:
+        """Start with nothing."""
+        ...
+
+    async def load(self, series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> None:
+        """Write series: what ``query`` is asked afterwards, it answers with them."""
+        ...
+
+    async def query(self, query: str, steps: Steps) -> Got:
+        """Evaluate; an error is part of the answer."""
+        ...
+
+
+@dataclass(slots=True)
+class Score:
+    """How a script went: the failures with their lines."""
+
+    name: str
+    total: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> int:
+        """How many evaluations were as expected."""
+        return self.total - len(self.failures)
+
+
+async def run(path: Path, target: Target) -> Score:
+    """Run one script, every evaluation of it."""
+    score = Score(path.name)
+    await target.clear()
+    for command in parse(path.read_text()):
+        match command:
+            case Clear():
+                await target.clear()
+            case Load():
+                await target.load(command.series)
+            case Eval():
+                score.total += 1
+                got = await target.query(command.query, command.steps)
+                if problem := differs(command, got):
+                    score.failures.append(f"{path.name}:{command.line}: {command.query}: {problem}")
+    return score
+
+
+def parse(text: str) -> Iterator[Load | Clear | Eval]:
+    """The commands of a script. Raises ScriptError."""
+    lines = ["" if line.strip().startswith("#") else line.strip() for line in text.split("\n")]
+    at = 0
+    while at < len(lines):
+        head, begin = lines[at], at + 1
+        at += 1
+        if not head:
+            continue
+        if head == "clear":
+            yield Clear()
+            continue
+        body: list[str] = []
+        while at < len(lines) and lines[at]:
+            body.append(lines[at])
+            at += 1
+        if match := _LOAD.fullmatch(head):
+            yield _load(_ms(match[2]), body, with_nhcb=match[1] is not None)
+        elif head.startswith("eval"):
+            yield _eval(begin, head, body)
+        else:
+            raise ScriptError(f"line {begin}: {head!r} is no command")
+
+
+def _load(step_ms: int, body: list[str], *, with_nhcb: bool) -> Load:
+    series = []
+    for line in body:
+        labels, items = described(line)
+        series.append((labels, [(index * step_ms, item) for index, item in enumerate(items) if item is not None]))
+    if with_nhcb:
+        converted = histogram_classic.converted(samples_of([(labels, samples) for labels, samples in series if samples]))
+        series += list(_unpacked(converted))
+    return Load(series, with_nhcb)
+
+
+def _unpacked(samples: Samples) -> Iterator[tuple[Labels, list[tuple[int, Sample]]]]:
+    for position, labels in enumerate(samples.labels):
+        rows = range(int(samples.offsets[position]), int(samples.offsets[position + 1]))
+        yield labels, [(int(samples.times_ms[row]), _sample(samples, row)) for row in rows]
+
+
+def _sample(samples: Samples, row: int) -> Sample:
+    if samples.histogram is None or samples.histograms is None or samples.histogram[row] < 0:
+        return float(samples.values[row])
+    return samples.histograms.take(samples.histogram[row : row + 1])
+
+
+def described(line: str) -> tuple[Labels, list[Sample | None]]:
+    """``name{label="value"} 1+2x3 _ {{…}}`` as labels and samples, None where there is none. Raises ScriptError."""
+    tokens = Tokens(line)
+    name = ""
+    if not line.startswith("{"):
+        name = re.match(r"[^\s{]+", line)[0]  # type: ignore[index]  # a line is not empty
+        tokens = Tokens(line[len(name) :])
+    rest = line[len(name) :].lstrip()
+    labels = {METRIC_NAME: name} if name else {}
+    if rest.startswith("{") and not rest.startswith("{{"):
+        matchers, _ = label_matchers(tokens)
+        labels |= {matcher.name: matcher.value for matcher in matchers}
+        rest = line[len(name) + tokens.last_end :]
+    return labels_of(labels), list(_items(rest))
+
+
+def _items(text: str) -> Iterator[Sample | None]:
+    at = 0
+    while text[at:].strip():
+        at += len(text[at:]) - len(text[at:].lstrip())
+        item = _ITEM.match(text, at)
+        if item is None:
+            raise ScriptError(f"{text[at:]!r} are no samples")
+        yield from _expanded(item)
+        at = item.end()
+
+
+def _expanded(item: re.Match[str]) -> Iterator[Sample | None]:
+    if item["gap"]:
+        count = int(item["gaps"] or 0) + (item["gap"] == "stale")
+        yield from [STALE if item["gap"] == "stale" else None] * max(count, 1)
+    elif item["histogram"]:
+        first = histogram_text.parse(item["histogram"])
+        more = histogram_text.parse(item["more"]) if item["more"] else None
+        every = histogram_text.series(first, more, int(item["many"] or 0), subtract=item["sign"] == "-")
+        for row in range(len(every)):
+            yield every.take(np.array([row]))
+    else:
+        value, step = float(item["first"]), float(item["step"] or 0)
+        for _ in range(int(item["times"] or 0) + 1):
+            yield value
+            value += step if item["step"] else 0.0
+
+
+def _eval(line: int, head: str, body: list[str]) -> Eval:
+    if match := _RANGE.fullmatch(head):
+        start, end, step = (_ms(match[index]) for index in (2, 3, 4))
+        command = Eval(line, match[5], Steps(start, end, step))
+    elif match := _EVAL.fullmatch(head):
+        at = _ms(match[2] or "0")
+        command = Eval(line, match[3], Steps(at, at, 0))
+    else:
+        raise ScriptError(f"line {line}: {head!r} is no evaluation")
+    if match[1]:
+        command.expectations.append(Expectation(match[1]))
+    for text in body:
+        _expect(command, text)
+    return command
+
+
+def _expect(command: Eval, text: str) -> None:
+    if match := _EXPECT_RANGE.fullmatch(text):
+        start, end, step = map(_ms, match.groups())
+        command.grid = Steps(start, end, step)
+        command.steps = Steps(end, end, 0)
+    elif match := _EXPECT_STRING.fullmatch(text):
+        command.string = unquoted(match[1])
+    elif match := _EXPECT_FAIL.fullmatch(text):
+        command.expectations.append(Expectation("fail", match[2], match[1] == "regexp"))
+    elif match := _EXPECT.fullmatch(text):
+        wanted = match[3]
+        if wanted is not None and len(wanted) > 1 and wanted[0] == wanted[-1] and wanted[0] in "\"'`":
+            wanted = wanted[1:-1]
+        command.expectations.append(Expectation(match[1], wanted, match[2] == "regex"))
+    elif re.fullmatch(rf"[+-]?{_NUMBER}", text, re.IGNORECASE):
+        command.scalar = float(text)
+    else:
+        labels, samples = described(text)
+        command.series.append((labels, samples, "counter_reset_hint" in text))
+
+
+def _ms(text: str) -> int:
+    return round(float(text) * 1000) if re.fullmatch(r"-?[\d.]+", text) else duration_ms(text)
+
+
+def differs(command: Eval, got: Got) -> str:
+    """Why a result is not what is expected; empty when it is."""
+    if failures := command.wants("fail"):
+        if got.error is None:
+            return "did not fail"
+        return "" if all(failure.met_by(got.error) for failure in failures) else f"failed with {got.error!r}"
+    if got.error is not None:
+        return f"failed: {got.error}"
+    return _annotations(command, "warn", got.warnings) or _annotations(command, "info", got.infos) or _result(command, got)
+
+
+def _annotations(command: Eval, kind: str, texts: list[str]) -> str:
+    messages = [_PLACE.sub("", text) for text in texts]
+    if command.wants(f"no_{kind}") and messages:
+        return f"unexpected {kind}: {messages}"
+    wanted = command.wants(kind)
+    for expectation in wanted:
+        if not any(expectation.met_by(message) for message in messages):
+            return f"no {kind} {expectation.text or ''!r} in {messages}"
+    for message in messages if wanted else []:
+        if not any(expectation.met_by(message) for expectation in wanted):
+            return f"unexpected {kind}: {message!r}"
+    return ""
+
+
+def _result(command: Eval, got: Got) -> str:
+    if command.string is not None:
+        return "" if got.kind == "string" and got.string == command.string else f"gave {got.kind} {got.string!r}"
+    if got.kind == "scalar":
+        if command.steps.step_ms:
+            return _series(command, [((), dict.fromkeys(command.steps.times_ms.tolist(), got.scalar))])
+        if command.scalar is None:
+            return f"gave the scalar {got.scalar}"
+        return "" if close(command.scalar, got.scalar) else f"gave {got.scalar}"
+    if command.scalar is not None:
+        return f"gave a {got.kind}"
+    return _series(command, got.series)
+
+
+def _series(command: Eval, series: list[tuple[Labels, Points]]) -> str:
+    times = (command.grid or command.steps).times_ms.tolist()
+    found = dict(series)
+    if len(found) != len(series):
+        return "gave a series twice"
+    for labels, samples, hinted in command.series:
+        if labels not in found:
+            return f"no series {dict(labels)}; there are {[dict(labels) for labels in found][:5]}"
+        wanted = {time: sample for time, sample in zip(times, samples, strict=False) if sample is not None}
+        if problem := _points(wanted, found[labels], hinted=hinted):
+            return f"{dict(labels)}: {problem}"
+    if extra := set(found) - {labels for labels, _, _ in command.series}:
+        return f"unexpected series {[dict(labels) for labels in sorted(extra)][:5]}"
+    if command.wants("ordered") and [labels for labels, _ in series] != [labels for labels, _, _ in command.series]:
+        return f"in the order {[dict(labels) for labels, _ in series]}"
+    return ""
+
+
+def _points(wanted: dict[int, Sample], got: Points, *, hinted: bool) -> str:
+    if wanted.keys() != got.keys():
+        return f"samples at {sorted(got)}, expected at {sorted(wanted)}"
+    for time, sample in wanted.items():
+        if not same(sample, got[time], hinted=hinted):
+            return f"at {time}: {_shown(got[time])}, expected {_shown(sample)}"
+    return ""
+
+
+def _shown(sample: Found) -> str:
+    return histogram_text.expressions(sample)[0] if isinstance(sample, Histograms) else str(sample)
+
+
+def same(wanted: Sample, got: Found, *, hinted: bool) -> bool:
+    """Whether a sample is the expected one."""
+    if not isinstance(wanted, Histograms):
+        return isinstance(got, float) and close(wanted, got)
+    if isinstance(got, float):
+        return False
+    if hinted and isinstance(got, Histograms) and got.reset_hint[0] != wanted.reset_hint[0] != RESET_UNKNOWN:
+        return False
+    if isinstance(got, Histograms):
+        [got] = histogram_json.documents(got)
+    [document] = histogram_json.documents(wanted)
+    left, right = _numbers(document), _numbers(got)
+    return len(left) == len(right) and all(map(close, left, right))
+
+
+def _numbers(document: Mapping[str, Any]) -> list[float]:
+    buckets = [float(number) for bucket in document.get("buckets", []) for number in bucket]
+    return [float(document["count"]), float(document["sum"]), *buckets]
+
+
+def close(a: float, b: float) -> bool:
+    """Within 1e-6 of each other, relatively; NaN is NaN."""
+    if math.isnan(a) or math.isnan(b):
+        return math.isnan(a) and math.isnan(b)
+    if a == b:
+        return True
+    total, difference = abs(a) + abs(b), abs(a - b)
+    if a == 0 or b == 0 or total < sys.float_info.min:
+        return difference < _EPSILON * sys.float_info.min
+    return difference / min(total, sys.float_info.max) < _EPSILON
+
+
+@dataclass
+class InMemory:
+    """A target without storage: the engine over series in memory."""
+
+    store: MemorySeries = field(default_factory=MemorySeries)
+
+    async def clear(self) -> None:
+        """See Target."""
+        self.store = MemorySeries()
+
+    async def load(self, series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> None:
+        """See Target."""
+        for labels, samples in series:
+            self.store.add(labels, samples)
+
+    async def query(self, query: str, steps: Steps) -> Got:
+        """See Target."""
+        engine = PromqlEngine(self.store, EngineOptions())
+        try:
+            expr = engine.parse(query, instant=steps.step_ms == 0)
+            outcome = await engine.run("t1", Query(query, steps), expr)
+        except TaelError as problem:
+            return Got(error=str(problem))
+        notes = outcome.evaluated.notes
+        got = Got(warnings=notes.warnings, infos=notes.infos)
+        match outcome.evaluated.value:
+            case Scalar(values=values):
+                got.kind, got.scalar = "scalar", float(values[0])
+                if steps.step_ms:
+                    got.kind = "matrix"
+                    got.series = [((), dict(zip(steps.times_ms.tolist(), values.tolist(), strict=True)))]
+            case Text(value=value):
+                got.kind, got.string = "string", value
+            case Vector() as vector:
+                got.kind = "vector"
+                got.series = [(labels, _row_points(vector, row, steps)) for row, labels in enumerate(vector.labels)]
+            case Matrix(samples=samples):
+                got.kind = "matrix"
+                got.series = [(labels, dict(points)) for labels, points in _unpacked(samples)]
+        return got
+
+
+def _row_points(vector: Vector, row: int, steps: Steps) -> Points:
+    points: Points = {}
+    for column, time in enumerate(steps.times_ms.tolist()):
+        if not vector.present[row, column]:
+            continue
+        if vector.cells is not None and vector.histograms is not None and vector.cells[row, column] >= 0:
+            points[time] = vector.histograms.take(vector.cells[row, column : column + 1])
+        else:
+            points[time] = float(vector.values[row, column])
+    return points
+
+
+def table(scores: Sequence[Score]) -> str:
+    """How many evaluations pass, file by file."""
+    lines = [f"{score.passed:5} of {score.total:5}  {score.name}" for score in scores]
+    passed, total = sum(score.passed for score in scores), sum(score.total for score in scores)
+    return "\n".join([*lines, f"{passed:5} of {total:5}  {100 * passed / max(total, 1):.2f} %"])
+
+
+async def _main(paths: Sequence[Path]) -> None:
+    scores = [await run(path, InMemory()) for path in paths]
+    for score in scores:
+        print(*score.failures, sep="\n")  # noqa: T201 - a command
+    print(table(scores))  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(_main([Path(path) for path in sys.argv[1:]]))
