@@ -16,8 +16,8 @@ from tael.datadog.extras import read_events, read_links, read_struct
 from tael.datadog.span import DatadogSpan
 from tael.errors import Rejected, TooLarge
 from tael.model.attributes import AttributeValue
-from tael.model.span import STATUS_ERROR, Event, Link
-from tael.otlp.anyvalue import encode_attributes
+from tael.model.span import Event, Link
+from tael.otlp.anyvalue import encode_attributes, write_attributes
 from tael.otlp.encode import encode_event, encode_link
 
 SCOPE = "Datadog"
@@ -85,24 +85,11 @@ class _Building:
         versions = {span.service: str(span.meta[_VERSION]) for span in reversed(trace) if span.meta.get(_VERSION)}
         for span in trace:
             self._spend(_size_bytes(span))
-            attributes, links, events = _attributes(span)
             scope = self._scope({"service.name": span.service, "service.version": versions.get(span.service, ""), **shared})
             wire = scope.spans.add(
-                trace_id=high.get(span.trace_id, 0).to_bytes(8, "big") + span.trace_id.to_bytes(8, "big"),
-                span_id=span.span_id.to_bytes(8, "big"),
-                parent_span_id=span.parent_id.to_bytes(8, "big") if span.parent_id else b"",
-                flags=flags,
-                name=span.name,
-                kind=_KINDS.get(str(span.meta.get(_KIND)), _KIND_OF_TYPE.get(span.type, WireSpan.SPAN_KIND_UNSPECIFIED)),
-                start_time_unix_nano=_clamp(span.start),
-                end_time_unix_nano=_clamp(span.start + span.duration),
-                attributes=encode_attributes(attributes),
-                links=[encode_link(link) for link in links],
-                events=[encode_event(event) for event in events],
+                trace_id=high.get(span.trace_id, 0).to_bytes(8, "big") + span.trace_id.to_bytes(8, "big"), flags=flags, name=span.name
             )
-            if span.error:
-                text = next((str(span.meta[key]) for key in _ERROR_TEXTS if span.meta.get(key)), "")
-                wire.status.CopyFrom(Status(code=STATUS_ERROR, message=text))  # type: ignore[arg-type]  # OTLP's number
+            _fill(wire, span)
 
     def _scope(self, emitter: Mapping[str, str]) -> ScopeSpans:
         key = tuple(emitter.values())
@@ -121,6 +108,23 @@ class _Building:
         self._left -= size_bytes
         if self._left < 0:
             raise self._refusal
+
+
+def _fill(wire: WireSpan, span: DatadogSpan) -> None:
+    """All that a span says of itself alone."""
+    attributes, links, events = _attributes(span)
+    write_attributes(attributes, wire.attributes)
+    wire.links.extend(map(encode_link, links))
+    wire.events.extend(map(encode_event, events))
+    wire.span_id = span.span_id.to_bytes(8, "big")
+    if span.parent_id:
+        wire.parent_span_id = span.parent_id.to_bytes(8, "big")
+    wire.kind = _KINDS.get(str(span.meta.get(_KIND)), _KIND_OF_TYPE.get(span.type, WireSpan.SPAN_KIND_UNSPECIFIED))
+    wire.start_time_unix_nano = _clamp(span.start)
+    wire.end_time_unix_nano = _clamp(span.start + span.duration)
+    if span.error:
+        wire.status.code = Status.STATUS_CODE_ERROR
+        wire.status.message = next((str(span.meta[key]) for key in _ERROR_TEXTS if span.meta.get(key)), "")
 
 
 def _attributes(span: DatadogSpan) -> tuple[dict[str, AttributeValue], list[Link], list[Event]]:
