@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from services.ingest.admission import Admission, Cut, Verbatim
 from services.ingest.budget import ByteBudget, Room
 from services.ingest.limits.tenants import TenantLimits
+from services.ingest.metrics import MetricAdmissions
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
 from tael.cluster.shard import Router
 from tael.errors import NotFound
@@ -28,7 +29,7 @@ from tael.otlp.signals import Signal
 from tael.otlp.split import Part
 from tael.runtime.access import Access
 from tael.wal import codec
-from tael.wal.api import TRACES, WalAppender
+from tael.wal.api import METRICS, TRACES, WalAppender
 
 _INFLATE_INLINE_BYTES, _INFLATE_THREADS = 64 << 10, 2
 
@@ -41,9 +42,9 @@ class Outcome:
     message: str = ""
 
 
-def admissions() -> dict[str, Admission]:
+def admissions(metrics: MetricAdmissions) -> dict[str, Admission]:
     """Every signal that this server takes, by name."""
-    return {TRACES: Verbatim(scan_spans, trace_id_of)}
+    return {TRACES: Verbatim(scan_spans, trace_id_of), METRICS: metrics.otlp}
 
 
 class Pipeline:
@@ -66,7 +67,8 @@ class Pipeline:
         self._require = require
         self.access = Access(settings.tokens_file)
         self.limits = TenantLimits(settings, registry)
-        self._admissions = admissions()
+        self.metrics = MetricAdmissions(settings, self.limits.admit_series)
+        self._admissions = admissions(self.metrics)
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes

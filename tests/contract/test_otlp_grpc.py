@@ -154,7 +154,7 @@ async def test_the_drain_finishes_calls_that_were_accepted() -> None:
     assert len(log.spans) == 2
 
 
-@pytest.mark.parametrize("signal", ["logs", "metrics"])
+@pytest.mark.parametrize("signal", ["logs"])
 async def test_a_signal_that_is_not_taken_is_unimplemented_in_words(signal: str) -> None:
     """T1."""
     async with receiving() as r:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,8 +95,8 @@ async def test_appends_of_one_request_run_side_by_side() -> None:
 async def test_what_is_malformed_or_not_taken_is_refused() -> None:
     with pytest.raises(Rejected):
         await pipeline(MemoryLog()).admit(TRACES, "t", b"\xff")
-    with pytest.raises(NotFound, match="metrics"):
-        await pipeline(MemoryLog()).admit(SIGNALS["metrics"], "t", b"")
+    with pytest.raises(NotFound, match="profiles"):
+        await pipeline(MemoryLog()).admit(replace(TRACES, name="profiles"), "t", b"")
 
 
 async def test_bytes_are_granted_in_the_order_of_asking() -> None:

@@ -25,6 +25,12 @@ async def read_body(request: web.Request, pipeline: Pipeline, room: Room, limit_
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ENCODINGS:
         raise web.HTTPUnsupportedMediaType(reason=f"Content-Encoding takes {', '.join(name for name in ENCODINGS if name)}")
+    body = await read_as_sent(request, room, limit_bytes)
+    return body if encoding in ("", "identity") else await pipeline.inflate(encoding, body, room)
+
+
+async def read_as_sent(request: web.Request, room: Room, limit_bytes: int) -> bytes:
+    """The whole body as it was sent, its bytes held in ``room``. Raises TooLarge beyond ``limit_bytes`` and Overloaded without room."""
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes, MAX_REQUEST_BYTES)
     chunks: list[bytes] = []
@@ -35,5 +41,4 @@ async def read_body(request: web.Request, pipeline: Pipeline, room: Room, limit_
             raise too_large(limit_bytes, MAX_REQUEST_BYTES)
         await room.take(len(chunk))
         chunks.append(chunk)
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    return body if encoding in ("", "identity") else await pipeline.inflate(encoding, body, room)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -12,6 +12,7 @@ from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
 from services.ingest.pipeline import Pipeline
+from services.ingest.receivers import remote_write
 from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.cors import allow_origin, preflight
 from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
@@ -35,6 +36,7 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
     app = web.Application(middlewares=[_middleware(receiver)])
     for signal in SIGNALS.values():
         app.router.add_post(signal.http_path, receiver.export)
+    app.router.add_post(remote_write.PATH, remote_write.route(settings, pipeline))
     async with http.serve(
         app,
         settings.otlp_http_addr,

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.ingest.limits.rules import LimitSettings
+from services.ingest.metrics import MetricSettings
 from tael.runtime.access import AccessSettings
 from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen
 
@@ -14,7 +15,7 @@ MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
 OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR"
 
 
-class ReceiverSettings(AccessSettings, LimitSettings):
+class ReceiverSettings(AccessSettings, LimitSettings, MetricSettings):
     """The receivers' listeners and limits."""
 
     otlp_grpc_addr: Listen = Field(

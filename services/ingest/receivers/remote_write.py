@@ -1,0 +1,96 @@
+"""Prometheus remote write, 1.0 and 2.0, on the OTLP HTTP port: snappy in, what was written out in headers, text for errors.
+
+Senders try again after 429 and 5xx only; so a request with series that can never be stored is answered 400 once the rest of it is stored
+(Prometheus Remote-Write specification 2.0, "Partial Write").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from services.ingest.admission import Admitted, Cut
+from services.ingest.budget import Room
+from services.ingest.metrics import TranslatedAdmission
+from services.ingest.pipeline import Pipeline
+from services.ingest.receivers.body import read_as_sent, tenant_of
+from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
+from tael.metrics import snappy
+from tael.otlp.inflate import too_large
+from tael.otlp.signals import SIGNALS
+from tael.runtime import http
+from tael.wal.api import METRICS
+
+PATH = "/api/v1/write"
+_VERSIONS = {"prometheus.WriteRequest": 1, "io.prometheus.write.v2.Request": 2}
+_ACCEPTED = "application/x-protobuf with proto=prometheus.WriteRequest (also when it is not given) or proto=io.prometheus.write.v2.Request"
+_INLINE_BYTES = 4 << 20
+
+
+def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
+    """The handler of ``POST /api/v1/write``."""
+    answered = http.errors_to_status(_text)
+
+    async def write(request: web.Request) -> web.StreamResponse:
+        version = _version(request.headers.get("Content-Type", ""))
+        if request.headers.get("Content-Encoding", "snappy").strip().lower() not in ("", "snappy"):
+            raise web.HTTPUnsupportedMediaType(reason="Content-Encoding takes snappy")
+        tenant = tenant_of(request, pipeline)
+        counting = _Counting(pipeline.metrics.remote_write[version])
+        async with pipeline.room(tenant) as room:
+            body = await _body(request, room, settings.max_request_bytes)
+            outcome = await pipeline.admit(SIGNALS[METRICS], tenant, body, counting)
+        status = 400 if outcome.rejected else 204
+        return web.Response(status=status, text=outcome.message if outcome.rejected else None, headers=counting.headers())
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        answer: web.StreamResponse = await answered(request, write)
+        return answer
+
+    return handle
+
+
+@dataclass(slots=True)
+class _Counting:
+    """Admission of one request that remembers what is written of it."""
+
+    admission: TranslatedAdmission
+    samples: int = 0
+    histograms: int = 0
+    exemplars: int = 0
+
+    def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
+        """See Admission."""
+        translation = self.admission.translate(tenant, request, cut)
+        self.samples, self.histograms, self.exemplars = len(translation.samples), len(translation.histograms), len(translation.exemplars)
+        return self.admission.cut(translation, cut)
+
+    def headers(self) -> dict[str, str]:
+        """What is stored, for the sender to compare with what it sent; samples that were stored before count."""
+        written = {"Samples": self.samples, "Histograms": self.histograms, "Exemplars": self.exemplars}
+        return {f"X-Prometheus-Remote-Write-{what}-Written": str(count) for what, count in written.items()}
+
+
+async def _body(request: web.Request, room: Room, limit_bytes: int) -> bytes:
+    packed = await read_as_sent(request, room, limit_bytes)
+    size = snappy.unpacked_bytes(packed)
+    if size > limit_bytes:
+        raise too_large(limit_bytes, MAX_REQUEST_BYTES)
+    await room.take(size)
+    return snappy.unpack(packed) if size <= _INLINE_BYTES else await asyncio.to_thread(snappy.unpack, packed)
+
+
+def _version(content_type: str) -> int:
+    """The version of a content type; senders of 1.0 need not say it. Raises HTTPUnsupportedMediaType."""
+    kind, _, parameters = content_type.partition(";")
+    named = dict(pair.strip().partition("=")[::2] for pair in parameters.split(";"))
+    version = _VERSIONS.get(named.get("proto", "prometheus.WriteRequest").strip('"'))
+    if kind.strip().lower() not in ("", "application/x-protobuf") or version is None:
+        raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {_ACCEPTED}")
+    return version
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text + "\n")
