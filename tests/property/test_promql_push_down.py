@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from services.query.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
 from services.query.promql.evaluate import Settings, evaluate
-from services.query.promql.needs import Options, needs
-from services.query.promql.values import Steps, Vector
+from services.query.promql.needs import Needs, Options, needs
+from services.query.promql.values import Steps, Value, Vector
 from services.query.promql_fetch import fetch
 from tael.model.series import STALE, GridFunction, Labels, Matcher
+from tael.storage.api import SeriesReader
 from tests.support.hotnode import HotNode
 from tests.support.series import StoredSeries
 from tests.support.storage import HotTier, open_tier
@@ -102,19 +103,29 @@ def expressions(metric: str, when: Times) -> dict[str, Expr]:
     return {"last": selector, **found}
 
 
-async def evaluated(store: StoredSeries, expr: Expr, steps: Steps, *, push: bool) -> dict[Labels, tuple[list[bool], list[float]]]:
-    """The expression's value by series, with or without help from the shard."""
-    wanted = needs(expr, steps, Options(lookback_ms=LOOKBACK, push=push))
-    assert bool(wanted.grids) == push
-    answer = await fetch(store.reader, "t1", wanted, 1_000_000)
-    assert bool(answer.value.grids) == push
-    value = evaluate(expr, steps, answer.value, Settings(lookback_ms=LOOKBACK)).value
+Evaluated = dict[Labels, tuple[list[bool], list[float]]]
+
+
+async def evaluated(reader: SeriesReader, exprs: dict[str, Expr], steps: Steps, *, push: bool) -> dict[str, Evaluated]:
+    """The expressions' values by series, with or without help from the shard; everything is fetched at once."""
+    wanted = Needs()
+    for expr in exprs.values():
+        of_one = needs(expr, steps, Options(lookback_ms=LOOKBACK, push=push))
+        wanted.grids |= of_one.grids
+        for selector, selection in of_one.samples.items():
+            wanted.select(selector, selection.start_ms, selection.end_ms)
+    answer = await fetch(reader, "t1", wanted, 1_000_000)
+    assert len(answer.value.grids) == (len(exprs) if push else 0)
+    return {name: _by_series(evaluate(expr, steps, answer.value, Settings(lookback_ms=LOOKBACK)).value) for name, expr in exprs.items()}
+
+
+def _by_series(value: Value) -> Evaluated:
     assert isinstance(value, Vector)
     numbers = np.where(value.present, value.values, 0)
     return {labels: (value.present[row].tolist(), numbers[row].tolist()) for row, labels in enumerate(value.labels)}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(several=st.lists(series(), min_size=1, max_size=3), when=times)
 def test_pushed_down_and_evaluated_here_agree(
     runner: asyncio.Runner, tier: HotTier, several: list[list[tuple[int, float]]], when: Times
@@ -126,11 +137,12 @@ def test_pushed_down_and_evaluated_here_agree(
         for index, samples in enumerate(several):
             store.add({"__name__": metric, "n": str(index)}, samples)
         await store.flush()
-        for name, expr in expressions(metric, when).items():
-            there, here = await asyncio.gather(*(evaluated(store, expr, when.steps, push=push) for push in (True, False)))
-            assert there.keys() == here.keys(), name
-            for labels, (present, numbers) in here.items():
-                assert there[labels][0] == present, name
-                np.testing.assert_allclose(there[labels][1], numbers, rtol=TOLERANCE.get(name, 1e-9), atol=1e-12, err_msg=name)
+        exprs = expressions(metric, when)
+        there, here = await asyncio.gather(*(evaluated(store.reader, exprs, when.steps, push=push) for push in (True, False)))
+        for name in exprs:
+            assert there[name].keys() == here[name].keys(), name
+            for labels, (present, numbers) in here[name].items():
+                assert there[name][labels][0] == present, name
+                np.testing.assert_allclose(there[name][labels][1], numbers, rtol=TOLERANCE.get(name, 1e-9), atol=1e-12, err_msg=name)
 
     runner.run(compare())

@@ -70,9 +70,10 @@ def test_other_functions_read_samples() -> None:
 
 
 def test_a_prediction_by_a_constant_is_a_grid() -> None:
-    """Its sign may be an operator."""
-    [request] = read(Call("predict_linear", (over(UP), Unary("-", Number(60))))).grids.values()
-    assert (request.function, request.argument) == ("predict_linear", -60)
+    """Its sign may be an operator, and it counts from the step, not from where an offset looks."""
+    for of, argument in ((UP, -60), (selector(offset=5_000), -55), (selector(at=STEPS.start_ms + 1_000), -61)):
+        [request] = read(Call("predict_linear", (over(of), Unary("-", Number(60))))).grids.values()
+        assert (request.function, request.argument) == ("predict_linear", argument)
 
 
 def test_what_is_step_invariant_is_read_once() -> None:

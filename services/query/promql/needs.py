@@ -144,7 +144,9 @@ class _Walk:
             return False
         function, matrix, argument = plan
         at = moved(matrix.selector, steps)
-        self._grid(call, steps, function, matrix.selector.matchers, at, milliseconds(matrix.range), argument)
+        # A prediction is for the time of the step, wherever the window is.
+        ahead = argument + (steps.start_ms - at.start_ms) / 1000 if function == "predict_linear" else 0.0
+        self._grid(call, steps, function, matrix.selector.matchers, at, milliseconds(matrix.range), ahead)
         return True
 
     def _instant(self, selector: VectorSelector, steps: Steps) -> None:
