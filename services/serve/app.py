@@ -21,7 +21,7 @@ import aiohttp
 from services.serve import banner
 from services.serve.lines import Lines
 from services.serve.plan import Plan, plan
-from services.serve.ports import internal_ports, resolve_public
+from services.serve.ports import internal_ports, resolve_datadog, resolve_public
 from services.serve.process import Supervised
 from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_wired
 from tael.errors import BadSettings
@@ -36,11 +36,13 @@ async def run(settings: ServeSettings, stop: Stop) -> None:
     refuse_wired(os.environ)
     with _locked(settings.directory):
         refuse_fewer_shards(settings, len(list(settings.directory.glob("hotnode-*"))))
-        settings = resolve_public(settings)
+        settings, without_datadog = resolve_datadog(resolve_public(settings))
         ports = internal_ports(settings, settings.directory / "ports.json")
         decided = plan(settings, ports, os.environ, python=sys.executable, nats_server=_program("nats-server"), weed=_program("weed"))
         _write(decided)
         lines = Lines(sys.stderr, ["serve", *(p.name for p in decided.processes)], colour=sys.stderr.isatty())
+        if without_datadog:
+            lines.write("serve", without_datadog)
         async with aiohttp.ClientSession() as http:
             await Supervisor(settings, decided, lines, http, stop).run(lambda: _print_banner(settings, ports))
 

@@ -21,10 +21,7 @@ _LOW, _HIGH = 10_240, 32_767
 
 
 def resolve_public(settings: ServeSettings) -> ServeSettings:
-    """The settings with every public port free and final. Raises PortTaken with one line for all that are taken.
-
-    The Datadog agent's may be taken: then ingest says so and goes on without it.
-    """
+    """The settings with every public port free and final. Raises PortTaken with one line for all that are taken."""
     taken: list[str] = []
     found: dict[str, Address] = {}
     fields = {"otlp_grpc_addr": "the OTLP gRPC", "otlp_http_addr": "the OTLP HTTP", "rest_api_addr": "the REST API"}
@@ -37,9 +34,19 @@ def resolve_public(settings: ServeSettings) -> ServeSettings:
             taken.append(str(error))
     if taken:
         raise PortTaken("; ".join(taken))
-    if settings.dd_agent_addr is not None and settings.dd_agent_addr.port == 0:
-        found["dd_agent_addr"] = Address(settings.dd_agent_addr.host, _bind(settings.dd_agent_addr))
     return settings.model_copy(update=found)
+
+
+def resolve_datadog(settings: ServeSettings) -> tuple[ServeSettings, str]:
+    """The settings with the Datadog agent's port free and final, or without it and a line that says why: an agent may run here already."""
+    address = settings.dd_agent_addr
+    if address is None:
+        return settings, ""
+    try:
+        with listening("the Datadog agent's", address, "TAEL_DD_AGENT_ADDR"):
+            return settings.model_copy(update={"dd_agent_addr": Address(address.host, _bind(address))}), ""
+    except PortTaken as error:
+        return settings.model_copy(update={"dd_agent_addr": None}), f"Datadog's tracers are not received: {error}"
 
 
 def internal_ports(settings: ServeSettings, remembered: Path) -> dict[str, int]:

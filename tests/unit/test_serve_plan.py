@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from services.serve import banner
 from services.serve.backoff import LONGEST_SECONDS, STABLE_SECONDS, Restarts
 from services.serve.plan import S3_GRPC_OFFSET, Plan, Process, plan, port_names
-from services.serve.ports import choose
+from services.serve.ports import choose, resolve_datadog
 from services.serve.settings import WIRED, ServeSettings, refuse_fewer_shards, refuse_wired
 from tael.errors import BadSettings
 from tael.runtime.config import load
@@ -119,6 +120,26 @@ def test_shards_never_shrink() -> None:
     refuse_fewer_shards(settings_of(TAEL_SHARDS="2"), 2)
     with pytest.raises(BadSettings, match="TAEL_SHARDS='1' cannot be used: /data holds 2 shards, and they never shrink"):
         refuse_fewer_shards(settings_of(TAEL_SHARDS="1"), 2)
+
+
+def test_a_taken_datadog_port_is_said_and_left_out() -> None:
+    """Of the plan and the banner; every other public port must be free."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        settings, why = resolve_datadog(settings_of(TAEL_DD_AGENT_ADDR=f"127.0.0.1:{port}"))
+    assert f"127.0.0.1:{port} is already taken" in why
+    decided = plan(settings, ports_of(settings), {}, python="py", nats_server="nats-server", weed="weed")
+    assert named(decided, "ingest").env["TAEL_DD_AGENT_ADDR"] == "off"
+    assert "Datadog" not in banner.plain(settings, ports_of(settings))
+
+
+def test_datadog_is_on_its_usual_port_unless_told_otherwise() -> None:
+    assert named(plan_of(), "ingest").env["TAEL_DD_AGENT_ADDR"] == "127.0.0.1:8126"
+    assert named(plan_of(TAEL_DD_AGENT_ADDR="off"), "ingest").env["TAEL_DD_AGENT_ADDR"] == "off"
+    settings, why = resolve_datadog(settings_of(TAEL_DD_AGENT_ADDR="127.0.0.1:0"))
+    assert why == ""
+    assert settings.dd_agent_addr is not None
+    assert settings.dd_agent_addr.port > 0
 
 
 def test_remembered_ports_are_kept_while_they_are_free() -> None:
