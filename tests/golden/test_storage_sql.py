@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Cursor, SpanQuery
-from tael.storage.clickhouse import flatten, query_builder, wire
+from tael.storage.clickhouse import flatten, query_builder, series_query_builder, wire
 from tael.storage.clickhouse.query_builder import SpanKey, Statement
 
 FOLDER = Path(__file__).parent / "sql"
 HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)
+UP = Selection((Matcher("__name__", "=", "up"),), 1_790_000_000_000, 1_790_003_600_000)
+UP_OF_JOBS = replace(UP, matchers=(*UP.matchers, Matcher("job", "=~", "api|web"), Matcher("zone", "!=", ""), Matcher("path", "!~", "/x.*")))
+ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("job", "=", "api")), start_ms=-5)
+STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
 CURSOR = Cursor(1_790_000_000_000_000_007, b"t" * 16, b"s" * 8)
 
 
@@ -49,6 +55,24 @@ CASES = {
     "fetch": shown(query_builder.fetch("tael", "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),
     "get_trace": shown(query_builder.get_trace("tael", "t1", b"t" * 16)),
     "list_services": shown(query_builder.list_services("tael", "t1", HOUR)),
+}
+
+CASES |= {
+    "series_select": shown(series_query_builder.select_samples("tael", "t1", UP_OF_JOBS, 1_001)),
+    "series_select_by_name": shown(series_query_builder.select_samples("tael", "t1", UP, 1_001)),
+    "series_select_any_metric": shown(series_query_builder.select_samples("tael", "t1", ANY_METRIC, 1_001)),
+    "series_select_histograms": shown(series_query_builder.select_histograms("tael", "t1", UP, 1_001)),
+    "series_any_histogram": shown(series_query_builder.any_histogram("tael", "t1", UP)),
+    "series_grid_rate": shown(series_query_builder.grid("tael", "t1", GridRequest(UP_OF_JOBS.matchers, "rate", *STEPS, 300_000))),
+    "series_grid_last_once": shown(series_query_builder.grid("tael", "t1", GridRequest(UP.matchers, "last", -1, -1, 0, 1))),
+    "series_grid_predict": shown(series_query_builder.grid("tael", "t1", GridRequest(UP.matchers, "predict_linear", *STEPS, 60_500, -3.5))),
+    "series_list": shown(series_query_builder.list_series("tael", "t1", UP_OF_JOBS)),
+    "series_label_names": shown(series_query_builder.label_names("tael", "t1", Selection((), 0, 1), 0)),
+    "series_label_values": shown(series_query_builder.label_values("tael", "t1", "job", UP, 10)),
+    "series_metric_names": shown(series_query_builder.label_values("tael", "t1", "__name__", UP, 0)),
+    "series_families": shown(series_query_builder.families("tael", "t1", "", 0)),
+    "series_families_of_one": shown(series_query_builder.families("tael", "t1", "up", 5)),
+    "series_exemplars": shown(series_query_builder.exemplars("tael", "t1", UP, 100)),
 }
 
 

@@ -1,0 +1,20 @@
+SELECT series, timeSeriesRateToGrid(fromUnixTimestamp64Milli(1790000000000, 'UTC'), fromUnixTimestamp64Milli(1790003600000, 'UTC'), toDecimal64('15.000', 3), toDecimal64('300.000', 3))(ts, value) AS grid
+FROM tael.samples FINAL
+WHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND series IN (SELECT series FROM tael.series WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND metric_name = {value_0:String} AND match(labels[{label_1:String}], {value_1:String}) AND labels[{label_2:String}] != {value_2:String} AND NOT match(labels[{label_3:String}], {value_3:String})) AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC') AND reinterpretAsUInt64(value) != 0x7FF0000000000002
+GROUP BY series
+HAVING arrayExists(v -> isNotNull(v), grid)
+SETTINGS do_not_merge_across_partitions_select_final = 1
+
+-- tenant = 't1'
+-- first_hour = 1789999200
+-- last_hour = 1790002800
+-- value_0 = 'up'
+-- label_1 = 'job'
+-- value_1 = '^(?s:api|web)$'
+-- label_2 = 'zone'
+-- value_2 = ''
+-- label_3 = 'path'
+-- value_3 = '^(?s:/x.*)$'
+-- metric = 15936427031111332196
+-- start = 1789999700000
+-- end = 1790003600000
