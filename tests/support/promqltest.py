@@ -68,7 +68,9 @@ class Expectation:
         """Whether an annotation or an error is the one."""
         if self.text is None:
             return True
-        return bool(re.search(self.text, message)) if self.pattern else self.text.strip() == message
+        if self.pattern:
+            return re.search(self.text, message) is not None
+        return self.text.strip() in (message, _PLACE.sub("", message))
 
 
 @dataclass(slots=True)
@@ -308,8 +310,7 @@ def differs(command: Eval, got: Got) -> str:
     return _annotations(command, "warn", got.warnings) or _annotations(command, "info", got.infos) or _result(command, got)
 
 
-def _annotations(command: Eval, kind: str, texts: list[str]) -> str:
-    messages = [_PLACE.sub("", text) for text in texts]
+def _annotations(command: Eval, kind: str, messages: list[str]) -> str:
     if command.wants(f"no_{kind}") and messages:
         return f"unexpected {kind}: {messages}"
     wanted = command.wants(kind)
