@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import xxhash
 
 from tael.errors import TooLarge
+from tael.metrics.identity import metric_id, series_id
 from tael.model import histogram, patterns
 from tael.model.histogram import Histograms
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
@@ -232,9 +232,8 @@ class StoredSeries:
 
 
 def numbers_of(tenant: str, series: Labels) -> tuple[int, int]:
-    """The numbers of a series' metric, and its own: which one it is does not matter here, only that it is its own."""
-    name = dict(series).get(METRIC_NAME, "")
-    return xxhash.xxh3_64_intdigest(name.encode()), xxhash.xxh3_64_intdigest(repr((tenant, series)).encode())
+    """The numbers of a series' metric, and its own."""
+    return metric_id(dict(series).get(METRIC_NAME, "")), series_id(tenant, series)
 
 
 def _message(histograms: Histograms, metric: int, series: int, time_ms: int) -> Histogram:

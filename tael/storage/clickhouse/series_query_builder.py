@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import xxhash
-
+from tael.metrics.identity import metric_id
 from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Matcher, Selection
 from tael.storage.clickhouse.query_builder import Statement
 
@@ -179,7 +178,7 @@ def _of_series(database: str, tenant: str, selection: Selection) -> _Where:
     if name is None:
         where.add(f"(metric, series) IN (SELECT metric, series FROM {database}.series WHERE {matching})")  # noqa: S608  # only names of ours and parameters
     else:
-        where.add("metric = {metric:UInt64}", metric=metric_number(name))
+        where.add("metric = {metric:UInt64}", metric=metric_id(name))
         if len(selection.matchers) > 1:
             where.add(f"series IN (SELECT series FROM {database}.series WHERE {matching})")  # noqa: S608  # the same
     if selection.start_ms >= 0:
@@ -187,11 +186,6 @@ def _of_series(database: str, tenant: str, selection: Selection) -> _Where:
     if selection.end_ms < _LAST_SECOND * 1000:
         where.add(f"ts <= {_time('end')}", end=selection.end_ms)
     return where
-
-
-def metric_number(name: str) -> int:
-    """A metric's number (docs/formats.md)."""
-    return xxhash.xxh3_64_intdigest(name.encode())
 
 
 def _matching(tenant: str, selection: Selection, parameters: dict[str, Any]) -> _Where:
