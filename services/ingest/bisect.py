@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tael.pb.envelope_pb2 import Envelope
+from tael.pb.metrics_pb2 import MetricBatch
 from tael.pb.wal_pb2 import WalBatch
 from tael.wal.api import LOGS, METRICS, TRACES
 
 _REQUESTS: dict[str, type[Message]] = {
     TRACES: ExportTraceServiceRequest,
     LOGS: ExportLogsServiceRequest,
-    METRICS: ExportMetricsServiceRequest,
+    METRICS: MetricBatch,
 }
 
+_METRIC_COLUMNS = ("metric", "series", "time_ms", "value")
+_METRIC_LISTS = ("histograms", "exemplars", "new_series", "families")
 
-def halve(body: bytes) -> tuple[bytes, bytes] | None:
+
+def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
     """Two bodies that hold the same items in the same order, or None when there is nothing left to cut.
 
     Records are cut first, then the items of a single record.
@@ -36,6 +39,9 @@ def halve(body: bytes) -> tuple[bytes, bytes] | None:
         )
     if not batch.records:
         return None
+    if signal == METRICS:
+        pieces = _cut_metrics(MetricBatch.FromString(batch.records[0].request))
+        return None if pieces is None else (_like(batch, pieces[0]), _like(batch, pieces[1]))
     envelope = Envelope.FromString(batch.records[0].request)
     count = count_items(envelope)
     if count < 2:
@@ -77,7 +83,24 @@ def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
     return halves
 
 
-def _like(batch: WalBatch, envelope: Envelope) -> bytes:
+def _cut_metrics(whole: MetricBatch) -> tuple[MetricBatch, MetricBatch] | None:
+    """Samples first, then the messages; deltas are written from another body (services.ingest.deltas)."""
+    counts = [len(whole.series), *(len(getattr(whole, name)) for name in _METRIC_LISTS)]
+    at, halves = sum(counts) // 2, (MetricBatch(), MetricBatch())
+    if not at:
+        return None
+    names = [_METRIC_COLUMNS, *((name,) for name in _METRIC_LISTS)]
+    for count, fields in zip(counts, names, strict=True):
+        split = min(at, count)
+        for field in fields:
+            values = getattr(whole, field)
+            getattr(halves[0], field).extend(values[:split])
+            getattr(halves[1], field).extend(values[split:])
+        at -= split
+    return halves
+
+
+def _like(batch: WalBatch, envelope: Message) -> bytes:
     record = batch.records[0]
     out = WalBatch()
     out.records.add(tenant=record.tenant, received_at=record.received_at, request=envelope.SerializeToString())

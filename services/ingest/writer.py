@@ -254,7 +254,7 @@ class ShardWriter:
         fresh = normalise(signal, body)
         if fresh != body:
             return await self._write(signal, fresh, f"{token}:n", items, sequence, stop)
-        halves = halve(body)
+        halves = halve(signal, body)
         if halves is None:
             await self._bury(signal, body, token, sequence, reason, stop)
             return True

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from services.ingest.bisect import halve, normalise
+from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, MetricBatch, Series
 from tael.wal import codec
-from tael.wal.api import TRACES
+from tael.wal.api import METRICS, TRACES
 
 
 def request(shape: list[list[int]], start: int) -> tuple[ExportTraceServiceRequest, list[int]]:
@@ -40,7 +41,7 @@ def numbers_in(body: bytes) -> list[tuple[str, int]]:
 
 def pieces(body: bytes) -> list[bytes]:
     """Cut until nothing can be cut."""
-    halves = halve(body)
+    halves = halve(TRACES, body)
     return [body] if halves is None else [piece for half in halves for piece in pieces(half)]
 
 
@@ -61,8 +62,8 @@ def test_pieces_hold_every_span_once_in_order_and_at_most_one_each(shapes: list[
 
 def test_nothing_to_cut_is_none() -> None:
     """An empty body, and a record without spans."""
-    assert halve(b"") is None
-    assert halve(codec.encode("t", 0, b"")) is None
+    assert halve(TRACES, b"") is None
+    assert halve(TRACES, codec.encode("t", 0, b"")) is None
 
 
 def test_normalise_keeps_the_last_member_of_a_oneof() -> None:
@@ -80,3 +81,32 @@ def test_normalise_keeps_the_last_member_of_a_oneof() -> None:
     assert value.int_value == 5
     assert b"\x0a\x01a\x18" not in fixed
     assert normalise(TRACES, b"\xff\xff") == b"\xff\xff"
+
+
+def metric_pieces(body: bytes) -> list[bytes]:
+    """Cut a body of metrics until nothing can be cut."""
+    halves = halve(METRICS, body)
+    return [body] if halves is None else [piece for half in halves for piece in metric_pieces(half)]
+
+
+@given(*[st.integers(0, 3)] * 5)
+def test_metrics_are_cut_to_one_sample_or_message(samples: int, histograms: int, exemplars: int, series: int, families: int) -> None:
+    """Each once, in order, under the same tenant."""
+    batch = MetricBatch(
+        metric=range(samples),
+        series=range(samples),
+        time_ms=range(samples),
+        value=range(samples),
+        histograms=[Histogram(series=number) for number in range(histograms)],
+        exemplars=[Exemplar(series=number) for number in range(exemplars)],
+        new_series=[Series(series=number) for number in range(series)],
+        families=[Family(hour=number) for number in range(families)],
+    )
+    joined = MetricBatch()
+    for piece in metric_pieces(codec.encode("t", 7, batch.SerializeToString())):
+        [record] = codec.decode(piece)
+        cut = MetricBatch.FromString(record.request)
+        assert (record.tenant, record.received_at) == ("t", 7)
+        assert len(cut.series) + len(cut.histograms) + len(cut.exemplars) + len(cut.new_series) + len(cut.families) <= 1
+        joined.MergeFrom(cut)
+    assert joined == batch
