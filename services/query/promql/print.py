@@ -28,7 +28,7 @@ LINE = 100
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def printed(expr: Expr) -> str:  # noqa: PLR0911 - one line a kind of node
+def printed(expr: Expr) -> str:  # noqa: C901, PLR0911 - one line a kind of node
     """The canonical text: what it parses to is equal to ``expr``."""
     match expr:
         case Number(value=value, duration=is_duration):

@@ -26,7 +26,7 @@ from services.query.promql.literals import decimal
 from tael.model.series import Matcher
 
 
-def document(expr: Expr) -> dict[str, Any]:  # noqa: PLR0911 - one branch a kind of node
+def document(expr: Expr) -> dict[str, Any]:  # noqa: C901, PLR0911 - one branch a kind of node
     """The tree below ``expr``; a duration that is calculated is 0 here, as it is in Prometheus."""
     match expr:
         case Number(value=value):
