@@ -134,6 +134,8 @@ class _Translation:
             else:
                 text += "\\[" if rest[0] == "[" else rest[0]
                 end += 1
+        if end >= len(self._pattern):
+            raise Rejected(f"error parsing regexp: missing closing ]: `{self._pattern[self._at :]}`")
         self._at = end + 1
         return text + "]"
 

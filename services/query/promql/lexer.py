@@ -135,6 +135,7 @@ class Lexer:
     def _close_paren(self) -> None:
         self._parens -= 1
         if self._parens < 0:
+            self._start += 1
             raise self._fail("unexpected right parenthesis ')'")
 
     def _in_braces(self) -> Token:
@@ -254,7 +255,10 @@ class Lexer:
                 self._at += 2 if self._peek(1) in ("+", "-") else 1
             else:
                 break
-        return self._peek() not in _ALPHANUMERIC and self._peek() != "."
+        if self._peek() == ".":
+            self._at += 1
+            return False
+        return self._peek() not in _ALPHANUMERIC
 
     def _exponent_follows(self) -> bool:
         return self._peek(2 if self._peek(1) in ("+", "-") else 1) in DIGITS

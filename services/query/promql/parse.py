@@ -347,8 +347,10 @@ class _Parser:
         at: int | str
         if bound in ("start", "end"):
             self._tokens.next()
-            self._tokens.expect("(")
-            self._tokens.expect(")")
+            for parenthesis in "()":
+                if self._tokens.peek().kind != parenthesis:
+                    raise self._tokens.unexpected("@", "timestamp")
+                self._tokens.next()
             at = bound
         elif bound in ("number", "duration", "+", "-"):
             at = self._instant(expr, self._tokens.signed_number("@", "timestamp"))

@@ -62,7 +62,11 @@ class Tokens:
                 return Number(literals.duration_ms(token.text) / 1000, duration=True, pos=token.pos)
             return Number(literals.number(token.text), pos=token.pos)
         except (ValueError, OverflowError) as problem:
-            text = str(problem) if token.kind == "duration" else f"error parsing number: {token.text}"
+            text = (
+                str(problem)
+                if token.kind == "duration"
+                else f"error parsing number: strconv.ParseFloat: parsing {literals.quoted(token.text)}: invalid syntax"
+            )
             raise ParseError(self.query, token.pos, text) from None
 
     def signed_number(self, context: str = "", expected: str = "") -> float:
