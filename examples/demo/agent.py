@@ -97,6 +97,7 @@ def _chat(story: Story, model: _Model, asked: list[dict[str, object]], answered:
         span.set_attribute("gen_ai.response.time_to_first_chunk", (story.at_ns - began) / 1e9)
         story.spend(out * 900 / model.tokens_per_second, out * 1100 / model.tokens_per_second)
         _answered(span, model, into, out, story, answer, str(answered["finish_reason"]))
+        _count_tokens(story, model, into, out)
 
 
 def _answered(span: Span, model: _Model, into: int, out: int, story: Story, answer: str, reason: str) -> None:
@@ -111,6 +112,13 @@ def _answered(span: Span, model: _Model, into: int, out: int, story: Story, answ
             "gen_ai.output.messages": answer,
         }
     )
+
+
+def _count_tokens(story: Story, model: _Model, into: int, out: int) -> None:
+    labels = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": model.provider, "gen_ai.request.model": model.name}
+    tokens = story.telemetry.meters["assistant"].tokens
+    tokens.record(into, {**labels, "gen_ai.token.type": "input"})
+    tokens.record(out, {**labels, "gen_ai.token.type": "output"})
 
 
 def _tool(story: Story, call_id: str, arguments: str) -> str:

@@ -46,6 +46,7 @@ def buy(story: Story) -> None:
                 story.spend(0.3, 2)
         root.set_attribute("http.response.status_code", 201)
         story.spend(1, 3)
+    story.telemetry.meters["checkout"].orders.add(1, {"shop.outcome": "failed" if paid is None else "paid"})
     if paid is not None:
         _fulfil(story, paid)
 

@@ -20,6 +20,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from examples.demo.meters import Meters
+
 SERVICES: Mapping[str, Mapping[str, AttributeValue]] = {
     "frontend": {"service.version": "3.1.0", "telemetry.distro.name": "shop"},
     "cart": {"service.version": "1.8.2"},
@@ -78,29 +80,38 @@ class Telemetry:
     def __init__(self, endpoint: str) -> None:
         self.exporter = Acknowledged(OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=30))
         self._processor = BatchSpanProcessor(self.exporter, max_queue_size=100_000, schedule_delay_millis=500)
-        self.tracers = {name: self._tracer(name, attributes) for name, attributes in SERVICES.items()}
+        resources = {name: _resource(name, attributes) for name, attributes in SERVICES.items()}
+        self.tracers = {name: self._tracer(resource) for name, resource in resources.items()}
+        self.meters = {name: Meters.of(resource, endpoint) for name, resource in resources.items()}
 
     def flush(self) -> None:
         """Return when everything that was made is acknowledged or given up."""
         self._processor.force_flush(60_000)
+        for meters in self.meters.values():
+            meters.provider.force_flush()
 
     def close(self) -> None:
         """Flush and close."""
         self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves it without types
+        for meters in self.meters.values():
+            meters.provider.shutdown()
 
-    def _tracer(self, name: str, attributes: Mapping[str, AttributeValue]) -> trace.Tracer:
-        resource = Resource.create(
-            {
-                "service.name": name,
-                "service.namespace": "shop",
-                "service.instance.id": f"{name}-1",
-                "deployment.environment.name": "demo",
-                **attributes,
-            }
-        )
+    def _tracer(self, resource: Resource) -> trace.Tracer:
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(self._processor)
         return provider.get_tracer("examples.demo", "1.0.0", schema_url="https://opentelemetry.io/schemas/1.41.0")
+
+
+def _resource(name: str, attributes: Mapping[str, AttributeValue]) -> Resource:
+    return Resource.create(
+        {
+            "service.name": name,
+            "service.namespace": "shop",
+            "service.instance.id": f"{name}-1",
+            "deployment.environment.name": "demo",
+            **attributes,
+        }
+    )
 
 
 @dataclass
@@ -126,6 +137,7 @@ class Story:
     ) -> Iterator[Span]:
         """A span of ``service`` around the block, child of the one around it. Failed raised inside marks it and goes on up."""
         span = self.telemetry.tracers[service].start_span(name, kind=kind, attributes=attributes, links=links, start_time=self.at_ns)
+        began_ns, error = self.at_ns, ""
         try:
             with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
                 yield span
@@ -133,11 +145,14 @@ class Story:
             if not failure.recorded:
                 span.record_exception(failure, timestamp=self.at_ns)
                 failure.recorded = True
-            span.set_attribute("error.type", failure.kind)
+            error = failure.kind
+            span.set_attribute("error.type", error)
             span.set_status(Status(StatusCode.ERROR, str(failure)))
             raise
         finally:
             span.end(self.at_ns)
+            if kind is SpanKind.SERVER:
+                self.telemetry.meters[service].served(attributes or {}, (self.at_ns - began_ns) / 1e9, error)
 
 
 class Failed(Exception):
