@@ -44,7 +44,7 @@ def _whole(parameter: Floats, most: int) -> Longs:
         (parameter.max(), "overflows", parameter.max() >= 2.0**63),
     ):
         if wrong:
-            raise Rejected(f"Scalar value {number(limit)} {word} int64")
+            raise Rejected(f"Scalar value {number(float(limit))} {word} int64")
     return np.clip(parameter, 0, most).astype(np.int64)
 
 
