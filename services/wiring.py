@@ -62,8 +62,11 @@ def all_settings() -> list[type[Settings]]:
 async def ingest(settings: IngestSettings, stop: Stop) -> None:
     """Receivers → JetStream; JetStream → ClickHouse."""
     from services.ingest import app
+    from services.ingest.prepare import DeltaPreparation
     from services.ingest.writer import Parts, WriterMetrics
+    from tael.storage.clickhouse.totals import ClickHouseTotals
     from tael.storage.clickhouse.writer import ClickHouseWriter
+    from tael.wal.api import METRICS
 
     metrics = WriterMetrics(REGISTRY)
     readiness = Readiness("nats", "shard map", "receivers")
@@ -72,15 +75,17 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
         readiness.set("nats")
 
         async def parts_of(shard_map: ShardMap, shard: int) -> Parts:
+            clickhouse, dropped = shards.client(shard_map.shards[shard]), metrics.dropped_deltas.labels(str(shard))
             return Parts(
                 shard=shard,
                 node_id=settings.node_id,
                 kv=kv,
                 wal=JetStreamReader(client, settings.cluster_id, shard),
-                storage=ClickHouseWriter(shards.client(shard_map.shards[shard])),
+                storage=ClickHouseWriter(clickhouse),
                 settings=settings,
                 metrics=metrics,
                 fail=fail_at(settings.failpoint),
+                preparations={METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), settings.delta_series, dropped.inc)},
             )
 
         appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes)

@@ -9,16 +9,19 @@ token, which the hot tier drops if it was stored. The log is trimmed only behind
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import Field
 
 from services.ingest.bisect import halve, normalise
+from services.ingest.prepare import Preparation
 from tael.cluster.api import KeyValue, Versioned
 from tael.cluster.lease import Intent, Lease, writer_key
 from tael.errors import Conflict, Fenced, Rejected, Retryable, Unavailable
@@ -60,6 +63,13 @@ class WriterSettings(Settings):
         alias="TAEL_BATCH_MAX_BYTES",
         description="Bytes that close a batch; the hot tier needs several times as much memory for it.",
     )  # type: ignore[assignment]
+    delta_series: int = Field(
+        default=500_000,
+        ge=1,
+        le=100_000_000,
+        alias="TAEL_DELTA_SERIES",
+        description="Series of delta temporality whose running totals a shard's writer remembers; it reads the others from the hot tier.",
+    )
     wal_keep_bytes: Bytes = Field(
         default="512MiB",  # type: ignore[assignment]
         ge=0,
@@ -85,6 +95,9 @@ class WriterMetrics:
         self.epoch = Gauge(
             "tael_writer_epoch", "Epoch under which this process writes the shard, 0 when it does not.", ["shard"], registry=registry
         )
+        self.dropped_deltas = Counter(
+            "tael_writer_dropped_deltas", "Increments that came too late to be added to their series.", ["shard"], registry=registry
+        )
         self.fenced = Counter("tael_writer_fenced", "Times that this process found its lease taken over.", ["shard"], registry=registry)
 
 
@@ -105,6 +118,7 @@ class Parts:
     settings: WriterSettings
     metrics: WriterMetrics
     fail: FailPoint
+    preparations: Mapping[str, Preparation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +223,10 @@ class ShardWriter:
         started = time.monotonic()
         parts.fail("before_insert")
         works = [work for first, last in intent.ranges() for work in self._works(entries, first, last)]
+        prepared = await self._prepare(entries, stop)
+        if prepared is None:
+            return False
+        works += prepared
         turns = asyncio.Semaphore(_INSERTS_AT_ONCE)
 
         async def write(work: _Work) -> bool:
@@ -234,6 +252,18 @@ class ShardWriter:
                 by_signal.setdefault(entry.signal, []).append(entry)
         prefix = f"{self._parts.shard}.{self._lease.generation}:{first}-{last}"
         return [_Work(signal, f"{prefix}:{signal}", group) for signal, group in sorted(by_signal.items())]
+
+    async def _prepare(self, entries: Sequence[Entry], stop: Stop) -> list[_Work] | None:
+        """What must be written besides the entries, under tokens of its content; None when the process drains before it is known."""
+        works: list[_Work] = []
+        for signal, preparation in self._parts.preparations.items():
+            group = [entry for entry in entries if entry.signal == signal]
+            made = await self._until_reachable(partial(preparation.prepare, group), stop)
+            if made is None:
+                return None
+            prefix = f"{self._parts.shard}.{self._lease.generation}:{signal}:prepared"
+            works += [_Work(signal, f"{prefix}:{hashlib.sha256(entry.body).hexdigest()[:40]}", [entry]) for entry in made]
+        return works
 
     async def _write_work(self, work: _Work, stop: Stop) -> bool:
         items = sum(entry.items for entry in work.entries)

@@ -92,6 +92,12 @@ class Deltas(_message.Message):
     histograms: _containers.RepeatedCompositeFieldContainer[Histogram]
     def __init__(self, metric: _Optional[_Iterable[int]] = ..., series: _Optional[_Iterable[int]] = ..., time_ms: _Optional[_Iterable[int]] = ..., value: _Optional[_Iterable[float]] = ..., histograms: _Optional[_Iterable[_Union[Histogram, _Mapping]]] = ...) -> None: ...
 
+class OnlyDeltas(_message.Message):
+    __slots__ = ("deltas",)
+    DELTAS_FIELD_NUMBER: _ClassVar[int]
+    deltas: Deltas
+    def __init__(self, deltas: _Optional[_Union[Deltas, _Mapping]] = ...) -> None: ...
+
 class Series(_message.Message):
     __slots__ = ("metric", "series", "hour", "label_names", "label_values")
     METRIC_FIELD_NUMBER: _ClassVar[int]

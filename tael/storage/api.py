@@ -7,13 +7,14 @@ query that cannot be answered as it is, and never return less without saying so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
 from tael.model.time import TimeRange
+from tael.pb.metrics_pb2 import Histogram
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -140,6 +141,22 @@ class SeriesReader(Protocol):
 
     async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
         """Exemplars of the series that match any of ``matchers``, by series and time."""
+        ...
+
+
+class TotalsReader(Protocol):
+    """Reads where the running totals of one shard's series stand, for the writer that adds to them."""
+
+    async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, tuple[int, float]]:
+        """Time in ms and value of each series' last sample that is not a stale marker, by series id; none for a series without one.
+
+        ``series`` are metric and series ids; samples before ``since_ms`` may be missed. What was written before the call MUST be seen.
+        Raises Unavailable or Overloaded.
+        """
+        ...
+
+    async def last_histograms(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Sequence[Histogram]:
+        """The same for native histograms."""
         ...
 
 

@@ -5,7 +5,9 @@ Deltas are left out: they are the writer's, and ClickHouse skips fields that it 
 
 from __future__ import annotations
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
 
 from tael.pb.metrics_pb2 import MetricBatch
 from tael.storage.clickhouse.wire import Field, Message
@@ -24,11 +26,11 @@ _TYPES = {
 }
 
 
-def _message(descriptor: Descriptor, *, without: int = 0) -> Message:
+def _message(descriptor: Any, *, without: int = 0) -> Message:
     return Message(descriptor.name, tuple(_field(field) for field in descriptor.fields if field.number != without))
 
 
-def _field(field: FieldDescriptor) -> Field:
+def _field(field: Any) -> Field:
     kind = _message(field.message_type) if field.message_type is not None else _TYPES[field.type]
     return Field(field.number, field.name, kind, field.is_repeated)
 

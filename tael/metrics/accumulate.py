@@ -1,0 +1,54 @@
+"""Adding a delta histogram to a running total, without loss but of resolution: the coarser schema and the wider zero bucket win, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tael.pb.metrics_pb2 import Histogram
+
+
+def add_histogram(total: Histogram, more: Histogram) -> Histogram:
+    """The total with ``more`` in it, at ``more``'s time. Both are exponential; neither is changed."""
+    schema = min(total.schema, more.schema)
+    threshold = _zero_threshold((total, more), schema)
+    out = Histogram(metric=more.metric, series=more.series, time_ms=more.time_ms, schema=schema, zero_threshold=threshold)
+    out.count, out.sum = total.count + more.count, total.sum + more.sum
+    out.zero_count = total.zero_count + more.zero_count
+    for indexes, counts in (("positive_index", "positive_counts"), ("negative_index", "negative_counts")):
+        buckets: dict[int, float] = {}
+        for part in (total, more):
+            down = part.schema - schema
+            for index, count in zip(getattr(part, indexes), getattr(part, counts), strict=True):
+                coarse = ((index - 1) >> down) + 1
+                buckets[coarse] = buckets.get(coarse, 0.0) + count
+        for index in sorted(buckets):
+            if threshold and upper_bound(index, schema) <= threshold:
+                out.zero_count += buckets[index]
+            else:
+                getattr(out, indexes).append(index)
+                getattr(out, counts).append(buckets[index])
+    return out
+
+
+def _zero_threshold(parts: Iterable[Histogram], schema: int) -> float:
+    """The widest zero bucket, widened to the end of a filled bucket that it would cut through."""
+    parts = list(parts)
+    threshold = max(part.zero_threshold for part in parts)
+    if not threshold or all(part.zero_threshold == threshold for part in parts):
+        return threshold
+    bounds = [
+        upper_bound(coarse, schema)
+        for part in parts
+        for indexes in (part.positive_index, part.negative_index)
+        for coarse in (((index - 1) >> (part.schema - schema)) + 1 for index in indexes)
+        if upper_bound(coarse - 1, schema) < threshold < upper_bound(coarse, schema)
+    ]
+    return max([threshold, *bounds])
+
+
+def upper_bound(index: int, schema: int) -> float:
+    """Where bucket ``index`` of a schema ends."""
+    try:
+        return float(2.0 ** (index * 2.0**-schema))
+    except OverflowError:
+        return float("inf")
