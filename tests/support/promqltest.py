@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from services.query.promql import histogram_classic, histogram_json, histogram_text
+from services.query.promql import histogram_classic, histogram_json, histogram_resets, histogram_text
 from services.query.promql.literals import duration_ms, unquoted
 from services.query.promql.selector import label_matchers
 from services.query.promql.tokens import Tokens
@@ -412,7 +412,7 @@ class InMemory:
 
     async def load(self, series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> None:
         """See Target."""
-        for labels, samples in series:
+        for labels, samples in _unpacked(histogram_resets.hinted(samples_of([own for own in series if own[1]]))):
             self.store.add(labels, samples)
 
     async def query(self, query: str, steps: Steps) -> Got:

@@ -30,6 +30,7 @@ _OF_HISTOGRAM: dict[str, Callable[[Histograms], Floats]] = {
     "histogram_stdvar": native.variance,
     "histogram_stddev": lambda histograms: np.sqrt(native.variance(histograms)),
 }
+_OF_TOTALS = frozenset({"histogram_count", "histogram_sum", "histogram_avg"})
 
 
 def call(run: Evaluation, node: Call, steps: Steps) -> Value:
@@ -43,7 +44,8 @@ def call(run: Evaluation, node: Call, steps: Steps) -> Value:
     if name in numbers.CALENDAR:
         return _calendar(run, node, steps)
     if name in _OF_HISTOGRAM:
-        return _of_histograms(run.vector(node.args[0], steps), _OF_HISTOGRAM[name])
+        told = run.with_resets_told(node.args[0]) if name in _OF_TOTALS else run
+        return _of_histograms(told.vector(node.args[0], steps), _OF_HISTOGRAM[name])
     if name not in _NAMED:
         raise Rejected(f'unknown function with name "{name}"')
     return _NAMED[name](run, node, steps)

@@ -11,7 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.query.promql import aggregate, aggregate_k, binary, calls, groups, range_call, range_extended, selectors, vectors
+from services.query.promql import (
+    aggregate,
+    aggregate_k,
+    binary,
+    calls,
+    groups,
+    histogram_resets,
+    range_call,
+    range_extended,
+    selectors,
+    vectors,
+)
 from services.query.promql.annotations import Annotations
 from services.query.promql.ast import (
     Aggregate,
@@ -146,6 +157,14 @@ class Evaluation:
         samples = self.fetched.samples[selector]
         self._bounded(len(samples.times_ms))
         return samples
+
+    def with_resets_told(self, node: Expr) -> Evaluation:
+        """The same, but histograms below ``node`` say themselves where counters were reset, so that sums of them can warn."""
+        native = {of: own for of in _selectors(node) if (own := self.fetched.samples.get(of)) is not None and own.histogram is not None}
+        if not native:
+            return self
+        told = {of: histogram_resets.hinted(own, resets=True) for of, own in native.items()}
+        return replace(self, fetched=replace(self.fetched, samples={**self.fetched.samples, **told}))
 
     def grid(self, node: VectorSelector | Call, steps: Steps) -> Vector | None:
         """What a shard evaluated in place of ``node``, None when it is to be evaluated here."""

@@ -37,7 +37,8 @@ def variance(histograms: Histograms) -> Floats:
 def quantile(q: Floats, histograms: Histograms) -> tuple[Floats, Notes]:
     """``histogram_quantile`` of each histogram at its own ``q[i]``; warning of a ``q`` outside 0…1 is the caller's.
 
-    Within a bucket observations are taken to lie evenly on a logarithmic scale; evenly in the zero bucket and in custom ones.
+    Within a bucket observations are taken to lie evenly on a logarithmic scale; evenly in the zero bucket and in custom ones. A rank
+    between two buckets is where the upper one begins.
     """
     result = np.empty(len(histograms))
     unreached, skewed = np.zeros(len(histograms), np.bool_), np.zeros(len(histograms), np.bool_)
@@ -94,7 +95,8 @@ def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bool
     rank = np.where(forward, q, 1 - q) * part.count
     counts = np.where(forward[:, None], table.counts, _reversed(table.counts))
     reached = np.cumsum(counts, axis=1)
-    hit = (reached >= rank[:, None]) & (counts != 0)
+    beyond = np.where(forward[:, None], reached > rank[:, None], reached >= rank[:, None])
+    hit = beyond & (counts != 0)
     width = counts.shape[1]
     last = np.where(forward, np.maximum(table.filled.sum(axis=1) - 1, 0), width - 1)
     at = np.where(hit.any(axis=1), hit.argmax(axis=1), last)

@@ -31,10 +31,11 @@ def detect(histograms: Histograms, current: Longs, previous: Longs) -> Bools:
     return result
 
 
-def hinted(samples: Samples) -> Samples:
+def hinted(samples: Samples, *, resets: bool = False) -> Samples:
     """The samples with the hints that Prometheus' storage finds: what follows a histogram of the same layout without a reset says so.
 
-    Gauges keep their hint, and so does a sample that has one.
+    Gauges keep their hint, and so does a sample that has one. With ``resets`` a sample after a reset says that too, as it does where
+    Prometheus reads no more of histograms than counts and sums.
     """
     if samples.histogram is None or samples.histograms is None:
         return samples
@@ -46,8 +47,9 @@ def hinted(samples: Samples) -> Samples:
     known = (histograms.reset_hint[later] != RESET_UNKNOWN) | (histograms.reset_hint[before] == RESET_GAUGE)
     same = _same_layout(histograms, later, before) & ~known
     later, before = later[same], before[same]
+    found = np.where(detect(histograms, later, before), RESET_YES if resets else RESET_UNKNOWN, RESET_NO)
     hints = histograms.reset_hint.copy()
-    hints[later[~detect(histograms, later, before)]] = RESET_NO
+    hints[later] = found
     return replace(samples, histograms=replace(histograms, reset_hint=hints))
 
 
