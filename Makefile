@@ -56,6 +56,10 @@ compose-test: dev ## Bring the offline compose up on a Docker engine, send spans
 bench-ingest: dev ## Spans acknowledged and readable per second, through the whole suite
 	$(PY) -m bench.ingest
 
+.PHONY: bench-overload
+bench-overload: dev ## Several times what ingest takes, for two minutes
+	$(PY) -m bench.overload
+
 .PHONY: bench-live
 bench-live: dev ## From acknowledgement to a live stream's screen
 	$(PY) -m bench.live

@@ -142,17 +142,18 @@ class Suite:
         child.send_signal(signum)
         return child.pid
 
-    def get(self, path: str, timeout: float = 30) -> Any:
+    def get(self, path: str, timeout: float = 30, headers: Mapping[str, str] | None = None) -> Any:
         """A JSON answer of the query API; HTTP errors raise urllib's HTTPError."""
-        with urllib.request.urlopen(self.url + path, timeout=timeout) as response:  # noqa: S310  # a loopback http URL
+        request = urllib.request.Request(self.url + path, headers=dict(headers or {}))  # noqa: S310  # a loopback http URL
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310  # the same
             return json.load(response)
 
-    def get_when_ready(self, path: str, seconds: float = 30) -> Any:
+    def get_when_ready(self, path: str, seconds: float = 30, headers: Mapping[str, str] | None = None) -> Any:
         """``get``, repeated while the query service restarts or a shard is missing."""
 
         def attempt() -> Any:
             try:
-                answer = self.get(path)
+                answer = self.get(path, headers=headers)
             except OSError:
                 return None
             return None if isinstance(answer, dict) and answer.get("partial") else answer
