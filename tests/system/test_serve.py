@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.ledger import Ledger, hash_of
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
@@ -65,6 +67,16 @@ def test_every_part_is_a_process_of_its_own_and_said_when_it_was_ready(suite: Su
 def test_everything_listens_on_loopback_alone(suite: Suite) -> None:
     hosts = {c.laddr.ip for process in suite.children().values() for c in process.net_connections() if c.status == "LISTEN"}
     assert hosts <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_a_span_is_on_the_screen_that_watches(suite: Suite) -> None:
+    """From a receiver through the log to `tael live`, while it is on its way to the hot tier."""
+    url = f"{suite.url}/api/v1/traces/live?service=ledger&operation=numbered"
+    with urllib.request.urlopen(url, timeout=30) as stream, Ledger(suite, spans_per_request=1, pause=0.1) as ledger:  # noqa: S310  # a loopback http URL
+        line = next(raw for raw in stream if raw.startswith(b"data: "))
+    (span,) = json.loads(line.removeprefix(b"data: "))
+    assert (span["service"], span["operation"]) == ("ledger", "numbered")
+    assert bytes.fromhex(span["trace_id"])[:8] == hash_of(ledger.service)
 
 
 def test_a_second_suite_on_the_same_directory_is_one_line(suite: Suite) -> None:
