@@ -125,7 +125,7 @@ def _digest_in_file(token: object, where: str) -> bytes:
 
 def _tenant_in_file(tenant: object, where: str) -> str:
     try:
-        return tenant if tenant == ANY_TENANT else parse_tenant(str(tenant))  # type: ignore[return-value]  # it equals a string
+        return tenant if tenant == ANY_TENANT else parse_tenant(str(tenant))
     except Rejected as error:
         raise Rejected(error.reason, where=f"{where}, tenant", accepted=f"{error.accepted}; or {ANY_TENANT}") from None
 
