@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def _count(outcome: Outcome, error: grpc.aio.AioRpcError) -> None:
     if code not in RETRYABLE:
         outcome.final.append(f"{code}: {error.details()}")
     details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
-    status = Status.FromString(details)  # type: ignore[arg-type]  # binary metadata is bytes
+    status = Status.FromString(details)
     retry = RetryInfo()
     if not any(detail.Unpack(retry) for detail in status.details) or not retry.retry_delay.ToTimedelta():
         outcome.without_delay += 1
@@ -151,10 +152,12 @@ def readable(suite: Suite, service: str, tenant: str = "default") -> int:
 def assert_readable(suite: Suite, outcomes: Mapping[tuple[str, str], Outcome], seconds: float = 60) -> None:
     """Exactly what was acknowledged becomes readable, by service and tenant."""
     for (service, tenant), outcome in outcomes.items():
-        until(
-            lambda s=service, t=tenant, o=outcome: readable(suite, s, t) >= o.spans, f"all {outcome.spans} spans of {tenant}", seconds, 0.5
-        )
+        until(partial(_has, suite, service, tenant, outcome.spans), f"all {outcome.spans} spans of {tenant}", seconds, 0.5)
         assert readable(suite, service, tenant) == outcome.spans, f"{tenant} has other spans than were acknowledged"
+
+
+def _has(suite: Suite, service: str, tenant: str, spans: int) -> bool:
+    return readable(suite, service, tenant) >= spans
 
 
 async def overload(suite: Suite, seconds: float, lanes: int = 64, spans: int = 2000) -> tuple[Outcome, list[int], float]:

@@ -51,7 +51,7 @@ class Door:
     free: list[int]
     sent: int = 0
 
-    async def send(self, spans: int = 1, attribute: str = "v") -> tuple[grpc.StatusCode, str]:
+    async def send(self, spans: int = 1, attribute: str = "v") -> tuple[Any, str]:
         """One request over gRPC: its code, and the words of a refusal, which must say when to come again."""
         answer = await call(self.grpc, request_of(spans, attribute=attribute).SerializeToString())
         if answer.code is grpc.StatusCode.OK:

@@ -97,7 +97,7 @@ def test_a_quiet_tenant_is_served_by_the_next_bytes_that_come_free(quiet_size: i
     assert [ask.place for ask in noisy[:20]] == [Place.GRANTED] * 10 + [Place.WAITING] * 10
     quiet = Ask("quiet", quiet_size)
     shares.ask(quiet)
-    assert quiet.place is Place.WAITING
+    assert shares.waiting_of("quiet") == quiet_size
     for ask in noisy[: -(-quiet_size // 10)]:
         shares.release(ask.tenant, ask.size_bytes)
     assert quiet.place is Place.GRANTED

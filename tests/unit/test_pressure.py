@@ -91,7 +91,8 @@ def test_a_log_that_begins_anew_has_no_age() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.floats(0, 9)), max_size=100))
 def test_an_age_is_the_time_since_the_oldest_waiting_entry_was_first_seen(steps: list[tuple[int, int, float]]) -> None:
-    ages, seen, last, committed, now = Ages(), {}, 0, 0, 0.0
+    seen: dict[int, float] = {}
+    ages, last, committed, now = Ages(), 0, 0, 0.0
     for grown, written, pause in steps:
         now += pause
         seen |= dict.fromkeys(range(last + 1, last + grown + 1), now)
