@@ -97,8 +97,10 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from services.query import app
     from tael.cluster.follow import follow_shard_map
     from tael.storage.api import Shard
+    from tael.storage.clickhouse.series import ClickHouseSeries
     from tael.storage.clickhouse.spans import ClickHouseSpans
     from tael.storage.sharded import ShardedSpans
+    from tael.storage.sharded_series import ShardedSeries
     from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
@@ -106,17 +108,19 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
         spans = ShardedSpans([], deadline_seconds=settings.shard_timeout_seconds)
+        series = ShardedSeries([], deadline_seconds=settings.shard_timeout_seconds)
         status = ClusterStatus(
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
         )
 
         def apply(shard_map: ShardMap) -> None:
             spans.use([Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards])
+            series.use([Shard(shard.name, ClickHouseSeries(shards.client(shard))) for shard in shard_map.shards])
             readiness.set("shard map")
 
         async with follow_shard_map(kv, apply):
             bus = NatsLiveBus(client, settings.cluster_id)
-            await app.run(settings, stop, kv=kv, spans=spans, bus=bus, status=status, readiness=readiness)
+            await app.run(settings, stop, kv=kv, spans=spans, series=series, bus=bus, status=status, readiness=readiness)
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:

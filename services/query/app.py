@@ -23,7 +23,7 @@ from tael.runtime.access import Access
 from tael.runtime.http import add_cluster_route, add_process_routes, errors_to_status, serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
-from tael.storage.api import SpanReader
+from tael.storage.api import SeriesReader, SpanReader
 from tael.wal.api import LiveBus
 
 log = get_logger("query")
@@ -41,10 +41,18 @@ class Status(Protocol):
 
 
 async def run(
-    settings: QuerySettings, stop: Stop, *, kv: KeyValue, spans: SpanReader, bus: LiveBus, status: Status, readiness: Readiness
+    settings: QuerySettings,
+    stop: Stop,
+    *,
+    kv: KeyValue,
+    spans: SpanReader,
+    series: SeriesReader,
+    bus: LiveBus,
+    status: Status,
+    readiness: Readiness,
 ) -> None:
     """Listen until ``stop``, then answer what was asked."""
-    app = build_app(settings, spans=spans, bus=bus, status=status, readiness=readiness)
+    app = build_app(settings, spans=spans, series=series, bus=bus, status=status, readiness=readiness)
     member = Member(node_id=settings.node_id, target="query", address=str(settings.rest_api_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
@@ -55,8 +63,11 @@ async def run(
             readiness.set(_LISTENER, "draining")
 
 
-def build_app(settings: QuerySettings, *, spans: SpanReader, bus: LiveBus, status: Status, readiness: Readiness) -> web.Application:
-    """Every API family over one reader and one set of turns."""
+def build_app(
+    settings: QuerySettings, *, spans: SpanReader, series: SeriesReader, bus: LiveBus, status: Status, readiness: Readiness
+) -> web.Application:
+    """Every API family over one reader a signal and one set of turns."""
+    del series
     turns = Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds)
     guard = authentication(Access(settings.tokens_file), _FAMILIES)
     app = web.Application(middlewares=[compressed, errors_to_status(), guard])

@@ -29,12 +29,13 @@ from tael.model.time import TimeRange
 from tael.runtime.config import Address, load
 from tael.runtime.http import serve
 from tael.runtime.service import Readiness
-from tael.storage.api import Answer, Cursor, ServiceStats, Shard, SpanQuery, SpanReader
+from tael.storage.api import Answer, Cursor, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.merge import newest_first, oldest_first, signed_ns
 from tael.storage.sharded import ShardedSpans
 from tael.wal.api import LiveBus
 from tests.support.hotnode import HotNode
 from tests.support.live import MemoryBus
+from tests.support.series import MemorySeries
 from tests.support.storage import HotTier, model_of, open_tier
 
 CLUSTER: dict[str, Any] = {
@@ -206,11 +207,13 @@ class _Cluster:
 
 
 @asynccontextmanager
-async def serving(spans: SpanReader, tier: HotTier | None = None, *, bus: LiveBus | None = None, **variables: Any) -> AsyncIterator[Api]:
-    """The application over a reader and, where a test watches, a live bus; ``variables`` are settings by name."""
+async def serving(
+    spans: SpanReader, tier: HotTier | None = None, *, series: SeriesReader | None = None, bus: LiveBus | None = None, **variables: Any
+) -> AsyncIterator[Api]:
+    """The application over readers and, where a test watches, a live bus; ``variables`` are settings by name."""
     readiness = Readiness()
     settings = load(QuerySettings, variables)
-    app = build_app(settings, spans=spans, bus=bus or MemoryBus(), status=_Cluster(), readiness=readiness)
+    app = build_app(settings, spans=spans, series=series or MemorySeries(), bus=bus or MemoryBus(), status=_Cluster(), readiness=readiness)
     async with (
         serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,
@@ -221,7 +224,7 @@ async def serving(spans: SpanReader, tier: HotTier | None = None, *, bus: LiveBu
 @asynccontextmanager
 async def with_a_stalled_shard(spans: Sequence[Span]) -> AsyncIterator[Api]:
     """The application over two shards: one holds the spans, ``shard-1`` never answers."""
-    shards = [Shard("shard-0", MemorySpans(spans)), Shard("shard-1", Stalled())]
+    shards: list[Shard[SpanReader]] = [Shard("shard-0", MemorySpans(spans)), Shard("shard-1", Stalled())]
     async with serving(ShardedSpans(shards, deadline_seconds=0.2)) as api:
         yield api
 
