@@ -13,13 +13,18 @@ import asyncio
 import json
 import os
 import time
+from typing import Protocol
 
+import aiohttp
 import grpc
 import numpy as np
 import uvloop
 from numpy.typing import NDArray
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from bench.metrics_load import METHOD as METRICS_METHOD
+from bench.metrics_load import REMOTE_WRITE_HEADERS, OtlpSender, RemoteWriteSender
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 SPANS_PER_TRACE = 10
@@ -113,7 +118,15 @@ def _find(raw: bytes, marker: bytes) -> NDArray[np.int64]:
     return np.array(starts, dtype=np.int64)[:, None] + np.arange(8)
 
 
-async def _drive(call: grpc.aio.UnaryUnaryMultiCallable, stamper: Stamper, until: float, acks: list[float], retried: list[str]) -> None:
+class Sender(Protocol):
+    """Makes requests, each with as many items as it was told to."""
+
+    def make(self) -> bytes:
+        """One request that nobody sent before."""
+        ...
+
+
+async def _drive(call: grpc.aio.UnaryUnaryMultiCallable, stamper: Sender, until: float, acks: list[float], retried: list[str]) -> None:
     while time.monotonic() < until:
         body = stamper.make()
         while True:
@@ -130,7 +143,38 @@ async def _drive(call: grpc.aio.UnaryUnaryMultiCallable, stamper: Stamper, until
             break
 
 
-async def load(endpoint: str, spans: int, connections: int, in_flight: int, seconds: float, service: str) -> dict[str, object]:
+async def _post(session: aiohttp.ClientSession, url: str, sender: Sender, until: float, acks: list[float], retried: list[str]) -> None:
+    while time.monotonic() < until:
+        body = sender.make()
+        while True:
+            started = time.perf_counter()
+            async with session.post(url, data=body, headers=REMOTE_WRITE_HEADERS) as answer:
+                if answer.status == 204:
+                    acks.append(time.perf_counter() - started)
+                    break
+                retried.append(str(answer.status))
+                if answer.status < 429 or time.monotonic() > until + _GIVE_UP_SECONDS:
+                    raise SystemExit(f"{url} answered {answer.status}: {await answer.text()}")
+            await asyncio.sleep(0.1)
+
+
+async def load_remote_write(
+    endpoint: str, samples: int, connections: int, in_flight: int, seconds: float, service: str
+) -> dict[str, object]:
+    """Like ``load``, by remote write over ``connections`` times ``in_flight`` connections."""
+    acks: list[float] = []
+    retried: list[str] = []
+    senders = [RemoteWriteSender(samples, f"{service}-{index}") for index in range(connections * in_flight)]
+    started = time.monotonic()
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+        for sender in senders:
+            group.create_task(_post(session, f"http://{endpoint}/api/v1/write", sender, started + seconds, acks, retried))
+    return _report(acks, retried, samples, time.monotonic() - started, len(senders[0].make()), "samples")
+
+
+async def load(
+    endpoint: str, spans: int, connections: int, in_flight: int, seconds: float, service: str, signal: str = "traces"
+) -> dict[str, object]:
     """Drive ``connections`` times ``in_flight`` calls for ``seconds``; every call that was begun is finished, or given up half a minute later."""
     acks: list[float] = []
     retried: list[str] = []
@@ -139,22 +183,27 @@ async def load(endpoint: str, spans: int, connections: int, in_flight: int, seco
     started = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for channel in channels:
-            call = channel.unary_unary(METHOD)
-            for _ in range(in_flight):
-                group.create_task(_drive(call, Stamper(spans, service), started + seconds, acks, retried))
+            call = channel.unary_unary(METHOD if signal == "traces" else METRICS_METHOD)
+            for number in range(in_flight):
+                sender = Stamper(spans, service) if signal == "traces" else OtlpSender(spans, f"{service}-{id(channel)}-{number}")
+                group.create_task(_drive(call, sender, started + seconds, acks, retried))
     elapsed = time.monotonic() - started
     for channel in channels:
         await channel.close()
+    return _report(acks, retried, spans, elapsed, len(sender.make()), "spans" if signal == "traces" else "samples")
+
+
+def _report(acks: list[float], retried: list[str], items: int, elapsed: float, body_bytes: int, noun: str) -> dict[str, object]:
     p50, p99 = np.percentile(acks, [50, 99]) if acks else (0.0, 0.0)
     return {
         "requests": len(acks),
-        "spans": len(acks) * spans,
+        noun: len(acks) * items,
         "seconds": round(elapsed, 3),
-        "spans_per_second": round(len(acks) * spans / elapsed),
+        f"{noun}_per_second": round(len(acks) * items / elapsed),
         "ack_p50_ms": round(float(p50) * 1e3, 1),
         "ack_p99_ms": round(float(p99) * 1e3, 1),
         "retries": {code: retried.count(code) for code in sorted(set(retried))},
-        "bytes_per_request": len(Stamper(spans, service).make()),
+        "bytes_per_request": body_bytes,
     }
 
 
@@ -162,13 +211,15 @@ def main() -> None:
     """Read the command line, drive, print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--endpoint", default="127.0.0.1:4317")
-    parser.add_argument("--spans", type=int, default=100)
+    parser.add_argument("--signal", choices=("traces", "metrics", "remote-write"), default="traces")
+    parser.add_argument("--spans", type=int, default=100, help="spans, or samples, a request")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--service", default="bench")
     chosen = parser.parse_args()
-    print(json.dumps(uvloop.run(load(chosen.endpoint, chosen.spans, chosen.connections, chosen.in_flight, chosen.seconds, chosen.service))))
+    shape = (chosen.endpoint, chosen.spans, chosen.connections, chosen.in_flight, chosen.seconds, chosen.service)
+    print(json.dumps(uvloop.run(load_remote_write(*shape) if chosen.signal == "remote-write" else load(*shape, chosen.signal))))
 
 
 if __name__ == "__main__":
