@@ -14,7 +14,7 @@ from services.query.promql.histogram_notes import Note
 from services.query.promql.range_over_time import quantile_of_sorted
 from services.query.promql.values import Vector
 from tael.errors import Rejected
-from tael.model.series import Bools, Floats, Labels, Longs
+from tael.model.series import Bools, Floats, Longs
 
 
 def aggregate(op: str, vector: Vector, groups: Groups, notes: Annotations, at: int) -> Vector:
@@ -54,18 +54,12 @@ def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without:
     keep = (*names, label) if not without else tuple(name for name in names if name != label)
     texts, value_of = _texts(vector)
     rows, columns = np.nonzero(vector.present)
-    places: dict[Labels, int] = {}
-    groups: dict[tuple[int, int], int] = {}
-    owner = np.empty(len(rows), np.int64)
-    for k, (row, text) in enumerate(zip(rows.tolist(), value_of[rows, columns].tolist(), strict=True)):
-        place = groups.get((row, text))
-        if place is None:
-            labelled = vectors.with_label(vector.labels[row], label, texts[text])
-            own = grouped.group([labelled], keep, without=without).labels[0]
-            place = groups[row, text] = places.setdefault(own, len(places))
-        owner[k] = place
+    different, which = np.unique(rows * len(texts) + value_of[rows, columns], return_inverse=True)
+    labelled = [vectors.with_label(vector.labels[key // len(texts)], label, texts[key % len(texts)]) for key in different.tolist()]
+    places = grouped.group(labelled, keep, without=without)
+    owner = places.of[which]
     counts = np.bincount(owner * steps + columns, minlength=len(places) * steps).reshape(len(places), steps)
-    return Vector(list(places), counts.astype(np.float64), counts > 0)
+    return Vector(places.labels, counts.astype(np.float64), counts > 0)
 
 
 def _texts(vector: Vector) -> tuple[list[str], Longs]:

@@ -67,8 +67,13 @@ def _over_range(run: Evaluation, node: Call, steps: Steps) -> Vector:
     if name == "absent_over_time":
         matchers = over.selector.matchers if isinstance(over, MatrixSelector) else ()
         return _absent(by_label.absent_labels(matchers), np.any(ranges.present, axis=0))
-    at = (node.args[0].pos.start, node.args[0].pos.start)
-    return range_call.call(name, ranges, arguments, run.notes, at)
+    place = _at(node, 0)
+    return range_call.call(name, ranges, arguments, run.notes, (place, place), run.settings.check)
+
+
+def _at(node: Call, index: int) -> int:
+    """Where an argument stands; parentheses around it do not count."""
+    return unwrapped(node.args[index]).pos.start
 
 
 def _absent(labels: Labels, present: Bools) -> Vector:
@@ -195,16 +200,16 @@ def _sort(run: Evaluation, node: Call, steps: Steps) -> Vector:
 
 def _quantile(run: Evaluation, node: Call, steps: Steps) -> Vector:
     q = _valid(run, node, 0, steps)
-    known = classic.split(run.vector(node.args[1], steps), run.notes, node.args[1].pos.start)
-    at = (node.args[0].pos.start, node.args[1].pos.start)
+    known = classic.split(run.vector(node.args[1], steps), run.notes, _at(node, 1))
+    at = (_at(node, 0), _at(node, 1))
     return classic.answer(known, classic.quantile(q), run.notes, at, steps.times_ms)
 
 
 def _quantiles(run: Evaluation, node: Call, steps: Steps) -> Vector:
     label = _text(node, 1)
     asked = [_valid(run, node, index, steps) for index in range(2, len(node.args))]
-    known = classic.split(run.vector(node.args[0], steps), run.notes, node.args[0].pos.start)
-    at = (node.args[0].pos.start, node.args[1].pos.start)
+    known = classic.split(run.vector(node.args[0], steps), run.notes, _at(node, 0))
+    at = (_at(node, 0), _at(node, 1))
     parts = []
     for q in asked:
         found = classic.answer(known, classic.quantile(q), run.notes, at, steps.times_ms)
@@ -218,14 +223,14 @@ def _quantiles(run: Evaluation, node: Call, steps: Steps) -> Vector:
 def _valid(run: Evaluation, node: Call, index: int, steps: Steps) -> Floats:
     q = run.scalar(node.args[index], steps)
     for wrong in {number(value): value for value in q[~((q >= 0) & (q <= 1))].tolist()}.values():
-        run.notes.add(bad_quantile(wrong), node.args[index].pos.start)
+        run.notes.add(bad_quantile(wrong), _at(node, index))
     return q
 
 
 def _fraction(run: Evaluation, node: Call, steps: Steps) -> Vector:
     lower, upper = run.scalar(node.args[0], steps), run.scalar(node.args[1], steps)
-    known = classic.split(run.vector(node.args[2], steps), run.notes, node.args[2].pos.start)
-    at = (node.args[0].pos.start, node.args[2].pos.start)
+    known = classic.split(run.vector(node.args[2], steps), run.notes, _at(node, 2))
+    at = (_at(node, 0), _at(node, 2))
     return classic.answer(known, classic.fraction(lower, upper), run.notes, at, steps.times_ms)
 
 

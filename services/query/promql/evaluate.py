@@ -57,8 +57,8 @@ TOO_MANY_SAMPLES = "query processing would load too many samples into memory in 
 class Settings:
     """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` a subquery's step where it names none.
 
-    ``max_samples`` bounds what one node holds, samples or series by steps. ``check`` is called at every node and raises when the query is to
-    end: cancelled, or out of time. ``delayed_names`` keeps a metric's name until the end of the query where a function drops it, so that
+    ``max_samples`` bounds the samples that are read and, on its own, what one node holds, series by steps. ``check`` is called at every node
+    and raises when the query is to end: cancelled, or out of time. ``delayed_names`` keeps a metric's name until the end of the query where a function drops it, so that
     label functions can still read it; without, it is dropped at once.
     """
 
@@ -84,6 +84,7 @@ def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, que
     range), and TooLarge when ``max_samples`` does not do.
     """
     run = Evaluation(fetched, settings, steps, Annotations(query))
+    run.bounded(sum(len(samples.times_ms) for samples in fetched.samples.values()))
     with np.errstate(all="ignore"):
         inner = unwrapped(expr)
         if isinstance(inner, MatrixSelector | Subquery):
@@ -109,7 +110,7 @@ class Evaluation:
         self.settings.check()
         value = self._value(node, steps)
         if isinstance(value, Vector):
-            self._bounded(value.values.size)
+            self.bounded(value.values.size)
             return value if self.settings.delayed_names else vectors.names_dropped(value)
         return value
 
@@ -148,15 +149,14 @@ class Evaluation:
         assert isinstance(value, Scalar)
         return value.values
 
-    def _bounded(self, samples: int) -> None:
+    def bounded(self, samples: int) -> None:
+        """Refuse to hold more samples than the query may."""
         if samples > self.settings.max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
 
     def samples(self, selector: VectorSelector) -> Samples:
         """What was fetched for a selector."""
-        samples = self.fetched.samples[selector]
-        self._bounded(len(samples.times_ms))
-        return samples
+        return self.fetched.samples[selector]
 
     def with_resets_told(self, node: Expr) -> Evaluation:
         """The same, but histograms below ``node`` say themselves where counters were reset, so that sums of them can warn."""
@@ -211,7 +211,7 @@ class Evaluation:
             ends = moved(node, steps)
             samples, drop = self._subquery(node, steps)
             found = selectors.ranges(samples, ends, steps.times_ms, milliseconds(node.range), drop)
-        self._bounded(found.floats.lo.size)
+        self.bounded(found.floats.lo.size)
         return found if ends.count == steps.count else found.repeated(steps.count)
 
     def extended(self, name: str, node: MatrixSelector, steps: Steps) -> Vector:
@@ -273,13 +273,14 @@ class Evaluation:
             label = unwrapped(node.param) if node.param is not None else None
             assert isinstance(label, String)
             return aggregate.count_values(vector, label.value, node.grouping, without=node.without)
+        place = unwrapped(node.expr).pos.start
         by = groups.group(vector.labels, node.grouping, without=node.without)
         if node.param is None:
-            return aggregate.aggregate(node.op, vector, by, self.notes, node.expr.pos.start)
-        parameter = self.scalar(node.param, steps)
+            return aggregate.aggregate(node.op, vector, by, self.notes, place)
+        parameter, asked = self.scalar(node.param, steps), unwrapped(node.param).pos.start
         if node.op == "quantile":
-            return aggregate.quantile(vector, by, parameter, self.notes, (node.param.pos.start, node.expr.pos.start))
-        return aggregate_k.choose(node.op, vector, by, parameter, self.notes, (node.param.pos.start, node.pos.start))
+            return aggregate.quantile(vector, by, parameter, self.notes, (asked, place))
+        return aggregate_k.choose(node.op, vector, by, parameter, self.notes, (asked, node.pos.start))
 
 
 def repeated(value: Value, count: int) -> Value:

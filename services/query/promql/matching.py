@@ -131,17 +131,18 @@ def _filled(side: Vector, of: Longs, met: Bools, *, right: bool) -> Pairs:
 
 
 def _check_unique(one: Vector, of: Longs, known: Signatures, side: str, active: Bools) -> None:
-    sizes = np.bincount(of, minlength=known.count)
-    for signature in np.flatnonzero(sizes > 1).tolist():
-        rows = np.flatnonzero(of == signature)
-        clash = np.flatnonzero((one.present[rows].sum(axis=0) > 1) & active)
-        if len(clash):
-            first, second = sorted(one.labels[row] for row in rows[one.present[rows, clash[0]]][:2].tolist())
-            raise Rejected(
-                f"found duplicate series for the match group {shown(known.labels[signature])} on the {side} hand-side of the operation: "
-                f"[{shown(first)}, {shown(second)}];"
-                "many-to-many matching not allowed: matching labels must be unique on one side"
-            )
+    found, compact = np.unique(of, return_inverse=True)
+    if len(found) == len(of):
+        return
+    clashes = np.argwhere((vectors.counted(one.present, compact, len(found)) > 1) & active)
+    if len(clashes) == 0:
+        return
+    group, step = clashes[0].tolist()
+    first, second = sorted(one.labels[row] for row in np.flatnonzero((compact == group) & one.present[:, step])[:2].tolist())
+    raise Rejected(
+        f"found duplicate series for the match group {shown(known.labels[found[group]])} on the {side} hand-side of the operation: "
+        f"[{shown(first)}, {shown(second)}];many-to-many matching not allowed: matching labels must be unique on one side"
+    )
 
 
 def shown(labels: Labels) -> str:

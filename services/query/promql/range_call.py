@@ -64,14 +64,19 @@ CELLS = 1 << 17
 """How many windows are evaluated together: enough to pay for a call, few enough to stay in a processor's cache."""
 
 
-def call(name: str, ranges: Ranges, arguments: Sequence[Floats], notes: Annotations, at: tuple[int, int]) -> Vector:
-    """``name`` over ``ranges`` with its other arguments, each one number a step; ``at`` is where the call and where the range stand."""
+def call(
+    name: str, ranges: Ranges, arguments: Sequence[Floats], notes: Annotations, at: tuple[int, int], check: Callable[[], None]
+) -> Vector:
+    """``name`` over ``ranges`` with its other arguments, each one number a step; ``at`` is where the call and where the range stand.
+
+    ``check`` is called now and then, and raises when the query is to end.
+    """
     if name == "quantile_over_time":
         _note_quantiles(ranges, arguments[0], notes, at[1])
     if ranges.mixed is not None and name in _ANY_SAMPLE:
         values, present = FUNCTIONS[name](ranges.mixed)
     else:
-        values, present = _blockwise(FUNCTIONS[name], ranges.floats, arguments)
+        values, present = _blockwise(FUNCTIONS[name], ranges.floats, arguments, check)
     drop = ranges.drop_name if name in KEEP_NAME else np.ones(len(ranges.samples.labels), np.bool_)
     result = Vector(ranges.samples.labels, values, present, drop_name=drop)
     if name in COUNTERS:
@@ -100,13 +105,14 @@ def note_counters(result: Vector, notes: Annotations, at: int) -> None:
             notes.add(maybe_no_counter(name), at)
 
 
-def _blockwise(function: Function, windows: Windows, arguments: Sequence[Floats]) -> tuple[Floats, Bools]:
+def _blockwise(function: Function, windows: Windows, arguments: Sequence[Floats], check: Callable[[], None]) -> tuple[Floats, Bools]:
     series, steps = windows.lo.shape
     size = max(1, CELLS // max(1, steps))
     if series <= size:
         return function(windows, *arguments)
     values, present = np.empty((series, steps)), np.empty((series, steps), np.bool_)
     for begin in range(0, series, size):
+        check()
         rows = slice(begin, begin + size)
         values[rows], present[rows] = function(windows.rows(begin, min(begin + size, series)), *arguments)
     return values, present
