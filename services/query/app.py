@@ -12,9 +12,12 @@ from aiohttp import web
 from services.query.api.compress import compressed
 from services.query.api.live import Live
 from services.query.api.native import NativeTraces
+from services.query.api.prometheus import Prometheus, PrometheusOptions, describe_prometheus
+from services.query.api.prometheus_status import Described
 from services.query.api.tempo import Tempo, describe_tempo
 from services.query.api.tenant import authentication
 from services.query.execute import Turns
+from services.query.promql_engine import PromqlEngine
 from services.query.settings import QuerySettings
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import Member
@@ -28,7 +31,7 @@ from tael.wal.api import LiveBus
 
 log = get_logger("query")
 _LISTENER = "listener"
-_FAMILIES = {"/tempo/": describe_tempo}
+_FAMILIES = {"/tempo/": describe_tempo, "/prometheus/": describe_prometheus}
 """Path prefixes of the API families that have a shape of errors of their own."""
 
 
@@ -67,7 +70,6 @@ def build_app(
     settings: QuerySettings, *, spans: SpanReader, series: SeriesReader, bus: LiveBus, status: Status, readiness: Readiness
 ) -> web.Application:
     """Every API family over one reader a signal and one set of turns."""
-    del series
     turns = Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds)
     guard = authentication(Access(settings.tokens_file), _FAMILIES)
     app = web.Application(middlewares=[compressed, errors_to_status(), guard])
@@ -77,5 +79,17 @@ def build_app(
     app.on_shutdown.append(live.close)
     app.add_routes(live.routes())
     app.add_routes(NativeTraces(spans, turns, max_limit=settings.max_query_limit, max_trace_spans=settings.max_trace_spans).routes())
+    app.add_routes(_prometheus(settings, series, turns).routes())
     app.add_subapp("/tempo", Tempo(spans, turns, max_trace_spans=settings.max_trace_spans).app())
     return app
+
+
+def _prometheus(settings: QuerySettings, series: SeriesReader, turns: Turns) -> Prometheus:
+    flags = {
+        "query.lookback-delta": f"{settings.promql_lookback_seconds:g}s",
+        "query.max-concurrency": str(settings.query_concurrency),
+        "query.max-samples": str(settings.promql_max_samples),
+        "query.timeout": f"{settings.query_timeout_seconds:g}s",
+    }
+    options = PrometheusOptions(settings.query_timeout_seconds, Described(time.time(), flags))
+    return Prometheus(PromqlEngine(series, settings.engine_options), turns, options)

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.query.fair import FairSemaphore
 from tael.errors import Overloaded
 
 T = TypeVar("T")
@@ -44,19 +45,19 @@ class Turn:
 
 
 class Turns:
-    """Hands out turns to run: ``concurrency`` at once, ``queue`` waiting, in order of arrival."""
+    """Hands out turns to run: ``concurrency`` at once, ``queue`` waiting, fair between tenants."""
 
     def __init__(self, *, concurrency: int, queue: int, timeout_seconds: float) -> None:
-        self._free = asyncio.Semaphore(concurrency)
+        self._free = FairSemaphore(concurrency)
         self._concurrency = concurrency
         self._queue = queue
         self._waiting = 0
         self._timeout_seconds = timeout_seconds
 
     @contextlib.asynccontextmanager
-    async def turn(self, route: str) -> AsyncIterator[Turn]:
-        """Run the block as one query. Raises Overloaded before it starts."""
-        await self._take()
+    async def turn(self, route: str, tenant: str = "") -> AsyncIterator[Turn]:
+        """Run the block as one query of ``tenant``. Raises Overloaded before it starts."""
+        await self._take(tenant)
         started = time.monotonic()
         try:
             with RUNNING.track_inprogress():
@@ -65,14 +66,14 @@ class Turns:
             self._free.release()
             SECONDS.labels(route).observe(time.monotonic() - started)
 
-    async def _take(self) -> None:
+    async def _take(self, tenant: str) -> None:
         if self._free.locked() and self._waiting >= self._queue:
             REFUSED.inc()
             raise Overloaded(f"{self._concurrency} queries are running and {self._waiting} waiting, which is all that this process takes")
         self._waiting += 1
         try:
             with WAITING.track_inprogress():
-                await asyncio.wait_for(self._free.acquire(), self._timeout_seconds)
+                await asyncio.wait_for(self._free.acquire(tenant), self._timeout_seconds)
         except TimeoutError:
             REFUSED.inc()
             raise Overloaded(f"{self._concurrency} queries were running for {self._timeout_seconds:g} s and none ended") from None

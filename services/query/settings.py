@@ -7,13 +7,14 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.query.execute import shard_timeout_seconds
+from services.query.promql_settings import PromqlSettings
 from tael.runtime.access import AccessSettings
 from tael.runtime.config import Listen
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 from tael.storage.api import MAX_FIND_LIMIT
 
 
-class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettings):
+class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettings, PromqlSettings):
     """Settings of the query service."""
 
     rest_api_addr: Listen = Field(

@@ -54,7 +54,7 @@ class NativeTraces:
     async def find(self, request: web.Request) -> web.Response:
         """``GET /api/v1/traces``: spans that match every filter, newest first."""
         query, digest = read_span_query(list(request.query.items()), now_ns=time.time_ns(), max_limit=self._max_limit)
-        async with self._turns.turn("traces") as turn:
+        async with self._turns.turn("traces", tenant_of(request)) as turn:
             # One more than the page says whether there is another; at the reader's own limit a full page may be followed by an empty one.
             wanted = min(query.limit + 1, MAX_FIND_LIMIT)
             answer = await turn.ask(self._spans.find_spans(tenant_of(request), replace(query, limit=wanted)))
@@ -69,7 +69,7 @@ class NativeTraces:
         """``GET /api/v1/traces/{trace_id}``: every span, by start."""
         Parameters(request.query.items(), known=())
         trace_id = parse_trace_id(request.match_info["trace_id"])
-        async with self._turns.turn("trace") as turn:
+        async with self._turns.turn("trace", tenant_of(request)) as turn:
             answer = await turn.ask(self._spans.get_trace(tenant_of(request), trace_id))
             if not answer.value:
                 if answer.missing:
@@ -84,7 +84,7 @@ class NativeTraces:
     async def services(self, request: web.Request) -> web.Response:
         """``GET /api/v1/services``: counts, mean duration and error rate of each service in the range."""
         time_range = Parameters(request.query.items(), known=_RANGE).time_range(now_ns=time.time_ns())
-        async with self._turns.turn("services") as turn:
+        async with self._turns.turn("services", tenant_of(request)) as turn:
             answer = await turn.ask(self._spans.list_services(tenant_of(request), time_range))
         return json_response({"services": [_service_json(stats) for stats in answer.value], **partial_json(answer.missing)})
 

@@ -95,7 +95,7 @@ class Tempo:
     async def _answer(self, request: web.Request, build: Callable[[Answer[list[Span]]], web.Response]) -> web.Response:
         trace_id = parse_tempo_trace_id(request.match_info["trace_id"])
         time_range = _hint(Parameters([pair for pair in request.query.items() if pair[0] in _HINTS], known=_HINTS))
-        async with self._turns.turn("tempo trace") as turn:
+        async with self._turns.turn("tempo trace", tenant_of(request)) as turn:
             answer = await turn.ask(self._spans.get_trace(tenant_of(request), trace_id, time_range))
             if answer.value:
                 return await asyncio.to_thread(build, answer)

@@ -14,7 +14,7 @@ from tael.runtime.access import Access
 from tael.runtime.http import Describe, Route, describe_native, refuse
 
 _TENANT: Final = web.RequestKey("tenant", str)
-_OPEN = ("/healthz", "/readyz")
+_OPEN = ("/healthz", "/readyz", "/-/healthy", "/-/ready", "/prometheus/-/healthy", "/prometheus/-/ready")
 _ADMIN = ("/metrics", "/internal/", "/api/v1/admin/")
 
 

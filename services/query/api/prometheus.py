@@ -1,0 +1,346 @@
+"""Prometheus' HTTP API, under ``/prometheus/api/v1`` and ``/api/v1``, as Grafana's data source and promtool call it.
+
+Source: Prometheus' HTTP API documentation. Every question takes GET, and POST with a form. Errors are ``bad_data`` (400) for what was asked,
+``execution`` (422) for what the data does not allow, ``timeout`` and ``unavailable`` (503), ``not_found`` (404), ``internal`` (500). A shard
+that is missing makes a warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from services.query.api.compress import takes_gzip
+from services.query.api.prometheus_json import chunks, count, dumped, envelope, result_type
+from services.query.api.prometheus_parameters import EARLIEST_MS, LATEST_MS, Form, invalid, label_name, read
+from services.query.api.prometheus_status import STATUS, Described
+from services.query.api.tenant import tenant_of
+from services.query.execute import Turns
+from services.query.promql.ast import Expr, VectorSelector, walk
+from services.query.promql.literals import decimal
+from services.query.promql.print import pretty
+from services.query.promql.tree import document
+from services.query.promql.values import Steps
+from services.query.promql_engine import Outcome, PromqlEngine, Query
+from tael.errors import NotFound, Rejected, Retryable, TaelError
+from tael.model.series import Exemplar, Family, Labels, Matcher, Selection
+from tael.runtime.http import headers_of
+from tael.runtime.observe import get_logger
+from tael.storage.api import Answer, SeriesReader
+
+T = TypeVar("T", Labels, str)
+log = get_logger("prometheus")
+
+PREFIXES = ("/prometheus", "")
+TRUNCATED = "results truncated due to limit"
+MAX_NOTES = 10
+STREAMED_SAMPLES = 50_000
+"""Answers with more samples are written in chunks as they are made."""
+_KINDS = {400: "bad_data", 404: "not_found", 413: "bad_data", 422: "execution", 429: "unavailable", 503: "unavailable"}
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def describe_prometheus(status: int, text: str) -> web.Response:
+    """Prometheus' error body, its type by the status."""
+    return failure(status, _KINDS.get(status, "internal"), text)
+
+
+def failure(status: int, kind: str, text: str) -> web.Response:
+    """An error of one of Prometheus' types."""
+    body = dumped({"status": "error", "errorType": kind, "error": text})
+    return web.Response(text=body, status=status, content_type="application/json")
+
+
+def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
+    """An answer, with what is to be said about it."""
+    body: dict[str, Any] = {"status": "success", "data": data}
+    if warnings:
+        body["warnings"] = list(warnings)
+    return web.Response(text=dumped(body), content_type="application/json")
+
+
+class _NotExecuted(Exception):
+    """A query that was asked rightly and cannot be answered: the reason is in ``__cause__``."""
+
+
+_ERRORS: tuple[tuple[type[Exception], tuple[int, str]], ...] = (
+    (_NotExecuted, (422, "execution")),
+    (TimeoutError, (503, "timeout")),
+    (NotFound, (404, "not_found")),
+    (Rejected, (400, "bad_data")),
+    (Retryable, (503, "unavailable")),
+    (TaelError, (500, "internal")),
+)
+_TIMED_OUT = "query timed out in expression evaluation"
+
+
+def answering(handler: _Handler) -> _Handler:
+    """Errors in Prometheus' shape, also where the family has no prefix of its own."""
+
+    @functools.wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except (_NotExecuted, TimeoutError, TaelError) as error:
+            status, kind = next(how for refused, how in _ERRORS if isinstance(error, refused))
+            response = failure(
+                status,
+                kind,
+                _TIMED_OUT if isinstance(error, TimeoutError) else str(error.__cause__ if isinstance(error, _NotExecuted) else error),
+            )
+            response.headers.update(headers_of(error))
+            return response
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:
+            log.exception("unhandled error", path=request.path)
+            return failure(500, "internal", "internal error; the log of this process has the details")
+
+    return wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusOptions:
+    """``described`` is what the status pages say; ``timeout_seconds`` the longest that a query may ask for."""
+
+    timeout_seconds: float
+    described: Described
+
+
+class Prometheus:
+    """The handlers, over one engine."""
+
+    def __init__(self, engine: PromqlEngine, turns: Turns, options: PrometheusOptions) -> None:
+        self._engine = engine
+        self._turns = turns
+        self._options = options
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application, with and without the family's prefix."""
+        asked: dict[str, _Handler] = {
+            "query": self.query,
+            "query_range": self.query_range,
+            "query_exemplars": self.exemplars,
+            "series": self.series,
+            "labels": self.labels,
+            "format_query": self.format_query,
+            "parse_query": self.parse_query,
+        }
+        read_only: dict[str, _Handler] = {"label/{name}/values": self.label_values, "metadata": self.metadata}
+        read_only |= {path: self._status(build) for path, build in STATUS.items()}
+        routes = []
+        for prefix in PREFIXES:
+            for path, handler in (asked | read_only).items():
+                routes.append(web.get(f"{prefix}/api/v1/{path}", answering(handler)))
+            routes += [web.post(f"{prefix}/api/v1/{path}", answering(handler)) for path, handler in asked.items()]
+            routes += [web.get(f"{prefix}/-/{word}", _plainly(word)) for word in ("healthy", "ready")]
+        return routes
+
+    async def query(self, request: web.Request) -> web.StreamResponse:
+        """An instant query, now where no time is given."""
+        form = await read(request)
+        at = form.instant_ms("time", time.time_ns() // 1_000_000)
+        return await self._evaluate(request, form, Steps(at, at, 0))
+
+    async def query_range(self, request: web.Request) -> web.StreamResponse:
+        """A query at every step of a range."""
+        form = await read(request)
+        return await self._evaluate(request, form, form.range())
+
+    async def _evaluate(self, request: web.Request, form: Form, steps: Steps) -> web.StreamResponse:
+        limit, timeout = form.count("limit"), self._timeout(form)
+        query = Query(form.text("query"), steps, form.duration_ms("lookback_delta"))
+        expr = self._parsed(form, instant=query.instant)
+        started = time.monotonic()
+        async with self._turns.turn("promql", tenant_of(request)) as turn:
+            queued = time.monotonic()
+            async with asyncio.timeout(min(timeout, turn.timeout_seconds)):
+                outcome = await self._run(tenant_of(request), query, expr)
+            stats = _stats(outcome, queued - started, time.monotonic() - queued) if form.text("stats") else None
+            return await _answer(request, outcome, steps, limit, stats)
+
+    def _timeout(self, form: Form) -> float:
+        asked = form.duration_ms("timeout")
+        return self._options.timeout_seconds if asked is None else min(asked / 1000, self._options.timeout_seconds)
+
+    def _parsed(self, form: Form, *, instant: bool = True) -> Expr:
+        try:
+            return self._engine.parse(form.text("query"), instant=instant)
+        except Rejected as problem:
+            raise invalid("query", str(problem)) from None
+
+    async def _run(self, tenant: str, query: Query, expr: Expr) -> Outcome:
+        try:
+            return await self._engine.run(tenant, query, expr)
+        except Rejected as problem:
+            raise _NotExecuted from problem
+
+    async def series(self, request: web.Request) -> web.StreamResponse:
+        """The label sets of the series that match any ``match[]``."""
+        form = await read(request)
+        selectors = form.selectors()
+        if not selectors:
+            raise Rejected("no match[] parameter provided")
+        limit = form.count("limit")
+        answer = await self._each(request, form, selectors, self._reader.list_series)
+        found, warnings = _limited(answer, limit)
+        return success([dict(labels) for labels in found], warnings)
+
+    async def labels(self, request: web.Request) -> web.StreamResponse:
+        """Label names, of the series that match where ``match[]`` is given."""
+        form = await read(request)
+        limit = form.count("limit")
+        answer = await self._each(request, form, form.selectors() or [()], self._reader.label_names)
+        return success(*_limited(answer, limit))
+
+    async def label_values(self, request: web.Request) -> web.StreamResponse:
+        """Values of one label, of the series that match where ``match[]`` is given."""
+        name, form = label_name(request.match_info["name"]), await read(request)
+        limit = form.count("limit")
+        answer = await self._each(
+            request, form, form.selectors() or [()], lambda tenant, chosen, most: self._reader.label_values(tenant, name, chosen, most)
+        )
+        return success(*_limited(answer, limit))
+
+    @property
+    def _reader(self) -> SeriesReader:
+        return self._engine.reader
+
+    async def _each(
+        self,
+        request: web.Request,
+        form: Form,
+        selectors: Sequence[tuple[Matcher, ...]],
+        ask: Callable[[str, Selection, int], Awaitable[Answer[list[T]]]],
+    ) -> Answer[list[T]]:
+        """Everything that any selector finds, once and in order; one more than the limit tells that there is more."""
+        start, end = form.between()
+        limit, tenant = form.count("limit"), tenant_of(request)
+        found: set[T] = set()
+        missing: dict[str, None] = {}
+        async with self._turns.turn("prometheus series", tenant) as turn:
+            for matchers in selectors:
+                # The port's ranges leave the start out, the API's hold it.
+                selection = Selection(matchers, start - 1, end)
+                answer = await turn.ask(ask(tenant, selection, limit + 1 if limit else 0))
+                found.update(answer.value)
+                missing |= dict.fromkeys(answer.missing)
+        return Answer(sorted(found), tuple(missing))
+
+    async def metadata(self, request: web.Request) -> web.StreamResponse:
+        """Types, units and help texts by metric."""
+        form = await read(request)
+        limit, per_metric = form.count("limit"), form.count("limit_per_metric")
+        async with self._turns.turn("prometheus metadata", tenant_of(request)) as turn:
+            answer: Answer[list[Family]] = await turn.ask(self._reader.families(tenant_of(request), form.text("metric"), 0))
+        found: dict[str, list[dict[str, str]]] = {}
+        for family in answer.value:
+            known = found.get(family.name)
+            if known is None and limit and len(found) == limit:
+                break
+            known = found.setdefault(family.name, [])
+            if not per_metric or len(known) < per_metric:
+                known.append({"type": family.type, "unit": family.unit, "help": family.help})
+        return success(found, missing_warnings(answer.missing))
+
+    async def exemplars(self, request: web.Request) -> web.StreamResponse:
+        """Exemplars of every series that a query selects."""
+        form = await read(request)
+        start, end = form.instant_ms("start"), form.instant_ms("end")
+        if end < start:
+            raise invalid("end", "end timestamp must not be before start timestamp")
+        start, end = max(start, EARLIEST_MS), min(end, LATEST_MS)
+        selectors = [node.matchers for node in walk(self._parsed(form)) if isinstance(node, VectorSelector)]
+        if not selectors or end < start:
+            return success([])
+        async with self._turns.turn("prometheus exemplars", tenant_of(request)) as turn:
+            answer: Answer[list[Exemplar]] = await turn.ask(self._reader.exemplars(tenant_of(request), selectors, start, end))
+        found: dict[Labels, list[dict[str, Any]]] = {}
+        for exemplar in answer.value:
+            found.setdefault(exemplar.series, []).append(_exemplar(exemplar))
+        data = [{"seriesLabels": dict(series), "exemplars": several} for series, several in found.items()]
+        return success(data, missing_warnings(answer.missing))
+
+    async def format_query(self, request: web.Request) -> web.StreamResponse:
+        """The query in lines."""
+        return success(pretty(self._parsed(await read(request))))
+
+    async def parse_query(self, request: web.Request) -> web.StreamResponse:
+        """The query's tree."""
+        return success(document(self._parsed(await read(request))))
+
+    def _status(self, build: Callable[[Described], Any]) -> _Handler:
+        async def handler(_: web.Request) -> web.StreamResponse:
+            return success(build(self._options.described))
+
+        return handler
+
+
+def _plainly(word: str) -> _Handler:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=f"tael is {word}.\n")
+
+    return handler
+
+
+def missing_warnings(missing: Iterable[str]) -> list[str]:
+    """That shards did not answer, one warning each."""
+    return [f"{name} did not answer: its series are not part of this result" for name in missing]
+
+
+def _limited(answer: Answer[list[T]], limit: int) -> tuple[list[T], list[str]]:
+    warnings = missing_warnings(answer.missing)
+    if limit and len(answer.value) > limit:
+        return answer.value[:limit], [*warnings, TRUNCATED]
+    return answer.value, warnings
+
+
+def _exemplar(exemplar: Exemplar) -> dict[str, Any]:
+    return {"labels": dict(exemplar.labels), "value": decimal(exemplar.value), "timestamp": exemplar.time_ms / 1000}
+
+
+def _stats(outcome: Outcome, queued: float, ran: float) -> dict[str, Any]:
+    timings = {
+        "evalTotalTime": ran,
+        "resultSortTime": 0,
+        "queryPreparationTime": 0,
+        "innerEvalTime": ran,
+        "execQueueTime": queued,
+        "execTotalTime": queued + ran,
+    }
+    return {"timings": timings, "samples": {"totalQueryableSamples": outcome.samples, "peakSamples": outcome.samples}}
+
+
+def _bounded(notes: list[str], kind: str) -> list[str]:
+    if len(notes) <= MAX_NOTES:
+        return notes
+    return [*notes[:MAX_NOTES], f"{len(notes) - MAX_NOTES} more {kind} annotations omitted"]
+
+
+async def _answer(request: web.Request, outcome: Outcome, steps: Steps, limit: int, stats: dict[str, Any] | None) -> web.StreamResponse:
+    value, notes = outcome.evaluated.value, outcome.evaluated.notes
+    series, samples = count(value)
+    warnings = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
+    if limit and series > limit:
+        warnings.append(TRUNCATED)
+    before, behind = envelope(result_type(value, steps), warnings, _bounded(notes.infos, "info"), stats)
+    parts = chunks(value, steps, limit)
+    if samples <= STREAMED_SAMPLES:
+        return web.Response(text="".join([before, *parts, behind]), content_type="application/json")
+    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8", "Vary": "Accept-Encoding"})
+    if takes_gzip(request.headers.get("Accept-Encoding", "")):
+        response.enable_compression(web.ContentCoding.gzip)
+    await response.prepare(request)
+    await response.write(before.encode())
+    # One chunk is some milliseconds of work: done in a thread, other queries go on meanwhile.
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        await response.write(part.encode())
+    await response.write(behind.encode())
+    await response.write_eof()
+    return response

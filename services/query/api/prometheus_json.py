@@ -1,0 +1,160 @@
+"""Results of PromQL as the JSON of Prometheus' HTTP API, in chunks: a large matrix is never one string.
+
+Times are seconds with at most three decimals, values strings with the shortest digits that read back as the same number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from services.query.promql.histogram_json import documents
+from services.query.promql.literals import decimal
+from services.query.promql.values import Matrix, Scalar, Steps, Text, Value, Vector
+from tael.model.histogram import Histograms
+from tael.model.series import Bools, Floats, Labels, Longs
+
+CHUNK_SAMPLES = 20_000
+
+
+def dumped(value: object) -> str:
+    """Compact JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def seconds(time_ms: int) -> str:
+    """Milliseconds as seconds."""
+    whole, rest = divmod(abs(time_ms), 1000)
+    sign = "-" if time_ms < 0 else ""
+    return f"{sign}{whole}.{rest:03d}".rstrip("0") if rest else f"{sign}{whole}"
+
+
+def numbers(values: Floats) -> list[str]:
+    """Each as text: positional, with an exponent below 1e-6 and from 1e21 on."""
+    texts = list(map(repr, values.tolist()))
+    size = np.abs(values)
+    plain = (size >= 1e-4) & (size < 1e16) | (size == 0)
+    for row in np.flatnonzero(~plain).tolist():
+        texts[row] = _number(float(values[row]))
+    return [text.removesuffix(".0") for text in texts]
+
+
+def _number(value: float) -> str:
+    size = abs(value)
+    if math.isfinite(value) and size != 0 and (size < 1e-6 or size >= 1e21):
+        return repr(value).replace(".0e", "e")
+    return decimal(value)
+
+
+def result_type(value: Value, steps: Steps) -> str:
+    """What Prometheus calls the kind of a result."""
+    if steps.step_ms or isinstance(value, Matrix):
+        return "matrix"
+    return {Scalar: "scalar", Text: "string", Vector: "vector"}[type(value)]
+
+
+def chunks(value: Value, steps: Steps, limit: int = 0) -> Iterator[str]:
+    """The result itself, of which at most ``limit`` series where that is not 0."""
+    match value:
+        case Scalar(values=values) if steps.step_ms:
+            one = Vector([()], values[None, :], np.ones((1, len(values)), np.bool_))
+            yield from _list(_series(one, steps), 1)
+        case Scalar(values=values):
+            yield f'[{seconds(steps.start_ms)},"{decimal(float(values[0]))}"]'
+        case Text(value=text):
+            yield f"[{seconds(steps.start_ms)},{dumped(text)}]"
+        case Matrix(samples=samples):
+            yield from _list((_samples(value, row) for row in range(len(samples.labels))), limit)
+        case Vector() if steps.step_ms:
+            yield from _list(_series(value, steps), limit)
+        case Vector():
+            yield from _list(_instants(value, steps), limit)
+
+
+def count(value: Value) -> tuple[int, int]:
+    """How many series a result has, and how many samples."""
+    if isinstance(value, Vector):
+        return len(value.labels), int(np.count_nonzero(value.present))
+    if isinstance(value, Matrix):
+        return len(value.samples.labels), len(value.samples.times_ms)
+    return 1, len(value.values) if isinstance(value, Scalar) else 1
+
+
+def _list(items: Iterator[tuple[str, int]], limit: int) -> Iterator[str]:
+    """Items and how many samples each has, joined into chunks of about ``CHUNK_SAMPLES``."""
+    yield "["
+    waiting: list[str] = []
+    separator, size = "", 0
+    for index, (item, samples) in enumerate(items):
+        if limit and index == limit:
+            break
+        waiting.append(item)
+        size += samples + 1
+        if size >= CHUNK_SAMPLES:
+            yield separator + ",".join(waiting)
+            separator, size = ",", 0
+            waiting.clear()
+    yield (separator + ",".join(waiting) if waiting else "") + "]"
+
+
+def _metric(labels: Labels) -> str:
+    return dumped(dict(labels))
+
+
+def _instants(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
+    at = seconds(steps.start_ms)
+    texts = numbers(vector.values[:, 0])
+    cells = [-1] * len(texts) if vector.cells is None else vector.cells[:, 0].tolist()
+    for labels, text, cell in zip(vector.labels, texts, cells, strict=True):
+        if cell >= 0 and vector.histograms is not None:
+            [document] = documents(vector.histograms.take(np.array([cell])))
+            yield f'{{"metric":{_metric(labels)},"histogram":[{at},{dumped(document)}]}}', 1
+        else:
+            yield f'{{"metric":{_metric(labels)},"value":[{at},"{text}"]}}', 1
+
+
+def _series(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
+    """By labels, as Prometheus orders a matrix."""
+    times = [seconds(time) for time in steps.times_ms.tolist()]
+    order = sorted(range(len(vector.labels)), key=vector.labels.__getitem__)
+    for row in order:
+        cells = None if vector.cells is None else vector.cells[row]
+        yield _row(vector.labels[row], times, vector.values[row], vector.present[row], cells, vector.histograms)
+
+
+def _samples(matrix: Matrix, row: int) -> tuple[str, int]:
+    samples = matrix.samples
+    begin, end = int(samples.offsets[row]), int(samples.offsets[row + 1])
+    cells = None if samples.histogram is None else samples.histogram[begin:end]
+    times = [seconds(time) for time in samples.times_ms[begin:end].tolist()]
+    return _row(samples.labels[row], times, samples.values[begin:end], np.ones(end - begin, np.bool_), cells, samples.histograms)
+
+
+def _row(
+    labels: Labels, times: Sequence[str], values: Floats, present: Bools, cells: Longs | None, histograms: Histograms | None
+) -> tuple[str, int]:
+    text = f'{{"metric":{_metric(labels)}'
+    floats = present if cells is None else present & (cells < 0)
+    if floats.any():
+        at = times if floats.all() else [times[column] for column in np.flatnonzero(floats).tolist()]
+        pairs = '"],['.join(map(add, (f'{time},"' for time in at), numbers(values[floats])))
+        text += f',"values":[[{pairs}"]]'
+    if cells is not None and histograms is not None and (held := np.flatnonzero(present & (cells >= 0))).size:
+        written = documents(histograms.take(cells[held]))
+        pairs = ",".join(f"[{times[column]},{dumped(document)}]" for column, document in zip(held.tolist(), written, strict=True))
+        text += f',"histograms":[{pairs}]'
+    return text + "}", int(np.count_nonzero(present))
+
+
+def envelope(kind: str, warnings: list[str], infos: list[str], stats: dict[str, Any] | None) -> tuple[str, str]:
+    """What stands before and behind the result in a whole answer."""
+    behind = "" if stats is None else f',"stats":{dumped(stats)}'
+    behind += "}"
+    behind += f',"warnings":{dumped(warnings)}' if warnings else ""
+    behind += f',"infos":{dumped(infos)}' if infos else ""
+    return f'{{"status":"success","data":{{"resultType":"{kind}","result":', behind + "}"

@@ -1,0 +1,166 @@
+"""Parameters of Prometheus' HTTP API, from the query string and from a form, read and refused as Prometheus does."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import chain
+
+from aiohttp import web
+
+from services.query.promql.literals import duration_ms, quoted
+from services.query.promql.parse import parse_selector
+from services.query.promql.values import Steps
+from tael.errors import Rejected
+from tael.model.series import Matcher
+
+MAX_POINTS = 11_000
+EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000
+"""What is meant where a start or an end is left out: 1970 and 2200."""
+_LIMIT_MS = 9_000_000_000_000_000
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Form:
+    """A request's parameters; those of a form come before those of the query string."""
+
+    def __init__(self, values: Mapping[str, list[str]]) -> None:
+        self._values = values
+
+    def text(self, name: str) -> str:
+        """The first value, or the empty string."""
+        return self._values.get(name, [""])[0]
+
+    def texts(self, name: str) -> list[str]:
+        """Every value."""
+        return self._values.get(name, [])
+
+    def instant_ms(self, name: str, default: int | None = None) -> int:
+        """A time in milliseconds: seconds since 1970 or RFC 3339. Raises Rejected, also without a value when there is no default."""
+        text = self.text(name)
+        if not text and default is not None:
+            return default
+        value = _instant_ms(text)
+        if value is None:
+            raise invalid(name, f"cannot parse {quoted(text)} to a valid timestamp")
+        return value
+
+    def duration_ms(self, name: str) -> int | None:
+        """Seconds or ``1h30m`` in milliseconds, None where it is left out."""
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            seconds = float(text)
+            if not math.isfinite(seconds) or abs(seconds) > _LIMIT_MS / 1000:
+                raise invalid(name, f"cannot parse {quoted(text)} to a valid duration. It overflows int64")
+            return round(seconds * 1000)
+        except ValueError:
+            pass
+        try:
+            return duration_ms(text)
+        except ValueError:
+            raise invalid(name, f"cannot parse {quoted(text)} to a valid duration") from None
+
+    def count(self, name: str) -> int:
+        """A whole number that is not negative; 0, which is no limit, where it is left out."""
+        text = self.text(name)
+        if not text:
+            return 0
+        if re.fullmatch(r"\d{1,18}", text) is None:
+            problem = "limit must be non-negative" if re.fullmatch(r"-\d+", text) else f"cannot parse {quoted(text)} to a whole number"
+            raise invalid(name, problem)
+        return int(text)
+
+    def range(self) -> Steps:
+        """``start``, ``end`` and ``step`` of a range query."""
+        start, end = self.instant_ms("start"), self.instant_ms("end")
+        if end < start:
+            raise invalid("end", "end timestamp must not be before start time")
+        step = self.duration_ms("step")
+        if step is None:
+            raise invalid("step", 'cannot parse "" to a valid duration')
+        if step <= 0:
+            raise invalid("step", "zero or negative query resolution step widths are not accepted. Try a positive integer")
+        if (end - start) // step > MAX_POINTS:
+            raise Rejected("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
+        return Steps(start, end, step)
+
+    def between(self) -> tuple[int, int]:
+        """``start`` and ``end`` of a question about series; everything where they are left out."""
+        start, end = self.instant_ms("start", EARLIEST_MS), self.instant_ms("end", LATEST_MS)
+        if end < start:
+            raise invalid("end", "end timestamp must not be before start time")
+        return max(start, EARLIEST_MS), min(end, LATEST_MS)
+
+    def selectors(self) -> list[tuple[Matcher, ...]]:
+        """Every ``match[]``."""
+        found = []
+        for text in self.texts("match[]"):
+            try:
+                found.append(parse_selector(text))
+            except Rejected as problem:
+                raise invalid("match[]", str(problem)) from None
+        return found
+
+
+async def read(request: web.Request) -> Form:
+    """The parameters of a GET, or of a POST with a form."""
+    values: dict[str, list[str]] = {}
+    posted = await request.post() if request.method == "POST" else {}
+    for name, value in chain(posted.items(), request.query.items()):
+        if isinstance(value, str):
+            values.setdefault(name, []).append(value)
+    return Form(values)
+
+
+def invalid(name: str, problem: str) -> Rejected:
+    """Prometheus' words for a parameter that does not do."""
+    return Rejected(f"invalid parameter {quoted(name)}: {problem}")
+
+
+def label_name(text: str) -> str:
+    """The label of a path: ``U__`` before it says that what is no letter is written ``_hex_`` and an underscore twice. Raises Rejected."""
+    name = _unescaped(text[3:]) if text.startswith("U__") else text
+    if not name:
+        raise Rejected(f"invalid label name: {quoted(text)}")
+    return name
+
+
+def _unescaped(text: str) -> str:
+    """What does not follow the rules stands for itself."""
+    parts = re.split(r"(__|_[0-9a-fA-F]{1,6}_)", text)
+    if any("_" in part for part in parts[::2]):
+        return "U__" + text
+    return "".join(
+        part if index % 2 == 0 else "_" if part == "__" else _character(int(part.strip("_"), 16)) for index, part in enumerate(parts)
+    )
+
+
+def _character(code: int) -> str:
+    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "�"
+
+
+def _instant_ms(text: str) -> int | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return _rfc3339_ms(text)
+    if not math.isfinite(seconds) or abs(seconds) > _LIMIT_MS / 1000:
+        return None
+    return round(seconds * 1000)
+
+
+def _rfc3339_ms(text: str) -> int | None:
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        whole = datetime.fromisoformat(f"{match[1]}T{match[2]}{match[4].upper().replace('Z', '+00:00')}")
+    except ValueError:
+        return None
+    elapsed = whole - _EPOCH
+    return (elapsed.days * 86400 + elapsed.seconds) * 1000 + int((match[3] or "0").ljust(3, "0")[:3])

@@ -1,0 +1,59 @@
+"""A semaphore that is fair between tenants: whoever asks for much waits behind their own questions, not before everybody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+
+
+class FairSemaphore:
+    """``places`` at once. Those that wait are let in one tenant after the other, and in order of arrival within a tenant."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(len(queue) for queue in self._queues.values())
+
+    def locked(self) -> bool:
+        """Whether the next one has to wait."""
+        return self._free == 0 or bool(self._queues)
+
+    async def acquire(self, tenant: str) -> None:
+        """Take a place, when it is this tenant's turn. Who is cancelled while waiting leaves nothing behind."""
+        if not self.locked():
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(tenant, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            else:
+                self._forget(tenant, turn)
+            raise
+
+    def release(self) -> None:
+        """Give a place back, to the tenant that has waited longest for one of theirs."""
+        while self._queues:
+            tenant, queue = self._queues.popitem(last=False)
+            turn = queue.popleft()
+            if queue:
+                self._queues[tenant] = queue
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _forget(self, tenant: str, turn: asyncio.Future[None]) -> None:
+        queue = self._queues.get(tenant)
+        if queue is None or turn not in queue:
+            return
+        queue.remove(turn)
+        if not queue:
+            del self._queues[tenant]

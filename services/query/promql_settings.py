@@ -1,0 +1,38 @@
+"""What PromQL reads from the environment."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from services.query.promql.parse import Features
+from services.query.promql_engine import EngineOptions
+
+
+class PromqlSettings(BaseModel):
+    """Settings of PromQL's engine; a part of the query service's."""
+
+    promql_max_samples: int = Field(
+        default=50_000_000,
+        ge=1000,
+        alias="TAEL_PROMQL_MAX_SAMPLES",
+        description="Samples that one PromQL query may load, and that any intermediate result may have; a query beyond it fails alone.",
+    )
+    promql_lookback_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        alias="TAEL_PROMQL_LOOKBACK_SECS",
+        description="How old the sample that an instant selector finds may be; a query's `lookback_delta` overrides it.",
+    )
+    promql_experimental: bool = Field(
+        default=True,
+        alias="TAEL_PROMQL_EXPERIMENTAL",
+        description="Allow what Prometheus 3 has behind feature flags: experimental functions and aggregations, duration expressions, `anchored` and `smoothed`, `fill`.",
+    )
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """These settings as the engine takes them."""
+        allowed = self.promql_experimental
+        features = Features(functions=allowed, duration_expressions=allowed, extended_ranges=allowed, fill=allowed)
+        return EngineOptions(lookback_ms=round(self.promql_lookback_seconds * 1000), max_samples=self.promql_max_samples, features=features)
