@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.query.promql.parse import Features
 from services.query.promql_engine import EngineOptions
+from tael.runtime.config import Settings
 
 
-class PromqlSettings(BaseModel):
+class PromqlSettings(Settings):
     """Settings of PromQL's engine; a part of the query service's."""
 
     promql_max_samples: int = Field(

@@ -189,8 +189,8 @@ class Prometheus:
             raise Rejected("no match[] parameter provided")
         limit = form.count("limit")
         answer = await self._each(request, form, selectors, self._reader.list_series)
-        found, warnings = _limited(answer, limit)
-        return success([dict(labels) for labels in found], warnings)
+        found, told = _limited(answer, limit)
+        return success([dict(labels) for labels in found], told)
 
     async def labels(self, request: web.Request) -> web.StreamResponse:
         """Label names, of the series that match where ``match[]`` is given."""
@@ -295,10 +295,10 @@ def missing_warnings(missing: Iterable[str]) -> list[str]:
 
 
 def _limited(answer: Answer[list[T]], limit: int) -> tuple[list[T], list[str]]:
-    warnings = missing_warnings(answer.missing)
+    told: list[str] = missing_warnings(answer.missing)
     if limit and len(answer.value) > limit:
-        return answer.value[:limit], [*warnings, TRUNCATED]
-    return answer.value, warnings
+        return answer.value[:limit], [*told, TRUNCATED]
+    return answer.value, told
 
 
 def _exemplar(exemplar: Exemplar) -> dict[str, Any]:
@@ -326,10 +326,10 @@ def _bounded(notes: list[str], kind: str) -> list[str]:
 async def _answer(request: web.Request, outcome: Outcome, steps: Steps, limit: int, stats: dict[str, Any] | None) -> web.StreamResponse:
     value, notes = outcome.evaluated.value, outcome.evaluated.notes
     series, samples = count(value)
-    warnings = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
+    told = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
     if limit and series > limit:
-        warnings.append(TRUNCATED)
-    before, behind = envelope(result_type(value, steps), warnings, _bounded(notes.infos, "info"), stats)
+        told.append(TRUNCATED)
+    before, behind = envelope(result_type(value, steps), told, _bounded(notes.infos, "info"), stats)
     parts = chunks(value, steps, limit)
     if samples <= STREAMED_SAMPLES:
         return web.Response(text="".join([before, *parts, behind]), content_type="application/json")

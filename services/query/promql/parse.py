@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal
 
 from services.query.promql import durations, literals
 from services.query.promql.ast import (
@@ -263,7 +263,7 @@ class _Parser:
             if (side := self._tokens.peek().kind) in ("group_left", "group_right"):
                 self._tokens.next()
                 include = self._labels() if self._tokens.peek().kind == "(" else ()
-                card = cast("Card", "many-to-one" if side == "group_left" else "one-to-many")
+                card: Card = "many-to-one" if side == "group_left" else "one-to-many"
                 matching = replace(matching, card=card, include=include)
         return self._fill(matching), return_bool
 
@@ -344,14 +344,14 @@ class _Parser:
 
     def _with_at(self, expr: Expr) -> Expr:
         bound = self._tokens.peek().kind
-        at: int | str
+        at: int | Literal["start", "end"]
         if bound in ("start", "end"):
             self._tokens.next()
             for parenthesis in "()":
                 if self._tokens.peek().kind != parenthesis:
                     raise self._tokens.unexpected("@", "timestamp")
                 self._tokens.next()
-            at = bound
+            at = "start" if bound == "start" else "end"
         elif bound in ("number", "duration", "+", "-"):
             at = self._instant(expr, self._tokens.signed_number("@", "timestamp"))
         else:

@@ -46,8 +46,8 @@ def printed(expr: Expr) -> str:  # noqa: C901, PLR0911 - one line a kind of node
         case Binary():
             return f"{printed(expr.left)} {_operator(expr)} {printed(expr.right)}"
         case Aggregate():
-            inner = printed(expr.expr) if expr.param is None else f"{printed(expr.param)}, {printed(expr.expr)}"
-            return f"{_aggregator(expr)}({inner})"
+            parameter = "" if expr.param is None else f"{printed(expr.param)}, "
+            return f"{_aggregator(expr)}({parameter}{printed(expr.expr)})"
         case Call(function=function, args=args):
             return f"{function}({', '.join(printed(arg) for arg in args)})"
         case Paren(expr=inner):
@@ -71,12 +71,11 @@ def pretty(expr: Expr, level: int = 0) -> str:  # noqa: PLR0911 - one line a kin
         case Binary():
             return f"{pretty(expr.left, level + 1)}\n{indent}{_operator(expr)}\n{pretty(expr.right, level + 1)}"
         case Aggregate():
-            inner = pretty(expr.expr, level + 1)
             parameter = "" if expr.param is None else f"{pretty(expr.param, level + 1)},\n"
-            return f"{indent}{_aggregator(expr)}(\n{parameter}{inner}\n{indent})"
+            return f"{indent}{_aggregator(expr)}(\n{parameter}{pretty(expr.expr, level + 1)}\n{indent})"
         case Call(function=function, args=args) if args:
-            inner = ",\n".join(pretty(arg, level + 1) for arg in args)
-            return f"{indent}{function}(\n{inner}\n{indent})"
+            lines = ",\n".join(pretty(arg, level + 1) for arg in args)
+            return f"{indent}{function}(\n{lines}\n{indent})"
         case Paren():
             return f"{indent}(\n{pretty(expr.expr, level + 1)}\n{indent})"
         case _:
