@@ -1,6 +1,6 @@
-"""Spans acknowledged and readable per second through the whole suite, everything on this machine, the load generator included.
+"""Items acknowledged and readable per second through the whole suite, everything on this machine, the load generator included.
 
-    python -m bench.ingest [--spans 100] [--seconds 60] [--shards 1]
+    python -m bench.ingest [--signal traces] [--spans 100] [--seconds 60] [--shards 1]
 
 Starts the suite by `tael serve` in a directory of its own, drives bench.load as another process, sends a probe trace of one span once
 a second to see how long an acknowledged span takes to be readable, then waits until everything is readable and counts it in the hot
@@ -99,14 +99,35 @@ def _readable(suite: Suite, trace_id: str) -> bool:
         return False
 
 
-def stored_rows(suite: Suite) -> int:
-    """Rows in every shard's spans table as its parts say, which costs the hot tier nothing while it catches up."""
-    return int(_ask_shards(suite, "SELECT sum(rows) FROM system.parts WHERE active AND database = 'tael' AND table = 'spans'")[0])
+@dataclass(frozen=True)
+class Target:
+    """Where a signal's items end: the generator's word for them, their table, what tells them apart, and the load that fits two cores."""
+
+    noun: str
+    table: str
+    identity: str
+    port: str
+    arguments: tuple[str, ...] = ()
 
 
-def count_stored(suite: Suite, service: str) -> tuple[int, int]:
-    """Rows of the service in every shard's hot tier, and how many of them are distinct spans."""
-    rows, distinct = _ask_shards(suite, f"SELECT count(), uniqExact(trace_id, span_id) FROM tael.spans WHERE service = '{service}'")
+_SERIES = ("--connections", "2", "--in-flight", "4")
+TARGETS = {
+    "traces": Target("spans", "spans", "trace_id, span_id", "grpc_port"),
+    "logs": Target("records", "logs", "trace_id, timestamp, attributes_int, body", "grpc_port"),
+    "metrics": Target("samples", "samples", "series, ts", "grpc_port", _SERIES),
+    "remote-write": Target("samples", "samples", "series, ts", "http_port", _SERIES),
+}
+
+
+def stored_rows(suite: Suite, target: Target) -> int:
+    """Rows in every shard's table as its parts say, which costs the hot tier nothing while it catches up."""
+    return int(_ask_shards(suite, f"SELECT sum(rows) FROM system.parts WHERE active AND database = 'tael' AND table = '{target.table}'")[0])
+
+
+def count_stored(suite: Suite, target: Target) -> tuple[int, int]:
+    """Rows of the signal in every shard's hot tier without the probe's, and how many of them are distinct items."""
+    where = "WHERE service != 'probe'" if target.table in ("spans", "logs") else ""
+    rows, distinct = _ask_shards(suite, f"SELECT count(), uniqExact({target.identity}) FROM tael.{target.table} {where}")
     return rows, distinct
 
 
@@ -121,8 +142,9 @@ def _ask_shards(suite: Suite, sql: str) -> list[int]:
     return totals
 
 
-def measure(spans: int, seconds: float, shards: int, directory: Path) -> dict[str, Any]:
+def measure(signal: str, spans: int, seconds: float, shards: int, directory: Path) -> dict[str, Any]:
     """One run from a fresh data directory."""
+    target = TARGETS[signal]
     observed, done = Observed(), threading.Event()
     with Suite(directory, shards=shards) as suite:
         idle = {name: process.memory_info().rss for name, process in suite.children().items()}
@@ -134,7 +156,10 @@ def measure(spans: int, seconds: float, shards: int, directory: Path) -> dict[st
             "-m",
             "bench.load",
             "--endpoint",
-            f"127.0.0.1:{suite.grpc_port}",
+            f"127.0.0.1:{getattr(suite, target.port)}",
+            "--signal",
+            signal,
+            *target.arguments,
             "--spans",
             str(spans),
             "--seconds",
@@ -145,15 +170,15 @@ def measure(spans: int, seconds: float, shards: int, directory: Path) -> dict[st
         result["generator_cpu_seconds"] = round(sum(os.times()[2:4]), 1)
         finished = time.monotonic()
         deadline = finished + 180
-        while stored_rows(suite) < result["spans"] and time.monotonic() < deadline:
+        while stored_rows(suite, target) < result[target.noun] and time.monotonic() < deadline:
             time.sleep(0.2)
         caught_up = time.monotonic() - finished
         done.set()
         for side in sides:
             side.join(90)
-        stored = count_stored(suite, "bench")
+        stored = count_stored(suite, target)
     result["readable"], result["distinct"] = stored
-    result["lost"], result["twice"] = result["spans"] - stored[1], stored[0] - stored[1]
+    result["lost"], result["twice"] = result[target.noun] - stored[1], stored[0] - stored[1]
     result["caught_up_after_seconds"] = round(caught_up, 1)
     result["readable_per_second"] = round(stored[0] / (result["seconds"] + caught_up))
     result["probes"] = len(observed.readable_ms)
@@ -191,7 +216,8 @@ def show(result: dict[str, Any]) -> None:
 def main() -> None:
     """Read the command line, measure, show, and fail when something was lost or stored twice."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spans", type=int, action="append", help="spans a request; may be repeated (default 100 and 1000)")
+    parser.add_argument("--signal", choices=TARGETS, default="traces")
+    parser.add_argument("--spans", type=int, action="append", help="items a request; may be repeated (default 100 and 1000)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -200,7 +226,11 @@ def main() -> None:
     for spans in chosen.spans or [100, 1000]:
         directory = Path(tempfile.mkdtemp(prefix="tael-bench-"))
         try:
-            result = {"spans_a_request": spans, **measure(spans, chosen.seconds, chosen.shards, directory)}
+            result = {
+                "signal": chosen.signal,
+                "items_a_request": spans,
+                **measure(chosen.signal, spans, chosen.seconds, chosen.shards, directory),
+            }
         finally:
             shutil.rmtree(directory, ignore_errors=True)
         print(json.dumps(result, indent=2)) if chosen.json else show(result)
