@@ -115,8 +115,10 @@ class Contexts:
             scope_labels, problem = {}, f"scope {error}"
         if not member:
             problem = "the metric has no data of a kind that is known"
+        elif not metric.name:
+            problem = "the metric has no name"
         elif not name:
-            problem = "the metric has no name" if not metric.name else f"nothing of the metric's name {metric.name[:60]!r} can be kept"
+            problem = f"nothing of the metric's name {metric.name[:60]!r} can be kept"
         elif member not in ("gauge", "summary") and temporality not in (DELTA, CUMULATIVE):
             problem = f"aggregation temporality {temporality} is neither delta (1) nor cumulative (2)"
         delta = temporality == DELTA and member not in ("gauge", "summary")

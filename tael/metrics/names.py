@@ -89,6 +89,8 @@ def _metric_name(name: str, unit: str, kind: Kind, style: NameStyle) -> str:
 
 def _tokens(name: str, unit: str, kind: Kind) -> list[str]:
     tokens = [token for token in _NOT_IN_TOKENS.split(name) if token]
+    if not tokens:
+        return []
     tokens += [token for token in _tokens_of_unit(unit) if token not in tokens]
     suffix = _suffix_of(kind, unit)
     return [*(token for token in tokens if token != suffix), suffix] if suffix else tokens
