@@ -87,8 +87,32 @@ def _seen(histograms: Histograms, current: Longs, previous: Longs) -> Bools:
     result: Bools = (histograms.count[current] < histograms.count[previous]) | (custom != was_custom)
     result |= histograms.schema[current] > histograms.schema[previous]
     result |= histograms.zero_threshold[current] < histograms.zero_threshold[previous]
-    rows = np.flatnonzero(~result)
+    alike = ~result & _same_layout(histograms, current, previous) & _same_buckets(histograms, current, previous)
+    result[alike] = _fell(histograms, current[alike], previous[alike])
+    rows = np.flatnonzero(~result & ~alike)
     result[rows] = _lost(histograms, current[rows], previous[rows])
+    return result
+
+
+def _same_buckets(histograms: Histograms, current: Longs, previous: Longs) -> Bools:
+    """Whether the same buckets are populated, the common case between samples of a series and the cheap one."""
+    result = np.ones(len(current), np.bool_)
+    for side in (histograms.positive, histograms.negative):
+        sizes = np.diff(side.offsets)
+        result &= sizes[current] == sizes[previous]
+        rows = np.flatnonzero(result & (sizes[current] > 0))
+        later, before = side.take(current[rows]), side.take(previous[rows])
+        moved = later.owner[later.index != before.index]
+        result[rows[moved]] = False
+    return result
+
+
+def _fell(histograms: Histograms, current: Longs, previous: Longs) -> Bools:
+    """Whether a bucket has less than before, where both have the same ones."""
+    result: Bools = histograms.zero_count[current] < histograms.zero_count[previous]
+    for side in (histograms.positive, histograms.negative):
+        later, before = side.take(current), side.take(previous)
+        result[later.owner[later.counts < before.counts]] = True
     return result
 
 

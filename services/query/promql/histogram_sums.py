@@ -33,6 +33,8 @@ from tael.model.series import Bools, Floats, Longs
 
 MAX_ENTRIES = 1 << 21
 """How many buckets are added up at once, unless one group alone has more."""
+FEW_TERMS = 2
+"""Sums of no more terms need no compensation, so a table of all groups' buckets does for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,16 +312,30 @@ def _mapped(terms: _Terms, side: _Entries, layouts: list[Bounds], target: Ints) 
 
 def _added(terms: _Terms, side: _Entries) -> Buckets:
     """The sums by group and bucket."""
-    group = terms.groups[side.term]
-    order = np.lexsort((side.index, group))
-    group, index, counts = group[order], side.index[order], side.counts[order]
-    first = np.ones(len(group), np.bool_)
-    first[1:] = (group[1:] != group[:-1]) | (index[1:] != index[:-1])
-    starts = np.flatnonzero(first)
-    totals = run_sums(counts, np.diff(np.append(starts, len(group))))
+    if len(side.index) == 0:
+        return Buckets(np.zeros(terms.count + 1, np.int64), np.empty(0, np.int32), np.empty(0))
+    lowest = int(side.index.min())
+    span = int(side.index.max()) - lowest + 1
+    place = terms.groups[side.term] * span + (side.index - lowest)
+    few = np.bincount(terms.groups, minlength=terms.count).max() <= FEW_TERMS
+    if few and terms.count * span <= max(MAX_ENTRIES, 4 * len(place)):
+        table = np.bincount(place, side.counts, terms.count * span)
+        found = np.flatnonzero(table)
+        totals = table[found]
+    else:
+        found, totals = _sorted(place, side.counts)
+    group, index = np.divmod(found, span)
     filled = totals != 0
-    sizes = np.bincount(group[starts[filled]], minlength=terms.count)
-    return Buckets(offsets_of(sizes), index[starts[filled]], totals[filled])
+    sizes = np.bincount(group[filled], minlength=terms.count)
+    return Buckets(offsets_of(sizes), (index[filled] + lowest).astype(np.int32), totals[filled])
+
+
+def _sorted(place: Longs, counts: Floats) -> tuple[Longs, Floats]:
+    """The places and the compensated sum of the counts at each."""
+    order = np.argsort(place, kind="stable")
+    place, counts = place[order], counts[order]
+    starts = np.flatnonzero(np.append(True, place[1:] != place[:-1]))
+    return place[starts], run_sums(counts, np.diff(np.append(starts, len(place))))
 
 
 def _grouped(values: Floats, groups: Longs, count: int) -> Floats:

@@ -84,7 +84,7 @@ def _cut(spans: _Spans, at: Floats, *, upper: bool) -> _Part:
     if upper:
         inside = spans.counts * share
         middles = _middle(lower, np.minimum(at, high), even=spans.even)
-        counts = np.where(high <= at, whole, np.where(lower < at, inside, 0.0))
+        counts = np.where(lower >= at, 0.0, np.where(high <= at, whole, inside))
     else:
         inside = spans.counts - spans.counts * share
         middles = _middle(np.maximum(at, lower), high, even=spans.even)
