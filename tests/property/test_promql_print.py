@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from services.query.promql.ast import (
     Aggregate,
     Binary,
     Call,
+    Card,
     Duration,
     Expr,
     Matching,
@@ -27,10 +29,10 @@ from services.query.promql.literals import decimal, duration, duration_ms, numbe
 from services.query.promql.parse import parse
 from services.query.promql.prepare import rebuilt
 from services.query.promql.print import pretty, printed
-from tael.model.series import METRIC_NAME, Matcher
+from tael.model.series import METRIC_NAME, Matcher, MatchOp
 
 WORDS = st.sampled_from(["up", "http_requests_total", "job:rate5m", "by", "offset", "sum", "start", "fill", "and", "_x", "anchored"])
-TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=8)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
 LABELS = st.sampled_from(["job", "le", "by", "bool", "on", "service.name", "a b", "größe", 'quo"te'])
 FLOATS = st.floats(allow_nan=False)
 MILLISECONDS = st.integers(1, 10**11)
@@ -39,14 +41,15 @@ MILLISECONDS = st.integers(1, 10**11)
 @st.composite
 def selectors(draw: st.DrawFn) -> VectorSelector:
     name = draw(WORDS | st.just(""))
-    ops = st.sampled_from(["=", "!="])
+    ops: st.SearchStrategy[MatchOp] = st.sampled_from(["=", "!="])
     matchers = [Matcher(draw(LABELS), draw(ops), draw(TEXTS)) for _ in range(draw(st.integers(0, 3)))]
     if name:
         matchers.append(Matcher(METRIC_NAME, "=", name))
     else:
         matchers.insert(0, Matcher("job", "=", "some"))
     kind = draw(st.sampled_from(["", "", "anchored", "smoothed"]))
-    at = draw(st.none() | st.sampled_from(["start", "end"]) | st.integers(-(10**12), 10**12))
+    bounds: st.SearchStrategy[Literal["start", "end"]] = st.sampled_from(["start", "end"])
+    at = draw(st.none() | bounds | st.integers(-(10**12), 10**12))
     offset = draw(st.just(0) | MILLISECONDS | MILLISECONDS.map(lambda ms: -ms) | offsets())
     return VectorSelector(name, tuple(matchers), offset, at, anchored=kind == "anchored", smoothed=kind == "smoothed")
 
@@ -83,7 +86,8 @@ def ranges(draw: st.DrawFn, inner: st.SearchStrategy[Expr]) -> Expr:
 
 @st.composite
 def matchings(draw: st.DrawFn) -> Matching:
-    card = draw(st.sampled_from(["one-to-one", "many-to-one", "one-to-many"]))
+    cards: st.SearchStrategy[Card] = st.sampled_from(["one-to-one", "many-to-one", "one-to-many"])
+    card = draw(cards)
     on = draw(st.booleans())
     labels = tuple(draw(st.lists(LABELS, max_size=2, unique=True)))
     include = tuple(draw(st.lists(st.sampled_from(["x", "y"]), max_size=2, unique=True))) if card != "one-to-one" else ()

@@ -80,6 +80,11 @@ class MemorySeries:
         """Write an exemplar."""
         self._exemplars.setdefault(tenant, []).append(exemplar)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        for held in (self._samples, self._families, self._exemplars):
+            held.clear()
+
     @property
     def reader(self) -> SeriesReader:
         """Itself."""
