@@ -113,5 +113,10 @@ class Span:
     @property
     def service(self) -> str:
         """The resource's ``service.name``, or ``unknown_service``."""
-        name = self.resource.attributes.get("service.name")
-        return name if isinstance(name, str) and name else UNKNOWN_SERVICE
+        return service_of(self.resource)
+
+
+def service_of(resource: Resource) -> str:
+    """The resource's ``service.name``, or ``unknown_service``."""
+    name = resource.attributes.get("service.name")
+    return name if isinstance(name, str) and name else UNKNOWN_SERVICE

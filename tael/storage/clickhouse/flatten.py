@@ -19,6 +19,8 @@ from tael.storage.clickhouse import llm
 
 LANDING_TABLE = "spans_in_1"
 UNKNOWN_SERVICE = "unknown_service"
+SERVICE = f"if(resource_string['service.name'] = '', '{UNKNOWN_SERVICE}', resource_string['service.name'])"
+"""The service of a row, from the columns of its resource."""
 
 _TYPED_MAPS = (
     ("string", "string_value", "String"),
@@ -63,7 +65,8 @@ def _other_map(pairs: str, condition: str, encodings: tuple[tuple[str, str], ...
     return f"mapFromArrays({matching}.key, {encoded})::Map(LowCardinality(String), String)"
 
 
-def _time(expression: str) -> str:
+def instant(expression: str) -> str:
+    """Nanoseconds of 64 unsigned bits as the instant that the tables hold."""
     return f"fromUnixTimestamp64Nano(reinterpretAsInt64({expression}), 'UTC')"
 
 
@@ -72,11 +75,10 @@ def _each(variable: str, expression: str, array: str) -> str:
 
 
 def _span_columns() -> list[tuple[str, str]]:
-    service = "resource_string['service.name']"
     return [
         ("tenant", "batch_tenant"),
-        ("service", f"if({service} = '', '{UNKNOWN_SERVICE}', {service})"),
-        ("start_time", _time("sp.start_time_unix_nano")),
+        ("service", SERVICE),
+        ("start_time", instant("sp.start_time_unix_nano")),
         ("duration_ns", "reinterpretAsInt64(sp.end_time_unix_nano - sp.start_time_unix_nano)"),
         ("trace_id", "toFixedString(sp.trace_id, 16)"),
         ("span_id", "toFixedString(sp.span_id, 8)"),
@@ -94,14 +96,14 @@ def _span_columns() -> list[tuple[str, str]]:
         *_event_columns(),
         *_link_columns(),
         *((name, f"call.{name}") for name, _ in llm.COLUMNS),
-        ("received_at", _time("batch_received_at")),
+        ("received_at", instant("batch_received_at")),
     ]
 
 
 def _event_columns() -> list[tuple[str, str]]:
     maps = dict(two_maps("e"))
     return [
-        ("`events.time`", _each("t", _time("t"), "sp.events.time_unix_nano")),
+        ("`events.time`", _each("t", instant("t"), "sp.events.time_unix_nano")),
         ("`events.name`", "sp.events.name"),
         ("`events.attributes_string`", _each("e", maps["string"], "sp.events.attributes")),
         ("`events.attributes_other`", _each("e", maps["other"], "sp.events.attributes")),
@@ -122,12 +124,12 @@ def _link_columns() -> list[tuple[str, str]]:
     ]
 
 
-_RESOURCE_COLUMNS = (
+RESOURCE_COLUMNS = (
     *(f"resource_{name}" for name in MAP_NAMES),
     "resource_dropped_attributes_count",
     "resource_schema_url",
 )
-_SCOPE_COLUMNS = (
+SCOPE_COLUMNS = (
     "scope_name",
     "scope_version",
     "scope_string",
@@ -135,45 +137,52 @@ _SCOPE_COLUMNS = (
     "scope_dropped_attributes_count",
     "scope_schema_url",
 )
-_BATCH_COLUMNS = ("batch_tenant", "batch_received_at")
+BATCH_COLUMNS = ("batch_tenant", "batch_received_at")
 
 
 def spans_select(source: str) -> str:
     """The rows of ``spans`` from the landing table ``source``: records, then resources, then scopes, then spans, each unfolded once."""
+    spans = unfolded(source, "resource_spans", "scope_spans", "spans", "sp")
+    spans = select([*BATCH_COLUMNS, *RESOURCE_COLUMNS, *SCOPE_COLUMNS, "sp", f"{llm.call_tuple('sp.attributes')} AS call"], spans)
+    columns = [f"{text} AS {name}" for name, text in _span_columns()]
+    return select([*columns, *RESOURCE_COLUMNS, *SCOPE_COLUMNS], spans)
+
+
+def unfolded(source: str, groups: str, scopes: str, items: str, item: str) -> str:
+    """A row for each item of the batches in ``source``, as column ``item``, beside the columns of its batch, resource and scope.
+
+    ``groups``, ``scopes`` and ``items`` are the signal's names for what its request holds, level by level.
+    """
     records = f"SELECT arrayJoin(records) AS r FROM {source}"  # noqa: S608  # a table's name, ours
-    resources = (
-        f"SELECT r.tenant AS batch_tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_spans) AS rs\nFROM ({records})"
-    )
+    resources = f"SELECT r.tenant AS batch_tenant, r.received_at AS batch_received_at, arrayJoin(r.request.{groups}) AS rs\nFROM ({records})"
     resource_maps = [f"{text} AS resource_{name}" for name, text in typed_maps("rs.resource.attributes")]
-    scopes = _select(
+    scoped = select(
         [
-            *_BATCH_COLUMNS,
+            *BATCH_COLUMNS,
             *resource_maps,
             "rs.resource.dropped_attributes_count AS resource_dropped_attributes_count",
             "rs.schema_url AS resource_schema_url",
-            "arrayJoin(rs.scope_spans) AS ss",
+            f"arrayJoin(rs.{scopes}) AS ss",
         ],
         resources,
     )
     scope_maps = [f"{text} AS scope_{name}" for name, text in two_maps("ss.scope.attributes")]
-    spans = _select(
+    return select(
         [
-            *_BATCH_COLUMNS,
-            *_RESOURCE_COLUMNS,
+            *BATCH_COLUMNS,
+            *RESOURCE_COLUMNS,
             "ss.scope.name AS scope_name",
             "ss.scope.version AS scope_version",
             *scope_maps,
             "ss.scope.dropped_attributes_count AS scope_dropped_attributes_count",
             "ss.schema_url AS scope_schema_url",
-            "arrayJoin(ss.spans) AS sp",
+            f"arrayJoin(ss.{items}) AS {item}",
         ],
-        scopes,
+        scoped,
     )
-    spans = _select([*_BATCH_COLUMNS, *_RESOURCE_COLUMNS, *_SCOPE_COLUMNS, "sp", f"{llm.call_tuple('sp.attributes')} AS call"], spans)
-    columns = [f"{text} AS {name}" for name, text in _span_columns()]
-    return _select([*columns, *_RESOURCE_COLUMNS, *_SCOPE_COLUMNS], spans)
 
 
-def _select(columns: list[str], source: str) -> str:
+def select(columns: list[str], source: str) -> str:
+    """A SELECT over another."""
     listed = ",\n  ".join(columns)
     return f"SELECT\n  {listed}\nFROM (\n{source}\n)"

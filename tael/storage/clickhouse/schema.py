@@ -14,7 +14,7 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
 from tael.storage.api import PartitionSize
-from tael.storage.clickhouse import flatten, metric_wire, wire
+from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, wire
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 
@@ -35,7 +35,7 @@ _TABLE_SETTINGS = ", ".join(
         "merge_selector_base = 20",
     )
 )
-_SIGNAL_TABLES = ("spans", "samples", "histograms", "exemplars", "series", "metric_families")
+_SIGNAL_TABLES = ("spans", "logs", "samples", "histograms", "exemplars", "series", "metric_families")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,10 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "replacing_engine": f"{prefix}ReplacingMergeTree",
         "settings": _TABLE_SETTINGS,
         "spans_in_1_columns": wire.landing_columns(batch),
+        "logs_in_1_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)),
         "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)),
         "spans_in_1_select": flatten.spans_select(f"{database}.{flatten.LANDING_TABLE}"),
+        "logs_in_1_select": flatten_logs.logs_select(f"{database}.{flatten_logs.LANDING_TABLE}"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)
 

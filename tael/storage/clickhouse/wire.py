@@ -1,8 +1,9 @@
-"""OTLP's trace messages as ClickHouse decodes them: the column type of the landing table, and the protobuf schema for the insert.
+"""OTLP's trace and log messages as ClickHouse decodes them: the column type of the landing table, and the protobuf schema for the insert.
 
 Both come from one tree, so they cannot disagree. ``array_value`` and ``kvlist_value`` are declared as bytes (the same on the wire):
 the nesting ends there, the cost of an insert does not grow with the depth, and ``tael.otlp.anyvalue`` decodes them when they are read.
-Members that the tree does not name are skipped by ClickHouse; fields are those of opentelemetry/proto/trace/v1/trace.proto.
+Members that the tree does not name are skipped by ClickHouse; fields are those of trace.proto and logs.proto in
+opentelemetry/proto.
 """
 
 from __future__ import annotations
@@ -115,6 +116,30 @@ RESOURCE_SPANS = Message(
     (Field(1, "resource", RESOURCE), Field(2, "scope_spans", SCOPE_SPANS, repeated=True), Field(3, "schema_url", "string")),
 )
 TRACE_REQUEST = Message("ExportTraceServiceRequest", (Field(1, "resource_spans", RESOURCE_SPANS, repeated=True),))
+LOG_RECORD = Message(
+    "LogRecord",
+    (
+        Field(1, "time_unix_nano", "fixed64"),
+        Field(2, "severity_number", "int32"),
+        Field(3, "severity_text", "string"),
+        Field(5, "body", ANY_VALUE),
+        Field(6, "attributes", KEY_VALUE, repeated=True),
+        Field(7, "dropped_attributes_count", "uint32"),
+        Field(8, "flags", "fixed32"),
+        Field(9, "trace_id", "bytes"),
+        Field(10, "span_id", "bytes"),
+        Field(11, "observed_time_unix_nano", "fixed64"),
+        Field(12, "event_name", "string"),
+    ),
+)
+SCOPE_LOGS = Message(
+    "ScopeLogs", (Field(1, "scope", SCOPE), Field(2, "log_records", LOG_RECORD, repeated=True), Field(3, "schema_url", "string"))
+)
+RESOURCE_LOGS = Message(
+    "ResourceLogs",
+    (Field(1, "resource", RESOURCE), Field(2, "scope_logs", SCOPE_LOGS, repeated=True), Field(3, "schema_url", "string")),
+)
+LOGS_REQUEST = Message("ExportLogsServiceRequest", (Field(1, "resource_logs", RESOURCE_LOGS, repeated=True),))
 BATCH_MESSAGE = "WalBatch"
 
 

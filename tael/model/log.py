@@ -1,0 +1,94 @@
+"""A log record as it was received, with the resource and scope that it came under, and the level that it was found to have."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from tael.model.attributes import Attributes, AttributeValue
+from tael.model.span import Resource, Scope, service_of
+
+LEVELS = ("unspecified", "trace", "debug", "info", "warn", "error", "fatal")
+"""From the least to the most severe; a record's ``level`` is an index into it."""
+SEVERITIES_PER_LEVEL, MAX_SEVERITY = 4, 24
+
+LEVEL_WORDS = {
+    "trace": 1,
+    "verbose": 1,
+    "debug": 2,
+    "dbg": 2,
+    "info": 3,
+    "information": 3,
+    "informational": 3,
+    "notice": 3,
+    "warn": 4,
+    "warning": 4,
+    "error": 5,
+    "err": 5,
+    "fatal": 6,
+    "critical": 6,
+    "crit": 6,
+    "alert": 6,
+    "emerg": 6,
+    "emergency": 6,
+    "panic": 6,
+}
+"""The words that name a level, in lower case."""
+LEVEL_KEYS = ("level", "severity", "lvl")
+"""Attributes that may hold such a word, in the order in which they are asked."""
+LEVEL_BODY_BYTES = 64
+"""How much of a body is looked at."""
+
+_IN_BODY = re.compile(rb"\b(" + "|".join(sorted(LEVEL_WORDS, key=len, reverse=True)).encode() + rb")\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One log record. Times are ns since the epoch; ids are empty where the record belongs to no trace or no span.
+
+    ``timestamp_ns`` is the time of the event, or else when it was observed, or else when it arrived; ``observed_ns`` is as received, 0 where it
+    was not said. ``severity_number`` keeps OTLP's number, also one that no name is known for. ``serial`` tells records of one instant
+    apart; it is the hot tier's and no part of what was sent.
+    """
+
+    timestamp_ns: int
+    observed_ns: int
+    resource: Resource
+    scope: Scope
+    body: AttributeValue = None
+    trace_id: bytes = b""
+    span_id: bytes = b""
+    severity_number: int = 0
+    severity_text: str = ""
+    event_name: str = ""
+    attributes: Attributes = field(default_factory=dict)
+    dropped_attributes_count: int = 0
+    flags: int = 0
+    level: int = 0
+    serial: int = field(default=0, compare=False)
+
+    @property
+    def service(self) -> str:
+        """The resource's ``service.name``, or ``unknown_service``."""
+        return service_of(self.resource)
+
+
+def level_of_severity(severity_number: int) -> int:
+    """The level of OTLP's severity number; 0 for one that has none (opentelemetry data model for logs, "Severity Fields")."""
+    return (severity_number - 1) // SEVERITIES_PER_LEVEL + 1 if 1 <= severity_number <= MAX_SEVERITY else 0
+
+
+def detect_level(severity_number: int, severity_text: str, attributes: Attributes, body: AttributeValue) -> int:
+    """The level of a record: by its severity's number, else its text, else an attribute, else the first level word at the start of its body.
+
+    docs/formats.md states the rule; ClickHouse computes the same when a record is inserted (tael/storage/clickhouse/flatten_logs.py).
+    """
+    level = level_of_severity(severity_number) or LEVEL_WORDS.get(severity_text.lower(), 0)
+    if level:
+        return level
+    for key in LEVEL_KEYS:
+        value = attributes.get(key)
+        if isinstance(value, str) and value.lower() in LEVEL_WORDS:
+            return LEVEL_WORDS[value.lower()]
+    found = _IN_BODY.search(body.encode()[:LEVEL_BODY_BYTES]) if isinstance(body, str) else None
+    return LEVEL_WORDS[found[1].decode().lower()] if found else 0
