@@ -23,6 +23,7 @@ from tael.runtime.failpoint import fail_at
 from tael.runtime.nats import connection
 from tael.runtime.observe import configure_logging
 from tael.runtime.service import Readiness, Stop
+from tael.wal.dead_letters import JetStreamDeadLetters
 from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams, log_states
 
 if TYPE_CHECKING:
@@ -120,7 +121,20 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
 
         async with follow_shard_map(kv, apply):
             bus = NatsLiveBus(client, settings.cluster_id)
-            await app.run(settings, stop, kv=kv, spans=spans, series=series, bus=bus, status=status, readiness=readiness)
+            letters = JetStreamDeadLetters(client, settings.cluster_id)
+            appender = JetStreamAppender(client, settings.cluster_id)
+            await app.run(
+                settings,
+                stop,
+                kv=kv,
+                spans=spans,
+                series=series,
+                bus=bus,
+                status=status,
+                letters=letters,
+                appender=appender,
+                readiness=readiness,
+            )
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:

@@ -58,25 +58,34 @@ def parse_tokens(text: str) -> Tokens:
     return tokens
 
 
-def authorize(tokens: Tokens | None, scope: str, authorization: str | None, org_id: str | None) -> str:
-    """The tenant that a request acts for, by its Authorization and X-Scope-OrgID (None where it has none).
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the ``tenant`` that a request acts for. ``names_none`` when it may act for any and named none, so got the default."""
+
+    tenant: str
+    names_none: bool = False
+
+
+def authorize(tokens: Tokens | None, scope: str, authorization: str | None, org_id: str | None) -> Caller:
+    """Who a request is from, by its Authorization and X-Scope-OrgID (None where it has none).
 
     ``tokens`` None means that callers are not told apart: whoever comes may do everything, for the tenant that they name. Raises
     Unauthenticated without a known token, Forbidden for a scope or tenant that the token does not have, Rejected for no tenant's name.
     """
     wanted = parse_tenant(org_id) if org_id else None
+    anyone = Caller(wanted or DEFAULT_TENANT, names_none=wanted is None)
     if tokens is None:
-        return wanted or DEFAULT_TENANT
+        return anyone
     grant = tokens.get(hashlib.sha256(_credential(authorization).encode()).digest())
     if grant is None:
         raise Unauthenticated("the token is not known")
     if scope not in grant.scopes:
         raise Forbidden(f"the token may not {scope} (it may {', '.join(sorted(grant.scopes))})")
     if grant.tenant == ANY_TENANT:
-        return wanted or DEFAULT_TENANT
+        return anyone
     if wanted not in (None, grant.tenant):
         raise Forbidden(f"the token is another tenant's than the {TENANT_HEADER} {wanted}")
-    return grant.tenant
+    return Caller(grant.tenant)
 
 
 def _credential(authorization: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from services.query.api.compress import compressed
+from services.query.api.dead_letters import DeadLetterApi
 from services.query.api.live import Live
 from services.query.api.native import NativeTraces
 from services.query.api.prometheus import Prometheus, PrometheusOptions, describe_prometheus
@@ -27,7 +28,7 @@ from tael.runtime.http import add_cluster_route, add_process_routes, errors_to_s
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import SeriesReader, SpanReader
-from tael.wal.api import LiveBus
+from tael.wal.api import DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
 _LISTENER = "listener"
@@ -52,10 +53,12 @@ async def run(
     series: SeriesReader,
     bus: LiveBus,
     status: Status,
+    letters: DeadLetters,
+    appender: WalAppender,
     readiness: Readiness,
 ) -> None:
     """Listen until ``stop``, then answer what was asked."""
-    app = build_app(settings, spans=spans, series=series, bus=bus, status=status, readiness=readiness)
+    app = build_app(settings, spans=spans, series=series, bus=bus, status=status, letters=letters, appender=appender, readiness=readiness)
     member = Member(node_id=settings.node_id, target="query", address=str(settings.rest_api_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
@@ -67,7 +70,15 @@ async def run(
 
 
 def build_app(
-    settings: QuerySettings, *, spans: SpanReader, series: SeriesReader, bus: LiveBus, status: Status, readiness: Readiness
+    settings: QuerySettings,
+    *,
+    spans: SpanReader,
+    series: SeriesReader,
+    bus: LiveBus,
+    status: Status,
+    letters: DeadLetters,
+    appender: WalAppender,
+    readiness: Readiness,
 ) -> web.Application:
     """Every API family over one reader a signal and one set of turns."""
     turns = Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds)
@@ -78,6 +89,7 @@ def build_app(
     live = Live(bus, max_streams=settings.max_live_streams, heartbeat_seconds=settings.live_heartbeat_seconds)
     app.on_shutdown.append(live.close)
     app.add_routes(live.routes())
+    app.add_routes(DeadLetterApi(letters, appender).routes())
     app.add_routes(NativeTraces(spans, turns, max_limit=settings.max_query_limit, max_trace_spans=settings.max_trace_spans).routes())
     app.add_routes(_prometheus(settings, series, turns).routes())
     app.add_subapp("/tempo", Tempo(spans, turns, max_trace_spans=settings.max_trace_spans).app())

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from click import ClickException
 
 from tael import __version__
+from tael.model.tenant import TENANT_HEADER
 
 EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 _TIMEOUT_SECONDS = 90
@@ -33,8 +34,9 @@ class Failed(ClickException):
 class Client:
     """Speaks to one server, given by its base URL."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, *, token: str = "", tenant: str = "") -> None:
         self.server = server.rstrip("/")
+        self._who = {**({"Authorization": f"Bearer {token}"} if token else {}), **({TENANT_HEADER: tenant} if tenant else {})}
         host = urlsplit(self.server).hostname or ""
         # A proxy from the environment is for the world outside this machine.
         handlers = [urllib.request.ProxyHandler({})] if _is_loopback(host) else []
@@ -43,6 +45,11 @@ class Client:
     def get(self, *path: str, parameters: Parameters = ()) -> dict[str, Any]:
         """The JSON object at a path, its segments escaped; parameters that are None or empty are left out. Raises Failed."""
         with self._answer(path, parameters, "application/json") as response:
+            return self._object(response.read())
+
+    def send(self, method: str, *path: str) -> dict[str, Any]:
+        """The JSON object that a request of this method without a body is answered with. Raises Failed."""
+        with self._answer(path, (), "application/json", method) as response:
             return self._object(response.read())
 
     def stream(self, *path: str, parameters: Parameters = ()) -> Iterator[tuple[str, Any]]:
@@ -63,10 +70,11 @@ class Client:
                     name = "message"
 
     @contextlib.contextmanager
-    def _answer(self, path: Sequence[str], parameters: Parameters, accept: str) -> Iterator[HTTPResponse]:
+    def _answer(self, path: Sequence[str], parameters: Parameters, accept: str, method: str = "GET") -> Iterator[HTTPResponse]:
         query = urlencode([(name, str(value)) for name, value in parameters if value is not None and value != ""])
         url = "/".join([self.server, *(quote(segment, safe="") for segment in path)]) + (f"?{query}" if query else "")
-        request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": f"tael/{__version__}"})  # noqa: S310  # the URL is the user's own
+        headers = {"Accept": accept, "User-Agent": f"tael/{__version__}", **self._who}
+        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310  # the URL is the user's own
         try:
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
                 yield response

@@ -14,10 +14,12 @@ import click
 
 from tael import __version__
 from tael.cli.client import Client
+from tael.runtime.config import TENANT, TOKEN
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _DEFAULT_SERVER = "http://127.0.0.1:7701"
+_LETTERS = ("api", "v1", "admin", "deadletters")
 
 
 @dataclass
@@ -27,14 +29,20 @@ class Chosen:
     server: str = ""
     port: int | None = None
     output: str = "json"
+    token: str = ""
+    tenant: str = ""
 
     def client(self) -> Client:
         """The server to ask. Raises UsageError."""
         if self.server and self.port is not None:
             raise click.UsageError("--server and --port-rest exclude each other: the URL has a port of its own")
         if self.port is not None:
-            return Client(f"http://127.0.0.1:{self.port}")
-        return Client(self.server or _DEFAULT_SERVER)
+            return self._client(f"http://127.0.0.1:{self.port}")
+        return self._client(self.server or _DEFAULT_SERVER)
+
+    def _client(self, server: str) -> Client:
+        token, tenant = (given or os.environ.get(name, "") for given, name in ((self.token, TOKEN), (self.tenant, TENANT)))
+        return Client(server, token=token, tenant=tenant)
 
     def show(self, answer: Mapping[str, Any], table: str) -> None:
         """Print the answer as asked for; ``table`` names the function of ``tael.cli.tables``."""
@@ -94,6 +102,14 @@ def global_options(command: Callable[P, T]) -> Callable[P, T]:
             callback=_remember("output"),
             help="JSON, or tables for people [json].",
         ),
+        click.option(
+            "--token",
+            metavar="TOKEN",
+            expose_value=False,
+            callback=_remember("token"),
+            help=f"Bearer token; {TOKEN} keeps it out of sight.",
+        ),
+        click.option("--tenant", metavar="NAME", expose_value=False, callback=_remember("tenant"), help=f"Whose telemetry, or {TENANT}."),
     )
     for option in reversed(options):
         command = option(command)
@@ -182,6 +198,54 @@ def live_traces(chosen: Chosen, /, attribute: tuple[str, ...], count: int | None
     """Spans that match every option, as they come in."""
     parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
     chosen.follow("traces", parameters, "span_line", count)
+
+
+@main.group()
+def deadletter() -> None:
+    """What the hot tier refused for good: look at it, put it into the log again, or let it go."""
+
+
+@deadletter.command(name="list")
+@global_options
+@click.option("--signal", type=click.Choice(["traces", "logs", "metrics"]), help="Only of this signal.")
+@click.option("--shard", type=click.IntRange(min=0), help="Only of this shard.")
+@click.option("--after", metavar="ID", type=click.IntRange(min=0), help="Behind this one: the `next` of the previous answer.")
+@click.option("--limit", type=click.IntRange(min=1), help="Letters in one answer [100].")
+@click.pass_obj
+def list_letters(chosen: Chosen, **filters: object) -> None:
+    """The dead letters, oldest first."""
+    chosen.show(chosen.client().get(*_LETTERS, parameters=filters.items()), "print_letters")
+
+
+@deadletter.command()
+@global_options
+@click.argument("letter_id", metavar="ID")
+@click.pass_obj
+def show(chosen: Chosen, letter_id: str) -> None:
+    """One letter with its reason and its body, decoded."""
+    chosen.show(chosen.client().get(*_LETTERS, letter_id), "print_letter")
+
+
+@deadletter.command()
+@global_options
+@click.argument("letter_ids", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+def replay(chosen: Chosen, letter_ids: tuple[str, ...]) -> None:
+    """Append letters to the log again; each is forgotten once that is durable."""
+    client = chosen.client()
+    done = [client.send("POST", *_LETTERS, letter_id, "replay") for letter_id in letter_ids]
+    chosen.show({"letters": done, "next": None}, "print_letters")
+
+
+@deadletter.command()
+@global_options
+@click.argument("letter_ids", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+def drop(chosen: Chosen, letter_ids: tuple[str, ...]) -> None:
+    """Forget letters for good."""
+    client = chosen.client()
+    done = [client.send("DELETE", *_LETTERS, letter_id) for letter_id in letter_ids]
+    chosen.show({"letters": done, "next": None}, "print_letters")
 
 
 @main.group()

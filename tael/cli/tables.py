@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -78,6 +79,30 @@ def print_cluster(answer: Mapping[str, Any]) -> None:
         state = Text("alive", style="green") if member["alive"] else Text("gone", style="red")
         members.add_row(_plain(member["node_id"]), _plain(member["target"]), state, f"{member['seconds_since_beat']:.1f} s ago")
     _print(members)
+
+
+def print_letters(answer: Mapping[str, Any]) -> None:
+    """``deadletter list``, ``replay`` and ``drop``: one line a letter."""
+    table = _table(">ID", ">AGE", "TENANT", "SIGNAL", ">ITEMS", ">BYTES", ">SHARD", ">SEQUENCE", "REASON")
+    for letter in answer["letters"]:
+        table.add_row(*_letter(letter))
+    _print(table)
+    if answer["next"] is not None:
+        _print(Text(f"there is more: --after {answer['next']}", style="dim"))
+
+
+def print_letter(answer: Mapping[str, Any]) -> None:
+    """``deadletter show``: the line, the reason, and the records as JSON."""
+    print_letters({"letters": [answer], "next": None})
+    _print(_plain(answer["reason"]))
+    for record in answer["records"]:
+        _print(Text("\n").append("\n".join(_plain(line).plain for line in json.dumps(record, ensure_ascii=False, indent=2).splitlines())))
+
+
+def _letter(letter: Mapping[str, Any]) -> list[Text]:
+    age = f"{letter['age_seconds']:.0f} s"
+    cells = letter["id"], age, letter["tenant"] or "-", letter["signal"], letter["items"], _bytes(letter["bytes"])
+    return [_plain(cell) for cell in (*cells, letter["shard"], letter["sequence"], letter["reason"])]
 
 
 def _writer(writer: Mapping[str, Any]) -> list[Text]:

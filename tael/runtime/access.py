@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tael.auth import authorize, parse_tokens
+from tael.auth import Caller, authorize, parse_tokens
 from tael.runtime.config import Address, OptionalPath, Settings, Switch
 from tael.runtime.watched import WatchedFile
 
@@ -57,6 +57,10 @@ class Access:
     def __init__(self, path: Path | None) -> None:
         self._tokens = WatchedFile(path, parse_tokens, TOKENS_FILE) if path is not None else None
 
-    def tenant(self, scope: str, authorization: str | None, org_id: str | None) -> str:
-        """The tenant that a request with these headers acts for. Raises Unauthenticated, Forbidden or Rejected."""
+    def caller(self, scope: str, authorization: str | None, org_id: str | None) -> Caller:
+        """Who a request with these headers is from. Raises Unauthenticated, Forbidden or Rejected."""
         return authorize(self._tokens.read() if self._tokens else None, scope, authorization, org_id)
+
+    def tenant(self, scope: str, authorization: str | None, org_id: str | None) -> str:
+        """The tenant that it acts for. Raises the same."""
+        return self.caller(scope, authorization, org_id).tenant

@@ -37,6 +37,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Buried:
+    """A dead letter in its log: ``letter_id`` names it, ``buried_at_ns`` is when it came there."""
+
+    letter_id: int
+    buried_at_ns: int
+    letter: DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
 class LogState:
     """A shard's log: the first and last sequence that it holds, its size, and the size that it may have (0 when that is not known).
 
@@ -113,4 +122,20 @@ class LiveBus(Protocol):
         be among them. MUST NOT slow the appender: what a watcher does not take in time is lost to it. MUST cost nothing once the block has
         ended. Raises Unavailable when there is no connection; the iterator ends when the connection is lost for good.
         """
+        ...
+
+
+class DeadLetters(Protocol):
+    """What storage refused for good, for whoever finds out why. Every method raises Unavailable when the log cannot be reached."""
+
+    async def list(self, after: int, limit: int) -> Sequence[Buried]:
+        """Letters with an id above ``after``, oldest first: up to ``limit``, at least one where there is any, and few that are large."""
+        ...
+
+    async def get(self, letter_id: int) -> Buried | None:
+        """One letter, or None when it is not there (any more)."""
+        ...
+
+    async def drop(self, letter_id: int) -> None:
+        """Forget a letter; forgetting what is gone already is no error."""
         ...

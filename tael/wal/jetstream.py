@@ -27,7 +27,7 @@ from tael.errors import Overloaded, Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.wal.api import DeadLetter, Entry, LogState
 
-ITEMS_HEADER = "Tael-Items"
+ITEMS_HEADER, SEQUENCE_HEADER, REASON_HEADER = "Tael-Items", "Tael-Sequence", "Tael-Reason"
 DUPLICATE_WINDOW_SECONDS = 120
 _HEADER_ROOM_BYTES = 4096
 _FETCH = 128
@@ -35,6 +35,8 @@ _FETCH_BYTES = 8 << 20
 _POLL_SECONDS = 0.05
 _DIRECT_ENDS = {"204", "404"}
 """End of batch, and nothing from that sequence on."""
+_GONE_CODES = {10037, 10043}
+"""No message found, no such sequence (the same)."""
 _FULL_CODES = {10077, 10047, 10023, 10028}
 """Maximum messages or bytes exceeded, storage resources exceeded, insufficient resources (nats-server's server/errors.json)."""
 
@@ -173,8 +175,8 @@ class JetStreamReader:
         headers = {
             "Nats-Msg-Id": f"{letter.shard}:{letter.sequence}:{hash_of(letter.body)}",
             ITEMS_HEADER: str(letter.items),
-            "Tael-Sequence": str(letter.sequence),
-            "Tael-Reason": reason,
+            SEQUENCE_HEADER: str(letter.sequence),
+            REASON_HEADER: reason,
         }
         with reachable("burying a dead letter"):
             try:
@@ -194,31 +196,47 @@ class JetStreamReader:
 
     async def _following(self, first: int, count: int) -> list[Entry]:
         """Up to ``count`` entries from ``first`` on, by one direct get: there is no consumer that could be lost or fall silent."""
-        require_connected(self._client)
-        found: list[Msg] = []
-        ended: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-
-        async def receive(message: Msg) -> None:
-            if message.data:
-                found.append(message)
-            elif not ended.done():
-                ended.set_result(message)
-
-        inbox = self._client.new_inbox()
-        request = json.dumps({"seq": first, "batch": count, "max_bytes": _FETCH_BYTES}).encode()
-        with reachable(f"reading the log of shard {self._shard}"):
-            subscription = await self._client.subscribe(inbox, cb=receive)
-            try:
-                await self._client.publish(f"$JS.API.DIRECT.GET.{self._stream}", request, reply=inbox)
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    end = await answered(self._client, ended)
-            finally:
-                with contextlib.suppress(nats_errors.Error):
-                    await subscription.unsubscribe()
-        status = (end.headers or {}).get("Status", "")
-        if status not in _DIRECT_ENDS:
-            raise Unavailable(f"the log of shard {self._shard} cannot be read yet (status {status})")
+        found = await direct_get(self._client, self._stream, first, count, f"the log of shard {self._shard}")
         return [_entry(int(m.headers["Nats-Sequence"]), m.headers["Nats-Subject"], m.headers, m.data) for m in found if m.headers]
+
+
+async def direct_get(client: Client, stream: str, first: int, count: int, what: str) -> list[Msg]:
+    """Up to ``count`` messages of a stream from sequence ``first`` on, with their place in the headers. Raises Unavailable."""
+    require_connected(client)
+    found: list[Msg] = []
+    ended: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+    async def receive(message: Msg) -> None:
+        if message.data:
+            found.append(message)
+        elif not ended.done():
+            ended.set_result(message)
+
+    inbox = client.new_inbox()
+    request = json.dumps({"seq": first, "batch": count, "max_bytes": _FETCH_BYTES}).encode()
+    with reachable(f"reading {what}"):
+        subscription = await client.subscribe(inbox, cb=receive)
+        try:
+            await client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
+            end = await answered(client, asyncio.wait_for(ended, REQUEST_SECONDS))
+        finally:
+            with contextlib.suppress(nats_errors.Error):
+                await subscription.unsubscribe()
+    status = (end.headers or {}).get("Status", "")
+    if status not in _DIRECT_ENDS:
+        raise Unavailable(f"{what} cannot be read yet (status {status})")
+    return found
+
+
+async def delete_message(client: Client, stream: str, sequence: int) -> None:
+    """Remove one message of a stream; one that is gone already is no error. Raises Unavailable."""
+    require_connected(client)
+    with reachable(f"removing a message of {stream}"):
+        try:
+            await client.jetstream(timeout=REQUEST_SECONDS).delete_msg(stream, sequence)
+        except js_errors.APIError as error:
+            if error.err_code not in _GONE_CODES:
+                raise Unavailable(f"{stream} refused to remove a message: {error.description}") from error
 
 
 def hash_of(body: bytes) -> str:

@@ -19,21 +19,17 @@ from services.ingest.observer import Observer
 from services.ingest.pipeline import Pipeline
 from services.ingest.pressure import PressureSettings
 from services.ingest.receivers import otlp_grpc, otlp_http
-from services.ingest.writer import Parts, ShardWriter, WriterMetrics, WriterSettings
-from tael.cluster.lease import Lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cluster.shard import Router
 from tael.model.time import ALL_TIME
 from tael.runtime.config import Address
-from tael.runtime.failpoint import fail_at
-from tael.runtime.service import Stop
 from tael.storage.api import SpanQuery
-from tael.storage.clickhouse.writer import ClickHouseWriter
-from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams, log_states
+from tael.wal.jetstream import JetStreamAppender, log_states
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
 from tests.support.otlp import call, receiver_settings, request_of
 from tests.support.storage import HotTier, open_tier
+from tests.support.writing import open_cluster, writing
 
 _WAL_BYTES = 4 << 20
 
@@ -85,30 +81,11 @@ class Door:
         """What ``/metrics`` says."""
         return self.registry.get_sample_value("tael_ingest_backpressure", {"cause": cause})
 
-    @asynccontextmanager
-    async def writing(self, tier: HotTier) -> AsyncIterator[WriterMetrics]:
-        """The shard's writer, while the block runs."""
-        await self.kv.put(writer_key(0), Lease(holder="", epoch=0).grant("node", granted_by=1).encode())
-        found = await self.kv.get(writer_key(0))
-        assert found is not None
-        metrics, stop = WriterMetrics(CollectorRegistry()), Stop()
-        settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
-        reader, storage = JetStreamReader(self.client, "tael", 0), ClickHouseWriter(tier.clickhouses[0])
-        writer = ShardWriter(Parts(0, "node", self.kv, reader, storage, settings, metrics, fail_at("")), found)
-        task = asyncio.create_task(writer.run(stop))
-        try:
-            yield metrics
-        finally:
-            stop.set()
-            await task
-
 
 @asynccontextmanager
 async def opened(nats_server: NatsServer, client: Client, **variables: Any) -> AsyncIterator[Door]:
     """A door whose log takes 4 MiB."""
-    await JetStreamStreams(client, "tael", nats_server.monitor_url, replicas=1, max_bytes=_WAL_BYTES).ensure(1)
-    kv = NatsKeyValue(client, "tael")
-    await kv.ensure()
+    kv = await open_cluster(nats_server, client, _WAL_BYTES)
     settings, registry, free = receiver_settings(), CollectorRegistry(), [1 << 40]
     pressure = PressureSettings.model_validate({"TAEL_WATCHED_DIRS": "/data", **variables})
     observer = Observer(pressure, kv, log_states(client, "tael"), lambda: 1, registry, lambda _: free[0])
@@ -132,7 +109,7 @@ async def test_too_many_parts_make_the_writer_wait_then_clients_and_all_recovers
 ) -> None:
     async with open_tier([shared_hot_node]) as tier, opened(nats_server, nats_client, TAEL_MAX_LAG_SECS="1") as door:
         spans, clickhouse = f"{tier.clickhouses[0].database}.spans", tier.clickhouses[0]
-        async with door.writing(tier) as metrics:
+        async with writing(door.client, door.kv, tier.writers[0]) as metrics:
             await door.send(3)
             await everything_is_readable(door, tier)
             await clickhouse.command(f"SYSTEM STOP MERGES {spans}")
@@ -164,7 +141,7 @@ async def test_a_log_is_refused_before_it_is_full_and_taken_again_when_the_write
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "the log of shard 0 is 9" in words
         assert door.registry.get_sample_value("tael_log_bytes", {"shard": "0"}) >= 0.9 * _WAL_BYTES  # type: ignore[operator]  # it is there
-        async with door.writing(tier):
+        async with writing(door.client, door.kv, tier.writers[0]):
             await door.until(lambda: door.closed("log") == 0)
             assert (await door.send())[0] is grpc.StatusCode.OK
             await everything_is_readable(door, tier)

@@ -32,9 +32,11 @@ from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.merge import newest_first, oldest_first, signed_ns
 from tael.storage.sharded import ShardedSpans
-from tael.wal.api import LiveBus
+from tael.wal.api import DeadLetters, LiveBus, WalAppender
+from tests.support.dead_letters import MemoryLetters
 from tests.support.hotnode import HotNode
 from tests.support.live import MemoryBus
+from tests.support.otlp import MemoryLog
 from tests.support.series import MemorySeries
 from tests.support.storage import HotTier, model_of, open_tier
 
@@ -208,12 +210,28 @@ class _Cluster:
 
 @asynccontextmanager
 async def serving(
-    spans: SpanReader, tier: HotTier | None = None, *, series: SeriesReader | None = None, bus: LiveBus | None = None, **variables: Any
+    spans: SpanReader,
+    tier: HotTier | None = None,
+    *,
+    series: SeriesReader | None = None,
+    bus: LiveBus | None = None,
+    letters: DeadLetters | None = None,
+    appender: WalAppender | None = None,
+    **variables: Any,
 ) -> AsyncIterator[Api]:
     """The application over readers and, where a test watches, a live bus; ``variables`` are settings by name."""
     readiness = Readiness()
     settings = load(QuerySettings, variables)
-    app = build_app(settings, spans=spans, series=series or MemorySeries(), bus=bus or MemoryBus(), status=_Cluster(), readiness=readiness)
+    app = build_app(
+        settings,
+        spans=spans,
+        series=series or MemorySeries(),
+        bus=bus or MemoryBus(),
+        status=_Cluster(),
+        letters=letters or MemoryLetters(),
+        appender=appender or MemoryLog(),
+        readiness=readiness,
+    )
     async with (
         serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,

@@ -1,0 +1,137 @@
+"""The admin's view of dead letters, under ``/api/v1/admin/deadletters``: what storage refused, why, and back into the log with it.
+
+An admin whose token is a tenant's sees that tenant's letters; one of any tenant sees all, or those of the tenant that it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError, Message
+
+from services.query.api.tenant import reach_of
+from services.query.parameters import Parameters
+from tael.errors import NotFound, Rejected
+from tael.otlp.signals import SIGNALS
+from tael.pb.metrics_pb2 import MetricBatch
+from tael.runtime.http import json_response
+from tael.wal import codec
+from tael.wal.api import METRICS, Buried, DeadLetters, WalAppender
+
+_FILTERS = ("after", "limit", "signal", "shard")
+_DEFAULT_LIMIT, _MAX_LIMIT, _MAX_ID = 100, 1000, 10**17
+_PATH = "/api/v1/admin/deadletters"
+
+
+class DeadLetterApi:
+    """The handlers, over the letters and the log that they go back to."""
+
+    def __init__(self, letters: DeadLetters, appender: WalAppender) -> None:
+        self._letters = letters
+        self._appender = appender
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application."""
+        return [
+            web.get(_PATH, self.list),
+            web.get(f"{_PATH}/{{id}}", self.show),
+            web.post(f"{_PATH}/{{id}}/replay", self.replay),
+            web.delete(f"{_PATH}/{{id}}", self.drop),
+        ]
+
+    async def list(self, request: web.Request) -> web.Response:
+        """``GET``: the oldest letters that match ``signal`` and ``shard``; ``next`` is what to ask ``after`` for more, null at the end."""
+        parameters = Parameters(request.query.items(), known=_FILTERS)
+        after = parameters.whole("after", default=0, low=0, high=_MAX_ID)
+        found = await self._letters.list(after, parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=_MAX_LIMIT))
+        more = await self._letters.list(found[-1].letter_id, 1) if found else ()
+        wanted = {name: parameters.text(name) for name in ("signal", "shard") if parameters.text(name)}
+        shown = [entry for buried in found if _visible(request, buried) and _matches(entry := _entry(buried), wanted)]
+        return json_response({"letters": shown, "next": found[-1].letter_id if more else None})
+
+    async def show(self, request: web.Request) -> web.Response:
+        """``GET /{id}``: the letter with its body, decoded as far as it can be."""
+        buried = await self._get(request)
+        return json_response({**_entry(buried), "records": _records(buried), "body": base64.b64encode(buried.letter.body).decode()})
+
+    async def replay(self, request: web.Request) -> web.Response:
+        """``POST /{id}/replay``: append the body to its shard's log again, and forget the letter once that is durable.
+
+        The append's id is made of the letter's, so that a replay whose answer was lost may be repeated within the log's window.
+        """
+        buried = await self._get(request)
+        letter = buried.letter
+        await self._appender.append(letter.shard, letter.signal, letter.body, letter.items, f"dead-letter:{buried.letter_id}")
+        await self._letters.drop(buried.letter_id)
+        return json_response({**_entry(buried), "replayed": True})
+
+    async def drop(self, request: web.Request) -> web.Response:
+        """``DELETE /{id}``: forget the letter for good."""
+        buried = await self._get(request)
+        await self._letters.drop(buried.letter_id)
+        return json_response({**_entry(buried), "dropped": True})
+
+    async def _get(self, request: web.Request) -> Buried:
+        text = request.match_info["id"]
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            raise Rejected(f"{text[:60]!r} is no letter's id", where="id", accepted="a number, as the list has it")
+        buried = await self._letters.get(int(text))
+        if buried is None or not _visible(request, buried):
+            raise NotFound(f"there is no dead letter {text}")
+        return buried
+
+
+def _tenants(buried: Buried) -> set[str]:
+    try:
+        return {record.tenant for record in codec.decode(buried.letter.body)}
+    except DecodeError:
+        return set()
+
+
+def _visible(request: web.Request, buried: Buried) -> bool:
+    reach = reach_of(request)
+    return reach is None or _tenants(buried) == {reach}
+
+
+def _matches(entry: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    return all(str(entry[name]) == value for name, value in wanted.items())
+
+
+def _entry(buried: Buried) -> dict[str, Any]:
+    letter = buried.letter
+    return {
+        "id": buried.letter_id,
+        "tenant": ",".join(sorted(_tenants(buried))),
+        "signal": letter.signal,
+        "items": letter.items,
+        "bytes": len(letter.body),
+        "reason": letter.reason,
+        "shard": letter.shard,
+        "sequence": letter.sequence,
+        "age_seconds": max(0.0, round(time.time() - buried.buried_at_ns / 1e9, 1)),
+    }
+
+
+def _records(buried: Buried) -> list[dict[str, Any]]:
+    """Each record's request as protobuf's JSON; one that cannot be read says so."""
+    kind: type[Message] = MetricBatch if buried.letter.signal == METRICS else SIGNALS[buried.letter.signal].request
+    try:
+        records = codec.decode(buried.letter.body)
+        return [
+            {"tenant": record.tenant, "received_at_ns": str(record.received_at), "request": _read(kind, record.request)}
+            for record in records
+        ]
+    except DecodeError:
+        return []
+
+
+def _read(kind: type[Message], body: bytes) -> Any:
+    try:
+        return MessageToDict(kind.FromString(body))
+    except (DecodeError, ValueError):
+        return None

@@ -1,0 +1,55 @@
+"""The dead letters of a cluster in their stream (docs/formats.md): read, and removed one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tael.runtime.nats import answered
+from tael.wal.api import Buried, DeadLetter
+from tael.wal.jetstream import ITEMS_HEADER, REASON_HEADER, SEQUENCE_HEADER, dead_stream_name, delete_message, direct_get
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+_WHAT = "the dead letters"
+
+
+class JetStreamDeadLetters:
+    """See DeadLetters."""
+
+    def __init__(self, client: Client, cluster_id: str) -> None:
+        self._client = client
+        self._stream = dead_stream_name(cluster_id)
+
+    async def list(self, after: int, limit: int) -> Sequence[Buried]:
+        """See DeadLetters."""
+        messages = await direct_get(self._client, self._stream, after + 1, limit, _WHAT)
+        return [_buried(message) for message in messages]
+
+    async def get(self, letter_id: int) -> Buried | None:
+        """See DeadLetters."""
+        messages = await direct_get(self._client, self._stream, letter_id, 1, _WHAT)
+        found = _buried(messages[0]) if messages else None
+        return found if found is not None and found.letter_id == letter_id else None
+
+    async def drop(self, letter_id: int) -> None:
+        """See DeadLetters."""
+        await answered(self._client, delete_message(self._client, self._stream, letter_id))
+
+
+def _buried(message: Msg) -> Buried:
+    headers = message.headers or {}
+    *_, shard, signal = headers["Nats-Subject"].split(".")
+    letter = DeadLetter(
+        int(shard), int(headers[SEQUENCE_HEADER]), signal, int(headers[ITEMS_HEADER]), headers.get(REASON_HEADER, ""), message.data
+    )
+    return Buried(int(headers["Nats-Sequence"]), _ns(headers["Nats-Time-Stamp"]), letter)
+
+
+def _ns(instant: str) -> int:
+    """RFC 3339 with up to nine digits of a second, in UTC, as nanoseconds since the epoch."""
+    whole, _, fraction = instant.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)

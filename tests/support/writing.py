@@ -1,0 +1,46 @@
+"""One shard's log on a real nats-server, and its writer into a real hot tier."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client
+from prometheus_client import CollectorRegistry
+
+from services.ingest.writer import Parts, ShardWriter, WriterMetrics, WriterSettings
+from tael.cluster.lease import Lease, first_lease, writer_key
+from tael.cluster.nats_kv import NatsKeyValue
+from tael.runtime.failpoint import fail_at
+from tael.runtime.service import Stop
+from tael.storage.api import BatchWriter
+from tael.wal.jetstream import JetStreamReader, JetStreamStreams
+from tests.support.nats import NatsServer
+
+
+async def open_cluster(server: NatsServer, client: Client, max_bytes: int) -> NatsKeyValue:
+    """The streams of one shard and the cluster's keys."""
+    await JetStreamStreams(client, "tael", server.monitor_url, replicas=1, max_bytes=max_bytes).ensure(1)
+    kv = NatsKeyValue(client, "tael")
+    await kv.ensure()
+    return kv
+
+
+@asynccontextmanager
+async def writing(client: Client, kv: NatsKeyValue, storage: BatchWriter) -> AsyncIterator[WriterMetrics]:
+    """The shard's writer, while the block runs; it goes on where the one before it ended."""
+    before = await kv.get(writer_key(0))
+    lease = Lease.decode(before.value) if before else first_lease()
+    await kv.put(writer_key(0), lease.grant("node", granted_by=1).encode())
+    found = await kv.get(writer_key(0))
+    assert found is not None
+    metrics, stop = WriterMetrics(CollectorRegistry()), Stop()
+    settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
+    parts = Parts(0, "node", kv, JetStreamReader(client, "tael", 0), storage, settings, metrics, fail_at(""))
+    task = asyncio.create_task(ShardWriter(parts, found).run(stop))
+    try:
+        yield metrics
+    finally:
+        stop.set()
+        await task
