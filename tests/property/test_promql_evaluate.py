@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.query.promql import sums, windows
 from services.query.promql.ast import Aggregate, Call, Expr, MatrixSelector, Number, VectorSelector
 from services.query.promql.evaluate import Settings, evaluate
 from services.query.promql.fetched import Fetched
@@ -33,7 +34,7 @@ steps = st.builds(
     lambda start, step, count: Steps(START + start * 1000, START + (start + step * count) * 1000, step * 1000),
     *(st.integers(-50, 50), st.integers(1, 60), st.integers(0, 6)),
 )
-windows = st.integers(1, 240).map(lambda seconds: seconds * 1000)
+ranges = st.integers(1, 240).map(lambda seconds: seconds * 1000)
 
 
 def samples_of(many: Sequence[Series]) -> Samples:
@@ -77,7 +78,7 @@ def close(ours: dict[str, list[float | None]], theirs: dict[str, list[float | No
                 assert mine == pytest.approx(expected, rel=tolerance, abs=1e-9, nan_ok=True)
 
 
-@given(st.sampled_from(PLAIN), st.lists(series, max_size=4), steps, windows)
+@given(st.sampled_from(PLAIN), st.lists(series, max_size=4), steps, ranges)
 @settings(max_examples=400, deadline=None)
 def test_functions_over_ranges(function: str, many: list[Series], at: Steps, window: int) -> None:
     """Each window alone gives the same."""
@@ -91,7 +92,7 @@ def test_functions_over_ranges(function: str, many: list[Series], at: Steps, win
     )
 
 
-@given(st.lists(series, max_size=3), steps, windows, st.floats(-0.5, 1.5))
+@given(st.lists(series, max_size=3), steps, ranges, st.floats(-0.5, 1.5))
 @settings(max_examples=100, deadline=None)
 def test_quantiles_over_ranges(many: list[Series], at: Steps, window: int, q: float) -> None:
     """Sorting windows of a size together changes nothing."""
@@ -108,7 +109,7 @@ def test_quantiles_over_ranges(many: list[Series], at: Steps, window: int, q: fl
     )
 
 
-@given(st.lists(series, max_size=3), steps, windows, st.integers(-1000, 1000))
+@given(st.lists(series, max_size=3), steps, ranges, st.integers(-1000, 1000))
 @settings(max_examples=100, deadline=None)
 def test_predictions(many: list[Series], at: Steps, window: int, ahead: int) -> None:
     """The line through a window, seconds ahead of the step."""
@@ -120,7 +121,7 @@ def test_predictions(many: list[Series], at: Steps, window: int, ahead: int) -> 
     close(rows(vector), expected, 1e-6)
 
 
-@given(st.lists(series, max_size=3), steps, windows, st.floats(0.01, 0.99), st.floats(0.01, 0.99))
+@given(st.lists(series, max_size=3), steps, ranges, st.floats(0.01, 0.99), st.floats(0.01, 0.99))
 @settings(max_examples=100, deadline=None)
 def test_smoothing(many: list[Series], at: Steps, window: int, sf: float, tf: float) -> None:
     """Level and trend carried from sample to sample."""
@@ -182,3 +183,20 @@ def test_sums_keep_what_rounding_takes(numbers: list[float]) -> None:
     summed = evaluated(Call("sum_over_time", (MatrixSelector(SELECTOR, 60_000),)), over_time, at).values[0, 0]
     assert abs(summed - exact) <= slack
     assert abs(evaluated(Aggregate("sum", SELECTOR), over_series, at).values[0, 0] - exact) <= slack
+
+
+anything = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1.0, -1.0, 1e100, -1e100, 1.7e308, 0.1])
+
+
+@given(st.lists(st.lists(anything, max_size=12), min_size=1, max_size=3), st.integers(1, 12))
+@settings(max_examples=300, deadline=None)
+def test_running_totals_are_never_trusted_too_far(many: list[list[float]], width: int) -> None:
+    """Sums of windows that overlap much are those of each window by itself, whatever stands before them."""
+    known = samples_of([{START + 1000 * i: value for i, value in enumerate(row)} for row in many])
+    at = Steps(START, START + 14_000, 1000)
+    found = windows.windows(known.offsets, known.times_ms, known.values, at, at.times_ms, width * 1000)
+    alone = windows.walk(found.lo, found.hi)
+    with np.errstate(all="ignore"):
+        expected = alone.back(sums.whole(*sums.walked(alone, known.values)))
+        summed = sums.whole(*sums.over(found))
+    np.testing.assert_allclose(summed, expected, rtol=1e-15, atol=0)

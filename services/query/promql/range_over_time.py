@@ -20,28 +20,25 @@ GATHERED = 1 << 20
 
 def total(windows: Windows) -> tuple[Floats, Bools]:
     """sum_over_time."""
-    steps = walk(windows.lo, windows.hi)
-    return steps.back(sums.whole(*sums.walked(steps, windows.values))), windows.counts > 0
+    return sums.whole(*sums.over(windows)), windows.counts > 0
 
 
 def average(windows: Windows) -> tuple[Floats, Bools]:
     """avg_over_time: the sum by the count or, where the sum overflows, the sum of the values by the count."""
-    steps = walk(windows.lo, windows.hi)
-    added, lost = sums.walked(steps, windows.values)
-    result = sums.mean(added, lost, steps.counts)
-    overflown = np.flatnonzero(np.isinf(added))
-    if len(overflown):
-        result[overflown] = _scaled_mean(steps, overflown, windows.values)
-    return steps.back(result), windows.counts > 0
+    added, lost = sums.over(windows)
+    result = sums.mean(added, lost, windows.counts)
+    overflown = np.nonzero(np.isinf(added))
+    if len(overflown[0]):
+        result[overflown] = _scaled_mean(windows.lo[overflown], windows.hi[overflown], windows.values)
+    return result, windows.counts > 0
 
 
-def _scaled_mean(steps: Walk, rows: Longs, values: Floats) -> Floats:
-    counts = steps.counts[rows]
-    again = Walk(steps.lo[rows], counts, rows, (len(rows),))
-    added, lost = np.zeros(len(rows)), np.zeros(len(rows))
-    for live, at in again:
-        sums.add(added[:live], lost[:live], values[at] / counts[:live])
-    return sums.whole(added, lost)
+def _scaled_mean(lo: Longs, hi: Longs, values: Floats) -> Floats:
+    steps = walk(lo, hi)
+    added, lost = np.zeros(len(lo)), np.zeros(len(lo))
+    for live, at in steps:
+        sums.add(added[:live], lost[:live], values[at] / steps.counts[:live])
+    return steps.back(sums.whole(added, lost))
 
 
 def extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.query.promql.windows import Walk
-from tael.model.series import Floats, Longs
+from services.query.promql.windows import Walk, Windows, walk
+from tael.model.series import Bools, Floats, Longs
+
+WORTH_RUNNING = 4
+"""From how many looks at each sample on running totals are cheaper than adding up every window."""
+_PAIR_ERROR = 2.0**-100
+"""What a pair is off by at most, relative to the largest sum on the way to it and for each addition; with some bits to spare."""
 
 
 def add(total: Floats, lost: Floats, more: Floats) -> None:
@@ -24,12 +29,52 @@ def whole(total: Floats, lost: Floats) -> Floats:
     return np.where(np.isfinite(total), total + lost, total)
 
 
-def walked(windows: Walk, column: Floats) -> tuple[Floats, Floats]:
+def walked(steps: Walk, column: Floats) -> tuple[Floats, Floats]:
     """The sum of ``column`` over each window as a pair, in the walk's order."""
-    total, lost = np.zeros(len(windows.lo)), np.zeros(len(windows.lo))
-    for live, at in windows:
+    total, lost = np.zeros(len(steps.lo)), np.zeros(len(steps.lo))
+    for live, at in steps:
         add(total[:live], lost[:live], column[at])
     return total, lost
+
+
+def over(windows: Windows) -> tuple[Floats, Floats]:
+    """The sum of the values in each window as a pair, in the windows' shape.
+
+    Where windows overlap much, each is the difference of two running totals; a window whose sum is so small beside these that the difference
+    would show it is added up by itself.
+    """
+    if int(windows.counts.sum()) < WORTH_RUNNING * len(windows.values):
+        steps = walk(windows.lo, windows.hi)
+        total, lost = walked(steps, windows.values)
+        return steps.back(total), steps.back(lost)
+    total, lost, doubtful = _by_running_totals(windows)
+    again = np.nonzero(doubtful)
+    steps = walk(windows.lo[again], windows.hi[again])
+    for result, exact in zip((total, lost), walked(steps, windows.values), strict=True):
+        result[again] = steps.back(exact)
+    return total, lost
+
+
+def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
+    """Sums as differences, and which of them are not to be trusted."""
+    offsets, size = windows.offsets, len(windows.values)
+    running, behind = np.zeros(size + 1), np.zeros(size + 1)
+    steps = walk(offsets[:-1], offsets[1:])
+    total, lost = np.zeros(len(steps.lo)), np.zeros(len(steps.lo))
+    for live, at in steps:
+        add(total[:live], lost[:live], windows.values[at])
+        running[at + 1], behind[at + 1] = total[:live], lost[:live]
+    begins = windows.lo > offsets[:-1, None]
+    difference, missed = running[windows.hi], np.where(begins, behind[windows.hi] - behind[windows.lo], behind[windows.hi])
+    add(difference, missed, np.where(begins, -running[windows.lo], 0.0))
+    empty = windows.counts == 0
+    difference[empty] = missed[empty] = 0
+    largest = np.zeros(len(offsets) - 1)
+    some = np.diff(offsets) > 0
+    largest[some] = np.maximum.reduceat(np.abs(running[1:]), offsets[:-1][some])
+    error = largest * np.diff(offsets) * _PAIR_ERROR
+    trusted = (error[:, None] <= np.abs(difference + missed) * 2.0**-52) & np.isfinite(difference)
+    return difference, missed, ~(trusted | empty)
 
 
 def mean(total: Floats, lost: Floats, counts: Floats | Longs) -> Floats:
