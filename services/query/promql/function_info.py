@@ -18,12 +18,6 @@ TARGET_INFO = "target_info"
 _DEFAULT = (Matcher(METRIC_NAME, "=", TARGET_INFO),)
 
 
-def needed(matchers: Sequence[Matcher]) -> tuple[Matcher, ...]:
-    """What selects the info series of a call with these matchers as its second argument."""
-    named = any(matcher.name == METRIC_NAME for matcher in matchers)
-    return tuple(matchers) if named else (*_DEFAULT, *matchers)
-
-
 def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Matcher] | None) -> Vector:
     """``base`` with the labels that ``matchers`` name, or all of them, from ``infos``, whose newest samples are from ``times_ms``.
 
