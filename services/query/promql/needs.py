@@ -33,6 +33,8 @@ GridNode: TypeAlias = "tuple[VectorSelector | Call, Steps]"
 PUSHED = frozenset(get_args(GridFunction)) - {"last"}
 """The functions over a range that shards evaluate."""
 INFO_METRIC = "target_info"
+INFO_METRICS = ".+_info"
+"""What ``info`` takes labels from where a query names no metric, and where it only says which ones it does not want."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +190,11 @@ class _Walk:
             chosen = unwrapped(call.args[1])
             assert isinstance(chosen, VectorSelector)
             matchers = chosen.matchers
-        if not any(matcher.name == METRIC_NAME for matcher in matchers):
+        names = [matcher.op for matcher in matchers if matcher.name == METRIC_NAME]
+        if not names:
             matchers = (Matcher(METRIC_NAME, "=", INFO_METRIC), *matchers)
+        elif not {"=", "=~"} & set(names):
+            matchers = (Matcher(METRIC_NAME, "=~", INFO_METRICS), *matchers)
         times = [steps, *(moved(node, steps) for node in walk(call.args[0]) if isinstance(node, VectorSelector))]
         start, end = min(at.start_ms for at in times), max(at.end_ms for at in times)
         selection = Selection(matchers, start - self.options.lookback_ms, end)
