@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
+from tael.model.span_counts import SpanCounts
 from tael.model.time import TimeRange
 from tael.pb.metrics_pb2 import Histogram
 
@@ -157,6 +158,29 @@ class TotalsReader(Protocol):
 
     async def last_histograms(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Sequence[Histogram]:
         """The same for native histograms."""
+        ...
+
+
+class SpanCountReader(Protocol):
+    """Counts spans for the metrics that are made of them, on one shard or several; a trace is on one shard.
+
+    Rows end at multiples of ``slot_ms``, which is a multiple of 15 seconds; the last one is not after ``end_ms``. Several rows may be of the
+    same group, slot and bucket. Raises TooLarge beyond ``max_rows``.
+    """
+
+    async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
+        """Spans by (service, name, kind, status) in the buckets of CALL_BOUNDS, from the beginning on.
+
+        What ended up to ``start_ms`` is in the slot that ends there or just before.
+        """
+        ...
+
+    async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
+        """Calls from one service to another: a client's or producer's span with a child that is a server's or consumer's.
+
+        By (client, server, connection type, ``failed`` or empty, whose duration it is: ``client`` or ``server``), in the buckets of EDGE_BOUNDS,
+        of the range alone. Beyond some millions of spans a shard looks at a part of its traces, and its counts are estimates.
+        """
         ...
 
 

@@ -15,7 +15,9 @@ Ordered = TypeVar("Ordered", Labels, str)
 
 def samples(parts: Sequence[Samples]) -> Samples:
     """All series by labels; where several parts know one, its samples of all of them, of one time the last part's."""
-    parts = [part for part in parts if len(part.labels)] or list(parts[:1])
+    parts = [part for part in parts if len(part.labels)]
+    if not parts:
+        return Samples([], np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
     if len(parts) == 1:
         return parts[0]
     labels, rank = _ranked([label for part in parts for label in part.labels])

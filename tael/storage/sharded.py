@@ -1,11 +1,13 @@
-"""A SpanReader over several shards."""
+"""SpanReader, SpanCountReader and LogReader over several shards."""
 
 from __future__ import annotations
 
+from tael.model.log import LogRecord
 from tael.model.span import Span
+from tael.model.span_counts import SpanCounts, joined
 from tael.model.time import TimeRange
-from tael.storage.api import Answer, ServiceStats, SpanQuery, SpanReader
-from tael.storage.merge import add_services, merge_newest, merge_trace
+from tael.storage.api import Answer, LogQuery, LogReader, ServiceStats, SpanCountReader, SpanQuery, SpanReader
+from tael.storage.merge import add_services, merge_newest, merge_newest_logs, merge_trace
 from tael.storage.scatter import Scatter
 
 
@@ -26,3 +28,26 @@ class ShardedSpans(Scatter[SpanReader]):
         """See SpanReader."""
         found = await self.ask_all(lambda shard: shard.list_services(tenant, time_range))
         return Answer(add_services(found.values), found.missing)
+
+
+class ShardedSpanCounts(Scatter[SpanCountReader]):
+    """See SpanCountReader, and Scatter for shards that do not answer."""
+
+    async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
+        """See SpanCountReader."""
+        found = await self.ask_all(lambda shard: shard.count_calls(tenant, start_ms, end_ms, slot_ms, max_rows))
+        return Answer(joined(found.values), found.missing)
+
+    async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
+        """See SpanCountReader."""
+        found = await self.ask_all(lambda shard: shard.count_edges(tenant, start_ms, end_ms, slot_ms, max_rows))
+        return Answer(joined(found.values), found.missing)
+
+
+class ShardedLogs(Scatter[LogReader]):
+    """See LogReader, and Scatter for shards that do not answer."""
+
+    async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
+        """See LogReader."""
+        found = await self.ask_all(lambda shard: shard.find_logs(tenant, query))
+        return Answer(merge_newest_logs(found.values, query.limit), found.missing)

@@ -1,0 +1,134 @@
+"""SpanCountReader of one shard: calls from the table ``red``, edges by joining the spans of the range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from tael.errors import TooLarge
+from tael.model.span_counts import EDGE_BOUNDS, SpanCounts
+from tael.storage.api import TOO_MANY_SAMPLES, Answer
+from tael.storage.clickhouse import native
+from tael.storage.clickhouse.client import ClickHouse, Limits
+from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.native import Column, Strings
+
+SLOT_SECONDS: Final = 15
+JOINED_SPANS: Final = 4_000_000
+"""How many spans of a range are looked at for edges; of more, a part of the traces stands for all."""
+_CLIENT_EARLIER_SECONDS: Final = 60
+"""A call's client span may have begun this long before the range in which its server span did."""
+_LIMITS: Final = Limits(seconds=120, memory_bytes=1 << 30)
+_SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
+_UNTIL: Final = "greatest({start:Int64}, intDiv({end_of_slot} + {step:Int64} - 1, {step:Int64}) * {step:Int64})"
+
+
+class ClickHouseSpanCounts:
+    """See SpanCountReader."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
+        """See SpanCountReader."""
+        return await self._counts(count_calls(self._clickhouse.database, tenant, start_ms, end_ms, slot_ms, max_rows + 1), 4, max_rows)
+
+    async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
+        """See SpanCountReader."""
+        database = self._clickhouse.database
+        statement = count_spans(database, tenant, start_ms, end_ms)
+        [(spans,)] = await self._clickhouse.query(statement.sql, statement.parameters)
+        one_in = max(1, -(-int(spans) // JOINED_SPANS))
+        return await self._counts(count_edges(database, tenant, start_ms, end_ms, slot_ms, max_rows + 1, one_in), 5, max_rows)
+
+    async def _counts(self, statement: Statement, key_columns: int, max_rows: int) -> Answer[SpanCounts]:
+        columns = native.read(await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, _SETTINGS))
+        found = counts_of(columns, key_columns)
+        if len(found.group) > max_rows:
+            raise TooLarge(TOO_MANY_SAMPLES)
+        return Answer(found)
+
+
+def count_calls(database: str, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int) -> Statement:
+    """Service, name, kind, status, end of the slot, newest end, bucket, calls, seconds."""
+    until = _until(f"toInt64(toUnixTimestamp(slot)) + {SLOT_SECONDS}")
+    sql = (
+        f"SELECT service, name, kind, status_code, {until} AS until,\n"  # only names of ours and parameters
+        f"  max(toInt64(toUnixTimestamp(slot))) + {SLOT_SECONDS} AS newest, bucket, toFloat64(sum(calls)), sum(seconds)\n"
+        f"FROM {database}.red\nWHERE tenant = {{tenant:String}} AND slot < toDateTime({{end:UInt32}}, 'UTC')\n"
+        "GROUP BY service, name, kind, status_code, until, bucket\nHAVING until <= {end:Int64}\nLIMIT {limit:UInt64}"
+    )
+    return Statement(sql, _range(tenant, start_ms, end_ms, slot_ms) | {"limit": limit})
+
+
+def count_spans(database: str, tenant: str, start_ms: int, end_ms: int) -> Statement:
+    """How many spans began in the range."""
+    sql = f"SELECT count()\nFROM {database}.spans\nWHERE {_began(0)}"  # the same
+    return Statement(sql, _range(tenant, start_ms, end_ms, 1000))
+
+
+def count_edges(database: str, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int, one_in: int) -> Statement:
+    """Client, server, connection type, failed, side, end of the slot, newest end, bucket, calls, seconds; of every ``one_in``-th trace."""
+    sampled = f" AND sipHash64(trace_id) % {one_in} = 0" if one_in > 1 else ""
+    bounds = ", ".join(str(round(bound * 1e9)) for bound in EDGE_BOUNDS)
+    ended = "intDiv(toUnixTimestamp64Nano(s.start_time) + greatest(s.duration_ns, 0), 1000000000)"
+    columns = "trace_id, service, status_code, kind, start_time, duration_ns"
+    sql = (
+        f"SELECT client, server, connection, failed, side.1 AS whose, {_until('ended')} AS until, max(ended) AS newest,\n"  # noqa: S608  # the same
+        f"  toUInt8(arrayCount(bound -> side.2 > bound, [{bounds}])) AS bucket, toFloat64(count() * {one_in}), sum(side.2 / 1e9) * {one_in}\n"
+        "FROM\n(\n"
+        "  SELECT c.service AS client, s.service AS server, if(c.kind = 4, 'messaging_system', '') AS connection,\n"
+        f"    if(c.status_code = 2 OR s.status_code = 2, 'failed', '') AS failed, {ended} AS ended,\n"
+        "    arrayJoin([('client', greatest(c.duration_ns, 0)), ('server', greatest(s.duration_ns, 0))]) AS side\n"
+        f"  FROM (SELECT {columns}, reinterpretAsUInt64(parent_span_id) AS parent FROM {database}.spans\n"
+        f"    WHERE {_began(0)} AND kind IN (2, 5) AND parent_span_id != ''{sampled}) AS s\n"
+        f"  INNER JOIN (SELECT {columns}, reinterpretAsUInt64(span_id) AS id FROM {database}.spans\n"
+        f"    WHERE {_began(_CLIENT_EARLIER_SECONDS)} AND kind IN (3, 4){sampled}) AS c\n"
+        "  ON c.trace_id = s.trace_id AND c.id = s.parent\n"
+        ")\nGROUP BY client, server, connection, failed, whose, until, bucket\nHAVING until <= {end:Int64}\nLIMIT {limit:UInt64}"
+    )
+    return Statement(sql, _range(tenant, start_ms, end_ms, slot_ms) | {"limit": limit})
+
+
+def _until(end_of_slot: str) -> str:
+    """The end of the slot of ``slot_ms`` that holds a time, or where the range begins."""
+    return _UNTIL.replace("{end_of_slot}", end_of_slot)
+
+
+def _began(earlier_seconds: int) -> str:
+    return (
+        f"tenant = {{tenant:String}} AND start_time >= fromUnixTimestamp64Nano(({{start:Int64}} - {earlier_seconds}) * 1000000000, 'UTC')"
+        " AND start_time < fromUnixTimestamp64Nano({end:Int64} * 1000000000, 'UTC')"
+    )
+
+
+def _range(tenant: str, start_ms: int, end_ms: int, slot_ms: int) -> dict[str, str | int]:
+    step = slot_ms // 1000
+    return {"tenant": tenant, "start": max(0, start_ms // slot_ms * step), "end": min(max(0, end_ms // 1000), (1 << 32) - 1), "step": step}
+
+
+def counts_of(columns: Sequence[Column], key_columns: int) -> SpanCounts:
+    """The columns that both statements give: ``key_columns`` of the group, then the rest."""
+    if not columns:
+        none = np.empty(0, np.int64)
+        return SpanCounts((), none, none, none, none, np.empty(0), np.empty(0))
+    coded = [_coded(column) for column in columns[:key_columns]]
+    combined = np.zeros(len(coded[0][1]), np.int64)
+    for words, code in coded:
+        combined = combined * len(words) + code
+    _, first, group = np.unique(combined, return_index=True, return_inverse=True)
+    groups = list(zip(*([words[code] for code in codes[first].tolist()] for words, codes in coded), strict=True))
+    until, newest, bucket, calls, seconds = (native.numbers(column) for column in columns[key_columns:])
+    return SpanCounts(groups, group, until * 1000, newest * 1000, bucket.astype(np.int64), calls, seconds)
+
+
+def _coded(column: Column) -> tuple[list[str], np.typing.NDArray[np.int64]]:
+    """The different words of a column, and for each row which one it has; numbers as text."""
+    if isinstance(column, Strings):
+        codes: dict[str, int] = {}
+        places = np.array([codes.setdefault(word, len(codes)) for word in column.words], np.int64)
+        return list(codes), places[column.index]
+    values, places = np.unique(native.numbers(column), return_inverse=True)
+    return [str(value) for value in values.tolist()], places

@@ -1,0 +1,149 @@
+"""A SeriesReader of the metrics that spans are counted into (span_metrics says which)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tael.model import patterns
+from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
+from tael.model.span_counts import Group, SpanCounts
+from tael.storage import series_merge, span_metrics
+from tael.storage.api import Answer, SpanCountReader
+from tael.storage.span_metrics import Wanted
+
+MAX_ROWS: Final = 5_000_000
+"""Rows of counts that one question may need."""
+LISTED_EDGES_MS: Final = 3_600_000
+"""Lists show the edges of the last hour of their range, for these are joined anew each time."""
+_LISTED_SLOT_MS: Final = 3_600_000
+_HISTOGRAMS: Final = (span_metrics.LATENCY, *span_metrics.SIDES.values())
+FAMILIES: Final = (
+    Family(span_metrics.CALLS, "counter", "", "Spans by service, name, kind and status."),
+    Family(span_metrics.REQUESTS, "counter", "", "Calls from one service to another."),
+    Family(span_metrics.FAILED, "counter", "", "Calls from one service to another that failed."),
+    *(Family(metric, "histogram", "seconds", "How long spans took.") for metric in _HISTOGRAMS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One kind of counts and the series made of them."""
+
+    names: tuple[str, ...]
+    label_names: frozenset[str]
+    count: Callable[[str, int, int, int, int], Awaitable[Answer[SpanCounts]]]
+    samples: Callable[[SpanCounts, int, int, Wanted, int], Samples]
+    labels: Callable[[Iterable[Group]], Iterator[Labels]]
+    listed_ms: int
+
+    def may_match(self, matchers: Sequence[Matcher]) -> bool:
+        """Whether any series of these could match, as far as names say."""
+        named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
+        others = (matcher for matcher in matchers if matcher.name not in self.label_names)
+        return any(all(_meets(name, matcher) for matcher in named) for name in self.names) and all(
+            _meets("", matcher) for matcher in others
+        )
+
+
+class SpanSeries:
+    """See SeriesReader. Answers no grid of its own series, whose samples are made when they are asked for."""
+
+    def __init__(self, counts: SpanCountReader, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._now_ms = now_ms
+        self._sources = (
+            _Source(
+                span_metrics.CALL_NAMES,
+                span_metrics.CALL_LABELS,
+                counts.count_calls,
+                span_metrics.call_series,
+                span_metrics.call_labels,
+                1 << 62,
+            ),
+            _Source(
+                span_metrics.EDGE_NAMES,
+                span_metrics.EDGE_LABELS,
+                counts.count_edges,
+                span_metrics.edge_series,
+                span_metrics.edge_labels,
+                LISTED_EDGES_MS,
+            ),
+        )
+
+    async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
+        """See SeriesReader."""
+        start, end = selection.start_ms, selection.end_ms
+        parts, missing = [], dict[str, None]()
+        for source in self._matching(selection.matchers):
+            answer = await source.count(tenant, start, end, span_metrics.slot_ms(start, end), MAX_ROWS)
+            parts.append(source.samples(answer.value, start, end, lambda labels: _match(labels, selection.matchers), max_samples))
+            missing |= dict.fromkeys(answer.missing)
+        return Answer(series_merge.samples(parts), tuple(missing))
+
+    async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
+        """See SeriesReader; None where one of these series may match."""
+        del tenant, max_series
+        if self._matching(request.matchers):
+            return None
+        steps = (request.end_ms - request.start_ms) // (request.step_ms or 1) + 1
+        return Answer(Grid([], np.empty((0, steps)), np.empty((0, steps), np.bool_)))
+
+    async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
+        """See SeriesReader."""
+        end = min(selection.end_ms, self._now_ms())
+        found, missing = set[Labels](), dict[str, None]()
+        for source in self._matching(selection.matchers):
+            start = max(selection.start_ms, 0, end - source.listed_ms)
+            answer = await source.count(tenant, start, end + _LISTED_SLOT_MS, _LISTED_SLOT_MS, MAX_ROWS)
+            counts = answer.value
+            recent = np.unique(counts.group[counts.newest_ms >= start]).tolist()
+            groups = (counts.groups[group] for group in recent)
+            found |= {labels for labels in source.labels(groups) if _match(labels, selection.matchers)}
+            missing |= dict.fromkeys(answer.missing)
+        return Answer(series_merge.ordered([sorted(found)], limit), tuple(missing))
+
+    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See SeriesReader; those of all series are named without looking at any."""
+        if not selection.matchers:
+            return Answer(series_merge.ordered([[name for source in self._sources for name in source.label_names]], limit))
+        series = await self.list_series(tenant, selection, 0)
+        return Answer(series_merge.ordered([[name for labels in series.value for name, _ in labels]], limit), series.missing)
+
+    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See SeriesReader; metrics are named without looking whether there is any of them."""
+        if name == METRIC_NAME and all(matcher.name == METRIC_NAME for matcher in selection.matchers):
+            names = [name for source in self._sources for name in source.names]
+            return Answer(series_merge.ordered([[name for name in names if all(_meets(name, m) for m in selection.matchers)]], limit))
+        if not any(name in source.label_names for source in self._sources):
+            return Answer([])
+        series = await self.list_series(tenant, selection, 0)
+        values = [value for labels in series.value for known, value in labels if known == name]
+        return Answer(series_merge.ordered([values], limit), series.missing)
+
+    async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
+        """See SeriesReader."""
+        del tenant
+        return Answer(series_merge.families([[family for family in FAMILIES if metric in ("", family.name)]], limit))
+
+    async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
+        """See SeriesReader; there are none."""
+        del tenant, matchers, start_ms, end_ms
+        return Answer([])
+
+    def _matching(self, matchers: Sequence[Matcher]) -> list[_Source]:
+        return [source for source in self._sources if source.may_match(matchers)]
+
+
+def _match(labels: Labels, matchers: Sequence[Matcher]) -> bool:
+    values = dict(labels)
+    return all(_meets(values.get(matcher.name, ""), matcher) for matcher in matchers)
+
+
+def _meets(value: str, matcher: Matcher) -> bool:
+    if matcher.op in ("=", "!="):
+        return (value == matcher.value) == (matcher.op == "=")
+    return (patterns.compiled(matcher.value).fullmatch(value) is not None) == (matcher.op == "=~")
