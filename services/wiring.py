@@ -99,9 +99,12 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from tael.cluster.follow import follow_shard_map
     from tael.storage.api import Shard
     from tael.storage.clickhouse.series import ClickHouseSeries
+    from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
     from tael.storage.clickhouse.spans import ClickHouseSpans
-    from tael.storage.sharded import ShardedSpans
+    from tael.storage.joined_series import JoinedSeries
+    from tael.storage.sharded import ShardedSpanCounts, ShardedSpans
     from tael.storage.sharded_series import ShardedSeries
+    from tael.storage.span_series import SpanSeries
     from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
@@ -109,14 +112,16 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
         spans = ShardedSpans([], deadline_seconds=settings.shard_timeout_seconds)
-        series = ShardedSeries([], deadline_seconds=settings.shard_timeout_seconds)
+        stored = ShardedSeries([], deadline_seconds=settings.shard_timeout_seconds)
+        counts = ShardedSpanCounts([], deadline_seconds=settings.shard_timeout_seconds)
         status = ClusterStatus(
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
         )
 
         def apply(shard_map: ShardMap) -> None:
             spans.use([Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards])
-            series.use([Shard(shard.name, ClickHouseSeries(shards.client(shard))) for shard in shard_map.shards])
+            stored.use([Shard(shard.name, ClickHouseSeries(shards.client(shard))) for shard in shard_map.shards])
+            counts.use([Shard(shard.name, ClickHouseSpanCounts(shards.client(shard))) for shard in shard_map.shards])
             readiness.set("shard map")
 
         async with follow_shard_map(kv, apply):
@@ -128,7 +133,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
                 stop,
                 kv=kv,
                 spans=spans,
-                series=series,
+                series=JoinedSeries([stored, SpanSeries(counts)]),
                 bus=bus,
                 status=status,
                 letters=letters,
