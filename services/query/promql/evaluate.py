@@ -224,7 +224,6 @@ class Evaluation:
         ends = moved(node.selector, steps)
         wide = milliseconds(node.range) + lookback * (2 if smoothed else 1)
         windows = selectors.ranges(self.samples(node.selector), _later(ends, lookback if smoothed else 0), steps.times_ms, wide)
-        _without_histograms(windows)
         result = range_call.extended(name, windows, self.notes, node.pos.start, smoothed=smoothed, lookback_ms=lookback)
         return repeated_vector(result, steps.count)
 
@@ -305,7 +304,7 @@ def _later(steps: Steps, by_ms: int) -> Steps:
 
 def _without_histograms(ranges: Ranges) -> None:
     if ranges.native is not None and ranges.native.any():
-        raise Rejected("smoothed and anchored modifiers do not work with native histograms")
+        raise Rejected("a smoothed selector does not work with native histograms outside a range")
 
 
 def _selectors(node: Expr) -> list[VectorSelector]:

@@ -319,7 +319,7 @@ def _added(terms: _Terms, side: _Entries) -> Buckets:
     place = terms.groups[side.term] * span + (side.index - lowest)
     few = np.bincount(terms.groups, minlength=terms.count).max() <= FEW_TERMS
     if few and terms.count * span <= max(MAX_ENTRIES, 4 * len(place)):
-        table = np.bincount(place, side.counts, terms.count * span)
+        table = np.bincount(place, side.counts, terms.count * span).astype(np.float64, copy=False)
         found = np.flatnonzero(table)
         totals = table[found]
     else:

@@ -52,7 +52,7 @@ class Windows:
         """Some of the windows."""
         return Windows(self.samples, self.lo[rows], self.hi[rows], self.start_ms[rows], self.end_ms[rows])
 
-    def between(self, begin: int, end: int) -> Windows:
+    def part(self, begin: int, end: int) -> Windows:
         """Consecutive windows, over no more samples than they hold."""
         some = self.take(slice(begin, end))
         if len(some.lo) == 0:
@@ -70,7 +70,7 @@ class Windows:
 
     def counted(self, flags: Bools) -> Longs:
         """How many of each window's samples are flagged."""
-        return _between(flags, self.lo, self.hi)
+        return between(flags, self.lo, self.hi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def with_histograms(samples: Samples, lo: Longs, hi: Longs) -> Bools:
     """Which windows hold a histogram. Only these come to ``evaluate``."""
     if samples.histogram is None:
         return np.zeros(lo.shape, np.bool_)
-    return _between(samples.histogram >= 0, lo, hi) > 0
+    return between(samples.histogram >= 0, lo, hi) > 0
 
 
 def evaluate(function: str, windows: Windows) -> Evaluated:
@@ -97,7 +97,7 @@ def evaluate(function: str, windows: Windows) -> Evaluated:
     while begin < len(members) or not parts:
         done = members[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(members, done + MAX_MEMBERS, side="right")))
-        parts.append(_EVALUATED[function](windows.between(begin, end)))
+        parts.append(_EVALUATED[function](windows.part(begin, end)))
         begin = end
     return parts[0] if len(parts) == 1 else _concatenated(parts)
 
@@ -107,7 +107,8 @@ def ignored(windows: Windows) -> Notes:
     return joined({Note.IGNORED_IN_RANGE: windows.counted(windows.position < 0) > 0})
 
 
-def _between(flags: Bools, lo: Longs, hi: Longs) -> Longs:
+def between(flags: Bools, lo: Longs, hi: Longs) -> Longs:
+    """How many of the positions from each ``lo`` up to its ``hi`` are flagged."""
     running = np.concatenate((np.zeros(1, np.int64), np.cumsum(flags, dtype=np.int64)))
     return running[hi] - running[lo]
 
@@ -129,7 +130,7 @@ def _concatenated(parts: list[Evaluated]) -> Evaluated:
             np.where(cells >= 0, cells + shift, cells),
             concatenate([part.samples.histograms for part in parts]),
         ),
-        joined(*(_placed(part.notes, own, int(begins[-1])) for part, own in zip(parts, rows, strict=True))),
+        joined(*(spread(part.notes, own, int(begins[-1])) for part, own in zip(parts, rows, strict=True))),
     )
 
 
@@ -137,7 +138,7 @@ def _floats(present: Bools, values: Floats) -> Evaluated:
     return Evaluated(present, Cells(values, np.full(len(values), -1, np.int64), empty()))
 
 
-def _histograms(rows: Longs, count: int, histograms: Histograms, notes: Notes) -> Evaluated:
+def of_rows(rows: Longs, count: int, histograms: Histograms, notes: Notes) -> Evaluated:
     """``histograms[k]`` as the result of window ``rows[k]`` of ``count``."""
     cells = np.full(count, -1, np.int64)
     cells[rows] = np.arange(len(rows))
@@ -148,6 +149,16 @@ def _at(windows: Windows, positions: Longs) -> Evaluated:
     samples = windows.samples
     cells = windows.position[positions]
     return Evaluated(np.ones(len(cells), np.bool_), Cells(samples.values[positions], cells, windows.histograms))
+
+
+def native(windows: Windows) -> Bools:
+    """Which samples are histograms."""
+    return windows.position >= 0
+
+
+def fallen(windows: Windows) -> Bools:
+    """Which samples come after a counter reset, as far as a window holds them and the ones before them."""
+    return _pairs(windows, _fallen)
 
 
 def _pairs(windows: Windows, differs: Callable[[Windows, Longs], Bools]) -> Bools:
@@ -170,7 +181,7 @@ def _resetting(windows: Windows) -> Evaluated:
 
 def _transitions(windows: Windows, differs: Callable[[Windows, Longs], Bools]) -> Evaluated:
     flags = _pairs(windows, differs)
-    found = _between(flags, np.minimum(windows.lo + 1, windows.hi), windows.hi)
+    found = between(flags, np.minimum(windows.lo + 1, windows.hi), windows.hi)
     return _floats(windows.counts > 0, found.astype(np.float64))
 
 
@@ -194,7 +205,7 @@ def _either(windows: Windows, at: Longs, floats: Bools, histograms: Callable[[Lo
     return result
 
 
-def _members(lo: Longs, hi: Longs) -> tuple[Longs, Longs]:
+def members(lo: Longs, hi: Longs) -> tuple[Longs, Longs]:
     """The positions from ``lo`` to ``hi`` of every window, and whose each is."""
     sizes = hi - lo
     owner = np.repeat(np.arange(len(lo)), sizes)
@@ -206,14 +217,14 @@ def _aggregate(windows: Windows, by: Callable[[Histograms, Longs, Longs, int], S
     mixed = _mixed(windows)
     rows = np.flatnonzero(~mixed)
     pure = windows.take(rows)
-    positions, owner = _members(pure.lo, pure.hi)
+    positions, owner = members(pure.lo, pure.hi)
     total = by(windows.histograms, windows.position[positions], owner, len(rows))
-    notes = joined({Note.MIXED_IN_SERIES: mixed}, _placed(total.notes, rows, len(mixed)))
+    notes = joined({Note.MIXED_IN_SERIES: mixed}, spread(total.notes, rows, len(mixed)))
     found = np.flatnonzero(total.present)
-    return _histograms(rows[found], len(mixed), total.histograms.take(found), notes)
+    return of_rows(rows[found], len(mixed), total.histograms.take(found), notes)
 
 
-def _placed(notes: Notes, rows: Longs, count: int) -> Notes:
+def spread(notes: Notes, rows: Longs, count: int) -> Notes:
     """Notes on the windows ``rows`` as notes on all."""
     result: Notes = {}
     for note, mask in notes.items():
@@ -237,10 +248,10 @@ def _instant(windows: Windows, *, counter: bool) -> Evaluated:
     mixed = {Note.MIXED_IN_SERIES: ~both & ~none}
     rows = enough[both]
     fine = ~notes.get(Note.EXPONENTIAL_AND_CUSTOM, np.zeros(len(rows), np.bool_))
-    result = _histograms(rows[fine], count, change.take(np.flatnonzero(fine)), {})
+    result = of_rows(rows[fine], count, change.take(np.flatnonzero(fine)), {})
     present, values = result.present.copy(), result.samples.values.copy()
     present[enough[none]], values[enough[none]] = True, floats[none]
-    return Evaluated(present, replace(result.samples, values=values), joined(_placed(notes, rows, count), _placed(mixed, enough, count)))
+    return Evaluated(present, replace(result.samples, values=values), joined(spread(notes, rows, count), spread(mixed, enough, count)))
 
 
 def _float_step(now: Floats, then: Floats, *, counter: bool) -> Floats:
@@ -276,7 +287,7 @@ def _growth(windows: Windows, *, counter: bool, per_second: bool) -> Evaluated:
     if per_second:
         factor = factor / ((pure.end_ms - pure.start_ms) / 1000)
     result = _gauges(scaled(grown, factor)).take(fine)
-    return _histograms(rows[fine], count, result, joined({Note.MIXED_IN_SERIES: mixed}, _placed(notes, rows, count)))
+    return of_rows(rows[fine], count, result, joined({Note.MIXED_IN_SERIES: mixed}, spread(notes, rows, count)))
 
 
 def _grown(windows: Windows, *, counter: bool) -> tuple[Histograms, Notes]:
@@ -290,10 +301,10 @@ def _grown(windows: Windows, *, counter: bool) -> tuple[Histograms, Notes]:
         total = weighted(histograms, np.concatenate([last, first]), np.repeat([1.0, -1.0], count), np.tile(every, 2), count)
         gauges = is_gauge[windows.lo] & is_gauge[windows.hi - 1]
         return total.histograms, joined({Note.NOT_GAUGE: ~gauges}, _subtracted(total.mixed, total.reconciled))
-    fell = _pairs(windows, _fallen)
+    fell = fallen(windows)
     from_first = ~fell[windows.lo + 1]
-    lossy = np.flatnonzero(_between(fell, windows.lo + 2, windows.hi))
-    at, owner = _members(windows.lo[lossy] + 2, windows.hi[lossy])
+    lossy = np.flatnonzero(between(fell, windows.lo + 2, windows.hi))
+    at, owner = members(windows.lo[lossy] + 2, windows.hi[lossy])
     lost = fell[at]
     total = weighted(
         histograms,
@@ -319,7 +330,7 @@ def _kinds(windows: Windows, from_first: Bools) -> Bools:
     custom = np.zeros(len(position), np.bool_)
     custom[position >= 0] = windows.histograms.bounds[position[position >= 0]] >= 0
     lo = np.where(from_first, windows.lo, windows.lo + 1)
-    found = _between(custom, lo, windows.hi)
+    found = between(custom, lo, windows.hi)
     return (found > 0) & (found < windows.hi - lo)
 
 
@@ -328,7 +339,7 @@ def _coarsest(histograms: Histograms, position: Longs, lo: Longs, hi: Longs) -> 
     result = np.full(len(lo), MAX_SCHEMA, np.int32)
     schemas = histograms.schema[position[position >= 0]]
     if len(schemas) and schemas.min() < schemas.max():
-        at, owner = _members(lo, hi)
+        at, owner = members(lo, hi)
         np.minimum.at(result, owner, histograms.schema[position[at]])
     return result
 

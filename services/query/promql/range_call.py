@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from services.query.promql import histogram_windows, range_extended, vectors
+from services.query.promql import histogram_extended, histogram_windows, range_extended, vectors
 from services.query.promql import range_over_time as over_time
 from services.query.promql import range_rate as rate
 from services.query.promql import range_trend as trend
@@ -92,7 +92,14 @@ def extended(name: str, ranges: Ranges, notes: Annotations, at: int, *, smoothed
     result = Vector(ranges.samples.labels, values, present, drop_name=np.ones(len(ranges.samples.labels), np.bool_))
     if name in COUNTERS:
         note_counters(result, notes, at)
-    return result
+    if ranges.native is None or not ranges.native.any():
+        return result
+    rows, columns = np.nonzero(ranges.native)
+    windows = ranges.histogram_windows(rows, columns)
+    end_ms = windows.end_ms - (lookback_ms if smoothed else 0)
+    found = histogram_extended.extended(name, windows, windows.start_ms + lookback_ms, end_ms, smoothed=smoothed)
+    _note(name, found.notes, ranges, rows, notes, (at, at))
+    return placed(result, rows, columns, found.present, found.samples)
 
 
 def note_counters(result: Vector, notes: Annotations, at: int) -> None:
