@@ -34,7 +34,7 @@ def _zero_threshold(parts: Iterable[Histogram], schema: int) -> float:
     """The widest zero bucket, widened to the end of a filled bucket that it would cut through."""
     parts = list(parts)
     threshold = max(part.zero_threshold for part in parts)
-    if not threshold or all(part.zero_threshold == threshold for part in parts):
+    if not threshold:
         return threshold
     bounds = [
         upper_bound(coarse, schema)

@@ -39,10 +39,10 @@ def version_1(series: Sequence[Series]) -> bytes:
         made = wire.SeriesV1(histograms=one.histograms)
         for name, value in one.labels:
             made.labels.add(name=name, value=value)
-        for time_ms, value in one.samples:
-            made.samples.add(value=value, timestamp=time_ms)
-        for pairs, value in one.exemplars:
-            made.exemplars.add(labels=[wire.Label(name=name, value=text) for name, text in pairs], value=value, timestamp=T0_MS)
+        for time_ms, number in one.samples:
+            made.samples.add(value=number, timestamp=time_ms)
+        for pairs, exact in one.exemplars:
+            made.exemplars.add(labels=[wire.Label(name=name, value=text) for name, text in pairs], value=exact, timestamp=T0_MS)
         message.timeseries.append(made.SerializeToString())
         if one.metadata is not None:
             kind, help_text, unit = one.metadata
