@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY, Gauge
 from services.coordinator.assign import assign
 from services.coordinator.migrate import Migrations
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.sizes import watch_sizes
 from tael.cluster.api import KeyValue
 from tael.cluster.leadership import Leadership
 from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, compactor_key, first_lease, writer_key
@@ -25,7 +26,7 @@ from tael.cluster.membership import Liveness, heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap, next_shard_map
 from tael.errors import BadSettings, Conflict, Fenced, TaelError, Unavailable
 from tael.runtime.observe import get_logger
-from tael.runtime.service import Readiness, Stop
+from tael.runtime.service import Readiness, Stop, background
 from tael.storage.api import SchemaStore
 
 log = get_logger("coordinator")
@@ -40,6 +41,10 @@ class Streams(Protocol):
 
     async def ensure(self, shard_count: int) -> None:
         """Make the streams that are missing."""
+        ...
+
+    async def dead_letters(self) -> int:
+        """How many dead letters there are."""
         ...
 
     async def lazy_sync(self) -> str | None:
@@ -114,6 +119,14 @@ class Term:
     async def run(self, stop: Stop) -> None:
         """Reconcile until the drain or the end of the term. Raises BadSettings when the settings contradict the cluster."""
         pause = min(1.0, self._settings.lease_ttl_seconds / 3)
+        async with background(watch_sizes(self._shards, self._ports.schema, self._ports.streams, stop)):
+            await self._run(stop, pause)
+
+    async def _shards(self) -> Sequence[ShardAddress]:
+        found = await self._ports.kv.get(SHARD_MAP_KEY)
+        return ShardMap.decode(found.value).shards if found else ()
+
+    async def _run(self, stop: Stop, pause: float) -> None:
         try:
             while not stop.is_set and self._leadership.epoch == self._epoch:
                 try:

@@ -38,6 +38,8 @@ _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
 _BACKOFF_MAX_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 2.0
 _KEEP_SECONDS = 30.0
+_SIZES = (1, 10, 100, 1000, 5000, 10_000, 20_000, 60_000, 100_000, 1_000_000)
+_BYTES = (1 << 10, 1 << 14, 1 << 17, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20)
 _INSERTS_AT_ONCE = 2
 
 
@@ -83,6 +85,12 @@ class WriterMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.batches = Counter("tael_writer_batches", "Batches written to the hot tier.", ["shard", "signal"], registry=registry)
+        self.batch_items = Histogram(
+            "tael_writer_batch_items", "Spans, records and points of one batch.", ["signal"], buckets=_SIZES, registry=registry
+        )
+        self.batch_bytes = Histogram(
+            "tael_writer_batch_bytes", "Bytes of one batch, as the log has them.", ["signal"], buckets=_BYTES, registry=registry
+        )
         self.items = Counter("tael_writer_items", "Spans, records and points written.", ["shard", "signal"], registry=registry)
         self.insert_seconds = Histogram(
             "tael_writer_insert_seconds", "Duration of inserts into the hot tier.", ["signal"], registry=registry
@@ -273,6 +281,8 @@ class ShardWriter:
         self._parts.fail("between_tables")
         self._parts.metrics.batches.labels(str(self._parts.shard), work.signal).inc()
         self._parts.metrics.items.labels(str(self._parts.shard), work.signal).inc(items)
+        self._parts.metrics.batch_items.labels(work.signal).observe(items)
+        self._parts.metrics.batch_bytes.labels(work.signal).observe(len(body))
         return True
 
     async def _write(self, signal: str, body: bytes, token: str, items: int, sequence: int, stop: Stop) -> bool:

@@ -281,6 +281,15 @@ class JetStreamStreams:
             await self._ensure(stream_name(self._cluster_id, shard), f"{self._cluster_id}.wal.{shard}.*", self._max_bytes)
         await self._ensure(dead_stream_name(self._cluster_id), f"{self._cluster_id}.dead.>", max(1 << 20, self._max_bytes // 8))
 
+    async def dead_letters(self) -> int:
+        """How many dead letters there are. Raises Unavailable."""
+        require_connected(self._client)
+        with reachable("counting dead letters"):
+            try:
+                return int((await answered(self._client, self._js.stream_info(dead_stream_name(self._cluster_id)))).state.messages)
+            except js_errors.NotFoundError:
+                return 0
+
     async def lazy_sync(self) -> str | None:
         """Why an acknowledged append may be lost on power failure, or None when each one is fsynced. Raises Unavailable."""
         try:

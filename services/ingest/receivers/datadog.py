@@ -100,6 +100,10 @@ class _Agent:
 
     async def traces(self, request: web.Request) -> web.Response:
         """``PUT`` or ``POST`` of traces. No rates are handed out: a tracer then keeps everything that it is not told to drop."""
+        with self._pipeline.telemetry.request(TRACES, "datadog"):
+            return await self._traces(request)
+
+    async def _traces(self, request: web.Request) -> web.Response:
         tenant = tenant_of(request, self._pipeline)
         origin, limit = origin_of(request.headers), self._settings.max_request_bytes
         async with self._pipeline.room(tenant) as room:

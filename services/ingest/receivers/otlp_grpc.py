@@ -84,7 +84,8 @@ def _service(signal: Signal, pipeline: Pipeline) -> Any:
 def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def export(request: bytes, context: Any) -> bytes:
         try:
-            return await receive(request, dict(context.invocation_metadata() or ()))
+            with pipeline.telemetry.request(signal.name, "grpc"):
+                return await receive(request, dict(context.invocation_metadata() or ()))
         except Exception as error:  # noqa: BLE001  # whatever escapes would reach the client as UNKNOWN, which it drops data for
             status = _status(error)
         del request  # nothing of it is held while the refusal is on its way, nor by the error's traceback

@@ -18,7 +18,7 @@ from services.ingest.receivers.cors import allow_origin, preflight
 from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import TaelError
 from tael.otlp.json import decode_json, dump_json
-from tael.otlp.signals import SIGNALS
+from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import export_response, status_json, status_of
 from tael.runtime import http
 from tael.runtime.config import Address
@@ -66,6 +66,10 @@ class _Receiver:
     async def export(self, request: web.Request) -> web.Response:
         """Receive one request."""
         signal = self._signals[request.path]
+        with self._pipeline.telemetry.request(signal.name, "http"):
+            return await self._export(request, signal)
+
+    async def _export(self, request: web.Request, signal: Signal) -> web.Response:
         tenant = tenant_of(request, self._pipeline)
         self._pipeline.admission(signal)
         if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:

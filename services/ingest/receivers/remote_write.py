@@ -45,8 +45,12 @@ def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
         status = 400 if outcome.rejected else 204
         return web.Response(status=status, text=outcome.message if outcome.rejected else None, headers=counting.headers())
 
+    async def counted(request: web.Request) -> web.StreamResponse:
+        with pipeline.telemetry.request(METRICS, "remote_write"):
+            return await write(request)
+
     async def handle(request: web.Request) -> web.StreamResponse:
-        answer: web.StreamResponse = await answered(request, write)
+        answer: web.StreamResponse = await answered(request, counted)
         return answer
 
     return handle

@@ -96,7 +96,7 @@ _CREATE_MIGRATIONS = """CREATE TABLE IF NOT EXISTS {{database}}.tael_migrations
 ENGINE = {{replacing_engine}} ORDER BY version"""
 _RECORD = "INSERT INTO {database}.tael_migrations (version, name) SELECT {{version:UInt32}}, {{name:String}}"
 _APPLIED = "SELECT DISTINCT version FROM {database}.tael_migrations"
-_PARTITIONS = """SELECT table, toUInt32(partition_id) AS start, sum(rows), sum(bytes_on_disk)
+_PARTITIONS = """SELECT table, toUInt32(partition_id) AS start, sum(rows), sum(bytes_on_disk), count()
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)}
 GROUP BY table, partition_id ORDER BY start, table"""
 _DROP = "ALTER TABLE {database}.{table} DROP PARTITION ID {{start:String}}"
@@ -131,7 +131,7 @@ class ClickHouseSchema:
     async def list_partitions(self) -> list[PartitionSize]:
         """See SchemaStore."""
         rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": list(_SIGNAL_TABLES)})
-        return [PartitionSize(text(table), int(start) * NS_PER_SECOND, int(count), int(size)) for table, start, count, size in rows]
+        return [PartitionSize(text(table), int(start) * NS_PER_SECOND, *map(int, sizes)) for table, start, *sizes in rows]
 
     async def drop_partition(self, partition: PartitionSize) -> None:
         """See SchemaStore."""

@@ -1,0 +1,62 @@
+"""What the leader says on ``/metrics`` of the hot tier and of what it refused: parts, rows and bytes by shard and table; dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from prometheus_client import REGISTRY, Gauge
+
+from tael.cluster.shard import ShardAddress
+from tael.errors import Rejected, Retryable
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Stop
+from tael.storage.api import PartitionSize, SchemaStore
+
+log = get_logger("sizes")
+_EVERY_SECONDS = 15.0
+_LABELS = ["shard", "table"]
+PARTS = Gauge("tael_hot_parts", "Active parts.", _LABELS, registry=REGISTRY)
+MOST_PARTS = Gauge(
+    "tael_hot_most_parts", "Active parts of the partition that has most, which TOO_MANY_PARTS counts.", _LABELS, registry=REGISTRY
+)
+ROWS = Gauge("tael_hot_rows", "Rows.", _LABELS, registry=REGISTRY)
+BYTES = Gauge("tael_hot_bytes", "Bytes on disk.", _LABELS, registry=REGISTRY)
+DEAD_LETTERS = Gauge("tael_dead_letters", "Dead letters that wait for somebody.", registry=REGISTRY)
+
+
+class Letters(Protocol):
+    """Counts the dead letters."""
+
+    async def dead_letters(self) -> int:
+        """How many there are. Raises Unavailable."""
+        ...
+
+
+async def watch_sizes(
+    shards: Callable[[], Awaitable[Iterable[ShardAddress]]], schema: Callable[[ShardAddress], SchemaStore], letters: Letters, stop: Stop
+) -> None:
+    """Look every quarter of a minute until ``stop``; what another leader looks at afterwards is forgotten here."""
+    try:
+        while not stop.is_set:
+            try:
+                DEAD_LETTERS.set(await letters.dead_letters())
+                for shard in await shards():
+                    await _look(shard.name, schema(shard))
+            except (Retryable, Rejected, TimeoutError) as error:
+                log.debug("sizes cannot be looked at", reason=str(error))
+            await stop.sleep(_EVERY_SECONDS)
+    finally:
+        for gauge in (PARTS, MOST_PARTS, ROWS, BYTES):
+            gauge.clear()
+
+
+async def _look(shard: str, schema: SchemaStore) -> None:
+    tables: dict[str, list[PartitionSize]] = {}
+    for partition in await schema.list_partitions():
+        tables.setdefault(partition.table, []).append(partition)
+    for table, partitions in tables.items():
+        PARTS.labels(shard, table).set(sum(partition.parts for partition in partitions))
+        MOST_PARTS.labels(shard, table).set(max(partition.parts for partition in partitions))
+        ROWS.labels(shard, table).set(sum(partition.rows for partition in partitions))
+        BYTES.labels(shard, table).set(sum(partition.bytes_on_disk for partition in partitions))
