@@ -1,0 +1,401 @@
+"""Prometheus' HTTP API as Grafana and promtool call it, over series in memory and over two shards on hot nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from services.query.promql import histogram_text
+from tael.errors import Unavailable
+from tael.model.series import Exemplar, Family, Samples, Selection, labels_of
+from tael.model.tenant import DEFAULT_TENANT
+from tael.storage.api import Answer, Shard
+from tael.storage.sharded_series import ShardedSeries
+from tests.support.hotnode import HotNode
+from tests.support.query import Api, MemorySpans, Response, serving
+from tests.support.series import MemorySeries, SeriesStore, StoredSeries
+from tests.support.storage import open_tier
+
+T0 = 1_790_002_800
+"""The start of an hour, in seconds."""
+PROMTOOL = shutil.which("promtool")
+
+
+@dataclass
+class Prom:
+    """A running API and the store behind it."""
+
+    api: Api
+    store: SeriesStore
+
+    async def add(self, name: str, values: list[float], **labels: str) -> None:
+        """A series with a sample every 15 seconds from T0 on."""
+        samples = [((T0 + 15 * index) * 1000, value) for index, value in enumerate(values)]
+        self.store.add(labels_of({"__name__": name, **labels}), samples, tenant=DEFAULT_TENANT)
+
+    async def post(self, path: str, **form: Any) -> Response:
+        """POST a form."""
+        async with self.api.session.post(self.api.url + path, data={name: str(value) for name, value in form.items()}) as response:
+            return Response(response.status, response.headers, await response.read())
+
+    async def data(self, path: str, *pairs: tuple[str, str], **parameters: Any) -> Any:
+        """What a question is answered, which must succeed."""
+        body = await self.api.json(f"/prometheus/api/v1/{path}", *pairs, **parameters)
+        assert body["status"] == "success"
+        return body["data"]
+
+    async def error(self, path: str, **parameters: Any) -> tuple[int, str, str]:
+        """Status, type and text of a refusal."""
+        response = await self.api.get(f"/prometheus/api/v1/{path}", **parameters)
+        body = response.json()
+        assert body["status"] == "error"
+        return response.status, body["errorType"], body["error"]
+
+
+@pytest.fixture(params=["memory", "two-shards"])
+async def prom(request: pytest.FixtureRequest) -> AsyncIterator[Prom]:
+    """The API over each store, with two series a minute long."""
+    if request.param == "memory":
+        store: SeriesStore = MemorySeries()
+        async with serving(MemorySpans(), series=store.reader) as api:
+            yield await _filled(Prom(api, store))
+        return
+    nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
+    async with open_tier(nodes) as tier:
+        store = StoredSeries(tier)
+        async with serving(MemorySpans(), series=store.reader) as api:
+            yield await _filled(Prom(api, store))
+
+
+async def _filled(prom: Prom) -> Prom:
+    await prom.add("up", [1, 1, 0, 1, 1], job="shop", instance="a")
+    await prom.add("up", [1, 1, 1, 1, 1], job="shop", instance="b")
+    await prom.add("requests_total", [0, 15, 30, 45, 60], job="shop", **{"http.method": "get"})
+    prom.store.add_family(Family("requests_total", "counter", "", "Requests."), tenant=DEFAULT_TENANT)
+    exemplar = Exemplar(
+        labels_of({"__name__": "requests_total", "job": "shop", "http.method": "get"}), (T0 + 20) * 1000, 0.5, (("trace_id", "ab"),)
+    )
+    prom.store.add_exemplar(exemplar, tenant=DEFAULT_TENANT)
+    histogram = histogram_text.parse("{{schema:0 sum:5 count:4 buckets:[1 2 1]}}")
+    prom.store.add(labels_of({"__name__": "latency"}), [(T0 * 1000, histogram)], tenant=DEFAULT_TENANT)
+    await prom.store.flush()
+    return prom
+
+
+async def test_grafanas_health_check(prom: Prom) -> None:
+    response = await prom.post("/prometheus/api/v1/query", query="1+1", time="4")
+    assert response.status == 200
+    assert response.json() == {"status": "success", "data": {"resultType": "scalar", "result": [4, "2"]}}
+    build = await prom.data("status/buildinfo")
+    assert "features" not in build
+    assert build["version"]
+    assert await prom.data("query_exemplars", query="test", start=T0 * 1000, end=T0 * 1000 + 1) == []
+
+
+async def test_an_instant_query_gives_a_vector(prom: Prom) -> None:
+    data = await prom.data("query", query='up{instance="a"}', time=T0 + 30.5)
+    metric = {"__name__": "up", "instance": "a", "job": "shop"}
+    assert data == {"resultType": "vector", "result": [{"metric": metric, "value": [T0 + 30.5, "0"]}]}
+    assert await prom.data("query", query="nothing", time=T0) == {"resultType": "vector", "result": []}
+    assert await prom.data("query", query='"text"', time=T0) == {"resultType": "string", "result": [T0, "text"]}
+
+
+async def test_a_range_query_gives_a_matrix_by_labels(prom: Prom) -> None:
+    data = await prom.data("query_range", query="sum by (instance) (up)", start=T0, end=T0 + 60, step="30s")
+    assert data["resultType"] == "matrix"
+    assert data["result"] == [
+        {"metric": {"instance": "a"}, "values": [[T0, "1"], [T0 + 30, "0"], [T0 + 60, "1"]]},
+        {"metric": {"instance": "b"}, "values": [[T0, "1"], [T0 + 30, "1"], [T0 + 60, "1"]]},
+    ]
+    assert (await prom.data("query_range", query="2", start=T0, end=T0 + 1, step=1))["result"] == [
+        {"metric": {}, "values": [[T0, "2"], [T0 + 1, "2"]]}
+    ]
+
+
+async def test_a_range_vector_is_an_instant_answer(prom: Prom) -> None:
+    data = await prom.data("query", query='up{instance="a"}[30s]', time=T0 + 45)
+    assert data["resultType"] == "matrix"
+    assert data["result"][0]["values"] == [[T0 + 30, "0"], [T0 + 45, "1"]]
+
+
+async def test_rates_are_the_same_on_every_reader(prom: Prom) -> None:
+    data = await prom.data("query", query='rate({"requests_total", "http.method"="get"}[1m])', time=T0 + 60)
+    [series] = data["result"]
+    assert series["metric"] == {"http.method": "get", "job": "shop"}
+    assert float(series["value"][1]) == pytest.approx(1.0)
+
+
+async def test_native_histograms_have_their_own_shape(prom: Prom) -> None:
+    [series] = (await prom.data("query", query="latency", time=T0))["result"]
+    assert series["histogram"] == [
+        T0,
+        {"count": "4", "sum": "5", "buckets": [[0, "0.5", "1", "1"], [0, "1", "2", "2"], [0, "2", "4", "1"]]},
+    ]
+    [series] = (await prom.data("query_range", query="latency", start=T0, end=T0 + 1, step=1))["result"]
+    assert [time for time, _ in series["histograms"]] == [T0, T0 + 1]
+
+
+async def test_forms_and_query_strings_are_the_same(prom: Prom) -> None:
+    asked = {"query": "up", "start": str(T0), "end": str(T0 + 30), "step": "15"}
+    posted = await prom.post("/api/v1/query_range", **asked)
+    assert posted.json() == (await prom.api.get("/api/v1/query_range", **asked)).json()
+    series = await prom.post("/prometheus/api/v1/series", **{"match[]": "up"})
+    assert len(series.json()["data"]) == 2
+
+
+async def test_series_labels_and_values(prom: Prom) -> None:
+    found = await prom.data("series", ("match[]", 'up{instance="a"}'), ("match[]", "latency"), start=T0, end=T0 + 60)
+    assert found == [{"__name__": "latency"}, {"__name__": "up", "instance": "a", "job": "shop"}]
+    assert await prom.data("labels") == ["__name__", "http.method", "instance", "job"]
+    assert await prom.data("labels", ("match[]", "up")) == ["__name__", "instance", "job"]
+    assert await prom.data("label/instance/values", start=T0, end=T0 + 60) == ["a", "b"]
+    assert await prom.data("label/U__http_2e_method/values") == ["get"]
+    assert await prom.data("label/__name__/values", ("match[]", '{job="shop"}')) == ["requests_total", "up"]
+    assert await prom.data("labels", start=T0 - 7200, end=T0 - 3600) == []
+
+
+async def test_a_limit_is_kept_and_told(prom: Prom) -> None:
+    values = await prom.api.json("/api/v1/label/instance/values", limit=1)
+    assert values == {"status": "success", "data": ["a"], "warnings": ["results truncated due to limit"]}
+    assert "warnings" not in await prom.api.json("/api/v1/label/instance/values", limit=2)
+    queried = await prom.api.json("/api/v1/query", query="up", time=T0, limit=1)
+    assert len(queried["data"]["result"]) == 1
+    assert queried["warnings"] == ["results truncated due to limit"]
+
+
+async def test_metadata_and_exemplars(prom: Prom) -> None:
+    known = {"requests_total": [{"type": "counter", "unit": "", "help": "Requests."}]}
+    assert await prom.data("metadata") == known
+    assert await prom.data("metadata", metric="requests_total", limit_per_metric=1) == known
+    assert await prom.data("metadata", metric="other") == {}
+    [found] = await prom.data("query_exemplars", query="rate(requests_total[5m])", start=T0, end=T0 + 60)
+    assert found["seriesLabels"] == {"__name__": "requests_total", "http.method": "get", "job": "shop"}
+    assert found["exemplars"] == [{"labels": {"trace_id": "ab"}, "value": "0.5", "timestamp": T0 + 20}]
+
+
+async def test_annotations_and_stats(prom: Prom) -> None:
+    body = await prom.api.json("/api/v1/query", query="rate(up[1m]) + histogram_quantile(2, up)", time=T0 + 60, stats="all")
+    assert any("might not be a counter" in text and text.endswith("(1:6)") for text in body["infos"])
+    assert any("quantile value should be between 0 and 1, got 2" in text for text in body["warnings"])
+    assert body["data"]["stats"]["samples"]["totalQueryableSamples"] > 0
+    assert set(body["data"]["stats"]["timings"]) >= {"evalTotalTime", "execQueueTime", "execTotalTime"}
+
+
+async def test_format_and_parse(prom: Prom) -> None:
+    assert await prom.data("format_query", query='sum(rate(x{b="2",a="1"}[5m]))by(job)') == 'sum by (job) (rate(x{a="1",b="2"}[5m]))'
+    tree = await prom.data("parse_query", query="topk(3, a) > bool on (x) group_left () b")
+    assert (tree["type"], tree["op"], tree["bool"]) == ("binaryExpr", ">", True)
+    assert tree["matching"] == {"card": "many-to-one", "labels": ["x"], "on": True, "include": [], "fillValues": {"lhs": None, "rhs": None}}
+    assert tree["lhs"]["param"] == {"type": "numberLiteral", "val": "3"}
+
+
+async def test_status_pages(prom: Prom) -> None:
+    assert await prom.data("rules") == {"groups": []}
+    assert await prom.data("alerts") == {"alerts": []}
+    assert (await prom.data("targets"))["activeTargets"] == []
+    assert (await prom.data("status/flags"))["query.lookback-delta"] == "300s"
+    for path in ("status/config", "status/runtimeinfo", "status/tsdb"):
+        assert await prom.data(path)
+    for path in ("/-/ready", "/-/healthy", "/prometheus/-/ready"):
+        assert (await prom.api.get(path)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "text"),
+    [
+        ("query", {"query": "up +"}, 'invalid parameter "query": 1:5: parse error: unexpected end of input'),
+        ("query", {}, 'invalid parameter "query": unknown position: parse error: no expression found in input'),
+        ("query", {"query": "up", "time": "x"}, 'invalid parameter "time": cannot parse "x" to a valid timestamp'),
+        ("query", {"query": "up", "timeout": "x"}, 'invalid parameter "timeout": cannot parse "x" to a valid duration'),
+        ("query", {"query": "up", "limit": "-1"}, 'invalid parameter "limit": limit must be non-negative'),
+        ("query_range", {"query": "up"}, 'invalid parameter "start": cannot parse "" to a valid timestamp'),
+        (
+            "query_range",
+            {"query": "up", "start": 2, "end": 1, "step": 1},
+            'invalid parameter "end": end timestamp must not be before start time',
+        ),
+        (
+            "query_range",
+            {"query": "up", "start": 1, "end": 2, "step": 0},
+            'invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer',
+        ),
+        (
+            "query_range",
+            {"query": "up", "start": 0, "end": 11001, "step": 1},
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+        (
+            "query_range",
+            {"query": "up[5m]", "start": 0, "end": 1, "step": 1},
+            'invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or instant Vector',
+        ),
+        ("series", {}, "no match[] parameter provided"),
+        ("series", {"match[]": "up{"}, 'invalid parameter "match[]": 1:4: parse error: unexpected end of input inside braces'),
+    ],
+)
+async def test_bad_questions_are_refused_in_prometheus_words(path: str, parameters: dict[str, Any], text: str) -> None:
+    async with serving(MemorySpans()) as api:
+        assert await Prom(api, MemorySeries()).error(path, **parameters) == (400, "bad_data", text)
+
+
+async def test_what_the_data_does_not_allow_is_an_execution_error(prom: Prom) -> None:
+    status, kind, text = await prom.error("query", query="up + on(job) up", time=T0)
+    assert (status, kind) == (422, "execution")
+    assert "many-to-many matching not allowed" in text or "duplicate series" in text
+
+
+async def test_a_query_beyond_the_bound_fails_alone() -> None:
+    store = MemorySeries()
+    async with serving(MemorySpans(), series=store, TAEL_PROMQL_MAX_SAMPLES="1000") as api:
+        prom = Prom(api, store)
+        await prom.add("big", [1.0] * 2000)
+        refused = prom.error("query", query="sum_over_time(big[10h])", time=T0 + 30_000)
+        allowed = prom.data("query", query="big", time=T0 + 60)
+        (status, kind, text), data = await asyncio.gather(refused, allowed)
+    assert (status, kind) == (422, "execution")
+    assert text == "query processing would load too many samples into memory in query execution"
+    assert len(data["result"]) == 1
+
+
+async def test_experiments_can_be_switched_off() -> None:
+    async with serving(MemorySpans(), TAEL_PROMQL_EXPERIMENTAL="false") as api:
+        prom = Prom(api, MemorySeries())
+        for query, problem in (
+            ("mad_over_time(x[5m])", 'function "mad_over_time" is not enabled'),
+            ("limitk(1, x)", "limitk() is experimental"),
+            ("x[5m * 2]", "experimental duration expression is not enabled"),
+            ("x[5m] anchored", "anchored modifier is experimental and not enabled"),
+            ("x + fill(0) y", "binop fill modifiers are experimental and not enabled"),
+        ):
+            status, kind, text = await prom.error("query", query=query)
+            assert (status, kind) == (400, "bad_data")
+            assert problem in text
+
+
+class _Hanging(MemorySeries):
+    """See SeriesReader: takes every question and answers none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.left = asyncio.Event(), asyncio.Event()
+
+    async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
+        del tenant, selection, max_samples
+        self.asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.left.set()
+        raise AssertionError("nobody resolves that future")
+
+
+async def test_a_query_that_takes_too_long_times_out() -> None:
+    async with serving(MemorySpans(), series=_Hanging()) as api:
+        assert await Prom(api, MemorySeries()).error("query", query="up", time=T0, timeout="0.1") == (
+            503,
+            "timeout",
+            "query timed out in expression evaluation",
+        )
+
+
+async def test_a_client_that_goes_ends_its_query() -> None:
+    series = _Hanging()
+    async with serving(MemorySpans(), series=series) as api:
+        question = asyncio.create_task(api.get("/api/v1/query", query="up", time=T0))
+        await series.asked.wait()
+        question.cancel()
+        async with asyncio.timeout(5):
+            await series.left.wait()
+
+
+class _Down(MemorySeries):
+    """See SeriesReader: a shard that cannot be reached."""
+
+    async def _refused(self, *_: object) -> Any:
+        raise Unavailable("no connection")
+
+    select = list_series = grid = _refused
+
+
+async def test_a_shard_that_is_missing_makes_a_warning() -> None:
+    store = MemorySeries()
+    shards = ShardedSeries([Shard("shard-0", store.reader), Shard("shard-1", _Down().reader)])
+    async with serving(MemorySpans(), series=shards) as api:
+        prom = Prom(api, store)
+        await prom.add("up", [1.0])
+        body = await api.json("/api/v1/query", query="up", time=T0)
+        assert len(body["data"]["result"]) == 1
+        assert body["warnings"] == ["shard-1 did not answer: its series are not part of this result"]
+        listed = await api.json("/api/v1/series", ("match[]", "up"))
+        assert listed["warnings"] == body["warnings"]
+    async with serving(MemorySpans(), series=ShardedSeries([Shard("shard-1", _Down().reader)])) as api:
+        status, kind, _ = await Prom(api, store).error("query", query="up", time=T0)
+        assert (status, kind) == (503, "unavailable")
+
+
+async def test_a_large_matrix_is_streamed_whole() -> None:
+    store = MemorySeries()
+    values = [index * 0.1 for index in range(2000)]
+    async with serving(MemorySpans(), series=store, TAEL_PROMQL_LOOKBACK_SECS="15") as api:
+        prom = Prom(api, store)
+        for number in range(40):
+            await prom.add("big", values, number=f"{number:02}")
+        asked = {"query": "big", "start": T0, "end": T0 + 15 * 1999, "step": 15}
+        response = await api.get("/api/v1/query_range", **asked)
+        assert "Content-Length" not in response.headers
+        zipped = await api.get("/api/v1/query_range", headers={"Accept-Encoding": "gzip"}, **asked)
+        assert zipped.headers["Content-Encoding"] == "gzip"
+    result = json.loads(response.body)["data"]["result"]
+    assert [series["metric"]["number"] for series in result] == [f"{number:02}" for number in range(40)]
+    assert all([float(text) for _, text in series["values"]] == values for series in result)
+    assert gzip.decompress(zipped.body) == response.body
+
+
+async def test_numbers_are_written_as_go_writes_them() -> None:
+    store = MemorySeries()
+    numbers = [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (1e-7, "1e-07"),
+        (1e-5, "0.00001"),
+        (123456789.125, "123456789.125"),
+        (1e17, "100000000000000000"),
+        (1e21, "1e+21"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (float("inf"), "+Inf"),
+        (float("-inf"), "-Inf"),
+        (float("nan"), "NaN"),
+    ]
+    async with serving(MemorySpans(), series=store) as api:
+        for index, (value, _) in enumerate(numbers):
+            await Prom(api, store).add("n", [value], index=f"{index:02}")
+        data = await Prom(api, store).data("query_range", query="n", start=T0, end=T0 + 1, step=5)
+    assert [series["values"][0][1] for series in data["result"]] == [text for _, text in numbers]
+
+
+@pytest.mark.skipif(PROMTOOL is None and os.environ.get("TAEL_REQUIRE_PEERS") != "1", reason="promtool is not installed")
+async def test_promtool_queries_it(prom: Prom) -> None:
+    def ask(*command: str) -> str:
+        assert PROMTOOL is not None
+        done = subprocess.run([PROMTOOL, "query", *command], capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    url = prom.api.url + "/prometheus"
+    instant = await asyncio.to_thread(ask, "instant", "--time", str(T0 + 60), url, "sum(up)")
+    assert f"{{}} => 2 @[{T0 + 60}]" in instant
+    ranged = await asyncio.to_thread(ask, "range", "--start", str(T0), "--end", str(T0 + 30), "--step", "15s", url, 'up{instance="a"}')
+    assert f"1 @[{T0}]" in ranged
+    series = await asyncio.to_thread(ask, "series", "--match", "up", "--start", str(T0), "--end", str(T0 + 60), url)
+    assert len(series.strip().splitlines()) == 2
+    labels = await asyncio.to_thread(ask, "labels", url, "instance")
+    assert labels.split() == ["a", "b"]

@@ -1,0 +1,78 @@
+"""Who is let in next, when many want in."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.query.fair import FairSemaphore
+
+
+class Door:
+    """Tasks that go through a semaphore, and the order in which they got in."""
+
+    def __init__(self, places: int) -> None:
+        self.semaphore = FairSemaphore(places)
+        self.entered: list[str] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def ask(self, tenant: str, name: str) -> None:
+        """Have a question of a tenant wait, or get in."""
+
+        async def enter() -> None:
+            await self.semaphore.acquire(tenant)
+            self.entered.append(name)
+
+        self._tasks[name] = asyncio.create_task(enter())
+        await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        """End one that got in."""
+        self.semaphore.release()
+        await asyncio.sleep(0)
+
+    async def give_up(self, name: str) -> None:
+        """Cancel one, wherever it is."""
+        self._tasks[name].cancel()
+        await asyncio.gather(self._tasks[name], return_exceptions=True)
+
+
+async def test_tenants_take_turns_whoever_asks_most() -> None:
+    door = Door(1)
+    await door.ask("greedy", "g0")
+    for name in ("g1", "g2", "g3"):
+        await door.ask("greedy", name)
+    await door.ask("modest", "m1")
+    await door.ask("modest", "m2")
+    for _ in range(5):
+        await door.end()
+    assert door.entered == ["g0", "g1", "m1", "g2", "m2", "g3"]
+
+
+async def test_places_are_given_at_once_while_there_are_any() -> None:
+    door = Door(2)
+    for name in "abc":
+        await door.ask("t", name)
+    assert door.entered == ["a", "b"]
+    assert door.semaphore.locked()
+    assert door.semaphore.waiting == 1
+
+
+async def test_who_gives_up_while_waiting_is_forgotten() -> None:
+    door = Door(1)
+    for name in "abc":
+        await door.ask("t", name)
+    await door.give_up("b")
+    await door.end()
+    assert door.entered == ["a", "c"]
+    await door.end()
+    assert not door.semaphore.locked()
+
+
+async def test_a_place_given_to_who_gives_up_goes_on() -> None:
+    door = Door(1)
+    for name in "abc":
+        await door.ask("t", name)
+    door.semaphore.release()
+    await door.give_up("b")
+    await asyncio.sleep(0)
+    assert door.entered[-1] == "c"
