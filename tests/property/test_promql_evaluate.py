@@ -160,15 +160,29 @@ def test_aggregations(op: str, many: list[Series], at: Steps) -> None:
     close(rows(evaluated(Aggregate(op, SELECTOR, grouping=("g",)), many, at)), expected)
 
 
-@given(st.sampled_from(["topk", "bottomk"]), st.integers(-1, 5), st.lists(series, max_size=9), steps)
+@given(st.floats(-0.2, 1.2), st.lists(series, max_size=9), steps)
+@settings(max_examples=100, deadline=None)
+def test_quantiles_of_groups(q: float, many: list[Series], at: Steps) -> None:
+    """Groups of a size are sorted together, which changes nothing."""
+    expected: dict[str, list[float | None]] = {}
+    for group in range(3):
+        there = [[value for one in many[group::3] if (value := newest(one, t)) is not None] for t in at.times_ms.tolist()]
+        expected[str(group)] = [plain.quantile(own, q) if own else None for own in there]
+    close(rows(evaluated(Aggregate("quantile", SELECTOR, Number(q), ("g",)), many, at)), expected)
+
+
+@given(st.sampled_from(["topk", "bottomk", "limitk"]), st.integers(-1, 5), st.lists(series, max_size=12), steps)
 @settings(max_examples=200, deadline=None)
 def test_choices(op: str, k: int, many: list[Series], at: Steps) -> None:
-    """The values chosen at each step are those of a sort; which of equal ones is chosen is nobody's to say."""
-    found = rows(evaluated(Aggregate(op, SELECTOR, Number(k)), many, at))
+    """The values chosen of each group at each step are the first of a sort; which of equal ones is chosen is nobody's to say."""
+    found = evaluated(Aggregate(op, SELECTOR, Number(k), ("g",)), many, at)
+    chosen = rows(found)
     for column, t in enumerate(at.times_ms.tolist()):
-        there = sorted((value for one in many if (value := newest(one, t)) is not None), reverse=op == "topk")
-        chosen = sorted((value for row in found.values() if (value := row[column]) is not None), reverse=op == "topk")
-        assert chosen == there[: max(k, 0)]
+        for group in range(3):
+            there = [value for one in many[group::3] if (value := newest(one, t)) is not None]
+            wanted = there if op == "limitk" else sorted(there, reverse=op == "topk")
+            own = [value for i, row in chosen.items() if int(i) % 3 == group and (value := row[column]) is not None]
+            assert sorted(own) == sorted(wanted[: max(k, 0)])
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e290, max_value=1e290), min_size=1, max_size=12))

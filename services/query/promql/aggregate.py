@@ -42,8 +42,12 @@ def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: 
     present = _floats_noted("quantile", vector, notes, at[1])
     values = np.where(present, vector.values, np.nan)
     counts = grouped.count(present, groups)
-    result = [quantile_of_sorted(np.sort(values[rows], axis=0).T, q, counts[group]) for group, rows in enumerate(groups.members())]
-    return Vector(groups.labels, np.array(result), counts > 0, drop_name=_drop_name(vector, groups))
+    result = np.empty(counts.shape)
+    for some, rows in groups.alike(len(q)):
+        ordered = np.sort(np.moveaxis(values[rows], 1, 2), axis=2).reshape(-1, rows.shape[1])
+        found = quantile_of_sorted(ordered, np.tile(q, len(some)), counts[some].ravel())
+        result[some] = found.reshape(len(some), len(q))
+    return Vector(groups.labels, result, counts > 0, drop_name=_drop_name(vector, groups))
 
 
 def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without: bool) -> Vector:

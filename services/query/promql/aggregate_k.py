@@ -73,8 +73,8 @@ def _sized(text: bytes) -> bytes:
 
 def _first_ones(present: Bools, groups: Groups, wanted: Longs) -> Bools:
     chosen = np.zeros_like(present)
-    for rows in groups.members():
-        chosen[rows] = present[rows] & (np.cumsum(present[rows], axis=0) <= wanted)
+    for _, rows in groups.alike(len(wanted)):
+        chosen[rows] = present[rows] & (np.cumsum(present[rows], axis=1) <= wanted)
     return chosen
 
 
@@ -82,25 +82,26 @@ def _largest(keys: Floats, present: Bools, groups: Groups, wanted: Longs) -> Boo
     """Where the ``wanted`` largest keys of each group are; of equal ones those of the earlier series, NaN only where others do not do."""
     chosen = np.zeros_like(present)
     real = present & ~np.isnan(keys)
-    for rows in groups.members():
-        ranked = np.where(real[rows], keys[rows], -np.inf)
-        least = _nth_largest(ranked, wanted)
-        above = real[rows] & (ranked > least)
-        chosen[rows] = above
-        for candidates in (real[rows] & (ranked == least), present[rows] & ~real[rows]):
-            left = wanted - chosen[rows].sum(axis=0)
-            chosen[rows] |= candidates & (np.cumsum(candidates, axis=0) <= left)
+    for _, rows in groups.alike(len(wanted)):
+        own, there = real[rows], present[rows]
+        ranked = np.where(own, keys[rows], -np.inf)
+        least = _nth_largest(ranked, wanted)[:, None, :]
+        best = own & (ranked > least)
+        for candidates in (own & (ranked == least), there & ~own):
+            left = wanted - best.sum(axis=1)
+            best |= candidates & (np.cumsum(candidates, axis=1) <= left[:, None, :])
+        chosen[rows] = best
     return chosen
 
 
 def _nth_largest(ranked: Floats, wanted: Longs) -> Floats:
-    """The ``wanted``-th largest of each column, infinity for none."""
-    size = len(ranked)
+    """The ``wanted``-th largest of each group at each step, infinity for none; ``ranked`` is group by series by step."""
+    size = ranked.shape[1]
     place = size - np.clip(wanted, 1, size)
     if place.min() == place.max():
-        found = np.partition(ranked, place[0], axis=0)[place[0]]
+        found = np.partition(ranked, place[0], axis=1)[:, place[0]]
     else:
-        found = np.sort(ranked, axis=0)[place, np.arange(ranked.shape[1])]
+        found = np.sort(ranked, axis=1)[:, place, np.arange(len(wanted))]
     return np.where(wanted > 0, found, np.inf)
 
 

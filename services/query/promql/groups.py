@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,9 @@ import numpy as np
 
 from services.query.promql import sums
 from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs
+
+TOGETHER = 1 << 20
+"""How many samples of groups are looked at in one go."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,16 @@ class Groups:
         """Where each group begins in ``order``."""
         return np.searchsorted(self.of[self.order], np.arange(len(self)))
 
-    def members(self) -> list[Longs]:
-        """The series of each group."""
-        return np.split(self.order, self.starts[1:]) if len(self) else []
+    def alike(self, steps: int) -> Iterator[tuple[Longs, Longs]]:
+        """Groups of one size together, though not so many that their samples at ``steps`` steps would be a large matrix.
+
+        Gives their numbers, and a row each with its series.
+        """
+        sizes = np.diff(np.append(self.starts, len(self.of)))
+        for size in np.unique(sizes).tolist():
+            which = np.flatnonzero(sizes == size)
+            for some in np.array_split(which, max(1, len(which) * size * steps // TOGETHER)):
+                yield some, self.order[self.starts[some][:, None] + np.arange(size)]
 
 
 def group(series: Sequence[Labels], names: Sequence[str], *, without: bool) -> Groups:
