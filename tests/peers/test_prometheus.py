@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.conftest import lacking
+from tests.peers.conftest import lacking, query_metrics
 from tests.support.suite import Suite, free_port, until
 
 _PAGE = """\
@@ -87,16 +86,7 @@ class Prometheus:
     page: ThreadingHTTPServer
 
     def query(self, expression: str, at: float) -> Any:
-        return query(self.url, expression, at)
-
-
-def query(base: str, expression: str, at: float) -> Any:
-    """The result of an instant query, in an order of its own."""
-    form = urllib.parse.urlencode({"query": expression, "time": f"{at:.3f}"}).encode()
-    with urllib.request.urlopen(f"{base}/api/v1/query", form, timeout=10) as answer:  # noqa: S310  # a loopback http URL
-        body = json.load(answer)
-    assert body["status"] == "success", body
-    return sorted(body["data"]["result"], key=lambda series: sorted(series["metric"].items()))
+        return query_metrics(self.url, expression, at)
 
 
 @contextlib.contextmanager
@@ -161,7 +151,9 @@ def _samples(prometheus: Prometheus) -> int:
 
 
 def _agree(suite: Suite, expression: str, at: float, expected: Any) -> bool:
-    return bool(json.dumps(query(f"{suite.url}/prometheus", expression, at), sort_keys=True) == json.dumps(expected, sort_keys=True))
+    return bool(
+        json.dumps(query_metrics(f"{suite.url}/prometheus", expression, at), sort_keys=True) == json.dumps(expected, sort_keys=True)
+    )
 
 
 def test_its_metadata_is_there(suite: Suite, prometheus: Prometheus) -> None:
@@ -178,5 +170,5 @@ def test_a_target_that_goes_ends_its_series(suite: Suite, prometheus: Prometheus
     prometheus.page.shutdown()
     prometheus.page.server_close()
     gone = until(lambda: prometheus.query("shop_temperature", time.time()) == [] and time.time(), "the end of the series", 20)
-    until(lambda: query(f"{suite.url}/prometheus", "shop_temperature", gone + 0.5) == [] or None, "its end in tael", 20)
-    assert query(f"{suite.url}/prometheus", "up", time.time())[0]["value"][1] == "0"
+    until(lambda: query_metrics(f"{suite.url}/prometheus", "shop_temperature", gone + 0.5) == [] or None, "its end in tael", 20)
+    assert query_metrics(f"{suite.url}/prometheus", "up", time.time())[0]["value"][1] == "0"
