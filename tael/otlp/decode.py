@@ -1,16 +1,19 @@
-"""OTLP trace messages to the model, pure. What a gen_ai span says of its call is left to the dialects: ``llm`` stays None here."""
+"""OTLP trace and log messages to the model, pure. What a gen_ai span says of its call is left to the dialects: ``llm`` stays None here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLogRecord
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource as WireResource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
+from tael.model.log import LogRecord, detect_level
 from tael.model.span import Event, Link, Resource, Scope, Span
-from tael.otlp.anyvalue import decode_attributes
+from tael.otlp.anyvalue import decode_attributes, decode_value
 
 
 def decode_spans(groups: Iterable[ResourceSpans]) -> Iterator[Span]:
@@ -67,3 +70,38 @@ def decode_link(link: WireSpan.Link) -> Link:
     """One link."""
     attributes = decode_attributes(link.attributes)
     return Link(link.trace_id, link.span_id, link.trace_state, attributes, link.dropped_attributes_count, link.flags)
+
+
+def decode_logs(groups: Iterable[ResourceLogs], received_at_ns: int) -> Iterator[LogRecord]:
+    """Every log record in the order of the message, each with its resource and scope."""
+    for group in groups:
+        resource = decode_resource(group.resource, group.schema_url)
+        for scoped in group.scope_logs:
+            scope = decode_scope(scoped.scope, scoped.schema_url)
+            for record in scoped.log_records:
+                yield decode_log(record, resource, scope, received_at_ns)
+
+
+def decode_log(record: WireLogRecord, resource: Resource, scope: Scope, received_at_ns: int) -> LogRecord:
+    """One log record under its resource and scope; ids that are no ids are none, as logs.proto has it."""
+    attributes, body = decode_attributes(record.attributes), decode_value(record.body)
+    return LogRecord(
+        timestamp_ns=record.time_unix_nano or record.observed_time_unix_nano or received_at_ns,
+        observed_ns=record.observed_time_unix_nano,
+        resource=resource,
+        scope=scope,
+        body=body,
+        trace_id=_id(record.trace_id, 16),
+        span_id=_id(record.span_id, 8),
+        severity_number=record.severity_number,
+        severity_text=record.severity_text,
+        event_name=record.event_name,
+        attributes=attributes,
+        dropped_attributes_count=record.dropped_attributes_count,
+        flags=record.flags,
+        level=detect_level(record.severity_number, record.severity_text, attributes, body),
+    )
+
+
+def _id(value: bytes, size: int) -> bytes:
+    return value if len(value) == size and any(value) else b""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from tael.model.log import LogRecord
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts
@@ -71,6 +72,36 @@ class SpanQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class LogCursor:
+    """The last record of a page; the next page holds what follows it in (timestamp descending, serial) order."""
+
+    timestamp_ns: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Log records that match everything that is set, newest first.
+
+    ``level`` and ``min_level`` are levels as ``LogRecord.level`` has them. ``body_contains`` is a substring of the body and ``words`` are words of
+    it, letters and digits, that must all occur; both ignore case, and of a body that is no text its strings are searched.
+    ``attributes`` are as in SpanQuery.
+    """
+
+    time_range: TimeRange
+    limit: int = 100
+    service: str = ""
+    level: int | None = None
+    min_level: int | None = None
+    body_contains: str = ""
+    words: str = ""
+    trace_id: bytes = b""
+    span_id: bytes = b""
+    attributes: Sequence[tuple[str, str]] = ()
+    after: LogCursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStats:
     """Sums over a service's spans in a time range; sums add across shards, rates and averages are derived."""
 
@@ -101,6 +132,18 @@ class SpanReader(Protocol):
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """The services with a span that started in the range, by name; a trace that two services share counts for each."""
+        ...
+
+
+class LogReader(Protocol):
+    """Reads log records of one shard, or of several composed as one."""
+
+    async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
+        """At most ``query.limit`` records, ordered by timestamp descending, then serial.
+
+        A record that was acknowledged and written appears exactly once, and two that are equal appear twice. Pages chained by ``after``
+        MUST neither repeat nor skip a record that was there when the first page was read.
+        """
         ...
 
 

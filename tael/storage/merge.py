@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.storage.api import ServiceStats
 
@@ -30,6 +31,16 @@ def oldest_first(span: Span) -> tuple[int, bytes]:
 def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
     """The first ``limit`` spans of lists that are each newest first."""
     return list(islice(heapq.merge(*parts, key=newest_first), limit))
+
+
+def newest_log_first(record: LogRecord) -> tuple[int, int]:
+    """The key of ``find_logs``' order: timestamp descending, then serial."""
+    return (-signed_ns(record.timestamp_ns), record.serial)
+
+
+def merge_newest_logs(parts: Iterable[Sequence[LogRecord]], limit: int) -> list[LogRecord]:
+    """The first ``limit`` records of lists that are each newest first."""
+    return list(islice(heapq.merge(*parts, key=newest_log_first), limit))
 
 
 def merge_trace(parts: Iterable[Sequence[Span]]) -> list[Span]:

@@ -12,7 +12,8 @@ from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import flatten, query_builder, series_query_builder, wire
-from tael.storage.clickhouse.query_builder import SpanKey, Statement
+from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.query_builder import SpanKey
 
 FOLDER = Path(__file__).parent / "sql"
 HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from tael.model import log
 from tael.storage.clickhouse.flatten import (
-    BATCH_COLUMNS,
     RESOURCE_COLUMNS,
     SCOPE_COLUMNS,
     SERVICE,

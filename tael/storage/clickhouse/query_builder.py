@@ -6,27 +6,15 @@ fetches the wide columns of exactly those spans.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tael.model.span import STATUS_ERROR
-from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.model.time import TimeRange
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import llm, rows
+from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.merge import signed_ns
-
-_LAST_HOUR_NS = (1 << 32) * NS_PER_SECOND
-"""Hours are kept in 32 bits of seconds: beyond, and before 1970, they wrap, so a range is not narrowed by such a bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL and the parameters that it names."""
-
-    sql: str
-    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +27,15 @@ class SpanKey:
     span_id: bytes
 
 
-class _Conditions:
-    """Collects conditions and their parameters."""
-
-    def __init__(self, tenant: str) -> None:
-        self.texts = ["tenant = {tenant:String}"]
-        self.parameters: dict[str, Any] = {"tenant": tenant}
-
-    def add(self, text: str, **parameters: Any) -> None:
-        self.texts.append(text)
-        self.parameters |= parameters
-
-    def __str__(self) -> str:
-        return "\n  AND ".join(self.texts)
-
-
 def find_keys(database: str, tenant: str, query: SpanQuery) -> Statement:
     """The keys of the page, in its order."""
-    where = _Conditions(tenant)
-    bounded = _within(where, query.time_range)
+    where = Conditions(tenant)
+    bounded = where.within("start_time", query.time_range)
     if query.service:
         where.add("service = {service:String}", service=query.service)
     _filter_span(where, query)
     for index, (key, value) in enumerate(query.attributes):
-        _filter_attribute(where, index, key, value)
+        where.attribute(index, key, value)
     if query.text:
         _filter_text(where, query.text)
     if query.after is not None:
@@ -79,11 +52,11 @@ def find_keys(database: str, tenant: str, query: SpanQuery) -> Statement:
 
 def fetch(database: str, tenant: str, keys: Sequence[SpanKey]) -> Statement:
     """The spans of these keys (at least one), in no order."""
-    where = _Conditions(tenant)
+    where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
     where.add("service IN {services:Array(String)}", services=sorted({key.service for key in keys}))
-    where.add(f"start_time >= {_time('first')}", first=min(starts))
-    where.add(f"start_time <= {_time('last')}", last=max(starts))
+    where.add(f"start_time >= {instant('first')}", first=min(starts))
+    where.add(f"start_time <= {instant('last')}", last=max(starts))
     where.add(
         "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))",
         trace_ids=sorted({key.trace_id.hex() for key in keys}),
@@ -109,8 +82,8 @@ def get_trace(database: str, tenant: str, trace_id: bytes) -> Statement:
 
 def list_services(database: str, tenant: str, time_range: TimeRange) -> Statement:
     """Sums by service, by name."""
-    where = _Conditions(tenant)
-    _within(where, time_range)
+    where = Conditions(tenant)
+    where.within("start_time", time_range)
     sql = (
         f"SELECT service, count(), uniqExact(trace_id), countIf(status_code = {STATUS_ERROR}),\n"
         f"  sum(toUInt128(greatest(duration_ns, 0)))\nFROM {database}.spans\nWHERE {where}\nGROUP BY service\nORDER BY service"
@@ -118,24 +91,7 @@ def list_services(database: str, tenant: str, time_range: TimeRange) -> Statemen
     return Statement(sql, where.parameters)
 
 
-def _time(parameter: str) -> str:
-    return f"fromUnixTimestamp64Nano({{{parameter}:Int64}}, 'UTC')"
-
-
-def _within(where: _Conditions, time_range: TimeRange) -> bool:
-    """Narrow to the range; whether both of its bounds could be used."""
-    if time_range.end_ns <= time_range.start_ns:
-        where.add("false")
-        return True
-    after, before = 0 < time_range.start_ns < _LAST_HOUR_NS, 0 < time_range.end_ns < _LAST_HOUR_NS
-    if after:
-        where.add(f"start_time >= {_time('start')}", start=time_range.start_ns)
-    if before:
-        where.add(f"start_time < {_time('end')}", end=time_range.end_ns)
-    return after and before
-
-
-def _filter_span(where: _Conditions, query: SpanQuery) -> None:
+def _filter_span(where: Conditions, query: SpanQuery) -> None:
     if query.operation:
         where.add("position(name, {operation:String}) > 0", operation=query.operation)
     if query.min_duration_ns is not None and query.min_duration_ns > 0:
@@ -150,44 +106,7 @@ def _filter_span(where: _Conditions, query: SpanQuery) -> None:
         where.add("llm_cost_usd >= {min_cost_usd:Float64}", min_cost_usd=query.min_cost_usd)
 
 
-def _filter_attribute(where: _Conditions, index: int, key: str, value: str) -> None:
-    """``value`` as text against the maps of every type that can hold it, of the span and of its resource."""
-    k = f"{{key_{index}:String}}"
-    candidates: list[tuple[str, str, Any, bool]] = [("string", "String", value, value == "")]
-    number = _number(value)
-    if number is not None and number.is_integer() and -(1 << 63) <= (whole := _whole(value, number)) < 1 << 63:
-        candidates.append(("int", "Int64", whole, whole == 0))
-    if number is not None:
-        candidates.append(("double", "Float64", number, number == 0))
-    if value in {"true", "false"}:
-        candidates.append(("bool", "Bool", value == "true", value == "false"))
-    alternatives: list[str] = []
-    parameters: dict[str, Any] = {f"key_{index}": key}
-    for name, column_type, parameter, is_default in candidates:
-        parameters[f"{name}_{index}"] = parameter
-        for column in (f"attributes_{name}", f"resource_{name}"):
-            equal = f"{column}[{k}] = {{{name}_{index}:{column_type}}}"
-            alternatives.append(f"(mapContains({column}, {k}) AND {equal})" if is_default else equal)
-    where.add(f"({' OR '.join(alternatives)})", **parameters)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and text.strip() == text and "_" not in text else None
-
-
-def _whole(text: str, number: float) -> int:
-    """The integer that the text stands for, exact also where a double is not."""
-    try:
-        return int(text)
-    except ValueError:
-        return int(number)
-
-
-def _filter_text(where: _Conditions, text: str) -> None:
+def _filter_text(where: Conditions, text: str) -> None:
     """Every word in some prompt or completion; structured messages are searched in their encoded form, which holds text as it is."""
     content = (
         f"arrayConcat(mapValues(mapFilter((k, v) -> {llm.is_content('k')}, attributes_string)),\n"
@@ -201,9 +120,9 @@ def _filter_text(where: _Conditions, text: str) -> None:
     )
 
 
-def _follow(where: _Conditions, after: Cursor) -> None:
+def _follow(where: Conditions, after: Cursor) -> None:
     where.add(
-        f"(start_time < {_time('after')} OR (start_time = {_time('after')}\n"
+        f"(start_time < {instant('after')} OR (start_time = {instant('after')}\n"
         "    AND (hex(trace_id), hex(span_id)) > ({after_trace:String}, {after_span:String})))",
         after=signed_ns(after.start_ns),
         after_trace=after.trace_id.hex().upper(),

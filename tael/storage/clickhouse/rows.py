@@ -15,7 +15,7 @@ from tael.otlp.anyvalue import decode_array, decode_attributes
 Row: TypeAlias = Sequence[Any]
 _UINT64 = (1 << 64) - 1
 
-_MAPS = ("string", "int", "double", "bool", "other")
+MAPS = ("string", "int", "double", "bool", "other")
 LLM_COLUMNS = (
     "llm_provider",
     "llm_model",
@@ -27,6 +27,15 @@ LLM_COLUMNS = (
     "llm_ttft_ms",
     "llm_finish_reason",
     "llm_temperature",
+)
+RESOURCE_COLUMNS = (*(f"resource_{name}" for name in MAPS), "resource_dropped_attributes_count", "resource_schema_url")
+SCOPE_COLUMNS = (
+    "scope_name",
+    "scope_version",
+    "scope_string",
+    "scope_other",
+    "scope_dropped_attributes_count",
+    "scope_schema_url",
 )
 COLUMNS = (
     "trace_id",
@@ -43,7 +52,7 @@ COLUMNS = (
     "dropped_attributes_count",
     "dropped_events_count",
     "dropped_links_count",
-    *(f"attributes_{name}" for name in _MAPS),
+    *(f"attributes_{name}" for name in MAPS),
     "arrayMap(t -> toUnixTimestamp64Nano(t), events.time) AS event_ns",
     "events.name",
     "events.attributes_string",
@@ -56,15 +65,8 @@ COLUMNS = (
     "links.attributes_other",
     "links.dropped_attributes_count",
     "links.flags",
-    *(f"resource_{name}" for name in _MAPS),
-    "resource_dropped_attributes_count",
-    "resource_schema_url",
-    "scope_name",
-    "scope_version",
-    "scope_string",
-    "scope_other",
-    "scope_dropped_attributes_count",
-    "scope_schema_url",
+    *RESOURCE_COLUMNS,
+    *SCOPE_COLUMNS,
     *LLM_COLUMNS,
 )
 """What a row holds, in the order that ``span`` reads it."""
@@ -91,18 +93,24 @@ def span(row: Row) -> Span:
         dropped_attributes_count=next(value),
         dropped_events_count=next(value),
         dropped_links_count=next(value),
-        attributes=_attributes(value, len(_MAPS)),
+        attributes=attributes(value, len(MAPS)),
         events=_events(value),
         links=_links(value),
-        resource=Resource(_attributes(value, len(_MAPS)), next(value), text(next(value))),
-        scope=_scope(value),
+        resource=resource(value),
+        scope=scope(value),
         llm=_llm(value),
     )
 
 
-def _scope(value: Iterator[Any]) -> Scope:
+def resource(value: Iterator[Any]) -> Resource:
+    """The resource whose RESOURCE_COLUMNS come next."""
+    return Resource(attributes(value, len(MAPS)), next(value), text(next(value)))
+
+
+def scope(value: Iterator[Any]) -> Scope:
+    """The scope whose SCOPE_COLUMNS come next."""
     name, version = text(next(value)), text(next(value))
-    return Scope(name, version, _attributes(value, 2), next(value), text(next(value)))
+    return Scope(name, version, attributes(value, 2), next(value), text(next(value)))
 
 
 def _events(value: Iterator[Any]) -> tuple[Event, ...]:
@@ -127,7 +135,8 @@ def _llm(value: Iterator[Any]) -> LlmCall | None:
     return call if call.operation else None
 
 
-def _attributes(value: Iterator[Any], maps: int) -> dict[str, AttributeValue]:
+def attributes(value: Iterator[Any], maps: int) -> dict[str, AttributeValue]:
+    """The attributes that the next ``maps`` columns hold together."""
     return merge_maps([next(value) for _ in range(maps)])
 
 

@@ -12,7 +12,7 @@ from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Match
 from tael.storage.api import TOO_MANY_SAMPLES, Answer
 from tael.storage.clickhouse import native, series_columns, series_query_builder
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
-from tael.storage.clickhouse.query_builder import Statement
+from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.series_columns import Numbers
 from tael.storage.clickhouse.series_labels import LabelCache, label_sets

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tael.metrics.identity import metric_id
 from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Matcher, Selection
-from tael.storage.clickhouse.query_builder import Statement
+from tael.storage.clickhouse.conditions import Statement
 
 GRID_FUNCTIONS: Final[dict[GridFunction, str]] = {
     "last": "Last",

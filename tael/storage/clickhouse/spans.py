@@ -8,7 +8,8 @@ from tael.model.time import TimeRange
 from tael.storage.api import MAX_FIND_LIMIT, Answer, ServiceStats, SpanQuery
 from tael.storage.clickhouse import query_builder, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
-from tael.storage.clickhouse.query_builder import SpanKey, Statement
+from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.merge import newest_first, oldest_first
 
 _FETCH_KEYS = 1_000

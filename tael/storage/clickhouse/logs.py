@@ -1,0 +1,38 @@
+"""LogReader of one shard: builds, asks, and turns rows into log records."""
+
+from __future__ import annotations
+
+from tael.errors import Rejected
+from tael.model.log import LogRecord
+from tael.storage.api import MAX_FIND_LIMIT, Answer, LogQuery
+from tael.storage.clickhouse import log_query_builder, log_rows, rows
+from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
+from tael.storage.clickhouse.log_query_builder import LogKey
+from tael.storage.merge import newest_log_first
+
+_FETCH_KEYS = 2_000
+"""How many records are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
+
+
+class ClickHouseLogs:
+    """See LogReader."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
+        """See LogReader. Raises Rejected for a limit that is not from 1 to 10000."""
+        if not 1 <= query.limit <= MAX_FIND_LIMIT:
+            raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
+        statement = log_query_builder.find_keys(self._clickhouse.database, tenant, query)
+        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        keys = [LogKey(rows.text(service), int(timestamp), int(serial)) for service, timestamp, serial in found]
+        records: list[LogRecord] = []
+        for start in range(0, len(keys), _FETCH_KEYS):
+            records += await self._fetch(tenant, keys[start : start + _FETCH_KEYS])
+        return Answer(sorted(records, key=newest_log_first))
+
+    async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
+        statement = log_query_builder.fetch(self._clickhouse.database, tenant, keys)
+        found = await self._clickhouse.query(statement.sql, statement.parameters, POINT_LIMITS)
+        return [log_rows.log_record(row) for row in found]
