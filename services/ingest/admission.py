@@ -26,12 +26,16 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that was checked and cut. ``items`` counts all, refused ones too; ``appended`` is called once every part is durable."""
+    """A request that was checked and cut. ``items`` counts all, refused ones too; ``appended`` is called once every part is durable.
+
+    ``warnings`` are sentences for a client that nothing is refused to.
+    """
 
     items: int
     refusals: Refusals
     parts: Sequence[Part]
     appended: Callable[[], None] = lambda: None
+    warnings: Sequence[str] = ()
 
 
 class Admission(Protocol):
@@ -47,19 +51,19 @@ class Admission(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Requests that go to the log byte for byte: how they are checked, and what their items are routed by."""
+    """Requests that go to the log byte for byte: how they are checked, and what an item is routed by, from it and its resource."""
 
     scan: Callable[[bytes], Scan]
-    routing_key: Callable[[bytes], bytes]
+    routing_key: Callable[[bytes, bytes], bytes]
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:  # noqa: ARG002
         """See Admission."""
         scan = self.scan(request)
-        return Admitted(scan.items, scan.refusals, self._parts(request, scan, cut))
+        return Admitted(scan.items, scan.refusals, self._parts(request, scan, cut), warnings=scan.warnings)
 
     def _parts(self, request: bytes, scan: Scan, cut: Cut) -> Sequence[Part]:
         if scan.items == len(scan.refusals.positions):
             return ()
         if not scan.refusals.positions and cut.router.shard_count == 1 and len(request) <= cut.max_bytes:
             return (Part(0, scan.items, request),)
-        return split(request, lambda item: cut.router.of(self.routing_key(item)), cut.max_bytes, scan.refusals)
+        return split(request, lambda item, resource: cut.router.of(self.routing_key(item, resource)), cut.max_bytes, scan.refusals)

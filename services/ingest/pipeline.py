@@ -24,12 +24,12 @@ from tael.cluster.shard import Router
 from tael.errors import NotFound
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.inflate import inflate
-from tael.otlp.scan import scan_spans, trace_id_of
+from tael.otlp.scan import log_route, scan_logs, scan_spans, span_route
 from tael.otlp.signals import Signal
 from tael.otlp.split import Part
 from tael.runtime.access import Access
 from tael.wal import codec
-from tael.wal.api import METRICS, TRACES, WalAppender
+from tael.wal.api import LOGS, METRICS, TRACES, WalAppender
 
 _INFLATE_INLINE_BYTES, _INFLATE_THREADS = 64 << 10, 2
 
@@ -44,7 +44,7 @@ class Outcome:
 
 def admissions(metrics: MetricAdmissions) -> dict[str, Admission]:
     """Every signal that this server takes, by name."""
-    return {TRACES: Verbatim(scan_spans, trace_id_of), METRICS: metrics.otlp}
+    return {TRACES: Verbatim(scan_spans, span_route), LOGS: Verbatim(scan_logs, log_route), METRICS: metrics.otlp}
 
 
 class Pipeline:
@@ -128,9 +128,9 @@ class Pipeline:
         elif admitted.parts:
             await self._append_all(admitted.parts, signal.name, tenant, cut.now_ns)
         admitted.appended()
-        self._accepted.labels(signal.name).inc(admitted.items - rejected)
-        self._rejected.labels(signal.name).inc(rejected)
-        said = (admitted.refusals.explain(admitted.items, signal.items), self.limits.take_warnings(tenant))
+        self.telemetry.accepted.labels(signal.name).inc(admitted.items - rejected)
+        self.telemetry.rejected.labels(signal.name).inc(rejected)
+        said = (admitted.refusals.explain(admitted.items, signal.items), *admitted.warnings, self.limits.take_warnings(tenant))
         return Outcome(rejected, "; ".join(text for text in said if text))
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tael.errors import Rejected
@@ -48,10 +50,11 @@ def _listed(places: list[str], count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """``items`` counts all of them, refused ones too."""
+    """``items`` counts all of them, refused ones too; ``warnings`` are what the client should know although nothing was refused for it."""
 
     items: int
     refusals: Refusals
+    warnings: tuple[str, ...] = ()
 
 
 def scan_spans(request: bytes) -> Scan:
@@ -79,6 +82,40 @@ def _reason(trace_id: bytes, span_id: bytes) -> str:
         if not any(value):
             return f"{name} is all zero"
     raise AssertionError(trace_id, span_id)
+
+
+def scan_logs(request: bytes) -> Scan:
+    """Parse an ExportLogsServiceRequest strictly. Raises Rejected when it is not one.
+
+    No record is refused: one whose ids are no ids belongs to no trace, as the protocol has it (logs.proto, ``trace_id``), and the client
+    is told.
+    """
+    try:
+        message = ExportLogsServiceRequest.FromString(request)
+    except DecodeError as error:
+        raise Rejected("the body is not a valid ExportLogsServiceRequest", where="body", accepted="OTLP protobuf") from error
+    items, odd, example = 0, 0, ""
+    for resource_logs in message.resource_logs:
+        for scope_logs in resource_logs.scope_logs:
+            for record in scope_logs.log_records:
+                trace_id, span_id = record.trace_id, record.span_id
+                if (trace_id and len(trace_id) != 16) or (span_id and len(span_id) != 8):
+                    odd += 1
+                    example = example or f"record {items} has a trace_id of {len(trace_id)} and a span_id of {len(span_id)} bytes"
+                items += 1
+    warnings = (f"{odd} of {items} log records count as outside a trace or span, their ids are of a wrong length: {example}",) if odd else ()
+    return Scan(items, Refusals(), warnings)
+
+
+def span_route(span: bytes, resource: bytes) -> bytes:  # noqa: ARG001  # a trace is on one shard, whoever sent its spans
+    """What an encoded span is routed by."""
+    return trace_id_of(span)
+
+
+def log_route(record: bytes, resource: bytes) -> bytes:
+    """What an encoded log record is routed by: its trace, or else its stream, which is all that one resource sends."""
+    trace_id: bytes = LogRecord.FromString(record).trace_id
+    return trace_id if len(trace_id) == 16 and trace_id != _NO_TRACE_ID else resource
 
 
 def trace_id_of(span: bytes) -> bytes:

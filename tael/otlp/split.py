@@ -37,8 +37,8 @@ class _Opened:
     scopes: list[tuple[Resourced, Scoped, list[bytes]]]
 
 
-def split(request: bytes, shard_of: Callable[[bytes], int], max_bytes: int, refusals: Refusals) -> list[Part]:
-    """Cut ``request`` into parts of at most ``max_bytes`` encoded bytes, by the shard of each item.
+def split(request: bytes, shard_of: Callable[[bytes, bytes], int], max_bytes: int, refusals: Refusals) -> list[Part]:
+    """Cut ``request`` into parts of at most ``max_bytes`` encoded bytes, by the shard of each item, which it and its resource decide.
 
     Items at the positions that ``refusals`` holds are left out, and an item that no part can hold is added to them.
     """
@@ -84,7 +84,7 @@ def _frame_bytes(frame: Resourced | Scoped) -> int:
     return int(frame.ByteSize()) + _FRAME_BYTES
 
 
-def _by_shard(opened: _Opened, shard_of: Callable[[bytes], int], refused: Container[int]) -> dict[int, tuple[Envelope, int]]:
+def _by_shard(opened: _Opened, shard_of: Callable[[bytes, bytes], int], refused: Container[int]) -> dict[int, tuple[Envelope, int]]:
     """For each shard that gets any: its envelope and the count of its items."""
     growing: dict[int, _Growing] = {}
     position = 0
@@ -92,7 +92,7 @@ def _by_shard(opened: _Opened, shard_of: Callable[[bytes], int], refused: Contai
         groups: dict[int, list[bytes]] = {}
         for item in items:
             if position not in refused:
-                groups.setdefault(shard_of(item), []).append(item)
+                groups.setdefault(shard_of(item, resourced.resource), []).append(item)
             position += 1
         for shard, group in groups.items():
             if shard not in growing:

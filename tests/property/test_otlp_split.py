@@ -42,7 +42,7 @@ def placed(request: bytes) -> list[tuple[bytes, str, bytes, str, bytes]]:
 
 
 def cut(request: bytes, shards: int, max_bytes: int = 1 << 20, refusals: Refusals | None = None) -> list[Part]:
-    return split(request, lambda span: zlib.crc32(trace_id_of(span)) % shards, max_bytes, refusals or Refusals())
+    return split(request, lambda span, _: zlib.crc32(trace_id_of(span)) % shards, max_bytes, refusals or Refusals())
 
 
 @given(requests, st.integers(1, 5), st.sampled_from([1 << 20, 400, 250]))

@@ -75,7 +75,7 @@ def test_unknown_fields_survive_a_split() -> None:
     for span in body.resource_spans[0].scope_spans[0].spans:
         span.MergeFromString(unknown)
     order = iter((0, 1, 0, 1))
-    parts = split(body.SerializeToString(), lambda _: next(order), 1 << 20, Refusals())
+    parts = split(body.SerializeToString(), lambda *_: next(order), 1 << 20, Refusals())
     assert [(part.shard, part.items, part.request.count(unknown)) for part in parts] == [(0, 2, 5), (1, 2, 5)]
     assert sum(len(spans_of(part.request)) for part in parts) == 4
 
