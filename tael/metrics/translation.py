@@ -38,7 +38,12 @@ class Columns:
     def __len__(self) -> int:
         return len(self.series)
 
-    def take(self, rows: npt.NDArray[np.bool_] | slice) -> Columns:
+    def ordered(self) -> Columns:
+        """By series and time: a request has the same rows in the same order, whatever of it was known and decoded in bulk."""
+        one_time = len(self) and (self.time_ms == self.time_ms[0]).all()
+        return self.take(np.argsort(self.series) if one_time else np.lexsort((self.time_ms, self.series)))
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> Columns:
         """Some of them."""
         return Columns(self.metric[rows], self.series[rows], self.time_ms[rows], self.value[rows])
 
@@ -75,17 +80,17 @@ class Growing:
         self.values += values
 
     def finish(self) -> Columns:
-        """All rows; the chunks come last."""
+        """All rows, ordered."""
         rows = columns(b"".join(self.ids), np.array(self.times_ms, np.int64), np.array(self.values, np.float64))
         if not self.chunks:
-            return rows
+            return rows.ordered()
         parts = [rows, *self.chunks]
         return Columns(
             np.concatenate([part.metric for part in parts]),
             np.concatenate([part.series for part in parts]),
             np.concatenate([part.time_ms for part in parts]),
             np.concatenate([part.value for part in parts]),
-        )
+        ).ordered()
 
 
 def columns(ids: bytes, time_ms: npt.NDArray[np.int64], value: npt.NDArray[np.float64]) -> Columns:

@@ -116,7 +116,7 @@ def test_samples_are_stored_bit_for_bit(door: Door) -> None:
             [(time_ms, found)] = told.samples[labels(name="m", n=str(n))]
             assert (time_ms, bits(found)) == (T0_MS + n, bits(value))
     told = door.tell(Series(samples=[(T0_MS, 1), (T0_MS - 10**9, 2), (T0_MS - 1, 3)]))
-    assert told.samples[labels(name="up", job="a")] == [(T0_MS, 1), (T0_MS - 10**9, 2), (T0_MS - 1, 3)]
+    assert told.samples[labels(name="up", job="a")] == [(T0_MS - 10**9, 2), (T0_MS - 1, 3), (T0_MS, 1)]
 
 
 def test_labels_of_any_order_are_one_series(door: Door) -> None:

@@ -1,0 +1,105 @@
+"""Any OTLP request comes back from the log's bodies as what it said, in bulk or one by one, by shard and by size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
+from tael.metrics.bodies import bodies
+from tael.metrics.identity import series_id
+from tael.model.series import Labels
+from tael.otlp.anyvalue import encode_attributes
+from tael.pb.metrics_pb2 import MetricBatch
+from tests.support.metrics import CUMULATIVE, DELTA, T0_MS, T0_NS, Door, Reader, bits, request, shop
+
+Point = tuple[int, float | int, bool, str]
+"""Seconds after T0, value, whether there is a start time, an attribute's value."""
+
+VALUES = st.one_of(st.floats(), st.integers(-(2**63), 2**63 - 1))
+POINTS = st.lists(st.tuples(st.integers(0, 7200), VALUES, st.booleans(), st.text(max_size=3)), max_size=8)
+METRICS = st.lists(st.tuples(st.sampled_from(["gauge", "sum", "delta"]), POINTS), max_size=5)
+
+
+def message_of(metrics: Sequence[tuple[str, Sequence[Point]]]) -> tuple[list[Metric], dict[tuple[Labels, int], int]]:
+    """The metrics, and the bits of the last value of each series and time."""
+    made, expected = [], dict[tuple[Labels, int], int]()
+    for index, (kind, points) in enumerate(metrics):
+        metric = Metric(name=f"m{index}")
+        data = metric.gauge if kind == "gauge" else metric.sum
+        data.SetInParent()
+        if kind != "gauge":
+            metric.sum.aggregation_temporality = DELTA if kind == "delta" else CUMULATIVE  # type: ignore[assignment]
+        for second, value, has_start, text in points:
+            point = data.data_points.add(time_unix_nano=T0_NS + second * 10**9, attributes=encode_attributes({"a": text}))
+            if has_start:
+                point.start_time_unix_nano = T0_NS - 1
+            if isinstance(value, int):
+                point.as_int = value
+            else:
+                point.as_double = value
+            key = shop(name=f"m{index}", a=text) if text else shop(name=f"m{index}")
+            expected[key, T0_MS + second * 1000] = bits(float(value))
+        made.append(metric)
+    return made, expected
+
+
+def only_one_a_time(metrics: Sequence[tuple[str, Sequence[Point]]]) -> list[tuple[str, list[Point]]]:
+    """Points without two of one series and time, whose order a request does not fix."""
+    return [
+        (kind, list({(second, text): (second, value, start, text) for second, value, start, text in points}.values()))
+        for kind, points in metrics
+    ]
+
+
+@given(METRICS, st.integers(1, 3), st.sampled_from([600, 8 << 20]))
+@settings(max_examples=150)
+def test_samples_come_back_bit_for_bit(metrics: list[tuple[str, list[Point]]], shards: int, max_bytes: int) -> None:
+    """The second time most are known; nothing is announced twice, and what is told of each series is on its shard."""
+    metrics = only_one_a_time(metrics)
+    made, expected = message_of(metrics)
+    door, reader = Door(), Reader()
+    for announced in (True, False):
+        translation = door.translate(request(*made))
+        cut = bodies(translation, shards, max_bytes)
+        assert not translation.refusals.positions
+        assert translation.items == sum(len(points) for _, points in metrics)
+        assert bool(translation.new_series) == (announced and bool(expected))
+        assert all(len(body.told) + len(body.announced) <= max_bytes for body in cut)
+        told = reader.read(body.told + body.announced for body in cut)
+        found = {
+            (labels, time_ms): bits(value)
+            for series in (told.samples, told.deltas)
+            for labels, rows in series.items()
+            for time_ms, value in rows
+        }
+        assert found == expected
+        assert sum(body.items for body in cut) == len(expected)
+        for body in cut:
+            parsed = MetricBatch.FromString(body.told)
+            assert {series % shards for series in (*parsed.series, *parsed.deltas.series)} <= {body.shard}
+
+
+@given(METRICS, st.integers(1, 3))
+def test_what_is_told_is_the_same_whatever_is_known(metrics: list[tuple[str, list[Point]]], shards: int) -> None:
+    """The identity of a resend, by which the log knows it, does not hang on the memory of whoever receives it."""
+    made, _ = message_of(only_one_a_time(metrics))
+    fresh, warm = Door(), Door()
+    warm.translate(request(*made))
+    told = [[body.told for body in bodies(door.translate(request(*made)), shards, 8 << 20) if body.told] for door in (fresh, warm)]
+    assert told[0] == told[1]
+
+
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=3), st.text(min_size=1, max_size=3), max_size=4), st.text(max_size=2), st.text(max_size=2)
+)
+def test_series_ids_tell_label_sets_and_tenants_apart(pairs: dict[str, str], first: str, second: str) -> None:
+    """Names, values and tenants do not run into each other."""
+    labels = tuple(sorted(pairs.items()))
+    assert (series_id(first, labels) == series_id(second, labels)) == (first == second)
+    if labels:
+        (name, value), *rest = labels
+        assert series_id(first, labels) != series_id(first, ((name + value, ""), *rest))
+        assert series_id(first, labels) != series_id(first + name, ((value, ""), *rest))
