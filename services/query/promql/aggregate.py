@@ -55,7 +55,7 @@ def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without:
     if not vectors.is_label_name(label):
         raise Rejected(f"invalid label name {quoted(label)}")
     steps = vector.present.shape[1]
-    keep = (*names, label) if not without else tuple(name for name in names if name != label)
+    keep = names if without else (*names, label)
     texts, value_of = _texts(vector)
     rows, columns = np.nonzero(vector.present)
     different, which = np.unique(rows * len(texts) + value_of[rows, columns], return_inverse=True)

@@ -62,6 +62,8 @@ _ANY_SAMPLE = frozenset({"ts_of_last_over_time", "ts_of_first_over_time", "absen
 """What looks at no value: a histogram is as good as a float."""
 CELLS = 1 << 17
 """How many windows are evaluated together: enough to pay for a call, few enough to stay in a processor's cache."""
+LOOKS = 1 << 25
+"""How many samples are looked at until a query is asked again whether it is to go on, a fraction of a second's work."""
 
 
 def call(
@@ -114,7 +116,8 @@ def note_counters(result: Vector, notes: Annotations, at: int) -> None:
 
 def _blockwise(function: Function, windows: Windows, arguments: Sequence[Floats], check: Callable[[], None]) -> tuple[Floats, Bools]:
     series, steps = windows.lo.shape
-    size = max(1, CELLS // max(1, steps))
+    looks = int(windows.counts.sum())
+    size = max(1, min(CELLS // max(1, steps), series * LOOKS // max(1, looks)))
     if series <= size:
         return function(windows, *arguments)
     values, present = np.empty((series, steps)), np.empty((series, steps), np.bool_)
