@@ -11,7 +11,7 @@ import pytest
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Cursor, SpanQuery
-from tael.storage.clickhouse import flatten, query_builder, series_query_builder, wire
+from tael.storage.clickhouse import flatten, metric_wire, query_builder, series_query_builder, wire
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.query_builder import SpanKey
 
@@ -35,6 +35,8 @@ def find(**query: object) -> str:
 
 CASES = {
     "spans_in_1_columns": wire.landing_columns(wire.wal_batch(wire.TRACE_REQUEST)) + "\n",
+    "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)) + "\n",
+    "metrics_in_1_schema": wire.format_schema(wire.wal_batch(metric_wire.METRIC_BATCH)),
     "spans_in_1_schema": wire.format_schema(wire.wal_batch(wire.TRACE_REQUEST)),
     "spans_in_1_select": flatten.spans_select("tael.spans_in_1") + "\n",
     "find_newest": find(),
