@@ -37,7 +37,8 @@ def labels_of(mapping: Mapping[str, str]) -> Labels:
 
 def is_stale(values: Floats) -> Bools:
     """Where ``values`` hold the stale marker."""
-    return values.view(np.uint64) == np.uint64(STALE_BITS)
+    stale: Bools = values.view(np.uint64) == np.uint64(STALE_BITS)
+    return stale
 
 
 @dataclass(frozen=True, slots=True)
