@@ -44,7 +44,7 @@ def quantile(q: Floats, histograms: Histograms) -> tuple[Floats, Notes]:
     unreached, skewed = np.zeros(len(histograms), np.bool_), np.zeros(len(histograms), np.bool_)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for rows, table in tables(histograms):
-            result[rows], unreached[rows], skewed[rows] = _quantile(q[rows], _Part.of(histograms, rows), table)
+            result[rows], unreached[rows], skewed[rows] = _quantile(q[rows], _Part(histograms, rows), table)
     usual = (q >= 0) & (q <= 1) & (histograms.count != 0)
     result = np.where(usual, result, np.where(q < 0, -np.inf, np.where(q > 1, np.inf, np.nan)))
     return result, joined({Note.QUANTILE_NANS: unreached & usual, Note.QUANTILE_NANS_SKEW: skewed & usual})
@@ -56,7 +56,7 @@ def fraction(lower: Floats, upper: Floats, histograms: Histograms) -> tuple[Floa
     missing = np.zeros(len(histograms), np.bool_)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for rows, table in tables(histograms):
-            part = _Part.of(histograms, rows)
+            part = _Part(histograms, rows)
             nearer = part.zero_halved(table, table.lower <= 0, table.upper >= 0)
             seen = np.where(np.isnan(part.sum), table.counts.sum(axis=1), part.count)
             below = _rank(lower[rows], part, nearer, seen)
@@ -76,10 +76,6 @@ class _Part:
         self.has_positive = np.diff(histograms.positive.offsets)[rows] > 0
         self.has_negative = np.diff(histograms.negative.offsets)[rows] > 0
 
-    @classmethod
-    def of(cls, histograms: Histograms, rows: slice) -> _Part:
-        return cls(histograms, rows)
-
     def zero_halved(self, table: Table, from_below: Bools, to_above: Bools) -> Table:
         """Buckets around 0 end there on the side on which the histogram has no others."""
         around = from_below & to_above
@@ -93,7 +89,7 @@ def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bool
     has_nan = np.isnan(part.sum)
     forward = has_nan | (q < 0.5)
     rank = np.where(forward, q, 1 - q) * part.count
-    counts = np.where(forward[:, None], table.counts, _reversed(table.counts))
+    counts = np.where(forward[:, None], table.counts, table.counts[:, ::-1])
     reached = np.cumsum(counts, axis=1)
     beyond = np.where(forward[:, None], reached > rank[:, None], reached >= rank[:, None])
     hit = beyond & (counts != 0)
@@ -115,10 +111,6 @@ def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bool
     seen = np.minimum(table.counts.sum(axis=1), part.count)
     unreached = has_nan & (count < rank) & ~open_end
     return value, unreached, has_nan & (count >= rank) & ~open_end & (seen < part.count)
-
-
-def _reversed(cells: Floats) -> Floats:
-    return cells[:, ::-1]
 
 
 def _within(lower: Floats, upper: Floats, share: Floats, *, even: Bools) -> Floats:
