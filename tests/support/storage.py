@@ -7,26 +7,33 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLogRecord
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs, ScopeLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.cluster.shard import Router
-from tael.model.attributes import Attributes
+from tael.model.attributes import Attributes, AttributeValue
+from tael.model.log import LogRecord
 from tael.model.span import Span
-from tael.otlp.anyvalue import encode_attributes
-from tael.otlp.decode import decode_spans
+from tael.otlp.anyvalue import encode_attributes, encode_value
+from tael.otlp.decode import decode_logs, decode_spans
 from tael.otlp.genai import llm_call
-from tael.storage.api import Shard, SpanReader
+from tael.otlp.scan import log_route
+from tael.storage.api import LogReader, Shard, SpanReader
 from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.writer import ClickHouseWriter
-from tael.storage.sharded import ShardedSpans
+from tael.storage.sharded import ShardedLogs, ShardedSpans
 from tael.wal import codec
-from tael.wal.api import TRACES
+from tael.wal.api import LOGS, TRACES
 from tests.support.hotnode import HotNode
 
 START_NS = 1_790_000_000_000_000_000
@@ -36,10 +43,11 @@ RECEIVED_NS = START_NS + 5
 
 @dataclass
 class HotTier:
-    """The shards under test and the reader of all of them."""
+    """The shards under test and the readers of all of them."""
 
     clickhouses: list[ClickHouse]
     reader: SpanReader
+    logs: LogReader
 
     @property
     def writers(self) -> list[ClickHouseWriter]:
@@ -54,6 +62,14 @@ class HotTier:
             await writer.write(TRACES, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
         return model_of(groups)
 
+    async def store_logs(self, *groups: ResourceLogs, tenant: str = "t1", token: str = "") -> list[LogRecord]:
+        """Write the records, each to the shard of its trace or stream, in one batch a shard; the model of what was written."""
+        router = Router(len(self.clickhouses))
+        for index, writer in enumerate(self.writers):
+            request = ExportLogsServiceRequest(resource_logs=[_only_logs(group, router, index) for group in groups])
+            await writer.write(LOGS, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
+        return list(decode_logs(groups, RECEIVED_NS))
+
 
 def _only(group: ResourceSpans, router: Router, index: int) -> ResourceSpans:
     kept = ResourceSpans()
@@ -63,6 +79,32 @@ def _only(group: ResourceSpans, router: Router, index: int) -> ResourceSpans:
         del scoped.spans[:]
         scoped.spans.extend(spans)
     return kept
+
+
+def _only_logs(group: ResourceLogs, router: Router, index: int) -> ResourceLogs:
+    kept, resource = ResourceLogs(), group.resource.SerializeToString()
+    kept.CopyFrom(group)
+    for scoped in kept.scope_logs:
+        records = [record for record in scoped.log_records if router.of(log_route(record.SerializeToString(), resource)) == index]
+        del scoped.log_records[:]
+        scoped.log_records.extend(records)
+    return kept
+
+
+def wire_log(
+    offset_ns: int = 0, body: AttributeValue = "hello", *, trace_id: bytes = b"", attributes: Attributes | None = None, **fields: Any
+) -> WireLogRecord:
+    """A log record of ``offset_ns`` after START_NS; ``fields`` are the message's."""
+    wire = WireLogRecord(time_unix_nano=START_NS + offset_ns, trace_id=trace_id, attributes=encode_attributes(attributes or {}), **fields)
+    wire.body.CopyFrom(encode_value(body))
+    return wire
+
+
+def logs_of(service: str, *records: WireLogRecord, **resource: str | float | bool) -> ResourceLogs:
+    """The records under a resource of that name."""
+    group = ResourceLogs(scope_logs=[ScopeLogs(log_records=records)])
+    group.resource.attributes.extend(encode_attributes({"service.name": service, **resource}))
+    return group
 
 
 def model_of(groups: Iterable[ResourceSpans]) -> list[Span]:
@@ -116,7 +158,11 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
             Shard(f"shard-{index}", ClickHouseSpans(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
         reader: SpanReader = shards[0].reader if len(shards) == 1 else ShardedSpans(shards, deadline_seconds=deadline_seconds)
-        yield HotTier(clickhouses, reader)
+        log_shards: list[Shard[LogReader]] = [
+            Shard(f"shard-{index}", ClickHouseLogs(clickhouse)) for index, clickhouse in enumerate(clickhouses)
+        ]
+        logs: LogReader = log_shards[0].reader if len(shards) == 1 else ShardedLogs(log_shards, deadline_seconds=deadline_seconds)
+        yield HotTier(clickhouses, reader, logs)
     finally:
         for clickhouse in clickhouses:
             await clickhouse.close()
