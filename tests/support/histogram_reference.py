@@ -180,8 +180,8 @@ class Plain:
         if self.bounds is not None or lower <= 0 <= upper:
             return lower + (upper - lower) * share
         if lower > 0:
-            return lower * (upper / lower) ** share
-        return upper * (lower / upper) ** (1 - share)
+            return float(lower * (upper / lower) ** share)
+        return float(upper * (lower / upper) ** (1 - share))
 
     def rank(self, value: float) -> float:
         """How many observations are below ``value``."""
