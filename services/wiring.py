@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
 from prometheus_client import REGISTRY
@@ -18,11 +19,12 @@ from tael.cluster.nats_kv import NatsKeyValue
 from tael.cluster.shard import ShardAddress, ShardMap
 from tael.cluster.status import ClusterStatus
 from tael.runtime import http
-from tael.runtime.config import Settings
+from tael.runtime.config import Address, Settings
 from tael.runtime.failpoint import fail_at
 from tael.runtime.nats import connection
 from tael.runtime.observe import configure_logging
 from tael.runtime.service import Readiness, Stop
+from tael.runtime.settings import NodeSettings
 from tael.wal.dead_letters import JetStreamDeadLetters
 from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams, log_states
 
@@ -36,8 +38,12 @@ if TYPE_CHECKING:
     from services.ingest.writer import Parts
     from services.query.settings import QuerySettings
     from services.serve.settings import ServeSettings
-    from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
+    from tael.runtime.settings import ClickHouseSettings, NatsSettings
     from tael.storage.clickhouse.client import ClickHouse
+
+
+N = TypeVar("N", bound=NodeSettings)
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
 
     metrics = WriterMetrics(REGISTRY)
     readiness = Readiness("nats", "shard map", "receivers")
-    async with _process(settings, "ingest", readiness), _nats(settings, "ingest") as client, _Shards(settings) as shards:
+    async with _process(settings, "ingest", readiness) as found, _nats(settings, "ingest") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
 
@@ -90,7 +96,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
             )
 
         appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes)
-        await app.run(settings, stop, app.Ports(kv, appender, parts_of, log_states(client, settings.cluster_id)), readiness)
+        await app.run(found, stop, app.Ports(kv, appender, parts_of, log_states(client, settings.cluster_id)), readiness)
 
 
 async def query(settings: QuerySettings, stop: Stop) -> None:
@@ -108,7 +114,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
-    async with _process(settings, "query", readiness), _nats(settings, "query") as client, _Shards(settings) as shards:
+    async with _process(settings, "query", readiness) as found, _nats(settings, "query") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
         spans = ShardedSpans([], deadline_seconds=settings.shard_timeout_seconds)
@@ -129,7 +135,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
             letters = JetStreamDeadLetters(client, settings.cluster_id)
             appender = JetStreamAppender(client, settings.cluster_id)
             await app.run(
-                settings,
+                found,
                 stop,
                 kv=kv,
                 spans=spans,
@@ -149,10 +155,10 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
     from tael.storage.clickhouse.schema import ClickHouseSchema
 
     readiness = Readiness("nats", "object store")
-    async with _process(settings, "compactor", readiness), _nats(settings, "compactor") as client, _Shards(settings) as shards:
+    async with _process(settings, "compactor", readiness) as found, _nats(settings, "compactor") as client, _Shards(settings) as shards:
         readiness.set("nats")
         await app.run(
-            settings,
+            found,
             stop,
             kv=NatsKeyValue(client, settings.cluster_id),
             objects=MinioObjectStore(settings),
@@ -176,8 +182,8 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
             client, settings.cluster_id, settings.nats_monitor_url, replicas=settings.wal_replicas, max_bytes=settings.wal_max_bytes
         )
         ports = app.Ports(kv, kv.ensure, streams, lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine))
-        async with _process(settings, "coordinator", readiness, status):
-            await app.run(settings, stop, ports, readiness)
+        async with _process(settings, "coordinator", readiness, status) as found:
+            await app.run(found, stop, ports, readiness)
 
 
 async def hotnode(settings: HotNodeSettings, stop: Stop) -> None:
@@ -208,15 +214,16 @@ TARGETS = {
 
 
 @contextlib.asynccontextmanager
-async def _process(settings: NodeSettings, target: str, readiness: Readiness, status: ClusterStatus | None = None) -> AsyncIterator[None]:
-    """Logs, and the internal listener, which answers from the first moment on."""
+async def _process(settings: N, target: str, readiness: Readiness, status: ClusterStatus | None = None) -> AsyncIterator[N]:
+    """Logs, and the internal listener, which answers from the first moment on. Yields the settings with the address where others find it."""
     configure_logging(settings, target)
     app = web.Application(middlewares=[http.errors_to_status()])
     http.add_process_routes(app, readiness)
     if status is not None:
         http.add_cluster_route(app, status.read)
-    async with http.serve(app, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR"):
-        yield
+    async with http.serve(app, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR") as bound:
+        found = Address(socket.gethostname(), bound.port) if bound.host in _EVERYWHERE else bound
+        yield settings.model_copy(update={"internal_addr": found})
 
 
 @contextlib.asynccontextmanager

@@ -37,7 +37,7 @@ async def run(
     """Check the object store, then enforce retention on every held shard, at once and on the interval, until ``stop``."""
     await _await_object_store(objects, stop)
     readiness.set("object store")
-    member = Member(node_id=settings.node_id, target="compactor", started_at=time.time())
+    member = Member(node_id=settings.node_id, target="compactor", internal=str(settings.internal_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
         await _enforce(settings, stop, kv, schema)

@@ -66,7 +66,7 @@ async def run(settings: CoordinatorSettings, stop: Stop, ports: Ports, readiness
     """Stand by, lead when it is this one's turn, and give the lease up at the end."""
     await _until_reachable("making the cluster's bucket", ports.ensure_bucket, stop)
     readiness.set("nats")
-    member = Member(node_id=settings.node_id, target="coordinator", started_at=time.time())
+    member = Member(node_id=settings.node_id, target="coordinator", internal=str(settings.internal_addr), started_at=time.time())
     leadership = Leadership(ports.kv, settings.node_id, settings.lease_ttl_seconds)
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(ports.kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from services.hotnode import telemetry
 from services.hotnode.call import Credentials
 from services.hotnode.engine import Engine
 from services.hotnode.respond import Node
@@ -21,8 +22,9 @@ from services.hotnode.sessions import Sessions, read_state
 from services.hotnode.settings import HotNodeSettings
 from services.hotnode.spool import Budget
 from tael.errors import BadSettings
+from tael.runtime import http
 from tael.runtime.observe import get_logger
-from tael.runtime.service import Stop, background, listening
+from tael.runtime.service import Readiness, Stop, background, listening
 
 log = get_logger("hotnode")
 _URI_BYTES: Final = 1 << 20
@@ -31,11 +33,16 @@ _READ_BYTES: Final = 1 << 20
 
 async def run(settings: HotNodeSettings, stop: Stop) -> None:
     """Serve until told to stop. Raises BadSettings when the directory is another process's, PortTaken for the address."""
-    directory, engine = await asyncio.to_thread(_open, settings)
-    try:
-        await _serve(settings, stop, engine, directory)
-    finally:
-        await asyncio.to_thread(engine.close)
+    readiness = Readiness("engine")
+    internal = web.Application(middlewares=[http.errors_to_status()])
+    http.add_process_routes(internal, readiness)
+    async with http.serve(internal, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR"):
+        directory, engine = await asyncio.to_thread(_open, settings)
+        readiness.set("engine")
+        try:
+            await _serve(settings, stop, engine, directory)
+        finally:
+            await asyncio.to_thread(engine.close)
 
 
 def _open(settings: HotNodeSettings) -> tuple[Path, Engine]:
@@ -70,7 +77,9 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
     connection.close()
     known = Credentials(settings.clickhouse_user, settings.clickhouse_password)
     node = Node(socket.gethostname(), engine.timezone, engine.version)
-    server = Server(runner, sessions, known, node, Budget(settings.hotnode_body_memory_bytes), spool_dir)
+    budget = Budget(settings.hotnode_body_memory_bytes)
+    telemetry.observe(lambda: runner.running, lambda: budget.used)
+    server = Server(runner, sessions, known, node, budget, spool_dir)
     app = web.Application()
     server.add_routes(app)
     web_runner = web.AppRunner(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from services.hotnode import telemetry
 from services.hotnode.call import Credentials, check_credentials, read_call, read_credentials
 from services.hotnode.errors import StatementFailed
 from services.hotnode.receive import make_job, receive
@@ -48,7 +49,7 @@ class Server:
         try:
             check_credentials(read_credentials(request.query, request.headers), self._known)
             exchange.call = read_call(request.method, request.query.items(), request.headers)
-            with contextlib.ExitStack() as spools:
+            with telemetry.statement(), contextlib.ExitStack() as spools:
                 received = await receive(request, exchange.call, self._spool, spools)
                 exchange.call = received.call
                 held = spools.enter_context(contextlib.closing(self._spool()))

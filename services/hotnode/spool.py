@@ -20,7 +20,12 @@ class Budget:
     """Bytes that all spools of the node may keep in memory together. For one thread."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self._left = limit_bytes
+        self._limit = self._left = limit_bytes
+
+    @property
+    def used(self) -> int:
+        """Bytes that are taken now."""
+        return self._limit - self._left
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes; False when there are not so many left."""

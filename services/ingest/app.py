@@ -46,6 +46,7 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
     member = Member(
         node_id=settings.node_id,
         target="receive" if settings.ingest_role == "receive" else "ingest",
+        internal=str(settings.internal_addr),
         started_at=time.time(),
     )
     newest: list[ShardMap] = []

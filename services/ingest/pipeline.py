@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.ingest.admission import Admission, Cut, Verbatim
 from services.ingest.budget import ByteBudget, Room
 from services.ingest.limits.tenants import TenantLimits
 from services.ingest.metrics import MetricAdmissions
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
+from services.ingest.telemetry import Telemetry
 from tael.cluster.shard import Router
 from tael.errors import NotFound
 from tael.model.tenant import DEFAULT_TENANT
@@ -74,8 +75,7 @@ class Pipeline:
         self._max_request_bytes = settings.max_request_bytes
         self._inflating = asyncio.Semaphore(_INFLATE_THREADS)
         self._now_ns = now_ns
-        self._accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients", ["signal"], registry=registry)
-        self._rejected = Counter("tael_ingest_rejected_items", "Items refused as partial success", ["signal"], registry=registry)
+        self.telemetry = Telemetry(registry, held_bytes=lambda: self._budget.held_bytes, waiting_bytes=lambda: self._budget.waiting_bytes)
 
     def room(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Room]:
         """Space for one request's bytes, to be taken before they are held and given back when the block ends.
@@ -123,6 +123,7 @@ class Pipeline:
         admitted = (admission or self.admission(signal)).admit(tenant, request, cut)
         rejected = len(admitted.refusals.positions)
         self.limits.take(tenant, len(request), admitted.items - rejected)
+        self.telemetry.received.labels(signal.name).inc(len(request))
         if len(admitted.parts) == 1:
             await self._append(admitted.parts[0], signal.name, tenant, cut.now_ns)
         elif admitted.parts:

@@ -59,7 +59,8 @@ async def run(
 ) -> None:
     """Listen until ``stop``, then answer what was asked."""
     app = build_app(settings, spans=spans, series=series, bus=bus, status=status, letters=letters, appender=appender, readiness=readiness)
-    member = Member(node_id=settings.node_id, target="query", address=str(settings.rest_api_addr), started_at=time.time())
+    address, internal = str(settings.rest_api_addr), str(settings.internal_addr)
+    member = Member(node_id=settings.node_id, target="query", address=address, internal=internal, started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
         async with serve(app, settings.rest_api_addr, what="the REST API's", variable="TAEL_REST_API_ADDR") as bound:

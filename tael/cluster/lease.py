@@ -101,6 +101,8 @@ class Member(BaseModel):
     target: str
     """ingest, query, compactor or coordinator; an ingest without the writing role says ``receive``."""
     address: str = ""
+    internal: str = ""
+    """Where its ``/metrics`` is, as ``host:port``."""
     started_at: float = 0.0
     beat: int = 0
 

@@ -50,6 +50,7 @@ class ClusterStatus:
         return {
             "node_id": member.node_id,
             "target": member.target,
+            "internal": member.internal,
             "alive": self._liveness.alive(key, now),
             "seconds_since_beat": round(self._liveness.age_seconds(key, now) or 0.0, 1),
             "started_at": member.started_at,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -132,9 +132,22 @@ def add_process_routes(app: web.Application, readiness: Readiness) -> None:
 
 
 def add_cluster_route(app: web.Application, read: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
-    """``/internal/cluster``: the cluster as its keys show it."""
+    """``/internal/cluster``: the cluster as its keys show it; ``/internal/targets``: where Prometheus scrapes its members."""
 
     async def cluster(_: web.Request) -> web.Response:
         return json_response(await read())
 
+    async def targets(_: web.Request) -> web.Response:
+        return web.json_response(scrape_targets((await read())["members"]))
+
     app.router.add_get("/internal/cluster", cluster)
+    app.router.add_get("/internal/targets", targets)
+
+
+def scrape_targets(members: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The live members' ``/metrics`` as Prometheus' HTTP service discovery has them."""
+    return [
+        {"targets": [member["internal"]], "labels": {"job": f"tael-{member['target']}", "node": member["node_id"]}}
+        for member in members
+        if member["alive"] and member.get("internal")
+    ]

@@ -242,12 +242,13 @@ class BatchWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PartitionSize:
-    """One hour of one table on one shard: its start and what it holds."""
+    """One hour of one table on one shard: its start, what it holds, and in how many parts."""
 
     table: str
     start_ns: int
     rows: int
     bytes_on_disk: int
+    parts: int = 0
 
 
 class SchemaStore(Protocol):
