@@ -10,9 +10,10 @@ import pytest
 
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
-from tael.storage.api import Cursor, SpanQuery
-from tael.storage.clickhouse import flatten, metric_wire, query_builder, series_query_builder, wire
+from tael.storage.api import Cursor, LogCursor, LogQuery, SpanQuery
+from tael.storage.clickhouse import flatten, flatten_logs, log_query_builder, metric_wire, query_builder, series_query_builder, wire
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.query_builder import SpanKey
 
 FOLDER = Path(__file__).parent / "sql"
@@ -31,6 +32,10 @@ def shown(statement: Statement) -> str:
 
 def find(**query: object) -> str:
     return shown(query_builder.find_keys("tael", "t1", SpanQuery(**{"time_range": HOUR, **query})))  # type: ignore[arg-type]  # fields of SpanQuery
+
+
+def find_logs(**query: object) -> str:
+    return shown(log_query_builder.find_keys("tael", "t1", LogQuery(**{"time_range": HOUR, **query})))  # type: ignore[arg-type]  # fields of LogQuery
 
 
 CASES = {
@@ -58,6 +63,25 @@ CASES = {
     "fetch": shown(query_builder.fetch("tael", "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),
     "get_trace": shown(query_builder.get_trace("tael", "t1", b"t" * 16)),
     "list_services": shown(query_builder.list_services("tael", "t1", HOUR)),
+}
+
+CASES |= {
+    "logs_in_1_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)) + "\n",
+    "logs_in_1_schema": wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST)),
+    "logs_in_1_select": flatten_logs.logs_select("tael.logs_in_1") + "\n",
+    "logs_newest": find_logs(),
+    "logs_of_service": find_logs(service="shop", limit=20, min_level=4),
+    "logs_everything": find_logs(
+        time_range=ALL_TIME,
+        level=5,
+        body_contains="db: Connection refused, by",
+        words="refused retry",
+        trace_id=b"t" * 16,
+        span_id=b"s" * 8,
+        attributes=[("user", "ann")],
+        after=LogCursor(1_790_000_000_000_000_007, 9),
+    ),
+    "logs_fetch": shown(log_query_builder.fetch("tael", "t1", [LogKey("shop", 7, 1), LogKey("pay", 3, 1 << 63)])),
 }
 
 CASES |= {

@@ -1,0 +1,16 @@
+SELECT service, toUnixTimestamp64Nano(timestamp), serial
+FROM tael.logs
+WHERE tenant = {tenant:String}
+  AND timestamp >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
+  AND service = {service:String}
+  AND toInt8(level) >= {min_level:Int8}
+ORDER BY toStartOfHour(timestamp) DESC, timestamp DESC, serial
+LIMIT {limit:UInt64}
+
+-- tenant = 't1'
+-- start = 1790000000000000000
+-- end = 1790003600000000000
+-- service = 'shop'
+-- min_level = 4
+-- limit = 20
