@@ -78,7 +78,7 @@ def add_series(received: Received, known: Known, draft: Draft) -> None:
         position += 1
     for labels, value, time_ms in received.exemplars:
         try:
-            ids = draft.identify(known, draft.time_ms(time_ms), received.key, lambda: [received.labels()])
+            ids = draft.identify(known, draft.time_ms(time_ms, least=0), received.key, lambda: [received.labels()])
             add_exemplar(ids, time_ms, value, labels(), draft)
         except Refused:
             continue  # exemplars are optional: a sender is not to give up a series for them
@@ -99,13 +99,13 @@ def _shown(received: Received) -> str:
 
 
 def _add_sample(sample: wire.Sample, received: Received, known: Known, draft: Draft) -> None:
-    time_ms = draft.time_ms(sample.timestamp)
+    time_ms = draft.time_ms(sample.timestamp, least=0)
     ids = draft.identify(known, time_ms, received.key, lambda: [received.labels()])
     draft.samples.add(ids, time_ms, (sample.value,))
 
 
 def _add_histogram(histogram: wire.Histogram, received: Received, known: Known, draft: Draft) -> None:
-    time_ms = draft.time_ms(histogram.timestamp)
+    time_ms = draft.time_ms(histogram.timestamp, least=0)
     ids = draft.identify(known, time_ms, received.key, lambda: [received.labels()])
     draft.histograms.append(native_histogram(ids, time_ms, histogram))
 

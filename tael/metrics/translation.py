@@ -118,9 +118,12 @@ class Draft:
     refusals: Refusals = field(default_factory=Refusals)
     learned: dict[tuple[Known, int, Hashable], Ids] = field(default_factory=dict)
 
-    def time_ms(self, time_ms: int) -> int:
-        """A point's time, which is remembered if it is the latest. Raises Refused for one that no hour of ours has."""
-        if not 0 < time_ms < MAX_TIME_MS:
+    def time_ms(self, time_ms: int, *, least: int = 1) -> int:
+        """A point's time, which is remembered if it is the latest. Raises Refused for one that no hour of ours has, or before ``least``.
+
+        In OTLP 0 means that there is no time; in remote write it is the first millisecond of 1970.
+        """
+        if not least <= time_ms < MAX_TIME_MS:
             raise Refused("its time is missing" if time_ms == 0 else "its time is before 1970 or after 2105")
         self.latest_ms = max(self.latest_ms, time_ms)
         return time_ms
