@@ -1,16 +1,27 @@
-"""Remote write 2.0 (``io.prometheus.write.v2.Request``) as series and samples: strings are references into the request's symbols."""
+"""Remote write 2.0 (``io.prometheus.write.v2.Request``) as series and samples: strings are references into the request's symbols.
+
+A series of the common layout is its references, a tail (tael.metrics.tails) and perhaps metadata:
+
+    0a LL <references>   12 …   2a …
+
+References differ from request to request; it is known by the numbers of the strings that they name (tael.metrics.symbols).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from tael.errors import Rejected
 from tael.metrics.cache import Known, SeriesCache
-from tael.metrics.identity import HOUR_MS
 from tael.metrics.remote_write import Received, add_series, checked_labels, family_of, known_series, type_word
+from tael.metrics.symbols import Symbols, read_references
+from tael.metrics.tails import LONG, LONG_MARK, SHORT, Tails, hour_of
 from tael.metrics.translation import AdmitSeries, Draft, Refused, Translation
 from tael.model.series import METRIC_NAME
 from tael.pb.remote_write_pb2 import RequestV2, SeriesV2
@@ -29,43 +40,112 @@ class RemoteWriteV2:
         except DecodeError as error:
             reason = "the body is not a valid io.prometheus.write.v2.Request"
             raise Rejected(reason, where="body", accepted="remote write 2.0") from error
-        symbols = list(message.symbols)
+        symbols, series = list(message.symbols), list(message.timeseries)
         if symbols and symbols[0]:
             raise Rejected("the first symbol is not empty", where="symbols", accepted="a table that begins with the empty string")
-        known, draft = known_series(self._cache, tenant, 2), Draft(tenant, now_ms, admit_series)
-        for series in message.timeseries:
-            if not _add_known(series, symbols, known, draft):
-                _add(series, symbols, known, draft)
+        known = known_series(self._cache, tenant, 2)
+        table = _Table(symbols, self._numbers(known, symbols))
+        draft = Draft(tenant, now_ms, admit_series)
+        if not _in_bulk(series, table, known, draft):
+            draft = Draft(tenant, now_ms, admit_series)
+            for raw in series:
+                _add(raw, table, known, draft)
         return draft.finish()
 
+    def _numbers(self, known: Known, symbols: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+        numbering: Symbols | None = known.group.contexts.get(Symbols)
+        if numbering is None:
+            numbering = known.group.contexts[Symbols] = Symbols(self._cache, known.group)
+        return numbering.numbers(symbols)
 
-def _add_known(series: SeriesV2, symbols: list[bytes], known: Known, draft: Draft) -> bool:
-    """Take in a known series with one sample; False for any other."""
-    if len(series.samples) != 1 or series.histograms or series.exemplars:
-        return False
-    [sample] = series.samples
-    time_ms = sample.timestamp
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A request's symbols: as bytes, and their numbers."""
+
+    symbols: Sequence[bytes]
+    numbers: npt.NDArray[np.uint64]
+
+    def key(self, references: Sequence[int]) -> bytes:
+        """What a series with these references is known by. Raises Refused for one that refers beyond the table."""
+        if references and max(references) >= len(self.symbols):
+            raise Refused(f"a label refers to symbol {max(references)} and there are {len(self.symbols)}")
+        return self.numbers[list(references)].tobytes()
+
+    def texts(self, references: Iterable[int]) -> list[str]:
+        """The strings that are referred to. Raises Refused for those that are not there or not UTF-8."""
+        try:
+            return [self.symbols[at].decode() for at in references]
+        except IndexError:
+            raise Refused(f"a reference is beyond the {len(self.symbols)} symbols") from None
+        except UnicodeDecodeError:
+            raise Refused("a label is not valid UTF-8") from None
+
+    def pairs(self, references: Sequence[int]) -> list[tuple[str, str]]:
+        """Names and values. Raises Refused, also for a name without a value."""
+        texts = self.texts(references)
+        if len(texts) % 2:
+            raise Refused("a label has a name and no value")
+        return list(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _in_bulk(series: list[bytes], table: _Table, known: Known, draft: Draft) -> bool:
+    """Take in series that are known, the others one by one; False when some turn out to be irregular."""
+    cut = [_cut(raw) for raw in series]
+    regular = [parts for parts in cut if parts is not None]
+    hour = hour_of(regular[0][1]) if regular else None
+    references = read_references([packed for packed, _, _ in regular]) if regular else None
+    if hour is None or references is None or references[0].max() >= len(table.symbols):
+        return not series
+    keys, borders = table.numbers[references[0]].tobytes(), references[1]
+    named, tails, start, checked = known.at(hour), Tails(), 0, {b""}
+    ends = iter(borders)
+    for raw, parts in zip(series, cut, strict=True):
+        ids = None
+        if parts is not None:
+            end = next(ends) * 8
+            ids = named.get(keys[start:end])
+            start = end
+        if ids is None or parts is None:
+            _add(raw, table, known, draft)
+            continue
+        rest = parts[2]
+        if rest not in checked:
+            if not _is_metadata(rest):
+                return False
+            checked.add(rest)
+        tails.add(parts[1], ids)
+    return tails.finish(hour, draft)
+
+
+def _cut(raw: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """References, tail and the rest of a series of the common layout, as far as a look at its marks tells."""
+    if raw[:1] != b"\x0a" or len(raw) < 2 + SHORT or not 0 < raw[1] < 0x80:
+        return None
+    at = 2 + raw[1]
+    size = LONG if raw[at : at + 3] == LONG_MARK else SHORT
+    tail = raw[at : at + size]
+    return (raw[2:at], tail, raw[at + size :]) if len(tail) == size else None
+
+
+def _is_metadata(rest: bytes) -> bool:
     try:
-        ids = known.at(time_ms - time_ms % HOUR_MS).get(_key(series.labels_refs, symbols))
-    except Refused:
+        parsed = SeriesV2.FromString(rest)
+    except DecodeError:
         return False
-    if ids is None:
-        return False
-    draft.items += 1
-    draft.samples.add(ids, time_ms, (sample.value,))
-    return True
+    return not (parsed.labels_refs or parsed.samples or parsed.histograms or parsed.exemplars)
 
 
-def _key(refs: Sequence[int], symbols: list[bytes]) -> tuple[bytes, ...]:
+def _add(raw: bytes, table: _Table, known: Known, draft: Draft) -> None:
     try:
-        return tuple(map(symbols.__getitem__, refs))
-    except IndexError:
-        raise Refused(f"a label refers to symbol {max(refs)} and there are {len(symbols)}") from None
-
-
-def _add(series: SeriesV2, symbols: list[bytes], known: Known, draft: Draft) -> None:
+        series = SeriesV2.FromString(raw)
+    except DecodeError:
+        draft.refuse(draft.items, "it is not valid protobuf", f"series at sample {draft.items}")
+        draft.items += 1
+        return
+    references = list(series.labels_refs)
     try:
-        key = _key(series.labels_refs, symbols)
+        key = table.key(references)
     except Refused as refused:
         for _ in range(max(1, len(series.samples) + len(series.histograms))):
             draft.refuse(draft.items, str(refused), f"sample {draft.items}")
@@ -73,44 +153,30 @@ def _add(series: SeriesV2, symbols: list[bytes], known: Known, draft: Draft) -> 
         return
     received = Received(
         key,
-        partial(_labels, key),
+        lambda: checked_labels(table.pairs(references)),
         series.samples,
         series.histograms,
-        [(partial(_exemplar_labels, exemplar.labels_refs, symbols), exemplar.value, exemplar.timestamp) for exemplar in series.exemplars],
+        [
+            (partial(_exemplar_labels, list(exemplar.labels_refs), table), exemplar.value, exemplar.timestamp)
+            for exemplar in series.exemplars
+        ],
     )
     add_series(received, known, draft)
     if series.HasField("metadata"):
-        _describe(series, received, symbols, known, draft)
+        _describe(series, received, table, known, draft)
 
 
-def _texts(refs: Sequence[bytes]) -> list[str]:
-    try:
-        return [symbol.decode() for symbol in refs]
-    except UnicodeDecodeError:
-        raise Refused("a label is not valid UTF-8") from None
+def _exemplar_labels(references: Sequence[int], table: _Table) -> dict[str, str]:
+    return dict(table.pairs(references))
 
 
-def _labels(key: Sequence[bytes]) -> dict[str, str]:
-    texts = _texts(key)
-    if len(texts) % 2:
-        raise Refused("a label has a name and no value")
-    return checked_labels(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _exemplar_labels(refs: Sequence[int], symbols: list[bytes]) -> dict[str, str]:
-    texts = _texts(_key(refs, symbols))
-    if len(texts) % 2:
-        raise Refused("an exemplar's label has a name and no value")
-    return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _describe(series: SeriesV2, received: Received, symbols: list[bytes], known: Known, draft: Draft) -> None:
+def _describe(series: SeriesV2, received: Received, table: _Table, known: Known, draft: Draft) -> None:
     """Metadata comes with each series; what cannot be read of it costs nothing else."""
     metadata = series.metadata
     kind = type_word(metadata.type)
     try:
         name = received.labels()[METRIC_NAME]
-        unit, text = _texts(_key((metadata.unit_ref, metadata.help_ref), symbols))
+        unit, text = table.texts((metadata.unit_ref, metadata.help_ref))
     except Refused:
         return
     if kind != "unknown" or unit or text:

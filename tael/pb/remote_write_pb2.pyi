@@ -113,8 +113,8 @@ class RequestV2(_message.Message):
     SYMBOLS_FIELD_NUMBER: _ClassVar[int]
     TIMESERIES_FIELD_NUMBER: _ClassVar[int]
     symbols: _containers.RepeatedScalarFieldContainer[bytes]
-    timeseries: _containers.RepeatedCompositeFieldContainer[SeriesV2]
-    def __init__(self, symbols: _Optional[_Iterable[bytes]] = ..., timeseries: _Optional[_Iterable[_Union[SeriesV2, _Mapping]]] = ...) -> None: ...
+    timeseries: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, symbols: _Optional[_Iterable[bytes]] = ..., timeseries: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class SeriesV2(_message.Message):
     __slots__ = ("labels_refs", "samples", "histograms", "exemplars", "metadata")

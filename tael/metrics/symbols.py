@@ -1,0 +1,57 @@
+"""A request's symbols numbered as in the requests before it, so that a series of remote write 2.0 is known by numbers, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+
+from tael.metrics.cache import Group, SeriesCache
+
+MAX_SYMBOLS = 200_000
+"""Of one tenant; beyond it numbering begins anew, with numbers that were not used before."""
+_MAX_WIDTH = 4
+
+
+class Symbols:
+    """Numbers for strings, the same for the same string."""
+
+    def __init__(self, cache: SeriesCache, group: Group) -> None:
+        self._cache, self._group = cache, group
+        self._numbers: dict[bytes, int] = {}
+        self._next = count()
+
+    def numbers(self, symbols: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+        """The number of each of a request's symbols."""
+        if len(self._numbers) > MAX_SYMBOLS:
+            self._numbers = {}
+        found = list(map(self._numbers.get, symbols))
+        for at, number in enumerate(found):
+            if number is None:
+                found[at] = self._numbers.setdefault(symbols[at], next(self._next))
+                self._cache.context_added(self._group)
+        return np.array(found, np.uint64)
+
+
+def read_references(packed: list[bytes]) -> tuple[npt.NDArray[np.int64], list[int]] | None:
+    """The references of many series, one after the other, and where those of each end; None for one that is not plain varints.
+
+    ``packed`` are the contents of packed fields.
+    """
+    raw = np.frombuffer(b"".join(packed), np.uint8)
+    borders = np.cumsum(np.fromiter(map(len, packed), np.int64, len(packed)))
+    last = raw < 0x80
+    if not last[borders - 1].all():
+        return None
+    ends = np.flatnonzero(last)
+    starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))
+    width = ends - starts + 1
+    if width.max() > _MAX_WIDTH:
+        return None
+    values = (raw[starts] & 0x7F).astype(np.int64)
+    for at in range(1, int(width.max())):
+        wide = width > at
+        values[wide] |= (raw[starts[wide] + at] & 0x7F).astype(np.int64) << 7 * at
+    return values, np.cumsum(last)[borders - 1].tolist()
