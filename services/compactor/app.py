@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from prometheus_client import REGISTRY, Gauge
 
 from services.compactor.plan import expired
 from services.compactor.settings import CompactorSettings
@@ -23,6 +25,7 @@ from tael.runtime.service import Readiness, Stop
 from tael.storage.api import SchemaStore
 
 log = get_logger("compactor")
+_EPOCH = Gauge("tael_compactor_epoch", "Epoch under which this process keeps the shard.", ["shard"], registry=REGISTRY)
 
 
 async def run(
@@ -51,13 +54,21 @@ async def _enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema
             served.clear()
             due = time.monotonic() + settings.compact_interval_seconds
         try:
-            for shard, lease in await _held(kv, settings.node_id):
+            held = await _held(kv, settings.node_id)
+            _tell(held)
+            for shard, lease in held:
                 if (shard.index, lease.epoch) not in served:
                     await retire(schema(shard), settings.trace_retention_days, shard.name)
                     served.add((shard.index, lease.epoch))
         except Unavailable as error:
             log.warning("retention waits", reason=str(error))
         await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
+
+
+def _tell(held: Sequence[tuple[ShardAddress, Lease]]) -> None:
+    _EPOCH.clear()
+    for shard, lease in held:
+        _EPOCH.labels(str(shard.index)).set(lease.epoch)
 
 
 async def retire(schema: SchemaStore, retention_days: float, shard: str) -> int:

@@ -1,0 +1,60 @@
+"""Every metric that the code exports stands in docs/operations.md with its labels, and none stands there that it does not."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KINDS = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram"}
+UNITS = ("_bytes", "_seconds", "_entries", "_items", "_epoch", "_parts", "_rows")
+ROW = re.compile(r"^\| `(tael_\w+)(?:\{([\w, ]*)\})?` \| (\w+) \|", re.MULTILINE)
+
+
+def exported() -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Name as exposed, labels and kind of every metric, from the source."""
+    for path in [*(ROOT / "services").rglob("*.py"), *(ROOT / "tael").rglob("*.py")]:
+        text = path.read_text()
+        if '"tael_' not in text:
+            continue
+        tree = ast.parse(text)
+        constants = {
+            t.id: node.value for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
+                first = node.args[0]
+                if isinstance(first, ast.Constant) and str(first.value).startswith("tael_"):
+                    kind = KINDS[node.func.id]
+                    name = str(first.value).removesuffix("_total") + ("_total" if kind == "counter" else "")
+                    yield name, labels_of(node, constants), kind
+
+
+def labels_of(call: ast.Call, constants: dict[str, ast.expr]) -> tuple[str, ...]:
+    if len(call.args) < 3:
+        return ()
+    labels = call.args[2]
+    return tuple(ast.literal_eval(constants[labels.id] if isinstance(labels, ast.Name) else labels))
+
+
+def documented() -> set[tuple[str, tuple[str, ...], str]]:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    return {(name, tuple(filter(None, labels.replace(" ", "").split(","))), kind) for name, labels, kind in ROW.findall(text)}
+
+
+def test_the_table_and_the_code_have_the_same_metrics() -> None:
+    assert sorted(set(exported()) - documented()) == []
+    assert sorted(documented() - set(exported())) == []
+
+
+def test_there_are_metrics_at_all() -> None:
+    assert len(set(exported())) > 30
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, kind in exported() if kind == "histogram"}))
+def test_what_is_measured_names_its_unit(name: str) -> None:
+    assert name.endswith(UNITS)
