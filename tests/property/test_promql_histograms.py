@@ -307,3 +307,19 @@ def quantile_is_at_an_edge(one: Histograms, rank: float) -> bool:
     """Whether the rank falls on the border of two buckets, where rounding decides between them."""
     near, _ = histogram_functions.quantile(np.array([rank - 1e-9, rank + 1e-9]), one.take(np.zeros(2, np.int64)))
     return bool(abs(near[1] - near[0]) > 1e-6)
+
+
+@given(windows(), st.sampled_from(["sum_over_time", "avg_over_time"]), st.integers(1, 4))
+def test_windows_are_listed_in_parts_where_they_hold_much(many: histogram_windows.Windows, function: str, limit: int) -> None:
+    """And come out the same."""
+    whole = histogram_windows.evaluate(function, many)
+    before, histogram_windows.MAX_MEMBERS = histogram_windows.MAX_MEMBERS, limit
+    try:
+        parts = histogram_windows.evaluate(function, many)
+    finally:
+        histogram_windows.MAX_MEMBERS = before
+    assert parts.present.tolist() == whole.present.tolist()
+    assert {note: mask.tolist() for note, mask in parts.notes.items()} == {note: mask.tolist() for note, mask in whole.notes.items()}
+    left, right = whole.samples, parts.samples
+    rows = np.flatnonzero(whole.present)
+    assert same(left.histograms.take(left.cells[rows]), right.histograms.take(right.cells[rows]))

@@ -27,9 +27,12 @@ class Cells:
     cells: Longs
     histograms: Histograms
 
-    def take(self, rows: Longs) -> Cells:
-        """The samples at ``rows``."""
-        return replace(self, values=self.values[rows], cells=self.cells[rows])
+    def alone(self) -> Cells:
+        """The same samples without histograms that none of them is."""
+        held = self.cells >= 0
+        cells = np.full(len(held), -1, np.int64)
+        cells[held] = np.arange(int(held.sum()))
+        return Cells(self.values, cells, self.histograms.take(self.cells[held]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def combine(operator: str, left: Cells, right: Cells, *, return_bool: bool = Fal
     without ``return_bool`` keeps the left sample; a caller whose vector is on the right of a scalar takes the right one by ``keep``.
     ``INCOMPATIBLE_TYPES`` and ``INCOMPATIBLE_BUCKETS`` come as notes for the pairs without a result.
     """
+    left, right = left.alone(), right.alone()
     both = (left.cells >= 0) & (right.cells >= 0)
     if operator in ("+", "-"):
         return _added(operator, left, right, both)

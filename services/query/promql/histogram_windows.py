@@ -17,6 +17,8 @@ from tael.model.series import Bools, Floats, Longs, Samples
 
 MAX_MEMBERS = 1 << 21
 """How many samples of windows are listed at once, unless one window alone has more."""
+_LISTING = frozenset({"sum_over_time", "avg_over_time"})
+"""The functions that list every sample of every window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,14 @@ def with_histograms(samples: Samples, lo: Longs, hi: Longs) -> Bools:
 
 def evaluate(function: str, windows: Windows) -> Evaluated:
     """One of ``FUNCTIONS`` over windows that each hold a histogram, alone or beside floats."""
-    members = np.cumsum(windows.counts)
+    if function not in _LISTING:
+        return _EVALUATED[function](windows)
+    held = np.cumsum(windows.counts)
     parts: list[Evaluated] = []
     begin = 0
-    while begin < len(members) or not parts:
-        done = members[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(members, done + MAX_MEMBERS, side="right")))
+    while begin < len(held) or not parts:
+        done = held[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(held, done + MAX_MEMBERS, side="right")))
         parts.append(_EVALUATED[function](windows.part(begin, end)))
         begin = end
     return parts[0] if len(parts) == 1 else _concatenated(parts)
