@@ -104,11 +104,12 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from services.query import app
     from tael.cluster.follow import follow_shard_map
     from tael.storage.api import Shard
+    from tael.storage.clickhouse.logs import ClickHouseLogs
     from tael.storage.clickhouse.series import ClickHouseSeries
     from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
     from tael.storage.clickhouse.spans import ClickHouseSpans
     from tael.storage.joined_series import JoinedSeries
-    from tael.storage.sharded import ShardedSpanCounts, ShardedSpans
+    from tael.storage.sharded import ShardedLogs, ShardedSpanCounts, ShardedSpans
     from tael.storage.sharded_series import ShardedSeries
     from tael.storage.span_series import SpanSeries
     from tael.wal.live import NatsLiveBus
@@ -118,6 +119,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
         spans = ShardedSpans([], deadline_seconds=settings.shard_timeout_seconds)
+        logs = ShardedLogs([], deadline_seconds=settings.shard_timeout_seconds)
         stored = ShardedSeries([], deadline_seconds=settings.shard_timeout_seconds)
         counts = ShardedSpanCounts([], deadline_seconds=settings.shard_timeout_seconds)
         status = ClusterStatus(
@@ -126,6 +128,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
 
         def apply(shard_map: ShardMap) -> None:
             spans.use([Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards])
+            logs.use([Shard(shard.name, ClickHouseLogs(shards.client(shard))) for shard in shard_map.shards])
             stored.use([Shard(shard.name, ClickHouseSeries(shards.client(shard))) for shard in shard_map.shards])
             counts.use([Shard(shard.name, ClickHouseSpanCounts(shards.client(shard))) for shard in shard_map.shards])
             readiness.set("shard map")
@@ -139,6 +142,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
                 stop,
                 kv=kv,
                 spans=spans,
+                logs=logs,
                 series=JoinedSeries([stored, SpanSeries(counts)]),
                 bus=bus,
                 status=status,

@@ -13,6 +13,7 @@ from services.query.api.compress import compressed
 from services.query.api.dead_letters import DeadLetterApi
 from services.query.api.live import Live
 from services.query.api.native import NativeTraces
+from services.query.api.native_logs import NativeLogs
 from services.query.api.prometheus import Prometheus, PrometheusOptions, describe_prometheus
 from services.query.api.prometheus_status import Described
 from services.query.api.tempo import Tempo, describe_tempo
@@ -27,7 +28,7 @@ from tael.runtime.access import Access
 from tael.runtime.http import add_cluster_route, add_process_routes, errors_to_status, serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
-from tael.storage.api import SeriesReader, SpanReader
+from tael.storage.api import LogReader, SeriesReader, SpanReader
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
@@ -50,6 +51,7 @@ async def run(
     *,
     kv: KeyValue,
     spans: SpanReader,
+    logs: LogReader,
     series: SeriesReader,
     bus: LiveBus,
     status: Status,
@@ -58,7 +60,17 @@ async def run(
     readiness: Readiness,
 ) -> None:
     """Listen until ``stop``, then answer what was asked."""
-    app = build_app(settings, spans=spans, series=series, bus=bus, status=status, letters=letters, appender=appender, readiness=readiness)
+    app = build_app(
+        settings,
+        spans=spans,
+        logs=logs,
+        series=series,
+        bus=bus,
+        status=status,
+        letters=letters,
+        appender=appender,
+        readiness=readiness,
+    )
     address, internal = str(settings.rest_api_addr), str(settings.internal_addr)
     member = Member(node_id=settings.node_id, target="query", address=address, internal=internal, started_at=time.time())
     async with asyncio.TaskGroup() as group:
@@ -74,6 +86,7 @@ def build_app(
     settings: QuerySettings,
     *,
     spans: SpanReader,
+    logs: LogReader,
     series: SeriesReader,
     bus: LiveBus,
     status: Status,
@@ -92,6 +105,7 @@ def build_app(
     app.add_routes(live.routes())
     app.add_routes(DeadLetterApi(letters, appender).routes())
     app.add_routes(NativeTraces(spans, turns, max_limit=settings.max_query_limit, max_trace_spans=settings.max_trace_spans).routes())
+    app.add_routes(NativeLogs(logs, turns, max_limit=settings.max_query_limit).routes())
     app.add_routes(_prometheus(settings, series, turns).routes())
     app.add_subapp("/tempo", Tempo(spans, turns, max_trace_spans=settings.max_trace_spans).app())
     return app

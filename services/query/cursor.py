@@ -1,7 +1,8 @@
-"""The opaque cursor of a list of spans, pure: where the page ended, in which range, and of which query.
+"""The opaque cursor of a list of spans or log records, pure: where the page ended, in which range, and of which query.
 
-Layout, base64url without padding: version 1 (u8), the query's digest (8 bytes), range start and end (i64, big
-endian), the last span's start (u64), trace id (16 bytes), span id (8 bytes). The range is in it because ``last=15m`` would move between two pages.
+Layout, base64url without padding: version 1 (u8), the query's digest (8 bytes), range start and end (i64, big endian), then the last item: a
+span's start (u64), trace id (16 bytes) and span id (8 bytes), or a record's time (u64) and serial (u64). The range is in it because ``last=15m``
+would move between two pages.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import binascii
 import hashlib
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from tael.errors import Rejected
 from tael.model.time import TimeRange
-from tael.storage.api import Cursor
+from tael.storage.api import Cursor, LogCursor
 
-_LAYOUT = struct.Struct(">B8sqqQ16s8s")
+_HEAD, _SPAN, _RECORD = struct.Struct(">B8sqq"), struct.Struct(">Q16s8s"), struct.Struct(">QQ")
 _VERSION = 1
 _ACCEPTED = "the cursor of the previous answer, as it was"
 
@@ -33,19 +35,40 @@ def query_digest(filters: Sequence[tuple[str, str]]) -> bytes:
 
 def encode_cursor(after: Cursor, time_range: TimeRange, digest: bytes) -> str:
     """Text for the next request's ``cursor``; safe in a URL."""
-    packed = _LAYOUT.pack(_VERSION, digest, time_range.start_ns, time_range.end_ns, after.start_ns, after.trace_id, after.span_id)
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+    return _encode(_SPAN.pack(after.start_ns, after.trace_id, after.span_id), time_range, digest)
 
 
 def decode_cursor(text: str, digest: bytes) -> tuple[Cursor, TimeRange]:
     """Where to go on and in which range. Raises Rejected for a cursor that is damaged or belongs to other filters."""
+    position, time_range = _decode(text, digest, _SPAN)
+    return Cursor(*position), time_range
+
+
+def encode_log_cursor(after: LogCursor, time_range: TimeRange, digest: bytes) -> str:
+    """The same for log records."""
+    return _encode(_RECORD.pack(after.timestamp_ns, after.serial), time_range, digest)
+
+
+def decode_log_cursor(text: str, digest: bytes) -> tuple[LogCursor, TimeRange]:
+    """The same for log records."""
+    position, time_range = _decode(text, digest, _RECORD)
+    return LogCursor(*position), time_range
+
+
+def _encode(position: bytes, time_range: TimeRange, digest: bytes) -> str:
+    packed = _HEAD.pack(_VERSION, digest, time_range.start_ns, time_range.end_ns) + position
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def _decode(text: str, digest: bytes, layout: struct.Struct) -> tuple[tuple[Any, ...], TimeRange]:
     try:
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        version, made_for, range_start, range_end, start, trace_id, span_id = _LAYOUT.unpack(packed)
+        version, made_for, range_start, range_end = _HEAD.unpack(packed[: _HEAD.size])
+        position = layout.unpack(packed[_HEAD.size :])
     except (binascii.Error, ValueError, struct.error):
         raise Rejected("not a cursor", where="cursor", accepted=_ACCEPTED) from None
     if version != _VERSION:
         raise Rejected(f"a cursor of version {version}, which this server does not read", where="cursor", accepted=_ACCEPTED)
     if made_for != digest:
         raise Rejected("it belongs to a query with other filters", where="cursor", accepted="the same filters on every page")
-    return Cursor(start, trace_id, span_id), TimeRange(range_start, range_end)
+    return position, TimeRange(range_start, range_end)

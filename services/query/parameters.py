@@ -18,6 +18,7 @@ from tael.model.time import ALL_TIME, MAX_NS, NS_PER_MS, NS_PER_SECOND, TimeRang
 
 DURATION = "a duration such as 90s, 15m, 1h30m or 2d"
 INSTANT = "RFC 3339 such as 2026-01-31T09:30:00Z, or seconds, milliseconds or nanoseconds since 1970"
+SPAN_ID = "16 hexadecimal digits"
 TRACE_ID = "32 hexadecimal digits, or 16 for a short id"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIT_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": NS_PER_MS, "s": NS_PER_SECOND}
@@ -153,6 +154,14 @@ def parse_trace_id(text: str) -> bytes:
     if not any(trace_id):
         raise Rejected("all zeros is not a valid trace id", where="trace_id", accepted=TRACE_ID)
     return trace_id
+
+
+def parse_span_id(text: str) -> bytes:
+    """A span id in hex, whatever its case. Raises Rejected."""
+    span_id = bytes.fromhex(text) if re.fullmatch(r"[0-9a-fA-F]{16}", text) else b""
+    if not any(span_id):
+        raise Rejected(f"{text[:80]!r} is not a span id", where="span_id", accepted=SPAN_ID)
+    return span_id
 
 
 def _unknown(name: str, known: list[str]) -> Rejected:

@@ -14,6 +14,7 @@ import click
 
 from tael import __version__
 from tael.cli.client import Client
+from tael.model.log import LEVELS
 from tael.runtime.config import TENANT, TOKEN
 
 P = ParamSpec("P")
@@ -151,6 +152,28 @@ def traces(chosen: Chosen, /, attribute: tuple[str, ...], **filters: object) -> 
     """Spans that match every option, newest first."""
     parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
     chosen.show(chosen.client().get("api", "v1", "traces", parameters=parameters), "print_spans")
+
+
+@query.command(name="logs")
+@global_options
+@click.option("--service", help="Name of the service, in full.")
+@click.option("--severity", type=click.Choice(LEVELS), help="Level of the record, this one alone.")
+@click.option("--min-severity", type=click.Choice(LEVELS), help="This level or a more severe one.")
+@click.option("--body-contains", metavar="TEXT", help="Part of the body, in any case.")
+@click.option("--words", help="Whole words of the body, all of them, in any case; the fastest search.")
+@click.option("--trace-id", help="Records of this trace.")
+@click.option("--span-id", help="Records of this span.")
+@click.option("--attribute", multiple=True, metavar="KEY=VALUE", help="An attribute of the record or its resource; repeat to AND.")
+@click.option("--last", metavar="DURATION", help="How far back, such as 15m, 1h30m or 2d.")
+@click.option("--start", metavar="INSTANT", help="Not before this; RFC 3339 or a count since 1970.")
+@click.option("--end", metavar="INSTANT", help="Before this.")
+@click.option("--limit", type=click.IntRange(min=1), help="Records in one answer [100].")
+@click.option("--cursor", help="The cursor of the previous answer, with the same filters.")
+@click.pass_obj
+def query_logs(chosen: Chosen, /, attribute: tuple[str, ...], **filters: object) -> None:
+    """Log records that match every option, newest first."""
+    parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
+    chosen.show(chosen.client().get("api", "v1", "logs", parameters=parameters), "print_logs")
 
 
 @main.group()

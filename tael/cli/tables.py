@@ -15,6 +15,7 @@ from tael.cli.waterfall import milliseconds, waterfall
 
 _PIPED_COLUMNS = 1000
 _STATUS_STYLES = {"error": "red", "ok": "green"}
+_LEVEL_STYLES = {"fatal": "bold red", "error": "red", "warn": "yellow", "debug": "dim", "trace": "dim"}
 
 
 def print_spans(answer: Mapping[str, Any]) -> None:
@@ -24,6 +25,20 @@ def print_spans(answer: Mapping[str, Any]) -> None:
         start = span["start_time"].replace("T", " ")[:-7]
         duration = milliseconds(span["duration_ms"])
         table.add_row(start, _plain(span["service"]), _plain(span["operation"]), span["kind"], _status(span), duration, span["trace_id"])
+    _print(table)
+    if answer["cursor"]:
+        _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))
+
+
+def print_logs(answer: Mapping[str, Any]) -> None:
+    """``query logs``: one line a record."""
+    table = _table("TIME", "SERVICE", "LEVEL", "BODY", "TRACE")
+    for record in answer["logs"]:
+        time = record["timestamp"].replace("T", " ")[:-7]
+        level = Text(record["level"], style=_LEVEL_STYLES.get(record["level"], ""))
+        body = record["body"] if isinstance(record["body"], str) else json.dumps(record["body"], ensure_ascii=False)
+        first_line = body.strip().partition("\n")[0]
+        table.add_row(time, _plain(record["service"]), level, _plain(first_line), record["trace_id"] or "-")
     _print(table)
     if answer["cursor"]:
         _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))

@@ -29,13 +29,14 @@ from tael.model.time import TimeRange
 from tael.runtime.config import Address, load
 from tael.runtime.http import serve
 from tael.runtime.service import Readiness
-from tael.storage.api import Answer, Cursor, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
+from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.merge import newest_first, oldest_first, signed_ns
 from tael.storage.sharded import ShardedSpans
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
 from tests.support.dead_letters import MemoryLetters
 from tests.support.hotnode import HotNode
 from tests.support.live import MemoryBus
+from tests.support.logs import MemoryLogs
 from tests.support.otlp import MemoryLog
 from tests.support.series import MemorySeries
 from tests.support.storage import HotTier, model_of, open_tier
@@ -213,6 +214,7 @@ async def serving(
     spans: SpanReader,
     tier: HotTier | None = None,
     *,
+    logs: LogReader | None = None,
     series: SeriesReader | None = None,
     bus: LiveBus | None = None,
     letters: DeadLetters | None = None,
@@ -225,6 +227,7 @@ async def serving(
     app = build_app(
         settings,
         spans=spans,
+        logs=logs or MemoryLogs(),
         series=series or MemorySeries(),
         bus=bus or MemoryBus(),
         status=_Cluster(),

@@ -47,8 +47,8 @@ def span_json(span: Span) -> dict[str, Json]:
         "dropped_links_count": span.dropped_links_count,
         "trace_state": span.trace_state,
         "flags": span.flags,
-        "resource": _resource_json(span.resource),
-        "scope": _scope_json(span.scope),
+        "resource": resource_json(span.resource),
+        "scope": scope_json(span.scope),
     }
     if span.llm:
         value["llm"] = _llm_json(span.llm)
@@ -104,7 +104,8 @@ def _link_json(link: Link) -> dict[str, Json]:
     }
 
 
-def _resource_json(resource: Resource) -> dict[str, Json]:
+def resource_json(resource: Resource) -> dict[str, Json]:
+    """A resource, with its schema URL."""
     return {
         "attributes": attributes_json(resource.attributes),
         "dropped_attributes_count": resource.dropped_attributes_count,
@@ -112,7 +113,8 @@ def _resource_json(resource: Resource) -> dict[str, Json]:
     }
 
 
-def _scope_json(scope: Scope) -> dict[str, Json]:
+def scope_json(scope: Scope) -> dict[str, Json]:
+    """A scope, with its schema URL."""
     return {
         "name": scope.name,
         "version": scope.version,
