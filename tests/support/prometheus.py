@@ -1,0 +1,112 @@
+"""A real Prometheus (Debian's package) that is fed by remote write: what PromQL's answers and speed are compared with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import cramjam
+
+from tael.model.series import Labels
+from tael.pb.remote_write_pb2 import RequestV1, SeriesV1
+from tests.support.suite import free_port, until
+
+_SERIES_A_REQUEST = 500
+
+
+def installed() -> bool:
+    """Whether there is one on this machine."""
+    return shutil.which("prometheus") is not None
+
+
+class Prometheus:
+    """``prometheus`` over a directory of its own, as a context manager; it scrapes nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        config = self._directory / "prometheus.yml"
+        config.write_text("{}\n")
+        command = [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={self._directory / 'data'}",
+            "--storage.tsdb.retention.time=100y",
+            f"--web.listen-address={self.url.removeprefix('http://')}",
+            "--web.enable-remote-write-receiver",
+            "--enable-feature=promql-at-modifier,promql-negative-offset",
+        ]
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(self._ready, "Prometheus", 20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(20)
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:  # noqa: S310  # a loopback http URL
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def write(self, series: Iterable[tuple[Labels, Iterable[tuple[int, float]]]]) -> None:
+        """Send ``(time in ms, value)`` pairs of series by remote write; each series' times grow, from call to call too."""
+        request = RequestV1()
+        for labels, samples in series:
+            message = SeriesV1()
+            for name, value in labels:
+                message.labels.add(name=name, value=value)
+            for time_ms, number in samples:
+                message.samples.add(value=number, timestamp=time_ms)
+            request.timeseries.append(message.SerializeToString())
+            if len(request.timeseries) == _SERIES_A_REQUEST:
+                self._send(request)
+                request.Clear()
+        self._send(request)
+
+    def _send(self, request: RequestV1) -> None:
+        body = bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
+        headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf", "X-Prometheus-Remote-Write-Version": "0.1.0"}
+        asked = urllib.request.Request(f"{self.url}/api/v1/write", data=body, headers=headers, method="POST")  # noqa: S310  # a loopback http URL
+        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310  # the same
+            assert answer.status == 204, answer.status
+
+    def ask(self, path: str, **parameters: object) -> tuple[dict[str, Any], float]:
+        """A JSON answer of the HTTP API, errors included, and how many seconds it took."""
+        return ask(self.url, path, **parameters)
+
+
+def ask(url: str, path: str, **parameters: object) -> tuple[dict[str, Any], float]:
+    """A JSON answer of Prometheus' HTTP API at ``url``, errors included, and how many seconds it took to come in full."""
+    asked = urllib.request.Request(f"{url}/api/v1/{path}", data=urlencode(parameters).encode())  # noqa: S310  # a loopback http URL
+    began = time.perf_counter()
+    try:
+        with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310  # the same
+            body = answer.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
+    took = time.perf_counter() - began
+    found: dict[str, Any] = json.loads(body)
+    return found, took
