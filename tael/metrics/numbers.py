@@ -39,7 +39,7 @@ def time_ms_of(point: bytes) -> int:
 def tail_of(point: bytes) -> bytes | None:
     """The bytes that follow the head, when the point has the common layout and they hold nothing but attributes."""
     size = head_bytes(point)
-    if len(point) < size or _decode([point[:size]], size) is None:
+    if len(point) < size or point[size - 18] != _TIME or point[size - 9] not in (_DOUBLE, _INT):
         return None
     tail = point[size:]
     parsed = NumberPoint.FromString(tail)

@@ -44,8 +44,13 @@ def decode_tails(tails: list[bytes], size: int) -> tuple[npt.NDArray[np.int64], 
 
 def hour_of(tail: bytes) -> int | None:
     """The hour of a sample, its start in ms; None when it has another layout."""
-    decoded = decode_tails([tail], len(tail)) if len(tail) in _LAYOUTS else None
-    return None if decoded is None else int(decoded[0][0]) // HOUR_MS * HOUR_MS
+    if len(tail) not in _MARKS or not tail.startswith(_MARKS[len(tail)]) or tail[-7] != 0x10:
+        return None
+    digits = tail[-6:]
+    if digits[5] >= 0x80 or any(digit < 0x80 for digit in digits[:5]):
+        return None
+    time_ms = sum((digit & 0x7F) << 7 * at for at, digit in enumerate(digits))
+    return time_ms // HOUR_MS * HOUR_MS
 
 
 @dataclass(slots=True)
