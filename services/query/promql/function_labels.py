@@ -12,7 +12,7 @@ import numpy as np
 from services.query.promql import vectors
 from services.query.promql.values import Vector
 from tael.errors import Rejected
-from tael.model.patterns import compiled
+from tael.model.patterns import Match, compiled
 from tael.model.series import METRIC_NAME, Labels, Matcher
 
 _EXPANSION = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
@@ -53,13 +53,13 @@ def _relabelled(vector: Vector, labels: list[Labels], target: str, hit: list[boo
     return vectors.joined(replace(vector, labels=labels, drop_name=drop))
 
 
-def _expanded(template: str, match: re.Match[str]) -> str:
+def _expanded(template: str, match: Match) -> str:
     def one(reference: re.Match[str]) -> str:
         if reference[1]:
             return "$"
         name = reference[2] or reference[3]
         try:
-            return match[int(name) if name.isdigit() else name] or ""
+            return match.group(int(name) if name.isdigit() else name) or ""
         except IndexError:
             return ""
 
