@@ -55,6 +55,32 @@ def test_the_banner_is_true(suite: Suite) -> None:
         assert answer.status == 200
 
 
+def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
+    """By service discovery the members, by the banner the hot nodes."""
+
+    def found() -> dict[str, str] | None:
+        jobs = {target["labels"]["job"]: target["targets"][0] for target in suite.get("/internal/targets")}
+        return jobs if len(jobs) == 4 else None
+
+    jobs = until(found, "four members", 30)
+    hot = next(line for line in suite.log().splitlines() if "hot tier   http" in line).split("http://")[1].removesuffix("/metrics")
+    marks = {
+        "tael-ingest": "tael_ingest_inflight_bytes",
+        "tael-query": "tael_query_running",
+        "tael-coordinator": "tael_coordinator_epoch",
+        "tael-compactor": "tael_compactor_epoch",
+        "hot": "tael_hotnode_running",
+    }
+    for job, address in {**jobs, "hot": hot}.items():
+
+        def exported(job: str = job, url: str = f"http://{address}/metrics") -> bool:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # a loopback http URL
+                text = answer.read().decode()
+            return f"\n{marks[job]}" in text and "\nprocess_resident_memory_bytes" in text
+
+        until(exported, f"the metrics of {job}", 30)
+
+
 def test_every_part_is_a_process_of_its_own_and_said_when_it_was_ready(suite: Suite) -> None:
     until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
     assert set(suite.children()) == {"nats", "s3", "hotnode-0", "coordinator", "ingest", "query", "compactor"}
