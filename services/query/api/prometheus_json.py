@@ -36,12 +36,15 @@ def seconds(time_ms: int) -> str:
 
 def numbers(values: Floats) -> list[str]:
     """Each as text: positional, with an exponent below 1e-6 and from 1e21 on."""
-    texts = list(map(repr, values.tolist()))
+    if not len(values):
+        return []
+    written = repr(values.tolist())[1:-1] + ","
+    texts = written.replace(".0,", ",")[:-1].split(", ")
     size = np.abs(values)
     plain = (size >= 1e-4) & (size < 1e16) | (size == 0)
     for row in np.flatnonzero(~plain).tolist():
         texts[row] = _number(float(values[row]))
-    return [text.removesuffix(".0") for text in texts]
+    return texts
 
 
 def _number(value: float) -> str:
@@ -120,33 +123,41 @@ def _instants(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
 
 def _series(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
     """By labels, as Prometheus orders a matrix."""
-    times = [seconds(time) for time in steps.times_ms.tolist()]
-    order = sorted(range(len(vector.labels)), key=vector.labels.__getitem__)
-    for row in order:
-        cells = None if vector.cells is None else vector.cells[row]
-        yield _row(vector.labels[row], times, vector.values[row], vector.present[row], cells, vector.histograms)
+    begins = [f'{seconds(time)},"' for time in steps.times_ms.tolist()]
+    order = np.array(sorted(range(len(vector.labels)), key=vector.labels.__getitem__), np.int64)
+    together = max(1, CHUNK_SAMPLES // steps.count)
+    for block in (order[start : start + together] for start in range(0, len(order), together)):
+        whole = vector.present[block].all() if vector.cells is None else False
+        texts = numbers(vector.values[block].ravel()) if whole else []
+        for index, row in enumerate(block.tolist()):
+            if whole:
+                pairs = '"],['.join(map(add, begins, texts[index * steps.count : (index + 1) * steps.count]))
+                yield f'{{"metric":{_metric(vector.labels[row])},"values":[[{pairs}"]]}}', steps.count
+            else:
+                cells = None if vector.cells is None else vector.cells[row]
+                yield _row(vector.labels[row], begins, vector.values[row], vector.present[row], cells, vector.histograms)
 
 
 def _samples(matrix: Matrix, row: int) -> tuple[str, int]:
     samples = matrix.samples
     begin, end = int(samples.offsets[row]), int(samples.offsets[row + 1])
     cells = None if samples.histogram is None else samples.histogram[begin:end]
-    times = [seconds(time) for time in samples.times_ms[begin:end].tolist()]
-    return _row(samples.labels[row], times, samples.values[begin:end], np.ones(end - begin, np.bool_), cells, samples.histograms)
+    begins = [f'{seconds(time)},"' for time in samples.times_ms[begin:end].tolist()]
+    return _row(samples.labels[row], begins, samples.values[begin:end], np.ones(end - begin, np.bool_), cells, samples.histograms)
 
 
 def _row(
-    labels: Labels, times: Sequence[str], values: Floats, present: Bools, cells: Longs | None, histograms: Histograms | None
+    labels: Labels, begins: Sequence[str], values: Floats, present: Bools, cells: Longs | None, histograms: Histograms | None
 ) -> tuple[str, int]:
     text = f'{{"metric":{_metric(labels)}'
     floats = present if cells is None else present & (cells < 0)
     if floats.any():
-        at = times if floats.all() else [times[column] for column in np.flatnonzero(floats).tolist()]
-        pairs = '"],['.join(map(add, (f'{time},"' for time in at), numbers(values[floats])))
+        at = begins if floats.all() else [begins[column] for column in np.flatnonzero(floats).tolist()]
+        pairs = '"],['.join(map(add, at, numbers(values[floats])))
         text += f',"values":[[{pairs}"]]'
     if cells is not None and histograms is not None and (held := np.flatnonzero(present & (cells >= 0))).size:
         written = documents(histograms.take(cells[held]))
-        pairs = ",".join(f"[{times[column]},{dumped(document)}]" for column, document in zip(held.tolist(), written, strict=True))
+        pairs = ",".join(f"[{begins[column][:-1]}{dumped(document)}]" for column, document in zip(held.tolist(), written, strict=True))
         text += f',"histograms":[{pairs}]'
     return text + "}", int(np.count_nonzero(present))
 

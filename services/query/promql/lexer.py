@@ -218,7 +218,10 @@ class Lexer:
         return self._token("metric" if ":" in word else "identifier")
 
     def _before_paren(self) -> bool:
-        return self.text[self._at :].lstrip(SPACES).startswith("(")
+        at = self._at
+        while self.text[at : at + 1] and self.text[at] in SPACES:
+            at += 1
+        return self.text.startswith("(", at)
 
     def _string(self) -> Token:
         quote, self._at = self._peek(), self._at + 1
