@@ -38,6 +38,22 @@ def compiled(pattern: str) -> Pattern:
         found: Pattern = re2.compile(pattern, options)
     except re2.error as problem:
         reason = problem.args[0]
-        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise Rejected(f"error parsing regexp: {text}: `{pattern}`") from None
+        raise Rejected(_explained(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason))) from None
     return found
+
+
+_GO_WORDS = {
+    "missing ]": "missing closing ]",
+    "missing )": "missing closing )",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "trailing \\": "trailing backslash at end of expression",
+}
+
+
+def _explained(reason: str) -> str:
+    """RE2's reason in the words of its sibling in Go, which users of Prometheus know."""
+    problem, _, place = reason.partition(": ")
+    text = f"error parsing regexp: {_GO_WORDS.get(problem, problem)}"
+    return f"{text}: `{place}`" if place else text
