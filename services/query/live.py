@@ -110,9 +110,9 @@ class _Found(Generic[T]):
 
 
 class LiveFeed(Generic[T]):
-    """One signal's watchers. ``read`` decodes a request into items, in a thread."""
+    """One signal's watchers. ``read`` decodes a request, which arrived at a time in ns, into items; it runs in a thread."""
 
-    def __init__(self, bus: LiveBus, signal: str, read: Callable[[bytes], Sequence[T]], *, max_watchers: int) -> None:
+    def __init__(self, bus: LiveBus, signal: str, read: Callable[[bytes, int], Sequence[T]], *, max_watchers: int) -> None:
         self._bus = bus
         self._signal = signal
         self._read = read
@@ -221,7 +221,7 @@ class LiveFeed(Generic[T]):
         found = []
         for record in codec.decode(body.body):
             interested = [watcher for watcher in watchers if watcher.tenant == record.tenant]
-            items = self._read(record.request) if interested else ()
+            items = self._read(record.request, record.received_at) if interested else ()
             found += [_events_of(watcher, [item for item in items if watcher.matches(item)]) for watcher in interested]
         return found
 

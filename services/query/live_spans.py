@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from services.query.api.span_json import span_json
+from services.query.live_frame import Frame
 from services.query.live_match import has_attribute
 from services.query.parameters import Parameters, parse_trace_id
 from tael.errors import Rejected
-from tael.model.span import STATUS_NAMES, UNKNOWN_SERVICE, Resource, Scope, Span
-from tael.otlp.decode import decode_resource, decode_scope, decode_span
+from tael.model.span import STATUS_NAMES, Span
+from tael.otlp.decode import decode_span
 from tael.otlp.genai import llm_call
 
 
@@ -42,31 +42,7 @@ class LiveSpan:
         return json.dumps(span_json(self.span), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-class Frame:
-    """The resource and scope around spans."""
-
-    def __init__(self, group: ResourceSpans, scoped: ScopeSpans) -> None:
-        self._group = group
-        self._scoped = scoped
-
-    @cached_property
-    def resource(self) -> Resource:
-        """The resource."""
-        return decode_resource(self._group.resource, self._group.schema_url)
-
-    @cached_property
-    def scope(self) -> Scope:
-        """The scope."""
-        return decode_scope(self._scoped.scope, self._scoped.schema_url)
-
-    @cached_property
-    def service(self) -> str:
-        """The resource's service."""
-        name = self.resource.attributes.get("service.name")
-        return name if isinstance(name, str) and name else UNKNOWN_SERVICE
-
-
-def read_spans(request: bytes) -> list[LiveSpan]:
+def read_spans(request: bytes, _received_at_ns: int) -> list[LiveSpan]:
     """The spans of an admitted request, in order."""
     message = ExportTraceServiceRequest.FromString(request)
     return [

@@ -223,6 +223,24 @@ def live_traces(chosen: Chosen, /, attribute: tuple[str, ...], count: int | None
     chosen.follow("traces", parameters, "span_line", count)
 
 
+@live.command(name="logs")
+@global_options
+@click.option("--service", help="Name of the service, in full.")
+@click.option("--severity", type=click.Choice(LEVELS), help="Level of the record, this one alone.")
+@click.option("--min-severity", type=click.Choice(LEVELS), help="This level or a more severe one.")
+@click.option("--body-contains", metavar="TEXT", help="Part of the body, in any case.")
+@click.option("--words", help="Whole words of the body, all of them, in any case.")
+@click.option("--trace-id", help="Records of this trace.")
+@click.option("--span-id", help="Records of this span.")
+@click.option("--attribute", multiple=True, metavar="KEY=VALUE", help="An attribute of the record or its resource; repeat to AND.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many.")
+@click.pass_obj
+def live_logs(chosen: Chosen, /, attribute: tuple[str, ...], count: int | None, **filters: object) -> None:
+    """Log records that match every option, as they come in."""
+    parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
+    chosen.follow("logs", parameters, "log_line", count)
+
+
 @main.group()
 def deadletter() -> None:
     """What the hot tier refused for good: look at it, put it into the log again, or let it go."""

@@ -35,13 +35,25 @@ def print_logs(answer: Mapping[str, Any]) -> None:
     table = _table("TIME", "SERVICE", "LEVEL", "BODY", "TRACE")
     for record in answer["logs"]:
         time = record["timestamp"].replace("T", " ")[:-7]
-        level = Text(record["level"], style=_LEVEL_STYLES.get(record["level"], ""))
-        body = record["body"] if isinstance(record["body"], str) else json.dumps(record["body"], ensure_ascii=False)
-        first_line = body.strip().partition("\n")[0]
-        table.add_row(time, _plain(record["service"]), level, _plain(first_line), record["trace_id"] or "-")
+        table.add_row(time, _plain(record["service"]), _level(record), _first_line(record), record["trace_id"] or "-")
     _print(table)
     if answer["cursor"]:
         _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))
+
+
+def log_line(record: Mapping[str, Any]) -> None:
+    """``live logs``: one record as it comes."""
+    line = Text.assemble((record["timestamp"][11:-7], "dim"), "  ", _plain(record["service"]), "  ", _level(record), "  ")
+    _print(line.append(_first_line(record)))
+
+
+def _level(record: Mapping[str, Any]) -> Text:
+    return Text(record["level"], style=_LEVEL_STYLES.get(record["level"], ""))
+
+
+def _first_line(record: Mapping[str, Any]) -> Text:
+    body = record["body"] if isinstance(record["body"], str) else json.dumps(record["body"], ensure_ascii=False)
+    return _plain(body.strip().partition("\n")[0])
 
 
 def print_trace(answer: Mapping[str, Any]) -> None:

@@ -16,12 +16,12 @@ from aiohttp import web
 from tael import __version__
 from tael.runtime.config import Address
 from tael.runtime.http import serve
-from tael.wal.api import TRACES
+from tael.wal.api import LOGS, TRACES
 from tests.support.hotnode import free_port
-from tests.support.live import MemoryBus, publish_spans
+from tests.support.live import MemoryBus, publish_logs, publish_spans
 from tests.support.otlp import eventually
 from tests.support.query import CLUSTER, MemorySpans, serving, with_a_stalled_shard
-from tests.support.storage import model_of, new_trace_id, of_service, wire_span
+from tests.support.storage import logs_of, model_of, new_trace_id, of_service, wire_log, wire_span
 
 HEX = re.compile(r"\b[0-9a-f]{32}\b")
 
@@ -154,6 +154,21 @@ async def test_live_spans_come_line_by_line() -> None:
                 assert all("shop  GET /cart  error  5.00 ms" in line for line in lines)
             else:
                 assert [json.loads(line)["operation"] for line in lines] == ["GET /cart"] * 2
+
+
+async def test_live_logs_come_line_by_line() -> None:
+    """The same for log records; of a body with several lines, people see the first."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api:
+        options = ["--server", api.url, "live", "logs", "--min-severity", "warn", "--count", "1"]
+        for more in ([], ["--format", "table"]):
+            ending = asyncio.create_task(tael(*options, *more))
+            await eventually(lambda: bool(bus.queues.get(LOGS)))
+            await asyncio.sleep(0.05)
+            publish_logs(bus, logs_of("shop", wire_log(1, "fine", severity_number=9), wire_log(2, "broken\nat line 3", severity_number=17)))
+            ended = await ending
+            assert (ended.code, ended.err, len(ended.out.splitlines())) == (0, "", 1)
+            assert ("shop  error  broken\n" in ended.out) if more else (json.loads(ended.out)["body"] == "broken\nat line 3")
 
 
 async def test_a_live_stream_that_broke_is_watched_again() -> None:

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from tael.model.tenant import DEFAULT_TENANT, TENANT_HEADER
 from tael.wal import codec
-from tael.wal.api import TRACES, LiveBody
+from tael.wal.api import LOGS, TRACES, LiveBody
+from tests.support.storage import RECEIVED_NS
 
 
 @dataclass
@@ -61,6 +64,13 @@ def body_of(*groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> tuple[bytes
 def publish_spans(bus: MemoryBus, *groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> None:
     """Publish a request with these spans."""
     bus.publish(TRACES, *body_of(*groups, tenant=tenant))
+
+
+def publish_logs(bus: MemoryBus, *groups: ResourceLogs, tenant: str = DEFAULT_TENANT) -> None:
+    """Publish a request with these records."""
+    request = ExportLogsServiceRequest(resource_logs=groups)
+    items = sum(len(scoped.log_records) for group in groups for scoped in group.scope_logs)
+    bus.publish(LOGS, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), items)
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The native API's live streams, under ``/api/v1``: server-sent events of what is being appended to the log.
 
-Each ``data:`` is a JSON array of spans, in the shape of the native API. ``event: dropped`` tells how many items a stream that was too slow may have
+Each ``data:`` is a JSON array of spans or log records, in the shape of the native API. ``event: dropped`` tells how many items a stream that was too slow may have
 missed, ``event: end`` that the server ends it; a comment every few seconds keeps it open. docs/formats.md shows the frames.
 """
 
@@ -15,8 +15,9 @@ from aiohttp import web
 from services.query import sse
 from services.query.api.tenant import tenant_of
 from services.query.live import LiveFeed
+from services.query.live_logs import read_log_filter, read_logs
 from services.query.live_spans import read_span_filter, read_spans
-from tael.wal.api import TRACES, LiveBus
+from tael.wal.api import LOGS, TRACES, LiveBus
 
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -26,19 +27,25 @@ class Live:
 
     def __init__(self, bus: LiveBus, *, max_streams: int, heartbeat_seconds: float) -> None:
         self._spans = LiveFeed(bus, TRACES, read_spans, max_watchers=max_streams)
+        self._logs = LiveFeed(bus, LOGS, read_logs, max_watchers=max_streams)
         self._heartbeat_seconds = heartbeat_seconds
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application, before routes that would take ``live`` for an id."""
-        return [web.get("/api/v1/traces/live", self.spans)]
+        return [web.get("/api/v1/traces/live", self.spans), web.get("/api/v1/logs/live", self.logs)]
 
     async def close(self, _: web.Application) -> None:
         """End every stream, so that the drain need not wait for them."""
         self._spans.close()
+        self._logs.close()
 
     async def spans(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/traces/live``: spans that match every filter, as they come in."""
         return await self._stream(request, self._spans, read_span_filter(request.query.items()).matches)
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        """``GET /api/v1/logs/live``: log records that match every filter, as they come in."""
+        return await self._stream(request, self._logs, read_log_filter(request.query.items()).matches)
 
     async def _stream(self, request: web.Request, feed: LiveFeed[Any], matches: Callable[[Any], bool]) -> web.StreamResponse:
         async with feed.watch(tenant_of(request), matches) as watcher:
