@@ -1,0 +1,111 @@
+"""The engine's own part: what it refuses, when it ends, and what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from services.query import promql_engine
+from services.query.promql.annotations import Annotations
+from services.query.promql.evaluate import Evaluated
+from services.query.promql.parse import Features
+from services.query.promql.prepare import prepare
+from services.query.promql.print import printed
+from services.query.promql.values import Scalar, Steps
+from services.query.promql_engine import EngineOptions, PromqlEngine, Query
+from tael.errors import Rejected, TooLarge
+from tests.support.series import MemorySeries
+
+INSTANT = Steps(60_000, 60_000, 0)
+
+
+def engine(*values: float, **options: object) -> PromqlEngine:
+    """Over one series with a sample every ten seconds from 0 on."""
+    store = MemorySeries()
+    store.add({"__name__": "x"}, [(10_000 * index, value) for index, value in enumerate(values)])
+    return PromqlEngine(store, EngineOptions(**options))  # type: ignore[arg-type]  # its fields
+
+
+async def test_a_query_says_how_much_it_read() -> None:
+    run = engine(1, 2, 3, 4)
+    outcome = await run.run("t1", Query("sum_over_time(x[1m])", INSTANT), run.parse("sum_over_time(x[1m])"))
+    assert (outcome.samples, outcome.missing) == (3, ())
+
+
+async def test_the_lookback_is_the_querys_own_where_it_has_one() -> None:
+    run = engine(1)
+    for lookback, series in ((None, 1), (30_000, 0)):
+        outcome = await run.run("t1", Query("x", INSTANT, lookback), run.parse("x"))
+        assert len(outcome.evaluated.value.labels) == series  # type: ignore[union-attr]  # a vector
+
+
+async def test_bounds_hold_for_what_is_fetched() -> None:
+    run = engine(*range(100), max_samples=50)
+    with pytest.raises(TooLarge, match="too many samples"):
+        await run.run("t1", Query("x[1d]", Steps(10**6, 10**6, 0)), run.parse("x[1d]"))
+
+
+def test_only_what_has_a_value_at_a_step_is_a_range_query() -> None:
+    run = engine()
+    for text, kind in (("x[5m]", "range vector"), ("'x'", "string")):
+        assert run.parse(text)
+        with pytest.raises(Rejected, match=f'invalid expression type "{kind}" for range query'):
+            run.parse(text, instant=False)
+
+
+def test_experiments_are_the_options() -> None:
+    run = engine(features=Features(functions=False))
+    with pytest.raises(Rejected, match="is not enabled"):
+        run.parse("mad_over_time(x[5m])")
+    assert run.parse("x[5m * 2]")
+
+
+async def test_an_evaluation_ends_when_its_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def evaluate(_: object, __: object, ___: object, settings: object, ____: str) -> Evaluated:
+        begun.set()
+        try:
+            for _____ in range(500):
+                settings.check()  # type: ignore[attr-defined]  # Settings
+                time.sleep(0.01)
+        except BaseException:
+            ended.set()
+            raise
+        return Evaluated(Scalar(INSTANT.times_ms.astype(float)), Annotations())
+
+    monkeypatch.setattr(promql_engine.evaluation, "evaluate", evaluate)
+    run = engine(1)
+    task = asyncio.create_task(run.run("t1", Query("x", INSTANT), run.parse("x")))
+    await asyncio.to_thread(begun.wait, 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(ended.wait, 5)
+
+
+@pytest.mark.parametrize(
+    ("query", "prepared"),
+    [
+        ("x[step() * 2] offset range()", "x[20s] offset 1m"),
+        ("x @ start() + x @ end()", "x @ 0.000 + x @ 60.000"),
+        ("sum(x[max_of(1m, step()):step()] offset -step())", None),
+        ("count_over_time(x[max_of(1m, step()):step()] offset -step())", "count_over_time(x[1m:10s] offset -10s)"),
+    ],
+)
+def test_preparing_calculates_times(query: str, prepared: str | None) -> None:
+    run = engine()
+    if prepared is None:
+        with pytest.raises(Rejected):
+            run.parse(query)
+        return
+    assert printed(prepare(query, run.parse(query), Steps(0, 60_000, 10_000))) == prepared
+
+
+def test_a_duration_without_a_value_is_refused_with_its_place() -> None:
+    query = "x[step()]"
+    with pytest.raises(Rejected, match=r"^1:3: duration must be greater than 0$"):
+        prepare(query, engine().parse(query), INSTANT)
