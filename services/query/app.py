@@ -33,7 +33,10 @@ from tael.wal.api import DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
 _LISTENER = "listener"
-_FAMILIES = {"/tempo/": describe_tempo, "/prometheus/": describe_prometheus}
+_FAMILIES = {
+    "/tempo/": describe_tempo,
+    **dict.fromkeys(("/prometheus/", "/api/v1/query", "/api/v1/series", "/api/v1/label"), describe_prometheus),
+}
 """Path prefixes of the API families that have a shape of errors of their own."""
 
 

@@ -1,0 +1,181 @@
+"""Two tenants that send the same ids and names through the whole suite: neither ever sees the other, whichever API is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from tests.support.suite import Suite, until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+TRACE_ID, SPAN_ID = hashlib.md5(b"tenants").digest(), b"\1" * 8  # noqa: S324  # sixteen bytes that are always the same
+TENANTS = ("red", "blue")
+
+
+@dataclass
+class Door:
+    """The suite as one token's holder meets it."""
+
+    suite: Suite
+    token: str
+
+    def open(self, url: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """The answer to a GET, or to a POST of protobuf."""
+        headers = {"Authorization": f"Bearer {self.token}"} | ({"Content-Type": "application/x-protobuf"} if body is not None else {})
+        request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310  # a loopback http URL
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # the same
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def get(self, path: str, **parameters: str) -> tuple[int, str]:
+        """Status and text of a read."""
+        query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
+        status, body = self.open(f"{self.suite.url}{path}{query}")
+        return status, body.decode()
+
+    def json(self, path: str, **parameters: str) -> Any:
+        """What a read answers."""
+        status, text = self.get(path, **parameters)
+        assert status == 200, text
+        return json.loads(text)
+
+    def send(self, signal: str, body: bytes) -> int:
+        """Status of an OTLP request."""
+        return self.open(f"http://127.0.0.1:{self.suite.http_port}/v1/{signal}", body)[0]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """A suite with two shards that knows tokens; both tenants have sent the same, but for a word that names them."""
+    directory = tmp_path_factory.mktemp("tenants")
+    tokens = directory / "tokens"
+    tokens.write_text("".join(f"{name}-token-0123456789 {name} ingest,query\n" for name in (*TENANTS, "green")))
+    with Suite(directory / "suite", shards=2, env={"TAEL_TOKENS_FILE": str(tokens)}) as running:
+        for tenant in TENANTS:
+            send_all(door(running, tenant), tenant)
+        for tenant in TENANTS:
+            until(partial(everything_arrived, door(running, tenant)), f"the telemetry of {tenant}", 60)
+        yield running
+
+
+def door(suite: Suite, tenant: str) -> Door:
+    return Door(suite, f"{tenant}-token-0123456789")
+
+
+def resource_of(tenant: str) -> Resource:
+    resource = Resource()
+    for key, value in (("service.name", "shop"), ("owner", f"only-{tenant}")):
+        resource.attributes.add(key=key).value.string_value = value
+    return resource
+
+
+def send_all(there: Door, tenant: str) -> None:
+    now = time.time_ns()
+    traces = ExportTraceServiceRequest()
+    group = traces.resource_spans.add(resource=resource_of(tenant))
+    group.scope_spans.add().spans.add(
+        trace_id=TRACE_ID, span_id=SPAN_ID, name=f"only-{tenant}", start_time_unix_nano=now, end_time_unix_nano=now + 1000
+    )
+    logs = ExportLogsServiceRequest()
+    record = (
+        logs.resource_logs.add(resource=resource_of(tenant))
+        .scope_logs.add()
+        .log_records.add(time_unix_nano=now, trace_id=TRACE_ID, span_id=SPAN_ID)
+    )
+    record.body.string_value = f"hello from only-{tenant}"
+    metrics = ExportMetricsServiceRequest()
+    metric = (
+        metrics.resource_metrics.add(resource=resource_of(tenant))
+        .scope_metrics.add()
+        .metrics.add(name="stock", description=f"only-{tenant}")
+    )
+    point = metric.gauge.data_points.add(time_unix_nano=now, as_double=1.0 if tenant == "red" else 2.0)
+    point.attributes.add(key="owner").value.string_value = f"only-{tenant}"
+    exemplar = point.exemplars.add(time_unix_nano=now, as_double=1, trace_id=TRACE_ID, span_id=SPAN_ID)
+    exemplar.filtered_attributes.add(key="owner").value.string_value = f"only-{tenant}"
+    sent = {"traces": traces, "logs": logs, "metrics": metrics}
+    assert {signal: there.send(signal, body.SerializeToString()) for signal, body in sent.items()} == dict.fromkeys(sent, 200)
+
+
+def everything_arrived(there: Door) -> bool:
+    logs, spans = there.json("/api/v1/logs", last="1h")["logs"], there.json("/api/v1/traces", last="1h")["spans"]
+    return bool(logs and spans and there.json("/prometheus/api/v1/query", query="stock")["data"]["result"])
+
+
+HOUR = {"last": "1h"}
+READS: list[tuple[str, dict[str, str]]] = [
+    ("/api/v1/traces", HOUR),
+    ("/api/v1/traces", {**HOUR, "service": "shop"}),
+    (f"/api/v1/traces/{TRACE_ID.hex()}", {}),
+    ("/api/v1/logs", HOUR),
+    ("/api/v1/logs", {**HOUR, "trace_id": TRACE_ID.hex()}),
+    (f"/tempo/api/traces/{TRACE_ID.hex()}", {}),
+    (f"/tempo/api/v2/traces/{TRACE_ID.hex()}", {}),
+    ("/prometheus/api/v1/query", {"query": "stock"}),
+    ("/prometheus/api/v1/query", {"query": "last_over_time(stock[10m])"}),
+    ("/prometheus/api/v1/series", {"match[]": "stock"}),
+    ("/prometheus/api/v1/label/owner/values", {}),
+    ("/prometheus/api/v1/metadata", {"metric": "stock"}),
+]
+
+
+@pytest.mark.parametrize(("path", "parameters"), READS)
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_each_sees_its_own_and_only_its_own(suite: Suite, tenant: str, path: str, parameters: dict[str, str]) -> None:
+    status, text = door(suite, tenant).get(path, **parameters)
+    (other,) = set(TENANTS) - {tenant}
+    assert status == 200
+    assert f"only-{tenant}" in text
+    assert f"only-{other}" not in text
+
+
+@pytest.mark.parametrize(("path", "parameters"), READS)
+def test_who_sent_nothing_sees_nothing(suite: Suite, path: str, parameters: dict[str, str]) -> None:
+    status, text = door(suite, "green").get(path, **parameters)
+    assert status in (200, 404)
+    assert "only-" not in text
+
+
+def test_counts_are_each_tenants_own(suite: Suite) -> None:
+    for tenant, value in (("red", "1"), ("blue", "2")):
+        there = door(suite, tenant)
+        (service,) = there.json("/api/v1/services", last="1h")["services"]
+        assert (service["name"], service["span_count"]) == ("shop", 1)
+        (result,) = there.json("/prometheus/api/v1/query", query="sum(stock)")["data"]["result"]
+        assert result["value"][1] == value
+        now = time.time()
+        parameters = {"query": "stock", "start": f"{now - 60}", "end": f"{now}"}
+        (series,) = there.json("/prometheus/api/v1/query_exemplars", **parameters)["data"]
+        assert len(series["exemplars"]) == 1
+    assert door(suite, "green").json("/api/v1/services", last="1h")["services"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/api/v1/logs", '"error":'),
+        ("/tempo/api/echo", "token"),
+        ("/prometheus/api/v1/query?query=1", '"status":"error"'),
+        ("/api/v1/labels", '"status":"error"'),
+    ],
+)
+def test_strangers_are_told_so_in_the_words_of_the_api(suite: Suite, path: str, word: str) -> None:
+    status, text = Door(suite, "nobody").get(path)
+    assert status == 401
+    assert word in text
