@@ -7,10 +7,15 @@ several shards share it, or it is larger than one append takes (tael.otlp.split)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from google.protobuf.message import Message
+
 from tael.cluster.shard import Router
+from tael.errors import Rejected, TooLarge
+from tael.otlp.limits import ItemLimits, bound
+from tael.otlp.repair import repair
 from tael.otlp.scan import Refusals, Scan
 from tael.otlp.split import Part, split
 
@@ -67,3 +72,32 @@ class Verbatim:
         if not scan.refusals.positions and cut.router.shard_count == 1 and len(request) <= cut.max_bytes:
             return (Part(0, scan.items, request),)
         return split(request, lambda item, resource: cut.router.of(self.routing_key(item, resource)), cut.max_bytes, scan.refusals)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerant:
+    """An admission of OTLP requests behind the limits of single items, with a second chance for text that is not UTF-8 and for deep nesting.
+
+    ``request`` and ``item`` are the classes of the signal's requests and items. What was cut or replaced, the client is told.
+    """
+
+    inner: Admission
+    request: type[Message]
+    item: type[Message]
+    limits: ItemLimits
+
+    def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
+        """See Admission."""
+        bounded, warnings = bound(request, self.item, self.limits)
+        try:
+            admitted = self.inner.admit(tenant, bounded, cut)
+        except TooLarge:
+            raise
+        except Rejected:
+            repaired = repair(self.request, request)
+            if repaired is None:
+                raise
+            bounded, warnings = bound(repaired[0], self.item, self.limits)
+            admitted = self.inner.admit(tenant, bounded, cut)
+            warnings = (*repaired[1], *warnings)
+        return replace(admitted, warnings=(*admitted.warnings, *warnings)) if warnings else admitted

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from services.ingest.admission import Admission, Cut, Verbatim
+from services.ingest.admission import Admission, Cut, Tolerant, Verbatim
 from services.ingest.budget import ByteBudget, Room
 from services.ingest.limits.tenants import TenantLimits
 from services.ingest.metrics import MetricAdmissions
@@ -25,8 +25,9 @@ from tael.cluster.shard import Router
 from tael.errors import NotFound
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.inflate import inflate
+from tael.otlp.limits import ItemLimits
 from tael.otlp.scan import log_route, scan_logs, scan_spans, span_route
-from tael.otlp.signals import Signal
+from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.split import Part
 from tael.runtime.access import Access
 from tael.wal import codec
@@ -43,9 +44,10 @@ class Outcome:
     message: str = ""
 
 
-def admissions(metrics: MetricAdmissions) -> dict[str, Admission]:
+def admissions(metrics: MetricAdmissions, limits: ItemLimits) -> dict[str, Admission]:
     """Every signal that this server takes, by name."""
-    return {TRACES: Verbatim(scan_spans, span_route), LOGS: Verbatim(scan_logs, log_route), METRICS: metrics.otlp}
+    strict = {TRACES: Verbatim(scan_spans, span_route), LOGS: Verbatim(scan_logs, log_route), METRICS: metrics.otlp}
+    return {name: Tolerant(inner, SIGNALS[name].request, SIGNALS[name].item, limits) for name, inner in strict.items()}
 
 
 class Pipeline:
@@ -69,7 +71,7 @@ class Pipeline:
         self.access = Access(settings.tokens_file)
         self.limits = TenantLimits(settings, registry)
         self.metrics = MetricAdmissions(settings, self.limits.admit_series)
-        self._admissions = admissions(self.metrics)
+        self._admissions = admissions(self.metrics, settings.item_limits)
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes

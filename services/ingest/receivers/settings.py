@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from services.ingest.limits.items import ItemLimitSettings
 from services.ingest.limits.rules import LimitSettings
 from services.ingest.metrics import MetricSettings
 from tael.runtime.access import AccessSettings
@@ -15,7 +16,7 @@ MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
 OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR"
 
 
-class ReceiverSettings(AccessSettings, LimitSettings, MetricSettings):
+class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricSettings):
     """The receivers' listeners and limits."""
 
     otlp_grpc_addr: Listen = Field(

@@ -1,0 +1,38 @@
+"""The settings behind the limits of one span, log record or metric (tael.otlp.limits)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tael.otlp.limits import ItemLimits
+from tael.runtime.config import Bytes, Settings
+
+
+class ItemLimitSettings(Settings):
+    """What is beyond is cut off, and the client is told so in its answer."""
+
+    max_attributes: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        alias="TAEL_MAX_ATTRIBUTES",
+        description="Attributes of one span, log record, data point, event, link, scope or resource; 16 times as many of those that hold"
+        " what an LLM call says.",
+    )
+    max_attribute_key_bytes: Bytes = Field(
+        default="4KiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=1,
+        alias="TAEL_MAX_ATTRIBUTE_KEY_BYTES",
+        description="Bytes of an attribute's key; an attribute with a longer one is dropped.",
+    )
+    max_attribute_value_bytes: Bytes = Field(
+        default="64KiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=1,
+        alias="TAEL_MAX_ATTRIBUTE_VALUE_BYTES",
+        description="Bytes of an attribute's value, but for what an LLM call says: a longer text is cut, a larger array or map dropped.",
+    )
+
+    @property
+    def item_limits(self) -> ItemLimits:
+        """As the library takes them."""
+        return ItemLimits(self.max_attributes, self.max_attribute_key_bytes, self.max_attribute_value_bytes)

@@ -1,0 +1,147 @@
+"""How much one span, log record or metric may carry: beyond it attributes are cut, the item is kept, and the client is told. Pure.
+
+An item is looked at only when it is large enough to be over a limit, so that a request without such items costs a walk over the lengths of
+its items and no more. What an LLM call says - prompts, completions, tool calls - is exempt from the limit of values, and has sixteen times
+the limit of attributes, for some dialects write every message as attributes of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from tael.otlp.genai import COMPLETION_KEYS, MARKER_PREFIXES, PROMPT_KEYS
+from tael.pb.envelope_pb2 import Envelope
+
+_LEAST_PAIR_BYTES = 2
+_CONTENT_FACTOR = 16
+_CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
+_CONTENT_PREFIXES = (*MARKER_PREFIXES, "ai.prompt", "ai.response.", "ai.toolCall.", "tool.", "retrieval.", "traceloop.entity.")
+_MAX_COUNT = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLimits:
+    """Attributes of one owner (an item, an event, a resource, …), and bytes of a key and of a value."""
+
+    attributes: int = 1024
+    key_bytes: int = 4 << 10
+    value_bytes: int = 64 << 10
+
+    @property
+    def harmless_bytes(self) -> int:
+        """An item of no more bytes cannot be over any limit."""
+        return min(self.attributes * _LEAST_PAIR_BYTES, self.key_bytes, self.value_bytes)
+
+
+def bound(request: bytes, item: type[Message], limits: ItemLimits) -> tuple[bytes, tuple[str, ...]]:
+    """The request with what is over the limits cut off, and a sentence for each kind of cut; untouched bytes where there is none.
+
+    ``item`` is the class of the request's items. What does not parse is left for the strict parse to refuse.
+    """
+    harmless = limits.harmless_bytes
+    if len(request) <= harmless:
+        return request, ()
+    try:
+        envelope = Envelope.FromString(request)
+        cuts: Counter[str] = Counter()
+        for owner, field, kind in _frames(envelope):
+            raw = getattr(owner, field)
+            if len(raw) > harmless:
+                setattr(owner, field, _bounded(raw, kind, limits, cuts))
+        for resourced in envelope.resources:
+            for scoped in resourced.scopes:
+                for index, raw in enumerate(scoped.items):
+                    if len(raw) > harmless:
+                        scoped.items[index] = _bounded(raw, item, limits, cuts)
+    except DecodeError:
+        return request, ()
+    if not cuts:
+        return request, ()
+    return envelope.SerializeToString(), tuple(f"{count} {what}" for what, count in cuts.items())
+
+
+def _frames(envelope: Envelope) -> Iterator[tuple[Message, str, type[Message]]]:
+    for resourced in envelope.resources:
+        yield resourced, "resource", Resource
+        for scoped in resourced.scopes:
+            yield scoped, "scope", InstrumentationScope
+
+
+def _bounded(raw: bytes, kind: type[Message], limits: ItemLimits, cuts: Counter[str]) -> bytes:
+    message, before = kind.FromString(raw), cuts.total()
+    _trim(message, limits, cuts)
+    return raw if cuts.total() == before else message.SerializeToString()
+
+
+def _trim(owner: Any, limits: ItemLimits, cuts: Counter[str]) -> None:
+    pair_fields, inner_fields = _shape(owner.DESCRIPTOR)
+    for name in pair_fields:
+        dropped = _trim_pairs(getattr(owner, name), limits, cuts)
+        if dropped and "dropped_attributes_count" in owner.DESCRIPTOR.fields_by_name:
+            owner.dropped_attributes_count = min(owner.dropped_attributes_count + dropped, _MAX_COUNT)
+    for name, repeated in inner_fields:
+        for inner in getattr(owner, name) if repeated else (getattr(owner, name),) if owner.HasField(name) else ():
+            _trim(inner, limits, cuts)
+
+
+@cache
+def _shape(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[tuple[str, bool], ...]]:
+    """The fields of a message that hold attributes, and those that hold messages which may."""
+    messages = [field for field in descriptor.fields if field.message_type is not None]
+    pairs = tuple(field.name for field in messages if field.message_type is KeyValue.DESCRIPTOR)
+    others = (field for field in messages if field.message_type not in (KeyValue.DESCRIPTOR, AnyValue.DESCRIPTOR))
+    return pairs, tuple((field.name, field.is_repeated) for field in others)
+
+
+def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str]) -> int:
+    """Cut a list of attributes; how many of them are gone."""
+    left = {False: limits.attributes, True: limits.attributes * _CONTENT_FACTOR}
+    kept: list[KeyValue] = []
+    for pair in pairs:
+        content = _is_content(pair.key)
+        if not left[content]:
+            cuts[f"attributes dropped, an item takes {limits.attributes} (TAEL_MAX_ATTRIBUTES)"] += 1
+        elif len(pair.key.encode()) > limits.key_bytes:
+            cuts[f"attributes dropped, a key takes {limits.key_bytes} bytes (TAEL_MAX_ATTRIBUTE_KEY_BYTES)"] += 1
+        elif content or _trim_value(pair.value, limits.value_bytes, cuts):
+            left[content] -= 1
+            kept.append(pair)
+    gone = len(pairs) - len(kept)
+    if gone:
+        copies = [KeyValue.FromString(pair.SerializeToString()) for pair in kept]
+        del pairs[:]
+        pairs.extend(copies)
+    return gone
+
+
+def _trim_value(value: AnyValue, limit_bytes: int, cuts: Counter[str]) -> bool:
+    """Cut a text or bytes to the limit; False for a value that cannot be cut and must go."""
+    if value.ByteSize() <= limit_bytes:
+        return True
+    member = value.WhichOneof("value")
+    if member == "string_value":
+        encoded = value.string_value.encode()
+        if len(encoded) > limit_bytes:
+            value.string_value = encoded[:limit_bytes].decode(errors="ignore")
+            cuts[f"attribute values cut to {limit_bytes} bytes (TAEL_MAX_ATTRIBUTE_VALUE_BYTES)"] += 1
+        return True
+    if member == "bytes_value":
+        if len(value.bytes_value) > limit_bytes:
+            value.bytes_value = value.bytes_value[:limit_bytes]
+            cuts[f"attribute values cut to {limit_bytes} bytes (TAEL_MAX_ATTRIBUTE_VALUE_BYTES)"] += 1
+        return True
+    cuts[f"attributes dropped, an array or map takes {limit_bytes} bytes (TAEL_MAX_ATTRIBUTE_VALUE_BYTES)"] += 1
+    return False
+
+
+def _is_content(key: str) -> bool:
+    return key in _CONTENT_KEYS or key.startswith(_CONTENT_PREFIXES)
