@@ -253,7 +253,7 @@ def deadletter() -> None:
 @click.option("--after", metavar="ID", type=click.IntRange(min=0), help="Behind this one: the `next` of the previous answer.")
 @click.option("--limit", type=click.IntRange(min=1), help="Letters in one answer [100].")
 @click.pass_obj
-def list_letters(chosen: Chosen, **filters: object) -> None:
+def list_letters(chosen: Chosen, /, **filters: object) -> None:
     """The dead letters, oldest first."""
     chosen.show(chosen.client().get(*_LETTERS, parameters=filters.items()), "print_letters")
 
