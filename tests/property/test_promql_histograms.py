@@ -9,12 +9,13 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.query.promql import histogram_functions, histogram_sums, histogram_windows
+from services.query.promql import histogram_functions, histogram_over_time, histogram_terms, histogram_windows
 from services.query.promql.compensated import run_sums
 from services.query.promql.histogram_binary import Cells, combine, negate
 from services.query.promql.histogram_bounds import limits
 from services.query.promql.histogram_resets import detect, equal
-from services.query.promql.histogram_sums import average_by, scaled, sum_by, weighted
+from services.query.promql.histogram_scaling import scaled
+from services.query.promql.histogram_sums import average_by, sum_by, weighted
 from services.query.promql.histogram_text import expressions, parse
 from services.query.promql.histogram_trim import trimmed
 from tael.model.histogram import CUSTOM_BUCKETS, RESET_UNKNOWN, Histograms, concatenate
@@ -242,12 +243,12 @@ def _span(half: int, size: int, second: bool, begin: int, length: int) -> tuple[
     return lo, min(last, lo + length)
 
 
-@given(windows(), st.sampled_from(sorted(histogram_windows.FUNCTIONS)))
+@given(windows(), st.sampled_from(sorted(histogram_over_time.FUNCTIONS)))
 def test_many_windows_are_as_each_alone(many: histogram_windows.Windows, function: str) -> None:
     """Evaluating windows together, or in parts, changes nothing."""
-    together = histogram_windows.evaluate(function, many)
+    together = histogram_over_time.evaluate(function, many)
     for row in range(len(many.lo)):
-        alone = histogram_windows.evaluate(function, many.take(np.array([row])))
+        alone = histogram_over_time.evaluate(function, many.take(np.array([row])))
         assert alone.present[0] == together.present[row]
         assert {note for note, mask in together.notes.items() if mask[row]} == set(alone.notes)
         if not alone.present[0]:
@@ -268,7 +269,7 @@ def test_increase_counts_what_a_loop_counts(texts: list[str]) -> None:
     samples = Samples([()], np.array([0, size]), np.arange(size) * 1000, np.full(size, np.nan), np.arange(size), several)
     lo, hi = np.array([0]), np.array([size])
     # no room at the edges, so that nothing is extrapolated
-    found = histogram_windows.evaluate("increase", histogram_windows.Windows(samples, lo, hi, lo * 0, hi * 0 + (size - 1) * 1000))
+    found = histogram_over_time.evaluate("increase", histogram_windows.Windows(samples, lo, hi, lo * 0, hi * 0 + (size - 1) * 1000))
     fell = [bool(detect(several, np.array([row]), np.array([row - 1]))[0]) for row in range(1, size)]
     rows = [size - 1, *([] if fell[0] else [0]), *(row for row in range(1, size - 1) if fell[row])]
     weights = [1.0, *([] if fell[0] else [-1.0]), *(1.0 for row in range(1, size - 1) if fell[row])]
@@ -283,11 +284,11 @@ def test_sums_are_cut_where_there_is_much_to_add(texts: list[str], limit: int) -
     several = read(texts)
     rows = np.arange(len(several))
     whole = weighted(several, rows, np.ones(len(rows)), rows, len(rows))
-    before, histogram_sums.MAX_ENTRIES = histogram_sums.MAX_ENTRIES, limit
+    before, histogram_terms.MAX_ENTRIES = histogram_terms.MAX_ENTRIES, limit
     try:
         parts = weighted(several, rows, np.ones(len(rows)), rows, len(rows))
     finally:
-        histogram_sums.MAX_ENTRIES = before
+        histogram_terms.MAX_ENTRIES = before
     assert same(whole.histograms, parts.histograms)
 
 
@@ -312,12 +313,12 @@ def quantile_is_at_an_edge(one: Histograms, rank: float) -> bool:
 @given(windows(), st.sampled_from(["sum_over_time", "avg_over_time"]), st.integers(1, 4))
 def test_windows_are_listed_in_parts_where_they_hold_much(many: histogram_windows.Windows, function: str, limit: int) -> None:
     """And come out the same."""
-    whole = histogram_windows.evaluate(function, many)
-    before, histogram_windows.MAX_MEMBERS = histogram_windows.MAX_MEMBERS, limit
+    whole = histogram_over_time.evaluate(function, many)
+    before, histogram_over_time.MAX_MEMBERS = histogram_over_time.MAX_MEMBERS, limit
     try:
-        parts = histogram_windows.evaluate(function, many)
+        parts = histogram_over_time.evaluate(function, many)
     finally:
-        histogram_windows.MAX_MEMBERS = before
+        histogram_over_time.MAX_MEMBERS = before
     assert parts.present.tolist() == whole.present.tolist()
     assert {note: mask.tolist() for note, mask in parts.notes.items()} == {note: mask.tolist() for note, mask in whole.notes.items()}
     left, right = whole.samples, parts.samples

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.query.promql import histogram_functions as read
-from services.query.promql import histogram_windows
+from services.query.promql import histogram_over_time, histogram_windows
 from services.query.promql.histogram_binary import Cells, Combined, combine
 from services.query.promql.histogram_classic import converted
 from services.query.promql.histogram_json import documents
@@ -285,7 +285,7 @@ def over(function: str, *samples: str | float, minutes: int = 5) -> histogram_wi
     flat = Samples([()], np.array([0, len(samples)]), np.arange(len(samples)) * 60_000, values, position, several(*histograms))
     end = np.array([(len(samples) - 1) * 60_000])
     windows = histogram_windows.Windows(flat, np.array([0]), np.array([len(samples)]), end - minutes * 60_000, end)
-    return histogram_windows.evaluate(function, windows)
+    return histogram_over_time.evaluate(function, windows)
 
 
 def of(found: histogram_windows.Evaluated) -> str | float | None:

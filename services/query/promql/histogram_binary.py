@@ -10,7 +10,8 @@ import numpy as np
 
 from services.query.promql.histogram_notes import Note, Notes, joined
 from services.query.promql.histogram_resets import equal
-from services.query.promql.histogram_sums import kept, scaled, weighted
+from services.query.promql.histogram_scaling import divided, scaled
+from services.query.promql.histogram_sums import weighted
 from services.query.promql.histogram_trim import trimmed
 from tael.model.histogram import RESET_GAUGE, RESET_NO, RESET_YES, Histograms, compact, concatenate, empty
 from tael.model.series import Bools, Floats, Longs
@@ -69,24 +70,6 @@ def combine(operator: str, left: Cells, right: Cells, *, return_bool: bool = Fal
 def negate(histograms: Histograms) -> Histograms:
     """Unary minus."""
     return scaled(histograms, np.full(len(histograms), -1.0))
-
-
-def divided(histograms: Histograms, by: Floats) -> Histograms:
-    """Each histogram divided by its own number; division by 0 leaves no bucket but the zero bucket, a negative number makes a gauge."""
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        positive, negative = (
-            kept(side, np.where(by[side.owner] == 0, 0.0, side.counts / by[side.owner]))
-            for side in (histograms.positive, histograms.negative)
-        )
-        return replace(
-            histograms,
-            count=histograms.count / by,
-            sum=histograms.sum / by,
-            zero_count=np.where(histograms.bounds >= 0, 0.0, histograms.zero_count / by),
-            positive=positive,
-            negative=negative,
-            reset_hint=np.where(by < 0, np.uint8(RESET_GAUGE), histograms.reset_hint),
-        )
 
 
 def _none(left: Cells) -> Combined:

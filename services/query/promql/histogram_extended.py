@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.query.promql.histogram_binary import divided
 from services.query.promql.histogram_notes import Note, joined
+from services.query.promql.histogram_over_time import evaluate
+from services.query.promql.histogram_scaling import divided
 from services.query.promql.histogram_sums import weighted
 from services.query.promql.histogram_windows import (
     Evaluated,
     Windows,
     between,
-    evaluate,
     fallen,
     members,
     native,

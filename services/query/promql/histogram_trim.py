@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from services.query.promql import histogram_bounds as bounds
-from services.query.promql.histogram_sums import kept
+from services.query.promql.histogram_scaling import kept
 from tael.model.histogram import Buckets, Histograms
 from tael.model.series import Bools, Floats
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from services.query.promql import histogram_extended, histogram_windows, range_extended, vectors
+from services.query.promql import histogram_extended, histogram_over_time, histogram_windows, range_extended, vectors
 from services.query.promql import range_over_time as over_time
 from services.query.promql import range_rate as rate
 from services.query.promql import range_trend as trend
@@ -139,10 +139,10 @@ def _with_histograms(name: str, ranges: Ranges, result: Vector, notes: Annotatio
     assert ranges.native is not None
     rows, columns = np.nonzero(ranges.native)
     windows = ranges.histogram_windows(rows, columns)
-    if name not in histogram_windows.FUNCTIONS:
+    if name not in histogram_over_time.FUNCTIONS:
         _note(name, histogram_windows.ignored(windows), ranges, rows, notes, at)
         return result
-    found = histogram_windows.evaluate(name, windows)
+    found = histogram_over_time.evaluate(name, windows)
     _note(name, found.notes, ranges, rows, notes, at)
     return placed(result, rows, columns, found.present, found.samples)
 
