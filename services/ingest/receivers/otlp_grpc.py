@@ -2,7 +2,9 @@
 
 gRPC's core bounds what one message unpacks to, but not what all calls together do, and it unpacks before anything can be counted. So
 decompression by the core is off and a gzip message arrives as it is on the wire, to be inflated within the bytes that the process may hold;
-its first byte 0x1f can begin no protobuf message. Other compressions are answered UNIMPLEMENTED by the core.
+its first byte 0x1f can begin no protobuf message. Other compressions, zstd among them, the core answers UNIMPLEMENTED: it knows none but its own.
+
+gRPC's standard health service answers for the whole and for each signal's service, and says NOT_SERVING once the drain begins.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import grpc
 import grpc.aio
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.settings import OTLP_GRPC_ADDR, ReceiverSettings
@@ -55,13 +58,18 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
     """Listen while the block runs, then finish the calls that were accepted. Yields the address bound."""
     server = grpc.aio.server(options=_options(settings))
     server.add_generic_rpc_handlers(tuple(_service(signal, pipeline) for signal in SIGNALS.values()))
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     address = settings.otlp_grpc_addr
     with listening("OTLP gRPC", address, OTLP_GRPC_ADDR):
         port = _bind(server, address)
     await server.start()
+    for service in ("", *(_names(signal)[0] for signal in SIGNALS.values())):
+        await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
     try:
         yield Address(address.host, port)
     finally:
+        await healthy.enter_graceful_shutdown()
         await server.stop(settings.drain_seconds)
 
 
@@ -77,8 +85,13 @@ def _bind(server: Any, address: Address) -> int:
 
 
 def _service(signal: Signal, pipeline: Pipeline) -> Any:
-    service, method = signal.grpc_method.strip("/").split("/")
+    service, method = _names(signal)
     return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(_export(signal, pipeline))})
+
+
+def _names(signal: Signal) -> tuple[str, str]:
+    service, method = signal.grpc_method.strip("/").split("/")
+    return service, method
 
 
 def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaitable[bytes]]:
