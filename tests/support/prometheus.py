@@ -8,14 +8,15 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import cramjam
+import numpy as np
 
-from tael.model.series import Labels
+from tael.model.series import Floats, Labels, Longs
 from tael.pb.remote_write_pb2 import RequestV1, SeriesV1
 from tests.support.suite import free_port, until
 
@@ -85,6 +86,21 @@ class Prometheus:
                 self._send(request)
                 request.Clear()
         self._send(request)
+
+    def write_arrays(self, labels: Sequence[Labels], times_ms: Longs, values: Floats) -> None:
+        """The same for many samples: a row of each array is a series. Each time must be after 2001."""
+        samples = np.zeros(times_ms.shape, [("tag", "S3"), ("value", "<f8"), ("time_tag", "u1"), ("time", "u1", 6)])
+        samples["tag"], samples["value"], samples["time_tag"] = b"\x12\x10\x09", values, 0x10
+        for byte in range(6):
+            samples["time"][..., byte] = (times_ms >> 7 * byte) & 0x7F | (0x80 if byte < 5 else 0)
+        for first in range(0, len(labels), _SERIES_A_REQUEST):
+            request = RequestV1()
+            for row in range(first, min(first + _SERIES_A_REQUEST, len(labels))):
+                message = SeriesV1()
+                for name, value in labels[row]:
+                    message.labels.add(name=name, value=value)
+                request.timeseries.append(message.SerializeToString() + samples[row].tobytes())
+            self._send(request)
 
     def _send(self, request: RequestV1) -> None:
         body = bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
