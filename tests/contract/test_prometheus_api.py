@@ -16,7 +16,7 @@ import pytest
 
 from services.query.promql import histogram_text
 from tael.errors import Unavailable
-from tael.model.series import Exemplar, Family, Samples, Selection, labels_of
+from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Samples, Selection, labels_of
 from tael.model.tenant import DEFAULT_TENANT
 from tael.storage.api import Answer, Shard
 from tael.storage.sharded_series import ShardedSeries
@@ -145,7 +145,7 @@ async def test_native_histograms_have_their_own_shape(prom: Prom) -> None:
 
 
 async def test_forms_and_query_strings_are_the_same(prom: Prom) -> None:
-    asked = {"query": "up", "start": str(T0), "end": str(T0 + 30), "step": "15"}
+    asked: dict[str, Any] = {"query": "up", "start": str(T0), "end": str(T0 + 30), "step": "15"}
     posted = await prom.post("/api/v1/query_range", **asked)
     assert posted.json() == (await prom.api.get("/api/v1/query_range", **asked)).json()
     series = await prom.post("/prometheus/api/v1/series", **{"match[]": "up"})
@@ -320,10 +320,17 @@ async def test_a_client_that_goes_ends_its_query() -> None:
 class _Down(MemorySeries):
     """See SeriesReader: a shard that cannot be reached."""
 
-    async def _refused(self, *_: object) -> Any:
+    async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
+        del tenant, selection, max_samples
         raise Unavailable("no connection")
 
-    select = list_series = grid = _refused
+    async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
+        del tenant, selection, limit
+        raise Unavailable("no connection")
+
+    async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
+        del tenant, request, max_series
+        raise Unavailable("no connection")
 
 
 async def test_a_shard_that_is_missing_makes_a_warning() -> None:
@@ -349,7 +356,7 @@ async def test_a_large_matrix_is_streamed_whole() -> None:
         prom = Prom(api, store)
         for number in range(40):
             await prom.add("big", values, number=f"{number:02}")
-        asked = {"query": "big", "start": T0, "end": T0 + 15 * 1999, "step": 15}
+        asked: dict[str, Any] = {"query": "big", "start": T0, "end": T0 + 15 * 1999, "step": 15}
         response = await api.get("/api/v1/query_range", **asked)
         assert "Content-Length" not in response.headers
         zipped = await api.get("/api/v1/query_range", headers={"Accept-Encoding": "gzip"}, **asked)

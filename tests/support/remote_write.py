@@ -128,7 +128,8 @@ class Suited:
 
 def stretches(path: Path) -> Iterable[tuple[str, list[Load]]]:
     """What a script loads between two ``clear``, and the tenant that it is for."""
-    stretch, loads, asked = 1, [], False
+    stretch, asked = 1, False
+    loads: list[Load] = []
     for command in parse(path.read_text()):
         match command:
             case Clear():

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from services.query import promql_engine
+from services.query.promql import evaluate as evaluation
 from services.query.promql.annotations import Annotations
 from services.query.promql.evaluate import Evaluated
 from services.query.promql.parse import Features
@@ -77,7 +77,7 @@ async def test_an_evaluation_ends_when_its_caller_does(monkeypatch: pytest.Monke
             raise
         return Evaluated(Scalar(INSTANT.times_ms.astype(float)), Annotations())
 
-    monkeypatch.setattr(promql_engine.evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
     run = engine(1)
     task = asyncio.create_task(run.run("t1", Query("x", INSTANT), run.parse("x")))
     await asyncio.to_thread(begun.wait, 5)

@@ -19,6 +19,7 @@ from aiohttp import web
 from services.query.api.compress import takes_gzip
 from services.query.api.prometheus_json import chunks, count, dumped, envelope, result_type
 from services.query.api.prometheus_parameters import EARLIEST_MS, LATEST_MS, Form, invalid, label_name, read
+from services.query.api.prometheus_read import RemoteRead
 from services.query.api.prometheus_status import STATUS, Described
 from services.query.api.tenant import tenant_of
 from services.query.execute import Turns
@@ -120,6 +121,7 @@ class Prometheus:
         self._engine = engine
         self._turns = turns
         self._options = options
+        self._remote = RemoteRead(engine.reader, turns, engine.options.max_samples)
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application, with and without the family's prefix."""
@@ -139,6 +141,7 @@ class Prometheus:
             for path, handler in (asked | read_only).items():
                 routes.append(web.get(f"{prefix}/api/v1/{path}", answering(handler)))
             routes += [web.post(f"{prefix}/api/v1/{path}", answering(handler)) for path, handler in asked.items()]
+            routes.append(web.post(f"{prefix}/api/v1/read", answering(self._remote.read)))
             routes += [web.get(f"{prefix}/-/{word}", _plainly(word)) for word in ("healthy", "ready")]
         return routes
 
