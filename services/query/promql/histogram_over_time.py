@@ -27,21 +27,25 @@ from services.query.promql.histogram_windows import (
 from tael.model.histogram import Histograms, concatenate, empty
 from tael.model.series import Bools, Floats, Longs
 
-MAX_MEMBERS = 1 << 21
-"""How many samples of windows are listed at once, unless one window alone has more."""
+MAX_MEMBERS = 1 << 18
+"""How many samples, each counted in every window that holds it, are evaluated together, unless one window alone has more."""
 
-_LISTING = frozenset({"sum_over_time", "avg_over_time"})
-"""The functions that list every sample of every window."""
+_AT_ONCE = frozenset({"last_over_time", "first_over_time", "count_over_time", "present_over_time"})
+"""The functions that look at one sample of a window, or at none."""
 
 
-def evaluate(function: str, windows: Windows) -> Evaluated:
-    """One of ``FUNCTIONS`` over windows that each hold a histogram, alone or beside floats."""
-    if function not in _LISTING:
+def evaluate(function: str, windows: Windows, check: Callable[[], None] = lambda: None) -> Evaluated:
+    """One of ``FUNCTIONS`` over windows that each hold a histogram, alone or beside floats.
+
+    ``check`` is called now and then, and raises when the query is to end.
+    """
+    if function in _AT_ONCE:
         return _EVALUATED[function](windows)
     held = np.cumsum(windows.counts)
     parts: list[Evaluated] = []
     begin = 0
     while begin < len(held) or not parts:
+        check()
         done = held[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(held, done + MAX_MEMBERS, side="right")))
         parts.append(_EVALUATED[function](windows.part(begin, end)))

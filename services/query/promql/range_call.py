@@ -84,7 +84,7 @@ def call(
     if name in COUNTERS:
         note_counters(result, notes, at[1])
     if ranges.native is not None and name not in _ANY_SAMPLE and ranges.native.any():
-        return _with_histograms(name, ranges, result, notes, at)
+        return _with_histograms(name, ranges, result, notes, at, check)
     return result
 
 
@@ -134,7 +134,9 @@ def _note_quantiles(ranges: Ranges, q: Floats, notes: Annotations, at: int) -> N
         notes.add(bad_quantile(wrong), at)
 
 
-def _with_histograms(name: str, ranges: Ranges, result: Vector, notes: Annotations, at: tuple[int, int]) -> Vector:
+def _with_histograms(
+    name: str, ranges: Ranges, result: Vector, notes: Annotations, at: tuple[int, int], check: Callable[[], None]
+) -> Vector:
     """Put in place what windows with histograms give."""
     assert ranges.native is not None
     rows, columns = np.nonzero(ranges.native)
@@ -142,7 +144,7 @@ def _with_histograms(name: str, ranges: Ranges, result: Vector, notes: Annotatio
     if name not in histogram_over_time.FUNCTIONS:
         _note(name, histogram_windows.ignored(windows), ranges, rows, notes, at)
         return result
-    found = histogram_over_time.evaluate(name, windows)
+    found = histogram_over_time.evaluate(name, windows, check)
     _note(name, found.notes, ranges, rows, notes, at)
     return placed(result, rows, columns, found.present, found.samples)
 
