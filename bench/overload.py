@@ -32,15 +32,15 @@ from tests.support.suite import Suite, until
 
 RETRYABLE = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 SETTINGS = {
-    "TAEL_MAX_INFLIGHT_BYTES": "8MiB",
-    "TAEL_MAX_REQUEST_BYTES": "4MiB",
-    "TAEL_INFLIGHT_WAIT_SECS": "0.1",
+    "TAEL_MAX_INFLIGHT_BYTES": "1MiB",
+    "TAEL_MAX_REQUEST_BYTES": "1MiB",
+    "TAEL_INFLIGHT_WAIT_SECS": "0.02",
     "TAEL_INGEST_ROLE": "receive",
 }
 """The suite's ingest only receives, so that its memory is the receivers' alone; a second one writes."""
 NOISY_ITEMS_PER_SECOND = 5_000
 LIMITS = {"noisy": {"items_per_second": NOISY_ITEMS_PER_SECOND, "burst_seconds": 1}}
-_IMPATIENCE_SECONDS = 0.1
+_IMPATIENCE_SECONDS = 0.02
 
 
 @dataclass
@@ -94,14 +94,14 @@ async def send(
     endpoint: str, service: str, *, lanes: int, spans: int, seconds: float, tenant: str = "default", pause: float = 0.0
 ) -> Outcome:
     """``lanes`` at once, each with one request after the other, for ``seconds``; ``pause`` between requests that were taken."""
-    outcome = Outcome()
+    outcome, stamper = Outcome(), Stamper(spans, service)
     end = time.monotonic() + seconds
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for lane in range(lanes):
             if lane % 16 == 0:
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(endpoint, options=options))
-            group.create_task(_lane(channel.unary_unary(METHOD), Stamper(spans, service), end, outcome, tenant, pause))
+            group.create_task(_lane(channel.unary_unary(METHOD), stamper, end, outcome, tenant, pause))
     return outcome
 
 
@@ -160,7 +160,7 @@ def _has(suite: Suite, service: str, tenant: str, spans: int) -> bool:
     return readable(suite, service, tenant) >= spans
 
 
-async def overload(suite: Suite, seconds: float, lanes: int = 64, spans: int = 2000) -> tuple[Outcome, list[int], float]:
+async def overload(suite: Suite, seconds: float, lanes: int = 192, spans: int = 500) -> tuple[Outcome, list[int], float]:
     """One tenant's flood: what it was answered, ingest's memory meanwhile, and the seconds until a small request is taken again."""
     endpoint = f"127.0.0.1:{suite.grpc_port}"
     stop = asyncio.Event()
