@@ -78,17 +78,18 @@ class Verbatim:
 class Tolerant:
     """An admission of OTLP requests behind the limits of single items, with a second chance for text that is not UTF-8 and for deep nesting.
 
-    ``request`` and ``item`` are the classes of the signal's requests and items. What was cut or replaced, the client is told.
+    ``request`` and ``item`` are the classes of the signal's requests and items; without ``limits`` nothing is cut. What was cut or replaced,
+    the client is told.
     """
 
     inner: Admission
     request: type[Message]
     item: type[Message]
-    limits: ItemLimits
+    limits: ItemLimits | None
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
-        bounded, warnings = bound(request, self.item, self.limits)
+        bounded, warnings = self._bound(request)
         try:
             admitted = self.inner.admit(tenant, bounded, cut)
         except TooLarge:
@@ -97,7 +98,10 @@ class Tolerant:
             repaired = repair(self.request, request)
             if repaired is None:
                 raise
-            bounded, warnings = bound(repaired[0], self.item, self.limits)
+            bounded, warnings = self._bound(repaired[0])
             admitted = self.inner.admit(tenant, bounded, cut)
             warnings = (*repaired[1], *warnings)
         return replace(admitted, warnings=(*admitted.warnings, *warnings)) if warnings else admitted
+
+    def _bound(self, request: bytes) -> tuple[bytes, tuple[str, ...]]:
+        return (request, ()) if self.limits is None else bound(request, self.item, self.limits)

@@ -45,9 +45,12 @@ class Outcome:
 
 
 def admissions(metrics: MetricAdmissions, limits: ItemLimits) -> dict[str, Admission]:
-    """Every signal that this server takes, by name."""
-    strict = {TRACES: Verbatim(scan_spans, span_route), LOGS: Verbatim(scan_logs, log_route), METRICS: metrics.otlp}
-    return {name: Tolerant(inner, SIGNALS[name].request, SIGNALS[name].item, limits) for name, inner in strict.items()}
+    """Every signal that this server takes, by name. Metrics' attributes identify, so they are refused and not cut (tael.metrics)."""
+    strict: dict[str, Admission] = {TRACES: Verbatim(scan_spans, span_route), LOGS: Verbatim(scan_logs, log_route), METRICS: metrics.otlp}
+    return {
+        name: Tolerant(inner, SIGNALS[name].request, SIGNALS[name].item, None if name == METRICS else limits)
+        for name, inner in strict.items()
+    }
 
 
 class Pipeline:

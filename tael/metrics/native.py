@@ -8,14 +8,12 @@ from itertools import accumulate, pairwise
 from struct import pack
 
 from tael.metrics.cache import Ids
-from tael.metrics.translation import Refused, unpack
+from tael.metrics.translation import MAX_BUCKETS, Refused, unpack
 from tael.model.histogram import CUSTOM_BUCKETS, MAX_SCHEMA, MIN_SCHEMA
 from tael.model.series import STALE, STALE_BITS
 from tael.pb import remote_write_pb2 as wire
 from tael.pb.metrics_pb2 import Histogram
 
-MAX_BUCKETS = 10_000
-"""Of one sign; exponential histograms have 160 by default."""
 _STALE_BYTES = STALE_BITS.to_bytes(8, "little")
 
 

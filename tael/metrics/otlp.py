@@ -113,8 +113,6 @@ class _Walk:
             _ADD[context.member](raw, context, self.draft)
         except (Refused, ValueError) as error:
             self.draft.refuse(position, str(error), f"point {position} of {context.name[:60]!r}")
-        except DecodeError:
-            self.draft.refuse(position, "it is not valid protobuf", f"point {position} of {context.name[:60]!r}")
 
     def _target_info(self, target: Target, time_ms: int) -> None:
         if not target.info or not 0 < time_ms < MAX_TIME_MS:

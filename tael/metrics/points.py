@@ -12,7 +12,7 @@ from tael.metrics.context import Context
 from tael.metrics.exemplars import add_exemplars
 from tael.metrics.labels import number_text, parse_attributes
 from tael.metrics.numbers import NS_PER_MS, tail_of
-from tael.metrics.translation import Draft, Refused, unpack
+from tael.metrics.translation import MAX_BUCKETS, Draft, Refused, unpack
 from tael.model.histogram import MAX_SCHEMA, MIN_SCHEMA
 from tael.model.series import STALE
 from tael.pb.metrics_pb2 import Histogram
@@ -114,6 +114,8 @@ def add_exponential(raw: bytes, context: Context, draft: Draft) -> None:
 
 def _native_buckets(buckets: Buckets, down: int) -> tuple[list[int], list[float]]:
     """Index and count of each bucket that is not empty; each step of ``down`` merges two buckets."""
+    if len(buckets.bucket_counts) > MAX_BUCKETS:
+        raise Refused(f"it has {len(buckets.bucket_counts)} buckets of one sign, more than {MAX_BUCKETS}")
     found: dict[int, int] = {}
     for position, count in enumerate(buckets.bucket_counts, buckets.offset):
         if count:

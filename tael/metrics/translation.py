@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from struct import Struct
 from typing import TypeAlias
 
@@ -20,6 +21,12 @@ _IDS = Struct("<QQ")
 AdmitSeries: TypeAlias = "Callable[[str, str, Labels], str]"
 """Why a tenant may not have one more series, or "" when it may: tenant, metric name, labels. Asked for series that are not known, so now
 and then again."""
+
+MAX_LABEL_CHARACTERS = 32 << 10
+"""Of a series' labels, names and values together. They are refused beyond it and not cut: cut, they would be another series'."""
+MAX_HELP_CHARACTERS = 4 << 10
+MAX_BUCKETS = 10_000
+"""Of one sign of a native histogram; exponential ones have 160 by default."""
 
 
 class Refused(Exception):
@@ -141,6 +148,8 @@ class Draft:
         return ids
 
     def _announce(self, labels: Labels, hour: int) -> Ids:
+        if sum(map(len, chain.from_iterable(labels))) > MAX_LABEL_CHARACTERS:
+            raise Refused(f"its labels have more than {MAX_LABEL_CHARACTERS} characters")
         name = dict(labels)[METRIC_NAME]
         metric, series = metric_id(name), series_id(self.tenant, labels)
         if (series, hour) not in self.new_series:
@@ -152,7 +161,7 @@ class Draft:
 
     def describe(self, known: Known, name: str, kind: str, unit: str, text: str) -> None:
         """Announce a family's metadata, once an hour."""
-        hour = self.now_ms - self.now_ms % HOUR_MS
+        hour, text = self.now_ms - self.now_ms % HOUR_MS, text[:MAX_HELP_CHARACTERS]
         key = (name, kind, unit, text)
         if key not in self.families and key not in known.at(hour):
             self.families[key] = Family(name=name, type=kind, unit=unit, help=text, hour=hour // 1000)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from tests.support.metrics import Reader, Told, shop
 from tests.support.otlp import Receivers, receiving
 
-DELTA = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
+DELTA: dict[type, AggregationTemporality] = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
 EXPORTERS: Mapping[str, Callable[[Receivers, bool], MetricExporter]] = {
     "grpc": lambda r, delta: GrpcExporter(endpoint=str(r.grpc), insecure=True, preferred_temporality=DELTA if delta else None),
     "http": lambda r, delta: HttpExporter(endpoint=f"http://{r.http}/v1/metrics", preferred_temporality=DELTA if delta else None),

@@ -31,7 +31,7 @@ from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal.api import METRICS
 from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams
-from tests.support.metrics import DELTA, T0_MS, T0_NS, bits, number, request
+from tests.support.metrics import DELTA, T0_MS, T0_NS, Reader, bits, number, request
 from tests.support.nats import NatsServer
 from tests.support.otlp import MemoryLog, Receivers, call, receiving
 from tests.support.storage import HotTier
@@ -304,3 +304,17 @@ async def test_refused_points_are_partial_success() -> None:
     response = ExportMetricsServiceResponse.FromString(answer.response.SerializeToString())
     assert response.partial_success.rejected_data_points == 2
     assert "neither delta (1) nor cumulative (2)" in response.partial_success.error_message
+
+
+async def test_text_that_is_not_utf8_is_repaired_and_told_of() -> None:
+    """Nothing is refused for it, in a new series and in one that is known."""
+    async with receiving() as running:
+        body = request(number("x", 1, attributes={"a": "B!D"})).SerializeToString()
+        for sent in (body, body.replace(b"B!D", b"B\xffD")):
+            answer = await call(running.grpc, sent, method=METHOD)
+            assert answer.response is not None
+        response = ExportMetricsServiceResponse.FromString(answer.response.SerializeToString())
+    assert response.partial_success.rejected_data_points == 0
+    assert "UTF-8" in response.partial_success.error_message
+    values = {dict(labels).get("a") for labels in Reader().read(running.log.requests).samples}
+    assert values == {"B!D", "B\ufffdD"}

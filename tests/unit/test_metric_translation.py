@@ -237,6 +237,8 @@ def test_exemplars_keep_their_trace() -> None:
         (number("x", 1, at_ns=0), "its time is missing"),
         (number("x", 1, at_ns=2**64 - 1), "its time is before 1970 or after 2105"),
         (number("x", 1, attributes={"?": "1"}), "attribute '?' has no character that a label's name may have"),
+        (number("x", 1, attributes={"a": "v" * 40_000}), "its labels have more than 32768 characters"),
+        (exponential(0, offset=0, counts=[1] * 10_001), "it has 10001 buckets of one sign, more than 10000"),
         (histogram(bounds=[1], counts=[1]), "1 bucket counts do not fit 1 bounds"),
         (histogram(bounds=[2, 1], counts=[1, 1, 1]), "its bounds do not ascend"),
         (histogram(bounds=[math.nan], counts=[1, 1]), "its bounds do not ascend"),
