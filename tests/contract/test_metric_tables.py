@@ -12,6 +12,7 @@ import xxhash
 from tael.model.series import STALE_BITS
 from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, MetricBatch, Series
 from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.wal import codec
 from tael.wal.api import METRICS
 from tests.support.storage import HotTier
@@ -92,3 +93,25 @@ async def test_the_engine_hashes_names_as_we_do(hot_tier: HotTier) -> None:
     for name in ("", "up", "http_requests_total", "ä" * 300):
         [[found]] = await hot_tier.clickhouses[0].query("SELECT xxh3({name:String})", {"name": name})
         assert found == xxhash.xxh3_64_intdigest(name.encode())
+
+
+@pytest.mark.parametrize("hot_tier", [1], indirect=True)
+async def test_retention_sees_and_drops_every_hour(hot_tier: HotTier) -> None:
+    """Each table is parted by hour, and a dropped hour is gone while the next one stays."""
+    [clickhouse] = hot_tier.clickhouses
+    schema = ClickHouseSchema(clickhouse)
+    later = batch(at=T0 + 3_600_000)
+    for message in (later.new_series[0], later.families[0]):
+        message.hour += 3600
+    body = b"".join(codec.encode("t1", 1, message.SerializeToString()) for message in (batch(), later))
+    await hot_tier.writers[0].write(METRICS, body, "token")
+    partitions = await schema.list_partitions()
+    tables = {"samples", "histograms", "exemplars", "series", "metric_families"}
+    assert {(one.table, one.start_ns) for one in partitions} == {
+        (table, start * 10**9) for table in tables for start in (HOUR, HOUR + 3600)
+    }
+    for partition in partitions:
+        if partition.start_ns == HOUR * 10**9:
+            await schema.drop_partition(partition)
+    for table in tables:
+        assert {one.start_ns for one in await schema.list_partitions() if one.table == table} == {(HOUR + 3600) * 10**9}
