@@ -47,7 +47,7 @@ class Admission(Protocol):
     """One way for requests to become bodies of the log."""
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
-        """Check a request and cut it. Raises Rejected when it is malformed.
+        """Check a request and cut it. Raises Rejected when it is malformed. May be called in a thread, beside another call in the loop's.
 
         When the same request comes again, its parts MUST be the same or have the same identity.
         """

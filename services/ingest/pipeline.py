@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from services.ingest.admission import Admission, Cut, Tolerant, Verbatim
+from services.ingest.admission import Admission, Admitted, Cut, Tolerant, Verbatim
 from services.ingest.budget import ByteBudget, Room
 from services.ingest.limits.tenants import TenantLimits
 from services.ingest.metrics import MetricAdmissions
@@ -34,6 +34,7 @@ from tael.wal import codec
 from tael.wal.api import LOGS, METRICS, TRACES, WalAppender
 
 _INFLATE_INLINE_BYTES, _INFLATE_THREADS = 64 << 10, 2
+_ADMIT_INLINE_BYTES, _ADMIT_THREADS = 2 << 20, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Pipeline:
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes
         self._inflating = asyncio.Semaphore(_INFLATE_THREADS)
+        self._admitting = asyncio.Semaphore(_ADMIT_THREADS)
         self._now_ns = now_ns
         self.telemetry = Telemetry(registry, held_bytes=lambda: self._budget.held_bytes, waiting_bytes=lambda: self._budget.waiting_bytes)
 
@@ -125,7 +127,7 @@ class Pipeline:
         be sent again, and what was already stored is not stored twice.
         """
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
-        admitted = (admission or self.admission(signal)).admit(tenant, request, cut)
+        admitted = await self._checked(admission or self.admission(signal), tenant, request, cut)
         rejected = len(admitted.refusals.positions)
         self.limits.take(tenant, len(request), admitted.items - rejected)
         self.telemetry.received.labels(signal.name).inc(len(request))
@@ -138,6 +140,13 @@ class Pipeline:
         self.telemetry.rejected.labels(signal.name).inc(rejected)
         said = (admitted.refusals.explain(admitted.items, signal.items), *admitted.warnings, self.limits.take_warnings(tenant))
         return Outcome(rejected, "; ".join(text for text in said if text))
+
+    async def _checked(self, admission: Admission, tenant: str, request: bytes, cut: Cut) -> Admitted:
+        """Check and cut; large requests in threads, few at a time, for this process has leases to renew and others to answer meanwhile."""
+        if len(request) <= _ADMIT_INLINE_BYTES:
+            return admission.admit(tenant, request, cut)
+        async with self._admitting:
+            return await asyncio.to_thread(admission.admit, tenant, request, cut)
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
         digest = hashlib.sha256(f"{tenant}\0{signal}\0{part.shard}\0".encode())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -41,7 +42,10 @@ Learned: TypeAlias = "tuple[Known, int, Hashable, Ids]"
 
 
 class SeriesCache:
-    """Groups in the order of their last use, with at most ``max_entries`` series and contexts among them."""
+    """Groups in the order of their last use, with at most ``max_entries`` series and contexts among them.
+
+    Two threads may ask for groups at once: what one forgets under the other's hands is only announced again.
+    """
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
@@ -55,7 +59,8 @@ class SeriesCache:
             found = self._groups[key] = Group(key)
             self._count(found, 1)
         else:
-            self._groups.move_to_end(key)
+            with suppress(KeyError):
+                self._groups.move_to_end(key)
         return found
 
     def context_added(self, group: Group) -> None:
@@ -85,6 +90,7 @@ class SeriesCache:
         if self._groups.get(group.key) is not group:
             return
         self.entries += more
-        while self.entries > self._max_entries and self._groups:
-            _, oldest = self._groups.popitem(last=False)
-            self.entries -= oldest.size
+        with suppress(KeyError):
+            while self.entries > self._max_entries:
+                _, oldest = self._groups.popitem(last=False)
+                self.entries -= oldest.size

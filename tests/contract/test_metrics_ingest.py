@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -318,3 +319,18 @@ async def test_text_that_is_not_utf8_is_repaired_and_told_of() -> None:
     assert "UTF-8" in response.partial_success.error_message
     values = {dict(labels).get("a") for labels in Reader().read(running.log.requests).samples}
     assert values == {"B!D", "B\ufffdD"}
+
+
+async def test_a_large_request_of_new_series_leaves_the_loop_to_others() -> None:
+    """Its series are announced one by one, which takes a while; leases are renewed and others are answered meanwhile."""
+    series = [Series((("__name__", "m"), ("n", "x" * 90 + str(n)))) for n in range(20_000)]
+    body = version_2(series)
+    async with receiving() as running:
+        began = last = time.monotonic()
+        writing, longest = asyncio.create_task(write(running, body)), 0.0
+        while not writing.done():
+            await asyncio.sleep(0.005)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        assert (await writing)[0] == 204
+    assert len(body) > 2 << 20
+    assert longest < (last - began) / 2
