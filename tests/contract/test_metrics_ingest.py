@@ -311,9 +311,9 @@ async def test_text_that_is_not_utf8_is_repaired_and_told_of() -> None:
     """Nothing is refused for it, in a new series and in one that is known."""
     async with receiving() as running:
         body = request(number("x", 1, attributes={"a": "B!D"})).SerializeToString()
-        for sent in (body, body.replace(b"B!D", b"B\xffD")):
-            answer = await call(running.grpc, sent, method=METHOD)
-            assert answer.response is not None
+        await call(running.grpc, body, method=METHOD)
+        answer = await call(running.grpc, body.replace(b"B!D", b"B\xffD"), method=METHOD)
+        assert answer.response is not None
         response = ExportMetricsServiceResponse.FromString(answer.response.SerializeToString())
     assert response.partial_success.rejected_data_points == 0
     assert "UTF-8" in response.partial_success.error_message
