@@ -17,6 +17,8 @@ TENANT_HEADER = "X-Scope-OrgID"
 ANY_TENANT = "*"
 """In a token: whatever tenant the request names. No tenant is called so."""
 MAX_TENANT_BYTES = 150
+TENANT_PATTERN = r"^([A-Za-z0-9!\-_.*'()]{1,150})?$"
+"""For a setting that names a tenant, or none."""
 _NAME = re.compile(r"[A-Za-z0-9!\-_.*'()]{1,150}")
 _RESERVED = {".", "..", ANY_TENANT}
 _ACCEPTED = f"1 to {MAX_TENANT_BYTES} letters, digits and ! - _ . * ' ( ), and none of {' '.join(sorted(_RESERVED))}"

@@ -11,11 +11,15 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
+from prometheus_client import CollectorRegistry
 
+from services.ingest.pipeline import Pipeline
+from services.ingest.receivers import datadog
 from tael.auth import ADMIN, INGEST, QUERY
+from tael.cluster.shard import Router
 from tael.wal import codec
 from tests.support.hotnode import HotNode
-from tests.support.otlp import MemoryLog, Receivers, call, receiving, request_of
+from tests.support.otlp import MemoryLog, Receivers, call, receiver_settings, receiving, request_of
 from tests.support.query import MemorySpans, serving
 from tests.support.storage import new_trace_id, of_service, open_tier, wire_span
 
@@ -158,3 +162,18 @@ async def test_the_same_ids_of_two_tenants_are_two_traces(shared_hot_node: HotNo
                 assert f"of {other}" not in str(tempo)
         assert (await ask(f"/api/v1/traces/{trace_id.hex()}", "green"))[0] == 404
         assert (await ask(f"/tempo/api/v2/traces/{trace_id.hex()}", "green"))[0] == 404
+
+
+@pytest.mark.parametrize(("tenant", "status"), [("", 401), ("agents", 200)])
+async def test_datadogs_tracers_can_send_no_token_and_are_whose_the_setting_says(tokens_file: str, tenant: str, status: int) -> None:
+    settings = receiver_settings(TAEL_TOKENS_FILE=tokens_file, TAEL_DD_AGENT_TENANT=tenant, TAEL_DD_AGENT_ADDR="127.0.0.1:0")
+    log = MemoryLog()
+    pipeline = Pipeline(log, Router(1), settings, registry=CollectorRegistry())
+    span = {"trace_id": 1, "span_id": 2, "name": "web", "service": "shop", "resource": "/", "start": 1, "duration": 1}
+    async with (
+        datadog.serve(settings, pipeline) as address,
+        aiohttp.ClientSession() as session,
+        session.put(f"http://{address}/v0.4/traces", json=[[span]]) as answer,
+    ):
+        assert answer.status == status
+    assert tenants(log) == ([tenant] if tenant else [])

@@ -104,7 +104,7 @@ class _Agent:
             return await self._traces(request)
 
     async def _traces(self, request: web.Request) -> web.Response:
-        tenant = tenant_of(request, self._pipeline)
+        tenant = self._settings.dd_agent_tenant or tenant_of(request, self._pipeline)
         origin, limit = origin_of(request.headers), self._settings.max_request_bytes
         async with self._pipeline.room(tenant) as room:
             body = await read_body(request, self._pipeline, room, limit)

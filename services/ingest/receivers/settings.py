@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from services.ingest.limits.items import ItemLimitSettings
 from services.ingest.limits.rules import LimitSettings
 from services.ingest.metrics import MetricSettings
+from tael.model.tenant import TENANT_PATTERN
 from tael.runtime.access import AccessSettings
 from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen
 
@@ -33,6 +34,12 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         default="127.0.0.1:8126",  # type: ignore[assignment]  # parsed by the validator
         alias=DD_AGENT_ADDR,
         description="Where Datadog's tracers are received, as by their agent; a taken port is a warning, `off` turns it off.",
+    )
+    dd_agent_tenant: str = Field(
+        default="",
+        pattern=TENANT_PATTERN,
+        alias="TAEL_DD_AGENT_TENANT",
+        description="Whose the traces of Datadog's tracers are. They can send no token: with a tokens file they are refused unless this is set, which lets in whoever reaches that port.",
     )
     max_request_bytes: Bytes = Field(
         default="64MiB",  # type: ignore[assignment]  # parsed by the validator
