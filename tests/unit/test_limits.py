@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,10 @@ def test_no_limit_is_ever_passed_and_memory_is_bounded(asks: list[tuple[str, str
             of_metric = [dict(labels) for labels in found if dict(labels)["__name__"] == metric]
             assert len(of_metric) <= 12
             assert len({labels["n"] for labels in of_metric}) <= 9
+
+
+def test_series_that_threads_ask_for_at_once_are_counted_exactly() -> None:
+    tenants = Tenants(TAEL_MAX_SERIES=500)
+    with ThreadPoolExecutor(4) as threads:
+        reasons = list(threads.map(lambda n: tenants.limits.admit_series("t", "m", series(n=str(n % 700))), range(4000)))
+    assert len({n % 700 for n, reason in enumerate(reasons) if not reason}) == 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class TenantLimits:
         self._now = now
         self._buckets: OrderedDict[str, _Buckets] = OrderedDict()
         self._named: set[str] = set()
+        self._counting = threading.Lock()
         self._series = SeriesLimiter(self.of, settings.max_tracked_series, self._warned)
         self._limited = Counter(
             "tael_ingest_limited",
@@ -70,15 +72,17 @@ class TenantLimits:
             buckets.items.take(items)
 
     def admit_series(self, tenant: str, metric: str, labels: Labels) -> str:
-        """Count one series of the tenant's and return "", or return why it may not have it."""
-        reason = self._series.admit(tenant, metric, labels, time.time())
+        """Count one series of the tenant's and return "", or return why it may not have it. Large requests ask from threads."""
+        with self._counting:
+            reason = self._series.admit(tenant, metric, labels, time.time())
         if reason:
             self._count(tenant, "series")
         return reason
 
     def take_warnings(self, tenant: str) -> str:
         """What the tenant should be told and has not been, or nothing."""
-        return self._series.take_warnings(tenant)
+        with self._counting:
+            return self._series.take_warnings(tenant)
 
     def _require(self, tenant: str, limit: str, bucket: TokenBucket | None, amount: float) -> None:
         if bucket is None or not (delay := bucket.delay_seconds(amount, self._now())):
