@@ -1,0 +1,73 @@
+"""A tenant's limits as its clients meet them: delays that the bucket asks for, warnings, refusals by name; and nobody else's business."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+from google.rpc.error_details_pb2 import RetryInfo
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest, ExportMetricsServiceResponse
+
+from tests.support.otlp import Receivers, call, receiving, request_of
+
+PROTOBUF = {"Content-Type": "application/x-protobuf"}
+
+
+def limits_file(directory: Path, **tenants: dict[str, Any]) -> str:
+    file = directory / "limits.json"
+    file.write_text(json.dumps(tenants))
+    return str(file)
+
+
+async def send_metrics(receivers: Receivers, *users: str, tenant: str = "default") -> ExportMetricsServiceResponse:
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="logins")
+    for user in users:
+        point = metric.gauge.data_points.add(time_unix_nano=1_790_000_000_000_000_000, as_double=1)
+        point.attributes.add(key="user").value.string_value = user
+    headers = {**PROTOBUF, "X-Scope-OrgID": tenant}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://{receivers.http}/v1/metrics", data=request.SerializeToString(), headers=headers) as answer,
+    ):
+        assert answer.status == 200
+        return ExportMetricsServiceResponse.FromString(await answer.read())
+
+
+async def test_who_sends_too_fast_is_told_how_long_to_wait_and_others_are_not(tmp_path: Path) -> None:
+    file = limits_file(tmp_path, noisy={"items_per_second": 10, "burst_seconds": 1})
+    async with receiving(TAEL_LIMITS_FILE=file) as receivers:
+        noisy, quiet = (("x-scope-orgid", "noisy"),), (("x-scope-orgid", "quiet"),)
+        assert (await call(receivers.grpc, request_of(60).SerializeToString(), metadata=noisy)).code is grpc.StatusCode.OK
+        refused = await call(receivers.grpc, request_of(1).SerializeToString(), metadata=noisy)
+        assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused.message == "tenant noisy sends more than its items_per_second of 10"
+        retry = RetryInfo()
+        assert refused.status is not None
+        assert refused.status.details[0].Unpack(retry)
+        assert 4 < retry.retry_delay.ToTimedelta().total_seconds() <= 5.1
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(receivers.url, data=b"", headers={**PROTOBUF, "X-Scope-OrgID": "noisy"}) as answer,
+        ):
+            assert answer.status == 429
+            assert answer.headers["Retry-After"] in ("5", "6")
+        assert (await call(receivers.grpc, request_of(60).SerializeToString(), metadata=quiet)).code is grpc.StatusCode.OK
+
+
+async def test_series_are_warned_about_and_then_refused_by_name_while_known_ones_go_on() -> None:
+    async with receiving(TAEL_MAX_ATTRIBUTE_VALUES="10") as receivers:
+        quiet = await send_metrics(receivers, *map(str, range(7)))
+        assert not quiet.HasField("partial_success")
+        warned = await send_metrics(receivers, "7")
+        assert warned.partial_success.rejected_data_points == 0
+        assert "attribute user of metric logins has 8 of the 10 values" in warned.partial_success.error_message
+        assert not (await send_metrics(receivers, "8", "9")).HasField("partial_success")
+        refused = await send_metrics(receivers, "9", "10", "11")
+        assert refused.partial_success.rejected_data_points == 2
+        assert "attribute user of metric logins has 10 values in this hour" in refused.partial_success.error_message
+        assert "TAEL_MAX_ATTRIBUTE_VALUES" in refused.partial_success.error_message
+        assert not (await send_metrics(receivers, "10", tenant="other")).HasField("partial_success")
