@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
+import re
 from dataclasses import replace
 from typing import Literal
 
@@ -25,10 +28,14 @@ from services.query.promql.ast import (
     VectorSelector,
     children,
 )
+from services.query.promql.errors import ParseError
 from services.query.promql.literals import decimal, duration, duration_ms, number, quoted, unquoted
 from services.query.promql.parse import parse
-from services.query.promql.prepare import rebuilt
+from services.query.promql.prepare import prepare, rebuilt
 from services.query.promql.print import pretty, printed
+from services.query.promql.tree import document
+from services.query.promql.values import Steps
+from tael.errors import Rejected
 from tael.model.series import METRIC_NAME, Matcher, MatchOp
 
 WORDS = st.sampled_from(["up", "http_requests_total", "job:rate5m", "by", "offset", "sum", "start", "fill", "and", "_x", "anchored"])
@@ -157,3 +164,27 @@ def test_decimals_read_back_as_the_same_number(value: float) -> None:
 @given(st.integers(0, 9 * 10**12))
 def test_durations_read_back(milliseconds: int) -> None:
     assert duration_ms(duration(milliseconds)) == milliseconds
+
+
+CHARACTERS = "(){}[],:=+-*/%^<>@!~#\"'`\\.\n_é\x00 "
+WORDS_AND_SIGNS = """
+== =~ sum by on bool offset start end() step() rate a 5m 1e 0x inf group_left fill( anchored max_of( "b" __name__ '\\x count_values info [1m:
+"""
+TOKENS = st.sampled_from([*CHARACTERS, *WORDS_AND_SIGNS.split()])
+
+
+@given(st.lists(TOKENS, max_size=25).map("".join) | st.text(max_size=40))
+@settings(max_examples=400)
+def test_no_text_is_too_odd_to_be_refused(query: str) -> None:
+    """Whatever is written parses, or is refused with its place; what parses can be prepared, printed and put into JSON."""
+    try:
+        expr = parse(query)
+    except ParseError as problem:
+        told = str(problem)
+        if not re.match(r"(\d+:\d+|unknown position): parse error: .", told, re.DOTALL):
+            raise AssertionError(told) from problem
+        return
+    assert parse(printed(expr)) is not None
+    json.dumps(document(expr))
+    with contextlib.suppress(Rejected):
+        prepare(query, expr, Steps(0, 60_000, 15_000))
