@@ -165,6 +165,8 @@ class JetStreamReader:
                 found = await answered(self._client, self._js.stream_info(self._stream))
             except js_errors.NotFoundError as error:
                 raise Unavailable(f"the log of shard {self._shard} does not exist yet") from error
+            except js_errors.APIError as error:
+                raise Unavailable(f"the log of shard {self._shard} cannot be looked at: {error.description}") from error
         state = found.state
         return LogState(state.first_seq, state.last_seq, state.bytes, max(0, found.config.max_bytes or 0))
 
@@ -289,6 +291,8 @@ class JetStreamStreams:
                 return int((await answered(self._client, self._js.stream_info(dead_stream_name(self._cluster_id)))).state.messages)
             except js_errors.NotFoundError:
                 return 0
+            except js_errors.APIError as error:
+                raise Unavailable(f"the dead letters cannot be counted: {error.description}") from error
 
     async def lazy_sync(self) -> str | None:
         """Why an acknowledged append may be lost on power failure, or None when each one is fsynced. Raises Unavailable."""
