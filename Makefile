@@ -24,7 +24,7 @@ help: ## List the targets
 up: local ## Install what is missing and run the whole suite; Ctrl-C drains and stops
 	@exec $(PY) -m services serve
 
-demo: local ## Send a shop's and an LLM agent's traces (RATE=5 a second, DURATION=30 seconds, 0: on and on)
+demo: local ## Send a shop's and an LLM agent's traces, logs and metrics (RATE=5 a second, DURATION=30 seconds, 0: on and on)
 	@exec $(PY) -m examples.demo --rate $(RATE) --duration $(DURATION)
 
 ##@ Check

@@ -122,9 +122,11 @@ def _conclude(server: str, exporter: Acknowledged, whole: int) -> int:
 look at it
   {tael} --format table{flags} services
   {tael} --format table{flags} get trace {largest}
+  {tael} --format table{flags} query logs --min-severity warn --last 15m
   curl -s '{server}/api/v1/traces/{largest}'
   curl -s '{server}/api/v1/traces?status=error&last=15m&limit=10'
   curl -s '{server}/api/v1/traces?attribute=gen_ai.operation.name=chat&last=15m'
+  curl -sg '{server}/prometheus/api/v1/query?query=sum+by+(job)(rate(http_server_request_duration_seconds_count[1m]))'
   Grafana: a Tempo data source with the URL {server}/tempo, then trace id {largest}"""
     )
     return 0 if whole == len(sent) and not exporter.lost else 1

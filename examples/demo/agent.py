@@ -10,6 +10,7 @@ import contextlib
 import json
 from dataclasses import dataclass
 
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
@@ -51,6 +52,7 @@ def ask(story: Story) -> None:
     }
     with contextlib.suppress(Failed), story.step("assistant", "invoke_agent stargazer", SpanKind.INTERNAL, attributes):
         story.spend(1, 5)
+        story.say("assistant", SeverityNumber.INFO, f"asked: {wish}", {"gen_ai.conversation.id": attributes["gen_ai.conversation.id"]})
         _embed(story, wish)
         asked: list[dict[str, object]] = [{"role": "user", "parts": [{"type": "text", "content": wish}]}]
         wanted = {"type": "tool_call", "id": call_id, "name": "find_products", "arguments": json.loads(arguments)}

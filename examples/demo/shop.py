@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import Link, Span, SpanKind
 
 from examples.demo.stage import Failed, Story
@@ -42,6 +43,7 @@ def buy(story: Story) -> None:
             query(story, "checkout", "INSERT", "orders")
             with call(story, "checkout", "payment", "POST /charges") as charge:
                 _charge(story, charge)
+            story.say("checkout", SeverityNumber.INFO, "order placed", {"shop.items": story.chance.randint(1, 6)})
             with story.step("checkout", "send orders", SpanKind.PRODUCER, _queue("send")) as paid:
                 story.spend(0.3, 2)
         root.set_attribute("http.response.status_code", 201)
@@ -76,6 +78,7 @@ def query(story: Story, service: str, operation: str, table: str, *, slow: bool 
         if slow:
             span.add_event("lock.wait", {"db.lock.table": table}, story.at_ns)
             story.spend(400, 1800)
+            story.say(service, SeverityNumber.WARN, f"waited for a lock on {table}", {"db.collection.name": table})
         story.spend(1, 12)
         span.set_attribute("db.response.returned_rows", story.chance.randint(1, 40))
 

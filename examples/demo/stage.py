@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from random import Random
 
 from opentelemetry import trace
+from opentelemetry._logs import Logger, LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -83,18 +87,27 @@ class Telemetry:
         resources = {name: _resource(name, attributes) for name, attributes in SERVICES.items()}
         self.tracers = {name: self._tracer(resource) for name, resource in resources.items()}
         self.meters = {name: Meters.of(resource, endpoint) for name, resource in resources.items()}
+        self._records = BatchLogRecordProcessor(OTLPLogExporter(endpoint=endpoint, insecure=True, timeout=30))
+        self.loggers = {name: self._logger(resource) for name, resource in resources.items()}
 
     def flush(self) -> None:
         """Return when everything that was made is acknowledged or given up."""
         self._processor.force_flush(60_000)
+        self._records.force_flush(60_000)
         for meters in self.meters.values():
             meters.provider.force_flush()
 
     def close(self) -> None:
         """Flush and close."""
         self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves it without types
+        self._records.shutdown()  # type: ignore[no-untyped-call]  # likewise
         for meters in self.meters.values():
             meters.provider.shutdown()
+
+    def _logger(self, resource: Resource) -> Logger:
+        provider = LoggerProvider(resource, shutdown_on_exit=False)
+        provider.add_log_record_processor(self._records)
+        return provider.get_logger("examples.demo", "1.0.0")
 
     def _tracer(self, resource: Resource) -> trace.Tracer:
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -126,6 +139,13 @@ class Story:
         """Let time pass, somewhere between the two."""
         self.at_ns += int(self.chance.uniform(low_ms, high_ms) * 1e6)
 
+    def say(self, service: str, severity: SeverityNumber, text: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
+        """A log record of ``service``, within the step around it."""
+        record = LogRecord(
+            timestamp=self.at_ns, severity_number=severity, severity_text=severity.name, body=text, attributes=dict(attributes or {})
+        )
+        self.telemetry.loggers[service].emit(record)
+
     @contextlib.contextmanager
     def step(
         self,
@@ -144,6 +164,8 @@ class Story:
         except Failed as failure:
             if not failure.recorded:
                 span.record_exception(failure, timestamp=self.at_ns)
+                with trace.use_span(span, end_on_exit=False):
+                    self.say(service, SeverityNumber.ERROR, f"{name} failed: {failure}", {"error.type": failure.kind})
                 failure.recorded = True
             error = failure.kind
             span.set_attribute("error.type", error)
