@@ -34,7 +34,7 @@ RETRYABLE = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 SETTINGS = {
     "TAEL_MAX_INFLIGHT_BYTES": "1MiB",
     "TAEL_MAX_REQUEST_BYTES": "1MiB",
-    "TAEL_INFLIGHT_WAIT_SECS": "0.02",
+    "TAEL_INFLIGHT_WAIT_SECS": "0",
     "TAEL_INGEST_ROLE": "receive",
 }
 """The suite's ingest only receives, so that its memory is the receivers' alone; a second one writes."""
@@ -160,7 +160,7 @@ def _has(suite: Suite, service: str, tenant: str, spans: int) -> bool:
     return readable(suite, service, tenant) >= spans
 
 
-async def overload(suite: Suite, seconds: float, lanes: int = 192, spans: int = 500) -> tuple[Outcome, list[int], float]:
+async def overload(suite: Suite, seconds: float, lanes: int = 192, spans: int = 1000) -> tuple[Outcome, list[int], float]:
     """One tenant's flood: what it was answered, ingest's memory meanwhile, and the seconds until a small request is taken again."""
     endpoint = f"127.0.0.1:{suite.grpc_port}"
     stop = asyncio.Event()

@@ -23,13 +23,13 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 def test_a_flood_is_refused_retryably_within_flat_memory_and_nothing_is_lost(suite: Suite) -> None:
     flood, memory, recovery = asyncio.run(overload(suite, seconds=6))
     assert flood.requests > 0
-    assert flood.offered_times > 2, "it was no overload"
+    assert flood.offered_times > 3, "it was no overload"
     assert flood.refused.keys() <= RETRYABLE
     assert flood.without_delay == 0
     shown = [size >> 20 for size in memory]
     half = len(shown) // 2
-    assert max(shown[half:]) <= max(shown[:half]) + 10, shown
-    assert max(shown) - shown[0] < 150, f"{shown}: 2 MiB may be held and wait here, and what 192 clients have on their way is 55"
+    assert max(shown[half:]) <= max(shown[:half]) + 25, shown
+    assert max(shown) - shown[0] < 200, f"{shown}: 2 MiB may be held and wait here, and what 192 clients have on their way is 110"
     assert recovery < 5
     assert_readable(suite, {("flood", "default"): flood})
 
