@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc.aio
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client import CollectorRegistry
@@ -27,6 +30,7 @@ from tael.cluster.shard import Router
 from tael.otlp.signals import SIGNALS
 from tael.runtime.config import Address
 from tael.wal import codec
+from tael.wal.api import LOGS, METRICS, TRACES
 
 TRACES_METHOD = SIGNALS["traces"].grpc_method
 
@@ -179,3 +183,42 @@ class PeakMemory:
     def _peak_bytes() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) << 10
+
+
+def sample(signal: str, count: int, *, marker: str = "value") -> Message:
+    """A request of any signal with ``count`` items of the present, which hold ``marker``."""
+    return _SAMPLES[signal](count, marker)
+
+
+def _logs(count: int, marker: str) -> Message:
+    request = ExportLogsServiceRequest()
+    resource_logs = request.resource_logs.add(schema_url="https://opentelemetry.io/schemas/1.40.0")
+    resource_logs.resource.attributes.add(key="service.name").value.string_value = "shop"
+    scope_logs = resource_logs.scope_logs.add()
+    scope_logs.scope.name = "tests"
+    for i in range(count):
+        record = scope_logs.log_records.add(time_unix_nano=time.time_ns(), severity_number=9, severity_text="INFO")  # type: ignore[arg-type]  # a number, as on the wire
+        record.trace_id, record.span_id = os.urandom(15) + b"\1", os.urandom(7) + b"\1"
+        record.body.string_value = f"order {i} {marker}"
+        record.attributes.add(key="test.attribute").value.string_value = marker
+    return request
+
+
+def _metrics(count: int, marker: str) -> Message:
+    request = ExportMetricsServiceRequest()
+    resource_metrics = request.resource_metrics.add()
+    resource_metrics.resource.attributes.add(key="service.name").value.string_value = "shop"
+    scope_metrics = resource_metrics.scope_metrics.add()
+    scope_metrics.scope.name = "tests"
+    metric = scope_metrics.metrics.add(name="queue.length", unit="1")
+    for i in range(count):
+        point = metric.gauge.data_points.add(time_unix_nano=time.time_ns(), as_double=i)
+        point.attributes.add(key="test.attribute").value.string_value = f"{marker}{i}"
+    return request
+
+
+_SAMPLES: dict[str, Callable[[int, str], Message]] = {
+    TRACES: lambda count, marker: request_of(count, attribute=marker),
+    LOGS: _logs,
+    METRICS: _metrics,
+}

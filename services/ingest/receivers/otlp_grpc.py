@@ -2,7 +2,8 @@
 
 gRPC's core bounds what one message unpacks to, but not what all calls together do, and it unpacks before anything can be counted. So
 decompression by the core is off and a gzip message arrives as it is on the wire, to be inflated within the bytes that the process may hold;
-its first byte 0x1f can begin no protobuf message. Other compressions, zstd among them, the core answers UNIMPLEMENTED: it knows none but its own.
+its first byte 0x1f can begin no protobuf message. Other compressions are for the core to refuse: deflate with UNIMPLEMENTED,
+what it does not know, zstd among them, with INTERNAL; clients retry neither.
 
 gRPC's standard health service answers for the whole and for each signal's service, and says NOT_SERVING once the drain begins.
 """

@@ -18,7 +18,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from services.ingest.receivers import otlp_grpc
 from tael.errors import Overloaded, TaelError, Unavailable
-from tael.otlp.signals import SIGNALS
 from tael.runtime.config import Address
 from tael.runtime.service import PortTaken
 from tests.support.otlp import (
@@ -46,8 +45,8 @@ def retry_seconds(status: Status | None) -> float | None:
     return float(retry.retry_delay.ToTimedelta().total_seconds())
 
 
-async def test_a_request_reaches_the_log_byte_for_byte() -> None:
-    """H2 and S2 as gRPC has them: an empty answer, partial_success unset."""
+async def test_h2_s2_a_request_reaches_the_log_byte_for_byte() -> None:
+    """An empty answer, partial_success unset."""
     body = request_of(3).SerializeToString() + b"\xfa\x3e\x03new"
     async with receiving() as r:
         answer = await call(r.grpc, body)
@@ -57,24 +56,22 @@ async def test_a_request_reaches_the_log_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-async def test_none_and_gzip(compression: grpc.Compression) -> None:
-    """T3."""
+async def test_t3_none_and_gzip(compression: grpc.Compression) -> None:
     body = request_of(50).SerializeToString()
     async with receiving() as r:
         assert (await call(r.grpc, body, compression=compression)).code is OK
         assert r.log.requests == [body]
 
 
-async def test_other_compressions_are_unimplemented() -> None:
-    """T3."""
+async def test_t3_other_compressions_are_unimplemented() -> None:
     async with receiving() as r:
         assert (await call(r.grpc, request_of(50).SerializeToString(), compression=grpc.Compression.Deflate)).code is CODE.UNIMPLEMENTED
         assert r.log.appended == []
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-async def test_a_request_over_the_limit_is_refused_for_good(compression: grpc.Compression) -> None:
-    """T4: RESOURCE_EXHAUSTED without RetryInfo, before and after decompression."""
+async def test_t4_a_request_over_the_limit_is_refused_for_good(compression: grpc.Compression) -> None:
+    """RESOURCE_EXHAUSTED without RetryInfo, before and after decompression."""
     async with receiving(TAEL_MAX_REQUEST_BYTES="64KiB") as r:
         body = request_of(400).SerializeToString()
         assert len(body) > 64 << 10
@@ -101,8 +98,8 @@ async def bombed(r: Receivers, size_bytes: int, count: int) -> list[str]:
     return said.decode().splitlines()
 
 
-async def test_a_gzip_bomb_costs_no_memory() -> None:
-    """T4: stopped at the limit, far from its 256 MiB, and without RetryInfo's invitation."""
+async def test_t4_a_gzip_bomb_costs_no_memory() -> None:
+    """Stopped at the limit, far from its 256 MiB, and without RetryInfo's invitation."""
     async with receiving(TAEL_MAX_REQUEST_BYTES="4MiB") as r:
         with PeakMemory() as peak:
             (error,) = await bombed(r, 1 << 28, 1)
@@ -114,8 +111,8 @@ async def test_a_gzip_bomb_costs_no_memory() -> None:
         assert (await call(r.grpc, request_of(1).SerializeToString())).code is OK
 
 
-async def test_many_bombs_just_under_the_limit_share_the_bytes_that_the_process_may_hold() -> None:
-    """T4: 64 calls of 7 MiB each, where 16 MiB may be held."""
+async def test_t4_many_bombs_just_under_the_limit_share_the_bytes_that_the_process_may_hold() -> None:
+    """64 calls of 7 MiB each, where 16 MiB may be held."""
     async with receiving(TAEL_MAX_REQUEST_BYTES="8MiB", TAEL_MAX_INFLIGHT_BYTES="16MiB") as r:
         with PeakMemory() as peak:
             errors = await bombed(r, 7 << 20, 64)
@@ -124,8 +121,7 @@ async def test_many_bombs_just_under_the_limit_share_the_bytes_that_the_process_
         assert r.pipeline.held_bytes == 0
 
 
-async def test_calls_on_one_connection_run_side_by_side() -> None:
-    """T6."""
+async def test_t6_calls_on_one_connection_run_side_by_side() -> None:
     log = MemoryLog(gate=asyncio.Event())
     async with receiving(log) as r, grpc.aio.insecure_channel(str(r.grpc)) as channel:
         export = channel.unary_unary(TRACES_METHOD)
@@ -136,8 +132,8 @@ async def test_calls_on_one_connection_run_side_by_side() -> None:
         assert await asyncio.gather(*calls) == [b""] * 20
 
 
-async def test_the_drain_finishes_calls_that_were_accepted() -> None:
-    """T6: the listener goes, the call is answered, and what was answered is in the log."""
+async def test_t6_the_drain_finishes_calls_that_were_accepted() -> None:
+    """The listener goes, the call is answered, and what was answered is in the log."""
     log = MemoryLog(gate=asyncio.Event())
     assert log.gate is not None
     async with contextlib.AsyncExitStack() as stack:
@@ -154,12 +150,9 @@ async def test_the_drain_finishes_calls_that_were_accepted() -> None:
     assert len(log.spans) == 2
 
 
-@pytest.mark.parametrize("signal", ["logs"])
-async def test_a_signal_that_is_not_taken_is_unimplemented_in_words(signal: str) -> None:
-    """T1."""
+async def test_t1_a_signal_that_is_not_taken_is_unimplemented() -> None:
+    """Profiles are in development."""
     async with receiving() as r:
-        answer = await call(r.grpc, b"", method=SIGNALS[signal].grpc_method)
-        assert (answer.code, answer.message) == (CODE.UNIMPLEMENTED, f"this server does not receive {signal}")
         profiles = await call(r.grpc, b"", method="/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export")
         assert profiles.code is CODE.UNIMPLEMENTED
 
@@ -173,8 +166,7 @@ async def test_a_signal_that_is_not_taken_is_unimplemented_in_words(signal: str)
         (TimeoutError(), CODE.UNAVAILABLE, 1.0),
     ],
 )
-async def test_what_a_retry_cures_says_when(error: Exception, code: grpc.StatusCode, seconds: float) -> None:
-    """G1, G2."""
+async def test_g1_g2_what_a_retry_cures_says_when(error: Exception, code: grpc.StatusCode, seconds: float) -> None:
     log = MemoryLog(error=error)
     async with receiving(log) as r:
         body = request_of(1).SerializeToString()
@@ -187,16 +179,14 @@ async def test_what_a_retry_cures_says_when(error: Exception, code: grpc.StatusC
         assert log.requests == [body]
 
 
-async def test_an_unforeseen_error_is_internal_and_never_unknown() -> None:
-    """G2."""
+async def test_g2_an_unforeseen_error_is_internal_and_never_unknown() -> None:
     async with receiving(MemoryLog(error=ZeroDivisionError("bug"))) as r:
         answer = await call(r.grpc, request_of(1).SerializeToString())
         assert (answer.code, retry_seconds(answer.status)) == (CODE.INTERNAL, None)
         assert "bug" not in answer.message
 
 
-async def test_bad_bytes_are_an_invalid_argument_with_details() -> None:
-    """G3."""
+async def test_g3_bad_bytes_are_an_invalid_argument_with_details() -> None:
     async with receiving() as r:
         for body in (b"\xff\xff\xff", b"hello", b"\x1f\x8bnot gzip", gzip.compress(b"hello"), request_of(3).SerializeToString()[:-7]):
             answer = await call(r.grpc, body)
@@ -208,8 +198,8 @@ async def test_bad_bytes_are_an_invalid_argument_with_details() -> None:
         assert r.log.appended == []
 
 
-async def test_an_empty_request_succeeds() -> None:
-    """S1: no resources, no scopes, no spans; nothing is appended."""
+async def test_s1_an_empty_request_succeeds() -> None:
+    """No resources, no scopes, no spans; nothing is appended."""
     no_scopes, no_spans = ExportTraceServiceRequest(), request_of(0)
     no_scopes.resource_spans.add()
     async with receiving() as r:
@@ -219,8 +209,8 @@ async def test_an_empty_request_succeeds() -> None:
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-async def test_bad_spans_are_refused_alone(shards: int) -> None:
-    """S2, S3, D1: partial success counts spans, says why, and the rest is stored."""
+async def test_s2_s3_d1_bad_spans_are_refused_alone(shards: int) -> None:
+    """Partial success counts spans, says why, and the rest is stored."""
     request = request_of(10)
     spans = request.resource_spans[0].scope_spans[0].spans
     spans[2].trace_id, spans[5].span_id, spans[7].trace_id = bytes(16), b"short", b""
@@ -245,8 +235,8 @@ async def test_a_request_of_bad_spans_only_appends_nothing() -> None:
         assert (answer.response.partial_success.rejected_spans, r.log.appended) == (2, [])
 
 
-async def test_a_call_repeated_after_a_lost_answer_is_stored_once() -> None:
-    """S4, H8: also when it takes several appends to several shards and only some of them worked."""
+async def test_s4_h8_a_call_repeated_after_a_lost_answer_is_stored_once() -> None:
+    """Also when it takes several appends to several shards and only some of them worked."""
     body = request_of(200).SerializeToString()
     log = MemoryLog(max_body_bytes=8 << 10)
     async with receiving(log, shards=2) as r:
@@ -256,8 +246,8 @@ async def test_a_call_repeated_after_a_lost_answer_is_stored_once() -> None:
         assert len(log.spans) == len({span.span_id for span in log.spans}) == 200
 
 
-async def test_a_span_that_the_log_cannot_hold_is_refused_with_the_limit() -> None:
-    """S2: sending it again could not help."""
+async def test_s2_a_span_that_the_log_cannot_hold_is_refused_with_the_limit() -> None:
+    """Sending it again could not help."""
     request = request_of(3)
     request.resource_spans[0].scope_spans[0].spans[1].attributes.add(key="large").value.string_value = "x" * 10_000
     async with receiving(MemoryLog(max_body_bytes=8 << 10)) as r:
@@ -268,8 +258,8 @@ async def test_a_span_that_the_log_cannot_hold_is_refused_with_the_limit() -> No
         assert [span.name for span in r.log.spans] == ["GET /0", "GET /2"]
 
 
-async def test_a_process_that_holds_enough_bytes_asks_to_come_again() -> None:
-    """G2: RetryInfo at once, and room again when the log has caught up."""
+async def test_g2_a_process_that_holds_enough_bytes_asks_to_come_again() -> None:
+    """RetryInfo at once, and room again when the log has caught up."""
     log = MemoryLog(gate=asyncio.Event())
     assert log.gate is not None
     body = request_of(20).SerializeToString()

@@ -74,8 +74,8 @@ async def full_or_away(error: Exception) -> AsyncIterator[Receivers]:
 
 
 @BOTH
-async def test_success_is_200_with_an_empty_response(kind: str) -> None:
-    """H1, H2, T2: both encodings on one port, answered in kind, partial_success unset."""
+async def test_h1_h2_t2_success_is_200_with_an_empty_response(kind: str) -> None:
+    """Both encodings on one port, answered in kind, partial_success unset."""
     request = request_of(3)
     async with receiving() as r:
         answer = await send(r.url, encoded(request, kind), kind)
@@ -85,8 +85,7 @@ async def test_success_is_200_with_an_empty_response(kind: str) -> None:
             assert r.log.requests == [request.SerializeToString()]
 
 
-async def test_parameters_of_the_content_type_change_nothing() -> None:
-    """H1."""
+async def test_h1_parameters_of_the_content_type_change_nothing() -> None:
     async with receiving() as r:
         answer = await send(r.url, encoded(request_of(1), JSON), "application/json; charset=utf-8")
         assert (answer.status, answer.kind, len(r.log.spans)) == (200, JSON, 1)
@@ -96,8 +95,7 @@ async def test_parameters_of_the_content_type_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstandard.compress), ("GZIP", gzip.compress), ("identity", bytes)]
 )
-async def test_compressed_bodies(kind: str, encoding: str, pack: type[bytes]) -> None:
-    """T3."""
+async def test_t3_compressed_bodies(kind: str, encoding: str, pack: type[bytes]) -> None:
     async with receiving() as r:
         answer = await send(r.url, pack(encoded(request_of(300), kind)), kind, Content_Encoding=encoding)
         assert (answer.status, len(r.log.spans)) == (200, 300)
@@ -105,16 +103,15 @@ async def test_compressed_bodies(kind: str, encoding: str, pack: type[bytes]) ->
 
 @BOTH
 @pytest.mark.parametrize("encoding", ["deflate", "br", "snappy", "lz4", "gzip, gzip"])
-async def test_other_encodings_are_415_and_say_what_is_taken(kind: str, encoding: str) -> None:
-    """T3, H3."""
+async def test_t3_h3_other_encodings_are_415_and_say_what_is_taken(kind: str, encoding: str) -> None:
     async with receiving() as r:
         answer = await send(r.url, zlib.compress(b"x"), kind, Content_Encoding=encoding)
         assert (answer.status, answer.kind) == (415, kind)
         assert "gzip" in answer.error().message
 
 
-async def test_chunked_bodies() -> None:
-    """T2: a body of unknown length."""
+async def test_t2_chunked_bodies() -> None:
+    """A body of unknown length."""
     body = request_of(300).SerializeToString()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -127,8 +124,8 @@ async def test_chunked_bodies() -> None:
 
 
 @BOTH
-async def test_a_body_over_the_limit_is_413(kind: str) -> None:
-    """T4, H3: by its length, by what arrives in chunks, and after decompression."""
+async def test_t4_h3_a_body_over_the_limit_is_413(kind: str) -> None:
+    """By its length, by what arrives in chunks, and after decompression."""
     body = encoded(request_of(400), kind)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -147,8 +144,7 @@ async def test_a_body_over_the_limit_is_413(kind: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-async def test_a_bomb_costs_no_memory(encoding: str) -> None:
-    """T4."""
+async def test_t4_a_bomb_costs_no_memory(encoding: str) -> None:
     packed = bomb(1 << 28) if encoding == "gzip" else zstandard.compress(bytes(1 << 25)) * 8
     async with receiving(TAEL_MAX_REQUEST_BYTES="4MiB") as r:
         with PeakMemory() as peak:
@@ -158,8 +154,7 @@ async def test_a_bomb_costs_no_memory(encoding: str) -> None:
 
 
 @BOTH
-async def test_bad_bodies_are_400_with_details(kind: str) -> None:
-    """H5, H3."""
+async def test_h5_h3_bad_bodies_are_400_with_details(kind: str) -> None:
     async with receiving() as r:
         for body, encoding in ((b"\xff\xff", ""), (b"{", ""), (b"[]", ""), (b"not gzip", "gzip"), (b"not zstd", "zstd")):
             answer = await send(r.url, body, kind, Content_Encoding=encoding)
@@ -170,8 +165,7 @@ async def test_bad_bodies_are_400_with_details(kind: str) -> None:
             assert bad.field_violations[0].field == "body"
 
 
-async def test_a_bad_json_value_is_named_by_its_path() -> None:
-    """H5, J1, J2."""
+async def test_h5_j1_j2_a_bad_json_value_is_named_by_its_path() -> None:
     async with receiving() as r:
         for field, value in (("traceId", "zz"), ("kind", "SPAN_KIND_SERVER"), ("startTimeUnixNano", "soon")):
             body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{field: value}]}]}]})
@@ -182,8 +176,7 @@ async def test_a_bad_json_value_is_named_by_its_path() -> None:
             assert value in bad.field_violations[0].description
 
 
-async def test_json_ids_of_any_case_and_unknown_keys_reach_the_log() -> None:
-    """J1, J3, J4."""
+async def test_j1_j3_j4_json_ids_of_any_case_and_unknown_keys_reach_the_log() -> None:
     span = {
         "traceId": "5B8EFFF798038103d269b633813fc60c",
         "spanId": "EEE19B7EC3C1B174",
@@ -208,8 +201,8 @@ async def test_json_ids_of_any_case_and_unknown_keys_reach_the_log() -> None:
 
 @pytest.mark.parametrize(("accept", "kind"), [("", JSON), ("*/*", JSON), (PROTOBUF, PROTOBUF), (JSON, JSON)])
 @pytest.mark.parametrize("sent", [None, "text/plain", "application/octet-stream", "multipart/form-data; boundary=x"])
-async def test_an_unknown_content_type_is_415(sent: str | None, accept: str, kind: str) -> None:
-    """H4, H3: in the encoding that the client accepts."""
+async def test_h4_h3_an_unknown_content_type_is_415(sent: str | None, accept: str, kind: str) -> None:
+    """In the encoding that the client accepts."""
     async with receiving() as r:
         answer = await send(r.url, b"x", sent, Accept=accept)
         assert (answer.status, answer.kind) == (415, kind)
@@ -218,8 +211,7 @@ async def test_an_unknown_content_type_is_415(sent: str | None, accept: str, kin
 
 @BOTH
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_other_methods_are_405_with_allow(kind: str, method: str) -> None:
-    """H4, H3."""
+async def test_h4_h3_other_methods_are_405_with_allow(kind: str, method: str) -> None:
     async with receiving() as r:
         answer = await send(r.url, b"", kind, method=method)
         assert (answer.status, answer.kind, answer.headers["Allow"]) == (405, kind, "POST, OPTIONS")
@@ -227,9 +219,8 @@ async def test_other_methods_are_405_with_allow(kind: str, method: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("path", ["/", "/v1/traces/", "/v1/logs", "/v1development/profiles", "/v1/%00"])
-async def test_other_paths_are_404(kind: str, path: str) -> None:
-    """T1, H3."""
+@pytest.mark.parametrize("path", ["/", "/v1/traces/", "/v1/log", "/v1development/profiles", "/v1/%00"])
+async def test_t1_h3_other_paths_are_404(kind: str, path: str) -> None:
     async with receiving() as r:
         answer = await send(f"http://{r.http}{path}", b"", kind)
         assert (answer.status, answer.kind) == (404, kind)
@@ -246,8 +237,7 @@ async def test_other_paths_are_404(kind: str, path: str) -> None:
         (TimeoutError(), 503, "1"),
     ],
 )
-async def test_what_a_retry_cures_says_when(kind: str, error: Exception, code: int, after: str) -> None:
-    """H6, H7, H3."""
+async def test_h6_h7_h3_what_a_retry_cures_says_when(kind: str, error: Exception, code: int, after: str) -> None:
     async with full_or_away(error) as r:
         body = encoded(request_of(1), kind)
         answer = await send(r.url, body, kind)
@@ -258,16 +248,15 @@ async def test_what_a_retry_cures_says_when(kind: str, error: Exception, code: i
 
 
 @BOTH
-async def test_an_unforeseen_error_is_500_in_kind(kind: str) -> None:
-    """H3, H6."""
+async def test_h3_h6_an_unforeseen_error_is_500_in_kind(kind: str) -> None:
     async with full_or_away(ZeroDivisionError("bug")) as r:
         answer = await send(r.url, encoded(request_of(1), kind), kind)
         assert (answer.status, answer.kind) == (500, kind)
         assert "bug" not in answer.error().message
 
 
-async def test_a_request_repeated_on_a_new_connection_is_stored_once() -> None:
-    """H8, S4: in either encoding, compressed or not."""
+async def test_h8_s4_a_request_repeated_on_a_new_connection_is_stored_once() -> None:
+    """In either encoding, compressed or not."""
     request = request_of(5)
     body = request.SerializeToString()
     async with receiving() as r:
@@ -277,8 +266,7 @@ async def test_a_request_repeated_on_a_new_connection_is_stored_once() -> None:
 
 
 @BOTH
-async def test_an_empty_request_succeeds(kind: str) -> None:
-    """S1."""
+async def test_s1_an_empty_request_succeeds(kind: str) -> None:
     async with receiving() as r:
         for body in (encoded(ExportTraceServiceRequest(), kind), encoded(request_of(0), kind)):
             assert (await send(r.url, body, kind)).status == 200
@@ -286,8 +274,7 @@ async def test_an_empty_request_succeeds(kind: str) -> None:
 
 
 @BOTH
-async def test_bad_spans_are_partial_success(kind: str) -> None:
-    """S2, S3, D1."""
+async def test_s2_s3_d1_bad_spans_are_partial_success(kind: str) -> None:
     request = request_of(4)
     request.resource_spans[0].scope_spans[0].spans[1].trace_id = bytes(16)
     request.resource_spans[0].scope_spans[0].spans[2].span_id = b"four"
@@ -303,8 +290,8 @@ async def test_bad_spans_are_partial_success(kind: str) -> None:
         assert [span.name for span in r.log.spans] == ["GET /0", "GET /3"]
 
 
-async def test_long_answers_are_compressed_for_those_who_accept_it() -> None:
-    """T3: gzip both ways."""
+async def test_t3_long_answers_are_compressed_for_those_who_accept_it() -> None:
+    """Gzip both ways."""
     request = request_of(6)
     for i, span in enumerate(request.resource_spans[0].scope_spans[0].spans):
         span.trace_id, span.name = b"x" * (i + 1), "n" * 400
@@ -316,8 +303,8 @@ async def test_long_answers_are_compressed_for_those_who_accept_it() -> None:
         assert ExportTraceServiceResponse.FromString(answer.body).partial_success.rejected_spans == 12
 
 
-async def test_a_browser_of_a_known_origin_may_send() -> None:
-    """C1: the preflight, the answer, and an error answer too."""
+async def test_c1_a_browser_of_a_known_origin_may_send() -> None:
+    """The preflight, the answer, and an error answer too."""
     origin = "https://shop.example"
     async with receiving(TAEL_CORS_ORIGINS=f"{origin},https://other.example") as r:
         asked = {"Origin": origin, "Access_Control_Request_Method": "POST"}
@@ -334,8 +321,7 @@ async def test_a_browser_of_a_known_origin_may_send() -> None:
             assert (sent.status, sent.headers["Access-Control-Allow-Origin"], sent.headers["Vary"]) == (status, origin, "Origin")
 
 
-async def test_a_browser_of_another_origin_may_not() -> None:
-    """C1."""
+async def test_c1_a_browser_of_another_origin_may_not() -> None:
     async with receiving(TAEL_CORS_ORIGINS="https://shop.example") as r:
         answer = await send(r.url, None, None, method="OPTIONS", Origin="https://evil.example", Access_Control_Request_Method="POST")
         assert (answer.status, "Access-Control-Allow-Origin" in answer.headers) == (204, False)
@@ -344,8 +330,7 @@ async def test_a_browser_of_another_origin_may_not() -> None:
         assert (await send(r.url, b"", Origin="https://any.example")).headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_the_drain_finishes_requests_that_were_accepted() -> None:
-    """T6."""
+async def test_t6_the_drain_finishes_requests_that_were_accepted() -> None:
     log = MemoryLog(gate=asyncio.Event())
     assert log.gate is not None
     async with contextlib.AsyncExitStack() as stack:
