@@ -29,7 +29,10 @@ MAX_REPAIR_BYTES = 2 << 20
 _CUT_TEXT = f"(nested deeper than {MAX_DEPTH} levels)".encode()
 _Field = descriptor_pb2.FieldDescriptorProto
 _ANY = common_pb2.AnyValue.DESCRIPTOR.full_name
-_CONTAINERS = {f"{_ANY}.array_value": common_pb2.ArrayValue, f"{_ANY}.kvlist_value": common_pb2.KeyValueList}
+_CONTAINERS = {
+    f"{_ANY}.array_value": common_pb2.ArrayValue.DESCRIPTOR.full_name,
+    f"{_ANY}.kvlist_value": common_pb2.KeyValueList.DESCRIPTOR.full_name,
+}
 
 
 @dataclass(slots=True)
@@ -129,7 +132,7 @@ def _fix_container(message: Any, field: Any, value: bytes, done: _Repair, depth:
         message.string_value = _CUT_TEXT
         done.cut += 1
         return
-    inner = _twin(_CONTAINERS[field.full_name].DESCRIPTOR.full_name).FromString(value)
+    inner = _twin(_CONTAINERS[field.full_name]).FromString(value)
     _fix(inner, done, depth + 1)
     setattr(message, field.name, inner.SerializeToString())
 
@@ -160,11 +163,11 @@ def _add(pool: descriptor_pool.DescriptorPool, file: FileDescriptor) -> None:
     for dependency in file.dependencies:
         _add(pool, dependency)
     proto = descriptor_pb2.FileDescriptorProto()
-    file.CopyToProto(proto)  # type: ignore[no-untyped-call]
+    file.CopyToProto(proto)
     del proto.service[:]
     for message in proto.message_type:
         _loosen(message, f"{proto.package}.{message.name}", set())
-    pool.AddSerializedFile(proto.SerializeToString())  # type: ignore[no-untyped-call]
+    pool.AddSerializedFile(proto.SerializeToString())
 
 
 def _loosen(message: descriptor_pb2.DescriptorProto, full_name: str, texts: set[str]) -> set[str]:
@@ -191,7 +194,7 @@ def _texts() -> frozenset[str]:
         file = files.pop()
         files += file.dependencies
         proto = descriptor_pb2.FileDescriptorProto()
-        file.CopyToProto(proto)  # type: ignore[no-untyped-call]
+        file.CopyToProto(proto)
         for message in proto.message_type:
             _loosen(message, f"{proto.package}.{message.name}", texts)
     return frozenset(texts)

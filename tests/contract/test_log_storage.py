@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_ERROR2, ResourceLogs, ScopeLogs
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLogRecord
-from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs, ScopeLogs
 
 from tael.errors import Rejected
 from tael.model.attributes import AttributeValue
@@ -51,7 +51,7 @@ def everything(trace_id: bytes) -> ResourceLogs:
     record = WireLogRecord(
         time_unix_nano=START_NS + 1,
         observed_time_unix_nano=START_NS + 2,
-        severity_number=WireLogRecord.DESCRIPTOR.fields_by_name["severity_number"]
+        severity_number=SEVERITY_NUMBER_ERROR2,
         .enum_type.values_by_name["SEVERITY_NUMBER_ERROR2"]
         .number,  # type: ignore[arg-type]  # the enum by its descriptor
         severity_text="SEVERE",

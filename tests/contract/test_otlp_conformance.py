@@ -297,7 +297,8 @@ async def test_s1_an_empty_request_succeeds(signal: str, kind: str) -> None:
     """No resources, no scopes, no items; nothing is appended."""
     outer, inner = GROUPS[signal]
     async with receiving() as r:
-        for text in ({}, {outer: []}, {outer: [{}]}, {outer: [{inner: [{}]}]}):
+        texts: list[dict[str, Any]] = [{}, {outer: []}, {outer: [{}]}, {outer: [{inner: [{}]}]}]
+        for text in texts:
             request = json.dumps(text).encode()
             body = request if kind == JSON else _message(signal, request).SerializeToString()
             answer = await post(r, signal, body, kind)
@@ -450,7 +451,7 @@ async def test_d4_text_that_is_not_utf8_is_replaced_and_costs_nobody_a_batch(sig
 @SIGNAL
 async def test_d4_values_of_every_type_and_repeated_keys_are_taken(signal: str) -> None:
     """Empty values, bytes, lists of mixed types, maps in lists; the last of two equal keys counts, and nothing fails."""
-    values = [
+    values: list[dict[str, Any]] = [
         {"key": "e", "value": {}},
         {"key": "n"},
         {"key": "l", "value": {"arrayValue": {"values": [{"intValue": 1}, {"stringValue": "deep-text"}, {}, {"kvlistValue": {}}]}}},
@@ -549,7 +550,8 @@ def _field(number: int, value: bytes) -> bytes:
 def _replace_first_text(request: Any, value: bytes) -> bytes:
     """The request with one more attribute of the resource, whose value is given in bytes."""
     pair = _field(1, _field(1, b"deep") + _field(2, value))
-    return request.SerializeToString() + _field(1, _field(1, pair) + request.SerializeToString()[_head(request) :])
+    whole: bytes = request.SerializeToString()
+    return whole + _field(1, _field(1, pair) + whole[_head(request) :])
 
 
 def _head(request: Any) -> int:
@@ -576,7 +578,7 @@ async def test_d2_d3_d7_logs_are_read_back_as_they_came(shared_hot_node: HotNode
     scoped.log_records.add(
         observed_time_unix_nano=5, severity_text="WARNING", event_name="device.crash", flags=1, dropped_attributes_count=8
     )
-    scoped.log_records.add(time_unix_nano=9, observed_time_unix_nano=5, severity_number=17)  # type: ignore[arg-type]  # a number, as on the wire
+    scoped.log_records.add(time_unix_nano=9, observed_time_unix_nano=5, severity_number=17)
     scoped.log_records.add()
     async with receiving() as r, open_tier([shared_hot_node]) as tier:
         assert (await export(r, "logs", request.SerializeToString())).code is OK

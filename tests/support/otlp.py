@@ -197,7 +197,7 @@ def _logs(count: int, marker: str) -> Message:
     scope_logs = resource_logs.scope_logs.add()
     scope_logs.scope.name = "tests"
     for i in range(count):
-        record = scope_logs.log_records.add(time_unix_nano=time.time_ns(), severity_number=9, severity_text="INFO")  # type: ignore[arg-type]  # a number, as on the wire
+        record = scope_logs.log_records.add(time_unix_nano=time.time_ns(), severity_number=9, severity_text="INFO")
         record.trace_id, record.span_id = os.urandom(15) + b"\1", os.urandom(7) + b"\1"
         record.body.string_value = f"order {i} {marker}"
         record.attributes.add(key="test.attribute").value.string_value = marker
