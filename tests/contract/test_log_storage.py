@@ -52,8 +52,6 @@ def everything(trace_id: bytes) -> ResourceLogs:
         time_unix_nano=START_NS + 1,
         observed_time_unix_nano=START_NS + 2,
         severity_number=SEVERITY_NUMBER_ERROR2,
-        .enum_type.values_by_name["SEVERITY_NUMBER_ERROR2"]
-        .number,  # type: ignore[arg-type]  # the enum by its descriptor
         severity_text="SEVERE",
         body=encode_value(EVERY_TYPE),
         attributes=values,
