@@ -23,11 +23,14 @@ from numpy.typing import NDArray
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from bench.logs_load import METHOD as LOGS_METHOD
+from bench.logs_load import LogSender
 from bench.metrics_load import METHOD as METRICS_METHOD
 from bench.metrics_load import REMOTE_WRITE_HEADERS, OtlpSender, RemoteWriteSender
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 SPANS_PER_TRACE = 10
+_NOUNS = {"traces": "spans", "logs": "records", "metrics": "samples"}
 _GIVE_UP_SECONDS = 30.0
 _ROUTES = ("/cart", "/checkout", "/product/{id}", "/search", "/login", "/health")
 
@@ -183,14 +186,20 @@ async def load(
     started = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for channel in channels:
-            call = channel.unary_unary(METHOD if signal == "traces" else METRICS_METHOD)
+            call = channel.unary_unary({"traces": METHOD, "logs": LOGS_METHOD, "metrics": METRICS_METHOD}[signal])
             for number in range(in_flight):
-                sender = Stamper(spans, service) if signal == "traces" else OtlpSender(spans, f"{service}-{id(channel)}-{number}")
+                sender = _sender(signal, spans, service, f"{id(channel)}-{number}")
                 group.create_task(_drive(call, sender, started + seconds, acks, retried))
     elapsed = time.monotonic() - started
     for channel in channels:
         await channel.close()
-    return _report(acks, retried, spans, elapsed, len(sender.make()), "spans" if signal == "traces" else "samples")
+    return _report(acks, retried, spans, elapsed, len(sender.make()), _NOUNS[signal])
+
+
+def _sender(signal: str, items: int, service: str, own: str) -> Sender:
+    if signal == "logs":
+        return LogSender(items, service)
+    return Stamper(items, service) if signal == "traces" else OtlpSender(items, f"{service}-{own}")
 
 
 def _report(acks: list[float], retried: list[str], items: int, elapsed: float, body_bytes: int, noun: str) -> dict[str, object]:
@@ -211,8 +220,8 @@ def main() -> None:
     """Read the command line, drive, print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--endpoint", default="127.0.0.1:4317")
-    parser.add_argument("--signal", choices=("traces", "metrics", "remote-write"), default="traces")
-    parser.add_argument("--spans", type=int, default=100, help="spans, or samples, a request")
+    parser.add_argument("--signal", choices=("traces", "logs", "metrics", "remote-write"), default="traces")
+    parser.add_argument("--spans", type=int, default=100, help="spans, log records or samples a request")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
