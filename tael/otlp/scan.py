@@ -103,7 +103,9 @@ def scan_logs(request: bytes) -> Scan:
                     odd += 1
                     example = example or f"record {items} has a trace_id of {len(trace_id)} and a span_id of {len(span_id)} bytes"
                 items += 1
-    warnings = (f"{odd} of {items} log records count as outside a trace or span, their ids are of a wrong length: {example}",) if odd else ()
+    warnings = (
+        (f"{odd} of {items} log records count as outside a trace or span, their ids are of a wrong length: {example}",) if odd else ()
+    )
     return Scan(items, Refusals(), warnings)
 
 

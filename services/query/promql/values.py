@@ -1,6 +1,6 @@
 """What an expression evaluates to: a scalar, a string, or an instant vector, each at every step of the query at once.
 
-A range query of one step is an instant query, so there is one evaluator. Vectors are matrices of series × steps; a sample is a float where
+A range query of one step is an instant query, so there is one evaluator. Vectors are matrices of series by steps; a sample is a float where
 ``present`` is True and ``cells`` is -1, a native histogram where ``cells`` is a position in ``histograms``.
 """
 

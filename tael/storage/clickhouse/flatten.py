@@ -154,7 +154,9 @@ def unfolded(source: str, groups: str, scopes: str, items: str, item: str) -> st
     ``groups``, ``scopes`` and ``items`` are the signal's names for what its request holds, level by level.
     """
     records = f"SELECT arrayJoin(records) AS r FROM {source}"  # noqa: S608  # a table's name, ours
-    resources = f"SELECT r.tenant AS batch_tenant, r.received_at AS batch_received_at, arrayJoin(r.request.{groups}) AS rs\nFROM ({records})"
+    resources = (
+        f"SELECT r.tenant AS batch_tenant, r.received_at AS batch_received_at, arrayJoin(r.request.{groups}) AS rs\nFROM ({records})"
+    )
     resource_maps = [f"{text} AS resource_{name}" for name, text in typed_maps("rs.resource.attributes")]
     scoped = select(
         [

@@ -80,7 +80,9 @@ def _level() -> str:
 
 
 def _level_of(text: str) -> str:
-    return f"transform(lower({text}), [{_listed(repr(word) for word in log.LEVEL_WORDS)}], [{_listed(map(str, log.LEVEL_WORDS.values()))}], 0)"
+    return (
+        f"transform(lower({text}), [{_listed(repr(word) for word in log.LEVEL_WORDS)}], [{_listed(map(str, log.LEVEL_WORDS.values()))}], 0)"
+    )
 
 
 def _listed(items: Iterable[str]) -> str:
