@@ -53,12 +53,16 @@ compose-test: dev ## Bring the offline compose up on a Docker engine, send spans
 
 ##@ Measure
 .PHONY: bench-ingest
-bench-ingest: dev ## Spans acknowledged and readable per second, through the whole suite
+bench-ingest: dev ## Items of a signal acknowledged and readable per second, through the whole suite
 	$(PY) -m bench.ingest
 
 .PHONY: bench-overload
 bench-overload: dev ## Several times what ingest takes, for two minutes
 	$(PY) -m bench.overload
+
+.PHONY: bench-promql
+bench-promql: dev ## PromQL beside a Prometheus on this machine, the same samples and queries (apt-get install prometheus)
+	$(PY) -m bench.promql
 
 .PHONY: bench-live
 bench-live: dev ## From acknowledgement to a live stream's screen

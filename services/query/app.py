@@ -14,6 +14,7 @@ from services.query.api.dead_letters import DeadLetterApi
 from services.query.api.live import Live
 from services.query.api.native import NativeTraces
 from services.query.api.native_logs import NativeLogs
+from services.query.api.native_metrics import NativeMetrics
 from services.query.api.prometheus import Prometheus, PrometheusOptions, describe_prometheus
 from services.query.api.prometheus_status import Described
 from services.query.api.tempo import Tempo, describe_tempo
@@ -109,12 +110,14 @@ def build_app(
     app.add_routes(DeadLetterApi(letters, appender).routes())
     app.add_routes(NativeTraces(spans, turns, max_limit=settings.max_query_limit, max_trace_spans=settings.max_trace_spans).routes())
     app.add_routes(NativeLogs(logs, turns, max_limit=settings.max_query_limit).routes())
-    app.add_routes(_prometheus(settings, series, turns).routes())
+    engine = PromqlEngine(series, settings.engine_options)
+    app.add_routes(NativeMetrics(engine, turns, max_limit=settings.max_query_limit).routes())
+    app.add_routes(_prometheus(settings, engine, turns).routes())
     app.add_subapp("/tempo", Tempo(spans, turns, max_trace_spans=settings.max_trace_spans).app())
     return app
 
 
-def _prometheus(settings: QuerySettings, series: SeriesReader, turns: Turns) -> Prometheus:
+def _prometheus(settings: QuerySettings, engine: PromqlEngine, turns: Turns) -> Prometheus:
     flags = {
         "query.lookback-delta": f"{settings.promql_lookback_seconds:g}s",
         "query.max-concurrency": str(settings.query_concurrency),
@@ -122,4 +125,4 @@ def _prometheus(settings: QuerySettings, series: SeriesReader, turns: Turns) -> 
         "query.timeout": f"{settings.query_timeout_seconds:g}s",
     }
     options = PrometheusOptions(settings.query_timeout_seconds, Described(time.time(), flags))
-    return Prometheus(PromqlEngine(series, settings.engine_options), turns, options)
+    return Prometheus(engine, turns, options)

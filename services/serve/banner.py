@@ -43,7 +43,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
                 ("OTLP gRPC", f"http://{reachable(settings.otlp_grpc_addr)}"),
                 ("OTLP HTTP", f"http://{reachable(settings.otlp_http_addr)}"),
                 *([("Datadog", f"http://{reachable(settings.dd_agent_addr)} (as a trace agent)")] if settings.dd_agent_addr else []),
-                ("Grafana", f"{rest}/tempo (as a Tempo data source)"),
+                ("Grafana", f"{rest}/prometheus and {rest}/tempo (data sources of these types)"),
             ],
         ),
         (

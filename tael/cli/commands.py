@@ -176,6 +176,30 @@ def query_logs(chosen: Chosen, /, attribute: tuple[str, ...], **filters: object)
     chosen.show(chosen.client().get("api", "v1", "logs", parameters=parameters), "print_logs")
 
 
+@query.command(name="metrics")
+@global_options
+@click.option("--query", "expression", metavar="PROMQL", help="Evaluate this over the range instead of listing points.")
+@click.option("--step", type=float, metavar="SECONDS", help="Between two evaluations of --query; about 250 of them when unset.")
+@click.option("--service", help="Name of the service, in full.")
+@click.option("--name", help="Name of the metric, in full, or of a family without _total, _bucket, _sum and _count.")
+@click.option("--metric-type", type=click.Choice(["gauge", "histogram", "sum", "summary"]), help="What kind of metric.")
+@click.option("--last", metavar="DURATION", help="How far back, such as 15m, 1h30m or 2d.")
+@click.option("--start", metavar="INSTANT", help="Not before this; RFC 3339 or a count since 1970.")
+@click.option("--end", metavar="INSTANT", help="Before this.")
+@click.option("--limit", type=click.IntRange(min=1), help="Points in one answer [500].")
+@click.pass_obj
+def query_metrics(chosen: Chosen, /, expression: str | None, **filters: object) -> None:
+    """Points of metrics, newest first, or what a PromQL expression comes to."""
+    if expression:
+        parameters = [("query", expression), *filters.items()]
+        chosen.show(chosen.client().get("api", "v1", "metrics", "query", parameters=parameters), "print_series")
+        return
+    if filters["step"] is not None:
+        raise click.UsageError("--step goes with --query")
+    del filters["step"]
+    chosen.show(chosen.client().get("api", "v1", "metrics", parameters=list(filters.items())), "print_points")
+
+
 @main.group()
 def get() -> None:
     """Get one thing by its id."""

@@ -41,6 +41,31 @@ def print_logs(answer: Mapping[str, Any]) -> None:
         _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))
 
 
+def print_points(answer: Mapping[str, Any]) -> None:
+    """``query metrics``: one line a point."""
+    table = _table("TIME", "SERVICE", "METRIC", "TYPE", "VALUE", "ATTRIBUTES")
+    for point in answer["metrics"]:
+        value = str(point["value"]) if "histogram" not in point else f"{point['histogram']['count']} observations"
+        time = point["timestamp"].replace("T", " ")[:-7]
+        attributes = " ".join(f"{name}={text}" for name, text in point["attributes"].items() if name != "job")
+        table.add_row(time, _plain(point["service"]), _plain(point["name"]), point["metric_type"], value, _plain(attributes))
+    _print(table)
+
+
+def print_series(answer: Mapping[str, Any]) -> None:
+    """``query metrics --query``: one line a series."""
+    table = _table("SERIES", "SAMPLES", "LEAST", "MOST", "LAST")
+    for series in answer["series"]:
+        labels = ", ".join(f'{name}="{text}"' for name, text in series["metric"].items())
+        values = [value for _, value in series["values"]]
+        plain = [value for value in values if not isinstance(value, str)] or [""]
+        samples = len(values) + len(series.get("histograms", ()))
+        table.add_row(_plain(f"{{{labels}}}"), str(samples), str(min(plain)), str(max(plain)), str(values[-1] if values else ""))
+    _print(table)
+    for warning in answer["warnings"]:
+        _print(Text(warning, style="yellow"))
+
+
 def log_line(record: Mapping[str, Any]) -> None:
     """``live logs``: one record as it comes."""
     line = Text.assemble((record["timestamp"][11:-7], "dim"), "  ", _plain(record["service"]), "  ", _level(record), "  ")

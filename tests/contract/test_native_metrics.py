@@ -1,0 +1,150 @@
+"""``GET /api/v1/metrics``, ``/api/v1/metrics/query`` and ``tael query metrics``, in memory and over two hot nodes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.query.api.native_metrics import looks
+from services.query.promql import histogram_text
+from tael.model.series import STALE, Family, labels_of
+from tael.model.tenant import DEFAULT_TENANT
+from tael.model.time import TimeRange
+from tests.contract.test_cli import tael
+from tests.support.hotnode import HotNode
+from tests.support.query import Api, MemorySpans, serving
+from tests.support.series import MemorySeries, SeriesStore, StoredSeries
+from tests.support.storage import open_tier
+
+T0 = 1_790_000_000
+RANGE = {"start": str(T0), "end": str(T0 + 61)}
+
+
+@pytest.fixture(params=["memory", "two-shards"])
+async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
+    """The API over each store, filled."""
+    if request.param == "memory":
+        store: SeriesStore = MemorySeries()
+        await _fill(store)
+        async with serving(MemorySpans(), series=store.reader) as served:
+            yield served
+        return
+    nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
+    async with open_tier(nodes) as tier:
+        store = StoredSeries(tier)
+        await _fill(store)
+        async with serving(MemorySpans(), series=store.reader) as served:
+            yield served
+
+
+async def _fill(store: SeriesStore) -> None:
+    def add(name: str, values: dict[int, Any], **labels: str) -> None:
+        samples = [((T0 + at) * 1000, value) for at, value in values.items()]
+        store.add(labels_of({"__name__": name, **labels}), samples, tenant=DEFAULT_TENANT)
+
+    add("orders_total", {0: 1.0, 15: 4.0, 30: 9.0}, job="eu/shop", route="/pay")
+    add("temperature_celsius", {10: float("inf"), 20: 21.5, 25: STALE}, job="room")
+    add("latency_seconds", {40: histogram_text.parse("{{schema:0 sum:5 count:4 buckets:[1 2 1]}}")}, job="eu/shop")
+    store.add_family(Family("orders", "counter", "", "Orders."), tenant=DEFAULT_TENANT)
+    store.add_family(Family("temperature_celsius", "gauge", "celsius", ""), tenant=DEFAULT_TENANT)
+    store.add_family(Family("latency_seconds", "histogram", "seconds", ""), tenant=DEFAULT_TENANT)
+    await store.flush()
+
+
+def _told(answer: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    return [(point["name"], point["timestamp"][17:19], point["value"]) for point in answer["metrics"]]
+
+
+async def test_points_newest_first(api: Api) -> None:
+    answer = await api.json("/api/v1/metrics", *RANGE.items())
+    assert answer["count"] == 6
+    assert answer["partial"] is False
+    assert [point["name"] for point in answer["metrics"]] == [
+        "latency_seconds", "orders_total", "temperature_celsius", "orders_total", "temperature_celsius", "orders_total",
+    ]  # fmt: skip
+    newest, second = answer["metrics"][:2]
+    assert newest["histogram"]["count"] == "4"
+    assert newest["value"] is None
+    assert second == {
+        "timestamp": "2026-09-21T14:13:50.000000000Z",
+        "service": "shop",
+        "name": "orders_total",
+        "metric_type": "sum",
+        "unit": "",
+        "attributes": {"job": "eu/shop", "route": "/pay"},
+        "value": 9.0,
+    }
+    assert answer["metrics"][4]["value"] == "+Inf"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ({"service": "shop", "name": "orders"}, ["orders_total"] * 3),
+        ({"name": "orders_total", "limit": "1"}, ["orders_total"]),
+        ({"metric_type": "gauge"}, ["temperature_celsius"] * 2),
+        ({"metric_type": "summary"}, []),
+        ({"service": "sho"}, []),
+    ],
+)
+async def test_filters(api: Api, parameters: dict[str, str], names: list[str]) -> None:
+    answer = await api.json("/api/v1/metrics", *{**RANGE, **parameters}.items())
+    assert [point["name"] for point in answer["metrics"]] == names
+
+
+async def test_promql_over_a_range(api: Api) -> None:
+    answer = await api.json("/api/v1/metrics/query", ("query", "orders_total"), ("step", "15"), ("start", str(T0)), ("end", str(T0 + 30)))
+    assert answer["count"] == 1
+    assert answer["series"] == [
+        {
+            "metric": {"__name__": "orders_total", "job": "eu/shop", "route": "/pay"},
+            "values": [[T0, 1.0], [T0 + 15, 4.0], [T0 + 30, 9.0]],
+        }
+    ]
+    histograms = await api.json(
+        "/api/v1/metrics/query", ("query", "latency_seconds"), ("step", "60"), ("start", str(T0)), ("end", str(T0 + 60))
+    )
+    assert histograms["series"][0]["histograms"][0][1]["sum"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "text"),
+    [
+        ("/api/v1/metrics/query", {"query": "sum("}, "parse error"),
+        ("/api/v1/metrics/query", {}, "query"),
+        ("/api/v1/metrics/query", {"query": "up", "step": "0.001", "last": "1h"}, "steps"),
+        ("/api/v1/metrics", {"metric_type": "count"}, "metric_type"),
+        ("/api/v1/metrics", {"limit": "0"}, "limit"),
+    ],
+)
+async def test_what_is_wrong_is_named(api: Api, path: str, parameters: dict[str, str], text: str) -> None:
+    answer = await api.get(path, *parameters.items())
+    assert answer.status == 400
+    assert text in answer.json()["error"]
+
+
+async def test_the_command(api: Api) -> None:
+    flags = ("--server", str(api.url))
+    ended = await tael("query", "metrics", "--name", "orders", *flags)
+    assert [point["value"] for point in json.loads(ended.out)["metrics"]] == [9.0, 4.0, 1.0]
+    table = await tael(
+        "--format", "table", "query", "metrics", "--query", "orders_total", "--start", str(T0), "--end", str(T0 + 30), *flags
+    )
+    assert 'route="/pay"' in table.out
+
+
+@given(st.integers(0, 2_000_000_000), st.integers(1, 2_000_000_000))
+def test_looks_cover_the_range_once(start_s: int, length_s: int) -> None:
+    """From the end to the start without a gap, in few steps."""
+    found = list(looks(TimeRange(start_s * 10**9, (start_s + length_s) * 10**9), 1_790_000_000 * 10**9))
+    assert len(found) <= 12
+    for (begin, _), (_, end) in itertools.pairwise(found):
+        assert begin == end
+    if found:
+        assert found[-1][0] == start_s * 1000 - 1
