@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from tael.errors import Overloaded, Rejected, Retryable, TaelError, Unavailable
+from tael.errors import Overloaded, Rejected, Retryable, TaelError, TooLarge, Unavailable
 from tael.storage.clickhouse.client import Limits, translate
 from tael.storage.clickhouse.rows import merge_maps
 from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrations
@@ -33,7 +33,7 @@ from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrat
         (DatabaseError("cut", code=27), Rejected),
         (DatabaseError("incorrect", code=117), Rejected),
         (DatabaseError("id", code=131), Rejected),
-        (DatabaseError("rows", code=396), Rejected),
+        (DatabaseError("rows", code=396), TooLarge),
         (OperationalError("refused"), Unavailable),
         (aiohttp.ClientConnectionError("reset"), Unavailable),
         (TimeoutError(), Unavailable),
