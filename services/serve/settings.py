@@ -59,10 +59,10 @@ class ServeSettings(NodeSettings, AccessSettings):
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", min_length=1, description="Access key.")
     s3_secret_key: Secret = Field(default="tael-secret", alias="TAEL_S3_SECRET_KEY", min_length=1, description="Secret key.")
     s3_memory_bytes: Bytes = Field(
-        default="200MiB",  # type: ignore[assignment]  # parsed by the validator
+        default="384MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=64 << 20,
         alias="TAEL_S3_MEMORY_BYTES",
-        description="Memory that SeaweedFS' garbage collector aims to stay under.",
+        description="Memory that SeaweedFS' garbage collector aims to stay under; below about 256 MiB it collects all the time.",
     )
     stop_seconds: float = Field(
         default=40,
