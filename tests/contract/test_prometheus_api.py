@@ -178,6 +178,7 @@ async def test_metadata_and_exemplars(prom: Prom) -> None:
     assert await prom.data("metadata", metric="requests_total", limit_per_metric=1) == known
     assert await prom.data("metadata", metric="other") == {}
     [found] = await prom.data("query_exemplars", query="rate(requests_total[5m])", start=T0, end=T0 + 60)
+    assert await prom.data("query_exemplars", query="requests_total") == [found]
     assert found["seriesLabels"] == {"__name__": "requests_total", "http.method": "get", "job": "shop"}
     assert found["exemplars"] == [{"labels": {"trace_id": "ab"}, "value": "0.5", "timestamp": T0 + 20}]
 
@@ -214,7 +215,11 @@ async def test_status_pages(prom: Prom) -> None:
     [
         ("query", {"query": "up +"}, 'invalid parameter "query": 1:5: parse error: unexpected end of input'),
         ("query", {}, 'invalid parameter "query": unknown position: parse error: no expression found in input'),
-        ("query", {"query": "up", "time": "x"}, 'invalid parameter "time": cannot parse "x" to a valid timestamp'),
+        (
+            "query",
+            {"query": "up", "time": "x"},
+            'invalid parameter "time": Invalid time value for \'time\': cannot parse "x" to a valid timestamp',
+        ),
         ("query", {"query": "up", "timeout": "x"}, 'invalid parameter "timeout": cannot parse "x" to a valid duration'),
         ("query", {"query": "up", "limit": "-1"}, 'invalid parameter "limit": limit must be non-negative'),
         ("query_range", {"query": "up"}, 'invalid parameter "start": cannot parse "" to a valid timestamp'),
@@ -238,7 +243,14 @@ async def test_status_pages(prom: Prom) -> None:
             {"query": "up[5m]", "start": 0, "end": 1, "step": 1},
             'invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or instant Vector',
         ),
+        (
+            "query",
+            {"query": "up", "lookback_delta": "x"},
+            'error parsing lookback delta duration: cannot parse "x" to a valid duration',
+        ),
         ("series", {}, "no match[] parameter provided"),
+        ("labels", {"match[]": "{}"}, 'invalid parameter "match[]": match[] must contain at least one non-empty matcher'),
+        ("query_exemplars", {"query": "up", "start": 2, "end": 1}, "end timestamp must not be before start timestamp"),
         ("series", {"match[]": "up{"}, 'invalid parameter "match[]": 1:4: parse error: unexpected end of input inside braces'),
     ],
 )

@@ -29,10 +29,26 @@ def test_times(text: str, milliseconds: int) -> None:
     assert form(time=text).instant_ms("time") == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e300", "2015-13-01T00:00:00Z", "2015-07-01"])
+@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e300", "2015-13-01T00:00:00Z", "2015-07-01", " 5", "٣"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(Rejected, match="to a valid timestamp"):
         form(time=text).instant_ms("time")
+
+
+def test_a_time_that_may_be_left_out_is_refused_by_its_name() -> None:
+    assert form().instant_ms("time", 7) == 7
+    with pytest.raises(Rejected, match='parameter "time": Invalid time value for \'time\': cannot parse "x" to a valid timestamp'):
+        form(time="x").instant_ms("time", 7)
+
+
+@pytest.mark.parametrize(("text", "milliseconds"), [("", None), ("0", None), ("-1", None), ("1", 1000), ("2m", 120_000)])
+def test_a_lookback_that_is_not_positive_is_the_engines(text: str, milliseconds: int | None) -> None:
+    assert form(lookback_delta=text).lookback_ms() == milliseconds
+
+
+def test_what_is_no_lookback() -> None:
+    with pytest.raises(Rejected, match='error parsing lookback delta duration: cannot parse "x" to a valid duration'):
+        form(lookback_delta="x").lookback_ms()
 
 
 @pytest.mark.parametrize(("text", "milliseconds"), [("15", 15_000), ("0.5", 500), ("1h30m", 5_400_000), ("250ms", 250), ("", None)])
@@ -55,7 +71,7 @@ def test_a_range_holds_eleven_thousand_points() -> None:
 def test_what_is_left_out_is_everything() -> None:
     assert form().between() == (EARLIEST_MS, LATEST_MS)
     assert form(start="-5", end="9e12").between() == (EARLIEST_MS, LATEST_MS)
-    with pytest.raises(Rejected, match="end timestamp must not be before start time"):
+    with pytest.raises(Rejected, match="end timestamp must not be before start timestamp"):
         form(start="2", end="1").between()
 
 

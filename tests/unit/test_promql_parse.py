@@ -28,6 +28,7 @@ from services.query.promql.errors import ParseError
 from services.query.promql.parse import MAX_DEPTH, parse, parse_selector
 from services.query.promql.print import pretty, printed
 from services.query.promql.tree import document
+from tael.errors import Rejected
 from tael.model.series import METRIC_NAME, Matcher
 
 
@@ -209,6 +210,9 @@ def test_a_selector_alone_is_read_as_matchers() -> None:
     for wrong in ("a + b", "rate(a[5m])", "1", "a[5m]"):
         with pytest.raises(ParseError):
             parse_selector(wrong)
+    for everything in ("{}", '{a=~".*"}', '{a!="b"}'):
+        with pytest.raises(Rejected, match=r"^match\[\] must contain at least one non-empty matcher$"):
+            parse_selector(everything)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from services.query.api.compress import takes_gzip
 from services.query.api.prometheus_json import chunks, count, dumped, envelope, result_type
-from services.query.api.prometheus_parameters import EARLIEST_MS, LATEST_MS, Form, invalid, label_name, read
+from services.query.api.prometheus_parameters import Form, invalid, label_name, read
 from services.query.api.prometheus_read import RemoteRead
 from services.query.api.prometheus_status import STATUS, Described
 from services.query.api.tenant import tenant_of
@@ -158,7 +158,7 @@ class Prometheus:
 
     async def _evaluate(self, request: web.Request, form: Form, steps: Steps) -> web.StreamResponse:
         limit, timeout = form.count("limit"), self._timeout(form)
-        query = Query(form.text("query"), steps, form.duration_ms("lookback_delta"))
+        query = Query(form.text("query"), steps, form.lookback_ms())
         expr = self._parsed(form, instant=query.instant)
         started = time.monotonic()
         async with self._turns.turn("promql", tenant_of(request)) as turn:
@@ -255,10 +255,7 @@ class Prometheus:
     async def exemplars(self, request: web.Request) -> web.StreamResponse:
         """Exemplars of every series that a query selects."""
         form = await read(request)
-        start, end = form.instant_ms("start"), form.instant_ms("end")
-        if end < start:
-            raise invalid("end", "end timestamp must not be before start timestamp")
-        start, end = max(start, EARLIEST_MS), min(end, LATEST_MS)
+        start, end = form.between()
         selectors = [node.matchers for node in walk(self._parsed(form)) if isinstance(node, VectorSelector)]
         if not selectors or end < start:
             return success([])

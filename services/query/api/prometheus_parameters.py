@@ -19,7 +19,7 @@ from tael.model.series import Matcher
 MAX_POINTS = 11_000
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000
 """What is meant where a start or an end is left out: 1970 and 2200."""
-_LIMIT_MS = 9_000_000_000_000_000
+_LIMIT_SECONDS = 9e12
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,25 +45,26 @@ class Form:
             return default
         value = _instant_ms(text)
         if value is None:
-            raise invalid(name, f"cannot parse {quoted(text)} to a valid timestamp")
+            optional = "" if default is None else f"Invalid time value for '{name}': "
+            raise invalid(name, f"{optional}cannot parse {quoted(text)} to a valid timestamp")
         return value
 
     def duration_ms(self, name: str) -> int | None:
         """Seconds or ``1h30m`` in milliseconds, None where it is left out."""
         text = self.text(name)
-        if not text:
-            return None
         try:
-            seconds = float(text)
-            if not math.isfinite(seconds) or abs(seconds) > _LIMIT_MS / 1000:
-                raise invalid(name, f"cannot parse {quoted(text)} to a valid duration. It overflows int64")
-            return round(seconds * 1000)
-        except ValueError:
-            pass
+            return _duration_ms(text) if text else None
+        except ValueError as problem:
+            raise invalid(name, str(problem)) from None
+
+    def lookback_ms(self) -> int | None:
+        """``lookback_delta`` in milliseconds, None where it is left out or not positive: then the engine's holds."""
+        text = self.text("lookback_delta")
         try:
-            return duration_ms(text)
-        except ValueError:
-            raise invalid(name, f"cannot parse {quoted(text)} to a valid duration") from None
+            asked = _duration_ms(text) if text else 0
+        except ValueError as problem:
+            raise Rejected(f"error parsing lookback delta duration: {problem}") from None
+        return asked if asked > 0 else None
 
     def count(self, name: str) -> int:
         """A whole number that is not negative; 0, which is no limit, where it is left out."""
@@ -93,7 +94,7 @@ class Form:
         """``start`` and ``end`` of a question about series; everything where they are left out."""
         start, end = self.instant_ms("start", EARLIEST_MS), self.instant_ms("end", LATEST_MS)
         if end < start:
-            raise invalid("end", "end timestamp must not be before start time")
+            raise Rejected("end timestamp must not be before start timestamp")
         return max(start, EARLIEST_MS), min(end, LATEST_MS)
 
     def selectors(self) -> list[tuple[Matcher, ...]]:
@@ -145,13 +146,32 @@ def _character(code: int) -> str:
 
 
 def _instant_ms(text: str) -> int | None:
-    try:
-        seconds = float(text)
-    except ValueError:
+    seconds = _number(text)
+    if seconds is None:
         return _rfc3339_ms(text)
-    if not math.isfinite(seconds) or abs(seconds) > _LIMIT_MS / 1000:
+    return round(seconds * 1000) if abs(seconds) <= _LIMIT_SECONDS else None
+
+
+def _duration_ms(text: str) -> int:
+    """Seconds or ``1h30m``. Raises ValueError."""
+    seconds = _number(text)
+    if seconds is None:
+        try:
+            return duration_ms(text)
+        except ValueError:
+            raise ValueError(f"cannot parse {quoted(text)} to a valid duration") from None
+    if abs(seconds) <= _LIMIT_SECONDS:
+        return round(seconds * 1000)
+    raise ValueError(f"cannot parse {quoted(text)} to a valid duration. It overflows int64")
+
+
+def _number(text: str) -> float | None:
+    """A number with nothing around it, in ASCII; NaN is beyond every bound, as infinity is."""
+    try:
+        number = float(text) if text.isascii() and text == text.strip() else None
+    except ValueError:
         return None
-    return round(seconds * 1000)
+    return math.inf if number is not None and math.isnan(number) else number
 
 
 def _rfc3339_ms(text: str) -> int | None:

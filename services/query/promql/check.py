@@ -173,11 +173,12 @@ class _Check:
                 if matcher.name == METRIC_NAME:
                     twice = f"{quoted(selector.name)} or {quoted(matcher.value)}"
                     raise self._error(selector.pos, f"metric name must not be set twice: {twice}")
-        elif all(_matches_empty(matcher) for matcher in selector.matchers):
+        elif all(matches_empty(matcher) for matcher in selector.matchers):
             raise self._error(selector.pos, "vector selector must contain at least one non-empty matcher")
 
 
-def _matches_empty(matcher: Matcher) -> bool:
+def matches_empty(matcher: Matcher) -> bool:
+    """Whether a series without the label meets the matcher."""
     if matcher.op in ("=", "!="):
         return (matcher.value == "") == (matcher.op == "=")
     return (compiled(matcher.value).fullmatch("") is not None) == (matcher.op == "=~")

@@ -304,7 +304,7 @@ def _later(steps: Steps, by_ms: int) -> Steps:
 
 def _without_histograms(ranges: Ranges) -> None:
     if ranges.native is not None and ranges.native.any():
-        raise Rejected("a smoothed selector does not work with native histograms outside a range")
+        raise Rejected("smoothed and anchored modifiers do not work with native histograms")
 
 
 def _selectors(node: Expr) -> list[VectorSelector]:

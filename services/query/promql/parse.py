@@ -28,12 +28,13 @@ from services.query.promql.ast import (
     Unary,
     VectorSelector,
 )
-from services.query.promql.check import SETS, check, type_of
+from services.query.promql.check import SETS, check, matches_empty, type_of
 from services.query.promql.errors import ParseError
 from services.query.promql.functions import EXPERIMENTAL_AGGREGATORS, FUNCTIONS, WITH_PARAMETER
 from services.query.promql.lexer import AGGREGATORS, BOUNDS, FILLS
 from services.query.promql.selector import label_matchers
 from services.query.promql.tokens import Tokens
+from tael.errors import Rejected
 from tael.model.series import METRIC_NAME, Matcher
 
 PRECEDENCE = {
@@ -77,12 +78,13 @@ def parse(query: str, features: Features = ALL) -> Expr:
 
 
 def parse_selector(query: str) -> tuple[Matcher, ...]:
-    """The matchers of a selector that stands alone, as ``match[]`` takes it. Raises ParseError."""
+    """The matchers of a selector that stands alone, as ``match[]`` takes it. Raises ParseError, or Rejected for one that matches everything."""
     tokens = Tokens(query)
     selector = _Parser(tokens, ALL).selector()
     if tokens.peek().kind != "eof":
         raise tokens.unexpected()
-    check(query, selector)
+    if all(matches_empty(matcher) for matcher in selector.matchers):
+        raise Rejected("match[] must contain at least one non-empty matcher")
     return selector.matchers
 
 

@@ -27,7 +27,7 @@ def evaluate(name: str, windows: Windows, *, smoothed: bool, lookback_ms: int) -
             windows.offsets, windows.times_ms, windows.values, edges.first, windows.hi, windows.ends_ms, windows.steps_ms, windows.range_ms
         )
         values, _ = range_rate.changes(inner) if name == "changes" else range_rate.resets(inner)
-        return values, edges.present
+        return values, windows.counts > 0
     values = edges.grown(counter=name != "delta", smoothed=smoothed)
     return (values / (range_ms / 1000) if name == "rate" else values), edges.present
 
