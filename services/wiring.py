@@ -129,7 +129,9 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         def apply(shard_map: ShardMap) -> None:
             spans.use([Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards])
             logs.use([Shard(shard.name, ClickHouseLogs(shards.client(shard))) for shard in shard_map.shards])
-            stored.use([Shard(shard.name, ClickHouseSeries(shards.client(shard))) for shard in shard_map.shards])
+            stored.use(
+                [Shard(shard.name, ClickHouseSeries(shards.client(shard), settings.promql_max_series)) for shard in shard_map.shards]
+            )
             counts.use([Shard(shard.name, ClickHouseSpanCounts(shards.client(shard))) for shard in shard_map.shards])
             readiness.set("shard map")
 

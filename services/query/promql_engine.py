@@ -16,7 +16,7 @@ from services.query.promql.needs import Options, needs
 from services.query.promql.parse import ALL, Features, parse
 from services.query.promql.prepare import prepare
 from services.query.promql.values import Steps
-from services.query.promql_fetch import fetch
+from services.query.promql_fetch import Bounds, fetch
 from tael.errors import Rejected
 from tael.storage.api import SeriesReader
 
@@ -49,11 +49,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How queries are read and bounded. ``max_samples`` holds for one query: what is fetched, and each intermediate result."""
+    """How queries are read and bounded. ``max_samples`` holds for what one query fetches, and for each intermediate result.
+
+    ``max_series`` holds for each selector, and for what a question about series lists.
+    """
 
     lookback_ms: int = 300_000
     subquery_step_ms: int = 60_000
     max_samples: int = 50_000_000
+    max_series: int = 500_000
     push: bool = True
     features: Features = field(default=ALL)
 
@@ -82,7 +86,8 @@ class PromqlEngine:
         lookback = self.options.lookback_ms if query.lookback_ms is None else query.lookback_ms
         options = Options(lookback, self.options.subquery_step_ms, self.options.push)
         prepared = prepare(query.text, expr, query.steps)
-        answer = await fetch(self.reader, tenant, needs(prepared, query.steps, options), self.options.max_samples)
+        bounds = Bounds(self.options.max_samples, self.options.max_series)
+        answer = await fetch(self.reader, tenant, needs(prepared, query.steps, options), bounds)
         settings = Settings(lookback, self.options.subquery_step_ms, self.options.max_samples)
         evaluated = await _in_thread(
             lambda check: evaluation.evaluate(prepared, query.steps, answer.value, replace(settings, check=check), query.text)

@@ -12,19 +12,27 @@ from services.query.promql.fetched import Fetched
 from services.query.promql.needs import GridNode, Needs
 from tael.errors import TooLarge
 from tael.model.series import Grid, GridRequest, Samples, Selection
-from tael.storage.api import TOO_MANY_SAMPLES, Answer, SeriesReader
+from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer, SeriesReader
 
 T = TypeVar("T")
 AT_ONCE: Final = 8
 """Questions of one query that are under way at the same time."""
 
 
-async def fetch(reader: SeriesReader, tenant: str, needs: Needs, max_samples: int) -> Answer[Fetched]:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one query may load: samples in all, a native histogram by its buckets and a step of a grid as one, and series of each selector."""
+
+    samples: int
+    series: int
+
+
+async def fetch(reader: SeriesReader, tenant: str, needs: Needs, bounds: Bounds) -> Answer[Fetched]:
     """What ``needs`` names, and the shards that are missing from some of it.
 
-    Raises TooLarge where it comes to more than ``max_samples``, a step of a grid counting as one, and otherwise as the reader does.
+    Raises TooLarge beyond the bounds, and otherwise as the reader does.
     """
-    return await _Fetch(reader, tenant, max_samples).run(needs)
+    return await _Fetch(reader, tenant, bounds.samples, bounds.series).run(needs)
 
 
 @dataclass(slots=True)
@@ -34,6 +42,7 @@ class _Fetch:
     reader: SeriesReader
     tenant: str
     left: int
+    max_series: int
     missing: dict[str, None] = field(default_factory=dict)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     samples: dict[VectorSelector, Samples] = field(default_factory=dict)
@@ -53,7 +62,7 @@ class _Fetch:
 
     async def _select(self, into: dict[T, Samples], key: T, selection: Selection) -> None:
         answer = await self._ask(lambda: self.reader.select(self.tenant, selection, self.left))
-        self._take(len(answer.value.times_ms), answer.missing)
+        self._take(answer.value.room, len(answer.value.labels), answer.missing)
         into[key] = answer.value
 
     async def _grid(self, node: GridNode, request: GridRequest, left_to_us: list[GridNode]) -> None:
@@ -62,16 +71,18 @@ class _Fetch:
         if answer is None:
             left_to_us.append(node)
             return
-        self._take(answer.value.values.size, answer.missing)
+        self._take(answer.value.values.size, len(answer.value.labels), answer.missing)
         self.grids[node] = answer.value
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         async with self.turns:
             return await question()
 
-    def _take(self, samples: int, missing: tuple[str, ...]) -> None:
+    def _take(self, samples: int, series: int, missing: tuple[str, ...]) -> None:
         self.missing |= dict.fromkeys(missing)
         self.left -= samples
+        if series > self.max_series:
+            raise TooLarge(TOO_MANY_SERIES)
         if self.left < 0:
             raise TooLarge(TOO_MANY_SAMPLES)
 

@@ -18,6 +18,12 @@ class PromqlSettings(Settings):
         alias="TAEL_PROMQL_MAX_SAMPLES",
         description="Samples that one PromQL query may load, and that any intermediate result may have; a query beyond it fails alone.",
     )
+    promql_max_series: int = Field(
+        default=500_000,
+        ge=1,
+        alias="TAEL_PROMQL_MAX_SERIES",
+        description="Series that one selector of a PromQL query may find, and that a list of series, label names or values may have.",
+    )
     promql_lookback_seconds: float = Field(
         default=300.0,
         gt=0,
@@ -36,4 +42,9 @@ class PromqlSettings(Settings):
         """These settings as the engine takes them."""
         allowed = self.promql_experimental
         features = Features(functions=allowed, duration_expressions=allowed, extended_ranges=allowed, fill=allowed)
-        return EngineOptions(lookback_ms=round(self.promql_lookback_seconds * 1000), max_samples=self.promql_max_samples, features=features)
+        return EngineOptions(
+            lookback_ms=round(self.promql_lookback_seconds * 1000),
+            max_samples=self.promql_max_samples,
+            max_series=self.promql_max_series,
+            features=features,
+        )

@@ -24,6 +24,8 @@ CUSTOM_BUCKETS = -53
 MIN_SCHEMA, MAX_SCHEMA = -4, 8
 RESET_UNKNOWN, RESET_YES, RESET_NO, RESET_GAUGE = 0, 1, 2, 3
 
+_SAMPLE_BYTES, _ROW_BYTES, _BUCKET_BYTES = 16, 57, 12
+
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
@@ -70,6 +72,12 @@ class Histograms:
 
     def __len__(self) -> int:
         return len(self.schema)
+
+    @property
+    def room(self) -> int:
+        """How many samples that are floats take as much memory: Prometheus, too, counts a histogram by its bytes, 16 to a sample."""
+        buckets = len(self.positive.counts) + len(self.negative.counts)
+        return (_ROW_BYTES * len(self) + _BUCKET_BYTES * buckets) // _SAMPLE_BYTES
 
     def take(self, rows: Longs) -> Histograms:
         """The histograms at ``rows``, in that order; a row may come twice."""

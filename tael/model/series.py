@@ -75,6 +75,11 @@ class Samples:
     histogram: Longs | None = None
     histograms: Histograms | None = field(default=None, repr=False)
 
+    @property
+    def room(self) -> int:
+        """How many samples take as much memory when all are floats."""
+        return len(self.times_ms) + (0 if self.histograms is None else self.histograms.room)
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:

@@ -278,6 +278,22 @@ async def test_a_query_beyond_the_bound_fails_alone() -> None:
     assert len(data["result"]) == 1
 
 
+async def test_lists_of_series_end_where_a_query_does() -> None:
+    """With a warning, as one that a client limits: also where it asks for more."""
+    store = MemorySeries()
+    async with serving(MemorySpans(), series=store, TAEL_PROMQL_MAX_SERIES="3") as api:
+        prom = Prom(api, store)
+        for number in range(4):
+            await prom.add("up", [1.0], number=str(number))
+        for path in ("series", "label/number/values"):
+            for limit in (0, 3, 9):
+                body = await api.json(f"/api/v1/{path}", ("match[]", "up"), limit=limit)
+                assert (len(body["data"]), body["warnings"]) == (3, ["results truncated due to limit"])
+            assert len((await api.json(f"/api/v1/{path}", ("match[]", 'up{number!="3"}')))["data"]) == 3
+        status, kind, text = await prom.error("query", query="up", time=T0)
+    assert (status, kind, text) == (422, "execution", "query processing would load too many series into memory in query execution")
+
+
 async def test_experiments_can_be_switched_off() -> None:
     async with serving(MemorySpans(), TAEL_PROMQL_EXPERIMENTAL="false") as api:
         prom = Prom(api, MemorySeries())

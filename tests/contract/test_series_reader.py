@@ -263,6 +263,46 @@ async def test_labels_are_listed_by_hour(store: SeriesStore) -> None:
     assert (await reader.label_names("t2", ever, 0)).value == []
 
 
+@pytest.mark.parametrize("most", [2, 3])
+async def test_a_shard_loads_the_labels_of_so_many_series_only(shared_hot_node: HotNode, most: int) -> None:
+    """Whatever asks for them: more are refused, unless it is a list that ends before."""
+    async with open_tier([shared_hot_node]) as tier:
+        stored = StoredSeries(tier)
+        for job in "cba":
+            stored.add({"__name__": "up", "job": job}, [(T0, 1.0)])
+        stored.add_exemplar(Exemplar(labels_of({"__name__": "up", "job": "a"}), T0, 1.0, (("trace_id", "ab"),)))
+        await stored.flush()
+        reader = ClickHouseSeries(tier.clickhouses[0], max_series=most)
+        selection = Selection(matchers("__name__=up"), T0 - HOUR, T0)
+        first = [labels_of({"__name__": "up", "job": job}) for job in "ab"]
+        assert (await reader.list_series("t1", selection, 2)).value == first
+        asked = (
+            lambda: reader.select("t1", selection, MANY),
+            lambda: reader.grid("t1", request("last", "up", T0), MANY),
+            lambda: reader.list_series("t1", selection, 0),
+            lambda: reader.exemplars("t1", [selection.matchers], T0, T0),
+        )
+        for ask in asked:
+            if most == 3:
+                assert await ask()
+                continue
+            with pytest.raises(TooLarge, match="too many series"):
+                await ask()
+
+
+async def test_a_shard_does_not_answer_more_histograms_than_there_is_room_for(shared_hot_node: HotNode) -> None:
+    async with open_tier([shared_hot_node]) as tier:
+        stored = StoredSeries(tier)
+        wide = parse("{{schema:0 count:3000 sum:5 buckets:[" + "1 " * 3000 + "]}}")
+        stored.add({"__name__": "wide"}, [(T0 + at, wide) for at in range(20)])
+        await stored.flush()
+        selection = Selection(matchers("__name__=wide"), T0 - 1, T0 + 100)
+        reader = ClickHouseSeries(tier.clickhouses[0])
+        assert len((await reader.select("t1", selection, MANY)).value.times_ms) == 20
+        with pytest.raises(TooLarge, match="too many samples"):
+            await reader.select("t1", selection, 20_000)
+
+
 async def test_metadata_is_listed_by_family(store: SeriesStore) -> None:
     """Once, however often it was said."""
     families = [

@@ -18,7 +18,7 @@ from services.query.promql.ast import Call, Expr, MatrixSelector, Number, Unary,
 from services.query.promql.evaluate import Settings, evaluate
 from services.query.promql.needs import Needs, Options, needs
 from services.query.promql.values import Steps, Value, Vector
-from services.query.promql_fetch import fetch
+from services.query.promql_fetch import Bounds, fetch
 from tael.model.series import STALE, GridFunction, Labels, Matcher
 from tael.storage.api import SeriesReader
 from tests.support.hotnode import HotNode
@@ -114,7 +114,7 @@ async def evaluated(reader: SeriesReader, exprs: dict[str, Expr], steps: Steps, 
         wanted.grids |= of_one.grids
         for selector, selection in of_one.samples.items():
             wanted.select(selector, selection.start_ms, selection.end_ms)
-    answer = await fetch(reader, "t1", wanted, 1_000_000)
+    answer = await fetch(reader, "t1", wanted, Bounds(1_000_000, 1_000))
     assert len(answer.value.grids) == (len(exprs) if push else 0)
     return {name: _by_series(evaluate(expr, steps, answer.value, Settings(lookback_ms=LOOKBACK)).value) for name, expr in exprs.items()}
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from services.query.promql import evaluate as evaluation
+from services.query.promql import histogram_text
 from services.query.promql.annotations import Annotations
 from services.query.promql.evaluate import Evaluated
 from services.query.promql.parse import Features
@@ -46,6 +47,33 @@ async def test_bounds_hold_for_what_is_fetched() -> None:
     run = engine(*range(100), max_samples=50)
     with pytest.raises(TooLarge, match="too many samples"):
         await run.run("t1", Query("x[1d]", Steps(10**6, 10**6, 0)), run.parse("x[1d]"))
+
+
+async def test_histograms_count_by_their_buckets() -> None:
+    store = MemorySeries()
+    wide = histogram_text.parse("{{schema:0 count:400 sum:5 buckets:[" + "1 " * 400 + "]}}")
+    store.add({"__name__": "x"}, [(10_000 * index, wide) for index in range(10)])
+    query, steps = "sum_over_time(x[1h])", Steps(10**5, 10**5, 0)
+    for most, fits in ((400 * 12 * 10 // 16, False), (400 * 12 * 10 // 16 * 2, True)):
+        run = PromqlEngine(store, EngineOptions(max_samples=most))
+        asked = run.run("t1", Query(query, steps), run.parse(query))
+        if fits:
+            assert (await asked).samples == 10
+            continue
+        with pytest.raises(TooLarge, match="too many samples"):
+            await asked
+
+
+@pytest.mark.parametrize("query", ["x", "rate(x[5m])", "count(x) + 1"])
+async def test_a_selector_finds_no_more_series_than_it_may(query: str) -> None:
+    store = MemorySeries()
+    for number in range(4):
+        store.add({"__name__": "x", "n": str(number)}, [(10_000 * index, float(index)) for index in range(6)])
+    run = PromqlEngine(store, EngineOptions(max_series=4))
+    await run.run("t1", Query(query, INSTANT), run.parse(query))
+    run = PromqlEngine(store, EngineOptions(max_series=3))
+    with pytest.raises(TooLarge, match="query processing would load too many series into memory in query execution"):
+        await run.run("t1", Query(query, INSTANT), run.parse(query))
 
 
 def test_only_what_has_a_value_at_a_step_is_a_range_query() -> None:

@@ -34,6 +34,8 @@ from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrat
         (DatabaseError("incorrect", code=117), Rejected),
         (DatabaseError("id", code=131), Rejected),
         (DatabaseError("rows", code=396), TooLarge),
+        (DatabaseError("Max query size exceeded (can be increased with the `max_query_size` setting): Syntax error", code=62), TooLarge),
+        (DatabaseError("Query memory limit exceeded: would use 96 MiB", code=241), Overloaded),
         (OperationalError("refused"), Unavailable),
         (aiohttp.ClientConnectionError("reset"), Unavailable),
         (TimeoutError(), Unavailable),
@@ -43,6 +45,12 @@ from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrat
 )
 def test_an_error_says_what_to_do_next(error: Exception, expected: type[TaelError]) -> None:
     assert type(translate(error)) is expected
+
+
+def test_a_question_over_its_own_memory_is_too_large() -> None:
+    """The same of an insert may do later, and the same of all statements together will."""
+    assert isinstance(translate(DatabaseError("Query memory limit exceeded: would use 96 MiB", code=241), reading=True), TooLarge)
+    assert isinstance(translate(DatabaseError("(total) memory limit exceeded", code=241), reading=True), Overloaded)
 
 
 def test_an_overloaded_server_gets_a_pause() -> None:

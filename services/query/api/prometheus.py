@@ -35,6 +35,7 @@ from tael.runtime.http import headers_of
 from tael.runtime.observe import get_logger
 from tael.storage.api import Answer, SeriesReader
 
+R = TypeVar("R")
 T = TypeVar("T", Labels, str)
 log = get_logger("prometheus")
 
@@ -68,6 +69,14 @@ def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
 
 class _NotExecuted(Exception):
     """A query that was asked rightly and cannot be answered: the reason is in ``__cause__``."""
+
+
+async def _executed(answer: Awaitable[R]) -> R:
+    """The answer to what was asked rightly. Raises _NotExecuted in place of Rejected."""
+    try:
+        return await answer
+    except Rejected as problem:
+        raise _NotExecuted from problem
 
 
 _ERRORS: tuple[tuple[type[Exception], tuple[int, str]], ...] = (
@@ -164,7 +173,7 @@ class Prometheus:
         async with self._turns.turn("promql", tenant_of(request)) as turn:
             queued = time.monotonic()
             async with asyncio.timeout(min(timeout, turn.timeout_seconds)):
-                outcome = await self._run(tenant_of(request), query, expr)
+                outcome = await _executed(self._engine.run(tenant_of(request), query, expr))
             stats = _stats(outcome, queued - started, time.monotonic() - queued) if form.text("stats") else None
             return await _answer(request, outcome, steps, limit, stats)
 
@@ -178,36 +187,34 @@ class Prometheus:
         except Rejected as problem:
             raise invalid("query", str(problem)) from None
 
-    async def _run(self, tenant: str, query: Query, expr: Expr) -> Outcome:
-        try:
-            return await self._engine.run(tenant, query, expr)
-        except Rejected as problem:
-            raise _NotExecuted from problem
-
     async def series(self, request: web.Request) -> web.StreamResponse:
         """The label sets of the series that match any ``match[]``."""
         form = await read(request)
         selectors = form.selectors()
         if not selectors:
             raise Rejected("no match[] parameter provided")
-        limit = form.count("limit")
-        answer = await self._each(request, form, selectors, self._reader.list_series)
+        limit = self._listed(form)
+        answer = await self._each(request, form, selectors, limit, self._reader.list_series)
         found, told = _limited(answer, limit)
         return success([dict(labels) for labels in found], told)
 
     async def labels(self, request: web.Request) -> web.StreamResponse:
         """Label names, of the series that match where ``match[]`` is given."""
         form = await read(request)
-        limit = form.count("limit")
-        answer = await self._each(request, form, form.selectors() or [()], self._reader.label_names)
+        limit = self._listed(form)
+        answer = await self._each(request, form, form.selectors() or [()], limit, self._reader.label_names)
         return success(*_limited(answer, limit))
 
     async def label_values(self, request: web.Request) -> web.StreamResponse:
         """Values of one label, of the series that match where ``match[]`` is given."""
         name, form = label_name(request.match_info["name"]), await read(request)
-        limit = form.count("limit")
+        limit = self._listed(form)
         answer = await self._each(
-            request, form, form.selectors() or [()], lambda tenant, chosen, most: self._reader.label_values(tenant, name, chosen, most)
+            request,
+            form,
+            form.selectors() or [()],
+            limit,
+            lambda tenant, chosen, most: self._reader.label_values(tenant, name, chosen, most),
         )
         return success(*_limited(answer, limit))
 
@@ -215,23 +222,29 @@ class Prometheus:
     def _reader(self) -> SeriesReader:
         return self._engine.reader
 
+    def _listed(self, form: Form) -> int:
+        """How many series, names or values are listed: as many as are asked for, within the engine's bound."""
+        most = self._engine.options.max_series
+        return min(form.count("limit") or most, most)
+
     async def _each(
         self,
         request: web.Request,
         form: Form,
         selectors: Sequence[tuple[Matcher, ...]],
+        limit: int,
         ask: Callable[[str, Selection, int], Awaitable[Answer[list[T]]]],
     ) -> Answer[list[T]]:
         """Everything that any selector finds, once and in order; one more than the limit tells that there is more."""
         start, end = form.between()
-        limit, tenant = form.count("limit"), tenant_of(request)
+        tenant = tenant_of(request)
         found: set[T] = set()
         missing: dict[str, None] = {}
         async with self._turns.turn("prometheus series", tenant) as turn:
             for matchers in selectors:
                 # The port's ranges leave the start out, the API's hold it.
                 selection = Selection(matchers, start - 1, end)
-                answer = await turn.ask(ask(tenant, selection, limit + 1 if limit else 0))
+                answer = await turn.ask(_executed(ask(tenant, selection, limit + 1)))
                 found.update(answer.value)
                 missing |= dict.fromkeys(answer.missing)
         return Answer(sorted(found), tuple(missing))
@@ -296,7 +309,7 @@ def missing_warnings(missing: Iterable[str]) -> list[str]:
 
 def _limited(answer: Answer[list[T]], limit: int) -> tuple[list[T], list[str]]:
     told: list[str] = missing_warnings(answer.missing)
-    if limit and len(answer.value) > limit:
+    if len(answer.value) > limit:
         return answer.value[:limit], [*told, TRUNCATED]
     return answer.value, told
 

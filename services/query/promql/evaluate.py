@@ -57,8 +57,8 @@ TOO_MANY_SAMPLES = "query processing would load too many samples into memory in 
 class Settings:
     """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` a subquery's step where it names none.
 
-    ``max_samples`` bounds the samples that are read and, on its own, what one node holds, series by steps. ``check`` is called at every node
-    and raises when the query is to end: cancelled, or out of time. ``delayed_names`` keeps a metric's name until the end of the query where a function drops it, so that
+    ``max_samples`` bounds the samples that are read and, on its own, what one node holds, series by steps; a native histogram counts by its
+    buckets. ``check`` is called at every node and raises when the query is to end: cancelled, or out of time. ``delayed_names`` keeps a metric's name until the end of the query where a function drops it, so that
     label functions can still read it; without, it is dropped at once.
     """
 
@@ -84,7 +84,7 @@ def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, que
     range), and TooLarge when ``max_samples`` does not do.
     """
     run = Evaluation(fetched, settings, steps, Annotations(query))
-    run.bounded(sum(len(samples.times_ms) for samples in fetched.samples.values()))
+    run.bounded(sum(samples.room for samples in fetched.samples.values()))
     with np.errstate(all="ignore"):
         inner = unwrapped(expr)
         if isinstance(inner, MatrixSelector | Subquery):
@@ -110,7 +110,7 @@ class Evaluation:
         self.settings.check()
         value = self._value(node, steps)
         if isinstance(value, Vector):
-            self.bounded(value.values.size)
+            self.bounded(value.values.size + (0 if value.histograms is None else value.histograms.room))
             return value if self.settings.delayed_names else vectors.names_dropped(value)
         return value
 

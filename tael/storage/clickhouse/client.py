@@ -44,6 +44,9 @@ _DATA: Final = frozenset(
 )
 _RESULT_TOO_LARGE: Final = frozenset({158, 396})
 _TOO_SPREAD: Final = "Too many partitions for single INSERT block"
+_TOO_LONG: Final = "Max query size exceeded"
+_OVER_ITS_OWN: Final = "Query memory limit exceeded"
+_NARROWER: Final = "it takes more memory than a shard gives to one query; ask for less"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class ClickHouse:
                     sql, parameters=dict(parameters) or None, settings=limits.settings(), query_formats={"String": "bytes"}
                 )
             except Exception as error:
-                raise translate(error) from error
+                raise translate(error, reading=True) from error
         assert not deadline.expired()
         return list(result.result_rows)
 
@@ -107,7 +110,7 @@ class ClickHouse:
                     sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
                 )
             except Exception as error:
-                raise translate(error) from error
+                raise translate(error, reading=True) from error
         return body
 
     async def command(self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Limits = DDL_LIMITS) -> None:
@@ -152,18 +155,18 @@ class ClickHouse:
             return self._client
 
 
-def translate(error: Exception) -> TaelError:
+def translate(error: Exception, *, reading: bool = False) -> TaelError:
     """What a caller should do about an error of the client or the server.
 
     Unavailable or Overloaded when the same call may succeed later, Rejected when it never will. An error code that is not known counts
-    as Unavailable: data is kept and tried again rather than thrown away.
+    as Unavailable: data is kept and tried again rather than thrown away. A question that takes more memory than one may is TooLarge.
     """
     if isinstance(error, TaelError):
         return error
     code = getattr(error, "code", None)
     text = str(error).strip() or type(error).__name__
     if isinstance(error, ClickHouseError) and code is not None:
-        return _by_code(code, text)
+        return TooLarge(_NARROWER, where="query") if reading and _OVER_ITS_OWN in text else _by_code(code, text)
     if isinstance(error, (ClickHouseError, aiohttp.ClientError, OSError)):
         return Unavailable(text)
     return Unavailable(f"unexpected failure of the ClickHouse client: {text}")
@@ -174,6 +177,8 @@ def _by_code(code: int, text: str) -> TaelError:
         return Overloaded(text, retry_after_seconds=_OVERLOADED[code])
     if code in _DATA or _TOO_SPREAD in text:
         return Rejected(text)
+    if _TOO_LONG in text:
+        return TooLarge("the query is too long", where="query", accepted="shorter expressions, some 200 kB with what stands around them")
     if code in _RESULT_TOO_LARGE:
         return TooLarge(f"the answer is too large: {text}", where="query", accepted="a narrower query")
     return Unavailable(text)

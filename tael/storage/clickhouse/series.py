@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tael.errors import TooLarge
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
-from tael.storage.api import TOO_MANY_SAMPLES, Answer
+from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer
 from tael.storage.clickhouse import native, series_columns, series_query_builder
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
@@ -18,6 +18,8 @@ from tael.storage.clickhouse.series_columns import Numbers
 from tael.storage.clickhouse.series_labels import LabelCache, label_sets
 
 MAX_EXEMPLARS: Final = 10_000
+MAX_SERIES: Final = 500_000
+"""Series whose labels one question may load: some 250 MB."""
 GRID_STEPS: Final = 2_000
 """Steps of one statement: they bound what the shard holds at once of a long grid."""
 _LIMITS: Final = Limits(seconds=120, memory_bytes=2 << 30)
@@ -26,10 +28,11 @@ _SETTINGS: Final = {"allow_experimental_time_series_aggregate_functions": 1, "ca
 
 
 class ClickHouseSeries:
-    """See SeriesReader. Remembers the labels of series that it has met lately."""
+    """See SeriesReader. Remembers the labels of series that it has met lately. Raises TooLarge for more than ``max_series`` of them."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, max_series: int = MAX_SERIES) -> None:
         self._clickhouse = clickhouse
+        self._max_series = max_series
         self._database = clickhouse.database
         self._labels = LabelCache()
 
@@ -38,7 +41,7 @@ class ClickHouseSeries:
         limit = max_samples + 1
         floats, histograms = await asyncio.gather(
             self._columns(series_query_builder.select_samples(self._database, tenant, selection, limit)),
-            self._columns(series_query_builder.select_histograms(self._database, tenant, selection, limit)),
+            self._columns(series_query_builder.select_histograms(self._database, tenant, selection, limit), _histogram_bytes(max_samples)),
         )
         found = series_columns.samples(floats, histograms)
         if len(found.times_ms) > max_samples:
@@ -60,10 +63,7 @@ class ClickHouseSeries:
         parts = []
         for stretch, _ in stretches:
             statement = series_query_builder.grid(self._database, tenant, stretch)
-            try:
-                parts.append(await self._columns(statement, {"max_rows_to_group_by": max_series}))
-            except TooLarge as error:
-                raise TooLarge(TOO_MANY_SAMPLES) from error
+            parts.append(await self._columns(statement, {"max_rows_to_group_by": max_series}))
         found = series_columns.grid(parts, [count for _, count in stretches], request.function)
         if len(found.series) > max_series:
             raise TooLarge(TOO_MANY_SAMPLES)
@@ -71,8 +71,10 @@ class ClickHouseSeries:
 
     async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
         """See SeriesReader."""
-        found = sorted((await self._ask_labels(tenant, selection)).values())
-        return Answer(found[:limit] if limit else found)
+        if not limit:
+            return Answer(sorted((await self._ask_labels(tenant, selection)).values()))
+        statement = series_query_builder.list_series(self._database, tenant, selection, limit, ordered=True)
+        return Answer(sorted(label_sets(await self._columns(statement)).values()))
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader."""
@@ -104,6 +106,7 @@ class ClickHouseSeries:
 
     async def _labels_of(self, tenant: str, selection: Selection, series: Numbers) -> dict[int, Labels]:
         """Labels by number. A series that is being written now may have samples and no labels yet, and is not there."""
+        self._bounded(len(series))
         wanted = series.tolist()
         known = self._labels.find(wanted)
         if len(known) < len(wanted):
@@ -113,7 +116,14 @@ class ClickHouseSeries:
         return known
 
     async def _ask_labels(self, tenant: str, selection: Selection) -> dict[int, Labels]:
-        return label_sets(await self._columns(series_query_builder.list_series(self._database, tenant, selection)))
+        statement = series_query_builder.list_series(self._database, tenant, selection, self._max_series + 1)
+        found = label_sets(await self._columns(statement))
+        self._bounded(len(found))
+        return found
+
+    def _bounded(self, series: int) -> None:
+        if series > self._max_series:
+            raise TooLarge(TOO_MANY_SERIES)
 
     async def _texts(self, statement: Statement) -> list[str]:
         return [text(value) for (value,) in await self._rows(statement)]
@@ -122,7 +132,17 @@ class ClickHouseSeries:
         return await self._clickhouse.query(statement.sql, statement.parameters, QUERY_LIMITS)
 
     async def _columns(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[native.Column]:
-        return native.read(await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})}))
+        """The columns of an answer. A shard that would need more memory, or answer more, than one question may says TooLarge."""
+        try:
+            body = await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})})
+        except TooLarge as error:
+            raise TooLarge(TOO_MANY_SAMPLES) from error
+        return native.read(body)
+
+
+def _histogram_bytes(max_samples: int) -> Mapping[str, Any]:
+    """A histogram takes the room of many samples, by its buckets; a sample has 16 bytes, as in Prometheus."""
+    return {"max_result_bytes": 16 * max_samples, "result_overflow_mode": "throw"}
 
 
 def _stretches(request: GridRequest) -> list[tuple[GridRequest, int]]:

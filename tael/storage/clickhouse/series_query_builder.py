@@ -115,10 +115,12 @@ def grid(database: str, tenant: str, request: GridRequest) -> Statement:
     return Statement(sql, where.parameters)
 
 
-def list_series(database: str, tenant: str, selection: Selection) -> Statement:
-    """Number and labels of each series."""
-    where = _matching(tenant, selection, {})
-    return Statement(f"SELECT series, any(labels)\nFROM {database}.series\nWHERE {where}\nGROUP BY series", where.parameters)
+def list_series(database: str, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:
+    """Number and labels of at most ``limit`` series: of the first ones by labels where they are to be ``ordered``."""
+    where = _matching(tenant, selection, {"limit": limit})
+    order = "\nORDER BY mapSort(any(labels))" if ordered else ""
+    sql = f"SELECT series, any(labels)\nFROM {database}.series\nWHERE {where}\nGROUP BY series{order}\nLIMIT {{limit:UInt64}}"
+    return Statement(sql, where.parameters)
 
 
 def label_names(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
