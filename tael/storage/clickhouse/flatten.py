@@ -54,15 +54,15 @@ def two_maps(pairs: str) -> list[tuple[str, str]]:
 
 
 def _map_of(pairs: str, member: str, column_type: str) -> str:
-    matching = f"arrayFilter(x -> x.value.value = '{member}', {pairs})"
-    return f"mapFromArrays({matching}.key, {matching}.value.{member})::Map(LowCardinality(String), {column_type})"
+    keys, values = (f"arrayFilter((x, o) -> o = '{member}', {pairs}.{part}, {pairs}.value.value)" for part in ("key", f"value.{member}"))
+    return f"mapFromArrays({keys}, {values})::Map(String, {column_type})"
 
 
 def _other_map(pairs: str, condition: str, encodings: tuple[tuple[str, str], ...]) -> str:
     matching = f"arrayFilter(x -> x.value.value {condition}, {pairs})"
     branches = ", ".join(f"x.value.value = '{member}', {text.format(f'x.value.{member}')}" for member, text in encodings)
     encoded = f"arrayMap(x -> multiIf({branches}, 'n'), {matching})"
-    return f"mapFromArrays({matching}.key, {encoded})::Map(LowCardinality(String), String)"
+    return f"mapFromArrays({matching}.key, {encoded})::Map(String, String)"
 
 
 def instant(expression: str) -> str:

@@ -30,6 +30,8 @@ _TABLE_SETTINGS = ", ".join(
         "map_serialization_version = 'with_buckets'",
         "map_buckets_min_avg_size = 0",
         "map_buckets_coefficient = 2",
+        # A part of one insert is one file for all columns: tens of files in place of a thousand.
+        "min_bytes_for_wide_part = 268435456",
         # Merging costs more than inserting: many parts at once, so that a row is written anew once or twice and not ten times.
         "min_parts_to_merge_at_once = 20",
         "merge_selector_base = 20",
