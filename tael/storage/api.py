@@ -163,8 +163,9 @@ class SeriesReader(Protocol):
         ...
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
-        """``request`` evaluated where the samples are, as Prometheus' function would be; None when a native histogram matches, for
-        these are left to the caller. Series without any value are left out. Raises TooLarge beyond ``max_series``.
+        """``request`` evaluated where the samples are, as Prometheus' function would be; None when a native histogram matches, or the
+        values are beyond what the shard's function is exact for: these are left to the caller. Series without any value are left out.
+        Raises TooLarge beyond ``max_series``.
         """
         ...
 

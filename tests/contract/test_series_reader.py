@@ -263,6 +263,17 @@ async def test_labels_are_listed_by_hour(store: SeriesStore) -> None:
     assert (await reader.label_names("t2", ever, 0)).value == []
 
 
+async def test_a_mean_that_overflows_on_a_shard_is_left_to_the_caller(shared_hot_node: HotNode) -> None:
+    async with open_tier([shared_hot_node]) as tier:
+        stored = StoredSeries(tier)
+        for name, value in (("huge", 1.5e308), ("large", 1e300)):
+            stored.add({"__name__": name}, [(T0 + at, value) for at in range(2)])
+        assert await grid_of(stored, "avg_over_time", "huge", T0 + 10) is None
+        grid = await grid_of(stored, "avg_over_time", "large", T0 + 10)
+        assert grid is not None
+        assert grid.values.tolist() == [[1e300]]
+
+
 @pytest.mark.parametrize("most", [2, 3])
 async def test_a_shard_loads_the_labels_of_so_many_series_only(shared_hot_node: HotNode, most: int) -> None:
     """Whatever asks for them: more are refused, unless it is a list that ends before."""

@@ -115,7 +115,8 @@ async def evaluated(reader: SeriesReader, exprs: dict[str, Expr], steps: Steps, 
         for selector, selection in of_one.samples.items():
             wanted.select(selector, selection.start_ms, selection.end_ms)
     answer = await fetch(reader, "t1", wanted, Bounds(1_000_000, 1_000))
-    assert len(answer.value.grids) == (len(exprs) if push else 0)
+    left_to_us = len(exprs) - len(answer.value.grids)
+    assert left_to_us in ((0, 1) if push else (len(exprs),)), "a mean that is infinite is the only one that a shard leaves to us"
     return {name: _by_series(evaluate(expr, steps, answer.value, Settings(lookback_ms=LOOKBACK)).value) for name, expr in exprs.items()}
 
 
