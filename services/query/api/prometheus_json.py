@@ -5,13 +5,13 @@ Times are seconds with at most three decimals, values strings with the shortest 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from operator import add
 from typing import Any
 
 import numpy as np
+import orjson
 
 from services.query.promql.histogram_json import documents
 from services.query.promql.literals import decimal
@@ -24,7 +24,7 @@ CHUNK_SAMPLES = 20_000
 
 def dumped(value: object) -> str:
     """Compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(value).decode()
 
 
 def seconds(time_ms: int) -> str:
@@ -35,11 +35,11 @@ def seconds(time_ms: int) -> str:
 
 
 def numbers(values: Floats) -> list[str]:
-    """Each as text: positional, with an exponent below 1e-6 and from 1e21 on."""
+    """Each as text: positional, with an exponent below 1e-6 and from 1e21 on. Those that orjson would write otherwise are written one by one."""
     if not len(values):
         return []
-    written = repr(values.tolist())[1:-1] + ","
-    texts = written.replace(".0,", ",")[:-1].split(", ")
+    written = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    texts = (written[1:-1] + ",").replace(".0,", ",")[:-1].split(",")
     size = np.abs(values)
     plain = (size >= 1e-4) & (size < 1e16) | (size == 0)
     for row in np.flatnonzero(~plain).tolist():
@@ -127,15 +127,26 @@ def _series(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
     order = np.array(sorted(range(len(vector.labels)), key=vector.labels.__getitem__), np.int64)
     together = max(1, CHUNK_SAMPLES // steps.count)
     for block in (order[start : start + together] for start in range(0, len(order), together)):
-        whole = vector.present[block].all() if vector.cells is None else False
-        texts = numbers(vector.values[block].ravel()) if whole else []
-        for index, row in enumerate(block.tolist()):
-            if whole:
-                pairs = '"],['.join(map(add, begins, texts[index * steps.count : (index + 1) * steps.count]))
-                yield f'{{"metric":{_metric(vector.labels[row])},"values":[[{pairs}"]]}}', steps.count
-            else:
-                cells = None if vector.cells is None else vector.cells[row]
-                yield _row(vector.labels[row], begins, vector.values[row], vector.present[row], cells, vector.histograms)
+        if vector.cells is None:
+            yield from _floats([vector.labels[row] for row in block.tolist()], begins, vector.values[block], vector.present[block])
+            continue
+        for row in block.tolist():
+            yield _row(vector.labels[row], begins, vector.values[row], vector.present[row], vector.cells[row], vector.histograms)
+
+
+def _floats(labels: Sequence[Labels], begins: Sequence[str], values: Floats, present: Bools) -> Iterator[tuple[str, int]]:
+    """Series without histograms, whose numbers are all written at once."""
+    texts, at = numbers(values[present]), 0
+    pieces = [""] * (2 * len(begins))
+    pieces[::2] = [('"],[' if column else "") + begin for column, begin in enumerate(begins)]
+    for own, there, count in zip(labels, present, np.count_nonzero(present, axis=1).tolist(), strict=True):
+        if count == len(begins):
+            pieces[1::2] = texts[at : at + count]
+            pairs = "".join(pieces)
+        else:
+            pairs = '"],['.join(map(add, [begins[column] for column in np.flatnonzero(there).tolist()], texts[at : at + count]))
+        at += count
+        yield f'{{"metric":{_metric(own)}' + (f',"values":[[{pairs}"]]}}' if count else "}"), count
 
 
 def _samples(matrix: Matrix, row: int) -> tuple[str, int]:
