@@ -16,8 +16,8 @@ from tael.storage.clickhouse import native, series_columns, series_query_builder
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
-from tael.storage.clickhouse.series_columns import Numbers
 from tael.storage.clickhouse.series_labels import LabelCache, label_sets
+from tael.storage.clickhouse.series_runs import Numbers
 
 MAX_EXEMPLARS: Final = 10_000
 MAX_SERIES: Final = 500_000
@@ -46,9 +46,13 @@ class ClickHouseSeries:
             self._columns(series_query_builder.select_histograms(self._database, tenant, selection, limit), _histogram_bytes(max_samples)),
         )
         found = series_columns.samples(floats, histograms)
+        if found is None:
+            merged = series_query_builder.select_samples(self._database, tenant, selection, limit, merged=True)
+            found = series_columns.samples(await self._columns(merged), histograms)
+            assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
-        return Answer(series_columns.labelled(found, await self._labels_of(tenant, selection, found.series)))
+        return Answer(series_columns.labelled(found, await self._labels_of(tenant, selection, found.runs.series)))
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
         """See SeriesReader."""

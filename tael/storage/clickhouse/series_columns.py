@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +12,14 @@ import numpy.typing as npt
 from tael.model.histogram import Buckets, Histograms, from_columns, offsets_of
 from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Labels, Longs, Samples, is_stale
 from tael.storage.clickhouse.native import Column, lists, numbers, optional
-
-Numbers: TypeAlias = "npt.NDArray[np.uint64]"
+from tael.storage.clickhouse.series_runs import Numbers, Runs, runs
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """Samples whose series are known by their numbers only; see Samples."""
+    """Samples whose series are known by their numbers only, as rows in ``runs``; see Samples."""
 
-    series: Numbers
-    offsets: Longs
+    runs: Runs
     times_ms: Longs
     values: Floats
     histogram: Longs | None = None
@@ -37,18 +35,16 @@ class NumberedGrid:
     present: Bools
 
 
-def samples(floats: Sequence[Column], histograms: Sequence[Column]) -> Numbered:
-    """Samples of the rows that ``select_samples`` and ``select_histograms`` ask for, each by series and time."""
+def samples(floats: Sequence[Column], histograms: Sequence[Column]) -> Numbered | None:
+    """Samples of the rows that ``select_samples`` and ``select_histograms`` ask for; None when the floats are to be asked for merged."""
     columns = [numbers(column) for column in floats] or [np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0)]
-    return _mixed(columns, histograms) if histograms else _in_runs(*columns)
+    found = runs(*columns[:2])
+    if found is None or not histograms:
+        return None if found is None else Numbered(found, columns[1], columns[2])
+    return _mixed(columns, histograms)
 
 
-def _in_runs(series: Numbers, times: Longs, values: Floats, histogram: Longs | None = None) -> Numbered:
-    begins = np.flatnonzero(np.concatenate((np.ones(min(len(series), 1), np.bool_), series[1:] != series[:-1])))
-    return Numbered(series[begins], np.append(begins, len(series)), times, values, histogram)
-
-
-def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Numbered:
+def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Numbered | None:
     """Floats and histograms by series and time; where both are at one time, the histogram."""
     series, times = (np.concatenate((floats[column], numbers(columns[column]))) for column in (0, 1))
     read = _histograms(columns)
@@ -59,8 +55,8 @@ def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Num
     series, times = series[order], times[order]
     last = np.ones(len(order), np.bool_)
     last[:-1] = (series[1:] != series[:-1]) | (times[1:] != times[:-1])
-    runs = _in_runs(series[last], times[last], values[order][last], position[order][last])
-    return replace(runs, histograms=read)
+    found = runs(series[last], times[last])
+    return None if found is None else Numbered(found, times[last], values[order][last], position[order][last], read)
 
 
 def _histograms(columns: Sequence[Column]) -> Histograms:
@@ -81,10 +77,8 @@ def _histograms(columns: Sequence[Column]) -> Histograms:
 
 def labelled(found: Numbered, labels: Mapping[int, Labels]) -> Samples:
     """The samples of the series whose labels are known, by labels."""
-    order, ordered = _by_labels(found.series, labels)
-    sizes = np.diff(found.offsets)[order]
-    offsets = offsets_of(sizes)
-    rows = np.repeat(found.offsets[:-1][order] - offsets[:-1], sizes) + np.arange(offsets[-1])
+    order, ordered = _by_labels(found.runs.series, labels)
+    offsets, rows = offsets_of(found.runs.samples()[order]), found.runs.rows(order)
     histogram = None if found.histogram is None else found.histogram[rows]
     return Samples(ordered, offsets, found.times_ms[rows], found.values[rows], histogram, found.histograms)
 

@@ -1,12 +1,12 @@
 """SQL for the questions that SeriesReader asks, pure: values go in as parameters, never into the text.
 
 Series are chosen in the table ``series`` by hour, and samples by the numbers of those series. A metric that is named in full needs no look-up:
-its number is known, and with no other matcher every series under it is meant. Duplicates that are not merged away yet are hidden by FINAL.
+its number is known, and with no other matcher every series under it is meant. Duplicates that are not merged away yet are hidden by FINAL; what
+chooses rows there reads key columns alone, and so goes before the merge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from tael.metrics.identity import metric_id
@@ -69,23 +69,20 @@ class _Where:
         return " AND ".join(self.texts)
 
 
-def select_samples(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
-    """Rows of SAMPLE_COLUMNS by series and time, at most ``limit``."""
-    return _select(database, "samples", SAMPLE_COLUMNS, tenant, selection, limit)
+def select_samples(database: str, tenant: str, selection: Selection, limit: int, *, merged: bool = False) -> Statement:
+    """Rows of SAMPLE_COLUMNS in any order, at most ``limit``; ``merged`` hides duplicates, which takes three times as long."""
+    where = _of_series(database, tenant, selection)
+    where.parameters["limit"] = limit
+    chosen = f"SELECT {', '.join(SAMPLE_COLUMNS)}\nFROM {database}.samples"
+    chosen += f" FINAL\nPREWHERE {where}" if merged else f"\nWHERE {where}"
+    return Statement(f"{chosen}\nLIMIT {{limit:UInt64}}" + (f"\n{_WHOLE_KEY}" if merged else ""), where.parameters)
 
 
 def select_histograms(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
-    """Rows of HISTOGRAM_COLUMNS by series and time, at most ``limit``."""
-    return _select(database, "histograms", HISTOGRAM_COLUMNS, tenant, selection, limit)
-
-
-def _select(database: str, table: str, columns: Sequence[str], tenant: str, selection: Selection, limit: int) -> Statement:
+    """Rows of HISTOGRAM_COLUMNS in any order, at most ``limit``, without duplicates."""
     where = _of_series(database, tenant, selection)
     where.parameters["limit"] = limit
-    sql = (
-        f"SELECT {', '.join(columns)}\nFROM {database}.{table} FINAL\nWHERE {where}\n"
-        f"ORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
-    )
+    sql = f"SELECT {', '.join(HISTOGRAM_COLUMNS)}\nFROM {database}.histograms FINAL\nPREWHERE {where}\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
     return Statement(sql, where.parameters)
 
 
@@ -101,15 +98,14 @@ def grid(database: str, tenant: str, request: GridRequest) -> Statement:
     Stale markers end what a range function sees by not being there; for ``last`` they are values, which the caller hides.
     """
     where = _of_series(database, tenant, Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms))
-    if request.function != "last":
-        where.add(_NOT_STALE)
+    fresh = "" if request.function == "last" else f"WHERE {_NOT_STALE}\n"
     argument = f", {request.argument!r}" if request.function == "predict_linear" else ""
     function = (
         f"timeSeries{GRID_FUNCTIONS[request.function]}ToGrid({_literal_time(request.start_ms)}, {_literal_time(request.end_ms)}, "
         f"{_literal_seconds(request.step_ms or 1)}, {_literal_seconds(request.window_ms)}{argument})(ts, value)"
     )
     sql = (
-        f"SELECT series, {function} AS grid\nFROM {database}.samples FINAL\nWHERE {where}\n"
+        f"SELECT series, {function} AS grid\nFROM {database}.samples FINAL\nPREWHERE {where}\n{fresh}"
         f"GROUP BY series\nHAVING arrayExists(v -> isNotNull(v), grid)\n{_WHOLE_KEY}"
     )
     return Statement(sql, where.parameters)
@@ -158,7 +154,7 @@ def exemplars(database: str, tenant: str, selection: Selection, limit: int) -> S
     where.parameters["limit"] = limit
     sql = (
         "SELECT series, toUnixTimestamp64Milli(ts), value, labels\n"
-        f"FROM {database}.exemplars FINAL\nWHERE {where}\nORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
+        f"FROM {database}.exemplars FINAL\nPREWHERE {where}\nORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
     )
     return Statement(sql, where.parameters)
 

@@ -1,6 +1,6 @@
 SELECT series, toUnixTimestamp64Milli(ts), value, labels
 FROM tael.exemplars FINAL
-WHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
+PREWHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
 ORDER BY metric, series, ts
 LIMIT {limit:UInt64}
 SETTINGS do_not_merge_across_partitions_select_final = 1

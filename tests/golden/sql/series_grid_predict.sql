@@ -1,6 +1,7 @@
 SELECT series, timeSeriesPredictLinearToGrid(fromUnixTimestamp64Milli(1790000000000, 'UTC'), fromUnixTimestamp64Milli(1790003600000, 'UTC'), toDecimal64('15.000', 3), toDecimal64('60.500', 3), -3.5)(ts, value) AS grid
 FROM tael.samples FINAL
-WHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC') AND reinterpretAsUInt64(value) != 0x7FF0000000000002
+PREWHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
+WHERE reinterpretAsUInt64(value) != 0x7FF0000000000002
 GROUP BY series
 HAVING arrayExists(v -> isNotNull(v), grid)
 SETTINGS do_not_merge_across_partitions_select_final = 1

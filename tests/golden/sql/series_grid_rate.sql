@@ -1,6 +1,7 @@
 SELECT series, timeSeriesRateToGrid(fromUnixTimestamp64Milli(1790000000000, 'UTC'), fromUnixTimestamp64Milli(1790003600000, 'UTC'), toDecimal64('15.000', 3), toDecimal64('300.000', 3))(ts, value) AS grid
 FROM tael.samples FINAL
-WHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND series IN (SELECT series FROM tael.series WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND metric_name = {value_0:String} AND match(labels[{label_1:String}], {value_1:String}) AND labels[{label_2:String}] != {value_2:String} AND NOT match(labels[{label_3:String}], {value_3:String})) AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC') AND reinterpretAsUInt64(value) != 0x7FF0000000000002
+PREWHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND series IN (SELECT series FROM tael.series WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND metric_name = {value_0:String} AND match(labels[{label_1:String}], {value_1:String}) AND labels[{label_2:String}] != {value_2:String} AND NOT match(labels[{label_3:String}], {value_3:String})) AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
+WHERE reinterpretAsUInt64(value) != 0x7FF0000000000002
 GROUP BY series
 HAVING arrayExists(v -> isNotNull(v), grid)
 SETTINGS do_not_merge_across_partitions_select_final = 1

@@ -1,9 +1,7 @@
 SELECT series, ts, value
-FROM tael.samples FINAL
+FROM tael.samples
 WHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND series IN (SELECT series FROM tael.series WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND metric_name = {value_0:String} AND match(labels[{label_1:String}], {value_1:String}) AND labels[{label_2:String}] != {value_2:String} AND NOT match(labels[{label_3:String}], {value_3:String})) AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
-ORDER BY metric, series, ts
 LIMIT {limit:UInt64}
-SETTINGS do_not_merge_across_partitions_select_final = 1
 
 -- tenant = 't1'
 -- first_hour = 1789999200

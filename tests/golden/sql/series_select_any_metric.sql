@@ -1,9 +1,7 @@
 SELECT series, ts, value
-FROM tael.samples FINAL
+FROM tael.samples
 WHERE tenant = {tenant:String} AND (metric, series) IN (SELECT metric, series FROM tael.series WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND match(metric_name, {value_0:String}) AND labels[{label_1:String}] = {value_1:String}) AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
-ORDER BY metric, series, ts
 LIMIT {limit:UInt64}
-SETTINGS do_not_merge_across_partitions_select_final = 1
 
 -- tenant = 't1'
 -- first_hour = 0

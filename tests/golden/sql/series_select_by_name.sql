@@ -1,9 +1,7 @@
 SELECT series, ts, value
-FROM tael.samples FINAL
+FROM tael.samples
 WHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
-ORDER BY metric, series, ts
 LIMIT {limit:UInt64}
-SETTINGS do_not_merge_across_partitions_select_final = 1
 
 -- tenant = 't1'
 -- first_hour = 1789999200

@@ -1,7 +1,6 @@
 SELECT series, ts, schema, count, sum, zero_threshold, zero_count, positive_index, positive_counts, negative_index, negative_counts, custom_bounds, reset_hint
 FROM tael.histograms FINAL
-WHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
-ORDER BY metric, series, ts
+PREWHERE tenant = {tenant:String} AND metric = {metric:UInt64} AND ts > fromUnixTimestamp64Milli({start:Int64}, 'UTC') AND ts <= fromUnixTimestamp64Milli({end:Int64}, 'UTC')
 LIMIT {limit:UInt64}
 SETTINGS do_not_merge_across_partitions_select_final = 1
 
