@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from services.query.promql.ast import Aggregate, Binary, Call, Expr, Number, walk
-from services.query.promql.check import SETS
+from services.query.promql.ast import SETS, Aggregate, Binary, Call, Expr, Number, walk
 from services.query.promql.errors import ParseError
 from services.query.promql.functions import EXPERIMENTAL_AGGREGATORS, FUNCTIONS
 from services.query.promql.lexer import AGGREGATORS

@@ -5,7 +5,6 @@ Times are seconds with at most three decimals, values strings with the shortest 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from operator import add
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import orjson
 
 from services.query.promql.histogram_json import documents
-from services.query.promql.literals import decimal
+from services.query.promql.literals import compact, decimal
 from services.query.promql.values import Matrix, Scalar, Steps, Text, Value, Vector
 from tael.model.histogram import Histograms
 from tael.model.series import Bools, Floats, Labels, Longs
@@ -43,15 +42,8 @@ def numbers(values: Floats) -> list[str]:
     size = np.abs(values)
     plain = (size >= 1e-4) & (size < 1e16) | (size == 0)
     for row in np.flatnonzero(~plain).tolist():
-        texts[row] = _number(float(values[row]))
+        texts[row] = compact(float(values[row]))
     return texts
-
-
-def _number(value: float) -> str:
-    size = abs(value)
-    if math.isfinite(value) and size != 0 and (size < 1e-6 or size >= 1e21):
-        return repr(value).replace(".0e", "e")
-    return decimal(value)
 
 
 def result_type(value: Value, steps: Steps) -> str:

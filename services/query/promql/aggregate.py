@@ -8,9 +8,10 @@ import numpy as np
 
 from services.query.promql import groups as grouped
 from services.query.promql import histogram_sums, histogram_text, sums, vectors
-from services.query.promql.annotations import Annotations, bad_quantile, number, quoted
+from services.query.promql.annotations import Annotations, bad_quantile, number
 from services.query.promql.groups import Groups
 from services.query.promql.histogram_notes import Note
+from services.query.promql.literals import quoted
 from services.query.promql.range_over_time import quantile_of_sorted
 from services.query.promql.values import Vector
 from tael.errors import Rejected

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from services.query.promql.literals import quoted
+
 WARNING, INFO = "PromQL warning: ", "PromQL info: "
 COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
@@ -91,12 +93,6 @@ def number(value: float) -> str:
     if -4 <= int(exponent) < 6:
         return f"{value:.{max(digits - 1 - int(exponent), 0)}f}"
     return f"{mantissa}e{exponent}"
-
-
-def quoted(text: str) -> str:
-    """In double quotes, as Go's ``%q``."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return f'"{escaped}"'
 
 
 def bad_quantile(value: float) -> str:

@@ -109,6 +109,10 @@ class Unary:
     pos: Pos = field(default=NOWHERE, compare=False)
 
 
+SETS = ("and", "or", "unless")
+"""The operators that look at labels alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Matching:
     """``on(labels)`` or ``ignoring(labels)``, ``group_left(include)``, ``fill_left(0)``; many-to-one is ``group_left``.

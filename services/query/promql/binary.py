@@ -35,7 +35,6 @@ COMPARISON: dict[str, Callable[[Floats, Floats], Bools]] = {
     "<=": np.less_equal,
 }
 TRIM = ("</", ">/")
-SETS = ("and", "or", "unless")
 
 
 @dataclass(frozen=True, slots=True)

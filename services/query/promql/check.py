@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.query.promql.ast import (
+    SETS,
     Aggregate,
     Binary,
     Call,
@@ -26,7 +27,6 @@ from tael.model.patterns import compiled
 from tael.model.series import METRIC_NAME, Matcher
 
 COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
-SETS = ("and", "or", "unless")
 _WORDS = {"vector": "instant vector", "matrix": "range vector", "scalar": "scalar", "string": "string"}
 
 

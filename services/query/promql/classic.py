@@ -10,8 +10,9 @@ from typing import TypeAlias
 import numpy as np
 
 from services.query.promql import buckets, histogram_functions, vectors
-from services.query.promql.annotations import Annotations, Repairs, bad_bucket_label, classic_and_native, quoted
+from services.query.promql.annotations import Annotations, Repairs, bad_bucket_label, classic_and_native
 from services.query.promql.histogram_notes import Notes
+from services.query.promql.literals import quoted
 from services.query.promql.values import Vector
 from tael.model.histogram import Histograms
 from tael.model.series import Bools, Floats, Labels, Longs

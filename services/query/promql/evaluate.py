@@ -25,6 +25,7 @@ from services.query.promql import (
 )
 from services.query.promql.annotations import Annotations
 from services.query.promql.ast import (
+    SETS,
     Aggregate,
     Binary,
     Call,
@@ -261,7 +262,7 @@ class Evaluation:
                 return binary.vector_scalar(op, right, left, self.notes, swapped=True)
             case Vector(), Vector():
                 rule = _rule(node.matching or Matching())
-                if node.op in binary.SETS:
+                if node.op in SETS:
                     return binary.sets(node.op, left, right, rule)
                 return binary.between(op, left, right, rule, self.notes)
         raise Rejected(f"binary operator {node.op} does not take these types")

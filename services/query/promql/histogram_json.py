@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from services.query.promql.histogram_dense import ascending
+from services.query.promql.literals import compact
 from tael.model.histogram import Histograms
 
 _OPEN_LEFT, _OPEN_RIGHT, _CLOSED = 0, 1, 3
@@ -20,7 +20,7 @@ def documents(histograms: Histograms) -> list[dict[str, Any]]:
     """
     row = ascending(histograms)
     rule = np.where(row.sign < 0, _OPEN_RIGHT, np.where((row.sign == 0) | np.isneginf(row.lower), _CLOSED, _OPEN_LEFT))
-    texts = [[_number(value) for value in column.tolist()] for column in (row.lower, row.upper, row.counts)]
+    texts = [[compact(value) for value in column.tolist()] for column in (row.lower, row.upper, row.counts)]
     buckets = [list(bucket) for bucket in zip(rule.tolist(), *texts, strict=True)]
     totals = zip(histograms.count.tolist(), histograms.sum.tolist(), strict=True)
     offsets = row.offsets.tolist()
@@ -28,22 +28,7 @@ def documents(histograms: Histograms) -> list[dict[str, Any]]:
 
 
 def _document(count: float, total: float, buckets: list[list[Any]]) -> dict[str, Any]:
-    document: dict[str, Any] = {"count": _number(count), "sum": _number(total)}
+    document: dict[str, Any] = {"count": compact(count), "sum": compact(total)}
     if buckets:
         document["buckets"] = buckets
     return document
-
-
-def _number(value: float) -> str:
-    """As Prometheus writes numbers in JSON: positional, with an exponent below 1e-6 and from 1e21 on."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    text = repr(value)
-    if "e" not in text:
-        return text.removesuffix(".0")
-    if value != 0 and 1e-6 <= abs(value) < 1e21:
-        return np.format_float_positional(value, trim="-")
-    mantissa, _, exponent = text.partition("e")
-    return f"{mantissa.removesuffix('.0')}e{exponent[0]}{exponent[1:].lstrip('0')}"

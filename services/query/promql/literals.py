@@ -99,6 +99,14 @@ def duration(milliseconds: int) -> str:
     return text
 
 
+def compact(value: float) -> str:
+    """As Prometheus writes numbers in JSON: like ``decimal``, but with an exponent below 1e-6 and from 1e21 on."""
+    size = abs(value)
+    if math.isfinite(value) and size != 0 and (size < 1e-6 or size >= 1e21):
+        return repr(value).replace(".0e", "e")
+    return decimal(value)
+
+
 def decimal(value: float) -> str:
     """The shortest digits that read back as ``value``, without an exponent (Go's ``strconv.FormatFloat(v, 'f', -1, 64)``)."""
     if math.isnan(value):

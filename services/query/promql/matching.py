@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.query.promql import vectors
-from services.query.promql.annotations import quoted
+from services.query.promql.literals import quoted
 from services.query.promql.values import Vector
 from tael.errors import Rejected
 from tael.model.series import METRIC_NAME, Bools, Labels, Longs

@@ -12,6 +12,7 @@ from typing import Literal
 
 from services.query.promql import durations, literals
 from services.query.promql.ast import (
+    SETS,
     Aggregate,
     Binary,
     Call,
@@ -28,7 +29,7 @@ from services.query.promql.ast import (
     Unary,
     VectorSelector,
 )
-from services.query.promql.check import SETS, check, matches_empty, type_of
+from services.query.promql.check import check, matches_empty, type_of
 from services.query.promql.errors import ParseError
 from services.query.promql.functions import EXPERIMENTAL_AGGREGATORS, FUNCTIONS, WITH_PARAMETER
 from services.query.promql.lexer import AGGREGATORS, BOUNDS, FILLS

@@ -12,9 +12,10 @@ from services.query.promql import histogram_extended, histogram_over_time, histo
 from services.query.promql import range_over_time as over_time
 from services.query.promql import range_rate as rate
 from services.query.promql import range_trend as trend
-from services.query.promql.annotations import COUNTER_SUFFIXES, Annotations, bad_quantile, maybe_no_counter, number, quoted
+from services.query.promql.annotations import COUNTER_SUFFIXES, Annotations, bad_quantile, maybe_no_counter, number
 from services.query.promql.binary import placed
 from services.query.promql.histogram_notes import OF_OPERATION, Notes
+from services.query.promql.literals import quoted
 from services.query.promql.selectors import Ranges
 from services.query.promql.values import Vector
 from services.query.promql.windows import Windows
