@@ -1,3 +1,3 @@
 """Fixtures that every test may ask for."""
 
-pytest_plugins = ["tests.support.nats", "tests.support.hotnode", "tests.support.storage", "tests.support.query"]
+pytest_plugins = ["tests.support.nats", "tests.support.hotnode", "tests.support.storage", "tests.support.query", "tests.support.prometheus_api"]

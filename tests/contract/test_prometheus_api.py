@@ -4,91 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
-import os
-import shutil
-import subprocess
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from services.query.promql import histogram_text
 from tael.errors import Unavailable
-from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Samples, Selection, labels_of
-from tael.model.tenant import DEFAULT_TENANT
+from tael.model.series import Grid, GridRequest, Labels, Samples, Selection
 from tael.storage.api import Answer, Shard
 from tael.storage.sharded_series import ShardedSeries
-from tests.support.hotnode import HotNode
-from tests.support.query import Api, MemorySpans, Response, serving
-from tests.support.series import MemorySeries, SeriesStore, StoredSeries
-from tests.support.storage import open_tier
-
-T0 = 1_790_002_800
-"""The start of an hour, in seconds."""
-PROMTOOL = shutil.which("promtool")
-
-
-@dataclass
-class Prom:
-    """A running API and the store behind it."""
-
-    api: Api
-    store: SeriesStore
-
-    async def add(self, name: str, values: list[float], **labels: str) -> None:
-        """A series with a sample every 15 seconds from T0 on."""
-        samples = [((T0 + 15 * index) * 1000, value) for index, value in enumerate(values)]
-        self.store.add(labels_of({"__name__": name, **labels}), samples, tenant=DEFAULT_TENANT)
-
-    async def post(self, path: str, **form: Any) -> Response:
-        """POST a form."""
-        async with self.api.session.post(self.api.url + path, data={name: str(value) for name, value in form.items()}) as response:
-            return Response(response.status, response.headers, await response.read())
-
-    async def data(self, path: str, *pairs: tuple[str, str], **parameters: Any) -> Any:
-        """What a question is answered, which must succeed."""
-        body = await self.api.json(f"/prometheus/api/v1/{path}", *pairs, **parameters)
-        assert body["status"] == "success"
-        return body["data"]
-
-    async def error(self, path: str, **parameters: Any) -> tuple[int, str, str]:
-        """Status, type and text of a refusal."""
-        response = await self.api.get(f"/prometheus/api/v1/{path}", **parameters)
-        body = response.json()
-        assert body["status"] == "error"
-        return response.status, body["errorType"], body["error"]
-
-
-@pytest.fixture(params=["memory", "two-shards"])
-async def prom(request: pytest.FixtureRequest) -> AsyncIterator[Prom]:
-    """The API over each store, with two series a minute long."""
-    if request.param == "memory":
-        store: SeriesStore = MemorySeries()
-        async with serving(MemorySpans(), series=store.reader) as api:
-            yield await _filled(Prom(api, store))
-        return
-    nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
-    async with open_tier(nodes) as tier:
-        store = StoredSeries(tier)
-        async with serving(MemorySpans(), series=store.reader) as api:
-            yield await _filled(Prom(api, store))
-
-
-async def _filled(prom: Prom) -> Prom:
-    await prom.add("up", [1, 1, 0, 1, 1], job="shop", instance="a")
-    await prom.add("up", [1, 1, 1, 1, 1], job="shop", instance="b")
-    await prom.add("requests_total", [0, 15, 30, 45, 60], job="shop", **{"http.method": "get"})
-    prom.store.add_family(Family("requests_total", "counter", "", "Requests."), tenant=DEFAULT_TENANT)
-    exemplar = Exemplar(
-        labels_of({"__name__": "requests_total", "job": "shop", "http.method": "get"}), (T0 + 20) * 1000, 0.5, (("trace_id", "ab"),)
-    )
-    prom.store.add_exemplar(exemplar, tenant=DEFAULT_TENANT)
-    histogram = histogram_text.parse("{{schema:0 sum:5 count:4 buckets:[1 2 1]}}")
-    prom.store.add(labels_of({"__name__": "latency"}), [(T0 * 1000, histogram)], tenant=DEFAULT_TENANT)
-    await prom.store.flush()
-    return prom
+from tests.support.prometheus_api import T0, Prom
+from tests.support.query import MemorySpans, serving
+from tests.support.series import MemorySeries
 
 
 async def test_grafanas_health_check(prom: Prom) -> None:
@@ -248,6 +176,7 @@ async def test_status_pages(prom: Prom) -> None:
             {"query": "up", "lookback_delta": "x"},
             'error parsing lookback delta duration: cannot parse "x" to a valid duration',
         ),
+        ("rules", {"type": "x"}, 'invalid parameter "type": not supported value "x"'),
         ("series", {}, "no match[] parameter provided"),
         ("labels", {"match[]": "{}"}, 'invalid parameter "match[]": match[] must contain at least one non-empty matcher'),
         ("query_exemplars", {"query": "up", "start": 2, "end": 1}, "end timestamp must not be before start timestamp"),
@@ -257,6 +186,16 @@ async def test_status_pages(prom: Prom) -> None:
 async def test_bad_questions_are_refused_in_prometheus_words(path: str, parameters: dict[str, Any], text: str) -> None:
     async with serving(MemorySpans()) as api:
         assert await Prom(api, MemorySeries()).error(path, **parameters) == (400, "bad_data", text)
+
+
+async def test_a_form_that_is_too_large_is_bad_data() -> None:
+    async with serving(MemorySpans()) as api:
+        form = io.BytesIO(b"query=1" + b"+" * (1 << 20))
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        async with api.session.post(f"{api.url}/prometheus/api/v1/query", data=form, headers=headers) as response:
+            body = await response.json()
+            assert (response.status, body["status"], body["errorType"]) == (400, "error", "bad_data")
+    assert body["error"].startswith("error parsing form values: Maximum request body size 1048576 exceeded")
 
 
 async def test_what_the_data_does_not_allow_is_an_execution_error(prom: Prom) -> None:
@@ -415,22 +354,3 @@ async def test_numbers_are_written_as_go_writes_them() -> None:
             await Prom(api, store).add("n", [value], index=f"{index:02}")
         data = await Prom(api, store).data("query_range", query="n", start=T0, end=T0 + 1, step=5)
     assert [series["values"][0][1] for series in data["result"]] == [text for _, text in numbers]
-
-
-@pytest.mark.skipif(PROMTOOL is None and os.environ.get("TAEL_REQUIRE_PEERS") != "1", reason="promtool is not installed")
-async def test_promtool_queries_it(prom: Prom) -> None:
-    def ask(*command: str) -> str:
-        assert PROMTOOL is not None
-        done = subprocess.run([PROMTOOL, "query", *command], capture_output=True, text=True, timeout=20, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    url = prom.api.url + "/prometheus"
-    instant = await asyncio.to_thread(ask, "instant", "--time", str(T0 + 60), url, "sum(up)")
-    assert f"{{}} => 2 @[{T0 + 60}]" in instant
-    ranged = await asyncio.to_thread(ask, "range", "--start", str(T0), "--end", str(T0 + 30), "--step", "15s", url, 'up{instance="a"}')
-    assert f"1 @[{T0}]" in ranged
-    series = await asyncio.to_thread(ask, "series", "--match", "up", "--start", str(T0), "--end", str(T0 + 60), url)
-    assert len(series.strip().splitlines()) == 2
-    labels = await asyncio.to_thread(ask, "labels", url, "instance")
-    assert labels.split() == ["a", "b"]

@@ -120,6 +120,7 @@ REFUSED = {
     "a[0s]": "1:3: duration must be greater than 0",
     "a[1m / 0]": "1:6: division by zero",
     "a[300y]": "1:3: duration out of range",
+    f"a[{'9' * 5000}s]": "1:3: duration out of range",
     "a[5hs]": '1:3: not a valid duration string: "5hs"',
     "1m[5m]": "1:3: ranges only allowed for vector selectors",
     "a offset 5m [5m]": "1:13: no offset modifiers allowed before range",

@@ -24,7 +24,7 @@ from services.query.api.prometheus_status import STATUS, Described
 from services.query.api.tenant import tenant_of
 from services.query.execute import Turns
 from services.query.promql.ast import Expr, VectorSelector, walk
-from services.query.promql.literals import decimal
+from services.query.promql.literals import decimal, quoted
 from services.query.promql.print import pretty
 from services.query.promql.tree import document
 from services.query.promql.values import Steps
@@ -143,7 +143,7 @@ class Prometheus:
             "format_query": self.format_query,
             "parse_query": self.parse_query,
         }
-        read_only: dict[str, _Handler] = {"label/{name}/values": self.label_values, "metadata": self.metadata}
+        read_only: dict[str, _Handler] = {"label/{name}/values": self.label_values, "metadata": self.metadata, "rules": self.rules}
         read_only |= {path: self._status(build) for path, build in STATUS.items()}
         routes = []
         for prefix in PREFIXES:
@@ -287,6 +287,13 @@ class Prometheus:
     async def parse_query(self, request: web.Request) -> web.StreamResponse:
         """The query's tree."""
         return success(document(self._parsed(await read(request))))
+
+    async def rules(self, request: web.Request) -> web.StreamResponse:
+        """No rules, of either type."""
+        kind = (await read(request)).text("type")
+        if kind.lower() not in ("", "alert", "record"):
+            raise invalid("type", f"not supported value {quoted(kind)}")
+        return success({"groups": []})
 
     def _status(self, build: Callable[[Described], Any]) -> _Handler:
         async def handler(_: web.Request) -> web.StreamResponse:

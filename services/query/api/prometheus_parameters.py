@@ -109,9 +109,12 @@ class Form:
 
 
 async def read(request: web.Request) -> Form:
-    """The parameters of a GET, or of a POST with a form."""
+    """The parameters of a GET, or of a POST with a form. Raises Rejected for a form that is too large."""
     values: dict[str, list[str]] = {}
-    posted = await request.post() if request.method == "POST" else {}
+    try:
+        posted = await request.post() if request.method == "POST" else {}
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Rejected(f"error parsing form values: {error.text}") from None
     for name, value in chain(posted.items(), request.query.items()):
         if isinstance(value, str):
             values.setdefault(name, []).append(value)

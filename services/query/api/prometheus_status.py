@@ -56,7 +56,6 @@ STATUS: dict[str, Callable[[Described], Any]] = {
     "status/flags": lambda described: described.flags,
     "status/runtimeinfo": _runtime,
     "status/tsdb": _tsdb,
-    "rules": lambda _: {"groups": []},
     "alerts": lambda _: {"alerts": []},
     "alertmanagers": lambda _: {"activeAlertmanagers": [], "droppedAlertmanagers": []},
     "targets": lambda _: {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}},

@@ -80,7 +80,7 @@ def duration_ms(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if match is None or not text:
         raise ValueError(f"not a valid duration string: {quoted(text)}")
-    total = sum(int(count) * unit for count, unit in zip(match.groups(), _UNITS_MS, strict=True) if count)
+    total = sum(int(count.lstrip("0")[:20] or 0) * unit for count, unit in zip(match.groups(), _UNITS_MS, strict=True) if count)
     if total > MAX_MS:
         raise ValueError("duration out of range")
     return total
