@@ -83,6 +83,16 @@ Column: TypeAlias = "Numbers | Strings | Optional | Lists | Pairs"
 
 def read(body: bytes) -> list[Column]:
     """The columns of an answer, all blocks joined; no columns where there are no rows. Raises Unavailable for a body that ends too early."""
+    return join(read_blocks(body))
+
+
+def join(blocks: Sequence[Sequence[Column]]) -> list[Column]:
+    """The columns of several blocks as those of one."""
+    return [_join(parts) for parts in zip(*blocks, strict=True)]
+
+
+def read_blocks(body: bytes) -> list[list[Column]]:
+    """The columns of each block. Raises Unavailable for a body that ends too early."""
     cursor = _Cursor(body)
     blocks: list[list[Column]] = []
     try:
@@ -91,7 +101,7 @@ def read(body: bytes) -> list[Column]:
             blocks.append([_read_column(cursor, rows) for _ in range(columns)])
     except (IndexError, ValueError) as error:
         raise Unavailable(f"ClickHouse's answer ended early, at byte {cursor.at} of {len(body)}") from error
-    return [_join(parts) for parts in zip(*blocks, strict=True)]
+    return blocks
 
 
 class _Cursor:

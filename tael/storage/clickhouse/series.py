@@ -42,13 +42,13 @@ class ClickHouseSeries:
         """See SeriesReader."""
         limit = max_samples + 1
         floats, histograms = await asyncio.gather(
-            self._columns(series_query_builder.select_samples(self._database, tenant, selection, limit)),
+            self._blocks(series_query_builder.select_samples(self._database, tenant, selection, limit)),
             self._columns(series_query_builder.select_histograms(self._database, tenant, selection, limit), _histogram_bytes(max_samples)),
         )
         found = series_columns.samples(floats, histograms)
         if found is None:
             merged = series_query_builder.select_samples(self._database, tenant, selection, limit, merged=True)
-            found = series_columns.samples(await self._columns(merged), histograms)
+            found = series_columns.samples(await self._blocks(merged), histograms)
             assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
@@ -139,12 +139,15 @@ class ClickHouseSeries:
         return await self._clickhouse.query(statement.sql, statement.parameters, QUERY_LIMITS)
 
     async def _columns(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[native.Column]:
+        return native.join(await self._blocks(statement, settings))
+
+    async def _blocks(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[list[native.Column]]:
         """The columns of an answer. A shard that would need more memory, or answer more, than one question may says TooLarge."""
         try:
             body = await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})})
         except TooLarge as error:
             raise TooLarge(TOO_MANY_SAMPLES) from error
-        return native.read(body)
+        return native.read_blocks(body)
 
 
 def _histogram_bytes(max_samples: int) -> Mapping[str, Any]:

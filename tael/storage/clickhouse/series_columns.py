@@ -35,13 +35,18 @@ class NumberedGrid:
     present: Bools
 
 
-def samples(floats: Sequence[Column], histograms: Sequence[Column]) -> Numbered | None:
-    """Samples of the rows that ``select_samples`` and ``select_histograms`` ask for; None when the floats are to be asked for merged."""
-    columns = [numbers(column) for column in floats] or [np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0)]
-    found = runs(*columns[:2])
-    if found is None or not histograms:
-        return None if found is None else Numbered(found, columns[1], columns[2])
-    return _mixed(columns, histograms)
+def samples(floats: Sequence[Sequence[Column]], histograms: Sequence[Column]) -> Numbered | None:
+    """Samples of the rows that ``select_samples`` and ``select_histograms`` ask for, the former by blocks.
+
+    None when some overlap, so that they are to be asked for merged.
+    """
+    blocks = [[numbers(column) for column in block] for block in floats] or [[np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0)]]
+    found = runs([(series, times) for series, times, _ in blocks])
+    if found is None:
+        return None
+    if histograms:
+        return _mixed([np.concatenate(parts) for parts in zip(*blocks, strict=True)], histograms)
+    return Numbered(found, np.concatenate([times for _, times, _ in blocks]), np.concatenate([values for *_, values in blocks]))
 
 
 def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Numbered | None:
@@ -55,7 +60,7 @@ def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Num
     series, times = series[order], times[order]
     last = np.ones(len(order), np.bool_)
     last[:-1] = (series[1:] != series[:-1]) | (times[1:] != times[:-1])
-    found = runs(series[last], times[last])
+    found = runs([(series[last], times[last])])
     return None if found is None else Numbered(found, times[last], values[order][last], position[order][last], read)
 
 

@@ -6,6 +6,7 @@ one series with growing times. To put runs in order is a small part of the work 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -41,25 +42,33 @@ class Runs:
         return _each(self.begins[chosen], self.sizes[chosen])
 
 
-def runs(series: Numbers, times_ms: Longs) -> Runs | None:
-    """The runs of these rows, or None when two of one series overlap: then only merged rows tell which sample comes when."""
-    begins = np.flatnonzero(_first_of_a_run(series, times_ms))
-    sizes = np.diff(begins, append=len(series))
-    order = np.lexsort((times_ms[begins], series[begins]))
-    begins, sizes = begins[order], sizes[order]
-    of, first_ms, last_ms = series[begins], times_ms[begins], times_ms[begins + sizes - 1]
+def runs(blocks: Sequence[tuple[Numbers, Longs]]) -> Runs | None:
+    """The runs of an answer's blocks, each the series and the times of its rows, or None when two of one series overlap.
+
+    Then only merged rows tell which sample comes when. No run goes from one block into the next, which may be of another part. At least one
+    block is to be there, with or without rows.
+    """
+    before = offsets_of(np.array([len(series) for series, _ in blocks], np.int64))
+    edges = [_of_block(series, times, row) for (series, times), row in zip(blocks, before[:-1].tolist(), strict=True)]
+    begins, of, first_ms, last_ms = (np.concatenate(column) for column in zip(*edges, strict=True))
+    sizes = np.diff(begins, append=before[-1])
+    order = np.lexsort((first_ms, of))
+    of, first_ms, last_ms = of[order], first_ms[order], last_ms[order]
     same = of[1:] == of[:-1]
     if (same & (first_ms[1:] <= last_ms[:-1])).any():
         return None
     firsts = np.flatnonzero(np.concatenate((np.ones(min(len(of), 1), np.bool_), ~same)))
-    return Runs(of[firsts], np.append(firsts, len(of)), begins, sizes)
+    return Runs(of[firsts], np.append(firsts, len(of)), begins[order], sizes[order])
 
 
-def _first_of_a_run(series: Numbers, times_ms: Longs) -> npt.NDArray[np.bool_]:
+def _of_block(series: Numbers, times_ms: Longs, before: int) -> tuple[Longs, Numbers, Longs, Longs]:
+    """The rows where its runs begin, ``before`` rows of other blocks counted too, their series, first and last times."""
     first = np.ones(len(series), np.bool_)
     first[1:] = series[1:] != series[:-1]
     first[1:] |= times_ms[1:] <= times_ms[:-1]
-    return first
+    begins = np.flatnonzero(first)
+    ends = np.append(begins, len(series))[1:]
+    return begins + before, series[begins], times_ms[begins], times_ms[ends - 1]
 
 
 def _each(begins: Longs, sizes: Longs) -> Longs:
