@@ -61,7 +61,7 @@ KEEP_NAME = frozenset({"last_over_time", "first_over_time"})
 COUNTERS = frozenset({"rate", "increase"})
 _ANY_SAMPLE = frozenset({"ts_of_last_over_time", "ts_of_first_over_time", "absent_over_time"})
 """What looks at no value: a histogram is as good as a float."""
-CELLS = 1 << 17
+CELLS = 1 << 15
 """How many windows are evaluated together: enough to pay for a call, few enough to stay in a processor's cache."""
 LOOKS = 1 << 25
 """How many samples are looked at until a query is asked again whether it is to go on, a fraction of a second's work."""

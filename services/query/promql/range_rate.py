@@ -36,12 +36,16 @@ def extrapolation(windows: Windows, grown: Floats, first: Floats, *, counter: bo
     sampled = (last_ms - first_ms) / 1000
     mean = sampled / (windows.counts - 1)
     limit = mean * 1.1
-    to_start = np.where(to_start >= limit, mean / 2, to_start)
+    for distance in (to_start, to_end):
+        far = distance >= limit
+        distance[far] = mean[far] / 2
     if counter:
-        to_zero = np.where((grown > 0) & (first >= 0), sampled * (first / grown), to_start)
-        to_start = np.where(to_zero < to_start, to_zero, to_start)
-    to_end = np.where(to_end >= limit, mean / 2, to_end)
-    result: Floats = (sampled + to_start + to_end) / sampled
+        to_zero = sampled * (first / grown)
+        nearer = (to_zero < to_start) & (grown > 0) & (first >= 0)
+        to_start[nearer] = to_zero[nearer]
+    result: Floats = sampled + to_start
+    result += to_end
+    result /= sampled
     return result
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from services.query.promql.values import Steps
 from tael.model.series import Floats, Longs
+
+COUNTED: Final = 1 << 16
+"""How many samples are counted together, so that what is made of them on the way stays in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,13 @@ class Windows:
 
 
 def windows(offsets: Longs, times_ms: Longs, values: Floats, ends: Steps, steps_ms: Longs, range_ms: int) -> Windows:
-    """The windows that end at ``ends``."""
-    begins = Steps(ends.start_ms - range_ms, ends.end_ms - range_ms, ends.step_ms)
-    lo, hi = until(offsets, times_ms, begins), until(offsets, times_ms, ends)
+    """The windows that end at ``ends``. Where a range is a number of steps, windows begin where others end."""
+    if ends.step_ms and range_ms % ends.step_ms == 0 and range_ms // ends.step_ms <= ends.count:
+        edges = until(offsets, times_ms, Steps(ends.start_ms - range_ms, ends.end_ms, ends.step_ms))
+        lo, hi = edges[:, : ends.count], edges[:, range_ms // ends.step_ms :]
+    else:
+        begins = Steps(ends.start_ms - range_ms, ends.end_ms - range_ms, ends.step_ms)
+        lo, hi = until(offsets, times_ms, begins), until(offsets, times_ms, ends)
     return Windows(offsets, times_ms, values, lo, hi, ends.times_ms, steps_ms, range_ms)
 
 
@@ -85,15 +93,24 @@ def until(offsets: Longs, times_ms: Longs, steps: Steps) -> Longs:
 
     Samples are counted by the first step that sees them, so that the work is one pass over the samples and one over the result.
     """
-    series, count = len(offsets) - 1, steps.count
+    series = len(offsets) - 1
+    result = np.empty((series, steps.count), np.int64)
+    together = max(1, COUNTED * series // max(1, len(times_ms), result.size))
+    for begin in range(0, series, together):
+        some = offsets[begin : begin + together + 1]
+        _until(some, times_ms[some[0] : some[-1]], steps, result[begin : begin + together])
+    return result
+
+
+def _until(offsets: Longs, times_ms: Longs, steps: Steps, result: Longs) -> None:
+    series, count = result.shape
     seen = np.ceil((times_ms - steps.start_ms) / float(steps.step_ms or 1))
     np.clip(seen, 0, count, out=seen)
     cells = seen.astype(np.int64)
     cells += np.repeat(np.arange(series, dtype=np.int64) * (count + 1), np.diff(offsets))
-    sizes = np.bincount(cells, minlength=series * (count + 1)).reshape(series, count + 1)[:, :count]
-    result: Longs = np.cumsum(sizes, axis=1, dtype=np.int64)
-    result += offsets[:-1, None]
-    return result
+    sizes = np.bincount(cells, minlength=series * (count + 1)).reshape(series, count + 1)
+    sizes[:, 0] += offsets[:-1]
+    np.cumsum(sizes[:, :count], axis=1, out=result)
 
 
 @dataclass(frozen=True, slots=True)
