@@ -49,7 +49,7 @@ from services.query.promql.selectors import Ranges
 from services.query.promql.times import first_step, milliseconds, moved, subquery_steps
 from services.query.promql.values import Matrix, Scalar, Steps, Text, Value, Vector
 from tael.errors import Rejected, TooLarge
-from tael.model.series import Bools, Floats, Samples
+from tael.model.series import Bools, Floats, Longs, Samples
 
 TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
 
@@ -182,7 +182,7 @@ class Evaluation:
         if grid is not None:
             return grid
         if not node.smoothed:
-            return self.selected(node, steps)[0]
+            return repeated_vector(self._newest(self.samples(node), moved(node, steps))[0], steps.count)
         lookback = self.settings.lookback_ms
         ends = _later(moved(node, steps), lookback)
         windows = selectors.ranges(self.samples(node), ends, steps.times_ms, 2 * lookback)
@@ -192,16 +192,21 @@ class Evaluation:
 
     def selected(self, node: VectorSelector, steps: Steps) -> tuple[Vector, Floats]:
         """What a selector gives, and its samples' own times in milliseconds."""
-        vector, times = selectors.instant(self.samples(node), moved(node, steps), self.settings.lookback_ms)
-        shape = (len(vector.labels), steps.count)
-        return repeated_vector(vector, steps.count), np.broadcast_to(times, shape)
+        return self._timed(self.samples(node), moved(node, steps), steps)
 
     def infos(self, node: Call, steps: Steps) -> tuple[Vector, Floats]:
         """The info series that a call of ``info`` may take labels from, and their samples' times, at its first argument's time."""
         selector = next(iter(_selectors(node.args[0])), None)
         at = steps if selector is None else moved(selector, steps)
-        vector, times = selectors.instant(self.fetched.info[node], at, self.settings.lookback_ms)
+        return self._timed(self.fetched.info[node], at, steps)
+
+    def _timed(self, samples: Samples, at: Steps, steps: Steps) -> tuple[Vector, Floats]:
+        vector, positions = self._newest(samples, at)
+        times = selectors.times_of(samples, positions)
         return repeated_vector(vector, steps.count), np.broadcast_to(times, (len(vector.labels), steps.count))
+
+    def _newest(self, samples: Samples, at: Steps) -> tuple[Vector, Longs]:
+        return selectors.instant(samples, at, self.settings.lookback_ms)
 
     def ranges(self, node: MatrixSelector | Subquery, steps: Steps) -> Ranges:
         """The windows of a range at each step."""

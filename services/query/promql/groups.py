@@ -13,6 +13,8 @@ from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs
 
 TOGETHER = 1 << 20
 """How many samples of groups are looked at in one go."""
+ADDED = 1 << 16
+"""How many samples are added up in one go, so that they stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,19 @@ class Groups:
     def starts(self) -> Longs:
         """Where each group begins in ``order``."""
         return np.searchsorted(self.of[self.order], np.arange(len(self)))
+
+    def consecutive(self, steps: int) -> Iterator[tuple[slice, Longs]]:
+        """Groups that follow each other, so many that their samples at ``steps`` steps are not above ``ADDED``, though one at least.
+
+        Gives where they are, and all of their series group by group.
+        """
+        ends = np.append(self.starts, len(self.of))
+        begin = 0
+        while begin < len(self):
+            rows = max(1, ADDED // max(1, steps))
+            end = max(begin + 1, int(np.searchsorted(ends, ends[begin] + rows, side="right")) - 1)
+            yield slice(begin, end), self.order[ends[begin] : ends[end]]
+            begin = end
 
     def alike(self, steps: int) -> Iterator[tuple[Longs, Longs]]:
         """Groups of one size together, though not so many that their samples at ``steps`` steps would be a large matrix.
@@ -69,11 +84,22 @@ def add_up(values: Floats, present: Bools, groups: Groups) -> tuple[Floats, Floa
 
     Pairs are added to pairs, neighbours first, in as many rounds as the largest group has binary digits.
     """
-    total = np.where(present, values, -0.0)[groups.order]
-    lost = np.zeros_like(total)
-    of = groups.of[groups.order]
-    while len(total) > len(groups):
-        starts = np.searchsorted(of, np.arange(len(groups)))
+    steps = values.shape[1]
+    total, lost = np.empty((len(groups), steps)), np.empty((len(groups), steps))
+    for some, rows in groups.consecutive(steps):
+        width = max(1, ADDED // len(rows))
+        for column in range(0, steps, width):
+            part = slice(column, column + width)
+            alone = np.where(present[:, part][rows], values[:, part][rows], -0.0)
+            total[some, part], lost[some, part] = _add_up(alone, groups.of[rows] - some.start)
+    return total, lost
+
+
+def _add_up(total: Floats, of: Longs) -> tuple[Floats, Floats]:
+    """Rows group by group, ``of`` which each is."""
+    lost, groups = np.zeros_like(total), int(of[-1]) + 1
+    while len(total) > groups:
+        starts = np.searchsorted(of, np.arange(groups))
         even = np.flatnonzero((np.arange(len(of)) - starts[of]) % 2 == 0)
         partner = np.minimum(even + 1, len(of) - 1)
         paired = (partner > even) & (of[partner] == of[even])

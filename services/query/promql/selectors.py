@@ -8,26 +8,34 @@ import numpy as np
 
 from services.query.promql import histogram_windows
 from services.query.promql.values import Steps, Vector
-from services.query.promql.windows import Windows, until, windows
+from services.query.promql.windows import Windows, blocks, until, windows
 from tael.model.histogram import RESET_NO, RESET_UNKNOWN, RESET_YES, Histograms, offsets_of
 from tael.model.series import Bools, Floats, Grid, Longs, Samples, is_stale
 
 
-def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Floats]:
-    """The newest sample of each series in ``(t - lookback, t]`` unless it is a stale marker, and the samples' own times in ms."""
-    newest = until(samples.offsets, samples.times_ms, at) - 1
+def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Longs]:
+    """The newest sample of each series in ``(t - lookback, t]`` unless it is a stale marker, and the samples' positions."""
+    newest = until(samples.offsets, samples.times_ms, at)
     if len(samples.times_ms) == 0:
-        shape = newest.shape
-        return Vector(samples.labels, np.zeros(shape), np.zeros(shape, np.bool_)), np.zeros(shape)
-    there = newest >= samples.offsets[:-1, None]
-    newest = np.maximum(newest, 0)
-    times = samples.times_ms[newest].astype(np.float64)
-    values = samples.values[newest]
-    there &= times > at.times_ms - lookback_ms
-    there &= ~is_stale(values)
+        return Vector(samples.labels, np.zeros(newest.shape), np.zeros(newest.shape, np.bool_)), newest
+    values, there = np.empty(newest.shape), np.empty(newest.shape, np.bool_)
+    oldest_ms = at.times_ms - lookback_ms
+    for rows in blocks(*newest.shape):
+        own = newest[rows]
+        own -= 1
+        some = own >= samples.offsets[:-1][rows, None]
+        np.maximum(own, 0, out=own)
+        values[rows] = samples.values[own]
+        some &= samples.times_ms[own] > oldest_ms
+        np.logical_and(some, ~is_stale(values[rows]), out=there[rows])
     if samples.histogram is None:
-        return Vector(samples.labels, values, there), times
-    return Vector(samples.labels, values, there, samples.histogram[newest], samples.histograms), times
+        return Vector(samples.labels, values, there), newest
+    return Vector(samples.labels, values, there, samples.histogram[newest], samples.histograms), newest
+
+
+def times_of(samples: Samples, positions: Longs) -> Floats:
+    """The times in ms of the samples that ``instant`` found; anything where there is none."""
+    return samples.times_ms[positions].astype(np.float64) if len(samples.times_ms) else np.zeros(positions.shape)
 
 
 def of_grid(grid: Grid) -> Vector:

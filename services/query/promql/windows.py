@@ -15,8 +15,8 @@ import numpy as np
 from services.query.promql.values import Steps
 from tael.model.series import Floats, Longs
 
-COUNTED: Final = 1 << 16
-"""How many samples are counted together, so that what is made of them on the way stays in a processor's cache."""
+TOGETHER: Final = 1 << 16
+"""How many samples or windows are looked at together, so that what is made of them on the way stays in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,17 @@ def until(offsets: Longs, times_ms: Longs, steps: Steps) -> Longs:
     """
     series = len(offsets) - 1
     result = np.empty((series, steps.count), np.int64)
-    together = max(1, COUNTED * series // max(1, len(times_ms), result.size))
-    for begin in range(0, series, together):
-        some = offsets[begin : begin + together + 1]
-        _until(some, times_ms[some[0] : some[-1]], steps, result[begin : begin + together])
+    for rows in blocks(series, max(steps.count, len(times_ms) // max(1, series))):
+        some = offsets[rows.start : rows.stop + 1]
+        _until(some, times_ms[some[0] : some[-1]], steps, result[rows])
     return result
+
+
+def blocks(series: int, cells: int) -> Iterator[slice]:
+    """The series in blocks that hold about ``TOGETHER`` cells, of which a series has so many."""
+    together = max(1, TOGETHER // max(1, cells))
+    for begin in range(0, series, together):
+        yield slice(begin, min(begin + together, series))
 
 
 def _until(offsets: Longs, times_ms: Longs, steps: Steps, result: Longs) -> None:
