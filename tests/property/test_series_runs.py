@@ -28,7 +28,7 @@ def test_rows_are_put_in_order_or_are_to_be_merged(parts: list[set[Row]], cuts: 
         return
     order = np.arange(len(found.series))[::-1]
     wanted = sorted(set(rows), key=lambda row: (-row[0], row[1]))
-    assert [rows[row] for row in found.rows(order).tolist()] == wanted
+    assert [rows[row] for row in found.take(np.arange(len(rows)), order).tolist()] == wanted
     assert found.series[order].tolist() == list(dict.fromkeys(series for series, _ in wanted))
     assert found.samples()[order].tolist() == [len(list(group)) for _, group in groupby(wanted, key=lambda row: row[0])]
 

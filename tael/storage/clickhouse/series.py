@@ -16,7 +16,7 @@ from tael.storage.clickhouse import native, series_columns, series_query_builder
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
-from tael.storage.clickhouse.series_labels import LabelCache, label_sets
+from tael.storage.clickhouse.series_labels import LabelCache, Ordered, label_sets
 from tael.storage.clickhouse.series_runs import Numbers
 
 MAX_EXEMPLARS: Final = 10_000
@@ -52,7 +52,7 @@ class ClickHouseSeries:
             assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
-        return Answer(series_columns.labelled(found, await self._labels_of(tenant, selection, found.runs.series)))
+        return Answer(series_columns.labelled(found, await self._in_order(tenant, selection, found.runs.series)))
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
         """See SeriesReader."""
@@ -63,7 +63,7 @@ class ClickHouseSeries:
         if histograms or (request.function == "avg_over_time" and np.isinf(found.values).any()):
             # A shard's mean adds up before it divides, which overflows where Prometheus' does not.
             return None
-        return Answer(series_columns.labelled_grid(found, await self._labels_of(tenant, selection, found.series)))
+        return Answer(series_columns.labelled_grid(found, await self._in_order(tenant, selection, found.series)))
 
     async def _grid(self, tenant: str, request: GridRequest, max_series: int) -> series_columns.NumberedGrid:
         stretches = _stretches(request)
@@ -111,16 +111,19 @@ class ClickHouseSeries:
                     found[of, int(time_ms), value, own] = Exemplar(of, int(time_ms), float(value), own)
         return Answer([found[key] for key in sorted(found)])
 
-    async def _labels_of(self, tenant: str, selection: Selection, series: Numbers) -> dict[int, Labels]:
-        """Labels by number. A series that is being written now may have samples and no labels yet, and is not there."""
+    async def _in_order(self, tenant: str, selection: Selection, series: Numbers) -> Ordered:
+        """The series by labels. One that is being written now may have samples and no labels yet, and is not there."""
         self._bounded(len(series))
+        ordered = self._labels.order(series)
+        if ordered is not None:
+            return ordered
         wanted = series.tolist()
         known = self._labels.find(wanted)
         if len(known) < len(wanted):
             asked = await self._ask_labels(tenant, selection)
             self._labels.add(asked)
             known |= asked
-        return known
+        return self._labels.put_in_order(series, known)
 
     async def _ask_labels(self, tenant: str, selection: Selection) -> dict[int, Labels]:
         statement = series_query_builder.list_series(self._database, tenant, selection, self._max_series + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tael.model.histogram import Buckets, Histograms, from_columns, offsets_of
-from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Labels, Longs, Samples, is_stale
+from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Longs, Samples, is_stale
 from tael.storage.clickhouse.native import Column, lists, numbers, optional
+from tael.storage.clickhouse.series_labels import Ordered
 from tael.storage.clickhouse.series_runs import Numbers, Runs, runs
 
 
@@ -80,12 +81,12 @@ def _histograms(columns: Sequence[Column]) -> Histograms:
     )
 
 
-def labelled(found: Numbered, labels: Mapping[int, Labels]) -> Samples:
+def labelled(found: Numbered, order: Ordered) -> Samples:
     """The samples of the series whose labels are known, by labels."""
-    order, ordered = _by_labels(found.runs.series, labels)
-    offsets, rows = offsets_of(found.runs.samples()[order]), found.runs.rows(order)
-    histogram = None if found.histogram is None else found.histogram[rows]
-    return Samples(ordered, offsets, found.times_ms[rows], found.values[rows], histogram, found.histograms)
+    runs, at = found.runs, order.positions
+    histogram = None if found.histogram is None else runs.take(found.histogram, at)
+    offsets = offsets_of(runs.samples()[at])
+    return Samples(order.labels, offsets, runs.take(found.times_ms, at), runs.take(found.values, at), histogram, found.histograms)
 
 
 def grid(parts: Sequence[Sequence[Column]], steps: Sequence[int], function: GridFunction) -> NumberedGrid:
@@ -117,18 +118,11 @@ def _grid(columns: Sequence[Column], steps: int, function: GridFunction) -> Numb
     return NumberedGrid(series, values.reshape(shape), present.reshape(shape))
 
 
-def labelled_grid(found: NumberedGrid, labels: Mapping[int, Labels]) -> Grid:
+def labelled_grid(found: NumberedGrid, order: Ordered) -> Grid:
     """The grids of the series whose labels are known, by labels; a series that has ended before the first step is left out."""
-    order, ordered = _by_labels(found.series, labels)
-    present = found.present[order]
+    labels, at = order.labels, order.positions
+    present = found.present[at]
     some = present.any(axis=1)
     if not some.all():
-        order, present, ordered = order[some], present[some], [ordered[row] for row in np.flatnonzero(some).tolist()]
-    return Grid(ordered, found.values[order], present)
-
-
-def _by_labels(series: Numbers, labels: Mapping[int, Labels]) -> tuple[Longs, list[Labels]]:
-    """The positions of the known series in the order of their labels, and these."""
-    known = [(found, position) for position, number in enumerate(series.tolist()) if (found := labels.get(number)) is not None]
-    known.sort()
-    return np.array([position for _, position in known], np.int64), [found for found, _ in known]
+        at, present, labels = at[some], present[some], [labels[row] for row in np.flatnonzero(some).tolist()]
+    return Grid(labels, found.values[at], present)

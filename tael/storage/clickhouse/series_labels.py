@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from tael.model.series import Labels
+import numpy as np
+
+from tael.model.series import Labels, Longs
 from tael.storage.clickhouse.native import Column, Pairs, lists, numbers, pairs, strings
+from tael.storage.clickhouse.series_runs import Numbers
 
 REMEMBERED: Final = 50_000
 """Series whose labels a cache holds at least, in twice the room: some 50 MB at ten labels each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Series by labels: the labels, and where each of these series stands among those that were asked about."""
+
+    labels: Sequence[Labels]
+    positions: Longs
 
 
 class LabelCache:
@@ -20,6 +32,30 @@ class LabelCache:
         self._size = size
         self._recent: dict[int, Labels] = {}
         self._older: dict[int, Labels] = {}
+        self._orders: dict[bytes, Ordered] = {}
+
+    def order(self, series: Numbers) -> Ordered | None:
+        """All of ``series`` by labels, where exactly these were put in order lately: a query that is repeated need not do it again."""
+        by_number = np.argsort(series)
+        key = series[by_number].tobytes()
+        known = self._orders.pop(key, None)
+        if known is None:
+            return None
+        self._orders[key] = known
+        return Ordered(known.labels, by_number[known.positions])
+
+    def put_in_order(self, series: Numbers, labels: Mapping[int, Labels]) -> Ordered:
+        """Those of ``series`` whose ``labels`` are known, by labels; remembered when all are."""
+        by_number = np.argsort(series)
+        wanted = series[by_number]
+        known = sorted((found, position) for position, number in enumerate(wanted.tolist()) if (found := labels.get(number)) is not None)
+        positions = np.array([position for _, position in known], np.int64)
+        ordered = Ordered([found for found, _ in known], positions)
+        if len(known) == len(series) <= self._size:
+            self._orders[wanted.tobytes()] = ordered
+            while sum(len(of.labels) for of in self._orders.values()) > self._size:
+                del self._orders[next(iter(self._orders))]
+        return Ordered(ordered.labels, by_number[positions])
 
     def find(self, series: list[int]) -> dict[int, Labels]:
         """The labels of those of ``series`` that are known."""

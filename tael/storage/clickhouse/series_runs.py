@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from tael.model.histogram import offsets_of
 from tael.model.series import Longs
 
 Numbers: TypeAlias = "npt.NDArray[np.uint64]"
+Scalar = TypeVar("Scalar", bound=np.generic)
+TOGETHER: Final = 1 << 16
+"""How many rows are copied in one go, so that where they are stays in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,19 @@ class Runs:
         before = offsets_of(self.sizes)
         return np.diff(before[self.offsets])
 
-    def rows(self, order: Longs) -> Longs:
-        """The rows of the series at ``order``, one series after the other."""
+    def take(self, column: npt.NDArray[Scalar], order: Longs) -> npt.NDArray[Scalar]:
+        """``column`` at the rows of the series at ``order``, one series after the other."""
         chosen = _each(self.offsets[:-1][order], np.diff(self.offsets)[order])
-        return _each(self.begins[chosen], self.sizes[chosen])
+        begins, sizes = self.begins[chosen], self.sizes[chosen]
+        before = offsets_of(sizes)
+        taken = np.empty(before[-1], column.dtype)
+        first = 0
+        while first < len(begins):
+            last = max(first + 1, int(np.searchsorted(before, before[first] + TOGETHER)))
+            some = slice(first, last)
+            np.take(column, _each(begins[some], sizes[some]), out=taken[before[first] : before[min(last, len(begins))]], mode="clip")
+            first = last
+        return taken
 
 
 def runs(blocks: Sequence[tuple[Numbers, Longs]]) -> Runs | None:
