@@ -15,7 +15,8 @@ from services.query.api.live import Live
 from services.query.api.native import NativeTraces
 from services.query.api.native_logs import NativeLogs
 from services.query.api.native_metrics import NativeMetrics
-from services.query.api.prometheus import Prometheus, PrometheusOptions, describe_prometheus
+from services.query.api.prometheus import Prometheus, PrometheusOptions
+from services.query.api.prometheus_errors import describe_prometheus
 from services.query.api.prometheus_status import Described
 from services.query.api.tempo import Tempo, describe_tempo
 from services.query.api.tenant import authentication

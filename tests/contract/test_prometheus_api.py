@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.query.api import prometheus_answers
 from tael.errors import Unavailable
 from tael.model.series import Grid, GridRequest, Labels, Samples, Selection
 from tael.storage.api import Answer, Shard
@@ -332,6 +333,35 @@ async def test_a_large_matrix_is_streamed_whole() -> None:
     assert [series["metric"]["number"] for series in result] == [f"{number:02}" for number in range(40)]
     assert all([float(text) for _, text in series["values"]] == values for series in result)
     assert gzip.decompress(zipped.body) == response.body
+
+
+@pytest.mark.parametrize(("limit", "told"), [(0, False), (11_000, True)])
+async def test_a_long_list_is_streamed_whole(limit: int, told: bool) -> None:
+    store = MemorySeries()
+    async with serving(MemorySpans(), series=store) as api:
+        for number in range(12_000):
+            await Prom(api, store).add("up", [1.0], number=f"{number:05}")
+        response = await api.get("/api/v1/series", ("match[]", "up"), limit=limit)
+    assert "Content-Length" not in response.headers
+    numbers = [f"{number:05}" for number in range(limit or 12_000)]
+    assert [series["number"] for series in response.json()["data"]] == numbers
+    assert ("warnings" in response.json()) is told
+
+
+async def test_a_client_that_takes_nothing_does_not_hold_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus_answers, "STALLED_SECONDS", 0.2)
+    store = MemorySeries()
+    async with serving(MemorySpans(), series=store, TAEL_QUERY_CONCURRENCY="1") as api:
+        for number in range(60):
+            await Prom(api, store).add("up", [1.0], number=str(number))
+        path = f"/api/v1/query_range?query=last_over_time(up[1d])&start={T0}&end={T0 + 10_999}&step=1"
+        address = api.url.removeprefix("http://")
+        reader, writer = await asyncio.open_connection(*address.split(":"), limit=1024)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        async with asyncio.timeout(10):
+            assert (await api.get("/api/v1/query", query="1")).status == 200
+        writer.close()
 
 
 async def test_numbers_are_written_as_go_writes_them() -> None:

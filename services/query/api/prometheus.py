@@ -8,16 +8,15 @@ that is missing makes a warning.
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from services.query.api.compress import takes_gzip
-from services.query.api.prometheus_json import chunks, count, dumped, envelope, result_type
+from services.query.api.prometheus_answers import evaluated, listed, missing_warnings, stats_of, success
+from services.query.api.prometheus_errors import Handler, answering, executed
 from services.query.api.prometheus_parameters import Form, invalid, label_name, read
 from services.query.api.prometheus_read import RemoteRead
 from services.query.api.prometheus_status import STATUS, Described
@@ -28,91 +27,14 @@ from services.query.promql.literals import decimal, quoted
 from services.query.promql.print import pretty
 from services.query.promql.tree import document
 from services.query.promql.values import Steps
-from services.query.promql_engine import Outcome, PromqlEngine, Query
-from tael.errors import NotFound, Rejected, Retryable, TaelError
+from services.query.promql_engine import PromqlEngine, Query
+from tael.errors import Rejected
 from tael.model.series import Exemplar, Family, Labels, Matcher, Selection
-from tael.runtime.http import headers_of
-from tael.runtime.observe import get_logger
 from tael.storage.api import Answer, SeriesReader
 
-R = TypeVar("R")
 T = TypeVar("T", Labels, str)
-log = get_logger("prometheus")
 
 PREFIXES = ("/prometheus", "")
-TRUNCATED = "results truncated due to limit"
-MAX_NOTES = 10
-STREAMED_SAMPLES = 50_000
-"""Answers with more samples are written in chunks as they are made."""
-_KINDS = {400: "bad_data", 404: "not_found", 413: "bad_data", 422: "execution", 429: "unavailable", 503: "unavailable"}
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def describe_prometheus(status: int, text: str) -> web.Response:
-    """Prometheus' error body, its type by the status."""
-    return failure(status, _KINDS.get(status, "internal"), text)
-
-
-def failure(status: int, kind: str, text: str) -> web.Response:
-    """An error of one of Prometheus' types."""
-    body = dumped({"status": "error", "errorType": kind, "error": text})
-    return web.Response(text=body, status=status, content_type="application/json")
-
-
-def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
-    """An answer, with what is to be said about it."""
-    body: dict[str, Any] = {"status": "success", "data": data}
-    if warnings:
-        body["warnings"] = list(warnings)
-    return web.Response(text=dumped(body), content_type="application/json")
-
-
-class _NotExecuted(Exception):
-    """A query that was asked rightly and cannot be answered: the reason is in ``__cause__``."""
-
-
-async def _executed(answer: Awaitable[R]) -> R:
-    """The answer to what was asked rightly. Raises _NotExecuted in place of Rejected."""
-    try:
-        return await answer
-    except Rejected as problem:
-        raise _NotExecuted from problem
-
-
-_ERRORS: tuple[tuple[type[Exception], tuple[int, str]], ...] = (
-    (_NotExecuted, (422, "execution")),
-    (TimeoutError, (503, "timeout")),
-    (NotFound, (404, "not_found")),
-    (Rejected, (400, "bad_data")),
-    (Retryable, (503, "unavailable")),
-    (TaelError, (500, "internal")),
-)
-_TIMED_OUT = "query timed out in expression evaluation"
-
-
-def answering(handler: _Handler) -> _Handler:
-    """Errors in Prometheus' shape, also where the family has no prefix of its own."""
-
-    @functools.wraps(handler)
-    async def wrapped(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except (_NotExecuted, TimeoutError, TaelError) as error:
-            status, kind = next(how for refused, how in _ERRORS if isinstance(error, refused))
-            response = failure(
-                status,
-                kind,
-                _TIMED_OUT if isinstance(error, TimeoutError) else str(error.__cause__ if isinstance(error, _NotExecuted) else error),
-            )
-            response.headers.update(headers_of(error))
-            return response
-        except (web.HTTPException, ConnectionError):
-            raise
-        except Exception:
-            log.exception("unhandled error", path=request.path)
-            return failure(500, "internal", "internal error; the log of this process has the details")
-
-    return wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +56,7 @@ class Prometheus:
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application, with and without the family's prefix."""
-        asked: dict[str, _Handler] = {
+        asked: dict[str, Handler] = {
             "query": self.query,
             "query_range": self.query_range,
             "query_exemplars": self.exemplars,
@@ -143,7 +65,7 @@ class Prometheus:
             "format_query": self.format_query,
             "parse_query": self.parse_query,
         }
-        read_only: dict[str, _Handler] = {"label/{name}/values": self.label_values, "metadata": self.metadata, "rules": self.rules}
+        read_only: dict[str, Handler] = {"label/{name}/values": self.label_values, "metadata": self.metadata, "rules": self.rules}
         read_only |= {path: self._status(build) for path, build in STATUS.items()}
         routes = []
         for prefix in PREFIXES:
@@ -173,9 +95,9 @@ class Prometheus:
         async with self._turns.turn("promql", tenant_of(request)) as turn:
             queued = time.monotonic()
             async with asyncio.timeout(min(timeout, turn.timeout_seconds)):
-                outcome = await _executed(self._engine.run(tenant_of(request), query, expr))
-            stats = _stats(outcome, queued - started, time.monotonic() - queued) if form.text("stats") else None
-            return await _answer(request, outcome, steps, limit, stats)
+                outcome = await executed(self._engine.run(tenant_of(request), query, expr))
+            stats = stats_of(outcome, queued - started, time.monotonic() - queued) if form.text("stats") else None
+            return await evaluated(request, outcome, steps, limit, stats)
 
     def _timeout(self, form: Form) -> float:
         asked = form.duration_ms("timeout")
@@ -195,15 +117,14 @@ class Prometheus:
             raise Rejected("no match[] parameter provided")
         limit = self._listed(form)
         answer = await self._each(request, form, selectors, limit, self._reader.list_series)
-        found, told = _limited(answer, limit)
-        return success([dict(labels) for labels in found], told)
+        return await listed(request, answer, limit, dict)
 
     async def labels(self, request: web.Request) -> web.StreamResponse:
         """Label names, of the series that match where ``match[]`` is given."""
         form = await read(request)
         limit = self._listed(form)
         answer = await self._each(request, form, form.selectors() or [()], limit, self._reader.label_names)
-        return success(*_limited(answer, limit))
+        return await listed(request, answer, limit, str)
 
     async def label_values(self, request: web.Request) -> web.StreamResponse:
         """Values of one label, of the series that match where ``match[]`` is given."""
@@ -216,7 +137,7 @@ class Prometheus:
             limit,
             lambda tenant, chosen, most: self._reader.label_values(tenant, name, chosen, most),
         )
-        return success(*_limited(answer, limit))
+        return await listed(request, answer, limit, str)
 
     @property
     def _reader(self) -> SeriesReader:
@@ -238,16 +159,16 @@ class Prometheus:
         """Everything that any selector finds, once and in order; one more than the limit tells that there is more."""
         start, end = form.between()
         tenant = tenant_of(request)
-        found: set[T] = set()
+        found: list[T] = []
         missing: dict[str, None] = {}
         async with self._turns.turn("prometheus series", tenant) as turn:
             for matchers in selectors:
                 # The port's ranges leave the start out, the API's hold it.
                 selection = Selection(matchers, start - 1, end)
-                answer = await turn.ask(_executed(ask(tenant, selection, limit + 1)))
-                found.update(answer.value)
+                answer = await turn.ask(executed(ask(tenant, selection, limit + 1)))
+                found += answer.value
                 missing |= dict.fromkeys(answer.missing)
-        return Answer(sorted(found), tuple(missing))
+        return Answer(found if len(selectors) == 1 else sorted(set(found)), tuple(missing))
 
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """Types, units and help texts by metric."""
@@ -295,72 +216,19 @@ class Prometheus:
             raise invalid("type", f"not supported value {quoted(kind)}")
         return success({"groups": []})
 
-    def _status(self, build: Callable[[Described], Any]) -> _Handler:
+    def _status(self, build: Callable[[Described], Any]) -> Handler:
         async def handler(_: web.Request) -> web.StreamResponse:
             return success(build(self._options.described))
 
         return handler
 
 
-def _plainly(word: str) -> _Handler:
+def _plainly(word: str) -> Handler:
     async def handler(_: web.Request) -> web.StreamResponse:
         return web.Response(text=f"tael is {word}.\n")
 
     return handler
 
 
-def missing_warnings(missing: Iterable[str]) -> list[str]:
-    """That shards did not answer, one warning each."""
-    return [f"{name} did not answer: its series are not part of this result" for name in missing]
-
-
-def _limited(answer: Answer[list[T]], limit: int) -> tuple[list[T], list[str]]:
-    told: list[str] = missing_warnings(answer.missing)
-    if len(answer.value) > limit:
-        return answer.value[:limit], [*told, TRUNCATED]
-    return answer.value, told
-
-
 def _exemplar(exemplar: Exemplar) -> dict[str, Any]:
     return {"labels": dict(exemplar.labels), "value": decimal(exemplar.value), "timestamp": exemplar.time_ms / 1000}
-
-
-def _stats(outcome: Outcome, queued: float, ran: float) -> dict[str, Any]:
-    timings = {
-        "evalTotalTime": ran,
-        "resultSortTime": 0,
-        "queryPreparationTime": 0,
-        "innerEvalTime": ran,
-        "execQueueTime": queued,
-        "execTotalTime": queued + ran,
-    }
-    return {"timings": timings, "samples": {"totalQueryableSamples": outcome.samples, "peakSamples": outcome.samples}}
-
-
-def _bounded(notes: list[str], kind: str) -> list[str]:
-    if len(notes) <= MAX_NOTES:
-        return notes
-    return [*notes[:MAX_NOTES], f"{len(notes) - MAX_NOTES} more {kind} annotations omitted"]
-
-
-async def _answer(request: web.Request, outcome: Outcome, steps: Steps, limit: int, stats: dict[str, Any] | None) -> web.StreamResponse:
-    value, notes = outcome.evaluated.value, outcome.evaluated.notes
-    series, samples = count(value)
-    told = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
-    if limit and series > limit:
-        told.append(TRUNCATED)
-    before, behind = envelope(result_type(value, steps), told, _bounded(notes.infos, "info"), stats)
-    parts = chunks(value, steps, limit)
-    if samples <= STREAMED_SAMPLES:
-        return web.Response(text="".join([before, *parts, behind]), content_type="application/json")
-    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8", "Vary": "Accept-Encoding"})
-    if takes_gzip(request.headers.get("Accept-Encoding", "")):
-        response.enable_compression(web.ContentCoding.gzip)
-    await response.prepare(request)
-    await response.write(before.encode())
-    # One chunk is some milliseconds of work: done in a thread, other queries go on meanwhile.
-    while (part := await asyncio.to_thread(next, parts, None)) is not None:
-        await response.write(part.encode())
-    await response.write(behind.encode())
-    await response.write_eof()
-    return response

@@ -1,0 +1,112 @@
+"""Answers of Prometheus' HTTP API: whole when they are small, written in chunks as they are made when they are large."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from services.query.api.compress import takes_gzip
+from services.query.api.prometheus_json import chunks, count, dumped, envelope, result_type
+from services.query.promql.values import Steps
+from services.query.promql_engine import Outcome
+from tael.storage.api import Answer
+
+T = TypeVar("T")
+
+TRUNCATED = "results truncated due to limit"
+MAX_NOTES = 10
+STREAMED_SAMPLES = 50_000
+"""Answers with more samples are written in chunks."""
+LISTED_AT_ONCE = 5_000
+"""The same for lists of series, names and values, and how many of these a chunk has."""
+STALLED_SECONDS = 60.0
+"""A client that takes nothing of its answer for so long is left: the answer holds one of the places that queries run in."""
+
+
+def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
+    """An answer, with what is to be said about it."""
+    body: dict[str, Any] = {"status": "success", "data": data}
+    if warnings:
+        body["warnings"] = list(warnings)
+    return web.Response(text=dumped(body), content_type="application/json")
+
+
+async def listed(request: web.Request, answer: Answer[list[T]], limit: int, shown: Callable[[T], object]) -> web.StreamResponse:
+    """A list of at most ``limit`` items, each as ``shown``; that there are more is told."""
+    told = missing_warnings(answer.missing)
+    found = answer.value[:limit]
+    if len(answer.value) > limit:
+        told.append(TRUNCATED)
+    if len(found) <= LISTED_AT_ONCE:
+        return success([shown(item) for item in found], told)
+    behind = f'],"warnings":{dumped(told)}}}' if told else "]}"
+    return await _streamed(request, '{"status":"success","data":[', _items(found, shown), behind)
+
+
+def _items(found: Sequence[T], shown: Callable[[T], object]) -> Iterator[str]:
+    for first in range(0, len(found), LISTED_AT_ONCE):
+        part = dumped([shown(item) for item in found[first : first + LISTED_AT_ONCE]])[1:-1]
+        yield f",{part}" if first else part
+
+
+async def evaluated(request: web.Request, outcome: Outcome, steps: Steps, limit: int, stats: dict[str, Any] | None) -> web.StreamResponse:
+    """A query's value, at most ``limit`` series of it where that is not 0."""
+    value, notes = outcome.evaluated.value, outcome.evaluated.notes
+    series, samples = count(value)
+    told = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
+    if limit and series > limit:
+        told.append(TRUNCATED)
+    before, behind = envelope(result_type(value, steps), told, _bounded(notes.infos, "info"), stats)
+    parts = chunks(value, steps, limit)
+    if samples <= STREAMED_SAMPLES:
+        return web.Response(text="".join([before, *parts, behind]), content_type="application/json")
+    return await _streamed(request, before, parts, behind)
+
+
+async def _streamed(request: web.Request, before: str, parts: Iterator[str], behind: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8", "Vary": "Accept-Encoding"})
+    if takes_gzip(request.headers.get("Accept-Encoding", "")):
+        response.enable_compression(web.ContentCoding.gzip)
+    await response.prepare(request)
+    await _write(response, before)
+    # One chunk is some milliseconds of work: done in a thread, other queries go on meanwhile.
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        await _write(response, part)
+    await _write(response, behind)
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, text: str) -> None:
+    try:
+        async with asyncio.timeout(STALLED_SECONDS):
+            await response.write(text.encode())
+    except TimeoutError:
+        raise ConnectionResetError(f"the client has taken nothing for {STALLED_SECONDS:g} s") from None
+
+
+def missing_warnings(missing: Iterable[str]) -> list[str]:
+    """That shards did not answer, one warning each."""
+    return [f"{name} did not answer: its series are not part of this result" for name in missing]
+
+
+def _bounded(notes: list[str], kind: str) -> list[str]:
+    if len(notes) <= MAX_NOTES:
+        return notes
+    return [*notes[:MAX_NOTES], f"{len(notes) - MAX_NOTES} more {kind} annotations omitted"]
+
+
+def stats_of(outcome: Outcome, queued: float, ran: float) -> dict[str, Any]:
+    """What ``stats`` asks for; times in seconds, and as samples those that were read: of what a shard evaluated, its steps."""
+    timings = {
+        "evalTotalTime": ran,
+        "resultSortTime": 0,
+        "queryPreparationTime": 0,
+        "innerEvalTime": ran,
+        "execQueueTime": queued,
+        "execTotalTime": queued + ran,
+    }
+    return {"timings": timings, "samples": {"totalQueryableSamples": outcome.samples, "peakSamples": outcome.samples}}
