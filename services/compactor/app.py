@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import REGISTRY, Gauge
 
@@ -58,7 +58,7 @@ async def _enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema
             _tell(held)
             for shard, lease in held:
                 if (shard.index, lease.epoch) not in served:
-                    await retire(schema(shard), settings.trace_retention_days, shard.name)
+                    await retire(schema(shard), settings.retention_days, shard.name)
                     served.add((shard.index, lease.epoch))
         except Unavailable as error:
             log.warning("retention waits", reason=str(error))
@@ -71,12 +71,12 @@ def _tell(held: Sequence[tuple[ShardAddress, Lease]]) -> None:
         _EPOCH.labels(str(shard.index)).set(lease.epoch)
 
 
-async def retire(schema: SchemaStore, retention_days: float, shard: str) -> int:
+async def retire(schema: SchemaStore, retention_days: Mapping[str, float], shard: str) -> int:
     """Drop what has expired and return how many partitions went. Repeating it, by whoever, changes nothing more."""
     gone = expired(await schema.list_partitions(), retention_days=retention_days, now_ns=time.time_ns())
     for partition in gone:
         await schema.drop_partition(partition)
-        log.info("dropped", shard=shard, table=partition.table, hour=partition.start_ns // 10**9, rows=partition.rows)
+        log.info("dropped", shard=shard, table=partition.table, start=partition.start_ns // 10**9, rows=partition.rows)
     return len(gone)
 
 

@@ -244,13 +244,18 @@ class BatchWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PartitionSize:
-    """One hour of one table on one shard: its start, what it holds, and in how many parts."""
+    """One partition of one table on one shard: what it holds, in how many parts, and from when to when.
+
+    ``signal`` is ``traces``, ``logs`` or ``metrics``: whose retention holds for the table.
+    """
 
     table: str
     start_ns: int
     rows: int
     bytes_on_disk: int
-    parts: int = 0
+    parts: int
+    signal: str
+    hours: int = 1
 
 
 class SchemaStore(Protocol):
@@ -265,7 +270,7 @@ class SchemaStore(Protocol):
         ...
 
     async def list_partitions(self) -> list[PartitionSize]:
-        """Every partition of every signal table, oldest first."""
+        """Every partition of every table that grows with what is received, oldest first."""
         ...
 
     async def drop_partition(self, partition: PartitionSize) -> None:

@@ -10,7 +10,7 @@ from tests.support.promqltest import ScriptError, parse, run
 from tests.support.remote_write import Suited, stretches
 from tests.support.suite import Suite
 
-FOREVER = {"TAEL_TRACE_RETENTION_DAYS": "36500"}
+FOREVER = {"TAEL_METRIC_RETENTION_DAYS": "36500"}
 """Scripts live in 1970."""
 SCRIPTS = sorted((Path(__file__).parents[1] / "golden" / "promql").glob("*.test"))
 

@@ -37,7 +37,27 @@ _TABLE_SETTINGS = ", ".join(
         "merge_selector_base = 20",
     )
 )
-_SIGNAL_TABLES = ("spans", "logs", "samples", "histograms", "exemplars", "series", "metric_families")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """How long a table's rows are kept is for ``signal`` to say; ``hours`` is how long one of its partitions is."""
+
+    signal: Literal["traces", "logs", "metrics"]
+    hours: int = 1
+
+
+_TABLES = {
+    "spans": _Kept("traces"),
+    "trace_index": _Kept("traces", 24),
+    "logs": _Kept("logs"),
+    "samples": _Kept("metrics"),
+    "histograms": _Kept("metrics"),
+    "exemplars": _Kept("metrics"),
+    "series": _Kept("metrics"),
+    "metric_families": _Kept("metrics"),
+    "red": _Kept("metrics", 24),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +152,17 @@ class ClickHouseSchema:
 
     async def list_partitions(self) -> list[PartitionSize]:
         """See SchemaStore."""
-        rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": list(_SIGNAL_TABLES)})
-        return [PartitionSize(text(table), int(start) * NS_PER_SECOND, *map(int, sizes)) for table, start, *sizes in rows]
+        rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": list(_TABLES)})
+        return [_partition(text(table), *map(int, numbers)) for table, *numbers in rows]
 
     async def drop_partition(self, partition: PartitionSize) -> None:
         """See SchemaStore."""
-        if partition.table not in _SIGNAL_TABLES:
-            raise Rejected(f"{partition.table} is not a table of hours", where="table", accepted=", ".join(_SIGNAL_TABLES))
+        if partition.table not in _TABLES:
+            raise Rejected(f"{partition.table} is no table whose partitions may go", where="table", accepted=", ".join(_TABLES))
         statement = _DROP.format(database=self._clickhouse.database, table=partition.table)
         await self._clickhouse.command(statement, {"start": str(partition.start_ns // NS_PER_SECOND)})
+
+
+def _partition(table: str, start_seconds: int, rows: int, bytes_on_disk: int, parts: int) -> PartitionSize:
+    kept = _TABLES[table]
+    return PartitionSize(table, start_seconds * NS_PER_SECOND, rows, bytes_on_disk, parts, kept.signal, kept.hours)
