@@ -49,6 +49,18 @@ async def test_bounds_hold_for_what_is_fetched() -> None:
         await run.run("t1", Query("x[1d]", Steps(10**6, 10**6, 0)), run.parse("x[1d]"))
 
 
+@pytest.mark.parametrize(("query", "fits"), [("x + x + x + x + x", True), ("x + (x + (x + (x + x)))", False)])
+async def test_the_left_sides_that_wait_count(query: str, *, fits: bool) -> None:
+    """A chain holds two vectors at a time, nested operands as many as they are deep."""
+    run = engine(1, max_samples=30)
+    asked = run.run("t1", Query(query, Steps(0, 90_000, 10_000)), run.parse(query))
+    if fits:
+        await asked
+        return
+    with pytest.raises(TooLarge, match="too many samples"):
+        await asked
+
+
 async def test_histograms_count_by_their_buckets() -> None:
     store = MemorySeries()
     wide = histogram_text.parse("{{schema:0 count:400 sum:5 buckets:[" + "1 " * 400 + "]}}")

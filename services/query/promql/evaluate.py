@@ -58,7 +58,7 @@ TOO_MANY_SAMPLES = "query processing would load too many samples into memory in 
 class Settings:
     """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` a subquery's step where it names none.
 
-    ``max_samples`` bounds the samples that are read and, on its own, what one node holds, series by steps; a native histogram counts by its
+    ``max_samples`` bounds the samples that are read and, on its own, what is held of values, series by steps; a native histogram counts by its
     buckets. ``check`` is called at every node and raises when the query is to end: cancelled, or out of time. ``delayed_names`` keeps a metric's name until the end of the query where a function drops it, so that
     label functions can still read it; without, it is dropped at once.
     """
@@ -105,13 +105,15 @@ class Evaluation:
     settings: Settings
     query_steps: Steps
     notes: Annotations
+    held: int = 0
+    """Samples of the values that wait for this one: the left sides of the operators above."""
 
     def value(self, node: Expr, steps: Steps) -> Value:
         """The value of any node but a range."""
         self.settings.check()
         value = self._value(node, steps)
         if isinstance(value, Vector):
-            self.bounded(value.values.size + (0 if value.histograms is None else value.histograms.room))
+            self.bounded(value.room)
             return value if self.settings.delayed_names else vectors.names_dropped(value)
         return value
 
@@ -152,8 +154,12 @@ class Evaluation:
 
     def bounded(self, samples: int) -> None:
         """Refuse to hold more samples than the query may."""
-        if samples > self.settings.max_samples:
+        if samples + self.held > self.settings.max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
+
+    def holding(self, value: Value) -> Evaluation:
+        """The same while ``value`` is kept."""
+        return replace(self, held=self.held + value.room) if isinstance(value, Vector) else self
 
     def samples(self, selector: VectorSelector) -> Samples:
         """What was fetched for a selector."""
@@ -256,7 +262,8 @@ class Evaluation:
         return Scalar(-value.values) if isinstance(value, Scalar) else binary.negated(value)
 
     def _binary(self, node: Binary, steps: Steps) -> Value:
-        left, right = self.value(node.left, steps), self.value(node.right, steps)
+        left = self.value(node.left, steps)
+        right = self.holding(left).value(node.right, steps)
         op = Operator(node.op, node.return_bool, node.pos.start)
         match left, right:
             case Scalar(), Scalar():

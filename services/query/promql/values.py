@@ -63,6 +63,11 @@ class Vector:
     histograms: Histograms | None = field(default=None, repr=False)
     drop_name: Bools | None = None
 
+    @property
+    def room(self) -> int:
+        """How many samples take as much memory when all are floats."""
+        return self.values.size + (0 if self.histograms is None else self.histograms.room)
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
