@@ -20,11 +20,14 @@ import aiohttp
 
 from services.serve import banner
 from services.serve.lines import Lines
-from services.serve.plan import Plan, plan
+from services.serve.plan import HOST, SERVE, Plan, plan
 from services.serve.ports import internal_ports, resolve_datadog, resolve_public
 from services.serve.process import Supervised
 from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_wired
+from services.serve.telemetry import application
 from tael.errors import BadSettings
+from tael.runtime import http
+from tael.runtime.config import Address
 from tael.runtime.service import CannotStart, Stop
 
 _STEP_SECONDS = 30.0
@@ -43,21 +46,29 @@ async def run(settings: ServeSettings, stop: Stop) -> None:
         lines = Lines(sys.stderr, ["serve", *(p.name for p in decided.processes)], colour=sys.stderr.isatty())
         if without_datadog:
             lines.write("serve", without_datadog)
-        async with aiohttp.ClientSession() as http:
-            await Supervisor(settings, decided, lines, http, stop).run(lambda: _print_banner(settings, ports))
+        async with aiohttp.ClientSession() as client:
+            supervisor = Supervisor(settings, decided, lines, client, stop)
+            own = Address(HOST, ports[f"{SERVE}-internal"])
+            async with http.serve(application(supervisor.watched, own), own, what="the supervisor's internal", variable="TAEL_DATA_DIR"):
+                await supervisor.run(lambda: _print_banner(settings, ports))
 
 
 class Supervisor:
     """All processes of one plan, from the first start to the end of the drain."""
 
-    def __init__(self, settings: ServeSettings, decided: Plan, lines: Lines, http: aiohttp.ClientSession, stop: Stop) -> None:
+    def __init__(self, settings: ServeSettings, decided: Plan, lines: Lines, client: aiohttp.ClientSession, stop: Stop) -> None:
         self._settings = settings
         self._plan = decided
         self._lines = lines
         self._stop = stop
         self._refusals: list[str] = []
         self._front = [p.name for p in decided.processes if p.name in _FRONT]
-        self._all = {p.name: Supervised(p, lines, http, self._refuse) for p in decided.processes}
+        self._all = {p.name: Supervised(p, lines, client, self._refuse) for p in decided.processes}
+
+    @property
+    def watched(self) -> list[Supervised]:
+        """Every process, in the order of the plan."""
+        return list(self._all.values())
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Start everything, call ``ready`` once the front answers, and drain after ``stop``."""

@@ -34,7 +34,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
     """The banner's facts: titled groups of label and value. ``tael`` is how this machine's shell finds the command."""
     rest, flags = f"http://{reachable(settings.rest_api_addr)}", cli_flags(settings.rest_api_addr)
     nodes = ", ".join(f"http://127.0.0.1:{ports[f'hotnode-{n}']}" for n in range(settings.shards))
-    metrics = ", ".join(f"http://127.0.0.1:{ports[f'hotnode-{n}-internal']}/metrics" for n in range(settings.shards))
+    internal = f"http://127.0.0.1:{ports['serve-internal']}"
     return [
         (
             "listening",
@@ -55,7 +55,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
                 ("cold tier", f"SeaweedFS (S3), http://127.0.0.1:{ports['s3']}"),
             ],
         ),
-        ("metrics", [("Prometheus", f"{rest}/internal/targets (HTTP service discovery)"), ("hot tier", metrics)]),
+        ("metrics", [("Prometheus", f"{internal}/internal/targets (HTTP service discovery: every process)")]),
         ("look from here", [("services", f"{tael}{flags} services"), ("spans", f"{tael}{flags} query traces --last 15m")]),
     ]
 

@@ -15,6 +15,7 @@ from services.serve.settings import ServeSettings
 from tael.runtime.config import PREFIX, Address
 
 HOST = "127.0.0.1"
+SERVE = "serve"
 # SeaweedFS' own worker dials its admin gRPC port by this rule, whatever the flag says.
 S3_GRPC_OFFSET = 10_000
 # What the program itself says at ease; it stays out of the terminal unless the level is debug.
@@ -37,7 +38,7 @@ class Process:
     """One process: how it is started, how it is known to be ready, when it is stopped.
 
     ``ready_url`` answers 200 once it is. ``small_talk`` is a pattern of output lines that are only shown at level debug. ``ours`` says
-    that exit code 2 means unusable settings.
+    that exit code 2 means unusable settings. ``target`` is its kind; ``metrics`` is the ``host:port`` that serves its ``/metrics``, if it has any.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Process:
     drain: Drain
     small_talk: str = ""
     ours: bool = True
+    target: str = ""
+    metrics: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,25 @@ class Plan:
         return [[p for p in self.processes if p.drain == step] for step in sorted({p.drain for p in self.processes})]
 
 
-_S3_PORTS = ("s3", "s3-grpc", "s3-filer", "s3-filer-grpc", "s3-master", "s3-master-grpc", "s3-volume", "s3-volume-grpc", "s3-admin")
+_S3_PORTS = (
+    "s3",
+    "s3-grpc",
+    "s3-filer",
+    "s3-filer-grpc",
+    "s3-master",
+    "s3-master-grpc",
+    "s3-volume",
+    "s3-volume-grpc",
+    "s3-admin",
+    "s3-metrics",
+)
 
 
 def port_names(settings: ServeSettings) -> list[str]:
     """The internal ports that a plan needs, by name."""
     hot = [f"hotnode-{n}" for n in range(settings.shards)]
     ours = [f"coordinator-{n}" for n in range(settings.coordinators)] + ["ingest", "query", "compactor"]
-    return ["nats", "nats-monitor", *_S3_PORTS, *hot, *(f"{name}-internal" for name in [*hot, *ours])]
+    return ["nats", "nats-monitor", *_S3_PORTS, *hot, *(f"{name}-internal" for name in [SERVE, *hot, *ours])]
 
 
 def plan(
@@ -102,7 +116,8 @@ def plan(
     def service(target: str, name: str, step: int, drain: Drain, extra: Mapping[str, str], ready_url: str = "") -> Process:
         internal = f"{HOST}:{ports[f'{name}-internal']}"
         env = {**outside, **wiring, **extra, "TAEL_NODE_ID": name, "TAEL_INTERNAL_ADDR": internal, "PYTHONUNBUFFERED": "1"}
-        return Process(name, (python, "-m", "services", target), env, ready_url or f"http://{internal}/readyz", step, drain)
+        argv, ready_url = (python, "-m", "services", target), ready_url or f"http://{internal}/readyz"
+        return Process(name, argv, env, ready_url, step, drain, target=target, metrics=internal)
 
     nats_file, s3_file = directory / "nats" / "nats.conf", directory / "s3" / "identities.json"
     nats = Process(
@@ -114,6 +129,7 @@ def plan(
         Drain.LOG,
         _NATS_SMALL_TALK,
         ours=False,
+        target="nats",
     )
     hot_nodes = [
         service(
@@ -161,6 +177,7 @@ def _seaweedfs(settings: ServeSettings, ports: Mapping[str, int], outside: Mappi
         f"-volume.port.grpc={ports['s3-volume-grpc']}",
         f"-admin.port={ports['s3-admin']}",
         f"-admin.port.grpc={ports['s3-admin'] + S3_GRPC_OFFSET}",
+        f"-metricsPort={ports['s3-metrics']}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-webdav=false",
@@ -169,4 +186,5 @@ def _seaweedfs(settings: ServeSettings, ports: Mapping[str, int], outside: Mappi
     )
     env = {**outside, "GOMEMLIMIT": str(settings.s3_memory_bytes), "GOGC": "50"}
     url = f"http://{HOST}:{ports['s3']}/healthz"
-    return Process("s3", (weed, "mini", *flags), env, url, 1, Drain.STORAGE, _S3_SMALL_TALK, ours=False)
+    metrics = f"{HOST}:{ports['s3-metrics']}"
+    return Process("s3", (weed, "mini", *flags), env, url, 1, Drain.STORAGE, _S3_SMALL_TALK, ours=False, target="s3", metrics=metrics)

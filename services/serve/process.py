@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 
 import aiohttp
+from prometheus_client import REGISTRY, Counter
 
 from services.serve.backoff import Restarts
 from services.serve.lines import Lines, Voice
 from services.serve.plan import Process
 from tael.runtime.service import EXIT_BAD_SETTINGS
 
+_RESTARTS = Counter("tael_serve_restarts", "How often a process ended by itself and was started again.", ["process"], registry=REGISTRY)
 _PR_SET_PDEATHSIG = 1
 _PROBE_EVERY_SECONDS, _PROBE_SECONDS = 0.1, 2.0
 
@@ -40,7 +42,8 @@ def _die_with_parent() -> Callable[[], None]:
 class Supervised:
     """Keeps one process of the plan running until ``drain``.
 
-    ``started`` once ``run`` was entered; ``ready`` is set while it answers its check. ``refused`` is called with what it printed when it would not start with its settings.
+    ``started`` once ``run`` was entered; ``ready`` is set from its first answer to its check to its end.
+    ``refused`` is called with what it printed when it would not start with its settings.
     """
 
     def __init__(self, process: Process, lines: Lines, http: aiohttp.ClientSession, refused: Callable[[list[str]], None]) -> None:
@@ -53,6 +56,12 @@ class Supervised:
         self._child: asyncio.subprocess.Process | None = None
         self._ended = asyncio.Event()
         self.started = False
+        _RESTARTS.labels(process.name)
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now, if one does."""
+        return self._child.pid if self._child is not None and self._child.returncode is None else None
 
     async def run(self) -> None:
         """Start it, and again whenever it ends, until it is drained."""
@@ -72,6 +81,7 @@ class Supervised:
                 restarts = restarts.after_exit(time.monotonic() - started)
                 delay = restarts.delay_seconds(random.random())
                 self._report(ending, restarts, delay, voice)
+                _RESTARTS.labels(self.process.name).inc()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(delay):
                         await self._draining.wait()

@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -41,6 +42,12 @@ def serve(directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def fetch_json(url: str) -> Any:
+    """A JSON answer."""
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # a loopback http URL
+        return json.load(answer)
+
+
 def test_the_banner_is_true(suite: Suite) -> None:
     """What it names answers: the REST API, both receivers, and the data directory."""
     until(lambda: "export OTEL_SERVICE_NAME" in suite.log(), "the banner", 60)
@@ -56,22 +63,26 @@ def test_the_banner_is_true(suite: Suite) -> None:
 
 
 def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
-    """By service discovery the members, by the banner the hot nodes."""
+    """By service discovery: of query the members, of the supervisor everything on this machine."""
 
-    def found() -> dict[str, str] | None:
+    def members() -> dict[str, str] | None:
         jobs = {target["labels"]["job"]: target["targets"][0] for target in suite.get("/internal/targets")}
         return jobs if len(jobs) == 4 else None
 
-    jobs = until(found, "four members", 30)
-    hot = next(line for line in suite.log().splitlines() if "hot tier   http" in line).split("http://")[1].removesuffix("/metrics")
+    line = next(line for line in suite.log().splitlines() if "Prometheus http" in line)
+    jobs = {target["labels"]["job"]: target["targets"][0] for target in fetch_json(line.split()[1])}
+    assert until(members, "four members", 30).items() <= jobs.items()
     marks = {
+        "tael-serve": 'tael_serve_ready{process="nats"} 1.0',
+        "tael-s3": "SeaweedFS_",
+        "tael-hotnode": "tael_hotnode_running",
         "tael-ingest": "tael_ingest_inflight_bytes",
         "tael-query": "tael_query_running",
         "tael-coordinator": "tael_coordinator_epoch",
         "tael-compactor": "tael_compactor_epoch",
-        "hot": "tael_hotnode_running",
     }
-    for job, address in {**jobs, "hot": hot}.items():
+    assert jobs.keys() == marks.keys()
+    for job, address in jobs.items():
 
         def exported(job: str = job, url: str = f"http://{address}/metrics") -> bool:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # a loopback http URL
@@ -79,6 +90,25 @@ def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
             return f"\n{marks[job]}" in text and "\nprocess_resident_memory_bytes" in text
 
         until(exported, f"the metrics of {job}", 30)
+
+
+def test_the_supervisor_says_what_it_holds_and_restarts(suite: Suite) -> None:
+    """Memory of the parts that have no metrics of their own; a process that ended, and that it is back."""
+    until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
+    internal = next(line for line in suite.log().splitlines() if "Prometheus http" in line).split()[1].removesuffix("/internal/targets")
+
+    def value(metric: str, process: str) -> float:
+        with urllib.request.urlopen(f"{internal}/metrics", timeout=5) as answer:  # noqa: S310  # a loopback http URL
+            lines = answer.read().decode().splitlines()
+        return float(next(line for line in lines if line.startswith(f'{metric}{{process="{process}"}}')).split()[1])
+
+    nats = value("tael_serve_resident_bytes", "nats")
+    assert nats == pytest.approx(suite.children()["nats"].memory_info().rss, rel=0.5)
+    assert fetch_json(f"{internal}/readyz") == {"status": "ready", "reasons": {}}
+    assert value("tael_serve_restarts_total", "compactor") == 0
+    suite.kill("compactor")
+    until(lambda: value("tael_serve_restarts_total", "compactor") == 1, "the restart", 30)
+    until(lambda: value("tael_serve_ready", "compactor") == 1, "the compactor", 30)
 
 
 def test_every_part_is_a_process_of_its_own_and_said_when_it_was_ready(suite: Suite) -> None:
@@ -152,4 +182,4 @@ def test_sigterm_drains_in_order_and_leaves_nothing(suite: Suite) -> None:
     until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), "all to be gone", 5)
     log = suite.log()
     assert log.rstrip().endswith("drained")
-    assert "was killed" not in log
+    assert "was killed" not in log.rpartition("draining")[2]

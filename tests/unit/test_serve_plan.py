@@ -16,8 +16,9 @@ from services.serve.backoff import LONGEST_SECONDS, STABLE_SECONDS, Restarts
 from services.serve.plan import S3_GRPC_OFFSET, Plan, Process, plan, port_names
 from services.serve.ports import choose, resolve_datadog
 from services.serve.settings import WIRED, ServeSettings, refuse_fewer_shards, refuse_wired
+from services.serve.telemetry import targets
 from tael.errors import BadSettings
-from tael.runtime.config import load
+from tael.runtime.config import Address, load
 
 
 def settings_of(**environ: str) -> ServeSettings:
@@ -66,6 +67,17 @@ def test_each_service_has_a_name_and_an_internal_address_of_its_own() -> None:
     ours = [p for p in plan_of(TAEL_SHARDS="3", TAEL_COORDINATORS="2").processes if p.ours]
     assert [p.env["TAEL_NODE_ID"] for p in ours] == [p.name for p in ours]
     assert len({p.env["TAEL_INTERNAL_ADDR"] for p in ours}) == len(ours)
+
+
+def test_everything_that_has_metrics_is_a_target() -> None:
+    """Each process once, at an address of its own; NATS has none that Prometheus reads."""
+    decided = plan_of(TAEL_SHARDS="2")
+    listed = targets(decided.processes, Address("127.0.0.1", 1))
+    assert {one["labels"]["node"] for one in listed} == {"serve", *(p.name for p in decided.processes)} - {"nats"}
+    assert {one["labels"]["job"] for one in listed} == {
+        f"tael-{target}" for target in ("serve", "s3", "hotnode", "coordinator", "ingest", "query", "compactor")
+    }
+    assert len({one["targets"][0] for one in listed}) == len(listed)
 
 
 def test_what_the_user_set_reaches_the_services_and_nobody_else() -> None:

@@ -1,0 +1,65 @@
+"""What the supervisor says of its processes, on a loopback listener of its own: ``/metrics``, ``/readyz``, and where Prometheus scrapes them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import REGISTRY, Gauge
+
+from services.serve.plan import Process
+from services.serve.process import Supervised
+from tael.runtime import http
+from tael.runtime.config import Address
+from tael.runtime.service import Readiness
+
+_LABELS = ["process"]
+READY = Gauge("tael_serve_ready", "1 when the process has answered its check since it was started.", _LABELS, registry=REGISTRY)
+RESIDENT = Gauge("tael_serve_resident_bytes", "Memory that it holds; Linux only.", _LABELS, registry=REGISTRY)
+
+
+def application(watched: Sequence[Supervised], own: Address) -> web.Application:
+    """The listener's routes; ``own`` is where it listens."""
+    for one in watched:
+        name = one.process.name
+        READY.labels(name).set_function(lambda one=one: one.ready.is_set())  # type: ignore[misc]  # binds the loop's variable
+        RESIDENT.labels(name).set_function(lambda one=one: resident_bytes(one.pid))  # type: ignore[misc]  # the same
+    app = web.Application(middlewares=[http.errors_to_status()])
+    http.add_process_routes(app, _AllReady(watched))
+    listed = targets((one.process for one in watched), own)
+
+    async def answer(_: web.Request) -> web.Response:
+        return http.json_response(listed)
+
+    app.router.add_get("/internal/targets", answer)
+    return app
+
+
+def targets(processes: Iterable[Process], own: Address) -> list[dict[str, Any]]:
+    """Every ``/metrics`` of this machine as Prometheus' HTTP service discovery has them, the supervisor's at ``own`` among them."""
+    at = [("serve", "serve", str(own)), *((p.target, p.name, p.metrics) for p in processes if p.metrics)]
+    return [{"targets": [address], "labels": {"job": f"tael-{target}", "node": name}} for target, name, address in at]
+
+
+def resident_bytes(pid: int | None) -> int:
+    """Memory that a process holds; 0 where there is none, or the system is not Linux."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+class _AllReady(Readiness):
+    """Ready when every process is."""
+
+    def __init__(self, watched: Sequence[Supervised]) -> None:
+        super().__init__()
+        self._watched = watched
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The processes that are not."""
+        return {one.process.name: "not ready" for one in self._watched if not one.ready.is_set()}
