@@ -161,6 +161,7 @@ REFUSED = {
     "-'x'": '1:1: unary expression only allowed on expressions of type scalar or instant vector, got "string"',
     "1[5m:]": "1:1: subquery is only allowed on instant vector, got scalar instead",
     "{}": "1:1: vector selector must contain at least one non-empty matcher",
+    '{"ü"} + "é\\q"': '1:10: unknown escape sequence U+0071 \'q\'',
     '{x!="1"}': "1:1: vector selector must contain at least one non-empty matcher",
     'a{__name__="b"}': '1:1: metric name must not be set twice: "a" or "b"',
     "info(a, b)": "1:9: expected label selectors only, got vector selector instead",

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from services.query.promql.errors import place
 from services.query.promql.literals import quoted
 
 WARNING, INFO = "PromQL warning: ", "PromQL info: "
@@ -35,17 +36,13 @@ class Annotations:
     @property
     def warnings(self) -> list[str]:
         """In the order in which they were first noted, each with ``(line:column)``."""
-        return [f"{text} ({self._place(at)})" for text, at in self._found.items() if text.startswith(WARNING)]
+        return [f"{text} ({place(self.query, at)})" for text, at in self._found.items() if text.startswith(WARNING)]
 
     @property
     def infos(self) -> list[str]:
         """The same for infos."""
-        infos = [f"{text} ({self._place(at)})" for text, at in self._found.items() if text.startswith(INFO)]
-        return infos + [f"{repairs.text(metric)} ({self._place(at)})" for (metric, at), repairs in self._repairs.items()]
-
-    def _place(self, at: int) -> str:
-        before = self.query[:at]
-        return f"{before.count(chr(10)) + 1}:{at - before.rfind(chr(10))}"
+        infos = [f"{text} ({place(self.query, at)})" for text, at in self._found.items() if text.startswith(INFO)]
+        return infos + [f"{repairs.text(metric)} ({place(self.query, at)})" for (metric, at), repairs in self._repairs.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ class ParseError(Rejected):
 
 
 def place(query: str, at: int) -> str:
-    """``line:column`` of an offset."""
+    """``line:column`` of an offset; columns count bytes, as Prometheus' do."""
     if not query:
         return "unknown position"
-    before = query[:at]
-    return f"{before.count(chr(10)) + 1}:{at - before.rfind(chr(10))}"
+    *lines, last = query[:at].split("\n")
+    return f"{len(lines) + 1}:{len(last.encode(errors='replace')) + 1}"
