@@ -28,8 +28,8 @@ from tests.support.storage import HotTier, open_tier
 T0 = 1_790_002_800_000
 FUNCTIONS = get_args(GridFunction)
 LOOKBACK = 20_000
-TOLERANCE = {"deriv": 1e-6, "predict_linear": 1e-6}
-"""A line through samples that are a millisecond apart is steep, and far away its last digits count."""
+TOLERANCE = {"deriv": 1e-6, "predict_linear": 1e-3}
+"""A line through samples that are a millisecond apart is steep, and minutes away its last digits count."""
 
 values = st.one_of(
     st.sampled_from([0.0, 1.0, 2.0, 5.0, 5.0, -1.0, 100.0, 1e-3, 1e9, math.nan, math.inf, -math.inf, STALE]),
@@ -110,13 +110,15 @@ async def evaluated(reader: SeriesReader, exprs: dict[str, Expr], steps: Steps, 
     """The expressions' values by series, with or without help from the shard; everything is fetched at once."""
     wanted = Needs()
     for expr in exprs.values():
-        of_one = needs(expr, steps, Options(lookback_ms=LOOKBACK, push=push))
+        of_one = needs(expr, steps, Options(lookback_ms=LOOKBACK, push=push, push_from_ms=0))
         wanted.grids |= of_one.grids
         for selector, selection in of_one.samples.items():
             wanted.select(selector, selection.start_ms, selection.end_ms)
     answer = await fetch(reader, "t1", wanted, Bounds(1_000_000, 1_000))
     left_to_us = len(exprs) - len(answer.value.grids)
-    assert left_to_us in ((0, 1) if push else (len(exprs),)), "a mean that is infinite is the only one that a shard leaves to us"
+    assert left_to_us in (range(4) if push else (len(exprs),)), (
+        "infinite means and rates without a number are all that a shard leaves to us"
+    )
     return {name: _by_series(evaluate(expr, steps, answer.value, Settings(lookback_ms=LOOKBACK)).value) for name, expr in exprs.items()}
 
 

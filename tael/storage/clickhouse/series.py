@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
-
 from tael.errors import TooLarge
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
 from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer
@@ -60,8 +58,7 @@ class ClickHouseSeries:
         histograms, found = await asyncio.gather(
             self._columns(series_query_builder.any_histogram(self._database, tenant, selection)), self._grid(tenant, request, max_series)
         )
-        if histograms or (request.function == "avg_over_time" and np.isinf(found.values).any()):
-            # A shard's mean adds up before it divides, which overflows where Prometheus' does not.
+        if histograms or series_columns.doubtful(found, request.function):
             return None
         return Answer(series_columns.labelled_grid(found, await self._in_order(tenant, selection, found.series)))
 

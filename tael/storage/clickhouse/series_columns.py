@@ -118,6 +118,17 @@ def _grid(columns: Sequence[Column], steps: int, function: GridFunction) -> Numb
     return NumberedGrid(series, values.reshape(shape), present.reshape(shape))
 
 
+def doubtful(found: NumberedGrid, function: GridFunction) -> bool:
+    """Whether a shard's arithmetic shows where Prometheus' would not.
+
+    Its mean adds up before it divides, which may overflow; its rate takes resets that have left the window out of a running sum, where an
+    infinite one leaves NaN behind.
+    """
+    if function == "avg_over_time":
+        return bool(np.isinf(found.values).any())
+    return function in {"rate", "increase"} and bool((np.isnan(found.values) & found.present).any())
+
+
 def labelled_grid(found: NumberedGrid, order: Ordered) -> Grid:
     """The grids of the series whose labels are known, by labels; a series that has ended before the first step is left out."""
     labels, at = order.labels, order.positions
