@@ -46,6 +46,17 @@ def test_an_instant_selector_is_the_last_value_of_its_lookback() -> None:
     assert read(UP, push=False).samples == {UP: Selection(NAME, 95 * MINUTE, 110 * MINUTE)}
 
 
+def test_steps_that_are_as_short_as_scrapes_read_samples() -> None:
+    """A grid would be as large; one step alone is a grid all the same."""
+    short, once = Steps(0, 10 * MINUTE, 15_000), Steps(MINUTE, MINUTE, 0)
+    rate = Call("rate", (over(UP),))
+    for expr in (UP, rate):
+        assert not needs(expr, short, Options()).grids
+        assert needs(expr, short, Options()).samples == {UP: Selection(NAME, -5 * MINUTE, 10 * MINUTE)}
+        assert list(needs(expr, short, Options(push_from_ms=15_000)).grids) == [(expr, short)]
+        assert list(needs(expr, once, Options()).grids) == [(expr, once)]
+
+
 @pytest.mark.parametrize("function", ["rate", "increase", "avg_over_time", "deriv", "changes"])
 def test_a_function_over_a_selector_is_a_grid(function: str) -> None:
     """Wherever it stands, with its offset in the grid's times alone."""

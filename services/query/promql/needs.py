@@ -39,11 +39,19 @@ INFO_METRICS = ".+_info"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the engine is set to. ``push`` says whether shards may evaluate anything."""
+    """What the engine is set to. ``push`` says whether shards may evaluate anything, ``push_from_ms`` from which step on they do.
+
+    At shorter steps a grid is as large as the samples, and these are read and evaluated in less time.
+    """
 
     lookback_ms: int = 300_000
     default_step_ms: int = 60_000
     push: bool = True
+    push_from_ms: int = 60_000
+
+    def pushes(self, steps: Steps) -> bool:
+        """Whether shards evaluate what stands at ``steps``."""
+        return self.push and (steps.count == 1 or steps.step_ms >= self.push_from_ms)
 
 
 @dataclass(slots=True)
@@ -141,7 +149,7 @@ class _Walk:
                 self.visit(child, steps)
 
     def _push_call(self, call: Call, steps: Steps) -> bool:
-        plan = pushed(call) if self.options.push else None
+        plan = pushed(call) if self.options.pushes(steps) else None
         if plan is None or _marked_invariant(call.args[0]):
             return False
         function, matrix, argument = plan
@@ -155,7 +163,7 @@ class _Walk:
         if selector.anchored or selector.smoothed:
             self._range(selector, steps, self.options.lookback_ms)
             return
-        if not self.options.push or selector.smoothed:
+        if not self.options.pushes(steps):
             self._samples(selector, steps)
             return
         self._grid(selector, steps, "last", selector.matchers, moved(selector, steps), self.options.lookback_ms)
