@@ -287,5 +287,5 @@ def _character(character: str) -> str:
     """As Go's ``%q`` of a rune; the end of the text is an invalid one."""
     if not character:
         return "'�'"
-    escapes = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "'": "\\'", "\\": "\\\\"}
-    return f"'{escapes.get(character, character)}'"
+    escaped = {"'": "\\'", '"': '"'}
+    return f"'{escaped.get(character) or quoted(character)[1:-1]}'"

@@ -23,12 +23,12 @@ def unquoted(literal: str) -> str:
     parts, last = [], 0
     for match in _ESCAPE.finditer(body):
         parts.append(body[last : match.start()].encode())
-        parts.append(_escaped(match[1], quote))
+        parts.append(_escaped(match[1], quote, literal[match.end() + 1 :]))
         last = match.end()
     return b"".join([*parts, body[last:].encode()]).decode(errors="replace")
 
 
-def _escaped(escape: str, quote: str) -> bytes:
+def _escaped(escape: str, quote: str, behind: str) -> bytes:
     if escape[0] in "xuU" and len(escape) > 1:
         code = int(escape[1:], 16)
     elif len(escape) == 3:
@@ -36,8 +36,10 @@ def _escaped(escape: str, quote: str) -> bytes:
     elif escape in _SIMPLE and (escape not in "'\"" or escape == quote):
         return bytes([_SIMPLE[escape]])
     else:
-        named = f"U+{ord(escape[0]):04X} {escape[0]!r}"
-        raise ValueError(f"unknown escape sequence {named}" if escape[0] not in "xuU01234567" else "escape sequence not terminated")
+        if escape in "xuU01234567":
+            wrong = behind.lstrip("0123456789abcdefABCDEF" if escape in "xuU" else "01234567")[0]
+            raise ValueError(f"illegal character U+{ord(wrong):04X} '{wrong}' in escape sequence")
+        raise ValueError(f"unknown escape sequence U+{ord(escape):04X} '{escape}'")
     if escape[0] in "uU":
         if code > 0x10FFFF or 0xD800 <= code < 0xE000:
             raise ValueError("escape sequence is an invalid Unicode code point")
