@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -43,40 +44,58 @@ class _Fetch:
     tenant: str
     left: int
     max_series: int
+    sharing: int = 1
     missing: dict[str, None] = field(default_factory=dict)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     samples: dict[VectorSelector, Samples] = field(default_factory=dict)
     grids: dict[GridNode, Grid] = field(default_factory=dict)
     info: dict[Call, Samples] = field(default_factory=dict)
 
     async def run(self, needs: Needs) -> Answer[Fetched]:
         left_to_us: list[GridNode] = []
-        await _all(
+        await self._all(
             *(self._select(self.samples, selector, selection) for selector, selection in needs.samples.items()),
             *(self._select(self.info, call, selection) for call, selection in needs.info.items()),
             *(self._grid(node, request, left_to_us) for node, request in needs.grids.items()),
         )
         again = dict(needs.without_grid(node) for node in left_to_us)
-        await _all(*(self._select(self.samples, selector, selection) for selector, selection in again.items()))
+        await self._all(*(self._select(self.samples, selector, selection) for selector, selection in again.items()))
         return Answer(Fetched(self.samples, self.grids, self.info), tuple(self.missing))
 
     async def _select(self, into: dict[T, Samples], key: T, selection: Selection) -> None:
-        answer = await self._ask(lambda: self.reader.select(self.tenant, selection, self.left))
+        answer = await self._ask(lambda most: self.reader.select(self.tenant, selection, most))
         self._take(answer.value.room, len(answer.value.labels), answer.missing)
         into[key] = answer.value
 
     async def _grid(self, node: GridNode, request: GridRequest, left_to_us: list[GridNode]) -> None:
         steps = node[1].count
-        answer = await self._ask(lambda: self.reader.grid(self.tenant, request, self.left // steps))
+        answer = await self._ask(lambda most: self.reader.grid(self.tenant, request, most // steps))
         if answer is None:
             left_to_us.append(node)
             return
         self._take(answer.value.values.size, len(answer.value.labels), answer.missing)
         self.grids[node] = answer.value
 
-    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+    async def _all(self, *questions: Awaitable[None]) -> None:
+        """All of them; the first failure ends the others."""
+        self.sharing = min(len(questions), AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for question in questions:
+                    group.create_task(_awaited(question), name="fetch")
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+
+    async def _ask(self, question: Callable[[int], Awaitable[T]]) -> T:
+        """Ask beside others for a share of what may still be loaded, and alone for all of it where a share does not do."""
         async with self.turns:
-            return await question()
+            if self.sharing == 1:
+                return await question(self.left)
+            with contextlib.suppress(TooLarge):
+                return await question(self.left // self.sharing)
+        async with self.alone:
+            return await question(self.left)
 
     def _take(self, samples: int, series: int, missing: tuple[str, ...]) -> None:
         self.missing |= dict.fromkeys(missing)
@@ -85,16 +104,6 @@ class _Fetch:
             raise TooLarge(TOO_MANY_SERIES)
         if self.left < 0:
             raise TooLarge(TOO_MANY_SAMPLES)
-
-
-async def _all(*questions: Awaitable[None]) -> None:
-    """All of them; the first failure ends the others."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for question in questions:
-                group.create_task(_awaited(question), name="fetch")
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
 
 
 async def _awaited(question: Awaitable[None]) -> None:

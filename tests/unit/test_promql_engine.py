@@ -18,6 +18,8 @@ from services.query.promql.print import printed
 from services.query.promql.values import Scalar, Steps
 from services.query.promql_engine import EngineOptions, PromqlEngine, Query
 from tael.errors import Rejected, TooLarge
+from tael.model.series import Samples, Selection
+from tael.storage.api import Answer
 from tests.support.series import MemorySeries
 
 INSTANT = Steps(60_000, 60_000, 0)
@@ -47,6 +49,38 @@ async def test_bounds_hold_for_what_is_fetched() -> None:
     run = engine(*range(100), max_samples=50)
     with pytest.raises(TooLarge, match="too many samples"):
         await run.run("t1", Query("x[1d]", Steps(10**6, 10**6, 0)), run.parse("x[1d]"))
+
+
+class _Recording(MemorySeries):
+    """See SeriesReader: remembers how many samples each question might bring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most: list[int] = []
+
+    async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
+        """See SeriesReader."""
+        self.most.append(max_samples)
+        return await super().select(tenant, selection, max_samples)
+
+
+@pytest.mark.parametrize("most", [100, 79])
+async def test_selectors_share_what_may_be_loaded(most: int) -> None:
+    """Those that are under way at once together bring no more than that; who needs more than a share is asked again, one at a time."""
+    store = _Recording()
+    for name, samples in (("a", 60), ("b", 10), ("c", 10)):
+        store.add({"__name__": name}, [(1000 * index, 1.0) for index in range(samples)])
+    run = PromqlEngine(store, EngineOptions(max_samples=most))
+    query = " + ".join(f"sum_over_time({name}[1h])" for name in "abc")
+    asked = run.run("t1", Query(query, INSTANT), run.parse(query))
+    if most < 80:
+        with pytest.raises(TooLarge, match="too many samples"):
+            await asked
+        return
+    assert (await asked).samples == 80
+    assert store.most[0] == 33, "a third, beside two others"
+    assert sorted(store.most)[:3] == [10, 13, 33], "a third of what was left then"
+    assert store.most.count(100) == 1
 
 
 @pytest.mark.parametrize(("query", "fits"), [("x + x + x + x + x", True), ("x + (x + (x + (x + x)))", False)])
