@@ -174,6 +174,7 @@ class Api:
     readiness: Readiness
     spans: SpanReader
     tier: HotTier | None = None
+    paths: frozenset[str] = frozenset()
     stored: list[Span] = field(default_factory=list)
 
     async def store(self, *groups: ResourceSpans) -> list[Span]:
@@ -223,9 +224,8 @@ async def serving(
 ) -> AsyncIterator[Api]:
     """The application over readers and, where a test watches, a live bus; ``variables`` are settings by name."""
     readiness = Readiness()
-    settings = load(QuerySettings, variables)
     app = build_app(
-        settings,
+        load(QuerySettings, variables),
         spans=spans,
         logs=logs or MemoryLogs(),
         series=series or MemorySeries(),
@@ -239,7 +239,8 @@ async def serving(
         serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,
     ):
-        yield Api(f"http://{bound}", session, readiness, spans, tier)
+        paths = frozenset(route.resource.canonical for route in app.router.routes() if route.resource is not None)
+        yield Api(f"http://{bound}", session, readiness, spans, tier, paths)
 
 
 @asynccontextmanager

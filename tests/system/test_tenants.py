@@ -13,17 +13,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import cramjam
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from services.query.api.prometheus_status import STATUS
+from tael.pb.remote_read_pb2 import LabelMatcher, Query, ReadRequest, ReadResponse
+from tests.support.query import MemorySpans, serving
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 TRACE_ID, SPAN_ID = hashlib.md5(b"tenants").digest(), b"\1" * 8  # noqa: S324  # sixteen bytes that are always the same
 TENANTS = ("red", "blue")
+WATCHERS = ("pink", "gold")
+"""Tenants that send while they watch."""
+MINUTE_NS = 60 * 10**9
+"""How long ago spans were: what is counted from them stands at the end of a quarter of a minute."""
 
 
 @dataclass
@@ -65,7 +73,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """A suite with two shards that knows tokens; both tenants have sent the same, but for a word that names them."""
     directory = tmp_path_factory.mktemp("tenants")
     tokens = directory / "tokens"
-    tokens.write_text("".join(f"{name}-token-0123456789 {name} ingest,query\n" for name in (*TENANTS, "green")))
+    tokens.write_text("".join(f"{name}-token-0123456789 {name} ingest,query\n" for name in (*TENANTS, *WATCHERS, "green")))
     with Suite(directory / "suite", shards=2, env={"TAEL_TOKENS_FILE": str(tokens)}) as running:
         for tenant in TENANTS:
             send_all(door(running, tenant), tenant)
@@ -90,7 +98,7 @@ def send_all(there: Door, tenant: str) -> None:
     traces = ExportTraceServiceRequest()
     group = traces.resource_spans.add(resource=resource_of(tenant))
     group.scope_spans.add().spans.add(
-        trace_id=TRACE_ID, span_id=SPAN_ID, name=f"only-{tenant}", start_time_unix_nano=now, end_time_unix_nano=now + 1000
+        trace_id=TRACE_ID, span_id=SPAN_ID, name=f"only-{tenant}", start_time_unix_nano=now - MINUTE_NS, end_time_unix_nano=now - MINUTE_NS
     )
     logs = ExportLogsServiceRequest()
     record = (
@@ -119,6 +127,7 @@ def everything_arrived(there: Door) -> bool:
 
 
 HOUR = {"last": "1h"}
+SPAN = {"start": str(time.time() - 600), "end": str(time.time() + 600)}
 READS: list[tuple[str, dict[str, str]]] = [
     ("/api/v1/traces", HOUR),
     ("/api/v1/traces", {**HOUR, "service": "shop"}),
@@ -132,7 +141,39 @@ READS: list[tuple[str, dict[str, str]]] = [
     ("/prometheus/api/v1/series", {"match[]": "stock"}),
     ("/prometheus/api/v1/label/owner/values", {}),
     ("/prometheus/api/v1/metadata", {"metric": "stock"}),
+    ("/prometheus/api/v1/metadata", {}),
+    ("/prometheus/api/v1/query_range", {**SPAN, "query": "stock", "step": "30"}),
+    ("/prometheus/api/v1/query_exemplars", {**SPAN, "query": "stock"}),
+    ("/prometheus/api/v1/query", {"query": "traces_spanmetrics_calls_total"}),
+    ("/prometheus/api/v1/query_range", {**SPAN, "query": "sum by (span_name) (traces_spanmetrics_latency_count)", "step": "30"}),
+    ("/prometheus/api/v1/label/span_name/values", {"match[]": "traces_spanmetrics_calls_total"}),
+    ("/api/v1/metrics", {**HOUR, "name": "stock"}),
+    ("/api/v1/metrics/query", {**HOUR, "query": "stock"}),
 ]
+ELSEWHERE = {
+    "/api/v1/services": "counted below",
+    "/prometheus/api/v1/read": "read below",
+    "/api/v1/traces/live": "watched below",
+    "/api/v1/logs/live": "watched below",
+    "/prometheus/api/v1/labels": "names, which are the same for both: test_each_has_its_own_label_names",
+    "/api/v1/admin/deadletters": "tests/contract/test_dead_letters.py",
+    "/api/v1/admin/deadletters/{id}": "tests/contract/test_dead_letters.py",
+    "/api/v1/admin/deadletters/{id}/replay": "tests/contract/test_dead_letters.py",
+}
+ABOUT_NOBODY = {
+    *("/healthz", "/readyz", "/metrics", "/internal/cluster", "/internal/targets", "/tempo/api/echo"),
+    *(f"/prometheus/-/{word}" for word in ("healthy", "ready")),
+    *(f"/prometheus/api/v1/{path}" for path in (*STATUS, "rules", "format_query", "parse_query")),
+}
+"""Routes whose answers hold no telemetry."""
+
+
+async def test_no_route_is_forgotten() -> None:
+    """Whatever the query service answers is asked here as two tenants, or named with its reason."""
+    asked = {path.replace(TRACE_ID.hex(), "{trace_id}") for path, _ in READS} | {"/prometheus/api/v1/label/{name}/values"}
+    async with serving(MemorySpans()) as api:
+        without_twins = {path for path in api.paths if f"/prometheus{path}" not in api.paths}
+    assert without_twins - asked - ELSEWHERE.keys() - ABOUT_NOBODY == set()
 
 
 @pytest.mark.parametrize(("path", "parameters"), READS)
@@ -164,6 +205,40 @@ def test_counts_are_each_tenants_own(suite: Suite) -> None:
         (series,) = there.json("/prometheus/api/v1/query_exemplars", **parameters)["data"]
         assert len(series["exemplars"]) == 1
     assert door(suite, "green").json("/api/v1/services", last="1h")["services"] == []
+
+
+def test_each_has_its_own_label_names(suite: Suite) -> None:
+    assert "owner" in door(suite, "red").json("/prometheus/api/v1/labels")["data"]
+    assert "owner" not in door(suite, "green").json("/prometheus/api/v1/labels")["data"]
+
+
+@pytest.mark.parametrize("tenant", [*TENANTS, "green"])
+def test_a_prometheus_that_reads_from_afar_gets_its_own(suite: Suite, tenant: str) -> None:
+    now_ms = int(time.time() * 1000)
+    matcher = LabelMatcher(type=LabelMatcher.RE, name="__name__", value="stock|traces_spanmetrics_calls_total")
+    query = Query(start_timestamp_ms=now_ms - 600_000, end_timestamp_ms=now_ms, matchers=[matcher])
+    body = bytes(cramjam.snappy.compress_raw(ReadRequest(queries=[query]).SerializeToString()))
+    status, answer = door(suite, tenant).open(f"{suite.url}/prometheus/api/v1/read", body)
+    assert status == 200
+    (result,) = ReadResponse.FromString(bytes(cramjam.snappy.decompress_raw(answer))).results
+    owners = {other for other in (*TENANTS, "green") if any(f"only-{other}".encode() in series for series in result.timeseries)}
+    assert owners == {tenant} - {"green"}
+    assert len(result.timeseries) == (0 if tenant == "green" else 2)
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_who_watches_sees_its_own_alone(suite: Suite, signal: str) -> None:
+    """Of two that send, the other first; their data are of one trace and so come over one subject."""
+    pink, gold = (door(suite, tenant) for tenant in WATCHERS)
+    request = urllib.request.Request(  # noqa: S310  # a loopback http URL
+        f"{suite.url}/api/v1/{signal}/live", headers={"Authorization": f"Bearer {pink.token}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as stream:  # noqa: S310  # the same
+        send_all(gold, "gold")
+        send_all(pink, "pink")
+        seen = next(line for line in stream if line.startswith(b"data: "))
+    assert b"only-pink" in seen
+    assert b"only-gold" not in seen
 
 
 @pytest.mark.parametrize(
