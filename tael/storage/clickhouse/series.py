@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tael.errors import TooLarge
-from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
+from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
 from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer
 from tael.storage.clickhouse import native, series_columns, series_query_builder
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
@@ -41,7 +41,7 @@ class ClickHouseSeries:
         limit = max_samples + 1
         floats, histograms = await asyncio.gather(
             self._blocks(series_query_builder.select_samples(self._database, tenant, selection, limit)),
-            self._columns(series_query_builder.select_histograms(self._database, tenant, selection, limit), _histogram_bytes(max_samples)),
+            self._histograms(tenant, selection, max_samples),
         )
         found = series_columns.samples(floats, histograms)
         if found is None:
@@ -52,12 +52,28 @@ class ClickHouseSeries:
             raise TooLarge(TOO_MANY_SAMPLES)
         return Answer(series_columns.labelled(found, await self._in_order(tenant, selection, found.runs.series)))
 
+    async def _histograms(self, tenant: str, selection: Selection, max_samples: int) -> list[native.Column]:
+        if not await self._may_have_histograms(tenant, selection):
+            return []
+        statement = series_query_builder.select_histograms(self._database, tenant, selection, max_samples + 1)
+        return await self._columns(statement, _histogram_bytes(max_samples))
+
+    async def _any_histogram(self, tenant: str, selection: Selection) -> bool:
+        if not await self._may_have_histograms(tenant, selection):
+            return False
+        return bool(await self._columns(series_query_builder.any_histogram(self._database, tenant, selection)))
+
+    async def _may_have_histograms(self, tenant: str, selection: Selection) -> bool:
+        """Whether a metric that is named has any, of whatever labels: to look at labels costs more, and most metrics have none."""
+        named = replace(
+            selection, matchers=tuple(matcher for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "=")
+        )
+        return not named.matchers or bool(await self._columns(series_query_builder.any_histogram(self._database, tenant, named)))
+
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
         """See SeriesReader."""
         selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
-        histograms, found = await asyncio.gather(
-            self._columns(series_query_builder.any_histogram(self._database, tenant, selection)), self._grid(tenant, request, max_series)
-        )
+        histograms, found = await asyncio.gather(self._any_histogram(tenant, selection), self._grid(tenant, request, max_series))
         if histograms or series_columns.doubtful(found, request.function):
             return None
         return Answer(series_columns.labelled_grid(found, await self._in_order(tenant, selection, found.series)))
