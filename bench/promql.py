@@ -3,16 +3,17 @@
     python -m bench.promql                  500 series for 24 hours and 10,000 for one
     python -m bench.promql --full           10,000 series for 24 hours too (57.6 million samples twice, some minutes)
     python -m bench.promql --only 10k-1h    one of the data sets
-    python -m bench.promql --profile        how tael's query process spends its time, by function
 
 tael is a hot node and a query process as they run in the suite, without NATS; Prometheus is Debian's. Each query is asked a few times of both
-in turn, over HTTP, until the body is there. Figures are medians; the table is Markdown.
+in turn, over HTTP, until the body is there, and both must answer with as many series and samples. Figures are medians; the table is Markdown, below the
+version of Prometheus and what else the machine was doing. Where a query's time goes: `py-spy record -p` with the process ids that are printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import statistics
 import subprocess
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,33 +181,48 @@ async def serve(url: str) -> None:
     await clickhouse.close()
 
 
-def timed(url: str, case: Case, query: str) -> tuple[float, int]:
-    """Seconds until the whole body was there, and its size."""
+def timed(url: str, case: Case, query: str) -> tuple[float, tuple[int, int]]:
+    """Seconds until the whole body was there, and how many series and samples it has."""
     parameters = {"query": query, "start": END_S - case.hours * 3600, "end": END_S, "step": case.step}
     request = urllib.request.Request(f"{url}/api/v1/query_range", data=urlencode(parameters).encode())  # noqa: S310  # a loopback http URL
     began = time.perf_counter()
     with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310  # the same
-        size = len(answer.read())
-    return time.perf_counter() - began, size
+        body = answer.read()
+    return time.perf_counter() - began, (body.count(b'{"metric":'), body.count(b'"],[') + body.count(b'"]]'))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Medians of one query on one side, milliseconds: of its time, and of the processor time that it took."""
+    """Medians of one query on one side, milliseconds: of its time, and of the processor time that it took. And how many series and samples it gave."""
 
     wall: float
     cpu: float
+    given: tuple[int, int]
+
+    def like(self, other: Measured, query: str) -> bool:
+        """Whether both gave the same, as far as counted; of equal values, topk may choose those of other series."""
+        return self.given[1] == other.given[1] and (self.given[0] == other.given[0] or query.startswith("topk"))
 
 
-def measure(url: str, processes: list[psutil.Process], case: Case, query: str) -> Measured:
-    """Ask once for warmth, then a few times."""
-    timed(url, case, query)
-    walls, cpus = [], []
+@dataclass(frozen=True)
+class Side:
+    """Where to ask, and the processes that work on it."""
+
+    url: str
+    processes: list[psutil.Process]
+
+
+def measure(sides: Sequence[Side], case: Case, query: str) -> list[Measured]:
+    """Ask each side once for warmth, then all in turn a few times."""
+    given = [timed(side.url, case, query)[1] for side in sides]
+    walls, cpus = [[list[float]() for _ in sides] for _ in range(2)]
     for _ in range(REPEATS):
-        before = cpu_seconds(processes)
-        walls.append(timed(url, case, query)[0])
-        cpus.append(cpu_seconds(processes) - before)
-    return Measured(statistics.median(walls) * 1000, statistics.median(cpus) * 1000)
+        for side, wall, cpu in zip(sides, walls, cpus, strict=True):
+            before = cpu_seconds(side.processes)
+            wall.append(timed(side.url, case, query)[0])
+            cpu.append(cpu_seconds(side.processes) - before)
+    medians = [[statistics.median(times) * 1000 for times in several] for several in (walls, cpus)]
+    return [Measured(*one) for one in zip(*medians, given, strict=True)]
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> float:
@@ -226,16 +242,26 @@ async def run_case(case: Case, directory: Path) -> None:
         print(f"\n{case.name}: loaded in {loaded - began:.0f} s and {time.perf_counter() - loaded:.0f} s\n")
         assert node.process is not None
         async with query_process(node) as (url, process):
-            ours, theirs = [psutil.Process(node.process.pid), process], [psutil.Process(prometheus.pid)]
+            print(f"hot node {node.process.pid}, query process {process.pid}, Prometheus {prometheus.pid}\n")
+            ours = Side(url, [psutil.Process(node.process.pid), process])
+            theirs = Side(prometheus.url, [psutil.Process(prometheus.pid)])
             print("| query | tael ms | Prometheus ms | ratio | tael CPU ms | Prometheus CPU ms |\n| --- | --- | --- | --- | --- | --- |")
             for name, query in QUERIES.items():
-                here = await asyncio.to_thread(measure, url, ours, case, query)
-                there = await asyncio.to_thread(measure, prometheus.url, theirs, case, query)
+                here, there = await asyncio.to_thread(measure, (ours, theirs), case, query)
+                if not here.like(there, query):
+                    sys.exit(f"{name}: tael gave {here.given} series and samples, Prometheus {there.given}")
                 print(
                     f"| {name} | {here.wall:.0f} | {there.wall:.0f} | {here.wall / there.wall:.2f} | {here.cpu:.0f} | {there.cpu:.0f} |",
                     flush=True,
                 )
+            print(f"\nload average {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
         await clickhouse.close()
+
+
+def version() -> str:
+    """Of Prometheus."""
+    answer = subprocess.run(["prometheus", "--version"], capture_output=True, text=True, check=True)
+    return (answer.stdout or answer.stderr).splitlines()[0]
 
 
 def main() -> None:
@@ -250,6 +276,7 @@ def main() -> None:
         return
     if not installed():
         sys.exit("prometheus is not installed: apt-get install prometheus")
+    print(version())
     for case in CASES:
         if case.name == chosen.only or (chosen.only is None and (chosen.full or case.name != "10k-24h")):
             with tempfile.TemporaryDirectory(prefix="bench-promql-") as directory:
