@@ -136,6 +136,8 @@ class Pipeline:
         elif admitted.parts:
             await self._append_all(admitted.parts, signal.name, tenant, cut.now_ns)
         admitted.appended()
+        if admitted.parts and signal.name != METRICS:
+            self.limits.look_at_keys(tenant, signal, admitted.parts[0].request)
         self.telemetry.accepted.labels(signal.name).inc(admitted.items - rejected)
         self.telemetry.rejected.labels(signal.name).inc(rejected)
         said = (admitted.refusals.explain(admitted.items, signal.items), *admitted.warnings, self.limits.take_warnings(tenant))

@@ -8,9 +8,14 @@ from typing import Any
 
 import aiohttp
 import grpc
+import pytest
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest, ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tael.otlp.signals import SIGNALS
 from tests.support.otlp import Receivers, call, receiving, request_of
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -71,3 +76,48 @@ async def test_series_are_warned_about_and_then_refused_by_name_while_known_ones
         assert "attribute user of metric logins has 10 values in this hour" in refused.partial_success.error_message
         assert "TAEL_MAX_ATTRIBUTE_VALUES" in refused.partial_success.error_message
         assert not (await send_metrics(receivers, "10", tenant="other")).HasField("partial_success")
+
+
+def request_with_keys(signal: str, numbers: range) -> Message:
+    """An item for each number, which stands in the key of its attribute."""
+    request = SIGNALS[signal].request()
+    if isinstance(request, ExportTraceServiceRequest):
+        spans = request.resource_spans.add().scope_spans.add().spans
+        items: list[Any] = [
+            spans.add(trace_id=b"t" * 16, span_id=n.to_bytes(8, "big"), start_time_unix_nano=1) for n in range(1, len(numbers) + 1)
+        ]
+    else:
+        assert isinstance(request, ExportLogsServiceRequest)
+        records = request.resource_logs.add().scope_logs.add().log_records
+        items = [records.add(time_unix_nano=1) for _ in numbers]
+    for number, item in zip(numbers, items, strict=True):
+        item.attributes.add(key=f"user.{number}.visits").value.int_value = 1
+    return request
+
+
+async def told(receivers: Receivers, signal: str, numbers: range, tenant: str = "default") -> str:
+    """What the answer to such a request says; nothing may be rejected."""
+    headers = {**PROTOBUF, "X-Scope-OrgID": tenant}
+    url, body = f"http://{receivers.http}/v1/{signal}", request_with_keys(signal, numbers).SerializeToString()
+    async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=headers) as answer:
+        assert answer.status == 200
+        said: Any = SIGNALS[signal].response.FromString(await answer.read())
+    assert getattr(said.partial_success, SIGNALS[signal].rejected) == 0
+    return str(said.partial_success.error_message)
+
+
+@pytest.mark.parametrize(("signal", "other"), [("traces", "logs"), ("logs", "traces")])
+async def test_ids_in_keys_are_warned_about_once_and_kept(signal: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the answer, with examples; nothing is said of the other signal or to another tenant, and every item is in the log."""
+    monkeypatch.setattr("services.ingest.limits.keys._EVERY_SECONDS", 0)
+    monkeypatch.setattr("services.ingest.limits.keys._EVERY_SECONDS_OF_ONE", 0)
+    async with receiving(TAEL_MAX_ATTRIBUTE_KEYS="20") as receivers:
+        assert await told(receivers, signal, range(20)) == ""
+        assert await told(receivers, signal, range(10)) == ""
+        warned = await told(receivers, signal, range(18, 23))
+        assert f"the {SIGNALS[signal].items} of tenant default have more than 20 different attribute keys in this hour" in warned
+        assert "'user.20.visits', 'user.21.visits', 'user.22.visits' among them" in warned
+        assert await told(receivers, signal, range(30, 60)) == ""
+        assert await told(receivers, signal, range(20), tenant="tidy") == ""
+        assert await told(receivers, other, range(20)) == ""
+        assert [items for *_, items in receivers.log.appended] == [20, 10, 5, 30, 20, 20]

@@ -1,4 +1,4 @@
-"""What a tenant may send: rules from a file, buckets, and series counted exactly."""
+"""What a tenant may send: rules from a file, buckets, series counted exactly, attribute keys looked at now and then."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client import CollectorRegistry
 
 from services.ingest.limits.bucket import TokenBucket
+from services.ingest.limits.keys import KeyWatch
 from services.ingest.limits.rules import Limits, LimitSettings, parse_limits
 from services.ingest.limits.series import SeriesLimiter
 from services.ingest.limits.tenants import TenantLimits
 from tael.errors import BadSettings, Overloaded, Rejected
 from tael.model.series import Labels, labels_of
+from tael.otlp.keys import attribute_keys
+from tests.support.otlp import request_of
 
 EVERYBODY = Limits(bytes_per_second=1000, max_series=10)
 
@@ -215,3 +219,67 @@ def test_series_that_threads_ask_for_at_once_are_counted_exactly() -> None:
     with ThreadPoolExecutor(4) as threads:
         reasons = list(threads.map(lambda n: tenants.limits.admit_series("t", "m", series(n=str(n % 700))), range(4000)))
     assert len({n % 700 for n, reason in enumerate(reasons) if not reason}) == 500
+
+
+class Watching:
+    """A watch over keys, with the warnings that it gave."""
+
+    def __init__(self, most: int = 3, max_tracked: int = 1000) -> None:
+        self.warned: list[tuple[str, str]] = []
+        self.watch = KeyWatch(lambda _: most, max_tracked, lambda tenant, text: self.warned.append((tenant, text)))
+
+    def see(self, *keys: str, now: float, tenant: str = "t", items: str = "spans") -> bool:
+        """Whether a request of these keys was looked at."""
+        due = self.watch.is_due(tenant, items, now)
+        if due:
+            self.watch.see(tenant, items, keys, now)
+        return due
+
+
+def test_too_many_keys_are_warned_about_once_an_hour_with_examples() -> None:
+    watching = Watching()
+    assert watching.see("a", "b", "c", now=0)
+    assert watching.see("a", "b", now=1)
+    assert watching.warned == []
+    assert watching.see("c", "id.1", "id.2", now=2)
+    [(tenant, text)] = watching.warned
+    assert (tenant, watching.watch.take_warnings("t"), watching.watch.take_warnings("t")) == ("t", text, "")
+    assert (
+        "the spans of tenant t have more than 3 different attribute keys in this hour (TAEL_MAX_ATTRIBUTE_KEYS), 'id.1', 'id.2' among"
+        in text
+    )
+    assert not watching.see("id.3", now=3)
+    assert watching.see("id.3", now=3600)
+    assert len(watching.warned) == 1
+
+
+def test_a_request_is_looked_at_now_and_then() -> None:
+    """One of a tenant and kind a second, twenty a second in all, none where there is no limit."""
+    watching = Watching()
+    assert [watching.see("a", now=now) for now in (10, 10.5, 10.99, 11, 11.01)] == [True, False, False, True, False]
+    assert watching.see("a", now=11.1, items="log records")
+    looked = sum(watching.see("a", now=20 + n / 1000, tenant=f"t{n}") for n in range(1000))
+    assert 19 <= looked <= 21
+    assert not Watching(most=0).see("a", now=0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sets(st.integers(0, 60), max_size=12)), max_size=60))
+def test_what_is_remembered_of_keys_is_bounded(requests: list[tuple[int, set[int]]]) -> None:
+    """Whatever tenants and keys come; whoever is warned has passed its limit."""
+    watching = Watching(most=8, max_tracked=40)
+    sent: dict[str, set[int]] = {}
+    for n, (tenant, keys) in enumerate(requests):
+        watching.see(*map(str, keys), now=n, tenant=str(tenant))
+        sent.setdefault(str(tenant), set()).update(keys)
+        assert watching.watch.tracked <= 40
+    for warned, _ in watching.warned:
+        assert len(sent[warned]) > 8
+    assert len({tenant for tenant, _ in watching.warned}) == len(watching.warned)
+
+
+def test_keys_are_those_of_resources_and_of_the_first_items() -> None:
+    request = request_of(3)
+    request.resource_spans[0].scope_spans[0].spans[2].attributes.add(key="late").value.int_value = 1
+    keys = attribute_keys(request.SerializeToString(), Span, 2)
+    assert keys == {"service.name", *(f"test.attribute.{n}" for n in range(11))}
+    assert attribute_keys(request.SerializeToString(), Span, 3) == keys | {"late"}

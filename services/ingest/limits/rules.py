@@ -56,6 +56,12 @@ class LimitSettings(Settings):
         alias="TAEL_MAX_ATTRIBUTE_VALUES",
         description="The same for the values that one attribute of one metric has.",
     )
+    max_attribute_keys: int = Field(
+        default=2_000,
+        ge=0,
+        alias="TAEL_MAX_ATTRIBUTE_KEYS",
+        description="Different attribute keys that a tenant's spans, or its log records, may have in an hour before it is warned. Nothing is refused.",
+    )
     max_tracked_series: int = Field(
         default=2_000_000,
         ge=1,
@@ -79,6 +85,7 @@ class Limits:
     max_series: int = 0
     max_series_per_metric: int = 0
     max_attribute_values: int = 0
+    max_attribute_keys: int = 0
 
 
 class _Override(BaseModel):
@@ -92,6 +99,7 @@ class _Override(BaseModel):
     max_series: int | None = Field(default=None, ge=0)
     max_series_per_metric: int | None = Field(default=None, ge=0)
     max_attribute_values: int | None = Field(default=None, ge=0)
+    max_attribute_keys: int | None = Field(default=None, ge=0)
 
 
 def limits_of(settings: LimitSettings) -> Limits:
@@ -103,6 +111,7 @@ def limits_of(settings: LimitSettings) -> Limits:
         settings.max_series,
         settings.max_series_per_metric,
         settings.max_attribute_values,
+        settings.max_attribute_keys,
     )
 
 

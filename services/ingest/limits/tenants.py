@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter
 
 from services.ingest.limits.bucket import TokenBucket
+from services.ingest.limits.keys import KeyWatch
 from services.ingest.limits.rules import LIMITS_FILE, Limits, LimitSettings, limits_of, parser
 from services.ingest.limits.series import SeriesLimiter
 from tael.errors import Overloaded
 from tael.model.series import Labels
+from tael.otlp.keys import attribute_keys
+from tael.otlp.signals import Signal
 from tael.runtime.observe import get_logger
 from tael.runtime.watched import WatchedFile
 
 log = get_logger("limits")
 _MAX_BUCKETS = 10_000
 _MAX_NAMED_TENANTS = 100
+_MAX_TRACKED_KEYS, _LOOK_AT_ITEMS = 200_000, 500
 
 
 @dataclass(slots=True)
@@ -41,6 +45,7 @@ class TenantLimits:
         self._named: set[str] = set()
         self._counting = threading.Lock()
         self._series = SeriesLimiter(self.of, settings.max_tracked_series, self._warned)
+        self._keys = KeyWatch(lambda tenant: self.of(tenant).max_attribute_keys, _MAX_TRACKED_KEYS, self._warned)
         self._limited = Counter(
             "tael_ingest_limited",
             "Requests, or series, refused because of a limit of their tenant.",
@@ -48,7 +53,10 @@ class TenantLimits:
             registry=registry,
         )
         self._near = Counter(
-            "tael_ingest_limit_warnings", "Warnings that a tenant nears a limit of its series.", ["tenant"], registry=registry
+            "tael_ingest_limit_warnings",
+            "Warnings that a tenant nears a limit of its series or has too many attribute keys.",
+            ["tenant"],
+            registry=registry,
         )
 
     def of(self, tenant: str) -> Limits:
@@ -79,10 +87,17 @@ class TenantLimits:
             self._count(tenant, "series")
         return reason
 
+    def look_at_keys(self, tenant: str, signal: Signal, request: bytes) -> None:
+        """Count the attribute keys of some items of a checked request, when it is this one's turn. Spans and log records only."""
+        now = time.time()
+        if self._keys.is_due(tenant, signal.items, now):
+            self._keys.see(tenant, signal.items, attribute_keys(request, signal.item, _LOOK_AT_ITEMS), now)
+
     def take_warnings(self, tenant: str) -> str:
         """What the tenant should be told and has not been, or nothing."""
         with self._counting:
-            return self._series.take_warnings(tenant)
+            said = self._series.take_warnings(tenant), self._keys.take_warnings(tenant)
+        return "; ".join(text for text in said if text)
 
     def _require(self, tenant: str, limit: str, bucket: TokenBucket | None, amount: float) -> None:
         if bucket is None or not (delay := bucket.delay_seconds(amount, self._now())):
@@ -114,7 +129,7 @@ class TenantLimits:
 
     def _warned(self, tenant: str, text: str) -> None:
         self._near.labels(self._name(tenant)).inc()
-        log.warning("a tenant nears a limit", tenant=tenant, reason=text)
+        log.warning("a tenant is warned of a limit", tenant=tenant, reason=text)
 
     def _name(self, tenant: str) -> str:
         """The tenant as a label's value: the first hundred have their own."""
