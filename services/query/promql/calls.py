@@ -138,7 +138,7 @@ def _timestamp(run: Evaluation, node: Call, steps: Steps) -> Vector:
     if isinstance(argument, VectorSelector) and not argument.smoothed:
         vector, times = run.selected(argument, steps)
     else:
-        vector = run.vector(argument, steps)
+        vector = run.vector(node.args[0], steps)
         times = np.broadcast_to(steps.times_ms, vector.values.shape).astype(np.float64)
     return Vector(vector.labels, times / 1000, vector.present, drop_name=vectors.flags(vector, drop_name=True))
 

@@ -88,9 +88,13 @@ def names_dropped(vector: Vector) -> Vector:
 
 
 def joined(vector: Vector) -> Vector:
-    """One series of those with the same labels; raises Rejected where two of them have a sample at one step."""
-    places: dict[Labels, int] = {}
-    where = [places.setdefault(labels, len(places)) for labels in vector.labels]
+    """One series of those with the same labels, as far as both keep their names or neither does.
+
+    Raises Rejected where two of them have a sample at one step.
+    """
+    places: dict[tuple[Labels, bool], int] = {}
+    drop = [False] * len(vector.labels) if vector.drop_name is None else vector.drop_name.tolist()
+    where = [places.setdefault(key, len(places)) for key in zip(vector.labels, drop, strict=True)]
     if len(places) == len(where):
         return vector
     of, count = np.array(where), len(places)
