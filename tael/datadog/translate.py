@@ -13,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Status
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.datadog.extras import read_events, read_links, read_struct
+from tael.datadog.sampling import PRIORITY
 from tael.datadog.span import DatadogSpan
 from tael.errors import Rejected, TooLarge
 from tael.model.attributes import AttributeValue
@@ -22,7 +23,7 @@ from tael.otlp.encode import encode_event, encode_link
 
 SCOPE = "Datadog"
 RESOURCE_NAME, SPAN_TYPE = "resource.name", "span.type"
-_HIGH_BITS, _PRIORITY, _HOSTNAME, _KIND = "_dd.p.tid", "_sampling_priority_v1", "_dd.hostname", "span.kind"
+_HIGH_BITS, _HOSTNAME, _KIND = "_dd.p.tid", "_dd.hostname", "span.kind"
 _LINKS, _EVENTS = "_dd.span_links", "events"
 _ERROR_TEXTS = ("error.message", "error.msg")
 _KINDS = {
@@ -80,7 +81,7 @@ class _Building:
     def add(self, trace: Sequence[DatadogSpan]) -> None:
         """Add what was flushed together of one trace."""
         high = {span.trace_id: bits for span in trace if (bits := _high_bits(span)) is not None}
-        flags = _SAMPLED if any(span.metrics.get(_PRIORITY, 0) > 0 for span in trace) else 0
+        flags = _SAMPLED if any(span.metrics.get(PRIORITY, 0) > 0 for span in trace) else 0
         shared = {"deployment.environment.name": _first(trace, _ENV), "host.name": _first(trace, _HOSTNAME)}
         versions = {span.service: str(span.meta[_VERSION]) for span in reversed(trace) if span.meta.get(_VERSION)}
         for span in trace:

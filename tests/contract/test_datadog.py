@@ -92,6 +92,28 @@ async def test_an_empty_payload_is_accepted() -> None:
         assert a.log.appended == []
 
 
+@pytest.mark.parametrize(("priority", "error", "stored"), [(2, 0, 3), (1, 0, 3), (None, 0, 3), (0, 0, 1), (0, 1, 3), (-1, 1, 1)])
+async def test_what_a_tracer_decided_not_to_keep_is_kept_unless_told_otherwise(priority: int | None, error: int, stored: int) -> None:
+    """As by Datadog's agent: a decision is the trace's, an error outweighs a rate, and a span that was picked by itself stays."""
+    decided = {} if priority is None else {"_sampling_priority_v1": priority}
+    picked = raw_span(span_id=10, metrics={"_dd.span_sampling.mechanism": 8})
+    body = as_msgpack([[raw_span(metrics=decided), raw_span(span_id=9, error=error), picked]])
+    async with agent() as a:
+        assert await a.send(V04, body) == (200, ACCEPTED)
+        assert len(a.log.spans) == 3
+    async with agent(TAEL_DD_AGENT_DROP_REJECTED="on") as a:
+        assert await a.send(V04, body) == (200, ACCEPTED)
+        assert len(a.log.spans) == stored
+        assert int.from_bytes(a.log.spans[-1].span_id, "big") == 10
+
+
+async def test_a_payload_of_which_nothing_is_kept_is_accepted() -> None:
+    """And is nothing in the log."""
+    async with agent(TAEL_DD_AGENT_DROP_REJECTED="on") as a:
+        assert await a.send(V04, as_msgpack([[raw_span(metrics={"_sampling_priority_v1": -1})]])) == (200, ACCEPTED)
+        assert a.log.appended == []
+
+
 async def test_spans_without_ids_are_left_out_alone() -> None:
     async with agent() as a:
         assert await a.send(V04, as_msgpack([[raw_span(trace_id=0), raw_span(), raw_span(span_id=0)]])) == (200, ACCEPTED)

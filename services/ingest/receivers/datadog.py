@@ -19,6 +19,7 @@ from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.settings import DD_AGENT_ADDR, MAX_REQUEST_BYTES, ReceiverSettings
 from tael import __version__
 from tael.datadog import wire
+from tael.datadog.sampling import kept
 from tael.datadog.translate import origin_of, translate
 from tael.otlp.signals import SIGNALS
 from tael.runtime import http
@@ -111,7 +112,8 @@ class _Agent:
             read = _reader(request, body)
 
             def convert() -> bytes:
-                return translate(read(body), origin, limit_bytes=limit, variable=MAX_REQUEST_BYTES).SerializeToString()
+                traces = map(kept, read(body)) if self._settings.dd_agent_drop_rejected else read(body)
+                return translate(traces, origin, limit_bytes=limit, variable=MAX_REQUEST_BYTES).SerializeToString()
 
             if len(body) <= _INLINE_BYTES:
                 converted = convert()

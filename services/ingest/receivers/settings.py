@@ -11,7 +11,7 @@ from services.ingest.limits.rules import LimitSettings
 from services.ingest.metrics import MetricSettings
 from tael.model.tenant import TENANT_PATTERN
 from tael.runtime.access import AccessSettings
-from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen
+from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen, Switch
 
 MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
 OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR"
@@ -40,6 +40,11 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         pattern=TENANT_PATTERN,
         alias="TAEL_DD_AGENT_TENANT",
         description="Whose the traces of Datadog's tracers are. They can send no token: with a tokens file they are refused unless this is set, which lets in whoever reaches that port.",
+    )
+    dd_agent_drop_rejected: Switch = Field(
+        default=False,
+        alias="TAEL_DD_AGENT_DROP_REJECTED",
+        description="Leave out the traces of Datadog's tracers that the tracer decided not to keep (a sampling rate, a rule, `manual.drop`), as Datadog's agent does.",
     )
     max_request_bytes: Bytes = Field(
         default="64MiB",  # type: ignore[assignment]  # parsed by the validator
