@@ -30,6 +30,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import psutil
+import uvloop
 
 from tael.metrics.identity import metric_id, series_id
 from tael.model.series import Floats, Labels, Longs, labels_of
@@ -272,7 +273,7 @@ def main() -> None:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.serve:
-        asyncio.run(serve(chosen.serve))
+        uvloop.run(serve(chosen.serve))
         return
     if not installed():
         sys.exit("prometheus is not installed: apt-get install prometheus")

@@ -37,13 +37,25 @@ def numbers(values: Floats) -> list[str]:
     """Each as text: positional, with an exponent below 1e-6 and from 1e21 on. Those that orjson would write otherwise are written one by one."""
     if not len(values):
         return []
-    written = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    texts = (written[1:-1] + ",").replace(".0,", ",")[:-1].split(",")
+    if _are_integers(values):
+        return _written(values.astype(np.int64)).split(",")
+    texts = (_written(values) + ",").replace(".0,", ",")[:-1].split(",")
     size = np.abs(values)
     plain = (size >= 1e-4) & (size < 1e16) | (size == 0)
     for row in np.flatnonzero(~plain).tolist():
         texts[row] = compact(float(values[row]))
     return texts
+
+
+def _are_integers(values: Floats) -> bool:
+    """Whether all are, of those that a float tells apart, and none is -0."""
+    exact = np.abs(values).max() < 2**53 and bool((values == np.trunc(values)).all())
+    return exact and not np.signbit(values[values == 0]).any()
+
+
+def _written(values: Floats | Longs) -> str:
+    """With commas between them."""
+    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode()
 
 
 def result_type(value: Value, steps: Steps) -> str:
