@@ -24,7 +24,7 @@ from tael.model.series import Grid, GridRequest, Selection
 from tael.storage.api import Answer
 from tests.support.series import MemorySeries
 
-STEPS = st.sampled_from([Steps(60_000, 60_000, 0), Steps(20_000, 110_000, 10_000), Steps(55_000, 95_000, 13_000)])
+STEPS = st.sampled_from([Steps(720_000, 720_000, 0), Steps(240_000, 1_320_000, 120_000), Steps(660_000, 1_140_000, 156_000)])
 
 
 class _Pushing(MemorySeries):
@@ -50,10 +50,10 @@ class _Pushing(MemorySeries):
         return Answer(Grid([vector.labels[row] for row in rows.tolist()], vector.values[rows], vector.present[rows]))
 
 
-MODIFIERS = st.sampled_from(["", "", " offset 20s", " offset -15s", " @ 45", " @ end()", " @ start() offset 5s"])
+MODIFIERS = st.sampled_from(["", "", " offset 4m", " offset -3m", " @ 540", " @ end()", " @ start() offset 1m"])
 SELECTED = st.builds(lambda name, modifier: name + modifier, st.sampled_from(["a", 'b{x="1"}', '{__name__=~"a|b"}', "none"]), MODIFIERS)
 RANGES = st.builds(
-    lambda name, window, modifier: f"{name}[{window}s]{modifier}", st.sampled_from(["a", "b"]), st.sampled_from([10, 35, 61]), MODIFIERS
+    lambda name, window, modifier: f"{name}[{window}s]{modifier}", st.sampled_from(["a", "b"]), st.sampled_from([120, 420, 732]), MODIFIERS
 )
 OVER_A_RANGE = st.sampled_from(
     ["rate", "irate", "delta", "sum_over_time", "max_over_time", "last_over_time", "changes", "absent_over_time", "stddev_over_time"]
@@ -61,7 +61,7 @@ OVER_A_RANGE = st.sampled_from(
 
 
 def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    subqueries = st.builds(lambda of, step, modifier: f"({of})[40s:{step}]{modifier}", inner, st.sampled_from(["", "7s"]), MODIFIERS)
+    subqueries = st.builds(lambda of, step, modifier: f"({of})[8m:{step}]{modifier}", inner, st.sampled_from(["", "84s"]), MODIFIERS)
     wrapped = st.sampled_from(
         [
             "abs({})",
@@ -78,7 +78,7 @@ def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
             "({}) > 3.1415926535",
             "quantile(0.5, {}) + time()",
             "info({})",
-            "clamp_max({}, scalar(a @ 30))",
+            "clamp_max({}, scalar(a @ 360))",
         ]
     )
     return (
@@ -90,12 +90,15 @@ def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 LEAVES = (
     SELECTED
-    | st.builds(lambda selected: f"{selected} smoothed", st.sampled_from(["a", "b @ 50"]))
+    | st.builds(lambda selected: f"{selected} smoothed", st.sampled_from(["a", "b @ 600"]))
     | st.builds(lambda function, over: f"{function}({over})", OVER_A_RANGE, RANGES)
-    | st.builds(lambda over: f"predict_linear({over}, -20)", RANGES)
-    | st.builds(lambda function: f"{function}(a[30s] anchored)", st.sampled_from(["rate", "changes"]))
+    | st.builds(lambda function: f"{function}(a[6m] anchored)", st.sampled_from(["rate", "changes"]))
 )
-QUERIES = st.recursive(LEAVES, _larger, max_leaves=4)
+PREDICTIONS = st.builds(
+    lambda form, over: form.format(f"predict_linear({over}, -240)"), st.sampled_from(["{}", "-({})", "sum({}) + 1"]), RANGES
+)
+"""Their last digits differ with where a line begins, which a rate of them would make much of."""
+QUERIES = st.recursive(LEAVES, _larger, max_leaves=4) | PREDICTIONS
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +112,15 @@ def store() -> _Pushing:
     """Two metrics of three series: one with gaps, one that begins late; and what ``info`` reads."""
     series = _Pushing()
     for number in range(3):
-        series.add({"__name__": "a", "x": str(number)}, [(5_000 * i, float(i % 7 + number)) for i in range(25) if i % 6 != number])
-        series.add({"__name__": "b", "x": str(number)}, [(5_000 * i + 700, float(i * number)) for i in range(4 * number, 25)])
-    series.add({"__name__": "target_info", "job": "j", "instance": "i", "version": "1"}, [(0, 1.0), (90_000, 1.0)])
+        series.add({"__name__": "a", "x": str(number)}, [(60_000 * i, float(i % 7 + number)) for i in range(25) if i % 6 != number])
+        series.add({"__name__": "b", "x": str(number)}, [(60_000 * i + 8_400, float(i * number)) for i in range(4 * number, 25)])
+    series.add({"__name__": "target_info", "job": "j", "instance": "i", "version": "1"}, [(0, 1.0), (1_080_000, 1.0)])
     return series
 
 
 async def answer(query: str, steps: Steps, *, push: bool) -> object:
     """The value as plain data, or what is wrong."""
-    engine = PromqlEngine(store(), EngineOptions(lookback_ms=25_000, subquery_step_ms=9_000, push=push))
+    engine = PromqlEngine(store(), EngineOptions(subquery_step_ms=108_000, push=push))
     try:
         outcome = await engine.run("t1", Query(query, steps), engine.parse(query, instant=not steps.step_ms))
     except Rejected as problem:
@@ -129,13 +132,13 @@ def plain(value: Value) -> object:
     """Samples by series, those that are there."""
     match value:
         case Scalar(values=values):
-            return [f"{number:.9g}" for number in values.tolist()]
+            return [f"{round(number, 6) + 0.0:.9g}" for number in values.tolist()]
         case Text(value=text):
             return text
         case Matrix(samples=samples):
             return list(samples.labels), samples.values.tolist()
         case _:
-            told = [[f"{number:.9g}" for number in row] for row in np.where(value.present, value.values, 0).tolist()]
+            told = [[f"{round(number, 6) + 0.0:.9g}" for number in row] for row in np.where(value.present, value.values, 0).tolist()]
             return sorted(zip(value.labels, value.present.tolist(), told, strict=True))
 
 

@@ -82,9 +82,20 @@ def test_other_functions_read_samples() -> None:
 
 def test_a_prediction_by_a_constant_is_a_grid() -> None:
     """Its sign may be an operator, and it counts from the step, not from where an offset looks."""
-    for of, argument in ((UP, -60), (selector(offset=5_000), -55), (selector(at=STEPS.start_ms + 1_000), -61)):
-        [request] = read(Call("predict_linear", (over(of), Unary("-", Number(60))))).grids.values()
+    for of, argument in ((UP, -60), (selector(offset=5_000), -55)):
+        [request] = read(_prediction(of)).grids.values()
         assert (request.function, request.argument) == ("predict_linear", argument)
+
+
+def test_predictions_for_several_steps_from_one_window_need_its_samples() -> None:
+    fixed = selector(at=STEPS.start_ms + 1_000)
+    assert read(_prediction(fixed)).samples.keys() == {fixed}
+    [request] = needs(_prediction(fixed), first_step(STEPS), Options()).grids.values()
+    assert request.argument == -61
+
+
+def _prediction(of: VectorSelector) -> Call:
+    return Call("predict_linear", (over(of), Unary("-", Number(60))))
 
 
 def test_what_is_step_invariant_is_read_once() -> None:

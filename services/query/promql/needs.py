@@ -154,8 +154,12 @@ class _Walk:
             return False
         function, matrix, argument = plan
         at = moved(matrix.selector, steps)
-        # A prediction is for the time of the step, wherever the window is.
-        ahead = argument + (steps.start_ms - at.start_ms) / 1000 if function == "predict_linear" else 0.0
+        ahead = 0.0
+        if function == "predict_linear":
+            # A prediction is for the time of the step, wherever the window is: of one window for each step another.
+            if at.count != steps.count:
+                return False
+            ahead = argument + (steps.start_ms - at.start_ms) / 1000
         self._grid(call, steps, function, matrix.selector.matchers, at, milliseconds(matrix.range), ahead)
         return True
 
