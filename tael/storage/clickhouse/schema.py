@@ -32,11 +32,13 @@ _TABLE_SETTINGS = ", ".join(
         "map_buckets_coefficient = 2",
         # A part of one insert is one file for all columns: tens of files in place of a thousand.
         "min_bytes_for_wide_part = 268435456",
-        # Merging costs more than inserting: many parts at once, so that a row is written anew once or twice and not ten times.
-        "min_parts_to_merge_at_once = 20",
+        # Merging costs more than inserting: parts of one size, many at once, so that a row is written anew once or twice and not ten times.
         "merge_selector_base = 20",
     )
 )
+_AT_ONCE = "min_parts_to_merge_at_once = 20"
+_ONE_PART_AFTERWARDS = "min_age_to_force_merge_seconds = 600, min_age_to_force_merge_on_partition_only = 1"
+"""An hour to which nothing was added for ten minutes becomes one part: then its rows need no merge when they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "engine": f"{prefix}MergeTree",
         "aggregating_engine": f"{prefix}AggregatingMergeTree",
         "replacing_engine": f"{prefix}ReplacingMergeTree",
-        "settings": _TABLE_SETTINGS,
+        "settings": f"{_TABLE_SETTINGS}, {_AT_ONCE}",
+        "merged_settings": f"{_TABLE_SETTINGS}, {_ONE_PART_AFTERWARDS}",
         "spans_in_1_columns": wire.landing_columns(batch),
         "logs_in_1_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)),
         "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)),

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.samples
 ENGINE = {{replacing_engine}}
 PARTITION BY toStartOfHour(ts)
 ORDER BY (tenant, metric, series, ts)
-SETTINGS {{settings}}
+SETTINGS {{merged_settings}}
 ;
 
 -- Counts are absolute for each bucket. The bits 0x7FF0000000000002 in `sum` end a series, as they do in a sample's value.
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.histograms
 ENGINE = {{replacing_engine}}
 PARTITION BY toStartOfHour(ts)
 ORDER BY (tenant, metric, series, ts)
-SETTINGS {{settings}}
+SETTINGS {{merged_settings}}
 ;
 
 -- `labels` are the exemplar's own, trace_id and span_id (hex) among them; `trace_id` is the same id as 16 bytes, empty where there is none.
