@@ -141,6 +141,15 @@ predict_linear(temperature[10m], 3600)
 predict_linear(temperature[10m] offset 2m, -60)
 predict_linear(requests_total[5m], 0)
 predict_linear(temperature[20m:50s], 600)
+predict_linear(temperature[10m] @ 1790004007, 60)
+timestamp(abs(temperature @ 1790004007))
+timestamp(temperature @ 1790004007)
+timestamp(sum(temperature offset 3m))
+-(temperature > 20) or temperature
+temperature or -temperature
+(temperature > 20) + 1 or temperature
+abs(temperature < 20) or rate(temperature[5m]) or sparse
+sum(-(temperature > 20) or temperature)
 double_exponential_smoothing(temperature[20m:50s], 0.5, 0.1)
 double_exponential_smoothing(odd[10m], 0.5, 0.1)
 double_exponential_smoothing(temperature[10m], 1, 0.6)
@@ -221,6 +230,7 @@ EXCUSED = {
     **{f"temperature atan2 {other}": _ATAN2 for other in ("20", "temperature", "sparse", "scalar(sparse)")},
     "20 atan2 temperature": _ATAN2,
     **{f"{left} atan2 {how} {right}": _ATAN2 for left, how, right in MATCHED if "group" in how or "ignoring" in how},
+    "predict_linear(temperature[10m] @ 1790004007, 60)": "2.42 moves the window on with the steps all the same",
     "histogram_fraction(0, 1, seconds_bucket)": "before 3.0 it took native histograms alone",
 }
 """Expressions that differ from 2.42's, with the reason."""
