@@ -51,14 +51,17 @@ def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
 
 
 def normalise(signal: str, body: bytes) -> bytes:
-    """The same body with each request written anew by protobuf: of two members of one oneof only the last remains, as the format says.
+    """The same body with each request written anew by protobuf, which reads more than the hot tier does: of two members of one oneof only the
+    last remains, a number that is too wide is cut to its type, and what is no field of the message, or of another type, is left out.
 
     A body that cannot be parsed comes back as it is.
     """
     try:
         batch = WalBatch.FromString(body)
         for record in batch.records:
-            record.request = _REQUESTS[signal].FromString(record.request).SerializeToString()
+            request = _REQUESTS[signal].FromString(record.request)
+            request.DiscardUnknownFields()
+            record.request = request.SerializeToString()
     except DecodeError:
         return body
     return batch.SerializeToString()

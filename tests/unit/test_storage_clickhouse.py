@@ -21,6 +21,7 @@ from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrat
         (DatabaseError("Too many partitions for single INSERT block (more than 1000)", code=252), Rejected),
         (DatabaseError("memory", code=241), Overloaded),
         (DatabaseError("queries", code=202), Overloaded),
+        (DatabaseError("a number that is too wide", code=436), Rejected),
         (DatabaseError("slow", code=159), Unavailable),
         (DatabaseError("read only", code=242), Unavailable),
         (DatabaseError("keeper", code=999), Unavailable),
