@@ -4,7 +4,8 @@
     python -m bench.promql --full           10,000 series for 24 hours too (57.6 million samples twice, some minutes)
     python -m bench.promql --only 10k-1h    one of the data sets
 
-tael is a hot node and a query process as they run in the suite, without NATS; Prometheus is Debian's. Each query is asked a few times of both
+tael is a hot node and a query process as they run in the suite, without NATS; Prometheus is Debian's. Hours before the newest are merged, as they are
+ten minutes after their end. Each query is asked a few times of both
 in turn, over HTTP, until the body is there, and both must answer with as many series and samples. Figures are medians; the table is Markdown, below the
 version of Prometheus and what else the machine was doing. Where a query's time goes: `py-spy record -p` with the process ids that are printed.
 """
@@ -137,6 +138,15 @@ async def load_tael(clickhouse: ClickHouse, case: Case) -> None:
                 )
             )
             await writer.write(METRICS, codec.encode(DEFAULT_TENANT, 1, body), f"{case.name}-{hour}-{first}")
+    await merge_hours(clickhouse)
+
+
+async def merge_hours(clickhouse: ClickHouse) -> None:
+    """Make the hours before the newest one part each, as a shard does by itself ten minutes after they are over."""
+    sql = "SELECT DISTINCT partition_id FROM system.parts WHERE active AND database = {database:String} AND table = 'samples' ORDER BY partition_id"
+    hours = [row[0].decode() for row in await clickhouse.query(sql, {"database": DATABASE})]
+    for hour in hours[:-1]:
+        await clickhouse.command(f"OPTIMIZE TABLE {DATABASE}.samples PARTITION ID '{hour}' FINAL")
 
 
 def _packed(tag: int, column: Any) -> bytes:
