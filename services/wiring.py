@@ -178,6 +178,7 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
     from services.coordinator import app
     from tael.storage.clickhouse.schema import ClickHouseSchema
 
+    configure_logging(settings, "coordinator")  # before it connects: the listener is told how to read the cluster's state
     readiness = Readiness("nats")
     async with _nats(settings, "coordinator") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id, replicas=settings.wal_replicas)

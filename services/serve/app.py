@@ -43,7 +43,9 @@ async def run(settings: ServeSettings, stop: Stop) -> None:
         ports = internal_ports(settings, settings.directory / "ports.json")
         decided = plan(settings, ports, os.environ, python=sys.executable, nats_server=_program("nats-server"), weed=_program("weed"))
         _write(decided)
-        lines = Lines(sys.stderr, ["serve", *(p.name for p in decided.processes)], colour=sys.stderr.isatty())
+        lines = Lines(
+            sys.stderr, ["serve", *(p.name for p in decided.processes)], colour=sys.stderr.isatty(), as_json=settings.log_format == "json"
+        )
         if without_datadog:
             lines.write("serve", without_datadog)
         async with aiohttp.ClientSession() as client:

@@ -1,11 +1,13 @@
-"""The terminal that all processes of the suite share: one line each, behind the name of who speaks."""
+"""The terminal that all processes of the suite share: one line each, behind the name of who speaks, or one JSON object each."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections import deque
+from datetime import UTC, datetime
 from typing import TextIO
 
 _COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
@@ -14,21 +16,42 @@ REMEMBERED = 12
 
 
 class Lines:
-    """Writes prefixed lines to ``out``; prefixes are as wide as the longest of ``names`` and coloured on a terminal."""
+    """Writes prefixed lines to ``out``; prefixes are as wide as the longest of ``names`` and coloured on a terminal.
 
-    def __init__(self, out: TextIO, names: list[str], *, colour: bool) -> None:
+    ``as_json`` writes no prefixes: what is an object already stays as it is, any other line becomes one.
+    """
+
+    def __init__(self, out: TextIO, names: list[str], *, colour: bool, as_json: bool = False) -> None:
         self._out = out
+        self._as_json = as_json
         self._width = max(map(len, names))
         self._colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(names)} if colour else {}
 
     def write(self, name: str, line: str) -> None:
         """One line of ``name``; a terminal that went away is no reason to stop."""
-        prefix = f"{name:<{self._width}} |"
-        if name in self._colours:
-            prefix = f"\x1b[{self._colours[name]}m{prefix}\x1b[0m"
         with contextlib.suppress(OSError):
-            self._out.write(f"{prefix} {line}\n")
+            self._out.write(f"{as_object(name, line) if self._as_json else self._prefixed(name, line)}\n")
             self._out.flush()
+
+    def _prefixed(self, name: str, line: str) -> str:
+        prefix = f"{name:<{self._width}} |"
+        return f"\x1b[{self._colours[name]}m{prefix}\x1b[0m {line}" if name in self._colours else f"{prefix} {line}"
+
+
+def as_object(name: str, line: str) -> str:
+    """The line as a JSON object, with the members that our own processes' have."""
+    if line.startswith("{"):
+        with contextlib.suppress(ValueError):
+            json.loads(line)
+            return line
+    said = {
+        "event": line,
+        "service": name,
+        "node": name,
+        "level": "info",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    return json.dumps(said, ensure_ascii=False)
 
 
 class Voice:

@@ -74,7 +74,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     directory = tmp_path_factory.mktemp("tenants")
     tokens = directory / "tokens"
     tokens.write_text("".join(f"{name}-token-0123456789 {name} ingest,query\n" for name in (*TENANTS, *WATCHERS, "green")))
-    with Suite(directory / "suite", shards=2, env={"TAEL_TOKENS_FILE": str(tokens)}) as running:
+    with Suite(directory / "suite", shards=2, env={"TAEL_TOKENS_FILE": str(tokens), "TAEL_LOG_FORMAT": "json"}) as running:
         for tenant in TENANTS:
             send_all(door(running, tenant), tenant)
         for tenant in TENANTS:
@@ -254,3 +254,14 @@ def test_strangers_are_told_so_in_the_words_of_the_api(suite: Suite, path: str, 
     status, text = Door(suite, "nobody").get(path)
     assert status == 401
     assert word in text
+
+
+def test_what_the_processes_say_is_json(suite: Suite) -> None:
+    """Each line an object, but for the banner, which is on standard output."""
+    until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
+    before, _, after = suite.log().partition("tael is ready\n")
+    objects = [json.loads(line) for line in before.splitlines()]
+    objects += [json.loads(line) for line in after.splitlines() if line.startswith("{")]
+    assert {"serve", "hotnode", "coordinator", "ingest", "query"} <= {one["service"] for one in objects}
+    assert all({"event", "level", "timestamp", "node"} <= one.keys() for one in objects)
+    assert all(one["level"] != "debug" for one in objects)
