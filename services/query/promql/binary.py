@@ -13,7 +13,6 @@ from services.query.promql.histogram_binary import Cells
 from services.query.promql.histogram_notes import Note
 from services.query.promql.matching import Pairs, Rule
 from services.query.promql.values import Scalar, Vector
-from tael.errors import Rejected
 from tael.model.histogram import empty
 from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs
 
@@ -80,13 +79,13 @@ def between(op: Operator, left: Vector, right: Vector, rule: Rule, notes: Annota
     values, kept = _of_floats(op, a.values, b.values, a.values)
     floats = ~(_held(a) | _held(b))
     labels = _labels(op, left, right, met, rule)
-    _check_grouped(met, labels, rule)
     result = Vector(labels, values, met.present & kept & floats, drop_name=_dropped(op, left, right, met, rule))
     if op.symbol in TRIM and (met.present & floats).any():
         notes.add(_incompatible("float", op.symbol, "float"), op.at)
     rows, columns = np.nonzero(met.present & ~floats)
     if len(rows):
         result = _with_histograms(op, result, rows, columns, (_cells(a, rows, columns), _cells(b, rows, columns)), notes)
+    matching.check_given(met, result.present, labels, rule)
     return vectors.joined(result)
 
 
@@ -163,16 +162,6 @@ def _dropped(op: Operator, left: Vector, right: Vector, met: Pairs, rule: Rule) 
     if many.drop_name is None or op.symbol in ARITHMETIC or METRIC_NAME in rule.include:
         return None
     return np.append(many.drop_name, np.False_)[rows]
-
-
-def _check_grouped(met: Pairs, labels: list[Labels], rule: Rule) -> None:
-    """Pairs of one signature must differ in their labels, also where a comparison keeps neither."""
-    if not rule.group:
-        return
-    places: dict[tuple[int, Labels], int] = {}
-    of = [places.setdefault(key, len(places)) for key in zip(met.signature.tolist(), labels, strict=True)]
-    if len(places) < len(of) and vectors.overlap(met.present, np.array(of), len(places)):
-        raise Rejected(matching.NOT_UNIQUE)
 
 
 def _cells(side: Vector, rows: Longs, columns: Longs) -> Cells:

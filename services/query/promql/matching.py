@@ -84,7 +84,7 @@ class Pairs:
 
 
 def pairs(left: Vector, right: Vector, rule: Rule) -> Pairs:
-    """All pairs. Raises Rejected in Prometheus' words where a side that must be unique is not at some step."""
+    """All pairs. Raises Rejected in Prometheus' words where the side that must always be unique is not at some step."""
     of = signatures(left, right, rule)
     one, one_of, side = (left, of.left, "left") if rule.group == "right" else (right, of.right, "right")
     active = _active(left, right, rule)
@@ -95,16 +95,26 @@ def pairs(left: Vector, right: Vector, rule: Rule) -> Pairs:
         found.append(_filled(left, of.left, any_of(right.present, of.right, of.count), right=False))
     if rule.fill_left is not None:
         found.append(_filled(right, of.right, any_of(left.present, of.left, of.count), right=True))
-    result = (
-        found[0]
-        if len(found) == 1
-        else Pairs(*(np.concatenate([getattr(part, name) for part in found]) for name in ("left", "right", "present", "signature")))
-    )
-    if not rule.group and len(np.unique(result.signature)) < len(result.signature):
-        order = np.unique(result.signature, return_inverse=True)
-        if vectors.overlap(result.present, order[1], len(order[0])):
-            raise Rejected(NOT_EXPLICIT)
-    return result
+    if len(found) == 1:
+        return found[0]
+    return Pairs(*(np.concatenate([getattr(part, name) for part in found]) for name in ("left", "right", "present", "signature")))
+
+
+def check_given(met: Pairs, present: Bools, labels: Sequence[Labels], rule: Rule) -> None:
+    """Refuse two samples of one signature at one step, where pairs are not grouped, and two of the same labels where they are.
+
+    ``present`` says where a pair gives a sample: what a comparison leaves out does not count. Raises Rejected in Prometheus' words.
+    """
+    found, of = np.unique(met.signature, return_inverse=True)
+    if len(found) == len(of):
+        return
+    count = len(found)
+    if rule.group:
+        places: dict[tuple[int, Labels], int] = {}
+        of = np.array([places.setdefault(key, len(places)) for key in zip(of.tolist(), labels, strict=True)])
+        count = len(places)
+    if count < len(of) and vectors.overlap(present, of, count):
+        raise Rejected(NOT_UNIQUE if rule.group else NOT_EXPLICIT)
 
 
 def _active(left: Vector, right: Vector, rule: Rule) -> Bools:
