@@ -20,7 +20,7 @@ from tael.storage.clickhouse.series_runs import Numbers
 MAX_EXEMPLARS: Final = 10_000
 MAX_SERIES: Final = 500_000
 """Series whose labels one question may load: some 250 MB."""
-GRID_STEPS: Final = 2_000
+GRID_STEPS: Final = 1_000
 """Steps of one statement: they bound what the shard holds at once of a long grid."""
 _LIMITS: Final = Limits(seconds=120, memory_bytes=2 << 30)
 """The caller's deadline comes first as a rule; a statement ends when nobody waits for it."""
