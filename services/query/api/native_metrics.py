@@ -98,7 +98,7 @@ def matchers_of(service: str, name: str) -> tuple[Matcher, ...]:
 def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
     """Ranges of milliseconds that cover the time range from its end back, the first short and each of the next longer."""
     start_ms = max(-1, time_range.start_ns // 1_000_000 - 1)
-    end_ms = min(time_range.end_ns, now_ns + 60 * NS_PER_SECOND) // 1_000_000
+    end_ms = min(time_range.end_ns, now_ns) // 1_000_000
     length = _FIRST_LOOK_MS * 2
     while end_ms > start_ms:
         begin = max(start_ms, end_ms - length)
