@@ -43,15 +43,18 @@ def starts_with(key: str, prefixes: Iterable[str]) -> str:
 
 
 def _texts(pairs: str) -> str:
-    """A map of every attribute's text: strings and numbers, and the first element of an array when that is a short string."""
+    """A map of every attribute's text: strings and numbers, and the first element of an array when that is a short string.
+
+    The empty key has none: it is what ``_first`` asks for when no key is there.
+    """
     value = f"{pairs}.value"
     first_of_array = "if(startsWith(a, '\\n') AND substring(a, 3, 1) = '\\n', substring(a, 5, ascii(substring(a, 4, 1))), '')"
     text = (
-        "multiIf(o = 'string_value', s, o = 'int_value', toString(i), o = 'double_value', toString(d), "
+        "multiIf(k = '', '', o = 'string_value', s, o = 'int_value', toString(i), o = 'double_value', toString(d), "
         f"o = 'array_value', {first_of_array}, '')"
     )
     arrays = f"{value}.value, {value}.string_value, {value}.int_value, {value}.double_value, {value}.array_value"
-    return f"mapFromArrays({pairs}.key, arrayMap((o, s, i, d, a) -> {text}, {arrays}))"
+    return f"mapFromArrays({pairs}.key, arrayMap((k, o, s, i, d, a) -> {text}, {pairs}.key, {arrays}))"
 
 
 def _members() -> list[str]:
