@@ -25,6 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from bench.logs_load import METHOD as LOGS_METHOD
 from bench.logs_load import LogSender
+from bench.marks import places_of
 from bench.metrics_load import METHOD as METRICS_METHOD
 from bench.metrics_load import REMOTE_WRITE_HEADERS, OtlpSender, RemoteWriteSender
 
@@ -94,9 +95,9 @@ class Stamper:
         self.spans = spans
         self._bytes = np.frombuffer(template(spans, service), dtype=np.uint8).copy()
         raw = self._bytes.tobytes()
-        self._traces = _find(raw, b"TRACETRA")
-        self._starts = _find(raw, (0x5354415254000000).to_bytes(8, "little"))
-        self._ends = _find(raw, (0x454E444E44000000).to_bytes(8, "little"))
+        self._traces = places_of(raw, b"TRACETRA")
+        self._starts = places_of(raw, (0x5354415254000000).to_bytes(8, "little"))
+        self._ends = places_of(raw, (0x454E444E44000000).to_bytes(8, "little"))
         self._seed = int.from_bytes(os.urandom(4), "big") << 32
         self._next = 0
 
@@ -111,14 +112,6 @@ class Stamper:
 
     def _write(self, places: NDArray[np.int64], value: bytes) -> None:
         self._bytes[places] = np.frombuffer(value, dtype=np.uint8)
-
-
-def _find(raw: bytes, marker: bytes) -> NDArray[np.int64]:
-    starts, at = [], raw.find(marker)
-    while at >= 0:
-        starts.append(at)
-        at = raw.find(marker, at + 1)
-    return np.array(starts, dtype=np.int64)[:, None] + np.arange(8)
 
 
 class Sender(Protocol):

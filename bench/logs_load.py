@@ -9,8 +9,9 @@ import os
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from bench.marks import places_of
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _RECORDS_PER_TRACE = 10
@@ -68,8 +69,8 @@ class LogSender:
     def __init__(self, records: int, service: str) -> None:
         self._bytes = np.frombuffer(template(records, service), dtype=np.uint8).copy()
         raw = self._bytes.tobytes()
-        self._traces = _find(raw, b"TRACETRA")
-        self._times, self._observed = _find(raw, _TIME.to_bytes(8, "little")), _find(raw, _OBSERVED.to_bytes(8, "little"))
+        self._traces = places_of(raw, b"TRACETRA")
+        self._times, self._observed = places_of(raw, _TIME.to_bytes(8, "little")), places_of(raw, _OBSERVED.to_bytes(8, "little"))
         self._seed, self._next = int.from_bytes(os.urandom(4), "big") << 32, 0
 
     def make(self) -> bytes:
@@ -83,11 +84,3 @@ class LogSender:
         ):
             self._bytes[places] = np.frombuffer(value, dtype=np.uint8)
         return self._bytes.tobytes()
-
-
-def _find(raw: bytes, marker: bytes) -> NDArray[np.int64]:
-    starts, at = [], raw.find(marker)
-    while at >= 0:
-        starts.append(at)
-        at = raw.find(marker, at + 1)
-    return np.array(starts, dtype=np.int64).reshape(-1, 1) + np.arange(8)

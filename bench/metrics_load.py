@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import cramjam
 import numpy as np
-from numpy.typing import NDArray
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
+from bench.marks import places_of
 from tael.pb.remote_write_pb2 import RequestV1, SeriesV1
 
 METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -47,7 +47,7 @@ class _Places:
 
     def __init__(self, body: bytes, time_mark: bytes) -> None:
         self._bytes = np.frombuffer(body, np.uint8).copy()
-        self._times, self._values = _find(body, time_mark), _find(body, _VALUE)
+        self._times, self._values = places_of(body, time_mark), places_of(body, _VALUE)
         self._base = np.random.default_rng().integers(0, 10_000, len(self._values)).astype(np.float64)
         self._sent = 0
 
@@ -57,14 +57,6 @@ class _Places:
         self._bytes[self._times] = np.frombuffer(time_bytes, np.uint8)
         self._bytes[self._values] = (self._base + self._sent).view(np.uint8).reshape(-1, 8)
         return self._bytes.tobytes()
-
-
-def _find(body: bytes, mark: bytes) -> NDArray[np.int64]:
-    starts, at = [], body.find(mark)
-    while at >= 0:
-        starts.append(at)
-        at = body.find(mark, at + 1)
-    return np.array(starts, np.int64)[:, None] + np.arange(len(mark))
 
 
 class OtlpSender:
