@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import REGISTRY, Gauge
 
-from services.serve.plan import Process
+from services.serve.plan import SERVE, Process
 from services.serve.process import Supervised
 from tael.runtime import http
 from tael.runtime.config import Address
@@ -40,8 +40,7 @@ def application(watched: Sequence[Supervised], own: Address) -> web.Application:
 
 def targets(processes: Iterable[Process], own: Address) -> list[dict[str, Any]]:
     """Every ``/metrics`` of this machine as Prometheus' HTTP service discovery has them, the supervisor's at ``own`` among them."""
-    at = [("serve", "serve", str(own)), *((p.target, p.name, p.metrics) for p in processes if p.metrics)]
-    return [{"targets": [address], "labels": {"job": f"tael-{target}", "node": name}} for target, name, address in at]
+    return [http.scrape_target(SERVE, SERVE, str(own)), *(http.scrape_target(p.target, p.name, p.metrics) for p in processes if p.metrics)]
 
 
 def resident_bytes(pid: int | None) -> int:

@@ -24,7 +24,9 @@ CUSTOM_BUCKETS = -53
 MIN_SCHEMA, MAX_SCHEMA = -4, 8
 RESET_UNKNOWN, RESET_YES, RESET_NO, RESET_GAUGE = 0, 1, 2, 3
 
-_SAMPLE_BYTES, _ROW_BYTES, _BUCKET_BYTES = 16, 57, 12
+SAMPLE_BYTES = 16
+"""Of a float and its time."""
+_ROW_BYTES, _BUCKET_BYTES = 57, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Histograms:
     def room(self) -> int:
         """How many samples that are floats take as much memory: Prometheus, too, counts a histogram by its bytes, 16 to a sample."""
         buckets = len(self.positive.counts) + len(self.negative.counts)
-        return (_ROW_BYTES * len(self) + _BUCKET_BYTES * buckets) // _SAMPLE_BYTES
+        return (_ROW_BYTES * len(self) + _BUCKET_BYTES * buckets) // SAMPLE_BYTES
 
     def take(self, rows: Longs) -> Histograms:
         """The histograms at ``rows``, in that order; a row may come twice."""

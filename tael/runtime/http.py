@@ -144,10 +144,15 @@ def add_cluster_route(app: web.Application, read: Callable[[], Awaitable[Mapping
     app.router.add_get("/internal/targets", targets)
 
 
+def scrape_target(kind: str, node: str, address: str) -> dict[str, Any]:
+    """One process' ``/metrics`` at ``address`` as Prometheus' HTTP service discovery has it."""
+    return {"targets": [address], "labels": {"job": f"tael-{kind}", "node": node}}
+
+
 def scrape_targets(members: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The live members' ``/metrics`` as Prometheus' HTTP service discovery has them."""
     return [
-        {"targets": [member["internal"]], "labels": {"job": f"tael-{member['target']}", "node": member["node_id"]}}
+        scrape_target(member["target"], member["node_id"], member["internal"])
         for member in members
         if member["alive"] and member.get("internal")
     ]

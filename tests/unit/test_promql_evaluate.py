@@ -14,13 +14,14 @@ from services.query.promql import function_labels, function_math, groups, sums, 
 from services.query.promql.aggregate_k import hashed
 from services.query.promql.annotations import Annotations, Repairs, number
 from services.query.promql.ast import Aggregate, Binary, Call, Expr, Matching, MatrixSelector, Number, Pos, StepInvariant, VectorSelector
-from services.query.promql.evaluate import TOO_MANY_SAMPLES, Settings, evaluate
+from services.query.promql.evaluate import Settings, evaluate
 from services.query.promql.fetched import Fetched
 from services.query.promql.literals import quoted
 from services.query.promql.values import Matrix, Scalar, Steps, Vector
 from tael.errors import Rejected, TooLarge, Unavailable
 from tael.model.patterns import compiled
 from tael.model.series import Grid, Labels, Samples
+from tael.storage.api import TOO_MANY_SAMPLES
 
 M = VectorSelector("m", ())
 STEPS = Steps(0, 60_000, 30_000)

@@ -22,6 +22,7 @@ from services.query.api.tenant import tenant_of
 from services.query.execute import Turns
 from services.query.parameters import Parameters
 from services.query.promql.histogram_json import documents
+from services.query.promql.literals import decimal
 from services.query.promql.values import Scalar, Steps, Text, Value, Vector
 from services.query.promql_engine import PromqlEngine, Query
 from tael.errors import Rejected
@@ -35,7 +36,7 @@ _FIRST_LOOK_MS, _LOOK_FACTOR = 60_000, 8
 _STEPS, _LEAST_STEP_MS, _MAX_STEPS = 250, 1_000, 11_000
 _TYPES = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "gaugehistogram": "histogram", "summary": "summary"}
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count")
-_OF_A_FAMILY = "(_total|_bucket|_sum|_count)?"
+_OF_A_FAMILY = f"({'|'.join(_SUFFIXES)})?"
 
 
 class NativeMetrics:
@@ -174,6 +175,4 @@ def _one_series(vector: Vector, row: int, seconds: Sequence[float]) -> dict[str,
 
 def number(value: float) -> float | str:
     """The number, or the text of one that JSON does not have."""
-    if math.isnan(value):
-        return "NaN"
-    return value if math.isfinite(value) else ("+Inf" if value > 0 else "-Inf")
+    return value if math.isfinite(value) else decimal(value)

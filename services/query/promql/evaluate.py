@@ -50,8 +50,7 @@ from services.query.promql.times import first_step, milliseconds, moved, subquer
 from services.query.promql.values import Matrix, Scalar, Steps, Text, Value, Vector
 from tael.errors import Rejected, TooLarge
 from tael.model.series import Bools, Floats, Longs, Samples
-
-TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
+from tael.storage.api import TOO_MANY_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tael.errors import TooLarge
+from tael.model.histogram import SAMPLE_BYTES
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
 from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer
 from tael.storage.clickhouse import native, series_columns, series_query_builder
@@ -167,8 +168,8 @@ class ClickHouseSeries:
 
 
 def _histogram_bytes(max_samples: int) -> Mapping[str, Any]:
-    """A histogram takes the room of many samples, by its buckets; a sample has 16 bytes, as in Prometheus."""
-    return {"max_result_bytes": 16 * max_samples, "result_overflow_mode": "throw"}
+    """A histogram takes the room of many samples, by its buckets."""
+    return {"max_result_bytes": SAMPLE_BYTES * max_samples, "result_overflow_mode": "throw"}
 
 
 def _stretches(request: GridRequest) -> list[tuple[GridRequest, int]]:
