@@ -70,7 +70,8 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
     """Receivers → JetStream; JetStream → ClickHouse."""
     from services.ingest import app
     from services.ingest.prepare import DeltaPreparation
-    from services.ingest.writer import Parts, WriterMetrics
+    from services.ingest.telemetry import WriterMetrics
+    from services.ingest.writer import Parts
     from tael.storage.clickhouse.totals import ClickHouseTotals
     from tael.storage.clickhouse.writer import ClickHouseWriter
     from tael.wal.api import METRICS

@@ -1,4 +1,4 @@
-"""What the receivers say of themselves on ``/metrics``: what came, what was taken or refused and why, and how long it took."""
+"""What the receivers and the writer say of themselves on ``/metrics``: what came, what was taken or refused and why, what was written, how long it took."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from tael.errors import Forbidden, NotFound, Overloaded, Rejected, Retryable, TooLarge, Unauthenticated
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SIZES = (1, 10, 100, 1000, 5000, 10_000, 20_000, 60_000, 100_000, 1_000_000)
+_BYTES = (1 << 10, 1 << 14, 1 << 17, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20)
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (TooLarge, "too_large"),
     (Rejected, "malformed"),
@@ -64,3 +66,32 @@ def reason_of(error: BaseException) -> str:
     """An error as one of a few words."""
     known = next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)
     return known or ("malformed" if 400 <= getattr(error, "status", 0) < 500 else "internal")
+
+
+class WriterMetrics:
+    """What the writer says of itself on ``/metrics``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.batches = Counter("tael_writer_batches", "Batches written to the hot tier.", ["shard", "signal"], registry=registry)
+        self.batch_items = Histogram(
+            "tael_writer_batch_items", "Spans, records and points of one batch.", ["signal"], buckets=_SIZES, registry=registry
+        )
+        self.batch_bytes = Histogram(
+            "tael_writer_batch_bytes", "Bytes of one batch, as the log has them.", ["signal"], buckets=_BYTES, registry=registry
+        )
+        self.items = Counter("tael_writer_items", "Spans, records and points written.", ["shard", "signal"], registry=registry)
+        self.insert_seconds = Histogram(
+            "tael_writer_insert_seconds", "Duration of inserts into the hot tier.", ["signal"], registry=registry
+        )
+        self.dead_letters = Counter(
+            "tael_writer_dead_letters", "Items that the hot tier refused for good.", ["shard", "signal"], registry=registry
+        )
+        self.retries = Counter("tael_writer_retries", "Inserts that had to be repeated.", ["shard"], registry=registry)
+        self.lag = Gauge("tael_writer_lag_entries", "Entries of the log that are not written yet.", ["shard"], registry=registry)
+        self.epoch = Gauge(
+            "tael_writer_epoch", "Epoch under which this process writes the shard, 0 when it does not.", ["shard"], registry=registry
+        )
+        self.dropped_deltas = Counter(
+            "tael_writer_dropped_deltas", "Increments that came too late to be added to their series.", ["shard"], registry=registry
+        )
+        self.fenced = Counter("tael_writer_fenced", "Times that this process found its lease taken over.", ["shard"], registry=registry)

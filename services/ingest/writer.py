@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import Field
 
 from services.ingest.bisect import halve, normalise
 from services.ingest.prepare import Preparation
+from services.ingest.telemetry import WriterMetrics
 from tael.cluster.api import KeyValue, Versioned
 from tael.cluster.lease import Intent, Lease, writer_key
 from tael.errors import Conflict, Fenced, Rejected, Retryable, Unavailable
@@ -29,6 +29,7 @@ from tael.runtime.config import Bytes, Settings
 from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
+from tael.runtime.tasks import together
 from tael.storage.api import BatchWriter
 from tael.wal.api import DeadLetter, Entry, LogState, WalReader
 
@@ -38,8 +39,6 @@ _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
 _BACKOFF_MAX_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 2.0
 _KEEP_SECONDS = 30.0
-_SIZES = (1, 10, 100, 1000, 5000, 10_000, 20_000, 60_000, 100_000, 1_000_000)
-_BYTES = (1 << 10, 1 << 14, 1 << 17, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20)
 _INSERTS_AT_ONCE = 2
 
 
@@ -78,35 +77,6 @@ class WriterSettings(Settings):
         alias="TAEL_WAL_KEEP_BYTES",
         description="Entries that are written stay in the log for 30 s, up to this size and half of TAEL_WAL_MAX_BYTES, so that a resend is known even after NATS restarts.",
     )
-
-
-class WriterMetrics:
-    """What the writer says of itself on ``/metrics``."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.batches = Counter("tael_writer_batches", "Batches written to the hot tier.", ["shard", "signal"], registry=registry)
-        self.batch_items = Histogram(
-            "tael_writer_batch_items", "Spans, records and points of one batch.", ["signal"], buckets=_SIZES, registry=registry
-        )
-        self.batch_bytes = Histogram(
-            "tael_writer_batch_bytes", "Bytes of one batch, as the log has them.", ["signal"], buckets=_BYTES, registry=registry
-        )
-        self.items = Counter("tael_writer_items", "Spans, records and points written.", ["shard", "signal"], registry=registry)
-        self.insert_seconds = Histogram(
-            "tael_writer_insert_seconds", "Duration of inserts into the hot tier.", ["signal"], registry=registry
-        )
-        self.dead_letters = Counter(
-            "tael_writer_dead_letters", "Items that the hot tier refused for good.", ["shard", "signal"], registry=registry
-        )
-        self.retries = Counter("tael_writer_retries", "Inserts that had to be repeated.", ["shard"], registry=registry)
-        self.lag = Gauge("tael_writer_lag_entries", "Entries of the log that are not written yet.", ["shard"], registry=registry)
-        self.epoch = Gauge(
-            "tael_writer_epoch", "Epoch under which this process writes the shard, 0 when it does not.", ["shard"], registry=registry
-        )
-        self.dropped_deltas = Counter(
-            "tael_writer_dropped_deltas", "Increments that came too late to be added to their series.", ["shard"], registry=registry
-        )
-        self.fenced = Counter("tael_writer_fenced", "Times that this process found its lease taken over.", ["shard"], registry=registry)
 
 
 def linger_seconds(insert_seconds: float, most_seconds: float) -> float:
@@ -241,12 +211,7 @@ class ShardWriter:
             async with turns:
                 return await self._write_work(work, stop)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                writes = [group.create_task(write(work), name=f"insert {work.token}") for work in works]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
-        if not all(task.result() for task in writes):
+        if not all(await together((write(work) for work in works), name="insert")):
             return False
         parts.fail("after_insert")
         self._insert_seconds = time.monotonic() - started

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from services.query.promql.ast import Call, VectorSelector
 from services.query.promql.fetched import Fetched
 from services.query.promql.needs import GridNode, Needs
 from tael.errors import TooLarge
 from tael.model.series import Grid, GridRequest, Samples, Selection
+from tael.runtime.tasks import together
 from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer, SeriesReader
 
 T = TypeVar("T")
@@ -77,15 +78,10 @@ class _Fetch:
         self._take(answer.value.values.size, len(answer.value.labels), answer.missing)
         self.grids[node] = answer.value
 
-    async def _all(self, *questions: Awaitable[None]) -> None:
+    async def _all(self, *questions: Coroutine[Any, Any, None]) -> None:
         """All of them; the first failure ends the others."""
         self.sharing = min(len(questions), AT_ONCE)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for question in questions:
-                    group.create_task(_awaited(question), name="fetch")
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
+        await together(questions, name="fetch")
 
     async def _ask(self, question: Callable[[int], Awaitable[T]]) -> T:
         """Ask beside others for a share of what may still be loaded, and alone for all of it where a share does not do."""
@@ -104,7 +100,3 @@ class _Fetch:
             raise TooLarge(TOO_MANY_SERIES)
         if self.left < 0:
             raise TooLarge(TOO_MANY_SAMPLES)
-
-
-async def _awaited(question: Awaitable[None]) -> None:
-    await question

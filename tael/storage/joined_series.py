@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
+from tael.runtime.tasks import together
 from tael.storage import series_merge
 from tael.storage.api import Answer, SeriesReader
 
@@ -60,12 +60,7 @@ class JoinedSeries:
         async def one(reader: SeriesReader) -> T:
             return await ask(reader)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(reader), name="ask series") for reader in self._readers]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
-        return [task.result() for task in tasks]
+        return await together((one(reader) for reader in self._readers), name="ask series")
 
 
 def _missing(answers: Iterable[Answer[T]]) -> tuple[str, ...]:

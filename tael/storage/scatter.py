@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tael.errors import Retryable, Unavailable
+from tael.runtime.tasks import together
 from tael.storage.api import Answer, Shard
 
 R = TypeVar("R")
@@ -41,12 +42,7 @@ class Scatter(Generic[R]):
         shards = self._shards
         if not shards:
             raise Unavailable("no shard is known yet")
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._ask(shard, ask), name=f"ask {shard.name}") for shard in shards]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
-        answers = [task.result() for task in tasks]
+        answers = await together((self._ask(shard, ask) for shard in shards), name="ask a shard")
         values = [answer.value for answer in answers if isinstance(answer, Answer)]
         if not values:
             reasons = "; ".join(f"{shard.name}: {answer}" for shard, answer in zip(shards, answers, strict=True))

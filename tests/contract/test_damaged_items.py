@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from services.ingest.writer import WriterMetrics
+from services.ingest.telemetry import WriterMetrics
 from tael.otlp.signals import SIGNALS
 from tael.wal.api import LOGS, METRICS, TRACES
 from tael.wal.jetstream import JetStreamAppender

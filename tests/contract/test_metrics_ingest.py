@@ -19,7 +19,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from prometheus_client import CollectorRegistry
 
 from services.ingest.prepare import DeltaPreparation
-from services.ingest.writer import Parts, ShardWriter, WriterMetrics, WriterSettings
+from services.ingest.telemetry import WriterMetrics
+from services.ingest.writer import Parts, ShardWriter, WriterSettings
 from tael.cluster.lease import Lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.errors import Overloaded, Unavailable

@@ -13,7 +13,8 @@ from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import CollectorRegistry
 
-from services.ingest.writer import Parts, ShardWriter, WriterMetrics, WriterSettings, linger_seconds
+from services.ingest.telemetry import WriterMetrics
+from services.ingest.writer import Parts, ShardWriter, WriterSettings, linger_seconds
 from tael.cluster.lease import Intent, Lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.errors import Fenced, Rejected, Unavailable

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
-from services.ingest.writer import Parts, ShardWriter, WriterMetrics, WriterSettings
+from services.ingest.telemetry import WriterMetrics
+from services.ingest.writer import Parts, ShardWriter, WriterSettings
 from tael.cluster.lease import Lease, first_lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.runtime.failpoint import fail_at
