@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -108,7 +107,6 @@ def run(main: Callable[[Stop], Awaitable[None]]) -> int:
 
 
 async def _run(main: Callable[[Stop], Awaitable[None]]) -> int:
-    gc.freeze()  # modules and message types live as long as the process: no collection need look at them
     stop = Stop()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
