@@ -7,18 +7,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from services.query.promql import evaluate as evaluation
-from services.query.promql.ast import Expr
-from services.query.promql.check import type_of
-from services.query.promql.evaluate import Evaluated, Settings
-from services.query.promql.fetched import Fetched
-from services.query.promql.needs import Options, needs
-from services.query.promql.parse import ALL, Features, parse
-from services.query.promql.prepare import prepare
-from services.query.promql.values import Steps
 from services.query.promql_fetch import Bounds, fetch
 from tael.errors import Rejected
+from tael.promql import evaluate as evaluation
+from tael.promql.ast import Expr
+from tael.promql.check import type_of
+from tael.promql.evaluate import Evaluated, Settings
+from tael.promql.fetched import Fetched
+from tael.promql.needs import Options, needs
+from tael.promql.parse import ALL, Features, parse
+from tael.promql.prepare import prepare
 from tael.storage.api import SeriesReader
+from tael.vectors.values import Steps
 
 _WORDS = {"string": "string", "matrix": "range vector"}
 

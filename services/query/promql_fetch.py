@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from services.query.promql.ast import Call, VectorSelector
-from services.query.promql.fetched import Fetched
-from services.query.promql.needs import GridNode, Needs
 from tael.errors import TooLarge
-from tael.model.series import Grid, GridRequest, Samples, Selection
+from tael.model.series import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Grid, GridRequest, Samples, Selection
+from tael.promql.ast import Call, VectorSelector
+from tael.promql.fetched import Fetched
+from tael.promql.needs import GridNode, Needs
 from tael.runtime.tasks import together
-from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer, SeriesReader
+from tael.storage.api import Answer, SeriesReader
 
 T = TypeVar("T")
 AT_ONCE: Final = 8

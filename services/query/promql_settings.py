@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.query.promql.parse import Features
 from services.query.promql_engine import EngineOptions
+from tael.promql.parse import Features
 from tael.runtime.config import Settings
 
 

@@ -27,6 +27,10 @@ STALE_BITS = 0x7FF0000000000002
 """The NaN that says that a series ended (Prometheus, ``value.StaleNaN``); compare bits, never values."""
 STALE = float(np.uint64(STALE_BITS).view(np.float64))
 
+TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
+TOO_MANY_SERIES = "query processing would load too many series into memory in query execution"
+"""What TooLarge says of a query beyond its limits; Prometheus' words, which its clients know."""
+
 MatchOp: TypeAlias = Literal["=", "!=", "=~", "!~"]
 
 

@@ -22,9 +22,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 MAX_FIND_LIMIT = 10_000
 """The largest ``SpanQuery.limit`` that a reader takes; more is read in pages."""
-TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
-TOO_MANY_SERIES = "query processing would load too many series into memory in query execution"
-"""What TooLarge says when a question about series is beyond its limits; the words are Prometheus', who bounds samples alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tael.errors import TooLarge
-from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
+from tael.model.series import TOO_MANY_SAMPLES, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.storage import series_merge
-from tael.storage.api import TOO_MANY_SAMPLES, Answer, SeriesReader
+from tael.storage.api import Answer, SeriesReader
 from tael.storage.scatter import Scatter
 
 

@@ -20,9 +20,8 @@ import numpy as np
 
 from tael.errors import TooLarge
 from tael.model.histogram import offsets_of
-from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs, Samples, labels_of
+from tael.model.series import METRIC_NAME, TOO_MANY_SAMPLES, Bools, Floats, Labels, Longs, Samples, labels_of
 from tael.model.span_counts import CALL_BOUNDS, EDGE_BOUNDS, Group, SpanCounts
-from tael.storage.api import TOO_MANY_SAMPLES
 
 CALLS: Final = "traces_spanmetrics_calls_total"
 LATENCY: Final = "traces_spanmetrics_latency"

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.query.api.native_metrics import looks
-from services.query.promql import histogram_text
 from tael.model.series import STALE, Family, labels_of
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import TimeRange
+from tael.vectors.histograms import text as histogram_text
 from tests.contract.test_cli import tael
 from tests.support.hotnode import HotNode
 from tests.support.query import Api, MemorySpans, serving

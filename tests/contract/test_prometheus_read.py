@@ -14,12 +14,12 @@ import cramjam
 import pytest
 
 from services.query.api.prometheus_read import decode
-from services.query.promql import histogram_text
 from tael.errors import Rejected
 from tael.model.series import STALE, labels_of
 from tael.model.tenant import DEFAULT_TENANT
 from tael.pb.remote_read_pb2 import LabelMatcher, Query, ReadRequest, ReadResponse
 from tael.pb.remote_write_pb2 import SeriesV1
+from tael.vectors.histograms import text as histogram_text
 from tests.support.prometheus import ask
 from tests.support.query import Api, MemorySpans, serving
 from tests.support.series import MemorySeries

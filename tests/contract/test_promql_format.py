@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from services.query.promql.errors import ParseError
-from services.query.promql.parse import parse
-from services.query.promql.print import pretty
+from tael.promql.errors import ParseError
+from tael.promql.parse import parse
+from tael.promql.print import pretty
 from tests.support import prometheus
 from tests.unit.test_promql_parse import PARSED, REFUSED
 

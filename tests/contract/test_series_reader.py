@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterable
 import numpy as np
 import pytest
 
-from services.query.promql.histogram_text import expressions, parse
 from tael.errors import Rejected, TooLarge, Unavailable
 from tael.model.series import (
     STALE,
@@ -27,6 +26,7 @@ from tael.storage.api import Answer, Shard
 from tael.storage.clickhouse import series
 from tael.storage.clickhouse.series import ClickHouseSeries
 from tael.storage.sharded_series import ShardedSeries
+from tael.vectors.histograms.text import expressions, parse
 from tests.support.hotnode import HotNode
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
 from tests.support.storage import MakeNode, open_tier

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from services.query.promql.ast import SETS, Aggregate, Binary, Call, Expr, Number, walk
-from services.query.promql.errors import ParseError
-from services.query.promql.functions import EXPERIMENTAL_AGGREGATORS, FUNCTIONS
-from services.query.promql.lexer import AGGREGATORS
-from services.query.promql.parse import PRECEDENCE, parse
 from tael.model.series import STALE, Labels, labels_of
 from tael.model.tenant import DEFAULT_TENANT
+from tael.promql.ast import SETS, Aggregate, Binary, Call, Expr, Number, walk
+from tael.promql.errors import ParseError
+from tael.promql.functions import EXPERIMENTAL_AGGREGATORS, FUNCTIONS
+from tael.promql.lexer import AGGREGATORS
+from tael.promql.parse import PRECEDENCE, parse
 from tests.peers.conftest import lacking
 from tests.support.hotnode import HotNode
 from tests.support.prometheus import Prometheus, ask, installed

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.query.api.prometheus_json import chunks, numbers
-from services.query.promql.values import Steps, Vector
+from tael.vectors.values import Steps, Vector
 
 INSTANT = 1_790_000_000_123
 FLOATS = st.floats() | st.integers(-(10**18), 10**18).map(float) | st.decimals(-1000, 1000, places=3).map(float)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.promql import sums, windows
-from services.query.promql.ast import Aggregate, Call, Expr, MatrixSelector, Number, VectorSelector
-from services.query.promql.evaluate import Settings, evaluate
-from services.query.promql.fetched import Fetched
-from services.query.promql.range_call import FUNCTIONS
-from services.query.promql.values import Steps, Vector
 from tael.model.series import STALE, Labels, Samples
+from tael.promql.ast import Aggregate, Call, Expr, MatrixSelector, Number, VectorSelector
+from tael.promql.evaluate import Settings, evaluate
+from tael.promql.fetched import Fetched
+from tael.vectors import sums, windows
+from tael.vectors.ranges.call import FUNCTIONS
+from tael.vectors.values import Steps, Vector
 from tests.support import promql_reference as plain
 
 START = 1_700_000_000_000

@@ -9,17 +9,20 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.query.promql import histogram_functions, histogram_over_time, histogram_terms, histogram_windows
-from services.query.promql.compensated import run_sums
-from services.query.promql.histogram_binary import Cells, combine, negate
-from services.query.promql.histogram_bounds import limits
-from services.query.promql.histogram_resets import detect, equal
-from services.query.promql.histogram_scaling import scaled
-from services.query.promql.histogram_sums import average_by, sum_by, weighted
-from services.query.promql.histogram_text import expressions, parse
-from services.query.promql.histogram_trim import trimmed
 from tael.model.histogram import CUSTOM_BUCKETS, RESET_UNKNOWN, Histograms, concatenate
 from tael.model.series import Samples
+from tael.vectors.compensated import run_sums
+from tael.vectors.histograms import functions as histogram_functions
+from tael.vectors.histograms import over_time as histogram_over_time
+from tael.vectors.histograms import terms as histogram_terms
+from tael.vectors.histograms import windows as histogram_windows
+from tael.vectors.histograms.binary import Cells, combine, negate
+from tael.vectors.histograms.bounds import limits
+from tael.vectors.histograms.resets import detect, equal
+from tael.vectors.histograms.scaling import scaled
+from tael.vectors.histograms.sums import average_by, sum_by, weighted
+from tael.vectors.histograms.text import expressions, parse
+from tael.vectors.histograms.trim import trimmed
 
 SCHEMAS = st.integers(-4, 8)
 COUNTS = st.lists(st.integers(0, 9), max_size=8)

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from services.query.promql import histogram_functions
-from services.query.promql.histogram_resets import detect
-from services.query.promql.histogram_sums import sum_by, weighted
+from tael.vectors.histograms import functions as histogram_functions
+from tael.vectors.histograms.resets import detect
+from tael.vectors.histograms.sums import sum_by, weighted
 from tests.property.test_promql_histograms import KIND, custom, disjoint, exponential, read
 from tests.support.histogram_reference import Plain, same
 

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.promql.annotations import Annotations
-from services.query.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
-from services.query.promql.evaluate import Evaluation, Settings
-from services.query.promql.fetched import Fetched
-from services.query.promql.values import Matrix, Scalar, Steps, Text, Value
 from services.query.promql_engine import EngineOptions, PromqlEngine, Query
 from tael.errors import Rejected
 from tael.model.series import Grid, GridRequest, Selection
+from tael.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
+from tael.promql.evaluate import Evaluation, Settings
+from tael.promql.fetched import Fetched
 from tael.storage.api import Answer
+from tael.vectors.annotations import Annotations
+from tael.vectors.values import Matrix, Scalar, Steps, Text, Value
 from tests.support.series import MemorySeries
 
 STEPS = st.sampled_from([Steps(720_000, 720_000, 0), Steps(240_000, 1_320_000, 120_000), Steps(660_000, 1_140_000, 156_000)])

@@ -12,7 +12,9 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.promql.ast import (
+from tael.errors import Rejected
+from tael.model.series import METRIC_NAME, Matcher, MatchOp
+from tael.promql.ast import (
     Aggregate,
     Binary,
     Call,
@@ -28,15 +30,13 @@ from services.query.promql.ast import (
     VectorSelector,
     children,
 )
-from services.query.promql.errors import ParseError
-from services.query.promql.literals import decimal, duration, duration_ms, number, quoted, unquoted
-from services.query.promql.parse import parse
-from services.query.promql.prepare import prepare, rebuilt
-from services.query.promql.print import pretty, printed
-from services.query.promql.tree import document
-from services.query.promql.values import Steps
-from tael.errors import Rejected
-from tael.model.series import METRIC_NAME, Matcher, MatchOp
+from tael.promql.errors import ParseError
+from tael.promql.parse import parse
+from tael.promql.prepare import prepare, rebuilt
+from tael.promql.print import pretty, printed
+from tael.promql.tree import document
+from tael.syntax.literals import decimal, duration, duration_ms, number, quoted, unquoted
+from tael.vectors.values import Steps
 
 WORDS = st.sampled_from(["up", "http_requests_total", "job:rate5m", "by", "offset", "sum", "start", "fill", "and", "_x", "anchored"])
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)

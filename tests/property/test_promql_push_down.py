@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.query.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
-from services.query.promql.evaluate import Settings, evaluate
-from services.query.promql.needs import Needs, Options, needs
-from services.query.promql.values import Steps, Value, Vector
 from services.query.promql_fetch import Bounds, fetch
 from tael.model.series import STALE, GridFunction, Labels, Matcher
+from tael.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
+from tael.promql.evaluate import Settings, evaluate
+from tael.promql.needs import Needs, Options, needs
 from tael.storage.api import SeriesReader
+from tael.vectors.values import Steps, Value, Vector
 from tests.support.hotnode import HotNode
 from tests.support.series import StoredSeries
 from tests.support.storage import HotTier, open_tier

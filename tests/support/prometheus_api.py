@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from services.query.promql import histogram_text
 from tael.model.series import Exemplar, Family, labels_of
 from tael.model.tenant import DEFAULT_TENANT
+from tael.vectors.histograms import text as histogram_text
 from tests.support.hotnode import HotNode
 from tests.support.query import Api, MemorySpans, Response, serving
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries

@@ -19,15 +19,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from services.query.promql import histogram_classic, histogram_json, histogram_resets, histogram_text
-from services.query.promql.literals import duration_ms, unquoted
-from services.query.promql.selector import label_matchers
-from services.query.promql.tokens import Tokens
-from services.query.promql.values import Matrix, Scalar, Steps, Text, Vector
 from services.query.promql_engine import EngineOptions, PromqlEngine, Query
 from tael.errors import TaelError
 from tael.model.histogram import RESET_UNKNOWN, Histograms
 from tael.model.series import METRIC_NAME, STALE, Labels, Samples, labels_of
+from tael.promql.selector import label_matchers
+from tael.promql.tokens import Tokens
+from tael.syntax.literals import duration_ms, unquoted
+from tael.vectors.histograms import documents as histogram_json
+from tael.vectors.histograms import from_classic as histogram_classic
+from tael.vectors.histograms import resets as histogram_resets
+from tael.vectors.histograms import text as histogram_text
+from tael.vectors.values import Matrix, Scalar, Steps, Text, Vector
 from tests.support.series import MemorySeries, Sample, samples_of
 
 Found = float | Histograms | Mapping[str, Any]

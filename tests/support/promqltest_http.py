@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from services.query.promql.values import Steps
 from tael.model.series import Labels, labels_of
+from tael.vectors.values import Steps
 from tests.support.promqltest import Got, Points
 from tests.support.series import Sample, SeriesStore
 

@@ -11,11 +11,11 @@ import aiohttp
 import cramjam
 import numpy as np
 
-from services.query.promql.values import Steps
 from tael.model.histogram import Buckets, Histograms
 from tael.model.series import METRIC_NAME, Labels
 from tael.model.tenant import TENANT_HEADER
 from tael.pb.remote_write_pb2 import Histogram, RequestV1, SeriesV1, Span
+from tael.vectors.values import Steps
 from tests.support.promqltest import Clear, Eval, Got, Load, ScriptError, parse
 from tests.support.promqltest_http import read
 from tests.support.series import Sample

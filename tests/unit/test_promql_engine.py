@@ -8,18 +8,18 @@ import time
 
 import pytest
 
-from services.query.promql import evaluate as evaluation
-from services.query.promql import histogram_text
-from services.query.promql.annotations import Annotations
-from services.query.promql.evaluate import Evaluated
-from services.query.promql.parse import Features
-from services.query.promql.prepare import prepare
-from services.query.promql.print import printed
-from services.query.promql.values import Scalar, Steps
 from services.query.promql_engine import EngineOptions, PromqlEngine, Query
 from tael.errors import Rejected, TooLarge
 from tael.model.series import Samples, Selection
+from tael.promql import evaluate as evaluation
+from tael.promql.evaluate import Evaluated
+from tael.promql.parse import Features
+from tael.promql.prepare import prepare
+from tael.promql.print import printed
 from tael.storage.api import Answer
+from tael.vectors.annotations import Annotations
+from tael.vectors.histograms import text as histogram_text
+from tael.vectors.values import Scalar, Steps
 from tests.support.series import MemorySeries
 
 INSTANT = Steps(60_000, 60_000, 0)

@@ -10,18 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.promql import function_labels, function_math, groups, sums, windows
-from services.query.promql.aggregate_k import hashed
-from services.query.promql.annotations import Annotations, Repairs, number
-from services.query.promql.ast import Aggregate, Binary, Call, Expr, Matching, MatrixSelector, Number, Pos, StepInvariant, VectorSelector
-from services.query.promql.evaluate import Settings, evaluate
-from services.query.promql.fetched import Fetched
-from services.query.promql.literals import quoted
-from services.query.promql.values import Matrix, Scalar, Steps, Vector
 from tael.errors import Rejected, TooLarge, Unavailable
 from tael.model.patterns import compiled
-from tael.model.series import Grid, Labels, Samples
-from tael.storage.api import TOO_MANY_SAMPLES
+from tael.model.series import TOO_MANY_SAMPLES, Grid, Labels, Samples
+from tael.promql.ast import Aggregate, Binary, Call, Expr, Matching, MatrixSelector, Number, StepInvariant, VectorSelector
+from tael.promql.evaluate import Settings, evaluate
+from tael.promql.fetched import Fetched
+from tael.syntax.literals import quoted
+from tael.syntax.position import Pos
+from tael.vectors import elementwise as function_math
+from tael.vectors import labels as function_labels
+from tael.vectors import sums, windows
+from tael.vectors.aggregation import groups
+from tael.vectors.aggregation.choose import hashed
+from tael.vectors.annotations import Annotations, Repairs, number
+from tael.vectors.values import Matrix, Scalar, Steps, Vector
 
 M = VectorSelector("m", ())
 STEPS = Steps(0, 60_000, 30_000)
@@ -99,7 +102,7 @@ def test_names_can_be_dropped_at_once() -> None:
 
 
 def _text(value: str) -> Expr:
-    from services.query.promql.ast import String
+    from tael.promql.ast import String
 
     return String(value)
 

@@ -7,16 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from services.query.promql import histogram_functions as read
-from services.query.promql import histogram_over_time, histogram_windows
-from services.query.promql.histogram_binary import Cells, Combined, combine
-from services.query.promql.histogram_classic import converted
-from services.query.promql.histogram_json import documents
-from services.query.promql.histogram_notes import Note
-from services.query.promql.histogram_resets import detect, hinted
-from services.query.promql.histogram_sums import average_by, sum_by
-from services.query.promql.histogram_text import expressions, parse, series, strings
-from services.query.promql.histogram_trim import trimmed
 from tael.errors import Rejected
 from tael.model.histogram import (
     CUSTOM_BUCKETS,
@@ -31,6 +21,17 @@ from tael.model.histogram import (
     from_columns,
 )
 from tael.model.series import STALE, Samples, labels_of
+from tael.vectors.histograms import functions as read
+from tael.vectors.histograms import over_time as histogram_over_time
+from tael.vectors.histograms import windows as histogram_windows
+from tael.vectors.histograms.binary import Cells, Combined, combine
+from tael.vectors.histograms.documents import documents
+from tael.vectors.histograms.from_classic import converted
+from tael.vectors.histograms.notes import Note
+from tael.vectors.histograms.resets import detect, hinted
+from tael.vectors.histograms.sums import average_by, sum_by
+from tael.vectors.histograms.text import expressions, parse, series, strings
+from tael.vectors.histograms.trim import trimmed
 
 FLOATS = "encountered a mix of histograms and floats"
 

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from services.query.promql.ast import (
-    Aggregate,
-    Binary,
-    Call,
-    Expr,
-    MatrixSelector,
-    Number,
-    Paren,
-    StepInvariant,
-    Subquery,
-    Unary,
-    VectorSelector,
-)
-from services.query.promql.needs import Needs, Options, needs
-from services.query.promql.times import first_step, subquery_steps
-from services.query.promql.values import Steps
 from tael.model.series import GridRequest, Matcher, Selection
+from tael.promql.ast import Aggregate, Binary, Call, Expr, MatrixSelector, Number, Paren, StepInvariant, Subquery, Unary, VectorSelector
+from tael.promql.needs import Needs, Options, needs
+from tael.promql.times import first_step, subquery_steps
+from tael.vectors.values import Steps
 
 MINUTE = 60_000
 STEPS = Steps(100 * MINUTE, 110 * MINUTE, MINUTE)

@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from services.query.promql.ast import (
+from tael.errors import Rejected
+from tael.model.series import METRIC_NAME, Matcher
+from tael.promql.ast import (
     Aggregate,
     Binary,
     Call,
@@ -16,20 +18,18 @@ from services.query.promql.ast import (
     MatrixSelector,
     Number,
     Paren,
-    Pos,
     String,
     Subquery,
     Unary,
     VectorSelector,
     walk,
 )
-from services.query.promql.check import type_of
-from services.query.promql.errors import ParseError
-from services.query.promql.parse import MAX_DEPTH, parse, parse_selector
-from services.query.promql.print import pretty, printed
-from services.query.promql.tree import document
-from tael.errors import Rejected
-from tael.model.series import METRIC_NAME, Matcher
+from tael.promql.check import type_of
+from tael.promql.errors import ParseError
+from tael.promql.parse import MAX_DEPTH, parse, parse_selector
+from tael.promql.print import pretty, printed
+from tael.promql.tree import document
+from tael.syntax.position import Pos
 
 
 def named(name: str, *matchers: Matcher, **modifiers: object) -> VectorSelector:

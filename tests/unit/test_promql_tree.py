@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.query.promql.parse import parse
-from services.query.promql.tree import document
+from tael.promql.parse import parse
+from tael.promql.tree import document
 
 UNMOVED = {"offset": 0, "timestamp": None, "startOrEnd": None}
 PLAIN = {**UNMOVED, "anchored": False, "smoothed": False}

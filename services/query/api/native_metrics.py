@@ -21,14 +21,14 @@ from services.query.api.span_json import rfc3339
 from services.query.api.tenant import tenant_of
 from services.query.execute import Turns
 from services.query.parameters import Parameters
-from services.query.promql.histogram_json import documents
-from services.query.promql.literals import decimal
-from services.query.promql.values import Scalar, Steps, Text, Value, Vector
 from services.query.promql_engine import PromqlEngine, Query
 from tael.errors import Rejected
 from tael.model.series import METRIC_NAME, Family, Labels, Matcher, Samples, Selection, is_stale
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.runtime.http import json_response
+from tael.syntax.literals import decimal
+from tael.vectors.histograms.documents import documents
+from tael.vectors.values import Scalar, Steps, Text, Value, Vector
 
 _RANGE = ("last", "start", "end")
 _DEFAULT_LIMIT, _DEFAULT_RANGE_NS = 500, 3600 * NS_PER_SECOND

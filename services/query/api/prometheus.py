@@ -22,15 +22,15 @@ from services.query.api.prometheus_read import RemoteRead
 from services.query.api.prometheus_status import STATUS, Described
 from services.query.api.tenant import tenant_of
 from services.query.execute import Turns
-from services.query.promql.ast import Expr, VectorSelector, walk
-from services.query.promql.literals import decimal, quoted
-from services.query.promql.print import pretty
-from services.query.promql.tree import document
-from services.query.promql.values import Steps
 from services.query.promql_engine import PromqlEngine, Query
 from tael.errors import Rejected
 from tael.model.series import Exemplar, Family, Labels, Matcher, Selection
+from tael.promql.ast import Expr, VectorSelector, walk
+from tael.promql.print import pretty
+from tael.promql.tree import document
 from tael.storage.api import Answer, SeriesReader
+from tael.syntax.literals import decimal, quoted
+from tael.vectors.values import Steps
 
 T = TypeVar("T", Labels, str)
 

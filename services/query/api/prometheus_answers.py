@@ -10,9 +10,9 @@ from aiohttp import web
 
 from services.query.api.compress import takes_gzip
 from services.query.api.prometheus_json import chunks, count, dumped, envelope, result_type
-from services.query.promql.values import Steps
 from services.query.promql_engine import Outcome
 from tael.storage.api import Answer
+from tael.vectors.values import Steps
 
 T = TypeVar("T")
 

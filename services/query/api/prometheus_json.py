@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from services.query.promql.histogram_json import documents
-from services.query.promql.literals import compact, decimal
-from services.query.promql.values import Matrix, Scalar, Steps, Text, Value, Vector
 from tael.model.histogram import Histograms
 from tael.model.series import Bools, Floats, Labels, Longs
+from tael.syntax.literals import compact, decimal
+from tael.vectors.histograms.documents import documents
+from tael.vectors.values import Matrix, Scalar, Steps, Text, Value, Vector
 
 CHUNK_SAMPLES = 20_000
 

@@ -10,11 +10,11 @@ from itertools import chain
 
 from aiohttp import web
 
-from services.query.promql.literals import duration_ms, quoted
-from services.query.promql.parse import parse_selector
-from services.query.promql.values import Steps
 from tael.errors import Rejected
 from tael.model.series import Matcher
+from tael.promql.parse import parse_selector
+from tael.syntax.literals import duration_ms, quoted
+from tael.vectors.values import Steps
 
 MAX_POINTS = 11_000
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000

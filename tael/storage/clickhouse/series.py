@@ -9,8 +9,21 @@ from typing import Any, Final
 
 from tael.errors import TooLarge
 from tael.model.histogram import SAMPLE_BYTES
-from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
-from tael.storage.api import TOO_MANY_SAMPLES, TOO_MANY_SERIES, Answer
+from tael.model.series import (
+    METRIC_NAME,
+    TOO_MANY_SAMPLES,
+    TOO_MANY_SERIES,
+    Exemplar,
+    Family,
+    Grid,
+    GridRequest,
+    Labels,
+    Matcher,
+    Samples,
+    Selection,
+    labels_of,
+)
+from tael.storage.api import Answer
 from tael.storage.clickhouse import native, series_columns, series_query_builder
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 
 from tael.errors import TooLarge
+from tael.model.series import TOO_MANY_SAMPLES
 from tael.model.span_counts import EDGE_BOUNDS, SpanCounts
-from tael.storage.api import TOO_MANY_SAMPLES, Answer
+from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement

@@ -1,1 +1,0 @@
-"""PromQL: parse, needs, evaluate. Pure; what touches a shard is in services/query/promql_engine."""

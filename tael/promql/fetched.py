@@ -1,0 +1,33 @@
+"""What an evaluation is given: the samples of its selectors, and range functions that shards evaluated already.
+
+``needs`` says what to fetch, the engine fetches it, ``evaluate`` reads it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tael.model.series import Grid, Samples
+from tael.promql.ast import Call, VectorSelector
+from tael.vectors.values import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Everything that one expression reads.
+
+    ``samples`` has every selector of the prepared expression whose value is not in ``grids``, with all samples that any of its uses looks at:
+    more do not harm, for the evaluator goes by their times. Nodes are equal wherever they stand, so one selector is one entry.
+
+    ``grids`` has what shards evaluated, by the node (a selector for its lookback, or the call of a function over ``selector[range]``) and the
+    steps at which the evaluator comes to it: the query's own; the first one alone below a step-invariant node; a subquery's own below it.
+    Offsets and ``@`` are in the grid's times, not in these. A selector that stands in ``timestamp(…)`` needs its samples.
+
+    ``info`` has, for each call of ``info``, the samples of the series that may enrich its argument: those that match the matchers of its second
+    argument, or ``target_info`` where that names no metric, over the first argument's steps and their lookback.
+    """
+
+    samples: Mapping[VectorSelector, Samples]
+    grids: Mapping[tuple[VectorSelector | Call, Steps], Grid] = field(default_factory=dict)
+    info: Mapping[Call, Samples] = field(default_factory=dict)

@@ -1,0 +1,138 @@
+"""A parsed expression made ready for one query: durations and ``@`` become milliseconds, and what is the same at every step is marked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from tael.errors import Rejected
+from tael.promql.ast import (
+    Aggregate,
+    Binary,
+    Call,
+    Expr,
+    MatrixSelector,
+    Milliseconds,
+    Number,
+    Paren,
+    StepInvariant,
+    String,
+    Subquery,
+    Unary,
+    VectorSelector,
+    children,
+)
+from tael.promql.durations import calculated
+from tael.syntax.position import place
+from tael.vectors.values import Steps
+
+UNSAFE = (
+    "days_in_month day_of_month day_of_week day_of_year hour minute month year predict_linear time timestamp".split()  # noqa: SIM905
+)
+"""Functions whose value changes with the step though their argument's does not."""
+
+
+def prepare(query: str, expr: Expr, steps: Steps) -> Expr:
+    """``expr``, the tree of ``query``, for evaluation at ``steps``. Raises Rejected where a duration has no value at these steps."""
+    resolved = _Resolve(query, steps).visit(expr)
+    return _marked(resolved)
+
+
+class _Resolve:
+    def __init__(self, query: str, steps: Steps) -> None:
+        self._query = query
+        self._steps = steps
+
+    def visit(self, expr: Expr) -> Expr:
+        match expr:
+            case VectorSelector():
+                offset = self._duration(expr.offset, expr, negative=True)
+                return replace(expr, offset=offset, at=self._at(expr.at))
+            case MatrixSelector(selector=selector):
+                inner = self.visit(selector)
+                assert isinstance(inner, VectorSelector)
+                return replace(expr, selector=inner, range=self._duration(expr.range, expr))
+            case Subquery():
+                return replace(
+                    expr,
+                    expr=self.visit(expr.expr),
+                    range=self._duration(expr.range, expr),
+                    step=None if expr.step is None else self._duration(expr.step, expr),
+                    offset=self._duration(expr.offset, expr, negative=True),
+                    at=self._at(expr.at),
+                )
+            case _:
+                return rebuilt(expr, [self.visit(child) for child in children(expr)])
+
+    def _at(self, at: int | Literal["start", "end"] | None) -> int | None:
+        if at == "start":
+            return self._steps.start_ms
+        return self._steps.end_ms if at == "end" else at
+
+    def _duration(self, duration: Milliseconds, expr: Expr, *, negative: bool = False) -> int:
+        steps = self._steps
+        try:
+            return calculated(duration, step_ms=steps.step_ms, range_ms=steps.end_ms - steps.start_ms, negative=negative)
+        except ValueError as problem:
+            at = expr.pos.start if isinstance(duration, int) else duration.pos.start
+            raise Rejected(f"{place(self._query, at)}: {problem}") from None
+
+
+def rebuilt(expr: Expr, below: list[Expr]) -> Expr:
+    """The same node over other children, given in the order of ``ast.children``."""
+    match expr:
+        case Aggregate():
+            return replace(expr, expr=below[0], param=below[1] if len(below) > 1 else None)
+        case Binary():
+            return replace(expr, left=below[0], right=below[1])
+        case Call():
+            return replace(expr, args=tuple(below))
+        case Unary() | Paren() | StepInvariant() | Subquery():
+            return replace(expr, expr=below[0])
+        case MatrixSelector() if isinstance(below[0], VectorSelector):
+            return replace(expr, selector=below[0])
+        case _:
+            return expr
+
+
+def _marked(expr: Expr) -> Expr:
+    invariant, marked = _mark(expr)
+    return _wrapped(marked) if invariant else marked
+
+
+def _mark(expr: Expr) -> tuple[bool, Expr]:
+    """Whether ``expr`` is the same at every step; if it is not, the parts of it that are have their marks."""
+    match expr:
+        case VectorSelector():
+            return expr.at is not None, expr
+        case MatrixSelector(selector=selector):
+            return selector.at is not None, expr
+        case Number() | String():
+            return True, expr
+        case Subquery():
+            # Its own ``@`` alone makes it invariant: what is below is evaluated at its steps.
+            invariant, inner = _mark(expr.expr)
+            below = _wrapped(inner) if invariant else inner
+            return expr.at is not None, replace(expr, expr=below)
+        case Call(function=name, args=()):
+            return name in ("pi", "start", "end", "step", "range"), expr
+        case _:
+            return _mark_children(expr)
+
+
+def _mark_children(expr: Expr) -> tuple[bool, Expr]:
+    found = [_mark(child) for child in children(expr)]
+    unsafe = isinstance(expr, Call) and expr.function in UNSAFE
+    if all(invariant for invariant, _ in found) and not unsafe:
+        return True, rebuilt(expr, [child for _, child in found])
+    return False, rebuilt(expr, [_wrapped(child) if invariant else child for invariant, child in found])
+
+
+def _wrapped(expr: Expr) -> Expr:
+    """A mark, unless the expression costs nothing anyway, or is a range, which a call needs as it is."""
+    inner = expr
+    while isinstance(inner, Paren):
+        inner = inner.expr
+    if isinstance(inner, Number | String | MatrixSelector | Subquery | StepInvariant):
+        return expr
+    return StepInvariant(expr)

@@ -1,0 +1,1 @@
+"""What the texts of the query languages have in common: positions and literals. Pure."""

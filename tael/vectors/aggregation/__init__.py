@@ -1,0 +1,1 @@
+"""Aggregation over groups of series."""

@@ -1,0 +1,30 @@
+"""Compensated sums of many runs of numbers that lie one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tael.model.series import Floats, Longs
+from tael.vectors import sums
+
+
+def run_sums(values: Floats, lengths: Longs) -> Floats:
+    """The sum of each run of ``values``: the first ``lengths[0]`` of them, then the next ``lengths[1]``, and so on; no run is empty.
+
+    Neighbours are added, then the sums of neighbours, until one number a run is left; see ``sums`` for what is not lost on the way.
+    """
+    lost = np.zeros(len(lengths))
+    run = np.repeat(np.arange(len(lengths)), lengths)
+    with np.errstate(invalid="ignore", over="ignore"):
+        while len(values) > len(lengths):
+            starts = np.cumsum(lengths) - lengths
+            position = np.arange(len(values)) - np.repeat(starts, lengths)
+            left = np.flatnonzero(position % 2 == 0)
+            paired = position[left] + 1 < lengths[run[left]]
+            more, error = np.zeros(len(left)), np.zeros(len(left))
+            more[paired] = values[left[paired] + 1]
+            values = values[left]
+            sums.add(values, error, more)
+            run, lengths = run[left], (lengths + 1) // 2
+            lost += np.bincount(run, np.where(np.isfinite(error), error, 0.0), len(lost))
+        return sums.whole(values, lost)

@@ -1,0 +1,1 @@
+"""Native histograms, and classic ones made of bucket series."""

@@ -1,0 +1,122 @@
+"""Functions over ranges that hold native histograms, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from tael.model.histogram import Histograms, concatenate, empty
+from tael.model.series import Bools, Floats, Longs
+from tael.vectors.histograms.binary import Cells
+from tael.vectors.histograms.notes import Note, joined
+from tael.vectors.histograms.rates import growth, instant
+from tael.vectors.histograms.resets import equal
+from tael.vectors.histograms.sums import Sums, average_by, sum_by
+from tael.vectors.histograms.windows import Evaluated, Windows, beside_floats, between, either, falls, members, of_rows, pairs, spread
+
+MAX_MEMBERS = 1 << 18
+"""How many samples, each counted in every window that holds it, are evaluated together, unless one window alone has more."""
+
+_AT_ONCE = frozenset({"last_over_time", "first_over_time", "count_over_time", "present_over_time"})
+"""The functions that look at one sample of a window, or at none."""
+
+
+def evaluate(function: str, windows: Windows, check: Callable[[], None] = lambda: None) -> Evaluated:
+    """One of ``FUNCTIONS`` over windows that each hold a histogram, alone or beside floats.
+
+    ``check`` is called now and then, and raises when the query is to end.
+    """
+    if function in _AT_ONCE:
+        return _EVALUATED[function](windows)
+    held = np.cumsum(windows.counts)
+    parts: list[Evaluated] = []
+    begin = 0
+    while begin < len(held) or not parts:
+        check()
+        done = held[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(held, done + MAX_MEMBERS, side="right")))
+        parts.append(_EVALUATED[function](windows.part(begin, end)))
+        begin = end
+    return parts[0] if len(parts) == 1 else _concatenated(parts)
+
+
+def _concatenated(parts: list[Evaluated]) -> Evaluated:
+    sizes = np.array([len(part.samples.histograms) for part in parts])
+    shift = np.repeat(np.cumsum(sizes) - sizes, [len(part.present) for part in parts])
+    cells = np.concatenate([part.samples.cells for part in parts])
+    begins = np.cumsum([0, *(len(part.present) for part in parts)])
+    rows = [np.arange(*begins[i : i + 2]) for i in range(len(parts))]
+    return Evaluated(
+        np.concatenate([part.present for part in parts]),
+        Cells(
+            np.concatenate([part.samples.values for part in parts]),
+            np.where(cells >= 0, cells + shift, cells),
+            concatenate([part.samples.histograms for part in parts]),
+        ),
+        joined(*(spread(part.notes, own, int(begins[-1])) for part, own in zip(parts, rows, strict=True))),
+    )
+
+
+def _floats(present: Bools, values: Floats) -> Evaluated:
+    return Evaluated(present, Cells(values, np.full(len(values), -1, np.int64), empty()))
+
+
+def _at(windows: Windows, positions: Longs) -> Evaluated:
+    samples = windows.samples
+    cells = windows.position[positions]
+    return Evaluated(np.ones(len(cells), np.bool_), Cells(samples.values[positions], cells, windows.histograms))
+
+
+def _differing(windows: Windows) -> Evaluated:
+    return _transitions(windows, _changed)
+
+
+def _resetting(windows: Windows) -> Evaluated:
+    return _transitions(windows, falls)
+
+
+def _transitions(windows: Windows, differs: Callable[[Windows, Longs], Bools]) -> Evaluated:
+    flags = pairs(windows, differs)
+    found = between(flags, np.minimum(windows.lo + 1, windows.hi), windows.hi)
+    return _floats(windows.counts > 0, found.astype(np.float64))
+
+
+def _changed(windows: Windows, at: Longs) -> Bools:
+    now, before = windows.samples.values[at], windows.samples.values[at - 1]
+    unequal = (now != before) & ~(np.isnan(now) & np.isnan(before))
+    return either(windows, at, unequal, lambda later, earlier: ~equal(windows.histograms, later, earlier))
+
+
+def _aggregate(windows: Windows, by: Callable[[Histograms, Longs, Longs, int], Sums]) -> Evaluated:
+    mixed = beside_floats(windows)
+    rows = np.flatnonzero(~mixed)
+    pure = windows.take(rows)
+    positions, owner = members(pure.lo, pure.hi)
+    total = by(windows.histograms, windows.position[positions], owner, len(rows))
+    notes = joined({Note.MIXED_IN_SERIES: mixed}, spread(total.notes, rows, len(mixed)))
+    found = np.flatnonzero(total.present)
+    return of_rows(rows[found], len(mixed), total.histograms.take(found), notes)
+
+
+_Function: TypeAlias = Callable[[Windows], Evaluated]
+
+_EVALUATED: dict[str, _Function] = {
+    "rate": lambda windows: growth(windows, counter=True, per_second=True),
+    "increase": lambda windows: growth(windows, counter=True, per_second=False),
+    "delta": lambda windows: growth(windows, counter=False, per_second=False),
+    "irate": lambda windows: instant(windows, counter=True),
+    "idelta": lambda windows: instant(windows, counter=False),
+    "resets": _resetting,
+    "changes": _differing,
+    "sum_over_time": lambda windows: _aggregate(windows, sum_by),
+    "avg_over_time": lambda windows: _aggregate(windows, average_by),
+    "last_over_time": lambda windows: _at(windows, windows.hi - 1),
+    "first_over_time": lambda windows: _at(windows, windows.lo),
+    "count_over_time": lambda windows: _floats(windows.counts > 0, windows.counts.astype(np.float64)),
+    "present_over_time": lambda windows: _floats(windows.counts > 0, np.ones(len(windows.lo))),
+}
+
+FUNCTIONS = frozenset(_EVALUATED)
+"""The functions that give a result for histograms; every other one looks at the floats of a window alone, see ``ignored``."""

@@ -1,0 +1,104 @@
+"""What sums of native histograms are made of: rows times weights by group, their buckets, and the adding up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tael.model.histogram import RESET_GAUGE, RESET_UNKNOWN, Buckets, Bytes, Histograms, Ints, offsets_of
+from tael.model.series import Bools, Floats, Longs
+from tael.vectors.compensated import run_sums
+
+MAX_ENTRIES = 1 << 18
+"""How many buckets are added up at once, unless one group alone has more: few enough to stay in a processor's cache."""
+
+FEW_TERMS = 2
+"""Sums of no more terms need no compensation, so a table of all groups' buckets does for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is added: row ``rows[k]`` times ``weights[k]`` to ``groups[k]``, which grows with ``k``."""
+
+    histograms: Histograms
+    rows: Longs
+    weights: Floats
+    groups: Longs
+    count: int
+
+    def where(self, chosen: Bools) -> Terms:
+        """Some of the terms."""
+        return Terms(self.histograms, self.rows[chosen], self.weights[chosen], self.groups[chosen], self.count)
+
+    def of(self, column: Floats) -> Floats:
+        """The weighted sum of a column."""
+        return _grouped(column[self.rows] * self.weights, self.groups, self.count)
+
+    def entries(self, side: Buckets) -> Entries:
+        """The buckets of one side."""
+        taken = side.take(self.rows)
+        return Entries(taken.owner, taken.index, taken.counts * self.weights[taken.owner])
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Buckets to add: of which term, which index, how much."""
+
+    term: Longs
+    index: Ints
+    counts: Floats
+
+    def where(self, chosen: Bools) -> Entries:
+        """Some of the buckets."""
+        return Entries(self.term[chosen], self.index[chosen], self.counts[chosen])
+
+
+def added(terms: Terms, side: Entries) -> Buckets:
+    """The sums by group and bucket."""
+    if len(side.index) == 0:
+        return Buckets(np.zeros(terms.count + 1, np.int64), np.empty(0, np.int32), np.empty(0))
+    lowest = int(side.index.min())
+    span = int(side.index.max()) - lowest + 1
+    place = terms.groups[side.term] * span + (side.index - lowest)
+    few = np.bincount(terms.groups, minlength=terms.count).max() <= FEW_TERMS
+    if few and terms.count * span <= max(MAX_ENTRIES, 4 * len(place)):
+        table = np.bincount(place, side.counts, terms.count * span).astype(np.float64, copy=False)
+        found = np.flatnonzero(table)
+        totals = table[found]
+    else:
+        found, totals = _sorted(place, side.counts)
+    group, index = np.divmod(found, span)
+    filled = totals != 0
+    sizes = np.bincount(group[filled], minlength=terms.count)
+    return Buckets(offsets_of(sizes), (index[filled] + lowest).astype(np.int32), totals[filled])
+
+
+def _sorted(place: Longs, counts: Floats) -> tuple[Longs, Floats]:
+    """The places and the compensated sum of the counts at each."""
+    order = np.argsort(place, kind="stable")
+    place, counts = place[order], counts[order]
+    starts = np.flatnonzero(np.append(True, place[1:] != place[:-1]))
+    return place[starts], run_sums(counts, np.diff(np.append(starts, len(place))))
+
+
+def _grouped(values: Floats, groups: Longs, count: int) -> Floats:
+    lengths = np.bincount(groups, minlength=count)
+    result = np.zeros(count)
+    result[lengths > 0] = run_sums(values, lengths[lengths > 0])
+    return result
+
+
+def hints_of(terms: Terms) -> Bytes:
+    """Prometheus' rule: a gauge makes the sum a gauge, equal hints stay, different ones are unknown."""
+    hints = terms.histograms.reset_hint[terms.rows]
+    lowest, highest = np.full(terms.count, RESET_GAUGE, np.uint8), np.zeros(terms.count, np.uint8)
+    np.minimum.at(lowest, terms.groups, hints)
+    np.maximum.at(highest, terms.groups, hints)
+    same = np.where(lowest == highest, lowest, np.uint8(RESET_UNKNOWN))
+    return np.where(highest == RESET_GAUGE, np.uint8(RESET_GAUGE), same)
+
+
+def any_of(flags: Bools, groups: Longs, count: int) -> Bools:
+    """In which groups something is flagged."""
+    return np.bincount(groups[flags], minlength=count) > 0

@@ -1,0 +1,111 @@
+"""rate, increase, delta, irate, idelta, changes and resets over windows of floats, with Prometheus' extrapolation to a window's edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tael.model.series import Bools, Floats, Longs
+from tael.vectors.windows import Windows, walk
+
+
+def increase(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
+    """How much the value grew in each window with two samples or more, extrapolated to the whole window.
+
+    ``counter`` says that a fall is a reset, so that the value before it counts too, and that values are never below 0.
+    """
+    enough = windows.counts >= 2
+    first = windows.first(windows.values)
+    grown = windows.last(windows.values) - first
+    if counter:
+        _add_resets(windows, grown)
+    factor = extrapolation(windows, grown, first, counter=counter)
+    if per_second:
+        factor /= windows.range_ms / 1000
+    return grown * factor, enough
+
+
+def extrapolation(windows: Windows, grown: Floats, first: Floats, *, counter: bool) -> Floats:
+    """By what to multiply what was seen between the first and the last sample, so that it stands for the window.
+
+    The series is taken to begin and end in the window when its samples end more than 1.1 mean intervals before an edge, half an interval
+    beyond them; a counter is not followed back to below 0. ``grown`` and ``first`` may be a histogram's counts.
+    """
+    first_ms, last_ms = windows.first(windows.times_ms), windows.last(windows.times_ms)
+    to_start = (first_ms - (windows.ends_ms - windows.range_ms)) / 1000
+    to_end = (windows.ends_ms - last_ms) / 1000
+    sampled = (last_ms - first_ms) / 1000
+    mean = sampled / (windows.counts - 1)
+    limit = mean * 1.1
+    for distance in (to_start, to_end):
+        far = distance >= limit
+        distance[far] = mean[far] / 2
+    if counter:
+        to_zero = sampled * (first / grown)
+        nearer = (to_zero < to_start) & (grown > 0) & (first >= 0)
+        to_start[nearer] = to_zero[nearer]
+    result: Floats = sampled + to_start
+    result += to_end
+    result /= sampled
+    return result
+
+
+def instant(windows: Windows, *, rate: bool) -> tuple[Floats, Bools]:
+    """The difference of the last two samples, a second for ``rate``; after a reset, the last value alone."""
+    enough = windows.counts >= 2
+    last, before = windows.last(windows.values), _at_last_but_one(windows, windows.values)
+    change = last - before
+    if rate:
+        change = np.where(last < before, last, change)
+        change /= (windows.last(windows.times_ms) - _at_last_but_one(windows, windows.times_ms)) / 1000
+    return change, enough
+
+
+def changes(windows: Windows) -> tuple[Floats, Bools]:
+    """How often the value changed; NaN after NaN is no change."""
+    now, before = windows.values, _before(windows.values)
+    changed = (now != before) & ~(np.isnan(now) & np.isnan(before))
+    return _events(windows, changed), windows.counts > 0
+
+
+def resets(windows: Windows) -> tuple[Floats, Bools]:
+    """How often the value fell."""
+    return _events(windows, windows.values < _before(windows.values)), windows.counts > 0
+
+
+def _events(windows: Windows, happened: Bools) -> Floats:
+    """How many samples of each window but its first are marked."""
+    marked = np.concatenate(([0], np.cumsum(happened & windows.follows())))
+    return np.where(windows.counts > 0, _between(marked, windows.lo + 1, windows.hi), 0).astype(np.float64)
+
+
+def _add_resets(windows: Windows, grown: Floats) -> None:
+    """Add to ``grown`` the value before each reset inside the window, one after the other."""
+    fallen = (windows.values < _before(windows.values)) & windows.follows()
+    falls = np.flatnonzero(fallen)
+    if len(falls) == 0:
+        return
+    marked = np.concatenate(([0], np.cumsum(fallen)))
+    begin = marked.take(windows.lo + 1, mode="clip")
+    end = marked.take(windows.hi, mode="clip")
+    some = np.nonzero(end > begin)
+    before = windows.values[falls - 1]
+    steps = walk(begin[some], end[some])
+    total = steps.ordered(grown[some]).copy()
+    for live, at in steps:
+        total[:live] += before[at]
+    grown[some] = steps.back(total)
+
+
+def _before(values: Floats) -> Floats:
+    return np.concatenate((values[:1], values[:-1]))
+
+
+def _between(marked: Longs, begin: Longs, end: Longs) -> Longs:
+    result: Longs = marked.take(end, mode="clip") - marked.take(begin, mode="clip")
+    return result
+
+
+def _at_last_but_one(windows: Windows, column: Floats | Longs) -> Floats:
+    if len(column) == 0:
+        return np.zeros(windows.hi.shape)
+    return column.take(windows.hi - 2, mode="clip").astype(np.float64, copy=False)

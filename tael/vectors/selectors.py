@@ -1,0 +1,128 @@
+"""What a selector gives at each step: the newest sample within the lookback, and the samples of a range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tael.model.histogram import RESET_NO, RESET_UNKNOWN, RESET_YES, Histograms, offsets_of
+from tael.model.series import Bools, Floats, Grid, Longs, Samples, is_stale
+from tael.vectors.histograms import windows as histogram_windows
+from tael.vectors.values import Steps, Vector
+from tael.vectors.windows import Windows, blocks, until, windows
+
+
+def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Longs]:
+    """The newest sample of each series in ``(t - lookback, t]`` unless it is a stale marker, and the samples' positions."""
+    newest = until(samples.offsets, samples.times_ms, at)
+    if len(samples.times_ms) == 0:
+        return Vector(samples.labels, np.zeros(newest.shape), np.zeros(newest.shape, np.bool_)), newest
+    values, there = np.empty(newest.shape), np.empty(newest.shape, np.bool_)
+    oldest_ms = at.times_ms - lookback_ms
+    for rows in blocks(*newest.shape):
+        own = newest[rows]
+        own -= 1
+        some = own >= samples.offsets[:-1][rows, None]
+        np.maximum(own, 0, out=own)
+        values[rows] = samples.values[own]
+        some &= samples.times_ms[own] > oldest_ms
+        np.logical_and(some, ~is_stale(values[rows]), out=there[rows])
+    if samples.histogram is None:
+        return Vector(samples.labels, values, there), newest
+    return Vector(samples.labels, values, there, samples.histogram[newest], samples.histograms), newest
+
+
+def times_of(samples: Samples, positions: Longs) -> Floats:
+    """The times in ms of the samples that ``instant`` found; anything where there is none."""
+    return samples.times_ms[positions].astype(np.float64) if len(samples.times_ms) else np.zeros(positions.shape)
+
+
+def of_grid(grid: Grid) -> Vector:
+    """What a shard evaluated, as a vector."""
+    return Vector(grid.labels, grid.values, grid.present)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The windows of a range selector or a subquery, one a series and step.
+
+    ``floats`` are windows over the floats alone. ``mixed`` is there when some sample is a histogram: windows over all ``samples`` (which hold
+    no stale markers), and which of them hold one.
+    """
+
+    samples: Samples
+    floats: Windows
+    mixed: Windows | None
+    native: Bools | None
+    drop_name: Bools | None = None
+
+    @property
+    def present(self) -> Bools:
+        """Where a window holds anything."""
+        return (self.mixed or self.floats).counts > 0
+
+    def repeated(self, steps: int) -> Ranges:
+        """These windows, of one step, at each of ``steps``."""
+        mixed = None if self.mixed is None else self.mixed.repeated(steps)
+        native = None if self.native is None else np.broadcast_to(self.native, (len(self.native), steps))
+        return replace(self, floats=self.floats.repeated(steps), mixed=mixed, native=native)
+
+    def histogram_windows(self, rows: Longs, columns: Longs) -> histogram_windows.Windows:
+        """These windows, one after the other, as the operations on histograms take them."""
+        assert self.mixed is not None
+        ends = self.mixed.ends_ms[columns]
+        return histogram_windows.Windows(
+            self.samples, self.mixed.lo[rows, columns], self.mixed.hi[rows, columns], ends - self.mixed.range_ms, ends
+        )
+
+
+def ranges(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int, drop_name: Bools | None = None) -> Ranges:
+    """The windows ``(t - range, t]`` that end at ``ends``, without stale markers."""
+    fresh = _kept(samples, ~is_stale(samples.values))
+    if fresh.histogram is None:
+        return Ranges(fresh, _windows(fresh, ends, steps_ms, range_ms), None, None, drop_name)
+    mixed = _windows(fresh, ends, steps_ms, range_ms)
+    alone = _kept(fresh, fresh.histogram < 0)
+    native = histogram_windows.with_histograms(fresh, mixed.lo.ravel(), mixed.hi.ravel()).reshape(mixed.lo.shape)
+    return Ranges(fresh, _windows(alone, ends, steps_ms, range_ms), mixed, native, drop_name)
+
+
+def _windows(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int) -> Windows:
+    return windows(samples.offsets, samples.times_ms, samples.values, ends, steps_ms, range_ms)
+
+
+def within(samples: Samples, start_ms: int, end_ms: int) -> Samples:
+    """The samples of ``(start, end]`` without stale markers; series without any are left out."""
+    kept = _kept(samples, ~is_stale(samples.values) & (samples.times_ms > start_ms) & (samples.times_ms <= end_ms))
+    some = np.flatnonzero(np.diff(kept.offsets) > 0)
+    return replace(kept, labels=[kept.labels[row] for row in some.tolist()], offsets=np.append(kept.offsets[some], kept.offsets[-1]))
+
+
+def _kept(samples: Samples, kept: Bools) -> Samples:
+    if kept.all():
+        return samples
+    before = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)))
+    histogram = None if samples.histogram is None else samples.histogram[kept]
+    return replace(
+        samples, offsets=before[samples.offsets], times_ms=samples.times_ms[kept], values=samples.values[kept], histogram=histogram
+    )
+
+
+def samples_of(vector: Vector, steps: Steps) -> Samples:
+    """A subquery's vector as samples, one a step where there is one.
+
+    A histogram that says whether its counter was reset says so of the sample before it in its series. In a subquery another one may stand
+    there, or itself again, so these hints are forgotten.
+    """
+    times = np.broadcast_to(steps.times_ms, vector.present.shape)[vector.present]
+    offsets = offsets_of(vector.present.sum(axis=1))
+    cells = None if vector.cells is None else vector.cells[vector.present]
+    return Samples(vector.labels, offsets, times, vector.values[vector.present], cells, _without_hints(vector.histograms))
+
+
+def _without_hints(histograms: Histograms | None) -> Histograms | None:
+    if histograms is None:
+        return None
+    said = (histograms.reset_hint == RESET_YES) | (histograms.reset_hint == RESET_NO)
+    return replace(histograms, reset_hint=np.where(said, RESET_UNKNOWN, histograms.reset_hint).astype(np.uint8))

@@ -1,0 +1,82 @@
+"""Sums that lose nothing: compensated as Prometheus compensates, so that 1 + 1e100 + 1 - 1e100 is 2.
+
+A pair ``(sum, lost)`` stands for ``sum + lost``; ``lost`` is what rounding took from the sum so far.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tael.model.series import Bools, Floats, Longs
+from tael.vectors.windows import Walk, Windows, walk
+
+WORTH_RUNNING = 4
+"""From how many looks at each sample on running totals are cheaper than adding up every window."""
+_PAIR_ERROR = 2.0**-100
+"""What a pair is off by at most, relative to the largest sum on the way to it and for each addition; with some bits to spare."""
+
+
+def add(total: Floats, lost: Floats, more: Floats) -> None:
+    """Add ``more`` to the pair ``total, lost`` in place (Knuth's two-sum: the rounding error of ``a + b`` without comparing them)."""
+    summed = total + more
+    kept = summed - total
+    lost += (total - (summed - kept)) + (more - kept)
+    total[...] = summed
+
+
+def whole(total: Floats, lost: Floats) -> Floats:
+    """The pair as one number; what is lost beside an infinity or NaN means nothing."""
+    return np.where(np.isfinite(total), total + lost, total)
+
+
+def walked(steps: Walk, column: Floats) -> tuple[Floats, Floats]:
+    """The sum of ``column`` over each window as a pair, in the walk's order."""
+    total, lost = np.zeros(len(steps.lo)), np.zeros(len(steps.lo))
+    for live, at in steps:
+        add(total[:live], lost[:live], column[at])
+    return total, lost
+
+
+def over(windows: Windows) -> tuple[Floats, Floats]:
+    """The sum of the values in each window as a pair, in the windows' shape.
+
+    Where windows overlap much, each is the difference of two running totals; a window whose sum is so small beside these that the difference
+    would show it is added up by itself.
+    """
+    if int(windows.counts.sum()) < WORTH_RUNNING * len(windows.values):
+        steps = walk(windows.lo, windows.hi)
+        total, lost = walked(steps, windows.values)
+        return steps.back(total), steps.back(lost)
+    total, lost, doubtful = _by_running_totals(windows)
+    again = np.nonzero(doubtful)
+    steps = walk(windows.lo[again], windows.hi[again])
+    for result, exact in zip((total, lost), walked(steps, windows.values), strict=True):
+        result[again] = steps.back(exact)
+    return total, lost
+
+
+def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
+    """Sums as differences, and which of them are not to be trusted."""
+    offsets, size = windows.offsets, len(windows.values)
+    running, behind = np.zeros(size + 1), np.zeros(size + 1)
+    steps = walk(offsets[:-1], offsets[1:])
+    total, lost = np.zeros(len(steps.lo)), np.zeros(len(steps.lo))
+    for live, at in steps:
+        add(total[:live], lost[:live], windows.values[at])
+        running[at + 1], behind[at + 1] = total[:live], lost[:live]
+    begins = windows.lo > offsets[:-1, None]
+    difference, missed = running[windows.hi], np.where(begins, behind[windows.hi] - behind[windows.lo], behind[windows.hi])
+    add(difference, missed, np.where(begins, -running[windows.lo], 0.0))
+    empty = windows.counts == 0
+    difference[empty] = missed[empty] = 0
+    largest = np.zeros(len(offsets) - 1)
+    some = np.diff(offsets) > 0
+    largest[some] = np.maximum.reduceat(np.abs(running[1:]), offsets[:-1][some])
+    error = largest * np.diff(offsets) * _PAIR_ERROR
+    trusted = (error[:, None] <= np.abs(difference + missed) * 2.0**-52) & np.isfinite(difference)
+    return difference, missed, ~(trusted | empty)
+
+
+def mean(total: Floats, lost: Floats, counts: Floats | Longs) -> Floats:
+    """The pair divided by ``counts``."""
+    return np.where(np.isfinite(total), total / counts + lost / counts, total)
