@@ -39,7 +39,7 @@ from tael.model.tenant import DEFAULT_TENANT
 from tael.pb.metrics_pb2 import MetricBatch
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
-from tael.storage.clickhouse.series import ClickHouseSeries
+from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
 from tael.wal.api import METRICS

@@ -106,7 +106,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from tael.cluster.follow import follow_shard_map
     from tael.storage.api import Shard
     from tael.storage.clickhouse.logs import ClickHouseLogs
-    from tael.storage.clickhouse.series import ClickHouseSeries
+    from tael.storage.clickhouse.series.reader import ClickHouseSeries
     from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
     from tael.storage.clickhouse.spans import ClickHouseSpans
     from tael.storage.joined_series import JoinedSeries

@@ -10,19 +10,19 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from services.query.api.compress import compressed
-from services.query.api.dead_letters import DeadLetterApi
-from services.query.api.live import Live
-from services.query.api.native import NativeTraces
-from services.query.api.native_logs import NativeLogs
-from services.query.api.native_metrics import NativeMetrics
-from services.query.api.prometheus import Prometheus, PrometheusOptions
-from services.query.api.prometheus_errors import describe_prometheus
-from services.query.api.prometheus_status import Described
-from services.query.api.tempo import Tempo, describe_tempo
+from services.query.api.native.dead_letters import DeadLetterApi
+from services.query.api.native.live import Live
+from services.query.api.native.logs import NativeLogs
+from services.query.api.native.metrics import NativeMetrics
+from services.query.api.native.traces import NativeTraces
+from services.query.api.prometheus.errors import describe_prometheus
+from services.query.api.prometheus.routes import Prometheus, PrometheusOptions
+from services.query.api.prometheus.status import Described
+from services.query.api.tempo.traces import Tempo, describe_tempo
 from services.query.api.tenant import authentication
-from services.query.execute import Turns
-from services.query.promql_engine import PromqlEngine
+from services.query.promql.engine import PromqlEngine
 from services.query.settings import QuerySettings
+from services.query.turns import Turns
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import Member
 from tael.cluster.membership import heartbeat

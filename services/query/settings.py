@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.query.execute import shard_timeout_seconds
-from services.query.promql_settings import PromqlSettings
+from services.query.promql.settings import PromqlSettings
+from services.query.turns import shard_timeout_seconds
 from tael.runtime.access import AccessSettings
 from tael.runtime.config import Listen
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings

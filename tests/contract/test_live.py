@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from nats.aio.client import Client
 
-from services.query.api.span_json import span_json
+from services.query.api.native.span_json import span_json
 from tael.errors import Unavailable
 from tael.model.attributes import Attributes
 from tael.model.tenant import DEFAULT_TENANT

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.query.api.log_json import log_json
+from services.query.api.native.log_json import log_json
 from tael.model.attributes import AttributeValue
 from tael.otlp.decode import decode_logs
 from tael.wal.api import LOGS, TRACES

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from services.query.api.span_json import span_json
+from services.query.api.native.span_json import span_json
 from tael.model.attributes import Attributes
 from tael.otlp.anyvalue import encode_attributes
 from tests.support.query import CLUSTER, Api, MemorySpans, Stalled, serving, with_a_stalled_shard

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.query.api.log_json import log_json
+from services.query.api.native.log_json import log_json
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.decode import decode_logs
 from tests.contract.test_cli import tael

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.query.api import prometheus_answers
+from services.query.api.prometheus import answers as prometheus_answers
 from tael.errors import Unavailable
 from tael.model.series import Grid, GridRequest, Labels, Samples, Selection
 from tael.storage.api import Answer, Shard

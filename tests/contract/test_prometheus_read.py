@@ -13,7 +13,7 @@ from typing import Any
 import cramjam
 import pytest
 
-from services.query.api.prometheus_read import decode
+from services.query.api.prometheus.remote_read import decode
 from tael.errors import Rejected
 from tael.model.series import STALE, labels_of
 from tael.model.tenant import DEFAULT_TENANT

@@ -23,8 +23,8 @@ from tael.model.series import (
     labels_of,
 )
 from tael.storage.api import Answer, Shard
-from tael.storage.clickhouse import series
-from tael.storage.clickhouse.series import ClickHouseSeries
+from tael.storage.clickhouse.series import reader as series
+from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.sharded_series import ShardedSeries
 from tael.vectors.histograms.text import expressions, parse
 from tests.support.hotnode import HotNode

@@ -11,10 +11,11 @@ import pytest
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Cursor, LogCursor, LogQuery, SpanQuery
-from tael.storage.clickhouse import flatten, flatten_logs, log_query_builder, metric_wire, query_builder, series_query_builder, wire
+from tael.storage.clickhouse import flatten, flatten_logs, log_query_builder, metric_wire, query_builder, wire
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.query_builder import SpanKey
+from tael.storage.clickhouse.series import query_builder as series_query_builder
 
 FOLDER = Path(__file__).parent / "sql"
 HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)

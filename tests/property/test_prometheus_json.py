@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.api.prometheus_json import chunks, numbers
+from services.query.api.prometheus.encode import chunks, numbers
 from tael.vectors.values import Steps, Vector
 
 INSTANT = 1_790_000_000_123

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.promql_engine import EngineOptions, PromqlEngine, Query
+from services.query.promql.engine import EngineOptions, PromqlEngine, Query
 from tael.errors import Rejected
 from tael.model.series import Grid, GridRequest, Selection
 from tael.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.query.promql_fetch import Bounds, fetch
+from services.query.promql.fetch import Bounds, fetch
 from tael.model.series import STALE, GridFunction, Labels, Matcher
 from tael.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
 from tael.promql.evaluate import Settings, evaluate

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tael.storage.clickhouse.series_runs import runs
+from tael.storage.clickhouse.series.runs import runs
 
 Row = tuple[int, int]
 """A series and a time."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from services.query.promql_engine import EngineOptions, PromqlEngine, Query
+from services.query.promql.engine import EngineOptions, PromqlEngine, Query
 from tael.errors import TaelError
 from tael.model.histogram import RESET_UNKNOWN, Histograms
 from tael.model.series import METRIC_NAME, STALE, Labels, Samples, labels_of

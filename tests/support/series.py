@@ -19,7 +19,7 @@ from tael.model.histogram import Histograms
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
 from tael.pb.metrics_pb2 import Histogram, MetricBatch
 from tael.storage.api import Answer, SeriesReader, Shard
-from tael.storage.clickhouse.series import ClickHouseSeries
+from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.sharded_series import ShardedSeries
 from tael.wal import codec
 from tael.wal.api import METRICS

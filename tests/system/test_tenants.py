@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from services.query.api.prometheus_status import STATUS
+from services.query.api.prometheus.status import STATUS
 from tael.pb.remote_read_pb2 import LabelMatcher, Query, ReadRequest, ReadResponse
 from tests.support.query import MemorySpans, serving
 from tests.support.suite import Suite, until

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.query.api.prometheus_json import seconds
-from services.query.api.prometheus_parameters import EARLIEST_MS, LATEST_MS, Form, label_name
+from services.query.api.prometheus.encode import seconds
+from services.query.api.prometheus.parameters import EARLIEST_MS, LATEST_MS, Form, label_name
 from tael.errors import Rejected
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from services.query.promql_engine import EngineOptions, PromqlEngine, Query
+from services.query.promql.engine import EngineOptions, PromqlEngine, Query
 from tael.errors import Rejected, TooLarge
 from tael.model.series import Samples, Selection
 from tael.promql import evaluate as evaluation

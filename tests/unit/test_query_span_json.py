@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.query.api.span_json import Json, rfc3339, span_json, value_json
+from services.query.api.native.span_json import Json, rfc3339, span_json, value_json
 from tael.model.attributes import AttributeValue
 from tael.model.span import Event, Link, LlmCall, Resource, Scope, Span
 

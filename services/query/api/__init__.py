@@ -1,1 +1,1 @@
-"""One file an API family out."""
+"""The APIs out, a folder each."""

@@ -1,4 +1,4 @@
-"""Log records on their way into the log, as those who watch ask for them. Pure; see live_spans."""
+"""Log records on their way into the log, as those who watch ask for them. Pure; see spans."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from functools import cached_property
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLogRecord
 
-from services.query.api.log_json import log_json
-from services.query.live_frame import Frame
-from services.query.live_match import has_attribute
+from services.query.api.native.log_json import log_json
+from services.query.live.frame import Frame
+from services.query.live.match import has_attribute
 from services.query.parameters import Parameters, parse_span_id, parse_trace_id
 from tael.model.attributes import AttributeValue
 from tael.model.log import LEVELS, LogRecord

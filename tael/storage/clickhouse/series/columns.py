@@ -12,8 +12,8 @@ import numpy.typing as npt
 from tael.model.histogram import Buckets, Histograms, from_columns, offsets_of
 from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Longs, Samples, is_stale
 from tael.storage.clickhouse.native import Column, lists, numbers, optional
-from tael.storage.clickhouse.series_labels import Ordered
-from tael.storage.clickhouse.series_runs import Numbers, Runs, runs
+from tael.storage.clickhouse.series.labels import Ordered
+from tael.storage.clickhouse.series.runs import Numbers, Runs, runs
 
 
 @dataclass(frozen=True, slots=True)

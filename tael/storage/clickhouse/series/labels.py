@@ -11,7 +11,7 @@ import numpy as np
 
 from tael.model.series import Labels, Longs
 from tael.storage.clickhouse.native import Column, Pairs, lists, numbers, pairs, strings
-from tael.storage.clickhouse.series_runs import Numbers
+from tael.storage.clickhouse.series.runs import Numbers
 
 REMEMBERED: Final = 50_000
 """Series whose labels a cache holds at least, in twice the room: some 50 MB at ten labels each."""

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from services.query.api.prometheus_answers import evaluated, listed, missing_warnings, stats_of, success
-from services.query.api.prometheus_errors import Handler, answering, executed
-from services.query.api.prometheus_parameters import Form, invalid, label_name, read
-from services.query.api.prometheus_read import RemoteRead
-from services.query.api.prometheus_status import STATUS, Described
+from services.query.api.prometheus.answers import evaluated, listed, missing_warnings, stats_of, success
+from services.query.api.prometheus.errors import Handler, answering, executed
+from services.query.api.prometheus.parameters import Form, invalid, label_name, read
+from services.query.api.prometheus.remote_read import RemoteRead
+from services.query.api.prometheus.status import STATUS, Described
 from services.query.api.tenant import tenant_of
-from services.query.execute import Turns
-from services.query.promql_engine import PromqlEngine, Query
+from services.query.promql.engine import PromqlEngine, Query
+from services.query.turns import Turns
 from tael.errors import Rejected
 from tael.model.series import Exemplar, Family, Labels, Matcher, Selection
 from tael.promql.ast import Expr, VectorSelector, walk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.query.promql_engine import EngineOptions
+from services.query.promql.engine import EngineOptions
 from tael.promql.parse import Features
 from tael.runtime.config import Settings
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from services.query.api.span_json import Json, attributes_json, resource_json, rfc3339, scope_json, value_json
+from services.query.api.native.span_json import Json, attributes_json, resource_json, rfc3339, scope_json, value_json
 from tael.model.log import LEVELS, LogRecord, level_of_severity
 
 

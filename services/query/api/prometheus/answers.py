@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from services.query.api.compress import takes_gzip
-from services.query.api.prometheus_json import chunks, count, dumped, envelope, result_type
-from services.query.promql_engine import Outcome
+from services.query.api.prometheus.encode import chunks, count, dumped, envelope, result_type
+from services.query.promql.engine import Outcome
 from tael.storage.api import Answer
 from tael.vectors.values import Steps
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from aiohttp import web
 
-from services.query import sse
 from services.query.api.tenant import tenant_of
-from services.query.live import LiveFeed
-from services.query.live_logs import read_log_filter, read_logs
-from services.query.live_spans import read_span_filter, read_spans
+from services.query.live import sse
+from services.query.live.feed import LiveFeed
+from services.query.live.logs import read_log_filter, read_logs
+from services.query.live.spans import read_span_filter, read_spans
 from tael.wal.api import LOGS, TRACES, LiveBus
 
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

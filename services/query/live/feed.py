@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from services.query import sse
+from services.query.live import sse
 from tael.errors import Overloaded, Unavailable
 from tael.runtime.observe import get_logger
 from tael.wal import codec

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from services.query.promql_fetch import Bounds, fetch
+from services.query.promql.fetch import Bounds, fetch
 from tael.errors import Rejected
 from tael.promql import evaluate as evaluation
 from tael.promql.ast import Expr

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from services.query.api.log_json import log_json
-from services.query.api.native import partial_json
+from services.query.api.native.log_json import log_json
+from services.query.api.native.traces import partial_json
 from services.query.api.tenant import tenant_of
 from services.query.cursor import decode_log_cursor, encode_log_cursor, query_digest
-from services.query.execute import Turns
 from services.query.parameters import Parameters, parse_span_id, parse_trace_id
+from services.query.turns import Turns
 from tael.model.log import LEVELS
 from tael.runtime.http import json_response
 from tael.storage.api import MAX_FIND_LIMIT, LogCursor, LogQuery, LogReader

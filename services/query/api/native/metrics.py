@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from services.query.api.native import partial_json
-from services.query.api.span_json import rfc3339
+from services.query.api.native.span_json import rfc3339
+from services.query.api.native.traces import partial_json
 from services.query.api.tenant import tenant_of
-from services.query.execute import Turns
 from services.query.parameters import Parameters
-from services.query.promql_engine import PromqlEngine, Query
+from services.query.promql.engine import PromqlEngine, Query
+from services.query.turns import Turns
 from tael.errors import Rejected
 from tael.model.series import METRIC_NAME, Family, Labels, Matcher, Samples, Selection, is_stale
 from tael.model.time import NS_PER_SECOND, TimeRange

@@ -13,9 +13,9 @@ from functools import cached_property
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
-from services.query.api.span_json import span_json
-from services.query.live_frame import Frame
-from services.query.live_match import has_attribute
+from services.query.api.native.span_json import span_json
+from services.query.live.frame import Frame
+from services.query.live.match import has_attribute
 from services.query.parameters import Parameters, parse_trace_id
 from tael.errors import Rejected
 from tael.model.span import STATUS_NAMES, Span

@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from aiohttp import web
 
-from services.query.api.prometheus_json import dumped
+from services.query.api.prometheus.encode import dumped
 from tael.errors import NotFound, Rejected, Retryable, TaelError
 from tael.runtime.http import headers_of
 from tael.runtime.observe import get_logger

@@ -14,11 +14,11 @@ from typing import Any
 
 from aiohttp import web
 
-from services.query.api.span_json import Json, span_json
+from services.query.api.native.span_json import Json, span_json
 from services.query.api.tenant import tenant_of
 from services.query.cursor import decode_cursor, encode_cursor, query_digest
-from services.query.execute import Turns
 from services.query.parameters import Parameters, parse_trace_id
+from services.query.turns import Turns
 from tael.errors import NotFound, Rejected
 from tael.model.span import STATUS_NAMES, Span
 from tael.runtime.http import json_response

@@ -13,9 +13,9 @@ import numpy as np
 from aiohttp import web
 from google.protobuf.message import DecodeError
 
-from services.query.api.prometheus_parameters import EARLIEST_MS, LATEST_MS
+from services.query.api.prometheus.parameters import EARLIEST_MS, LATEST_MS
 from services.query.api.tenant import tenant_of
-from services.query.execute import Turns
+from services.query.turns import Turns
 from tael.errors import Rejected, TooLarge, Unavailable
 from tael.metrics import snappy
 from tael.model.histogram import Buckets, Histograms

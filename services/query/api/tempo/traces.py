@@ -16,10 +16,10 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from services.query.api.native import RETRY_AFTER_SECONDS, not_found_text
+from services.query.api.native.traces import RETRY_AFTER_SECONDS, not_found_text
 from services.query.api.tenant import tenant_of
-from services.query.execute import Turns
 from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
+from services.query.turns import Turns
 from tael.errors import NotFound, Rejected, TooLarge
 from tael.model.span import Span
 from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
