@@ -28,7 +28,7 @@ from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
-from tael.storage.clickhouse.series import columns as series_columns
+from tael.storage.clickhouse.series import columns
 from tael.storage.clickhouse.series import query_builder
 from tael.storage.clickhouse.series.labels import LabelCache, Ordered, label_sets
 from tael.storage.clickhouse.series.runs import Numbers
@@ -59,14 +59,14 @@ class ClickHouseSeries:
             self._blocks(query_builder.select_samples(self._database, tenant, selection, limit)),
             self._histograms(tenant, selection, max_samples),
         )
-        found = series_columns.samples(floats, histograms)
+        found = columns.samples(floats, histograms)
         if found is None:
             merged = query_builder.select_samples(self._database, tenant, selection, limit, merged=True)
-            found = series_columns.samples(await self._blocks(merged), histograms)
+            found = columns.samples(await self._blocks(merged), histograms)
             assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
-        return Answer(series_columns.labelled(found, await self._in_order(tenant, selection, found.runs.series)))
+        return Answer(columns.labelled(found, await self._in_order(tenant, selection, found.runs.series)))
 
     async def _histograms(self, tenant: str, selection: Selection, max_samples: int) -> list[native.Column]:
         if not await self._may_have_histograms(tenant, selection):
@@ -90,17 +90,17 @@ class ClickHouseSeries:
         """See SeriesReader."""
         selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
         histograms, found = await asyncio.gather(self._any_histogram(tenant, selection), self._grid(tenant, request, max_series))
-        if histograms or series_columns.doubtful(found, request.function):
+        if histograms or columns.doubtful(found, request.function):
             return None
-        return Answer(series_columns.labelled_grid(found, await self._in_order(tenant, selection, found.series)))
+        return Answer(columns.labelled_grid(found, await self._in_order(tenant, selection, found.series)))
 
-    async def _grid(self, tenant: str, request: GridRequest, max_series: int) -> series_columns.NumberedGrid:
+    async def _grid(self, tenant: str, request: GridRequest, max_series: int) -> columns.NumberedGrid:
         stretches = _stretches(request)
         parts = []
         for stretch, _ in stretches:
             statement = query_builder.grid(self._database, tenant, stretch)
             parts.append(await self._columns(statement, {"max_rows_to_group_by": max_series}))
-        found = series_columns.grid(parts, [count for _, count in stretches], request.function)
+        found = columns.grid(parts, [count for _, count in stretches], request.function)
         if len(found.series) > max_series:
             raise TooLarge(TOO_MANY_SAMPLES)
         return found
