@@ -28,8 +28,7 @@ from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
-from tael.storage.clickhouse.series import columns
-from tael.storage.clickhouse.series import query_builder
+from tael.storage.clickhouse.series import columns, query_builder
 from tael.storage.clickhouse.series.labels import LabelCache, Ordered, label_sets
 from tael.storage.clickhouse.series.runs import Numbers
 
