@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from services.coordinator.settings import CoordinatorSettings
     from services.hotnode.settings import HotNodeSettings
     from services.ingest.settings import IngestSettings
-    from services.ingest.writer import Parts
+    from services.ingest.writer.parts import Parts
     from services.query.settings import QuerySettings
     from services.serve.settings import ServeSettings
     from tael.runtime.settings import ClickHouseSettings, NatsSettings
@@ -69,9 +69,9 @@ def all_settings() -> list[type[Settings]]:
 async def ingest(settings: IngestSettings, stop: Stop) -> None:
     """Receivers → JetStream; JetStream → ClickHouse."""
     from services.ingest import app
-    from services.ingest.prepare import DeltaPreparation
     from services.ingest.telemetry import WriterMetrics
-    from services.ingest.writer import Parts
+    from services.ingest.writer.parts import Parts
+    from services.ingest.writer.prepare import DeltaPreparation
     from tael.storage.clickhouse.totals import ClickHouseTotals
     from tael.storage.clickhouse.writer import ClickHouseWriter
     from tael.wal.api import METRICS

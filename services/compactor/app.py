@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from prometheus_client import REGISTRY, Gauge
 
@@ -18,9 +19,10 @@ from tael.cluster.api import KeyValue
 from tael.cluster.lease import Lease, Member, compactor_key
 from tael.cluster.membership import heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
-from tael.errors import Rejected, TaelError, Unavailable
+from tael.errors import Rejected, Retryable
 from tael.objects import ObjectStore, check_conditional_writes
 from tael.runtime.observe import get_logger
+from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import SchemaStore
 
@@ -38,7 +40,10 @@ async def run(
     readiness: Readiness,
 ) -> None:
     """Check the object store, then enforce retention on every held shard, at once and on the interval, until ``stop``."""
-    await _await_object_store(objects, stop)
+    try:
+        await retry(partial(_check_object_store, objects), stop, _no_object_store)
+    except Stopped:
+        return
     readiness.set("object store")
     member = Member(node_id=settings.node_id, target="compactor", internal=str(settings.internal_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
@@ -60,8 +65,8 @@ async def _enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema
                 if (shard.index, lease.epoch) not in served:
                     await retire(schema(shard), settings.retention_days, shard.name)
                     served.add((shard.index, lease.epoch))
-        except Unavailable as error:
-            log.warning("retention waits", reason=str(error))
+        except Retryable as error:
+            log.warning("retention failed; retrying", reason=str(error))
         await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
 
 
@@ -90,18 +95,11 @@ async def _held(kv: KeyValue, node_id: str) -> list[tuple[ShardAddress, Lease]]:
     return held
 
 
-async def _await_object_store(objects: ObjectStore, stop: Stop) -> None:
-    while not stop.is_set:
-        try:
-            await objects.ensure_bucket()
-            if not await check_conditional_writes(objects):
-                raise Rejected(
-                    "this object store ignores conditional writes (If-None-Match), which the cold tier needs", where="TAEL_S3_URL"
-                )
-        except Unavailable as error:
-            log.warning("waiting for the object store", reason=str(error))
-            await stop.sleep(2)
-        except TaelError:
-            raise
-        else:
-            return
+async def _check_object_store(objects: ObjectStore) -> None:
+    await objects.ensure_bucket()
+    if not await check_conditional_writes(objects):
+        raise Rejected("this object store ignores conditional writes (If-None-Match), which the cold tier needs", where="TAEL_S3_URL")
+
+
+def _no_object_store(error: Retryable, pause: float) -> None:
+    log.warning("waiting for the object store", reason=str(error), retry_in_seconds=pause)

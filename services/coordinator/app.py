@@ -24,8 +24,9 @@ from tael.cluster.leadership import Leadership
 from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, compactor_key, first_lease, writer_key
 from tael.cluster.membership import Liveness, heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap, next_shard_map
-from tael.errors import BadSettings, Conflict, Fenced, TaelError, Unavailable
+from tael.errors import BadSettings, Conflict, Fenced, Retryable, Unavailable
 from tael.runtime.observe import get_logger
+from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop, background
 from tael.storage.api import SchemaStore
 
@@ -64,7 +65,10 @@ class Ports:
 
 async def run(settings: CoordinatorSettings, stop: Stop, ports: Ports, readiness: Readiness) -> None:
     """Stand by, lead when it is this one's turn, and give the lease up at the end."""
-    await _until_reachable("making the cluster's bucket", ports.ensure_bucket, stop)
+    try:
+        await retry(ports.ensure_bucket, stop, _no_bucket)
+    except Stopped:
+        return
     readiness.set("nats")
     member = Member(node_id=settings.node_id, target="coordinator", internal=str(settings.internal_addr), started_at=time.time())
     leadership = Leadership(ports.kv, settings.node_id, settings.lease_ttl_seconds)
@@ -131,8 +135,8 @@ class Term:
             while not stop.is_set and self._leadership.epoch == self._epoch:
                 try:
                     await self._reconcile()
-                except (Unavailable, Conflict) as error:
-                    log.warning("reconciling waits", reason=str(error))
+                except (Retryable, Conflict) as error:
+                    log.warning("reconciling failed; retrying", reason=str(error))
                     if isinstance(error, Unavailable):
                         self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when it is back
                 await stop.sleep(pause)
@@ -206,14 +210,5 @@ async def _watch_sync(streams: Streams, stop: Stop) -> None:
         await stop.sleep(_SYNC_CHECK_SECONDS)
 
 
-async def _until_reachable(what: str, call: Callable[[], Awaitable[None]], stop: Stop) -> None:
-    while not stop.is_set:
-        try:
-            await call()
-        except Unavailable as error:
-            log.warning("waiting", until=what, reason=str(error))
-            await stop.sleep(1)
-        except TaelError:
-            raise
-        else:
-            return
+def _no_bucket(error: Retryable, pause: float) -> None:
+    log.warning("the cluster's bucket cannot be made; retrying", reason=str(error), retry_in_seconds=pause)

@@ -18,7 +18,8 @@ from services.ingest.observer import LogStates, Observer
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import datadog, otlp_grpc, otlp_http
 from services.ingest.settings import IngestSettings
-from services.ingest.writer import Parts, WriterPool
+from services.ingest.writer.parts import Parts
+from services.ingest.writer.pool import WriterPool
 from tael.cluster.api import KeyValue
 from tael.cluster.follow import follow_shard_map
 from tael.cluster.lease import Member

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from services.ingest.pressure import PressureSettings
 from services.ingest.receivers.settings import DD_AGENT_ADDR, OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, ReceiverSettings
-from services.ingest.writer import WriterSettings
+from services.ingest.writer.settings import WriterSettings
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 
 

@@ -18,9 +18,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from prometheus_client import CollectorRegistry
 
-from services.ingest.prepare import DeltaPreparation
 from services.ingest.telemetry import WriterMetrics
-from services.ingest.writer import Parts, ShardWriter, WriterSettings
+from services.ingest.writer.parts import Parts
+from services.ingest.writer.prepare import DeltaPreparation
+from services.ingest.writer.settings import WriterSettings
+from services.ingest.writer.shard import ShardWriter
 from tael.cluster.lease import Lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.errors import Overloaded, Unavailable

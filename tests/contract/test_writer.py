@@ -14,7 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client import CollectorRegistry
 
 from services.ingest.telemetry import WriterMetrics
-from services.ingest.writer import Parts, ShardWriter, WriterSettings, linger_seconds
+from services.ingest.writer.parts import Parts
+from services.ingest.writer.plan import linger_seconds
+from services.ingest.writer.settings import WriterSettings
+from services.ingest.writer.shard import ShardWriter
 from tael.cluster.lease import Intent, Lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.errors import Fenced, Rejected, Unavailable

@@ -10,7 +10,9 @@ from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
 from services.ingest.telemetry import WriterMetrics
-from services.ingest.writer import Parts, ShardWriter, WriterSettings
+from services.ingest.writer.parts import Parts
+from services.ingest.writer.settings import WriterSettings
+from services.ingest.writer.shard import ShardWriter
 from tael.cluster.lease import Lease, first_lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.runtime.failpoint import fail_at

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from services.ingest.bisect import halve, normalise
+from services.ingest.writer.bisect import halve, normalise
 from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, MetricBatch, Series
 from tael.wal import codec
 from tael.wal.api import METRICS, TRACES

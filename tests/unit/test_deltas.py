@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.deltas import Totals, read_increments
-from services.ingest.prepare import DeltaPreparation
+from services.ingest.writer.deltas import Totals, read_increments
+from services.ingest.writer.prepare import DeltaPreparation
 from tael.metrics.accumulate import add_histogram, upper_bound
 from tael.pb.metrics_pb2 import Deltas, Histogram, MetricBatch
 from tael.wal import codec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.writer import intent_of
+from services.ingest.writer.plan import intent_of
 from tael.wal.api import TRACES, Entry
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from services.ingest.deltas import Increments, Totals, read_increments
+from services.ingest.writer.deltas import Increments, Totals, read_increments
 from tael.storage.api import TotalsReader
 from tael.wal import codec
 from tael.wal.api import Entry

@@ -87,7 +87,7 @@ def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
 
 
 def _cut_metrics(whole: MetricBatch) -> tuple[MetricBatch, MetricBatch] | None:
-    """Samples first, then the messages; deltas are written from another body (services.ingest.deltas)."""
+    """Samples first, then the messages; deltas are written from another body (services.ingest.writer.deltas)."""
     counts = [len(whole.series), *(len(getattr(whole, name)) for name in _METRIC_LISTS)]
     at, halves = sum(counts) // 2, (MetricBatch(), MetricBatch())
     if not at:

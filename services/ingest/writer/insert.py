@@ -1,0 +1,91 @@
+"""Writing one intent to the hot tier: a few inserts at a time, each repeated until it succeeds, halved where it is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from services.ingest.writer.bisect import halve, normalise
+from services.ingest.writer.parts import Parts
+from services.ingest.writer.plan import Insert, inserts_of, prepared_insert
+from tael.cluster.lease import Lease
+from tael.errors import Rejected
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Stop
+from tael.runtime.tasks import together
+from tael.wal.api import DeadLetter, Entry
+
+log = get_logger("writer")
+_INSERTS_AT_ONCE = 2
+
+
+class Inserter:
+    """Writes the entries of one shard. Every method raises Stopped when the process drains before it could."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def write(self, entries: Sequence[Entry], lease: Lease, stop: Stop) -> None:
+        """Write the range that ``lease`` intends: an insert for each signal and cut, then what preparations add to them."""
+        assert lease.intent is not None
+        self._parts.fail("before_insert")
+        prefix = f"{self._parts.shard}.{lease.generation}"
+        inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, stop)
+        turns = asyncio.Semaphore(_INSERTS_AT_ONCE)
+
+        async def write(insert: Insert) -> None:
+            async with turns:
+                await self._write(insert, stop)
+
+        await together((write(insert) for insert in inserts), name="insert")
+        self._parts.fail("after_insert")
+
+    async def _prepared(self, entries: Sequence[Entry], prefix: str, stop: Stop) -> list[Insert]:
+        """What must be written besides the entries themselves."""
+        inserts: list[Insert] = []
+        for signal, preparation in self._parts.preparations.items():
+            group = [entry for entry in entries if entry.signal == signal]
+            made = await self._parts.until_done("preparing a batch", partial(preparation.prepare, group), stop)
+            inserts += [prepared_insert(entry, prefix) for entry in made]
+        return inserts
+
+    async def _write(self, insert: Insert, stop: Stop) -> None:
+        items = sum(entry.items for entry in insert.entries)
+        body = b"".join(entry.body for entry in insert.entries)
+        await self._write_body(insert.signal, body, insert.token, insert.entries[0].sequence, stop)
+        self._parts.fail("between_tables")
+        metrics, shard = self._parts.metrics, str(self._parts.shard)
+        metrics.batches.labels(shard, insert.signal).inc()
+        metrics.items.labels(shard, insert.signal).inc(items)
+        metrics.batch_items.labels(insert.signal).observe(items)
+        metrics.batch_bytes.labels(insert.signal).observe(len(body))
+
+    async def _write_body(self, signal: str, body: bytes, token: str, sequence: int, stop: Stop) -> None:
+        """Write one body, in halves where the hot tier refuses it; what cannot be cut any further becomes a dead letter."""
+        try:
+            await self._until_written(signal, body, token, stop)
+        except Rejected as refused:
+            reason = str(refused)
+        else:
+            return
+        fresh = normalise(signal, body)
+        if fresh != body:
+            await self._write_body(signal, fresh, f"{token}:n", sequence, stop)
+        elif (halves := halve(signal, body)) is not None:
+            for side, half in zip("lr", halves, strict=True):
+                await self._write_body(signal, half, f"{token}:{side}", sequence, stop)
+        else:
+            await self._bury(DeadLetter(self._parts.shard, sequence, signal, 1, reason, body), token, stop)
+
+    async def _until_written(self, signal: str, body: bytes, token: str, stop: Stop) -> None:
+        async def insert() -> None:
+            with self._parts.metrics.insert_seconds.labels(signal).time():
+                await self._parts.storage.write(signal, body, token)
+
+        await self._parts.until_done("an insert", insert, stop)
+
+    async def _bury(self, letter: DeadLetter, token: str, stop: Stop) -> None:
+        log.error("dead letter", shard=letter.shard, sequence=letter.sequence, signal=letter.signal, token=token, reason=letter.reason)
+        await self._parts.until_done("storing a dead letter", partial(self._parts.wal.bury, letter), stop)
+        self._parts.metrics.dead_letters.labels(str(letter.shard), letter.signal).inc()

@@ -1,0 +1,46 @@
+"""What one shard's writer is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from services.ingest.telemetry import WriterMetrics
+from services.ingest.writer.prepare import Preparation
+from services.ingest.writer.settings import WriterSettings
+from tael.cluster.api import KeyValue
+from tael.errors import Retryable
+from tael.runtime.failpoint import FailPoint
+from tael.runtime.observe import get_logger
+from tael.runtime.retry import retry
+from tael.runtime.service import Stop
+from tael.storage.api import BatchWriter
+from tael.wal.api import WalReader
+
+log = get_logger("writer")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The ports, settings and instruments of one shard's writer."""
+
+    shard: int
+    node_id: str
+    kv: KeyValue
+    wal: WalReader
+    storage: BatchWriter
+    settings: WriterSettings
+    metrics: WriterMetrics
+    fail: FailPoint
+    preparations: Mapping[str, Preparation] = field(default_factory=dict)
+
+    async def until_done(self, what: str, call: Callable[[], Awaitable[T]], stop: Stop) -> T:
+        """Repeat ``call`` while it raises Retryable, counting and logging each failure. Raises Stopped when the process drains first."""
+
+        def failed(error: Retryable, pause: float) -> None:
+            self.metrics.retries.labels(str(self.shard)).inc()
+            log.warning("failed; retrying", what=what, shard=self.shard, reason=str(error), retry_in_seconds=pause)
+
+        return await retry(call, stop, failed)

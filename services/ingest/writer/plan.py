@@ -1,0 +1,59 @@
+"""How a batch of the WAL becomes inserts, pure: everything here follows from the entries and the intent, so that a successor that repeats an
+intent makes the same inserts under the same tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tael.cluster.lease import Intent
+from tael.wal.api import Entry
+
+_LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
+
+
+def linger_seconds(insert_seconds: float, most_seconds: float) -> float:
+    """How long to gather before the next insert: several times what the last one took, so that inserts never crowd out reads."""
+    return min(most_seconds, max(_LINGER_MIN_SECONDS, insert_seconds * _LINGER_FACTOR))
+
+
+def intent_of(entries: Sequence[Entry], insert_items: int) -> Intent:
+    """The intent to write ``entries``, in inserts of at most ``insert_items`` items where the entries allow it, about equal in size."""
+    items = sum(entry.items for entry in entries)
+    inserts = -(-items // insert_items) or 1
+    cuts: list[int] = []
+    before = 0
+    for entry in entries:
+        if before and before >= (len(cuts) + 1) * items / inserts:
+            cuts.append(entry.sequence)
+        before += entry.items
+    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts))
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Entries of one signal that are written joined, under one deduplication token."""
+
+    signal: str
+    token: str
+    entries: Sequence[Entry]
+
+
+def inserts_of(entries: Sequence[Entry], intent: Intent, prefix: str) -> list[Insert]:
+    """The inserts of an intent, one for each of its ranges and each signal in it; ``prefix`` begins their tokens."""
+    return [insert for first, last in intent.ranges() for insert in _inserts_of_range(entries, first, last, prefix)]
+
+
+def _inserts_of_range(entries: Iterable[Entry], first: int, last: int, prefix: str) -> list[Insert]:
+    by_signal: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if first <= entry.sequence <= last:
+            by_signal.setdefault(entry.signal, []).append(entry)
+    return [Insert(signal, f"{prefix}:{first}-{last}:{signal}", group) for signal, group in sorted(by_signal.items())]
+
+
+def prepared_insert(entry: Entry, prefix: str) -> Insert:
+    """The insert of an entry that was computed from the WAL's; its token is made of its content, which need not be the same again."""
+    return Insert(entry.signal, f"{prefix}:{entry.signal}:prepared:{hashlib.sha256(entry.body).hexdigest()[:40]}", [entry])

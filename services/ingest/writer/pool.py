@@ -1,0 +1,53 @@
+"""Which shards this process writes: those whose writer lease names it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from services.ingest.writer.parts import Parts
+from services.ingest.writer.shard import ShardWriter
+from tael.cluster.api import KeyValue, Versioned
+from tael.cluster.lease import Lease, writer_key
+from tael.errors import Fenced
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Stop
+
+log = get_logger("writer")
+
+
+class WriterPool:
+    """One ShardWriter for each shard whose lease names this process; follows the leases as they move."""
+
+    def __init__(self, kv: KeyValue, node_id: str, parts_of: Callable[[int], Awaitable[Parts]]) -> None:
+        self._kv = kv
+        self._node_id = node_id
+        self._parts_of = parts_of
+        self._running: dict[int, tuple[int, asyncio.Task[None]]] = {}
+
+    async def run(self, stop: Stop) -> None:
+        """Start and end shard writers as leases come and go; on the drain, let each finish the batch it is in."""
+        prefix = writer_key(0).removesuffix("0")
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(prefix, group, stop), name="watch-writer-leases")
+            await stop.wait()
+            watching.cancel()
+
+    async def _watch(self, prefix: str, group: asyncio.TaskGroup, stop: Stop) -> None:
+        async for change in self._kv.watch(prefix):
+            if not change.value:
+                continue
+            shard = int(change.key.removeprefix(prefix))
+            lease = Lease.decode(change.value)
+            epoch, task = self._running.get(shard, (0, None))
+            if lease.holder == self._node_id and lease.epoch > epoch and not stop.is_set:
+                if task is not None:
+                    task.cancel()
+                writer = group.create_task(self._write(shard, change, stop), name=f"writer-{shard}-{lease.epoch}")
+                self._running[shard] = (lease.epoch, writer)
+
+    async def _write(self, shard: int, granted: Versioned, stop: Stop) -> None:
+        try:
+            await ShardWriter(await self._parts_of(shard), granted).run(stop)
+        except Fenced as fenced:
+            log.warning("fenced", shard=shard, reason=str(fenced))

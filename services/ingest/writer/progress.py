@@ -1,0 +1,48 @@
+"""A shard's writer lease in the hands of its writer: every step forward is a compare-and-set on its key, which a stale writer loses."""
+
+from __future__ import annotations
+
+from services.ingest.writer.parts import Parts
+from tael.cluster.api import Versioned
+from tael.cluster.lease import Lease, writer_key
+from tael.errors import Conflict, Fenced, Unavailable
+from tael.runtime.service import Stop
+
+
+class Progress:
+    """The lease as it was last written, and its revision."""
+
+    def __init__(self, parts: Parts, granted: Versioned) -> None:
+        self._parts = parts
+        self._key = writer_key(parts.shard)
+        self._revision = granted.revision
+        self.lease = Lease.decode(granted.value)
+
+    async def store(self, lease: Lease, stop: Stop) -> None:
+        """Write the lease. Raises Fenced when somebody else holds it now, Stopped when the process drains first."""
+
+        async def update() -> int:
+            try:
+                return await self._parts.kv.update(self._key, lease.encode(), self._revision)
+            except Conflict:
+                return await self._adopt(lease)
+
+        self._revision = await self._parts.until_done("writing the lease", update, stop)
+        self.lease = lease
+
+    async def _adopt(self, lease: Lease) -> int:
+        """After a lost compare-and-set: our own write whose answer was lost counts, anybody else's epoch fences us."""
+        shard, node_id, epoch = self._parts.shard, self._parts.node_id, self.lease.epoch
+        found = await self._parts.kv.get(self._key)
+        if found is None:
+            raise Fenced(f"the writer lease of shard {shard} is gone (held here with epoch {epoch})")
+        current = Lease.decode(found.value)
+        if current == lease:
+            return found.revision
+        if current.epoch == epoch and current.holder == node_id:
+            self._revision = found.revision
+            raise Unavailable("the lease's revision moved under the same epoch", retry_after_seconds=0)
+        raise Fenced(
+            f"shard {shard} is written by {current.holder or 'nobody'} with epoch {current.epoch} now;"
+            f" {node_id} held epoch {epoch} and writes nothing more"
+        )

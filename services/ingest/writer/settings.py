@@ -1,0 +1,44 @@
+"""How the writer batches, read from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tael.runtime.config import Bytes, Settings
+
+
+class WriterSettings(Settings):
+    """How the writer batches, and what it leaves in the WAL."""
+
+    batch_max_seconds: float = Field(
+        default=1.0, gt=0, le=10, alias="TAEL_BATCH_MAX_SECS", description="The longest that an entry waits for company."
+    )
+    batch_max_spans: int = Field(
+        default=120_000, ge=1, le=1_000_000, alias="TAEL_BATCH_MAX_SPANS", description="Spans, log records or samples that close a batch."
+    )
+    insert_max_items: int = Field(
+        default=60_000,
+        ge=1,
+        le=1_000_000,
+        alias="TAEL_INSERT_MAX_ITEMS",
+        description="A larger batch is written in several inserts, two at a time.",
+    )
+    batch_max_bytes: Bytes = Field(
+        default="64MB",
+        ge=1,
+        alias="TAEL_BATCH_MAX_BYTES",
+        description="Bytes that close a batch; the hot tier needs several times as much memory for it.",
+    )  # type: ignore[assignment]
+    delta_series: int = Field(
+        default=500_000,
+        ge=1,
+        le=100_000_000,
+        alias="TAEL_DELTA_SERIES",
+        description="Series of delta temporality whose running totals a shard's writer remembers; it reads the others from the hot tier.",
+    )
+    wal_keep_bytes: Bytes = Field(
+        default="512MiB",  # type: ignore[assignment]
+        ge=0,
+        alias="TAEL_WAL_KEEP_BYTES",
+        description="Entries that are written stay in the WAL for 30 s, up to this size and half of TAEL_WAL_MAX_BYTES, so that a resend is known even after NATS restarts.",
+    )
