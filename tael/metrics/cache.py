@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 Ids: TypeAlias = bytes
 """Metric id and series id, 8 bytes little endian each; of several series one after the other."""
+PAIR_BYTES = 16
 KNOWN_HOURS = 3
 
 

@@ -10,7 +10,7 @@ from tael.metrics.cache import Ids
 from tael.metrics.identity import MAX_TIME_MS
 from tael.metrics.labels import labels_from
 from tael.metrics.names import Names
-from tael.metrics.translation import Draft, unpack
+from tael.metrics.translation import unpack
 from tael.otlp.anyvalue import decode_attributes
 from tael.pb.metrics_pb2 import Exemplar
 
@@ -19,8 +19,9 @@ MAX_LABEL_CHARACTERS = 128
 _NS_PER_MS = 1_000_000
 
 
-def add_exemplars(encoded: Iterable[bytes], series_of: Callable[[float], Ids], names: Names, point_ms: int, draft: Draft) -> None:
-    """Add a point's exemplars; one without a time has the point's. ``series_of`` says whose a value is. Raises DecodeError."""
+def read_exemplars(encoded: Iterable[bytes], series_of: Callable[[float], Ids], names: Names, point_ms: int) -> list[Exemplar]:
+    """A point's exemplars; one without a time has the point's. ``series_of`` says whose a value is. Raises DecodeError."""
+    found: list[Exemplar] = []
     for exemplar in [WireExemplar.FromString(raw) for raw in encoded]:
         member = exemplar.WhichOneof("value")
         if member is None:
@@ -28,7 +29,7 @@ def add_exemplars(encoded: Iterable[bytes], series_of: Callable[[float], Ids], n
         value, time_ms = float(getattr(exemplar, member)), exemplar.time_unix_nano // _NS_PER_MS
         [(metric, series)] = unpack(series_of(value))
         labels = _labels(exemplar, names)
-        draft.exemplars.append(
+        found.append(
             Exemplar(
                 metric=metric,
                 series=series,
@@ -39,6 +40,7 @@ def add_exemplars(encoded: Iterable[bytes], series_of: Callable[[float], Ids], n
                 trace_id=exemplar.trace_id if len(exemplar.trace_id) == 16 else b"",
             )
         )
+    return found
 
 
 def _labels(exemplar: WireExemplar, names: Names) -> dict[str, str]:

@@ -7,21 +7,27 @@ regular as it looked, it is translated again, point by point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from tael.errors import Rejected
 from tael.metrics.cache import SeriesCache
 from tael.metrics.context import Context, Contexts, Target
-from tael.metrics.identity import HOUR_MS, MAX_TIME_MS
+from tael.metrics.identity import HOUR_MS
 from tael.metrics.names import Names
 from tael.metrics.numbers import Heads, head_bytes, time_ms_of
 from tael.metrics.points import add_exponential, add_histogram, add_number, add_summary
-from tael.metrics.translation import AdmitSeries, Draft, Refused, Translation
-from tael.pb.metrics_request_pb2 import Metric, Request
+from tael.metrics.translation import AdmitSeries, Columns, Draft, Refused, Translation
+from tael.pb.metrics_request_pb2 import Metric, Request, ResourceMetrics
 
-_ADD: dict[str, Callable[[bytes, Context, Draft], None]] = {
+TARGET_INFO_EVERY_MS = 150_000
+"""Half of the five minutes for which a sample is looked for (services/query/promql, ``lookback_ms``)."""
+
+_ADD: dict[str, Callable[[bytes, Context, Draft], int]] = {
     "gauge": add_number,
     "sum": add_number,
     "histogram": add_histogram,
@@ -49,6 +55,15 @@ class OtlpTranslator:
         return walk.draft.finish()
 
 
+@dataclass(slots=True)
+class _Seen:
+    """A resource of the request: the times of its points that were decoded one by one, and where the others stand among the heads."""
+
+    target: Target
+    times_ms: set[int] = field(default_factory=set)
+    heads: dict[tuple[int, bool], slice] = field(default_factory=dict)
+
+
 class _Walk:
     """One pass over a request."""
 
@@ -58,23 +73,32 @@ class _Walk:
         self._bulk = bulk
         self._hour = -1
         self._heads = {(size, delta): Heads() for size in (18, 27) for delta in (False, True)}
+        self._times_ms = set[int]()
 
     def run(self, request: Request) -> bool:
         """Translate all of it; False when points that were taken for regular are not."""
-        for resource in request.resource_metrics:
-            group, target = self._contexts.target(self.draft.tenant, resource)
-            self.draft.latest_ms = 0
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    self._metric(metric, self._contexts.context(group, target, scope, metric))
-            self._target_info(target, self.draft.latest_ms)
+        seen = [self._resource(resource) for resource in request.resource_metrics]
+        chunks: dict[tuple[int, bool], Columns] = {}
         for (size, delta), heads in self._heads.items():
             if heads.heads:
                 chunk = heads.decode(size, self._hour)
-                if chunk is None:
+                if chunk is None or (delta and not np.isfinite(chunk.value).all()):
                     return False
+                chunks[size, delta] = chunk
                 (self.draft.deltas if delta else self.draft.samples).chunks.append(chunk)
+        for resource in seen:
+            times_ms = resource.times_ms.union(*(np.unique(chunks[kind].time_ms[rows]).tolist() for kind, rows in resource.heads.items()))
+            self._target_info(resource.target, times_ms)
         return True
+
+    def _resource(self, resource: ResourceMetrics) -> _Seen:
+        group, target = self._contexts.target(self.draft.tenant, resource)
+        self._times_ms, before = set(), {kind: len(heads.heads) for kind, heads in self._heads.items()}
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                self._metric(metric, self._contexts.context(group, target, scope, metric))
+        heads = {kind: slice(before[kind], len(heads.heads)) for kind, heads in self._heads.items() if len(heads.heads) > before[kind]}
+        return _Seen(target, self._times_ms, heads)
 
     def _metric(self, metric: Metric, context: Context) -> None:
         points = list(getattr(metric, context.member).data_points) if context.member else []
@@ -96,7 +120,6 @@ class _Walk:
         time_ms = time_ms_of(points[0])
         if self._hour < 0:
             self._hour = time_ms - time_ms % HOUR_MS
-        self.draft.latest_ms = max(self.draft.latest_ms, time_ms)
         size = head_bytes(points[0])
         known = context.known.at(self._hour)
         found = [ids for ids in map(known.get, [point[size:] for point in points]) if ids is not None]
@@ -110,16 +133,28 @@ class _Walk:
 
     def _one(self, position: int, raw: bytes, context: Context) -> None:
         try:
-            _ADD[context.member](raw, context, self.draft)
+            self._times_ms.add(_ADD[context.member](raw, context, self.draft))
         except (Refused, ValueError) as error:
             self.draft.refuse(position, str(error), f"point {position} of {context.name[:60]!r}")
 
-    def _target_info(self, target: Target, time_ms: int) -> None:
-        if not target.info or not 0 < time_ms < MAX_TIME_MS:
+    def _target_info(self, target: Target, times_ms: Collection[int]) -> None:
+        """Samples of the target wherever it has others, close enough that a join finds one beside each (OTLP to Prometheus, "Resource Attributes")."""
+        if not target.info or not times_ms:
             return
         try:
-            ids = self.draft.identify(target.known, time_ms, b"", lambda: [target.info])
+            for time_ms in spread(times_ms):
+                ids = self.draft.identify(target.known, time_ms, b"", lambda: [target.info])
+                self.draft.samples.add(ids, time_ms, (1.0,))
         except Refused:
             return
-        self.draft.samples.add(ids, time_ms, (1.0,))
         self.draft.describe(target.known, "target_info", "gauge", "", "Target metadata")
+
+
+def spread(times_ms: Collection[int]) -> list[int]:
+    """As few of the times as leave none further than ``TARGET_INFO_EVERY_MS`` from the one chosen before it, unless nothing lies between."""
+    ordered = sorted(times_ms)
+    chosen = ordered[:1]
+    for time_ms, following in pairwise(ordered):
+        if following - chosen[-1] > TARGET_INFO_EVERY_MS and time_ms != chosen[-1]:
+            chosen.append(time_ms)
+    return chosen if chosen[-1] == ordered[-1] else [*chosen, ordered[-1]]

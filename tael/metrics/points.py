@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from tael.metrics.cache import Ids
+from tael.metrics.cache import PAIR_BYTES, Ids
 from tael.metrics.context import Context
-from tael.metrics.exemplars import add_exemplars
+from tael.metrics.exemplars import read_exemplars
 from tael.metrics.labels import number_text, parse_attributes
 from tael.metrics.numbers import NS_PER_MS, tail_of
 from tael.metrics.translation import MAX_BUCKETS, Draft, Refused, unpack
@@ -19,35 +19,48 @@ from tael.pb.metrics_pb2 import Histogram
 from tael.pb.metrics_request_pb2 import Buckets, ExponentialPoint, HistogramPoint, NumberPoint, SummaryPoint
 
 NO_RECORDED_VALUE = 1
-_PAIR = 16
 _INDEX_LIMIT = 1 << 31
 
 
-def add_number(raw: bytes, context: Context, draft: Draft) -> None:
-    """A point of a gauge or a sum. Like all of these functions it raises Refused, ValueError or DecodeError for one that cannot be stored."""
+def add_number(raw: bytes, context: Context, draft: Draft) -> int:
+    """A point of a gauge or a sum; its time in ms.
+
+    Like all of these functions it raises Refused, ValueError or DecodeError for a point that cannot be stored, and then leaves nothing of it
+    in the draft.
+    """
     point = NumberPoint.FromString(raw)
-    time_ms = draft.time_ms(point.time_unix_nano // NS_PER_MS)
+    time_ms, stale = draft.time_ms(point.time_unix_nano // NS_PER_MS), point.flags & NO_RECORDED_VALUE
+    member = point.WhichOneof("value")
+    if member is None and not stale:
+        raise Refused("it has no value")
     attributes, tail = tuple(point.attributes), tail_of(raw)
     key = attributes if tail is None else tail
     ids = draft.identify(context.known, time_ms, key, lambda: [context.labels(parse_attributes(attributes))])
-    add_exemplars(point.exemplars, lambda _: ids, context.names, time_ms, draft)
-    member = point.WhichOneof("value")
-    if point.flags & NO_RECORDED_VALUE:
-        draft.samples.add(ids, time_ms, (STALE,))
-    elif member is None:
-        raise Refused("it has no value")
+    exemplars = read_exemplars(point.exemplars, lambda _: ids, context.names, time_ms)
+    _add_samples(draft, context, ids, time_ms, None if stale else (float(getattr(point, member)),))
+    draft.exemplars += exemplars
+    return time_ms
+
+
+def _add_samples(draft: Draft, context: Context, ids: Ids, time_ms: int, values: Sequence[float] | None) -> None:
+    """Samples or increments, as the metric has them; None ends the series, of increments too."""
+    if values is None:
+        draft.samples.add(ids, time_ms, (STALE,) * (len(ids) // PAIR_BYTES))
+    elif not context.delta:
+        draft.samples.add(ids, time_ms, values)
+    elif all(map(math.isfinite, values)):
+        draft.deltas.add(ids, time_ms, values)
     else:
-        (draft.deltas if context.delta else draft.samples).add(ids, time_ms, (float(getattr(point, member)),))
+        raise Refused("an increment that is not finite cannot be added to a total")
 
 
-def add_histogram(raw: bytes, context: Context, draft: Draft) -> None:
+def add_histogram(raw: bytes, context: Context, draft: Draft) -> int:
     """A point with explicit bounds: ``_bucket`` for each bound and +Inf, ``_count``, and ``_sum`` if it has one."""
     point = HistogramPoint.FromString(raw)
-    time_ms = draft.time_ms(point.time_unix_nano // NS_PER_MS)
-    bounds, counts = tuple(point.explicit_bounds), list(point.bucket_counts)
-    stale = point.flags & NO_RECORDED_VALUE
+    time_ms, stale = draft.time_ms(point.time_unix_nano // NS_PER_MS), point.flags & NO_RECORDED_VALUE
+    bounds, counts = _finite(tuple(point.explicit_bounds), list(point.bucket_counts))
     if not stale and len(counts) != len(bounds) + 1 and (counts or bounds):
-        raise Refused(f"{len(counts)} bucket counts do not fit {len(bounds)} bounds")
+        raise Refused(f"{len(point.bucket_counts)} bucket counts do not fit {len(point.explicit_bounds)} bounds")
     attributes, has_sum = tuple(point.attributes), point.HasField("sum")
 
     def label_sets() -> list[dict[str, str]]:
@@ -57,47 +70,54 @@ def add_histogram(raw: bytes, context: Context, draft: Draft) -> None:
         return [*sets, context.labels(own, "_sum")] if has_sum else sets
 
     ids = draft.identify(context.known, time_ms, (attributes, bounds, has_sum), label_sets)
-    add_exemplars(point.exemplars, lambda value: _bucket_of(ids, bounds, value), context.names, time_ms, draft)
-    if stale:
-        draft.samples.add(ids, time_ms, (STALE,) * (len(ids) // _PAIR))
-    else:
-        values = [*map(float, accumulate(counts[:-1])), float(point.count), float(point.count)]
-        if has_sum:
-            values.append(point.sum)
-        (draft.deltas if context.delta else draft.samples).add(ids, time_ms, values)
+    exemplars = read_exemplars(point.exemplars, lambda value: _bucket_of(ids, bounds, value), context.names, time_ms)
+    values = [*map(float, accumulate(counts[:-1])), float(point.count), float(point.count), *((point.sum,) if has_sum else ())]
+    _add_samples(draft, context, ids, time_ms, None if stale else values)
+    draft.exemplars += exemplars
+    return time_ms
+
+
+def _finite(bounds: tuple[float, ...], counts: list[int]) -> tuple[tuple[float, ...], list[int]]:
+    """Bounds without a last one of +Inf, which some SDKs send, and counts with those of its bucket in the one above it, which is the same."""
+    if not bounds or bounds[-1] != math.inf:
+        return bounds, counts
+    return bounds[:-1], [*counts[:-2], sum(counts[-2:])] if len(counts) > len(bounds) else counts
 
 
 def _ascending(bounds: Sequence[float]) -> Sequence[float]:
-    if not all(low < high for low, high in pairwise(bounds)) or any(math.isnan(bound) for bound in bounds):
+    if not all(low < high for low, high in pairwise(bounds)) or not all(bound < math.inf for bound in bounds):
         raise Refused("its bounds do not ascend")
-    return bounds[:-1] if bounds and bounds[-1] == math.inf else bounds
+    return bounds
 
 
 def _bucket_of(ids: Ids, bounds: Sequence[float], value: float) -> Ids:
-    at = bisect_left(bounds, value) * _PAIR
-    return ids[at : at + _PAIR]
+    at = bisect_left(bounds, value) * PAIR_BYTES
+    return ids[at : at + PAIR_BYTES]
 
 
-def add_exponential(raw: bytes, context: Context, draft: Draft) -> None:
+def add_exponential(raw: bytes, context: Context, draft: Draft) -> int:
     """An exponential point as a native histogram: OTLP's bucket ``i`` is Prometheus' ``i + 1``; scales over 8 are brought down to 8."""
     point = ExponentialPoint.FromString(raw)
     time_ms = draft.time_ms(point.time_unix_nano // NS_PER_MS)
     stale = point.flags & NO_RECORDED_VALUE
     if point.scale < MIN_SCHEMA and not stale:
         raise Refused(f"scale {point.scale} is coarser than the {MIN_SCHEMA} that native histograms have")
+    histogram = Histogram(sum=STALE) if stale else _native(point)
     attributes = tuple(point.attributes)
     ids = draft.identify(context.known, time_ms, attributes, lambda: [context.labels(parse_attributes(attributes))])
-    [(metric, series)] = unpack(ids)
-    if stale:
-        draft.histograms.append(Histogram(metric=metric, series=series, time_ms=time_ms, sum=STALE))
-        return
+    exemplars = read_exemplars(point.exemplars, lambda _: ids, context.names, time_ms)
+    [(histogram.metric, histogram.series)], histogram.time_ms = unpack(ids), time_ms
+    (draft.delta_histograms if context.delta and not stale else draft.histograms).append(histogram)
+    draft.exemplars += exemplars
+    return time_ms
+
+
+def _native(point: ExponentialPoint) -> Histogram:
+    """The point's histogram, not yet of a series."""
     down = max(0, point.scale - MAX_SCHEMA)
     positive_index, positive_counts = _native_buckets(point.positive, down)
     negative_index, negative_counts = _native_buckets(point.negative, down)
-    histogram = Histogram(
-        metric=metric,
-        series=series,
-        time_ms=time_ms,
+    return Histogram(
         schema=point.scale - down,
         count=point.count,
         sum=point.sum if point.HasField("sum") else math.nan,
@@ -108,8 +128,6 @@ def add_exponential(raw: bytes, context: Context, draft: Draft) -> None:
         negative_index=negative_index,
         negative_counts=negative_counts,
     )
-    add_exemplars(point.exemplars, lambda _: ids, context.names, time_ms, draft)
-    (draft.delta_histograms if context.delta else draft.histograms).append(histogram)
 
 
 def _native_buckets(buckets: Buckets, down: int) -> tuple[list[int], list[float]]:
@@ -126,7 +144,7 @@ def _native_buckets(buckets: Buckets, down: int) -> tuple[list[int], list[float]
     return list(found), [float(count) for count in found.values()]
 
 
-def add_summary(raw: bytes, context: Context, draft: Draft) -> None:
+def add_summary(raw: bytes, context: Context, draft: Draft) -> int:
     """A summary point: a series for each quantile, ``_sum`` and ``_count``."""
     point = SummaryPoint.FromString(raw)
     time_ms = draft.time_ms(point.time_unix_nano // NS_PER_MS)
@@ -138,7 +156,6 @@ def add_summary(raw: bytes, context: Context, draft: Draft) -> None:
         return [*sets, context.labels(own, "_sum"), context.labels(own, "_count")]
 
     ids = draft.identify(context.known, time_ms, (attributes, quantiles), label_sets)
-    if point.flags & NO_RECORDED_VALUE:
-        draft.samples.add(ids, time_ms, (STALE,) * (len(ids) // _PAIR))
-    else:
-        draft.samples.add(ids, time_ms, [*(item.value for item in point.quantile_values), point.sum, float(point.count)])
+    values = [*(item.value for item in point.quantile_values), point.sum, float(point.count)]
+    _add_samples(draft, context, ids, time_ms, None if point.flags & NO_RECORDED_VALUE else values)
+    return time_ms

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tael.metrics.cache import Ids, Known, Learned
+from tael.metrics.cache import PAIR_BYTES, Ids, Known, Learned
 from tael.metrics.identity import HOUR_MS, MAX_TIME_MS, metric_id, series_id
 from tael.model.series import METRIC_NAME, Labels, labels_of
 from tael.otlp.scan import Refusals
@@ -81,7 +81,9 @@ class Growing:
     chunks: list[Columns] = field(default_factory=list)
 
     def add(self, ids: Ids, time_ms: int, values: Sequence[float]) -> None:
-        """Rows of one time: one for each pair of ids."""
+        """Rows of one time: one for each pair of ids. Raises ValueError when there are not as many values: every row after them would be off."""
+        if len(ids) != len(values) * PAIR_BYTES:
+            raise ValueError(f"{len(values)} values do not fit {len(ids) // PAIR_BYTES} series")
         self.ids.append(ids)
         self.times_ms += [time_ms] * len(values)
         self.values += values
@@ -121,43 +123,43 @@ class Draft:
     new_series: dict[tuple[int, int], Series] = field(default_factory=dict)
     families: dict[tuple[str, ...], Family] = field(default_factory=dict)
     items: int = 0
-    latest_ms: int = 0
     refusals: Refusals = field(default_factory=Refusals)
     learned: dict[tuple[Known, int, Hashable], Ids] = field(default_factory=dict)
 
     def time_ms(self, time_ms: int, *, least: int = 1) -> int:
-        """A point's time, which is remembered if it is the latest. Raises Refused for one that no hour of ours has, or before ``least``.
+        """A point's time, checked. Raises Refused for one that no hour of ours has, or before ``least``.
 
         In OTLP 0 means that there is no time; in remote write it is the first millisecond of 1970.
         """
         if not least <= time_ms < MAX_TIME_MS:
             raise Refused("its time is missing" if time_ms == 0 else "its time is before 1970 or after 2105")
-        self.latest_ms = max(self.latest_ms, time_ms)
         return time_ms
 
     def identify(self, known: Known, time_ms: int, key: Hashable, label_sets: Callable[[], Sequence[dict[str, str]]]) -> Ids:
         """The ids of the series that ``key`` names, which are announced when they are not known for the hour of ``time_ms``.
 
-        Raises Refused when the tenant may not have one of them.
+        Raises Refused when the tenant may not have one of them; none is announced then.
         """
         hour = time_ms - time_ms % HOUR_MS
         ids = known.at(hour).get(key) or self.learned.get((known, hour, key))
         if ids is None:
-            ids = b"".join([self._announce(labels_of(labels), hour) for labels in label_sets()])
+            announced = [self._announcement(labels_of(labels), hour) for labels in label_sets()]
+            ids = b"".join([_IDS.pack(series.metric, series.series) for series in announced])
+            self.new_series |= {(series.series, hour): series for series in announced}
             self.learned[known, hour, key] = ids
         return ids
 
-    def _announce(self, labels: Labels, hour: int) -> Ids:
+    def _announcement(self, labels: Labels, hour: int) -> Series:
         if sum(map(len, chain.from_iterable(labels))) > MAX_LABEL_CHARACTERS:
             raise Refused(f"its labels have more than {MAX_LABEL_CHARACTERS} characters")
         name = dict(labels)[METRIC_NAME]
         metric, series = metric_id(name), series_id(self.tenant, labels)
-        if (series, hour) not in self.new_series:
-            if reason := self.admit_series(self.tenant, name, labels):
-                raise Refused(reason)
-            names, values = zip(*labels, strict=True)
-            self.new_series[series, hour] = Series(metric=metric, series=series, hour=hour // 1000, label_names=names, label_values=values)
-        return _IDS.pack(metric, series)
+        if found := self.new_series.get((series, hour)):
+            return found
+        if reason := self.admit_series(self.tenant, name, labels):
+            raise Refused(reason)
+        names, values = zip(*labels, strict=True)
+        return Series(metric=metric, series=series, hour=hour // 1000, label_names=names, label_values=values)
 
     def describe(self, known: Known, name: str, kind: str, unit: str, text: str) -> None:
         """Announce a family's metadata, once an hour."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from hypothesis import given, settings
@@ -20,7 +21,11 @@ Point = tuple[int, float | int, bool, str]
 
 VALUES = st.one_of(st.floats(), st.integers(-(2**63), 2**63 - 1))
 POINTS = st.lists(st.tuples(st.integers(0, 7200), VALUES, st.booleans(), st.text(max_size=3)), max_size=8)
-METRICS = st.lists(st.tuples(st.sampled_from(["gauge", "sum", "delta"]), POINTS), max_size=5)
+FINITE = POINTS.map(lambda points: [point for point in points if math.isfinite(point[1])])
+METRICS = st.lists(
+    st.one_of(st.tuples(st.sampled_from(["gauge", "sum"]), POINTS), st.tuples(st.just("delta"), FINITE)),
+    max_size=5,
+)
 
 
 def message_of(metrics: Sequence[tuple[str, Sequence[Point]]]) -> tuple[list[Metric], dict[tuple[Labels, int], int]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
 
 from tael.errors import Rejected
 from tael.metrics.cache import SeriesCache
 from tael.metrics.names import Names
-from tael.metrics.otlp import OtlpTranslator
+from tael.metrics.otlp import OtlpTranslator, spread
 from tael.model.series import STALE_BITS
 from tael.otlp.anyvalue import encode_attributes
 from tests.support.metrics import DELTA, SHOP, T0_MS, T0_NS, Door, admit_all, bits, labels, number, refusals, request, shop
@@ -51,6 +53,28 @@ def test_what_a_resource_is_called() -> None:
         labels(name="up", job="shop/cart", instance="7", x="true"): [(T0_MS, 1.0)],
         labels(name="target_info", job="shop/cart", instance="7", host_name="h"): [(T0_MS, 1.0)],
     }
+
+
+def test_target_info_stands_beside_all_samples_of_a_request() -> None:
+    """Decoded in bulk or one by one, a join finds it at each; not in gaps, and not more often than it must."""
+    door, minute = Door(), 60_000
+    for _ in range(2):
+        told = door.tell(number("up", *range(31), step_ns=minute * 1_000_000), resource={**SHOP, "host.name": "h"})
+        times = [time_ms - T0_MS for time_ms, _ in told.samples[shop(name="target_info", host_name="h")]]
+        assert times == [*range(0, 31 * minute, 2 * minute)]
+    week = 7 * 86_400_000
+    told = door.tell(number("up", 1, 2, 3, step_ns=week * 1_000_000), resource={**SHOP, "host.name": "h"})
+    assert [time_ms - T0_MS for time_ms, _ in told.samples[shop(name="target_info", host_name="h")]] == [0, week, 2 * week]
+
+
+@given(st.lists(st.integers(0, 2_000_000), min_size=1, max_size=60))
+def test_target_info_is_found_wherever_a_sample_is(times_ms: list[int]) -> None:
+    """For as long as the sample itself is."""
+    chosen = spread(set(times_ms))
+    assert set(chosen) <= set(times_ms)
+    for at in times_ms:
+        for ahead_ms in (0, 100_000, 299_999):
+            assert any(at + ahead_ms - 300_000 < time_ms <= at + ahead_ms for time_ms in chosen)
 
 
 def test_a_resource_without_identity_has_no_target_info() -> None:
@@ -113,6 +137,21 @@ def test_histograms_are_classic_buckets() -> None:
         shop(name="latency_seconds_bucket", le="+Inf"): [(T0_MS, 6.0)],
         shop(name="latency_seconds_count"): [(T0_MS, 6.0)],
         shop(name="latency_seconds_sum"): [(T0_MS, 6.5)],
+    }
+
+
+@pytest.mark.parametrize("counts", [[1, 2, 3, 0], [1, 2, 2, 1], [1, 2, 3]])
+def test_a_last_bound_of_infinity_is_the_bucket_that_all_have(counts: list[int]) -> None:
+    """However its counts are split, and nothing else of the request moves."""
+    told = Door().tell(number("first", 1.0), histogram(bounds=[0.5, 10, math.inf], counts=counts), number("last", 2.0))
+    assert told.samples == {
+        shop(name="first"): [(T0_MS, 1.0)],
+        shop(name="latency_seconds_bucket", le="0.5"): [(T0_MS, 1.0)],
+        shop(name="latency_seconds_bucket", le="10"): [(T0_MS, 3.0)],
+        shop(name="latency_seconds_bucket", le="+Inf"): [(T0_MS, 6.0)],
+        shop(name="latency_seconds_count"): [(T0_MS, 6.0)],
+        shop(name="latency_seconds_sum"): [(T0_MS, 6.5)],
+        shop(name="last"): [(T0_MS, 2.0)],
     }
 
 
@@ -241,6 +280,9 @@ def test_exemplars_keep_their_trace() -> None:
         (exponential(0, offset=0, counts=[1] * 10_001), "it has 10001 buckets of one sign, more than 10000"),
         (histogram(bounds=[1], counts=[1]), "1 bucket counts do not fit 1 bounds"),
         (histogram(bounds=[2, 1], counts=[1, 1, 1]), "its bounds do not ascend"),
+        (histogram(bounds=[1, math.inf], counts=[1]), "1 bucket counts do not fit 2 bounds"),
+        (histogram(bounds=[math.inf, math.inf], counts=[1, 1, 1]), "its bounds do not ascend"),
+        (number("x", math.inf, kind="sum", temporality=DELTA), "an increment that is not finite cannot be added to a total"),
         (histogram(bounds=[math.nan], counts=[1, 1]), "its bounds do not ascend"),
     ],
 )
