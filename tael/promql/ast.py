@@ -100,7 +100,6 @@ class Unary:
     pos: Pos = field(default=NOWHERE, compare=False)
 
 
-SETS = ("and", "or", "unless")
 """The operators that look at labels alone."""
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tael.model.patterns import compiled
 from tael.model.series import METRIC_NAME, Matcher
+from tael.promql.aggregators import AGGREGATORS
 from tael.promql.ast import (
-    SETS,
     Aggregate,
     Binary,
     Call,
@@ -22,11 +22,11 @@ from tael.promql.ast import (
     VectorSelector,
 )
 from tael.promql.errors import ParseError
-from tael.promql.functions import FUNCTIONS, WITH_SCALAR
+from tael.promql.functions import FUNCTIONS
 from tael.syntax.literals import quoted
 from tael.syntax.position import Pos
+from tael.vectors.binary import COMPARISON, SETS
 
-COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
 _WORDS = {"vector": "instant vector", "matrix": "range vector", "scalar": "scalar", "string": "string"}
 
 
@@ -99,14 +99,14 @@ class _Check:
     def _aggregate(self, expr: Aggregate) -> None:
         self._expect(expr.expr, "vector", "aggregation expression")
         if expr.param is not None:
-            self._expect(expr.param, "scalar" if expr.op in WITH_SCALAR else "string", "aggregation parameter")
+            self._expect(expr.param, AGGREGATORS[expr.op].parameter or "scalar", "aggregation parameter")
 
     def _binary(self, expr: Binary) -> None:
         left, right = self.visit(expr.left), self.visit(expr.right)
         at = self._operator(expr)
-        if expr.return_bool and expr.op not in COMPARISONS:
+        if expr.return_bool and expr.op not in COMPARISON:
             raise self._error(at, "bool modifier can only be used on comparison operators")
-        if expr.op in COMPARISONS and not expr.return_bool and left == right == "scalar":
+        if expr.op in COMPARISON and not expr.return_bool and left == right == "scalar":
             raise self._error(at, "comparisons between scalars must use BOOL modifier")
         matching = expr.matching or Matching()
         if matching.on and (twice := [name for name in matching.labels if name in matching.include]):

@@ -8,14 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from tael.promql.aggregators import AGGREGATORS
 from tael.promql.errors import ParseError
 from tael.syntax.literals import quoted
 from tael.syntax.position import Pos
 
 OPERATOR_WORDS = ("and", "or", "unless", "atan2")
-AGGREGATORS = (
-    "sum avg count min max group stddev stdvar topk bottomk count_values quantile limitk limit_ratio".split()  # noqa: SIM905 - read as a list
-)
 KEYWORDS = "offset smoothed anchored by without on ignoring group_left group_right fill fill_left fill_right bool".split()  # noqa: SIM905
 BOUNDS = ("start", "end", "step", "range")
 FILLS = ("fill", "fill_left", "fill_right")

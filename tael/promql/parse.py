@@ -13,8 +13,8 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.series import METRIC_NAME, Matcher
 from tael.promql import durations
+from tael.promql.aggregators import AGGREGATORS
 from tael.promql.ast import (
-    SETS,
     Aggregate,
     Binary,
     Call,
@@ -32,12 +32,13 @@ from tael.promql.ast import (
 )
 from tael.promql.check import check, matches_empty, type_of
 from tael.promql.errors import ParseError
-from tael.promql.functions import EXPERIMENTAL_AGGREGATORS, FUNCTIONS, WITH_PARAMETER
-from tael.promql.lexer import AGGREGATORS, BOUNDS, FILLS
+from tael.promql.functions import FUNCTIONS
+from tael.promql.lexer import BOUNDS, FILLS
 from tael.promql.selector import label_matchers
 from tael.promql.tokens import Tokens
 from tael.syntax import literals
 from tael.syntax.position import Pos
+from tael.vectors.binary import SETS
 
 PRECEDENCE = {
     symbol: level
@@ -218,10 +219,10 @@ class _Parser:
         whole = Pos(pos.start, end)
         if not args:
             raise self._error(whole, "no arguments for aggregate expression provided")
-        if op in EXPERIMENTAL_AGGREGATORS and not self._features.functions:
+        if AGGREGATORS[op].experimental and not self._features.functions:
             wanted = f"{op}() is experimental and must be enabled with --enable-feature=promql-experimental-functions"
             raise self._error(whole, wanted)
-        expected = 2 if op in WITH_PARAMETER else 1
+        expected = 2 if AGGREGATORS[op].parameter else 1
         if len(args) != expected:
             problem = f"wrong number of arguments for aggregate expression provided, expected {expected}, got {len(args)}"
             raise self._error(whole, problem)

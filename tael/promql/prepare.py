@@ -23,13 +23,9 @@ from tael.promql.ast import (
     children,
 )
 from tael.promql.durations import calculated
+from tael.promql.functions import FUNCTIONS
 from tael.syntax.position import place
 from tael.vectors.values import Steps
-
-UNSAFE = (
-    "days_in_month day_of_month day_of_week day_of_year hour minute month year predict_linear time timestamp".split()  # noqa: SIM905
-)
-"""Functions whose value changes with the step though their argument's does not."""
 
 
 def prepare(query: str, expr: Expr, steps: Steps) -> Expr:
@@ -114,16 +110,14 @@ def _mark(expr: Expr) -> tuple[bool, Expr]:
             invariant, inner = _mark(expr.expr)
             below = _wrapped(inner) if invariant else inner
             return expr.at is not None, replace(expr, expr=below)
-        case Call(function=name, args=()):
-            return name in ("pi", "start", "end", "step", "range"), expr
         case _:
             return _mark_children(expr)
 
 
 def _mark_children(expr: Expr) -> tuple[bool, Expr]:
     found = [_mark(child) for child in children(expr)]
-    unsafe = isinstance(expr, Call) and expr.function in UNSAFE
-    if all(invariant for invariant, _ in found) and not unsafe:
+    by_step = isinstance(expr, Call) and FUNCTIONS[expr.function].by_step
+    if all(invariant for invariant, _ in found) and not by_step:
         return True, rebuilt(expr, [child for _, child in found])
     return False, rebuilt(expr, [_wrapped(child) if invariant else child for invariant, child in found])
 

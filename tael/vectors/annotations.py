@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from tael.model.series import Floats
 from tael.syntax.literals import quoted
 from tael.syntax.position import place
 
@@ -95,6 +96,12 @@ def number(value: float) -> str:
 def bad_quantile(value: float) -> str:
     """A quantile outside 0…1."""
     return f"{WARNING}quantile value should be between 0 and 1, got {number(value)}"
+
+
+def note_quantiles(q: Floats, notes: Annotations, at: int) -> None:
+    """Say so of quantiles outside 0…1, each value once."""
+    for wrong in {number(value): value for value in q[~((q >= 0) & (q <= 1))].tolist()}.values():
+        notes.add(bad_quantile(wrong), at)
 
 
 def bad_ratio(value: float, cap: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tael.errors import Rejected
 from tael.model.histogram import empty
 from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs
 from tael.vectors import matching, vectors
@@ -15,7 +16,7 @@ from tael.vectors.histograms import binary as histogram_binary
 from tael.vectors.histograms.binary import Cells
 from tael.vectors.histograms.notes import Note
 from tael.vectors.matching import Pairs, Rule
-from tael.vectors.values import Scalar, Vector
+from tael.vectors.values import Scalar, Value, Vector
 
 ARITHMETIC: dict[str, Callable[[Floats, Floats], Floats]] = {
     "+": np.add,
@@ -35,6 +36,7 @@ COMPARISON: dict[str, Callable[[Floats, Floats], Bools]] = {
     "<=": np.less_equal,
 }
 TRIM = ("</", ">/")
+SETS = ("and", "or", "unless")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,30 @@ class Operator:
     symbol: str
     return_bool: bool
     at: int
+
+
+def operate(op: Operator, left: Value, right: Value, rule: Rule, notes: Annotations) -> Value:
+    """``left op right`` for scalars and vectors in any combination; ``rule`` matters where both are vectors.
+
+    Raises Rejected in Prometheus' words for values of other types, and when series do not match as ``rule`` has it.
+    """
+    match left, right:
+        case Scalar(), Scalar():
+            return scalars(op, left, right)
+        case Vector(), Scalar():
+            return vector_scalar(op, left, right, notes, swapped=False)
+        case Scalar(), Vector():
+            return vector_scalar(op, right, left, notes, swapped=True)
+        case Vector(), Vector():
+            return sets(op.symbol, left, right, rule) if op.symbol in SETS else between(op, left, right, rule, notes)
+    raise Rejected(f"binary operator {op.symbol} does not take these types")
+
+
+def signed(op: str, value: Value) -> Value:
+    """Unary plus and minus; a text is left as it is."""
+    if op == "-" and isinstance(value, Scalar):
+        return Scalar(-value.values)
+    return negated(value) if op == "-" and isinstance(value, Vector) else value
 
 
 def scalars(op: Operator, left: Scalar, right: Scalar) -> Scalar:

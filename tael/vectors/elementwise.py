@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from tael.model.series import Bools, Floats, Longs
+from tael.model.series import Floats, Longs
+from tael.vectors import vectors
+from tael.vectors.values import Vector
 
 UNARY: dict[str, Callable[[Floats], Floats]] = {
     "abs": np.abs,
@@ -42,9 +45,10 @@ def rounded(values: Floats, nearest: Floats) -> Floats:
     return result
 
 
-def clamped(values: Floats, least: Floats, most: Floats) -> tuple[Floats, Bools]:
-    """Within ``least`` and ``most``, one each a step; there is nothing where these are the wrong way round."""
-    return np.maximum(least, np.minimum(most, values)), ~(most < least)
+def clamp(vector: Vector, least: Floats, most: Floats) -> Vector:
+    """Floats within ``least`` and ``most``, one each a step; there is nothing where these are the wrong way round."""
+    result = vectors.floats_only(vector, np.maximum(least, np.minimum(most, vector.values)))
+    return replace(result, present=result.present & ~(most < least))
 
 
 def _days(seconds: Longs) -> np.ndarray[tuple[int, ...], np.dtype[np.datetime64]]:

@@ -10,7 +10,7 @@ import numpy as np
 from tael.errors import Rejected
 from tael.model.histogram import Histograms, concatenate
 from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs
-from tael.vectors.values import Vector
+from tael.vectors.values import Scalar, Value, Vector
 
 SAME_LABELS = "vector cannot contain metrics with the same labelset"
 
@@ -18,6 +18,39 @@ SAME_LABELS = "vector cannot contain metrics with the same labelset"
 def empty(steps: int) -> Vector:
     """No series."""
     return Vector([], np.zeros((0, steps)), np.zeros((0, steps), np.bool_))
+
+
+def of_scalar(values: Floats) -> Vector:
+    """Numbers, one a step, as the one series without labels."""
+    return Vector([()], values[None, :], np.ones((1, len(values)), np.bool_))
+
+
+def only_value(vector: Vector) -> Floats:
+    """The value of the only float at each step, NaN where there is none or more than one."""
+    present = floats(vector)
+    values = np.where(present, vector.values, 0.0).sum(axis=0)
+    return np.where(present.sum(axis=0) == 1, values, np.nan)
+
+
+def absent(labels: Labels, present: Bools) -> Vector:
+    """One series of ones at the steps where nothing is ``present``."""
+    return Vector([labels], np.ones((1, len(present))), ~present[None, :])
+
+
+def repeated(vector: Vector, steps: int) -> Vector:
+    """A vector of one step at each of ``steps``; one that has these steps already is returned as it is."""
+    shape = (len(vector.labels), steps)
+    if vector.values.shape == shape:
+        return vector
+    cells = None if vector.cells is None else np.broadcast_to(vector.cells, shape)
+    return replace(vector, values=np.broadcast_to(vector.values, shape), present=np.broadcast_to(vector.present, shape), cells=cells)
+
+
+def repeated_value(value: Value, steps: int) -> Value:
+    """The same for any value."""
+    if isinstance(value, Scalar):
+        return Scalar(np.broadcast_to(value.values, steps))
+    return repeated(value, steps) if isinstance(value, Vector) else value
 
 
 def take(vector: Vector, rows: Longs) -> Vector:

@@ -19,11 +19,12 @@ import pytest
 
 from tael.model.series import STALE, Labels, labels_of
 from tael.model.tenant import DEFAULT_TENANT
-from tael.promql.ast import SETS, Aggregate, Binary, Call, Expr, Number, walk
+from tael.promql.aggregators import AGGREGATORS
+from tael.promql.ast import Aggregate, Binary, Call, Expr, Number, walk
 from tael.promql.errors import ParseError
-from tael.promql.functions import EXPERIMENTAL_AGGREGATORS, FUNCTIONS
-from tael.promql.lexer import AGGREGATORS
+from tael.promql.functions import FUNCTIONS
 from tael.promql.parse import PRECEDENCE, parse
+from tael.vectors.binary import SETS
 from tests.peers.conftest import lacking
 from tests.support.hotnode import HotNode
 from tests.support.prometheus import Prometheus, ask, installed
@@ -281,7 +282,9 @@ def test_everything_of_the_language_is_asked() -> None:
     parsed = [node for expression in expressions() for node in walk(_parsed(expression))]
     called = {node.function for node in parsed if isinstance(node, Call)}
     assert {name for name, function in FUNCTIONS.items() if not function.experimental} - called == NEWER - set(PRECEDENCE)
-    assert {node.op for node in parsed if isinstance(node, Aggregate)} >= set(AGGREGATORS) - set(EXPERIMENTAL_AGGREGATORS)
+    assert {node.op for node in parsed if isinstance(node, Aggregate)} >= {
+        name for name, aggregator in AGGREGATORS.items() if not aggregator.experimental
+    }
     matched = {(node.op, node.matching.card, node.matching.on) for node in parsed if isinstance(node, Binary) and node.matching is not None}
     cards = ("one-to-one", "many-to-one", "one-to-many")
     assert matched >= set(product(PRECEDENCE.keys() - NEWER - set(SETS), cards, (True, False)))

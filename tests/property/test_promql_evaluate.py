@@ -15,13 +15,13 @@ from tael.promql.ast import Aggregate, Call, Expr, MatrixSelector, Number, Vecto
 from tael.promql.evaluate import Settings, evaluate
 from tael.promql.fetched import Fetched
 from tael.vectors import sums, windows
-from tael.vectors.ranges.call import FUNCTIONS
+from tael.vectors.ranges.functions import FUNCTIONS
 from tael.vectors.values import Steps, Vector
 from tests.support import promql_reference as plain
 
 START = 1_700_000_000_000
 SELECTOR = VectorSelector("m_total", ())
-PLAIN = sorted(FUNCTIONS.keys() - {"absent_over_time", "quantile_over_time", "predict_linear", "double_exponential_smoothing"})
+PLAIN = sorted(FUNCTIONS.keys() - {"quantile_over_time", "predict_linear", "double_exponential_smoothing"})
 Series = dict[int, float]
 
 values = st.one_of(

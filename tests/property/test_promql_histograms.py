@@ -23,6 +23,7 @@ from tael.vectors.histograms.scaling import scaled
 from tael.vectors.histograms.sums import average_by, sum_by, weighted
 from tael.vectors.histograms.text import expressions, parse
 from tael.vectors.histograms.trim import trimmed
+from tests.support.histograms import OF_HISTOGRAMS, range_function
 
 SCHEMAS = st.integers(-4, 8)
 COUNTS = st.lists(st.integers(0, 9), max_size=8)
@@ -246,12 +247,12 @@ def _span(half: int, size: int, second: bool, begin: int, length: int) -> tuple[
     return lo, min(last, lo + length)
 
 
-@given(windows(), st.sampled_from(sorted(histogram_over_time.FUNCTIONS)))
+@given(windows(), st.sampled_from(OF_HISTOGRAMS))
 def test_many_windows_are_as_each_alone(many: histogram_windows.Windows, function: str) -> None:
     """Evaluating windows together, or in parts, changes nothing."""
-    together = histogram_over_time.evaluate(function, many)
+    together = range_function(function, many)
     for row in range(len(many.lo)):
-        alone = histogram_over_time.evaluate(function, many.take(np.array([row])))
+        alone = range_function(function, many.take(np.array([row])))
         assert alone.present[0] == together.present[row]
         assert {note for note, mask in together.notes.items() if mask[row]} == set(alone.notes)
         if not alone.present[0]:
@@ -272,7 +273,7 @@ def test_increase_counts_what_a_loop_counts(texts: list[str]) -> None:
     samples = Samples([()], np.array([0, size]), np.arange(size) * 1000, np.full(size, np.nan), np.arange(size), several)
     lo, hi = np.array([0]), np.array([size])
     # no room at the edges, so that nothing is extrapolated
-    found = histogram_over_time.evaluate("increase", histogram_windows.Windows(samples, lo, hi, lo * 0, hi * 0 + (size - 1) * 1000))
+    found = range_function("increase", histogram_windows.Windows(samples, lo, hi, lo * 0, hi * 0 + (size - 1) * 1000))
     fell = [bool(detect(several, np.array([row]), np.array([row - 1]))[0]) for row in range(1, size)]
     rows = [size - 1, *([] if fell[0] else [0]), *(row for row in range(1, size - 1) if fell[row])]
     weights = [1.0, *([] if fell[0] else [-1.0]), *(1.0 for row in range(1, size - 1) if fell[row])]
@@ -316,10 +317,10 @@ def quantile_is_at_an_edge(one: Histograms, rank: float) -> bool:
 @given(windows(), st.sampled_from(["sum_over_time", "avg_over_time", "rate", "delta", "changes"]), st.integers(1, 4))
 def test_windows_are_evaluated_in_parts_where_they_hold_much(many: histogram_windows.Windows, function: str, limit: int) -> None:
     """And come out the same."""
-    whole = histogram_over_time.evaluate(function, many)
+    whole = range_function(function, many)
     before, histogram_over_time.MAX_MEMBERS = histogram_over_time.MAX_MEMBERS, limit
     try:
-        parts = histogram_over_time.evaluate(function, many)
+        parts = range_function(function, many)
     finally:
         histogram_over_time.MAX_MEMBERS = before
     assert parts.present.tolist() == whole.present.tolist()

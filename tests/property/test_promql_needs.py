@@ -19,6 +19,7 @@ from tael.model.series import Grid, GridRequest, Selection
 from tael.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
 from tael.promql.evaluate import Evaluation, Settings
 from tael.promql.fetched import Fetched
+from tael.promql.leaves import Leaves
 from tael.storage.api import Answer
 from tael.vectors.annotations import Annotations
 from tael.vectors.values import Matrix, Scalar, Steps, Text, Value
@@ -43,7 +44,7 @@ class _Pushing(MemorySeries):
         steps = Steps(request.start_ms, request.end_ms, request.step_ms)
         selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
         samples = (await self.select(tenant, selection, 10_000)).value
-        run = Evaluation(Fetched({selector: samples}), Settings(lookback_ms=request.window_ms), steps, Annotations(""))
+        run = Evaluation(Leaves(Fetched({selector: samples}), request.window_ms), Settings(), steps, Annotations(""))
         with np.errstate(all="ignore"):
             vector = run.vector(expr, steps)
         rows = np.flatnonzero(vector.present.any(axis=1))

@@ -22,7 +22,6 @@ from tael.model.histogram import (
 )
 from tael.model.series import STALE, Samples, labels_of
 from tael.vectors.histograms import functions as read
-from tael.vectors.histograms import over_time as histogram_over_time
 from tael.vectors.histograms import windows as histogram_windows
 from tael.vectors.histograms.binary import Cells, Combined, combine
 from tael.vectors.histograms.documents import documents
@@ -32,6 +31,7 @@ from tael.vectors.histograms.resets import detect, hinted
 from tael.vectors.histograms.sums import average_by, sum_by
 from tael.vectors.histograms.text import expressions, parse, series, strings
 from tael.vectors.histograms.trim import trimmed
+from tests.support.histograms import range_function
 
 FLOATS = "encountered a mix of histograms and floats"
 
@@ -286,7 +286,7 @@ def over(function: str, *samples: str | float, minutes: int = 5) -> histogram_wi
     flat = Samples([()], np.array([0, len(samples)]), np.arange(len(samples)) * 60_000, values, position, several(*histograms))
     end = np.array([(len(samples) - 1) * 60_000])
     windows = histogram_windows.Windows(flat, np.array([0]), np.array([len(samples)]), end - minutes * 60_000, end)
-    return histogram_over_time.evaluate(function, windows)
+    return range_function(function, windows)
 
 
 def of(found: histogram_windows.Evaluated) -> str | float | None:

@@ -12,7 +12,7 @@ from tael.syntax.literals import quoted
 from tael.vectors import sums, vectors
 from tael.vectors.aggregation import groups as grouped
 from tael.vectors.aggregation.groups import Groups
-from tael.vectors.annotations import Annotations, bad_quantile, number
+from tael.vectors.annotations import Annotations, note_quantiles, number
 from tael.vectors.histograms import sums as histogram_sums
 from tael.vectors.histograms import text as histogram_text
 from tael.vectors.histograms.notes import Note
@@ -38,8 +38,7 @@ def aggregate(op: str, vector: Vector, groups: Groups, notes: Annotations, at: i
 
 def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: tuple[int, int]) -> Vector:
     """The ``q`` quantile (one a step) of each group; ``at`` is where ``q`` and where the aggregated expression stand."""
-    for wrong in {number(value): value for value in q[~((q >= 0) & (q <= 1))].tolist()}.values():
-        notes.add(bad_quantile(wrong), at[0])
+    note_quantiles(q, notes, at[0])
     if len(groups) == 0:
         return vectors.empty(vector.present.shape[1])
     present = _floats_noted("quantile", vector, notes, at[1])

@@ -1,4 +1,4 @@
-"""Ranges of native histograms that are ``anchored`` at, or ``smoothed`` over, their edges; what ``range_extended`` is for floats.
+"""Ranges of native histograms that are ``anchored`` at, or ``smoothed`` over, their edges; what ``ranges.extended`` is for floats.
 
 A histogram at an edge lies on the line between its neighbours, so every result is a weighted sum of samples.
 """
@@ -12,22 +12,26 @@ import numpy as np
 from tael.model.histogram import RESET_GAUGE
 from tael.model.series import Bools, Floats, Longs
 from tael.vectors.histograms.notes import Note, joined
-from tael.vectors.histograms.over_time import evaluate
+from tael.vectors.histograms.over_time import OfHistograms, evaluate
 from tael.vectors.histograms.scaling import divided
 from tael.vectors.histograms.sums import weighted
 from tael.vectors.histograms.windows import Evaluated, Windows, between, fallen, members, native, of_rows, spread
 
 
-def extended(name: str, windows: Windows, begin_ms: Longs, end_ms: Longs, *, smoothed: bool) -> Evaluated:
-    """``name`` over ``(begin_ms, end_ms]`` of windows that reach beyond it and that each hold a histogram."""
+def events(function: OfHistograms, windows: Windows, begin_ms: Longs, end_ms: Longs) -> Evaluated:
+    """A function that counts events, from the sample at the begin of ``(begin_ms, end_ms]`` on; windows reach back beyond it."""
+    edges = _Edges.of(windows, begin_ms, end_ms, smoothed=False)
+    found = evaluate(function, replace(windows, lo=edges.first))
+    return replace(found, present=found.present & edges.inside)
+
+
+def growth(windows: Windows, begin_ms: Longs, end_ms: Longs, *, counter: bool, per_second: bool, smoothed: bool) -> Evaluated:
+    """How much histograms grew over ``(begin_ms, end_ms]`` of windows that reach beyond it and that each hold a histogram."""
     edges = _Edges.of(windows, begin_ms, end_ms, smoothed=smoothed)
-    if name in {"changes", "resets"}:
-        found = evaluate(name, replace(windows, lo=edges.first))
-        return replace(found, present=found.present & edges.inside)
     mixed = windows.counted(windows.position < 0) > 0
     rows = np.flatnonzero(~mixed & edges.inside)
-    result = _grown(windows.take(rows), edges.take(rows), counter=name != "delta")
-    if name == "rate":
+    result = _grown(windows.take(rows), edges.take(rows), counter=counter)
+    if per_second:
         seconds = ((end_ms - begin_ms) / 1000)[rows]
         result = replace(result, samples=replace(result.samples, histograms=divided(result.samples.histograms, seconds)))
     notes = joined({Note.MIXED_IN_SERIES: mixed}, spread(result.notes, rows, len(mixed)))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tael.model.histogram import Histograms
 from tael.model.series import Bools, Floats
+from tael.vectors import vectors
 from tael.vectors.compensated import run_sums
 from tael.vectors.histograms.dense import Table, ascending, tables
 from tael.vectors.histograms.notes import Note, Notes, joined
+from tael.vectors.values import Vector
+
+
+def read(vector: Vector, of: Callable[[Histograms], Floats]) -> Vector:
+    """One number of each native histogram of a vector; its floats are left out."""
+    held = vectors.histogram_cells(vector)
+    values = np.zeros(vector.values.shape)
+    if vector.cells is not None and vector.histograms is not None and len(vector.histograms):
+        values = np.where(held, of(vector.histograms)[vector.cells], 0.0)
+    return Vector(vector.labels, values, held, drop_name=vectors.flags(vector, drop_name=True))
 
 
 def mean(histograms: Histograms) -> Floats:

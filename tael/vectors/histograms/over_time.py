@@ -1,9 +1,9 @@
-"""Functions over ranges that hold native histograms, by name."""
+"""Functions over ranges that hold native histograms; growth is in ``rates``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from tael.model.histogram import Histograms, concatenate, empty
 from tael.model.series import Bools, Floats, Longs
 from tael.vectors.histograms.binary import Cells
 from tael.vectors.histograms.notes import Note, joined
-from tael.vectors.histograms.rates import growth, instant
 from tael.vectors.histograms.resets import equal
 from tael.vectors.histograms.sums import Sums, average_by, sum_by
 from tael.vectors.histograms.windows import Evaluated, Windows, beside_floats, between, either, falls, members, of_rows, pairs, spread
@@ -19,17 +18,22 @@ from tael.vectors.histograms.windows import Evaluated, Windows, beside_floats, b
 MAX_MEMBERS = 1 << 18
 """How many samples, each counted in every window that holds it, are evaluated together, unless one window alone has more."""
 
-_AT_ONCE = frozenset({"last_over_time", "first_over_time", "count_over_time", "present_over_time"})
-"""The functions that look at one sample of a window, or at none."""
+
+@dataclass(frozen=True, slots=True)
+class OfHistograms:
+    """A function over windows that hold histograms; ``few`` says that it looks at one sample of a window, or at none."""
+
+    apply: Callable[[Windows], Evaluated]
+    few: bool = False
 
 
-def evaluate(function: str, windows: Windows, check: Callable[[], None] = lambda: None) -> Evaluated:
-    """One of ``FUNCTIONS`` over windows that each hold a histogram, alone or beside floats.
+def evaluate(function: OfHistograms, windows: Windows, check: Callable[[], None] = lambda: None) -> Evaluated:
+    """``function`` over windows that each hold a histogram, alone or beside floats.
 
     ``check`` is called now and then, and raises when the query is to end.
     """
-    if function in _AT_ONCE:
-        return _EVALUATED[function](windows)
+    if function.few:
+        return function.apply(windows)
     held = np.cumsum(windows.counts)
     parts: list[Evaluated] = []
     begin = 0
@@ -37,7 +41,7 @@ def evaluate(function: str, windows: Windows, check: Callable[[], None] = lambda
         check()
         done = held[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(held, done + MAX_MEMBERS, side="right")))
-        parts.append(_EVALUATED[function](windows.part(begin, end)))
+        parts.append(function.apply(windows.part(begin, end)))
         begin = end
     return parts[0] if len(parts) == 1 else _concatenated(parts)
 
@@ -100,23 +104,11 @@ def _aggregate(windows: Windows, by: Callable[[Histograms, Longs, Longs, int], S
     return of_rows(rows[found], len(mixed), total.histograms.take(found), notes)
 
 
-_Function: TypeAlias = Callable[[Windows], Evaluated]
-
-_EVALUATED: dict[str, _Function] = {
-    "rate": lambda windows: growth(windows, counter=True, per_second=True),
-    "increase": lambda windows: growth(windows, counter=True, per_second=False),
-    "delta": lambda windows: growth(windows, counter=False, per_second=False),
-    "irate": lambda windows: instant(windows, counter=True),
-    "idelta": lambda windows: instant(windows, counter=False),
-    "resets": _resetting,
-    "changes": _differing,
-    "sum_over_time": lambda windows: _aggregate(windows, sum_by),
-    "avg_over_time": lambda windows: _aggregate(windows, average_by),
-    "last_over_time": lambda windows: _at(windows, windows.hi - 1),
-    "first_over_time": lambda windows: _at(windows, windows.lo),
-    "count_over_time": lambda windows: _floats(windows.counts > 0, windows.counts.astype(np.float64)),
-    "present_over_time": lambda windows: _floats(windows.counts > 0, np.ones(len(windows.lo))),
-}
-
-FUNCTIONS = frozenset(_EVALUATED)
-"""The functions that give a result for histograms; every other one looks at the floats of a window alone, see ``ignored``."""
+CHANGES = OfHistograms(_differing)
+RESETS = OfHistograms(_resetting)
+SUM = OfHistograms(lambda windows: _aggregate(windows, sum_by))
+AVERAGE = OfHistograms(lambda windows: _aggregate(windows, average_by))
+LAST = OfHistograms(lambda windows: _at(windows, windows.hi - 1), few=True)
+FIRST = OfHistograms(lambda windows: _at(windows, windows.lo), few=True)
+COUNT = OfHistograms(lambda windows: _floats(windows.counts > 0, windows.counts.astype(np.float64)), few=True)
+PRESENT = OfHistograms(lambda windows: _floats(windows.counts > 0, np.ones(len(windows.lo))), few=True)

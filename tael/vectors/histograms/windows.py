@@ -85,7 +85,7 @@ def with_histograms(samples: Samples, lo: Longs, hi: Longs) -> Bools:
 
 
 def ignored(windows: Windows) -> Notes:
-    """What to note where a function outside ``FUNCTIONS`` is evaluated over the windows' floats alone."""
+    """What to note where a function that ignores histograms is evaluated over the windows' floats alone."""
     return joined({Note.IGNORED_IN_RANGE: beside_floats(windows)})
 
 

@@ -8,28 +8,28 @@ from __future__ import annotations
 import numpy as np
 
 from tael.model.series import Bools, Floats, Longs
-from tael.vectors.ranges import rate as range_rate
+from tael.vectors.ranges.functions import FUNCTIONS, RangeFunction
 from tael.vectors.windows import Windows, walk
 
-ANCHORED = ("changes", "delta", "increase", "rate", "resets")
-SMOOTHED = ("delta", "increase", "rate")
+SMOOTHED = sorted(name for name, function in FUNCTIONS.items() if function.growth)
+ANCHORED = sorted(name for name, function in FUNCTIONS.items() if function.growth or function.events)
 """The functions that these modifiers go with."""
 
 
-def evaluate(name: str, windows: Windows, *, smoothed: bool, lookback_ms: int) -> tuple[Floats, Bools]:
-    """``name`` over the windows' ranges without extrapolation, for the values at the edges are known."""
+def evaluate(function: RangeFunction, windows: Windows, *, smoothed: bool, lookback_ms: int) -> tuple[Floats, Bools]:
+    """``function`` over the windows' ranges without extrapolation, for the values at the edges are known."""
     range_ms = windows.range_ms - lookback_ms * (2 if smoothed else 1)
     end = windows.ends_ms - (lookback_ms if smoothed else 0)
     begin = end - range_ms
     edges = _Edges(windows, np.broadcast_to(begin, windows.lo.shape), np.broadcast_to(end, windows.lo.shape))
-    if name in {"changes", "resets"}:
+    if function.growth is None:
         inner = Windows(
             windows.offsets, windows.times_ms, windows.values, edges.first, windows.hi, windows.ends_ms, windows.steps_ms, windows.range_ms
         )
-        values, _ = range_rate.changes(inner) if name == "changes" else range_rate.resets(inner)
+        values, _ = function.floats(inner)
         return values, windows.counts > 0
-    values = edges.grown(counter=name != "delta", smoothed=smoothed)
-    return (values / (range_ms / 1000) if name == "rate" else values), edges.present
+    values = edges.grown(counter=function.growth.counter, smoothed=smoothed)
+    return (values / (range_ms / 1000) if function.growth.per_second else values), edges.present
 
 
 class _Edges:

@@ -10,6 +10,7 @@ import numpy as np
 from tael.errors import Rejected
 from tael.model.patterns import compiled
 from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Matcher
+from tael.promql.functions.record import Arguments, Function
 from tael.vectors import matching, vectors
 from tael.vectors.values import Vector
 
@@ -117,3 +118,12 @@ def _with(extra: dict[str, str], info_labels: Labels, own: set[str], wanted: set
         if name not in own:
             result[name] = value
     return result
+
+
+def _info(arguments: Arguments) -> Vector:
+    base = arguments.vector(0)
+    infos, times_ms = arguments.infos()
+    return info(base, infos, times_ms, arguments.matchers(1) if len(arguments) > 1 else None)
+
+
+FUNCTIONS = (Function("info", ("vector", "vector"), "vector", _info, variadic=1, experimental=True),)

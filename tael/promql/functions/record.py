@@ -1,0 +1,108 @@
+"""What is known of one function of PromQL, and what its implementation may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from tael.model.series import Floats, Matcher
+from tael.promql.ast import ValueType
+from tael.vectors.annotations import Annotations
+from tael.vectors.ranges.functions import RangeFunction
+from tael.vectors.selectors import Ranges
+from tael.vectors.values import Steps, Value, Vector
+
+
+class Arguments(Protocol):
+    """The arguments of one call, each evaluated when it is asked for, at the steps of the call."""
+
+    @property
+    def steps(self) -> Steps:
+        """The steps that the call is evaluated at."""
+        ...
+
+    @property
+    def query_steps(self) -> Steps:
+        """The steps of the whole query, which are others below a subquery."""
+        ...
+
+    @property
+    def notes(self) -> Annotations:
+        """Where to say what there is to say beside the result."""
+        ...
+
+    @property
+    def place(self) -> int:
+        """Where the call stands in the query's text."""
+        ...
+
+    def __len__(self) -> int:
+        """How many arguments there are."""
+        ...
+
+    def check(self) -> None:
+        """MUST be called now and then in long work; raises when the query is to end."""
+        ...
+
+    def at(self, index: int) -> int:
+        """Where an argument stands; parentheses around it do not count."""
+        ...
+
+    def vector(self, index: int, *, telling_resets: bool = False) -> Vector:
+        """An instant vector; histograms say of themselves where counters were reset where that is asked for."""
+        ...
+
+    def scalar(self, index: int) -> Floats:
+        """One number a step."""
+        ...
+
+    def text(self, index: int) -> str:
+        """A string literal."""
+        ...
+
+    def texts(self, begin: int) -> list[str]:
+        """The string literals from ``begin`` on."""
+        ...
+
+    def timed(self, index: int) -> tuple[Vector, Floats]:
+        """An instant vector and the times of its samples in milliseconds: their own for a selector, the steps for all else."""
+        ...
+
+    def matchers(self, index: int) -> Sequence[Matcher]:
+        """The matchers of a selector, none for any other expression."""
+        ...
+
+    def over(self, function: RangeFunction) -> Vector:
+        """A function of the algebra over the one argument that is a range, with the others as numbers."""
+        ...
+
+    def ranges(self, index: int) -> Ranges:
+        """A range's windows. Raises Rejected for one that is anchored or smoothed."""
+        ...
+
+    def infos(self) -> tuple[Vector, Floats]:
+        """The series that ``info`` takes labels from, and their samples' times in milliseconds."""
+        ...
+
+
+Apply: TypeAlias = Callable[[Arguments], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function.
+
+    ``variadic`` is how often the last argument may be left out or repeated: 0 means exactly the arguments named, ``n`` up to ``n`` of the last
+    one including none, -1 any number including none. An experimental function parses only where the setting allows it. ``by_step`` says that
+    its value changes with the step though its arguments do not. ``over`` is the function of the algebra that a range function stands for.
+    """
+
+    name: str
+    arguments: tuple[ValueType, ...]
+    returns: ValueType
+    apply: Apply
+    variadic: int = 0
+    experimental: bool = False
+    by_step: bool = False
+    over: RangeFunction | None = None

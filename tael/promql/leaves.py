@@ -1,0 +1,118 @@
+"""The leaves of an evaluation: what selectors and ranges of samples give at each step, from what was fetched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tael.errors import Rejected
+from tael.model.series import Floats, Samples
+from tael.promql.ast import Call, Expr, MatrixSelector, VectorSelector, walk
+from tael.promql.fetched import Fetched
+from tael.promql.functions import FUNCTIONS
+from tael.promql.times import milliseconds, moved
+from tael.vectors import selectors, vectors
+from tael.vectors.annotations import Annotations
+from tael.vectors.histograms import resets
+from tael.vectors.ranges import call, extended
+from tael.vectors.ranges.functions import RangeFunction
+from tael.vectors.selectors import Ranges
+from tael.vectors.values import Matrix, Steps, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """Reads ``fetched``; a sample is found for ``lookback_ms``."""
+
+    fetched: Fetched
+    lookback_ms: int
+
+    def selected(self, node: VectorSelector, steps: Steps) -> Vector:
+        """What a selector gives."""
+        grid = self.grid(node, steps)
+        if grid is not None:
+            return grid
+        if not node.smoothed:
+            newest, _ = selectors.instant(self.fetched.samples[node], moved(node, steps), self.lookback_ms)
+            return vectors.repeated(newest, steps.count)
+        ends = _later(moved(node, steps), self.lookback_ms)
+        windows = selectors.ranges(self.fetched.samples[node], ends, steps.times_ms, 2 * self.lookback_ms)
+        if windows.native is not None and windows.native.any():
+            raise Rejected("smoothed and anchored modifiers do not work with native histograms")
+        values, present = extended.smoothed_instant(windows.floats, self.lookback_ms)
+        return vectors.repeated(Vector(windows.samples.labels, values, present), steps.count)
+
+    def timed(self, node: VectorSelector, steps: Steps) -> tuple[Vector, Floats]:
+        """What a selector gives, and its samples' own times in milliseconds."""
+        return self._timed(self.fetched.samples[node], moved(node, steps), steps)
+
+    def infos(self, node: Call, steps: Steps) -> tuple[Vector, Floats]:
+        """The series that a call of ``info`` may take labels from, and their samples' times, at its first argument's time."""
+        selector = next(iter(_selectors(node.args[0])), None)
+        at = steps if selector is None else moved(selector, steps)
+        return self._timed(self.fetched.info[node], at, steps)
+
+    def _timed(self, samples: Samples, at: Steps, steps: Steps) -> tuple[Vector, Floats]:
+        vector, positions = selectors.instant(samples, at, self.lookback_ms)
+        times = selectors.times_of(samples, positions)
+        return vectors.repeated(vector, steps.count), np.broadcast_to(times, (len(vector.labels), steps.count))
+
+    def grid(self, node: VectorSelector | Call, steps: Steps) -> Vector | None:
+        """What a shard evaluated in place of ``node``, None when it is to be evaluated here."""
+        grid = self.fetched.grids.get((node, steps))
+        if grid is None:
+            return None
+        vector = selectors.of_grid(grid)
+        function = FUNCTIONS[node.function].over if isinstance(node, Call) else None
+        if function is not None and not function.keeps_name:
+            vector = replace(vector, drop_name=np.ones(len(vector.labels), np.bool_))
+        return vectors.repeated(vector, steps.count)
+
+    def ranges(self, node: MatrixSelector, steps: Steps) -> Ranges:
+        """The windows of a range of samples; they are those of one step where ``@`` makes them so."""
+        ends = moved(node.selector, steps)
+        return selectors.ranges(self.fetched.samples[node.selector], ends, steps.times_ms, milliseconds(node.range))
+
+    def extended(self, function: RangeFunction, node: MatrixSelector, steps: Steps, notes: Annotations) -> Vector:
+        """A function over an anchored or smoothed range. Raises Rejected for one that these modifiers do not go with."""
+        smoothed = node.selector.smoothed
+        check_modifiers(function.name, node)
+        ends = moved(node.selector, steps)
+        wide = milliseconds(node.range) + self.lookback_ms * (2 if smoothed else 1)
+        later = _later(ends, self.lookback_ms if smoothed else 0)
+        windows = selectors.ranges(self.fetched.samples[node.selector], later, steps.times_ms, wide)
+        result = call.extended(function, windows, notes, node.pos.start, smoothed=smoothed, lookback_ms=self.lookback_ms)
+        return vectors.repeated(result, steps.count)
+
+    def matrix(self, node: MatrixSelector, steps: Steps) -> Matrix:
+        """A range as an instant query's answer."""
+        end_ms = moved(node.selector, steps).start_ms
+        return Matrix(selectors.within(self.fetched.samples[node.selector], end_ms - milliseconds(node.range), end_ms))
+
+    def telling_resets(self, node: Expr) -> Leaves:
+        """The same, but histograms below ``node`` say themselves where counters were reset, so that sums of them can warn."""
+        samples = self.fetched.samples
+        native = {of: own for of in _selectors(node) if (own := samples.get(of)) is not None and own.histogram is not None}
+        if not native:
+            return self
+        told = {of: resets.hinted(own, resets=True) for of, own in native.items()}
+        return replace(self, fetched=replace(self.fetched, samples={**samples, **told}))
+
+
+def check_modifiers(function: str, node: MatrixSelector) -> None:
+    """Raises Rejected where a range is anchored or smoothed and the function over it cannot read it so."""
+    for word, asked, allowed in (
+        ("smoothed", node.selector.smoothed, extended.SMOOTHED),
+        ("anchored", node.selector.anchored, extended.ANCHORED),
+    ):
+        if asked and function not in allowed:
+            raise Rejected(f"{word} modifier can only be used with: {', '.join(allowed)} - not with {function}")
+
+
+def _selectors(node: Expr) -> list[VectorSelector]:
+    return [below for below in walk(node) if isinstance(below, VectorSelector)]
+
+
+def _later(steps: Steps, by_ms: int) -> Steps:
+    return Steps(steps.start_ms + by_ms, steps.end_ms + by_ms, steps.step_ms)

@@ -1,0 +1,45 @@
+"""Every aggregation behind one call, for the evaluator of a language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tael.model.series import Floats
+from tael.vectors import vectors
+from tael.vectors.aggregation import choose, groups, reduce
+from tael.vectors.annotations import Annotations
+from tael.vectors.values import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """``by (labels)``, or ``without (labels)``; by no labels means one group."""
+
+    labels: tuple[str, ...] = ()
+    without: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where an aggregation, its parameter and the expression that it aggregates stand in the query's text: what annotations point at."""
+
+    whole: int = 0
+    parameter: int = 0
+    operand: int = 0
+
+
+def aggregate(op: str, vector: Vector, by: Grouping, parameter: Floats | str | None, notes: Annotations, at: Places) -> Vector:
+    """``op`` over the groups of ``vector``.
+
+    ``parameter`` is a number a step for topk, bottomk, quantile, limitk and limit_ratio, the label's name for count_values, and None for
+    all others. Raises Rejected for a parameter that the aggregation does not take.
+    """
+    vector = vectors.without_empty(vector)
+    if isinstance(parameter, str):
+        return reduce.count_values(vector, parameter, by.labels, without=by.without)
+    found = groups.group(vector.labels, by.labels, without=by.without)
+    if parameter is None:
+        return reduce.aggregate(op, vector, found, notes, at.operand)
+    if op == "quantile":
+        return reduce.quantile(vector, found, parameter, notes, (at.parameter, at.operand))
+    return choose.choose(op, vector, found, parameter, notes, (at.parameter, at.whole))
