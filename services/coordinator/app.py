@@ -70,17 +70,18 @@ async def run(settings: CoordinatorSettings, stop: Stop, ports: Ports, readiness
     except Stopped:
         return
     readiness.set("nats")
+    readiness.set("streams")
     member = Member(node_id=settings.node_id, target="coordinator", internal=str(settings.internal_addr), started_at=time.time())
     leadership = Leadership(ports.kv, settings.node_id, settings.lease_ttl_seconds)
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(ports.kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
         group.create_task(_watch_sync(ports.streams, stop), name="watch-sync")
-        await _campaign(settings, stop, ports, leadership)
+        await _campaign(settings, stop, ports, leadership, readiness)
     with contextlib.suppress(Unavailable, Conflict):
         await leadership.release()
 
 
-async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, leadership: Leadership) -> None:
+async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, leadership: Leadership, readiness: Readiness) -> None:
     term: asyncio.Task[None] | None = None
     try:
         while not stop.is_set:
@@ -94,7 +95,7 @@ async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, lea
             _LEADING.set(epoch)
             if epoch and term is None:
                 log.info("leading", epoch=epoch)
-                term = asyncio.create_task(Term(settings, ports, leadership, epoch).run(stop), name=f"term-{epoch}")
+                term = asyncio.create_task(Term(settings, ports, leadership, epoch, readiness).run(stop), name=f"term-{epoch}")
             if term is not None and term.done():
                 ended, term = term, None
                 await ended
@@ -112,11 +113,12 @@ async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, lea
 class Term:
     """What one leader does under one epoch."""
 
-    def __init__(self, settings: CoordinatorSettings, ports: Ports, leadership: Leadership, epoch: int) -> None:
+    def __init__(self, settings: CoordinatorSettings, ports: Ports, leadership: Leadership, epoch: int, readiness: Readiness) -> None:
         self._settings = settings
         self._ports = ports
         self._leadership = leadership
         self._epoch = epoch
+        self._readiness = readiness
         self._liveness = Liveness(settings.lease_ttl_seconds)
         self._migrations = Migrations(ports.kv, ports.schema)
 
@@ -141,15 +143,27 @@ class Term:
                         self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when it is back
                 await stop.sleep(pause)
         finally:
+            self._readiness.set("streams")
             await self._migrations.close()
 
     async def _reconcile(self) -> None:
         shard_map = await self._publish_shard_map()
-        await self._ports.streams.ensure(len(shard_map.shards))
+        await self._ensure_streams(len(shard_map.shards))
         migrated = await self._migrations.step(shard_map)
         members = await self._live_members()
         await self._hand_out(writer_key, migrated, [m.node_id for m in members if m.target == "ingest"])
         await self._hand_out(compactor_key, migrated, [m.node_id for m in members if m.target == "compactor"])
+
+    async def _ensure_streams(self, shard_count: int) -> None:
+        """Make the streams; while NATS refuses them this process is not ready, and says why once."""
+        try:
+            await self._ports.streams.ensure(shard_count)
+        except Unavailable as error:
+            if self._readiness.reasons.get("streams") != str(error):
+                log.error("the log cannot be made", reason=str(error))  # noqa: TRY400  # the reason is the whole story
+            self._readiness.set("streams", str(error))
+            raise
+        self._readiness.set("streams")
 
     async def _publish_shard_map(self) -> ShardMap:
         found = await self._ports.kv.get(SHARD_MAP_KEY)

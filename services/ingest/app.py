@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from prometheus_client import REGISTRY
 
+from services.ingest.log_health import WatchedAppender
 from services.ingest.observer import LogStates, Observer
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import datadog, otlp_grpc, otlp_http
@@ -52,7 +53,8 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
     )
     newest: list[ShardMap] = []
     observer = Observer(settings, ports.kv, ports.log_states, lambda: pipeline.router.shard_count, REGISTRY)
-    pipeline = Pipeline(ports.appender, Router(1), settings, require=observer.require)
+    appender = WatchedAppender(ports.appender)
+    pipeline = Pipeline(appender, Router(1), settings, require=observer.require)
 
     def apply(shard_map: ShardMap) -> None:
         newest[:] = [shard_map]
@@ -70,7 +72,9 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
                 group.create_task(WriterPool(ports.kv, settings.node_id, parts_of).run(stop), name="writer-pool")
             group.create_task(heartbeat(ports.kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
             if settings.ingest_role != "write":
-                group.create_task(observer.run(stop), name="observer")
+                group.create_task(
+                    observer.run(stop, lambda: readiness.set("log", appender.problem or observer.log_problem)), name="observer"
+                )
                 async with _receivers(settings, pipeline):
                     readiness.set("receivers")
                     await stop.wait()

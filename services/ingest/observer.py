@@ -46,6 +46,7 @@ class Observer:
         self.pressure = Pressure(self.settings)
         self._said: list[str] = []
         self._unseen: set[str] = set()
+        self.log_problem = ""
         self._closed = Gauge("tael_ingest_backpressure", "1 while everything is refused for this cause.", ["cause"], registry=self.registry)
         self._entries = Gauge(
             "tael_log_waiting_entries", "Entries of the log that are not in the hot tier.", ["shard"], registry=self.registry
@@ -64,10 +65,11 @@ class Observer:
         if reasons := self.pressure.reasons:
             raise Overloaded("; ".join(reasons), retry_after_seconds=_RETRY_AFTER_SECONDS)
 
-    async def run(self, stop: Stop) -> None:
-        """Look once a second until ``stop``."""
+    async def run(self, stop: Stop, looked: Callable[[], None] = lambda: None) -> None:
+        """Look once a second until ``stop``; ``looked`` is called after each look. ``log_problem`` says which log cannot be read."""
         while not stop.is_set:
             await self.look()
+            looked()
             await stop.sleep(_EVERY_SECONDS)
 
     async def look(self) -> None:
@@ -76,7 +78,7 @@ class Observer:
             logs = await self._logs()
         except Unavailable as error:
             log.debug("the logs cannot be looked at", reason=str(error))
-            logs = {}
+            logs, self.log_problem = {}, str(error)
         self.pressure.observe(logs, await asyncio.to_thread(self._disks), time.monotonic())
         self._tell(logs)
 
@@ -88,6 +90,8 @@ class Observer:
             if state is not None:
                 committed = Lease.decode(lease.value).committed if lease else 0
                 views[shard] = LogView(state.first, state.last, state.size_bytes, state.max_bytes, committed)
+        missing = [str(shard) for shard, state in enumerate(states) if state is None]
+        self.log_problem = f"the log of shard {', '.join(missing)} does not exist or cannot be read" if missing else ""
         return views
 
     def _disks(self) -> Mapping[str, int]:

@@ -8,10 +8,15 @@ from pathlib import Path
 from tael.runtime.config import Address
 
 MAX_PAYLOAD_BYTES = 8 << 20
+MAX_FILE_BYTES = 1 << 50
 
 
 def nats_conf(*, client: Address, monitor: Address, store: Path) -> str:
-    """One JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut loses up to two minutes."""
+    """One JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut loses up to two minutes.
+
+    ``max_file`` is set because its default is a share of what is free when the server starts: one start on a full disk would refuse
+    streams for ever after. TAEL_MIN_FREE_BYTES watches the disk instead.
+    """
     return f"""\
 server_name: tael
 listen: {json.dumps(str(client))}
@@ -20,6 +25,7 @@ max_payload: {MAX_PAYLOAD_BYTES}
 jetstream {{
   store_dir: {json.dumps(str(store))}
   sync_interval: always
+  max_file: {MAX_FILE_BYTES}
 }}
 """
 

@@ -35,9 +35,9 @@ class Drain(IntEnum):
 
 @dataclass(frozen=True)
 class Process:
-    """One process: how it is started, how it is known to be ready, when it is stopped.
+    """One process: how it is started, how it is known to be ready and healthy, when it is stopped.
 
-    ``ready_url`` answers 200 once it is. ``small_talk`` is a pattern of output lines that are only shown at level debug. ``ours`` says
+    ``ready_url`` answers 200 while it is ready; ``live_url`` answers 200 while a restart would not help, and is ``ready_url`` where empty. ``small_talk`` is a pattern of output lines that are only shown at level debug. ``ours`` says
     that exit code 2 means unusable settings. ``target`` is its kind; ``metrics`` is the ``host:port`` that serves its ``/metrics``, if it has any.
     """
 
@@ -49,6 +49,7 @@ class Process:
     drain: Drain
     small_talk: str = ""
     ours: bool = True
+    live_url: str = ""
     target: str = ""
     metrics: str = ""
 
@@ -117,7 +118,8 @@ def plan(
         internal = f"{HOST}:{ports[f'{name}-internal']}"
         env = {**outside, **wiring, **extra, "TAEL_NODE_ID": name, "TAEL_INTERNAL_ADDR": internal, "PYTHONUNBUFFERED": "1"}
         argv, ready_url = (python, "-m", "services", target), ready_url or f"http://{internal}/readyz"
-        return Process(name, argv, env, ready_url, step, drain, target=target, metrics=internal)
+        live_url = f"http://{internal}/healthz"
+        return Process(name, argv, env, ready_url, step, drain, live_url=live_url, target=target, metrics=internal)
 
     nats_file, s3_file = directory / "nats" / "nats.conf", directory / "s3" / "identities.json"
     nats = Process(

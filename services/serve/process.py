@@ -1,4 +1,4 @@
-"""One supervised process: started, watched, started again with back-off when it ends, and stopped."""
+"""One supervised process: started, its health watched for as long as it runs, restarted with back-off when it ends or is sick, and stopped."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ import aiohttp
 from prometheus_client import REGISTRY, Counter
 
 from services.serve.backoff import Restarts
+from services.serve.health import Check, Health, problem_of
 from services.serve.lines import Lines, Voice
 from services.serve.plan import Process
 from tael.runtime.service import EXIT_BAD_SETTINGS
 
 _RESTARTS = Counter("tael_serve_restarts", "How often a process ended by itself and was started again.", ["process"], registry=REGISTRY)
 _PR_SET_PDEATHSIG = 1
-_PROBE_EVERY_SECONDS, _PROBE_SECONDS = 0.1, 2.0
+_STARTING_EVERY_SECONDS, _CHECK_EVERY_SECONDS, _CHECK_SECONDS = 0.1, 2.0, 5.0
+_END_SECONDS = 10.0
+_ANSWER_BYTES = 4096
+_NOT_STARTED = "not started yet"
 
 
 def _die_with_parent() -> Callable[[], None]:
@@ -42,19 +46,22 @@ def _die_with_parent() -> Callable[[], None]:
 class Supervised:
     """Keeps one process of the plan running until ``drain``.
 
-    ``started`` once ``run`` was entered; ``ready`` is set from its first answer to its check to its end.
+    ``started`` once ``run`` was entered; ``ready`` is set while its readiness check succeeds, and ``problem`` says why it does not.
     ``refused`` is called with what it printed when it would not start with its settings.
     """
 
     def __init__(self, process: Process, lines: Lines, http: aiohttp.ClientSession, refused: Callable[[list[str]], None]) -> None:
         self.process = process
         self.ready = asyncio.Event()
+        self.problem = _NOT_STARTED
         self._lines = lines
         self._http = http
         self._refused = refused
         self._draining = asyncio.Event()
         self._child: asyncio.subprocess.Process | None = None
         self._ended = asyncio.Event()
+        self._gave_up = ""
+        self._was_ready = False
         self.started = False
         _RESTARTS.labels(process.name)
 
@@ -66,16 +73,16 @@ class Supervised:
     async def run(self) -> None:
         """Start it, and again whenever it ends, until it is drained."""
         self.started = True
-        restarts, was_ready = Restarts(), False
+        restarts = Restarts()
         try:
             while not self._draining.is_set():
                 started, voice = time.monotonic(), Voice(self._lines, self.process.name, self.process.small_talk)
                 ending = await self._run_once(voice)
                 if self._draining.is_set():
                     return
-                was_ready = was_ready or self.ready.is_set()
                 self.ready.clear()
-                if self.process.ours and not was_ready and ending == f"exited with {EXIT_BAD_SETTINGS}":
+                self.problem = ending
+                if self.process.ours and not self._was_ready and ending == f"exited with {EXIT_BAD_SETTINGS}":
                     self._refused([line.removeprefix("tael: ") for line in voice.last if line.startswith("tael: ")])
                     return
                 restarts = restarts.after_exit(time.monotonic() - started)
@@ -123,25 +130,55 @@ class Supervised:
         assert child.stdout is not None
         if self._draining.is_set():
             self._signal(signal.SIGTERM)
-        probe = asyncio.create_task(self._probe(), name=f"probe-{process.name}")
+        self._gave_up = ""
+        watch = asyncio.create_task(self._watch(), name=f"watch-{process.name}")
         try:
             await voice.follow(child.stdout)
             code = await child.wait()
         finally:
-            probe.cancel()
+            watch.cancel()
+        if self._gave_up:
+            return self._gave_up
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 
-    async def _probe(self) -> None:
-        started = time.monotonic()
-        timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with self._http.get(self.process.ready_url, timeout=timeout) as answer:
-                    if answer.status == 200:
-                        self._lines.write("serve", f"{self.process.name} is ready after {time.monotonic() - started:.1f} s")
-                        self.ready.set()
-                        return
-            await asyncio.sleep(_PROBE_EVERY_SECONDS)
+    async def _watch(self) -> None:
+        """Check it for as long as it lives, and end it when it has been unhealthy for too long."""
+        health, was_ready = Health(started_at=time.monotonic()), False
+        while not self._draining.is_set():
+            ready = await self._check(self.process.ready_url)
+            alive = await self._check(self.process.live_url) if ready.problem and self.process.live_url else ready
+            now = time.monotonic()
+            self._say(ready.problem, "again" if was_ready else f"after {now - health.started_at:.1f} s")
+            was_ready = was_ready or not ready.problem
+            health = health.after(alive, now)
+            if health.needs_restart(alive, now) and not self._draining.is_set():
+                self._gave_up = f"was stopped because it was unhealthy ({alive.problem})"
+                await self._end()
+            await asyncio.sleep(_CHECK_EVERY_SECONDS if was_ready else _STARTING_EVERY_SECONDS)
+
+    async def _check(self, url: str) -> Check:
+        try:
+            async with self._http.get(url, timeout=aiohttp.ClientTimeout(total=_CHECK_SECONDS)) as answer:
+                return Check(problem_of(answer.status, await answer.content.read(_ANSWER_BYTES)))
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return Check("its health check is not answered", answered=False)
+
+    def _say(self, problem: str, when: str) -> None:
+        """Keep what the readiness check found, and log when that changed."""
+        self.problem = problem
+        if not problem and not self.ready.is_set():
+            self._lines.write("serve", f"{self.process.name} is ready {when}")
+            self._was_ready = True
+            self.ready.set()
+        elif problem and self.ready.is_set():
+            self._lines.write("serve", f"{self.process.name} is not ready: {problem}")
+            self.ready.clear()
+
+    async def _end(self) -> None:
+        """SIGTERM, and SIGKILL for what ignores it."""
+        self._signal(signal.SIGTERM)
+        await asyncio.sleep(_END_SECONDS)
+        self._kill()
 
     def _report(self, ending: str, restarts: Restarts, delay: float, voice: Voice) -> None:
         name = self.process.name

@@ -17,7 +17,7 @@ from tael.runtime.config import Address
 from tael.runtime.service import Readiness
 
 _LABELS = ["process"]
-READY = Gauge("tael_serve_ready", "1 when the process has answered its check since it was started.", _LABELS, registry=REGISTRY)
+READY = Gauge("tael_serve_ready", "1 while the process' readiness check succeeds.", _LABELS, registry=REGISTRY)
 RESIDENT = Gauge("tael_serve_resident_bytes", "Memory that it holds; Linux only.", _LABELS, registry=REGISTRY)
 
 
@@ -60,5 +60,5 @@ class _AllReady(Readiness):
 
     @property
     def reasons(self) -> dict[str, str]:
-        """The processes that are not."""
-        return {one.process.name: "not ready" for one in self._watched if not one.ready.is_set()}
+        """The processes that are not, and why."""
+        return {one.process.name: one.problem for one in self._watched if not one.ready.is_set()}

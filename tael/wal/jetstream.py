@@ -155,7 +155,12 @@ class JetStreamReader:
         """See WalReader."""
         require_connected(self._client)
         with reachable(f"trimming the log of shard {self._shard}"):
-            await answered(self._client, self._js.purge_stream(self._stream, seq=through + 1))
+            try:
+                await answered(self._client, self._js.purge_stream(self._stream, seq=through + 1))
+            except js_errors.APIError as error:
+                raise Unavailable(
+                    f"the log of shard {self._shard} cannot be trimmed: {error.description}", retry_after_seconds=5
+                ) from error
 
     async def state(self) -> LogState:
         """See WalReader."""
@@ -332,8 +337,12 @@ class JetStreamStreams:
                 elif (present.max_bytes, present.num_replicas) != (max_bytes, self._replicas):
                     await self._js.update_stream(config)
             except js_errors.APIError as error:
+                cure = (
+                    "; free or add disk space, raise NATS' max_file, or lower TAEL_WAL_MAX_BYTES" if error.err_code in _FULL_CODES else ""
+                )
                 raise Unavailable(
-                    f"NATS refuses stream {name} of {max_bytes} bytes (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
+                    f"NATS refuses stream {name} of {max_bytes} bytes (TAEL_WAL_MAX_BYTES): {error.description}{cure}",
+                    retry_after_seconds=5,
                 ) from error
 
 

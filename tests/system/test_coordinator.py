@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,16 @@ class Coordinator:
         except OSError:
             return None
 
+    def reasons(self) -> dict[str, str]:
+        """Why it is not ready; empty when it is, or does not answer."""
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2).close()
+        except urllib.error.HTTPError as error:
+            return dict(json.load(error)["reasons"])
+        except OSError:
+            pass
+        return {}
+
 
 def leader_seen_by(coordinator: Coordinator) -> dict[str, Any] | None:
     """Holder and epoch, None while there is none."""
@@ -91,6 +102,20 @@ def test_the_standby_takes_over_from_a_killed_leader(pair: tuple[Coordinator, Co
     leader.process.kill()
     after = until(lambda: (now := leader_seen_by(standby)) and now["holder"] == standby.name and now, "the standby to lead", 15)
     assert after["epoch"] > before["epoch"]
+
+
+def test_a_coordinator_whose_streams_are_refused_is_not_ready_and_says_the_cure(tmp_path: Path) -> None:
+    """NATS reserves a stream's size when it is made; on a disk that is too small it refuses."""
+    server = NatsServer(tmp_path / "nats", max_file="8MB")
+    server.start()
+    try:
+        with coordinators(server, tmp_path) as (leader, _):
+            reason = until(lambda: leader.reasons().get("streams"), "the leader to say that it has no streams", 20)
+    finally:
+        server.kill()
+    assert "NATS refuses stream tael_wal_0 of 67108864 bytes (TAEL_WAL_MAX_BYTES)" in reason
+    assert "free or add disk space, raise NATS' max_file, or lower TAEL_WAL_MAX_BYTES" in reason
+    assert leader.log().count("the log cannot be made") == 1
 
 
 def test_a_leader_that_slept_is_fenced(pair: tuple[Coordinator, Coordinator]) -> None:

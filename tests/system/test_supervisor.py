@@ -22,6 +22,7 @@ from services.serve.settings import ServeSettings
 from tael.errors import BadSettings
 from tael.runtime.config import load
 from tael.runtime.service import Stop
+from tests.support.suite import free_port
 
 pytestmark = pytest.mark.system
 
@@ -117,6 +118,47 @@ async def test_a_killed_process_is_started_again(http: aiohttp.ClientSession) ->
         await until(lambda: out.getvalue().count("sleeper | up") == 2)
         assert await one.drain(5, asyncio.Event())
     assert "sleeper was killed by SIGKILL; it is started again in" in out.getvalue()
+
+
+_SICK = """
+import http.server, signal, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Answer.asked += 1
+        body = b'{"status":"unavailable","error":"disk write error"}'
+        self.send_response(200 if Answer.asked == 1 else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+if sys.argv[2] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("manner", ["polite", "stubborn"])
+async def test_a_process_that_reports_an_error_for_long_is_restarted(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, manner: str
+) -> None:
+    """It was healthy once and never is again by itself; readiness and the log say why meanwhile, and one that ignores SIGTERM is killed."""
+    for name, seconds in (("_CHECK_EVERY_SECONDS", 0.05), ("_END_SECONDS", 0.5)):
+        monkeypatch.setattr(f"services.serve.process.{name}", seconds)
+    monkeypatch.setattr("services.serve.health.UNHEALTHY_SECONDS", 0.3)
+    out, port = io.StringIO(), free_port()
+    sick = program("sick", "", argv=(sys.executable, "-c", _SICK, str(port), manner), ready_url=f"http://127.0.0.1:{port}/")
+    one = Supervised(sick, Lines(out, ["serve", "sick"], colour=False), http, refuse_nothing)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(one.run())
+        await until(lambda: "sick is not ready: disk write error" in out.getvalue())
+        assert one.problem == "disk write error"
+        assert not one.ready.is_set()
+        await until(lambda: out.getvalue().count("sick  | up") == 2)
+        await one.drain(1, asyncio.Event())
+    assert "sick was stopped because it was unhealthy (disk write error); it is started again in" in out.getvalue()
 
 
 async def test_a_crash_loop_is_said_with_the_last_lines(http: aiohttp.ClientSession) -> None:

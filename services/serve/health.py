@@ -1,0 +1,56 @@
+"""When a running process counts as unhealthy, and when that has lasted so long that only a restart helps. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+UNHEALTHY_SECONDS, SILENT_SECONDS, STARTING_SECONDS = 5.0, 60.0, 300.0
+"""How long a process may report an error, may not answer at all, and may take until it is healthy for the first time."""
+_LONGEST_PROBLEM = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The outcome of one check: an empty ``problem`` means healthy. ``answered`` is False when no answer came in time."""
+
+    problem: str = ""
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the checks of one process have shown since it was started. Times are monotonic seconds."""
+
+    started_at: float
+    was_healthy: bool = False
+    unhealthy_since: float | None = None
+
+    def after(self, check: Check, now: float) -> Health:
+        """Take one more check into account."""
+        if not check.problem:
+            return replace(self, was_healthy=True, unhealthy_since=None)
+        return self if self.unhealthy_since is not None else replace(self, unhealthy_since=now)
+
+    def needs_restart(self, check: Check, now: float) -> bool:
+        """Whether the problem has lasted so long that it will not pass by itself."""
+        if self.unhealthy_since is None:
+            return False
+        if not self.was_healthy:
+            return now - self.started_at >= STARTING_SECONDS
+        return now - self.unhealthy_since >= (UNHEALTHY_SECONDS if check.answered else SILENT_SECONDS)
+
+
+def problem_of(status: int, body: bytes) -> str:
+    """The problem in an answer to a check: NATS' ``error``, our own ``reasons``, or the bare status; empty for a 200."""
+    if status == 200:
+        return ""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    said = said if isinstance(said, dict) else {}
+    reasons = said.get("reasons")
+    parts = [f"{part}: {reason}" for part, reason in reasons.items()] if isinstance(reasons, dict) else [said.get("error")]
+    text = "; ".join(str(part) for part in parts if part)
+    return (text or f"its health check answered with status {status}")[:_LONGEST_PROBLEM]

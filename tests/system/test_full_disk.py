@@ -1,0 +1,85 @@
+"""A disk that another program fills for a while: everything says so meanwhile, and goes on by itself afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.ledger import Ledger, assert_exactly_once
+from tests.support.suite import Suite, until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MB where NATS keeps its streams; skipped where none can be mounted."""
+    store = tmp_path / "data" / "nats"
+    store.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", store], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.strip()}")
+    yield store
+    subprocess.run(["umount", "--lazy", store], check=True)
+
+
+def readiness(address: str) -> tuple[int, dict[str, str]]:
+    """Status and reasons of a process' ``/readyz``."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:  # a loopback http URL
+            return answer.status, json.load(answer)["reasons"]
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["reasons"]
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full to the last block."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        for size in (1 << 20, 4096):
+            while True:
+                try:
+                    os.write(descriptor, bytes(size))
+                except OSError:
+                    break
+    finally:
+        os.close(descriptor)
+
+
+def internal_addresses(suite: Suite) -> dict[str, str]:
+    """Where each kind of process answers ``/readyz``."""
+    targets: list[dict[str, Any]] = suite.get("/internal/targets")
+    line = next(line for line in suite.log().splitlines() if "Prometheus http" in line)
+    found = {target["labels"]["job"]: str(target["targets"][0]) for target in targets}
+    return found | {"tael-serve": line.split("http://")[1].split("/")[0]}
+
+
+def test_a_full_disk_heals_by_itself(tmp_path: Path, small_disk: Path) -> None:
+    """NATS never leaves its write error by itself: the supervisor restarts it, and what was acknowledged is there once."""
+    with Suite(tmp_path) as suite, Ledger(suite) as ledger:
+        ledger.wait_for(400)
+        addresses, ingest = internal_addresses(suite), suite.children()["ingest"].pid
+        filler = small_disk / "filler"
+        fill(filler)
+        until(lambda: "log" in readiness(addresses["tael-ingest"])[1], "ingest to say that the log takes nothing", 40)
+        until(lambda: "nats" in readiness(addresses["tael-serve"])[1], "the supervisor to say that NATS is unhealthy", 20)
+        time.sleep(10)
+        assert readiness(addresses["tael-ingest"])[0] == 503
+        filler.unlink()
+        ledger.wait_for(400, 90)
+        until(lambda: readiness(addresses["tael-ingest"]) == (200, {}), "ingest to be ready again", 30)
+        until(lambda: readiness(addresses["tael-serve"]) == (200, {}), "the whole suite to be ready again", 30)
+        assert "nats was stopped because it was unhealthy" in suite.log()
+        assert suite.children()["ingest"].pid == ingest
+    assert not ledger.refused
+    with Suite(tmp_path) as again:
+        assert_exactly_once(again, ledger)

@@ -1,0 +1,42 @@
+"""When the supervisor takes a process for sick, from values alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.serve.health import SILENT_SECONDS, STARTING_SECONDS, UNHEALTHY_SECONDS, Check, Health, problem_of
+
+WELL, SICK, SILENT = Check(), Check("write error"), Check("no answer", answered=False)
+
+
+@pytest.mark.parametrize(("check", "patience"), [(SICK, UNHEALTHY_SECONDS), (SILENT, SILENT_SECONDS)])
+def test_a_problem_that_lasts_needs_a_restart(check: Check, patience: float) -> None:
+    health = Health(0).after(WELL, 1).after(check, 10).after(check, 12)
+    assert not health.needs_restart(check, 10 + patience - 0.1)
+    assert health.needs_restart(check, 10 + patience)
+
+
+def test_a_good_answer_forgives() -> None:
+    health = Health(0).after(WELL, 1).after(SICK, 10).after(WELL, 14)
+    assert not health.needs_restart(WELL, 1000)
+    assert not health.after(SICK, 15).needs_restart(SICK, 15 + UNHEALTHY_SECONDS / 2)
+
+
+def test_a_process_may_take_long_to_start() -> None:
+    health = Health(100).after(SICK, 101).after(SILENT, 200)
+    assert not health.needs_restart(SILENT, 99 + STARTING_SECONDS)
+    assert health.needs_restart(SILENT, 100 + STARTING_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (200, b"anything", ""),
+        (503, b'{"status":"unavailable","error":"write error"}', "write error"),
+        (503, b'{"status":"not ready","reasons":{"nats":"starting","log":"gone"}}', "nats: starting; log: gone"),
+        (500, b"<html>", "its health check answered with status 500"),
+        (503, b"[1]", "its health check answered with status 503"),
+    ],
+)
+def test_what_an_answer_says(status: int, body: bytes, problem: str) -> None:
+    assert problem_of(status, body) == problem
