@@ -24,6 +24,7 @@ from tael.objects import ObjectStore, check_conditional_writes
 from tael.runtime.observe import get_logger
 from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
+from tael.runtime.tasks import together
 from tael.storage.api import SchemaStore
 
 log = get_logger("compactor")
@@ -48,10 +49,11 @@ async def run(
     member = Member(node_id=settings.node_id, target="compactor", internal=str(settings.internal_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
-        await _enforce(settings, stop, kv, schema)
+        await enforce(settings, stop, kv, schema)
 
 
-async def _enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore]) -> None:
+async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore]) -> None:
+    """Retire on every held shard, at once and on the interval, until ``stop``."""
     served: set[tuple[int, int]] = set()
     due = time.monotonic()
     while not stop.is_set:
@@ -60,14 +62,30 @@ async def _enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema
             due = time.monotonic() + settings.compact_interval_seconds
         try:
             held = await _held(kv, settings.node_id)
-            _tell(held)
-            for shard, lease in held:
-                if (shard.index, lease.epoch) not in served:
-                    await retire(schema(shard), settings.retention_days, shard.name)
-                    served.add((shard.index, lease.epoch))
         except Retryable as error:
-            log.warning("retention failed; retrying", reason=str(error))
+            log.warning("the leases cannot be read; retrying", reason=str(error))
+        else:
+            _tell(held)
+            waiting = [(shard, lease) for shard, lease in held if (shard.index, lease.epoch) not in served]
+            served |= await _serve(waiting, schema, settings.retention_days)
         await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
+
+
+async def _serve(
+    held: Sequence[tuple[ShardAddress, Lease]], schema: Callable[[ShardAddress], SchemaStore], retention_days: Mapping[str, float]
+) -> set[tuple[int, int]]:
+    """Retire on each shard, side by side; index and epoch of those where it succeeded. A shard that fails costs no other."""
+
+    async def serve(shard: ShardAddress) -> bool:
+        try:
+            await retire(schema(shard), retention_days, shard.name)
+        except (Retryable, Rejected) as error:
+            log.warning("retention failed; retrying", shard=shard.name, reason=str(error))
+            return False
+        return True
+
+    succeeded = await together((serve(shard) for shard, _ in held), name="retire")
+    return {(shard.index, lease.epoch) for (shard, lease), ok in zip(held, succeeded, strict=True) if ok}
 
 
 def _tell(held: Sequence[tuple[ShardAddress, Lease]]) -> None:

@@ -89,7 +89,7 @@ async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, lea
                 await leadership.step()
             except Fenced as fenced:
                 log.warning("fenced: this coordinator leads no more", reason=str(fenced))
-            except Unavailable as error:
+            except Retryable as error:
                 log.warning("the leader's lease cannot be reached", reason=str(error))
             epoch = leadership.epoch
             _LEADING.set(epoch)
@@ -139,7 +139,7 @@ class Term:
                     await self._reconcile()
                 except (Retryable, Conflict) as error:
                     log.warning("reconciling failed; retrying", reason=str(error))
-                    if isinstance(error, Unavailable):
+                    if isinstance(error, Retryable):
                         self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when it is back
                 await stop.sleep(pause)
         finally:
@@ -216,7 +216,7 @@ async def _watch_sync(streams: Streams, stop: Stop) -> None:
             warning = await streams.lazy_sync()
             _LAZY_SYNC.set(1 if warning else 0)
             warning = f"{warning}; until then an acknowledged request may be lost on power failure" if warning else ""
-        except Unavailable as error:
+        except Retryable as error:
             warning = f"whether NATS fsyncs what it acknowledges could not be checked: {error}"
         if warning and warning != said:
             log.warning(warning)

@@ -14,7 +14,6 @@ from tael.runtime.service import Stop
 from tael.storage.api import PartitionSize, SchemaStore
 
 log = get_logger("sizes")
-_EVERY_SECONDS = 15.0
 _LABELS = ["shard", "table"]
 PARTS = Gauge("tael_hot_parts", "Active parts.", _LABELS, registry=REGISTRY)
 MOST_PARTS = Gauge(
@@ -34,18 +33,23 @@ class Letters(Protocol):
 
 
 async def watch_sizes(
-    shards: Callable[[], Awaitable[Iterable[ShardAddress]]], schema: Callable[[ShardAddress], SchemaStore], letters: Letters, stop: Stop
+    shards: Callable[[], Awaitable[Iterable[ShardAddress]]],
+    schema: Callable[[ShardAddress], SchemaStore],
+    letters: Letters,
+    stop: Stop,
+    *,
+    every_seconds: float = 15.0,
 ) -> None:
-    """Look every quarter of a minute until ``stop``; what another leader looks at afterwards is forgotten here."""
+    """Look every few seconds until ``stop``; what another leader looks at afterwards is forgotten here."""
     try:
         while not stop.is_set:
             try:
                 DEAD_LETTERS.set(await letters.dead_letters())
                 for shard in await shards():
                     await _look(shard.name, schema(shard))
-            except (Retryable, Rejected, TimeoutError) as error:
+            except (Retryable, Rejected) as error:
                 log.debug("sizes cannot be looked at", reason=str(error))
-            await stop.sleep(_EVERY_SECONDS)
+            await stop.sleep(every_seconds)
     finally:
         for gauge in (PARTS, MOST_PARTS, ROWS, BYTES):
             gauge.clear()

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from services.ingest.pressure import CAUSES, LogView, Pressure, PressureSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import Lease, writer_key
-from tael.errors import Overloaded, Unavailable
+from tael.errors import Overloaded, Retryable
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
 from tael.wal.api import LogState
@@ -76,7 +76,7 @@ class Observer:
         """Look once. What cannot be seen keeps what was last decided of it; appends say then what is wrong."""
         try:
             logs = await self._logs()
-        except Unavailable as error:
+        except Retryable as error:
             log.debug("the logs cannot be looked at", reason=str(error))
             logs, self.log_problem = {}, str(error)
         self.pressure.observe(logs, await asyncio.to_thread(self._disks), time.monotonic())

@@ -6,7 +6,7 @@ import contextlib
 
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import MEMBER_PREFIX, Member
-from tael.errors import Unavailable
+from tael.errors import Retryable
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
 
@@ -46,8 +46,8 @@ async def heartbeat(kv: KeyValue, member: Member, stop: Stop, ttl_seconds: float
         beat += 1
         try:
             await kv.put(key, member.model_copy(update={"beat": beat}).encode())
-        except Unavailable as error:
+        except Retryable as error:
             log.warning("the heartbeat did not get through", reason=str(error))
         await stop.sleep(ttl_seconds / 3)
-    with contextlib.suppress(Unavailable):
+    with contextlib.suppress(Retryable):
         await kv.delete(key)

@@ -22,6 +22,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from tael.cluster.api import Versioned
 from tael.errors import Conflict, Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
+from tael.runtime.tasks import together
 
 _POLL_SECONDS = 1.0
 _WRONG_LAST_SEQUENCE = {10071, 10164}
@@ -104,7 +105,7 @@ class NatsKeyValue:
                 raise Unavailable("the cluster's bucket does not exist yet: the coordinator makes it") from error
         subjects = info.state.subjects or {}
         keys = sorted(s.removeprefix(self._prefix) for s in subjects if s.startswith(self._prefix + prefix))
-        found = await asyncio.gather(*(self.get(key) for key in keys))
+        found = await together((self.get(key) for key in keys), name="read a key")
         return [value for value in found if value is not None]
 
     async def watch(self, prefix: str) -> AsyncIterator[Versioned]:

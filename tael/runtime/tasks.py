@@ -7,6 +7,8 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]], *, name: str) -> list[T]:
@@ -17,3 +19,9 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]], *, name: str) -
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]
+
+
+async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B], *, name: str) -> tuple[A, B]:
+    """``together`` for two of different types."""
+    one, other = await together((first, second), name=name)
+    return one, other  # type: ignore[return-value]  # in the order of the coroutines

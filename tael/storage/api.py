@@ -1,8 +1,11 @@
 """The ports of the hot and cold tiers, by signal and direction.
 
 Every reader is scoped to one tenant by its first argument and MUST NOT return another tenant's rows. Every answer says which shards are
-missing from it; an answer with none missing is complete. Readers raise Unavailable when nothing at all could be asked, Rejected for a
-query that cannot be answered as it is, and never return less without saying so.
+missing from it; an answer with none missing is complete. Readers never return less without saying so.
+
+Errors are a part of each port, and a method raises nothing but what its port names. Retryable is Unavailable (a shard does not answer, or
+not in time) or Overloaded (it says that it is over a limit): the same call may succeed later. A deadline that passes inside an adapter is
+Unavailable, never a bare TimeoutError, which is left to the deadlines of callers.
 """
 
 from __future__ import annotations
@@ -111,7 +114,11 @@ class ServiceStats:
 
 
 class SpanReader(Protocol):
-    """Reads spans of one shard, or of several composed as one."""
+    """Reads spans of one shard, or of several composed as one.
+
+    Every method raises Retryable when no shard could be asked, Rejected for a question that no shard can answer as it is, TooLarge for one whose
+    answer is more than a shard gives.
+    """
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
         """At most ``query.limit`` spans, ordered by start descending, then trace id, then span id.
@@ -134,7 +141,11 @@ class SpanReader(Protocol):
 
 
 class LogReader(Protocol):
-    """Reads log records of one shard, or of several composed as one."""
+    """Reads log records of one shard, or of several composed as one.
+
+    Every method raises Retryable when no shard could be asked, Rejected for a question that no shard can answer as it is, TooLarge for one whose
+    answer is more than a shard gives.
+    """
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """At most ``query.limit`` records, ordered by timestamp descending, then serial.
@@ -149,6 +160,8 @@ class SeriesReader(Protocol):
     """Reads series of one shard, or of several composed as one. Times are milliseconds; ranges leave the start out and hold the end.
 
     A series is on one shard. Where two shards know the same labels all the same, the composition MUST return one series of both.
+    Every method raises Retryable when no shard could be asked, Rejected for a question that no shard can answer as it is, and TooLarge for
+    one that is beyond a limit.
     """
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
@@ -188,13 +201,15 @@ class SeriesReader(Protocol):
 
 
 class TotalsReader(Protocol):
-    """Reads where the running totals of one shard's series stand, for the writer that adds to them."""
+    """Reads where the running totals of one shard's series stand, for the writer that adds to them.
+
+    Every method raises Retryable, and nothing else.
+    """
 
     async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, tuple[int, float]]:
         """Time in ms and value of each series' last sample that is not a stale marker, by series id; none for a series without one.
 
         ``series`` are metric and series ids; samples before ``since_ms`` may be missed. What was written before the call MUST be seen.
-        Raises Unavailable or Overloaded.
         """
         ...
 
@@ -207,7 +222,8 @@ class SpanCountReader(Protocol):
     """Counts spans for the metrics that are made of them, on one shard or several; a trace is on one shard.
 
     Rows end at multiples of ``slot_ms``, which is a multiple of 15 seconds; the last one is not after ``end_ms``. Several rows may be of the
-    same group, slot and bucket. Raises TooLarge beyond ``max_rows``.
+    same group, slot and bucket. Every method raises TooLarge beyond ``max_rows``, and Retryable when no shard
+    could be asked.
     """
 
     async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
@@ -233,7 +249,7 @@ class BatchWriter(Protocol):
         """Write joined ``WalBatch`` messages of one signal, all or nothing.
 
         Returns only when a reader of this shard can see the rows. MUST be idempotent in ``token``: a second call with the same token
-        and body adds nothing, also after a restart, within the window that docs/formats.md states. Raises Unavailable or Overloaded
+        and body adds nothing, also after a restart, within the window that docs/formats.md states. Raises Retryable
         when the same call may succeed later, Rejected when these bytes never will.
         """
         ...
@@ -256,13 +272,16 @@ class PartitionSize:
 
 
 class SchemaStore(Protocol):
-    """One shard's schema and partitions, for the coordinator and the compactor."""
+    """One shard's schema and partitions, for the coordinator and the compactor.
+
+    Every method raises Retryable when the shard does not answer, and Rejected when it refuses the statement for good.
+    """
 
     async def migrate(self) -> list[str]:
         """Bring the schema to this version of tael and return the names of the migrations that ran, oldest first.
 
-        MUST be idempotent and resumable: a migration that died half way is repeated whole by the next call. Raises Unavailable when
-        the shard cannot be reached, Rejected when the schema is newer than this program.
+        MUST be idempotent and resumable: a migration that died half way is repeated whole by the next call. Raises Rejected
+        when the schema is newer than this program.
         """
         ...
 

@@ -25,6 +25,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 
 from tael.errors import Overloaded, Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
+from tael.runtime.tasks import together
 from tael.wal.api import DeadLetter, Entry, LogState
 
 ITEMS_HEADER, SEQUENCE_HEADER, REASON_HEADER = "Tael-Items", "Tael-Sequence", "Tael-Reason"
@@ -266,7 +267,7 @@ def log_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[lis
             return None
 
     async def states(shard_count: int) -> list[LogState | None]:
-        return list(await asyncio.gather(*(one(shard) for shard in range(shard_count))))
+        return await together((one(shard) for shard in range(shard_count)), name="look at a WAL")
 
     return states
 

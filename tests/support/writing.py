@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from nats.aio.client import Client
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from services.ingest.telemetry import WriterMetrics
 from services.ingest.writer.parts import Parts
+from services.ingest.writer.prepare import Preparation
 from services.ingest.writer.settings import WriterSettings
 from services.ingest.writer.shard import ShardWriter
 from tael.cluster.lease import Lease, first_lease, writer_key
@@ -31,7 +32,9 @@ async def open_cluster(server: NatsServer, client: Client, max_bytes: int) -> Na
 
 
 @asynccontextmanager
-async def writing(client: Client, kv: NatsKeyValue, storage: BatchWriter) -> AsyncIterator[WriterMetrics]:
+async def writing(
+    client: Client, kv: NatsKeyValue, storage: BatchWriter, preparations: Mapping[str, Preparation] | None = None
+) -> AsyncIterator[WriterMetrics]:
     """The shard's writer, while the block runs; it goes on where the one before it ended."""
     before = await kv.get(writer_key(0))
     lease = Lease.decode(before.value) if before else first_lease()
@@ -40,7 +43,7 @@ async def writing(client: Client, kv: NatsKeyValue, storage: BatchWriter) -> Asy
     assert found is not None
     metrics, stop = WriterMetrics(CollectorRegistry()), Stop()
     settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
-    parts = Parts(0, "node", kv, JetStreamReader(client, "tael", 0), storage, settings, metrics, fail_at(""))
+    parts = Parts(0, "node", kv, JetStreamReader(client, "tael", 0), storage, settings, metrics, fail_at(""), preparations or {})
     task = asyncio.create_task(ShardWriter(parts, found).run(stop))
     try:
         yield metrics

@@ -6,7 +6,9 @@ Leaves SQL to its callers. Connects on the first call and again after a failure,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -82,69 +84,70 @@ POINT_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, t
 """For reads of a few granules, which more threads make slower."""
 INSERT_LIMITS = Limits(seconds=120)
 DDL_LIMITS = Limits(seconds=120)
+_GRACE_SECONDS: Final = 5.0
 
 
 class ClickHouse:
-    """One shard's ClickHouse. Safe for concurrent use in one event loop; ``close`` it when done."""
+    """One shard's ClickHouse. Safe for concurrent use in one event loop; ``close`` it when done.
 
-    def __init__(self, url: str, database: str, user: str = "default", password: str = "") -> None:
+    Every call raises as ``translate`` says, and nothing else. A call whose answer does not come is Unavailable a little after its limit
+    (the server ends it at the limit), and at the latest after ``patience_seconds``.
+    """
+
+    def __init__(self, url: str, database: str, user: str = "default", password: str = "", *, patience_seconds: float = math.inf) -> None:
         self.url = url
         self.database = database
         self._user = user
         self._password = password
+        self._patience_seconds = patience_seconds
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
 
     async def query(self, sql: str, parameters: Mapping[str, Any], limits: Limits = QUERY_LIMITS) -> list[Row]:
-        """The rows of a SELECT; strings come as bytes. ``parameters`` fill ``{name:Type}``. Raises as ``translate`` says."""
-        async with asyncio.timeout(limits.seconds + 5) as deadline:
-            try:
-                client = await self._connect()
-                result = await client.query(
-                    sql, parameters=dict(parameters) or None, settings=limits.settings(), query_formats={"String": "bytes"}
-                )
-            except Exception as error:
-                raise translate(error, reading=True) from error
-        assert not deadline.expired()
-        return list(result.result_rows)
+        """The rows of a SELECT; strings come as bytes. ``parameters`` fill ``{name:Type}``."""
+        async with self._call(limits, reading=True) as client:
+            result = await client.query(
+                sql, parameters=dict(parameters) or None, settings=limits.settings(), query_formats={"String": "bytes"}
+            )
+            return list(result.result_rows)
 
     async def native(self, sql: str, parameters: Mapping[str, Any], limits: Limits, settings: Mapping[str, Any]) -> bytes:
-        """The answer of a SELECT in the Native format (``native`` reads it). Raises as ``translate`` says."""
-        async with asyncio.timeout(limits.seconds + 5):
-            try:
-                client = await self._connect()
-                body: bytes = await client.raw_query(
-                    sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
-                )
-            except Exception as error:
-                raise translate(error, reading=True) from error
-        return body
+        """The answer of a SELECT in the Native format (``native`` reads it)."""
+        async with self._call(limits, reading=True) as client:
+            body: bytes = await client.raw_query(
+                sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
+            )
+            return body
 
     async def command(self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Limits = DDL_LIMITS) -> None:
-        """Run a statement without a result. Raises as ``translate`` says."""
-        async with asyncio.timeout(limits.seconds + 5):
-            try:
-                client = await self._connect()
-                await client.command(sql, parameters=dict(parameters) if parameters else None, settings=limits.settings())
-            except Exception as error:
-                raise translate(error) from error
+        """Run a statement without a result."""
+        async with self._call(limits) as client:
+            await client.command(sql, parameters=dict(parameters) if parameters else None, settings=limits.settings())
 
     async def insert(self, table: str, body: bytes, body_format: str, settings: Mapping[str, Any], limits: Limits = INSERT_LIMITS) -> None:
-        """Send ``body`` as it is, in ClickHouse's ``body_format``. Raises as ``translate`` says."""
-        async with asyncio.timeout(limits.seconds + 5):
-            try:
-                client = await self._connect()
-                await client.raw_insert(
-                    f"{self.database}.{table}", insert_block=body, fmt=body_format, settings={**limits.settings(), **settings}
-                )
-            except Exception as error:
-                raise translate(error) from error
+        """Send ``body`` as it is, in ClickHouse's ``body_format``."""
+        async with self._call(limits) as client:
+            await client.raw_insert(
+                f"{self.database}.{table}", insert_block=body, fmt=body_format, settings={**limits.settings(), **settings}
+            )
 
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+    @contextlib.asynccontextmanager
+    async def _call(self, limits: Limits, *, reading: bool = False) -> AsyncIterator[AsyncClient]:
+        """A connected client for one statement, within its deadline; what fails in the block is translated."""
+        seconds = min(limits.seconds + _GRACE_SECONDS, self._patience_seconds)
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                yield await self._connect()
+        except Exception as error:
+            if deadline.expired():
+                raise Unavailable(f"ClickHouse at {self.url} did not answer within {seconds:g} s") from error
+            raise translate(error, reading=reading) from error
 
     async def _connect(self) -> AsyncClient:
         async with self._connecting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -23,6 +22,7 @@ from tael.model.series import (
     Selection,
     labels_of,
 )
+from tael.runtime.tasks import both
 from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
@@ -54,9 +54,10 @@ class ClickHouseSeries:
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
         limit = max_samples + 1
-        floats, histograms = await asyncio.gather(
+        floats, histograms = await both(
             self._blocks(query_builder.select_samples(self._database, tenant, selection, limit)),
             self._histograms(tenant, selection, max_samples),
+            name="select series",
         )
         found = columns.samples(floats, histograms)
         if found is None:
@@ -88,7 +89,9 @@ class ClickHouseSeries:
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
         """See SeriesReader."""
         selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
-        histograms, found = await asyncio.gather(self._any_histogram(tenant, selection), self._grid(tenant, request, max_series))
+        histograms, found = await both(
+            self._any_histogram(tenant, selection), self._grid(tenant, request, max_series), name="evaluate series"
+        )
         if histograms or columns.doubtful(found, request.function):
             return None
         return Answer(columns.labelled_grid(found, await self._in_order(tenant, selection, found.series)))

@@ -1,0 +1,223 @@
+"""A ClickHouse that hangs: it takes connections and answers nothing. Whoever asks it sees Retryable, and goes on by itself when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from services.compactor.app import enforce
+from services.compactor.settings import CompactorSettings
+from services.coordinator import sizes
+from services.coordinator.migrate import Migrations
+from services.ingest.writer.prepare import DeltaPreparation
+from tael.cluster.lease import Lease, compactor_key
+from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, ShardMap, schema_key
+from tael.errors import Unavailable
+from tael.model.series import GridRequest, Matcher, Selection
+from tael.model.time import TimeRange
+from tael.pb.metrics_pb2 import Deltas, MetricBatch
+from tael.runtime.service import Stop
+from tael.storage.api import LogQuery, PartitionSize, SpanQuery
+from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.logs import ClickHouseLogs
+from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.series.reader import ClickHouseSeries
+from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
+from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.totals import ClickHouseTotals
+from tael.storage.clickhouse.writer import ClickHouseWriter
+from tael.wal import codec
+from tael.wal.api import METRICS, TRACES
+from tael.wal.jetstream import JetStreamAppender, JetStreamStreams
+from tests.support.hotnode import HotNode
+from tests.support.nats import NatsServer
+from tests.support.storage import START_NS, MakeNode, of_service, wire_span
+from tests.support.writing import open_cluster, writing
+
+PATIENCE_SECONDS = 1.0
+DATABASE = "frozen"
+ADDRESS = ShardAddress(index=0, url="")
+RANGE = TimeRange(START_NS, START_NS + 3600 * 10**9)
+UP = Selection((Matcher("__name__", "=", "up"),), START_NS // 10**6, START_NS // 10**6 + 1000)
+
+
+@pytest.fixture
+async def shard(hot_nodes: MakeNode) -> AsyncIterator[tuple[HotNode, ClickHouse]]:
+    """A migrated shard in a hot node of its own, and a client of little patience."""
+    node = hot_nodes()
+    clickhouse = ClickHouse(node.url, DATABASE, patience_seconds=PATIENCE_SECONDS)
+    patient = ClickHouse(node.url, DATABASE)
+    await ClickHouseSchema(patient).migrate()
+    await patient.close()
+    yield node, clickhouse
+    await clickhouse.close()
+
+
+@contextmanager
+def frozen(node: HotNode) -> Iterator[None]:
+    """The process hangs while the block runs."""
+    node.kill(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        node.kill(signal.SIGCONT)
+
+
+def body(name: str) -> bytes:
+    """A body of the WAL with one span."""
+    return codec.encode(
+        "default", 1, ExportTraceServiceRequest(resource_spans=[of_service("shop", wire_span(name=name))]).SerializeToString()
+    )
+
+
+def calls(clickhouse: ClickHouse) -> list[Coroutine[Any, Any, object]]:
+    """A call of every method of every storage port."""
+    spans, logs, series = ClickHouseSpans(clickhouse), ClickHouseLogs(clickhouse), ClickHouseSeries(clickhouse)
+    totals, counts, schema = ClickHouseTotals(clickhouse), ClickHouseSpanCounts(clickhouse), ClickHouseSchema(clickhouse)
+    grid = GridRequest(UP.matchers, "rate", UP.start_ms, UP.end_ms, 1000, 60_000)
+    return [
+        spans.find_spans("default", SpanQuery(RANGE)),
+        spans.get_trace("default", bytes(16)),
+        spans.list_services("default", RANGE),
+        logs.find_logs("default", LogQuery(RANGE)),
+        series.select("default", UP, 100),
+        series.grid("default", grid, 100),
+        series.list_series("default", UP, 0),
+        series.label_names("default", UP, 0),
+        series.label_values("default", "job", UP, 0),
+        series.families("default", "up", 0),
+        series.exemplars("default", [UP.matchers], UP.start_ms, UP.end_ms),
+        totals.last_samples("default", [(1, 1)], 0),
+        totals.last_histograms("default", [(1, 1)], 0),
+        counts.count_calls("default", 0, 60_000, 60_000, 100),
+        counts.count_edges("default", 0, 60_000, 60_000, 100),
+        ClickHouseWriter(clickhouse).write(TRACES, body("any"), "token"),
+        schema.migrate(),
+        schema.list_partitions(),
+        schema.drop_partition(PartitionSize("spans", 0, 0, 0, 0, "traces")),
+    ]
+
+
+async def test_every_call_says_retryable_and_works_again_afterwards(shard: tuple[HotNode, ClickHouse]) -> None:
+    """Connected before or not, reading or writing; the error names the server."""
+    node, clickhouse = shard
+    with frozen(node):
+        for _ in range(2):
+            answers = await asyncio.gather(*calls(clickhouse), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [Unavailable] * len(answers)
+            assert all(f"ClickHouse at {node.url} did not answer within 1 s" in str(answer) for answer in answers)
+    patient = ClickHouse(node.url, DATABASE)
+    try:
+        await asyncio.gather(*calls(patient))
+    finally:
+        await patient.close()
+
+
+@asynccontextmanager
+async def running(loop: Callable[[Stop], Coroutine[Any, Any, None]]) -> AsyncIterator[asyncio.Task[None]]:
+    """A service's loop while the block runs; it must end well when it is asked to."""
+    stop = Stop()
+    task = asyncio.create_task(loop(stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 30)
+
+
+async def count(clickhouse: ClickHouse, table: str) -> int:
+    """Rows of a table."""
+    [[rows]] = await clickhouse.query(f"SELECT count() FROM {DATABASE}.{table}", {})  # a table's name, ours
+    return int(rows)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110  # what is watched is in another process
+            await asyncio.sleep(0.05)
+
+
+async def test_the_writer_goes_on_by_itself(shard: tuple[HotNode, ClickHouse], nats_server: NatsServer, nats_client: Client) -> None:
+    """What waited is written once, however often the insert was given up; so are increments, whose totals are read from the shard."""
+    node, clickhouse = shard
+    kv = await open_cluster(nats_server, nats_client, 64 << 20)
+    appender = JetStreamAppender(nats_client, "tael")
+    prepare = {METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), 100, lambda _: None)}
+    deltas = MetricBatch(deltas=Deltas(metric=[1], series=[1], time_ms=[START_NS // 10**6], value=[1.0]))
+    async with writing(nats_client, kv, ClickHouseWriter(clickhouse), prepare) as metrics:
+        with frozen(node):
+            await appender.append(0, TRACES, body("a"), 1, "a")
+            await appender.append(0, METRICS, codec.encode("default", 1, deltas.SerializeToString()), 1, "b")
+            await asyncio.sleep(3 * PATIENCE_SECONDS)
+        assert metrics.retries.labels("0")._value.get() >= 1
+
+        async def written() -> bool:
+            return (await count(clickhouse, "spans"), await count(clickhouse, "samples")) == (1, 1)
+
+        await until(written)
+
+
+async def test_the_coordinators_loops_go_on_by_themselves(
+    shard: tuple[HotNode, ClickHouse], nats_server: NatsServer, nats_client: Client
+) -> None:
+    """Migrations say why a shard waits and finish later; sizes are looked at again."""
+    node, clickhouse = shard
+    kv = await open_cluster(nats_server, nats_client, 64 << 20)
+    migrations = Migrations(kv, lambda _: ClickHouseSchema(clickhouse))
+    shard_map = ShardMap(version=1, shards=(ADDRESS,))
+
+    async def migrated() -> bool:
+        return await migrations.step(shard_map) == {0}
+
+    async def failed() -> bool:
+        await migrations.step(shard_map)
+        found = await kv.get(schema_key(0))
+        return found is not None and "did not answer" in SchemaState.decode(found.value).reason
+
+    async def shards() -> list[ShardAddress]:
+        return [ADDRESS]
+
+    letters = JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20)
+    await ClickHouseWriter(clickhouse).write(TRACES, body("a"), "token")
+    looking = running(lambda stop: sizes.watch_sizes(shards, lambda _: ClickHouseSchema(clickhouse), letters, stop, every_seconds=0.1))
+    with frozen(node):
+        await until(failed)
+        async with looking as task:
+            await asyncio.sleep(2 * PATIENCE_SECONDS)
+            assert not task.done()
+            node.kill(signal.SIGCONT)
+            await until(migrated)
+
+            async def seen() -> bool:
+                return bool(sizes.ROWS.labels("shard-0", "spans")._value.get() == 1)
+
+            await until(seen)
+    await migrations.close()
+
+
+async def test_the_compactor_goes_on_by_itself(shard: tuple[HotNode, ClickHouse], nats_server: NatsServer, nats_client: Client) -> None:
+    """Retention that could not be enforced is enforced as soon as the shard answers, not at the next interval."""
+    node, clickhouse = shard
+    kv = await open_cluster(nats_server, nats_client, 64 << 20)
+    await kv.put(SHARD_MAP_KEY, ShardMap(version=1, shards=(ADDRESS,)).encode())
+    await kv.put(compactor_key(0), Lease(holder="me", epoch=1).encode())
+    await ClickHouseWriter(clickhouse).write(TRACES, body("a"), "token")
+    settings = CompactorSettings.model_validate({"TAEL_NODE_ID": "me", "TAEL_TRACE_RETENTION_DAYS": "0", "TAEL_LEASE_TTL_SECS": "1"})
+    with frozen(node):
+        async with running(lambda stop: enforce(settings, stop, kv, lambda _: ClickHouseSchema(clickhouse))) as task:
+            await asyncio.sleep(2 * PATIENCE_SECONDS)
+            assert not task.done()
+            node.kill(signal.SIGCONT)
+
+            async def dropped() -> bool:
+                return await count(clickhouse, "spans") == 0
+
+            await until(dropped)
