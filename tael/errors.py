@@ -10,6 +10,7 @@
     │   ├── Overloaded  this process or this tenant is over its limit
     │   └── Unavailable a part that the answer needs cannot be reached
     ├── Fenced          somebody else owns this now: stop, do not retry
+    ├── Damaged         what is stored under a key cannot be read: leave it alone, name it, go on with the others
     ├── Conflict        the value changed since it was read: read again, decide again
     └── BadSettings     the process must not start
 
@@ -74,6 +75,15 @@ class Fenced(TaelError):
 
 class Conflict(TaelError):
     """A compare-and-set lost: the key's revision is not the one that was read."""
+
+
+class Damaged(TaelError):
+    """What is stored under ``key`` is not what belongs there; ``reason`` says how."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"{key} is damaged: {reason}")
 
 
 class BadSettings(TaelError):

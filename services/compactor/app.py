@@ -16,7 +16,8 @@ from prometheus_client import REGISTRY, Gauge
 from services.compactor.plan import expired
 from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
-from tael.cluster.lease import Lease, Member, compactor_key
+from tael.cluster.damaged import DamagedKeys
+from tael.cluster.lease import Lease, Member, bare_lease, compactor_key
 from tael.cluster.membership import heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.errors import Rejected, Retryable
@@ -55,13 +56,14 @@ async def run(
 async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore]) -> None:
     """Retire on every held shard, at once and on the interval, until ``stop``."""
     served: set[tuple[int, int]] = set()
+    damaged = DamagedKeys()
     due = time.monotonic()
     while not stop.is_set:
         if time.monotonic() >= due:
             served.clear()
             due = time.monotonic() + settings.compact_interval_seconds
         try:
-            held = await _held(kv, settings.node_id)
+            held = await _held(kv, settings.node_id, damaged)
         except Retryable as error:
             log.warning("the leases cannot be read; retrying", reason=str(error))
         else:
@@ -103,12 +105,13 @@ async def retire(schema: SchemaStore, retention_days: Mapping[str, float], shard
     return len(gone)
 
 
-async def _held(kv: KeyValue, node_id: str) -> list[tuple[ShardAddress, Lease]]:
+async def _held(kv: KeyValue, node_id: str, damaged: DamagedKeys) -> list[tuple[ShardAddress, Lease]]:
     stored = await kv.get(SHARD_MAP_KEY)
     held: list[tuple[ShardAddress, Lease]] = []
-    for shard in ShardMap.decode(stored.value).shards if stored else ():
+    shard_map = damaged.read(ShardMap, stored) if stored else None
+    for shard in shard_map.shards if shard_map else ():
         found = await kv.get(compactor_key(shard.index))
-        if found is not None and (lease := Lease.decode(found.value)).holder == node_id:
+        if found is not None and (lease := bare_lease(found)).holder == node_id:
             held.append((shard, lease))
     return held
 

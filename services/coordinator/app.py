@@ -19,9 +19,10 @@ from services.coordinator.assign import assign
 from services.coordinator.migrate import Migrations
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.sizes import watch_sizes
-from tael.cluster.api import KeyValue
+from tael.cluster.api import KeyValue, Versioned
+from tael.cluster.damaged import DamagedKeys
 from tael.cluster.leadership import Leadership
-from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, compactor_key, first_lease, writer_key
+from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, bare_lease, compactor_key, first_lease, writer_key
 from tael.cluster.membership import Liveness, heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap, next_shard_map
 from tael.errors import BadSettings, Conflict, Fenced, Retryable, Unavailable
@@ -120,6 +121,7 @@ class Term:
         self._epoch = epoch
         self._readiness = readiness
         self._liveness = Liveness(settings.lease_ttl_seconds)
+        self._damaged = DamagedKeys()
         self._migrations = Migrations(ports.kv, ports.schema)
 
     async def run(self, stop: Stop) -> None:
@@ -130,7 +132,8 @@ class Term:
 
     async def _shards(self) -> Sequence[ShardAddress]:
         found = await self._ports.kv.get(SHARD_MAP_KEY)
-        return ShardMap.decode(found.value).shards if found else ()
+        known = self._damaged.read(ShardMap, found) if found else None
+        return known.shards if known else ()
 
     async def _run(self, stop: Stop, pause: float) -> None:
         try:
@@ -151,8 +154,8 @@ class Term:
         await self._ensure_streams(len(shard_map.shards))
         migrated = await self._migrations.step(shard_map)
         members = await self._live_members()
-        await self._hand_out(writer_key, migrated, [m.node_id for m in members if m.target == "ingest"])
-        await self._hand_out(compactor_key, migrated, [m.node_id for m in members if m.target == "compactor"])
+        await self._hand_out(writer_key, migrated, [m.node_id for m in members if m.target == "ingest"], self._writer_lease)
+        await self._hand_out(compactor_key, migrated, [m.node_id for m in members if m.target == "compactor"], bare_lease)
 
     async def _ensure_streams(self, shard_count: int) -> None:
         """Make the streams; while NATS refuses them this process is not ready, and says why once."""
@@ -167,12 +170,16 @@ class Term:
 
     async def _publish_shard_map(self) -> ShardMap:
         found = await self._ports.kv.get(SHARD_MAP_KEY)
-        current = ShardMap.decode(found.value) if found else None
+        current = self._damaged.read(ShardMap, found) if found else None
         try:
             wanted = next_shard_map(current, self._settings.clickhouse_urls)
+            if (
+                found and current is None
+            ):  # a version that no map has reached: it grows by one a write of the key, revisions by one at least
+                wanted = wanted.model_copy(update={"version": found.revision})
         except ValueError as error:
             raise BadSettings([f"TAEL_CLICKHOUSE_URLS={','.join(self._settings.clickhouse_urls)!r} cannot be used: {error}"]) from error
-        if current is None or found is None:
+        if found is None:
             await self._ports.kv.create(SHARD_MAP_KEY, wanted.encode())
         elif wanted != current:
             await self._ports.kv.update(SHARD_MAP_KEY, wanted.encode(), found.revision)
@@ -189,12 +196,21 @@ class Term:
         for value in found:
             if (self._liveness.age_seconds(value.key, now) or 0.0) > self._settings.lease_ttl_seconds * _FORGET_AFTER_TTLS:
                 await self._ports.kv.delete(value.key)
+                self._damaged.forget(value.key)
                 log.info("forgot a member that is long gone", member=value.key.removeprefix(MEMBER_PREFIX))
-        return [Member.decode(value.value) for value in found if self._liveness.alive(value.key, now)]
+        members = [self._damaged.read(Member, value) for value in found if self._liveness.alive(value.key, now)]
+        return [member for member in members if member is not None]
 
-    async def _hand_out(self, key_of: Callable[[int], str], shards: Iterable[int], members: list[str]) -> None:
+    def _writer_lease(self, found: Versioned) -> Lease | None:
+        """A writer's lease; None for a damaged one, which holds progress that only a person can put back."""
+        return self._damaged.read(Lease, found)
+
+    async def _hand_out(
+        self, key_of: Callable[[int], str], shards: Iterable[int], members: list[str], read: Callable[[Versioned], Lease | None]
+    ) -> None:
         held = {shard: await self._ports.kv.get(key_of(shard)) for shard in sorted(shards)}
-        leases = {shard: Lease.decode(found.value) if found else first_lease() for shard, found in held.items()}
+        known = {shard: read(found) if found else first_lease() for shard, found in held.items()}
+        leases = {shard: lease for shard, lease in known.items() if lease is not None}
         for shard, member in assign({shard: lease.holder for shard, lease in leases.items()}, members).items():
             before, found = leases[shard], held[shard]
             if before.granted_by > self._epoch:

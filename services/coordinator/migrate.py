@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from tael.cluster.api import KeyValue
+from tael.cluster.damaged import DamagedKeys
 from tael.cluster.shard import SchemaState, ShardAddress, ShardMap, schema_key
 from tael.errors import TaelError
 from tael.runtime.observe import get_logger
@@ -25,6 +26,7 @@ class Migrations:
     def __init__(self, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore]) -> None:
         self._kv = kv
         self._schema = schema
+        self._damaged = DamagedKeys()
         self._running: dict[ShardAddress, asyncio.Task[SchemaState]] = {}
         self._done: dict[ShardAddress, SchemaState] = {}
         self._due: dict[ShardAddress, tuple[float, float]] = {}
@@ -64,7 +66,7 @@ class Migrations:
     async def _publish(self, shard: ShardAddress, state: SchemaState) -> None:
         key = schema_key(shard.index)
         found = await self._kv.get(key)
-        if found is None or SchemaState.decode(found.value) != state:
+        if found is None or self._damaged.read(SchemaState, found) != state:
             await self._kv.put(key, state.encode())
             if not state.migrated:
                 log.warning("a shard waits for its schema", shard=shard.name, reason=state.reason)

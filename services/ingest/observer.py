@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from services.ingest.pressure import CAUSES, LogView, Pressure, PressureSettings
 from tael.cluster.api import KeyValue
+from tael.cluster.damaged import DamagedKeys
 from tael.cluster.lease import Lease, writer_key
 from tael.errors import Overloaded, Retryable
 from tael.runtime.observe import get_logger
@@ -46,6 +47,7 @@ class Observer:
         self.pressure = Pressure(self.settings)
         self._said: list[str] = []
         self._unseen: set[str] = set()
+        self._damaged = DamagedKeys()
         self.log_problem = ""
         self._closed = Gauge("tael_ingest_backpressure", "1 while everything is refused for this cause.", ["cause"], registry=self.registry)
         self._entries = Gauge(
@@ -88,7 +90,8 @@ class Observer:
         for shard, state in enumerate(states):
             lease = await self.kv.get(writer_key(shard))
             if state is not None:
-                committed = Lease.decode(lease.value).committed if lease else 0
+                known = self._damaged.read(Lease, lease) if lease else None
+                committed = known.committed if known else state.first - 1
                 views[shard] = LogView(state.first, state.last, state.size_bytes, state.max_bytes, committed)
         missing = [str(shard) for shard, state in enumerate(states) if state is None]
         self.log_problem = f"the log of shard {', '.join(missing)} does not exist or cannot be read" if missing else ""

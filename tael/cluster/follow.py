@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from tael.cluster.api import KeyValue
+from tael.cluster.damaged import DamagedKeys
 from tael.cluster.shard import SHARD_MAP_KEY, ShardMap
 
 
@@ -19,11 +20,11 @@ async def follow_shard_map(kv: KeyValue, apply: Callable[[ShardMap], None]) -> A
     known = asyncio.Event()
 
     async def follow() -> None:
-        version = 0
+        version, damaged = 0, DamagedKeys()
         async for change in kv.watch(SHARD_MAP_KEY):
             if change.key == SHARD_MAP_KEY and change.value:
-                shard_map = ShardMap.decode(change.value)
-                if shard_map.version > version:
+                shard_map = damaged.read(ShardMap, change)
+                if shard_map is not None and shard_map.version > version:
                     version = shard_map.version
                     apply(shard_map)
                     known.set()

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from tael.cluster.api import KeyValue, Versioned
-from tael.cluster.lease import LEADER_KEY, Lease
+from tael.cluster.lease import LEADER_KEY, Lease, bare_lease
 from tael.errors import Conflict, Fenced, Unavailable
 
 
@@ -26,7 +26,7 @@ def may_take(found: Versioned | None, observed: Observed | None, *, node_id: str
     """Whether a candidate may try for the lease: nobody holds it, it is its own from before, or it has not moved for its length."""
     if found is None:
         return True
-    lease = Lease.decode(found.value)
+    lease = bare_lease(found)
     if lease.holder in {"", node_id}:
         return True
     return observed is not None and observed.revision == found.revision and now - observed.since >= ttl_seconds
@@ -75,7 +75,7 @@ class Leadership:
             self._observed = Observed(found.revision, now)
         if not may_take(found, self._observed, node_id=self._node_id, ttl_seconds=self._ttl_seconds, now=now):
             return
-        before = Lease.decode(found.value) if found else Lease(holder="", epoch=0)
+        before = bare_lease(found) if found else Lease(holder="", epoch=0)
         lease = before.grant(self._node_id, granted_by=0)
         try:
             revision = await (
@@ -100,9 +100,9 @@ class Leadership:
 
     async def _lost(self, lease: Lease) -> None:
         found = await self._kv.get(LEADER_KEY)
-        if found is not None and Lease.decode(found.value) == lease:
+        if found is not None and bare_lease(found) == lease:
             self._held, self._renewed = (lease, found.revision), time.monotonic()
             return
         self._held = self._observed = None
-        by = Lease.decode(found.value) if found else None
+        by = bare_lease(found) if found else None
         raise Fenced(f"{by.holder or 'nobody'} leads with epoch {by.epoch}" if by else "the leader's lease is gone")

@@ -11,13 +11,25 @@ import secrets
 
 from pydantic import BaseModel, ConfigDict
 
+from tael.cluster.api import Versioned
+from tael.cluster.stored import Stored
+from tael.errors import Damaged
+
 LEADER_KEY = "lease.leader"
 MEMBER_PREFIX = "member."
+WRITER_PREFIX = "lease.writer."
+UNKNOWN_HOLDER = "(damaged)"
 
 
 def writer_key(shard: int) -> str:
     """The key of a shard's writer lease."""
-    return f"lease.writer.{shard}"
+    return f"{WRITER_PREFIX}{shard}"
+
+
+def shard_of(key: str) -> int | None:
+    """The shard that a writer lease's key is of, None for any other key."""
+    shard = key.removeprefix(WRITER_PREFIX)
+    return int(shard) if shard != key and shard.isdecimal() else None
 
 
 def compactor_key(shard: int) -> str:
@@ -44,7 +56,7 @@ class Intent(BaseModel):
         return list(zip(starts, (*(cut - 1 for cut in self.cuts), self.last), strict=True))
 
 
-class Lease(BaseModel):
+class Lease(Stored):
     """The value of a lease's key. ``holder`` is a node id, empty when nobody holds it.
 
     ``granted_by`` is the epoch of the leader that gave it (0 for the leader's own lease): a leader with a smaller epoch must not change
@@ -52,23 +64,12 @@ class Lease(BaseModel):
     ``generation`` counts how often that log was found to begin anew, and keeps the tokens of one log apart from those of the next.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     holder: str
     epoch: int
     granted_by: int = 0
     committed: int = 0
     intent: Intent | None = None
     generation: int = 0
-
-    def encode(self) -> bytes:
-        """As it is kept under its key."""
-        return self.model_dump_json(exclude_none=True).encode()
-
-    @classmethod
-    def decode(cls, value: bytes) -> Lease:
-        """Read what ``encode`` wrote."""
-        return cls.model_validate_json(value)
 
     def grant(self, holder: str, *, granted_by: int) -> Lease:
         """The same progress under a new holder and the next epoch."""
@@ -87,15 +88,24 @@ class Lease(BaseModel):
         return self.model_copy(update={"committed": 0, "intent": None, "generation": self.generation + 1})
 
 
+def bare_lease(stored: Versioned) -> Lease:
+    """A lease that carries no progress (a leader's, a compactor's), which nothing is lost with: a damaged one is held by nobody known.
+
+    Its epoch is then the key's revision, which no grant has reached: an epoch grows by one a write of its key, a revision by at least one.
+    """
+    try:
+        return Lease.decode(stored)
+    except Damaged:
+        return Lease(holder=UNKNOWN_HOLDER, epoch=stored.revision)
+
+
 def first_lease() -> Lease:
     """A lease that nobody held yet. Its generation is random: tokens of a log whose keys were lost with it must not be used again."""
     return Lease(holder="", epoch=0, generation=secrets.randbits(48))
 
 
-class Member(BaseModel):
+class Member(Stored):
     """A process's heartbeat at ``member.<node id>``; rewriting the key is the beat."""
-
-    model_config = ConfigDict(frozen=True)
 
     node_id: str
     target: str
@@ -105,12 +115,3 @@ class Member(BaseModel):
     """Where its ``/metrics`` is, as ``host:port``."""
     started_at: float = 0.0
     beat: int = 0
-
-    def encode(self) -> bytes:
-        """As it is kept under its key."""
-        return self.model_dump_json().encode()
-
-    @classmethod
-    def decode(cls, value: bytes) -> Member:
-        """Read what ``encode`` wrote."""
-        return cls.model_validate_json(value)

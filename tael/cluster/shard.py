@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
+from tael.cluster.stored import Stored
+
 SHARD_MAP_KEY = "shards"
 
 
@@ -28,40 +30,18 @@ class ShardAddress(BaseModel):
         return f"shard-{self.index}"
 
 
-class ShardMap(BaseModel):
+class ShardMap(Stored):
     """The shards of the cluster, at key ``shards``."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: int
     shards: tuple[ShardAddress, ...]
 
-    def encode(self) -> bytes:
-        """As it is kept under its key."""
-        return self.model_dump_json().encode()
 
-    @classmethod
-    def decode(cls, value: bytes) -> ShardMap:
-        """Read what ``encode`` wrote."""
-        return cls.model_validate_json(value)
-
-
-class SchemaState(BaseModel):
+class SchemaState(Stored):
     """Whether a shard's schema is up to date, and why not, as the leader last found it; at key ``schema.<shard>``."""
-
-    model_config = ConfigDict(frozen=True)
 
     migrated: bool
     reason: str = ""
-
-    def encode(self) -> bytes:
-        """As it is kept under its key."""
-        return self.model_dump_json().encode()
-
-    @classmethod
-    def decode(cls, value: bytes) -> SchemaState:
-        """Read what ``encode`` wrote."""
-        return cls.model_validate_json(value)
 
 
 def schema_key(shard: int) -> str:

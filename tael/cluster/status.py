@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from tael.cluster.api import KeyValue, Versioned
 from tael.cluster.lease import LEADER_KEY, MEMBER_PREFIX, Lease, Member, compactor_key, writer_key
 from tael.cluster.membership import Liveness
-from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardMap, schema_key
+from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, ShardMap, schema_key
+from tael.cluster.stored import Stored
+from tael.errors import Damaged
 from tael.wal.api import LogState
 
+S = TypeVar("S", bound=Stored)
 LogStates = Callable[[int], Awaitable[Sequence[LogState | None]]]
 
 
@@ -27,26 +31,24 @@ class ClusterStatus:
 
     async def read(self) -> dict[str, Any]:
         """The JSON object of ``/internal/cluster``. Raises Unavailable."""
-        keys = {value.key: value for value in await self._kv.list("")}
+        keys = _Keys({value.key: value for value in await self._kv.list("")})
         now = time.monotonic()
-        members = {key: value for key, value in keys.items() if key.startswith(MEMBER_PREFIX)}
-        self._liveness.observe({key: value.revision for key, value in members.items()}, now)
-        shard_map = keys.get(SHARD_MAP_KEY)
-        known = ShardMap.decode(shard_map.value) if shard_map else None
-        logs = await self._log_states(len(known.shards)) if known else []
+        members = [key for key in sorted(keys.stored) if key.startswith(MEMBER_PREFIX)]
+        self._liveness.observe({key: keys.stored[key].revision for key in members}, now)
+        known = keys.read(ShardMap, SHARD_MAP_KEY)
+        shards = known.shards if known else ()
+        logs = await self._log_states(len(shards)) if shards else []
         return {
             "cluster_id": self._cluster_id,
             "node_id": self._node_id,
-            "leader": _lease(keys.get(LEADER_KEY)),
-            "members": [self._member(key, value, now) for key, value in sorted(members.items())],
+            "leader": _lease(keys.read(Lease, LEADER_KEY)),
+            "members": [self._member(key, member, now) for key in members if (member := keys.read(Member, key))],
             "shard_map_version": known.version if known else 0,
-            "shards": [_shard(keys, address.index, address.name, address.url, log) for address, log in zip(known.shards, logs, strict=True)]
-            if known
-            else [],
+            "shards": [_shard(keys, address, log) for address, log in zip(shards, logs, strict=True)],
+            "damaged_keys": keys.damaged,
         }
 
-    def _member(self, key: str, value: Versioned, now: float) -> dict[str, Any]:
-        member = Member.decode(value.value)
+    def _member(self, key: str, member: Member, now: float) -> dict[str, Any]:
         return {
             "node_id": member.node_id,
             "target": member.target,
@@ -57,27 +59,47 @@ class ClusterStatus:
         }
 
 
-def _lease(value: Versioned | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    lease = Lease.decode(value.value)
-    return {"holder": lease.holder, "epoch": lease.epoch}
+@dataclass
+class _Keys:
+    """The bucket at one moment; ``damaged`` gathers what could not be read, and why."""
+
+    stored: Mapping[str, Versioned]
+    damaged: dict[str, str] = field(default_factory=dict)
+
+    def read(self, kind: type[S], key: str) -> S | None:
+        """The value under a key; None for one that is not there or is damaged."""
+        found = self.stored.get(key)
+        if found is None:
+            return None
+        try:
+            return kind.decode(found)
+        except Damaged as error:
+            self.damaged[key] = error.reason
+            return None
 
 
-def _shard(keys: dict[str, Versioned], index: int, name: str, url: str, log: LogState | None) -> dict[str, Any]:
-    stored = keys.get(writer_key(index))
-    writer: dict[str, Any] | None = None
-    if stored is not None:
-        lease = Lease.decode(stored.value)
-        intent = lease.intent.model_dump() if lease.intent else None
-        lag = max(0, log.last - lease.committed) if log else None
-        writer = {"holder": lease.holder, "epoch": lease.epoch, "committed": lease.committed, "intent": intent, "lag_entries": lag}
-    schema = keys.get(schema_key(index))
+def _lease(lease: Lease | None) -> dict[str, Any] | None:
+    return {"holder": lease.holder, "epoch": lease.epoch} if lease else None
+
+
+def _shard(keys: _Keys, address: ShardAddress, log: LogState | None) -> dict[str, Any]:
+    schema = keys.read(SchemaState, schema_key(address.index))
     return {
-        "name": name,
-        "url": url,
-        "schema": SchemaState.decode(schema.value).model_dump() if schema else None,
-        "writer": writer,
-        "compactor": _lease(keys.get(compactor_key(index))),
+        "name": address.name,
+        "url": address.url,
+        "schema": schema.model_dump() if schema else None,
+        "writer": _writer(keys.read(Lease, writer_key(address.index)), log),
+        "compactor": _lease(keys.read(Lease, compactor_key(address.index))),
         "log": {"first": log.first, "last": log.last, "bytes": log.size_bytes} if log else None,
+    }
+
+
+def _writer(lease: Lease | None, log: LogState | None) -> dict[str, Any] | None:
+    if lease is None:
+        return None
+    return {
+        **(_lease(lease) or {}),
+        "committed": lease.committed,
+        "intent": lease.intent.model_dump() if lease.intent else None,
+        "lag_entries": max(0, log.last - lease.committed) if log else None,
     }

@@ -180,7 +180,7 @@ async def test_the_coordinators_loops_go_on_by_themselves(
     async def failed() -> bool:
         await migrations.step(shard_map)
         found = await kv.get(schema_key(0))
-        return found is not None and "did not answer" in SchemaState.decode(found.value).reason
+        return found is not None and "did not answer" in SchemaState.decode(found).reason
 
     async def shards() -> list[ShardAddress]:
         return [ADDRESS]

@@ -61,7 +61,7 @@ class Bench:
     async def writer(self, shard: int, die_at: str = "") -> ShardWriter:
         """A writer that was just granted the shard."""
         found = await self.kv.get(writer_key(shard))
-        lease = (Lease(holder="", epoch=0) if found is None else Lease.decode(found.value)).grant("node", granted_by=1)
+        lease = (Lease(holder="", epoch=0) if found is None else Lease.decode(found)).grant("node", granted_by=1)
         if found is None:
             await self.kv.create(writer_key(shard), lease.encode())
         else:

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from services.ingest.telemetry import WriterMetrics
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.plan import linger_seconds
+from services.ingest.writer.pool import WriterPool
 from services.ingest.writer.settings import WriterSettings
 from services.ingest.writer.shard import ShardWriter
 from tael.cluster.lease import Intent, Lease, writer_key
@@ -67,19 +68,19 @@ class Bench:
     appender: JetStreamAppender
     tier: MemoryTier
 
-    async def append(self, *names: str) -> None:
+    async def append(self, *names: str, shard: int = 0) -> None:
         """One request with a span of each name."""
         message = ExportTraceServiceRequest()
         spans = message.resource_spans.add().scope_spans.add().spans
         for name in names:
             spans.add(trace_id=bytes(15) + b"1", span_id=bytes(7) + b"1", name=name)
-        await self.appender.append(0, TRACES, codec.encode("default", 1, message.SerializeToString()), len(names), " ".join(names))
+        await self.appender.append(shard, TRACES, codec.encode("default", 1, message.SerializeToString()), len(names), " ".join(names))
 
     async def lease(self) -> Lease:
         """The shard's writer lease as it is kept."""
         found = await self.kv.get(writer_key(0))
         assert found is not None
-        return Lease.decode(found.value)
+        return Lease.decode(found)
 
     async def grant(self, holder: str) -> None:
         """Hand the lease on, as the coordinator does."""
@@ -87,7 +88,7 @@ class Bench:
         if found is None:
             await self.kv.create(writer_key(0), Lease(holder="", epoch=0).grant(holder, granted_by=1).encode())
         else:
-            await self.kv.update(writer_key(0), Lease.decode(found.value).grant(holder, granted_by=1).encode(), found.revision)
+            await self.kv.update(writer_key(0), Lease.decode(found).grant(holder, granted_by=1).encode(), found.revision)
 
     async def writer(self, node_id: str, **settings: str) -> ShardWriter:
         """A writer with the lease as it is now."""
@@ -143,7 +144,7 @@ async def test_an_intent_is_repeated_with_its_borders_and_token(bench: Bench) ->
         await bench.append(name)
     found = await bench.kv.get(writer_key(0))
     assert found is not None
-    await bench.kv.update(writer_key(0), Lease.decode(found.value).intend(Intent(first=1, last=2), committed=0).encode(), found.revision)
+    await bench.kv.update(writer_key(0), Lease.decode(found).intend(Intent(first=1, last=2), committed=0).encode(), found.revision)
     bench.tier.tokens.add("0.0:1-2:traces")
     bench.tier.names += ["1", "2"]
     await bench.grant("node-b")
@@ -159,7 +160,7 @@ async def test_a_cut_intent_is_repeated_with_its_cuts(bench: Bench) -> None:
     found = await bench.kv.get(writer_key(0))
     assert found is not None
     intent = Intent(first=1, last=3, cuts=(3,))
-    await bench.kv.update(writer_key(0), Lease.decode(found.value).intend(intent, committed=0).encode(), found.revision)
+    await bench.kv.update(writer_key(0), Lease.decode(found).intend(intent, committed=0).encode(), found.revision)
     bench.tier.tokens.add("0.0:1-2:traces")
     bench.tier.names += ["1", "2"]
     await bench.grant("node-b")
@@ -230,6 +231,36 @@ async def test_a_log_that_begins_anew_is_read_from_its_beginning(bench: Bench) -
     async with bench.writing("node-a"):
         await holds(lambda: bench.tier.names == ["1", "2", "3", "4"])
     assert (await bench.lease()).generation == 1
+
+
+async def test_a_damaged_lease_stops_its_own_shard_until_it_is_repaired(bench: Bench) -> None:
+    """Of two shards one goes on; the other's writer leaves the value that it wrote last in its error, which cures the key."""
+    lost: list[str] = []
+    stop, tiers = Stop(), [MemoryTier(), MemoryTier()]
+    await JetStreamStreams(bench.client, "tael", "", replicas=1, max_bytes=64 << 20).ensure(2)
+
+    async def parts_of(shard: int) -> Parts:
+        settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
+        reader = JetStreamReader(bench.client, "tael", shard)
+        return Parts(shard, "node-a", bench.kv, reader, tiers[shard], settings, WriterMetrics(CollectorRegistry()), fail_at(""))
+
+    await bench.kv.put(writer_key(1), Lease(holder="node-a", epoch=1).encode())
+    pool = asyncio.create_task(WriterPool(bench.kv, "node-a", parts_of, lambda _, fenced: lost.append(str(fenced))).run(stop))
+    await bench.append("1")
+    await holds(lambda: tiers[0].names == ["1"])
+    await bench.kv.put(writer_key(0), b"garbage")
+    await bench.kv.put("lease.writer.x", b"garbage")
+    await bench.append("2")
+    await holds(lambda: lost)
+    assert f"{writer_key(0)} is damaged" in lost[0]
+    await bench.append("3", shard=1)
+    await holds(lambda: tiers[1].names == ["3"])
+    assert not pool.done()
+    await bench.kv.put(writer_key(0), lost[0].partition("last wrote ")[2].encode())
+    await bench.grant("node-a")
+    await holds(lambda: tiers[0].names == ["1", "2"])
+    stop.set()
+    await asyncio.wait_for(pool, 20)
 
 
 def test_lingering_follows_the_cost_of_an_insert() -> None:

@@ -37,7 +37,7 @@ async def writing(
 ) -> AsyncIterator[WriterMetrics]:
     """The shard's writer, while the block runs; it goes on where the one before it ended."""
     before = await kv.get(writer_key(0))
-    lease = Lease.decode(before.value) if before else first_lease()
+    lease = Lease.decode(before) if before else first_lease()
     await kv.put(writer_key(0), lease.grant("node", granted_by=1).encode())
     found = await kv.get(writer_key(0))
     assert found is not None

@@ -15,7 +15,7 @@ from services.coordinator.settings import CoordinatorSettings
 from tael.cluster.lease import LEADER_KEY, MEMBER_PREFIX, Intent, Lease, Member, compactor_key, writer_key
 from tael.cluster.membership import heartbeat
 from tael.cluster.nats_kv import NatsKeyValue
-from tael.cluster.shard import SchemaState, ShardAddress, schema_key
+from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, schema_key
 from tael.cluster.status import ClusterStatus
 from tael.errors import Unavailable
 from tael.runtime.service import Readiness, Stop
@@ -84,7 +84,7 @@ class Cluster:
     async def lease(self, key: str) -> Lease:
         """What stands there now."""
         found = await self.kv.get(key)
-        return Lease.decode(found.value) if found else Lease(holder="", epoch=0)
+        return Lease.decode(found) if found else Lease(holder="", epoch=0)
 
     async def holders(self, *keys: str) -> list[str]:
         """Who holds them."""
@@ -194,7 +194,7 @@ async def test_a_shard_that_is_away_holds_up_nobody_else(nats_server: NatsServer
         await cluster.until_held(writer_key(1), "w1")
         found = await cluster.kv.get(schema_key(1))
         assert found is not None
-        assert SchemaState.decode(found.value).migrated
+        assert SchemaState.decode(found).migrated
 
 
 async def test_a_lease_of_a_newer_leader_is_left_alone(nats_server: NatsServer, nats_client: Client) -> None:
@@ -227,3 +227,27 @@ async def test_an_outage_of_nats_moves_no_lease(nats_server: NatsServer, nats_cl
                 await asyncio.sleep(0.02)
         await asyncio.sleep(3 * TTL_SECONDS)
         assert [await cluster.lease(writer_key(shard)) for shard in (0, 1)] == before
+
+
+async def test_a_damaged_key_costs_only_what_it_holds(nats_server: NatsServer, nats_client: Client) -> None:
+    """A writer's lease waits for a person and is named; every other key is written anew, under an epoch or version that was never used."""
+    kv = NatsKeyValue(nats_client, "tael")
+    await kv.ensure()
+    garbage = {
+        key: await kv.put(key, b"\x00garbage") for key in (LEADER_KEY, SHARD_MAP_KEY, writer_key(0), compactor_key(0), schema_key(0))
+    }
+    await kv.put(MEMBER_PREFIX + "ghost", b"{}")
+    async with leading(nats_server, nats_client, [MemorySchema(), MemorySchema()]) as cluster:
+        cluster.join("w1", "ingest")
+        cluster.join("c1", "compactor")
+        await cluster.until_held(writer_key(1), "w1")
+        assert (await cluster.until_held(compactor_key(0), "c1")).epoch > garbage[compactor_key(0)]
+        assert (await cluster.lease(LEADER_KEY)).epoch > garbage[LEADER_KEY]
+        status = await ClusterStatus(cluster.kv, "tael", "test", TTL_SECONDS, log_states(nats_client, "tael")).read()
+        assert status["shard_map_version"] >= garbage[SHARD_MAP_KEY]
+        assert set(status["damaged_keys"]) == {writer_key(0), MEMBER_PREFIX + "ghost"}
+        assert status["damaged_keys"][writer_key(0)].startswith(f"revision {garbage[writer_key(0)]} is no Lease")
+        assert [shard["writer"] and shard["writer"]["holder"] for shard in status["shards"]] == [None, "w1"]
+        await kv.put(writer_key(0), Lease(holder="", epoch=7, committed=5).encode())
+        repaired = await cluster.until_held(writer_key(0), "w1")
+        assert (repaired.epoch, repaired.committed) == (8, 5)

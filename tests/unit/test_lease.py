@@ -14,7 +14,7 @@ from tael.cluster.shard import Router, ShardMap, next_shard_map
 def test_an_epoch_grows_with_each_grant_and_progress_travels() -> None:
     """The successor finds what its predecessor committed and intended."""
     lease = Lease(holder="a", epoch=3, committed=10).intend(Intent(first=11, last=20), committed=10)
-    moved = Lease.decode(lease.grant("b", granted_by=2).encode())
+    moved = Lease.decode(Versioned("k", lease.grant("b", granted_by=2).encode(), 1))
     assert (moved.holder, moved.epoch, moved.granted_by) == ("b", 4, 2)
     assert (moved.committed, moved.intent) == (10, Intent(first=11, last=20))
     assert (moved.commit().committed, moved.commit().intent) == (20, None)
@@ -58,7 +58,7 @@ def test_shards_are_appended_and_never_taken_away() -> None:
     assert next_shard_map(first, ("http://a",)) == first
     second = next_shard_map(first, ("http://a", "http://b"))
     assert (second.version, [s.name for s in second.shards]) == (2, ["shard-0", "shard-1"])
-    assert ShardMap.decode(second.encode()) == second
+    assert ShardMap.decode(Versioned("k", second.encode(), 1)) == second
     with pytest.raises(ValueError, match="can only be appended"):
         next_shard_map(second, ("http://a",))
 
@@ -74,4 +74,4 @@ def test_sequential_ids_spread_over_the_shards() -> None:
 def test_an_intent_names_the_range_of_each_insert() -> None:
     assert Intent(first=3, last=9).ranges() == [(3, 9)]
     assert Intent(first=3, last=9, cuts=(5, 9)).ranges() == [(3, 4), (5, 8), (9, 9)]
-    assert Lease.decode(b'{"holder":"n","epoch":1,"intent":{"first":1,"last":2}}').intent == Intent(first=1, last=2)
+    assert Lease.decode(Versioned("k", b'{"holder":"n","epoch":1,"intent":{"first":1,"last":2}}', 1)).intent == Intent(first=1, last=2)

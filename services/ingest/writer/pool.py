@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.shard import ShardWriter
 from tael.cluster.api import KeyValue, Versioned
-from tael.cluster.lease import Lease, writer_key
+from tael.cluster.damaged import DamagedKeys
+from tael.cluster.lease import WRITER_PREFIX, Lease, shard_of
 from tael.errors import Fenced
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
@@ -16,29 +17,40 @@ from tael.runtime.service import Stop
 log = get_logger("writer")
 
 
-class WriterPool:
-    """One ShardWriter for each shard whose lease names this process; follows the leases as they move."""
+def _say_lost(shard: int, fenced: Fenced) -> None:
+    log.warning("fenced", shard=shard, reason=str(fenced))
 
-    def __init__(self, kv: KeyValue, node_id: str, parts_of: Callable[[int], Awaitable[Parts]]) -> None:
+
+class WriterPool:
+    """One ShardWriter for each shard whose lease names this process; follows the leases as they move.
+
+    ``lost`` is told of a shard that this process may write no more.
+    """
+
+    def __init__(
+        self, kv: KeyValue, node_id: str, parts_of: Callable[[int], Awaitable[Parts]], lost: Callable[[int, Fenced], None] = _say_lost
+    ) -> None:
         self._kv = kv
         self._node_id = node_id
         self._parts_of = parts_of
+        self._lost = lost
+        self._damaged = DamagedKeys()
         self._running: dict[int, tuple[int, asyncio.Task[None]]] = {}
 
     async def run(self, stop: Stop) -> None:
         """Start and end shard writers as leases come and go; on the drain, let each finish the batch it is in."""
-        prefix = writer_key(0).removesuffix("0")
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch(prefix, group, stop), name="watch-writer-leases")
+            watching = group.create_task(self._watch(group, stop), name="watch-writer-leases")
             await stop.wait()
             watching.cancel()
 
-    async def _watch(self, prefix: str, group: asyncio.TaskGroup, stop: Stop) -> None:
-        async for change in self._kv.watch(prefix):
+    async def _watch(self, group: asyncio.TaskGroup, stop: Stop) -> None:
+        async for change in self._kv.watch(WRITER_PREFIX):
             if not change.value:
                 continue
-            shard = int(change.key.removeprefix(prefix))
-            lease = Lease.decode(change.value)
+            shard, lease = shard_of(change.key), self._damaged.read(Lease, change)
+            if shard is None or lease is None:
+                continue
             epoch, task = self._running.get(shard, (0, None))
             if lease.holder == self._node_id and lease.epoch > epoch and not stop.is_set:
                 if task is not None:
@@ -50,4 +62,4 @@ class WriterPool:
         try:
             await ShardWriter(await self._parts_of(shard), granted).run(stop)
         except Fenced as fenced:
-            log.warning("fenced", shard=shard, reason=str(fenced))
+            self._lost(shard, fenced)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.ingest.writer.parts import Parts
 from tael.cluster.api import Versioned
 from tael.cluster.lease import Lease, writer_key
-from tael.errors import Conflict, Fenced, Unavailable
+from tael.errors import Conflict, Damaged, Fenced, Unavailable
 from tael.runtime.service import Stop
 
 
@@ -16,7 +16,7 @@ class Progress:
         self._parts = parts
         self._key = writer_key(parts.shard)
         self._revision = granted.revision
-        self.lease = Lease.decode(granted.value)
+        self.lease = Lease.decode(granted)
 
     async def store(self, lease: Lease, stop: Stop) -> None:
         """Write the lease. Raises Fenced when somebody else holds it now, Stopped when the process drains first."""
@@ -36,7 +36,11 @@ class Progress:
         found = await self._parts.kv.get(self._key)
         if found is None:
             raise Fenced(f"the writer lease of shard {shard} is gone (held here with epoch {epoch})")
-        current = Lease.decode(found.value)
+        try:
+            current = Lease.decode(found)
+        except Damaged as error:
+            last = self.lease.model_copy(update={"holder": ""}).encode().decode()
+            raise Fenced(f"{error}; this writer, which now stops, last wrote {last}") from error
         if current == lease:
             return found.revision
         if current.epoch == epoch and current.holder == node_id:

@@ -1,0 +1,48 @@
+"""What a process does about keys that hold what cannot be read: say so once, show it on ``/metrics``, and go on without them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from prometheus_client import REGISTRY, Gauge
+
+from tael.cluster.api import Versioned
+from tael.cluster.stored import Stored
+from tael.errors import Damaged
+from tael.runtime.observe import get_logger
+
+log = get_logger("cluster")
+S = TypeVar("S", bound=Stored)
+_DAMAGED = Gauge("tael_cluster_damaged_keys", "1 for a key of the cluster's state that cannot be read.", ["key"], registry=REGISTRY)
+
+
+class DamagedKeys:
+    """The keys that this process met and could not read, with the revision that it said so of."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, int] = {}
+
+    def read(self, kind: type[S], stored: Versioned) -> S | None:
+        """The value, or None for one that is damaged, which is logged once a revision."""
+        try:
+            value = kind.decode(stored)
+        except Damaged as error:
+            self.report(error, stored)
+            return None
+        self.forget(stored.key)
+        return value
+
+    def report(self, error: Damaged, stored: Versioned) -> None:
+        """Say that a key is damaged."""
+        if self._said.get(stored.key) != stored.revision:
+            log.error(
+                "a key of the cluster's state is damaged; docs/operations.md says how to repair it", key=error.key, reason=error.reason
+            )
+        self._said[stored.key] = stored.revision
+        _DAMAGED.labels(stored.key).set(1)
+
+    def forget(self, key: str) -> None:
+        """The key can be read, or is gone."""
+        if self._said.pop(key, None) is not None:
+            _DAMAGED.remove(key)
+            log.info("a damaged key was repaired", key=key)
