@@ -228,7 +228,7 @@ async def _process(settings: N, target: str, readiness: Readiness, status: Clust
     app = web.Application(middlewares=[http.errors_to_status()])
     http.add_process_routes(app, readiness)
     if status is not None:
-        http.add_cluster_route(app, status.read)
+        http.add_cluster_routes(app, status.read)
     async with http.serve(app, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR") as bound:
         found = Address(socket.gethostname(), bound.port) if bound.host in _EVERYWHERE else bound
         yield settings.model_copy(update={"internal_addr": found})

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
 
 from aiohttp import web
 
 from services.query.api.compress import compressed
-from services.query.api.native.dead_letters import DeadLetterApi
-from services.query.api.native.live import Live
-from services.query.api.native.logs import NativeLogs
-from services.query.api.native.metrics import NativeMetrics
-from services.query.api.native.traces import NativeTraces
-from services.query.api.prometheus.errors import describe_prometheus
-from services.query.api.prometheus.routes import Prometheus, PrometheusOptions
-from services.query.api.prometheus.status import Described
-from services.query.api.tempo.traces import Tempo, describe_tempo
-from services.query.api.tenant import authentication
+from services.query.api.routing import Router
+from services.query.apis import APIS
+from services.query.backend import Backend, Status
+from services.query.live.feed import LiveFeed
+from services.query.live.logs import read_logs
+from services.query.live.spans import read_spans
 from services.query.promql.engine import PromqlEngine
 from services.query.settings import QuerySettings
 from services.query.turns import Turns
@@ -27,27 +21,14 @@ from tael.cluster.api import KeyValue
 from tael.cluster.lease import Member
 from tael.cluster.membership import heartbeat
 from tael.runtime.access import Access
-from tael.runtime.http import add_cluster_route, add_process_routes, errors_to_status, serve
+from tael.runtime.http import serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import LogReader, SeriesReader, SpanReader
-from tael.wal.api import DeadLetters, LiveBus, WalAppender
+from tael.wal.api import LOGS, TRACES, DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
 _LISTENER = "listener"
-_FAMILIES = {
-    "/tempo/": describe_tempo,
-    **dict.fromkeys(("/prometheus/", "/api/v1/query", "/api/v1/series", "/api/v1/label"), describe_prometheus),
-}
-"""Path prefixes of the API families that have a shape of errors of their own."""
-
-
-class Status(Protocol):
-    """Reads the cluster's state for ``/internal/cluster``."""
-
-    def read(self) -> Awaitable[Mapping[str, Any]]:
-        """A JSON object. Raises Unavailable."""
-        ...
 
 
 async def run(
@@ -99,31 +80,29 @@ def build_app(
     appender: WalAppender,
     readiness: Readiness,
 ) -> web.Application:
-    """Every API family over one reader a signal and one set of turns."""
-    turns = Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds)
-    guard = authentication(Access(settings.tokens_file), _FAMILIES)
-    app = web.Application(middlewares=[compressed, errors_to_status(), guard])
-    add_process_routes(app, readiness)
-    add_cluster_route(app, status.read)
-    live = Live(bus, max_streams=settings.max_live_streams, heartbeat_seconds=settings.live_heartbeat_seconds)
-    app.on_shutdown.append(live.close)
-    app.add_routes(live.routes())
-    app.add_routes(DeadLetterApi(letters, appender).routes())
-    app.add_routes(NativeTraces(spans, turns, max_limit=settings.max_query_limit, max_trace_spans=settings.max_trace_spans).routes())
-    app.add_routes(NativeLogs(logs, turns, max_limit=settings.max_query_limit).routes())
-    engine = PromqlEngine(series, settings.engine_options)
-    app.add_routes(NativeMetrics(engine, turns, max_limit=settings.max_query_limit).routes())
-    app.add_routes(_prometheus(settings, engine, turns).routes())
-    app.add_subapp("/tempo", Tempo(spans, turns, max_trace_spans=settings.max_trace_spans).app())
+    """Every API over one reader a signal and one set of turns."""
+    streams = settings.max_live_streams
+    backend = Backend(
+        settings=settings,
+        turns=Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds),
+        spans=spans,
+        logs=logs,
+        engine=PromqlEngine(series, settings.engine_options),
+        live_spans=LiveFeed(bus, TRACES, read_spans, max_watchers=streams),
+        live_logs=LiveFeed(bus, LOGS, read_logs, max_watchers=streams),
+        letters=letters,
+        appender=appender,
+        status=status,
+        readiness=readiness,
+    )
+    router = Router([api(backend) for api in APIS], Access(settings.tokens_file))
+    app = web.Application(middlewares=[compressed, router.middleware])
+    router.register(app)
+
+    async def end_streams(_: web.Application) -> None:
+        """So that the drain need not wait for those who watch."""
+        backend.live_spans.close()
+        backend.live_logs.close()
+
+    app.on_shutdown.append(end_streams)
     return app
-
-
-def _prometheus(settings: QuerySettings, engine: PromqlEngine, turns: Turns) -> Prometheus:
-    flags = {
-        "query.lookback-delta": f"{settings.promql_lookback_seconds:g}s",
-        "query.max-concurrency": str(settings.query_concurrency),
-        "query.max-samples": str(settings.promql_max_samples),
-        "query.timeout": f"{settings.query_timeout_seconds:g}s",
-    }
-    options = PrometheusOptions(settings.query_timeout_seconds, Described(time.time(), flags))
-    return Prometheus(engine, turns, options)

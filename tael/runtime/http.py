@@ -24,6 +24,8 @@ from tael.runtime.service import Readiness, listening
 log = get_logger("http")
 Describe: TypeAlias = "Callable[[int, str], web.Response]"
 Route: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+ReadCluster: TypeAlias = "Callable[[], Awaitable[Mapping[str, Any]]]"
+"""Reads the cluster's state as a JSON object. Raises Unavailable."""
 _STATUSES: tuple[tuple[type[TaelError], int], ...] = (
     (TooLarge, 413),
     (Rejected, 400),
@@ -65,19 +67,16 @@ def errors_to_status(describe: Describe = describe_native) -> Any:
     async def middleware(request: web.Request, handler: Route) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (TaelError, TimeoutError, web.HTTPException) as error:
-            return refuse(request, error, describe)
         except ConnectionError:
             raise
-        except Exception:
-            log.exception("unhandled error", path=request.path)
-            return describe(500, "internal error; the log of this process has the details")
+        except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged
+            return refuse(request, error, describe)
 
     return middleware
 
 
-def refuse(request: web.Request, error: TaelError | TimeoutError | web.HTTPException, describe: Describe) -> web.Response:
-    """The answer to an error, in a family's shape, with the headers that its status wants."""
+def refuse(request: web.Request, error: Exception, describe: Describe) -> web.Response:
+    """The answer to an error, in a family's shape, with the headers that its status wants. What nobody expected is logged, and is a 500."""
     if isinstance(error, TimeoutError):
         return describe(504, "the deadline passed before every shard had answered")
     if isinstance(error, TaelError):
@@ -88,8 +87,11 @@ def refuse(request: web.Request, error: TaelError | TimeoutError | web.HTTPExcep
         response.headers["Allow"] = error.headers["Allow"]
     elif isinstance(error, web.HTTPNotFound):
         response = describe(404, f"there is nothing at {request.path}")
-    else:
+    elif isinstance(error, web.HTTPException):
         response = describe(error.status, error.reason)
+    else:
+        log.error("unhandled error", path=request.path, exc_info=error)
+        response = describe(500, "internal error; the log of this process has the details")
     return response
 
 
@@ -113,6 +115,12 @@ async def serve(
 
 
 def add_process_routes(app: web.Application, readiness: Readiness) -> None:
+    """Answer what ``process_routes`` has."""
+    for path, handler in process_routes(readiness).items():
+        app.router.add_get(path, handler)
+
+
+def process_routes(readiness: Readiness) -> dict[str, Route]:
     """``/healthz`` (touches nothing), ``/readyz`` (503 with the reasons) and ``/metrics`` (Prometheus' formats)."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -126,12 +134,16 @@ def add_process_routes(app: web.Application, readiness: Readiness) -> None:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
+    return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
-def add_cluster_route(app: web.Application, read: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+def add_cluster_routes(app: web.Application, read: ReadCluster) -> None:
+    """Answer what ``cluster_routes`` has."""
+    for path, handler in cluster_routes(read).items():
+        app.router.add_get(path, handler)
+
+
+def cluster_routes(read: ReadCluster) -> dict[str, Route]:
     """``/internal/cluster``: the cluster as its keys show it; ``/internal/targets``: where Prometheus scrapes its members."""
 
     async def cluster(_: web.Request) -> web.Response:
@@ -140,8 +152,7 @@ def add_cluster_route(app: web.Application, read: Callable[[], Awaitable[Mapping
     async def targets(_: web.Request) -> web.Response:
         return web.json_response(scrape_targets((await read())["members"]))
 
-    app.router.add_get("/internal/cluster", cluster)
-    app.router.add_get("/internal/targets", targets)
+    return {"/internal/cluster": cluster, "/internal/targets": targets}
 
 
 def scrape_target(kind: str, node: str, address: str) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
+from services.query.api.family import Route
 from services.query.api.tenant import reach_of
 from services.query.parameters import Parameters
+from tael.auth import ADMIN
 from tael.errors import NotFound, Rejected
 from tael.otlp.signals import SIGNALS
 from tael.pb.metrics_pb2 import MetricBatch
@@ -35,13 +37,13 @@ class DeadLetterApi:
         self._letters = letters
         self._appender = appender
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application."""
+    def routes(self) -> list[Route]:
+        """Every route."""
         return [
-            web.get(_PATH, self.list),
-            web.get(f"{_PATH}/{{id}}", self.show),
-            web.post(f"{_PATH}/{{id}}/replay", self.replay),
-            web.delete(f"{_PATH}/{{id}}", self.drop),
+            Route("GET", _PATH, self.list, ADMIN),
+            Route("GET", f"{_PATH}/{{id}}", self.show, ADMIN),
+            Route("POST", f"{_PATH}/{{id}}/replay", self.replay, ADMIN),
+            Route("DELETE", f"{_PATH}/{{id}}", self.drop, ADMIN),
         ]
 
     async def list(self, request: web.Request) -> web.Response:

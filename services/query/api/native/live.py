@@ -12,32 +12,27 @@ from typing import Any
 
 from aiohttp import web
 
+from services.query.api.family import Route
 from services.query.api.tenant import tenant_of
 from services.query.live import sse
 from services.query.live.feed import LiveFeed
-from services.query.live.logs import read_log_filter, read_logs
-from services.query.live.spans import read_span_filter, read_spans
-from tael.wal.api import LOGS, TRACES, LiveBus
+from services.query.live.logs import LiveRecord, read_log_filter
+from services.query.live.spans import LiveSpan, read_span_filter
 
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class Live:
-    """The handlers, over one bus."""
+    """The handlers, over a feed each."""
 
-    def __init__(self, bus: LiveBus, *, max_streams: int, heartbeat_seconds: float) -> None:
-        self._spans = LiveFeed(bus, TRACES, read_spans, max_watchers=max_streams)
-        self._logs = LiveFeed(bus, LOGS, read_logs, max_watchers=max_streams)
+    def __init__(self, spans: LiveFeed[LiveSpan], logs: LiveFeed[LiveRecord], *, heartbeat_seconds: float) -> None:
+        self._spans = spans
+        self._logs = logs
         self._heartbeat_seconds = heartbeat_seconds
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application, before routes that would take ``live`` for an id."""
-        return [web.get("/api/v1/traces/live", self.spans), web.get("/api/v1/logs/live", self.logs)]
-
-    async def close(self, _: web.Application) -> None:
-        """End every stream, so that the drain need not wait for them."""
-        self._spans.close()
-        self._logs.close()
+    def routes(self) -> list[Route]:
+        """Every route; they come before those that would take ``live`` for an id."""
+        return [Route("GET", "/api/v1/traces/live", self.spans), Route("GET", "/api/v1/logs/live", self.logs)]
 
     async def spans(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/traces/live``: spans that match every filter, as they come in."""

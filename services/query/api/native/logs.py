@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from services.query.api.family import Route
 from services.query.api.native.log_json import log_json
 from services.query.api.native.traces import partial_json
 from services.query.api.tenant import tenant_of
@@ -32,9 +33,9 @@ class NativeLogs:
         self._turns = turns
         self._max_limit = max_limit
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application."""
-        return [web.get("/api/v1/logs", self.find)]
+    def routes(self) -> list[Route]:
+        """Every route."""
+        return [Route("GET", "/api/v1/logs", self.find)]
 
     async def find(self, request: web.Request) -> web.Response:
         """``GET /api/v1/logs``: records that match every filter, newest first."""

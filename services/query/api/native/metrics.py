@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
+from services.query.api.family import Route
 from services.query.api.native.span_json import rfc3339
 from services.query.api.native.traces import partial_json
 from services.query.api.tenant import tenant_of
@@ -47,9 +48,9 @@ class NativeMetrics:
         self._turns = turns
         self._max_limit = max_limit
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application."""
-        return [web.get("/api/v1/metrics", self.find), web.get("/api/v1/metrics/query", self.query)]
+    def routes(self) -> list[Route]:
+        """Every route."""
+        return [Route("GET", "/api/v1/metrics", self.find), Route("GET", "/api/v1/metrics/query", self.query)]
 
     async def find(self, request: web.Request) -> web.Response:
         """``GET /api/v1/metrics``: points of the series that match, newest first."""

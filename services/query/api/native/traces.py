@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from services.query.api.family import Route
 from services.query.api.native.span_json import Json, span_json
 from services.query.api.tenant import tenant_of
 from services.query.cursor import decode_cursor, encode_cursor, query_digest
@@ -43,12 +44,12 @@ class NativeTraces:
         self._max_limit = max_limit
         self._max_trace_spans = max_trace_spans
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application."""
+    def routes(self) -> list[Route]:
+        """Every route."""
         return [
-            web.get("/api/v1/traces", self.find),
-            web.get("/api/v1/traces/{trace_id}", self.get),
-            web.get("/api/v1/services", self.services),
+            Route("GET", "/api/v1/traces", self.find),
+            Route("GET", "/api/v1/traces/{trace_id}", self.get),
+            Route("GET", "/api/v1/services", self.services),
         ]
 
     async def find(self, request: web.Request) -> web.Response:

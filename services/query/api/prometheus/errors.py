@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from aiohttp import web
 
 from services.query.api.prometheus.encode import dumped
-from tael.errors import NotFound, Rejected, Retryable, TaelError
-from tael.runtime.http import headers_of
-from tael.runtime.observe import get_logger
+from tael.errors import NotFound, Rejected, Retryable
+from tael.runtime.http import headers_of, refuse
 
 R = TypeVar("R")
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-log = get_logger("prometheus")
 
-_KINDS = {400: "bad_data", 404: "not_found", 413: "bad_data", 422: "execution", 429: "unavailable", 503: "unavailable"}
 _TIMED_OUT = "query timed out in expression evaluation"
 
 
@@ -31,8 +26,8 @@ _ERRORS: tuple[tuple[type[Exception], tuple[int, str]], ...] = (
     (NotFound, (404, "not_found")),
     (Rejected, (400, "bad_data")),
     (Retryable, (503, "unavailable")),
-    (TaelError, (500, "internal")),
 )
+"""Errors whose status is another one here than in the other APIs."""
 
 
 async def executed(answer: Awaitable[R]) -> R:
@@ -43,38 +38,24 @@ async def executed(answer: Awaitable[R]) -> R:
         raise NotExecuted from problem
 
 
-def describe_prometheus(status: int, text: str) -> web.Response:
-    """Prometheus' error body, its type by the status."""
-    return failure(status, _KINDS.get(status, "internal"), text)
+def refuse_prometheus(request: web.Request, error: Exception) -> web.Response:
+    """Any error in Prometheus' shape."""
+    known = next((how for refused, how in _ERRORS if isinstance(error, refused)), None)
+    if known is None:
+        return refuse(request, error, _described)
+    status, kind = known
+    reason = error.__cause__ if isinstance(error, NotExecuted) else error
+    response = failure(status, kind, _TIMED_OUT if isinstance(error, TimeoutError) else str(reason))
+    response.headers.update(headers_of(error))
+    return response
+
+
+def _described(status: int, text: str) -> web.Response:
+    kind = "not_found" if status == 404 else "bad_data" if status < 500 else "internal"
+    return failure(status, kind, text)
 
 
 def failure(status: int, kind: str, text: str) -> web.Response:
     """An error of one of Prometheus' types."""
     body = dumped({"status": "error", "errorType": kind, "error": text})
     return web.Response(text=body, status=status, content_type="application/json")
-
-
-def answering(handler: Handler) -> Handler:
-    """Errors in Prometheus' shape, also where the family has no prefix of its own."""
-
-    @functools.wraps(handler)
-    async def wrapped(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except (NotExecuted, TimeoutError, TaelError) as error:
-            return _told(error)
-        except (web.HTTPException, ConnectionError):
-            raise
-        except Exception:
-            log.exception("unhandled error", path=request.path)
-            return failure(500, "internal", "internal error; the log of this process has the details")
-
-    return wrapped
-
-
-def _told(error: Exception) -> web.Response:
-    status, kind = next(how for refused, how in _ERRORS if isinstance(error, refused))
-    reason = error.__cause__ if isinstance(error, NotExecuted) else error
-    response = failure(status, kind, _TIMED_OUT if isinstance(error, TimeoutError) else str(reason))
-    response.headers.update(headers_of(error))
-    return response

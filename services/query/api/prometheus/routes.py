@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from services.query.api.family import OPEN, Handler, Route
 from services.query.api.prometheus.answers import evaluated, listed, missing_warnings, stats_of, success
-from services.query.api.prometheus.errors import Handler, answering, executed
+from services.query.api.prometheus.errors import executed
 from services.query.api.prometheus.parameters import Form, invalid, label_name, read
 from services.query.api.prometheus.remote_read import RemoteRead
 from services.query.api.prometheus.status import STATUS, Described
@@ -33,8 +34,6 @@ from tael.syntax.literals import decimal, quoted
 from tael.vectors.values import Steps
 
 T = TypeVar("T", Labels, str)
-
-PREFIXES = ("/prometheus", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,8 @@ class Prometheus:
         self._options = options
         self._remote = RemoteRead(engine.reader, turns, engine.options.max_samples)
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application, with and without the family's prefix."""
+    def routes(self) -> list[Route]:
+        """Every route; questions take GET, and POST with a form."""
         asked: dict[str, Handler] = {
             "query": self.query,
             "query_range": self.query_range,
@@ -67,14 +66,12 @@ class Prometheus:
         }
         read_only: dict[str, Handler] = {"label/{name}/values": self.label_values, "metadata": self.metadata, "rules": self.rules}
         read_only |= {path: self._status(build) for path, build in STATUS.items()}
-        routes = []
-        for prefix in PREFIXES:
-            for path, handler in (asked | read_only).items():
-                routes.append(web.get(f"{prefix}/api/v1/{path}", answering(handler)))
-            routes += [web.post(f"{prefix}/api/v1/{path}", answering(handler)) for path, handler in asked.items()]
-            routes.append(web.post(f"{prefix}/api/v1/read", answering(self._remote.read)))
-            routes += [web.get(f"{prefix}/-/{word}", _plainly(word)) for word in ("healthy", "ready")]
-        return routes
+        return [
+            *(Route("GET", f"/api/v1/{path}", handler) for path, handler in (asked | read_only).items()),
+            *(Route("POST", f"/api/v1/{path}", handler) for path, handler in asked.items()),
+            Route("POST", "/api/v1/read", self._remote.read),
+            *(Route("GET", f"/-/{word}", _plainly(word), OPEN) for word in ("healthy", "ready")),
+        ]
 
     async def query(self, request: web.Request) -> web.StreamResponse:
         """An instant query, now where no time is given."""

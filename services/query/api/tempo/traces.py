@@ -16,6 +16,7 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
+from services.query.api.family import Route
 from services.query.api.native.traces import RETRY_AFTER_SECONDS, not_found_text
 from services.query.api.tenant import tenant_of
 from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
@@ -25,7 +26,7 @@ from tael.model.span import Span
 from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.otlp.encode import encode_spans
 from tael.pb.tempo_pb2 import PARTIAL, Trace, TraceByIDMetrics, TraceByIDResponse
-from tael.runtime.http import errors_to_status, json_response
+from tael.runtime.http import json_response, refuse
 from tael.storage.api import Answer, SpanReader
 
 PROTOBUF = "application/protobuf"
@@ -38,6 +39,11 @@ def describe_tempo(status: int, text: str) -> web.Response:
     return web.Response(status=status, text=text + "\n")
 
 
+def refuse_tempo(request: web.Request, error: Exception) -> web.Response:
+    """Any error in Tempo's shape."""
+    return refuse(request, error, describe_tempo)
+
+
 class Tempo:
     """The handlers, over one reader."""
 
@@ -46,13 +52,13 @@ class Tempo:
         self._turns = turns
         self._max_trace_spans = max_trace_spans
 
-    def app(self) -> web.Application:
-        """The family as a sub-application, with its own shape of errors."""
-        app = web.Application(middlewares=[errors_to_status(describe_tempo)])
-        app.router.add_get("/api/echo", self.echo)
-        app.router.add_get("/api/traces/{trace_id}", self.trace_v1)
-        app.router.add_get("/api/v2/traces/{trace_id}", self.trace_v2)
-        return app
+    def routes(self) -> list[Route]:
+        """Every route, below the family's prefix."""
+        return [
+            Route("GET", "/api/echo", self.echo),
+            Route("GET", "/api/traces/{trace_id}", self.trace_v1),
+            Route("GET", "/api/v2/traces/{trace_id}", self.trace_v2),
+        ]
 
     async def echo(self, _: web.Request) -> web.Response:
         """What Grafana's health check asks."""

@@ -1,0 +1,46 @@
+"""What an API out declares of itself: its routes, who may call each, and the shape of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from aiohttp import web
+
+from tael.auth import QUERY
+from tael.runtime.http import describe_native, refuse
+
+Handler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+Refuse: TypeAlias = "Callable[[web.Request, Exception], web.Response]"
+OPEN = ""
+"""The scope of a route that everybody may call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path, below the family's prefixes; ``scope`` is what a caller's token must allow."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: str = QUERY
+
+
+def refuse_native(request: web.Request, error: Exception) -> web.Response:
+    """Errors as ``{"error": text}``."""
+    return refuse(request, error, describe_native)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One API.
+
+    Every route is registered under each of ``prefixes``. ``refuse`` answers any error, a refused token included, in the API's own shape.
+    ``roots`` are the paths below which what no route answers is refused by this family.
+    """
+
+    routes: Sequence[Route]
+    prefixes: Sequence[str] = ("",)
+    roots: Sequence[str] = ()
+    refuse: Refuse = refuse_native

@@ -1,0 +1,65 @@
+"""Registers the families' routes, and decides for each request, before its handler is asked: whose it is, and how errors are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiohttp import web
+
+from services.query.api.family import OPEN, Family, Handler, Route
+from services.query.api.tenant import CALLER
+from tael.auth import QUERY
+from tael.model.tenant import TENANT_HEADER
+from tael.runtime.access import Access
+
+_UNCLAIMED: Final = Family(())
+
+
+class Router:
+    """The routes of all families in one application."""
+
+    def __init__(self, families: Sequence[Family], access: Access) -> None:
+        self._families = families
+        self._access = access
+        self._declared: dict[web.AbstractRoute, tuple[Family, Route]] = {}
+
+    def register(self, app: web.Application) -> None:
+        """Add every route; GET answers HEAD as well. The application must have ``middleware``."""
+        for family in self._families:
+            for prefix in family.prefixes:
+                for route in family.routes:
+                    resource = app.router.add_resource(prefix + route.path)
+                    for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+                        self._declared[resource.add_route(method, route.handler)] = (family, route)
+
+    @property
+    def middleware(self) -> Any:
+        """Refuses who may not ask, and answers every error of a handler, in the shape of the family."""
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            family, scope = await self._found(request)
+            try:
+                if scope != OPEN:
+                    request[CALLER] = self._access.caller(scope, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER))
+                return await handler(request)
+            except ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged by the family
+                return family.refuse(request, error)
+
+        return middleware
+
+    async def _found(self, request: web.Request) -> tuple[Family, str]:
+        """The family that answers the request, and the scope that it takes."""
+        match = request.match_info
+        if (declared := self._declared.get(match.route)) is not None:
+            family, route = declared
+            return family, route.scope
+        if isinstance(match.http_exception, web.HTTPMethodNotAllowed):
+            for known, (family, _) in self._declared.items():
+                if known.resource is not None and (await known.resource.resolve(request))[1]:
+                    return family, QUERY
+        below = [(root, family) for family in self._families for root in family.roots if request.path.startswith(root)]
+        return max(below, key=lambda found: len(found[0]), default=("", _UNCLAIMED))[1], QUERY

@@ -1,0 +1,42 @@
+"""What the APIs answer from: readers, feeds, the PromQL engine, and the settings that bound them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.query.live.feed import LiveFeed
+from services.query.live.logs import LiveRecord
+from services.query.live.spans import LiveSpan
+from services.query.promql.engine import PromqlEngine
+from services.query.settings import QuerySettings
+from services.query.turns import Turns
+from tael.runtime.service import Readiness
+from tael.storage.api import LogReader, SpanReader
+from tael.wal.api import DeadLetters, WalAppender
+
+
+class Status(Protocol):
+    """Reads the cluster's state for ``/internal/cluster``."""
+
+    def read(self) -> Awaitable[Mapping[str, Any]]:
+        """A JSON object. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One reader a signal, one feed a live signal, and one set of turns for all APIs."""
+
+    settings: QuerySettings
+    turns: Turns
+    spans: SpanReader
+    logs: LogReader
+    engine: PromqlEngine
+    live_spans: LiveFeed[LiveSpan]
+    live_logs: LiveFeed[LiveRecord]
+    letters: DeadLetters
+    appender: WalAppender
+    status: Status
+    readiness: Readiness

@@ -1,0 +1,102 @@
+"""Routes declare their family and scope: who may call each, and errors in the shape of the API that is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from services.query.api.family import Family, Route
+from services.query.api.routing import Router
+from tael.errors import Overloaded, Rejected
+from tael.runtime.access import Access
+from tael.runtime.config import Address
+from tael.runtime.http import serve
+from tests.support.query import MemorySpans, Response, serving
+
+READER = "reader-token-0123456789"
+
+
+@pytest.fixture
+def tokens_file(tmp_path: Path) -> str:
+    path = tmp_path / "tokens"
+    path.write_text(f"{READER} shop query\n")
+    return str(path)
+
+
+def prometheus_kind(response: Response) -> str:
+    body = response.json()
+    assert body["status"] == "error"
+    assert body["error"]
+    return str(body["errorType"])
+
+
+PROMETHEUS = ["query", "query_range", "series", "labels", "label/job/values", "metadata", "rules", "alerts", "parse_query", "format_query"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/prometheus"])
+@pytest.mark.parametrize("path", [*PROMETHEUS, "status/buildinfo", "status/flags", "query_exemplars", "targets"])
+async def test_prometheus_refuses_strangers_in_its_shape(tokens_file: str, prefix: str, path: str) -> None:
+    async with serving(MemorySpans(), TAEL_TOKENS_FILE=tokens_file) as api:
+        response = await api.get(f"{prefix}/api/v1/{path}")
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert prometheus_kind(response) == "bad_data"
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/rules", "/prometheus/api/v1/metadata", "/api/v1/status/buildinfo", "/prometheus/api/v1/label/a/values"]
+)
+async def test_a_wrong_method_is_refused_in_prometheus_shape(path: str) -> None:
+    async with serving(MemorySpans()) as api, api.session.post(api.url + path) as answer:
+        response = Response(answer.status, answer.headers, await answer.read())
+        assert (response.status, response.headers["Allow"]) == (405, "GET,HEAD")
+        assert prometheus_kind(response) == "bad_data"
+
+
+async def test_unknown_paths_are_refused_by_the_family_they_are_under() -> None:
+    async with serving(MemorySpans()) as api:
+        assert prometheus_kind(await api.get("/prometheus/api/v1/nope")) == "not_found"
+        assert (await api.get("/tempo/nope")).body == b"there is nothing at /tempo/nope\n"
+        assert (await api.error("/api/v1/nope")) == (404, "there is nothing at /api/v1/nope")
+
+
+async def test_every_route_wants_a_token_but_health(tokens_file: str) -> None:
+    open_to_all = {"/healthz", "/readyz", *(f"{prefix}/-/{word}" for prefix in ("", "/prometheus") for word in ("healthy", "ready"))}
+    async with serving(MemorySpans(), TAEL_TOKENS_FILE=tokens_file) as api:
+        for path in api.paths:
+            assert (await api.get(path)).status == (200 if path in open_to_all else 401), path
+
+
+async def test_admin_routes_refuse_a_reader(tokens_file: str) -> None:
+    async with serving(MemorySpans(), TAEL_TOKENS_FILE=tokens_file) as api:
+        for path in ("/metrics", "/internal/cluster", "/internal/targets", "/api/v1/admin/deadletters", "/api/v1/admin/deadletters/1"):
+            assert (await api.get(path, headers={"Authorization": f"Bearer {READER}"})).status == 403, path
+
+
+async def test_a_family_answers_every_error_in_its_shape() -> None:
+    """What a new API has to do: declare routes, prefixes and how it refuses."""
+
+    async def fails(request: web.Request) -> web.Response:
+        raise {"overloaded": Overloaded("later"), "rejected": Rejected("wrong"), "unexpected": KeyError("bug")}[request.match_info["how"]]
+
+    def refuse(_: web.Request, error: Exception) -> web.Response:
+        return web.Response(status=418, text=type(error).__name__)
+
+    families = [Family([Route("GET", "/fails/{how}", fails)], prefixes=("", "/api"), roots=("/api/", "/fails/"), refuse=refuse)]
+    router = Router(families, Access(None))
+    app = web.Application(middlewares=[router.middleware])
+    router.register(app)
+    async with serve(app, Address("127.0.0.1", 0), what="the test's", variable="-") as bound, serving(MemorySpans()) as other:
+        for path, name in {
+            "/fails/overloaded": "Overloaded",
+            "/api/fails/rejected": "Rejected",
+            "/api/fails/unexpected": "KeyError",
+            "/api/else": "HTTPNotFound",
+            "/fails/": "HTTPNotFound",
+        }.items():
+            async with other.session.get(f"http://{bound}{path}") as response:
+                assert (response.status, await response.text()) == (418, name)
+        async with other.session.post(f"http://{bound}/fails/x") as response:
+            assert (response.status, await response.text()) == (418, "HTTPMethodNotAllowed")
