@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from prometheus_client import REGISTRY
 
@@ -26,11 +28,15 @@ from tael.cluster.follow import follow_shard_map
 from tael.cluster.lease import Member
 from tael.cluster.membership import heartbeat
 from tael.cluster.shard import Router, ShardMap
+from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.wal.api import WalAppender
 
 log = get_logger("ingest")
+Serve: TypeAlias = Callable[[IngestSettings, Pipeline], AbstractAsyncContextManager[Address | None]]
+RECEIVERS: Final[dict[str, Serve]] = {"otlp_grpc": otlp_grpc.serve, "otlp_http": otlp_http.serve, "datadog": datadog.serve}
+"""Every listener for telemetry; each yields the address that it is bound to, None where it is switched off."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,9 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
 
 @contextlib.asynccontextmanager
 async def _receivers(settings: IngestSettings, pipeline: Pipeline) -> AsyncIterator[None]:
-    async with (
-        otlp_grpc.serve(settings, pipeline) as grpc_address,
-        otlp_http.serve(settings, pipeline) as http_address,
-        datadog.serve(settings, pipeline) as datadog_address,
-    ):
-        log.info("receiving", otlp_grpc=str(grpc_address), otlp_http=str(http_address), datadog=str(datadog_address or "off"))
+    async with contextlib.AsyncExitStack() as stack:
+        bound = {name: await stack.enter_async_context(serve(settings, pipeline)) for name, serve in RECEIVERS.items()}
+        log.info("receiving", **{name: str(address or "off") for name, address in bound.items()})
         yield
 
 
