@@ -69,13 +69,17 @@ class Turns:
     async def _take(self, tenant: str) -> None:
         if self._free.locked() and self._waiting >= self._queue:
             REFUSED.inc()
-            raise Overloaded(f"{self._concurrency} queries are running and {self._waiting} waiting, which is all that this process takes")
+            raise Overloaded(
+                f"query limit reached: {self._concurrency} running, {self._waiting} waiting (TAEL_QUERY_CONCURRENCY, TAEL_QUERY_QUEUE)"
+            )
         self._waiting += 1
         try:
             with WAITING.track_inprogress():
                 await asyncio.wait_for(self._free.acquire(tenant), self._timeout_seconds)
         except TimeoutError:
             REFUSED.inc()
-            raise Overloaded(f"{self._concurrency} queries were running for {self._timeout_seconds:g} s and none ended") from None
+            raise Overloaded(
+                f"waited {self._timeout_seconds:g} s for one of {self._concurrency} running queries to end (TAEL_QUERY_CONCURRENCY)"
+            ) from None
         finally:
             self._waiting -= 1

@@ -282,7 +282,7 @@ async def test_more_queries_than_turns_wait_and_then_are_refused() -> None:
         others = await asyncio.gather(api.get(TRACES), api.get(TRACES))
         assert (await running).status == 504
         texts = [response.json()["error"] for response in others if response.status == 429]
-        assert "1 queries are running and 1 waiting, which is all that this process takes" in texts
+        assert "query limit reached: 1 running, 1 waiting (TAEL_QUERY_CONCURRENCY, TAEL_QUERY_QUEUE)" in texts
         assert {response.headers.get("Retry-After") for response in others if response.status == 429} == {"1"}
 
 

@@ -15,7 +15,6 @@ from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from services.query.live import sse
 from tael.errors import Overloaded, Unavailable
 from tael.runtime.observe import get_logger
 from tael.wal import codec
@@ -28,24 +27,38 @@ _WAITING_BYTES, _WATCHER_BYTES = 16 << 20, 4 << 20
 _EVENT_ITEMS = 200
 
 
-class Item(Protocol):
-    """A span or a record."""
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Framing(Protocol[T_contra]):
+    """How an API writes a feed: each method gives one frame, whole, as it is sent."""
 
     @property
-    def json(self) -> bytes:
-        """In words."""
+    def heartbeat(self) -> bytes:
+        """What keeps a silent stream open."""
         ...
 
+    def items(self, items: Sequence[T_contra]) -> bytes:
+        """Items in the order in which they came. MUST be safe in a thread of its own."""
+        ...
 
-T = TypeVar("T", bound=Item)
+    def dropped(self, count: int) -> bytes:
+        """That the client missed so many items because it reads too slowly."""
+        ...
+
+    def ended(self, reason: str) -> bytes:
+        """The last frame."""
+        ...
 
 
 @dataclass(eq=False)
 class Watcher(Generic[T]):
-    """One live stream: events that wait to be sent, and how many items it lost since the last one that it was told of."""
+    """One live stream: frames that wait to be sent, and how many items it lost since the client was last told."""
 
     tenant: str
     matches: Callable[[T], bool]
+    framing: Framing[T]
     lost: int = 0
     waiting_bytes: int = 0
     _events: deque[bytes] = field(default_factory=deque)
@@ -65,10 +78,10 @@ class Watcher(Generic[T]):
         self.lost += items
         self._wake.set()
 
-    def close(self, event: bytes) -> None:
-        """Send this one last, and end."""
+    def close(self, reason: str) -> None:
+        """Say why, and end."""
         self._tell_losses()
-        self._push(event)
+        self._push(self.framing.ended(reason))
         self._closed = True
 
     async def events(self, heartbeat_seconds: float) -> AsyncIterator[bytes]:
@@ -87,11 +100,11 @@ class Watcher(Generic[T]):
                 async with asyncio.timeout(heartbeat_seconds):
                     await self._wake.wait()
             except TimeoutError:
-                yield sse.HEARTBEAT
+                yield self.framing.heartbeat
 
     def _tell_losses(self) -> None:
         if self.lost:
-            self._push(sse.named_event("dropped", {"count": self.lost}))
+            self._push(self.framing.dropped(self.lost))
             self.lost = 0
 
     def _push(self, event: bytes) -> None:
@@ -126,7 +139,7 @@ class LiveFeed(Generic[T]):
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def watch(self, tenant: str, matches: Callable[[T], bool]) -> AsyncIterator[Watcher[T]]:
+    async def watch(self, tenant: str, matches: Callable[[T], bool], framing: Framing[T]) -> AsyncIterator[Watcher[T]]:
         """A watcher of one tenant's items, which sees everything that is appended while the block runs.
 
         Raises Overloaded when too many watch, Unavailable when nothing can be watched now.
@@ -134,8 +147,8 @@ class LiveFeed(Generic[T]):
         if self._closed:
             raise Unavailable("this process is draining")
         if len(self._watchers) >= self._max_watchers:
-            raise Overloaded(f"{self._max_watchers} live streams are open, which is all that this process takes (TAEL_MAX_LIVE_STREAMS)")
-        watcher = Watcher(tenant, matches)
+            raise Overloaded(f"live stream limit reached: {self._max_watchers} are open (TAEL_MAX_LIVE_STREAMS)")
+        watcher = Watcher(tenant, matches, framing)
         self._watchers.add(watcher)
         try:
             with WATCHERS.labels(self._signal).track_inprogress():
@@ -150,7 +163,7 @@ class LiveFeed(Generic[T]):
         """End every stream, and take no new one."""
         self._closed = True
         for watcher in self._watchers:
-            watcher.close(sse.named_event("end", {"reason": "the server is draining"}))
+            watcher.close("the server is draining")
 
     async def _ensure_running(self) -> None:
         async with self._starting:
@@ -182,11 +195,11 @@ class LiveFeed(Generic[T]):
         except Unavailable:
             raise
         except Exception:
-            log.exception("the live streams ended", signal=self._signal)
+            log.exception("live streams ended", signal=self._signal)
             raise
         finally:
             for watcher in self._watchers:
-                watcher.close(sse.named_event("end", {"reason": "the log can no longer be watched"}))
+                watcher.close("the connection to the WAL was lost")
 
     def _arrive(self, body: LiveBody) -> None:
         """Keep a body for the thread if anybody watches its tenant."""
@@ -232,14 +245,14 @@ class LiveFeed(Generic[T]):
 
 
 def _events_of(watcher: Watcher[T], items: Sequence[T]) -> _Found[T]:
-    """As many events as the watcher has room for; the rest is not even put into words."""
+    """As many frames as the watcher has room for; the rest is not even rendered."""
     room = _WATCHER_BYTES - watcher.waiting_bytes
     events: list[tuple[bytes, int]] = []
     for start in range(0, len(items), _EVENT_ITEMS):
         if room <= 0:
             return _Found(watcher, events, len(items) - start)
         some = items[start : start + _EVENT_ITEMS]
-        event = sse.items_event([item.json for item in some])
+        event = watcher.framing.items(some)
         room -= len(event)
         events.append((event, len(some)))
     return _Found(watcher, events, 0)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLogRecord
 
-from services.query.api.native.log_json import log_json
 from services.query.live.frame import Frame
 from services.query.live.match import has_attribute
 from services.query.parameters import Parameters, parse_span_id, parse_trace_id
@@ -23,11 +21,12 @@ _WORD = re.compile(r"[a-z0-9\x80-\U0010ffff]+")
 
 
 class LiveRecord:
-    """One log record, decoded and put into words at most once, however many watch."""
+    """One log record, decoded and rendered at most once, however many watch."""
 
     def __init__(self, wire: WireLogRecord, frame: Frame, received_at_ns: int) -> None:
         self.wire = wire
         self.frame = frame
+        self._rendered: dict[Callable[[LogRecord], bytes], bytes] = {}
         self._received_at_ns = received_at_ns
 
     @cached_property
@@ -35,10 +34,11 @@ class LiveRecord:
         """As a reader of the hot tier returns it."""
         return decode_log(self.wire, self.frame.resource, self.frame.scope, self._received_at_ns)
 
-    @cached_property
-    def json(self) -> bytes:
-        """As the native API writes it."""
-        return json.dumps(log_json(self.record), ensure_ascii=False, separators=(",", ":")).encode()
+    def rendered(self, render: Callable[[LogRecord], bytes]) -> bytes:
+        """What ``render``, a function that lives as long as the process, makes of the record; made once."""
+        if (made := self._rendered.get(render)) is None:
+            made = self._rendered[render] = render(self.record)
+        return made
 
     @cached_property
     def text(self) -> str:

@@ -1,19 +1,17 @@
 """Spans on their way into the log, as those who watch ask for them. Pure.
 
-A filter looks at the wire's fields first, so that of a busy stream only what matches is decoded and put into words.
+A filter looks at the wire's fields first, so that of a busy stream only what matches is decoded and rendered.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
-from services.query.api.native.span_json import span_json
 from services.query.live.frame import Frame
 from services.query.live.match import has_attribute
 from services.query.parameters import Parameters, parse_trace_id
@@ -24,11 +22,12 @@ from tael.otlp.genai import llm_call
 
 
 class LiveSpan:
-    """One span, decoded and put into words at most once, however many watch."""
+    """One span, decoded and rendered at most once, however many watch."""
 
     def __init__(self, wire: WireSpan, frame: Frame) -> None:
         self.wire = wire
         self.frame = frame
+        self._rendered: dict[Callable[[Span], bytes], bytes] = {}
 
     @cached_property
     def span(self) -> Span:
@@ -36,10 +35,11 @@ class LiveSpan:
         span = decode_span(self.wire, self.frame.resource, self.frame.scope)
         return replace(span, llm=llm_call(span.attributes))
 
-    @cached_property
-    def json(self) -> bytes:
-        """As the native API writes it."""
-        return json.dumps(span_json(self.span), ensure_ascii=False, separators=(",", ":")).encode()
+    def rendered(self, render: Callable[[Span], bytes]) -> bytes:
+        """What ``render``, a function that lives as long as the process, makes of the span; made once."""
+        if (made := self._rendered.get(render)) is None:
+            made = self._rendered[render] = render(self.span)
+        return made
 
 
 def read_spans(request: bytes, _received_at_ns: int) -> list[LiveSpan]:

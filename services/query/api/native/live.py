@@ -1,4 +1,4 @@
-"""The native API's live streams, under ``/api/v1``: server-sent events of what is being appended to the log.
+"""The native API's live streams, under ``/api/v1``: server-sent events of what is being appended to the WAL.
 
 Each ``data:`` is a JSON array of spans or log records, in the shape of the native API. ``event: dropped`` tells how many items a stream that was too slow may have
 missed, ``event: end`` that the server ends it; a comment every few seconds keeps it open. docs/formats.md shows the frames.
@@ -7,18 +7,24 @@ missed, ``event: end`` that the server ends it; a comment every few seconds keep
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from aiohttp import web
 
 from services.query.api.family import Route
+from services.query.api.native import sse
+from services.query.api.native.log_json import log_json
+from services.query.api.native.span_json import span_json
 from services.query.api.tenant import tenant_of
-from services.query.live import sse
 from services.query.live.feed import LiveFeed
 from services.query.live.logs import LiveRecord, read_log_filter
 from services.query.live.spans import LiveSpan, read_span_filter
+from tael.model.log import LogRecord
+from tael.model.span import Span
 
+T = TypeVar("T", LiveSpan, LiveRecord)
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -36,14 +42,16 @@ class Live:
 
     async def spans(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/traces/live``: spans that match every filter, as they come in."""
-        return await self._stream(request, self._spans, read_span_filter(request.query.items()).matches)
+        return await self._stream(request, self._spans, read_span_filter(request.query.items()).matches, sse.Events(_span))
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/logs/live``: log records that match every filter, as they come in."""
-        return await self._stream(request, self._logs, read_log_filter(request.query.items()).matches)
+        return await self._stream(request, self._logs, read_log_filter(request.query.items()).matches, sse.Events(_record))
 
-    async def _stream(self, request: web.Request, feed: LiveFeed[Any], matches: Callable[[Any], bool]) -> web.StreamResponse:
-        async with feed.watch(tenant_of(request), matches) as watcher:
+    async def _stream(
+        self, request: web.Request, feed: LiveFeed[T], matches: Callable[[T], bool], framing: sse.Events[T]
+    ) -> web.StreamResponse:
+        async with feed.watch(tenant_of(request), matches, framing) as watcher:
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
             with contextlib.suppress(ConnectionError):  # the client is gone, which is how most streams end
@@ -51,3 +59,23 @@ class Live:
                 async for event in watcher.events(self._heartbeat_seconds):
                     await response.write(event)
         return response
+
+
+def _span(item: LiveSpan) -> bytes:
+    return item.rendered(_span_bytes)
+
+
+def _record(item: LiveRecord) -> bytes:
+    return item.rendered(_record_bytes)
+
+
+def _span_bytes(span: Span) -> bytes:
+    return _dumped(span_json(span))
+
+
+def _record_bytes(record: LogRecord) -> bytes:
+    return _dumped(log_json(record))
+
+
+def _dumped(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

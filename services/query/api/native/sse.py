@@ -1,0 +1,49 @@
+"""Server-sent events as text (HTML Standard, "Server-sent events"), pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from services.query.live.logs import LiveRecord
+from services.query.live.spans import LiveSpan
+
+T = TypeVar("T", LiveRecord, LiveSpan)
+
+RETRY_MS = 2000
+PREAMBLE = f"retry: {RETRY_MS}\n: watching\n\n".encode()
+"""What a stream begins with: how soon to come back when it breaks, and that it has begun."""
+HEARTBEAT = b":\n\n"
+"""A comment, which clients skip; it keeps proxies from closing a quiet stream, and tells a gone client."""
+
+
+def items_event(items: Sequence[bytes]) -> bytes:
+    """One message: an array of items that are JSON already."""
+    return b"data: [" + b",".join(items) + b"]\n\n"
+
+
+def named_event(name: str, value: Mapping[str, object]) -> bytes:
+    """A message of its own type."""
+    return b"event: " + name.encode() + b"\ndata: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Events(Generic[T]):
+    """See ``Framing``: server-sent events of arrays; ``json_of`` renders an item."""
+
+    json_of: Callable[[T], bytes]
+    heartbeat: ClassVar[bytes] = HEARTBEAT
+
+    def items(self, items: Sequence[T]) -> bytes:
+        """See Framing."""
+        return items_event([self.json_of(item) for item in items])
+
+    def dropped(self, count: int) -> bytes:
+        """See Framing."""
+        return named_event("dropped", {"count": count})
+
+    def ended(self, reason: str) -> bytes:
+        """See Framing."""
+        return named_event("end", {"reason": reason})
