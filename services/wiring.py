@@ -83,7 +83,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
         readiness.set("nats")
 
         async def parts_of(shard_map: ShardMap, shard: int) -> Parts:
-            clickhouse, dropped = shards.client(shard_map.shards[shard]), metrics.dropped_deltas.labels(str(shard))
+            clickhouse = shards.client(shard_map.shards[shard])
             return Parts(
                 shard=shard,
                 node_id=settings.node_id,
@@ -93,7 +93,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
                 settings=settings,
                 metrics=metrics,
                 fail=fail_at(settings.failpoint),
-                preparations={METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), settings.delta_series, dropped.inc)},
+                preparations={METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), settings.delta_series)},
             )
 
         appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes)

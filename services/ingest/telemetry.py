@@ -91,7 +91,4 @@ class WriterMetrics:
         self.epoch = Gauge(
             "tael_writer_epoch", "Epoch under which this process writes the shard, 0 when it does not.", ["shard"], registry=registry
         )
-        self.dropped_deltas = Counter(
-            "tael_writer_dropped_deltas", "Increments that came too late to be added to their series.", ["shard"], registry=registry
-        )
         self.fenced = Counter("tael_writer_fenced", "Times that this process found its lease taken over.", ["shard"], registry=registry)

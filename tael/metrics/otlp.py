@@ -82,7 +82,7 @@ class _Walk:
         for (size, delta), heads in self._heads.items():
             if heads.heads:
                 chunk = heads.decode(size, self._hour)
-                if chunk is None or (delta and not np.isfinite(chunk.value).all()):
+                if chunk is None or (delta and not self._may_be_added(chunk)):
                     return False
                 chunks[size, delta] = chunk
                 (self.draft.deltas if delta else self.draft.samples).chunks.append(chunk)
@@ -90,6 +90,10 @@ class _Walk:
             times_ms = resource.times_ms.union(*(np.unique(chunks[kind].time_ms[rows]).tolist() for kind, rows in resource.heads.items()))
             self._target_info(resource.target, times_ms)
         return True
+
+    def _may_be_added(self, increments: Columns) -> bool:
+        """Whether these are known for the hour that they count in (tael.metrics.points), and all of them finite."""
+        return self._hour <= self.draft.now_ms and bool(np.isfinite(increments.value).all())
 
     def _resource(self, resource: ResourceMetrics) -> _Seen:
         group, target = self._contexts.target(self.draft.tenant, resource)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate, pairwise
+from typing import TypeAlias
 
 from tael.metrics.cache import PAIR_BYTES, Ids
 from tael.metrics.context import Context
@@ -19,6 +20,7 @@ from tael.pb.metrics_pb2 import Histogram
 from tael.pb.metrics_request_pb2 import Buckets, ExponentialPoint, HistogramPoint, NumberPoint, SummaryPoint
 
 NO_RECORDED_VALUE = 1
+LabelSets: TypeAlias = "Callable[[], Sequence[dict[str, str]]]"
 _INDEX_LIMIT = 1 << 31
 
 
@@ -35,11 +37,17 @@ def add_number(raw: bytes, context: Context, draft: Draft) -> int:
         raise Refused("it has no value")
     attributes, tail = tuple(point.attributes), tail_of(raw)
     key = attributes if tail is None else tail
-    ids = draft.identify(context.known, time_ms, key, lambda: [context.labels(parse_attributes(attributes))])
+    ids = _identify(draft, context, time_ms, stale, key, lambda: [context.labels(parse_attributes(attributes))])
     exemplars = read_exemplars(point.exemplars, lambda _: ids, context.names, time_ms)
     _add_samples(draft, context, ids, time_ms, None if stale else (float(getattr(point, member)),))
     draft.exemplars += exemplars
     return time_ms
+
+
+def _identify(draft: Draft, context: Context, time_ms: int, stale: int, key: Hashable, label_sets: LabelSets) -> Ids:
+    """The ids of a point's series. An increment ahead of its arrival counts at its arrival, so that is the hour to announce."""
+    counts_ms = min(time_ms, draft.now_ms) if context.delta and not stale else time_ms
+    return draft.identify(context.known, counts_ms, key, label_sets)
 
 
 def _add_samples(draft: Draft, context: Context, ids: Ids, time_ms: int, values: Sequence[float] | None) -> None:
@@ -69,7 +77,7 @@ def add_histogram(raw: bytes, context: Context, draft: Draft) -> int:
         sets = [context.labels(own, "_bucket", le=top) for top in tops] + [context.labels(own, "_count")]
         return [*sets, context.labels(own, "_sum")] if has_sum else sets
 
-    ids = draft.identify(context.known, time_ms, (attributes, bounds, has_sum), label_sets)
+    ids = _identify(draft, context, time_ms, stale, (attributes, bounds, has_sum), label_sets)
     exemplars = read_exemplars(point.exemplars, lambda value: _bucket_of(ids, bounds, value), context.names, time_ms)
     values = [*map(float, accumulate(counts[:-1])), float(point.count), float(point.count), *((point.sum,) if has_sum else ())]
     _add_samples(draft, context, ids, time_ms, None if stale else values)
@@ -104,7 +112,7 @@ def add_exponential(raw: bytes, context: Context, draft: Draft) -> int:
         raise Refused(f"scale {point.scale} is coarser than the {MIN_SCHEMA} that native histograms have")
     histogram = Histogram(sum=STALE) if stale else _native(point)
     attributes = tuple(point.attributes)
-    ids = draft.identify(context.known, time_ms, attributes, lambda: [context.labels(parse_attributes(attributes))])
+    ids = _identify(draft, context, time_ms, stale, attributes, lambda: [context.labels(parse_attributes(attributes))])
     exemplars = read_exemplars(point.exemplars, lambda _: ids, context.names, time_ms)
     [(histogram.metric, histogram.series)], histogram.time_ms = unpack(ids), time_ms
     (draft.delta_histograms if context.delta and not stale else draft.histograms).append(histogram)

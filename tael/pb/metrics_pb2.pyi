@@ -92,6 +92,24 @@ class Deltas(_message.Message):
     histograms: _containers.RepeatedCompositeFieldContainer[Histogram]
     def __init__(self, metric: _Optional[_Iterable[int]] = ..., series: _Optional[_Iterable[int]] = ..., time_ms: _Optional[_Iterable[int]] = ..., value: _Optional[_Iterable[float]] = ..., histograms: _Optional[_Iterable[_Union[Histogram, _Mapping]]] = ...) -> None: ...
 
+class TotalBatch(_message.Message):
+    __slots__ = ("metric", "series", "time_ms", "value", "batch", "histograms", "histogram_batch")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAMS_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAM_BATCH_FIELD_NUMBER: _ClassVar[int]
+    metric: _containers.RepeatedScalarFieldContainer[int]
+    series: _containers.RepeatedScalarFieldContainer[int]
+    time_ms: _containers.RepeatedScalarFieldContainer[int]
+    value: _containers.RepeatedScalarFieldContainer[float]
+    batch: _containers.RepeatedScalarFieldContainer[int]
+    histograms: _containers.RepeatedCompositeFieldContainer[Histogram]
+    histogram_batch: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, metric: _Optional[_Iterable[int]] = ..., series: _Optional[_Iterable[int]] = ..., time_ms: _Optional[_Iterable[int]] = ..., value: _Optional[_Iterable[float]] = ..., batch: _Optional[_Iterable[int]] = ..., histograms: _Optional[_Iterable[_Union[Histogram, _Mapping]]] = ..., histogram_batch: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class OnlyDeltas(_message.Message):
     __slots__ = ("deltas",)
     DELTAS_FIELD_NUMBER: _ClassVar[int]

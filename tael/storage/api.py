@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tael.model.log import LogRecord
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
@@ -200,20 +200,34 @@ class SeriesReader(Protocol):
         ...
 
 
+class Total(NamedTuple, Generic[T]):
+    """Where a running total of increments stands: the time and value of its last sample, and the last batch of the WAL that is in it (0 when none
+    is known); TOTAL_BETWEEN marks a sample that is no such end.
+    """
+
+    time_ms: int
+    value: T
+    batch: int
+
+
+TOTAL_BETWEEN = 1
+
+
 class TotalsReader(Protocol):
     """Reads where the running totals of one shard's series stand, for the writer that adds to them.
 
     Every method raises Retryable, and nothing else.
     """
 
-    async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, tuple[int, float]]:
-        """Time in ms and value of each series' last sample that is not a stale marker, by series id; none for a series without one.
+    async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[float]]:
+        """Each series' total, by series id; none for a series without a sample. Stale markers do not count.
 
-        ``series`` are metric and series ids; samples before ``since_ms`` may be missed. What was written before the call MUST be seen.
+        ``series`` are metric and series ids; samples before ``since_ms`` may be missed. What was written before the call MUST be seen, and of
+        two samples of one time only the one that was written last.
         """
         ...
 
-    async def last_histograms(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Sequence[Histogram]:
+    async def last_histograms(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[Histogram]]:
         """The same for native histograms."""
         ...
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 TRACES, LOGS, METRICS = "traces", "logs", "metrics"
+TOTALS = "totals"
+"""What the writer makes of increments: it goes to the hot tier like a signal of its own, and the WAL never holds it."""
 
 
 @dataclass(frozen=True, slots=True)

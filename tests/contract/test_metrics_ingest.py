@@ -76,7 +76,7 @@ class Bench:
                 raise Died(place)
 
         clickhouse = self.tier.clickhouses[shard]
-        preparations = {METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), 1000, lambda _: None)}
+        preparations = {METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), 1000)}
         settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
         reader, metrics = JetStreamReader(self.client, "tael", shard), WriterMetrics(CollectorRegistry())
         return Parts(shard, "node", self.kv, reader, ClickHouseWriter(clickhouse), settings, metrics, fail, preparations)
@@ -249,6 +249,33 @@ async def test_increments_add_up_once_wherever_a_writer_dies(bench: Bench, place
     assert samples[("hits_total", "")] == list(zip(times, [1.0, 3.0, 7.0, 15.0], strict=True))
     assert samples[("steady", "")] == list(zip(times, [1.0, 2.0, 4.0, 8.0], strict=True))
     assert await bench.rows("count, positive_counts", "histograms", "ts") == [(n, [n]) for n in (1.0, 3.0, 7.0, 15.0)]
+
+
+@pytest.mark.parametrize("place", ["before_insert", "between_tables", "after_insert"])
+@pytest.mark.parametrize("hot_tier", [1], indirect=True)
+async def test_late_and_equal_times_count_wherever_a_writer_dies(bench: Bench, place: str) -> None:
+    """Across hours, and with one that claims to be of next year; the last sample has them all."""
+    total = 0
+    for seconds in ((0, 0, 7200), (7200, 3600, 40_000_000), (1, 10_800)):
+        for second in seconds:
+            at_ns, amount = T0_NS + second * 1_000_000_000, total + 1
+            size = Metric(name="size")
+            size.exponential_histogram.aggregation_temporality = DELTA  # type: ignore[assignment]
+            size.exponential_histogram.data_points.add(time_unix_nano=at_ns, count=amount, scale=1)
+            hits = number("hits", amount, kind="sum", temporality=DELTA, at_ns=at_ns)
+            answer = await call(bench.receivers.grpc, request(hits, size).SerializeToString(), method=METHOD)
+            assert answer.response is not None
+            total += amount
+        await bench.dies(place)
+
+    async def complete() -> bool:
+        samples = (await bench.samples()).get(("hits_total", ""), [(0, 0.0)])
+        return samples[-1][1] == float(total)
+
+    async with bench.writing():
+        await bench.until(complete)
+    *_, (count, ahead) = await bench.rows("count, ts > now()", "histograms", "ts")
+    assert (count, ahead) == (float(total), 0)
 
 
 @pytest_asyncio.fixture

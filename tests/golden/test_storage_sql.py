@@ -43,6 +43,8 @@ CASES = {
     "spans_in_1_columns": wire.landing_columns(wire.wal_batch(wire.TRACE_REQUEST)) + "\n",
     "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)) + "\n",
     "metrics_in_1_schema": wire.format_schema(wire.wal_batch(metric_wire.METRIC_BATCH)),
+    "totals_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.TOTAL_BATCH)) + "\n",
+    "totals_in_1_schema": wire.format_schema(wire.wal_batch(metric_wire.TOTAL_BATCH)),
     "spans_in_1_schema": wire.format_schema(wire.wal_batch(wire.TRACE_REQUEST)),
     "spans_in_1_select": flatten.spans_select("tael.spans_in_1") + "\n",
     "find_newest": find(),

@@ -1,27 +1,31 @@
-"""Increments become running totals, whatever is repeated, late or forgotten."""
+"""Increments become running totals, whatever is repeated, late, ahead or forgotten."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import add
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.writer.deltas import Totals, read_increments
+from services.ingest.writer.bisect import halve, normalise
+from services.ingest.writer.deltas import Running, batch_id, read_increments
 from services.ingest.writer.prepare import DeltaPreparation
 from tael.metrics.accumulate import add_histogram, upper_bound
-from tael.pb.metrics_pb2 import Deltas, Histogram, MetricBatch
+from tael.pb.metrics_pb2 import Deltas, Histogram, MetricBatch, TotalBatch
+from tael.storage.api import TOTAL_BETWEEN, Total
 from tael.wal import codec
-from tael.wal.api import METRICS, Entry
+from tael.wal.api import METRICS, TOTALS, Entry
 
 Row = tuple[int, int, float]
 """Series, time and amount or total."""
+ARRIVED_MS = 1_000
+SERIES = 3
 
 
 def body(rows: Sequence[Row], histograms: Sequence[Histogram] = (), tenant: str = "t") -> bytes:
-    """A body of the log with these increments."""
+    """A body of the WAL with these increments."""
     deltas = Deltas(
         metric=[1] * len(rows),
         series=[series for series, _, _ in rows],
@@ -29,32 +33,50 @@ def body(rows: Sequence[Row], histograms: Sequence[Histogram] = (), tenant: str 
         value=[amount for _, _, amount in rows],
         histograms=histograms,
     )
-    return codec.encode(tenant, 7, MetricBatch(deltas=deltas).SerializeToString())
+    return codec.encode(tenant, ARRIVED_MS * 1_000_000, MetricBatch(deltas=deltas).SerializeToString())
 
 
-def added(totals: Totals, *bodies: bytes) -> tuple[list[Row], int]:
-    """The totals that a batch of the log becomes, and what was left out."""
-    rows, dropped = [], 0
-    for increments in read_increments(bodies):
-        batch, late = totals.add(increments)
-        rows += list(zip(batch.series, batch.time_ms, batch.value, strict=True))
-        dropped += late
-    return rows, dropped
+def added(totals: Running[float], batch: int, *bodies: bytes) -> list[Row]:
+    """The totals that a batch of the WAL becomes."""
+    found = [row for increments in read_increments(bodies) for row in totals.add(increments.samples, batch)]
+    return [(row.ids[1], row.total.time_ms, row.total.value) for row in found]
 
 
 def test_increments_add_up_in_the_order_of_their_times() -> None:
     """Across entries of a batch and across batches."""
-    totals = Totals(100)
-    assert added(totals, body([(1, 20, 2.0), (2, 10, 5.0)]), body([(1, 10, 1.0)])) == ([(2, 10, 5.0), (1, 10, 1.0), (1, 20, 3.0)], 0)
-    assert added(totals, body([(1, 30, 4.0)])) == ([(1, 30, 7.0)], 0)
+    totals = Running(100, add)
+    assert added(totals, 2, body([(1, 20, 2.0), (2, 10, 5.0)]), body([(1, 10, 1.0)])) == [(2, 10, 5.0), (1, 10, 1.0), (1, 20, 3.0)]
+    assert added(totals, 3, body([(1, 30, 4.0)])) == [(1, 30, 7.0)]
 
 
-def test_what_is_repeated_late_or_not_finite_adds_nothing() -> None:
-    """And is counted."""
-    totals = Totals(100)
-    added(totals, body([(1, 20, 2.0)]))
-    assert added(totals, body([(1, 20, 2.0), (1, 10, 1.0), (1, 30, math.nan), (1, 31, math.inf)])) == ([], 4)
-    assert added(totals, body([(1, 40, 1.0)])) == ([(1, 40, 3.0)], 0)
+def test_increments_of_one_time_and_late_ones_count() -> None:
+    """Where the total stands."""
+    totals = Running(100, add)
+    assert added(totals, 2, body([(1, 20, 2.0), (1, 20, 3.0)])) == [(1, 20, 5.0)]
+    assert added(totals, 3, body([(1, 10, 1.0)])) == [(1, 20, 6.0)]
+    assert added(totals, 4, body([(1, 15, 1.0), (1, 20, 1.0), (1, 30, 1.0)])) == [(1, 30, 9.0)]
+
+
+def test_an_increment_of_the_future_counts_at_its_arrival() -> None:
+    """So that those that follow are not behind it."""
+    totals = Running(100, add)
+    assert added(totals, 2, body([(1, 86_400_000, 2.0)])) == [(1, ARRIVED_MS, 2.0)]
+
+
+def test_a_batch_counts_once() -> None:
+    """Each of its series for itself."""
+    totals = Running(100, add)
+    totals.learn({1: Total(10, 5.0, 7)})
+    assert added(totals, 7, body([(1, 20, 2.0), (2, 20, 1.0)])) == [(2, 20, 1.0)]
+    assert added(totals, 7, body([(1, 20, 2.0), (2, 20, 1.0)])) == []
+    assert added(totals, 8, body([(1, 20, 2.0)])) == [(1, 20, 7.0)]
+
+
+def test_batches_have_ids_of_their_own() -> None:
+    """Which mean neither a plain sample nor one in between."""
+    ids = {batch_id(f"0.7:{first}-{first + 9}") for first in range(1000)}
+    assert len(ids) == 1000
+    assert min(ids) > TOTAL_BETWEEN
 
 
 def test_bodies_without_increments_are_nothing() -> None:
@@ -71,79 +93,97 @@ def test_tenants_are_apart() -> None:
 
 @dataclass
 class Tier:
-    """A TotalsReader over rows that were written, and how often it was asked."""
+    """A TotalsReader over rows that were written: of one series and time the last stays, as in the hot tier."""
 
-    rows: list[Row] = field(default_factory=list)
-    histograms: list[Histogram] = field(default_factory=list)
-    asked: list[tuple[str, Sequence[tuple[int, int]], int]] = field(default_factory=list)
+    samples: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)
+    histograms: dict[tuple[int, int], tuple[Histogram, int]] = field(default_factory=dict)
+    asked: list[Sequence[tuple[int, int]]] = field(default_factory=list)
 
-    async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, tuple[int, float]]:
-        self.asked.append((tenant, series, since_ms))
+    async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[float]]:
+        """See TotalsReader; of one tenant, and all of it."""
+        assert (tenant, since_ms <= ARRIVED_MS) == ("t", True)
+        self.asked.append(series)
         wanted = {number for _, number in series}
-        return {number: (time_ms, value) for number, time_ms, value in sorted(self.rows, key=lambda row: row[1]) if number in wanted}
+        rows = sorted((time_ms, number, value, batch) for (number, time_ms), (value, batch) in self.samples.items() if number in wanted)
+        return {number: Total(time_ms, value, batch) for time_ms, number, value, batch in rows if batch != TOTAL_BETWEEN}
 
-    async def last_histograms(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Sequence[Histogram]:
-        self.asked.append((tenant, series, since_ms))
-        return self.histograms[-1:]
+    async def last_histograms(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[Histogram]]:
+        """See TotalsReader; of one tenant, and all of it."""
+        assert (tenant, since_ms <= ARRIVED_MS) == ("t", True)
+        self.asked.append(series)
+        rows = sorted(self.histograms.items(), key=lambda row: row[0][1])
+        return {number: Total(time_ms, found, batch) for (number, time_ms), (found, batch) in rows if batch != TOTAL_BETWEEN}
 
-    def write(self, entries: Sequence[Entry]) -> None:
-        """Store what was prepared."""
+    def write(self, entries: Sequence[Entry], keep: Sequence[bool] = ()) -> None:
+        """Store what was prepared; of a write that broke off, the rows that ``keep`` says."""
         for entry in entries:
             for record in codec.decode(entry.body):
-                batch = MetricBatch.FromString(record.request)
-                self.rows += zip(batch.series, batch.time_ms, batch.value, strict=True)
-                self.histograms += batch.histograms
+                batch = TotalBatch.FromString(record.request)
+                rows = list(zip(batch.series, batch.time_ms, batch.value, batch.batch, strict=True))
+                for at, (series, time_ms, value, name) in enumerate(rows):
+                    if not keep or keep[at % len(keep)]:
+                        self.samples[series, time_ms] = (value, name)
+                for histogram, name in zip(batch.histograms, batch.histogram_batch, strict=True):
+                    self.histograms[histogram.series, histogram.time_ms] = (histogram, name)
+
+    def totals(self) -> dict[int, float]:
+        """The value of each series' last sample."""
+        return {series: value for (series, _), (value, _) in sorted(self.samples.items(), key=lambda row: row[0][1])}
 
 
 def entry(sequence: int, content: bytes) -> Entry:
-    """One entry of the log."""
+    """One entry of the WAL."""
     return Entry(sequence, METRICS, 1, content)
 
 
 async def test_a_successor_goes_on_from_the_hot_tier() -> None:
     """Whether the batch that its predecessor died over was written or not, and without asking twice."""
-    log = [entry(1, body([(1, 10, 1.0), (2, 10, 5.0)])), entry(2, body([(1, 20, 2.0)])), entry(3, body([(1, 30, 4.0)]))]
+    wal = [entry(1, body([(1, 10, 1.0), (2, 10, 5.0)])), entry(2, body([(1, 20, 2.0)])), entry(3, body([(1, 30, 4.0)]))]
     for died_after_writing in (True, False):
-        tier, dropped, ignored = Tier(), [0], [0]
-        first = DeltaPreparation(tier, 100, ignored.append)
-        tier.write(await first.prepare(log[:1]))
-        prepared = await first.prepare(log[1:2])
+        tier = Tier()
+        first = DeltaPreparation(tier, 100)
+        tier.write(await first.prepare(wal[:1], "1-1"))
+        prepared = await first.prepare(wal[1:2], "2-2")
         if died_after_writing:
             tier.write(prepared)
         tier.asked.clear()
-        second = DeltaPreparation(tier, 100, lambda count, dropped=dropped: dropped.append(count))  # type: ignore[misc]
-        tier.write(await second.prepare(log[1:2]))
-        tier.write(await second.prepare(log[2:]))
-        assert tier.rows == [(1, 10, 1.0), (2, 10, 5.0), (1, 20, 3.0), (1, 30, 7.0)]
-        assert [series for _, series, _ in tier.asked] == [[(1, 1)]]
-        assert sum(dropped) == int(died_after_writing)
+        second = DeltaPreparation(tier, 100)
+        tier.write(await second.prepare(wal[1:2], "2-2"))
+        tier.write(await second.prepare(wal[2:], "3-3"))
+        assert {key: value for key, (value, _) in tier.samples.items()} == {(1, 10): 1.0, (2, 10): 5.0, (1, 20): 3.0, (1, 30): 7.0}
+        assert tier.asked == [[(1, 1)]]
 
 
-@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 50), st.integers(0, 9).map(float)), max_size=40), st.data())
-def test_totals_are_the_same_however_the_log_is_cut_and_whoever_dies(rows: list[Row], data: st.DataObject) -> None:
-    """In the order of times: any grouping into batches, any writer anew at any batch, any batch repeated, little memory."""
-    rows = sorted(rows, key=lambda row: row[1])
-    expected, last, late = dict[int, float](), dict[int, int](), 0
-    for series, time_ms, amount in rows:
-        if time_ms > last.get(series, -1):
-            expected[series] = expected.get(series, 0.0) + amount
-            last[series] = time_ms
-        else:
-            late += 1
-    stored: dict[int, tuple[int, float]] = {}
-    totals, at = Totals(100), 0
+@given(st.lists(st.tuples(st.integers(1, SERIES), st.integers(0, 1_500), st.integers(0, 9).map(float)), max_size=40), st.data())
+async def test_every_increment_counts_once_whoever_dies(rows: list[Row], data: st.DataObject) -> None:
+    """In any order of times: any grouping into batches, any writer anew at any batch, any part of a batch written before, little memory."""
+    tier, at, batch = Tier(), 0, 0
+    writer = DeltaPreparation(tier, 100)
     while at < len(rows):
-        size = data.draw(st.integers(1, 10))
-        if data.draw(st.booleans()):
-            totals = Totals(data.draw(st.integers(1, 3)))
-        for _ in range(data.draw(st.integers(1, 2))):
-            for increments in read_increments([body(rows[at : at + size])]):
-                totals.learn([(series, stored[series]) for _, series in totals.unknown(increments).samples if series in stored], ())
-                batch, _ = totals.add(increments)
-                for series, time_ms, value in zip(batch.series, batch.time_ms, batch.value, strict=True):
-                    stored[series] = max(stored.get(series, (-1, 0.0)), (time_ms, value))
+        size, batch = data.draw(st.integers(1, 10)), batch + 1
+        entries = [entry(batch, body(rows[at : at + size]))]
+        for _ in range(data.draw(st.integers(0, 2))):
+            tier.write(await writer.prepare(entries, f"0.7:{batch}"), data.draw(st.lists(st.booleans(), min_size=1, max_size=8)))
+            writer = DeltaPreparation(tier, data.draw(st.integers(1, 3)))
+        tier.write(await writer.prepare(entries, f"0.7:{batch}"))
         at += size
-    assert {series: total for series, (_, total) in stored.items()} == expected
+    expected = {series: sum(amount for number, _, amount in rows if number == series) for series, _, _ in rows}
+    assert tier.totals() == expected
+
+
+async def test_totals_can_be_halved() -> None:
+    """Down to single rows, each with its batch, histograms too."""
+    [prepared] = await DeltaPreparation(Tier(), 100).prepare(
+        [entry(1, body([(1, 10, 1.0), (1, 20, 2.0), (2, 5, 7.0)], [histogram(3, 0, {1: 1}), histogram(4, 0, {1: 1})]))], "1-1"
+    )
+    assert normalise(TOTALS, prepared.body) == prepared.body
+    whole, pieces, tier = Tier(), [prepared.body], Tier()
+    whole.write([prepared])
+    while any(halves := [halve(TOTALS, piece) for piece in pieces]):
+        pieces = [piece for found, uncut in zip(halves, pieces, strict=True) for piece in (found or (uncut,))]
+    assert len(pieces) == 5
+    tier.write([Entry(1, TOTALS, 1, piece) for piece in pieces])
+    assert (tier.samples, tier.histograms) == (whole.samples, whole.histograms)
 
 
 def histogram(time_ms: int, schema: int, buckets: dict[int, float], *, zero: float = 0, threshold: float = 0.0) -> Histogram:
@@ -203,12 +243,10 @@ def test_no_observation_is_lost_in_histograms(parts: list[tuple[int, dict[int, f
         assert all(upper_bound(index - 1, total.schema) >= total.zero_threshold * (1 - 1e-12) for index in total.positive_index)
 
 
-def test_delta_histograms_run_up() -> None:
-    """With the same rule for what is late."""
-    totals, times = Totals(10), (1, 2, 2, 3)
-    counts = []
-    for time_ms in times:
-        for increments in read_increments([body([], [histogram(time_ms, 0, {1: 1})])]):
-            batch, _ = totals.add(increments)
-            counts += [found.count for found in batch.histograms]
-    assert counts == [2.0, 4.0, 6.0]
+async def test_delta_histograms_run_up() -> None:
+    """With the same rules; what is written has the time that it stands at."""
+    tier = Tier()
+    writer = DeltaPreparation(tier, 10)
+    for batch, time_ms in enumerate((1, 2, 2, 1, 3)):
+        tier.write(await writer.prepare([entry(batch, body([], [histogram(time_ms, 0, {1: 1})]))], str(batch)))
+    assert {key: found.count for key, (found, _) in tier.histograms.items()} == {(9, 1): 2.0, (9, 2): 8.0, (9, 3): 10.0}

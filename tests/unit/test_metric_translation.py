@@ -338,6 +338,18 @@ def test_a_request_across_the_hour_is_as_good_as_any() -> None:
     assert len(first.samples[shop(name="x")]) == 3
 
 
+def test_an_increment_ahead_of_its_arrival_is_announced_for_the_hour_in_which_it_counts() -> None:
+    """One by one and known; told with the time that it came with, which a resend has too."""
+    hour_ns = 3_600_000_000_000
+    door = Door()
+    for _ in range(2):
+        translation = door.translate(request(number("x", 1, 2, kind="sum", temporality=DELTA, at_ns=T0_NS + 2 * hour_ns, step_ns=hour_ns)))
+        assert list(translation.deltas.time_ms) == [T0_MS + 7_200_000, T0_MS + 10_800_000]
+        assert {series.hour for series in translation.new_series} <= {T0_MS // 3_600_000 * 3600}
+    [ended] = door.translate(request(number("x", 0, kind="sum", temporality=DELTA, at_ns=T0_NS + 2 * hour_ns, flags=1))).new_series
+    assert ended.hour == T0_MS // 3_600_000 * 3600 + 7200
+
+
 def test_what_is_not_a_request_is_rejected() -> None:
     """As a whole, before anything is taken of it."""
     for body in (b"\xff", b"\x0a\x05\x0a\x03\xff\xff\xff", request(number("x", 1)).SerializeToString()[:-1]):

@@ -11,18 +11,22 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tael.pb.envelope_pb2 import Envelope
-from tael.pb.metrics_pb2 import MetricBatch
+from tael.pb.metrics_pb2 import MetricBatch, TotalBatch
 from tael.pb.wal_pb2 import WalBatch
-from tael.wal.api import LOGS, METRICS, TRACES
+from tael.wal.api import LOGS, METRICS, TOTALS, TRACES
 
 _REQUESTS: dict[str, type[Message]] = {
     TRACES: ExportTraceServiceRequest,
     LOGS: ExportLogsServiceRequest,
     METRICS: MetricBatch,
+    TOTALS: TotalBatch,
 }
 
-_METRIC_COLUMNS = ("metric", "series", "time_ms", "value")
-_METRIC_LISTS = ("histograms", "exemplars", "new_series", "families")
+_PARALLEL = {
+    METRICS: (("series", "metric", "time_ms", "value"), ("histograms",), ("exemplars",), ("new_series",), ("families",)),
+    TOTALS: (("series", "metric", "time_ms", "value", "batch"), ("histograms", "histogram_batch")),
+}
+"""The fields of a metric body that are cut at the same place, in the order in which they are cut."""
 
 
 def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
@@ -39,8 +43,8 @@ def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
         )
     if not batch.records:
         return None
-    if signal == METRICS:
-        pieces = _cut_metrics(MetricBatch.FromString(batch.records[0].request))
+    if signal in _PARALLEL:
+        pieces = _cut_parallel(signal, _REQUESTS[signal].FromString(batch.records[0].request))
         return None if pieces is None else (_like(batch, pieces[0]), _like(batch, pieces[1]))
     envelope = Envelope.FromString(batch.records[0].request)
     count = count_items(envelope)
@@ -86,14 +90,13 @@ def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
     return halves
 
 
-def _cut_metrics(whole: MetricBatch) -> tuple[MetricBatch, MetricBatch] | None:
+def _cut_parallel(signal: str, whole: Message) -> tuple[Message, Message] | None:
     """Samples first, then the messages; deltas are written from another body (services.ingest.writer.deltas)."""
-    counts = [len(whole.series), *(len(getattr(whole, name)) for name in _METRIC_LISTS)]
-    at, halves = sum(counts) // 2, (MetricBatch(), MetricBatch())
+    counts = [len(getattr(whole, fields[0])) for fields in _PARALLEL[signal]]
+    at, halves = sum(counts) // 2, (_REQUESTS[signal](), _REQUESTS[signal]())
     if not at:
         return None
-    names = [_METRIC_COLUMNS, *((name,) for name in _METRIC_LISTS)]
-    for count, fields in zip(counts, names, strict=True):
+    for count, fields in zip(counts, _PARALLEL[signal], strict=True):
         split = min(at, count)
         for field in fields:
             values = getattr(whole, field)

@@ -1,110 +1,137 @@
 """Increments made into running totals, which is what Prometheus' functions expect; pure.
 
-A series' increments are added in the order of their times, one batch of the log after the other. What is not later than the total that it
-would be added to is left out: that makes a batch that is repeated add nothing, and costs an increment that overtook another.
+Every increment counts, once: whatever its time, and however many have the same. Those of a batch are added in the order of their times. One
+that is not later than its series' total raises the total where it stands, for the samples before it are written; a time ahead of the arrival
+counts as the arrival, so that a sender's wrong clock does not carry its series off.
+
+A total names the batch that it includes last. Batches are added in the order of the WAL, so whoever adds one again, after a crash in its midst,
+sees by the name which totals have it already.
 """
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
-from typing import TypeAlias
+from operator import itemgetter
+from typing import Generic, NamedTuple, TypeVar
 
-from tael.metrics.accumulate import add_histogram
-from tael.pb.metrics_pb2 import Histogram, MetricBatch, OnlyDeltas
+from xxhash import xxh3_64_intdigest
+
+from tael.pb.metrics_pb2 import Histogram, OnlyDeltas, TotalBatch
+from tael.storage.api import TOTAL_BETWEEN, Total
 from tael.wal import codec
 
-Increment: TypeAlias = "tuple[int, int, int, float]"
-"""Time in ms, metric id, series id, amount."""
-Total: TypeAlias = "tuple[int, float]"
-"""Time in ms and value of a series' last sample."""
+T = TypeVar("T")
+NS_PER_MS = 1_000_000
+Ids = tuple[int, int]
+"""Metric and series id."""
+
+
+class Increment(NamedTuple, Generic[T]):
+    """What was counted since the one before."""
+
+    time_ms: int
+    ids: Ids
+    amount: T
 
 
 @dataclass(slots=True)
 class Increments:
-    """What a batch adds to one tenant's series, ordered by time; of one time, as the log has it."""
+    """What a batch adds to one tenant's series, ordered by time; of one time, as the WAL has it."""
 
     tenant: str
     received_at_ns: int
-    samples: list[Increment] = field(default_factory=list)
-    histograms: list[Histogram] = field(default_factory=list)
+    samples: list[Increment[float]] = field(default_factory=list)
+    histograms: list[Increment[Histogram]] = field(default_factory=list)
 
 
 def read_increments(bodies: Iterable[bytes]) -> list[Increments]:
-    """The increments in bodies of the log, by tenant; nothing for bodies without any, which is cheap to see."""
+    """The increments in bodies of the WAL, by tenant; nothing for bodies without any, which is cheap to see."""
     found: dict[str, Increments] = {}
     for body in bodies:
         for record in codec.decode(body):
             message = OnlyDeltas.FromString(record.request)
             if message.HasField("deltas"):
-                deltas = message.deltas
+                deltas, latest_ms = message.deltas, record.received_at // NS_PER_MS
                 tenant = found.setdefault(record.tenant, Increments(record.tenant, record.received_at))
-                tenant.samples += zip(deltas.time_ms, deltas.metric, deltas.series, deltas.value, strict=True)
-                tenant.histograms += deltas.histograms
+                ids = zip(deltas.metric, deltas.series, strict=True)
+                times = (min(time_ms, latest_ms) for time_ms in deltas.time_ms)
+                tenant.samples += map(Increment, times, ids, deltas.value)
+                tenant.histograms += [Increment(min(one.time_ms, latest_ms), (one.metric, one.series), one) for one in deltas.histograms]
     for increments in found.values():
         increments.samples.sort(key=itemgetter(0))
-        increments.histograms.sort(key=attrgetter("time_ms"))
+        increments.histograms.sort(key=itemgetter(0))
     return list(found.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Metric and series ids whose totals are to be looked up."""
-
-    samples: Sequence[tuple[int, int]]
-    histograms: Sequence[tuple[int, int]]
+def batch_id(name: str) -> int:
+    """A batch's name as the number that its totals keep, which is neither 0 nor TOTAL_BETWEEN."""
+    return int(xxh3_64_intdigest(name.encode())) | 2
 
 
-class Totals:
-    """The running totals of one shard's series, at most ``max_series`` of each kind; those used longest ago are forgotten first."""
+class Row(NamedTuple, Generic[T]):
+    """A total to be written."""
 
-    def __init__(self, max_series: int) -> None:
-        self._max_series = max_series
-        self._samples: OrderedDict[int, Total] = OrderedDict()
-        self._histograms: OrderedDict[int, Histogram] = OrderedDict()
+    ids: Ids
+    total: Total[T]
 
-    def unknown(self, increments: Increments) -> Unknown:
+
+class Running(Generic[T]):
+    """The running totals of at most ``most`` series, by series id; those used longest ago are forgotten first."""
+
+    def __init__(self, most: int, plus: Callable[[T, T], T]) -> None:
+        self._most = most
+        self._plus = plus
+        self._totals: OrderedDict[int, Total[T]] = OrderedDict()
+
+    def unknown(self, increments: Sequence[Increment[T]]) -> list[Ids]:
         """The series that nothing is known of."""
-        samples = {(metric, series) for _, metric, series, _ in increments.samples if series not in self._samples}
-        histograms = {(item.metric, item.series) for item in increments.histograms if item.series not in self._histograms}
-        return Unknown(sorted(samples), sorted(histograms))
+        return sorted({increment.ids for increment in increments if increment.ids[1] not in self._totals})
 
-    def learn(self, samples: Iterable[tuple[int, Total]], histograms: Iterable[Histogram]) -> None:
+    def learn(self, totals: Mapping[int, Total[T]]) -> None:
         """Take in what the hot tier has; a series that it does not have begins at zero."""
-        self._samples.update(samples)
-        self._histograms.update((histogram.series, histogram) for histogram in histograms)
+        self._totals.update(totals)
 
-    def add(self, increments: Increments) -> tuple[MetricBatch, int]:
-        """The totals after each increment, as samples and histograms, and how many increments were left out."""
-        batch, dropped = MetricBatch(), 0
-        rows: list[Increment] = []
-        for time_ms, metric, series, amount in increments.samples:
-            last_ms, total = self._samples.get(series, (-1, 0.0))
-            if time_ms <= last_ms or not math.isfinite(amount):
-                dropped += 1
-                continue
-            total += amount
-            self._samples[series] = (time_ms, total)
-            self._samples.move_to_end(series)
-            rows.append((time_ms, metric, series, total))
-        for increment in increments.histograms:
-            last = self._histograms.get(increment.series)
-            if last is not None and increment.time_ms <= last.time_ms:
-                dropped += 1
-                continue
-            grown = increment if last is None else add_histogram(last, increment)
-            self._histograms[increment.series] = grown
-            self._histograms.move_to_end(increment.series)
-            batch.histograms.append(grown)
-        for name, column in zip(("time_ms", "metric", "series", "value"), zip(*rows, strict=True), strict=False):
-            getattr(batch, name).extend(column)
-        self._forget()
-        return batch, dropped
+    def add(self, increments: Sequence[Increment[T]], batch: int) -> list[Row[T]]:
+        """The totals after the increments of a batch, series by series; the last of each names the batch, the ones before are TOTAL_BETWEEN."""
+        by_series: dict[Ids, list[Increment[T]]] = {}
+        for increment in increments:
+            by_series.setdefault(increment.ids, []).append(increment)
+        rows = [row for ids, group in by_series.items() for row in self._add_to(ids, group, batch)]
+        while len(self._totals) > self._most:
+            self._totals.popitem(last=False)
+        return rows
 
-    def _forget(self) -> None:
-        for kept in (self._samples, self._histograms):
-            while len(kept) > self._max_series:
-                kept.popitem(last=False)
+    def _add_to(self, ids: Ids, increments: Sequence[Increment[T]], batch: int) -> list[Row[T]]:
+        before = self._totals.get(ids[1])
+        if before is not None and before.batch == batch:
+            return []
+        stands_ms = -1 if before is None else before.time_ms
+        totals: dict[int, T] = {}
+        value = None if before is None else before.value
+        for time_ms, _, amount in increments:
+            value = amount if value is None else self._plus(value, amount)
+            totals[max(time_ms, stands_ms)] = value
+        *between, (last_ms, last) = totals.items()
+        self._totals[ids[1]] = Total(last_ms, last, batch)
+        self._totals.move_to_end(ids[1])
+        # The total before must stay readable until the one that includes this batch is written, so nothing in between takes its place.
+        rows = [Row(ids, Total(time_ms, total, TOTAL_BETWEEN)) for time_ms, total in between if time_ms != stands_ms]
+        return [*rows, Row(ids, self._totals[ids[1]])]
+
+
+def encode_totals(samples: Sequence[Row[float]], histograms: Sequence[Row[Histogram]]) -> bytes:
+    """Rows as a ``TotalBatch``."""
+    batch = TotalBatch(
+        metric=[row.ids[0] for row in samples],
+        series=[row.ids[1] for row in samples],
+        time_ms=[row.total.time_ms for row in samples],
+        value=[row.total.value for row in samples],
+        batch=[row.total.batch for row in samples],
+        histogram_batch=[row.total.batch for row in histograms],
+    )
+    for row in histograms:
+        batch.histograms.add().CopyFrom(row.total.value)
+        batch.histograms[-1].time_ms = row.total.time_ms
+    return batch.SerializeToString()

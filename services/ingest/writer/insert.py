@@ -31,7 +31,8 @@ class Inserter:
         assert lease.intent is not None
         self._parts.fail("before_insert")
         prefix = f"{self._parts.shard}.{lease.generation}"
-        inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, stop)
+        batch = f"{prefix}:{lease.intent.first}-{lease.intent.last}"
+        inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, batch, stop)
         turns = asyncio.Semaphore(_INSERTS_AT_ONCE)
 
         async def write(insert: Insert) -> None:
@@ -41,12 +42,12 @@ class Inserter:
         await together((write(insert) for insert in inserts), name="insert")
         self._parts.fail("after_insert")
 
-    async def _prepared(self, entries: Sequence[Entry], prefix: str, stop: Stop) -> list[Insert]:
+    async def _prepared(self, entries: Sequence[Entry], prefix: str, batch: str, stop: Stop) -> list[Insert]:
         """What must be written besides the entries themselves."""
         inserts: list[Insert] = []
         for signal, preparation in self._parts.preparations.items():
             group = [entry for entry in entries if entry.signal == signal]
-            made = await self._parts.until_done("preparing a batch", partial(preparation.prepare, group), stop)
+            made = await self._parts.until_done("preparing a batch", partial(preparation.prepare, group, batch), stop)
             inserts += [prepared_insert(entry, prefix) for entry in made]
         return inserts
 

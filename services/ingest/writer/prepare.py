@@ -1,25 +1,28 @@
-"""What a batch of the log must be made into before it can be written, where the log's bytes are not enough: increments become totals."""
+"""What a batch of the WAL must be made into before it can be written, where the WAL's bytes are not enough: increments become totals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from operator import add
 from typing import Protocol
 
-from services.ingest.writer.deltas import Increments, Totals, read_increments
+from services.ingest.writer.deltas import Increments, Running, batch_id, encode_totals, read_increments
+from tael.metrics.accumulate import add_histogram
 from tael.storage.api import TotalsReader
 from tael.wal import codec
-from tael.wal.api import Entry
+from tael.wal.api import TOTALS, Entry
 
 LOOK_BACK_MS = 6 * 3_600_000
 """A series without a sample for so long begins anew, at zero, as after a restart of what counts."""
 
 
 class Preparation(Protocol):
-    """A shard's, for one signal; its batches come in the order of the log and once each, but for a Retryable that it raised."""
+    """A shard's, for one signal; its batches come in the order of the WAL and once each, but for a Retryable that it raised."""
 
-    async def prepare(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """What is to be written besides the entries' own bodies. MUST be safe to repeat: for a batch that was written before, by whomever, it
-        holds nothing that is not there. Raises Retryable when what it needs cannot be reached; nothing has changed then.
+    async def prepare(self, entries: Sequence[Entry], batch: str) -> Sequence[Entry]:
+        """What is to be written besides the entries' own bodies. ``batch`` names the entries: nothing else has this name, and whoever repeats
+        them uses it again. MUST be safe to repeat: for a batch that was written before, by whomever and in whatever part, it holds nothing that
+        changes what is there. Raises Retryable when what it needs cannot be reached; nothing has changed then.
         """
         ...
 
@@ -27,30 +30,29 @@ class Preparation(Protocol):
 class DeltaPreparation:
     """Keeps the running totals of a shard's delta series, and reads those that it does not know from the hot tier."""
 
-    def __init__(self, reader: TotalsReader, max_series: int, count_dropped: Callable[[int], None]) -> None:
+    def __init__(self, reader: TotalsReader, max_series: int) -> None:
         self._reader = reader
-        self._totals = Totals(max_series)
-        self._count_dropped = count_dropped
+        self._samples: Running[float] = Running(max_series, add)
+        self._histograms = Running(max_series, add_histogram)
 
-    async def prepare(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+    async def prepare(self, entries: Sequence[Entry], batch: str) -> Sequence[Entry]:
         """See Preparation."""
         found = read_increments(entry.body for entry in entries)
         for increments in found:
             await self._look_up(increments)
-        bodies, items = [], 0
+        bodies, items, name = [], 0, batch_id(batch)
         for increments in found:
-            batch, dropped = self._totals.add(increments)
-            self._count_dropped(dropped)
-            items += len(batch.series) + len(batch.histograms)
-            bodies.append(codec.encode(increments.tenant, increments.received_at_ns, batch.SerializeToString()))
-        return [Entry(entries[0].sequence, entries[0].signal, items, b"".join(bodies))] if items else []
+            samples = self._samples.add(increments.samples, name)
+            histograms = self._histograms.add(increments.histograms, name)
+            items += len(samples) + len(histograms)
+            bodies.append(codec.encode(increments.tenant, increments.received_at_ns, encode_totals(samples, histograms)))
+        return [Entry(entries[0].sequence, TOTALS, items, b"".join(bodies))] if items else []
 
     async def _look_up(self, increments: Increments) -> None:
-        unknown = self._totals.unknown(increments)
         tenant = increments.tenant
-        if unknown.samples:
-            since_ms = increments.samples[0][0] - LOOK_BACK_MS
-            self._totals.learn((await self._reader.last_samples(tenant, unknown.samples, since_ms)).items(), ())
-        if unknown.histograms:
+        if unknown := self._samples.unknown(increments.samples):
+            since_ms = increments.samples[0].time_ms - LOOK_BACK_MS
+            self._samples.learn(await self._reader.last_samples(tenant, unknown, since_ms))
+        if unknown := self._histograms.unknown(increments.histograms):
             since_ms = increments.histograms[0].time_ms - LOOK_BACK_MS
-            self._totals.learn((), await self._reader.last_histograms(tenant, unknown.histograms, since_ms))
+            self._histograms.learn(await self._reader.last_histograms(tenant, unknown, since_ms))

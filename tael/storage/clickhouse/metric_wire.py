@@ -1,4 +1,4 @@
-"""proto/metrics.proto as ClickHouse decodes it: the messages of the landing table, read off the descriptor.
+"""proto/metrics.proto as ClickHouse decodes it: the messages of the landing tables, read off the descriptors.
 
 Deltas are left out: they are the writer's, and ClickHouse skips fields that it is not told of.
 """
@@ -9,10 +9,11 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from tael.pb.metrics_pb2 import MetricBatch
+from tael.pb.metrics_pb2 import MetricBatch, TotalBatch
 from tael.storage.clickhouse.wire import Field, Message
 
 LANDING_TABLE = "metrics_in_1"
+TOTALS_LANDING_TABLE = "totals_in_1"
 _DELTAS = MetricBatch.DESCRIPTOR.fields_by_name["deltas"].number
 _TYPES = {
     FieldDescriptor.TYPE_STRING: "string",
@@ -36,3 +37,4 @@ def _field(field: Any) -> Field:
 
 
 METRIC_BATCH = _message(MetricBatch.DESCRIPTOR, without=_DELTAS)
+TOTAL_BATCH = _message(TotalBatch.DESCRIPTOR)

@@ -96,6 +96,7 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "merged_settings": f"{_TABLE_SETTINGS}, {_ONE_PART_AFTERWARDS}",
         "spans_in_1_columns": wire.landing_columns(batch),
         "logs_in_1_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)),
+        "totals_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.TOTAL_BATCH)),
         "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)),
         "spans_in_1_select": flatten.spans_select(f"{database}.{flatten.LANDING_TABLE}"),
         "logs_in_1_select": flatten_logs.logs_select(f"{database}.{flatten_logs.LANDING_TABLE}"),

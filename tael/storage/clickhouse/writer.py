@@ -8,7 +8,7 @@ from typing import Any, Final
 from tael.errors import Rejected
 from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, wire
 from tael.storage.clickhouse.client import ClickHouse
-from tael.wal.api import LOGS, METRICS, TRACES
+from tael.wal.api import LOGS, METRICS, TOTALS, TRACES
 
 MAX_HOURS = 1_000
 """A batch that spreads over more hours is refused, and so cut in two by the writer: each hour becomes a part of its own."""
@@ -25,6 +25,7 @@ class Landing:
 LANDINGS: Final = {
     TRACES: Landing(flatten.LANDING_TABLE, wire.format_schema(wire.wal_batch(wire.TRACE_REQUEST))),
     LOGS: Landing(flatten_logs.LANDING_TABLE, wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST))),
+    TOTALS: Landing(metric_wire.TOTALS_LANDING_TABLE, wire.format_schema(wire.wal_batch(metric_wire.TOTAL_BATCH))),
     METRICS: Landing(metric_wire.LANDING_TABLE, wire.format_schema(wire.wal_batch(metric_wire.METRIC_BATCH))),
 }
 

@@ -20,10 +20,10 @@ from services.query.parameters import Parameters
 from tael.auth import ADMIN
 from tael.errors import NotFound, Rejected
 from tael.otlp.signals import SIGNALS
-from tael.pb.metrics_pb2 import MetricBatch
+from tael.pb.metrics_pb2 import MetricBatch, TotalBatch
 from tael.runtime.http import json_response
 from tael.wal import codec
-from tael.wal.api import METRICS, Buried, DeadLetters, WalAppender
+from tael.wal.api import METRICS, TOTALS, Buried, DeadLetters, WalAppender
 
 _FILTERS = ("after", "limit", "signal", "shard")
 _DEFAULT_LIMIT, _MAX_LIMIT, _MAX_ID = 100, 1000, 10**17
@@ -119,9 +119,13 @@ def _entry(buried: Buried) -> dict[str, Any]:
     }
 
 
+_TRANSLATED: dict[str, type[Message]] = {METRICS: MetricBatch, TOTALS: TotalBatch}
+
+
 def _records(buried: Buried) -> list[dict[str, Any]]:
     """Each record's request as protobuf's JSON; one that cannot be read says so."""
-    kind: type[Message] = MetricBatch if buried.letter.signal == METRICS else SIGNALS[buried.letter.signal].request
+    signal = buried.letter.signal
+    kind = _TRANSLATED.get(signal) or SIGNALS[signal].request
     try:
         records = codec.decode(buried.letter.body)
         return [
