@@ -150,7 +150,7 @@ async def test_the_writer_goes_on_by_itself(shard: tuple[HotNode, ClickHouse], n
     node, clickhouse = shard
     kv = await open_cluster(nats_server, nats_client, 64 << 20)
     appender = JetStreamAppender(nats_client, "tael")
-    prepare = {METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), 100, lambda _: None)}
+    prepare = {METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), 100)}
     deltas = MetricBatch(deltas=Deltas(metric=[1], series=[1], time_ms=[START_NS // 10**6], value=[1.0]))
     async with writing(nats_client, kv, ClickHouseWriter(clickhouse), prepare) as metrics:
         with frozen(node):
