@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.query.promql.fetch import Bounds, fetch
+from services.query.budget import Budget
+from services.query.promql.fetch import fetch
 from tael.model.series import STALE, GridFunction, Labels, Matcher
 from tael.promql.ast import Call, Expr, MatrixSelector, Number, Unary, VectorSelector
 from tael.promql.evaluate import Settings, evaluate
@@ -114,7 +115,7 @@ async def evaluated(reader: SeriesReader, exprs: dict[str, Expr], steps: Steps, 
         wanted.grids |= of_one.grids
         for selector, selection in of_one.samples.items():
             wanted.select(selector, selection.start_ms, selection.end_ms)
-    answer = await fetch(reader, "t1", wanted, Bounds(1_000_000, 1_000))
+    answer = await fetch(reader, "t1", wanted, Budget(1_000_000, 1_000))
     left_to_us = len(exprs) - len(answer.value.grids)
     assert left_to_us in (range(4) if push else (len(exprs),)), (
         "infinite means and rates without a number are all that a shard leaves to us"

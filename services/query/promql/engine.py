@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from services.query.promql.fetch import Bounds, fetch
+from services.query.budget import Budget
+from services.query.promql.fetch import fetch
+from services.query.threads import in_thread
 from tael.errors import Rejected
 from tael.promql import evaluate as evaluation
 from tael.promql.ast import Expr
@@ -86,30 +85,13 @@ class PromqlEngine:
         lookback = self.options.lookback_ms if query.lookback_ms is None else query.lookback_ms
         options = Options(lookback, self.options.subquery_step_ms, self.options.push)
         prepared = prepare(query.text, expr, query.steps)
-        bounds = Bounds(self.options.max_samples, self.options.max_series)
-        answer = await fetch(self.reader, tenant, needs(prepared, query.steps, options), bounds)
+        budget = Budget(self.options.max_samples, self.options.max_series)
+        answer = await fetch(self.reader, tenant, needs(prepared, query.steps, options), budget)
         settings = Settings(lookback, self.options.subquery_step_ms, self.options.max_samples)
-        evaluated = await _in_thread(
+        evaluated = await in_thread(
             lambda check: evaluation.evaluate(prepared, query.steps, answer.value, replace(settings, check=check), query.text)
         )
         return Outcome(expr, evaluated, answer.missing, _count(answer.value))
-
-
-class _Ended(Exception):
-    """Nobody waits for this evaluation any more."""
-
-
-async def _in_thread(work: Callable[[Callable[[], None]], Evaluated]) -> Evaluated:
-    ended = threading.Event()
-
-    def check() -> None:
-        if ended.is_set():
-            raise _Ended
-
-    try:
-        return await asyncio.to_thread(work, check)
-    finally:
-        ended.set()
 
 
 def _count(fetched: Fetched) -> int:

@@ -1,0 +1,60 @@
+"""What one query may load: shared by its questions to the shards, which run side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from tael.errors import TooLarge
+from tael.model.series import TOO_MANY_SAMPLES, TOO_MANY_SERIES
+from tael.runtime.tasks import together
+
+T = TypeVar("T")
+AT_ONCE: Final = 8
+"""Questions of one query that are under way at the same time."""
+
+
+class Budget:
+    """``samples`` for the whole query (a native histogram by its buckets, a step of a grid as one), ``series`` for each question."""
+
+    def __init__(self, samples: int, series: int) -> None:
+        self._left = samples
+        self._series = series
+        self._sharing = 1
+        self._missing: dict[str, None] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._alone = asyncio.Lock()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The shards that some answer lacks."""
+        return tuple(self._missing)
+
+    async def all(self, *questions: Coroutine[Any, Any, None]) -> None:
+        """Run questions that ask through ``ask``; the first failure ends the others."""
+        self._sharing = min(len(questions), AT_ONCE)
+        await together(questions, name="fetch")
+
+    async def ask(self, question: Callable[[int], Awaitable[T]]) -> T:
+        """Ask for at most a share of what may still be loaded, or, where that is too little, for all of it with no other question beside.
+
+        ``question`` is given the number of samples that it may load, and raises TooLarge beyond it.
+        """
+        async with self._turns:
+            if self._sharing == 1:
+                return await question(self._left)
+            with contextlib.suppress(TooLarge):
+                return await question(self._left // self._sharing)
+        async with self._alone:
+            return await question(self._left)
+
+    def take(self, samples: int, series: int, missing: tuple[str, ...]) -> None:
+        """Count what an answer holds. Raises TooLarge beyond the bounds."""
+        self._missing |= dict.fromkeys(missing)
+        self._left -= samples
+        if series > self._series:
+            raise TooLarge(TOO_MANY_SERIES)
+        if self._left < 0:
+            raise TooLarge(TOO_MANY_SAMPLES)
