@@ -10,12 +10,10 @@ from functools import cmp_to_key
 import numpy as np
 
 from tael.errors import Rejected
-from tael.model.patterns import Match, compiled
+from tael.model.patterns import compiled, expanded
 from tael.model.series import METRIC_NAME, Labels, Matcher
 from tael.vectors import vectors
 from tael.vectors.values import Vector
-
-_EXPANSION = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 
 
 def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str) -> Vector:
@@ -30,7 +28,7 @@ def label_replace(vector: Vector, target: str, replacement: str, source: str, pa
     for own in vector.labels:
         match = found.fullmatch(dict(own).get(source, ""))
         hit.append(match is not None)
-        labels.append(own if match is None else vectors.with_label(own, target, _expanded(replacement, match)))
+        labels.append(own if match is None else vectors.with_label(own, target, expanded(replacement, match)))
     return _relabelled(vector, labels, target, hit)
 
 
@@ -51,19 +49,6 @@ def _relabelled(vector: Vector, labels: list[Labels], target: str, hit: list[boo
     if drop is not None and target == METRIC_NAME:
         drop = drop & ~np.array(hit, np.bool_)
     return vectors.joined(replace(vector, labels=labels, drop_name=drop))
-
-
-def _expanded(template: str, match: Match) -> str:
-    def one(reference: re.Match[str]) -> str:
-        if reference[1]:
-            return "$"
-        name = reference[2] or reference[3]
-        try:
-            return match.group(int(name) if name.isdigit() else name) or ""
-        except IndexError:
-            return ""
-
-    return _EXPANSION.sub(one, template)
 
 
 def sort_by_value(vector: Vector, *, descending: bool) -> Vector:

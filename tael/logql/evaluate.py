@@ -1,0 +1,120 @@
+"""Evaluate a metric query whose range aggregations are known: the algebra of series by steps, all steps at once.
+
+Unlike PromQL, what is divided by zero is NaN, and set operators and comparisons keep no metric's name, for there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from tael.errors import Rejected
+from tael.logql.ast import (
+    Binary,
+    Expr,
+    Grouping,
+    LabelReplace,
+    Matching,
+    Metric,
+    Number,
+    RangeAggregation,
+    VectorAggregation,
+    children,
+)
+from tael.logql.ast import Vector as Constant
+from tael.logql.errors import MatchingError
+from tael.logql.samples import Leaf
+from tael.vectors import vectors
+from tael.vectors.aggregation import choose, groups, reduce
+from tael.vectors.annotations import Annotations
+from tael.vectors.binary import Operator, operate
+from tael.vectors.labels import label_replace, sort_by_value
+from tael.vectors.matching import Rule
+from tael.vectors.values import Scalar, Steps, Vector
+
+Value: TypeAlias = Scalar | Vector
+
+ADDED_AT_ONCE: Final = ("bytes_over_time", "bytes_rate", "sum_over_time", "rate", "count_over_time")
+"""Range functions whose sum over series is that of the series' lines taken together."""
+
+
+def leaves(expr: Expr) -> Iterator[Leaf]:
+    """The range aggregations of an expression, with the grouping of the sum directly around them."""
+    if isinstance(expr, RangeAggregation):
+        yield Leaf(expr)
+    elif isinstance(expr, VectorAggregation) and isinstance(expr.expr, RangeAggregation):
+        yield leaf_of(expr)
+    else:
+        for child in children(expr):
+            yield from leaves(child)
+
+
+def leaf_of(expr: VectorAggregation) -> Leaf:
+    """The range aggregation below, summed at once where that is the same."""
+    assert isinstance(expr.expr, RangeAggregation)
+    once = expr.op == "sum" and expr.expr.op in ADDED_AT_ONCE and expr.expr.grouping is None
+    return Leaf(expr.expr, (expr.grouping or Grouping()) if once else None)
+
+
+def evaluate(expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Callable[[], None] = lambda: None) -> Value:
+    """The value of ``expr`` at ``steps``; ``found`` holds every leaf's. ``check`` is called at each node and raises to end the query.
+
+    Raises MatchingError where series do not pair off, and Rejected for what else the data does not allow.
+    """
+    with np.errstate(all="ignore"):
+        value = _value(expr, steps, found, check)
+    return vectors.without_empty(value) if isinstance(value, Vector) else value
+
+
+def _value(expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Callable[[], None]) -> Value:
+    check()
+    match expr:
+        case Number(value=value):
+            return Scalar(np.full(steps.count, value))
+        case Constant(value=value):
+            return vectors.of_scalar(np.full(steps.count, value))
+        case RangeAggregation():
+            return found[Leaf(expr)]
+        case VectorAggregation(expr=inner):
+            below = found[leaf_of(expr)] if isinstance(inner, RangeAggregation) else _value(inner, steps, found, check)
+            return _aggregated(expr, _vector(below))
+        case Binary(left=left, right=right):
+            return _operated(expr, _value(left, steps, found, check), _value(right, steps, found, check))
+        case LabelReplace(expr=inner):
+            vector = _vector(_value(inner, steps, found, check))
+            return label_replace(vector, expr.dst, expr.replacement, expr.src, expr.regex)
+
+
+def _vector(value: Value) -> Vector:
+    return vectors.of_scalar(value.values) if isinstance(value, Scalar) else value
+
+
+def _aggregated(expr: VectorAggregation, vector: Vector) -> Vector:
+    if expr.op in ("sort", "sort_desc"):
+        return sort_by_value(vector, descending=expr.op == "sort_desc") if vector.values.shape[1] == 1 else vector
+    grouping = expr.grouping or Grouping()
+    places = groups.group(vector.labels, grouping.labels, without=grouping.without)
+    if expr.param is None:
+        return reduce.aggregate(expr.op, vector, places, Annotations(), 0)
+    op = "bottomk" if expr.op == "bottomk" else "topk"
+    wanted = np.full(vector.values.shape[1], float(expr.param))
+    return choose.choose(op, vector, places, wanted, Annotations(), (0, 0)) if vector.labels else vector
+
+
+def _operated(expr: Binary, left: Value, right: Value) -> Value:
+    if expr.op == "/":
+        right = replace(right, values=np.where(right.values == 0, np.nan, right.values))
+    try:
+        value = operate(Operator(expr.op, expr.return_bool, 0), left, right, _rule(expr.matching), Annotations())
+    except Rejected as problem:
+        raise MatchingError(str(problem)) from None
+    assert isinstance(value, Scalar | Vector)
+    return value
+
+
+def _rule(matching: Matching) -> Rule:
+    side = {"one-to-one": "", "many-to-one": "left", "one-to-many": "right"}[matching.card]
+    return Rule(matching.on, matching.labels, side, matching.include)

@@ -1,0 +1,54 @@
+"""What of a line a metric query reads: parsers leave out the rest, and a broken line fails only in what is read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from tael.logql.errors import ERROR
+
+_SUFFIX = "_extracted"
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """``required`` are the only labels to parse, where there are any; ``nothing`` says to parse none at all."""
+
+    required: frozenset[str] = frozenset()
+    nothing: bool = False
+
+    @property
+    def preserve_errors(self) -> bool:
+        """Whether the query asks for errors, so that they are no fault."""
+        return ERROR in self.required
+
+    def wants(self, name: str) -> bool:
+        """Whether ``name`` is read."""
+        return not self.required or name in self.required
+
+    def wants_prefix(self, prefix: str) -> bool:
+        """Whether a label that begins so is read."""
+        return not self.required or any(name.startswith(prefix) for name in self.required)
+
+    def satisfied(self, parsed: Mapping[str, object]) -> bool:
+        """Whether everything that is read has been parsed."""
+        return bool(self.required) and all(name in parsed for name in self.required)
+
+    def skip(self, parsed: Mapping[str, object]) -> bool:
+        """Whether a parser need not look at the line."""
+        return self.nothing or self.satisfied(parsed)
+
+
+ALL = Hints()
+
+
+def hints_for(read: Iterable[str], groups: Collection[str], *, without: bool, single: bool, unwrapped: str = "") -> Hints:
+    """The hints of a range aggregation whose stages read the labels ``read``, and whose series are grouped ``by`` or ``without`` ``groups``.
+
+    ``single`` says that all series become one; ``unwrapped`` is the label that is unwrapped.
+    """
+    names = {name for name in (*read, *groups, unwrapped) if name}
+    required = frozenset(names | {name.removesuffix(_SUFFIX) for name in names})
+    if single:
+        return Hints(required) if required else Hints(nothing=True)
+    return ALL if without or not groups else Hints(required)

@@ -1,0 +1,96 @@
+"""One line on its way through a pipeline: its text, and its labels by where they come from.
+
+Parsed labels win over structured metadata, and metadata over the stream's. A parser that finds a name that the stream or the metadata
+already has adds ``_extracted`` to it. A label that was parsed once is not parsed again by a later stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tael.logql.errors import ERROR, ERROR_DETAILS, PRESERVE_ERROR
+from tael.logql.hints import ALL, Hints
+
+EXTRACTED = "_extracted"
+
+
+class Row:
+    """A line at ``timestamp_ns``; stages change it in place. ``stream`` is shared by the rows of a stream and never changed."""
+
+    __slots__ = ("deleted", "details", "error", "hints", "line", "metadata", "parsed", "stream", "timestamp_ns")
+
+    def __init__(self, timestamp_ns: int, line: str, stream: Mapping[str, str], metadata: Mapping[str, str], hints: Hints = ALL) -> None:
+        self.timestamp_ns, self.line, self.stream, self.hints = timestamp_ns, line, stream, hints
+        self.metadata = {name + EXTRACTED if name in stream else name: value for name, value in metadata.items()}
+        self.parsed: dict[str, str | None] = {}
+        self.deleted: set[str] = set()
+        self.error = self.details = ""
+
+    def get(self, name: str) -> str | None:
+        """The label's value; None where there is no such label. ``__error__`` is no label here."""
+        value = self.metadata.get(name)
+        if value is not None:
+            return value
+        value = self.parsed.get(name)
+        if value is not None:
+            return value
+        return None if name in self.deleted else self.stream.get(name)
+
+    def name_for(self, name: str) -> str:
+        """The name under which a parser may set ``name``."""
+        return name + EXTRACTED if name in self.stream or name in self.metadata else name
+
+    def wanted(self, name: str) -> bool:
+        """Whether a parser is to set ``name``: nobody did before, and the query reads it."""
+        return name not in self.parsed and self.hints.wants(name)
+
+    def parse(self, name: str, value: str) -> bool:
+        """Set what a parser found; False when the query needs nothing more."""
+        name = self.name_for(name)
+        if self.wanted(name):
+            self.set(name, value)
+        return not self.hints.satisfied(self.parsed)
+
+    def set(self, name: str, value: str) -> None:
+        """Set a label as a stage does that the query tells to."""
+        self.metadata.pop(name, None)
+        self.parsed[name] = value
+
+    def delete(self, name: str) -> None:
+        """Take a label away, wherever it comes from."""
+        self.metadata.pop(name, None)
+        if name in self.parsed:
+            self.parsed[name] = None
+        self.deleted.add(name)
+
+    def fail(self, error: str, details: str = "") -> None:
+        """Mark the line with a stage's error."""
+        self.error = error
+        if details:
+            self.details = details
+        if self.hints.preserve_errors:
+            self.set(PRESERVE_ERROR, "true")
+
+    def stream_labels(self) -> dict[str, str]:
+        """What is left of the stream's labels, without those that metadata or parsed labels stand for."""
+        hidden = self.deleted
+        return {
+            name: value
+            for name, value in self.stream.items()
+            if name not in hidden and name not in self.metadata and self.parsed.get(name) is None
+        }
+
+    def parsed_labels(self) -> dict[str, str]:
+        """The labels of parsers and formatters, and the errors."""
+        found = {name: value for name, value in self.parsed.items() if value is not None}
+        if self.error:
+            found[ERROR] = self.error
+        if self.details:
+            found[ERROR_DETAILS] = self.details
+        return found
+
+    def labels(self) -> dict[str, str]:
+        """All labels."""
+        if not (self.parsed or self.deleted or self.error or self.details):
+            return {**self.stream, **self.metadata}
+        return {**self.stream_labels(), **self.metadata, **self.parsed_labels()}

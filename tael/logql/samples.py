@@ -1,0 +1,177 @@
+"""Rows as samples: what a range aggregation counts, adds up or unwraps of each line, series by series.
+
+What the query does not read of a line's labels is dropped here, so that there are no more series than the result needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from tael.errors import TooLarge
+from tael.logql.ast import Grouping, LogQuery, RangeAggregation
+from tael.logql.errors import ERROR, PRESERVE_ERROR, PipelineError, SeriesLimit
+from tael.logql.hints import Hints, hints_for
+from tael.logql.pipeline import compiled_stages, labels_read
+from tael.logql.quantities import go_duration_ns, go_float, size_bytes
+from tael.logql.row import Row
+from tael.logql.stages import Run
+from tael.logql.stages.label_filter import names_read
+from tael.model.series import Labels, Samples
+
+EXTRACTION_ERROR: Final = "SampleExtractionErr"
+BYTES: Final = ("bytes_over_time", "bytes_rate")
+
+_CONVERSIONS: Final[dict[str, Callable[[str], float]]] = {
+    "": go_float,
+    "bytes": size_bytes,
+    "duration": lambda text: go_duration_ns(text) / 1e9,
+    "duration_seconds": lambda text: go_duration_ns(text) / 1e9,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A range aggregation, and the grouping of the ``sum`` around it, which may be done at once."""
+
+    aggregation: RangeAggregation
+    outer: Grouping | None = None
+
+    @property
+    def query(self) -> LogQuery:
+        """The lines that it reads."""
+        return self.aggregation.range.query
+
+    def grouping(self) -> Grouping | None:
+        """By what its series are told apart; None keeps all labels."""
+        span, own = self.aggregation.range, self.outer or self.aggregation.grouping
+        if self.aggregation.op == "absent_over_time":
+            return Grouping()
+        if span.unwrap is not None and (own is None or own.without):
+            return Grouping((*(own.labels if own else ()), span.unwrap.label), without=True)
+        return own
+
+    def hints(self) -> Hints:
+        """What parsers must find."""
+        unwrap, grouping = self.aggregation.range.unwrap, self.grouping()
+        read = labels_read(self.query.stages)
+        for condition in unwrap.filters if unwrap else ():
+            read += names_read(condition)
+        own = self.outer or self.aggregation.grouping
+        single = self.aggregation.op == "absent_over_time" or (own is not None and not own.labels and not own.without)
+        without = grouping is not None and grouping.without
+        return hints_for(
+            read, grouping.labels if grouping else (), without=without, single=single, unwrapped=unwrap.label if unwrap else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a query may hold: ``series``, and ``samples`` over all of them."""
+
+    series: int = 500
+    samples: int = 10_000_000
+
+
+class Extraction:
+    """Collects a leaf's samples from rows in any order. Raises SeriesLimit and TooLarge when there are more than ``bounds``."""
+
+    def __init__(self, leaf: Leaf, bounds: Bounds, *, now_ns: int = 0) -> None:
+        unwrap = leaf.aggregation.range.unwrap
+        self.hints = leaf.hints()
+        self._bounds = bounds
+        self._runs = compiled_stages(leaf.query.stages, now_ns=now_ns)
+        self._after: list[Run] = compiled_stages((), unwrap.filters if unwrap else ())
+        self._unwrap = unwrap.label if unwrap else ""
+        self._convert = _CONVERSIONS[unwrap.conversion if unwrap else ""]
+        self._bytes = leaf.aggregation.op in BYTES
+        self._key = _key(leaf.grouping())
+        self._series = _Series()
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take the rows' samples; ``Row``s must carry ``hints``."""
+        for row in rows:
+            if all(run(row) for run in self._runs):
+                self._take(row)
+        self._series.bounded(self._bounds)
+
+    def _take(self, row: Row) -> None:
+        value = 1.0
+        if self._unwrap:
+            text = row.get(self._unwrap)
+            if not text:
+                return
+            value = self._unwrapped(row, text)
+            if not all(run(row) for run in self._after):
+                return
+        elif self._bytes:
+            value = float(len(row.line.encode(errors="replace")))
+        self._series.add(self._key(row), row.timestamp_ns, value)
+
+    def _unwrapped(self, row: Row, text: str) -> float:
+        try:
+            return self._convert(text)
+        except ValueError as problem:
+            row.error, row.details = EXTRACTION_ERROR, str(problem)
+            return 0.0
+
+    def samples(self) -> Samples:
+        """What was taken, series by series, each in the order of time; times are ns."""
+        return self._series.samples()
+
+
+@dataclass(slots=True)
+class _Series:
+    places: dict[Labels, int] = field(default_factory=dict)
+    of: list[int] = field(default_factory=list)
+    times_ns: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, labels: Labels, time_ns: int, value: float) -> None:
+        self.of.append(self.places.setdefault(labels, len(self.places)))
+        self.times_ns.append(time_ns)
+        self.values.append(value)
+
+    def bounded(self, bounds: Bounds) -> None:
+        if len(self.places) > bounds.series:
+            raise SeriesLimit(bounds.series)
+        if len(self.values) > bounds.samples:
+            raise TooLarge(f"the query reads more than {bounds.samples} samples; narrow it by stream, line filter or time range")
+
+    def samples(self) -> Samples:
+        of = np.array(self.of, np.int64)
+        times = np.array(self.times_ns, np.int64)
+        order = np.lexsort((times, of))
+        offsets = np.concatenate(([0], np.cumsum(np.bincount(of, minlength=len(self.places)))))
+        return Samples(list(self.places), offsets.astype(np.int64), times[order], np.array(self.values)[order])
+
+
+def checked_errors(labels: Iterable[Labels]) -> None:
+    """Raises PipelineError for a series of lines that failed, unless the query asked for errors."""
+    for own in labels:
+        named = dict(own)
+        if ERROR in named and named.get(PRESERVE_ERROR) != "true":
+            raise PipelineError(named)
+
+
+def _key(grouping: Grouping | None) -> Callable[[Row], Labels]:
+    if grouping is None:
+        return lambda row: _pairs(row.labels())
+    names = sorted(set(grouping.labels))
+    hidden = frozenset(names)
+
+    def key(row: Row) -> Labels:
+        if row.error:
+            return _pairs(row.labels())
+        if grouping.without:
+            return _pairs({name: value for name, value in row.labels().items() if name not in hidden})
+        return tuple([(name, value) for name in names if (value := row.get(name))])
+
+    return key
+
+
+def _pairs(labels: Mapping[str, str]) -> Labels:
+    return tuple(sorted((name, value) for name, value in labels.items() if value))

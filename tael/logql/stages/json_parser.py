@@ -1,0 +1,112 @@
+"""``| json``: the members of a JSON line as labels; nested ones are joined by underscores, arrays are left out.
+
+``| json name="user.name", first="servers[0]"`` takes the values at these paths, objects and arrays as their text.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from tael.logql.ast import JsonParser
+from tael.logql.row import Row
+from tael.logql.stages import Run
+from tael.logql.stages.json_path import json_path, values_at
+from tael.logql.stages.json_scan import NO_VALUE, members, unescaped
+from tael.logql.stages.names import path_name
+
+JSON_ERROR: Final = "JSONParserErr"
+
+
+class _Object(list[tuple[str, Any]]):
+    """The members of an object in the order of the text, the second of two with one key included."""
+
+
+def _no_constant(_: str) -> Any:
+    raise ValueError(NO_VALUE)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_Object, parse_float=str, parse_int=str, parse_constant=_no_constant, strict=False)
+
+
+class _Enough(Exception):
+    """Everything that the query reads has been parsed."""
+
+
+def json_parser(stage: JsonParser) -> Run:
+    """The stage as a function. Raises ValueError for a path that is none."""
+    return _extracting(stage) if stage.extractions else parse_json
+
+
+def parse_json(row: Row) -> bool:
+    """Set the labels of a JSON line, or its error."""
+    if row.hints.skip(row.parsed):
+        return True
+    try:
+        document = _document(row.line)
+        if document is None:
+            _scan(row, row.line, ())
+        else:
+            _walk(row, document, ())
+    except _Enough:
+        pass
+    except ValueError as problem:
+        row.fail(JSON_ERROR, str(problem))
+    return True
+
+
+def _document(line: str) -> _Object | None:
+    """A sound object at once, by the fast reader; None for what has to be read member by member."""
+    start = len(line) - len(line.lstrip(" \t\r\n"))
+    if line[start : start + 1] != "{":
+        return None
+    try:
+        found = _DECODER.raw_decode(line, start)[0]
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, _Object) else None
+
+
+def _walk(row: Row, document: _Object, path: tuple[str, ...]) -> None:
+    for key, value in document:
+        if isinstance(value, str):
+            _found(row, (*path, key), unescaped(value) or "" if "\ufffd" in value else value)
+        elif isinstance(value, bool):
+            _found(row, (*path, key), "true" if value else "false")
+        elif isinstance(value, _Object) and row.hints.wants_prefix(path_name((*path, key))):
+            _walk(row, value, (*path, key))
+
+
+def _scan(row: Row, text: str, path: tuple[str, ...]) -> None:
+    for key, value in members(text):
+        if value.kind == "object":
+            if row.hints.wants_prefix(path_name((*path, key))):
+                _scan(row, value.raw, (*path, key))
+        elif value.kind in ("string", "number", "boolean"):
+            _found(row, (*path, key), value.text())
+
+
+def _found(row: Row, path: tuple[str, ...], value: str) -> None:
+    name = path_name(path)
+    if name and not row.parse(name, value):
+        raise _Enough
+
+
+def _extracting(stage: JsonParser) -> Run:
+    paths = [(extraction.label, json_path(extraction.expression)) for extraction in stage.extractions]
+
+    def run(row: Row) -> bool:
+        if not row.line or row.hints.skip(row.parsed):
+            return True
+        if row.line[0] not in '"{[':
+            row.fail(JSON_ERROR)
+            return True
+        found = values_at(row.line, [path for _, path in paths])
+        for (label, _), value in zip(paths, found, strict=True):
+            if value is not None:
+                row.set(row.name_for(label), value.raw if value.kind == "object" else value.text())
+            elif row.get(label) is None:
+                row.set(label, "")
+        return True
+
+    return run

@@ -1,0 +1,40 @@
+"""Go's ``text/template`` with the functions of Loki, as far as one line's template needs them: no templates inside templates."""
+
+from __future__ import annotations
+
+from tael.logql.template.errors import TemplateError
+from tael.logql.template.execute import CONTEXT, LAZY, Execution
+from tael.logql.template.fields import fields_of
+from tael.logql.template.functions import FUNCTIONS
+from tael.logql.template.nodes import Action, Field
+from tael.logql.template.parse import Parser
+
+_NAMES = frozenset((*FUNCTIONS, *LAZY, *CONTEXT))
+
+
+class Template:
+    """A template that was parsed. Raises TemplateError for a text that is none; ``now_ns`` is what ``now`` gives."""
+
+    def __init__(self, name: str, text: str, now_ns: int) -> None:
+        self._name, self._text, self._now_ns = name, text, now_ns
+        self._nodes = Parser(name, text, _NAMES).parse()
+
+    def execute(self, fields: dict[str, str], line: str, timestamp_ns: int) -> str:
+        """What it makes of a row. Raises TemplateError."""
+        return Execution(self._name, self._text, fields, line, timestamp_ns, self._now_ns).run(self._nodes)
+
+    def fields(self) -> list[str]:
+        """The labels that it reads."""
+        return fields_of(self._nodes)
+
+    def single_field(self) -> str:
+        """The label that the whole template is (``{{.label}}``), or ""."""
+        if len(self._nodes) != 1 or not isinstance(self._nodes[0], Action) or self._nodes[0].pipe.variables:
+            return ""
+        commands = self._nodes[0].pipe.commands
+        operand = commands[0].operands[0]
+        alone = len(commands) == 1 and len(commands[0].operands) == 1
+        return operand.names[0] if alone and isinstance(operand, Field) and operand.of is None and len(operand.names) == 1 else ""
+
+
+__all__ = ["Template", "TemplateError"]

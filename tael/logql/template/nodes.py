@@ -1,0 +1,106 @@
+"""The nodes of a template. ``pos`` is an offset into its text; ``source`` is a node as error messages have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """``"text"``, ``1``, ``1.5``, ``true`` or ``nil``."""
+
+    value: str | int | float | bool | None
+    pos: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """``.a.b``, ``$x.a`` or ``(…).a``: ``of`` is what the fields are of; no fields is ``of`` itself."""
+
+    of: Operand | None
+    names: tuple[str, ...]
+    pos: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """``$x``; ``$`` is what the template was given."""
+
+    name: str
+    pos: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function's name."""
+
+    name: str
+    pos: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``function arg arg``, or one operand."""
+
+    operands: tuple[Operand, ...]
+    pos: int
+
+    @property
+    def source(self) -> str:
+        """As error messages have it."""
+        return " ".join(operand.source for operand in self.operands)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """``$x, $y := command | command``; ``assign`` is ``=`` in place of ``:=``."""
+
+    commands: tuple[Command, ...]
+    variables: tuple[str, ...] = ()
+    assign: bool = False
+    pos: int = 0
+
+    @property
+    def source(self) -> str:
+        """As error messages have it."""
+        return "(" + " | ".join(command.source for command in self.commands) + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What stands outside the braces."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """``{{pipe}}``."""
+
+    pipe: Pipe
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """``{{if pipe}}body{{else}}otherwise{{end}}``, also ``with`` and ``range``."""
+
+    kind: str
+    pipe: Pipe
+    body: tuple[Node, ...]
+    otherwise: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """``{{break}}`` or ``{{continue}}``."""
+
+    kind: str
+
+
+Operand: TypeAlias = "Literal | Field | Variable | Function | Pipe"
+Node: TypeAlias = "Text | Action | Branch | Leave"
