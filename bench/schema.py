@@ -25,7 +25,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes
-from tael.storage.api import SpanQuery
 from tael.storage.clickhouse import flatten, llm
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
@@ -34,6 +33,7 @@ from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
 from tael.wal.api import TRACES
 from tests.support.hotnode import HotNode
+from tests.support.storage import span_query
 
 START_NS = 1_790_000_000_000_000_000
 DAY_NS = 86_400 * 10**9
@@ -156,12 +156,12 @@ async def reads(clickhouse: ClickHouse, ids: list[bytes]) -> dict[str, dict[str,
         TimeRange(START_NS + DAY_NS // 2, START_NS + DAY_NS // 2 + 3_600 * 10**9),
     )
     queries = {
-        "newest 20 of a day": SpanQuery(day, limit=20),
-        "newest 20 of a service, a day": SpanQuery(day, limit=20, service="cart"),
-        "a rare attribute value, a day": SpanQuery(day, limit=20, attributes=[("session.id", "s-777")]),
-        "a common attribute value, an hour": SpanQuery(hour, limit=20, attributes=[("http.response.status_code", "500")]),
-        "service, errors, slow, an hour": SpanQuery(hour, limit=20, service="cart", status_code=2, min_duration_ns=50_000_000),
-        "by model, a day": SpanQuery(day, limit=20, model="m-1"),
+        "newest 20 of a day": span_query(day, limit=20),
+        "newest 20 of a service, a day": span_query(day, limit=20, service="cart"),
+        "a rare attribute value, a day": span_query(day, limit=20, attributes=[("session.id", "s-777")]),
+        "a common attribute value, an hour": span_query(hour, limit=20, attributes=[("http.response.status_code", "500")]),
+        "service, errors, slow, an hour": span_query(hour, limit=20, service="cart", status_code=2, min_duration_ns=50_000_000),
+        "by model, a day": span_query(day, limit=20, model="m-1"),
     }
     result = {name: await latency(lambda _, q=query: reader.find_spans("t1", q)) for name, query in queries.items()}  # type: ignore[misc]  # the default binds it
     result["trace by id"] = await latency(lambda index: reader.get_trace("t1", ids[index * 7 % len(ids)]), 40)

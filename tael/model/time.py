@@ -23,3 +23,8 @@ class TimeRange:
 
 
 ALL_TIME = TimeRange(-(1 << 63), MAX_NS)
+
+
+def signed_ns(time_ns: int) -> int:
+    """A time as the hot tier orders it: from 2^63 on, it counts as before 1970."""
+    return time_ns - (1 << 64) if time_ns > MAX_NS else time_ns

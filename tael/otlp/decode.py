@@ -91,8 +91,8 @@ def decode_log(record: WireLogRecord, resource: Resource, scope: Scope, received
         resource=resource,
         scope=scope,
         body=body,
-        trace_id=_id(record.trace_id, 16),
-        span_id=_id(record.span_id, 8),
+        trace_id=log_id(record.trace_id, 16),
+        span_id=log_id(record.span_id, 8),
         severity_number=record.severity_number,
         severity_text=record.severity_text,
         event_name=record.event_name,
@@ -103,5 +103,6 @@ def decode_log(record: WireLogRecord, resource: Resource, scope: Scope, received
     )
 
 
-def _id(value: bytes, size: int) -> bytes:
+def log_id(value: bytes, size: int) -> bytes:
+    """The id of a record, empty for one of another size or of zeros: the record then belongs to none."""
     return value if len(value) == size and any(value) else b""

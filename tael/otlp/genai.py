@@ -94,12 +94,18 @@ PROMPT_PREFIXES = ("gen_ai.prompt.", "llm.input_messages.", "llm.prompts.")
 COMPLETION_KEYS = ("gen_ai.output.messages", "gen_ai.completion", "output.value", "traceloop.entity.output", "ai.response.text")
 COMPLETION_PREFIXES = ("gen_ai.completion.", "llm.output_messages.", "llm.completions.")
 
+_CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def is_llm(attributes: Attributes) -> bool:
     """Whether the span is written in one of the dialects."""
     return any(key.startswith(MARKER_PREFIXES) for key in attributes)
+
+
+def is_content(key: str) -> bool:
+    """Whether an attribute of this name holds a prompt or a completion."""
+    return key in _CONTENT_KEYS or key.startswith(PROMPT_PREFIXES + COMPLETION_PREFIXES)
 
 
 def llm_call(attributes: Attributes) -> LlmCall | None:

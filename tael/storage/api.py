@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tael.model.log import LogRecord
+from tael.model.predicate import EVERYTHING, Predicate
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts
@@ -51,24 +52,11 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class SpanQuery:
-    """Spans that match everything that is set, newest first.
-
-    ``operation`` is a case-sensitive substring of the span's name. ``attributes`` are compared as text, ANDed, on the span or its
-    resource (``=5`` matches the integer, the double and the string). ``text`` is words that must all occur in the span's prompts or
-    completions, ignoring case. ``status_code`` is OTLP's number.
-    """
+    """Spans that start in the range and satisfy the predicate, newest first."""
 
     time_range: TimeRange
+    predicate: Predicate = EVERYTHING
     limit: int = 100
-    service: str = ""
-    operation: str = ""
-    min_duration_ns: int | None = None
-    max_duration_ns: int | None = None
-    status_code: int | None = None
-    attributes: Sequence[tuple[str, str]] = ()
-    text: str = ""
-    model: str = ""
-    min_cost_usd: float | None = None
     after: Cursor | None = None
 
 
@@ -82,23 +70,11 @@ class LogCursor:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Log records that match everything that is set, newest first.
-
-    ``level`` and ``min_level`` are levels as ``LogRecord.level`` has them. ``body_contains`` is a substring of the body and ``words`` are words of
-    it, letters and digits, that must all occur; both ignore case, and of a body that is no text its strings are searched.
-    ``attributes`` are as in SpanQuery.
-    """
+    """Log records with a time in the range that satisfy the predicate, newest first."""
 
     time_range: TimeRange
+    predicate: Predicate = EVERYTHING
     limit: int = 100
-    service: str = ""
-    level: int | None = None
-    min_level: int | None = None
-    body_contains: str = ""
-    words: str = ""
-    trace_id: bytes = b""
-    span_id: bytes = b""
-    attributes: Sequence[tuple[str, str]] = ()
     after: LogCursor | None = None
 
 

@@ -8,14 +8,8 @@ from itertools import islice
 
 from tael.model.log import LogRecord
 from tael.model.span import Span
+from tael.model.time import signed_ns
 from tael.storage.api import ServiceStats
-
-_SIGN = 1 << 63
-
-
-def signed_ns(time_ns: int) -> int:
-    """A time as the hot tier orders it: from 2^63 on, it counts as before 1970."""
-    return time_ns - (_SIGN << 1) if time_ns >= _SIGN else time_ns
 
 
 def newest_first(span: Span) -> tuple[int, bytes, bytes]:

@@ -21,7 +21,7 @@ from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.merge import newest_log_first
 from tests.contract.test_span_storage import AROUND, EVERY_TYPE
 from tests.support.hotnode import HotNode
-from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, logs_of, new_trace_id, open_tier, wire_log
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, log_query, logs_of, new_trace_id, open_tier, wire_log
 
 BODIES: list[AttributeValue] = [
     "zwölf 'quoted' \\ \n\x00",
@@ -69,7 +69,7 @@ def everything(trace_id: bytes) -> ResourceLogs:
 
 
 async def found(tier: HotTier, tenant: str = "t1", time_range: TimeRange = AROUND, **query: Any) -> list[LogRecord]:
-    answer = await tier.logs.find_logs(tenant, LogQuery(time_range, **query))
+    answer = await tier.logs.find_logs(tenant, log_query(time_range, **query))
     assert answer.missing == ()
     return answer.value
 

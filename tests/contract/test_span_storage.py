@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
@@ -24,7 +25,7 @@ from tael.storage.merge import newest_first
 from tael.wal import codec
 from tael.wal.api import TRACES
 from tests.support.hotnode import HotNode
-from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, new_trace_id, of_service, open_tier, wire_span
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, new_trace_id, of_service, open_tier, span_query, wire_span
 
 AROUND = TimeRange(START_NS - 10**9, START_NS + 10**9)
 
@@ -86,8 +87,8 @@ def everything(trace_id: bytes) -> ResourceSpans:
     return group
 
 
-async def found(tier: HotTier, tenant: str = "t1", time_range: TimeRange = AROUND, **query: object) -> list[Span]:
-    answer = await tier.reader.find_spans(tenant, SpanQuery(time_range, **query))  # type: ignore[arg-type]  # fields of SpanQuery
+async def found(tier: HotTier, tenant: str = "t1", time_range: TimeRange = AROUND, **query: Any) -> list[Span]:
+    answer = await tier.reader.find_spans(tenant, span_query(time_range, **query))
     assert answer.missing == ()
     return answer.value
 
@@ -184,7 +185,7 @@ async def test_each_filter_narrows(hot_tier: HotTier) -> None:
         },
     )
     s, f, t, c = await hot_tier.store(of_service("shop", slow, fast, zone="eu"), of_service("agent", text, call, pid=5))
-    cases: list[tuple[dict[str, object], list[Span]]] = [
+    cases: list[tuple[dict[str, Any], list[Span]]] = [
         ({}, [c, t, f, s]),
         ({"service": "shop"}, [f, s]),
         ({"operation": "cart"}, [t, s]),
@@ -213,7 +214,7 @@ async def test_each_filter_narrows(hot_tier: HotTier) -> None:
         ({"service": "shop", "limit": 1}, [f]),
     ]
     for query, expected in cases:
-        answer = await hot_tier.reader.find_spans("t1", SpanQuery(AROUND, **query))  # type: ignore[arg-type]  # fields of SpanQuery
+        answer = await hot_tier.reader.find_spans("t1", span_query(AROUND, **query))
         assert answer.value == expected, query
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
-from tael.storage.api import Cursor, LogCursor, LogQuery, SpanQuery
+from tael.storage.api import Cursor, LogCursor
 from tael.storage.clickhouse import flatten, flatten_logs, log_query_builder, metric_wire, query_builder, wire
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.clickhouse.series import query_builder as series_query_builder
+from tests.support.storage import log_query, span_query
 
 FOLDER = Path(__file__).parent / "sql"
 HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)
@@ -31,12 +33,12 @@ def shown(statement: Statement) -> str:
     return f"{statement.sql}\n\n{parameters}"
 
 
-def find(**query: object) -> str:
-    return shown(query_builder.find_keys("tael", "t1", SpanQuery(**{"time_range": HOUR, **query})))  # type: ignore[arg-type]  # fields of SpanQuery
+def find(**query: Any) -> str:
+    return shown(query_builder.find_keys("tael", "t1", span_query(**{"time_range": HOUR, **query})))
 
 
-def find_logs(**query: object) -> str:
-    return shown(log_query_builder.find_keys("tael", "t1", LogQuery(**{"time_range": HOUR, **query})))  # type: ignore[arg-type]  # fields of LogQuery
+def find_logs(**query: Any) -> str:
+    return shown(log_query_builder.find_keys("tael", "t1", log_query(**{"time_range": HOUR, **query})))
 
 
 CASES = {

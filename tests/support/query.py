@@ -22,15 +22,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from services.query.app import build_app
 from services.query.settings import QuerySettings
-from tael.model.attributes import AttributeValue
 from tael.model.span import STATUS_ERROR, Span
 from tael.model.tenant import DEFAULT_TENANT
-from tael.model.time import TimeRange
+from tael.model.time import TimeRange, signed_ns
+from tael.otlp.matches import span_test
 from tael.runtime.config import Address, load
 from tael.runtime.http import serve
 from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
-from tael.storage.merge import newest_first, oldest_first, signed_ns
+from tael.storage.merge import newest_first, oldest_first
 from tael.storage.sharded import ShardedSpans
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
 from tests.support.dead_letters import MemoryLetters
@@ -98,36 +98,11 @@ def _stats(name: str, spans: Sequence[Span]) -> ServiceStats:
 
 
 def _matches(span: Span, query: SpanQuery) -> bool:
-    llm = span.llm
-    return all(
-        (
-            query.time_range.start_ns <= signed_ns(span.start_ns) < query.time_range.end_ns,
-            not query.service or span.service == query.service,
-            query.operation in span.name,
-            query.min_duration_ns is None or span.duration_ns >= query.min_duration_ns,
-            query.max_duration_ns is None or span.duration_ns <= query.max_duration_ns,
-            query.status_code is None or span.status_code == query.status_code,
-            all(_has(span, key, value) for key, value in query.attributes),
-            set(query.text.lower().split()) <= set(_prompts(span).lower().split()),
-            not query.model or (llm is not None and llm.model == query.model),
-            query.min_cost_usd is None or (llm is not None and llm.cost_usd is not None and llm.cost_usd >= query.min_cost_usd),
-            query.after is None or _follows(span, query.after),
-        )
+    return (
+        query.time_range.start_ns <= signed_ns(span.start_ns) < query.time_range.end_ns
+        and span_test(query.predicate)(span)
+        and (query.after is None or _follows(span, query.after))
     )
-
-
-def _has(span: Span, key: str, value: str) -> bool:
-    return any(key in held and _text(held[key]) == value for held in (span.attributes, span.resource.attributes))
-
-
-def _text(value: AttributeValue) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _prompts(span: Span) -> str:
-    return " ".join(str(value) for key, value in span.attributes.items() if key.startswith(("gen_ai.prompt", "gen_ai.completion")))
 
 
 def _follows(span: Span, after: Cursor) -> bool:

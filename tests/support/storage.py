@@ -20,12 +20,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 from tael.cluster.shard import Router
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.log import LogRecord
+from tael.model.search import find_logs, find_spans
 from tael.model.span import Span
+from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes, encode_value
 from tael.otlp.decode import decode_logs, decode_spans
 from tael.otlp.genai import llm_call
 from tael.otlp.scan import log_route
-from tael.storage.api import LogReader, Shard, SpanReader
+from tael.storage.api import Cursor, LogCursor, LogQuery, LogReader, Shard, SpanQuery, SpanReader
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.schema import ClickHouseSchema
@@ -110,6 +112,16 @@ def logs_of(service: str, *records: WireLogRecord, **resource: str | float | boo
 def model_of(groups: Iterable[ResourceSpans]) -> list[Span]:
     """The spans as the hot tier must give them back, in the order of the message."""
     return [replace(span, llm=llm_call(span.attributes)) for span in decode_spans(groups)]
+
+
+def span_query(time_range: TimeRange, *, limit: int = 100, after: Cursor | None = None, **filters: Any) -> SpanQuery:
+    """Spans by the filters of ``tael.model.search.find_spans``."""
+    return SpanQuery(time_range, find_spans(**filters), limit, after)
+
+
+def log_query(time_range: TimeRange, *, limit: int = 100, after: LogCursor | None = None, **filters: Any) -> LogQuery:
+    """Log records by the filters of ``tael.model.search.find_logs``."""
+    return LogQuery(time_range, find_logs(**filters), limit, after)
 
 
 def new_trace_id() -> bytes:

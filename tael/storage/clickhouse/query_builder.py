@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tael.model.predicate import required_service
 from tael.model.span import STATUS_ERROR
-from tael.model.time import TimeRange
+from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import Cursor, SpanQuery
-from tael.storage.clickhouse import llm, rows
+from tael.storage.clickhouse import rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
-from tael.storage.merge import signed_ns
+from tael.storage.clickhouse.predicate import SPAN_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +32,12 @@ def find_keys(database: str, tenant: str, query: SpanQuery) -> Statement:
     """The keys of the page, in its order."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
-    if query.service:
-        where.add("service = {service:String}", service=query.service)
-    _filter_span(where, query)
-    for index, (key, value) in enumerate(query.attributes):
-        where.attribute(index, key, value)
-    if query.text:
-        _filter_text(where, query.text)
+    where.satisfy(query.predicate, SPAN_COLUMNS)
     if query.after is not None:
         _follow(where, query.after)
     where.parameters["limit"] = query.limit
     # With the service fixed this is the order of the table, and reading stops when the page is full.
-    order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and query.service else "start_time DESC"
+    order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and required_service(query.predicate) else "start_time DESC"
     sql = (
         "SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id\n"
         f"FROM {database}.spans\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
@@ -89,35 +84,6 @@ def list_services(database: str, tenant: str, time_range: TimeRange) -> Statemen
         f"  sum(toUInt128(greatest(duration_ns, 0)))\nFROM {database}.spans\nWHERE {where}\nGROUP BY service\nORDER BY service"
     )
     return Statement(sql, where.parameters)
-
-
-def _filter_span(where: Conditions, query: SpanQuery) -> None:
-    if query.operation:
-        where.add("position(name, {operation:String}) > 0", operation=query.operation)
-    if query.min_duration_ns is not None and query.min_duration_ns > 0:
-        where.add("duration_ns >= {min_duration_ns:Int64}", min_duration_ns=query.min_duration_ns)
-    if query.max_duration_ns is not None:
-        where.add("duration_ns <= {max_duration_ns:Int64}", max_duration_ns=query.max_duration_ns)
-    if query.status_code is not None:
-        where.add("status_code = {status_code:Int32}", status_code=query.status_code)
-    if query.model:
-        where.add("llm_model = {model:String}", model=query.model)
-    if query.min_cost_usd is not None:
-        where.add("llm_cost_usd >= {min_cost_usd:Float64}", min_cost_usd=query.min_cost_usd)
-
-
-def _filter_text(where: Conditions, text: str) -> None:
-    """Every word in some prompt or completion; structured messages are searched in their encoded form, which holds text as it is."""
-    content = (
-        f"arrayConcat(mapValues(mapFilter((k, v) -> {llm.is_content('k')}, attributes_string)),\n"
-        f"    arrayMap(v -> base64Decode(substring(v, 2)), mapValues(mapFilter((k, v) -> {llm.is_content('k')}, attributes_other))),\n"
-        f"    arrayFlatten(arrayMap(e -> mapValues(mapFilter((k, v) -> {llm.is_content('k')}, e)), events.attributes_string)))"
-    )
-    where.add("llm_operation != ''")
-    where.add(
-        f"arrayAll(word -> arrayExists(text -> positionCaseInsensitiveUTF8(text, word) > 0,\n    {content}), {{words:Array(String)}})",
-        words=text.split(),
-    )
 
 
 def _follow(where: Conditions, after: Cursor) -> None:

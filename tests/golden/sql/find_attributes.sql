@@ -3,30 +3,30 @@ FROM tael.spans
 WHERE tenant = {tenant:String}
   AND start_time >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
-  AND (attributes_string[{key_0:String}] = {string_0:String} OR resource_string[{key_0:String}] = {string_0:String})
-  AND (attributes_string[{key_1:String}] = {string_1:String} OR resource_string[{key_1:String}] = {string_1:String} OR attributes_int[{key_1:String}] = {int_1:Int64} OR resource_int[{key_1:String}] = {int_1:Int64} OR attributes_double[{key_1:String}] = {double_1:Float64} OR resource_double[{key_1:String}] = {double_1:Float64})
-  AND (attributes_string[{key_2:String}] = {string_2:String} OR resource_string[{key_2:String}] = {string_2:String} OR (mapContains(attributes_int, {key_2:String}) AND attributes_int[{key_2:String}] = {int_2:Int64}) OR (mapContains(resource_int, {key_2:String}) AND resource_int[{key_2:String}] = {int_2:Int64}) OR (mapContains(attributes_double, {key_2:String}) AND attributes_double[{key_2:String}] = {double_2:Float64}) OR (mapContains(resource_double, {key_2:String}) AND resource_double[{key_2:String}] = {double_2:Float64}))
-  AND (attributes_string[{key_3:String}] = {string_3:String} OR resource_string[{key_3:String}] = {string_3:String} OR (mapContains(attributes_bool, {key_3:String}) AND attributes_bool[{key_3:String}] = {bool_3:Bool}) OR (mapContains(resource_bool, {key_3:String}) AND resource_bool[{key_3:String}] = {bool_3:Bool}))
-  AND ((mapContains(attributes_string, {key_4:String}) AND attributes_string[{key_4:String}] = {string_4:String}) OR (mapContains(resource_string, {key_4:String}) AND resource_string[{key_4:String}] = {string_4:String}))
+  AND (attributes_string[{p3:String}] = {p4:String} OR resource_string[{p3:String}] = {p4:String})
+  AND (attributes_string[{p5:String}] = {p6:String} OR resource_string[{p5:String}] = {p6:String} OR attributes_int[{p5:String}] = {p7:Int64} OR resource_int[{p5:String}] = {p7:Int64} OR attributes_double[{p5:String}] = {p8:Float64} OR resource_double[{p5:String}] = {p8:Float64})
+  AND (attributes_string[{p9:String}] = {p10:String} OR resource_string[{p9:String}] = {p10:String} OR (mapContains(attributes_int, {p9:String}) AND attributes_int[{p9:String}] = {p11:Int64}) OR (mapContains(resource_int, {p9:String}) AND resource_int[{p9:String}] = {p11:Int64}) OR (mapContains(attributes_double, {p9:String}) AND attributes_double[{p9:String}] = {p12:Float64}) OR (mapContains(resource_double, {p9:String}) AND resource_double[{p9:String}] = {p12:Float64}))
+  AND (attributes_string[{p13:String}] = {p14:String} OR resource_string[{p13:String}] = {p14:String} OR (mapContains(attributes_bool, {p13:String}) AND attributes_bool[{p13:String}] = {p15:Bool}) OR (mapContains(resource_bool, {p13:String}) AND resource_bool[{p13:String}] = {p15:Bool}))
+  AND ((mapContains(attributes_string, {p16:String}) AND attributes_string[{p16:String}] = {p17:String}) OR (mapContains(resource_string, {p16:String}) AND resource_string[{p16:String}] = {p17:String}))
 ORDER BY start_time DESC, trace_id, span_id
 LIMIT {limit:UInt64}
 
 -- tenant = 't1'
 -- start = 1790000000000000000
 -- end = 1790003600000000000
--- key_0 = 'user'
--- string_0 = 'ann'
--- key_1 = 'n'
--- string_1 = '5'
--- int_1 = 5
--- double_1 = 5.0
--- key_2 = 'zero'
--- string_2 = '0'
--- int_2 = 0
--- double_2 = 0.0
--- key_3 = 'cached'
--- string_3 = 'false'
--- bool_3 = False
--- key_4 = 'empty'
--- string_4 = ''
+-- p3 = 'user'
+-- p4 = 'ann'
+-- p5 = 'n'
+-- p6 = '5'
+-- p7 = 5
+-- p8 = 5.0
+-- p9 = 'zero'
+-- p10 = '0'
+-- p11 = 0
+-- p12 = 0.0
+-- p13 = 'cached'
+-- p14 = 'false'
+-- p15 = False
+-- p16 = 'empty'
+-- p17 = ''
 -- limit = 100

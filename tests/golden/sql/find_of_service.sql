@@ -3,12 +3,12 @@ FROM tael.spans
 WHERE tenant = {tenant:String}
   AND start_time >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
-  AND service = {service:String}
+  AND service = {p3:String}
 ORDER BY toStartOfHour(start_time) DESC, start_time DESC, trace_id, span_id
 LIMIT {limit:UInt64}
 
 -- tenant = 't1'
 -- start = 1790000000000000000
 -- end = 1790003600000000000
--- service = 'shop'
+-- p3 = 'shop'
 -- limit = 20

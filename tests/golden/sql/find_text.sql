@@ -3,16 +3,16 @@ FROM tael.spans
 WHERE tenant = {tenant:String}
   AND start_time >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
-  AND llm_operation != ''
-  AND arrayAll(word -> arrayExists(text -> positionCaseInsensitiveUTF8(text, word) > 0,
-    arrayConcat(mapValues(mapFilter((k, v) -> (k IN ('gen_ai.input.messages', 'gen_ai.system_instructions', 'gen_ai.prompt', 'input.value', 'traceloop.entity.input', 'ai.prompt', 'ai.prompt.messages', 'gen_ai.output.messages', 'gen_ai.completion', 'output.value', 'traceloop.entity.output', 'ai.response.text') OR startsWith(k, 'gen_ai.prompt.') OR startsWith(k, 'llm.input_messages.') OR startsWith(k, 'llm.prompts.') OR startsWith(k, 'gen_ai.completion.') OR startsWith(k, 'llm.output_messages.') OR startsWith(k, 'llm.completions.')), attributes_string)),
+  AND (llm_operation != '' AND arrayExists(x -> positionCaseInsensitiveUTF8(x, {p3:String}) > 0, (arrayConcat(mapValues(mapFilter((k, v) -> (k IN ('gen_ai.input.messages', 'gen_ai.system_instructions', 'gen_ai.prompt', 'input.value', 'traceloop.entity.input', 'ai.prompt', 'ai.prompt.messages', 'gen_ai.output.messages', 'gen_ai.completion', 'output.value', 'traceloop.entity.output', 'ai.response.text') OR startsWith(k, 'gen_ai.prompt.') OR startsWith(k, 'llm.input_messages.') OR startsWith(k, 'llm.prompts.') OR startsWith(k, 'gen_ai.completion.') OR startsWith(k, 'llm.output_messages.') OR startsWith(k, 'llm.completions.')), attributes_string)),
     arrayMap(v -> base64Decode(substring(v, 2)), mapValues(mapFilter((k, v) -> (k IN ('gen_ai.input.messages', 'gen_ai.system_instructions', 'gen_ai.prompt', 'input.value', 'traceloop.entity.input', 'ai.prompt', 'ai.prompt.messages', 'gen_ai.output.messages', 'gen_ai.completion', 'output.value', 'traceloop.entity.output', 'ai.response.text') OR startsWith(k, 'gen_ai.prompt.') OR startsWith(k, 'llm.input_messages.') OR startsWith(k, 'llm.prompts.') OR startsWith(k, 'gen_ai.completion.') OR startsWith(k, 'llm.output_messages.') OR startsWith(k, 'llm.completions.')), attributes_other))),
-    arrayFlatten(arrayMap(e -> mapValues(mapFilter((k, v) -> (k IN ('gen_ai.input.messages', 'gen_ai.system_instructions', 'gen_ai.prompt', 'input.value', 'traceloop.entity.input', 'ai.prompt', 'ai.prompt.messages', 'gen_ai.output.messages', 'gen_ai.completion', 'output.value', 'traceloop.entity.output', 'ai.response.text') OR startsWith(k, 'gen_ai.prompt.') OR startsWith(k, 'llm.input_messages.') OR startsWith(k, 'llm.prompts.') OR startsWith(k, 'gen_ai.completion.') OR startsWith(k, 'llm.output_messages.') OR startsWith(k, 'llm.completions.')), e)), events.attributes_string)))), {words:Array(String)})
+    arrayFlatten(arrayMap(e -> mapValues(mapFilter((k, v) -> (k IN ('gen_ai.input.messages', 'gen_ai.system_instructions', 'gen_ai.prompt', 'input.value', 'traceloop.entity.input', 'ai.prompt', 'ai.prompt.messages', 'gen_ai.output.messages', 'gen_ai.completion', 'output.value', 'traceloop.entity.output', 'ai.response.text') OR startsWith(k, 'gen_ai.prompt.') OR startsWith(k, 'llm.input_messages.') OR startsWith(k, 'llm.prompts.') OR startsWith(k, 'gen_ai.completion.') OR startsWith(k, 'llm.output_messages.') OR startsWith(k, 'llm.completions.')), e)), events.attributes_string))) AS llm_content)))
+  AND (llm_operation != '' AND arrayExists(x -> positionCaseInsensitiveUTF8(x, {p4:String}) > 0, llm_content))
 ORDER BY start_time DESC, trace_id, span_id
 LIMIT {limit:UInt64}
 
 -- tenant = 't1'
 -- start = 1790000000000000000
 -- end = 1790003600000000000
--- words = ['blue', 'sky']
+-- p3 = 'blue'
+-- p4 = 'sky'
 -- limit = 100

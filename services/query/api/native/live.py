@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from aiohttp import web
 
 from services.query.api.family import Route
 from services.query.api.native import sse
+from services.query.api.native.filters import LOG_FILTERS, SPAN_FILTERS, read_log_filters, read_span_filters
 from services.query.api.native.log_json import log_json
 from services.query.api.native.span_json import span_json
 from services.query.api.tenant import tenant_of
 from services.query.live.feed import LiveFeed
-from services.query.live.logs import LiveRecord, read_log_filter
-from services.query.live.spans import LiveSpan, read_span_filter
+from services.query.live.logs import LiveRecord
+from services.query.live.spans import LiveSpan
+from services.query.parameters import Parameters
 from tael.model.log import LogRecord
 from tael.model.span import Span
+from tael.otlp.matches import Test, log_test, span_test
 
 T = TypeVar("T", LiveSpan, LiveRecord)
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -42,11 +45,11 @@ class Live:
 
     async def spans(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/traces/live``: spans that match every filter, as they come in."""
-        return await self._stream(request, self._spans, read_span_filter(request.query.items()).matches, sse.Events(_span))
+        return await self._stream(request, self._spans, _span_filter(request.query.items()), sse.Events(_span))
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/logs/live``: log records that match every filter, as they come in."""
-        return await self._stream(request, self._logs, read_log_filter(request.query.items()).matches, sse.Events(_record))
+        return await self._stream(request, self._logs, _log_filter(request.query.items()), sse.Events(_record))
 
     async def _stream(
         self, request: web.Request, feed: LiveFeed[T], matches: Callable[[T], bool], framing: sse.Events[T]
@@ -79,3 +82,11 @@ def _record_bytes(record: LogRecord) -> bytes:
 
 def _dumped(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _span_filter(pairs: Iterable[tuple[str, str]]) -> Test:
+    return span_test(read_span_filters(Parameters(pairs, known=(*SPAN_FILTERS, "trace_id"), repeatable=("attribute",))))
+
+
+def _log_filter(pairs: Iterable[tuple[str, str]]) -> Test:
+    return log_test(read_log_filters(Parameters(pairs, known=LOG_FILTERS, repeatable=("attribute",))))

@@ -10,17 +10,17 @@ from dataclasses import replace
 from aiohttp import web
 
 from services.query.api.family import Route
+from services.query.api.native.filters import LOG_FILTERS, read_log_filters
 from services.query.api.native.log_json import log_json
 from services.query.api.native.traces import partial_json
 from services.query.api.tenant import tenant_of
 from services.query.cursor import decode_log_cursor, encode_log_cursor, query_digest
-from services.query.parameters import Parameters, parse_span_id, parse_trace_id
+from services.query.parameters import Parameters
 from services.query.turns import Turns
-from tael.model.log import LEVELS
 from tael.runtime.http import json_response
 from tael.storage.api import MAX_FIND_LIMIT, LogCursor, LogQuery, LogReader
 
-_FILTERS = ("service", "severity", "min_severity", "body_contains", "words", "trace_id", "span_id", "last", "start", "end")
+_RANGE = ("last", "start", "end")
 _DEFAULT_LIMIT = 100
 _INLINE_RECORDS = 200
 
@@ -58,26 +58,12 @@ class NativeLogs:
 
 def read_log_query(pairs: Sequence[tuple[str, str]], *, now_ns: int, max_limit: int) -> tuple[LogQuery, bytes]:
     """The query that these parameters ask for, and the digest that its cursors carry. Raises Rejected. Pure."""
-    parameters = Parameters(pairs, known=(*_FILTERS, "limit", "cursor"), repeatable=("attribute",))
+    parameters = Parameters(pairs, known=(*LOG_FILTERS, *_RANGE, "limit", "cursor"), repeatable=("attribute",))
     limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=max_limit, high_from="TAEL_MAX_QUERY_LIMIT")
-    severity, least = parameters.choice("severity", LEVELS), parameters.choice("min_severity", LEVELS)
-    trace_id, span_id = parameters.text("trace_id"), parameters.text("span_id")
+    predicate = read_log_filters(parameters)
     time_range = parameters.time_range(now_ns=now_ns)
     digest = query_digest([(name, value) for name, value in pairs if value and name not in ("limit", "cursor")])
     after = None
     if parameters.text("cursor"):
         after, time_range = decode_log_cursor(parameters.text("cursor"), digest)
-    query = LogQuery(
-        time_range=time_range,
-        limit=limit,
-        service=parameters.text("service"),
-        level=LEVELS.index(severity) if severity else None,
-        min_level=LEVELS.index(least) if least else None,
-        body_contains=parameters.text("body_contains"),
-        words=parameters.text("words"),
-        trace_id=parse_trace_id(trace_id) if trace_id else b"",
-        span_id=parse_span_id(span_id) if span_id else b"",
-        attributes=parameters.key_values("attribute"),
-        after=after,
-    )
-    return query, digest
+    return LogQuery(time_range, predicate, limit, after), digest

@@ -15,21 +15,18 @@ from typing import Any
 from aiohttp import web
 
 from services.query.api.family import Route
+from services.query.api.native.filters import SPAN_FILTERS, read_span_filters
 from services.query.api.native.span_json import Json, span_json
 from services.query.api.tenant import tenant_of
 from services.query.cursor import decode_cursor, encode_cursor, query_digest
 from services.query.parameters import Parameters, parse_trace_id
 from services.query.turns import Turns
-from tael.errors import NotFound, Rejected
-from tael.model.span import STATUS_NAMES, Span
+from tael.errors import NotFound
+from tael.model.span import Span
 from tael.runtime.http import json_response
 from tael.storage.api import MAX_FIND_LIMIT, Cursor, ServiceStats, SpanQuery, SpanReader
 
 _RANGE = ("last", "start", "end")
-_TEXTS = ("service", "operation", "text", "model")
-_NUMBERS = ("min_duration_ms", "max_duration_ms", "min_cost_usd")
-_SPAN_FILTERS = (*_TEXTS, *_NUMBERS, "status", *_RANGE)
-_STATUSES = {name: number for number, name in enumerate(STATUS_NAMES)}
 _DEFAULT_LIMIT = 100
 _INLINE_SPANS = 200
 RETRY_AFTER_SECONDS = 1
@@ -92,32 +89,15 @@ class NativeTraces:
 
 def read_span_query(pairs: Sequence[tuple[str, str]], *, now_ns: int, max_limit: int) -> tuple[SpanQuery, bytes]:
     """The query that these parameters ask for, and the digest that its cursors carry. Raises Rejected. Pure."""
-    parameters = Parameters(pairs, known=(*_SPAN_FILTERS, "limit", "cursor"), repeatable=("attribute",))
+    parameters = Parameters(pairs, known=(*SPAN_FILTERS, "text", *_RANGE, "limit", "cursor"), repeatable=("attribute",))
     limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=max_limit, high_from="TAEL_MAX_QUERY_LIMIT")
-    status = parameters.choice("status", STATUS_NAMES)
-    low, high = parameters.milliseconds("min_duration_ms"), parameters.milliseconds("max_duration_ms")
-    if low is not None and high is not None and low > high:
-        raise Rejected("it is below min_duration_ms", where="max_duration_ms", accepted="milliseconds, at least min_duration_ms")
+    predicate = read_span_filters(parameters)
     time_range = parameters.time_range(now_ns=now_ns)
     digest = query_digest([(name, value) for name, value in pairs if value and name not in ("limit", "cursor")])
     after = None
     if parameters.text("cursor"):
         after, time_range = decode_cursor(parameters.text("cursor"), digest)
-    query = SpanQuery(
-        time_range=time_range,
-        limit=limit,
-        service=parameters.text("service"),
-        operation=parameters.text("operation"),
-        min_duration_ns=low,
-        max_duration_ns=high,
-        status_code=_STATUSES[status] if status else None,
-        attributes=parameters.key_values("attribute"),
-        text=parameters.text("text"),
-        model=parameters.text("model"),
-        min_cost_usd=parameters.number("min_cost_usd"),
-        after=after,
-    )
-    return query, digest
+    return SpanQuery(time_range, predicate, limit, after), digest
 
 
 def partial_json(missing: Sequence[str]) -> dict[str, Any]:

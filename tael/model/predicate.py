@@ -1,0 +1,231 @@
+"""What a span or a log record must be like to be found: one typed tree for search, live filters, TraceQL and LogQL. Pure.
+
+Two compilers read it: tael/storage/clickhouse/predicate.py makes SQL of it, tael/otlp/matches.py a Python test of one item. They agree on
+every item; a property test holds them to each other. The rules:
+
+* **Logic has two values.** A leaf holds or does not hold, and ``Not`` is its complement. ``Not(Compare(f, "=", v))`` therefore holds for an
+  item without ``f`` (LogQL's ``!=``), ``Compare(f, "!=", v)`` does not (TraceQL's ``!=``).
+* **A missing field satisfies no leaf**, whatever the operator: not ``!=``, no expression that matches the empty string, no empty ``Contains``.
+* **Types are strict.** ``Compare`` holds only where the item's value has the type of ``value``: an integer is never equal to, or different
+  from, a double. A language that compares numbers across types asks with an ``Or``. ``Regex``, ``Words`` and ``Contains`` see strings only.
+  Arrays, maps and values without a member satisfy ``Exists`` and nothing else.
+* **A field of many values** (of the events or links of a span) satisfies a leaf when one of its values does.
+* Doubles compare as IEEE 754 has it, strings and bytes by their bytes (strings in UTF-8).
+
+``EVERYTHING`` is the empty ``And``, ``NOTHING`` the empty ``Or``.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from tael.model.patterns import searched
+from tael.model.span import UNKNOWN_SERVICE
+
+Value: TypeAlias = "str | bool | int | float | bytes"
+Kind: TypeAlias = Literal["string", "bool", "int", "double", "bytes"]
+Operator: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
+FieldScope: TypeAlias = Literal["intrinsic", "attribute", "resource", "instrumentation", "event", "link", "any"]
+"""``attribute`` is the span's or record's own, ``any`` that one or, where the item has no such key, the resource's."""
+
+SPAN_INTRINSICS: Final[dict[str, Kind]] = {
+    "name": "string",
+    "service": "string",
+    "kind": "int",
+    "status": "int",
+    "status_message": "string",
+    "duration": "int",
+    "start": "int",
+    "trace_id": "bytes",
+    "span_id": "bytes",
+    "parent_span_id": "bytes",
+    "trace_state": "string",
+    "scope_name": "string",
+    "scope_version": "string",
+    "event_name": "string",
+    "event_time_since_start": "int",
+    "link_trace_id": "bytes",
+    "link_span_id": "bytes",
+    "llm_provider": "string",
+    "llm_model": "string",
+    "llm_operation": "string",
+    "llm_input_tokens": "int",
+    "llm_output_tokens": "int",
+    "llm_total_tokens": "int",
+    "llm_cost_usd": "double",
+    "llm_ttft_ms": "double",
+    "llm_finish_reason": "string",
+    "llm_temperature": "double",
+    "llm_content": "string",
+}
+"""Fields of a span by name. Times are nanoseconds, ``start`` signed as the tables hold it. The ``event_``, ``link_`` and ``llm_content``
+fields have many values: ``llm_content`` is every prompt and completion, structured ones encoded. ``llm_`` fields are missing where the span
+did not say; ``parent_span_id`` of a root is there and empty."""
+
+LOG_INTRINSICS: Final[dict[str, Kind]] = {
+    "service": "string",
+    "body": "string",
+    "body_type": "string",
+    "level": "int",
+    "severity_number": "int",
+    "severity_text": "string",
+    "event_name": "string",
+    "timestamp": "int",
+    "observed_timestamp": "int",
+    "trace_id": "bytes",
+    "span_id": "bytes",
+    "scope_name": "string",
+    "scope_version": "string",
+}
+"""Fields of a log record by name. ``body`` is the body's text: a string as it is, a boolean or number as it is written, bytes as they are,
+and an array or a map in protobuf's encoding, where the strings in it stand as they are; ``body_type`` tells which (none, string, bool, int,
+double, array, map, bytes). Ids are missing where the record belongs to no trace or no span."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of an item: an intrinsic by its name, or an attribute by its key."""
+
+    scope: FieldScope
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of ``parts`` hold."""
+
+    parts: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of ``parts`` holds."""
+
+    parts: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """``part`` does not hold."""
+
+    part: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The field has a value of the type of ``value`` that stands in this relation to it. Integers are of 64 bits, else ValueError."""
+
+    field: Field
+    op: Operator
+    value: Value
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, int) and not -(1 << 63) <= self.value < 1 << 63:
+            raise ValueError(f"{self.value} is beyond 64 bits")
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """An expression of RE2 matches somewhere in the field's text; as in Go, ``.`` does not match a line end unless it says ``(?s)``.
+
+    Raises Rejected for a pattern that RE2 refuses. A language whose expressions are anchored writes ``^(?:…)$`` around them.
+    """
+
+    field: Field
+    pattern: str
+
+    def __post_init__(self) -> None:
+        searched(self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The item has the field."""
+
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Every word occurs in the field's text as a whole word, ignoring the case of ASCII letters; ``words`` are as ``words_of`` gives them."""
+
+    field: Field
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """``text`` is part of the field's text; ``ignore_case`` compares letter by letter, so that ``ß`` and ``SS`` differ."""
+
+    field: Field
+    text: str
+    ignore_case: bool = False
+
+
+Predicate: TypeAlias = "And | Or | Not | Compare | Regex | Exists | Words | Contains"
+
+EVERYTHING: Final = And(())
+NOTHING: Final = Or(())
+
+_RELATIONS: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
+
+
+def intrinsic(name: str) -> Field:
+    """The intrinsic field of this name."""
+    return Field("intrinsic", name)
+
+
+def kind_of(value: Value) -> Kind:
+    """The type that ``Compare`` holds an item's value to."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int"
+    if isinstance(value, float):
+        return "double"
+    return "string" if isinstance(value, str) else "bytes"
+
+
+def relation(leaf: Compare) -> Callable[[Any], bool]:
+    """The comparison as a test of a value of the leaf's type."""
+    relate, value = _RELATIONS[leaf.op], leaf.value
+    return lambda held: relate(held, value)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text, each once, ASCII letters in lower case: runs of letters, digits and whatever is not ASCII."""
+    return tuple(dict.fromkeys(word.decode(errors="replace") for word in _WORD.findall(text.encode().lower())))
+
+
+def all_of(parts: Iterable[Predicate]) -> Predicate:
+    """The conjunction of ``parts``, without an ``And`` inside it or around a single one."""
+    flat = [inner for part in parts for inner in (part.parts if isinstance(part, And) else (part,))]
+    return flat[0] if len(flat) == 1 else And(tuple(flat))
+
+
+def required_service(predicate: Predicate) -> str:
+    """The one service that an item must be of to be found; empty where there is no such."""
+    parts = predicate.parts if isinstance(predicate, And) else (predicate,)
+    return next((service for part in parts if (service := service_named(part))), "")
+
+
+def service_named(part: Predicate) -> str:
+    """The service that ``part`` asks for, be it the intrinsic one or the resource's attribute; empty for any other leaf."""
+    if not isinstance(part, Compare) or part.op != "=" or not isinstance(part.value, str):
+        return ""
+    if part.field == Field("resource", "service.name"):
+        # A resource without a name is an unknown service too.
+        return "" if part.value == UNKNOWN_SERVICE else part.value
+    return part.value if part.field == intrinsic("service") else ""

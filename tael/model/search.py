@@ -1,0 +1,114 @@
+"""What a search by filters asks for, as a predicate: the one meaning of a filter, stored or live. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tael.model.predicate import NOTHING, Compare, Contains, Field, Or, Predicate, Value, Words, all_of, intrinsic, words_of
+
+
+def find_spans(
+    *,
+    service: str = "",
+    operation: str = "",
+    status_code: int | None = None,
+    min_duration_ns: int | None = None,
+    max_duration_ns: int | None = None,
+    trace_id: bytes = b"",
+    model: str = "",
+    min_cost_usd: float | None = None,
+    attributes: Iterable[tuple[str, str]] = (),
+    text: str = "",
+) -> Predicate:
+    """Spans that match everything that is set.
+
+    ``operation`` is a case-sensitive substring of the span's name, ``status_code`` OTLP's number. ``attributes`` are compared as text
+    (``attribute_is``). ``text`` is words that must all occur, ignoring case, in the span's prompts or completions.
+    """
+    parts: list[Predicate | None] = [
+        Compare(intrinsic("service"), "=", service) if service else None,
+        _related("status", "=", status_code),
+        Contains(intrinsic("name"), operation) if operation else None,
+        _related("trace_id", "=", trace_id or None),
+        _related("duration", ">=", min_duration_ns or None),
+        _related("duration", "<=", max_duration_ns),
+        Compare(intrinsic("llm_model"), "=", model) if model else None,
+        _related("llm_cost_usd", ">=", min_cost_usd),
+        *(attribute_is(key, value) for key, value in attributes),
+        *(Contains(intrinsic("llm_content"), word, ignore_case=True) for word in text.split()),
+    ]
+    return all_of(part for part in parts if part is not None)
+
+
+def find_logs(
+    *,
+    service: str = "",
+    level: int | None = None,
+    min_level: int | None = None,
+    trace_id: bytes = b"",
+    span_id: bytes = b"",
+    attributes: Iterable[tuple[str, str]] = (),
+    body_contains: str = "",
+    words: str = "",
+) -> Predicate:
+    """Log records that match everything that is set.
+
+    Levels are as ``LogRecord.level`` has them. ``body_contains`` is a substring of the body and ``words`` are words of it that must all
+    occur (a text without any word finds nothing); both ignore case, and of a body that is no text the encoded form is searched, where its strings stand as they are.
+    """
+    parts: list[Predicate | None] = [
+        Compare(intrinsic("service"), "=", service) if service else None,
+        _related("trace_id", "=", trace_id or None),
+        _related("span_id", "=", span_id or None),
+        _related("level", "=", level),
+        _related("level", ">=", min_level),
+        *(attribute_is(key, value) for key, value in attributes),
+        _has_words(words) if words else None,
+        Contains(intrinsic("body"), body_contains, ignore_case=True) if body_contains else None,
+    ]
+    return all_of(part for part in parts if part is not None)
+
+
+def attribute_is(key: str, text: str) -> Predicate:
+    """Whether ``key``, on the item or on its resource, has a value that ``text`` stands for: ``5`` is the string, the integer and the double."""
+    fields = (Field("attribute", key), Field("resource", key))
+    return Or(tuple(Compare(field, "=", value) for value in _meanings(text) for field in fields))
+
+
+def _has_words(text: str) -> Predicate:
+    words = words_of(text)
+    return Words(intrinsic("body"), words) if words else NOTHING
+
+
+def _related(name: str, op: str, value: Value | None) -> Predicate | None:
+    return None if value is None else Compare(intrinsic(name), op, value)  # type: ignore[arg-type]  # an Operator
+
+
+def _meanings(text: str) -> Sequence[Value]:
+    """The values that a text can stand for, the text itself first."""
+    meanings: list[Value] = [text]
+    number = _number(text)
+    if number is not None and number.is_integer() and -(1 << 63) <= (whole := _whole(text, number)) < 1 << 63:
+        meanings.append(whole)
+    if number is not None:
+        meanings.append(number)
+    if text in {"true", "false"}:
+        meanings.append(text == "true")
+    return meanings
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and text.strip() == text and "_" not in text else None
+
+
+def _whole(text: str, number: float) -> int:
+    """The integer that the text stands for, exact also where a double is not."""
+    try:
+        return int(text)
+    except ValueError:
+        return int(number)

@@ -1,0 +1,212 @@
+"""A predicate as a test of one span or log record, pure: what live filters ask, and whatever else holds the item already.
+
+What a predicate means is said in tael/model/predicate.py. An item is anything with the attributes of a Span, or of a LogRecord; what the
+predicate does not ask for is not read, so an item may decode itself piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from tael.errors import Rejected
+from tael.model.attributes import AttributeValue
+from tael.model.patterns import searched
+from tael.model.predicate import (
+    And,
+    Compare,
+    Contains,
+    Exists,
+    Field,
+    Kind,
+    Not,
+    Or,
+    Predicate,
+    Regex,
+    Words,
+    kind_of,
+    relation,
+    words_of,
+)
+from tael.model.time import signed_ns
+from tael.otlp import genai
+from tael.otlp.anyvalue import encode_value
+
+Test: TypeAlias = "Callable[[Any], bool]"
+Read: TypeAlias = "Callable[[Any], Iterable[AttributeValue]]"
+"""The values that an item has of a field, none where it is missing."""
+_TYPES: Final[dict[Kind, type]] = {"string": str, "bool": bool, "int": int, "double": float, "bytes": bytes}
+_NAMES: Final[dict[type, Kind]] = {of: name for name, of in _TYPES.items()}
+
+
+def span_test(predicate: Predicate) -> Test:
+    """Whether a span satisfies ``predicate``. Raises Rejected for an intrinsic field that spans do not have."""
+    return _compiled(predicate, _SPAN)
+
+
+def log_test(predicate: Predicate) -> Test:
+    """Whether a log record satisfies ``predicate``. Raises Rejected for an intrinsic field that records do not have."""
+    return _compiled(predicate, _LOG)
+
+
+def _compiled(predicate: Predicate, intrinsics: Mapping[str, Read]) -> Test:
+    if isinstance(predicate, And | Or):
+        tests = [_compiled(part, intrinsics) for part in predicate.parts]
+        if isinstance(predicate, And):
+            return lambda item: all(test(item) for test in tests)
+        return lambda item: any(test(item) for test in tests)
+    if isinstance(predicate, Not):
+        test = _compiled(predicate.part, intrinsics)
+        return lambda item: not test(item)
+    read, holds = _reader(predicate.field, intrinsics), _of_value(predicate)
+    return lambda item: any(holds(value) for value in read(item))
+
+
+def _of_value(leaf: Compare | Regex | Exists | Words | Contains) -> Callable[[AttributeValue], bool]:
+    """Whether a value satisfies the leaf."""
+    if isinstance(leaf, Exists):
+        return lambda _: True
+    if isinstance(leaf, Compare):
+        wanted, related = _TYPES[kind_of(leaf.value)], relation(leaf)
+        return lambda value: type(value) is wanted and related(value)
+    holds = _of_text(leaf)
+    return lambda value: isinstance(value, str) and holds(value)
+
+
+def _of_text(leaf: Regex | Words | Contains) -> Callable[[str], bool]:
+    if isinstance(leaf, Regex):
+        search = searched(leaf.pattern).search
+        return lambda text: search(text) is not None
+    if isinstance(leaf, Words):
+        words = set(leaf.words)
+        return lambda text: words.issubset(words_of(text))
+    if leaf.ignore_case:
+        part = leaf.text.lower()
+        return lambda text: part in text.lower()
+    return lambda text: leaf.text in text
+
+
+def _reader(field: Field, intrinsics: Mapping[str, Read]) -> Read:
+    if field.scope == "intrinsic":
+        if field.key not in intrinsics:
+            raise Rejected(f"{field.key!r} is not a field of these items", where="field", accepted=", ".join(sorted(intrinsics)))
+        return intrinsics[field.key]
+    tables, key = _TABLES[field.scope], field.key
+    if field.scope == "any":
+        return lambda item: next(([table[key]] for table in tables(item) if key in table), [])
+    return lambda item: [table[key] for table in tables(item) if key in table]
+
+
+_TABLES: Final[dict[str, Callable[[Any], Sequence[Mapping[str, AttributeValue]]]]] = {
+    "attribute": lambda item: (item.attributes,),
+    "resource": lambda item: (item.resource.attributes,),
+    "any": lambda item: (item.attributes, item.resource.attributes),
+    "instrumentation": lambda item: (item.scope.attributes,),
+    "event": lambda item: [event.attributes for event in item.events],
+    "link": lambda item: [link.attributes for link in item.links],
+}
+
+
+def _always(read: Callable[[Any], AttributeValue]) -> Read:
+    return lambda item: (read(item),)
+
+
+def _set(read: Callable[[Any], AttributeValue]) -> Read:
+    """A field that is missing where it is None or empty."""
+
+    def values(item: Any) -> Iterable[AttributeValue]:
+        value = read(item)
+        return () if value in (None, "", b"") else (value,)
+
+    return values
+
+
+def _llm(name: str) -> Read:
+    return _set(lambda span: getattr(span.llm, name) if span.llm else None)
+
+
+def _llm_content(span: Any) -> Iterator[str]:
+    """Every prompt and completion; structured ones in their encoded form, which holds text as it is."""
+    if span.llm is None:
+        return
+    for key, value in span.attributes.items():
+        if genai.is_content(key) and not isinstance(value, bool | int | float):
+            yield _encoded(value)
+    for event in span.events:
+        yield from (value for key, value in event.attributes.items() if genai.is_content(key) and isinstance(value, str))
+
+
+def _encoded(value: AttributeValue) -> str:
+    """A text as it is; bytes, and an array or a map in protobuf's encoding, as text."""
+    if isinstance(value, str):
+        return value
+    encoded = encode_value(value)
+    member = encoded.WhichOneof("value")
+    if member in ("array_value", "kvlist_value"):
+        held: bytes = getattr(encoded, member).SerializeToString()
+        return held.decode(errors="replace")
+    return value.decode(errors="replace") if isinstance(value, bytes) else ""
+
+
+def _body(record: Any) -> Iterable[str]:
+    body = record.body
+    if body is None:
+        return ()
+    if isinstance(body, bool):
+        return (str(body).lower(),)
+    return (repr(body) if isinstance(body, int | float) else _encoded(body),)
+
+
+def _body_type(record: Any) -> str:
+    body = record.body
+    if body is None:
+        return "none"
+    return _NAMES.get(type(body)) or ("map" if isinstance(body, Mapping) else "array")
+
+
+_SPAN: Final[dict[str, Read]] = {
+    "name": _always(lambda span: span.name),
+    "service": _always(lambda span: span.service),
+    "kind": _always(lambda span: span.kind),
+    "status": _always(lambda span: span.status_code),
+    "status_message": _always(lambda span: span.status_message),
+    "duration": _always(lambda span: max(0, signed_ns((span.end_ns - span.start_ns) % (1 << 64)))),
+    "start": _always(lambda span: signed_ns(span.start_ns)),
+    "trace_id": _always(lambda span: span.trace_id),
+    "span_id": _always(lambda span: span.span_id),
+    "parent_span_id": _always(lambda span: span.parent_span_id),
+    "trace_state": _always(lambda span: span.trace_state),
+    "scope_name": _always(lambda span: span.scope.name),
+    "scope_version": _always(lambda span: span.scope.version),
+    "event_name": lambda span: [event.name for event in span.events],
+    "event_time_since_start": lambda span: [signed_ns((event.time_ns - span.start_ns) % (1 << 64)) for event in span.events],
+    "link_trace_id": lambda span: [link.trace_id for link in span.links],
+    "link_span_id": lambda span: [link.span_id for link in span.links],
+    "llm_provider": _llm("provider"),
+    "llm_model": _llm("model"),
+    "llm_operation": _llm("operation"),
+    "llm_input_tokens": _llm("input_tokens"),
+    "llm_output_tokens": _llm("output_tokens"),
+    "llm_total_tokens": _llm("total_tokens"),
+    "llm_cost_usd": _llm("cost_usd"),
+    "llm_ttft_ms": _llm("ttft_ms"),
+    "llm_finish_reason": _llm("finish_reason"),
+    "llm_temperature": _llm("temperature"),
+    "llm_content": _llm_content,
+}
+
+_LOG: Final[dict[str, Read]] = {
+    "service": _always(lambda record: record.service),
+    "body": _body,
+    "body_type": _always(_body_type),
+    "level": _always(lambda record: record.level),
+    "severity_number": _always(lambda record: record.severity_number),
+    "severity_text": _always(lambda record: record.severity_text),
+    "event_name": _always(lambda record: record.event_name),
+    "timestamp": _always(lambda record: signed_ns(record.timestamp_ns)),
+    "observed_timestamp": _always(lambda record: signed_ns(record.observed_ns)),
+    "trace_id": _set(lambda record: record.trace_id),
+    "span_id": _set(lambda record: record.span_id),
+    "scope_name": _always(lambda record: record.scope.name),
+    "scope_version": _always(lambda record: record.scope.version),
+}

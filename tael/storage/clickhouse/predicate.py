@@ -1,0 +1,318 @@
+"""A predicate as SQL over the tables of spans and logs, pure: values go in as parameters, never into the text.
+
+What a predicate means is said in tael/model/predicate.py. A map reads as the type's default where a key is missing, so a leaf that the
+default would satisfy asks for the key as well, and no other leaf pays for that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tael.errors import Rejected
+from tael.model.patterns import searched
+from tael.model.predicate import (
+    And,
+    Compare,
+    Contains,
+    Exists,
+    Field,
+    Kind,
+    Not,
+    Or,
+    Predicate,
+    Regex,
+    Value,
+    Words,
+    kind_of,
+    relation,
+    service_named,
+)
+from tael.storage.clickhouse import llm
+
+_DEFAULTS: Final[dict[Kind, Value]] = {"string": "", "int": 0, "double": 0.0, "bool": False, "bytes": b""}
+_TYPES: Final[dict[Kind, str]] = {"string": "String", "int": "Int64", "double": "Float64", "bool": "Bool"}
+_OWN: Final = {"attribute": "attributes", "resource": "resource"}
+_NESTED: Final = {"event": "events", "link": "links"}
+_LETTERS: Final[dict[Kind, tuple[str, str]]] = {
+    "int": ("startsWith({}, 'i')", "toInt64OrZero(substring({}, 2))"),
+    "double": ("startsWith({}, 'd')", "toFloat64OrZero(substring({}, 2))"),
+    "bool": ("{} IN ('t', 'f')", "({} = 't')"),
+    "bytes": ("startsWith({}, 'b')", "base64Decode(substring({}, 2))"),
+}
+"""How a map of other values says that it holds one of a type, and the value (flatten.py)."""
+_TOKENS_AT_ONCE: Final = 64
+_INNER_WORD: Final = re.compile(r"(?<=[^A-Za-z0-9\x80-\U0010ffff])[A-Za-z0-9]+(?=[^A-Za-z0-9\x80-\U0010ffff])")
+_ZEROS: Final = "toFixedString('', {})"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a table holds an intrinsic field: its value as SQL and, where it may be missing, when it is there.
+
+    ``absent`` is what it reads as where it is missing, None for whatever; ``size`` is that of a FixedString. ``many`` marks an array of
+    values, ``words_index`` the column that the text index is over, and ``named`` an expression to be written once, and then by that name.
+    """
+
+    kind: Kind
+    value: str
+    present: str = ""
+    absent: Value | None = None
+    size: int = 0
+    many: bool = False
+    words_index: bool = False
+    named: str = ""
+
+
+def _call(name: str, kind: Kind) -> Column:
+    if kind == "string":
+        return Column(kind, f"llm_{name}", f"llm_{name} != ''", absent="")
+    return Column(kind, f"llm_{name}", f"isNotNull(llm_{name})")
+
+
+_PROMPTS_AND_COMPLETIONS = (
+    f"arrayConcat(mapValues(mapFilter((k, v) -> {llm.is_content('k')}, attributes_string)),\n"
+    f"    arrayMap(v -> base64Decode(substring(v, 2)), mapValues(mapFilter((k, v) -> {llm.is_content('k')}, attributes_other))),\n"
+    f"    arrayFlatten(arrayMap(e -> mapValues(mapFilter((k, v) -> {llm.is_content('k')}, e)), events.attributes_string)))"
+)
+
+SPAN_COLUMNS: Final[dict[str, Column]] = {
+    "name": Column("string", "name"),
+    "service": Column("string", "service"),
+    "kind": Column("int", "kind"),
+    "status": Column("int", "status_code"),
+    "status_message": Column("string", "status_message"),
+    "duration": Column("int", "greatest(duration_ns, 0)"),
+    "start": Column("int", "toUnixTimestamp64Nano(start_time)"),
+    "trace_id": Column("bytes", "trace_id", size=16),
+    "span_id": Column("bytes", "span_id", size=8),
+    "parent_span_id": Column("bytes", "parent_span_id"),
+    "trace_state": Column("string", "trace_state"),
+    "scope_name": Column("string", "scope_name"),
+    "scope_version": Column("string", "scope_version"),
+    "event_name": Column("string", "events.name", many=True),
+    "event_time_since_start": Column(
+        "int", "arrayMap(t -> toUnixTimestamp64Nano(t) - toUnixTimestamp64Nano(start_time), events.time)", many=True
+    ),
+    "link_trace_id": Column("bytes", "links.trace_id", many=True),
+    "link_span_id": Column("bytes", "links.span_id", many=True),
+    "llm_provider": _call("provider", "string"),
+    "llm_model": _call("model", "string"),
+    "llm_operation": _call("operation", "string"),
+    "llm_input_tokens": _call("input_tokens", "int"),
+    "llm_output_tokens": _call("output_tokens", "int"),
+    "llm_total_tokens": _call("total_tokens", "int"),
+    "llm_cost_usd": _call("cost_usd", "double"),
+    "llm_ttft_ms": _call("ttft_ms", "double"),
+    "llm_finish_reason": _call("finish_reason", "string"),
+    "llm_temperature": _call("temperature", "double"),
+    "llm_content": Column("string", _PROMPTS_AND_COMPLETIONS, "llm_operation != ''", many=True, named="llm_content"),
+}
+
+LOG_COLUMNS: Final[dict[str, Column]] = {
+    "service": Column("string", "service"),
+    "body": Column("string", "body", "toInt8(body_type) != 0", absent="", words_index=True),
+    "body_type": Column("string", "toString(body_type)"),
+    "level": Column("int", "toInt8(level)"),
+    "severity_number": Column("int", "severity_number"),
+    "severity_text": Column("string", "severity_text"),
+    "event_name": Column("string", "event_name"),
+    "timestamp": Column("int", "toUnixTimestamp64Nano(timestamp)"),
+    "observed_timestamp": Column("int", "toUnixTimestamp64Nano(observed_timestamp)"),
+    "trace_id": Column("bytes", "trace_id", f"trace_id != {_ZEROS.format(16)}", absent=bytes(16), size=16),
+    "span_id": Column("bytes", "span_id", f"span_id != {_ZEROS.format(8)}", absent=bytes(8), size=8),
+    "scope_name": Column("string", "scope_name"),
+    "scope_version": Column("string", "scope_version"),
+}
+
+
+def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: dict[str, Any]) -> list[str]:
+    """Conditions that all hold where ``predicate`` does; ``columns`` are the table's, and ``parameters`` are added to.
+
+    Raises Rejected for an intrinsic field that the table does not have.
+    """
+    compiler = _Compiler(columns, parameters)
+    return [compiler.compile(part) for part in (predicate.parts if isinstance(predicate, And) else (predicate,))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A field read as one type: the value, when it is there (empty: always), and what it reads as where it is not (None: whatever).
+
+    ``over`` is the array that ``value`` is an element ``x`` of, or reads an element ``x`` of; ``when`` must hold for it to be looked at.
+    """
+
+    value: str
+    present: str = ""
+    absent: Value | None = None
+    over: str = ""
+    when: str = ""
+    size: int = 0
+    words_index: bool = False
+
+
+class _Compiler:
+    def __init__(self, columns: Mapping[str, Column], parameters: dict[str, Any]) -> None:
+        self._columns = columns
+        self._parameters = parameters
+        self._bound: dict[tuple[str, Any], str] = {}
+        self._named: set[str] = set()
+
+    def compile(self, predicate: Predicate) -> str:
+        if isinstance(predicate, And):
+            return self._joined(predicate.parts, "AND", "true")
+        if isinstance(predicate, Or):
+            return self._joined(predicate.parts, "OR", "false")
+        if isinstance(predicate, Not):
+            return f"NOT {self.compile(predicate.part)}"
+        if isinstance(predicate, Exists):
+            return self._exists(predicate.field)
+        if isinstance(predicate, Compare):
+            return self._compare(predicate)
+        return self._of_text(predicate)
+
+    def _joined(self, parts: tuple[Predicate, ...], word: str, empty: str) -> str:
+        return f"({f' {word} '.join(self.compile(part) for part in parts)})" if parts else empty
+
+    def _compare(self, leaf: Compare) -> str:
+        found = self._leaf(leaf.field, kind_of(leaf.value), lambda reading: self._related(reading, leaf), relation(leaf))
+        service = service_named(leaf)
+        if service and leaf.field.scope == "resource":
+            # The key of the table: without it every service's rows would be read.
+            return f"(service = {self._bind('String', service)} AND {found})"
+        return found
+
+    def _related(self, reading: _Reading, leaf: Compare) -> str:
+        if not isinstance(leaf.value, bytes):
+            return f"{reading.value} {leaf.op} {self._bind(_TYPES[kind_of(leaf.value)], leaf.value)}"
+        if leaf.op not in ("=", "!="):
+            return f"hex({reading.value}) {leaf.op} {self._bind('String', leaf.value.hex().upper())}"
+        if reading.size and len(leaf.value) != reading.size:
+            return "false" if leaf.op == "=" else "true"
+        literal = f"unhex({self._bind('String', leaf.value.hex())})"
+        return f"{reading.value} {leaf.op} {f'toFixedString({literal}, {reading.size})' if reading.size else literal}"
+
+    def _of_text(self, leaf: Regex | Words | Contains) -> str:
+        if isinstance(leaf, Regex):
+            search = searched(leaf.pattern).search
+            return self._leaf(
+                leaf.field,
+                "string",
+                # The dot of ClickHouse's match() is for line ends too.
+                lambda r: f"match({r.value}, {self._bind('String', f'(?-s:{leaf.pattern})')})",
+                lambda text: search(text) is not None,
+            )
+        if isinstance(leaf, Words):
+            return self._leaf(leaf.field, "string", lambda r: self._has_words(r, leaf.words), lambda text: not text and not leaf.words)
+        return self._leaf(leaf.field, "string", lambda r: self._contains(r, leaf), lambda text: not text and not leaf.text)
+
+    def _has_words(self, reading: _Reading, words: tuple[str, ...]) -> str:
+        if not words:
+            return "true"
+        text = reading.value if reading.words_index else f"lower({reading.value})"  # the index's own words are in lower case
+        chunks = [words[start : start + _TOKENS_AT_ONCE] for start in range(0, len(words), _TOKENS_AT_ONCE)]
+        return _all([f"hasAllTokens({text}, {self._bind('Array(String)', chunk)})" for chunk in chunks])
+
+    def _contains(self, reading: _Reading, leaf: Contains) -> str:
+        function = "positionCaseInsensitiveUTF8" if leaf.ignore_case else "position"
+        found = f"{function}({reading.value}, {self._bind('String', leaf.text)}) > 0"
+        # The index knows words; of a part of a text it knows those that the part bounds on both sides.
+        inner = tuple(sorted({word.lower() for word in _INNER_WORD.findall(leaf.text)}))[:_TOKENS_AT_ONCE] if reading.words_index else ()
+        return _all([self._has_words(reading, inner), found] if inner else [found])
+
+    def _leaf(self, field: Field, kind: Kind, test: Callable[[_Reading], str], holds: Callable[[Any], bool]) -> str:
+        """``test`` of the field read as ``kind``; ``holds`` says of a value whether it satisfies the leaf."""
+        if field.scope == "any":
+            own, resource = (self._leaf(Field(scope, field.key), kind, test, holds) for scope in ("attribute", "resource"))
+            return f"({own} OR ({resource} AND NOT {self._exists(Field('attribute', field.key))}))"
+        reading = self._reading(field, kind)
+        if reading is None:
+            return "false"
+        text = test(reading)
+        if reading.present and (reading.absent is None or holds(reading.absent)):
+            text = f"({reading.present} AND {text})"
+        text = f"arrayExists(x -> {text}, {reading.over})" if reading.over else text
+        return f"({reading.when} AND {text})" if reading.when else text
+
+    def _reading(self, field: Field, kind: Kind) -> _Reading | None:
+        """None where the field never has a value of this type."""
+        if field.scope == "intrinsic":
+            return self._intrinsic(field.key, kind)
+        key = self._bind("String", field.key)
+        if field.scope in _OWN:
+            if kind == "bytes":
+                return _other(f"{_OWN[field.scope]}_other[{key}]", kind)
+            column = f"{_OWN[field.scope]}_{kind}"
+            return _Reading(f"{column}[{key}]", f"mapContains({column}, {key})", _DEFAULTS[kind])
+        if field.scope == "instrumentation":
+            return _of_two("scope_", "", key, kind)
+        return _of_two(f"{_NESTED[field.scope]}.attributes_", "x", key, kind)
+
+    def _intrinsic(self, name: str, kind: Kind) -> _Reading | None:
+        column = self._column(name)
+        if column.kind != kind:
+            return None
+        if column.many:
+            return _Reading("x", over=self._value(column), when=column.present)
+        return _Reading(column.value, column.present, column.absent, size=column.size, words_index=column.words_index)
+
+    def _value(self, column: Column) -> str:
+        if not column.named or column.named in self._named:
+            return column.named or column.value
+        self._named.add(column.named)
+        return f"({column.value} AS {column.named})"
+
+    def _exists(self, field: Field) -> str:
+        key = field.key
+        if field.scope == "any":
+            return f"({self._exists(Field('attribute', key))} OR {self._exists(Field('resource', key))})"
+        if field.scope == "intrinsic":
+            column = self._column(key)
+            texts = [text for text in (column.present, f"notEmpty({self._value(column)})" if column.many else "") if text]
+            return _all(texts) if texts else "true"
+        bound = self._bind("String", key)
+        if field.scope in _OWN:
+            return _in_some([f"mapContains({_OWN[field.scope]}_{name}, {bound})" for name in ("string", "int", "double", "bool", "other")])
+        if field.scope == "instrumentation":
+            return _in_some([f"mapContains(scope_{name}, {bound})" for name in ("string", "other")])
+        maps = [f"{_NESTED[field.scope]}.attributes_{name}" for name in ("string", "other")]
+        return _in_some([f"arrayExists(x -> mapContains(x, {bound}), {column})" for column in maps])
+
+    def _column(self, name: str) -> Column:
+        if name not in self._columns:
+            raise Rejected(f"{name!r} is not a field of these items", where="field", accepted=", ".join(sorted(self._columns)))
+        return self._columns[name]
+
+    def _bind(self, column_type: str, value: Any) -> str:
+        """The placeholder of a parameter; a value that comes again is the same one."""
+        known = (column_type, repr(value))
+        if known not in self._bound:
+            name = f"p{len(self._parameters)}"
+            self._parameters[name] = list(value) if isinstance(value, tuple) else value
+            self._bound[known] = f"{{{name}:{column_type}}}"
+        return self._bound[known]
+
+
+def _other(text: str, kind: Kind) -> _Reading:
+    present, value = _LETTERS[kind]
+    return _Reading(value.format(text), present.format(text))
+
+
+def _of_two(columns: str, variable: str, key: str, kind: Kind) -> _Reading:
+    """The value of a key in two maps, of strings and of other values; ``variable`` is an element where the columns are arrays of maps."""
+    column = f"{columns}{'string' if kind == 'string' else 'other'}"
+    held, over = (variable, column) if variable else (column, "")
+    if kind == "string":
+        return _Reading(f"{held}[{key}]", f"mapContains({held}, {key})", "", over)
+    other = _other(f"{held}[{key}]", kind)
+    return _Reading(other.value, other.present, None, over)
+
+
+def _in_some(texts: list[str]) -> str:
+    return f"({' OR '.join(texts)})"
+
+
+def _all(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"({' AND '.join(texts)})"

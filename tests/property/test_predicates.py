@@ -1,0 +1,238 @@
+"""A predicate means the same as SQL and as a Python test: of every item of a real shard, for whatever predicate is drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLogRecord
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
+
+from tael.errors import Rejected
+from tael.model.attributes import Attributes, AttributeValue
+from tael.model.log import LogRecord
+from tael.model.predicate import (
+    EVERYTHING,
+    LOG_INTRINSICS,
+    NOTHING,
+    SPAN_INTRINSICS,
+    And,
+    Compare,
+    Contains,
+    Exists,
+    Field,
+    Kind,
+    Not,
+    Or,
+    Predicate,
+    Regex,
+    Words,
+    intrinsic,
+    words_of,
+)
+from tael.model.span import Span
+from tael.model.time import ALL_TIME
+from tael.otlp.anyvalue import encode_attributes
+from tael.otlp.matches import log_test, span_test
+from tael.storage.api import LogQuery, SpanQuery
+from tael.storage.clickhouse.predicate import LOG_COLUMNS, SPAN_COLUMNS, conditions
+from tests.support.hotnode import HotNode
+from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_tier, wire_log, wire_span
+
+KEYS = ("k", "other", "service.name", "it's \\ {p0:String}")
+TEXTS = ("", "a", "A b", "b-a.Ä", "ä", "5", "x\ny", "it's \\ {p0:String}", "unknown_service", "shop", "GET /a", "chat", "m-1")
+NUMBERS = (0, 1, 5, -3, (1 << 63) - 1, -(1 << 63))
+DOUBLES = (0.0, 5.0, -2.5, 1e300)
+BYTES = (b"", b"\x00", b"t" * 16, b"s" * 8, b"\xff\x01")
+PATTERNS = ("", "^$", "a", "^a", "(?i)A|B", "x.y", "(?s)x.y", "[0-9]+$", "ä", r"\\")
+ATTRIBUTES: list[Attributes] = [
+    {},
+    {"k": "a", "other": 5},
+    {"k": "A b", "other": 5.0, "it's \\ {p0:String}": "it's \\ {p0:String}"},
+    {"k": "", "other": ""},
+    {"k": 0, "other": False},
+    {"k": 5, "other": True},
+    {"k": 0.0, "other": -2.5},
+    {"k": False, "other": b"\xff\x01"},
+    {"k": b"", "other": None},
+    {"k": None, "other": [1, "a"]},
+    {"k": ["a", "b-a.Ä"], "other": {"a": "b"}},
+    {"k": {"x": 1}, "other": -(1 << 63)},
+    {"k": (1 << 63) - 1, "other": "x\ny"},
+    {"k": 1e300, "other": "b-a.Ä"},
+    {"service.name": "a", "k": "5"},
+]
+PROMPTS: Attributes = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "m-1",
+    "gen_ai.usage.input_tokens": 5,
+    "gen_ai.usage.cost": 0.5,
+    "gen_ai.prompt": "b-a.Ä",
+    "gen_ai.output.messages": [{"role": "a"}],
+}
+
+
+def spans() -> list[ResourceSpans]:
+    """Spans in which every field takes some of the values that predicates ask for."""
+    groups = []
+    for index, own in enumerate([*ATTRIBUTES, PROMPTS, {**PROMPTS, "gen_ai.prompt": 5}]):
+        resource = ATTRIBUTES[(index * 7 + 3) % len(ATTRIBUTES)]
+        span = wire_span(index, name=TEXTS[index % len(TEXTS)], attributes=own, duration_ns=(0, 5, -3, 1)[index % 4], status=index % 3)
+        span.kind = index % 6  # type: ignore[assignment]  # a number, as on the wire
+        span.parent_span_id = (b"", b"s" * 8, b"\xff\x01")[index % 3]
+        span.trace_state, span.status.message = TEXTS[(index + 1) % len(TEXTS)], TEXTS[(index + 2) % len(TEXTS)]
+        for other in range(index % 3):
+            nested = encode_attributes(ATTRIBUTES[(index + other * 5) % len(ATTRIBUTES)])
+            span.events.add(name=TEXTS[(index + other) % len(TEXTS)], time_unix_nano=START_NS + index + 5 * other, attributes=nested)
+            span.links.add(trace_id=BYTES[(index + other) % len(BYTES)], span_id=b"s" * 8, attributes=nested)
+        group = of_service("shop" if index % 2 else "a", span)
+        if index % 5 == 0:
+            del group.resource.attributes[:]
+        group.resource.attributes.extend(encode_attributes({key: value for key, value in resource.items() if key != "service.name"}))
+        group.scope_spans[0].scope.CopyFrom(InstrumentationScope(name=TEXTS[index % 4], attributes=encode_attributes(resource)))
+        groups.append(group)
+    extremes = WireSpan(trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=(1 << 64) - 1, end_time_unix_nano=1 << 62)
+    extremes.events.add(time_unix_nano=3)
+    return [*groups, of_service("shop", extremes)]
+
+
+def records() -> list[ResourceLogs]:
+    """The same for log records."""
+    bodies: list[AttributeValue] = [*TEXTS, None, True, 5, ["a", {"b": "x\ny"}], {"a": "Ä b"}, b"\xff\x01", b"a b"]
+    groups = []
+    for index, body in enumerate(bodies):
+        ids: dict[str, Any] = {"trace_id": b"t" * 16, "span_id": b"s" * 8} if index % 3 == 0 else {}
+        named: dict[str, Any] = {"event_name": TEXTS[index % len(TEXTS)], "severity_text": TEXTS[(index + 4) % len(TEXTS)]}
+        record = wire_log(index, body, attributes=ATTRIBUTES[index % len(ATTRIBUTES)], severity_number=index % 7, **ids, **named)
+        group = logs_of("shop" if index % 2 else "a", record)
+        group.scope_logs[0].scope.CopyFrom(InstrumentationScope(name=TEXTS[index % 4], version=TEXTS[index % 3]))
+        group.resource.attributes.extend(encode_attributes({"k": 5, "other": "a"} if index % 4 == 0 else {}))
+        groups.append(group)
+    return [*groups, logs_of("a", WireLogRecord(observed_time_unix_nano=(1 << 64) - 1))]
+
+
+def fields(intrinsics: dict[str, Kind], scopes: tuple[str, ...]) -> st.SearchStrategy[Field]:
+    """Any field of an item."""
+    own = st.builds(Field, st.sampled_from(scopes), st.sampled_from(KEYS))
+    return own | st.sampled_from(sorted(intrinsics)).map(intrinsic)
+
+
+def predicates(field: st.SearchStrategy[Field]) -> st.SearchStrategy[Predicate]:
+    """Any predicate over these fields."""
+    values = st.sampled_from((*TEXTS, *NUMBERS, START_NS + 3, *DOUBLES, float("inf"), float("nan"), True, False, *BYTES))
+    words = st.sampled_from(TEXTS).map(words_of)
+    leaves: st.SearchStrategy[Predicate] = st.one_of(
+        st.builds(Compare, field, st.sampled_from(("=", "!=", "<", "<=", ">", ">=")), values),
+        st.builds(Regex, field, st.sampled_from(PATTERNS)),
+        st.builds(Contains, field, st.sampled_from(TEXTS), st.booleans()),
+        st.builds(Words, field, words | st.just(tuple(f"w{i}" for i in range(70)))),
+        st.builds(Exists, field),
+    )
+    return st.recursive(
+        leaves,
+        lambda inner: (
+            st.builds(Not, inner) | st.lists(inner, max_size=3).map(tuple).flatmap(lambda parts: st.sampled_from((And(parts), Or(parts))))
+        ),
+        max_leaves=5,
+    )
+
+
+SPAN_PREDICATES = predicates(fields(SPAN_INTRINSICS, ("attribute", "resource", "instrumentation", "event", "link", "any")))
+LOG_PREDICATES = predicates(fields(LOG_INTRINSICS, ("attribute", "resource", "instrumentation", "any")))
+THOROUGH = settings(
+    max_examples=int(os.environ.get("TAEL_TEST_PREDICATES", "150")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def on_a_shard(node: HotNode, check: Any) -> None:
+    """Run ``check(tier, run)`` over a shard of its own."""
+    with asyncio.Runner() as runner:
+        opened = open_tier([node])
+        tier = runner.run(opened.__aenter__())
+        try:
+            check(tier, runner.run)
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+
+
+def test_of_spans(shared_hot_node: HotNode) -> None:
+    def check(tier: HotTier, run: Any) -> None:
+        async def find(predicate: Predicate) -> list[Span]:
+            return (await tier.reader.find_spans("t1", SpanQuery(ALL_TIME, predicate))).value
+
+        run(tier.store(*spans()))
+        everything = run(find(EVERYTHING))
+        assert len(everything) == len(spans())
+
+        @THOROUGH
+        @given(SPAN_PREDICATES)
+        @example(NOTHING)
+        @example(Compare(Field("resource", "service.name"), "=", "shop"))
+        @example(Compare(Field("any", "k"), "=", "a"))
+        @example(Not(Compare(Field("event", "k"), "!=", "a")))
+        @example(And((Contains(intrinsic("llm_content"), "ROLE", ignore_case=True), Not(Contains(intrinsic("llm_content"), "b-a")))))
+        def agree(predicate: Predicate) -> None:
+            test = span_test(predicate)
+            assert run(find(predicate)) == [span for span in everything if test(span)]
+
+        agree()
+
+    on_a_shard(shared_hot_node, check)
+
+
+def test_of_log_records(shared_hot_node: HotNode) -> None:
+    def check(tier: HotTier, run: Any) -> None:
+        async def find(predicate: Predicate) -> list[LogRecord]:
+            return (await tier.logs.find_logs("t1", LogQuery(ALL_TIME, predicate))).value
+
+        run(tier.store_logs(*records()))
+        everything = run(find(EVERYTHING))
+        assert len(everything) == len(records())
+
+        @THOROUGH
+        @given(LOG_PREDICATES)
+        @example(Contains(intrinsic("body"), "Ä B", ignore_case=True))
+        @example(Words(intrinsic("body"), ("b", "ä")))
+        @example(Contains(intrinsic("body"), ""))
+        def agree(predicate: Predicate) -> None:
+            test = log_test(predicate)
+            assert run(find(predicate)) == [record for record in everything if test(record)]
+
+        agree()
+
+    on_a_shard(shared_hot_node, check)
+
+
+@pytest.mark.parametrize("compile_it", [span_test, lambda predicate: conditions(predicate, SPAN_COLUMNS, {})])
+def test_a_field_that_spans_do_not_have_is_refused(compile_it: Any) -> None:
+    with pytest.raises(Rejected, match="'body' is not a field"):
+        compile_it(Not(Exists(intrinsic("body"))))
+
+
+@pytest.mark.parametrize("compile_it", [log_test, lambda predicate: conditions(predicate, LOG_COLUMNS, {})])
+def test_a_field_that_records_do_not_have_is_refused(compile_it: Any) -> None:
+    with pytest.raises(Rejected, match="'duration' is not a field"):
+        compile_it(Compare(intrinsic("duration"), ">", 5))
+
+
+def test_every_intrinsic_field_has_its_column() -> None:
+    """Of the type that the model says."""
+    assert {name: column.kind for name, column in SPAN_COLUMNS.items()} == SPAN_INTRINSICS
+    assert {name: column.kind for name, column in LOG_COLUMNS.items()} == LOG_INTRINSICS
+
+
+def test_what_cannot_be_asked_is_refused_where_it_is_written() -> None:
+    """Not by the shard."""
+    with pytest.raises(Rejected, match="missing closing"):
+        Regex(intrinsic("name"), "a(b")
+    with pytest.raises(Rejected, match="error parsing regexp"):
+        Regex(intrinsic("name"), "a)(b")
+    with pytest.raises(ValueError, match="64 bits"):
+        Compare(intrinsic("kind"), "=", 1 << 63)
