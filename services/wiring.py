@@ -26,7 +26,9 @@ from tael.runtime.observe import configure_logging
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.settings import NodeSettings
 from tael.wal.dead_letters import JetStreamDeadLetters
-from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams, log_states
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.read import JetStreamReader
+from tael.wal.jetstream.streams import JetStreamStreams, log_states
 
 if TYPE_CHECKING:
     from nats.aio.client import Client

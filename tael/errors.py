@@ -12,6 +12,7 @@
     ├── Fenced          somebody else owns this now: stop, do not retry
     ├── Damaged         what is stored under a key cannot be read: leave it alone, name it, go on with the others
     ├── Conflict        the value changed since it was read: read again, decide again
+    ├── Diverged        the WAL is not the one that was read before: find the place to go on from
     └── BadSettings     the process must not start
 
 ``tael.runtime.http`` and the gRPC receivers map these to statuses, once, at the edge. Anything else that escapes is a bug and is
@@ -84,6 +85,10 @@ class Damaged(TaelError):
         self.key = key
         self.reason = reason
         super().__init__(f"{key} is damaged: {reason}")
+
+
+class Diverged(TaelError):
+    """The entry that was read last is not in the WAL any more: its tail was lost, or it was made anew."""
 
 
 class BadSettings(TaelError):

@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.support.nats",
+    "tests.support.writer_bench",
     "tests.support.hotnode",
     "tests.support.storage",
     "tests.support.query",

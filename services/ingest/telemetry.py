@@ -87,6 +87,12 @@ class WriterMetrics:
             "tael_writer_dead_letters", "Items that the hot tier refused for good.", ["shard", "signal"], registry=registry
         )
         self.retries = Counter("tael_writer_retries", "Inserts that had to be repeated.", ["shard"], registry=registry)
+        self.wal_restarts = Counter(
+            "tael_wal_restarts", "Times that a WAL was found to have lost its tail or to be made anew.", ["shard"], registry=registry
+        )
+        self.wal_lost = Counter(
+            "tael_wal_lost_entries", "Entries that were seen in a WAL and are gone from it unwritten.", ["shard"], registry=registry
+        )
         self.lag = Gauge("tael_writer_lag_entries", "Entries of the log that are not written yet.", ["shard"], registry=registry)
         self.epoch = Gauge(
             "tael_writer_epoch", "Epoch under which this process writes the shard, 0 when it does not.", ["shard"], registry=registry

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from tael.cluster.api import Versioned
 from tael.cluster.stored import Stored
 from tael.errors import Damaged
+from tael.model.mark import Mark
 
 LEADER_KEY = "lease.leader"
 MEMBER_PREFIX = "member."
@@ -38,10 +39,10 @@ def compactor_key(shard: int) -> str:
 
 
 class Intent(BaseModel):
-    """The range of a shard's log that the holder is about to write, both ends included.
+    """The range of a shard's WAL that the holder is about to write, both ends included.
 
     ``cuts`` are the sequences at which another insert begins, growing; a successor repeats the inserts with these borders, whatever it
-    would choose itself.
+    would choose itself. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,43 +50,64 @@ class Intent(BaseModel):
     first: int
     last: int
     cuts: tuple[int, ...] = ()
+    mark: Mark | None = None
 
     def ranges(self) -> list[tuple[int, int]]:
         """First and last sequence of each insert, in order."""
         starts = (self.first, *self.cuts)
         return list(zip(starts, (*(cut - 1 for cut in self.cuts), self.last), strict=True))
 
+    @property
+    def end(self) -> Mark:
+        """The last entry's mark; only its sequence where an older release wrote the intent."""
+        return self.mark or Mark(self.last)
+
 
 class Lease(Stored):
     """The value of a lease's key. ``holder`` is a node id, empty when nobody holds it.
 
     ``granted_by`` is the epoch of the leader that gave it (0 for the leader's own lease): a leader with a smaller epoch must not change
-    it. ``committed`` and ``intent`` are the writer's progress in its shard's log and travel with the lease from holder to holder;
-    ``generation`` counts how often that log was found to begin anew, and keeps the tokens of one log apart from those of the next.
+    it. ``committed`` and ``intent`` are the writer's progress in its shard's WAL and travel with the lease from holder to holder; ``mark`` is
+    the mark of the entry at ``committed``. ``generation`` grows whenever the WAL was found to use sequences again, and keeps tokens apart.
+    ``lost`` counts entries that were in the WAL and went from it before they were written.
     """
 
     holder: str
     epoch: int
     granted_by: int = 0
     committed: int = 0
+    mark: Mark | None = None
     intent: Intent | None = None
     generation: int = 0
+    lost: int = 0
 
     def grant(self, holder: str, *, granted_by: int) -> Lease:
         """The same progress under a new holder and the next epoch."""
         return self.model_copy(update={"holder": holder, "epoch": self.epoch + 1, "granted_by": granted_by})
 
-    def intend(self, intent: Intent, *, committed: int) -> Lease:
-        """About to write ``intent``; everything through ``committed`` is in the hot tier."""
-        return self.model_copy(update={"committed": committed, "intent": intent})
+    @property
+    def place(self) -> Mark:
+        """The mark of the last committed entry; only its sequence where an older release committed it."""
+        return self.mark or Mark(self.committed)
+
+    def intend(self, intent: Intent) -> Lease:
+        """About to write ``intent``; the intent before it is in the hot tier."""
+        return self.commit().model_copy(update={"intent": intent})
 
     def commit(self) -> Lease:
         """The intent is in the hot tier."""
-        return self.model_copy(update={"committed": self.intent.last if self.intent else self.committed, "intent": None})
+        if self.intent is None:
+            return self
+        return self.model_copy(update={"committed": self.intent.last, "mark": self.intent.mark, "intent": None})
 
-    def begin_anew(self) -> Lease:
-        """The log lost what was committed: start at its beginning, under tokens that were never used."""
-        return self.model_copy(update={"committed": 0, "intent": None, "generation": self.generation + 1})
+    def resume(self, place: Mark) -> Lease:
+        """The WAL has diverged from what was committed, and goes on behind ``place``, under tokens that were never used."""
+        changes = {"committed": place.sequence, "mark": place, "intent": None, "generation": self.generation + 1}
+        return self.model_copy(update=changes)
+
+    def lose(self, entries: int) -> Lease:
+        """That many more entries are gone."""
+        return self.model_copy(update={"lost": self.lost + entries})
 
 
 def bare_lease(stored: Versioned) -> Lease:

@@ -100,6 +100,8 @@ def _writer(lease: Lease | None, log: LogState | None) -> dict[str, Any] | None:
     return {
         **(_lease(lease) or {}),
         "committed": lease.committed,
-        "intent": lease.intent.model_dump() if lease.intent else None,
+        "intent": lease.intent.model_dump(exclude={"mark"}) if lease.intent else None,
         "lag_entries": max(0, log.last - lease.committed) if log else None,
+        "generation": lease.generation,
+        "lost_entries": lease.lost,
     }

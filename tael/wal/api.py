@@ -6,10 +6,13 @@ The log of a shard is one sequence of entries, numbered from 1 without reuse. An
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+from tael.model.mark import Mark
 
 TRACES, LOGS, METRICS = "traces", "logs", "metrics"
 TOTALS = "totals"
@@ -18,12 +21,22 @@ TOTALS = "totals"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One appended body. ``items`` counts its spans, records or points."""
+    """One appended body. ``items`` counts its spans, records or points; ``appended_at_ns`` is when the server took it, which grows."""
 
     sequence: int
     signal: str
     items: int
     body: bytes
+    appended_at_ns: int = 0
+
+    def mark(self, stream_created_ns: int) -> Mark:
+        """The entry as it is recognised later, in a stream that was made at that time."""
+        return Mark(self.sequence, self.appended_at_ns, digest_of(self.body), stream_created_ns)
+
+
+def digest_of(body: bytes) -> str:
+    """A short digest of a body."""
+    return hashlib.blake2b(body, digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,8 @@ class Buried:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """A shard's log: the first and last sequence that it holds, its size, and the size that it may have (0 when that is not known).
+    """A shard's WAL: the first and last sequence that it holds, its size, the size that it may have (0 when that is not known), and when it
+    was made (ns since the epoch), which tells it from one of the same name that was made later.
 
     ``last`` stays when everything is trimmed.
     """
@@ -58,6 +72,7 @@ class LogState:
     last: int
     size_bytes: int
     max_bytes: int = 0
+    created_ns: int = 0
 
 
 class WalAppender(Protocol):
@@ -81,16 +96,32 @@ class WalAppender(Protocol):
 class WalReader(Protocol):
     """The writer's side, for one shard."""
 
-    async def read(self, after: int, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
-        """The entries that follow sequence ``after``, in order, without a gap that was not trimmed.
+    async def read(self, after: Mark, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
+        """The entries that follow the marked one, in order; where their sequences leave one out, it is gone for good.
 
         Returns as soon as ``max_items`` or ``max_bytes`` is reached or passed by the last entry, else when ``wait_seconds`` are over
-        with what there is. Raises Unavailable when the log cannot be reached.
+        with what there is. Raises Diverged when the marked entry is not in the WAL as it was marked and was not trimmed: what follows its
+        sequence now MUST NOT be returned then. Raises Unavailable when the WAL cannot be reached.
         """
         ...
 
-    async def read_range(self, first: int, last: int) -> Sequence[Entry]:
-        """The entries with ``first <= sequence <= last`` that the log still holds, in order."""
+    async def read_range(self, first: int, last: Mark) -> Sequence[Entry]:
+        """The entries from sequence ``first`` to the marked one that the WAL still holds, in order, and none that took their place later."""
+        ...
+
+    def mark(self, entry: Entry) -> Mark:
+        """The mark of an entry that this reader returned."""
+        ...
+
+    async def resume(self, mark: Mark) -> Mark:
+        """Where to go on in a WAL that has Diverged from a mark: the last entry that was appended no later than the marked one.
+
+        Everything behind it was appended later and was not read before. Raises Unavailable.
+        """
+        ...
+
+    def take_lost(self) -> int:
+        """How many entries that were seen to be in the WAL are gone from it and were never returned, since the last call."""
         ...
 
     async def trim(self, through: int) -> None:

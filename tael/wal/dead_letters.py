@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tael.runtime.nats import answered
 from tael.wal.api import Buried, DeadLetter
-from tael.wal.jetstream import ITEMS_HEADER, REASON_HEADER, SEQUENCE_HEADER, dead_stream_name, delete_message, direct_get
+from tael.wal.jetstream.direct import delete_message, direct_get, time_ns
+from tael.wal.jetstream.names import ITEMS_HEADER, REASON_HEADER, SEQUENCE_HEADER, dead_stream_name
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -46,10 +46,4 @@ def _buried(message: Msg) -> Buried:
     letter = DeadLetter(
         int(shard), int(headers[SEQUENCE_HEADER]), signal, int(headers[ITEMS_HEADER]), headers.get(REASON_HEADER, ""), message.data
     )
-    return Buried(int(headers["Nats-Sequence"]), _ns(headers["Nats-Time-Stamp"]), letter)
-
-
-def _ns(instant: str) -> int:
-    """RFC 3339 with up to nine digits of a second, in UTC, as nanoseconds since the epoch."""
-    whole, _, fraction = instant.removesuffix("Z").partition(".")
-    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
+    return Buried(int(headers["Nats-Sequence"]), time_ns(headers["Nats-Time-Stamp"]), letter)

@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 
 from tael.runtime.nats import reachable, require_connected
 from tael.wal.api import LiveBody
-from tael.wal.jetstream import ITEMS_HEADER
+from tael.wal.jetstream.names import ITEMS_HEADER, subject_of
 
 _PENDING_MESSAGES, _PENDING_BYTES = 4096, 32 << 20
 
@@ -29,7 +29,7 @@ class NatsLiveBus:
         require_connected(self._client)
         with reachable("watching the log"):
             subscription = await self._client.subscribe(
-                f"{self._cluster_id}.wal.*.{signal}", pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
+                subject_of(self._cluster_id, "*", signal), pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
             )
             # The server answers in order: behind its answer the subscription is there.
             await self._client.flush()

@@ -24,7 +24,8 @@ from tael.cluster.shard import Router
 from tael.model.time import ALL_TIME
 from tael.runtime.config import Address
 from tael.storage.api import SpanQuery
-from tael.wal.jetstream import JetStreamAppender, log_states
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.streams import log_states
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
 from tests.support.otlp import call, receiver_settings, request_of

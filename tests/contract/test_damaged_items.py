@@ -18,7 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from services.ingest.telemetry import WriterMetrics
 from tael.otlp.signals import SIGNALS
 from tael.wal.api import LOGS, METRICS, TRACES
-from tael.wal.jetstream import JetStreamAppender
+from tael.wal.jetstream.append import JetStreamAppender
 from tests.contract.test_dead_letters import until
 from tests.contract.test_fuzz import damaged
 from tests.support.hotnode import HotNode

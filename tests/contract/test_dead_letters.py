@@ -18,7 +18,8 @@ from tael.storage.api import SpanQuery
 from tael.wal import codec
 from tael.wal.api import LOGS, TRACES, DeadLetter
 from tael.wal.dead_letters import JetStreamDeadLetters
-from tael.wal.jetstream import JetStreamAppender, JetStreamReader
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.read import JetStreamReader
 from tests.contract.test_cli import tael
 from tests.support.dead_letters import MemoryLetters
 from tests.support.hotnode import HotNode

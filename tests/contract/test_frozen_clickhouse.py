@@ -35,7 +35,8 @@ from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
 from tael.wal.api import METRICS, TRACES
-from tael.wal.jetstream import JetStreamAppender, JetStreamStreams
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
 from tests.support.storage import START_NS, MakeNode, of_service, wire_span

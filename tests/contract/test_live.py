@@ -19,7 +19,8 @@ from tael.model.tenant import DEFAULT_TENANT
 from tael.runtime.nats import connection
 from tael.wal import codec
 from tael.wal.api import TRACES, LiveBody
-from tael.wal.jetstream import JetStreamAppender, JetStreamStreams
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.streams import JetStreamStreams
 from tael.wal.live import NatsLiveBus
 from tests.support.live import Event, MemoryBus, Stream, body_of, publish_spans, watching
 from tests.support.nats import NatsServer

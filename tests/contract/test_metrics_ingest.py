@@ -34,7 +34,9 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal.api import METRICS
-from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.read import JetStreamReader
+from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.metrics import DELTA, T0_MS, T0_NS, Reader, bits, number, request
 from tests.support.nats import NatsServer
 from tests.support.otlp import MemoryLog, Receivers, call, receiving

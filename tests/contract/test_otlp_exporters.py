@@ -18,8 +18,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
+from tael.model.mark import Mark
 from tael.wal import codec
-from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.read import JetStreamReader
+from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.nats import NatsServer
 from tests.support.otlp import Receivers, call, receiving, request_of, spans_of
 
@@ -39,7 +42,7 @@ async def opened(server: NatsServer, client: Client, max_bytes: int = 64 << 20) 
 
 async def stored(reader: JetStreamReader) -> list[Any]:
     """The requests in the log, with nothing to wait for: what was acknowledged is there."""
-    entries = await reader.read(0, max_items=10**6, max_bytes=1 << 30, wait_seconds=0.2)
+    entries = await reader.read(Mark(), max_items=10**6, max_bytes=1 << 30, wait_seconds=0.2)
     return [record.request for entry in entries for record in codec.decode(entry.body)]
 
 

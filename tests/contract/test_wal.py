@@ -11,9 +11,12 @@ from nats.aio.client import Client
 
 import tael.runtime.nats
 from tael.errors import Overloaded, Unavailable
+from tael.model.mark import Mark
 from tael.runtime.nats import connection
 from tael.wal.api import LOGS, TRACES, DeadLetter
-from tael.wal.jetstream import JetStreamAppender, JetStreamReader, JetStreamStreams
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.read import JetStreamReader
+from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.nats import NatsServer
 
 
@@ -47,9 +50,9 @@ async def test_entries_come_back_in_order_with_what_they_carry(nats_server: Nats
     await appender.append(0, TRACES, b"a", 3, "1")
     await appender.append(1, TRACES, b"elsewhere", 1, "2")
     await appender.append(0, LOGS, b"b", 4, "3")
-    entries = await reader.read(0, max_items=100, max_bytes=1000, wait_seconds=0.5)
+    entries = await reader.read(Mark(), max_items=100, max_bytes=1000, wait_seconds=0.5)
     assert [(e.sequence, e.signal, e.items, e.body) for e in entries] == [(1, TRACES, 3, b"a"), (2, LOGS, 4, b"b")]
-    assert await reader.read(2, max_items=100, max_bytes=1000, wait_seconds=0.1) == []
+    assert await reader.read(Mark(2), max_items=100, max_bytes=1000, wait_seconds=0.1) == []
 
 
 @pytest.mark.parametrize(("max_items", "max_bytes", "at_most"), [(10, 10**9, 26), (10**9, 300, 30)])
@@ -60,9 +63,9 @@ async def test_a_read_stops_at_its_limits(
     appender, reader = await open_log(nats_server, nats_client)
     await asyncio.gather(*(appender.append(0, TRACES, bytes(100), 1, str(i)) for i in range(60)))
     async with asyncio.timeout(5):
-        entries = await reader.read(0, max_items=max_items, max_bytes=max_bytes, wait_seconds=60)
+        entries = await reader.read(Mark(), max_items=max_items, max_bytes=max_bytes, wait_seconds=60)
     assert 0 < len(entries) <= at_most
-    rest = await reader.read(entries[-1].sequence, max_items=1000, max_bytes=10**9, wait_seconds=0.3)
+    rest = await reader.read(Mark(entries[-1].sequence), max_items=1000, max_bytes=10**9, wait_seconds=0.3)
     assert [e.sequence for e in [*entries, *rest]] == list(range(1, 61))
 
 
@@ -89,8 +92,8 @@ async def test_trim_forgets_and_a_range_returns_what_is_left(nats_server: NatsSe
     await reader.trim(4)
     state = await reader.state()
     assert (state.first, state.last) == (5, 10)
-    assert [e.sequence for e in await reader.read_range(3, 6)] == [5, 6]
-    assert [e.sequence for e in await reader.read(0, max_items=100, max_bytes=10**6, wait_seconds=0.5)] == list(range(5, 11))
+    assert [e.sequence for e in await reader.read_range(3, Mark(6))] == [5, 6]
+    assert [e.sequence for e in await reader.read(Mark(), max_items=100, max_bytes=10**6, wait_seconds=0.5)] == list(range(5, 11))
     await reader.trim(10)
     state = await reader.state()
     assert (state.last, state.size_bytes) == (10, 0)
@@ -111,7 +114,7 @@ async def test_a_full_log_is_overload_and_heals_when_trimmed(nats_server: NatsSe
     stored = outcomes.index(next(outcome for outcome in outcomes if outcome))
     assert stored >= 10
     assert all("TAEL_WAL_MAX_BYTES" in str(refused) for refused in outcomes[stored:])
-    assert [e.sequence for e in await reader.read_range(1, stored)] == list(range(1, stored + 1))
+    assert [e.sequence for e in await reader.read_range(1, Mark(stored))] == list(range(1, stored + 1))
     await reader.trim(stored)
     await appender.append(0, TRACES, b"again", 1, "again")
 
@@ -126,21 +129,21 @@ async def test_an_append_without_the_server_fails_at_once_and_is_not_kept(nats_s
     nats_server.start()
     await connected(nats_client)
     await appender.append(0, TRACES, b"kept", 1, "2")
-    assert [e.body for e in await reader.read_range(1, 5)] == [b"kept"]
+    assert [e.body for e in await reader.read_range(1, Mark(5))] == [b"kept"]
 
 
 async def test_a_reader_goes_on_after_a_restart(nats_server: NatsServer, nats_client: Client) -> None:
     """Its consumer is gone with the server; entries are neither skipped nor repeated."""
     appender, reader = await open_log(nats_server, nats_client)
     await appender.append(0, TRACES, b"1", 1, "1")
-    assert [e.sequence for e in await reader.read(0, max_items=1, max_bytes=10, wait_seconds=5)] == [1]
+    assert [e.sequence for e in await reader.read(Mark(), max_items=1, max_bytes=10, wait_seconds=5)] == [1]
     nats_server.kill()
     nats_server.start()
     await append_when_back(appender, b"2", "2")
     async with asyncio.timeout(15):
         while True:
             try:
-                if entries := await reader.read(1, max_items=1, max_bytes=10, wait_seconds=1):
+                if entries := await reader.read(Mark(1), max_items=1, max_bytes=10, wait_seconds=1):
                     break
             except Unavailable:
                 continue
@@ -177,7 +180,7 @@ async def test_a_stalled_server_makes_appends_unavailable_in_time(nats_server: N
         nats_server.resume()
     assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
     await asyncio.gather(*(append_when_back(appender, body, str(number)) for number, body in enumerate(bodies)))
-    found = await reader.read(0, max_items=100, max_bytes=10**9, wait_seconds=5)
+    found = await reader.read(Mark(), max_items=100, max_bytes=10**9, wait_seconds=5)
     assert sorted(entry.body[:1] for entry in found) == [body[:1] for body in bodies]
     assert (await reader.state()).last == 100
 
@@ -214,12 +217,12 @@ async def test_reads_go_on_from_any_sequence(nats_server: NatsServer, nats_clien
     appender, reader = await open_log(nats_server, nats_client)
     await asyncio.gather(*(appender.append(0, TRACES, bytes(10), 1, str(number)) for number in range(300)))
     for after in (150, 0, 299, 20):
-        [entry] = await reader.read(after, max_items=1, max_bytes=10**6, wait_seconds=1)
+        [entry] = await reader.read(Mark(after), max_items=1, max_bytes=10**6, wait_seconds=1)
         assert entry.sequence == after + 1
-    reading = asyncio.create_task(reader.read(21, max_items=10**6, max_bytes=10**9, wait_seconds=60))
+    reading = asyncio.create_task(reader.read(Mark(21), max_items=10**6, max_bytes=10**9, wait_seconds=60))
     await asyncio.sleep(0.1)
     reading.cancel()
-    rest = await reader.read(21, max_items=10**6, max_bytes=10**9, wait_seconds=0.1)
+    rest = await reader.read(Mark(21), max_items=10**6, max_bytes=10**9, wait_seconds=0.1)
     assert [entry.sequence for entry in rest] == list(range(22, 301))
 
 

@@ -29,6 +29,7 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self.monitor_url = f"http://127.0.0.1:{self.monitor_port}"
         directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
         self._log = directory / "nats.log"
         self._config = directory / "nats.conf"
         self._config.write_text(
@@ -59,6 +60,18 @@ class NatsServer:
         """Thaw it."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+
+    def cut_tail(self, stream: str, entries: int) -> None:
+        """Cut the last entries off a stream's newest block, as a disk does that lost its last writes; while it does not run."""
+        assert self._process is None
+        messages = self._directory / "jetstream" / "$G" / "streams" / stream / "msgs"
+        block = max(messages.glob("*.blk"), key=lambda path: int(path.stem))
+        held, starts, at = block.read_bytes(), [], 0
+        while at < len(held):
+            starts.append(at)
+            at += int.from_bytes(held[at : at + 4], "little") & 0x7FFFFFFF
+        assert len(starts) >= entries
+        os.truncate(block, starts[-entries])
 
     def settings(self) -> NatsSettings:
         """The settings that reach it."""

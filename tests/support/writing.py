@@ -19,7 +19,8 @@ from tael.cluster.nats_kv import NatsKeyValue
 from tael.runtime.failpoint import fail_at
 from tael.runtime.service import Stop
 from tael.storage.api import BatchWriter
-from tael.wal.jetstream import JetStreamReader, JetStreamStreams
+from tael.wal.jetstream.read import JetStreamReader
+from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.nats import NatsServer
 
 

@@ -13,7 +13,7 @@ from tael.cluster.shard import Router, ShardMap, next_shard_map
 
 def test_an_epoch_grows_with_each_grant_and_progress_travels() -> None:
     """The successor finds what its predecessor committed and intended."""
-    lease = Lease(holder="a", epoch=3, committed=10).intend(Intent(first=11, last=20), committed=10)
+    lease = Lease(holder="a", epoch=3, committed=10).intend(Intent(first=11, last=20))
     moved = Lease.decode(Versioned("k", lease.grant("b", granted_by=2).encode(), 1))
     assert (moved.holder, moved.epoch, moved.granted_by) == ("b", 4, 2)
     assert (moved.committed, moved.intent) == (10, Intent(first=11, last=20))

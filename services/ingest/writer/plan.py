@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tael.cluster.lease import Intent
+from tael.model.mark import Mark
 from tael.wal.api import Entry
 
 _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
@@ -19,8 +20,8 @@ def linger_seconds(insert_seconds: float, most_seconds: float) -> float:
     return min(most_seconds, max(_LINGER_MIN_SECONDS, insert_seconds * _LINGER_FACTOR))
 
 
-def intent_of(entries: Sequence[Entry], insert_items: int) -> Intent:
-    """The intent to write ``entries``, in inserts of at most ``insert_items`` items where the entries allow it, about equal in size."""
+def intent_of(entries: Sequence[Entry], insert_items: int, mark: Mark | None = None) -> Intent:
+    """The intent to write ``entries``, the last of which has this mark, in inserts of at most ``insert_items`` items where the entries allow it, about equal in size."""
     items = sum(entry.items for entry in entries)
     inserts = -(-items // insert_items) or 1
     cuts: list[int] = []
@@ -29,7 +30,7 @@ def intent_of(entries: Sequence[Entry], insert_items: int) -> Intent:
         if before and before >= (len(cuts) + 1) * items / inserts:
             cuts.append(entry.sequence)
         before += entry.items
-    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts))
+    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts), mark=mark)
 
 
 @dataclass(frozen=True, slots=True)

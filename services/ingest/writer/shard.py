@@ -3,7 +3,8 @@
 The lease's key holds the epoch, what is committed and what is intended (tael/cluster/lease.py). A writer reads the entries that follow
 what is committed, records the range as its intent by compare-and-set, inserts it with a token made of that range, and goes on; the next
 intent commits the one before. A stale writer fails at the compare-and-set. A successor finds the intent and repeats it with the same
-token, which the hot tier drops if it was stored. The WAL is trimmed only behind what is committed.
+token, which the hot tier drops if it was stored. The WAL is trimmed only behind what is committed, and the last committed entry stays in it:
+by that entry a WAL is recognised. One that lost its tail or was made anew is gone on with where it differs (docs/adr/0010).
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from services.ingest.writer.plan import intent_of, linger_seconds
 from services.ingest.writer.progress import Progress
 from services.ingest.writer.retention import Retention
 from tael.cluster.api import Versioned
-from tael.errors import Fenced, Retryable
+from tael.cluster.lease import Lease
+from tael.errors import Diverged, Fenced, Retryable
+from tael.model.mark import Mark
 from tael.runtime.observe import get_logger
 from tael.runtime.retry import Stopped
 from tael.runtime.service import Stop
-from tael.wal.api import Entry, LogState
+from tael.wal.api import Entry
 
 log = get_logger("writer")
 _LOOK_EVERY_SECONDS = 2.0
@@ -36,7 +39,7 @@ class ShardWriter:
         self._progress = Progress(parts, granted)
         self._inserter = Inserter(parts)
         self._retention = Retention(parts.settings.wal_keep_bytes)
-        self._written = self._progress.lease.committed
+        self._lost = 0
         self._insert_seconds = 0.0
         self._looked_at = 0.0
 
@@ -62,31 +65,38 @@ class ShardWriter:
         if intent is None:
             return
         log.info("repeating a predecessor's intent", shard=self._parts.shard, first=intent.first, last=intent.last)
-        entries = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.read_range(intent.first, intent.last), stop)
-        await self._inserter.write(entries, lease, stop)
-        self._written = intent.last
-        await self._progress.store(lease.commit(), stop)
+        entries = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.read_range(intent.first, intent.end), stop)
+        if missing := intent.last - intent.first + 1 - len(entries):
+            self._lose(missing, "entries of a predecessor's intent are gone from the WAL; whether it wrote them is not known")
+        if entries:
+            await self._inserter.write(entries, lease, stop)
+        await self._settle(stop)
 
     async def _follow(self, stop: Stop) -> None:
-        reading = asyncio.create_task(self._gather(self._written, stop))
+        reading = asyncio.create_task(self._gather(self._progress.lease.place, stop))
         try:
             while not stop.is_set:
-                entries = await reading
+                try:
+                    entries = await reading
+                except Diverged as difference:
+                    reading = asyncio.create_task(self._gather(await self._resume(difference, stop), stop))
+                    continue
+                self._lose(self._parts.wal.take_lost(), "entries are gone from the WAL that were not written")
                 if entries:
-                    intent = intent_of(entries, self._parts.settings.insert_max_items)
-                    await self._progress.store(self._progress.lease.intend(intent, committed=self._written), stop)
-                    reading = asyncio.create_task(self._gather(intent.last, stop))
+                    intent = intent_of(entries, self._parts.settings.insert_max_items, self._parts.wal.mark(entries[-1]))
+                    await self._progress.store(self._with_losses(self._progress.lease.intend(intent)), stop)
+                    reading = asyncio.create_task(self._gather(intent.end, stop))
                     await self._insert(entries, stop)
                 else:
-                    reading = asyncio.create_task(self._gather(self._written, stop))
                     await self._settle(stop)
-                await self._look_at_wal(stop)
+                    reading = asyncio.create_task(self._gather(self._progress.lease.place, stop))
+                await self._look_at_wal()
             await self._settle(stop)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
-    async def _gather(self, after: int, stop: Stop) -> Sequence[Entry]:
+    async def _gather(self, after: Mark, stop: Stop) -> Sequence[Entry]:
         settings = self._parts.settings
         wait = linger_seconds(self._insert_seconds, settings.batch_max_seconds)
         return await self._parts.until_done(
@@ -98,38 +108,54 @@ class ShardWriter:
     async def _insert(self, entries: Sequence[Entry], stop: Stop) -> None:
         started = time.monotonic()
         await self._inserter.write(entries, self._progress.lease, stop)
-        self._written = entries[-1].sequence
         self._insert_seconds = time.monotonic() - started
 
     async def _settle(self, stop: Stop) -> None:
-        """Record what is written as committed when no next intent is about to do it."""
-        lease = self._progress.lease
-        if lease.intent is not None and self._written >= lease.intent.last:
-            await self._progress.store(lease.commit(), stop)
+        """Record what is written as committed when no next intent is about to do it, and what was lost."""
+        settled = self._with_losses(self._progress.lease.commit())
+        if settled != self._progress.lease:
+            await self._progress.store(settled, stop)
 
-    async def _look_at_wal(self, stop: Stop) -> None:
-        """Every few seconds: say how far behind it is, trim it, and notice when it is not the WAL that was written before."""
+    async def _resume(self, difference: Diverged, stop: Stop) -> Mark:
+        """Everything that was read is written: find the place from which the WAL holds what was not read, and go on there."""
+        await self._settle(stop)
+        before = self._progress.lease.place
+        place = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.resume(before), stop)
+        log.error(
+            "the WAL lost entries or was made anew; writing what it holds now and was not written",
+            shard=self._parts.shard,
+            reason=str(difference),
+            written_through=before.sequence,
+            going_on_behind=place.sequence,
+        )
+        self._parts.metrics.wal_restarts.labels(str(self._parts.shard)).inc()
+        self._lose(self._parts.wal.take_lost(), "entries are gone from the WAL that were not written")
+        await self._progress.store(self._with_losses(self._progress.lease.resume(place)), stop)
+        self._retention.begin_anew()
+        return place
+
+    def _lose(self, entries: int, what: str) -> None:
+        """Report entries that nobody can write any more; the lease takes their number with its next change."""
+        if entries:
+            log.error(what, shard=self._parts.shard, entries=entries)
+            self._parts.metrics.wal_lost.labels(str(self._parts.shard)).inc(entries)
+            self._lost += entries
+
+    def _with_losses(self, lease: Lease) -> Lease:
+        lost, self._lost = self._lost, 0
+        return lease.lose(lost) if lost else lease
+
+    async def _look_at_wal(self) -> None:
+        """Every few seconds: say how far behind the writer is, and trim what is committed."""
         now = time.monotonic()
         if now - self._looked_at < _LOOK_EVERY_SECONDS:
             return
         self._looked_at = now
+        committed = self._progress.lease.committed
         try:
             state = await self._parts.wal.state()
-            self._parts.metrics.lag.labels(str(self._parts.shard)).set(max(0, state.last - self._written))
-            if state.last < self._written:
-                await self._begin_anew(state, stop)
-            elif (through := self._retention.trim_through(self._progress.lease.committed, state, now)) is not None:
+            self._parts.metrics.lag.labels(str(self._parts.shard)).set(max(0, state.last - committed))
+            if (through := self._retention.trim_through(committed, state, now)) is not None:
                 await self._parts.wal.trim(through)
         except Retryable as error:
             log.warning("the WAL could not be trimmed", shard=self._parts.shard, reason=str(error))
-
-    async def _begin_anew(self, state: LogState, stop: Stop) -> None:
-        log.error(
-            "the WAL was lost or replaced: it ends before what is committed; reading it from its beginning",
-            shard=self._parts.shard,
-            last=state.last,
-            committed=self._written,
-        )
-        await self._progress.store(self._progress.lease.begin_anew(), stop)
-        self._written = 0
-        self._retention.begin_anew()

@@ -1,0 +1,237 @@
+"""The writer's side of the WAL on JetStream.
+
+A reader needs no consumer, which could be lost or fall silent: it asks for what follows a sequence, many entries at a time, by direct get. Each
+answer begins with the entry that was read last, so that a WAL which lost its tail, and used its sequences again, is noticed before anything
+is taken from it. A replica that is behind may answer a direct get; what looks like a loss is held against the leader's word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nats.js import errors as js_errors
+
+from tael.errors import Diverged, Unavailable
+from tael.model.mark import Mark
+from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
+from tael.wal.api import DeadLetter, Entry, LogState, digest_of
+from tael.wal.jetstream.direct import direct_get, direct_get_since, leader_get, time_ns
+from tael.wal.jetstream.names import ITEMS_HEADER, REASON_HEADER, SEQUENCE_HEADER, stream_name
+from tael.wal.jetstream.streams import wal_state
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+_FETCH = 128
+_POLL_SECONDS = 0.05
+_LOOK_EVERY_SECONDS = 2.0
+
+
+class JetStreamReader:
+    """The WalReader of one shard."""
+
+    def __init__(self, client: Client, cluster_id: str, shard: int) -> None:
+        self._client = client
+        self._cluster_id = cluster_id
+        self._shard = shard
+        self._stream = stream_name(cluster_id, shard)
+        self._what = f"the WAL of shard {shard}"
+        self._created_ns = 0
+        self._returned = 0
+        self._fetched = Mark()
+        self._ahead: deque[Entry] = deque()
+        self._quiet = False
+        self._connection, self._looked_at = -1, 0.0
+        self._told_last = self._seen_last = 0
+        self._lost = 0
+
+    async def read(self, after: Mark, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
+        """See WalReader."""
+        deadline = time.monotonic() + wait_seconds
+        if after.sequence != self._returned or not self._created_ns:
+            await self._start_behind(after)
+        entries: list[Entry] = []
+        items = size = 0
+        while True:
+            while self._ahead and items < max_items and size < max_bytes:
+                entry = self._ahead.popleft()
+                entries.append(entry)
+                items, size = items + entry.items, size + len(entry.body)
+            if entries:
+                self._returned = entries[-1].sequence
+            if items >= max_items or size >= max_bytes:
+                return entries
+            try:
+                await self._fetch()
+            except (Unavailable, Diverged):
+                if entries:  # they may be nowhere else any more
+                    return entries
+                raise
+            if not self._ahead:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return entries
+                await asyncio.sleep(min(left, _POLL_SECONDS))
+
+    async def read_range(self, first: int, last: Mark) -> Sequence[Entry]:
+        """See WalReader."""
+        entries: list[Entry] = []
+        start, end = first, last.sequence
+        while start <= end and (found := await self._following(start, min(_FETCH, end - start + 1))):
+            entries += (entry for entry in found if entry.sequence <= end)
+            start = found[-1].sequence + 1
+        state = await self.state()
+        held = range(max(first, state.first), min(end, state.last) + 1)
+        if [entry.sequence for entry in entries if entry.sequence >= state.first] != list(held):
+            raise Unavailable(f"a replica of {self._what} is behind", retry_after_seconds=0.5)
+        return [entry for entry in entries if not last.digest or entry.appended_at_ns <= last.appended_at_ns]
+
+    def mark(self, entry: Entry) -> Mark:
+        """See WalReader."""
+        return entry.mark(self._created_ns)
+
+    async def resume(self, mark: Mark) -> Mark:
+        """See WalReader."""
+        state = await self.state()
+        if state.created_ns != mark.stream_created_ns:
+            place = Mark(max(0, state.first - 1), stream_created_ns=state.created_ns)
+        else:
+            place = await self._last_before(mark, state)
+        self._lost += max(0, self._seen_last - max(mark.sequence, place.sequence))
+        self._seen_last = place.sequence
+        await self._start_behind(place)
+        return place
+
+    def take_lost(self) -> int:
+        """See WalReader."""
+        lost, self._lost = self._lost, 0
+        return lost
+
+    async def trim(self, through: int) -> None:
+        """See WalReader."""
+        require_connected(self._client)
+        with reachable(f"trimming {self._what}"):
+            try:
+                js = self._client.jetstream(timeout=REQUEST_SECONDS)
+                await answered(self._client, js.purge_stream(self._stream, seq=through + 1))
+            except js_errors.APIError as error:
+                raise Unavailable(f"{self._what} cannot be trimmed: {error.description}", retry_after_seconds=5) from error
+
+    async def state(self) -> LogState:
+        """See WalReader."""
+        return await wal_state(self._client, self._cluster_id, self._shard)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """See WalReader."""
+        require_connected(self._client)
+        reason = " ".join(letter.reason.split())[:1000].encode("ascii", "replace").decode()
+        headers = {
+            "Nats-Msg-Id": f"{letter.shard}:{letter.sequence}:{digest_of(letter.body)}",
+            ITEMS_HEADER: str(letter.items),
+            SEQUENCE_HEADER: str(letter.sequence),
+            REASON_HEADER: reason,
+        }
+        subject = f"{self._cluster_id}.dead.{letter.shard}.{letter.signal}"
+        with reachable("storing a dead letter"):
+            try:
+                await self._client.jetstream().publish(subject, letter.body, headers=headers, timeout=REQUEST_SECONDS)
+            except js_errors.APIError as error:
+                raise Unavailable(f"the dead letters' stream refused an append: {error.description}", retry_after_seconds=5) from error
+
+    async def _start_behind(self, place: Mark) -> None:
+        """Read from here on, whatever was read before."""
+        self._created_ns = place.stream_created_ns or (await self.state()).created_ns
+        self._returned, self._fetched = place.sequence, place
+        self._seen_last = max(self._seen_last, place.sequence)
+        self._ahead.clear()
+        self._quiet = False
+
+    async def _fetch(self) -> None:
+        """Add what follows the last entry that was fetched to those ahead. Raises Diverged when that one is not there as it was."""
+        if self._connection != self._client.stats["reconnects"] or time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
+            await self._look()
+        # While nothing comes, nothing but the next sequence is asked for: the entry before it may be large.
+        if self._quiet and not await self._following(self._fetched.sequence + 1, 1):
+            return
+        anchor = self._fetched
+        found = await self._following(max(1, anchor.sequence), _FETCH + 1)
+        if anchor.digest and not (found and found[0].mark(self._created_ns) == anchor):
+            await self._hold_against_leader(anchor)
+        fresh = _contiguous([entry for entry in found if entry.sequence > anchor.sequence])
+        self._quiet = not fresh
+        if fresh:
+            await self._count_gap(anchor, fresh[0].sequence)
+            self._ahead.extend(fresh)
+            self._fetched = self.mark(fresh[-1])
+            self._seen_last = max(self._seen_last, self._told_last)
+
+    async def _look(self) -> None:
+        """Ask the leader whether it is the same WAL and ends no earlier than it was seen to."""
+        connection = self._client.stats["reconnects"]
+        state = await self.state()
+        if state.created_ns != self._created_ns or state.last < self._fetched.sequence:
+            raise Diverged(self._difference(state))
+        self._lost += max(0, self._seen_last - state.last)
+        self._seen_last = min(self._seen_last, state.last)
+        self._connection, self._looked_at = connection, time.monotonic()
+
+    async def _hold_against_leader(self, anchor: Mark) -> None:
+        """Return when the entry that was read last was trimmed; otherwise it is another one, or a replica is behind."""
+        state = await self.state()
+        if state.created_ns != self._created_ns or state.last < anchor.sequence:
+            raise Diverged(self._difference(state))
+        if anchor.sequence < state.first:
+            return
+        kept = await leader_get(self._client, self._stream, anchor.sequence, self._what)
+        if kept is None or (kept[0], digest_of(kept[1])) != (anchor.appended_at_ns, anchor.digest):
+            raise Diverged(f"entry {anchor.sequence} of {self._what} is another one than was read")
+        raise Unavailable(f"a replica of {self._what} is behind", retry_after_seconds=0.5)
+
+    def _difference(self, state: LogState) -> str:
+        if state.created_ns != self._created_ns:
+            return f"{self._what} was made anew"
+        return f"{self._what} ends at {state.last}, and entry {self._fetched.sequence} was read from it"
+
+    async def _count_gap(self, anchor: Mark, first: int) -> None:
+        """Count the entries that are missing between the last one read and ``first``, once the leader says that they are gone."""
+        missing = first - anchor.sequence - 1
+        if not missing:
+            return
+        if (await self.state()).first < first and await leader_get(self._client, self._stream, anchor.sequence + 1, self._what):
+            raise Unavailable(f"a replica of {self._what} is behind", retry_after_seconds=0.5)
+        if anchor.digest:
+            self._lost += missing
+
+    async def _last_before(self, mark: Mark, state: LogState) -> Mark:
+        """The last entry that was appended no later than the mark, as the leader confirms; without one, the place before all of them."""
+        later = await direct_get_since(self._client, self._stream, mark.appended_at_ns + 1, self._what)
+        sequence = _entry(later).sequence - 1 if later else state.last
+        before = await leader_get(self._client, self._stream, sequence, self._what) if sequence >= state.first else None
+        if before is None:
+            return Mark(sequence, stream_created_ns=state.created_ns)
+        if before[0] > mark.appended_at_ns:
+            raise Unavailable(f"a replica of {self._what} is behind", retry_after_seconds=0.5)
+        return Mark(sequence, before[0], digest_of(before[1]), state.created_ns)
+
+    async def _following(self, first: int, count: int) -> list[Entry]:
+        found = await direct_get(self._client, self._stream, first, count, self._what)
+        if found and (headers := found[-1].headers):
+            self._told_last = int(headers["Nats-Sequence"]) + int(headers["Nats-Num-Pending"])
+        return [_entry(message) for message in found]
+
+
+def _contiguous(entries: list[Entry]) -> list[Entry]:
+    """The entries up to the first gap."""
+    return [entry for number, entry in enumerate(entries) if entry.sequence == entries[0].sequence + number]
+
+
+def _entry(message: Msg) -> Entry:
+    headers = message.headers or {}
+    signal = headers["Nats-Subject"].rpartition(".")[2]
+    items = int(headers.get(ITEMS_HEADER, "1"))
+    return Entry(int(headers["Nats-Sequence"]), signal, items, message.data, time_ns(headers["Nats-Time-Stamp"]))

@@ -1,0 +1,134 @@
+"""Makes the streams of the WAL, and says what they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js import errors as js_errors
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+
+from tael.errors import Unavailable
+from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
+from tael.runtime.tasks import together
+from tael.wal.api import LogState
+from tael.wal.jetstream.names import DUPLICATE_WINDOW_SECONDS, FULL_CODES, dead_stream_name, stream_name
+
+
+async def wal_state(client: Client, cluster_id: str, shard: int) -> LogState:
+    """What a shard's WAL holds, in the words of its stream's leader. Raises Unavailable."""
+    require_connected(client)
+    with reachable(f"asking for the WAL of shard {shard}"):
+        try:
+            found = await answered(client, client.jetstream(timeout=REQUEST_SECONDS).stream_info(stream_name(cluster_id, shard)))
+        except js_errors.NotFoundError as error:
+            raise Unavailable(f"the WAL of shard {shard} does not exist yet") from error
+        except js_errors.APIError as error:
+            raise Unavailable(f"the state of the WAL of shard {shard} cannot be read: {error.description}") from error
+    state = found.state
+    return LogState(state.first_seq, state.last_seq, state.bytes, max(0, found.config.max_bytes or 0), _created_ns(found))
+
+
+def log_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[list[LogState | None]]]:
+    """A function that tells what the WALs of the first ``n`` shards hold; None where it cannot be told."""
+
+    async def one(shard: int) -> LogState | None:
+        try:
+            return await wal_state(client, cluster_id, shard)
+        except Unavailable:
+            return None
+
+    async def states(shard_count: int) -> list[LogState | None]:
+        return await together((one(shard) for shard in range(shard_count)), name="look at a WAL")
+
+    return states
+
+
+def _created_ns(found: StreamInfo) -> int:
+    """When a stream was made, to the microsecond that the client keeps: what tells it from one of the same name made later."""
+    created = found.created
+    return 0 if created is None else int(created.timestamp()) * 10**9 + created.microsecond * 1000
+
+
+class JetStreamStreams:
+    """Makes the streams, and reads how they are kept; for the coordinator."""
+
+    def __init__(self, client: Client, cluster_id: str, monitor_url: str, *, replicas: int, max_bytes: int) -> None:
+        self._client = client
+        self._js: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
+        self._cluster_id = cluster_id
+        self._monitor_url = monitor_url
+        self._replicas = replicas
+        self._max_bytes = max_bytes
+
+    async def ensure(self, shard_count: int) -> None:
+        """Make or adjust the stream of each shard and the dead-letter stream; repeating it changes nothing."""
+        for shard in range(shard_count):
+            await self._ensure(stream_name(self._cluster_id, shard), f"{self._cluster_id}.wal.{shard}.*", self._max_bytes)
+        await self._ensure(dead_stream_name(self._cluster_id), f"{self._cluster_id}.dead.>", max(1 << 20, self._max_bytes // 8))
+
+    async def dead_letters(self) -> int:
+        """How many dead letters there are. Raises Unavailable."""
+        require_connected(self._client)
+        with reachable("counting dead letters"):
+            try:
+                return int((await answered(self._client, self._js.stream_info(dead_stream_name(self._cluster_id)))).state.messages)
+            except js_errors.NotFoundError:
+                return 0
+            except js_errors.APIError as error:
+                raise Unavailable(f"the dead letters cannot be counted: {error.description}") from error
+
+    async def lazy_sync(self) -> str | None:
+        """Why an acknowledged append may be lost on power failure, or None when each one is fsynced. Raises Unavailable."""
+        try:
+            found = await asyncio.to_thread(_read_json, f"{self._monitor_url}/varz")
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"NATS' monitoring at {self._monitor_url} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
+        config = (found.get("jetstream") or {}).get("config") or {}
+        if config.get("sync_always"):
+            return None
+        seconds = config.get("sync_interval", 0) / 1e9
+        return (
+            f"nats-server {found.get('server_name', '?')} runs with sync_interval {seconds:g}s: set jetstream {{ sync_interval: always }}"
+        )
+
+    async def _ensure(self, name: str, subject: str, max_bytes: int) -> None:
+        config = StreamConfig(
+            name=name,
+            subjects=[subject],
+            retention=RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.NEW,
+            storage=StorageType.FILE,
+            max_bytes=max_bytes,
+            num_replicas=self._replicas,
+            duplicate_window=DUPLICATE_WINDOW_SECONDS,
+            allow_direct=True,
+        )
+        require_connected(self._client)
+        with reachable(f"making stream {name}"):
+            try:
+                present = (await self._js.stream_info(name)).config
+            except js_errors.NotFoundError:
+                present = None
+            try:
+                if present is None:
+                    await self._js.add_stream(config)
+                elif (present.max_bytes, present.num_replicas) != (max_bytes, self._replicas):
+                    await self._js.update_stream(config)
+            except js_errors.APIError as error:
+                cure = "; free or add disk space, raise NATS' max_file, or lower TAEL_WAL_MAX_BYTES" if error.err_code in FULL_CODES else ""
+                raise Unavailable(
+                    f"NATS refuses stream {name} of {max_bytes} bytes (TAEL_WAL_MAX_BYTES): {error.description}{cure}",
+                    retry_after_seconds=5,
+                ) from error
+
+
+def _read_json(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310  # the setting takes http and https only
+        found: dict[str, Any] = json.load(answer)
+        return found
