@@ -54,8 +54,6 @@ class Call:
     session: SessionWish | None = None
     only_reads: bool = False
     why_only_reads: str = ""
-    native_in: bool = False
-    native_out: bool = False
     compress_out: bool = False
     zlib_level: int = 3
     buffer_bytes: int = 1 << 20
@@ -74,6 +72,10 @@ class Call:
 def read_call(method: str, fields: Iterable[tuple[str, str]], headers: Mapping[str, str]) -> Call:
     """Read a request's URL (and form) fields and headers. Raises StatementFailed for values that a server refuses."""
     given = dict(fields)
+    if blocks := [name for name in ("compress", "decompress") if _switch(given, name)]:
+        raise failed(
+            BAD_ARGUMENTS, f"{blocks[0]}=1 is not supported: use Content-Encoding, or enable_http_compression=1 with Accept-Encoding"
+        )
     readonly = _integer(given, "readonly", 0)
     by_get = method in ("GET", "HEAD")
     return Call(
@@ -88,8 +90,6 @@ def read_call(method: str, fields: Iterable[tuple[str, str]], headers: Mapping[s
         why_only_reads=" For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries."
         if by_get
         else "",
-        native_in=_switch(given, "decompress"),
-        native_out=_switch(given, "compress"),
         compress_out=_switch(given, "enable_http_compression"),
         zlib_level=min(9, max(1, _integer(given, "http_zlib_compression_level", 3))),
         buffer_bytes=min(64 << 20, max(64 << 10, _integer(given, "buffer_size", 1 << 20))),

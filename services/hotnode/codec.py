@@ -1,4 +1,4 @@
-"""Compression on the wire: HTTP's encodings and ClickHouse's own block framing, as streams in both directions.
+"""Compression on the wire: HTTP's encodings, as streams in both directions.
 
 A ``Decoder`` or ``Encoder`` takes pieces and returns what can be said so far. Which one a request asks for is decided here too;
 ``zstd``, ``lz4`` (frames), ``gzip`` and ``deflate`` are known, brotli is not.
@@ -12,7 +12,6 @@ from typing import Final, Protocol
 import lz4.frame
 import zstandard
 
-from services.hotnode import blocks
 from services.hotnode.errors import CANNOT_DECOMPRESS, UNKNOWN_COMPRESSION_METHOD, StatementFailed, failed
 
 _PREFERENCE: Final = ("lz4", "gzip", "deflate", "zstd")
@@ -145,7 +144,7 @@ class _Lz4:
         return self.encode(b"") + bytes(self._inner.flush())
 
 
-def request_decoders(content_encoding: str, *, native_blocks: bool) -> list[Decoder]:
+def request_decoders(content_encoding: str) -> list[Decoder]:
     """What undoes a request's encodings, outermost first. Raises StatementFailed for an unknown one."""
     chain: list[Decoder] = []
     for name in reversed([part.strip().lower() for part in content_encoding.split(",") if part.strip()]):
@@ -157,8 +156,6 @@ def request_decoders(content_encoding: str, *, native_blocks: bool) -> list[Deco
             chain.append(_Frames(name))
         elif name != "identity":
             raise failed(UNKNOWN_COMPRESSION_METHOD, f"Unknown compression method '{name}' (known: gzip, deflate, lz4, zstd)")
-    if native_blocks:
-        chain.append(blocks.BlockDecoder())
     return chain
 
 
@@ -168,10 +165,8 @@ def choose_encoding(accept_encoding: str) -> str:
     return next((name for name in _PREFERENCE if name in accepted), "")
 
 
-def response_encoder(encoding: str, *, level: int, native_blocks: bool) -> Encoder:
-    """The encoder of an answer; ClickHouse's framing and HTTP's encodings are not combined."""
-    if native_blocks:
-        return blocks.BlockEncoder()
+def response_encoder(encoding: str, *, level: int) -> Encoder:
+    """The encoder of an answer; an empty ``encoding`` leaves it plain."""
     if encoding == "gzip":
         return _Deflate(level, 31)
     if encoding == "deflate":

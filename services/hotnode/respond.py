@@ -56,8 +56,8 @@ class Exchange:
         self.output_format = call.default_format
         if isinstance(job.statement, Select | Other) and job.statement.output_format:
             self.output_format = job.statement.output_format
-        encoding = choose_encoding(self.request.headers.get("Accept-Encoding", "")) if call.compress_out and not call.native_out else ""
-        encoder = response_encoder(encoding, level=call.zlib_level, native_blocks=call.native_out)
+        encoding = choose_encoding(self.request.headers.get("Accept-Encoding", "")) if call.compress_out else ""
+        encoder = response_encoder(encoding, level=call.zlib_level)
         while piece := await running.read():
             held.append(piece)
             if held.size > call.buffer_bytes and not call.wait_for_end:

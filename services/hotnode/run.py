@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -82,16 +82,6 @@ async def _readable(fd: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ExternalTable:
-    """A table that comes with its request and lives as long: ``structure`` as in CREATE TABLE, rows in ``input_format``."""
-
-    name: str
-    structure: str
-    input_format: str
-    rows: Spool
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """All that a statement needs: ``body`` holds the rows of an INSERT after the statement's own text."""
 
@@ -99,7 +89,6 @@ class Job:
     statement: Statement
     body: Spool
     rows_at: int = 0
-    external: Sequence[ExternalTable] = ()
     session: Session | None = None
 
 
@@ -197,7 +186,6 @@ def execute(engine: Engine, job: Job, pipe: Pipe) -> Stats:
         if prelude:
             connection.query(prelude)
         try:
-            _create_external(connection, job.external)
             return _run(connection, job, pipe)
         finally:
             if session is not None:
@@ -224,17 +212,8 @@ def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
     return stats
 
 
-def _create_external(connection: Connection, tables: Sequence[ExternalTable]) -> None:
-    for table in tables:
-        connection.query(f"CREATE TEMPORARY TABLE {table.name} ({table.structure})")
-        with table.rows.as_file() as path:
-            connection.query(f"INSERT INTO {table.name} FROM INFILE '{path}' FORMAT {table.input_format}")
-
-
 def _leave(connection: Connection, session: Session, job: Job) -> None:
     """Put a session back as its client left it."""
-    for table in job.external:
-        connection.query(f"DROP TEMPORARY TABLE IF EXISTS {table.name}")
     session.restore(connection, job.call)
     if not isinstance(job.statement, Insert | InsertFromInput | Select):
         session.learn(connection, job.statement.verb)

@@ -14,7 +14,6 @@ import pytest
 import urllib3
 import zstandard
 
-from services.hotnode.blocks import BlockDecoder, BlockEncoder
 from tests.support.hotnode import ClickHouse
 
 PROTO = """syntax = "proto3";
@@ -161,17 +160,6 @@ def test_compressed_response(clickhouse: ClickHouse, encoding: str, rows: int) -
     assert _DECODERS[encoding](response.data) == b"".join(b"%d\n" % number for number in range(rows))
     plain = clickhouse.request("POST", b"SELECT 1", {"Accept-Encoding": encoding}, enable_http_compression=0)
     assert ("Content-Encoding" in plain.headers, plain.data) == (False, b"1\n")
-
-
-def test_native_blocks_in_and_out(clickhouse: ClickHouse) -> None:
-    """``decompress=1`` and ``compress=1`` speak ClickHouse's own framing, checksums included."""
-    clickhouse.run("CREATE TABLE t (a UInt64) ENGINE = Memory")
-    packed = BlockEncoder().encode(b"".join(b"%d\n" % number for number in range(200_000)))
-    assert clickhouse.request("POST", packed, query="INSERT INTO t FORMAT TSV", decompress=1).status == 200
-    response = clickhouse.request("POST", b"SELECT count(), sum(a) FROM t", compress=1)
-    assert BlockDecoder().decode(response.data) == b"200000\t19999900000\n"
-    damaged = packed[:20] + b"!" + packed[21:]
-    assert clickhouse.request("POST", damaged, query="INSERT INTO t FORMAT TSV", decompress=1).status >= 400
 
 
 def test_chunked_insert_larger_than_one_buffer(clickhouse: ClickHouse) -> None:

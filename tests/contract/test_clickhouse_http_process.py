@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from services.hotnode.blocks import BlockDecoder
 from tests.contract.test_clickhouse_http_running import SLOW, eventually
 from tests.support.hotnode import ClickHouse, HotNode
 
@@ -168,11 +167,13 @@ def test_schemas_are_kept_in_the_data_directory(small_node: HotNode) -> None:
     assert any((small_node.directory / "__cache__").iterdir())
 
 
-def test_block_checksums_are_the_engines(small_node: HotNode) -> None:
-    """What the engine itself writes to disk in compressed blocks, of a few bytes to many, reads back with every checksum right."""
-    with client_of(small_node) as client:
-        client.run("CREATE TABLE blocks (a String) ENGINE = Log")
-        for rows in (1, 3, 10, 50, 1000, 50_000):
-            client.run(f"INSERT INTO blocks SELECT toString(generateUUIDv4(number)) FROM numbers({rows})")
-        (column,) = (small_node.directory / "engine" / "store").glob("*/*/a.bin")
-        assert len(BlockDecoder().decode(column.read_bytes())) == 37 * (1 + 3 + 10 + 50 + 1000 + 50_000)
+def test_what_nobody_sends_is_refused(small_node: HotNode) -> None:
+    """ClickHouse's own block framing, and tables that come with a request."""
+    with client_of(small_node) as clickhouse:
+        for response in (
+            clickhouse.request("POST", b"SELECT 1", compress=1),
+            clickhouse.request("POST", b"SELECT 1", decompress=1),
+            clickhouse.http.request("POST", small_node.url, fields=[("query", "SELECT 1")]),
+        ):
+            assert response.status == 400
+            assert b"not supported" in response.data

@@ -222,15 +222,6 @@ def test_head_has_no_body_and_large_bodies_may_be_announced(clickhouse: ClickHou
     connection.close()
 
 
-def test_form_fields_and_external_tables(clickhouse: ClickHouse) -> None:
-    """A multipart form carries parameters, and tables that live as long as the request."""
-    form: dict[str, str | tuple[str, str]] = {"query": "SELECT sum(a + {n:UInt8}) FROM ext", "param_n": "1"}
-    form["ext"] = ("ext.csv", "1\n2\n3\n")
-    url = f"{clickhouse.url}/?user={clickhouse.user}&password={clickhouse.password}&ext_format=CSV&ext_structure=a%20UInt64"
-    assert clickhouse.http.request("POST", url, fields=list(form.items())).data == b"9\n"
-    assert clickhouse.fails("SELECT * FROM ext") == 60
-
-
 def test_curl_runs_statements(clickhouse: ClickHouse) -> None:
     """The command line of every tutorial."""
     curl = shutil.which("curl")

@@ -11,7 +11,6 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.hotnode.blocks import BlockDecoder, BlockEncoder
 from services.hotnode.codec import Decoder, choose_encoding, request_decoders, response_encoder
 from services.hotnode.errors import StatementFailed
 
@@ -32,33 +31,25 @@ def through(decoders: Sequence[Decoder], packed: bytes, step: int) -> bytes:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "lz4", "identity"])
 @given(pieces=st.lists(st.binary(max_size=2000), max_size=5), step=st.integers(1, 700))
 def test_what_is_encoded_decodes(encoding: str, pieces: list[bytes], step: int) -> None:
-    encoder = response_encoder("" if encoding == "identity" else encoding, level=3, native_blocks=False)
+    encoder = response_encoder("" if encoding == "identity" else encoding, level=3)
     packed = b"".join(map(encoder.encode, pieces)) + encoder.finish()
-    assert through(request_decoders(encoding, native_blocks=False), packed, step) == b"".join(pieces)
-
-
-@given(plain=st.binary(max_size=5000), step=st.integers(1, 700))
-def test_native_blocks_decode(plain: bytes, step: int) -> None:
-    assert through([BlockDecoder()], BlockEncoder().encode(plain), step) == plain
+    assert through(request_decoders(encoding), packed, step) == b"".join(pieces)
 
 
 @pytest.mark.parametrize("two", [gzip.compress(b"a") + gzip.compress(b"b"), b"".join(map(lz4.frame.compress, (b"a", b"b")))])
 def test_frames_may_follow_one_another(two: bytes) -> None:
     name = "gzip" if two[:2] == b"\x1f\x8b" else "lz4"
-    assert through(request_decoders(name, native_blocks=False), two, 1000) == b"ab"
-    assert through(request_decoders(name, native_blocks=False), two, 1) == b"ab"
+    assert through(request_decoders(name), two, 1000) == b"ab"
+    assert through(request_decoders(name), two, 1) == b"ab"
 
 
 def test_cut_or_foreign_bytes_are_refused() -> None:
     zstd = zstandard.ZstdCompressor().compress(b"x" * 1000)
     for encoding, packed in (("zstd", zstd[:-1]), ("gzip", b"nope"), ("lz4", b"nope-nope-nope"), ("zstd", b"nope")):
         with pytest.raises(StatementFailed):
-            through(request_decoders(encoding, native_blocks=False), packed, 1000)
-    for block in (BlockEncoder().encode(b"abc")[:-1], b"\0" * 40, BlockEncoder().encode(b"abc")[:-1] + b"!"):
-        with pytest.raises(StatementFailed):
-            through([BlockDecoder()], block, 1000)
+            through(request_decoders(encoding), packed, 1000)
     with pytest.raises(StatementFailed):
-        request_decoders("br", native_blocks=False)
+        request_decoders("br")
 
 
 def test_the_servers_order_of_preference() -> None:
