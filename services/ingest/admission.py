@@ -14,9 +14,10 @@ from google.protobuf.message import Message
 
 from tael.cluster.shard import Router
 from tael.errors import Rejected, TooLarge
+from tael.otlp.census import Node, count_fields
 from tael.otlp.limits import ItemLimits, bound
 from tael.otlp.repair import repair
-from tael.otlp.scan import Refusals, Scan
+from tael.otlp.scan import Refusals, Scan, horizon_ns
 from tael.otlp.split import Part, split
 
 
@@ -46,6 +47,10 @@ class Admitted:
 class Admission(Protocol):
     """One way for requests to become bodies of the log."""
 
+    def weigh(self, request: bytes) -> int:
+        """About how many messages a request holds, from a look that costs little. Raises TooLarge when they are more than it may hold."""
+        ...
+
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """Check a request and cut it. Raises Rejected when it is malformed. May be called in a thread, beside another call in the loop's.
 
@@ -54,16 +59,40 @@ class Admission(Protocol):
         ...
 
 
+class Strict(Protocol):
+    """An admission without a census of its own."""
+
+    def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
+        """See Admission."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Counts a request's messages: along ``large`` from ``large_bytes`` on, else along ``small``; more than ``most`` are too many."""
+
+    small: Node
+    large: Node
+    most: int
+    large_bytes: int = 1 << 20
+
+    def count(self, request: bytes) -> int:
+        """About how many messages it holds. Raises TooLarge when they are too many for its size."""
+        root = self.small if len(request) < self.large_bytes else self.large
+        return count_fields(request, root, self.most)
+
+
 @dataclass(frozen=True, slots=True)
 class Verbatim:
     """Requests that go to the log byte for byte: how they are checked, and what an item is routed by, from it and its resource."""
 
-    scan: Callable[[bytes], Scan]
+    scan: Callable[[bytes, int], Scan]
     routing_key: Callable[[bytes, bytes], bytes]
+    retention_days: float
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:  # noqa: ARG002
         """See Admission."""
-        scan = self.scan(request)
+        scan = self.scan(request, horizon_ns(cut.now_ns, self.retention_days))
         return Admitted(scan.items, scan.refusals, self._parts(request, scan, cut), warnings=scan.warnings)
 
     def _parts(self, request: bytes, scan: Scan, cut: Cut) -> Sequence[Part]:
@@ -82,10 +111,15 @@ class Tolerant:
     the client is told.
     """
 
-    inner: Admission
+    inner: Strict
     request: type[Message]
     item: type[Message]
     limits: ItemLimits | None
+    census: Census
+
+    def weigh(self, request: bytes) -> int:
+        """See Admission."""
+        return self.census.count(request)
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
@@ -95,7 +129,7 @@ class Tolerant:
         except TooLarge:
             raise
         except Rejected:
-            repaired = repair(self.request, request)
+            repaired = repair(self.request, self.item, request)
             if repaired is None:
                 raise
             bounded, warnings = self._bound(repaired[0])

@@ -25,6 +25,16 @@ class Room:
         await self.budget.acquire(size_bytes, self.tenant)
         self.size_bytes += size_bytes
 
+    @contextlib.asynccontextmanager
+    async def more(self, size_bytes: int) -> AsyncIterator[None]:
+        """Hold ``size_bytes`` more while the block runs, though no more than the budget has beside what this request holds."""
+        extra = min(size_bytes, self.budget.limit_bytes - self.size_bytes)
+        await self.budget.acquire(extra, self.tenant)
+        try:
+            yield
+        finally:
+            self.budget.release(extra, self.tenant)
+
 
 class ByteBudget:
     """At most ``limit_bytes`` are held and at most as many wait, shared between tenants as ``Shares`` says."""
@@ -33,6 +43,11 @@ class ByteBudget:
         self._shares = Shares(limit_bytes)
         self._wait_seconds = wait_seconds
         self._waiters: dict[Ask, asyncio.Future[None]] = {}
+
+    @property
+    def limit_bytes(self) -> int:
+        """The most that is held."""
+        return self._shares.limit_bytes
 
     @property
     def held_bytes(self) -> int:

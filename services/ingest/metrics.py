@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest as ExportMetrics
 from pydantic import Field
 
-from services.ingest.admission import Admitted, Cut
+from services.ingest.admission import Admitted, Census, Cut
 from tael.metrics.bodies import Body, bodies
 from tael.metrics.cache import SeriesCache
+from tael.metrics.identity import MAX_TIME_MS
 from tael.metrics.names import Names, NameStyle
 from tael.metrics.otlp import OtlpTranslator
-from tael.metrics.remote_write_v1 import RemoteWriteV1
-from tael.metrics.remote_write_v2 import RemoteWriteV2
-from tael.metrics.translation import AdmitSeries, Translation
+from tael.metrics.remote_write_v1 import V1_TREE, RemoteWriteV1
+from tael.metrics.remote_write_v2 import V2_TREE, RemoteWriteV2
+from tael.metrics.translation import Accepts, AdmitSeries, Translation
+from tael.otlp.census import ENVELOPE_TREE, Node, allowed, request_tree
+from tael.otlp.scan import horizon_ns
 from tael.otlp.split import Part
 from tael.runtime.config import CommaList, Settings
 
 NS_PER_MS = 1_000_000
+_SERIES_COUNTED_ABOVE_BYTES = 256 << 10
+"""Smaller requests of remote write are so quickly read that their series are counted then."""
 
 
 class MetricSettings(Settings):
@@ -48,9 +54,23 @@ class MetricSettings(Settings):
 class Translator(Protocol):
     """One form of requests, translated."""
 
-    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries) -> Translation:
+    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries, accepts: Accepts) -> Translation:
         """See tael.metrics. Raises Rejected when the request is malformed."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is taken of metrics: how far back and ahead of now, and how many points of one request."""
+
+    retention_days: float
+    most_points: int
+    ahead_ms: int | None = None
+
+    def of(self, request: bytes, now_ns: int) -> Accepts:
+        """What is taken of one request."""
+        newest_ms = MAX_TIME_MS - 1 if self.ahead_ms is None else now_ns // NS_PER_MS + self.ahead_ms
+        return Accepts(horizon_ns(now_ns, self.retention_days) // NS_PER_MS, newest_ms, allowed(len(request), self.most_points))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,12 @@ class TranslatedAdmission:
     translator: Translator
     cache: SeriesCache
     admit_series: AdmitSeries
+    bounds: Bounds
+    census: Census
+
+    def weigh(self, request: bytes) -> int:
+        """See Admission."""
+        return self.census.count(request)
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
@@ -67,7 +93,8 @@ class TranslatedAdmission:
 
     def translate(self, tenant: str, request: bytes, cut: Cut) -> Translation:
         """The request's translation. Raises Rejected when it is malformed."""
-        return self.translator.translate(tenant, request, cut.now_ns // NS_PER_MS, self.admit_series)
+        accepts = self.bounds.of(request, cut.now_ns)
+        return self.translator.translate(tenant, request, cut.now_ns // NS_PER_MS, self.admit_series, accepts)
 
     def cut(self, translation: Translation, cut: Cut) -> Admitted:
         """A translation as parts. Its series are known once these are in the log."""
@@ -81,13 +108,14 @@ def _part(body: Body) -> Part:
 
 
 class MetricAdmissions:
-    """The forms that metrics come in, with one memory of series."""
+    """The forms that metrics come in, with one memory of series. Remote write's samples are taken up to ``ahead_seconds`` before their time."""
 
-    def __init__(self, settings: MetricSettings, admit_series: AdmitSeries) -> None:
-        cache = SeriesCache(settings.series_cache)
+    def __init__(self, settings: MetricSettings, admit_series: AdmitSeries, bounds: Bounds, ahead_seconds: float) -> None:
+        cache, most = SeriesCache(settings.series_cache), bounds.most_points
         translator = OtlpTranslator(cache, Names(settings.metric_names), settings.metric_resource_labels)
-        self.otlp = TranslatedAdmission(translator, cache, admit_series)
+        self.otlp = TranslatedAdmission(translator, cache, admit_series, bounds, Census(ENVELOPE_TREE, request_tree(ExportMetrics), most))
+        written = replace(bounds, ahead_ms=int(ahead_seconds * 1000))
         self.remote_write = {
-            1: TranslatedAdmission(RemoteWriteV1(cache), cache, admit_series),
-            2: TranslatedAdmission(RemoteWriteV2(cache), cache, admit_series),
+            version: TranslatedAdmission(made(cache), cache, admit_series, written, Census(Node(), root, most, _SERIES_COUNTED_ABOVE_BYTES))
+            for version, made, root in ((1, RemoteWriteV1, V1_TREE), (2, RemoteWriteV2, V2_TREE))
         }

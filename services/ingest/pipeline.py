@@ -7,34 +7,42 @@ id is a digest of its content, so a client that asks again after a lost answer s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from services.ingest.admission import Admission, Admitted, Cut, Tolerant, Verbatim
+from services.ingest.admission import Admission, Admitted, Census, Cut, Tolerant, Verbatim
 from services.ingest.budget import ByteBudget, Room
 from services.ingest.limits.tenants import TenantLimits
-from services.ingest.metrics import MetricAdmissions
+from services.ingest.metrics import Bounds, MetricAdmissions
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
 from services.ingest.telemetry import Telemetry
 from tael.cluster.shard import Router
-from tael.errors import NotFound
+from tael.errors import NotFound, TooLarge
 from tael.model.tenant import DEFAULT_TENANT
+from tael.otlp.census import request_tree
 from tael.otlp.inflate import inflate
-from tael.otlp.limits import ItemLimits
 from tael.otlp.scan import log_route, scan_logs, scan_spans, span_route
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.split import Part
 from tael.runtime.access import Access
+from tael.runtime.memory import Memory
+from tael.runtime.tasks import in_thread
 from tael.wal import codec
 from tael.wal.api import LOGS, METRICS, TRACES, WalAppender
 
-_INFLATE_INLINE_BYTES, _INFLATE_THREADS = 64 << 10, 2
-_ADMIT_INLINE_BYTES, _ADMIT_THREADS = 2 << 20, 1
+_INFLATE_INLINE_BYTES, _INFLATED_INLINE_BYTES = 64 << 10, 1 << 20
+_ADMIT_INLINE_BYTES, _ADMIT_INLINE_MESSAGES = 2 << 20, 15_000
+_MESSAGE_BYTES = 128
+"""What a message of the envelope takes in Python, about."""
+_THREADS = 2
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +53,18 @@ class Outcome:
     message: str = ""
 
 
-def admissions(metrics: MetricAdmissions, limits: ItemLimits) -> dict[str, Admission]:
+def admissions(settings: ReceiverSettings, metrics: MetricAdmissions) -> dict[str, Admission]:
     """Every signal that this server takes, by name. Metrics' attributes identify, so they are refused and not cut (tael.metrics)."""
-    strict: dict[str, Admission] = {TRACES: Verbatim(scan_spans, span_route), LOGS: Verbatim(scan_logs, log_route), METRICS: metrics.otlp}
-    return {
-        name: Tolerant(inner, SIGNALS[name].request, SIGNALS[name].item, None if name == METRICS else limits)
-        for name, inner in strict.items()
+    days, limits = settings.retention_days, settings.item_limits
+    strict = {TRACES: Verbatim(scan_spans, span_route, days[TRACES]), LOGS: Verbatim(scan_logs, log_route, days[LOGS])}
+    found: dict[str, Admission] = {
+        METRICS: Tolerant(metrics.otlp, SIGNALS[METRICS].request, SIGNALS[METRICS].item, None, metrics.otlp.census)
     }
+    for name, inner in strict.items():
+        kind = SIGNALS[name].request
+        root = request_tree(kind)
+        found[name] = Tolerant(inner, kind, SIGNALS[name].item, limits, Census(root, root, settings.max_request_messages))
+    return found
 
 
 class Pipeline:
@@ -74,13 +87,14 @@ class Pipeline:
         self._require = require
         self.access = Access(settings.tokens_file)
         self.limits = TenantLimits(settings, registry)
-        self.metrics = MetricAdmissions(settings, self.limits.admit_series)
-        self._admissions = admissions(self.metrics, settings.item_limits)
+        bounds = Bounds(settings.retention_days[METRICS], settings.max_request_messages)
+        self.metrics = MetricAdmissions(settings, self.limits.admit_series, bounds, settings.remote_write_ahead_seconds)
+        self._admissions = admissions(settings, self.metrics)
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes
-        self._inflating = asyncio.Semaphore(_INFLATE_THREADS)
-        self._admitting = asyncio.Semaphore(_ADMIT_THREADS)
+        self._computing = asyncio.Semaphore(_THREADS)
+        self._memory = Memory()
         self._now_ns = now_ns
         self.telemetry = Telemetry(registry, held_bytes=lambda: self._budget.held_bytes, waiting_bytes=lambda: self._budget.waiting_bytes)
 
@@ -108,26 +122,40 @@ class Pipeline:
     async def inflate(self, encoding: str, body: bytes, room: Room) -> bytes:
         """Undo a content encoding within the request limit, and hold what ``body`` grew by. Raises TooLarge, Rejected or Overloaded.
 
-        Large bodies are inflated in threads, few at a time, and keep their turn until they have room: what is inflated and not yet
-        counted stays a few requests, however many come at once.
+        What is small and stays small is inflated at once; the rest in threads, few at a time, which keep their turn until they have room: what
+        is inflated and not yet counted stays a few requests, however many come at once.
         """
         if len(body) <= _INFLATE_INLINE_BYTES:
-            inflated = inflate(encoding, body, self._max_request_bytes, MAX_REQUEST_BYTES)
-            await room.take(max(0, len(inflated) - len(body)))
-            return inflated
-        async with self._inflating:
-            inflated = await asyncio.to_thread(inflate, encoding, body, self._max_request_bytes, MAX_REQUEST_BYTES)
+            with contextlib.suppress(TooLarge):
+                inflated = inflate(encoding, body, min(self._max_request_bytes, _INFLATED_INLINE_BYTES), MAX_REQUEST_BYTES)
+                await room.take(max(0, len(inflated) - len(body)))
+                return inflated
+        async with self._computing:
+            inflated = await in_thread(inflate, encoding, body, self._max_request_bytes, MAX_REQUEST_BYTES)
             await room.take(max(0, len(inflated) - len(body)))
         return inflated
 
-    async def admit(self, signal: Signal, tenant: str, request: bytes, admission: Admission | None = None) -> Outcome:
+    async def compute(self, call: Callable[..., T], *args: object, small: bool) -> T:
+        """What a call comes to: at once when it is ``small``, else in a thread, few at a time.
+
+        This process has leases to renew and others to answer meanwhile.
+        """
+        if small:
+            return call(*args)
+        async with self._computing:
+            result = await in_thread(call, *args)
+        self._memory.give_back()
+        return result
+
+    async def admit(self, signal: Signal, tenant: str, request: bytes, room: Room, admission: Admission | None = None) -> Outcome:
         """Store a request; return once all of it is durable. ``admission`` is for requests of a form that is not OTLP's.
 
-        Raises Rejected when it is malformed, Overloaded or Unavailable when the log did not take all of it: the same request may then
-        be sent again, and what was already stored is not stored twice.
+        ``room`` holds the request's bytes, and what it takes in memory while it is checked. Raises Rejected when it is malformed, Overloaded
+        or Unavailable when the log did not take all of it: the same request may then be sent again, and what was already stored is not stored
+        twice.
         """
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
-        admitted = await self._checked(admission or self.admission(signal), tenant, request, cut)
+        admitted = await self._checked(admission or self.admission(signal), tenant, request, room, cut)
         rejected = len(admitted.refusals.positions)
         self.limits.take(tenant, len(request), admitted.items - rejected)
         self.telemetry.received.labels(signal.name).inc(len(request))
@@ -143,12 +171,13 @@ class Pipeline:
         said = (admitted.refusals.explain(admitted.items, signal.items), *admitted.warnings, self.limits.take_warnings(tenant))
         return Outcome(rejected, "; ".join(text for text in said if text))
 
-    async def _checked(self, admission: Admission, tenant: str, request: bytes, cut: Cut) -> Admitted:
-        """Check and cut; large requests in threads, few at a time, for this process has leases to renew and others to answer meanwhile."""
-        if len(request) <= _ADMIT_INLINE_BYTES:
+    async def _checked(self, admission: Admission, tenant: str, request: bytes, room: Room, cut: Cut) -> Admitted:
+        """Check and cut; what is large, or holds much, in a thread, with the memory held that it takes when it is taken apart."""
+        messages = admission.weigh(request)
+        if len(request) <= _ADMIT_INLINE_BYTES and messages <= _ADMIT_INLINE_MESSAGES:
             return admission.admit(tenant, request, cut)
-        async with self._admitting:
-            return await asyncio.to_thread(admission.admit, tenant, request, cut)
+        async with room.more(len(request) + messages * _MESSAGE_BYTES):
+            return await self.compute(admission.admit, tenant, request, cut, small=False)
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
         digest = hashlib.sha256(f"{tenant}\0{signal}\0{part.shard}\0".encode())

@@ -10,33 +10,37 @@ as empty (nil) is empty here too.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sized
+from typing import Any, TypeAlias, TypeVar
 
 import msgpack
 
 from tael.datadog.span import DatadogSpan
 from tael.errors import Rejected
+from tael.otlp.census import MOST_MESSAGES, require_few_values
+from tael.otlp.json import load_json, weigh_json
 
 Trace: TypeAlias = "list[DatadogSpan]"
+C = TypeVar("C", bound=Sized)
 _MAX_ITEMS = 1 << 16
 """The most that one list or map inside a span may claim to hold."""
+_CONTAINER_VALUES = 4
+"""What a list or a map counts for beside what is in it."""
 _U64 = (1 << 64) - 1
 _V05_FIELDS = 12
 
 
-def read_msgpack(body: bytes) -> Iterator[Trace]:
-    """The traces of a v0.3 or v0.4 body in msgpack. Raises Rejected, also in the middle."""
-    reader = _Reader(body)
+def read_msgpack(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
+    """The traces of a v0.3 or v0.4 body in msgpack; ``most`` bounds what it holds. Raises Rejected or TooLarge, also in the middle."""
+    reader = _Reader(body, most)
     for position in range(reader.array("the payload")):
         yield [_span_of_map(reader.item(f"trace {position}"), f"trace {position}") for _ in range(reader.array(f"trace {position}"))]
     reader.end()
 
 
-def read_v05(body: bytes) -> Iterator[Trace]:
-    """The traces of a v0.5 body. Raises Rejected, also in the middle."""
-    reader = _Reader(body)
+def read_v05(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
+    """The traces of a v0.5 body; the same holds."""
+    reader = _Reader(body, most)
     if reader.array("the payload") != 2:
         raise _wrong("the payload", "an array of two: the texts and the traces")
     texts = [_text(reader.item("the texts"), "the texts") for _ in range(reader.array("the texts"))]
@@ -46,12 +50,10 @@ def read_v05(body: bytes) -> Iterator[Trace]:
     reader.end()
 
 
-def read_json(body: bytes) -> Iterator[Trace]:
-    """The traces of a v0.3 or v0.4 body in JSON. Raises Rejected, also in the middle."""
-    try:
-        payload = json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"the body is not JSON: {error}", where="body") from error
+def read_json(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
+    """The traces of a v0.3 or v0.4 body in JSON; the same holds."""
+    weigh_json(body, most)
+    payload = load_json(body)
     for position, trace in enumerate(_list(payload, "the payload")):
         where = f"trace {position}"
         yield [_span_of_map(span, where) for span in _list(trace, where)]
@@ -60,7 +62,8 @@ def read_json(body: bytes) -> Iterator[Trace]:
 class _Reader:
     """A msgpack body, read in order; every failure is a Rejected that says where."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, most: int) -> None:
+        self._values, self._most = 0, most
         self._unpacker = msgpack.Unpacker(
             max_buffer_size=max(len(body), 1),
             max_array_len=_MAX_ITEMS,
@@ -68,20 +71,32 @@ class _Reader:
             max_ext_len=0,
             strict_map_key=False,
             unicode_errors="replace",
+            object_hook=self._count,
+            list_hook=self._count,
         )
-        self._unpacker.feed(body)
         self._size = len(body)
+        self._unpacker.feed(body)
 
     def array(self, where: str) -> int:
         """The length of the array that comes next. It may claim any: its items are read one by one."""
         length = self._take(self._unpacker.read_array_header, where)
         if length > self._size - self._unpacker.tell():
             raise _early(where)
+        self._require_few(length + 1)
         return int(length)
 
     def item(self, where: str) -> Any:
         """Whatever comes next."""
         return self._take(self._unpacker.unpack, where)
+
+    def _count(self, container: C) -> C:
+        self._require_few(len(container) + _CONTAINER_VALUES)
+        return container
+
+    def _require_few(self, more: int) -> None:
+        """Count values: an empty list is one byte on the wire and sixty in memory."""
+        self._values += more
+        require_few_values(self._values, self._size, self._most)
 
     def end(self) -> None:
         """Refuse bytes behind the payload."""

@@ -21,7 +21,7 @@ from tael.metrics.identity import HOUR_MS
 from tael.metrics.names import Names
 from tael.metrics.numbers import Heads, head_bytes, time_ms_of
 from tael.metrics.points import add_exponential, add_histogram, add_number, add_summary
-from tael.metrics.translation import AdmitSeries, Columns, Draft, Refused, Translation
+from tael.metrics.translation import ANY, Accepts, AdmitSeries, Columns, Draft, Refused, Translation
 from tael.pb.metrics_request_pb2 import Metric, Request, ResourceMetrics
 
 TARGET_INFO_EVERY_MS = 150_000
@@ -42,13 +42,13 @@ class OtlpTranslator:
     def __init__(self, cache: SeriesCache, names: Names, promoted: tuple[str, ...] = ()) -> None:
         self._contexts = Contexts(cache, names, promoted)
 
-    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries) -> Translation:
+    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries, accepts: Accepts = ANY) -> Translation:
         """One request's translation. Raises Rejected when it is not an ExportMetricsServiceRequest."""
         try:
             message = Request.FromString(request)
-            walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series), bulk=True)
+            walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series, accepts), bulk=True)
             if not walk.run(message):
-                walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series), bulk=False)
+                walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series, accepts), bulk=False)
                 walk.run(message)
         except DecodeError as error:
             raise Rejected("the body is not a valid ExportMetricsServiceRequest", where="body", accepted="OTLP protobuf") from error
@@ -82,7 +82,7 @@ class _Walk:
         for (size, delta), heads in self._heads.items():
             if heads.heads:
                 chunk = heads.decode(size, self._hour)
-                if chunk is None or (delta and not self._may_be_added(chunk)):
+                if chunk is None or not self.draft.accepts.holds(chunk.time_ms) or (delta and not self._may_be_added(chunk)):
                     return False
                 chunks[size, delta] = chunk
                 (self.draft.deltas if delta else self.draft.samples).chunks.append(chunk)
@@ -108,6 +108,7 @@ class _Walk:
         points = list(getattr(metric, context.member).data_points) if context.member else []
         first = self.draft.items
         self.draft.items += len(points)
+        self.draft.accepts.require_few(self.draft.items)
         if context.problem:
             for position in range(first, self.draft.items):
                 self.draft.refuse(position, context.problem, f"point {position} of {metric.name[:60]!r}")

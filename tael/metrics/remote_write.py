@@ -69,6 +69,7 @@ def add_series(received: Received, known: Known, draft: Draft) -> None:
     """Take in a series; what cannot be stored of it is refused in the draft."""
     first = draft.items
     draft.items += len(received.samples) + len(received.histograms)
+    draft.accepts.require_few(draft.items + len(received.exemplars))
     position = first
     for sample in received.samples:
         _refusing(draft, position, received, partial(_add_sample, sample, received, known, draft))

@@ -13,8 +13,12 @@ from tael.errors import Rejected
 from tael.metrics.cache import Known, SeriesCache
 from tael.metrics.remote_write import Received, add_series, checked_labels, known_series, type_word
 from tael.metrics.tails import LONG, LONG_MARK, SHORT, Tails, hour_of
-from tael.metrics.translation import AdmitSeries, Draft, Translation
+from tael.metrics.translation import ANY, Accepts, AdmitSeries, Draft, Translation
+from tael.otlp.census import Node, tree
 from tael.pb.remote_write_pb2 import ExemplarV1, Metadata, RequestV1, SeriesV1
+
+V1_TREE = Node(fields={0x0A: tree(SeriesV1), 0x1A: Node()})
+"""A request's messages, for tael.otlp.census."""
 
 
 class RemoteWriteV1:
@@ -23,7 +27,7 @@ class RemoteWriteV1:
     def __init__(self, cache: SeriesCache) -> None:
         self._cache = cache
 
-    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries) -> Translation:
+    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries, accepts: Accepts = ANY) -> Translation:
         """One request's translation. Raises Rejected when it is not a WriteRequest."""
         try:
             message = RequestV1.FromString(request)
@@ -31,9 +35,10 @@ class RemoteWriteV1:
             raise Rejected("the body is not a valid prometheus.WriteRequest", where="body", accepted="remote write 1.0") from error
         known = known_series(self._cache, tenant, 1)
         series = list(message.timeseries)
-        draft = Draft(tenant, now_ms, admit_series)
+        accepts.require_few(len(series) + len(message.metadata))
+        draft = Draft(tenant, now_ms, admit_series, accepts)
         if not _in_bulk(series, known, draft):
-            draft = Draft(tenant, now_ms, admit_series)
+            draft = Draft(tenant, now_ms, admit_series, accepts)
             for raw in series:
                 _add(raw, known, draft)
         for raw in message.metadata:

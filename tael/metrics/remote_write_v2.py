@@ -22,9 +22,13 @@ from tael.metrics.cache import Known, SeriesCache
 from tael.metrics.remote_write import Received, add_series, checked_labels, family_of, known_series, type_word
 from tael.metrics.symbols import Symbols, read_references
 from tael.metrics.tails import LONG, LONG_MARK, SHORT, Tails, hour_of
-from tael.metrics.translation import AdmitSeries, Draft, Refused, Translation
+from tael.metrics.translation import ANY, Accepts, AdmitSeries, Draft, Refused, Translation
 from tael.model.series import METRIC_NAME
+from tael.otlp.census import Node, tree
 from tael.pb.remote_write_pb2 import RequestV2, SeriesV2
+
+V2_TREE = Node(fields={0x22: Node(), 0x2A: tree(SeriesV2)})
+"""A request's messages, for tael.otlp.census."""
 
 
 class RemoteWriteV2:
@@ -33,7 +37,7 @@ class RemoteWriteV2:
     def __init__(self, cache: SeriesCache) -> None:
         self._cache = cache
 
-    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries) -> Translation:
+    def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries, accepts: Accepts = ANY) -> Translation:
         """One request's translation. Raises Rejected when it is not a Request of version 2.0."""
         try:
             message = RequestV2.FromString(request)
@@ -41,13 +45,14 @@ class RemoteWriteV2:
             reason = "the body is not a valid io.prometheus.write.v2.Request"
             raise Rejected(reason, where="body", accepted="remote write 2.0") from error
         symbols, series = list(message.symbols), list(message.timeseries)
+        accepts.require_few(len(symbols) + len(series))
         if symbols and symbols[0]:
             raise Rejected("the first symbol is not empty", where="symbols", accepted="a table that begins with the empty string")
         known = known_series(self._cache, tenant, 2)
         table = _Table(symbols, self._numbers(known, symbols))
-        draft = Draft(tenant, now_ms, admit_series)
+        draft = Draft(tenant, now_ms, admit_series, accepts)
         if not _in_bulk(series, table, known, draft):
-            draft = Draft(tenant, now_ms, admit_series)
+            draft = Draft(tenant, now_ms, admit_series, accepts)
             for raw in series:
                 _add(raw, table, known, draft)
         return draft.finish()

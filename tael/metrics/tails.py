@@ -74,7 +74,8 @@ class Tails:
             if decoded is None:
                 return False
             time_ms, value = decoded
-            if not (hour <= time_ms.min() and time_ms.max() < min(hour + HOUR_MS, MAX_TIME_MS)):
+            in_hour = hour <= time_ms.min() and time_ms.max() < min(hour + HOUR_MS, MAX_TIME_MS)
+            if not (in_hour and draft.accepts.holds(time_ms)):
                 return False
             draft.samples.chunks.append(columns(b"".join(self.ids[size]), time_ms, value))
             draft.items += len(time_ms)

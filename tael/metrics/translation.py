@@ -14,7 +14,8 @@ import numpy.typing as npt
 from tael.metrics.cache import PAIR_BYTES, Ids, Known, Learned
 from tael.metrics.identity import HOUR_MS, MAX_TIME_MS, metric_id, series_id
 from tael.model.series import METRIC_NAME, Labels, labels_of
-from tael.otlp.scan import Refusals
+from tael.otlp.census import too_many
+from tael.otlp.scan import Refusals, too_old
 from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, Series
 
 _IDS = Struct("<QQ")
@@ -27,6 +28,27 @@ MAX_LABEL_CHARACTERS = 32 << 10
 MAX_HELP_CHARACTERS = 4 << 10
 MAX_BUCKETS = 10_000
 """Of one sign of a native histogram; exponential ones have 160 by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What is taken of a request: times from ``oldest_ms`` to ``newest_ms``, and no request of more than ``points``."""
+
+    oldest_ms: int = 0
+    newest_ms: int = MAX_TIME_MS - 1
+    points: int = 1 << 40
+
+    def holds(self, time_ms: npt.NDArray[np.int64]) -> bool:
+        """Whether all of these times, of which there is one at least, are taken."""
+        return bool(self.oldest_ms <= time_ms.min() and time_ms.max() <= self.newest_ms)
+
+    def require_few(self, points: int) -> None:
+        """Raise TooLarge for a request of more points than are taken."""
+        if points > self.points:
+            raise too_many("points", self.points)
+
+
+ANY = Accepts()
 
 
 class Refused(Exception):
@@ -115,6 +137,7 @@ class Draft:
     tenant: str
     now_ms: int
     admit_series: AdmitSeries
+    accepts: Accepts = ANY
     samples: Growing = field(default_factory=Growing)
     deltas: Growing = field(default_factory=Growing)
     histograms: list[Histogram] = field(default_factory=list)
@@ -133,6 +156,10 @@ class Draft:
         """
         if not least <= time_ms < MAX_TIME_MS:
             raise Refused("its time is missing" if time_ms == 0 else "its time is before 1970 or after 2105")
+        if time_ms < self.accepts.oldest_ms:
+            raise Refused(too_old("its time", "TAEL_METRIC_RETENTION_DAYS"))
+        if time_ms > self.accepts.newest_ms:
+            raise Refused(f"its time is more than {(self.accepts.newest_ms - self.now_ms) / 1000:g} s ahead (TAEL_REMOTE_WRITE_AHEAD_SECS)")
         return time_ms
 
     def identify(self, known: Known, time_ms: int, key: Hashable, label_sets: Callable[[], Sequence[dict[str, str]]]) -> Ids:

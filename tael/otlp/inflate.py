@@ -11,6 +11,8 @@ from tael.errors import Rejected, TooLarge
 GZIP, ZSTD = "gzip", "zstd"
 ENCODINGS = ("", "identity", GZIP, ZSTD)
 _STEP_BYTES = 1 << 20
+_FEED_BYTES = 64 << 10
+_MAX_MEMBERS = 1024
 _MAX_WINDOW_BYTES = 1 << 27
 _ZSTD_FEED_BYTES = 128  # a block of 128 KiB may take 4 bytes, and zstandard cannot stop within what it was fed
 
@@ -35,30 +37,46 @@ def inflate(encoding: str, body: bytes, limit_bytes: int, variable: str) -> byte
 
 
 def _gunzip(body: bytes, limit_bytes: int, variable: str) -> bytes:
+    """Feeds a member piece by piece: what is behind its end is handed back as a copy, and there may be many members."""
     chunks: list[bytes] = []
-    total, rest = 0, body
-    while rest:
+    total, at, members = 0, 0, 0
+    while at < len(body):
+        members += 1
+        _require_few(members, "gzip members")
         member = zlib.decompressobj(wbits=31)
+        rest = b""
         while not member.eof:
+            if not rest:
+                rest = body[at : at + _FEED_BYTES]
+                at += len(rest)
             try:
                 chunk = member.decompress(rest, min(_STEP_BYTES, limit_bytes - total + 1))
             except zlib.error as error:
                 raise Rejected("the body is not valid gzip", where="body") from error
+            ended = not rest and not chunk
             rest = member.unconsumed_tail
             total += len(chunk)
             if total > limit_bytes:
                 raise too_large(limit_bytes, variable)
-            if not chunk and not rest and not member.eof:
+            if ended and not member.eof:
                 raise Rejected("the gzip body ends early", where="body")
-            chunks.append(chunk)
-        rest = member.unused_data
+            if chunk:
+                chunks.append(chunk)
+        at -= len(member.unused_data)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _require_few(count: int, what: str) -> None:
+    if count > _MAX_MEMBERS:
+        raise Rejected(f"the body has more than {_MAX_MEMBERS} {what}", where="body", accepted=f"at most {_MAX_MEMBERS}")
 
 
 def _unzstd(body: bytes, limit_bytes: int, variable: str) -> bytes:
     chunks: list[bytes] = []
-    total, at = 0, 0
+    total, at, frames = 0, 0, 0
     while at < len(body):
+        frames += 1
+        _require_few(frames, "zstd frames")
         frame = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj()
         while not frame.eof:
             if at >= len(body):

@@ -13,7 +13,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
@@ -22,6 +22,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from tael.errors import Rejected
+from tael.otlp.census import allowed, require_few_values, too_many
 
 M = TypeVar("M", bound=Message)
 Read: TypeAlias = "Callable[[Any, str, int], Any]"
@@ -29,6 +30,7 @@ Write: TypeAlias = "Callable[[Any], Any]"
 _F = FieldDescriptor
 _HEX_IDS = frozenset({"trace_id", "span_id", "parent_span_id"})
 _MAX_DEPTH = 100
+_CONTAINER_BYTES, _VALUE_BYTES = 240, 60
 _INTEGER = re.compile(r"[+-]?\d{1,40}")
 _INTEGER_BITS = {
     _F.TYPE_INT32: (-(1 << 31), (1 << 31) - 1),
@@ -46,17 +48,52 @@ _WIDE = frozenset({_F.TYPE_INT64, _F.TYPE_SINT64, _F.TYPE_SFIXED64, _F.TYPE_UINT
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
+def weigh_json(text: bytes, most_messages: int) -> int:
+    """About how many bytes the text takes once it is read, from the punctuation in it. Raises TooLarge for more values than its size allows."""
+    containers, commas = text.count(b"{") + text.count(b"["), text.count(b",")
+    if containers > (limit := allowed(len(text), most_messages * 2)):
+        raise too_many("objects and arrays", limit)
+    require_few_values(commas, len(text), most_messages)
+    return len(text) + containers * _CONTAINER_BYTES + commas * _VALUE_BYTES
+
+
 def decode_json(kind: type[M], text: bytes) -> M:
     """The message of ``kind`` that ``text`` spells. Raises Rejected, naming the JSON path of what is wrong."""
+    return decode_request(kind, text)[0]
+
+
+def decode_request(kind: type[M], text: bytes) -> tuple[M, tuple[str, ...]]:
+    """The same, and what the sender should know: names of fields that are protobuf's and not JSON's are ignored, as all unknown ones are."""
+    value = load_json(text)
+    message = kind(**_read_message(_table(kind.DESCRIPTOR), value, "", 0))
+    misspelt = [f"{key} (OTLP/JSON has {name})" for key, name in _misspelt(_table(kind.DESCRIPTOR), value)]
+    return message, (f"ignored fields of unknown name: {', '.join(misspelt)}",) if misspelt else ()
+
+
+def _misspelt(table: dict[str, _Reader], value: Any) -> Iterator[tuple[str, str]]:
+    """Keys in the first object of each kind that are a known field's name in protobuf, and that name in JSON."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        reader = table.get(key)
+        if reader is None:
+            head, *rest = key.split("_")
+            name = head + "".join(word[:1].upper() + word[1:] for word in rest)
+            if name in table:
+                yield key[:60], name
+        elif reader.kind is not None:
+            first = item[0] if isinstance(item, list) and item else item
+            yield from _misspelt(_table(reader.kind), first)
+
+
+def load_json(text: bytes) -> Any:
+    """The value of a JSON text; a byte order mark is skipped, bytes that are not UTF-8 are replaced. Raises Rejected."""
     try:
-        value = json.loads(text.decode("utf-8-sig", "replace"), parse_constant=_no_constant)
+        return json.loads(text.decode("utf-8-sig", "replace"), parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise Rejected(f"the body is not JSON: {error}", where="body") from error
     except RecursionError as error:
         raise _too_deep("body") from error
     except ValueError as error:
         raise Rejected(f"the body holds a number that is not JSON: {error}", where="body") from error
-    return kind(**_read_message(_table(kind.DESCRIPTOR), value, "", 0))
 
 
 def encode_json(message: Message) -> dict[str, Any]:
@@ -76,16 +113,17 @@ def dump_json(message: Message) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """One field: its Python name, how one value of it is read, and whether there are many."""
+    """One field: its Python name, how one value of it is read, whether there are many, and the kind of message that it holds."""
 
     name: str
     read: Read
     repeated: bool
+    kind: Descriptor | None
 
 
 @cache
 def _table(descriptor: Descriptor) -> dict[str, _Reader]:
-    return {f.json_name: _Reader(f.name, _reader(f), f.is_repeated) for f in descriptor.fields}
+    return {f.json_name: _Reader(f.name, _reader(f), f.is_repeated, f.message_type) for f in descriptor.fields}
 
 
 @cache

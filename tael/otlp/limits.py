@@ -90,7 +90,8 @@ def _trim(owner: Any, limits: ItemLimits, cuts: Counter[str]) -> None:
             owner.dropped_attributes_count = min(owner.dropped_attributes_count + dropped, _MAX_COUNT)
     for name, repeated in inner_fields:
         for inner in getattr(owner, name) if repeated else (getattr(owner, name),) if owner.HasField(name) else ():
-            _trim(inner, limits, cuts)
+            if inner.ByteSize() > limits.harmless_bytes:
+                _trim(inner, limits, cuts)
 
 
 @cache

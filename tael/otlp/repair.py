@@ -1,38 +1,25 @@
 """A second chance for a request that the strict parse refuses: text that is not UTF-8 is replaced, nesting beyond what protobuf takes is cut.
 
-One broken string must not cost a batch (the protocol lets a receiver change it, a client that is refused drops everything). The request is
-parsed again by twins of OTLP's messages, in which text and the containers of AnyValue are bytes, so that the parse neither checks text nor
-descends; only the items that the strict parse refuses are walked. Pure.
+One broken string must not cost a batch (the protocol lets a receiver change it, a client that is refused drops everything). What the strict
+parse refuses is parsed again by loose twins (tael.otlp.twins); only the resources, scopes and items that are broken are walked. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-from opentelemetry.proto.common.v1 import common_pb2
 
 from tael.errors import Rejected
+from tael.otlp.twins import CONTAINERS, loose, texts
 
 MAX_DEPTH = 30
 """Arrays and maps within each other; whatever holds them, so many are within the 100 levels of messages that protobuf takes."""
 MAX_REPAIR_BYTES = 2 << 20
 """Bytes of broken items in a request that are walked: about half a second."""
 _CUT_TEXT = f"(nested deeper than {MAX_DEPTH} levels)".encode()
-_Field = descriptor_pb2.FieldDescriptorProto
-_ANY = common_pb2.AnyValue.DESCRIPTOR.full_name
-_CONTAINERS = {
-    f"{_ANY}.array_value": common_pb2.ArrayValue.DESCRIPTOR.full_name,
-    f"{_ANY}.kvlist_value": common_pb2.KeyValueList.DESCRIPTOR.full_name,
-}
 
 
 @dataclass(slots=True)
@@ -43,6 +30,16 @@ class _Repair:
     cut: int = 0
     left_bytes: int = MAX_REPAIR_BYTES
 
+    def take(self, size_bytes: int) -> None:
+        """Walk so many bytes. Raises Rejected when they are too many."""
+        self.left_bytes -= size_bytes
+        if self.left_bytes < 0:
+            raise Rejected(
+                f"more than {MAX_REPAIR_BYTES} bytes of it are in items with text that is not UTF-8 or with nesting that is too deep",
+                where="body",
+                accepted="OTLP protobuf",
+            )
+
     def warnings(self) -> tuple[str, ...]:
         said = []
         if self.texts:
@@ -52,42 +49,54 @@ class _Repair:
         return tuple(said)
 
 
-def repair(kind: type[Message], request: bytes) -> tuple[bytes, tuple[str, ...]] | None:
+def repair(kind: type[Message], item: type[Message], request: bytes) -> tuple[bytes, tuple[str, ...]] | None:
     """The request as the strict parse takes it, and what was changed; None when it is broken in another way.
 
-    ``kind`` is the class of an export request. Raises Rejected when more is broken than is worth the time.
+    ``kind`` is the class of an export request and ``item`` that of its items. Raises Rejected when more is broken than is worth the time.
     """
     done = _Repair()
     try:
-        twin = _twin(kind.DESCRIPTOR.full_name).FromString(request)
-        for part, inside in _parts(twin):
-            if not inside or not _is_fine(part):
-                _take(done, part)
-                _fix(part, done, 0, inside=inside)
-        repaired = twin.SerializeToString()
-        kind.FromString(repaired)
+        twin = loose(kind.DESCRIPTOR.full_name).FromString(request)
+        for group in _held(twin, 1):
+            _fix_frame(group, done)
+            for scoped in _held(group, 2):
+                _fix_frame(scoped, done)
+                items = _held(scoped, 2)
+                for at, raw in enumerate(items):
+                    if (fixed := _repaired(raw, item, done)) is not raw:
+                        items[at] = fixed
     except DecodeError:
         return None
-    return (repaired, done.warnings()) if done.texts or done.cut else None
+    return (twin.SerializeToString(), done.warnings()) if done.texts or done.cut else None
 
 
-def _parts(request: Any) -> Iterator[tuple[Any, bool]]:
-    """Every resource, scope and item, and the messages between, of which only their own fields are meant (False)."""
-    for group in _held(request, 1):
-        yield group, False
-        for part in _held(group, 1):
-            yield part, True
-        for scoped in _held(group, 2):
-            yield scoped, False
-            for part in (*_held(scoped, 1), *_held(scoped, 2)):
-                yield part, True
+def _fix_frame(frame: Any, done: _Repair) -> None:
+    """Fix the resource or scope of a group, and its own text."""
+    frame.schema_url = _text(frame.schema_url, done)
+    field = frame.DESCRIPTOR.fields_by_number[1]
+    if frame.HasField(field.name):
+        owner = getattr(frame, field.name)
+        if not _is_fine(owner):
+            done.take(owner.ByteSize())
+            _fix(owner, done, 0)
 
 
-def _held(message: Any, number: int) -> Iterable[Any]:
-    field = message.DESCRIPTOR.fields_by_number[number]
-    if field.is_repeated:
-        return getattr(message, field.name)  # type: ignore[no-any-return]  # messages of classes made at run time
-    return (getattr(message, field.name),) if message.HasField(field.name) else ()
+def _repaired(raw: bytes, kind: type[Message], done: _Repair) -> bytes:
+    """One item as the strict parse takes it; the same object when it does already. Raises DecodeError when it is broken in another way."""
+    try:
+        kind.FromString(raw)
+    except DecodeError:
+        done.take(len(raw))
+        twin = loose(kind.DESCRIPTOR.full_name).FromString(raw)
+        _fix(twin, done, 0)
+        fixed = twin.SerializeToString()
+        kind.FromString(fixed)
+        return fixed
+    return raw
+
+
+def _held(message: Any, number: int) -> Any:
+    return getattr(message, message.DESCRIPTOR.fields_by_number[number].name)
 
 
 def _is_fine(part: Any) -> bool:
@@ -100,29 +109,16 @@ def _is_fine(part: Any) -> bool:
     return True
 
 
-def _take(done: _Repair, part: Any) -> None:
-    done.left_bytes -= part.ByteSize() if part.DESCRIPTOR.name not in _BETWEEN else 0
-    if done.left_bytes < 0:
-        raise Rejected(
-            f"more than {MAX_REPAIR_BYTES} bytes of it are in items with text that is not UTF-8 or with nesting that is too deep",
-            where="body",
-            accepted="OTLP protobuf",
-        )
-
-
-_BETWEEN = {f"{level}{signal}" for level in ("Resource", "Scope") for signal in ("Spans", "Logs", "Metrics")}
-
-
-def _fix(message: Any, done: _Repair, depth: int, *, inside: bool = True) -> None:
+def _fix(message: Any, done: _Repair, depth: int) -> None:
     for field, value in message.ListFields():
-        if field.full_name in _CONTAINERS:
+        if field.full_name in CONTAINERS:
             _fix_container(message, field, value, done, depth)
-        elif field.full_name in _texts():
+        elif field.full_name in texts():
             if field.is_repeated:
                 value[:] = [_text(item, done) for item in value]
             elif (fixed := _text(value, done)) is not value:
                 setattr(message, field.name, fixed)
-        elif inside and field.message_type is not None:
+        elif field.message_type is not None:
             for inner in value if field.is_repeated else (value,):
                 _fix(inner, done, depth)
 
@@ -132,7 +128,7 @@ def _fix_container(message: Any, field: Any, value: bytes, done: _Repair, depth:
         message.string_value = _CUT_TEXT
         done.cut += 1
         return
-    inner = _twin(_CONTAINERS[field.full_name]).FromString(value)
+    inner = loose(CONTAINERS[field.full_name]).FromString(value)
     _fix(inner, done, depth + 1)
     setattr(message, field.name, inner.SerializeToString())
 
@@ -144,57 +140,3 @@ def _text(value: bytes, done: _Repair) -> bytes:
         done.texts += 1
         return value.decode(errors="replace").encode()
     return value
-
-
-@cache
-def _twin(full_name: str) -> type[Message]:
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(full_name))
-
-
-@cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    pool = descriptor_pool.DescriptorPool()
-    for service in (trace_service_pb2, logs_service_pb2, metrics_service_pb2):
-        _add(pool, service.DESCRIPTOR)
-    return pool
-
-
-def _add(pool: descriptor_pool.DescriptorPool, file: FileDescriptor) -> None:
-    for dependency in file.dependencies:
-        _add(pool, dependency)
-    proto = descriptor_pb2.FileDescriptorProto()
-    file.CopyToProto(proto)
-    del proto.service[:]
-    for message in proto.message_type:
-        _loosen(message, f"{proto.package}.{message.name}", set())
-    pool.AddSerializedFile(proto.SerializeToString())
-
-
-def _loosen(message: descriptor_pb2.DescriptorProto, full_name: str, texts: set[str]) -> set[str]:
-    """Declare text and AnyValue's containers as bytes, which they are on the wire; adds the names of the texts to ``texts``."""
-    for field in message.field:
-        name = f"{full_name}.{field.name}"
-        if field.type == _Field.TYPE_STRING:
-            texts.add(name)
-            field.type = _Field.TYPE_BYTES
-        elif name in _CONTAINERS:
-            field.type = _Field.TYPE_BYTES
-            field.ClearField("type_name")
-    for inner in message.nested_type:
-        _loosen(inner, f"{full_name}.{inner.name}", texts)
-    return texts
-
-
-@cache
-def _texts() -> frozenset[str]:
-    """Full names of all fields that hold text."""
-    texts: set[str] = set()
-    files: list[FileDescriptor] = [service.DESCRIPTOR for service in (trace_service_pb2, logs_service_pb2, metrics_service_pb2)]
-    while files:
-        file = files.pop()
-        files += file.dependencies
-        proto = descriptor_pb2.FileDescriptorProto()
-        file.CopyToProto(proto)
-        for message in proto.message_type:
-            _loosen(message, f"{proto.package}.{message.name}", texts)
-    return frozenset(texts)

@@ -6,18 +6,24 @@ Refusals are partial success (OTLP specification, "Partial Success"): counted, e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tael.errors import Rejected
+from tael.otlp.twins import opened
 
 _NO_TRACE_ID, _NO_SPAN_ID = bytes(16), bytes(8)
 _EXAMPLES = 3
+_WHOLE_BYTES = 128 << 10
+_HOUR_NS = 3_600 * 10**9
 
 
 @dataclass(slots=True)
@@ -57,22 +63,58 @@ class Scan:
     warnings: tuple[str, ...] = ()
 
 
-def scan_spans(request: bytes) -> Scan:
-    """Parse an ExportTraceServiceRequest strictly and check each span's ids. Raises Rejected when it is not one."""
+def horizon_ns(now_ns: int, retention_days: float) -> int:
+    """Items of before it are past their retention: it is whole hours that are dropped, and they when all of them is past."""
+    kept_since = now_ns - int(retention_days * 24 * _HOUR_NS)
+    return max(0, kept_since - kept_since % _HOUR_NS)
+
+
+def scan_spans(request: bytes, since_ns: int = 0) -> Scan:
+    """Parse an ExportTraceServiceRequest strictly and check each span's ids and time; those that start before ``since_ns`` are refused.
+
+    Raises Rejected when it is not one.
+    """
+    refusals, position = Refusals(), -1
     try:
-        message = ExportTraceServiceRequest.FromString(request)
+        for position, span in enumerate(_spans(request)):
+            trace_id, span_id = span.trace_id, span.span_id
+            if len(trace_id) != 16 or len(span_id) != 8 or trace_id == _NO_TRACE_ID or span_id == _NO_SPAN_ID:
+                refusals.add(position, _reason(trace_id, span_id), f"span {position} {span.name[:60]!r}")
+            elif span.start_time_unix_nano < since_ns:
+                refusals.add(
+                    position,
+                    too_old("start time", "TAEL_TRACE_RETENTION_DAYS"),
+                    f"span {position} {span.name[:60]!r} at {_shown(span.start_time_unix_nano)}",
+                )
     except DecodeError as error:
         raise Rejected("the body is not a valid ExportTraceServiceRequest", where="body", accepted="OTLP protobuf") from error
-    refusals, position = Refusals(), 0
-    for resource_spans in message.resource_spans:
+    return Scan(position + 1, refusals)
+
+
+def too_old(what: str, variable: str) -> str:
+    """Why an item is refused whose time is past its retention, which ``variable`` sets."""
+    return f"{what} is further back than its retention ({variable})"
+
+
+def _shown(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _spans(request: bytes) -> Iterator[Span]:
+    if len(request) > _WHOLE_BYTES:
+        yield from _one_by_one(request, ExportTraceServiceRequest, Span)
+        return
+    for resource_spans in ExportTraceServiceRequest.FromString(request).resource_spans:
         for scope_spans in resource_spans.scope_spans:
-            spans = scope_spans.spans
-            for span in spans:
-                trace_id, span_id = span.trace_id, span.span_id
-                if len(trace_id) != 16 or len(span_id) != 8 or trace_id == _NO_TRACE_ID or span_id == _NO_SPAN_ID:
-                    refusals.add(position, _reason(trace_id, span_id), f"span {position} {span.name[:60]!r}")
-                position += 1
-    return Scan(position, refusals)
+            yield from scope_spans.spans
+
+
+def _one_by_one(request: bytes, kind: type[Message], item: type[Message]) -> Iterator[Any]:
+    """The items of a large request, parsed as strictly as the whole, one at a time: parsed, they take many times their bytes."""
+    whole: Any = opened(kind.DESCRIPTOR.full_name).FromString(request)
+    for group in getattr(whole, whole.DESCRIPTOR.fields_by_number[1].name):
+        for scoped in getattr(group, group.DESCRIPTOR.fields_by_number[2].name):
+            yield from map(item.FromString, getattr(scoped, scoped.DESCRIPTOR.fields_by_number[2].name))
 
 
 def _reason(trace_id: bytes, span_id: bytes) -> str:
@@ -84,29 +126,38 @@ def _reason(trace_id: bytes, span_id: bytes) -> str:
     raise AssertionError(trace_id, span_id)
 
 
-def scan_logs(request: bytes) -> Scan:
-    """Parse an ExportLogsServiceRequest strictly. Raises Rejected when it is not one.
+def scan_logs(request: bytes, since_ns: int = 0) -> Scan:
+    """Parse an ExportLogsServiceRequest strictly. Records of before ``since_ns`` are refused. Raises Rejected when it is not one.
 
-    No record is refused: one whose ids are no ids belongs to no trace, as the protocol has it (logs.proto, ``trace_id``), and the client
-    is told.
+    A record whose ids are no ids belongs to no trace, as the protocol has it (logs.proto, ``trace_id``), and the client is told; one without
+    any time has that of its arrival.
     """
+    refusals, position, odd, example = Refusals(), -1, 0, ""
     try:
-        message = ExportLogsServiceRequest.FromString(request)
+        for position, record in enumerate(_records(request)):
+            trace_id, span_id = record.trace_id, record.span_id
+            if (trace_id and len(trace_id) != 16) or (span_id and len(span_id) != 8):
+                odd += 1
+                example = example or f"record {position} has a trace_id of {len(trace_id)} and a span_id of {len(span_id)} bytes"
+            time_ns = record.time_unix_nano or record.observed_time_unix_nano
+            if 0 < time_ns < since_ns:
+                refusals.add(position, too_old("time", "TAEL_LOG_RETENTION_DAYS"), f"record {position} at {_shown(time_ns)}")
     except DecodeError as error:
         raise Rejected("the body is not a valid ExportLogsServiceRequest", where="body", accepted="OTLP protobuf") from error
-    items, odd, example = 0, 0, ""
-    for resource_logs in message.resource_logs:
-        for scope_logs in resource_logs.scope_logs:
-            for record in scope_logs.log_records:
-                trace_id, span_id = record.trace_id, record.span_id
-                if (trace_id and len(trace_id) != 16) or (span_id and len(span_id) != 8):
-                    odd += 1
-                    example = example or f"record {items} has a trace_id of {len(trace_id)} and a span_id of {len(span_id)} bytes"
-                items += 1
+    items = position + 1
     warnings = (
         (f"{odd} of {items} log records count as outside a trace or span, their ids are of a wrong length: {example}",) if odd else ()
     )
-    return Scan(items, Refusals(), warnings)
+    return Scan(items, refusals, warnings)
+
+
+def _records(request: bytes) -> Iterator[LogRecord]:
+    if len(request) > _WHOLE_BYTES:
+        yield from _one_by_one(request, ExportLogsServiceRequest, LogRecord)
+        return
+    for resource_logs in ExportLogsServiceRequest.FromString(request).resource_logs:
+        for scope_logs in resource_logs.scope_logs:
+            yield from scope_logs.log_records
 
 
 def span_route(span: bytes, resource: bytes) -> bytes:  # noqa: ARG001  # a trace is on one shard, whoever sent its spans

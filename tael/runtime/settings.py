@@ -104,6 +104,31 @@ class ObjectStoreSettings(Settings):
     s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region that requests are signed for.")
 
 
+class RetentionSettings(Settings):
+    """How long each signal is kept; what is older is neither taken in nor kept."""
+
+    trace_retention_days: float = Field(
+        default=365,
+        ge=0,
+        le=36500,
+        alias="TAEL_TRACE_RETENTION_DAYS",
+        description="Days that spans are kept; whole hours are dropped, and spans of hours that are gone are refused.",
+    )
+    log_retention_days: float = Field(default=365, ge=0, le=36500, alias="TAEL_LOG_RETENTION_DAYS", description="The same for log records.")
+    metric_retention_days: float = Field(
+        default=365,
+        ge=0,
+        le=36500,
+        alias="TAEL_METRIC_RETENTION_DAYS",
+        description="The same for metrics, and for what is counted from spans, which goes by whole days.",
+    )
+
+    @property
+    def retention_days(self) -> dict[str, float]:
+        """Days by signal, as partitions name it."""
+        return {"traces": self.trace_retention_days, "logs": self.log_retention_days, "metrics": self.metric_retention_days}
+
+
 class WalSettings(Settings):
     """The size and copies of each shard's log; read by the coordinator, which makes the streams."""
 

@@ -1,9 +1,10 @@
-"""Coroutines that run side by side and end together."""
+"""Coroutines that run side by side and end together; calls that run in a thread and are waited for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -25,3 +26,14 @@ async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B], *,
     """``together`` for two of different types."""
     one, other = await together((first, second), name=name)
     return one, other  # type: ignore[return-value]  # in the order of the coroutines
+
+
+async def in_thread(call: Callable[..., T], *args: object) -> T:
+    """What ``call`` comes to in a thread. Returns after the thread has, even when cancelled: what it works on is held until then."""
+    running = asyncio.ensure_future(asyncio.to_thread(call, *args))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await asyncio.shield(running)
+        raise

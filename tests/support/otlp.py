@@ -32,6 +32,8 @@ from tael.runtime.config import Address
 from tael.wal import codec
 from tael.wal.api import LOGS, METRICS, TRACES
 
+FOREVER = {f"TAEL_{signal}_RETENTION_DAYS": "36500" for signal in ("TRACE", "LOG", "METRIC")}
+"""For requests with fixed times."""
 TRACES_METHOD = SIGNALS["traces"].grpc_method
 
 
@@ -93,7 +95,13 @@ class Receivers:
 
 def receiver_settings(**changes: Any) -> ReceiverSettings:
     """Free ports and a short wait, with ``changes`` by environment variable."""
-    values = {"TAEL_OTLP_GRPC_ADDR": "127.0.0.1:0", "TAEL_OTLP_HTTP_ADDR": "127.0.0.1:0", "TAEL_INFLIGHT_WAIT_SECS": 0.05, **changes}
+    values = {
+        "TAEL_OTLP_GRPC_ADDR": "127.0.0.1:0",
+        "TAEL_OTLP_HTTP_ADDR": "127.0.0.1:0",
+        "TAEL_INFLIGHT_WAIT_SECS": 0.05,
+        **FOREVER,
+        **changes,
+    }
     return ReceiverSettings.model_validate(values)
 
 

@@ -14,7 +14,7 @@ from services.ingest.budget import ByteBudget
 from services.ingest.pipeline import Outcome, Pipeline
 from tael.cluster.shard import Router
 from tael.errors import NotFound, Overloaded, Rejected, Unavailable
-from tael.otlp.signals import SIGNALS
+from tael.otlp.signals import SIGNALS, Signal
 from tael.wal import codec
 from tests.support.otlp import MemoryLog, eventually, receiver_settings, request_of, spans_of
 
@@ -25,9 +25,14 @@ def pipeline(log: Any, shards: int = 1) -> Pipeline:
     return Pipeline(log, Router(shards), receiver_settings(), now_ns=lambda: 42, registry=CollectorRegistry())
 
 
+async def admit(p: Pipeline, signal: Signal, tenant: str, body: bytes) -> Outcome:
+    async with p.room(tenant) as room:
+        return await p.admit(signal, tenant, body, room)
+
+
 async def test_untouched_bytes_in_an_envelope_with_tenant_and_arrival() -> None:
     log, body = MemoryLog(), request_of(2).SerializeToString()
-    assert await pipeline(log).admit(TRACES, "acme", body) == Outcome()
+    assert await admit(pipeline(log), TRACES, "acme", body) == Outcome()
     ((_, _, appended, _),) = log.appended
     (record,) = codec.decode(appended)
     assert (record.tenant, record.received_at, record.request) == ("acme", 42, body)
@@ -35,7 +40,7 @@ async def test_untouched_bytes_in_an_envelope_with_tenant_and_arrival() -> None:
 
 async def test_spans_go_to_the_shard_of_their_trace() -> None:
     log, router = MemoryLog(), Router(3)
-    await pipeline(log, 3).admit(TRACES, "t", request_of(100).SerializeToString())
+    await admit(pipeline(log, 3), TRACES, "t", request_of(100).SerializeToString())
     assert len(log.spans) == 100
     for shard, _, body, items in log.appended:
         (record,) = codec.decode(body)
@@ -47,7 +52,7 @@ async def test_the_router_may_be_replaced_while_serving() -> None:
     log = MemoryLog()
     p = pipeline(log)
     p.router = Router(2)
-    await p.admit(TRACES, "t", request_of(50).SerializeToString())
+    await admit(p, TRACES, "t", request_of(50).SerializeToString())
     assert {shard for shard, *_ in log.appended} == {0, 1}
 
 
@@ -56,7 +61,7 @@ async def test_tenants_do_not_share_deduplication() -> None:
     log, body = MemoryLog(), request_of(1).SerializeToString()
     p = pipeline(log)
     for tenant in ("a", "b", "a"):
-        await p.admit(TRACES, tenant, body)
+        await admit(p, TRACES, tenant, body)
     assert [record.tenant for *_, b, _ in log.appended for record in codec.decode(b)] == ["a", "b"]
 
 
@@ -75,17 +80,17 @@ async def test_when_one_append_of_several_fails_the_client_sends_all_again_and_n
     log, body = OneShardAway(), request_of(40).SerializeToString()
     p = pipeline(log, 2)
     with pytest.raises(Unavailable):
-        await p.admit(TRACES, "t", body)
+        await admit(p, TRACES, "t", body)
     assert {shard for shard, *_ in log.appended} == {0}
     log.away = False
-    await p.admit(TRACES, "t", body)
+    await admit(p, TRACES, "t", body)
     assert len(log.spans) == len({span.span_id for span in log.spans}) == 40
 
 
 async def test_appends_of_one_request_run_side_by_side() -> None:
     log = MemoryLog(gate=asyncio.Event())
     assert log.gate is not None
-    admitting = asyncio.ensure_future(pipeline(log, 4).admit(TRACES, "t", request_of(100).SerializeToString()))
+    admitting = asyncio.ensure_future(admit(pipeline(log, 4), TRACES, "t", request_of(100).SerializeToString()))
     await eventually(lambda: log.waiting == 4)
     assert not admitting.done()
     log.gate.set()
@@ -94,9 +99,9 @@ async def test_appends_of_one_request_run_side_by_side() -> None:
 
 async def test_what_is_malformed_or_not_taken_is_refused() -> None:
     with pytest.raises(Rejected):
-        await pipeline(MemoryLog()).admit(TRACES, "t", b"\xff")
+        await admit(pipeline(MemoryLog()), TRACES, "t", b"\xff")
     with pytest.raises(NotFound, match="profiles"):
-        await pipeline(MemoryLog()).admit(replace(TRACES, name="profiles"), "t", b"")
+        await admit(pipeline(MemoryLog()), replace(TRACES, name="profiles"), "t", b"")
 
 
 async def test_bytes_are_granted_in_the_order_of_asking() -> None:

@@ -7,7 +7,6 @@ proxy) is not there, as with an agent that has it switched off: 404.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -32,7 +31,7 @@ log = get_logger("datadog")
 V03, V04, V05 = "/v0.3/traces", "/v0.4/traces", "/v0.5/traces"
 _DROPPED = ("/v0.6/stats", "/telemetry/proxy/{path:.*}")
 _MSGPACK, _JSON = ("application/msgpack", "application/x-msgpack"), ("application/json", "text/json")
-_INLINE_BYTES, _THREADS = 32 << 10, 2
+_INLINE_BYTES = 32 << 10
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +64,6 @@ class _Agent:
 
     def __init__(self, settings: ReceiverSettings, address: Address, pipeline: Pipeline) -> None:
         self._settings, self._address, self._pipeline = settings, address, pipeline
-        self._translating = asyncio.Semaphore(_THREADS)
 
     def app(self) -> web.Application:
         """The application."""
@@ -112,16 +110,14 @@ class _Agent:
             read = _reader(request, body)
 
             def convert() -> bytes:
-                traces = map(kept, read(body)) if self._settings.dd_agent_drop_rejected else read(body)
+                traces = read(body, self._settings.max_request_messages)
+                if self._settings.dd_agent_drop_rejected:
+                    traces = map(kept, traces)
                 return translate(traces, origin, limit_bytes=limit, variable=MAX_REQUEST_BYTES).SerializeToString()
 
-            if len(body) <= _INLINE_BYTES:
-                converted = convert()
-            else:
-                async with self._translating:
-                    converted = await asyncio.to_thread(convert)
+            converted = await self._pipeline.compute(convert, small=len(body) <= _INLINE_BYTES)
             await room.take(max(0, len(converted) - len(body)))
-            await self._pipeline.admit(SIGNALS[TRACES], tenant, converted)
+            await self._pipeline.admit(SIGNALS[TRACES], tenant, converted, room)
         return http.json_response({"rate_by_service": {}})
 
     async def drop(self, request: web.Request) -> web.Response:
@@ -131,7 +127,7 @@ class _Agent:
         return http.json_response({})
 
 
-def _reader(request: web.Request, body: bytes) -> Callable[[bytes], Iterator[Any]]:
+def _reader(request: web.Request, body: bytes) -> Callable[[bytes, int], Iterator[Any]]:
     """How to read the body: by its content type where there is one, else by what it looks like, as the agent does."""
     kind = request.content_type if "Content-Type" in request.headers else ""
     if request.path == V05:

@@ -113,7 +113,7 @@ def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaita
             await room.take(len(request))
             if request[:2] == _GZIP_MAGIC:
                 request = await pipeline.inflate(GZIP, request, room)
-            outcome = await pipeline.admit(signal, tenant, request)
+            outcome = await pipeline.admit(signal, tenant, request, room)
         return export_response(signal, outcome.rejected, outcome.message).SerializeToString() if outcome.message else b""
 
     return export

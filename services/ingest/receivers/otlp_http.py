@@ -11,22 +11,26 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
+from services.ingest.budget import Room
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import remote_write
 from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.cors import allow_origin, preflight
 from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import TaelError
-from tael.otlp.json import decode_json, dump_json
+from tael.otlp.json import decode_request, dump_json, weigh_json
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import export_response, status_json, status_of
 from tael.runtime import http
 from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
+from tael.wal.api import TRACES
 
 log = get_logger("otlp-http")
+LANGFUSE_PATH = "/api/public/otel/v1/traces"
+"""Where Langfuse's SDKs send traces, in OTLP, whatever host they are given."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-_COMPRESS_ABOVE_BYTES = 1 << 10
+_COMPRESS_ABOVE_BYTES, _JSON_INLINE_BYTES = 1 << 10, 2 << 20
 
 
 @contextlib.asynccontextmanager
@@ -34,8 +38,8 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
     """Listen while the block runs, then finish the requests that were accepted. Yields the address bound."""
     receiver = _Receiver(settings, pipeline)
     app = web.Application(middlewares=[_middleware(receiver)])
-    for signal in SIGNALS.values():
-        app.router.add_post(signal.http_path, receiver.export)
+    for path in receiver.signals:
+        app.router.add_post(path, receiver.export)
     app.router.add_post(remote_write.PATH, remote_write.route(settings, pipeline))
     async with http.serve(
         app,
@@ -61,11 +65,11 @@ class _Receiver:
 
     def __init__(self, settings: ReceiverSettings, pipeline: Pipeline) -> None:
         self._settings, self._pipeline = settings, pipeline
-        self._signals = {signal.http_path: signal for signal in SIGNALS.values()}
+        self.signals = {signal.http_path: signal for signal in SIGNALS.values()} | {LANGFUSE_PATH: SIGNALS[TRACES]}
 
     async def export(self, request: web.Request) -> web.Response:
         """Receive one request."""
-        signal = self._signals[request.path]
+        signal = self.signals[request.path]
         with self._pipeline.telemetry.request(signal.name, "http"):
             return await self._export(request, signal)
 
@@ -76,15 +80,23 @@ class _Receiver:
             raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
         async with self._pipeline.room(tenant) as room:
             body = await read_body(request, self._pipeline, room, self._settings.max_request_bytes)
+            warnings: tuple[str, ...] = ()
             if request.content_type == JSON:
-                body = decode_json(signal.request, body).SerializeToString()
-            outcome = await self._pipeline.admit(signal, tenant, body)
-        return _message(request, 200, export_response(signal, outcome.rejected, outcome.message))
+                body, warnings = await self._from_json(signal, body, room)
+            outcome = await self._pipeline.admit(signal, tenant, body, room)
+        said = "; ".join(text for text in (outcome.message, *warnings) if text)
+        return _message(request, 200, export_response(signal, outcome.rejected, said))
+
+    async def _from_json(self, signal: Signal, text: bytes, room: Room) -> tuple[bytes, tuple[str, ...]]:
+        """A request in JSON as protobuf, and what its sender should know; the memory that it takes meanwhile is held."""
+        size_bytes = weigh_json(text, self._settings.max_request_messages)
+        async with room.more(size_bytes):
+            return await self._pipeline.compute(_from_json, signal, text, small=size_bytes <= _JSON_INLINE_BYTES)
 
     async def answer(self, request: web.Request, route: http.Route) -> web.StreamResponse:
         """Preflights, errors in the request's encoding, and the CORS header on everything."""
         origin = allow_origin(request.headers.get("Origin"), self._settings.cors_origins)
-        if request.method == "OPTIONS" and request.path in self._signals:
+        if request.method == "OPTIONS" and request.path in self.signals:
             return preflight(origin, request.headers.get("Access-Control-Request-Headers", ""))
         try:
             response: web.StreamResponse = await route(request)
@@ -95,6 +107,11 @@ class _Receiver:
         if origin:
             response.headers["Access-Control-Allow-Origin"] = origin
         return response
+
+
+def _from_json(signal: Signal, text: bytes) -> tuple[bytes, tuple[str, ...]]:
+    message, warnings = decode_request(signal.request, text)
+    return message.SerializeToString(), warnings
 
 
 def _refusal(request: web.Request, error: Exception) -> web.Response:

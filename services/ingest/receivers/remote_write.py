@@ -6,7 +6,6 @@ Senders try again after 429 and 5xx only; so a request with series that can neve
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -40,8 +39,8 @@ def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
         tenant = tenant_of(request, pipeline)
         counting = _Counting(pipeline.metrics.remote_write[version])
         async with pipeline.room(tenant) as room:
-            body = await _body(request, room, settings.max_request_bytes)
-            outcome = await pipeline.admit(SIGNALS[METRICS], tenant, body, counting)
+            body = await _body(request, pipeline, room, settings.max_request_bytes)
+            outcome = await pipeline.admit(SIGNALS[METRICS], tenant, body, room, counting)
         status = 400 if outcome.rejected else 204
         return web.Response(status=status, text=outcome.message if outcome.rejected else None, headers=counting.headers())
 
@@ -65,6 +64,10 @@ class _Counting:
     histograms: int = 0
     exemplars: int = 0
 
+    def weigh(self, request: bytes) -> int:
+        """See Admission."""
+        return self.admission.weigh(request)
+
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
         translation = self.admission.translate(tenant, request, cut)
@@ -77,13 +80,13 @@ class _Counting:
         return {f"X-Prometheus-Remote-Write-{what}-Written": str(count) for what, count in written.items()}
 
 
-async def _body(request: web.Request, room: Room, limit_bytes: int) -> bytes:
+async def _body(request: web.Request, pipeline: Pipeline, room: Room, limit_bytes: int) -> bytes:
     packed = await read_as_sent(request, room, limit_bytes)
     size = snappy.unpacked_bytes(packed)
     if size > limit_bytes:
         raise too_large(limit_bytes, MAX_REQUEST_BYTES)
     await room.take(size)
-    return snappy.unpack(packed) if size <= _INLINE_BYTES else await asyncio.to_thread(snappy.unpack, packed)
+    return await pipeline.compute(snappy.unpack, packed, small=size <= _INLINE_BYTES)
 
 
 def _version(content_type: str) -> int:

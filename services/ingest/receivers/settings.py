@@ -10,14 +10,16 @@ from services.ingest.limits.items import ItemLimitSettings
 from services.ingest.limits.rules import LimitSettings
 from services.ingest.metrics import MetricSettings
 from tael.model.tenant import TENANT_PATTERN
+from tael.otlp.census import MAX_REQUEST_MESSAGES, MOST_MESSAGES
 from tael.runtime.access import AccessSettings
 from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen, Switch
+from tael.runtime.settings import RetentionSettings
 
 MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
 OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR"
 
 
-class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricSettings):
+class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricSettings, RetentionSettings):
     """The receivers' listeners and limits."""
 
     otlp_grpc_addr: Listen = Field(
@@ -53,6 +55,14 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         alias=MAX_REQUEST_BYTES,
         description="The largest request that is taken, before and after decompression.",
     )
+    max_request_messages: int = Field(
+        default=MOST_MESSAGES,
+        ge=1_000,
+        le=100_000_000,
+        alias=MAX_REQUEST_MESSAGES,
+        description="Resources, scopes, spans, log records, metrics, data points and series of one request, and the fields of those of more"
+        " than 2 KiB; at most one for 12 bytes. A larger request is refused.",
+    )
     max_inflight_bytes: Bytes = Field(
         default="256MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=1 << 10,
@@ -65,6 +75,12 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         le=60,
         alias="TAEL_INFLIGHT_WAIT_SECS",
         description="How long a request waits for others to free bytes before its client is asked to retry.",
+    )
+    remote_write_ahead_seconds: float = Field(
+        default=600,
+        ge=0,
+        alias="TAEL_REMOTE_WRITE_AHEAD_SECS",
+        description="How far ahead of this machine's clock a remote-write sample may be; one further ahead is refused.",
     )
     cors_origins: CommaList = Field(
         default=(),

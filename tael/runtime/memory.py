@@ -1,0 +1,24 @@
+"""Memory that was freed and that the allocator keeps: handed back to the system, for the next large request may be hours away."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+
+_EVERY_SECONDS = 1.0
+
+
+class Memory:
+    """The process' memory. ``now`` is monotonic seconds."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._given_back_at = now()
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other allocators do it by themselves
+
+    def give_back(self) -> None:
+        """Hand back what is free, at most once a second: it takes a few milliseconds."""
+        if self._trim is not None and self._now() - self._given_back_at >= _EVERY_SECONDS:
+            self._trim(0)
+            self._given_back_at = self._now()
