@@ -211,14 +211,18 @@ def words_of(text: str) -> tuple[str, ...]:
 
 def all_of(parts: Iterable[Predicate]) -> Predicate:
     """The conjunction of ``parts``, without an ``And`` inside it or around a single one."""
-    flat = [inner for part in parts for inner in (part.parts if isinstance(part, And) else (part,))]
-    return flat[0] if len(flat) == 1 else And(tuple(flat))
+    flat = tuple(inner for part in parts for inner in conjuncts(part))
+    return flat[0] if len(flat) == 1 else And(flat)
+
+
+def conjuncts(predicate: Predicate) -> tuple[Predicate, ...]:
+    """Predicates, none of them an ``And``, that all hold where this one does."""
+    return tuple(inner for part in predicate.parts for inner in conjuncts(part)) if isinstance(predicate, And) else (predicate,)
 
 
 def required_service(predicate: Predicate) -> str:
     """The one service that an item must be of to be found; empty where there is no such."""
-    parts = predicate.parts if isinstance(predicate, And) else (predicate,)
-    return next((service for part in parts if (service := service_named(part))), "")
+    return next((service for part in conjuncts(predicate) if (service := service_named(part))), "")
 
 
 def service_named(part: Predicate) -> str:

@@ -201,6 +201,8 @@ def test_of_log_records(shared_hot_node: HotNode) -> None:
         @example(Contains(intrinsic("body"), "Ä B", ignore_case=True))
         @example(Words(intrinsic("body"), ("b", "ä")))
         @example(Contains(intrinsic("body"), ""))
+        @example(Not(Contains(intrinsic("body"), "{p0:String}")))
+        @example(Or((Words(intrinsic("body"), ("string",)), NOTHING)))
         def agree(predicate: Predicate) -> None:
             test = log_test(predicate)
             assert run(find(predicate)) == [record for record in everything if test(record)]

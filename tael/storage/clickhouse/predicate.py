@@ -26,6 +26,7 @@ from tael.model.predicate import (
     Regex,
     Value,
     Words,
+    conjuncts,
     kind_of,
     relation,
     service_named,
@@ -134,7 +135,7 @@ def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: 
     Raises Rejected for an intrinsic field that the table does not have.
     """
     compiler = _Compiler(columns, parameters)
-    return [compiler.compile(part) for part in (predicate.parts if isinstance(predicate, And) else (predicate,))]
+    return [compiler.compile(part, conjunct=True) for part in conjuncts(predicate)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ class _Compiler:
         self._bound: dict[tuple[str, Any], str] = {}
         self._named: set[str] = set()
 
-    def compile(self, predicate: Predicate) -> str:
+    def compile(self, predicate: Predicate, *, conjunct: bool = False) -> str:
+        """The predicate as one condition; ``conjunct`` says that the whole WHERE cannot hold without it."""
         if isinstance(predicate, And):
             return self._joined(predicate.parts, "AND", "true")
         if isinstance(predicate, Or):
@@ -171,7 +173,7 @@ class _Compiler:
             return self._exists(predicate.field)
         if isinstance(predicate, Compare):
             return self._compare(predicate)
-        return self._of_text(predicate)
+        return self._of_text(predicate, indexed=conjunct)
 
     def _joined(self, parts: tuple[Predicate, ...], word: str, empty: str) -> str:
         return f"({f' {word} '.join(self.compile(part) for part in parts)})" if parts else empty
@@ -194,7 +196,7 @@ class _Compiler:
         literal = f"unhex({self._bind('String', leaf.value.hex())})"
         return f"{reading.value} {leaf.op} {f'toFixedString({literal}, {reading.size})' if reading.size else literal}"
 
-    def _of_text(self, leaf: Regex | Words | Contains) -> str:
+    def _of_text(self, leaf: Regex | Words | Contains, *, indexed: bool) -> str:
         if isinstance(leaf, Regex):
             search = searched(leaf.pattern).search
             return self._leaf(
@@ -205,22 +207,27 @@ class _Compiler:
                 lambda text: search(text) is not None,
             )
         if isinstance(leaf, Words):
-            return self._leaf(leaf.field, "string", lambda r: self._has_words(r, leaf.words), lambda text: not text and not leaf.words)
-        return self._leaf(leaf.field, "string", lambda r: self._contains(r, leaf), lambda text: not text and not leaf.text)
+            return self._leaf(
+                leaf.field, "string", lambda r: self._has_words(r, leaf.words, indexed=indexed), lambda text: not text and not leaf.words
+            )
+        return self._leaf(leaf.field, "string", lambda r: self._contains(r, leaf, indexed=indexed), lambda text: not text and not leaf.text)
 
-    def _has_words(self, reading: _Reading, words: tuple[str, ...]) -> str:
+    def _has_words(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> str:
         if not words:
             return "true"
-        text = reading.value if reading.words_index else f"lower({reading.value})"  # the index's own words are in lower case
+        # The index holds words in lower case, and ClickHouse looks them up there for a conjunct; in any other place it may look at the text.
+        text = reading.value if reading.words_index and indexed else f"lower({reading.value})"
         chunks = [words[start : start + _TOKENS_AT_ONCE] for start in range(0, len(words), _TOKENS_AT_ONCE)]
         return _all([f"hasAllTokens({text}, {self._bind('Array(String)', chunk)})" for chunk in chunks])
 
-    def _contains(self, reading: _Reading, leaf: Contains) -> str:
+    def _contains(self, reading: _Reading, leaf: Contains, *, indexed: bool) -> str:
         function = "positionCaseInsensitiveUTF8" if leaf.ignore_case else "position"
         found = f"{function}({reading.value}, {self._bind('String', leaf.text)}) > 0"
-        # The index knows words; of a part of a text it knows those that the part bounds on both sides.
-        inner = tuple(sorted({word.lower() for word in _INNER_WORD.findall(leaf.text)}))[:_TOKENS_AT_ONCE] if reading.words_index else ()
-        return _all([self._has_words(reading, inner), found] if inner else [found])
+        if not (reading.words_index and indexed):
+            return found
+        # Of a part of a text the index knows the words that the part bounds on both sides.
+        inner = tuple(sorted({word.lower() for word in _INNER_WORD.findall(leaf.text)}))[:_TOKENS_AT_ONCE]
+        return _all([self._has_words(reading, inner, indexed=True), found] if inner else [found])
 
     def _leaf(self, field: Field, kind: Kind, test: Callable[[_Reading], str], holds: Callable[[Any], bool]) -> str:
         """``test`` of the field read as ``kind``; ``holds`` says of a value whether it satisfies the leaf."""
