@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.api.native.metrics import looks
+from services.query.questions.metrics import looks
 from tael.model.series import STALE, Family, labels_of
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import TimeRange

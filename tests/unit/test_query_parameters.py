@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.query.api.compress import takes_gzip
-from services.query.cursor import decode_cursor, encode_cursor, query_digest
 from services.query.parameters import Parameters, parse_duration_ns, parse_instant_ns, parse_trace_id
+from services.query.questions.cursor import decode_cursor, encode_cursor, query_digest
 from services.query.turns import shard_timeout_seconds
 from tael.errors import Rejected
 from tael.model.time import ALL_TIME, TimeRange

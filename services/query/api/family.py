@@ -27,7 +27,7 @@ class Route:
     scope: str = QUERY
 
 
-def refuse_native(request: web.Request, error: Exception) -> web.Response:
+def refuse_plainly(request: web.Request, error: Exception) -> web.Response:
     """Errors as ``{"error": text}``."""
     return refuse(request, error, describe_native)
 
@@ -43,4 +43,4 @@ class Family:
     routes: Sequence[Route]
     prefixes: Sequence[str] = ("",)
     roots: Sequence[str] = ()
-    refuse: Refuse = refuse_native
+    refuse: Refuse = refuse_plainly

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,9 +11,11 @@ from tael.syntax.literals import compact
 from tael.vectors.histograms.dense import ascending
 
 _OPEN_LEFT, _OPEN_RIGHT, _CLOSED = 0, 1, 3
+Document: TypeAlias = "dict[str, Any]"
+"""A native histogram as JSON has it."""
 
 
-def documents(histograms: Histograms) -> list[dict[str, Any]]:
+def documents(histograms: Histograms) -> list[Document]:
     """Each as ``{"count": "4", "sum": "5", "buckets": [[rule, "lower", "upper", "count"], …]}``, ascending, empty buckets left out.
 
     The rule says which ends belong to a bucket: 0 the upper, 1 the lower, 2 neither, 3 both. Without buckets the key is left out.
@@ -27,8 +29,8 @@ def documents(histograms: Histograms) -> list[dict[str, Any]]:
     return [_document(count, total, buckets[offsets[i] : offsets[i + 1]]) for i, (count, total) in enumerate(totals)]
 
 
-def _document(count: float, total: float, buckets: list[list[Any]]) -> dict[str, Any]:
-    document: dict[str, Any] = {"count": compact(count), "sum": compact(total)}
+def _document(count: float, total: float, buckets: list[list[Any]]) -> Document:
+    document: Document = {"count": compact(count), "sum": compact(total)}
     if buckets:
         document["buckets"] = buckets
     return document

@@ -15,7 +15,6 @@ from aiohttp import web
 
 from services.query.api.family import Route
 from services.query.api.native import sse
-from services.query.api.native.filters import LOG_FILTERS, SPAN_FILTERS, read_log_filters, read_span_filters
 from services.query.api.native.log_json import log_json
 from services.query.api.native.span_json import span_json
 from services.query.api.tenant import tenant_of
@@ -23,6 +22,7 @@ from services.query.live.feed import LiveFeed
 from services.query.live.logs import LiveRecord
 from services.query.live.spans import LiveSpan
 from services.query.parameters import Parameters
+from services.query.questions.filters import LOG_FILTERS, SPAN_FILTERS, read_log_filters, read_span_filters
 from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.otlp.matches import Test, log_test, span_test

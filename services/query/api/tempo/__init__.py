@@ -9,5 +9,4 @@ from services.query.backend import Backend
 
 def family(backend: Backend) -> Family:
     """The API over the spans."""
-    api = Tempo(backend.spans, backend.turns, max_trace_spans=backend.settings.max_trace_spans)
-    return Family(api.routes(), prefixes=("/tempo",), roots=("/tempo/",), refuse=refuse_tempo)
+    return Family(Tempo(backend).routes(), prefixes=("/tempo",), roots=("/tempo/",), refuse=refuse_tempo)

@@ -17,17 +17,17 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from services.query.api.family import Route
-from services.query.api.native.traces import RETRY_AFTER_SECONDS, not_found_text
 from services.query.api.tenant import tenant_of
+from services.query.backend import Backend
 from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
-from services.query.turns import Turns
-from tael.errors import NotFound, Rejected, TooLarge
+from services.query.questions.spans import get_trace
+from tael.errors import Rejected, TooLarge
 from tael.model.span import Span
 from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.otlp.encode import encode_spans
 from tael.pb.tempo_pb2 import PARTIAL, Trace, TraceByIDMetrics, TraceByIDResponse
 from tael.runtime.http import json_response, refuse
-from tael.storage.api import Answer, SpanReader
+from tael.storage.api import Answer
 
 PROTOBUF = "application/protobuf"
 _HINTS = ("start", "end")
@@ -45,12 +45,11 @@ def refuse_tempo(request: web.Request, error: Exception) -> web.Response:
 
 
 class Tempo:
-    """The handlers, over one reader."""
+    """The handlers."""
 
-    def __init__(self, spans: SpanReader, turns: Turns, *, max_trace_spans: int) -> None:
-        self._spans = spans
-        self._turns = turns
-        self._max_trace_spans = max_trace_spans
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._max_trace_spans = backend.settings.max_trace_spans
 
     def routes(self) -> list[Route]:
         """Every route, below the family's prefix."""
@@ -101,15 +100,8 @@ class Tempo:
     async def _answer(self, request: web.Request, build: Callable[[Answer[list[Span]]], web.Response]) -> web.Response:
         trace_id = parse_tempo_trace_id(request.match_info["trace_id"])
         time_range = _hint(Parameters([pair for pair in request.query.items() if pair[0] in _HINTS], known=_HINTS))
-        async with self._turns.turn("tempo trace", tenant_of(request)) as turn:
-            answer = await turn.ask(self._spans.get_trace(tenant_of(request), trace_id, time_range))
-            if answer.value:
-                return await asyncio.to_thread(build, answer)
-        if answer.missing:
-            response = describe_tempo(503, not_found_text(trace_id, answer.missing))
-            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-            return response
-        raise NotFound(f"trace {trace_id.hex()} was not found")
+        async with get_trace(self._backend, tenant_of(request), trace_id, time_range) as answer:
+            return await asyncio.to_thread(build, answer)
 
     def _limit_text(self) -> str:
         return f"at most {self._max_trace_spans} spans, see TAEL_MAX_TRACE_SPANS"

@@ -1,4 +1,4 @@
-"""The native API's filters of spans and log records, read once for stored and for live items, pure."""
+"""Filters of spans and log records, read once for stored and for live items, pure."""
 
 from __future__ import annotations
 

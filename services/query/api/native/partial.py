@@ -1,0 +1,23 @@
+"""How the native API says that shards are missing from an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from services.query.questions.spans import TraceUnknown
+from tael.runtime.http import describe_native, headers_of, json_response, refuse
+
+
+def partial_json(missing: Sequence[str]) -> dict[str, Any]:
+    """``partial``, and the names behind it."""
+    return {"partial": True, "missing_shards": list(missing)} if missing else {"partial": False}
+
+
+def refuse_native(request: web.Request, error: Exception) -> web.Response:
+    """``{"error": text}``; where a trace may be on a shard that did not answer, also which."""
+    if isinstance(error, TraceUnknown):
+        return json_response({"error": str(error), **partial_json(error.missing)}, status=503, headers=headers_of(error))
+    return refuse(request, error, describe_native)

@@ -1,0 +1,162 @@
+"""Metrics: points of series, newest first, and PromQL over a range."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.query.backend import Backend
+from services.query.parameters import Parameters
+from services.query.promql.engine import Outcome, Query
+from services.query.questions.page import RANGE
+from tael.errors import Rejected
+from tael.model.series import METRIC_NAME, Family, Labels, Matcher, Samples, Selection, is_stale
+from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.vectors.histograms.documents import Document, documents
+from tael.vectors.values import Steps
+
+_DEFAULT_LIMIT, _DEFAULT_RANGE_NS = 500, 3600 * NS_PER_SECOND
+_FIRST_LOOK_MS, _LOOK_FACTOR = 60_000, 8
+_STEPS, _LEAST_STEP_MS, _MAX_STEPS = 250, 1_000, 11_000
+_TYPES = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "gaugehistogram": "histogram", "summary": "summary"}
+_SUFFIXES = ("_total", "_bucket", "_sum", "_count")
+_OF_A_FAMILY = f"({'|'.join(_SUFFIXES)})?"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One sample of a metric, a number or a native histogram; ``labels`` are without the name, ``type`` as OTLP has it."""
+
+    time_ms: int
+    service: str
+    name: str
+    type: str
+    unit: str
+    labels: Mapping[str, str]
+    value: float | None
+    histogram: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Points, newest first, and the shards that did not contribute."""
+
+    points: list[Point]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A PromQL query as it was read, and its outcome."""
+
+    query: Query
+    outcome: Outcome
+
+
+@contextlib.asynccontextmanager
+async def find_points(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Points]:
+    """Points of the series that match ``service``, ``name`` and ``metric_type`` in a range, at most ``limit``.
+
+    Raises Rejected, and as the reader does.
+    """
+    now_ns = time.time_ns()
+    parameters = Parameters(pairs, known=("service", "name", "metric_type", "limit", *RANGE))
+    most = backend.settings.max_query_limit
+    limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=most, high_from="TAEL_MAX_QUERY_LIMIT")
+    kind = parameters.choice("metric_type", sorted(set(_TYPES.values())))
+    matchers = matchers_of(parameters.text("service"), parameters.text("name"))
+    time_range = parameters.time_range(now_ns=now_ns)
+    reader, max_samples = backend.engine.reader, backend.engine.options.max_samples
+    async with backend.turns.turn("metrics", tenant) as turn:
+        families = await turn.ask(reader.families(tenant, "", 0))
+        known = {family.name: family for family in families.value}
+        missing, points = set(families.missing), list[Point]()
+        for start_ms, end_ms in looks(time_range, now_ns):
+            answer = await turn.ask(reader.select(tenant, Selection(matchers, start_ms, end_ms), max_samples))
+            missing.update(answer.missing)
+            points += await asyncio.to_thread(points_of, answer.value, known, kind, limit - len(points))
+            if len(points) >= limit:
+                break
+        yield Points(points, tuple(sorted(missing)))
+
+
+@contextlib.asynccontextmanager
+async def query_metrics(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Evaluation]:
+    """PromQL at every step of a range, the last hour where none is given.
+
+    Raises Rejected, TooLarge beyond the engine's bounds, and as the reader does.
+    """
+    parameters = Parameters(pairs, known=("query", "step", *RANGE))
+    text = parameters.text("query")
+    if not text:
+        raise Rejected("it is missing", where="query", accepted="a PromQL expression")
+    query = Query(text, steps_of(parameters, time.time_ns()))
+    expr = backend.engine.parse(text, instant=False)
+    async with backend.turns.turn("promql", tenant) as turn:
+        yield Evaluation(query, await turn.ask(backend.engine.run(tenant, query, expr)))
+
+
+def matchers_of(service: str, name: str) -> tuple[Matcher, ...]:
+    """What selects a service's series and a metric's: of a family also its ``_total``, ``_bucket``, ``_sum`` and ``_count``."""
+    named = Matcher(METRIC_NAME, "=~", re.escape(name) + _OF_A_FAMILY) if name else Matcher(METRIC_NAME, "!=", "")
+    return (named, Matcher("job", "=~", f"(.+/)?{re.escape(service)}")) if service else (named,)
+
+
+def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
+    """Ranges of milliseconds that cover the time range from its end back, the first short and each of the next longer."""
+    start_ms = max(-1, time_range.start_ns // 1_000_000 - 1)
+    end_ms = min(time_range.end_ns, now_ns) // 1_000_000
+    length = _FIRST_LOOK_MS * 2
+    while end_ms > start_ms:
+        begin = max(start_ms, end_ms - length)
+        yield begin, end_ms
+        end_ms, length = begin, length * _LOOK_FACTOR
+
+
+def points_of(samples: Samples, families: Mapping[str, Family], kind: str, limit: int) -> list[Point]:
+    """The newest ``limit`` samples as points, of one metric type where ``kind`` is not empty; stale markers are none."""
+    owners = np.repeat(np.arange(len(samples.labels)), np.diff(samples.offsets))
+    described = [_family_of(dict(labels).get(METRIC_NAME, ""), families) for labels in samples.labels]
+    wanted = np.array([not kind or _type(family) == kind for family in described], np.bool_)
+    kept = np.flatnonzero(~is_stale(samples.values) & wanted[owners]) if len(owners) else owners
+    newest = kept[np.lexsort((owners[kept], -samples.times_ms[kept]))][:limit]
+    shapes = documents(samples.histograms) if samples.histograms is not None and samples.histogram is not None else []
+    points = []
+    for at in newest.tolist():
+        cell = -1 if samples.histogram is None else int(samples.histogram[at])
+        value, shape = (None, shapes[cell]) if cell >= 0 else (float(samples.values[at]), None)
+        points.append(_point(int(samples.times_ms[at]), samples.labels[owners[at]], described[owners[at]], value, shape))
+    return points
+
+
+def _point(time_ms: int, labels: Labels, family: Family | None, value: float | None, shape: Document | None) -> Point:
+    own = dict(labels)
+    name, service = own.pop(METRIC_NAME, ""), own.get("job", "").rpartition("/")[2]
+    return Point(time_ms, service, name, _type(family), family.unit if family else "", own, value, shape)
+
+
+def _family_of(name: str, families: Mapping[str, Family]) -> Family | None:
+    stems = [name, *(name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix))]
+    return next((families[stem] for stem in stems if stem in families), None)
+
+
+def _type(family: Family | None) -> str:
+    return _TYPES.get(family.type, "unknown") if family else "unknown"
+
+
+def steps_of(parameters: Parameters, now_ns: int) -> Steps:
+    """The steps of a range: ``step`` seconds apart, or so that there are about 250. Raises Rejected beyond 11,000."""
+    asked = any(parameters.text(name) for name in RANGE)
+    found = parameters.time_range(now_ns=now_ns) if asked else TimeRange(now_ns - _DEFAULT_RANGE_NS, now_ns)
+    start_ms, end_ms = max(0, found.start_ns) // 1_000_000, min(found.end_ns, now_ns) // 1_000_000
+    given = parameters.number("step")
+    step_ms = int(given * 1000) if given else max(_LEAST_STEP_MS, (end_ms - start_ms) // _STEPS)
+    if step_ms < 1 or (end_ms - start_ms) // step_ms > _MAX_STEPS:
+        raise Rejected(f"there would be more than {_MAX_STEPS:,} steps", where="step", accepted="seconds above 0, fewer steps")
+    return Steps(end_ms - max(0, end_ms - start_ms) // step_ms * step_ms, end_ms, step_ms)
