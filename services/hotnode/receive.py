@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from services.hotnode import statement
-from services.hotnode.call import Call
+from services.hotnode.call import Call, read_call
 from services.hotnode.codec import Decoder, request_decoders
 from services.hotnode.errors import BAD_ARGUMENTS, QUERY_IS_TOO_LARGE, READONLY, failed
 from services.hotnode.run import Job
@@ -34,7 +34,7 @@ async def receive(request: web.Request, call: Call, new_spool: Callable[[], Spoo
     """Read all of it; the spools are closed by ``stack``. Raises StatementFailed for what cannot be decompressed or is malformed."""
     body = stack.enter_context(contextlib.closing(new_spool()))
     if request.content_type == "multipart/form-data":
-        raise failed(BAD_ARGUMENTS, "Multipart requests (external tables) are not supported: send the statement in the URL or the body")
+        return Received(await _form_call(request), body)
     decoders = request_decoders(request.headers.get("Content-Encoding", ""))
     async for chunk in request.content.iter_any():
         body.append(await _decode(decoders, chunk))
@@ -55,6 +55,18 @@ def _through(decoders: Sequence[Decoder], chunk: bytes) -> bytes:
     for decoder in decoders:
         chunk = decoder.decode(chunk)
     return chunk
+
+
+async def _form_call(request: web.Request) -> Call:
+    """A call whose fields come in a form, as a client sends parameters that are too long for a URL. Raises StatementFailed for a file."""
+    fields = list(request.query.items())
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader) or part.name is None:
+            raise failed(BAD_ARGUMENTS, "A multipart request has a part without a name")
+        if part.filename is not None:
+            raise failed(BAD_ARGUMENTS, "Files in a multipart request (external tables) are not supported: send rows in the body")
+        fields.append((part.name, await part.text()))
+    return read_call(request.method, fields, request.headers)
 
 
 def _finish(decoders: Sequence[Decoder]) -> bytes:
