@@ -62,7 +62,7 @@ class SpanQuery:
 
 @dataclass(frozen=True, slots=True)
 class LogCursor:
-    """The last record of a page; the next page holds what follows it in (timestamp descending, serial) order."""
+    """The last record of a page; the next page holds what follows it in (timestamp, serial) order, newest or oldest first."""
 
     timestamp_ns: int
     serial: int
@@ -70,12 +70,13 @@ class LogCursor:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Log records with a time in the range that satisfy the predicate, newest first."""
+    """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``."""
 
     time_range: TimeRange
     predicate: Predicate = EVERYTHING
     limit: int = 100
     after: LogCursor | None = None
+    oldest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class LogReader(Protocol):
     """
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
-        """At most ``query.limit`` records, ordered by timestamp descending, then serial.
+        """At most ``query.limit`` records, ordered by timestamp in the query's direction, then serial.
 
         A record that was acknowledged and written appears exactly once, and two that are equal appear twice. Pages chained by ``after``
         MUST neither repeat nor skip a record that was there when the first page was read.

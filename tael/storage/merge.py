@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.model.time import signed_ns
-from tael.storage.api import ServiceStats
+from tael.storage.api import LogQuery, ServiceStats
 
 
 def newest_first(span: Span) -> tuple[int, bytes, bytes]:
@@ -28,13 +28,23 @@ def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
 
 
 def newest_log_first(record: LogRecord) -> tuple[int, int]:
-    """The key of ``find_logs``' order: timestamp descending, then serial."""
+    """The key of ``find_logs``' order, newest first: timestamp descending, then serial."""
     return (-signed_ns(record.timestamp_ns), record.serial)
 
 
-def merge_newest_logs(parts: Iterable[Sequence[LogRecord]], limit: int) -> list[LogRecord]:
-    """The first ``limit`` records of lists that are each newest first."""
-    return list(islice(heapq.merge(*parts, key=newest_log_first), limit))
+def oldest_log_first(record: LogRecord) -> tuple[int, int]:
+    """The same for the oldest first: timestamp, then serial."""
+    return (signed_ns(record.timestamp_ns), record.serial)
+
+
+def log_order(query: LogQuery) -> Callable[[LogRecord], tuple[int, int]]:
+    """The key of the order that ``query`` asks for."""
+    return oldest_log_first if query.oldest_first else newest_log_first
+
+
+def merge_logs(parts: Iterable[Sequence[LogRecord]], query: LogQuery) -> list[LogRecord]:
+    """The first ``query.limit`` records of lists that are each in the query's order."""
+    return list(islice(heapq.merge(*parts, key=log_order(query)), query.limit))
 
 
 def merge_trace(parts: Iterable[Sequence[Span]]) -> list[Span]:

@@ -7,7 +7,7 @@ from tael.model.span import Span
 from tael.model.span_counts import SpanCounts, joined
 from tael.model.time import TimeRange
 from tael.storage.api import Answer, LogQuery, LogReader, ServiceStats, SpanCountReader, SpanQuery, SpanReader
-from tael.storage.merge import add_services, merge_newest, merge_newest_logs, merge_trace
+from tael.storage.merge import add_services, merge_logs, merge_newest, merge_trace
 from tael.storage.scatter import Scatter
 
 
@@ -50,4 +50,4 @@ class ShardedLogs(Scatter[LogReader]):
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """See LogReader."""
         found = await self.ask_all(lambda shard: shard.find_logs(tenant, query))
-        return Answer(merge_newest_logs(found.values, query.limit), found.missing)
+        return Answer(merge_logs(found.values, query), found.missing)

@@ -18,7 +18,7 @@ from tael.otlp.anyvalue import encode_attributes, encode_value
 from tael.otlp.decode import decode_logs
 from tael.storage.api import LogCursor, LogQuery
 from tael.storage.clickhouse.schema import ClickHouseSchema
-from tael.storage.merge import newest_log_first
+from tael.storage.merge import newest_log_first, oldest_log_first
 from tests.contract.test_span_storage import AROUND, EVERY_TYPE
 from tests.support.hotnode import HotNode
 from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, log_query, logs_of, new_trace_id, open_tier, wire_log
@@ -200,18 +200,19 @@ async def test_values_are_never_part_of_the_sql(hot_tier: HotTier) -> None:
     assert await found(hot_tier, nasty, service=nasty, body_contains=nasty, words=nasty, attributes=[(nasty, nasty)]) == written
 
 
+@pytest.mark.parametrize("oldest_first", [False, True])
 @pytest.mark.parametrize("service", ["", "shop"])
-async def test_pages_neither_repeat_nor_skip(hot_tier: HotTier, service: str) -> None:
+async def test_pages_neither_repeat_nor_skip(hot_tier: HotTier, service: str, oldest_first: bool) -> None:
     """Through records of which many are of one instant, and some are equal."""
     await hot_tier.store_logs(logs_of("shop", *(wire_log((i // 9) * 1_800 * 10**9, f"n{i // 2}") for i in range(40))))
     day = TimeRange(START_NS, START_NS + 86_400 * 10**9)
     pages: list[LogRecord] = []
     after: LogCursor | None = None
-    while page := await found(hot_tier, time_range=day, service=service, limit=6, after=after):
+    while page := await found(hot_tier, time_range=day, service=service, limit=6, after=after, oldest_first=oldest_first):
         pages += page
         after = LogCursor(page[-1].timestamp_ns, page[-1].serial)
     assert sorted(str(record.body) for record in pages) == sorted(f"n{i // 2}" for i in range(40))
-    assert pages == sorted(pages, key=newest_log_first)
+    assert pages == sorted(pages, key=oldest_log_first if oldest_first else newest_log_first)
 
 
 async def test_a_large_page_is_whole(hot_tier: HotTier) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tael.model.log import LogRecord
+from tael.model.span import Resource, Scope
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import signed_ns
 from tael.otlp.matches import log_test
-from tael.storage.api import Answer, LogQuery
-from tael.storage.merge import newest_log_first
+from tael.storage.api import Answer, LogCursor, LogQuery
+from tael.storage.merge import log_order
 
 
 class MemoryLogs:
@@ -21,7 +22,11 @@ class MemoryLogs:
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """See LogReader."""
         found = [record for record in self.records if tenant == DEFAULT_TENANT and _matches(record, query)]
-        return Answer(sorted(found, key=newest_log_first)[: query.limit])
+        return Answer(sorted(found, key=log_order(query))[: query.limit])
+
+
+def _at(after: LogCursor) -> LogRecord:
+    return LogRecord(after.timestamp_ns, 0, Resource(), Scope(), serial=after.serial)
 
 
 def _matches(record: LogRecord, query: LogQuery) -> bool:
@@ -29,5 +34,5 @@ def _matches(record: LogRecord, query: LogQuery) -> bool:
     return (
         query.time_range.start_ns <= signed_ns(record.timestamp_ns) < query.time_range.end_ns
         and log_test(query.predicate)(record)
-        and (after is None or newest_log_first(record) > (-signed_ns(after.timestamp_ns), after.serial))
+        and (after is None or log_order(query)(record) > log_order(query)(_at(after)))
     )

@@ -119,9 +119,11 @@ def span_query(time_range: TimeRange, *, limit: int = 100, after: Cursor | None 
     return SpanQuery(time_range, find_spans(**filters), limit, after)
 
 
-def log_query(time_range: TimeRange, *, limit: int = 100, after: LogCursor | None = None, **filters: Any) -> LogQuery:
+def log_query(
+    time_range: TimeRange, *, limit: int = 100, after: LogCursor | None = None, oldest_first: bool = False, **filters: Any
+) -> LogQuery:
     """Log records by the filters of ``tael.model.search.find_logs``."""
-    return LogQuery(time_range, find_logs(**filters), limit, after)
+    return LogQuery(time_range, find_logs(**filters), limit, after, oldest_first)
 
 
 def new_trace_id() -> bytes:

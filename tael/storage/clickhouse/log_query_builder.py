@@ -28,10 +28,11 @@ def find_keys(database: str, tenant: str, query: LogQuery) -> Statement:
     bounded = where.within("timestamp", query.time_range)
     where.satisfy(query.predicate, LOG_COLUMNS)
     if query.after is not None:
-        _follow(where, query.after)
+        _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
     # With the service fixed this is the order of the table, and reading stops when the page is full.
-    order = "toStartOfHour(timestamp) DESC, timestamp DESC" if bounded and required_service(query.predicate) else "timestamp DESC"
+    way = "" if query.oldest_first else " DESC"
+    order = f"toStartOfHour(timestamp){way}, timestamp{way}" if bounded and required_service(query.predicate) else f"timestamp{way}"
     sql = (
         f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {database}.logs\nWHERE {where}\n"
         f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}"
@@ -53,9 +54,9 @@ def fetch(database: str, tenant: str, keys: Sequence[LogKey]) -> Statement:
     return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {database}.logs\nWHERE {where}", where.parameters)
 
 
-def _follow(where: Conditions, after: LogCursor) -> None:
+def _follow(where: Conditions, after: LogCursor, beyond: str) -> None:
     where.add(
-        f"(timestamp < {instant('after')} OR (timestamp = {instant('after')} AND serial > {{after_serial:UInt64}}))",
+        f"(timestamp {beyond} {instant('after')} OR (timestamp = {instant('after')} AND serial > {{after_serial:UInt64}}))",
         after=signed_ns(after.timestamp_ns),
         after_serial=after.serial,
     )

@@ -8,7 +8,7 @@ from tael.storage.api import MAX_FIND_LIMIT, Answer, LogQuery
 from tael.storage.clickhouse import log_query_builder, log_rows, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
 from tael.storage.clickhouse.log_query_builder import LogKey
-from tael.storage.merge import newest_log_first
+from tael.storage.merge import log_order
 
 _FETCH_KEYS = 2_000
 """How many records are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
@@ -30,7 +30,7 @@ class ClickHouseLogs:
         records: list[LogRecord] = []
         for start in range(0, len(keys), _FETCH_KEYS):
             records += await self._fetch(tenant, keys[start : start + _FETCH_KEYS])
-        return Answer(sorted(records, key=newest_log_first))
+        return Answer(sorted(records, key=log_order(query)))
 
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
         statement = log_query_builder.fetch(self._clickhouse.database, tenant, keys)
