@@ -1,4 +1,4 @@
-"""Every API out, a line each: a new one is a folder under ``api/`` and a line here."""
+"""The APIs that the query service serves. A new one is a folder under ``api/`` and a line here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The query service: every API out, on one port, over a reader that is given to it. It keeps no state of its own."""
+"""The query service: every API out on one port, over readers that it is given. It keeps no state of its own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def run(
     appender: WalAppender,
     readiness: Readiness,
 ) -> None:
-    """Listen until ``stop``, then answer what was asked."""
+    """Serve until ``stop``, then finish the requests that were accepted."""
     app = build_app(
         settings,
         spans=spans,
@@ -80,7 +80,7 @@ def build_app(
     appender: WalAppender,
     readiness: Readiness,
 ) -> web.Application:
-    """Every API over one reader a signal and one set of turns."""
+    """An application that serves every API in ``APIS``."""
     streams = settings.max_live_streams
     backend = Backend(
         settings=settings,
@@ -100,7 +100,7 @@ def build_app(
     router.register(app)
 
     async def end_streams(_: web.Application) -> None:
-        """So that the drain need not wait for those who watch."""
+        """End the live streams, so that the drain does not wait for them."""
         backend.live_spans.close()
         backend.live_logs.close()
 

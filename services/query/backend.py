@@ -1,4 +1,4 @@
-"""What the APIs answer from: readers, feeds, the PromQL engine, and the settings that bound them."""
+"""What the APIs answer from: readers, live feeds, the PromQL engine, and the settings that limit them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Status(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One reader a signal, one feed a live signal, and one set of turns for all APIs."""
+    """One reader and one live feed for each signal, and one set of turns for all APIs."""
 
     settings: QuerySettings
     turns: Turns

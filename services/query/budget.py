@@ -1,4 +1,4 @@
-"""What one query may load: shared by its questions to the shards, which run side by side."""
+"""Limits what one query loads; its reads, which run concurrently, share the budget."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tael.runtime.tasks import together
 
 T = TypeVar("T")
 AT_ONCE: Final = 8
-"""Questions of one query that are under way at the same time."""
+"""Reads of one query that run at the same time."""
 
 
 class Budget:
-    """``samples`` for the whole query (a native histogram by its buckets, a step of a grid as one), ``series`` for each question."""
+    """``samples`` for the whole query (a native histogram counts by its buckets, a step of a grid as one), ``series`` for each read."""
 
     def __init__(self, samples: int, series: int) -> None:
         self._left = samples
@@ -29,18 +29,18 @@ class Budget:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The shards that some answer lacks."""
+        """The shards that did not contribute to some answer."""
         return tuple(self._missing)
 
     async def all(self, *questions: Coroutine[Any, Any, None]) -> None:
-        """Run questions that ask through ``ask``; the first failure ends the others."""
+        """Run reads that go through ``ask``; the first failure cancels the others."""
         self._sharing = min(len(questions), AT_ONCE)
         await together(questions, name="fetch")
 
     async def ask(self, question: Callable[[int], Awaitable[T]]) -> T:
-        """Ask for at most a share of what may still be loaded, or, where that is too little, for all of it with no other question beside.
+        """Read with a share of what is left of the budget or, where that is too little, alone and with all of it.
 
-        ``question`` is given the number of samples that it may load, and raises TooLarge beyond it.
+        ``question`` is called with the number of samples that it may load, and raises TooLarge beyond it.
         """
         async with self._turns:
             if self._sharing == 1:
@@ -51,7 +51,7 @@ class Budget:
             return await question(self._left)
 
     def take(self, samples: int, series: int, missing: tuple[str, ...]) -> None:
-        """Count what an answer holds. Raises TooLarge beyond the bounds."""
+        """Charge an answer to the budget. Raises TooLarge when it is exceeded."""
         self._missing |= dict.fromkeys(missing)
         self._left -= samples
         if series > self._series:

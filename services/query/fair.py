@@ -1,4 +1,4 @@
-"""A semaphore that is fair between tenants: whoever asks for much waits behind their own questions, not before everybody else's."""
+"""A semaphore that is fair between tenants: a tenant that sends many queries delays its own, not everybody's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 
 
 class FairSemaphore:
-    """``places`` at once. Those that wait are let in one tenant after the other, and in order of arrival within a tenant."""
+    """Admits ``places`` at once. Waiters are admitted tenant by tenant in turn, within a tenant in order of arrival."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -15,15 +15,15 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiters."""
         return sum(len(queue) for queue in self._queues.values())
 
     def locked(self) -> bool:
-        """Whether the next one has to wait."""
+        """Whether the next caller would wait."""
         return self._free == 0 or bool(self._queues)
 
     async def acquire(self, tenant: str) -> None:
-        """Take a place, when it is this tenant's turn. Who is cancelled while waiting leaves nothing behind."""
+        """Take a place when it is this tenant's turn. A caller cancelled while waiting leaves nothing behind."""
         if not self.locked():
             self._free -= 1
             return
@@ -39,7 +39,7 @@ class FairSemaphore:
             raise
 
     def release(self) -> None:
-        """Give a place back, to the tenant that has waited longest for one of theirs."""
+        """Return a place; it goes to the tenant whose turn has been longest ago."""
         while self._queues:
             tenant, queue = self._queues.popitem(last=False)
             turn = queue.popleft()

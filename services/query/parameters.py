@@ -1,7 +1,7 @@
 """Query parameters to typed values, pure; every refusal names the parameter, what was wrong, and what it takes.
 
 An empty value counts as a parameter that was left out. A parameter that an endpoint does not know is refused, so that a misspelt filter
-never quietly widens an answer.
+never silently widens an answer.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Parameters:
         return int(text)
 
     def number(self, name: str) -> float | None:
-        """A number that is not negative."""
+        """A number of at least 0, None when left out."""
         text = self.text(name)
         if not text:
             return None
@@ -70,7 +70,7 @@ class Parameters:
         except ValueError:
             value = math.nan
         if not math.isfinite(value) or value < 0:
-            raise Rejected(f"{text!r} is not such a number", where=name, accepted="a number of at least 0")
+            raise Rejected(f"{text!r} is not a valid number", where=name, accepted="a number of at least 0")
         return value
 
     def milliseconds(self, name: str) -> int | None:
@@ -86,7 +86,7 @@ class Parameters:
         """One of ``choices``, whatever its case; the empty string when left out."""
         text = self.text(name).lower()
         if text and text not in choices:
-            raise Rejected(f"{self.text(name)!r} is not one of them", where=name, accepted=", ".join(choices))
+            raise Rejected(f"{self.text(name)!r} is not a known value", where=name, accepted=", ".join(choices))
         return text
 
     def key_values(self, name: str) -> tuple[tuple[str, str], ...]:
@@ -100,7 +100,7 @@ class Parameters:
         return tuple(pairs)
 
     def time_range(self, *, now_ns: int) -> TimeRange:
-        """What ``last``, or ``start`` and ``end``, say; all time when they say nothing."""
+        """The range that ``last``, or ``start`` and ``end``, give; all time without them."""
         last, start, end = self.text("last"), self.text("start"), self.text("end")
         if last:
             if start or end:
@@ -166,5 +166,5 @@ def parse_span_id(text: str) -> bytes:
 
 def _unknown(name: str, known: list[str]) -> Rejected:
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"there is no such parameter; did you mean {close[0]}?" if close else "there is no such parameter"
+    hint = f"unknown parameter; did you mean {close[0]}?" if close else "unknown parameter"
     return Rejected(hint, where=name[:80], accepted=", ".join(sorted(known)) if known else "none")

@@ -1,4 +1,4 @@
-"""What the query service reads from the environment."""
+"""Settings of the query service."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
     rest_api_addr: Listen = Field(
         default="127.0.0.1:7701",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_REST_API_ADDR",
-        description="Where the native API and the APIs for Grafana listen.",
+        description="Address that the native API and the APIs for Grafana listen on.",
     )
     query_timeout_seconds: float = Field(
         default=30.0,
         ge=0.1,
         le=3600,
         alias="TAEL_QUERY_TIMEOUT_SECS",
-        description="Time that one query may take to ask the shards, and wait for its turn before that; a shard gets nine tenths, so that a slow one makes the answer partial.",
+        description="How long a query may wait for its turn, and then how long it may ask the shards. A shard gets nine tenths of it, so that a slow one makes the answer partial instead of late.",
     )
-    query_concurrency: int = Field(default=8, ge=1, le=1024, alias="TAEL_QUERY_CONCURRENCY", description="Queries that run at once.")
+    query_concurrency: int = Field(
+        default=8, ge=1, le=1024, alias="TAEL_QUERY_CONCURRENCY", description="Queries that run at the same time."
+    )
     query_queue: int = Field(
-        default=64, ge=0, le=65536, alias="TAEL_QUERY_QUEUE", description="Queries that may wait for their turn; the next gets a 429."
+        default=64, ge=0, le=65536, alias="TAEL_QUERY_QUEUE", description="Queries that may wait for a turn; one more is refused with 429."
     )
     max_query_limit: int = Field(
-        default=10_000, ge=1, le=MAX_FIND_LIMIT, alias="TAEL_MAX_QUERY_LIMIT", description="The largest `limit` that a query may ask for."
+        default=10_000, ge=1, le=MAX_FIND_LIMIT, alias="TAEL_MAX_QUERY_LIMIT", description="Largest `limit` that a query accepts."
     )
     max_trace_spans: int = Field(
         default=100_000,
         ge=1,
         alias="TAEL_MAX_TRACE_SPANS",
-        description="Spans of one trace that an answer holds; a longer trace is cut, and the answer says so.",
+        description="Most spans of one trace in an answer; a longer trace is truncated, and the answer says so.",
     )
 
     max_live_streams: int = Field(
-        default=64, ge=1, le=4096, alias="TAEL_MAX_LIVE_STREAMS", description="Live streams of each signal that may be open at a time."
+        default=64, ge=1, le=4096, alias="TAEL_MAX_LIVE_STREAMS", description="Most live streams of each signal open at a time."
     )
     live_heartbeat_seconds: float = Field(
         default=10.0,
         ge=0.05,
         le=300,
         alias="TAEL_LIVE_HEARTBEAT_SECS",
-        description="How long a live stream may be silent before a comment is sent.",
+        description="Silence after which a live stream sends a heartbeat.",
     )
 
     @model_validator(mode="after")
@@ -61,5 +63,5 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
 
     @property
     def shard_timeout_seconds(self) -> float:
-        """What one shard may take of a query's time."""
+        """A shard's share of a query's time."""
         return shard_timeout_seconds(self.query_timeout_seconds)

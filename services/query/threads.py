@@ -1,4 +1,4 @@
-"""Evaluates in a thread what would hold up the event loop, and stops it when nobody waits for the result any more."""
+"""Evaluates in a thread what would block the event loop, and stops it when its caller is gone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ R = TypeVar("R")
 
 
 class Abandoned(Exception):
-    """Nobody waits for this evaluation any more."""
+    """The caller of this evaluation was cancelled or gave up."""
 
 
 async def in_thread(work: Callable[[Callable[[], None]], R]) -> R:
-    """What ``work`` returns; it MUST call its argument now and then, which raises once the caller was cancelled or gave up."""
+    """Run ``work`` in a thread. It MUST call its argument regularly; that raises Abandoned once the caller is gone."""
     ended = threading.Event()
 
     def check() -> None:

@@ -1,8 +1,8 @@
-"""How many queries run at once, how many wait, and for how long: the bounds of a query process.
+"""How many queries run at once, how many wait, and for how long: the limits of a query process.
 
-A query waits at most ``timeout_seconds`` for its turn and then has that long to ask the shards, so that a busy process never takes from the
-time in which they answer; putting the answer into words is not cut off. Who finds the queue full, or waits in vain, is told to come back (Overloaded); a query that asks past its deadline
-ends in TimeoutError. Shards get a little less than the whole: a slow one then makes the answer partial before the deadline kills it.
+A query waits at most ``timeout_seconds`` for its turn and then has that long to ask the shards, so that time spent waiting is never taken
+from the shards; rendering the answer has no deadline. A query that finds the queue full, or waits too long, is Overloaded; one that asks past
+its deadline ends in TimeoutError. Shards get a little less than the whole time: a slow one then makes the answer partial before the deadline.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from tael.errors import Overloaded
 
 T = TypeVar("T")
 
-SECONDS = Histogram("tael_query_seconds", "Time a query ran, without its wait for a turn.", ["route"])
-REFUSED = Counter("tael_query_refused_total", "Queries refused because too many were running and waiting.")
-RUNNING = Gauge("tael_query_running", "Queries running now.")
-WAITING = Gauge("tael_query_waiting", "Queries waiting for their turn.")
+SECONDS = Histogram("tael_query_seconds", "Seconds that a query ran, without its wait for a turn.", ["route"])
+REFUSED = Counter("tael_query_refused_total", "Queries refused because the limit of running and waiting queries was reached.")
+RUNNING = Gauge("tael_query_running", "Queries running.")
+WAITING = Gauge("tael_query_waiting", "Queries waiting for a turn.")
 
 
 def shard_timeout_seconds(timeout_seconds: float) -> float:
-    """What a shard may take of a query's time: nine tenths, and always at least 50 ms less than all of it where that leaves half."""
+    """A shard's share of a query's time: nine tenths, at least 50 ms less than all of it, never less than half."""
     return max(timeout_seconds / 2, min(timeout_seconds * 0.9, timeout_seconds - 0.05))
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One query's time to ask."""
+    """The deadline within which one query may ask the shards."""
 
     timeout_seconds: float
 
     async def ask(self, answer: Awaitable[T]) -> T:
-        """The answer. Raises TimeoutError when it takes too long."""
+        """Await an answer. Raises TimeoutError at the deadline."""
         async with asyncio.timeout(self.timeout_seconds):
             return await answer
 
 
 class Turns:
-    """Hands out turns to run: ``concurrency`` at once, ``queue`` waiting, fair between tenants."""
+    """Hands out turns: ``concurrency`` queries run at once, ``queue`` wait, tenants take turns."""
 
     def __init__(self, *, concurrency: int, queue: int, timeout_seconds: float) -> None:
         self._free = FairSemaphore(concurrency)
@@ -56,7 +56,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def turn(self, route: str, tenant: str = "") -> AsyncIterator[Turn]:
-        """Run the block as one query of ``tenant``. Raises Overloaded before it starts."""
+        """Run the block as one query of ``tenant``. Raises Overloaded instead of entering it."""
         await self._take(tenant)
         started = time.monotonic()
         try:

@@ -169,4 +169,4 @@ async def test_a_poisoned_span_is_buried_listed_and_stored_after_all_once_the_ca
         await until(lambda: stored("good", "fine", "bad"))
         assert await letters.list(0, 10) == []
         gone = await tael(*server, "drop", str(buried["id"]))
-        assert (gone.code, "there is no dead letter" in gone.err) == (1, True)
+        assert (gone.code, "was not found" in gone.err) == (1, True)

@@ -94,7 +94,7 @@ async def test_each_filter(parameters: dict[str, str], names: list[str]) -> None
     [
         ({"statsu": "ok"}, "did you mean status"),
         ({"status": "bad"}, "unset, ok, error"),
-        ({"last": "15m"}, "there is no such parameter"),
+        ({"last": "15m"}, "unknown parameter"),
         ({"min_duration_ms": "2", "max_duration_ms": "1"}, "at least min_duration_ms"),
         ({"trace_id": "x"}, "32 hexadecimal digits"),
         ({"attribute": "x"}, "key=value"),

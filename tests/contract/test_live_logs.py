@@ -86,7 +86,7 @@ async def test_each_filter(parameters: dict[str, Any], bodies: list[str]) -> Non
 
 @pytest.mark.parametrize(
     ("parameters", "words"),
-    [({"severity": "loud"}, "unspecified, trace"), ({"status": "ok"}, "no such parameter"), ({"span_id": "1"}, "16 hexa")],
+    [({"severity": "loud"}, "unspecified, trace"), ({"status": "ok"}, "unknown parameter"), ({"span_id": "1"}, "16 hexa")],
 )
 async def test_a_filter_that_is_none_is_refused(parameters: dict[str, str], words: str) -> None:
     async with serving(MemorySpans()) as api:

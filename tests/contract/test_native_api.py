@@ -179,12 +179,12 @@ BAD_REQUESTS = [
     ({"limit": "99999999999999999999999"}, "limit: '99999999999999999999999' is not a whole number"),
     ({"limit": "10001"}, "limit: 10001 is out of bounds"),
     ({"limit": "many"}, "limit: 'many' is not a whole number"),
-    ({"min_duration_ms": "-1"}, "min_duration_ms: '-1' is not such a number (accepted: a number of at least 0)"),
-    ({"max_duration_ms": "nan"}, "max_duration_ms: 'nan' is not such a number"),
+    ({"min_duration_ms": "-1"}, "min_duration_ms: '-1' is not a valid number (accepted: a number of at least 0)"),
+    ({"max_duration_ms": "nan"}, "max_duration_ms: 'nan' is not a valid number"),
     ({"max_duration_ms": "1e300"}, "max_duration_ms: '1e300' is too long"),
     ({"min_duration_ms": "5", "max_duration_ms": "4"}, "max_duration_ms: it is below min_duration_ms"),
-    ({"min_cost_usd": "cheap"}, "min_cost_usd: 'cheap' is not such a number"),
-    ({"status": "bad"}, "status: 'bad' is not one of them (accepted: unset, ok, error)"),
+    ({"min_cost_usd": "cheap"}, "min_cost_usd: 'cheap' is not a valid number"),
+    ({"status": "bad"}, "status: 'bad' is not a known value (accepted: unset, ok, error)"),
     ({"attribute": "novalue"}, "attribute: 'novalue' has no key or no '=' (accepted: key=value, for example http.method=GET)"),
     ({"last": "15"}, "last: '15' has no unit (accepted: a duration such as 90s, 15m, 1h30m or 2d)"),
     ({"last": "0s"}, "last: '0s' is zero or beyond 292 years"),
@@ -192,8 +192,8 @@ BAD_REQUESTS = [
     ({"start": "yesterday"}, "start: 'yesterday' is not an instant (accepted: RFC 3339 such as 2026-01-31T09:30:00Z, or seconds"),
     ({"start": "2026-13-01T00:00:00Z"}, "start: '2026-13-01T00:00:00Z' is not an instant"),
     ({"start": "20", "end": "10"}, "end: 10 is not after start"),
-    ({"cursor": "x"}, "cursor: not a cursor (accepted: the cursor of the previous answer, as it was)"),
-    ({"servce": "shop"}, "servce: there is no such parameter; did you mean service?"),
+    ({"cursor": "x"}, "cursor: not a cursor (accepted: the cursor of the previous answer, unchanged)"),
+    ({"servce": "shop"}, "servce: unknown parameter; did you mean service?"),
 ]
 
 

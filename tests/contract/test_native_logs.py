@@ -67,13 +67,13 @@ async def _pages(tier: HotTier, api: Any) -> None:
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
-        ({"severity": "bad"}, "severity: 'bad' is not one of them (accepted: unspecified, trace, debug, info, warn, error, fatal)"),
+        ({"severity": "bad"}, "severity: 'bad' is not a known value (accepted: unspecified, trace, debug, info, warn, error, fatal)"),
         ({"span_id": "12"}, "span_id: '12' is not a span id (accepted: 16 hexadecimal digits)"),
         ({"span_id": "0" * 16}, "span_id: '0000000000000000' is not a span id"),
         ({"trace_id": "xyz"}, "trace_id: 'xyz' is not a trace id"),
-        ({"body": "x"}, "body: there is no such parameter"),
+        ({"body": "x"}, "body: unknown parameter"),
         ({"limit": "0"}, "limit: 0 is out of bounds"),
-        ({"cursor": "x"}, "cursor: not a cursor (accepted: the cursor of the previous answer, as it was)"),
+        ({"cursor": "x"}, "cursor: not a cursor (accepted: the cursor of the previous answer, unchanged)"),
     ],
 )
 async def test_a_bad_parameter_is_named(parameters: dict[str, str], text: str) -> None:

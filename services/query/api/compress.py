@@ -1,4 +1,4 @@
-"""Answers compressed with gzip for who asks for it."""
+"""Gzip for answers, where the client accepts it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WORTH_BYTES = 1024
 
 @web.middleware
 async def compressed(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-    """Gzip a whole body of a kilobyte or more; a large one is compressed in a thread."""
+    """Compress whole bodies of a kilobyte or more; aiohttp does large ones in a thread."""
     response = await handler(request)
     if isinstance(response, web.Response) and isinstance(response.body, bytes) and len(response.body) >= _WORTH_BYTES:
         response.headers["Vary"] = "Accept-Encoding"
@@ -21,7 +21,7 @@ async def compressed(request: web.Request, handler: Callable[[web.Request], Awai
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """Whether the header names gzip, or anything, with a weight above zero (RFC 9110, 12.5.3)."""
+    """Whether the header accepts gzip, or anything, with a weight above zero (RFC 9110, 12.5.3)."""
     weights: dict[str, bool] = {}
     for part in accept_encoding.lower().split(","):
         coding, _, parameters = part.partition(";")

@@ -1,4 +1,4 @@
-"""What an API out declares of itself: its routes, who may call each, and the shape of its errors."""
+"""What an API declares: its routes, the scope each needs, and the shape of its errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tael.runtime.http import describe_native, refuse
 Handler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
 Refuse: TypeAlias = "Callable[[web.Request, Exception], web.Response]"
 OPEN = ""
-"""The scope of a route that everybody may call."""
+"""The scope of a route that needs no token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path, below the family's prefixes; ``scope`` is what a caller's token must allow."""
+    """One method of one path, below the family's prefixes; ``scope`` is what the caller's token must allow."""
 
     method: str
     path: str
@@ -36,8 +36,8 @@ def refuse_plainly(request: web.Request, error: Exception) -> web.Response:
 class Family:
     """One API.
 
-    Every route is registered under each of ``prefixes``. ``refuse`` answers any error, a refused token included, in the API's own shape.
-    ``roots`` are the paths below which what no route answers is refused by this family.
+    Every route is registered under each of ``prefixes``. ``refuse`` answers any error, including a refused token, in the API's own shape.
+    ``roots`` are the path prefixes under which unknown paths are answered by this family's ``refuse``.
     """
 
     routes: Sequence[Route]

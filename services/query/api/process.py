@@ -1,4 +1,4 @@
-"""What every process answers of itself and of the cluster, here for those who reach the query API alone."""
+"""Health, metrics and the cluster's state on the API's port, for clients that cannot reach the internal one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from services.query.backend import Backend
 from tael.auth import ADMIN
 from tael.runtime.http import cluster_routes, process_routes
 
-_FOR_EVERYBODY = ("/healthz", "/readyz")
+_WITHOUT_TOKEN = ("/healthz", "/readyz")
 
 
 def family(backend: Backend) -> Family:
-    """Health is for everybody; metrics and the cluster are for scope admin."""
+    """Health needs no token; metrics and the cluster need scope admin."""
     routes = process_routes(backend.readiness) | cluster_routes(backend.status.read)
-    return Family([Route("GET", path, handler, OPEN if path in _FOR_EVERYBODY else ADMIN) for path, handler in routes.items()])
+    return Family([Route("GET", path, handler, OPEN if path in _WITHOUT_TOKEN else ADMIN) for path, handler in routes.items()])

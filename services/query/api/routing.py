@@ -1,4 +1,4 @@
-"""Registers the families' routes, and decides for each request, before its handler is asked: whose it is, and how errors are answered."""
+"""Registers the families' routes, authenticates requests before a handler sees them, and answers errors in the family's shape."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Router:
 
     @property
     def middleware(self) -> Any:
-        """Refuses who may not ask, and answers every error of a handler, in the shape of the family."""
+        """Authenticates, calls the handler, and answers every error in the shape of the family."""
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -52,7 +52,7 @@ class Router:
         return middleware
 
     async def _found(self, request: web.Request) -> tuple[Family, str]:
-        """The family that answers the request, and the scope that it takes."""
+        """The family that answers a request, and the scope that the caller needs."""
         match = request.match_info
         if (declared := self._declared.get(match.route)) is not None:
             family, route = declared

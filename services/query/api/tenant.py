@@ -1,4 +1,4 @@
-"""Who asks, as the router found before a handler was called."""
+"""Who is calling, as the router found out before it called the handler."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def tenant_of(request: web.Request) -> str:
 
 
 def reach_of(request: web.Request) -> str | None:
-    """The tenant that an admin's request is about, None when it is about all of them."""
+    """The tenant that an admin's request is limited to, None for all tenants."""
     caller = request[CALLER]
     return None if caller.names_none else caller.tenant

@@ -1,1 +1,1 @@
-"""Live feeds: the items of the WAL's subjects as they are appended, for those who watch."""
+"""Live feeds: spans and log records as they are appended to the WAL."""

@@ -1,7 +1,7 @@
-"""Who watches what: one subscription a signal, shared, decoded in a thread, and only while somebody watches.
+"""Live feeds: one subscription for each signal, shared by its watchers, decoded in a thread, and only while there are watchers.
 
-A body of a tenant that nobody watches is let go before it is decoded. Everything in between is bounded: bodies that wait for the thread,
-and what waits for a watcher. What does not fit is lost to the watchers concerned, who are told how many items they may have missed.
+A body of a tenant without watchers is dropped before it is decoded. Memory is bounded: bodies that wait for the thread, and frames that wait
+for a watcher. What does not fit is lost to the watchers concerned, who are told how many items they may have missed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tael.wal import codec
 from tael.wal.api import LiveBody, LiveBus
 
 log = get_logger("live")
-WATCHERS = Gauge("tael_query_live_watchers", "Live streams open now.", ["signal"])
-LOST = Counter("tael_query_live_lost_total", "Items that a live stream may have missed because it was too slow.", ["signal"])
+WATCHERS = Gauge("tael_query_live_watchers", "Live streams that are open.", ["signal"])
+LOST = Counter("tael_query_live_lost_total", "Items that live streams may have missed because their clients read too slowly.", ["signal"])
 _WAITING_BYTES, _WATCHER_BYTES = 16 << 20, 4 << 20
 _EVENT_ITEMS = 200
 
@@ -32,23 +32,23 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Framing(Protocol[T_contra]):
-    """How an API writes a feed: each method gives one frame, whole, as it is sent."""
+    """How an API writes a feed. Each method returns one complete frame, as it is sent."""
 
     @property
     def heartbeat(self) -> bytes:
-        """What keeps a silent stream open."""
+        """Sent to keep a silent stream open."""
         ...
 
     def items(self, items: Sequence[T_contra]) -> bytes:
-        """Items in the order in which they came. MUST be safe in a thread of its own."""
+        """Items in order of arrival. MUST be safe to call from a thread."""
         ...
 
     def dropped(self, count: int) -> bytes:
-        """That the client missed so many items because it reads too slowly."""
+        """Tells the client that it may have missed ``count`` items because it reads too slowly."""
         ...
 
     def ended(self, reason: str) -> bytes:
-        """The last frame."""
+        """The last frame, with the reason why the stream ends."""
         ...
 
 
@@ -66,7 +66,7 @@ class Watcher(Generic[T]):
     _closed: bool = False
 
     def offer(self, event: bytes) -> bool:
-        """Queue an event; False when there is no room for it."""
+        """Queue a frame; False when the client has too much waiting already."""
         if self.waiting_bytes + len(event) > _WATCHER_BYTES and self._events:
             return False
         self._tell_losses()
@@ -74,18 +74,18 @@ class Watcher(Generic[T]):
         return True
 
     def lose(self, items: int) -> None:
-        """Count what will not come."""
+        """Count items that the client will not get."""
         self.lost += items
         self._wake.set()
 
     def close(self, reason: str) -> None:
-        """Say why, and end."""
+        """Queue the last frame, with the reason, and end the stream."""
         self._tell_losses()
         self._push(self.framing.ended(reason))
         self._closed = True
 
     async def events(self, heartbeat_seconds: float) -> AsyncIterator[bytes]:
-        """What to send, a heartbeat when there is nothing, until the stream is closed."""
+        """Frames to send, heartbeats in silence, until the stream is closed."""
         while True:
             if not self._events:
                 self._tell_losses()
@@ -115,7 +115,7 @@ class Watcher(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Found(Generic[T]):
-    """What a thread found for one watcher: events with their number of items, and how many did not fit."""
+    """Frames for one watcher with their number of items, and how many items did not fit."""
 
     watcher: Watcher[T]
     events: list[tuple[bytes, int]]
@@ -123,7 +123,7 @@ class _Found(Generic[T]):
 
 
 class LiveFeed(Generic[T]):
-    """One signal's watchers. ``read`` decodes a request, which arrived at a time in ns, into items; it runs in a thread."""
+    """One signal's watchers. ``read`` decodes a request and its arrival time in ns into items; it runs in a thread."""
 
     def __init__(self, bus: LiveBus, signal: str, read: Callable[[bytes, int], Sequence[T]], *, max_watchers: int) -> None:
         self._bus = bus
@@ -140,9 +140,9 @@ class LiveFeed(Generic[T]):
 
     @contextlib.asynccontextmanager
     async def watch(self, tenant: str, matches: Callable[[T], bool], framing: Framing[T]) -> AsyncIterator[Watcher[T]]:
-        """A watcher of one tenant's items, which sees everything that is appended while the block runs.
+        """A watcher of one tenant's items, from everything that is appended while the block runs.
 
-        Raises Overloaded when too many watch, Unavailable when nothing can be watched now.
+        Raises Overloaded at the limit of open streams, Unavailable when the WAL cannot be watched.
         """
         if self._closed:
             raise Unavailable("this process is draining")
@@ -160,7 +160,7 @@ class LiveFeed(Generic[T]):
                 await self._stop()
 
     def close(self) -> None:
-        """End every stream, and take no new one."""
+        """End every stream and refuse new ones."""
         self._closed = True
         for watcher in self._watchers:
             watcher.close("the server is draining")
@@ -184,7 +184,7 @@ class LiveFeed(Generic[T]):
                 self._waiting_bytes = 0
 
     async def _run(self, started: asyncio.Future[None]) -> None:
-        """Watch the bus until cancelled. Whatever else ends it ends every stream, and clients come again."""
+        """Watch the bus until cancelled. Any failure ends every stream; clients reconnect."""
         try:
             async with self._bus.watch(self._signal) as bodies, asyncio.TaskGroup() as group:
                 started.set_result(None)
@@ -202,7 +202,7 @@ class LiveFeed(Generic[T]):
                 watcher.close("the connection to the WAL was lost")
 
     def _arrive(self, body: LiveBody) -> None:
-        """Keep a body for the thread if anybody watches its tenant."""
+        """Queue a body for decoding if its tenant has watchers."""
         try:
             tenant = codec.tenant_of(body.body)
         except ValueError:
@@ -230,7 +230,7 @@ class LiveFeed(Generic[T]):
                     self._lose(found.watcher, lost + found.lost)
 
     def _find(self, body: LiveBody, watchers: Sequence[Watcher[T]]) -> list[_Found[T]]:
-        """In a thread: what each watcher is to be told of this body."""
+        """In a thread: the frames of this body for each watcher."""
         found = []
         for record in codec.decode(body.body):
             interested = [watcher for watcher in watchers if watcher.tenant == record.tenant]
@@ -245,7 +245,7 @@ class LiveFeed(Generic[T]):
 
 
 def _events_of(watcher: Watcher[T], items: Sequence[T]) -> _Found[T]:
-    """As many frames as the watcher has room for; the rest is not even rendered."""
+    """As many frames as the watcher has room for; the rest is not rendered."""
     room = _WATCHER_BYTES - watcher.waiting_bytes
     events: list[tuple[bytes, int]] = []
     for start in range(0, len(items), _EVENT_ITEMS):

@@ -1,4 +1,4 @@
-"""The resource and scope around spans or log records that are on their way into the log, decoded when first asked for. Pure."""
+"""The resource and scope of live spans or log records, decoded on first use. Pure."""
 
 from __future__ import annotations
 

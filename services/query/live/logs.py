@@ -1,4 +1,4 @@
-"""Log records on their way into the hot tier, as those who watch see them. Pure; see spans."""
+"""Log records as they are appended to the WAL, for live feeds. Pure; see spans."""
 
 from __future__ import annotations
 

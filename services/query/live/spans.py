@@ -1,4 +1,4 @@
-"""Spans on their way into the hot tier, as those who watch see them. Pure."""
+"""Spans as they are appended to the WAL, for live feeds. Pure."""
 
 from __future__ import annotations
 

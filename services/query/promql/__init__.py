@@ -1,1 +1,1 @@
-"""Runs PromQL over the shards: the engine, what it fetches, its settings. The language itself is ``tael.promql``."""
+"""Runs PromQL over the shards: engine, fetching, settings. The language itself is ``tael.promql``."""

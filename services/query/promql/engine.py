@@ -1,4 +1,4 @@
-"""Runs a PromQL query: parse, decide what it needs, fetch it from the shards, evaluate it in a thread. The one place that does all four."""
+"""Runs PromQL queries: parse, decide what is needed, fetch it from the shards, evaluate in a thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS = {"string": "string", "matrix": "range vector"}
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to evaluate and when: an instant query has one step of no length. ``lookback_ms`` is the engine's unless it is given."""
+    """An expression and its steps; an instant query has one step of length 0. ``lookback_ms`` overrides the engine's."""
 
     text: str
     steps: Steps
@@ -32,13 +32,13 @@ class Query:
 
     @property
     def instant(self) -> bool:
-        """Whether it is one for a single time."""
+        """Whether it is an instant query."""
         return self.steps.step_ms == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A query's answer; ``missing`` are the shards that did not contribute, ``samples`` how many were read."""
+    """A query's answer; ``missing`` names the shards that did not contribute, ``samples`` counts those that were read."""
 
     expr: Expr
     evaluated: Evaluated
@@ -48,9 +48,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How queries are read and bounded. ``max_samples`` holds for what one query fetches, and for each intermediate result.
+    """How queries are parsed and limited. ``max_samples`` limits what one query fetches, and each intermediate result.
 
-    ``max_series`` holds for each selector, and for what a question about series lists.
+    ``max_series`` limits each selector, and lists of series, label names and label values.
     """
 
     lookback_ms: int = 300_000
@@ -62,7 +62,7 @@ class EngineOptions:
 
 
 class PromqlEngine:
-    """Queries over one SeriesReader. Keeps nothing between them."""
+    """Runs queries over one SeriesReader; keeps no state between them."""
 
     def __init__(self, reader: SeriesReader, options: EngineOptions) -> None:
         self.reader = reader
@@ -80,7 +80,7 @@ class PromqlEngine:
         """The value of ``expr``, the tree of ``query``.
 
         Raises Rejected in Prometheus' words where the data does not allow it, TooLarge beyond the bounds, and whatever the reader raises.
-        A caller that is cancelled, or gives up, ends the evaluation at its next node.
+        When the caller is cancelled or gives up, the evaluation ends at its next node.
         """
         lookback = self.options.lookback_ms if query.lookback_ms is None else query.lookback_ms
         options = Options(lookback, self.options.subquery_step_ms, self.options.push)

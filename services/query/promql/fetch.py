@@ -1,4 +1,4 @@
-"""Gets what an expression needs from a SeriesReader: everything at once within bounds, and samples where a shard leaves a grid to us."""
+"""Fetches what an expression needs from a SeriesReader: concurrently, within a budget, and samples in place of grids that a shard cannot compute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def fetch(reader: SeriesReader, tenant: str, needs: Needs, budget: Budget) -> Answer[Fetched]:
-    """What ``needs`` names, and the shards that are missing from some of it.
+    """Everything in ``needs``, and the shards that are missing from some of it.
 
     Raises TooLarge beyond the budget, and otherwise as the reader does.
     """
@@ -25,7 +25,7 @@ async def fetch(reader: SeriesReader, tenant: str, needs: Needs, budget: Budget)
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """One query's questions and their answers."""
+    """One query's reads and their answers."""
 
     reader: SeriesReader
     tenant: str

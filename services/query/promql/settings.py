@@ -1,4 +1,4 @@
-"""What PromQL reads from the environment."""
+"""Settings of the PromQL engine."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from tael.runtime.config import Settings
 
 
 class PromqlSettings(Settings):
-    """Settings of PromQL's engine; a part of the query service's."""
+    """Settings of the PromQL engine, a group of the query service's."""
 
     promql_max_samples: int = Field(
         default=50_000_000,
         ge=1000,
         alias="TAEL_PROMQL_MAX_SAMPLES",
-        description="Samples that one PromQL query may load, and that any intermediate result may have; a query beyond it fails alone.",
+        description="Most samples that a PromQL query may load, and most in any intermediate result; a query over the limit fails.",
     )
     promql_max_series: int = Field(
         default=500_000,
         ge=1,
         alias="TAEL_PROMQL_MAX_SERIES",
-        description="Series that one selector of a PromQL query may find, and that a list of series, label names or values may have.",
+        description="Most series that a selector of a PromQL query may match, and most entries in a list of series, label names or label values.",
     )
     promql_lookback_seconds: float = Field(
         default=300.0,
         gt=0,
         le=86_400,
         alias="TAEL_PROMQL_LOOKBACK_SECS",
-        description="How old the sample that an instant selector finds may be; a query's `lookback_delta` overrides it.",
+        description="How far back an instant selector looks for a sample; a query's `lookback_delta` overrides it.",
     )
     promql_experimental: bool = Field(
         default=True,
         alias="TAEL_PROMQL_EXPERIMENTAL",
-        description="Allow what Prometheus 3 has behind feature flags: experimental functions and aggregations, duration expressions, `anchored` and `smoothed`, `fill`.",
+        description="Allow what Prometheus 3 keeps behind feature flags: experimental functions and aggregations, duration expressions, `anchored` and `smoothed`, `fill`.",
     )
 
     @property
     def engine_options(self) -> EngineOptions:
-        """These settings as the engine takes them."""
+        """These settings as options of the engine."""
         allowed = self.promql_experimental
         features = Features(functions=allowed, duration_expressions=allowed, extended_ranges=allowed, fill=allowed)
         return EngineOptions(

@@ -20,7 +20,7 @@ from tael.storage.api import Cursor, LogCursor
 
 _HEAD, _SPAN, _RECORD = struct.Struct(">B8sqq"), struct.Struct(">Q16s8s"), struct.Struct(">QQ")
 _VERSION = 1
-_ACCEPTED = "the cursor of the previous answer, as it was"
+_ACCEPTED = "the cursor of the previous answer, unchanged"
 
 
 def query_digest(filters: Sequence[tuple[str, str]]) -> bytes:
@@ -68,7 +68,7 @@ def _decode(text: str, digest: bytes, layout: struct.Struct) -> tuple[tuple[Any,
     except (binascii.Error, ValueError, struct.error):
         raise Rejected("not a cursor", where="cursor", accepted=_ACCEPTED) from None
     if version != _VERSION:
-        raise Rejected(f"a cursor of version {version}, which this server does not read", where="cursor", accepted=_ACCEPTED)
+        raise Rejected(f"cursor version {version} is not supported", where="cursor", accepted=_ACCEPTED)
     if made_for != digest:
         raise Rejected("it belongs to a query with other filters", where="cursor", accepted="the same filters on every page")
     return position, TimeRange(range_start, range_end)

@@ -1,4 +1,4 @@
-"""Log records: find them."""
+"""Questions about log records: search."""
 
 from __future__ import annotations
 

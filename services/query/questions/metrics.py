@@ -1,4 +1,4 @@
-"""Metrics: points of series, newest first, and PromQL over a range."""
+"""Questions about metrics: points of series, newest first, and PromQL over a range."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A PromQL query as it was read, and its outcome."""
+    """A PromQL query and its outcome."""
 
     query: Query
     outcome: Outcome
@@ -95,7 +95,7 @@ async def query_metrics(backend: Backend, tenant: str, pairs: Sequence[tuple[str
     parameters = Parameters(pairs, known=("query", "step", *RANGE))
     text = parameters.text("query")
     if not text:
-        raise Rejected("it is missing", where="query", accepted="a PromQL expression")
+        raise Rejected("missing", where="query", accepted="a PromQL expression")
     query = Query(text, steps_of(parameters, time.time_ns()))
     expr = backend.engine.parse(text, instant=False)
     async with backend.turns.turn("promql", tenant) as turn:
@@ -109,7 +109,7 @@ def matchers_of(service: str, name: str) -> tuple[Matcher, ...]:
 
 
 def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
-    """Ranges of milliseconds that cover the time range from its end back, the first short and each of the next longer."""
+    """Ranges of milliseconds that cover the time range from its end backwards, each longer than the one before."""
     start_ms = max(-1, time_range.start_ns // 1_000_000 - 1)
     end_ms = min(time_range.end_ns, now_ns) // 1_000_000
     length = _FIRST_LOOK_MS * 2
@@ -158,5 +158,5 @@ def steps_of(parameters: Parameters, now_ns: int) -> Steps:
     given = parameters.number("step")
     step_ms = int(given * 1000) if given else max(_LEAST_STEP_MS, (end_ms - start_ms) // _STEPS)
     if step_ms < 1 or (end_ms - start_ms) // step_ms > _MAX_STEPS:
-        raise Rejected(f"there would be more than {_MAX_STEPS:,} steps", where="step", accepted="seconds above 0, fewer steps")
+        raise Rejected(f"more than {_MAX_STEPS:,} steps", where="step", accepted="seconds above 0, at most that many steps")
     return Steps(end_ms - max(0, end_ms - start_ms) // step_ms * step_ms, end_ms, step_ms)

@@ -1,4 +1,4 @@
-"""Spans: find them, get a trace, list the services."""
+"""Questions about spans: search, a trace by id, services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQ
 
 
 class TraceUnknown(Unavailable):
-    """No shard that answered has the trace, but one of ``missing`` may."""
+    """No shard that answered has the trace, but one of ``missing`` may have it."""
 
     def __init__(self, trace_id: bytes, missing: Sequence[str]) -> None:
         self.missing = tuple(missing)
@@ -48,7 +48,7 @@ async def find_spans(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
 async def get_trace(
     backend: Backend, tenant: str, trace_id: bytes, time_range: TimeRange | None = None
 ) -> AsyncIterator[Answer[list[Span]]]:
-    """Every span of a trace, by start; with a range, where to look first.
+    """Every span of a trace, by start; a time range is a hint where to look.
 
     Raises NotFound when every shard was asked, TraceUnknown when one is missing, and as the reader does.
     """

@@ -1,6 +1,6 @@
-"""The admin's view of dead letters, under ``/api/v1/admin/deadletters``: what storage refused, why, and back into the log with it.
+"""Dead letters for admins, under ``/api/v1/admin/deadletters``: what storage refused and why, and appending it to the WAL again.
 
-An admin whose token is a tenant's sees that tenant's letters; one of any tenant sees all, or those of the tenant that it names.
+An admin token of one tenant sees that tenant's letters; one for any tenant sees all, or those of the tenant that the request names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PATH = "/api/v1/admin/deadletters"
 
 
 class DeadLetterApi:
-    """The handlers, over the letters and the log that they go back to."""
+    """The handlers, over the letters and the WAL that they are appended to again."""
 
     def __init__(self, letters: DeadLetters, appender: WalAppender) -> None:
         self._letters = letters
@@ -62,9 +62,9 @@ class DeadLetterApi:
         return json_response({**_entry(buried), "records": _records(buried), "body": base64.b64encode(buried.letter.body).decode()})
 
     async def replay(self, request: web.Request) -> web.Response:
-        """``POST /{id}/replay``: append the body to its shard's log again, and forget the letter once that is durable.
+        """``POST /{id}/replay``: append the body to its shard's WAL again, and delete the letter once that is durable.
 
-        The append's id is made of the letter's, so that a replay whose answer was lost may be repeated within the log's window.
+        The append's id is derived from the letter's, so that a replay whose answer was lost can be repeated within the WAL's deduplication window.
         """
         buried = await self._get(request)
         letter = buried.letter
@@ -73,7 +73,7 @@ class DeadLetterApi:
         return json_response({**_entry(buried), "replayed": True})
 
     async def drop(self, request: web.Request) -> web.Response:
-        """``DELETE /{id}``: forget the letter for good."""
+        """``DELETE /{id}``: delete the letter for good."""
         buried = await self._get(request)
         await self._letters.drop(buried.letter_id)
         return json_response({**_entry(buried), "dropped": True})
@@ -81,10 +81,10 @@ class DeadLetterApi:
     async def _get(self, request: web.Request) -> Buried:
         text = request.match_info["id"]
         if not text.isascii() or not text.isdigit() or len(text) > 18:
-            raise Rejected(f"{text[:60]!r} is no letter's id", where="id", accepted="a number, as the list has it")
+            raise Rejected(f"{text[:60]!r} is not a dead letter's id", where="id", accepted="a number from the list")
         buried = await self._letters.get(int(text))
         if buried is None or not _visible(request, buried):
-            raise NotFound(f"there is no dead letter {text}")
+            raise NotFound(f"dead letter {text} was not found")
         return buried
 
 
@@ -123,7 +123,7 @@ _TRANSLATED: dict[str, type[Message]] = {METRICS: MetricBatch, TOTALS: TotalBatc
 
 
 def _records(buried: Buried) -> list[dict[str, Any]]:
-    """Each record's request as protobuf's JSON; one that cannot be read says so."""
+    """Each record's request as protobuf's JSON, null where it cannot be read."""
     signal = buried.letter.signal
     kind = _TRANSLATED.get(signal) or SIGNALS[signal].request
     try:

@@ -14,18 +14,18 @@ T = TypeVar("T", LiveRecord, LiveSpan)
 
 RETRY_MS = 2000
 PREAMBLE = f"retry: {RETRY_MS}\n: watching\n\n".encode()
-"""What a stream begins with: how soon to come back when it breaks, and that it has begun."""
+"""The start of a stream: how soon to reconnect, and a comment, so that the client sees the stream begin."""
 HEARTBEAT = b":\n\n"
-"""A comment, which clients skip; it keeps proxies from closing a quiet stream, and tells a gone client."""
+"""A comment, which clients skip: it keeps proxies from closing a silent stream, and finds clients that are gone."""
 
 
 def items_event(items: Sequence[bytes]) -> bytes:
-    """One message: an array of items that are JSON already."""
+    """One message: an array of items, each JSON already."""
     return b"data: [" + b",".join(items) + b"]\n\n"
 
 
 def named_event(name: str, value: Mapping[str, object]) -> bytes:
-    """A message of its own type."""
+    """A message with an event type."""
     return b"event: " + name.encode() + b"\ndata: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 

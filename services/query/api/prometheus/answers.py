@@ -1,4 +1,4 @@
-"""Answers of Prometheus' HTTP API: whole when they are small, written in chunks as they are made when they are large."""
+"""Answers of Prometheus' HTTP API: small ones whole, large ones streamed as they are rendered."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ T = TypeVar("T")
 TRUNCATED = "results truncated due to limit"
 MAX_NOTES = 10
 STREAMED_SAMPLES = 50_000
-"""Answers with more samples are written in chunks."""
+"""Answers with more samples are streamed."""
 LISTED_AT_ONCE = 5_000
-"""The same for lists of series, names and values, and how many of these a chunk has."""
+"""Longer lists of series, names and values are streamed, in chunks of this many."""
 STALLED_SECONDS = 60.0
-"""A client that takes nothing of its answer for so long is left: the answer holds one of the places that queries run in."""
+"""A client that reads nothing of its answer for so long is disconnected: the answer holds the query's turn."""
 
 
 def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
-    """An answer, with what is to be said about it."""
+    """An answer with its warnings."""
     body: dict[str, Any] = {"status": "success", "data": data}
     if warnings:
         body["warnings"] = list(warnings)
@@ -35,7 +35,7 @@ def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
 
 
 async def listed(request: web.Request, answer: Answer[list[T]], limit: int, shown: Callable[[T], object]) -> web.StreamResponse:
-    """A list of at most ``limit`` items, each as ``shown``; that there are more is told."""
+    """A list of at most ``limit`` items, each as ``shown``; a warning says that there are more."""
     told = missing_warnings(answer.missing)
     found = answer.value[:limit]
     if len(answer.value) > limit:
@@ -85,11 +85,11 @@ async def _write(response: web.StreamResponse, text: str) -> None:
         async with asyncio.timeout(STALLED_SECONDS):
             await response.write(text.encode())
     except TimeoutError:
-        raise ConnectionResetError(f"the client has taken nothing for {STALLED_SECONDS:g} s") from None
+        raise ConnectionResetError(f"the client read nothing for {STALLED_SECONDS:g} s") from None
 
 
 def missing_warnings(missing: Iterable[str]) -> list[str]:
-    """That shards did not answer, one warning each."""
+    """One warning for each shard that did not answer."""
     return [f"{name} did not answer: its series are not part of this result" for name in missing]
 
 
@@ -100,7 +100,7 @@ def _bounded(notes: list[str], kind: str) -> list[str]:
 
 
 def stats_of(outcome: Outcome, queued: float, ran: float) -> dict[str, Any]:
-    """What ``stats`` asks for; times in seconds, and as samples those that were read: of what a shard evaluated, its steps."""
+    """The statistics that ``stats`` asks for: seconds, and samples that were read (of what a shard evaluated, its steps)."""
     timings = {
         "evalTotalTime": ran,
         "resultSortTime": 0,

@@ -1,4 +1,4 @@
-"""Errors as Prometheus' HTTP API tells them: a type, a text, and one of few statuses that its clients read."""
+"""Errors in the shape of Prometheus' HTTP API: a type, a text, and a status that its clients know."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMED_OUT = "query timed out in expression evaluation"
 
 
 class NotExecuted(Exception):
-    """A query that was asked rightly and cannot be answered: the reason is in ``__cause__``."""
+    """A valid query that fails on the data; the reason is ``__cause__``."""
 
 
 _ERRORS: tuple[tuple[type[Exception], tuple[int, str]], ...] = (
@@ -27,11 +27,11 @@ _ERRORS: tuple[tuple[type[Exception], tuple[int, str]], ...] = (
     (Rejected, (400, "bad_data")),
     (Retryable, (503, "unavailable")),
 )
-"""Errors whose status is another one here than in the other APIs."""
+"""Errors whose status differs from that of the other APIs."""
 
 
 async def executed(answer: Awaitable[R]) -> R:
-    """The answer to what was asked rightly. Raises NotExecuted in place of Rejected."""
+    """Await the answer to a valid query. Raises NotExecuted in place of Rejected."""
     try:
         return await answer
     except Rejected as problem:

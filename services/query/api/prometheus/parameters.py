@@ -1,4 +1,4 @@
-"""Parameters of Prometheus' HTTP API, from the query string and from a form, read and refused as Prometheus does."""
+"""Parameters of Prometheus' HTTP API, from the query string and a form, parsed and refused as Prometheus does."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tael.vectors.values import Steps
 
 MAX_POINTS = 11_000
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000
-"""What is meant where a start or an end is left out: 1970 and 2200."""
+"""Defaults of start and end: 1970 and 2200."""
 _LIMIT_SECONDS = 9e12
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Form:
-    """A request's parameters; those of a form come before those of the query string."""
+    """A request's parameters; those of a form override those of the query string."""
 
     def __init__(self, values: Mapping[str, list[str]]) -> None:
         self._values = values
@@ -58,7 +58,7 @@ class Form:
             raise invalid(name, str(problem)) from None
 
     def lookback_ms(self) -> int | None:
-        """``lookback_delta`` in milliseconds, None where it is left out or not positive: then the engine's holds."""
+        """``lookback_delta`` in milliseconds, None where it is left out or not positive, which means the engine's default."""
         text = self.text("lookback_delta")
         try:
             asked = _duration_ms(text) if text else 0
@@ -67,7 +67,7 @@ class Form:
         return asked if asked > 0 else None
 
     def count(self, name: str) -> int:
-        """A whole number that is not negative; 0, which is no limit, where it is left out."""
+        """A whole number of at least 0; 0, the default, means no limit."""
         text = self.text(name)
         if not text:
             return 0
@@ -91,7 +91,7 @@ class Form:
         return Steps(start, end, step)
 
     def between(self) -> tuple[int, int]:
-        """``start`` and ``end`` of a question about series; everything where they are left out."""
+        """``start`` and ``end`` of a query about series; all time where they are left out."""
         start, end = self.instant_ms("start", EARLIEST_MS), self.instant_ms("end", LATEST_MS)
         if end < start:
             raise Rejected("end timestamp must not be before start timestamp")
@@ -122,12 +122,12 @@ async def read(request: web.Request) -> Form:
 
 
 def invalid(name: str, problem: str) -> Rejected:
-    """Prometheus' words for a parameter that does not do."""
+    """Prometheus' error for an invalid parameter."""
     return Rejected(f"invalid parameter {quoted(name)}: {problem}")
 
 
 def label_name(text: str) -> str:
-    """The label of a path: ``U__`` before it says that what is no letter is written ``_hex_`` and an underscore twice. Raises Rejected."""
+    """The label in a path. Prefix ``U__`` means that other characters are escaped as ``_hex_`` and an underscore is doubled. Raises Rejected."""
     name = _unescaped(text[3:]) if text.startswith("U__") else text
     if not name:
         raise Rejected(f"invalid label name: {quoted(text)}")
@@ -135,7 +135,7 @@ def label_name(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """What does not follow the rules stands for itself."""
+    """Text that is not escaped correctly stands for itself."""
     parts = re.split(r"(__|_[0-9a-fA-F]{1,6}_)", text)
     if any("_" in part for part in parts[::2]):
         return "U__" + text

@@ -39,7 +39,7 @@ class RemoteRead:
         self._max_samples = max_samples
 
     async def read(self, request: web.Request) -> web.StreamResponse:
-        """``POST /api/v1/read``. A shard that is missing fails the request, for the answer has no place to say so."""
+        """``POST /api/v1/read``. A missing shard fails the request, because the answer cannot say that it is partial."""
         queries = decode(await request.read())
         tenant, answers, left = tenant_of(request), [], self._max_samples
         async with self._turns.turn("prometheus read", tenant) as turn:
@@ -53,22 +53,22 @@ class RemoteRead:
 
 
 def decode(body: bytes) -> list[Query]:
-    """The queries of a request. Raises Rejected for what is none, TooLarge over a megabyte."""
+    """The queries of a request. Raises Rejected for a malformed one, TooLarge over a megabyte."""
     if snappy.unpacked_bytes(body) > MAX_REQUEST_BYTES:
-        raise TooLarge("the request is too long", where="body", accepted=f"{MAX_REQUEST_BYTES} bytes unpacked")
+        raise TooLarge("the request is too long", where="body", accepted=f"at most {MAX_REQUEST_BYTES} bytes, uncompressed")
     try:
         request = ReadRequest.FromString(snappy.unpack(body))
     except DecodeError:
-        raise Rejected("the body is no ReadRequest", where="body", accepted="prometheus.ReadRequest as protobuf") from None
+        raise Rejected("the body is not a ReadRequest", where="body", accepted="prometheus.ReadRequest as protobuf") from None
     return list(request.queries)
 
 
 def selection_of(query: Query) -> Selection:
-    """What a query selects; both its ends belong to it. Raises Rejected for a matcher that is none."""
+    """What a query selects, both ends included. Raises Rejected for a malformed matcher."""
     matchers = []
     for wire in query.matchers:
         if wire.type not in _OPERATORS:
-            raise Rejected(f"{wire.type} is no type of a matcher", where="matchers", accepted="0 to 3")
+            raise Rejected(f"{wire.type} is not a matcher type", where="matchers", accepted="0 to 3")
         matcher = Matcher(wire.name, _OPERATORS[wire.type], wire.value)
         if matcher.op in ("=~", "!~"):
             compiled(matcher.value)

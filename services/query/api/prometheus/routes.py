@@ -1,8 +1,8 @@
 """Prometheus' HTTP API, under ``/prometheus/api/v1`` and ``/api/v1``, as Grafana's data source and promtool call it.
 
-Source: Prometheus' HTTP API documentation. Every question takes GET, and POST with a form. Errors are ``bad_data`` (400) for what was asked,
-``execution`` (422) for what the data does not allow, ``timeout`` and ``unavailable`` (503), ``not_found`` (404), ``internal`` (500). A shard
-that is missing makes a warning.
+Source: Prometheus' HTTP API documentation. Queries take GET, and POST with a form. Errors are ``bad_data`` (400) for a wrong request,
+``execution`` (422) for a query that fails on the data, ``timeout`` and ``unavailable`` (503), ``not_found`` (404), ``internal`` (500). A
+missing shard becomes a warning.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ T = TypeVar("T", Labels, str)
 
 @dataclass(frozen=True, slots=True)
 class PrometheusOptions:
-    """``described`` is what the status pages say; ``timeout_seconds`` the longest that a query may ask for."""
+    """``described`` fills the status pages; ``timeout_seconds`` is the longest timeout that a query may ask for."""
 
     timeout_seconds: float
     described: Described
@@ -54,7 +54,7 @@ class Prometheus:
         self._remote = RemoteRead(engine.reader, turns, engine.options.max_samples)
 
     def routes(self) -> list[Route]:
-        """Every route; questions take GET, and POST with a form."""
+        """Every route; queries take GET, and POST with a form."""
         asked: dict[str, Handler] = {
             "query": self.query,
             "query_range": self.query_range,
@@ -74,7 +74,7 @@ class Prometheus:
         ]
 
     async def query(self, request: web.Request) -> web.StreamResponse:
-        """An instant query, now where no time is given."""
+        """An instant query, at the current time where none is given."""
         form = await read(request)
         at = form.instant_ms("time", time.time_ns() // 1_000_000)
         return await self._evaluate(request, form, Steps(at, at, 0))
@@ -141,7 +141,7 @@ class Prometheus:
         return self._engine.reader
 
     def _listed(self, form: Form) -> int:
-        """How many series, names or values are listed: as many as are asked for, within the engine's bound."""
+        """How many series, names or values are listed: as many as are asked for, up to the engine's limit."""
         most = self._engine.options.max_series
         return min(form.count("limit") or most, most)
 
@@ -153,7 +153,7 @@ class Prometheus:
         limit: int,
         ask: Callable[[str, Selection, int], Awaitable[Answer[list[T]]]],
     ) -> Answer[list[T]]:
-        """Everything that any selector finds, once and in order; one more than the limit tells that there is more."""
+        """Everything that any selector matches, without duplicates and in order; one item more than the limit says that there are more."""
         start, end = form.between()
         tenant = tenant_of(request)
         found: list[T] = []
@@ -199,15 +199,15 @@ class Prometheus:
         return success(data, missing_warnings(answer.missing))
 
     async def format_query(self, request: web.Request) -> web.StreamResponse:
-        """The query in lines."""
+        """The query, pretty-printed."""
         return success(pretty(self._parsed(await read(request))))
 
     async def parse_query(self, request: web.Request) -> web.StreamResponse:
-        """The query's tree."""
+        """The query's syntax tree."""
         return success(document(self._parsed(await read(request))))
 
     async def rules(self, request: web.Request) -> web.StreamResponse:
-        """No rules, of either type."""
+        """There are no rules, of either type."""
         kind = (await read(request)).text("type")
         if kind.lower() not in ("", "alert", "record"):
             raise invalid("type", f"not supported value {quoted(kind)}")
