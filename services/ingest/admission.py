@@ -123,7 +123,7 @@ class Tolerant:
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
-        bounded, warnings = self._bound(request)
+        bounded, warnings = self._bound(request, cut)
         try:
             admitted = self.inner.admit(tenant, bounded, cut)
         except TooLarge:
@@ -132,10 +132,10 @@ class Tolerant:
             repaired = repair(self.request, self.item, request)
             if repaired is None:
                 raise
-            bounded, warnings = self._bound(repaired[0])
+            bounded, warnings = self._bound(repaired[0], cut)
             admitted = self.inner.admit(tenant, bounded, cut)
             warnings = (*repaired[1], *warnings)
         return replace(admitted, warnings=(*admitted.warnings, *warnings)) if warnings else admitted
 
-    def _bound(self, request: bytes) -> tuple[bytes, tuple[str, ...]]:
-        return (request, ()) if self.limits is None else bound(request, self.item, self.limits)
+    def _bound(self, request: bytes, cut: Cut) -> tuple[bytes, tuple[str, ...]]:
+        return (request, ()) if self.limits is None else bound(request, self.item, self.limits, cut.max_bytes)

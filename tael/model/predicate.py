@@ -60,6 +60,14 @@ SPAN_INTRINSICS: Final[dict[str, Kind]] = {
     "llm_ttft_ms": "double",
     "llm_finish_reason": "string",
     "llm_temperature": "double",
+    "llm_response_model": "string",
+    "llm_cache_read_tokens": "int",
+    "llm_cache_write_tokens": "int",
+    "llm_reasoning_tokens": "int",
+    "llm_session_id": "string",
+    "llm_user_id": "string",
+    "llm_agent_name": "string",
+    "llm_tool_name": "string",
     "llm_content": "string",
 }
 """Fields of a span by name. Times are nanoseconds, ``start`` signed as the tables hold it. The ``event_``, ``link_`` and ``llm_content``

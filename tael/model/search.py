@@ -24,7 +24,7 @@ def find_spans(
     """Spans that match everything that is set.
 
     ``operation`` is a case-sensitive substring of the span's name, ``status_code`` OTLP's number. ``attributes`` are compared as text
-    (``attribute_is``). ``text`` is words that must all occur, ignoring case, in the span's prompts or completions.
+    (``attribute_is``). ``model`` is the one that was asked for or the one that answered. ``text`` is words that must all occur, ignoring case, in the span's prompts or completions.
     """
     parts: list[Predicate | None] = [
         Compare(intrinsic("service"), "=", service) if service else None,
@@ -33,7 +33,7 @@ def find_spans(
         _related("trace_id", "=", trace_id or None),
         _related("duration", ">=", min_duration_ns or None),
         _related("duration", "<=", max_duration_ns),
-        Compare(intrinsic("llm_model"), "=", model) if model else None,
+        Or((Compare(intrinsic("llm_model"), "=", model), Compare(intrinsic("llm_response_model"), "=", model))) if model else None,
         _related("llm_cost_usd", ">=", min_cost_usd),
         *(attribute_is(key, value) for key, value in attributes),
         *(Contains(intrinsic("llm_content"), word, ignore_case=True) for word in text.split()),

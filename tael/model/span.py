@@ -61,7 +61,8 @@ class Link:
 class LlmCall:
     """What a gen_ai span says of its call, whichever dialect wrote it; None where it did not say.
 
-    ``operation`` is one of chat, completion, embedding, tool, other. Costs are as reported by the instrumentation, in USD.
+    ``operation`` is one of chat, completion, embedding, tool, agent, workflow, chain, retriever, other; ``model`` is the one that was asked for.
+    Costs are as reported by the instrumentation, in USD. Input tokens include cached ones, output tokens include reasoning.
     """
 
     provider: str = ""
@@ -74,6 +75,14 @@ class LlmCall:
     ttft_ms: float | None = None
     finish_reason: str = ""
     temperature: float | None = None
+    response_model: str = ""
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    session_id: str = ""
+    user_id: str = ""
+    agent_name: str = ""
+    tool_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

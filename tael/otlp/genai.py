@@ -1,111 +1,65 @@
-"""The dialects in which spans of LLM calls are written, as data, and the LlmCall that they amount to. Pure.
+"""The dialects in which spans of LLM calls are written, read from ``dialects.toml``, and the LlmCall that they amount to. Pure.
 
-OpenTelemetry's gen_ai conventions (now and up to 1.36), OpenInference, OpenLLMetry and the Vercel AI SDK. For each field, the keys in
-the order in which they are asked; the first that is there and not empty counts. ClickHouse computes the same from the same tables when
-a span is inserted (tael/storage/clickhouse/llm.py); ``llm_call`` is what it is compared with.
+ClickHouse computes the same from the same table when a span is inserted (tael/storage/clickhouse/llm.py); ``llm_call`` is what it is
+compared with.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, Final
 
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.span import LlmCall
 
-MARKER_PREFIXES = ("gen_ai.", "llm.", "openinference.span.kind", "traceloop.span.kind", "ai.model.", "ai.usage.")
+DIALECTS: Final[dict[str, Any]] = tomllib.loads((resources.files("tael.otlp") / "dialects.toml").read_text())
+MARKER_PREFIXES: Final = tuple(DIALECTS["markers"])
 """A span with an attribute that starts with one of these is an LLM span."""
-
-PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider")
-MODEL = (
-    "gen_ai.request.model",
-    "gen_ai.response.model",
-    "llm.model_name",
-    "llm.request.model_name",
-    "llm.response.model_name",
-    "ai.model.id",
-)
-OPERATION = ("gen_ai.operation.name", "llm.request.type", "openinference.span.kind", "traceloop.span.kind", "ai.operationId")
-INPUT_TOKENS = (
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.prompt_tokens",
-    "llm.token_count.prompt",
-    "llm.usage.prompt_tokens",
-    "ai.usage.promptTokens",
-)
-OUTPUT_TOKENS = (
-    "gen_ai.usage.output_tokens",
-    "gen_ai.usage.completion_tokens",
-    "llm.token_count.completion",
-    "llm.usage.completion_tokens",
-    "ai.usage.completionTokens",
-)
-TOTAL_TOKENS = ("gen_ai.usage.total_tokens", "llm.token_count.total", "llm.usage.total_tokens", "ai.usage.totalTokens")
-COST_USD = ("gen_ai.usage.cost", "llm.cost.total")
-TTFT_SECONDS = ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
-TTFT_MS = ("ai.response.msToFirstChunk",)
-FINISH_REASON = (
-    "gen_ai.response.finish_reasons",
-    "gen_ai.response.finish_reason",
-    "gen_ai.completion.0.finish_reason",
-    "llm.finish_reason",
-    "llm.response.finish_reason",
-    "ai.response.finishReason",
-)
-TEMPERATURE = ("gen_ai.request.temperature", "llm.request.temperature", "ai.settings.temperature")
-
-OPERATIONS = {
-    "chat": "chat",
-    "generate_content": "chat",
-    "llm": "chat",
-    "ai.generatetext.dogenerate": "chat",
-    "ai.streamtext.dostream": "chat",
-    "text_completion": "completion",
-    "completion": "completion",
-    "embeddings": "embedding",
-    "embedding": "embedding",
-    "ai.embed.doembed": "embedding",
-    "execute_tool": "tool",
-    "tool": "tool",
-    "ai.toolcall": "tool",
-}
-"""What an operation's name, in lower case, counts as; every other name is ``other``."""
-OTHER_OPERATION = "other"
-
-PROVIDERS = {
-    "xai": "x_ai",
-    "az.ai.inference": "azure.ai.inference",
-    "az.ai.openai": "azure.ai.openai",
-    "vertex_ai": "gcp.vertex_ai",
-    "gemini": "gcp.gemini",
-}
-"""Older spellings of providers, in lower case."""
-
-PROMPT_KEYS = (
-    "gen_ai.input.messages",
-    "gen_ai.system_instructions",
-    "gen_ai.prompt",
-    "input.value",
-    "traceloop.entity.input",
-    "ai.prompt",
-    "ai.prompt.messages",
-)
-PROMPT_PREFIXES = ("gen_ai.prompt.", "llm.input_messages.", "llm.prompts.")
-COMPLETION_KEYS = ("gen_ai.output.messages", "gen_ai.completion", "output.value", "traceloop.entity.output", "ai.response.text")
-COMPLETION_PREFIXES = ("gen_ai.completion.", "llm.output_messages.", "llm.completions.")
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(key for _, key in column["keys"]) for name, column in DIALECTS["columns"].items()}
+"""For each column the keys in the order in which they are asked; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``."""
+OPERATIONS: Final[dict[str, str]] = {name: operation for operation, names in DIALECTS["operations"].items() for name in names}
+"""What an operation's name, in lower case, counts as; every other name is OTHER_OPERATION."""
+OTHER_OPERATION: Final = "other"
+PROVIDERS: Final[dict[str, str]] = {name: provider for provider, names in DIALECTS["providers"].items() for name in names}
+PROVIDER_SUFFIX: Final[str] = rf"\.({'|'.join(DIALECTS['provider_suffixes']['suffixes'])})$"
+FIRST_REASON: Final = r"""[^\[\]"', ]+"""
+"""The first finish reason of a list, which some write as JSON."""
+PROMPT_KEYS: Final = tuple(DIALECTS["content"]["prompt_keys"])
+PROMPT_PREFIXES: Final = tuple(DIALECTS["content"]["prompt_prefixes"])
+COMPLETION_KEYS: Final = tuple(DIALECTS["content"]["completion_keys"])
+COMPLETION_PREFIXES: Final = tuple(DIALECTS["content"]["completion_prefixes"])
+MEMBER: Final = "|"
 
 _CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
+_CONTENT_PREFIXES = PROMPT_PREFIXES + COMPLETION_PREFIXES
+_KEPT_PREFIXES = (*MARKER_PREFIXES, *DIALECTS["content"]["other_prefixes"])
+_TEXTS = ("model", "response_model", "session_id", "user_id", "agent_name", "tool_name")
+_REASON = re.compile(FIRST_REASON)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def is_marker(key: str) -> bool:
+    """Whether an attribute of this name makes its span an LLM span."""
+    return key.startswith(MARKER_PREFIXES)
 
 
 def is_llm(attributes: Attributes) -> bool:
     """Whether the span is written in one of the dialects."""
-    return any(key.startswith(MARKER_PREFIXES) for key in attributes)
+    return any(map(is_marker, attributes))
 
 
 def is_content(key: str) -> bool:
     """Whether an attribute of this name holds a prompt or a completion."""
-    return key in _CONTENT_KEYS or key.startswith(PROMPT_PREFIXES + COMPLETION_PREFIXES)
+    return key in _CONTENT_KEYS or key.startswith(_CONTENT_PREFIXES)
+
+
+def is_kept_whole(key: str) -> bool:
+    """Whether an attribute of this name holds something that an LLM call says, wherever it stands."""
+    return key in _CONTENT_KEYS or key.startswith(_KEPT_PREFIXES)
 
 
 def llm_call(attributes: Attributes) -> LlmCall | None:
@@ -113,25 +67,38 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
     if not is_llm(attributes):
         return None
     texts = {key: _text(value) for key, value in attributes.items()}
-    provider = _first(texts, PROVIDER).lower()
-    tokens = [_whole(_number(_first(texts, keys))) for keys in (INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS)]
-    seconds = _number(_first(texts, TTFT_SECONDS))
+    found = {name: _first(texts, keys) for name, keys in KEYS.items()}
+    tokens = {name: _whole(_number(found[name])) for name in KEYS if name.endswith("_tokens")}
+    if tokens["total_tokens"] is None and tokens["input_tokens"] is not None and tokens["output_tokens"] is not None:
+        tokens["total_tokens"] = tokens["input_tokens"] + tokens["output_tokens"]
+    said: dict[str, Any] = {name: found[name] for name in _TEXTS} | tokens
+    seconds = _number(found["ttft_seconds"])
     return LlmCall(
-        provider=PROVIDERS.get(provider, provider),
-        model=_first(texts, MODEL),
-        operation=OPERATIONS.get(_first(texts, OPERATION).lower(), OTHER_OPERATION),
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        total_tokens=tokens[0] + tokens[1] if tokens[2] is None and tokens[0] is not None and tokens[1] is not None else tokens[2],
-        cost_usd=_number(_first(texts, COST_USD)),
-        ttft_ms=_number(_first(texts, TTFT_MS)) if seconds is None else seconds * 1000,
-        finish_reason=_first(texts, FINISH_REASON),
-        temperature=_number(_first(texts, TEMPERATURE)),
+        provider=_provider(found["provider"]),
+        operation=OPERATIONS.get(found["operation"].strip('"').lower(), OTHER_OPERATION),
+        cost_usd=_number(found["cost_usd"]),
+        ttft_ms=_number(found["ttft_ms"]) if seconds is None else seconds * 1000,
+        finish_reason=_reason(found["finish_reason"]),
+        temperature=_number(found["temperature"]),
+        **said,
     )
 
 
 def _first(texts: Mapping[str, str], keys: Sequence[str]) -> str:
-    return next((texts[key] for key in keys if texts.get(key)), "")
+    return next((text for key in keys if (text := _of_key(texts, key))), "")
+
+
+def _of_key(texts: Mapping[str, str], key: str) -> str:
+    name, _, member = key.partition(MEMBER)
+    return _member(texts.get(name, ""), member) if member else texts.get(name, "")
+
+
+def _member(text: str, name: str) -> str:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    return _text(value.get(name)) if isinstance(value, dict) else ""
 
 
 def _text(value: AttributeValue) -> str:
@@ -143,6 +110,16 @@ def _text(value: AttributeValue) -> str:
     if isinstance(value, Sequence) and not isinstance(value, bytes) and value and isinstance(value[0], str):
         return value[0]
     return ""
+
+
+def _provider(name: str) -> str:
+    base = re.sub(PROVIDER_SUFFIX, "", name.lower())
+    return PROVIDERS.get(base, base)
+
+
+def _reason(text: str) -> str:
+    found = _REASON.search(text)
+    return found[0] if found else ""
 
 
 def _number(text: str) -> float | None:

@@ -1,8 +1,9 @@
 """How much one span, log record or metric may carry: beyond it attributes are cut, the item is kept, and the client is told. Pure.
 
 An item is looked at only when it is large enough to be over a limit, so that a request without such items costs a walk over the lengths of
-its items and no more. What an LLM call says - prompts, completions, tool calls - is exempt from the limit of values, and has sixteen times
-the limit of attributes, for some dialects write every message as attributes of their own.
+its items and no more. What an LLM call says - prompts, completions, tool calls, everything on its span - is exempt from the limit of values, and
+has sixteen times the limit of attributes, for some dialects write every message as attributes of their own. Only an item that is larger than one
+entry of the WAL loses text of it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from tael.otlp.genai import COMPLETION_KEYS, MARKER_PREFIXES, PROMPT_KEYS
-from tael.pb.envelope_pb2 import Envelope
+from tael.otlp import genai
+from tael.otlp.shorten import MARK, shorten
+from tael.pb.envelope_pb2 import Envelope, Resourced, Scoped
 
 _LEAST_PAIR_BYTES = 2
 _CONTENT_FACTOR = 16
-_CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
-_CONTENT_PREFIXES = (*MARKER_PREFIXES, "ai.prompt", "ai.response.", "ai.toolCall.", "tool.", "retrieval.", "traceloop.entity.")
+_LENGTHS_BYTES = 256
 _MAX_COUNT = (1 << 32) - 1
 
 
@@ -42,10 +43,11 @@ class ItemLimits:
         return min(self.attributes * _LEAST_PAIR_BYTES, self.key_bytes, self.value_bytes)
 
 
-def bound(request: bytes, item: type[Message], limits: ItemLimits) -> tuple[bytes, tuple[str, ...]]:
+def bound(request: bytes, item: type[Message], limits: ItemLimits, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
     """The request with what is over the limits cut off, and a sentence for each kind of cut; untouched bytes where there is none.
 
-    ``item`` is the class of the request's items. What does not parse is left for the strict parse to refuse.
+    ``item`` is the class of the request's items, ``max_bytes`` what one item may have together with its resource and scope. What does not parse
+    is left for the strict parse to refuse.
     """
     harmless = limits.harmless_bytes
     if len(request) <= harmless:
@@ -59,9 +61,10 @@ def bound(request: bytes, item: type[Message], limits: ItemLimits) -> tuple[byte
                 setattr(owner, field, _bounded(raw, kind, limits, cuts))
         for resourced in envelope.resources:
             for scoped in resourced.scopes:
+                room = max_bytes - _frame_bytes(resourced, scoped)
                 for index, raw in enumerate(scoped.items):
                     if len(raw) > harmless:
-                        scoped.items[index] = _bounded(raw, item, limits, cuts)
+                        scoped.items[index] = _fitted(_bounded(raw, item, limits, cuts), item, room, cuts)
     except DecodeError:
         return request, ()
     if not cuts:
@@ -82,10 +85,27 @@ def _bounded(raw: bytes, kind: type[Message], limits: ItemLimits, cuts: Counter[
     return raw if cuts.total() == before else message.SerializeToString()
 
 
+def _frame_bytes(resourced: Resourced, scoped: Scoped) -> int:
+    """What goes with each item, with room for the lengths of the messages around it."""
+    return len(resourced.resource) + len(resourced.schema_url) + len(scoped.scope) + len(scoped.schema_url) + _LENGTHS_BYTES
+
+
+def _fitted(raw: bytes, kind: type[Message], room_bytes: int, cuts: Counter[str]) -> bytes:
+    """An item that one entry of the WAL takes; the same bytes where it does, or where no cutting helps."""
+    if len(raw) <= room_bytes:
+        return raw
+    message = kind.FromString(raw)
+    if not shorten(message, room_bytes):
+        return raw
+    cuts[f"items shortened to {room_bytes} bytes, which is what one takes; the attribute {MARK} names the texts that were cut"] += 1
+    return message.SerializeToString()
+
+
 def _trim(owner: Any, limits: ItemLimits, cuts: Counter[str]) -> None:
     pair_fields, inner_fields = _shape(owner.DESCRIPTOR)
+    of_llm = genai.is_marker(getattr(owner, "event_name", "") or getattr(owner, "name", ""))
     for name in pair_fields:
-        dropped = _trim_pairs(getattr(owner, name), limits, cuts)
+        dropped = _trim_pairs(getattr(owner, name), limits, cuts, of_llm=of_llm)
         if dropped and "dropped_attributes_count" in owner.DESCRIPTOR.fields_by_name:
             owner.dropped_attributes_count = min(owner.dropped_attributes_count + dropped, _MAX_COUNT)
     for name, repeated in inner_fields:
@@ -103,12 +123,13 @@ def _shape(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[tuple[str, bo
     return pairs, tuple((field.name, field.is_repeated) for field in others)
 
 
-def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str]) -> int:
-    """Cut a list of attributes; how many of them are gone."""
+def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str], *, of_llm: bool) -> int:
+    """Cut a list of attributes; how many of them are gone. Whatever stands beside an attribute of an LLM call is of the call, too."""
     left = {False: limits.attributes, True: limits.attributes * _CONTENT_FACTOR}
     kept: list[KeyValue] = []
+    of_llm = of_llm or any(genai.is_marker(pair.key) for pair in pairs)
     for pair in pairs:
-        content = _is_content(pair.key)
+        content = of_llm or genai.is_kept_whole(pair.key)
         if not left[content]:
             cuts[f"attributes dropped, an item takes {limits.attributes} (TAEL_MAX_ATTRIBUTES)"] += 1
         elif len(pair.key.encode()) > limits.key_bytes:
@@ -142,7 +163,3 @@ def _trim_value(value: AnyValue, limit_bytes: int, cuts: Counter[str]) -> bool:
         return True
     cuts[f"attributes dropped, an array or map takes {limit_bytes} bytes (TAEL_MAX_ATTRIBUTE_VALUE_BYTES)"] += 1
     return False
-
-
-def _is_content(key: str) -> bool:
-    return key in _CONTENT_KEYS or key.startswith(_CONTENT_PREFIXES)

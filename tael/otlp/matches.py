@@ -192,6 +192,14 @@ _SPAN: Final[dict[str, Read]] = {
     "llm_ttft_ms": _llm("ttft_ms"),
     "llm_finish_reason": _llm("finish_reason"),
     "llm_temperature": _llm("temperature"),
+    "llm_response_model": _llm("response_model"),
+    "llm_cache_read_tokens": _llm("cache_read_tokens"),
+    "llm_cache_write_tokens": _llm("cache_write_tokens"),
+    "llm_reasoning_tokens": _llm("reasoning_tokens"),
+    "llm_session_id": _llm("session_id"),
+    "llm_user_id": _llm("user_id"),
+    "llm_agent_name": _llm("agent_name"),
+    "llm_tool_name": _llm("tool_name"),
     "llm_content": _llm_content,
 }
 

@@ -30,6 +30,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tael.model.log import LEVELS
 from tael.model.time import ALL_TIME
+from tael.otlp.anyvalue import decode_attributes
 from tael.otlp.json import decode_json, dump_json
 from tael.otlp.signals import SIGNALS
 from tael.otlp.status import MAX_RESPONSE_BYTES, export_response
@@ -320,7 +321,9 @@ def refusable(signal: str) -> tuple[Message, int]:
         spans[1].trace_id, spans[4].span_id = bytes(16), b"four"
         return request, 2
     if isinstance(request, ExportLogsServiceRequest):
-        request.resource_logs[0].scope_logs[0].log_records[3].body.string_value = "x" * 20_000
+        numbers = request.resource_logs[0].scope_logs[0].log_records[3].body.array_value.values
+        for number in range(10_000):
+            numbers.add(int_value=number)
         return request, 1
     assert isinstance(request, ExportMetricsServiceRequest)
     nameless = request.resource_metrics[0].scope_metrics[0].metrics.add()
@@ -524,6 +527,50 @@ async def test_d8_what_an_llm_call_says_is_never_cut() -> None:
         assert len(read.attributes) == len(span.attributes)
         assert read.attributes[-1501].value == span.attributes[-1501].value
         assert len(read.events[0].attributes[0].value.string_value) == 65_536
+
+
+LLM_TEXTS = (
+    "gen_ai.input.messages",
+    "gcp.vertex.agent.llm_request",
+    "pydantic_ai.all_messages",
+    "all_messages_events",
+    "langfuse.observation.input",
+    "mlflow.spanInputs",
+    "request_data",
+)
+
+
+async def test_d8_texts_of_every_dialect_are_whole_and_so_are_its_events() -> None:
+    """Whatever stands on a span of an LLM, whether or not its name is known."""
+    request = sample("traces", 1)
+    assert isinstance(request, ExportTraceServiceRequest)
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.attributes.add(key="gen_ai.system").value.string_value = "gcp.vertex.agent"
+    event = span.events.add(name="gen_ai.user.message")
+    for owner, keys in ((span, LLM_TEXTS), (event, ("content",))):
+        for key in keys:
+            owner.attributes.add(key=key).value.string_value = "p" * 100_000
+    async with receiving() as r:
+        assert told(await export(r, "traces", request.SerializeToString())) == (0, "")
+        (read,) = r.log.spans
+        assert read == span
+
+
+async def test_d8_an_item_that_no_entry_takes_is_shortened_and_kept() -> None:
+    """With its numbers; the client is told, and the attribute that says so is stored."""
+    request = sample("traces", 1)
+    assert isinstance(request, ExportTraceServiceRequest)
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.attributes.add(key="gen_ai.usage.input_tokens").value.int_value = 9
+    span.attributes.add(key="gen_ai.input.messages").value.string_value = "A" * 9_000_000
+    async with receiving() as r:
+        rejected, message = told(await export(r, "traces", request.SerializeToString()))
+        assert (rejected, message[:18]) == (0, "1 items shortened ")
+        (read,) = r.log.spans
+        kept = dict(decode_attributes(read.attributes))
+        assert kept["gen_ai.usage.input_tokens"] == 9
+        assert kept["tael.shortened"] == ["gen_ai.input.messages: 9000000 bytes"]
+        assert len(str(kept["gen_ai.input.messages"])) > 8_000_000
 
 
 @SIGNAL

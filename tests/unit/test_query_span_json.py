@@ -69,14 +69,22 @@ def test_every_field_is_there() -> None:
         "llm": {
             "provider": "openai",
             "model": "m-1",
+            "response_model": None,
             "operation": "chat",
             "input_tokens": 10,
             "output_tokens": 5,
             "total_tokens": 15,
+            "cache_read_tokens": None,
+            "cache_write_tokens": None,
+            "reasoning_tokens": None,
             "cost_usd": 0.25,
             "ttft_ms": None,
             "finish_reason": "stop",
             "temperature": None,
+            "session_id": None,
+            "user_id": None,
+            "agent_name": None,
+            "tool_name": None,
         },
     }
 

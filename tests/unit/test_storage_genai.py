@@ -10,7 +10,7 @@ from tael.otlp.genai import llm_call
 from tests.support.hotnode import HotNode
 from tests.support.storage import of_service, open_tier, wire_span
 
-DIALECTS: list[tuple[Attributes, LlmCall | None]] = [
+CASES: list[tuple[Attributes, LlmCall | None]] = [
     ({"http.method": "GET"}, None),
     ({"ai.response": "not of a dialect", "gen_ai": 1}, None),
     (
@@ -25,7 +25,7 @@ DIALECTS: list[tuple[Attributes, LlmCall | None]] = [
             "gen_ai.response.finish_reasons": ["stop", "length"],
             "gen_ai.response.time_to_first_chunk": 0.25,
         },
-        LlmCall("gcp.gemini", "gemini-3", "chat", 10, 3, 13, None, 250.0, "stop", 0.5),
+        LlmCall("gcp.gemini", "gemini-3", "chat", 10, 3, 13, None, 250.0, "stop", 0.5, "gemini-3-001"),
     ),
     (
         {
@@ -52,7 +52,7 @@ DIALECTS: list[tuple[Attributes, LlmCall | None]] = [
         {"traceloop.span.kind": "tool", "gen_ai.completion.0.finish_reason": "tool_calls"},
         LlmCall(operation="tool", finish_reason="tool_calls"),
     ),
-    ({"traceloop.span.kind": "workflow"}, LlmCall(operation="other")),
+    ({"traceloop.span.kind": "workflow"}, LlmCall(operation="workflow")),
     (
         {"ai.operationId": "ai.streamText.doStream", "ai.model.id": "m", "ai.usage.promptTokens": 1, "ai.response.msToFirstChunk": 12},
         LlmCall("", "m", "chat", 1, ttft_ms=12.0),
@@ -69,20 +69,85 @@ DIALECTS: list[tuple[Attributes, LlmCall | None]] = [
             "gen_ai.response.finish_reasons": [],
             "gen_ai.usage.total_tokens": -5,
         },
-        LlmCall("a", "fallback", "other", total_tokens=-5),
+        LlmCall("a", "fallback", "other", total_tokens=-5, response_model="fallback"),
+    ),
+    (
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.system": "openai",
+            "gen_ai.cost.total_cost": 0.5,
+            "gen_ai.response.finish_reasons": '["stop", "length"]',
+            "gen_ai.usage.cache_read.input_tokens": 3,
+            "gen_ai.usage.cache_creation.input_tokens": 4,
+            "gen_ai.usage.reasoning.output_tokens": 5,
+            "gen_ai.conversation.id": "c-1",
+            "user.id": "ann",
+            "gen_ai.agent.name": "planner",
+        },
+        LlmCall(
+            "openai",
+            operation="chat",
+            cost_usd=0.5,
+            finish_reason="stop",
+            cache_read_tokens=3,
+            cache_write_tokens=4,
+            reasoning_tokens=5,
+            session_id="c-1",
+            user_id="ann",
+            agent_name="planner",
+        ),
+    ),
+    ({"gen_ai.operation.name": "chat", "operation.cost": 0.25}, LlmCall(operation="chat", cost_usd=0.25)),
+    (
+        {
+            "ai.operationId": "ai.generateText.doGenerate",
+            "ai.model.provider": "openai.chat",
+            "ai.model.id": "m",
+            "ai.usage.inputTokens": 100,
+            "ai.usage.outputTokens": 20,
+            "ai.response.model": "m-1",
+            "ai.response.finishReason": "tool-calls",
+        },
+        LlmCall("openai", "m", "chat", 100, 20, 120, finish_reason="tool-calls", response_model="m-1"),
+    ),
+    ({"ai.operationId": "ai.generateText", "ai.model.provider": "google.vertex.chat"}, LlmCall("gcp.vertex_ai", operation="chain")),
+    ({"ai.operationId": "ai.embed.doEmbed", "ai.usage.tokens": 12}, LlmCall(operation="embedding", input_tokens=12)),
+    (
+        {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.model.name": "gpt-5",
+            "langfuse.observation.usage_details": '{"input": 7, "output": 2, "total": 9}',
+            "langfuse.observation.cost_details": '{"input": 0.1, "total": 0.3}',
+            "langfuse.observation.model.parameters": '{"temperature": 0.5}',
+            "langfuse.session.id": "s-1",
+        },
+        LlmCall("", "gpt-5", "chat", 7, 2, 9, 0.3, None, "", 0.5, session_id="s-1"),
+    ),
+    ({"langfuse.observation.usage_details": "no JSON"}, LlmCall(operation="other")),
+    (
+        {"openinference.span.kind": "EMBEDDING", "embedding.model_name": "e-1", "llm.invocation_parameters": '{"temperature": 1}'},
+        LlmCall("", "e-1", "embedding", temperature=1.0),
+    ),
+    ({"openinference.span.kind": "AGENT", "agent.name": "planner"}, LlmCall(operation="agent", agent_name="planner")),
+    ({"openinference.span.kind": "RETRIEVER"}, LlmCall(operation="retriever")),
+    ({"openinference.span.kind": "CHAIN"}, LlmCall(operation="chain")),
+    ({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}, LlmCall(operation="tool", tool_name="search")),
+    (
+        {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.chat.tokenUsage": '{"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}'},
+        LlmCall("", "", "chat", 5, 1, 6),
     ),
 ]
 
 
-@pytest.mark.parametrize(("attributes", "expected"), DIALECTS)
+@pytest.mark.parametrize(("attributes", "expected"), CASES)
 def test_a_dialect_is_understood(attributes: Attributes, expected: LlmCall | None) -> None:
     assert llm_call(attributes) == expected
 
 
 async def test_the_columns_agree_with_the_dialects(shared_hot_node: HotNode) -> None:
     """ClickHouse computes from the same tables what Python does."""
-    spans = [wire_span(index, attributes=attributes, trace_id=b"t" * 16) for index, (attributes, _) in enumerate(DIALECTS)]
+    spans = [wire_span(index, attributes=attributes, trace_id=b"t" * 16) for index, (attributes, _) in enumerate(CASES)]
     async with open_tier([shared_hot_node]) as tier:
         await tier.store(of_service("agent", *spans))
         answer = await tier.reader.get_trace("t1", b"t" * 16)
-    assert [span.llm for span in answer.value] == [expected for _, expected in DIALECTS]
+    assert [span.llm for span in answer.value] == [expected for _, expected in CASES]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from tael.storage.clickhouse import llm
 
-LANDING_TABLE = "spans_in_1"
+LANDING_TABLE = "spans_in_2"
 UNKNOWN_SERVICE = "unknown_service"
 SERVICE = f"if(resource_string['service.name'] = '', '{UNKNOWN_SERVICE}', resource_string['service.name'])"
 """The service of a row, from the columns of its resource."""

@@ -9,26 +9,37 @@ from collections.abc import Iterable, Mapping
 
 from tael.otlp import genai
 
+_TEXT, _STRING, _WHOLE, _REAL = "LowCardinality(String)", "String", "Nullable(Int64)", "Nullable(Float64)"
 COLUMNS = (
-    ("llm_provider", "LowCardinality(String)"),
-    ("llm_model", "LowCardinality(String)"),
-    ("llm_operation", "LowCardinality(String)"),
-    ("llm_input_tokens", "Nullable(Int64)"),
-    ("llm_output_tokens", "Nullable(Int64)"),
-    ("llm_total_tokens", "Nullable(Int64)"),
-    ("llm_cost_usd", "Nullable(Float64)"),
-    ("llm_ttft_ms", "Nullable(Float64)"),
-    ("llm_finish_reason", "LowCardinality(String)"),
-    ("llm_temperature", "Nullable(Float64)"),
+    ("llm_provider", _TEXT),
+    ("llm_model", _TEXT),
+    ("llm_operation", _TEXT),
+    ("llm_input_tokens", _WHOLE),
+    ("llm_output_tokens", _WHOLE),
+    ("llm_total_tokens", _WHOLE),
+    ("llm_cost_usd", _REAL),
+    ("llm_ttft_ms", _REAL),
+    ("llm_finish_reason", _TEXT),
+    ("llm_temperature", _REAL),
+    ("llm_response_model", _TEXT),
+    ("llm_cache_read_tokens", _WHOLE),
+    ("llm_cache_write_tokens", _WHOLE),
+    ("llm_reasoning_tokens", _WHOLE),
+    ("llm_session_id", _STRING),
+    ("llm_user_id", _STRING),
+    ("llm_agent_name", _TEXT),
+    ("llm_tool_name", _TEXT),
 )
+"""In the order of LlmCall's fields."""
 
 
 def call_tuple(pairs: str) -> str:
     """The members of ``COLUMNS`` as one named tuple, from an expression of type Array(KeyValue)."""
     condition = f"arrayExists(k -> {starts_with('k', genai.MARKER_PREFIXES)}, {pairs}.key)"
-    members = ", ".join(_members())
+    members = ", ".join(_member_of_column(name.removeprefix("llm_")) for name, _ in COLUMNS)
     kind = f"Tuple({', '.join(f'{name} {_plain(column_type)}' for name, column_type in COLUMNS)})"
-    return f"if({condition}, arrayMap(m -> CAST(tuple({members}), '{kind}'), [{_texts(pairs)}])[1], defaultValueOfTypeName('{kind}'))"
+    call = f"arrayMap(m -> CAST(tuple({members}), '{kind}'), arrayMap(b -> {_with_json('b')}, [{_texts(pairs)}]))[1]"
+    return f"if({condition}, {call}, defaultValueOfTypeName('{kind}'))"
 
 
 def is_content(key: str) -> str:
@@ -57,38 +68,43 @@ def _texts(pairs: str) -> str:
     return f"mapFromArrays({pairs}.key, arrayMap((k, o, s, i, d, a) -> {text}, {pairs}.key, {arrays}))"
 
 
-def _members() -> list[str]:
-    tokens = [_whole(keys) for keys in (genai.INPUT_TOKENS, genai.OUTPUT_TOKENS, genai.TOTAL_TOKENS)]
-    return [
-        _renamed(f"lower({_first(genai.PROVIDER)})", genai.PROVIDERS, None),
-        _first(genai.MODEL),
-        _renamed(f"lower({_first(genai.OPERATION)})", genai.OPERATIONS, genai.OTHER_OPERATION),
-        tokens[0],
-        tokens[1],
-        f"ifNull({tokens[2]}, {tokens[0]} + {tokens[1]})",
-        _number(genai.COST_USD),
-        f"ifNull({_number(genai.TTFT_SECONDS)} * 1000, {_number(genai.TTFT_MS)})",
-        _first(genai.FINISH_REASON),
-        _number(genai.TEMPERATURE),
-    ]
+def _with_json(texts: str) -> str:
+    """The map and beside its entries the members of JSON objects that some column is read from."""
+    keys = sorted({key for several in genai.KEYS.values() for key in several if genai.MEMBER in key})
+    members = (key.partition(genai.MEMBER) for key in keys)
+    raw = (f"JSONExtractRaw({texts}['{name}'], '{member}')" for name, _, member in members)
+    values = ", ".join(f"trim(BOTH '\"' FROM {text})" for text in raw)
+    return f"mapUpdate({texts}, mapFromArrays([{', '.join(_quoted(keys))}], [{values}]))"
 
 
-def _first(keys: Iterable[str]) -> str:
-    listed = ", ".join(_quoted(keys))
+def _member_of_column(column: str) -> str:
+    if column in _COMPUTED:
+        return _COMPUTED[column]
+    if column.endswith("_tokens"):
+        return _whole(column)
+    return _number(column) if column in ("cost_usd", "temperature") else _first(column)
+
+
+def _first(column: str) -> str:
+    listed = ", ".join(_quoted(genai.KEYS[column]))
     return f"m[arrayFirst(k -> m[k] != '', [{listed}])]"
 
 
-def _number(keys: Iterable[str]) -> str:
-    return f"toFloat64OrNull({_first(keys)})"
+def _number(column: str) -> str:
+    return f"toFloat64OrNull({_first(column)})"
 
 
-def _whole(keys: Iterable[str]) -> str:
-    return f"accurateCastOrNull({_number(keys)}, 'Int64')"
+def _whole(column: str) -> str:
+    return f"accurateCastOrNull({_number(column)}, 'Int64')"
 
 
-def _renamed(text: str, names: Mapping[str, str], otherwise: str | None) -> str:
-    default = text if otherwise is None else f"'{otherwise}'"
-    return f"transform({text}, [{', '.join(_quoted(names))}], [{', '.join(_quoted(names.values()))}], {default})"
+def _renamed(text: str, names: Mapping[str, str], otherwise: str) -> str:
+    return f"transform({text}, [{', '.join(_quoted(names))}], [{', '.join(_quoted(names.values()))}], {otherwise})"
+
+
+def _provider() -> str:
+    base = f"replaceRegexpOne(lower({_first('provider')}), {_quoted([genai.PROVIDER_SUFFIX])[0]}, '')"
+    return f"arrayMap(p -> {_renamed('p', genai.PROVIDERS, 'p')}, [{base}])[1]"
 
 
 def _plain(column_type: str) -> str:
@@ -96,4 +112,14 @@ def _plain(column_type: str) -> str:
 
 
 def _quoted(texts: Iterable[str]) -> list[str]:
-    return [f"'{text}'" for text in texts]
+    escaped = (text.replace("\\", "\\\\").replace("'", "\\'") for text in texts)
+    return [f"'{text}'" for text in escaped]
+
+
+_COMPUTED = {
+    "provider": _provider(),
+    "operation": _renamed(f"lower(trim(BOTH '\"' FROM {_first('operation')}))", genai.OPERATIONS, f"'{genai.OTHER_OPERATION}'"),
+    "total_tokens": f"ifNull({_whole('total_tokens')}, {_whole('input_tokens')} + {_whole('output_tokens')})",
+    "ttft_ms": f"ifNull({_number('ttft_seconds')} * 1000, {_number('ttft_ms')})",
+    "finish_reason": f"extract({_first('finish_reason')}, {_quoted([genai.FIRST_REASON])[0]})",
+}

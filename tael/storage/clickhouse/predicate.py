@@ -109,6 +109,14 @@ SPAN_COLUMNS: Final[dict[str, Column]] = {
     "llm_ttft_ms": _call("ttft_ms", "double"),
     "llm_finish_reason": _call("finish_reason", "string"),
     "llm_temperature": _call("temperature", "double"),
+    "llm_response_model": _call("response_model", "string"),
+    "llm_cache_read_tokens": _call("cache_read_tokens", "int"),
+    "llm_cache_write_tokens": _call("cache_write_tokens", "int"),
+    "llm_reasoning_tokens": _call("reasoning_tokens", "int"),
+    "llm_session_id": _call("session_id", "string"),
+    "llm_user_id": _call("user_id", "string"),
+    "llm_agent_name": _call("agent_name", "string"),
+    "llm_tool_name": _call("tool_name", "string"),
     "llm_content": Column("string", _PROMPTS_AND_COMPLETIONS, "llm_operation != ''", many=True, named="llm_content"),
 }
 

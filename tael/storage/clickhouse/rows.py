@@ -11,23 +11,13 @@ from opentelemetry.proto.common.v1.common_pb2 import ArrayValue, KeyValueList
 from tael.model.attributes import AttributeValue
 from tael.model.span import Event, Link, LlmCall, Resource, Scope, Span
 from tael.otlp.anyvalue import decode_array, decode_attributes
+from tael.storage.clickhouse import llm
 
 Row: TypeAlias = Sequence[Any]
 _UINT64 = (1 << 64) - 1
 
 MAPS = ("string", "int", "double", "bool", "other")
-LLM_COLUMNS = (
-    "llm_provider",
-    "llm_model",
-    "llm_operation",
-    "llm_input_tokens",
-    "llm_output_tokens",
-    "llm_total_tokens",
-    "llm_cost_usd",
-    "llm_ttft_ms",
-    "llm_finish_reason",
-    "llm_temperature",
-)
+LLM_COLUMNS = tuple(name for name, _ in llm.COLUMNS)
 RESOURCE_COLUMNS = (*(f"resource_{name}" for name in MAPS), "resource_dropped_attributes_count", "resource_schema_url")
 SCOPE_COLUMNS = (
     "scope_name",

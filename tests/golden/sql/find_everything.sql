@@ -6,7 +6,7 @@ WHERE tenant = {tenant:String}
   AND position(name, {p3:String}) > 0
   AND greatest(duration_ns, 0) >= {p4:Int64}
   AND greatest(duration_ns, 0) <= {p5:Int64}
-  AND llm_model = {p6:String}
+  AND (llm_model = {p6:String} OR llm_response_model = {p6:String})
   AND (isNotNull(llm_cost_usd) AND llm_cost_usd >= {p7:Float64})
   AND (start_time < fromUnixTimestamp64Nano({after:Int64}, 'UTC') OR (start_time = fromUnixTimestamp64Nano({after:Int64}, 'UTC')
     AND (hex(trace_id), hex(span_id)) > ({after_trace:String}, {after_span:String})))

@@ -128,14 +128,22 @@ def _llm_json(llm: LlmCall) -> dict[str, Json]:
     return {
         "provider": llm.provider or None,
         "model": llm.model or None,
+        "response_model": llm.response_model or None,
         "operation": llm.operation or None,
         "input_tokens": llm.input_tokens,
         "output_tokens": llm.output_tokens,
         "total_tokens": llm.total_tokens,
+        "cache_read_tokens": llm.cache_read_tokens,
+        "cache_write_tokens": llm.cache_write_tokens,
+        "reasoning_tokens": llm.reasoning_tokens,
         "cost_usd": _finite(llm.cost_usd),
         "ttft_ms": _finite(llm.ttft_ms),
         "finish_reason": llm.finish_reason or None,
         "temperature": _finite(llm.temperature),
+        "session_id": llm.session_id or None,
+        "user_id": llm.user_id or None,
+        "agent_name": llm.agent_name or None,
+        "tool_name": llm.tool_name or None,
     }
 
 

@@ -107,7 +107,7 @@ SELECT
   arrayJoin(rs.scope_spans) AS ss
 FROM (
 SELECT r.tenant AS batch_tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_spans) AS rs
-FROM (SELECT arrayJoin(records) AS r FROM tael.spans_in_1)
+FROM (SELECT arrayJoin(records) AS r FROM {{database}}.spans_in_1)
 )
 )
 )
