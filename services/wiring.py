@@ -227,7 +227,7 @@ TARGETS = {
 async def _process(settings: N, target: str, readiness: Readiness, status: ClusterStatus | None = None) -> AsyncIterator[N]:
     """Logs, and the internal listener, which answers from the first moment on. Yields the settings with the address where others find it."""
     configure_logging(settings, target)
-    app = web.Application(middlewares=[http.errors_to_status()])
+    app = web.Application(middlewares=[http.errors_to_status(), http.checked(http.require_local(settings.internal_addr, ()))])
     http.add_process_routes(app, readiness)
     if status is not None:
         http.add_cluster_routes(app, status.read)

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from prometheus_client import REGISTRY
 
@@ -31,9 +31,11 @@ from tael.cluster.shard import Router, ShardMap
 from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
+from tael.runtime.tasks import together
 from tael.wal.api import WalAppender
 
 log = get_logger("ingest")
+T = TypeVar("T")
 Serve: TypeAlias = Callable[[IngestSettings, Pipeline], AbstractAsyncContextManager[Address | None]]
 RECEIVERS: Final[dict[str, Serve]] = {"otlp_grpc": otlp_grpc.serve, "otlp_http": otlp_http.serve, "datadog": datadog.serve}
 """Every listener for telemetry; each yields the address that it is bound to, None where it is switched off."""
@@ -93,10 +95,30 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
 
 @contextlib.asynccontextmanager
 async def _receivers(settings: IngestSettings, pipeline: Pipeline) -> AsyncIterator[None]:
-    async with contextlib.AsyncExitStack() as stack:
-        bound = {name: await stack.enter_async_context(serve(settings, pipeline)) for name, serve in RECEIVERS.items()}
-        log.info("receiving", **{name: str(address or "off") for name, address in bound.items()})
+    """Every receiver while the block runs; they drain side by side, so that it takes no longer than one of them may."""
+    async with _drained_together() as started:
+        grpc_address = await started(otlp_grpc.serve(settings, pipeline))
+        http_address = await started(otlp_http.serve(settings, pipeline))
+        datadog_address = await started(datadog.serve(settings, pipeline))
+        log.info("receiving", otlp_grpc=str(grpc_address), otlp_http=str(http_address), datadog=str(datadog_address or "off"))
         yield
+
+
+@contextlib.asynccontextmanager
+async def _drained_together() -> AsyncIterator[Callable[[contextlib.AbstractAsyncContextManager[T]], Awaitable[T]]]:
+    """A function that enters a context; all that were entered are left at once when the block ends."""
+    entered: list[contextlib.AsyncExitStack] = []
+
+    async def enter(context: contextlib.AbstractAsyncContextManager[T]) -> T:
+        stack = contextlib.AsyncExitStack()
+        value = await stack.enter_async_context(context)
+        entered.append(stack)
+        return value
+
+    try:
+        yield enter
+    finally:
+        await together([stack.aclose() for stack in entered], name="drain")
 
 
 async def _either(first: Awaitable[object], second: Awaitable[object]) -> bool:

@@ -21,7 +21,8 @@ from tael.cluster.api import KeyValue
 from tael.cluster.lease import Member
 from tael.cluster.membership import heartbeat
 from tael.runtime.access import Access
-from tael.runtime.http import serve
+from tael.runtime.connections import Refuse
+from tael.runtime.http import require_local, serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import LogReader, SeriesReader, SpanReader
@@ -29,6 +30,10 @@ from tael.wal.api import LOGS, TRACES, DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
 _LISTENER = "listener"
+FORM_BYTES = 10 << 20
+"""Of a request's form, as Prometheus takes it."""
+REFUSE_UNREAD: web.AppKey[Refuse] = web.AppKey("refuse_unread")
+"""Where an application keeps what answers requests that could not be read."""
 
 
 async def run(
@@ -61,7 +66,15 @@ async def run(
     member = Member(node_id=settings.node_id, target="query", address=address, internal=internal, started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
-        async with serve(app, settings.rest_api_addr, what="the REST API's", variable="TAEL_REST_API_ADDR") as bound:
+        listener = serve(
+            app,
+            settings.rest_api_addr,
+            what="the REST API's",
+            variable="TAEL_REST_API_ADDR",
+            limits=settings,
+            refuse_unread=app[REFUSE_UNREAD],
+        )
+        async with listener as bound:
             readiness.set(_LISTENER)
             log.info("listening", rest=str(bound))
             await stop.wait()
@@ -95,8 +108,9 @@ def build_app(
         status=status,
         readiness=readiness,
     )
-    router = Router([api(backend) for api in APIS], Access(settings.tokens_file))
-    app = web.Application(middlewares=[compressed, router.middleware])
+    check = require_local(settings.rest_api_addr, settings.allowed_hosts)
+    router = Router([api(backend) for api in APIS], Access(settings.tokens_file), check)
+    app = web.Application(middlewares=[compressed, router.middleware], client_max_size=FORM_BYTES)
     router.register(app)
 
     async def end_streams(_: web.Application) -> None:
@@ -104,5 +118,6 @@ def build_app(
         backend.live_spans.close()
         backend.live_logs.close()
 
+    app[REFUSE_UNREAD] = router.refuse_unread
     app.on_shutdown.append(end_streams)
     return app

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
 
 from tael.auth import Caller, authorize, parse_tokens
-from tael.runtime.config import Address, OptionalPath, Settings, Switch
+from tael.runtime.config import Address, CommaList, OptionalPath, Switch
+from tael.runtime.origins import is_loopback
+from tael.runtime.settings import ConnectionSettings
 from tael.runtime.watched import WatchedFile
 
 TOKENS_FILE, ALLOW_OPEN = "TAEL_TOKENS_FILE", "TAEL_ALLOW_OPEN"
 
 
-class AccessSettings(Settings):
+class AccessSettings(ConnectionSettings):
     """Who may call."""
 
     tokens_file: OptionalPath = Field(
@@ -29,6 +30,13 @@ class AccessSettings(Settings):
         description="Listen beyond loopback without tokens all the same, for networks that are trusted.",
     )
 
+    allowed_hosts: CommaList = Field(
+        default=(),
+        alias="TAEL_ALLOWED_HOSTS",
+        description="Names, besides those of loopback, by which a listener on loopback is reached, through a proxy for instance: requests for"
+        " others are refused there, and so are writes of other sites' pages.",
+    )
+
     def refuse_open(self, listeners: Mapping[str, Address | None]) -> None:
         """Raise ValueError when one of the listeners, by variable, would let anybody in from elsewhere."""
         if self.tokens_file is not None or self.allow_open:
@@ -39,16 +47,6 @@ class AccessSettings(Settings):
                     f"{variable}={address} would let anybody in: set {TOKENS_FILE} to a file of tokens,"
                     f" or {ALLOW_OPEN}=true where everybody who can reach it is trusted"
                 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a listener on ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Access:

@@ -175,8 +175,13 @@ def _malformed(name: str, value: object, field: FieldInfo | None, message: str) 
     accepted = takes(field)
     if value is None:
         return f"{name} is not set: it takes {accepted.words}"
-    shown = "(secret)" if accepted.secret else repr(value)
+    shown = "(secret)" if accepted.secret else repr(_without_credentials(str(value)))
     return f"{name}={shown} cannot be used: it takes {accepted.words}"
+
+
+def _without_credentials(text: str) -> str:
+    """A mistyped URL without its user and password, wherever it is mistyped: whatever stands before the last @ goes, but for a scheme."""
+    return re.sub(r"^(.*?//)?.*@", r"\1(hidden)@", text)
 
 
 def _unknown(name: str, names: set[str]) -> str:

@@ -6,10 +6,11 @@ Rejected is 400 (TooLarge 413), Unauthenticated 401, Forbidden 403, NotFound 404
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -18,12 +19,17 @@ from prometheus_client.exposition import choose_encoder
 
 from tael.errors import Forbidden, NotFound, Overloaded, Rejected, Retryable, TaelError, TooLarge, Unauthenticated
 from tael.runtime.config import Address
+from tael.runtime.connections import Listener, Refuse
 from tael.runtime.observe import get_logger
+from tael.runtime.origins import foreign, is_loopback
 from tael.runtime.service import Readiness, listening
+from tael.runtime.settings import ConnectionSettings
 
 log = get_logger("http")
+_BACKLOG = 1024
 Describe: TypeAlias = "Callable[[int, str], web.Response]"
 Route: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+Check: TypeAlias = "Callable[[web.Request], None]"
 ReadCluster: TypeAlias = "Callable[[], Awaitable[Mapping[str, Any]]]"
 """Reads the cluster's state as a JSON object. Raises Unavailable."""
 _STATUSES: tuple[tuple[type[TaelError], int], ...] = (
@@ -46,6 +52,11 @@ def json_response(value: object, *, status: int = 200, headers: Mapping[str, str
 def describe_native(status: int, text: str) -> web.Response:
     """The native API's error body."""
     return json_response({"error": text}, status=status)
+
+
+def describe_text(status: int, text: str) -> web.Response:
+    """An error as a line of text."""
+    return web.Response(status=status, text=text + "\n")
 
 
 def status_of(error: TaelError) -> int:
@@ -95,23 +106,86 @@ def refuse(request: web.Request, error: Exception, describe: Describe) -> web.Re
     return response
 
 
+def refuse_natively(request: web.Request, path: str, error: web.HTTPException) -> web.Response:  # noqa: ARG001
+    """The native answer to a request that could not be read."""
+    return refuse(request, error, describe_native)
+
+
 @contextlib.asynccontextmanager
 async def serve(
-    app: web.Application, address: Address, *, what: str, variable: str, drain_seconds: float = 10.0, auto_decompress: bool = True
+    app: web.Application,
+    address: Address,
+    *,
+    what: str,
+    variable: str,
+    drain_seconds: float = 10.0,
+    auto_decompress: bool = True,
+    limits: ConnectionSettings | None = None,
+    refuse_unread: Refuse = refuse_natively,
 ) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
 
-    ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to.
+    ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to. ``refuse_unread`` answers what
+    is no HTTP.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_seconds, handler_cancellation=True, auto_decompress=auto_decompress)
+    options = {"auto_decompress": auto_decompress, "limits": limits or ConnectionSettings(), "refuse": refuse_unread}
+    runner = _Runner(app, options, drain_seconds)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address.host, address.port)
+        site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG)
         with listening(what, address, variable):
             await site.start()
+        runner.sweep()
         yield Address(address.host, int(runner.addresses[0][1]))
     finally:
         await runner.cleanup()
+
+
+class _Runner(web.AppRunner):
+    """Serves an application by a Listener. aiohttp waits for handlers twice, before and after it cancels them."""
+
+    def __init__(self, app: web.Application, options: Mapping[str, Any], drain_seconds: float) -> None:
+        super().__init__(app, shutdown_timeout=drain_seconds / 2)
+        self._options = options
+        self._listener: Listener | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def sweep(self) -> None:
+        """End connections that keep us waiting, until the clean-up."""
+        if self._listener is not None:
+            self._sweeping = asyncio.create_task(self._listener.sweep(), name="http-sweep")
+
+    async def cleanup(self) -> None:
+        """See web.AppRunner."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await super().cleanup()
+
+    async def _make_server(self) -> web.Server:
+        plain = await super()._make_server()
+        self._listener = Listener(plain.request_handler, request_factory=plain.request_factory, handler_cancellation=True, **self._options)
+        return self._listener
+
+
+def require_local(address: Address, hosts: Collection[str], origins: Collection[str] = ()) -> Check:
+    """Raises Forbidden for foreign hosts and other sites' writes when ``address`` is on loopback (tael.runtime.origins)."""
+
+    def check(request: web.Request) -> None:
+        if reason := foreign(request.method, request.headers, hosts, origins):
+            raise Forbidden(reason)
+
+    return check if is_loopback(address.host) else lambda _: None
+
+
+def checked(check: Check) -> Any:
+    """A middleware that asks ``check`` before the handler."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Route) -> web.StreamResponse:
+        check(request)
+        return await handler(request)
+
+    return middleware
 
 
 def add_process_routes(app: web.Application, readiness: Readiness) -> None:

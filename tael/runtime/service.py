@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -98,12 +99,20 @@ async def background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 def run(main: Callable[[Stop], Awaitable[None]]) -> int:
     """Run a service to its end on uvloop and return the exit code: 0 after a clean drain, 2 for bad settings, 1 for anything else."""
+    raise_open_files()
     try:
         return uvloop.run(_run(main))
     except BaseExceptionGroup as group:
         return explain(_first(group))
     except (TaelError, OSError) as error:
         return explain(error)
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as the system lets it: every connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(main: Callable[[Stop], Awaitable[None]]) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrl, Secret, Settings
+from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrl, Secret, Settings, Switch
+from tael.runtime.origins import is_loopback
 
 
 def _default_node_id() -> str:
@@ -41,6 +42,19 @@ class NodeSettings(Settings):
         alias="TAEL_INTERNAL_ADDR",
         description="Where `/healthz`, `/readyz`, `/metrics` and `/internal/cluster` of this process listen; port 0 takes any free one.",
     )
+    internal_open: Switch = Field(
+        default=False,
+        alias="TAEL_INTERNAL_OPEN",
+        description="Let `TAEL_INTERNAL_ADDR` be reached from elsewhere, where its network is private: nobody is asked for a token there.",
+    )
+
+    @model_validator(mode="after")
+    def _internal_is_private(self) -> Self:
+        if not (self.internal_open or is_loopback(self.internal_addr.host)):
+            raise ValueError(
+                f"TAEL_INTERNAL_ADDR={self.internal_addr} would answer anybody: set TAEL_INTERNAL_OPEN=true where the network is private"
+            )
+        return self
 
 
 class NatsSettings(Settings):
@@ -102,6 +116,38 @@ class ObjectStoreSettings(Settings):
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", description="Access key.")
     s3_secret_key: Secret = Field(default="tael-secret", alias="TAEL_S3_SECRET_KEY", description="Secret key.")
     s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region that requests are signed for.")
+
+
+class ConnectionSettings(Settings):
+    """How long clients may keep a listener waiting."""
+
+    max_connections: int = Field(
+        default=8192,
+        ge=8,
+        le=1_000_000,
+        alias="TAEL_MAX_CONNECTIONS",
+        description="Connections of one HTTP listener; never more than three quarters of the files that the process may open. Beyond it the one"
+        " that has been silent longest is ended for one that comes.",
+    )
+    header_seconds: float = Field(
+        default=10.0, gt=0, le=3600, alias="TAEL_HEADER_SECS", description="How long a client may take to send a request's head."
+    )
+    idle_seconds: float = Field(
+        default=75.0, gt=0, le=86_400, alias="TAEL_IDLE_SECS", description="How long a connection may wait for its next request."
+    )
+    body_window_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        alias="TAEL_BODY_WINDOW_SECS",
+        description="The time over which `TAEL_BODY_BYTES_PER_SEC` is looked at; as long may a client leave an answer unread, six times.",
+    )
+    body_bytes_per_second: Bytes = Field(
+        default="1KiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=0,
+        alias="TAEL_BODY_BYTES_PER_SEC",
+        description="The least that a client must send of a request's body, on average; a slower connection is ended.",
+    )
 
 
 class RetentionSettings(Settings):

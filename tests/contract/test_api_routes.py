@@ -85,7 +85,7 @@ async def test_a_family_answers_every_error_in_its_shape() -> None:
         return web.Response(status=418, text=type(error).__name__)
 
     families = [Family([Route("GET", "/fails/{how}", fails)], prefixes=("", "/api"), roots=("/api/", "/fails/"), refuse=refuse)]
-    router = Router(families, Access(None))
+    router = Router(families, Access(None), lambda _: None)
     app = web.Application(middlewares=[router.middleware])
     router.register(app)
     async with serve(app, Address("127.0.0.1", 0), what="the test's", variable="-") as bound, serving(MemorySpans()) as other:

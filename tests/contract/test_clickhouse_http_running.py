@@ -83,7 +83,7 @@ def test_leaving_stops_the_statement(clickhouse: ClickHouse) -> None:
         query_id = uuid.uuid4().hex
         fields = {"query_id": query_id, "user": clickhouse.user, "password": clickhouse.password, "max_execution_time": 60}
         fields |= {"cancel_http_readonly_queries_on_client_close": 1}
-        head = f"POST /?{urlencode(fields)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sql)}\r\n\r\n{sql}"
+        head = f"POST /?{urlencode(fields)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(sql)}\r\n\r\n{sql}"
         with socket.create_connection(clickhouse.address, timeout=10) as connection:
             connection.sendall(head.encode())
             eventually(lambda i=query_id: is_running(clickhouse, i))  # type: ignore[misc]  # the default binds the loop's value
@@ -96,7 +96,7 @@ def test_an_unfinished_body_inserts_nothing(clickhouse: ClickHouse) -> None:
     fields = {"user": clickhouse.user, "password": clickhouse.password, "async_insert": 0}
     fields |= {"query": f"INSERT INTO {clickhouse.database}.t FORMAT TSV", "query_id": uuid.uuid4().hex}
     with socket.create_connection(clickhouse.address, timeout=10) as connection:
-        connection.sendall(f"POST /?{urlencode(fields)} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n1\n2\n3\n".encode())
+        connection.sendall(f"POST /?{urlencode(fields)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n1\n2\n3\n".encode())
     eventually(lambda: not is_running(clickhouse, str(fields["query_id"])))
     assert clickhouse.run("SELECT count() FROM t") == "0\n"
 

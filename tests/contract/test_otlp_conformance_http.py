@@ -350,7 +350,8 @@ async def test_a_body_that_stops_coming_is_dropped_and_its_bytes_given_back() ->
     async with receiving() as r:
         _, writer = await asyncio.open_connection(r.http.host, r.http.port)
         writer.write(
-            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 5000\r\n\r\n" + b"a" * 1000
+            b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: 5000\r\n\r\n"
+            + b"a" * 1000
         )
         await writer.drain()
         await eventually(lambda: r.pipeline.held_bytes == 1000)

@@ -191,12 +191,12 @@ async def test_bad_questions_are_refused_in_prometheus_words(path: str, paramete
 
 async def test_a_form_that_is_too_large_is_bad_data() -> None:
     async with serving(MemorySpans()) as api:
-        form = io.BytesIO(b"query=1" + b"+" * (1 << 20))
+        form = io.BytesIO(b"query=1" + b"+" * (10 << 20))
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         async with api.session.post(f"{api.url}/prometheus/api/v1/query", data=form, headers=headers) as response:
             body = await response.json()
             assert (response.status, body["status"], body["errorType"]) == (400, "error", "bad_data")
-    assert body["error"].startswith("error parsing form values: Maximum request body size 1048576 exceeded")
+    assert body["error"].startswith("error parsing form values: Maximum request body size 10485760 exceeded")
 
 
 async def test_what_the_data_does_not_allow_is_an_execution_error(prom: Prom) -> None:

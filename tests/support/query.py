@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from services.query.app import build_app
+from services.query.app import REFUSE_UNREAD, build_app
 from services.query.settings import QuerySettings
 from tael.model.span import STATUS_ERROR, Span
 from tael.model.tenant import DEFAULT_TENANT
@@ -211,7 +211,7 @@ async def serving(
         readiness=readiness,
     )
     async with (
-        serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound,
+        serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1, refuse_unread=app[REFUSE_UNREAD]) as bound,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,
     ):
         paths = frozenset(route.resource.canonical for route in app.router.routes() if route.resource is not None)

@@ -16,8 +16,9 @@ from tael.auth import Grant, Tokens, authorize, parse_tokens
 from tael.errors import BadSettings, Forbidden, Rejected, Unauthenticated
 from tael.model.tenant import MAX_TENANT_BYTES, parse_tenant
 from tael.runtime import watched
-from tael.runtime.access import Access, is_loopback
+from tael.runtime.access import Access
 from tael.runtime.config import Settings, load
+from tael.runtime.origins import is_loopback
 
 SHOP, ROOT = "shop-token-0123456789", "root-token-0123456789"
 LINES = f"# all of them\n{SHOP} shop ingest,query\n\n{ROOT} * admin,ingest,query\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from tael.runtime.config import (
     takes,
     variables,
 )
+from tael.runtime.settings import NatsSettings, NodeSettings
 
 
 class Sample(Settings):
@@ -156,3 +158,18 @@ def test_every_type_says_what_it_takes() -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:4317", "localhost:65535"])
 def test_an_address_prints_as_it_is_read(text: str) -> None:
     assert str(Address.parse(text)) == text
+
+
+@pytest.mark.parametrize("url", ["natss://me:pa,ss@host:4222", "nats//me:pass@host", "me:pass@host:4222", "nats:/me:pa/ss@host"])
+def test_a_mistyped_url_is_shown_without_its_credentials(url: str) -> None:
+    with pytest.raises(BadSettings) as refusal:
+        load(NatsSettings, {"TAEL_NATS_URL": url})
+    assert "host" in str(refusal.value)
+    assert "me:pa" not in str(refusal.value)
+
+
+def test_the_internal_address_is_private_unless_told() -> None:
+    for host, told, refused in (("127.0.0.1", "off", False), ("0.0.0.0", "off", True), ("0.0.0.0", "on", False)):
+        variables = {"TAEL_INTERNAL_ADDR": f"{host}:1", "TAEL_INTERNAL_OPEN": told}
+        with pytest.raises(BadSettings, match="TAEL_INTERNAL_OPEN") if refused else contextlib.nullcontext():
+            load(NodeSettings, variables)

@@ -51,6 +51,7 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
                 variable=DD_AGENT_ADDR,
                 drain_seconds=settings.drain_seconds,
                 auto_decompress=False,
+                limits=settings,
             )
             try:
                 bound = await stack.enter_async_context(listener)
@@ -64,10 +65,11 @@ class _Agent:
 
     def __init__(self, settings: ReceiverSettings, address: Address, pipeline: Pipeline) -> None:
         self._settings, self._address, self._pipeline = settings, address, pipeline
+        self._check = http.require_local(address, settings.allowed_hosts)
 
     def app(self) -> web.Application:
         """The application."""
-        app = web.Application(middlewares=[http.errors_to_status()])
+        app = web.Application(middlewares=[http.errors_to_status(), http.checked(self._check)])
         app.router.add_get("/info", self.info)
         for path in (V03, V04, V05):
             app.router.add_post(path, self.traces)

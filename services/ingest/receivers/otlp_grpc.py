@@ -36,6 +36,8 @@ log = get_logger("otlp-grpc")
 _GZIP_MAGIC = b"\x1f\x8b"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _IDENTITY_AND_GZIP = 0b101
+_IDLE_MS, _AGE_MS, _AGE_GRACE_MS = 300_000, 1_800_000, 30_000
+"""Clients connect anew after half an hour, which spreads them over ingest processes; a call that stalls ends with its connection."""
 
 
 def _options(settings: ReceiverSettings) -> list[tuple[str, int]]:
@@ -46,6 +48,10 @@ def _options(settings: ReceiverSettings) -> list[tuple[str, int]]:
         ("grpc.per_message_decompression", 0),
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
         ("grpc.max_concurrent_streams", 256),
+        ("grpc.server_handshake_timeout_ms", int(settings.header_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
+        ("grpc.max_connection_age_ms", _AGE_MS),
+        ("grpc.max_connection_age_grace_ms", _AGE_GRACE_MS),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -48,6 +48,8 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
         variable=OTLP_HTTP_ADDR,
         drain_seconds=settings.drain_seconds,
         auto_decompress=False,
+        limits=settings,
+        refuse_unread=_unread,
     ) as address:
         yield address
 
@@ -65,6 +67,7 @@ class _Receiver:
 
     def __init__(self, settings: ReceiverSettings, pipeline: Pipeline) -> None:
         self._settings, self._pipeline = settings, pipeline
+        self._check = http.require_local(settings.otlp_http_addr, settings.allowed_hosts, settings.cors_origins)
         self.signals = {signal.http_path: signal for signal in SIGNALS.values()} | {LANGFUSE_PATH: SIGNALS[TRACES]}
 
     async def export(self, request: web.Request) -> web.Response:
@@ -99,6 +102,7 @@ class _Receiver:
         if request.method == "OPTIONS" and request.path in self.signals:
             return preflight(origin, request.headers.get("Access-Control-Request-Headers", ""))
         try:
+            self._check(request)
             response: web.StreamResponse = await route(request)
         except Exception as error:  # noqa: BLE001  # clients act on the status of every answer
             response = _refusal(request, error)
@@ -127,6 +131,11 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
     response.headers.update({"Retry-After": "1"} if code == 503 else {})
     response.headers.update(http.headers_of(error))
     return response
+
+
+def _unread(request: web.Request, path: str, error: web.HTTPException) -> web.Response:
+    """The answer to what could not be read as HTTP, in the shape of the path's protocol."""
+    return http.describe_text(error.status, error.reason) if path == remote_write.PATH else _http_refusal(request, error)
 
 
 def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Response:

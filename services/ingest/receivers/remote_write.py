@@ -30,7 +30,7 @@ _INLINE_BYTES = 4 << 20
 
 def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
     """The handler of ``POST /api/v1/write``."""
-    answered = http.errors_to_status(_text)
+    answered = http.errors_to_status(http.describe_text)
 
     async def write(request: web.Request) -> web.StreamResponse:
         version = _version(request.headers.get("Content-Type", ""))
@@ -97,7 +97,3 @@ def _version(content_type: str) -> int:
     if kind.strip().lower() not in ("", "application/x-protobuf") or version is None:
         raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {_ACCEPTED}")
     return version
-
-
-def _text(status: int, text: str) -> web.Response:
-    return web.Response(status=status, text=text + "\n")

@@ -12,6 +12,7 @@ from services.query.api.tenant import CALLER
 from tael.auth import QUERY
 from tael.model.tenant import TENANT_HEADER
 from tael.runtime.access import Access
+from tael.runtime.http import Check
 
 _UNCLAIMED: Final = Family(())
 
@@ -19,9 +20,10 @@ _UNCLAIMED: Final = Family(())
 class Router:
     """The routes of all families in one application."""
 
-    def __init__(self, families: Sequence[Family], access: Access) -> None:
+    def __init__(self, families: Sequence[Family], access: Access, check: Check) -> None:
         self._families = families
         self._access = access
+        self._check = check
         self._declared: dict[web.AbstractRoute, tuple[Family, Route]] = {}
 
     def register(self, app: web.Application) -> None:
@@ -41,6 +43,7 @@ class Router:
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
             family, scope = await self._found(request)
             try:
+                self._check(request)
                 if scope != OPEN:
                     request[CALLER] = self._access.caller(scope, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER))
                 return await handler(request)
@@ -50,6 +53,15 @@ class Router:
                 return family.refuse(request, error)
 
         return middleware
+
+    def refuse_unread(self, request: web.Request, path: str, error: web.HTTPException) -> web.Response:
+        """The answer to a request of which little more than ``path`` could be read, in the shape of the family that has the path."""
+        claims = [(root, family) for family in self._families for root in family.roots]
+        for route, (family, _) in self._declared.items():
+            if route.resource is not None:
+                claims.append((route.resource.canonical.partition("{")[0], family))
+        claims = [claim for claim in claims if path.startswith(claim[0])]
+        return max(claims, key=lambda claim: len(claim[0]), default=("", _UNCLAIMED))[1].refuse(request, error)
 
     async def _found(self, request: web.Request) -> tuple[Family, str]:
         """The family that answers a request, and the scope that the caller needs."""

@@ -38,6 +38,7 @@ TAEL_CLUSTER_ID: {{ .Values.clusterId | quote }}
 TAEL_LOG_FORMAT: json
 TAEL_LOG_LEVEL: {{ .Values.logLevel }}
 TAEL_INTERNAL_ADDR: 0.0.0.0:7700
+TAEL_INTERNAL_OPEN: "true"
 TAEL_NATS_URL: {{ .Values.nats.url | quote }}
 TAEL_NATS_MONITOR_URL: {{ .Values.nats.monitorUrl | quote }}
 TAEL_WAL_REPLICAS: {{ .Values.wal.replicas | quote }}

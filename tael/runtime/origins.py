@@ -1,0 +1,48 @@
+"""Which hosts and origins a listener on loopback answers to. Pure.
+
+A web page that a user of this machine has open can reach such a listener: by a name that it resolves to 127.0.0.1 (DNS rebinding), which
+shows in Host, and by a simple POST, which shows in Origin or Sec-Fetch-Site (Fetch standard, "CORS protocol"; W3C Fetch Metadata).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on ``host``."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def foreign(method: str, headers: Mapping[str, str], hosts: Collection[str], origins: Collection[str] = ()) -> str:
+    """Why a request to a listener on loopback is refused; empty when it is not.
+
+    ``hosts`` are names besides those of loopback that the listener is reached by, ``origins`` those of pages that may send.
+    """
+    host = host_name(headers.get("Host", ""))
+    if host and not (is_loopback(host) or host in hosts):
+        return f"this server does not answer for the host {host[:100]!r}; add it to TAEL_ALLOWED_HOSTS if it should"
+    if method in _SAFE_METHODS:
+        return ""
+    origin = headers.get("Origin")
+    if origin is None:
+        return "requests of other sites' pages are refused" if headers.get("Sec-Fetch-Site") == "cross-site" else ""
+    name = host_name(urlsplit(origin).netloc) if "://" in origin else ""
+    if origin in origins or "*" in origins or (name and (is_loopback(name) or name in hosts)):
+        return ""
+    return f"pages of {origin[:100]!r} may not send here"
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header or an origin's authority, without port and brackets, in lower case."""
+    name = host.rpartition("]")[0] if host.startswith("[") else host.rpartition(":")[0] if ":" in host else host
+    return name.strip("[]").rstrip(".").lower()
