@@ -51,6 +51,7 @@ class Server:
             exchange.call = read_call(request.method, request.query.items(), request.headers)
             with telemetry.statement(), contextlib.ExitStack() as spools:
                 received = await receive(request, exchange.call, self._spool, spools)
+                exchange.call = received.call
                 held = spools.enter_context(contextlib.closing(self._spool()))
                 async with self._in_session(make_job(received)) as job, self._runner.start(job) as running:
                     return await exchange.respond(job, running, held)

@@ -108,3 +108,13 @@ async def test_async_raw_insert(async_client: AsyncClient) -> None:
     await async_client.command("CREATE TABLE t (items Array(Tuple(name String, count Int64))) ENGINE = Memory")
     await async_client.raw_insert("t", insert_block=BATCH, fmt="ProtobufSingle", settings=PROTO_FIELDS)
     assert (await async_client.query("SELECT length(items) FROM t")).result_rows == [(2,)]
+
+
+async def test_long_parameters_come_in_a_form(async_client: AsyncClient) -> None:
+    """A client sends what is too long for a URL as fields of a form: a page of keys, for example."""
+    keys = [f"{number:032x}" for number in range(5_000)]
+    answer = await async_client.query(
+        "SELECT count(), {n:UInt8} FROM numbers(20000) WHERE has({keys:Array(String)}, lower(leftPad(hex(number), 32, '0')))",
+        parameters={"keys": keys, "n": 7},
+    )
+    assert answer.result_rows == [(5_000, 7)]

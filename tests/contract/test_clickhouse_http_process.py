@@ -173,7 +173,7 @@ def test_what_nobody_sends_is_refused(small_node: HotNode) -> None:
         for response in (
             clickhouse.request("POST", b"SELECT 1", compress=1),
             clickhouse.request("POST", b"SELECT 1", decompress=1),
-            clickhouse.http.request("POST", small_node.url, fields=[("query", "SELECT 1")]),
+            clickhouse.http.request("POST", small_node.url, fields=[("query", "SELECT 1"), ("ext", ("ext.csv", "1"))]),
         ):
             assert response.status == 400
             assert b"not supported" in response.data
