@@ -42,13 +42,13 @@ def find_logs(**query: Any) -> str:
 
 
 CASES = {
-    "spans_in_2_columns": wire.landing_columns(wire.wal_batch(wire.TRACE_REQUEST)) + "\n",
+    "spans_in_columns": wire.landing_columns(wire.wal_batch(wire.TRACE_REQUEST)) + "\n",
     "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)) + "\n",
     "metrics_in_1_schema": wire.format_schema(wire.wal_batch(metric_wire.METRIC_BATCH)),
     "totals_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.TOTAL_BATCH)) + "\n",
     "totals_in_1_schema": wire.format_schema(wire.wal_batch(metric_wire.TOTAL_BATCH)),
-    "spans_in_2_schema": wire.format_schema(wire.wal_batch(wire.TRACE_REQUEST)),
-    "spans_in_2_select": flatten.spans_select("tael.spans_in_2") + "\n",
+    "spans_in_schema": wire.format_schema(wire.wal_batch(wire.TRACE_REQUEST)),
+    "spans_in_3_select": flatten.spans_select("tael.spans_in_3") + "\n",
     "find_newest": find(),
     "find_of_service": find(service="shop", limit=20),
     "find_everything": find(
@@ -71,9 +71,9 @@ CASES = {
 }
 
 CASES |= {
-    "logs_in_1_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)) + "\n",
-    "logs_in_1_schema": wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST)),
-    "logs_in_1_select": flatten_logs.logs_select("tael.logs_in_1") + "\n",
+    "logs_in_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)) + "\n",
+    "logs_in_schema": wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST)),
+    "logs_in_2_select": flatten_logs.logs_select("tael.logs_in_2") + "\n",
     "logs_newest": find_logs(),
     "logs_of_service": find_logs(service="shop", limit=20, min_level=4),
     "logs_everything": find_logs(

@@ -12,14 +12,13 @@ from tael.model import log
 from tael.storage.clickhouse.flatten import (
     RESOURCE_COLUMNS,
     SCOPE_COLUMNS,
-    SERVICE,
     instant,
     select,
     typed_maps,
     unfolded,
 )
 
-LANDING_TABLE = "logs_in_1"
+LANDING_TABLE = "logs_in_2"
 
 _BODY = (
     "multiIf(lr.body.value = 'string_value', lr.body.string_value, lr.body.value = 'array_value', lr.body.array_value, "
@@ -39,7 +38,7 @@ def logs_select(source: str) -> str:
 def _log_columns() -> list[tuple[str, str]]:
     return [
         ("tenant", "batch_tenant"),
-        ("service", SERVICE),
+        ("service", "resource_service"),
         ("timestamp", instant(_first_set("lr.time_unix_nano", "lr.observed_time_unix_nano", "batch_received_at"))),
         ("serial", "rand64()"),
         ("observed_timestamp", instant("lr.observed_time_unix_nano")),

@@ -94,14 +94,15 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "replacing_engine": f"{prefix}ReplacingMergeTree",
         "settings": f"{_TABLE_SETTINGS}, {_AT_ONCE}",
         "merged_settings": f"{_TABLE_SETTINGS}, {_ONE_PART_AFTERWARDS}",
-        "spans_in_1_columns": wire.landing_columns(batch),
-        "logs_in_1_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)),
+        "spans_in_columns": wire.landing_columns(batch),
+        "logs_in_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)),
         "totals_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.TOTAL_BATCH)),
         "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)),
         "spans_in_1_select": _released("spans_in_1_select", database),
-        "spans_in_2_columns": wire.landing_columns(batch),
-        "spans_in_2_select": flatten.spans_select(f"{database}.{flatten.LANDING_TABLE}"),
-        "logs_in_1_select": flatten_logs.logs_select(f"{database}.{flatten_logs.LANDING_TABLE}"),
+        "spans_in_2_select": flatten.spans_select(f"{database}.spans_in_2"),
+        "spans_in_3_select": flatten.spans_select(f"{database}.spans_in_3"),
+        "logs_in_1_select": flatten_logs.logs_select(f"{database}.logs_in_1"),
+        "logs_in_2_select": flatten_logs.logs_select(f"{database}.logs_in_2"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)
 

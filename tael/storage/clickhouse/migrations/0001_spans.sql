@@ -97,7 +97,7 @@ FROM {{database}}.spans
 GROUP BY tenant, trace_id, hour
 ;
 
-CREATE TABLE IF NOT EXISTS {{database}}.spans_in_1 ({{spans_in_1_columns}}) ENGINE = Null
+CREATE TABLE IF NOT EXISTS {{database}}.spans_in_1 ({{spans_in_columns}}) ENGINE = Null
 ;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.spans_in_1_to_spans TO {{database}}.spans AS

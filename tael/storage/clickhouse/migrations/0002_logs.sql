@@ -48,7 +48,7 @@ ORDER BY (tenant, service, toStartOfHour(timestamp), timestamp)
 SETTINGS {{settings}}
 ;
 
-CREATE TABLE IF NOT EXISTS {{database}}.logs_in_1 ({{logs_in_1_columns}}) ENGINE = Null
+CREATE TABLE IF NOT EXISTS {{database}}.logs_in_1 ({{logs_in_columns}}) ENGINE = Null
 ;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.logs_in_1_to_logs TO {{database}}.logs AS

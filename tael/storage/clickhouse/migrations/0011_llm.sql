@@ -12,7 +12,7 @@ ALTER TABLE {{database}}.spans
     ADD COLUMN IF NOT EXISTS llm_tool_name LowCardinality(String) CODEC(LZ4)
 ;
 
-CREATE TABLE IF NOT EXISTS {{database}}.spans_in_2 ({{spans_in_2_columns}}) ENGINE = Null
+CREATE TABLE IF NOT EXISTS {{database}}.spans_in_2 ({{spans_in_columns}}) ENGINE = Null
 ;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.spans_in_2_to_spans TO {{database}}.spans AS

@@ -1,6 +1,6 @@
 SELECT
   batch_tenant AS tenant,
-  if(resource_string['service.name'] = '', 'unknown_service', resource_string['service.name']) AS service,
+  resource_service AS service,
   fromUnixTimestamp64Nano(reinterpretAsInt64(multiIf(lr.time_unix_nano != 0, lr.time_unix_nano, lr.observed_time_unix_nano != 0, lr.observed_time_unix_nano, batch_received_at)), 'UTC') AS timestamp,
   rand64() AS serial,
   fromUnixTimestamp64Nano(reinterpretAsInt64(lr.observed_time_unix_nano), 'UTC') AS observed_timestamp,
@@ -37,6 +37,7 @@ FROM (
 SELECT
   batch_tenant,
   batch_received_at,
+  resource_service,
   resource_string,
   resource_int,
   resource_double,
@@ -44,28 +45,63 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
-  ss.scope.name AS scope_name,
-  ss.scope.version AS scope_version,
-  mapFromArrays(arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.key, ss.scope.attributes.value.value), arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.value.string_value, ss.scope.attributes.value.value))::Map(String, String) AS scope_string,
-  mapFromArrays(arrayFilter(x -> x.value.value != 'string_value', ss.scope.attributes).key, arrayMap(x -> multiIf(x.value.value = 'int_value', concat('i', toString(x.value.int_value)), x.value.value = 'double_value', concat('d', toString(x.value.double_value)), x.value.value = 'bool_value', if(x.value.bool_value, 't', 'f'), x.value.value = 'array_value', concat('a', base64Encode(x.value.array_value)), x.value.value = 'kvlist_value', concat('k', base64Encode(x.value.kvlist_value)), x.value.value = 'bytes_value', concat('b', base64Encode(x.value.bytes_value)), 'n'), arrayFilter(x -> x.value.value != 'string_value', ss.scope.attributes)))::Map(String, String) AS scope_other,
-  ss.scope.dropped_attributes_count AS scope_dropped_attributes_count,
-  ss.schema_url AS scope_schema_url,
-  arrayJoin(ss.log_records) AS lr
+  scope_name,
+  scope_version,
+  scope_string,
+  scope_other,
+  scope_dropped_attributes_count,
+  scope_schema_url,
+  arrayJoin(items) AS lr
 FROM (
 SELECT
   batch_tenant,
   batch_received_at,
-  mapFromArrays(arrayFilter((x, o) -> o = 'string_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'string_value', rs.resource.attributes.value.string_value, rs.resource.attributes.value.value))::Map(String, String) AS resource_string,
-  mapFromArrays(arrayFilter((x, o) -> o = 'int_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'int_value', rs.resource.attributes.value.int_value, rs.resource.attributes.value.value))::Map(String, Int64) AS resource_int,
-  mapFromArrays(arrayFilter((x, o) -> o = 'double_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'double_value', rs.resource.attributes.value.double_value, rs.resource.attributes.value.value))::Map(String, Float64) AS resource_double,
-  mapFromArrays(arrayFilter((x, o) -> o = 'bool_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'bool_value', rs.resource.attributes.value.bool_value, rs.resource.attributes.value.value))::Map(String, Bool) AS resource_bool,
-  mapFromArrays(arrayFilter(x -> x.value.value NOT IN ('string_value', 'int_value', 'double_value', 'bool_value'), rs.resource.attributes).key, arrayMap(x -> multiIf(x.value.value = 'array_value', concat('a', base64Encode(x.value.array_value)), x.value.value = 'kvlist_value', concat('k', base64Encode(x.value.kvlist_value)), x.value.value = 'bytes_value', concat('b', base64Encode(x.value.bytes_value)), 'n'), arrayFilter(x -> x.value.value NOT IN ('string_value', 'int_value', 'double_value', 'bool_value'), rs.resource.attributes)))::Map(String, String) AS resource_other,
-  rs.resource.dropped_attributes_count AS resource_dropped_attributes_count,
-  rs.schema_url AS resource_schema_url,
-  arrayJoin(rs.scope_logs) AS ss
+  resource_service,
+  resource_string,
+  resource_int,
+  resource_double,
+  resource_bool,
+  resource_other,
+  resource_dropped_attributes_count,
+  resource_schema_url,
+  (ss.scope.name)::LowCardinality(String) AS scope_name,
+  (ss.scope.version)::LowCardinality(String) AS scope_version,
+  mapFromArrays(arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.key, ss.scope.attributes.value.value), arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.value.string_value, ss.scope.attributes.value.value))::Map(LowCardinality(String), LowCardinality(String)) AS scope_string,
+  mapFromArrays(arrayFilter(x -> x.value.value != 'string_value', ss.scope.attributes).key, arrayMap(x -> multiIf(x.value.value = 'int_value', concat('i', toString(x.value.int_value)), x.value.value = 'double_value', concat('d', toString(x.value.double_value)), x.value.value = 'bool_value', if(x.value.bool_value, 't', 'f'), x.value.value = 'array_value', concat('a', base64Encode(x.value.array_value)), x.value.value = 'kvlist_value', concat('k', base64Encode(x.value.kvlist_value)), x.value.value = 'bytes_value', concat('b', base64Encode(x.value.bytes_value)), 'n'), arrayFilter(x -> x.value.value != 'string_value', ss.scope.attributes)))::Map(LowCardinality(String), LowCardinality(String)) AS scope_other,
+  ss.scope.dropped_attributes_count AS scope_dropped_attributes_count,
+  (ss.schema_url)::LowCardinality(String) AS scope_schema_url,
+  ss.log_records AS items
 FROM (
-SELECT r.tenant AS batch_tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_logs) AS rs
-FROM (SELECT arrayJoin(records) AS r FROM tael.logs_in_1)
+SELECT
+  batch_tenant,
+  batch_received_at,
+  resource_service,
+  resource_string,
+  resource_int,
+  resource_double,
+  resource_bool,
+  resource_other,
+  resource_dropped_attributes_count,
+  resource_schema_url,
+  arrayJoin(scopes) AS ss
+FROM (
+SELECT
+  (tenant)::LowCardinality(String) AS batch_tenant,
+  batch_received_at,
+  mapFromArrays(arrayFilter((x, o) -> o = 'string_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'string_value', rs.resource.attributes.value.string_value, rs.resource.attributes.value.value))::Map(LowCardinality(String), LowCardinality(String)) AS resource_string,
+  mapFromArrays(arrayFilter((x, o) -> o = 'int_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'int_value', rs.resource.attributes.value.int_value, rs.resource.attributes.value.value))::Map(LowCardinality(String), Int64) AS resource_int,
+  mapFromArrays(arrayFilter((x, o) -> o = 'double_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'double_value', rs.resource.attributes.value.double_value, rs.resource.attributes.value.value))::Map(LowCardinality(String), Float64) AS resource_double,
+  mapFromArrays(arrayFilter((x, o) -> o = 'bool_value', rs.resource.attributes.key, rs.resource.attributes.value.value), arrayFilter((x, o) -> o = 'bool_value', rs.resource.attributes.value.bool_value, rs.resource.attributes.value.value))::Map(LowCardinality(String), Bool) AS resource_bool,
+  mapFromArrays(arrayFilter(x -> x.value.value NOT IN ('string_value', 'int_value', 'double_value', 'bool_value'), rs.resource.attributes).key, arrayMap(x -> multiIf(x.value.value = 'array_value', concat('a', base64Encode(x.value.array_value)), x.value.value = 'kvlist_value', concat('k', base64Encode(x.value.kvlist_value)), x.value.value = 'bytes_value', concat('b', base64Encode(x.value.bytes_value)), 'n'), arrayFilter(x -> x.value.value NOT IN ('string_value', 'int_value', 'double_value', 'bool_value'), rs.resource.attributes)))::Map(LowCardinality(String), LowCardinality(String)) AS resource_other,
+  (coalesce(nullIf(arrayFirst(x -> x.key = 'service.name' AND x.value.value = 'string_value', rs.resource.attributes).value.string_value, ''), 'unknown_service'))::LowCardinality(String) AS resource_service,
+  rs.resource.dropped_attributes_count AS resource_dropped_attributes_count,
+  (rs.schema_url)::LowCardinality(String) AS resource_schema_url,
+  rs.scope_logs AS scopes
+FROM (
+SELECT r.tenant AS tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_logs) AS rs
+FROM (SELECT arrayJoin(records) AS r FROM tael.logs_in_2)
+)
+)
 )
 )
 )
