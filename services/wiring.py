@@ -111,10 +111,12 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from tael.storage.clickhouse.series.reader import ClickHouseSeries
     from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
     from tael.storage.clickhouse.spans import ClickHouseSpans
+    from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
     from tael.storage.joined_series import JoinedSeries
     from tael.storage.sharded import ShardedLogs, ShardedSpanCounts, ShardedSpans
     from tael.storage.sharded_series import ShardedSeries
     from tael.storage.span_series import SpanSeries
+    from tael.storage.spansets import ShardedSpansets
     from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
@@ -124,6 +126,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         spans = ShardedSpans([], deadline_seconds=settings.shard_timeout_seconds)
         logs = ShardedLogs([], deadline_seconds=settings.shard_timeout_seconds)
         stored = ShardedSeries([], deadline_seconds=settings.shard_timeout_seconds)
+        spansets = ShardedSpansets([], deadline_seconds=settings.shard_timeout_seconds)
         counts = ShardedSpanCounts([], deadline_seconds=settings.shard_timeout_seconds)
         status = ClusterStatus(
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
@@ -135,6 +138,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
             stored.use(
                 [Shard(shard.name, ClickHouseSeries(shards.client(shard), settings.promql_max_series)) for shard in shard_map.shards]
             )
+            spansets.use([Shard(shard.name, ClickHouseSpansets(shards.client(shard))) for shard in shard_map.shards])
             counts.use([Shard(shard.name, ClickHouseSpanCounts(shards.client(shard))) for shard in shard_map.shards])
             readiness.set("shard map")
 
@@ -149,6 +153,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
                 spans=spans,
                 logs=logs,
                 series=JoinedSeries([stored, SpanSeries(counts)]),
+                spansets=spansets,
                 bus=bus,
                 status=status,
                 letters=letters,

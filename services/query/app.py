@@ -26,6 +26,7 @@ from tael.runtime.http import require_local, serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import LogReader, SeriesReader, SpanReader
+from tael.storage.spansets import SpansetReader
 from tael.wal.api import LOGS, TRACES, DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
@@ -44,6 +45,7 @@ async def run(
     spans: SpanReader,
     logs: LogReader,
     series: SeriesReader,
+    spansets: SpansetReader,
     bus: LiveBus,
     status: Status,
     letters: DeadLetters,
@@ -56,6 +58,7 @@ async def run(
         spans=spans,
         logs=logs,
         series=series,
+        spansets=spansets,
         bus=bus,
         status=status,
         letters=letters,
@@ -87,6 +90,7 @@ def build_app(
     spans: SpanReader,
     logs: LogReader,
     series: SeriesReader,
+    spansets: SpansetReader,
     bus: LiveBus,
     status: Status,
     letters: DeadLetters,
@@ -100,6 +104,7 @@ def build_app(
         turns=Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds),
         spans=spans,
         logs=logs,
+        spansets=spansets,
         engine=PromqlEngine(series, settings.engine_options),
         live_spans=LiveFeed(bus, TRACES, read_spans, max_watchers=streams),
         live_logs=LiveFeed(bus, LOGS, read_logs, max_watchers=streams),

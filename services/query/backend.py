@@ -14,6 +14,7 @@ from services.query.settings import QuerySettings
 from services.query.turns import Turns
 from tael.runtime.service import Readiness
 from tael.storage.api import LogReader, SpanReader
+from tael.storage.spansets import SpansetReader
 from tael.wal.api import DeadLetters, WalAppender
 
 
@@ -33,6 +34,7 @@ class Backend:
     turns: Turns
     spans: SpanReader
     logs: LogReader
+    spansets: SpansetReader
     engine: PromqlEngine
     live_spans: LiveFeed[LiveSpan]
     live_logs: LiveFeed[LiveRecord]

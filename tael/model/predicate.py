@@ -8,7 +8,7 @@ every item; a property test holds them to each other. The rules:
 * **A missing field satisfies no leaf**, whatever the operator: not ``!=``, no expression that matches the empty string, no empty ``Contains``.
 * **Types are strict.** ``Compare`` holds only where the item's value has the type of ``value``: an integer is never equal to, or different
   from, a double. A language that compares numbers across types asks with an ``Or``. ``Regex``, ``Words`` and ``Contains`` see strings only.
-  Arrays, maps and values without a member satisfy ``Exists`` and nothing else.
+  Arrays, maps and values without a member satisfy ``Exists`` and nothing else, but for arrays ``Listed``.
 * **A field of many values** (of the events or links of a span) satisfies a leaf when one of its values does.
 * Doubles compare as IEEE 754 has it, strings and bytes by their bytes (strings in UTF-8).
 
@@ -174,7 +174,14 @@ class Contains:
     ignore_case: bool = False
 
 
-Predicate: TypeAlias = "And | Or | Not | Compare | Regex | Exists | Words | Contains"
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The attribute's value is an array."""
+
+    field: Field
+
+
+Predicate: TypeAlias = "And | Or | Not | Compare | Regex | Exists | Words | Contains | Listed"
 
 EVERYTHING: Final = And(())
 NOTHING: Final = Or(())

@@ -19,6 +19,7 @@ from tael.model.predicate import (
     Exists,
     Field,
     Kind,
+    Listed,
     Not,
     Or,
     Predicate,
@@ -62,10 +63,12 @@ def _compiled(predicate: Predicate, intrinsics: Mapping[str, Read]) -> Test:
     return lambda item: any(holds(value) for value in read(item))
 
 
-def _of_value(leaf: Compare | Regex | Exists | Words | Contains) -> Callable[[AttributeValue], bool]:
+def _of_value(leaf: Compare | Regex | Exists | Words | Contains | Listed) -> Callable[[AttributeValue], bool]:
     """Whether a value satisfies the leaf."""
     if isinstance(leaf, Exists):
         return lambda _: True
+    if isinstance(leaf, Listed):
+        return lambda value: isinstance(value, list | tuple)
     if isinstance(leaf, Compare):
         wanted, related = _TYPES[kind_of(leaf.value)], relation(leaf)
         return lambda value: type(value) is wanted and related(value)

@@ -137,6 +137,6 @@ async def test_answers_are_compressed_for_who_asks() -> None:
 async def test_what_is_not_there_is_not_found_in_tempo_s_shape() -> None:
     """A path that Tempo has and this API does not yet: text, not JSON."""
     async with serving(MemorySpans()) as api:
-        response = await api.get("/tempo/api/search/tags")
-        assert (response.status, response.body) == (404, b"there is nothing at /tempo/api/search/tags\n")
+        response = await api.get("/tempo/api/nothing/here")
+        assert (response.status, response.body) == (404, b"there is nothing at /tempo/api/nothing/here\n")
         assert response.headers["Content-Type"].startswith("text/plain")

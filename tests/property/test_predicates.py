@@ -29,6 +29,7 @@ from tael.model.predicate import (
     Exists,
     Field,
     Kind,
+    Listed,
     Not,
     Or,
     Predicate,
@@ -134,6 +135,7 @@ def predicates(field: st.SearchStrategy[Field]) -> st.SearchStrategy[Predicate]:
         st.builds(Contains, field, st.sampled_from(TEXTS), st.booleans()),
         st.builds(Words, field, words | st.just(tuple(f"w{i}" for i in range(70)))),
         st.builds(Exists, field),
+        st.builds(Listed, field),
     )
     return st.recursive(
         leaves,

@@ -32,6 +32,7 @@ from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.merge import newest_first, oldest_first
 from tael.storage.sharded import ShardedSpans
+from tael.storage.spansets import SpansetReader
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
 from tests.support.dead_letters import MemoryLetters
 from tests.support.hotnode import HotNode
@@ -40,6 +41,7 @@ from tests.support.logs import MemoryLogs
 from tests.support.otlp import MemoryLog
 from tests.support.series import MemorySeries
 from tests.support.storage import HotTier, model_of, open_tier
+from tests.support.traceql import MemorySpansets
 
 CLUSTER: dict[str, Any] = {
     "cluster_id": "tael",
@@ -192,6 +194,7 @@ async def serving(
     *,
     logs: LogReader | None = None,
     series: SeriesReader | None = None,
+    spansets: SpansetReader | None = None,
     bus: LiveBus | None = None,
     letters: DeadLetters | None = None,
     appender: WalAppender | None = None,
@@ -204,6 +207,7 @@ async def serving(
         spans=spans,
         logs=logs or MemoryLogs(),
         series=series or MemorySeries(),
+        spansets=spansets or (MemorySpansets(spans.spans) if isinstance(spans, MemorySpans) else MemorySpansets()),
         bus=bus or MemoryBus(),
         status=_Cluster(),
         letters=letters or MemoryLetters(),
@@ -234,5 +238,5 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
             yield running
         return
     nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
-    async with open_tier(nodes) as tier, serving(tier.reader, tier) as running:
+    async with open_tier(nodes) as tier, serving(tier.reader, tier, spansets=tier.spansets) as running:
         yield running

@@ -32,8 +32,10 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.storage.sharded import ShardedLogs, ShardedSpans
+from tael.storage.spansets import ShardedSpansets, SpansetReader
 from tael.wal import codec
 from tael.wal.api import LOGS, TRACES
 from tests.support.hotnode import HotNode
@@ -50,6 +52,7 @@ class HotTier:
     clickhouses: list[ClickHouse]
     reader: SpanReader
     logs: LogReader
+    spansets: SpansetReader
 
     @property
     def writers(self) -> list[ClickHouseWriter]:
@@ -176,7 +179,13 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
             Shard(f"shard-{index}", ClickHouseLogs(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
         logs: LogReader = log_shards[0].reader if len(shards) == 1 else ShardedLogs(log_shards, deadline_seconds=deadline_seconds)
-        yield HotTier(clickhouses, reader, logs)
+        spanset_shards: list[Shard[SpansetReader]] = [
+            Shard(f"shard-{index}", ClickHouseSpansets(clickhouse)) for index, clickhouse in enumerate(clickhouses)
+        ]
+        spansets: SpansetReader = (
+            spanset_shards[0].reader if len(shards) == 1 else ShardedSpansets(spanset_shards, deadline_seconds=deadline_seconds)
+        )
+        yield HotTier(clickhouses, reader, logs, spansets)
     finally:
         for clickhouse in clickhouses:
             await clickhouse.close()

@@ -20,6 +20,7 @@ from tael.model.predicate import (
     Exists,
     Field,
     Kind,
+    Listed,
     Not,
     Or,
     Predicate,
@@ -146,6 +147,11 @@ def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: 
     return [compiler.compile(part, conjunct=True) for part in conjuncts(predicate)]
 
 
+def condition(predicate: Predicate, columns: Mapping[str, Column], parameters: dict[str, Any]) -> str:
+    """The same as one condition."""
+    return _Compiler(columns, parameters).compile(predicate)
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """A field read as one type: the value, when it is there (empty: always), and what it reads as where it is not (None: whatever).
@@ -177,11 +183,9 @@ class _Compiler:
             return self._joined(predicate.parts, "OR", "false")
         if isinstance(predicate, Not):
             return f"NOT {self.compile(predicate.part)}"
-        if isinstance(predicate, Exists):
-            return self._exists(predicate.field)
-        if isinstance(predicate, Compare):
-            return self._compare(predicate)
-        return self._of_text(predicate, indexed=conjunct)
+        if isinstance(predicate, Exists | Listed):
+            return self._exists(predicate.field) if isinstance(predicate, Exists) else self._listed(predicate.field)
+        return self._compare(predicate) if isinstance(predicate, Compare) else self._of_text(predicate, indexed=conjunct)
 
     def _joined(self, parts: tuple[Predicate, ...], word: str, empty: str) -> str:
         return f"({f' {word} '.join(self.compile(part) for part in parts)})" if parts else empty
@@ -294,6 +298,18 @@ class _Compiler:
             return _in_some([f"mapContains(scope_{name}, {bound})" for name in ("string", "other")])
         maps = [f"{_NESTED[field.scope]}.attributes_{name}" for name in ("string", "other")]
         return _in_some([f"arrayExists(x -> mapContains(x, {bound}), {column})" for column in maps])
+
+    def _listed(self, field: Field) -> str:
+        if field.scope == "any":
+            own, resource = (self._listed(Field(scope, field.key)) for scope in ("attribute", "resource"))
+            return f"({own} OR ({resource} AND NOT {self._exists(Field('attribute', field.key))}))"
+        if field.scope == "intrinsic":
+            return "false"
+        bound = self._bind("String", field.key)
+        if field.scope in _NESTED:
+            return f"arrayExists(x -> startsWith(x[{bound}], 'a'), {_NESTED[field.scope]}.attributes_other)"
+        column = f"{_OWN[field.scope]}_other" if field.scope in _OWN else "scope_other"
+        return f"startsWith({column}[{bound}], 'a')"
 
     def _column(self, name: str) -> Column:
         if name not in self._columns:

@@ -138,11 +138,12 @@ def merge_maps(maps: Iterable[Mapping[bytes, Any]]) -> dict[str, AttributeValue]
         for key, item in typed.items():
             merged[text(key)] = text(item) if isinstance(item, bytes) else item
     for key, item in other.items():
-        merged[text(key)] = _other(text(item))
+        merged[text(key)] = other_value(text(item))
     return merged
 
 
-def _other(encoded: str) -> AttributeValue:
+def other_value(encoded: str) -> AttributeValue:
+    """The value that a map of other values holds as a letter and text (flatten.py)."""
     letter, rest = encoded[:1], encoded[1:]
     return _OTHER[letter](rest)
 

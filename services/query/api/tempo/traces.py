@@ -21,6 +21,7 @@ from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
 from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
 from services.query.questions.spans import get_trace
+from tael import __version__
 from tael.errors import Rejected, TooLarge
 from tael.model.span import Span
 from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
@@ -30,6 +31,8 @@ from tael.runtime.http import json_response, refuse
 from tael.storage.api import Answer
 
 PROTOBUF = "application/protobuf"
+API_VERSION = "3.0.3"
+"""Whose API this speaks."""
 _HINTS = ("start", "end")
 """Where to look. Other parameters steer parts of Tempo that have no counterpart here, and are ignored as Tempo ignores what it does not know."""
 
@@ -57,11 +60,26 @@ class Tempo:
             Route("GET", "/api/echo", self.echo),
             Route("GET", "/api/traces/{trace_id}", self.trace_v1),
             Route("GET", "/api/v2/traces/{trace_id}", self.trace_v2),
+            Route("GET", "/api/status/buildinfo", self.buildinfo),
+            Route("GET", "/status/version", self.version),
+            Route("GET", "/ready", self.ready),
         ]
 
     async def echo(self, _: web.Request) -> web.Response:
         """What Grafana's health check asks."""
         return web.Response(text="echo")
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """Whether queries are answered: they are when this is."""
+        return web.Response(text="ready\n")
+
+    async def buildinfo(self, _: web.Request) -> web.Response:
+        """The version of Tempo's API that this is, by which Grafana offers features."""
+        return json_response({"version": API_VERSION, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""})
+
+    async def version(self, _: web.Request) -> web.Response:
+        """The same, as text."""
+        return web.Response(text=f"tempo, version {API_VERSION} (tael {__version__})\n")
 
     async def trace_v1(self, request: web.Request) -> web.Response:
         """``GET /api/traces/{id}``: ``tempopb.Trace``."""

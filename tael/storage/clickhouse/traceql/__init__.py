@@ -1,0 +1,1 @@
+"""TraceQL where the traces are: candidates by SQL, their spans as columns, evaluation in numpy."""

@@ -1,0 +1,96 @@
+"""Columns of ClickHouse's answer as a block of spans, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tael.model.attributes import AttributeValue
+from tael.storage.clickhouse import native
+from tael.storage.clickhouse.rows import other_value
+from tael.traceql.ast import Field, Intrinsic, Named, Static, Type
+from tael.traceql.columns import Column, Rows, of_type, of_values
+from tael.traceql.expressions import is_event, is_link
+from tael.traceql.spans import Block, Elements
+
+_TYPES = {Intrinsic.STATUS: Type.STATUS, Intrinsic.KIND: Type.KIND, Intrinsic.EVENT_TIME_SINCE_START: Type.DURATION}
+_ID_COLUMNS = 6
+
+
+def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
+    """The block of an answer to ``read_traces``, whose columns after the ids are ``fields``."""
+    if not columns:
+        none = np.zeros(0, dtype=np.int64)
+        return Block(none, (), (), (), none, none, {})
+    high, low, span, parent, start_ns, duration_ns = (native.numbers(column) for column in columns[:_ID_COLUMNS])
+    ids = np.stack([high, low], axis=1).astype("<u8")
+    changes = np.concatenate(([True], (ids[1:] != ids[:-1]).any(axis=1)))
+    found: dict[Named, Column] = {}
+    elements: dict[bool, dict[Named, Column]] = {True: {}, False: {}}
+    owners: dict[bool, Rows] = {}
+    for named, column in zip(fields, columns[_ID_COLUMNS:], strict=True):
+        if is_event(named) or is_link(named):
+            lists = native.lists(column)
+            elements[is_event(named)][named] = _column(named, lists.values)
+            owners[is_event(named)] = np.repeat(np.arange(len(ids)), np.diff(lists.offsets))
+        else:
+            found[named] = _column(named, column)
+    events, links = (Elements(owners[kind], elements[kind]) if kind in owners else Elements() for kind in (True, False))
+    return Block(
+        np.cumsum(changes) - 1,
+        _split(ids[changes].tobytes(), 16),
+        _split(span.astype("<u8").tobytes(), 8),
+        [b"" if id_ == b"\0" * 8 else id_ for id_ in _split(parent.astype("<u8").tobytes(), 8)],
+        start_ns.astype(np.int64),
+        duration_ns.astype(np.int64),
+        found,
+        events,
+        links,
+    )
+
+
+def value_of(text: str) -> AttributeValue:
+    """The value that a field's text stands for (fields.py); None for an empty one.
+
+    An attribute that was sent without a value is there and equals nothing, as a list without elements is and does.
+    """
+    if not text:
+        return None
+    if text == "n":
+        return []
+    return text[1:] if text[0] == "s" else other_value(text)
+
+
+def group_values(named: Named, column: native.Column) -> list[Static | None]:
+    """One value a row, of a field that was grouped by."""
+    values = _column(named, column)
+    return [values.at(row) for row in range(values.size)]
+
+
+def static_of(text: str) -> Static | None:
+    """The literal that a field's text stands for; None for nil and for what has no type in TraceQL."""
+    return of_values([value_of(text)]).at(0)
+
+
+def distinct_values(named: Named, texts: Sequence[str]) -> set[Static]:
+    """The values of ``tag_values``' rows; of a list, each element."""
+    kind = _TYPES.get(named.intrinsic) if isinstance(named, Field) else None
+    if kind is not None:
+        return {Static(kind, int(text)) for text in texts}
+    column = of_values([value_of(text) for text in texts])
+    single = (column.at(row) for row in range(column.size))
+    elements = {Static(kind, value) for kind, values in column.lists.values() for value in values}
+    return elements | {value for value in single if value is not None}
+
+
+def _column(named: Named, column: native.Column) -> Column:
+    kind = _TYPES.get(named.intrinsic) if isinstance(named, Field) else None
+    if kind is not None:
+        return of_type(kind, native.numbers(column).astype(np.int64))
+    strings = native.strings(column)
+    return of_values([value_of(word) for word in strings.words]).take(strings.index.astype(np.int64))
+
+
+def _split(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]

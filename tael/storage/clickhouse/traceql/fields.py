@@ -1,0 +1,83 @@
+"""A TraceQL field as a column of a statement, pure.
+
+An attribute is selected as text that says its type, in the letters of the ``other`` maps (flatten.py) and ``s`` for a string; it is empty where the
+span has none. So one column serves an attribute of every type, and a value that many spans share crosses the wire once (LowCardinality).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tael.traceql.ast import Attribute, Field, Intrinsic, Named, Scope
+from tael.traceql.spans import SERVICE
+
+_START = "toUnixTimestamp64Nano(start_time)"
+_ELEMENTS = {Scope.EVENT: "events", Scope.LINK: "links"}
+INTRINSICS = {
+    Intrinsic.NAME: "toLowCardinality(concat('s', name))",
+    Intrinsic.STATUS_MESSAGE: "toLowCardinality(concat('s', status_message))",
+    Intrinsic.INSTRUMENTATION_NAME: "toLowCardinality(concat('s', scope_name))",
+    Intrinsic.INSTRUMENTATION_VERSION: "toLowCardinality(concat('s', scope_version))",
+    Intrinsic.STATUS: "toInt64(status_code)",
+    Intrinsic.KIND: "toInt64(kind)",
+    Intrinsic.EVENT_NAME: "arrayMap(x -> concat('s', x), events.name)",
+    Intrinsic.EVENT_TIME_SINCE_START: f"arrayMap(x -> toUnixTimestamp64Nano(x) - {_START}, events.time)",
+    Intrinsic.LINK_TRACE_ID: "arrayMap(x -> concat('s', trim(LEADING '0' FROM lower(hex(x)))), links.trace_id)",
+    Intrinsic.LINK_SPAN_ID: "arrayMap(x -> concat('s', lower(hex(x))), links.span_id)",
+}
+"""Intrinsics that the table holds; the others follow from the ids and times of a block."""
+
+
+@dataclass(slots=True)
+class FieldColumns:
+    """Columns for fields, and the parameters that they name."""
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def column(self, named: Named) -> str | None:
+        """The expression that selects a field; None for one that the table does not hold."""
+        if isinstance(named, Field):
+            return INTRINSICS.get(named.intrinsic)
+        if named == SERVICE:
+            # Every resource has a service: one that was not sent is the empty text.
+            return "toLowCardinality(concat('s', resource_string['service.name']))"
+        return None if named.scope is Scope.ANY else self._attribute(named.scope, self._bind(named.name))
+
+    def _attribute(self, scope: Scope, key: str) -> str:
+        if scope in _ELEMENTS:
+            table = _ELEMENTS[scope]
+            return f"arrayMap((s, o) -> {_of_two('s', 'o', key)}, {table}.attributes_string, {table}.attributes_other)"
+        if scope is Scope.INSTRUMENTATION:
+            return f"toLowCardinality({_of_two('scope_string', 'scope_other', key)})"
+        return f"toLowCardinality({_of_five('attributes' if scope is Scope.SPAN else 'resource', key)})"
+
+    def number(self, named: Named) -> str | None:
+        """A field's value as Nullable(Float64), durations in nanoseconds; None for one that is not a number or not of one span."""
+        if named == Field(Intrinsic.DURATION):
+            return "toNullable(toFloat64(greatest(duration_ns, 0)))"
+        if not isinstance(named, Attribute) or named.scope not in (Scope.SPAN, Scope.RESOURCE):
+            return None
+        prefix, key = ("attributes" if named.scope is Scope.SPAN else "resource"), self._bind(named.name)
+        return (
+            f"multiIf(mapContains({prefix}_int, {key}), toNullable(toFloat64({prefix}_int[{key}])), "
+            f"mapContains({prefix}_double, {key}), toNullable({prefix}_double[{key}]), NULL)"
+        )
+
+    def _bind(self, key: str) -> str:
+        name = next((name for name, known in self.parameters.items() if known == key), f"k{len(self.parameters)}")
+        self.parameters[name] = key
+        return f"{{{name}:String}}"
+
+
+def _of_five(prefix: str, key: str) -> str:
+    return (
+        f"multiIf(mapContains({prefix}_string, {key}), concat('s', {prefix}_string[{key}]), "
+        f"mapContains({prefix}_int, {key}), concat('i', toString({prefix}_int[{key}])), "
+        f"mapContains({prefix}_double, {key}), concat('d', toString({prefix}_double[{key}])), "
+        f"mapContains({prefix}_bool, {key}), if({prefix}_bool[{key}], 't', 'f'), {prefix}_other[{key}])"
+    )
+
+
+def _of_two(strings: str, others: str, key: str) -> str:
+    return f"if(mapContains({strings}, {key}), concat('s', {strings}[{key}]), {others}[{key}])"

@@ -1,0 +1,264 @@
+"""SpansetReader of one shard: a trace is on one shard, so a query is evaluated where its traces are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+import numpy as np
+
+from tael.errors import TooLarge
+from tael.model import predicate as p
+from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.storage.api import Answer
+from tael.storage.clickhouse import native
+from tael.storage.clickhouse.client import ClickHouse, Limits, Row
+from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
+from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.traceql import statements
+from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values, static_of
+from tael.storage.clickhouse.traceql.statements import After
+from tael.traceql import comparison
+from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, Scope, Static, Type
+from tael.traceql.columns import Mask
+from tael.traceql.metrics import Accumulator, Exemplar, Grid, Labels, Sums
+from tael.traceql.needs import HasSpan, fields, listed, span_predicate, trace_test
+from tael.traceql.results import FoundTrace, find, newest_first
+from tael.traceql.spans import SERVICE, Block
+from tael.traceql.spansets import matched
+from tael.traceql.text import show
+
+_LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
+_SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
+_FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
+_AROUND_NS: Final = 300 * NS_PER_SECOND
+"""A trace that overlaps the range is found by spans of it that start this long before or after it."""
+_PAGE: Final = 100
+_READ_TRACES: Final = 200
+_SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrinsic.STATUS))
+"""What an answer says of every trace."""
+
+
+class ClickHouseSpansets:
+    """See SpansetReader."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def find_traces(self, tenant: str, query: Query, time_range: TimeRange, limit: int, max_spans: int) -> Answer[list[FoundTrace]]:
+        """See SpansetReader."""
+        found: list[FoundTrace] = []
+        named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]
+        async with aclosing(self._candidates(tenant, query, time_range)) as pages:
+            async for page in pages:
+                for spans in await self._blocks(tenant, page, named):
+                    found += await asyncio.to_thread(find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans)
+                if len(found) >= limit:
+                    break
+        return Answer(sorted(found, key=newest_first)[:limit])
+
+    async def sum_spans(
+        self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, max_series: int, exemplars: int
+    ) -> Answer[dict[Labels, Sums]]:
+        """See SpansetReader."""
+        into = Accumulator(function, grid, max_series=max_series, exemplars=exemplars)
+        if span_predicate(query.pipeline) is None:
+            await self._sum_traces(tenant, query, into, grid)
+            return Answer(into.groups)
+        lists = listed(query.pipeline)
+        statement = self._sums(tenant, query, lists, function, grid)
+        if statement is not None:
+            for labels, sums in _groups(await self._columns(statement), function, grid):
+                into.add_sums(labels, sums)
+        if statement is None or lists:
+            await self._sum_rows(tenant, query, p.Or(tuple(lists)) if statement is not None else p.EVERYTHING, into, grid)
+        return Answer(into.groups)
+
+    async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[comparison.Counts]:
+        """See SpansetReader."""
+        found: comparison.Counts = {}
+        async for base, selected, parameters, time_range in self._compared(tenant, query, compare, grid):
+            statement = statements.count_values(self._clickhouse.database, tenant, base, selected, parameters, time_range, grid)
+            rows = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
+            comparison.add(found, comparison.counts_of(_values(rows), grid.count))
+        return Answer(found)
+
+    async def _compared(
+        self, tenant: str, query: Query, compare: Compare, grid: Grid
+    ) -> AsyncIterator[tuple[str, str, dict[str, Any], TimeRange]]:
+        """The spans to compare as conditions: one pair for all where the store can judge each span alone, else the spans of a page of traces."""
+        first, last = grid.range_ns
+        time_range, chosen = TimeRange(max(0, first + 1), last + 1), Pipeline((compare.selection,))
+        parameters: dict[str, Any] = {}
+        if not listed(query.pipeline) and not listed(chosen):
+            lowered = [span_predicate(pipeline) for pipeline in (query.pipeline, chosen)]
+            exact = [condition(one.predicate, SPAN_COLUMNS, parameters) for one in lowered if one is not None and one.exact]
+            if len(exact) == len(lowered):
+                yield exact[0], exact[1], parameters, time_range
+                return
+        async for page in self._pages(tenant, query, time_range):
+            for spans in await self._blocks(tenant, page, [*_SHOWN, *(named for named in fields(query) if named not in _SHOWN)]):
+                base = matched(query.pipeline, spans)
+                selected = base & matched(chosen, spans)
+                parameters = {}
+                conditions = [
+                    statements.among(_keys(spans, mask), name, parameters) for name, mask in (("base", base), ("chosen", selected))
+                ]
+                if spans.size:
+                    start, end = int(spans.start_ns.min()), int(spans.start_ns.max())
+                    yield (
+                        conditions[0],
+                        conditions[1],
+                        parameters,
+                        TimeRange(max(time_range.start_ns, start), min(time_range.end_ns, end + 1)),
+                    )
+
+    async def tag_names(
+        self, tenant: str, predicate: p.Predicate, time_range: TimeRange, scopes: Sequence[Scope], limit: int
+    ) -> Answer[dict[Scope, set[str]]]:
+        """See SpansetReader."""
+        found: dict[Scope, set[str]] = {}
+        for scope in scopes:
+            statement = statements.tag_names(self._clickhouse.database, tenant, predicate, time_range, scope, limit)
+            found[scope] = {text(key) for (key,) in await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)}
+        return Answer(found)
+
+    async def tag_values(self, tenant: str, predicate: p.Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
+        """See SpansetReader."""
+        statement = statements.tag_values(self._clickhouse.database, tenant, predicate, time_range, named, limit)
+        if statement is None:
+            return Answer(set())
+        rows = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
+        return Answer(distinct_values(named, [text(value) for (value,) in rows]))
+
+    def _sums(self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid) -> Statement | None:
+        """The sums of the spans in which no compared attribute is a list; None where the store cannot tell them."""
+        alone = span_predicate(query.pipeline, lists=False)
+        if alone is None or not alone.exact:
+            return None
+        wanted = p.all_of([alone.predicate, *(p.Not(is_list) for is_list in lists)])
+        return statements.sum_spans(self._clickhouse.database, tenant, wanted, function, grid)
+
+    async def _sum_rows(self, tenant: str, query: Query, also: p.Predicate, into: Accumulator, grid: Grid) -> None:
+        """Evaluate spans one by one, whatever their traces: those that may match and satisfy ``also``."""
+        alone = span_predicate(query.pipeline)
+        assert alone is not None
+        wanted, named = p.all_of([alone.predicate, also]), list(fields(query))
+        first, last = grid.range_ns
+        windows = [TimeRange(max(0, first + 1), last + 1)]
+        while windows:
+            window = windows.pop()
+            statement, selected = statements.read_spans(self._clickhouse.database, tenant, wanted, window, named)
+            try:
+                columns = await self._columns(statement)
+            except TooLarge:
+                middle = (window.start_ns + window.end_ns) // 2
+                if middle == window.start_ns:
+                    raise
+                windows += [TimeRange(window.start_ns, middle), TimeRange(middle, window.end_ns)]
+                continue
+            await asyncio.to_thread(_add, block(columns, selected), query, into)
+
+    async def _sum_traces(self, tenant: str, query: Query, into: Accumulator, grid: Grid) -> None:
+        """Evaluate whole traces, a page at a time."""
+        first, last = grid.range_ns
+        async for page in self._pages(tenant, query, TimeRange(max(0, first + 1 - _AROUND_NS), last + 1 + _AROUND_NS)):
+            for spans in await self._blocks(tenant, page, [*_SHOWN, *(named for named in fields(query) if named not in _SHOWN)]):
+                await asyncio.to_thread(_add, spans, query, into)
+
+    async def _candidates(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncGenerator[list[bytes], None]:
+        """Pages of traces that may match, from windows that grow towards the past: what is common is found in the newest of them."""
+        seen: set[bytes] = set()
+        # Where several spans of a trace are asked for, they may lie on both sides of a window's bound.
+        around = 0 if isinstance(trace_test(query.pipeline), HasSpan) else _AROUND_NS
+        end, size = time_range.end_ns + _AROUND_NS, _FIRST_WINDOW_NS + _AROUND_NS
+        while end > (oldest := max(0, time_range.start_ns - _AROUND_NS)):
+            window = TimeRange(max(oldest, end - size), end)
+            async for page in self._pages(tenant, query, TimeRange(max(oldest, window.start_ns - around), window.end_ns)):
+                fresh = [trace_id for trace_id in page if trace_id not in seen]
+                seen.update(fresh)
+                if fresh:
+                    yield fresh
+            end, size = window.start_ns, 2 * size
+
+    async def _pages(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
+        test, after = trace_test(query.pipeline), None
+        while True:
+            statement = statements.find_traces(self._clickhouse.database, tenant, test, window, _PAGE, after)
+            found = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
+            ids = [bytes.fromhex(bytes(trace_id).decode()) for trace_id, _ in found]
+            if ids:
+                yield ids
+            if len(ids) < _PAGE:
+                return
+            after = After(int(found[-1][1]), ids[-1])
+
+    async def _blocks(self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named]) -> list[Block]:
+        """The spans of these traces; in halves where they are too many for one answer. Raises TooLarge for one trace that is."""
+        statement, selected = statements.read_traces(self._clickhouse.database, tenant, trace_ids, named)
+        try:
+            return [block(await self._columns(statement), selected)]
+        except TooLarge:
+            if len(trace_ids) == 1:
+                raise
+        half = len(trace_ids) // 2
+        return [*await self._blocks(tenant, trace_ids[:half], named), *await self._blocks(tenant, trace_ids[half:], named)]
+
+    async def _columns(self, statement: Statement) -> list[native.Column]:
+        body = await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, _SETTINGS)
+        return await asyncio.to_thread(native.read, body)
+
+
+def _keys(spans: Block, mask: Mask) -> list[tuple[int, int]]:
+    """Span id and first half of the trace id, as the numbers that the store makes of them."""
+    return [
+        (int.from_bytes(spans.span_ids[row], "little"), int.from_bytes(spans.trace_ids[spans.trace[row]][:8], "little"))
+        for row in np.flatnonzero(mask).tolist()
+    ]
+
+
+def _values(rows: Sequence[Row]) -> Iterator[tuple[bool, str, Static, int, int]]:
+    for chosen, name, value, slot, count in rows:
+        label = text(name)
+        static = static_of(text(value))
+        if static is not None and label in ("kind", "status"):
+            static = Static(Type.KIND if label == "kind" else Type.STATUS, static.value)
+        if static is not None:
+            yield bool(chosen), label, static, int(slot), int(count)
+
+
+def _add(spans: Block, query: Query, into: Accumulator) -> None:
+    if spans.size:
+        into.add(spans, matched(query.pipeline, spans))
+
+
+def _groups(columns: Sequence[native.Column], function: MetricsAggregate, grid: Grid) -> list[tuple[Labels, Sums]]:
+    """What ``sum_spans`` answered, by labels."""
+    if not columns:
+        return []
+    width = len(function.by)
+    slots = native.numbers(columns[0]).astype(np.int64)
+    groups = [group_values(named, column) for named, column in zip(function.by, columns[1 : 1 + width], strict=True)]
+    names = [show(named) for named in function.by]
+    numbers = [native.numbers(column) for column in columns[1 + width :]]
+    powers = numbers.pop(0) if len(numbers) == 9 else None  # the power stands before eight sums
+    found: dict[Labels, Sums] = {}
+    unit = 1e9 if function.of == Field(Intrinsic.DURATION) else 1.0
+    for row, slot in enumerate(slots.tolist()):
+        if not 0 <= slot < grid.count:
+            continue
+        labels = tuple((name, values[row]) for name, values in zip(names, groups, strict=True))
+        sums = found.setdefault(labels, Sums.none(grid.count))
+        count, total, least, most, high, low, start, value = (column[row] for column in numbers)
+        sums.counts[slot] += int(count)
+        sums.sums[slot] += total / unit
+        sums.least[slot], sums.most[slot] = min(sums.least[slot], least / unit), max(sums.most[slot], most / unit)
+        if powers is not None and most >= 2:  # smaller values are in no bucket
+            counts = sums.buckets.setdefault(2.0 ** int(powers[row]) / unit, np.zeros(grid.count, dtype=np.int64))
+            counts[slot] += int(count)
+        trace_id = np.array([high, low], dtype="<u8").tobytes()
+        sums.exemplars.append(Exemplar(int(start), float(value) / unit, trace_id))
+    return list(found.items())

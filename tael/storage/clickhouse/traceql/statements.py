@@ -1,0 +1,220 @@
+"""SQL of TraceQL, pure: which traces to read, their spans as columns, and sums where the store can judge each span alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tael.model.predicate import Predicate
+from tael.model.time import TimeRange
+from tael.storage.clickhouse.conditions import Conditions, Statement
+from tael.storage.clickhouse.flatten import MAP_NAMES
+from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
+from tael.storage.clickhouse.traceql.fields import FieldColumns
+from tael.traceql.ast import MetricsAggregate, Named, Scope
+from tael.traceql.metrics import Grid
+from tael.traceql.needs import AllOf, HasSpan, TraceTest, predicates
+
+_START = "toUnixTimestamp64Nano(start_time)"
+_IDS = (
+    "reinterpretAsUInt64(substring(trace_id, 1, 8)) AS trace_high",
+    "reinterpretAsUInt64(substring(trace_id, 9, 8)) AS trace_low",
+    "reinterpretAsUInt64(span_id) AS span",
+    "reinterpretAsUInt64(substring(parent_span_id, 1, 8)) AS parent",
+    f"{_START} AS start_ns",
+    "greatest(duration_ns, 0) AS own_duration_ns",
+)
+"""The ids as numbers, whose bytes in little endian are the id's: fixed widths are read at once, texts one by one."""
+
+_EXEMPLAR = ("any(trace_high)", "any(trace_low)", "any(start_ns)", "any(assumeNotNull(v))")
+_SLOT = "intDiv(start_ns - {grid_ns:Int64} + 2 * {step_ns:Int64} - 1, {step_ns:Int64}) - 1"
+"""The step that a span is counted in, rounded up; the range begins a step before the grid, so that what is divided is not negative."""
+_COMPARED = (
+    ("name", "concat('s', name)"),
+    ("kind", "concat('i', toString(kind))"),
+    ("status", "concat('i', toString(status_code))"),
+    ("statusMessage", "concat('s', status_message)"),
+    ("instrumentation:name", "concat('s', scope_name)"),
+    ("instrumentation:version", "concat('s', scope_version)"),
+)
+_TYPED_TEXTS = {
+    "string": "concat('s', v)",
+    "int": "concat('i', toString(v))",
+    "double": "concat('d', toString(v))",
+    "bool": "if(v, 't', 'f')",
+}
+_COMPARED_MAPS = (
+    *(("span", f"attributes_{name}", text) for name, text in _TYPED_TEXTS.items()),
+    *(("resource", f"resource_{name}", text) for name, text in _TYPED_TEXTS.items()),
+    ("instrumentation", "scope_string", "concat('s', v)"),
+    ("instrumentation", "scope_other", "v"),
+)
+_MAPS = {
+    Scope.SPAN: [f"mapKeys(attributes_{name})" for name in MAP_NAMES],
+    Scope.RESOURCE: [f"mapKeys(resource_{name})" for name in MAP_NAMES],
+    Scope.INSTRUMENTATION: ["mapKeys(scope_string)", "mapKeys(scope_other)"],
+    Scope.EVENT: [
+        "arrayFlatten(arrayMap(x -> mapKeys(x), events.attributes_string))",
+        "arrayFlatten(arrayMap(x -> mapKeys(x), events.attributes_other))",
+    ],
+    Scope.LINK: [
+        "arrayFlatten(arrayMap(x -> mapKeys(x), links.attributes_string))",
+        "arrayFlatten(arrayMap(x -> mapKeys(x), links.attributes_other))",
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Where the last page of candidates ended: the newest start and the id of its last trace."""
+
+    start_ns: int
+    trace_id: bytes
+
+
+def find_traces(database: str, tenant: str, test: TraceTest, time_range: TimeRange, limit: int, after: After | None) -> Statement:
+    """Traces that pass a test by their spans in the range, the one with the newest such span first: id in hex, start of that span."""
+    where = Conditions(tenant)
+    where.within("start_time", time_range)
+    having = [_having(test, where.parameters)] if not isinstance(test, HasSpan) else []
+    wanted = " OR ".join(condition(predicate, SPAN_COLUMNS, where.parameters) for predicate in predicates(test)) or "true"
+    where.add(f"({wanted})")
+    if after is not None:
+        having.append("(newest, hex(trace_id)) < ({after_ns:Int64}, {after_id:String})")
+        where.parameters |= {"after_ns": after.start_ns, "after_id": after.trace_id.hex().upper()}
+    where.parameters["limit"] = limit
+    filtered = f"HAVING {' AND '.join(having)}\n" if having else ""
+    sql = (
+        f"SELECT hex(trace_id), max({_START}) AS newest\nFROM {database}.spans\nWHERE {where}\nGROUP BY trace_id\n"
+        f"{filtered}ORDER BY newest DESC, hex(trace_id) DESC\nLIMIT {{limit:UInt64}}"
+    )
+    return Statement(sql, where.parameters)
+
+
+def read_traces(database: str, tenant: str, trace_ids: Sequence[bytes], fields: Sequence[Named]) -> tuple[Statement, list[Named]]:
+    """All spans of these traces, a trace after the other and by start, and the fields in the order of their columns."""
+    columns = FieldColumns()
+    selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
+    ids = "(SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
+    where = "tenant = {tenant:String} AND trace_id IN " + ids
+    sql = (
+        f"WITH (SELECT (min(first_start), max(last_start)) FROM {database}.trace_index WHERE {where}) AS bounds\n"  # noqa: S608  # names of ours and parameters
+        f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
+        f"FROM {database}.spans\nWHERE {where}\n  AND start_time >= bounds.1\n  AND start_time <= bounds.2\n"
+        "ORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
+    )
+    parameters: Mapping[str, Any] = {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]}
+    return Statement(sql, {**columns.parameters, **parameters}), [named for named, _ in selected]
+
+
+def read_spans(
+    database: str, tenant: str, predicate: Predicate, time_range: TimeRange, fields: Sequence[Named]
+) -> tuple[Statement, list[Named]]:
+    """The spans of a range that satisfy a predicate, as ``read_traces`` has them."""
+    columns, where = FieldColumns(), Conditions(tenant)
+    selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
+    where.within("start_time", time_range)
+    where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
+    sql = (
+        f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
+        f"FROM {database}.spans\nWHERE {where}\nORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
+    )
+    return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
+
+
+def sum_spans(database: str, tenant: str, predicate: Predicate, function: MetricsAggregate, grid: Grid) -> Statement | None:
+    """Counts and sums by step and group, of the spans that satisfy a predicate; None for a function that needs the spans.
+
+    Columns: slot, each group's value as text, power of two (where the function has buckets), count, sum, least, most, and a span of the
+    group: its trace as two numbers, its start, its value.
+    """
+    columns = FieldColumns()
+    groups = [columns.column(named) for named in function.by]
+    value = "toNullable(toFloat64(1))" if function.of is None else columns.number(function.of)
+    if value is None or any(group is None or "arrayMap" in group for group in groups):
+        return None
+    where = Conditions(tenant)
+    first, last = grid.range_ns
+    where.within("start_time", TimeRange(max(0, first + 1), last + 1))
+    where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
+    where.add("isNotNull(v)")
+    bucketed = function.op in ("quantile_over_time", "histogram_over_time")
+    keys = ["slot", *(f"g{at}" for at in range(len(groups))), *(["power"] if bucketed else [])]
+    selected = [
+        f"{_SLOT} AS slot",
+        *(f"{group} AS g{at}" for at, group in enumerate(groups)),
+        *(["if(v >= 2, toInt64(ceil(log2(assumeNotNull(v)))), 0) AS power"] if bucketed else []),
+    ]
+    sums = ", ".join(("count()", *(f"{call}(assumeNotNull(v))" for call in ("sum", "min", "max")), *_EXEMPLAR))
+    inner = ", ".join((*_IDS[:2], *_IDS[4:5], f"{value} AS v", *selected))
+    sql = (
+        f"SELECT {', '.join(keys)}, {sums}\nFROM (\n  SELECT {inner}\n"  # noqa: S608  # names of ours and parameters
+        f"  FROM {database}.spans\n  WHERE {where}\n)\nGROUP BY {', '.join(keys)}"
+    )
+    return Statement(sql, {**columns.parameters, **where.parameters, "grid_ns": grid.start_ns, "step_ns": grid.step_ns})
+
+
+def _having(test: TraceTest, parameters: dict[str, Any]) -> str:
+    if isinstance(test, HasSpan):
+        return f"countIf({condition(test.predicate, SPAN_COLUMNS, parameters)}) > 0"
+    word = " AND " if isinstance(test, AllOf) else " OR "
+    return f"({word.join(_having(part, parameters) for part in test.parts) or 'true'})"
+
+
+def tag_names(database: str, tenant: str, predicate: Predicate, time_range: TimeRange, scope: Scope, limit: int) -> Statement:
+    """The attribute keys of a scope on the spans that satisfy a predicate."""
+    where = Conditions(tenant)
+    where.within("start_time", time_range)
+    where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
+    where.parameters["limit"] = limit
+    keys = f"arrayConcat({', '.join(_MAPS[scope])})"
+    sql = f"SELECT DISTINCT arrayJoin({keys}) AS key\nFROM {database}.spans\nWHERE {where}\nORDER BY key\nLIMIT {{limit:UInt64}}"  # names of ours
+    return Statement(sql, where.parameters)
+
+
+def tag_values(database: str, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Statement | None:
+    """A field's values on the spans that satisfy a predicate, as text (fields.py) or a number; None for one that the table does not hold."""
+    columns, where = FieldColumns(), Conditions(tenant)
+    column = columns.column(named)
+    if column is None:
+        return None
+    where.within("start_time", time_range)
+    where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
+    where.parameters["limit"] = limit
+    value = f"arrayJoin({column})" if column.startswith("arrayMap") else column
+    sql = (
+        f"SELECT DISTINCT toString({value}) AS value\nFROM {database}.spans\nWHERE {where} AND value != ''\n"  # names of ours
+        "ORDER BY value\nLIMIT {limit:UInt64}"
+    )
+    return Statement(sql, {**columns.parameters, **where.parameters})
+
+
+def count_values(
+    database: str, tenant: str, base: str, selected: str, parameters: Mapping[str, Any], time_range: TimeRange, grid: Grid
+) -> Statement:
+    """How many spans have each value of each attribute, by step and by whether they are selected; ``base`` and ``selected`` are conditions.
+
+    Columns: selected, the attribute's name with its scope, its value as text, slot, count.
+    """
+    where = Conditions(tenant)
+    where.within("start_time", time_range)
+    where.add(base)
+    pairs = [*(f"[('{name}', {text})]" for name, text in _COMPARED), *(_pairs(*column) for column in _COMPARED_MAPS)]
+    sql = (
+        "SELECT chosen, pair.1 AS name, pair.2 AS value, slot, count()\nFROM (\n"  # noqa: S608  # names of ours and parameters
+        f"  SELECT toUInt8({selected}) AS chosen, {_SLOT} AS slot, {_IDS[4]},\n    arrayJoin(arrayConcat({', '.join(pairs)})) AS pair\n"
+        f"  FROM {database}.spans\n  WHERE {where}\n)\nGROUP BY chosen, name, value, slot"
+    )
+    bounds = {"grid_ns": grid.start_ns, "step_ns": grid.step_ns}
+    return Statement(sql, {**parameters, **where.parameters, **bounds})
+
+
+def among(keys: Sequence[tuple[int, int]], name: str, parameters: dict[str, Any]) -> str:
+    """The condition that a span is one of these, by its own id and its trace's first half as numbers."""
+    parameters[name] = list(keys)
+    return f"(reinterpretAsUInt64(span_id), reinterpretAsUInt64(substring(trace_id, 1, 8))) IN {{{name}:Array(Tuple(UInt64, UInt64))}}"
+
+
+def _pairs(scope: str, column: str, value: str) -> str:
+    return f"arrayMap((k, v) -> ('{scope}.' || k, {value}), mapKeys({column}), mapValues({column}))"

@@ -1,0 +1,174 @@
+"""Whether the types of a query go together, before anything is read: an attribute may be anything, all else is known."""
+
+from __future__ import annotations
+
+from tael.errors import Rejected
+from tael.model.patterns import compiled
+from tael.traceql.ast import (
+    NUMERIC,
+    Aggregate,
+    Attribute,
+    Binary,
+    Coalesce,
+    Compare,
+    Exists,
+    Expression,
+    Field,
+    Filter,
+    GroupBy,
+    Pipeline,
+    Query,
+    ScalarFilter,
+    Scope,
+    Select,
+    SpansetOperation,
+    Stage,
+    Static,
+    Type,
+    Unary,
+    intrinsic_type,
+)
+from tael.traceql.errors import TypeMismatch, Unsupported
+from tael.traceql.text import show
+
+_ORDERED = frozenset({Type.STRING, *NUMERIC})
+_ANY = frozenset(Type) - {Type.NIL}
+_TYPES_OF = {
+    **dict.fromkeys(("=", "!="), _ANY),
+    **dict.fromkeys(("<", "<=", ">", ">="), _ORDERED),
+    **dict.fromkeys(("=~", "!~"), frozenset({Type.STRING})),
+    **dict.fromkeys(("+", "-", "*", "/", "%", "^"), NUMERIC),
+    **dict.fromkeys(("&&", "||"), frozenset({Type.BOOL})),
+}
+
+
+def check(query: Query) -> None:
+    """Raises TypeMismatch or Unsupported for a query that can never be answered."""
+    _stage(query.pipeline)
+    if isinstance(query.metrics, Compare):
+        _stage(query.metrics.selection)
+        if query.second:
+            raise Unsupported("compare() cannot be used with second stage functions")
+
+
+def type_of(expression: Expression) -> Type:
+    """What an expression yields: ATTRIBUTE where only a span can tell."""
+    match expression:
+        case Static(type=found):
+            return found
+        case Attribute():
+            return Type.ATTRIBUTE
+        case Field(intrinsic=intrinsic):
+            return intrinsic_type(intrinsic)
+        case Unary(op="!") | Exists():
+            return Type.BOOL
+        case Unary(operand=operand):
+            return type_of(operand)
+        case Binary(op=op, left=left, right=right):
+            return _arithmetic(type_of(left), type_of(right)) if op in "+-*/%^" else Type.BOOL
+
+
+def _arithmetic(left: Type, right: Type) -> Type:
+    if Type.ATTRIBUTE in (left, right):
+        return Type.ATTRIBUTE
+    return next((kind for kind in (Type.DURATION, Type.FLOAT) if kind in (left, right)), Type.INT)
+
+
+def _stage(stage: Stage) -> None:
+    match stage:
+        case Filter():
+            _filter(stage)
+        case Pipeline(stages=stages):
+            for inner in stages:
+                _stage(inner)
+        case SpansetOperation(left=left, right=right):
+            _stage(left)
+            _stage(right)
+        case GroupBy():
+            _group(stage)
+        case ScalarFilter():
+            _scalar_filter(stage)
+        case Aggregate():
+            _aggregate(stage)
+        case Select() | Coalesce():
+            pass
+
+
+def _filter(stage: Filter) -> None:
+    _expression(stage.expression)
+    if type_of(stage.expression) not in (Type.BOOL, Type.ATTRIBUTE):
+        raise TypeMismatch(f"span filter field expressions must resolve to a boolean: {show(stage)}")
+
+
+def _group(stage: GroupBy) -> None:
+    _expression(stage.expression)
+    if not _reads_span(stage.expression):
+        raise TypeMismatch(f"grouping field expressions must reference the span: {show(stage)}")
+
+
+def _scalar_filter(stage: ScalarFilter) -> None:
+    if not isinstance(stage.left, Aggregate):
+        raise Unsupported(f"the left side of {stage.op} must be one aggregate, such as count(): {show(stage)}")
+    if not isinstance(stage.right, Static):
+        raise Unsupported(f"the right side of {stage.op} must be a literal: {show(stage)}")
+    _aggregate(stage.left)
+    kind = type_of(stage.left.expression) if stage.left.expression else Type.INT
+    _together(stage.op, kind, stage.right.type, show(stage))
+
+
+def _aggregate(aggregate: Aggregate) -> None:
+    if aggregate.expression is None:
+        return
+    _expression(aggregate.expression)
+    if type_of(aggregate.expression) not in (*NUMERIC, Type.ATTRIBUTE):
+        raise TypeMismatch(f"aggregate field expressions must resolve to a number type: {show(aggregate)}")
+    if not _reads_span(aggregate.expression):
+        raise TypeMismatch(f"aggregate field expressions must reference the span: {show(aggregate)}")
+
+
+def _expression(expression: Expression) -> None:
+    match expression:
+        case Binary(op=op, left=left, right=right):
+            _expression(left)
+            _expression(right)
+            _together(op, type_of(left), type_of(right), show(expression))
+            if op in ("=~", "!~"):
+                _regex(right, show(expression))
+        case Unary(op=op, operand=operand):
+            _expression(operand)
+            if type_of(operand) not in ((Type.BOOL,) if op == "!" else NUMERIC) and type_of(operand) is not Type.ATTRIBUTE:
+                raise TypeMismatch(f"illegal operation for the given type: {show(expression)}")
+        case Exists(operand=operand, wanted=wanted):
+            _expression(operand)
+            if not wanted and isinstance(operand, Field):
+                raise TypeMismatch(f"{show(operand)} = nil is not valid because intrinsics cannot be nil")
+            if not wanted and operand == Attribute(Scope.RESOURCE, "service.name"):
+                raise TypeMismatch(f"{show(operand)} = nil is not valid because resource.service.name cannot be nil")
+
+
+def _together(op: str, left: Type, right: Type, shown: str) -> None:
+    if Type.ATTRIBUTE not in (left, right) and left is not right and not {left, right} <= NUMERIC:
+        raise TypeMismatch(f"binary operations must operate on the same type: {shown}")
+    if not {left, right} <= _TYPES_OF[op] | {Type.ATTRIBUTE}:
+        raise TypeMismatch(f"illegal operation for the given types: {shown}")
+
+
+def _regex(pattern: Expression, shown: str) -> None:
+    if not isinstance(pattern, Static) or not isinstance(pattern.value, str):
+        raise TypeMismatch(f"a regular expression must be a string literal: {shown}")
+    try:
+        compiled(pattern.value)
+    except Rejected as error:
+        raise TypeMismatch(f"invalid regex: {show(pattern)}: {error}") from None
+
+
+def _reads_span(expression: Expression) -> bool:
+    match expression:
+        case Static():
+            return False
+        case Unary(operand=operand) | Exists(operand=operand):
+            return _reads_span(operand)
+        case Binary(left=left, right=right):
+            return _reads_span(left) or _reads_span(right)
+        case _:
+            return True

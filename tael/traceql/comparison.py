@@ -1,0 +1,55 @@
+"""``compare()``: how often each value of each attribute is on the selected spans and on the others, by step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tael.traceql.ast import Static, Type
+from tael.traceql.metrics import Labels, Series
+
+Counts: TypeAlias = "dict[tuple[bool, str, Static], NDArray[np.int64]]"
+"""By whether the spans are selected, the attribute's name with its scope, and its value: how many spans have it, at each step."""
+_META = "__meta_type"
+
+
+def add(into: Counts, counts: Counts) -> None:
+    """Add what was counted elsewhere."""
+    for key, found in counts.items():
+        into[key] = into[key] + found if key in into else found
+
+
+def series(counts: Counts, top: int) -> list[Series]:
+    """Of each attribute its ``top`` most frequent values, for the selection and the baseline, and how many spans have the attribute at all."""
+    found: list[Series] = []
+    for selected in (False, True):
+        word = "selection" if selected else "baseline"
+        for name, values in _by_name(counts, selected).items():
+            ranked = sorted(values.items(), key=lambda pair: (-int(pair[1].sum()), str(pair[0].value)))
+            found += [Series(_labels(word, name, value), own.astype(float)) for value, own in ranked[:top]]
+            found.append(Series(_labels(f"{word}_total", name, None), np.sum(list(values.values()), axis=0).astype(float)))
+    return sorted(found, key=lambda one: [(name, "" if value is None else str(value.value)) for name, value in one.labels])
+
+
+def _by_name(counts: Counts, selected: bool) -> Mapping[str, Mapping[Static, NDArray[np.int64]]]:
+    found: dict[str, dict[Static, NDArray[np.int64]]] = {}
+    for (own, name, value), numbers in counts.items():
+        if own is selected:
+            found.setdefault(name, {})[value] = numbers
+    return found
+
+
+def _labels(word: str, name: str, value: Static | None) -> Labels:
+    return ((_META, Static(Type.STRING, word)), (name, value))
+
+
+def counts_of(rows: Iterable[tuple[bool, str, Static, int, int]], size: int) -> Counts:
+    """Rows of selected, name, value, step and count as arrays over the steps."""
+    found: Counts = {}
+    for selected, name, value, slot, count in rows:
+        if 0 <= slot < size:
+            found.setdefault((selected, name, value), np.zeros(size, dtype=np.int64))[slot] += count
+    return found

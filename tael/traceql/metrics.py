@@ -1,0 +1,318 @@
+"""Metrics of TraceQL: series over time of the spans that a pipeline leaves.
+
+A sample at time t counts the spans that started in (t - step, t]. The times are the multiples of the step from the one at or before the start to the
+one at or after the end (Tempo's rule), or one sample of the whole range for an instant query. What is kept while spans are read is sums that can be
+added up, so that shards and slices of time are evaluated apart and merged: no span is kept, but for a few exemplars.
+
+Durations are in seconds in results. Histograms have a bucket for each power of two (of nanoseconds, for durations), and quantiles are interpolated in
+them exponentially.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tael.traceql.ast import MetricsAggregate, MetricsFilter, Named, SecondStage, Static, TopK, Type
+from tael.traceql.columns import Column, Mask, Rows
+from tael.traceql.expressions import COMPARE
+from tael.traceql.spans import Block
+from tael.traceql.text import show
+
+Floats = NDArray[np.float64]
+Labels = tuple[tuple[str, Static | None], ...]
+NS = 1e9
+_COUNTED = ("rate", "count_over_time")
+_BUCKETED = ("quantile_over_time", "histogram_over_time")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The times of a query's samples: ``count`` of them from ``start_ns`` on, ``step_ns`` apart; an instant query has one at its end."""
+
+    start_ns: int
+    step_ns: int
+    count: int
+
+    @classmethod
+    def over(cls, start_ns: int, end_ns: int, step_ns: int) -> Grid:
+        """The multiples of the step that cover a range."""
+        first = start_ns // step_ns * step_ns
+        return cls(first, step_ns, -(-(end_ns - first) // step_ns) + 1)
+
+    @classmethod
+    def instant(cls, start_ns: int, end_ns: int) -> Grid:
+        """One sample of the whole range."""
+        return cls(end_ns, max(1, end_ns - start_ns), 1)
+
+    @property
+    def range_ns(self) -> tuple[int, int]:
+        """The spans to look at: those that start after the first and not after the second."""
+        return self.start_ns - self.step_ns, self.start_ns + (self.count - 1) * self.step_ns
+
+    def slots(self, start_ns: Rows) -> Rows:
+        """The sample that each span is counted in; it may lie outside of ``range(count)``."""
+        return -((self.start_ns - start_ns) // self.step_ns)
+
+    def times_ms(self) -> list[int]:
+        """When the samples are, in milliseconds."""
+        return [(self.start_ns + at * self.step_ns) // 1_000_000 for at in range(self.count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A span that was counted: when, by how much, and what the query named of it."""
+
+    time_ns: int
+    value: float
+    trace_id: bytes
+    labels: Labels = ()
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is added up of one series' spans, by step: their number, and of their values the sum, the smallest, the largest and the powers of two."""
+
+    counts: NDArray[np.int64]
+    sums: Floats
+    least: Floats
+    most: Floats
+    buckets: dict[float, NDArray[np.int64]] = field(default_factory=dict)
+    exemplars: list[Exemplar] = field(default_factory=list)
+
+    @classmethod
+    def none(cls, size: int) -> Sums:
+        """Of no spans."""
+        return cls(np.zeros(size, dtype=np.int64), np.zeros(size), np.full(size, np.inf), np.full(size, -np.inf))
+
+    def add(self, other: Sums, exemplars: int) -> None:
+        """Add what was summed up elsewhere."""
+        self.counts += other.counts
+        self.sums += other.sums
+        self.least, self.most = np.minimum(self.least, other.least), np.maximum(self.most, other.most)
+        for bucket, counts in other.buckets.items():
+            self.buckets[bucket] = self.buckets[bucket] + counts if bucket in self.buckets else counts
+        self.exemplars = (self.exemplars + other.exemplars)[:exemplars]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of an answer: a value a step, NaN where there is none."""
+
+    labels: Labels
+    values: Floats
+    exemplars: Sequence[Exemplar] = ()
+
+
+class Accumulator:
+    """Adds spans up for one metrics function, and gives its series."""
+
+    def __init__(self, function: MetricsAggregate, grid: Grid, *, max_series: int, exemplars: int = 0) -> None:
+        self._function = function
+        self._grid = grid
+        self._max_series = max_series
+        self._exemplars = exemplars
+        self.groups: dict[Labels, Sums] = {}
+        self.truncated = False
+        """Whether a series was left out because there would have been more than ``max_series``."""
+
+    def add(self, block: Block, mask: Mask) -> None:
+        """Count the spans of ``mask`` that start within the grid."""
+        slots = self._grid.slots(block.start_ns)
+        rows = np.flatnonzero(mask & (slots >= 0) & (slots < self._grid.count))
+        value = None if self._function.of is None else _value_column(self._function.of, block).take(rows)
+        if value is not None:
+            kept = value.numbers().has
+            rows, value = rows[kept], value.take(np.flatnonzero(kept))
+        for labels, at in self._grouped(block, rows):
+            self.add_sums(labels, self._sums(block, rows[at], slots, None if value is None else value.take(at)))
+
+    def add_sums(self, labels: Labels, sums: Sums) -> None:
+        """Add what a shard has summed up of one series."""
+        if labels not in self.groups:
+            if len(self.groups) >= self._max_series:
+                self.truncated = True
+                return
+            self.groups[labels] = Sums.none(self._grid.count)
+        self.groups[labels].add(sums, self._exemplars)
+
+    def series(self) -> list[Series]:
+        """The series of the function, without second stages, by their labels."""
+        if not self.groups and self._function.op in _COUNTED and not self._function.by:
+            self.groups[()] = Sums.none(self._grid.count)
+        found = [series for labels, sums in self.groups.items() for series in self._of_group(labels, sums)]
+        return sorted(found, key=_order)
+
+    def _grouped(self, block: Block, rows: Rows) -> Iterable[tuple[Labels, Rows]]:
+        if not self._function.by:
+            return [((), np.arange(len(rows)))] if len(rows) else []
+        columns = [(show(named), _value_column(named, block).take(rows)) for named in self._function.by]
+        codes, values = zip(*(_codes(column) for _, column in columns), strict=True)
+        keys, inverse = np.unique(np.stack(codes), axis=1, return_inverse=True)
+        names = [name for name, _ in columns]
+        found: list[tuple[Labels, Rows]] = []
+        for number, key in enumerate(keys.T.tolist()):
+            labels = tuple((name, own[code]) for name, own, code in zip(names, values, key, strict=True))
+            found.append((labels, np.flatnonzero(inverse.ravel() == number)))
+        return found
+
+    def _sums(self, block: Block, rows: Rows, slots: Rows, value: Column | None) -> Sums:
+        found, own = Sums.none(self._grid.count), slots[rows]
+        found.counts = np.bincount(own, minlength=self._grid.count).astype(np.int64)
+        values = None if value is None else _seconds(value)
+        if value is not None and values is not None:
+            found.sums = np.bincount(own, weights=values, minlength=self._grid.count).astype(np.float64)
+            np.minimum.at(found.least, own, values)
+            np.maximum.at(found.most, own, values)
+            if self._function.op in _BUCKETED:
+                found.buckets = _buckets(value, own, self._grid.count)
+        if self._exemplars:
+            found.exemplars = _exemplars(block, rows, values, self._exemplars)
+        return found
+
+    def _of_group(self, labels: Labels, sums: Sums) -> Iterable[Series]:
+        op = self._function.op
+        own = labels or ((("__name__", Static(Type.STRING, op)),) if op not in _BUCKETED else ())
+        if op == "histogram_over_time":
+            for bucket, counts in sorted(sums.buckets.items()):
+                yield Series((("__bucket", Static(Type.FLOAT, bucket)), *labels), counts.astype(float), _within(sums.exemplars, bucket))
+        elif op == "quantile_over_time":
+            for quantile in self._function.quantiles:
+                yield Series((("p", Static(Type.FLOAT, quantile)), *labels), _quantiles(quantile, sums), sums.exemplars)
+        else:
+            yield Series(own, self._values(sums), sums.exemplars)
+
+    def _values(self, sums: Sums) -> Floats:
+        op, none = self._function.op, sums.counts == 0
+        match op:
+            case "rate":
+                return sums.counts / (self._grid.step_ns / NS)
+            case "count_over_time":
+                return sums.counts.astype(float)
+            case "avg_over_time":
+                return np.where(none, np.nan, sums.sums / np.maximum(sums.counts, 1))
+            case _:
+                return np.where(none, np.nan, {"sum_over_time": sums.sums, "min_over_time": sums.least, "max_over_time": sums.most}[op])
+
+
+def second_stages(stages: Sequence[SecondStage], series: Sequence[Series]) -> list[Series]:
+    """``topk``, ``bottomk`` and comparisons, in order; a series of which no sample is left is left out."""
+    found = list(series)
+    for stage in stages:
+        if isinstance(stage, MetricsFilter):
+            found = [
+                Series(one.labels, np.where(COMPARE[stage.op](one.values, stage.value), one.values, np.nan), one.exemplars) for one in found
+            ]
+        else:
+            found = _top(stage, found)
+        found = [one for one in found if not np.isnan(one.values).all()]
+    return found
+
+
+def _top(stage: TopK, series: Sequence[Series]) -> list[Series]:
+    """At each step the n largest (smallest) samples; of equal ones the series whose labels come first."""
+    ordered = sorted(series, key=_order)
+    if not ordered:
+        return []
+    matrix = np.stack([one.values for one in ordered])
+    sign = -1.0 if stage.op == "topk" else 1.0
+    ranks = np.argsort(np.where(np.isnan(matrix), np.inf, sign * matrix), axis=0, kind="stable")
+    kept = np.full(matrix.shape, fill_value=False)
+    np.put_along_axis(kept, ranks[: stage.n], values=True, axis=0)
+    return [Series(one.labels, np.where(keep, one.values, np.nan), one.exemplars) for one, keep in zip(ordered, kept, strict=True)]
+
+
+def merge(into: Accumulator, groups: Mapping[Labels, Sums]) -> None:
+    """Add the groups of another shard or slice of time."""
+    for labels, sums in groups.items():
+        into.add_sums(labels, sums)
+
+
+def _order(series: Series) -> tuple[tuple[str, str], ...]:
+    return tuple((name, "" if value is None else str(value.value)) for name, value in series.labels)
+
+
+def _value_column(named: Named, block: Block) -> Column:
+    """A field a span; of an event's or link's field, the first one that the span has."""
+    for elements in (block.events, block.links):
+        if named in elements.columns:
+            first = dict(zip(elements.owner[::-1].tolist(), range(len(elements.owner) - 1, -1, -1), strict=True))
+            at = np.array([first.get(row, -1) for row in range(block.size)], dtype=np.int64)
+            return elements.columns[named].take(np.maximum(at, 0)).where(at >= 0)
+    return block.column(named)
+
+
+def _codes(column: Column) -> tuple[Rows, list[Static | None]]:
+    """A number for each distinct value, 0 for nil (lists count as nil), and what the numbers stand for."""
+    codes, values = np.zeros(column.size, dtype=np.int64), [None]
+    known: list[Static | None] = [*values]
+    for kind, typed in column.typed.items():
+        rows = np.flatnonzero(typed.has)
+        distinct, inverse = np.unique(typed.values[rows], return_inverse=True)
+        codes[rows] = inverse.ravel() + len(known)
+        known += [Static(kind, value if kind is Type.STRING else value.item()) for value in distinct]
+    return codes, known
+
+
+def _seconds(value: Column) -> Floats:
+    numbers = value.numbers().values
+    durations = value.typed.get(Type.DURATION)
+    return numbers if durations is None else np.where(durations.has, numbers / NS, numbers)
+
+
+def _buckets(value: Column, slots: Rows, size: int) -> dict[float, NDArray[np.int64]]:
+    """Counts by the power of two at or above each value; values below 2 are in no bucket (Tempo's rule)."""
+    raw = value.numbers().values
+    durations = value.typed.get(Type.DURATION)
+    unit = NS if durations is not None and durations.has.any() else 1.0
+    large = raw >= 2
+    powers = np.ceil(np.log2(raw[large]))
+    found: dict[float, NDArray[np.int64]] = {}
+    for power in np.unique(powers).tolist():
+        counted = np.bincount(slots[large][powers == power], minlength=size)
+        found[math.ldexp(1.0, int(power)) / unit] = counted.astype(np.int64)
+    return found
+
+
+def _quantiles(quantile: float, sums: Sums) -> Floats:
+    bounds = sorted(sums.buckets)
+    size = len(sums.counts)
+    if not bounds:
+        return np.zeros(size)
+    matrix = np.stack([sums.buckets[bound] for bound in bounds])
+    return np.array([_quantile(quantile, bounds, matrix[:, at]) for at in range(size)])
+
+
+def _quantile(quantile: float, bounds: list[float], counts: NDArray[np.int64]) -> float:
+    """Where the quantile falls among the buckets that have spans: their upper bound when they end with it, else between the two bounds."""
+    filled = np.flatnonzero(counts)
+    if not len(filled) or not 0 <= quantile <= 1:
+        return 0.0
+    wanted = max(1, math.ceil(quantile * int(counts.sum())))
+    before = 0
+    for place, at in enumerate(filled.tolist()):
+        here = int(counts[at])
+        if before + here == wanted:
+            return bounds[at]
+        if before + here > wanted:
+            high = math.log2(bounds[at])
+            low = math.log2(bounds[filled[place - 1]]) if place else high - 1
+            return math.exp2(low + (high - low) * (wanted - before) / here)
+        before += here
+    return bounds[int(filled[-1])]
+
+
+def _exemplars(block: Block, rows: Rows, values: Floats | None, limit: int) -> list[Exemplar]:
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64)) if len(rows) else np.zeros(0, dtype=np.int64)
+    return [
+        Exemplar(int(block.start_ns[rows[at]]), 1.0 if values is None else float(values[at]), block.trace_ids[block.trace[rows[at]]])
+        for at in chosen.tolist()
+    ]
+
+
+def _within(exemplars: Sequence[Exemplar], bucket: float) -> list[Exemplar]:
+    return [exemplar for exemplar in exemplars if bucket / 2 < exemplar.value <= bucket]

@@ -1,0 +1,344 @@
+"""What a query needs of the store, pure: the fields of each span, and a predicate that finds the traces worth reading.
+
+A predicate here is a superset of what it stands for: every span for which the expression is true satisfies it, and ``exact`` says whether only those
+do. What the store cannot tell of one span alone (its place in the trace, sums, conditions that must hold for the same event) is left to the evaluation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tael.model import predicate as p
+from tael.traceql.ast import (
+    EVENT_INTRINSICS,
+    LINK_INTRINSICS,
+    Aggregate,
+    Attribute,
+    Binary,
+    Coalesce,
+    Compare,
+    Exists,
+    Expression,
+    Field,
+    Filter,
+    GroupBy,
+    Intrinsic,
+    MetricsAggregate,
+    Named,
+    Pipeline,
+    Query,
+    Scalar,
+    ScalarFilter,
+    ScalarOperation,
+    Scope,
+    Select,
+    SpansetOperation,
+    Stage,
+    Static,
+    Type,
+    Unary,
+)
+from tael.traceql.columns import constant
+from tael.traceql.expressions import COMPARISONS, compare, fields_of, is_event, is_link
+from tael.traceql.spans import SERVICE
+
+_SCOPES: dict[Scope, p.FieldScope] = {
+    Scope.ANY: "any",
+    Scope.SPAN: "attribute",
+    Scope.RESOURCE: "resource",
+    Scope.EVENT: "event",
+    Scope.LINK: "link",
+    Scope.INSTRUMENTATION: "instrumentation",
+}
+_INTRINSICS = {
+    Intrinsic.NAME: "name",
+    Intrinsic.DURATION: "duration",
+    Intrinsic.STATUS: "status",
+    Intrinsic.STATUS_MESSAGE: "status_message",
+    Intrinsic.KIND: "kind",
+    Intrinsic.INSTRUMENTATION_NAME: "scope_name",
+    Intrinsic.INSTRUMENTATION_VERSION: "scope_version",
+    Intrinsic.EVENT_NAME: "event_name",
+    Intrinsic.EVENT_TIME_SINCE_START: "event_time_since_start",
+}
+_IDS = {
+    Intrinsic.TRACE_ID: ("trace_id", 16),
+    Intrinsic.SPAN_ID: ("span_id", 8),
+    Intrinsic.PARENT_ID: ("parent_span_id", 8),
+    Intrinsic.LINK_TRACE_ID: ("link_trace_id", 16),
+    Intrinsic.LINK_SPAN_ID: ("link_span_id", 8),
+}
+_MIRRORED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A predicate that every span satisfies for which the expression is true; where ``exact``, no other does."""
+
+    predicate: p.Predicate
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HasSpan:
+    """The trace has a span that satisfies this."""
+
+    predicate: p.Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """The trace satisfies each of these."""
+
+    parts: tuple[TraceTest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The trace satisfies one of these."""
+
+    parts: tuple[TraceTest, ...]
+
+
+TraceTest = HasSpan | AllOf | AnyOf
+
+
+ANYTHING = Lowered(p.EVERYTHING)
+
+
+def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: PLR0911  # one line a kind of node
+    """The predicate of a boolean expression over one span.
+
+    With ``lists``, a span in which a compared attribute is a list satisfies it; without, it holds for the spans in which none is.
+    """
+    match expression:
+        case Static(type=Type.BOOL, value=value):
+            return Lowered(p.EVERYTHING if value else p.NOTHING, exact=True)
+        case Attribute():
+            return _alternatives(expression, [p.Compare(_field(expression), "=", value=True)], lists)
+        case Exists(operand=Attribute() as named, wanted=True):
+            return Lowered(p.Exists(_field(named)), exact=True)
+        case Exists(operand=Attribute() as named) if _of_one_span(named):
+            return Lowered(p.Not(p.Exists(_field(named))), exact=True)
+        case Unary(op="!", operand=operand) if not isinstance(operand, Attribute) and all(map(_of_one_span, fields_of(operand))):
+            inner = lower(operand, lists=lists)
+            return Lowered(p.Not(inner.predicate), exact=True) if inner.exact else ANYTHING
+        case Binary(op="&&" | "||" as op, left=left, right=right):
+            return _joined(op, lower(left, lists=lists), lower(right, lists=lists), same_element=_share_elements(left, right))
+        case Binary(op=op, left=Attribute() | Field() as named, right=Static() as literal) if op in COMPARISONS:
+            return _comparison(named, op, literal, lists)
+        case Binary(op=op, left=Static() as literal, right=Attribute() | Field() as named) if op in _MIRRORED:
+            return _comparison(named, _MIRRORED[op], literal, lists)
+        case Binary(op=op) if op in COMPARISONS:
+            # Both sides of a comparison have a value where it holds.
+            attributes = [field for field in fields_of(expression) if isinstance(field, Attribute) and field != SERVICE]
+            return Lowered(p.all_of(p.Exists(_field(attribute)) for attribute in attributes))
+        case _:
+            return ANYTHING
+
+
+def listed(pipeline: Pipeline) -> list[p.Predicate]:
+    """For each attribute that the pipeline's filters compare, that it is a list."""
+    found = (named for stage in pipeline.stages if isinstance(stage, Filter) for named in fields_of(stage.expression))
+    return [p.Listed(_field(named)) for named in dict.fromkeys(found) if isinstance(named, Attribute)]
+
+
+def trace_test(pipeline: Pipeline) -> TraceTest:
+    """What a trace must have for the pipeline to leave anything of it."""
+    tests = [_test(stage) for stage in pipeline.stages]
+    kept = tuple(test for test in tests if test != HasSpan(p.EVERYTHING))
+    return kept[0] if len(kept) == 1 else AllOf(kept)
+
+
+def predicates(test: TraceTest) -> list[p.Predicate]:
+    """The span predicates of a test, each once."""
+    if isinstance(test, HasSpan):
+        return [test.predicate]
+    return list(dict.fromkeys(found for part in test.parts for found in predicates(part)))
+
+
+def span_predicate(pipeline: Pipeline, *, lists: bool = True) -> Lowered | None:
+    """The one predicate that the pipeline's spans satisfy, where each span can be judged alone; None where its trace must be known."""
+    found = Lowered(p.EVERYTHING, exact=True)
+    for stage in pipeline.stages:
+        if isinstance(stage, Select):
+            continue
+        if not isinstance(stage, Filter) or any(_of_trace(named) for named in _unlowered(stage.expression)):
+            return None
+        found = _joined("&&", found, lower(stage.expression, lists=lists), same_element=False)
+    return found
+
+
+def fields(query: Query) -> set[Named]:
+    """Every field that the evaluation or the answer reads, beside ids and times; a name without a scope may be the span's or the resource's."""
+    found = set(_stage_fields(query.pipeline))
+    if isinstance(query.metrics, MetricsAggregate):
+        found |= {*query.metrics.by, *([query.metrics.of] if query.metrics.of else [])}
+    if isinstance(query.metrics, Compare):
+        found |= set(_stage_fields(query.metrics.selection))
+    return {one for named in found for one in _scoped(named)}
+
+
+def _scoped(named: Named) -> tuple[Named, ...]:
+    if isinstance(named, Attribute) and named.scope is Scope.ANY:
+        return (Attribute(Scope.SPAN, named.name), Attribute(Scope.RESOURCE, named.name))
+    return (named,)
+
+
+def _test(stage: Stage) -> TraceTest:
+    match stage:
+        case Filter(expression=expression):
+            return HasSpan(lower(expression).predicate)
+        case Pipeline():
+            return trace_test(stage)
+        case SpansetOperation(op="||", left=left, right=right):
+            return AnyOf((_test(left), _test(right)))
+        case SpansetOperation(op=op, right=right) if op.startswith("!"):
+            return _test(right)
+        case SpansetOperation(left=left, right=right):
+            return AllOf((_test(left), _test(right)))
+        case _:
+            return HasSpan(p.EVERYTHING)
+
+
+def _joined(op: str, left: Lowered, right: Lowered, *, same_element: bool) -> Lowered:
+    both, exact = (left.predicate, right.predicate), left.exact and right.exact
+    if op == "||":
+        parts = [inner for part in both for inner in (part.parts if isinstance(part, p.Or) else (part,))]
+        return Lowered(p.EVERYTHING if p.EVERYTHING in both else p.Or(tuple(parts)), exact)
+    # Two conditions on events hold for the same event, which the predicate does not ask for.
+    return Lowered(p.NOTHING if p.NOTHING in both else p.all_of(both), exact and not same_element)
+
+
+def _share_elements(left: Expression, right: Expression) -> bool:
+    sides = [list(fields_of(side)) for side in (left, right)]
+    return any(all(any(is_kind(named) for named in side) for side in sides) for is_kind in (is_event, is_link))
+
+
+def _comparison(named: Named, op: str, literal: Static, lists: bool) -> Lowered:
+    if isinstance(named, Field):
+        return _intrinsic(named.intrinsic, op, literal)
+    if literal.value is None:
+        return Lowered(p.NOTHING, exact=True)
+    field, leaves = _field(named), list(_leaves(_field(named), op, literal))
+    if named == SERVICE:
+        # Every resource has a service; one that was not sent is the empty text.
+        empty = compare(op, constant(Static(Type.STRING, ""), 1), constant(literal, 1))[0]
+        return Lowered(p.Or((*leaves, p.Not(p.Exists(field))) if empty else tuple(leaves)), exact=True)
+    return _alternatives(named, leaves, lists)
+
+
+def _alternatives(named: Attribute, leaves: Iterable[p.Predicate], lists: bool) -> Lowered:
+    """The leaves, or a list, whose elements the evaluation looks at."""
+    kept = (*leaves, *((p.Listed(_field(named)),) if lists else ()))
+    return Lowered(kept[0] if len(kept) == 1 else p.Or(kept), exact=not lists)
+
+
+def _leaves(field: p.Field, op: str, literal: Static) -> Iterator[p.Predicate]:
+    """The comparison for each type of value that it can hold for."""
+    value = literal.value
+    assert value is not None
+    if op in ("=~", "!~"):
+        match = p.Regex(field, f"^(?s:{value})$")
+        yield match if op == "=~" else p.all_of((p.Compare(field, ">=", ""), p.Not(match)))
+    elif isinstance(value, bool | str):
+        yield p.Compare(field, _OPS[op], value)
+    else:
+        yield from _number_leaves(field, op, value)
+
+
+def _number_leaves(field: p.Field, op: str, value: float) -> Iterator[p.Predicate]:
+    yield p.Compare(field, _OPS[op], float(value))
+    if float(value).is_integer():
+        whole = int(value)
+        if -(1 << 63) <= whole < 1 << 63:
+            yield p.Compare(field, _OPS[op], whole)
+            return
+    # No integer is equal to the literal: what is below it is at most its floor.
+    least, most = -(1 << 63), (1 << 63) - 1
+    if op == "!=" or (op in ("<", "<=") and value > most) or (op in (">", ">=") and value < least):
+        yield p.Compare(field, ">=", least)
+    elif op in ("<", "<=") and value > least:
+        yield p.Compare(field, "<=", math.floor(value))
+    elif op in (">", ">=") and value < most:
+        yield p.Compare(field, ">=", math.ceil(value))
+
+
+def _intrinsic(intrinsic: Intrinsic, op: str, literal: Static) -> Lowered:
+    if literal.value is None:
+        return Lowered(p.NOTHING, exact=True)
+    if intrinsic in _IDS:
+        return _id(intrinsic, op, str(literal.value))
+    if intrinsic is Intrinsic.NESTED_SET_PARENT and (op, literal.value) in (("<", 0), ("=", -1), ("<=", -1)):
+        return Lowered(p.Compare(p.intrinsic("parent_span_id"), "=", b""), exact=True)
+    if intrinsic not in _INTRINSICS:
+        return ANYTHING
+    leaves = _leaves(p.intrinsic(_INTRINSICS[intrinsic]), op, literal)
+    # An intrinsic's values are of one type: of the comparisons that a number has, that with integers.
+    kept = tuple(leaf for leaf in leaves if not isinstance(leaf, p.Compare) or not isinstance(leaf.value, float))
+    return Lowered(kept[0] if len(kept) == 1 else p.Or(kept), exact=True)
+
+
+def _id(intrinsic: Intrinsic, op: str, text: str) -> Lowered:
+    name, size = _IDS[intrinsic]
+    if op not in ("=", "!=") or (intrinsic is Intrinsic.PARENT_ID and not text):
+        return ANYTHING
+    try:
+        value = bytes.fromhex(text.rjust(2 * size, "0") if intrinsic in (Intrinsic.TRACE_ID, Intrinsic.LINK_TRACE_ID) else text)
+    except ValueError:
+        value = b""
+    if len(value) != size:
+        return Lowered(p.NOTHING, exact=True) if op == "=" else ANYTHING
+    return Lowered(p.Compare(p.intrinsic(name), _OPS[op], value), exact=True)
+
+
+def _field(named: Attribute) -> p.Field:
+    return p.Field(_SCOPES[named.scope], named.name)
+
+
+_OPS: dict[str, p.Operator] = {"=": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+
+def _of_one_span(named: Named) -> bool:
+    return not (is_event(named) or is_link(named))
+
+
+_OF_SPAN = frozenset({*_INTRINSICS, Intrinsic.TRACE_ID, Intrinsic.SPAN_ID, Intrinsic.PARENT_ID, *EVENT_INTRINSICS, *LINK_INTRINSICS})
+
+
+def _unlowered(expression: Expression) -> Iterator[Named]:
+    """The fields of an expression but for the test of being a root, which a span answers by itself."""
+    match expression:
+        case Binary(op=op, left=Field(intrinsic=Intrinsic.NESTED_SET_PARENT) as named, right=Static() as literal):
+            if not _intrinsic(named.intrinsic, op, literal).exact:
+                yield named
+        case Binary(left=left, right=right):
+            yield from _unlowered(left)
+            yield from _unlowered(right)
+        case Unary(operand=operand) | Exists(operand=operand):
+            yield from _unlowered(operand)
+        case _:
+            yield from fields_of(expression)
+
+
+def _of_trace(named: Named) -> bool:
+    """Whether a field can be told only with the whole trace at hand."""
+    return isinstance(named, Field) and named.intrinsic not in _OF_SPAN
+
+
+def _stage_fields(stage: Stage | Scalar) -> Iterator[Named]:
+    match stage:
+        case Filter(expression=expression) | GroupBy(expression=expression) | Aggregate(expression=expression):
+            yield from fields_of(expression)
+        case Pipeline(stages=stages):
+            for inner in stages:
+                yield from _stage_fields(inner)
+        case SpansetOperation(left=left, right=right) | ScalarFilter(left=left, right=right) | ScalarOperation(left=left, right=right):
+            yield from _stage_fields(left)
+            yield from _stage_fields(right)
+        case Select(fields=named):
+            yield from named
+        case Coalesce() | Static():
+            return

@@ -1,0 +1,477 @@
+"""TraceQL's text to its tree, by precedence climbing.
+
+Precedences follow Tempo's grammar, weakest first: ``&&`` and ``||`` (one level, from the left), comparisons and structural operators, ``+ -``,
+``!``, ``* / %``, ``^`` (from the right).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NoReturn, TypeVar
+
+from tael.traceql.ast import (
+    KINDS,
+    STATUSES,
+    TRACE_ID_INTRINSICS,
+    Aggregate,
+    Attribute,
+    Binary,
+    Coalesce,
+    Compare,
+    Exists,
+    Expression,
+    Field,
+    Filter,
+    GroupBy,
+    Intrinsic,
+    MetricsAggregate,
+    MetricsFilter,
+    Named,
+    Pipeline,
+    Query,
+    Scalar,
+    ScalarFilter,
+    ScalarOperation,
+    Scope,
+    SecondStage,
+    Select,
+    SpansetOperation,
+    Spansets,
+    Stage,
+    Static,
+    TopK,
+    Type,
+    Unary,
+)
+from tael.traceql.check import check
+from tael.traceql.errors import ParseError, Unsupported
+from tael.traceql.lexer import Token, tokens
+
+T = TypeVar("T")
+MAX_DEPTH: Final = 100
+COMPARISONS: Final = frozenset({"=", "!=", "<", "<=", ">", ">="})
+_FIELD_LEVELS: Final = {
+    **dict.fromkeys(("&&", "||"), 1),
+    **dict.fromkeys((*COMPARISONS, "=~", "!~"), 2),
+    **dict.fromkeys(("+", "-"), 3),
+    **dict.fromkeys(("*", "/", "%"), 5),
+    "^": 6,
+}
+_NOT_LEVEL, _MINUS_LEVEL = 4, 4
+_SPANSET_LEVELS: Final = {
+    **dict.fromkeys(("&&", "||"), 1),
+    **dict.fromkeys((">", "<", ">>", "<<", "~", "!>", "!<", "!>>", "!<<", "!~", "&>", "&<", "&>>", "&<<", "&~"), 2),
+}
+_INTRINSICS: Final = {
+    intrinsic.value: intrinsic
+    for intrinsic in Intrinsic
+    if ":" not in intrinsic.value  # the others need their scope
+}
+_SCOPED: Final = {
+    "trace:": {
+        "duration": Intrinsic.TRACE_DURATION,
+        "rootName": Intrinsic.ROOT_NAME,
+        "rootService": Intrinsic.ROOT_SERVICE,
+        "id": Intrinsic.TRACE_ID,
+    },
+    "span:": {
+        "duration": Intrinsic.DURATION,
+        "name": Intrinsic.NAME,
+        "kind": Intrinsic.KIND,
+        "status": Intrinsic.STATUS,
+        "statusMessage": Intrinsic.STATUS_MESSAGE,
+        "id": Intrinsic.SPAN_ID,
+        "parentID": Intrinsic.PARENT_ID,
+        "childCount": Intrinsic.CHILD_COUNT,
+    },
+    "event:": {"name": Intrinsic.EVENT_NAME, "timeSinceStart": Intrinsic.EVENT_TIME_SINCE_START},
+    "link:": {"traceID": Intrinsic.LINK_TRACE_ID, "spanID": Intrinsic.LINK_SPAN_ID},
+    "instrumentation:": {"name": Intrinsic.INSTRUMENTATION_NAME, "version": Intrinsic.INSTRUMENTATION_VERSION},
+}
+_AGGREGATES: Final = ("count", "min", "max", "avg", "sum")
+_METRICS: Final = (
+    *("rate", "count_over_time", "min_over_time", "max_over_time", "avg_over_time", "sum_over_time"),
+    *("quantile_over_time", "histogram_over_time", "compare"),
+)
+_CONSTANTS: Final = {"minInt": -(1 << 63), "maxInt": (1 << 63) - 1}
+
+
+def parse(query: str) -> Query:
+    """The tree of a query. Raises ParseError, TypeMismatch or Unsupported, which say where or what."""
+    found = _Parser(query).query()
+    check(found)
+    return found
+
+
+def parse_field(text: str) -> Named:
+    """An attribute or intrinsic by itself, as ``/tag/{tag}/values`` names it. Raises ParseError."""
+    parser = _Parser(text)
+    found = parser.named()
+    parser.expect("end")
+    return found
+
+
+class _Parser:
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._tokens = tokens(query)
+        self._next = 0
+        self._depth = 0
+
+    @property
+    def _token(self) -> Token:
+        return self._tokens[self._next]
+
+    def _take(self) -> Token:
+        token = self._tokens[self._next]
+        self._next = min(self._next + 1, len(self._tokens) - 1)
+        return token
+
+    def _takes(self, kind: str) -> bool:
+        if self._token.kind != kind:
+            return False
+        self._take()
+        return True
+
+    def _is_word(self, *words: str) -> bool:
+        return self._token.kind == "word" and self._token.text in words
+
+    def expect(self, kind: str, wanted: str = "") -> Token:
+        """Take a token of this kind. Raises ParseError."""
+        if self._token.kind != kind:
+            self._fail(wanted or ("end of query" if kind == "end" else kind))
+        return self._take()
+
+    def _fail(self, wanted: str) -> NoReturn:
+        raise ParseError(self._query, self._token.at, f"unexpected {self._token.described()}, expected {wanted}")
+
+    def _nested(self, parse_inner: Callable[[], T]) -> T:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ParseError(self._query, self._token.at, f"nested more than {MAX_DEPTH} levels deep")
+        try:
+            return parse_inner()
+        finally:
+            self._depth -= 1
+
+    # Queries
+
+    def query(self) -> Query:
+        """Everything up to the end."""
+        pipeline = self._pipeline()
+        metrics: MetricsAggregate | Compare | None = None
+        second: tuple[SecondStage, ...] = ()
+        if isinstance(pipeline.stages[-1], Aggregate):
+            self._fail("a comparison after an aggregate")
+        if self._takes("|"):
+            metrics = self._metrics()
+            second = tuple(self._second_stages())
+        hints = self._hints()
+        self.expect("end", "|, with, or the end of the query")
+        return Query(pipeline, metrics, second, hints)
+
+    def _pipeline(self) -> Pipeline:
+        """Stages up to a metrics function, a closing bracket or the end; a pipeline that ends in an aggregate is a scalar."""
+        stages: list[Stage] = [self._first_stage()]
+        while self._token.kind == "|" and not self._metrics_follow():
+            self._take()
+            stages.append(self._stage())
+        return Pipeline(tuple(stages))
+
+    def _metrics_follow(self) -> bool:
+        after = self._tokens[min(self._next + 1, len(self._tokens) - 1)]
+        return after.kind == "word" and after.text in _METRICS
+
+    def _first_stage(self) -> Stage:
+        if self._is_word("coalesce"):
+            self._fail("{ or (")
+        return self._stage()
+
+    def _stage(self) -> Stage:
+        if self._is_word("by"):
+            return self._group_by()
+        if self._is_word("coalesce"):
+            self._take()
+            self._empty_brackets()
+            return Coalesce()
+        if self._is_word("select"):
+            self._take()
+            return Select(self._fields())
+        if self._is_word(*_AGGREGATES) or self._token.kind in ("int", "float", "duration", "-"):
+            return self._scalar_filter(self._scalar(0))
+        if self._token.kind not in ("{", "("):
+            self._fail("{, (, or a pipeline function")
+        return self._spansets_or_scalar()
+
+    def _spansets_or_scalar(self) -> Stage:
+        """``{ }`` with operators, or ``({ } | count()) > 10``: which of them is known only behind the bracket."""
+        found = self._spansets(0)
+        if not isinstance(found, Pipeline) or not _is_scalar(found):
+            return found
+        return self._scalar_filter(self._scalar_tail(found, 0))
+
+    def _group_by(self) -> GroupBy:
+        self._take()
+        self.expect("(")
+        found = GroupBy(self._field(0))
+        self.expect(")")
+        return found
+
+    def _empty_brackets(self) -> None:
+        self.expect("(")
+        self.expect(")")
+
+    # Spansets
+
+    def _spansets(self, level: int) -> Spansets:
+        left = self._nested(self._spanset_primary)
+        while (own := _SPANSET_LEVELS.get(self._token.kind, 0)) > level and not _is_scalar(left):
+            op = self._take().kind
+            if self._token.kind not in ("{", "("):
+                self._fail("{ or (")
+            left = SpansetOperation(op, left, self._spansets(own))
+        return left
+
+    def _spanset_primary(self) -> Spansets:
+        if self._token.kind == "{":
+            return self._filter()
+        self.expect("(", "{ or (")
+        inner = self._pipeline()
+        self.expect(")")
+        only = inner.stages[0]
+        return only if len(inner.stages) == 1 and isinstance(only, Filter | SpansetOperation | Pipeline) else inner
+
+    def _filter(self) -> Filter:
+        self.expect("{")
+        if self._takes("}"):
+            return Filter(Static(Type.BOOL, value=True))
+        found = Filter(self._field(0))
+        self.expect("}", "} or an operator")
+        return found
+
+    # Scalars
+
+    def _scalar_filter(self, left: Scalar) -> Stage:
+        if self._token.kind not in COMPARISONS:
+            if isinstance(left, Aggregate) and self._token.kind == ")":
+                return left
+            self._fail("a comparison")
+        op = self._take().kind
+        return ScalarFilter(op, left, self._scalar(0))
+
+    def _scalar(self, level: int) -> Scalar:
+        return self._scalar_tail(self._nested(self._scalar_primary), level)
+
+    def _scalar_tail(self, left: Scalar, level: int) -> Scalar:
+        while self._token.kind in ("+", "-", "*", "/", "%", "^") and (own := _FIELD_LEVELS[self._token.kind]) > level:
+            op = self._take().kind
+            left = ScalarOperation(op, left, self._scalar(own - 1 if op == "^" else own))
+        return left
+
+    def _scalar_primary(self) -> Scalar:
+        if self._takes("-"):
+            static = self._scalar_primary()
+            if isinstance(static, Static) and isinstance(static.value, int | float):
+                return Static(static.type, -static.value)
+            self._fail("a number")
+        if self._token.kind in ("int", "float", "duration"):
+            return self._number()
+        if self._is_word(*_AGGREGATES):
+            return self._aggregate()
+        self.expect("(", "a number or an aggregate")
+        if self._token.kind in ("{", "("):
+            found: Scalar = self._pipeline()
+        else:
+            found = self._scalar(0)
+        self.expect(")")
+        return found
+
+    def _aggregate(self) -> Aggregate:
+        op = self._take().text
+        self.expect("(")
+        expression = None if op == "count" else self._field(0)
+        self.expect(")")
+        return Aggregate(op, expression)
+
+    # Metrics
+
+    def _metrics(self) -> MetricsAggregate | Compare:
+        op = self._take().text
+        if op == "compare":
+            return self._compare()
+        self.expect("(")
+        of: Named | None = None
+        quantiles: list[float] = []
+        if op not in ("rate", "count_over_time"):
+            of = self.named()
+        while op == "quantile_over_time" and (self._token.kind == "," or not quantiles):
+            self.expect(",")
+            quantiles.append(self._quantile())
+        self.expect(")")
+        by: tuple[Named, ...] = ()
+        if self._is_word("by"):
+            self._take()
+            by = self._fields()
+        return MetricsAggregate(op, of, by, tuple(quantiles))
+
+    def _quantile(self) -> float:
+        if self._token.kind not in ("int", "float"):
+            self._fail("a number")
+        return float(self._take().value)
+
+    def _compare(self) -> Compare:
+        self.expect("(")
+        selection = self._filter()
+        numbers: list[int] = []
+        while self._takes(","):
+            numbers.append(int(self.expect("int", "a whole number").value))
+        if len(numbers) not in (0, 1, 3):
+            self._fail(", and a start and an end in nanoseconds")
+        self.expect(")")
+        return Compare(selection, *numbers)
+
+    def _second_stages(self) -> list[SecondStage]:
+        found: list[SecondStage] = []
+        while True:
+            if self._token.kind in COMPARISONS:
+                found.append(MetricsFilter(self._take().kind, self._signed_number()))
+            elif self._token.kind == "|":
+                self._take()
+                if not self._is_word("topk", "bottomk"):
+                    self._fail("topk or bottomk")
+                op = self._take().text
+                self.expect("(")
+                found.append(TopK(op, int(self.expect("int", "a whole number").value)))
+                self.expect(")")
+            else:
+                return found
+
+    def _signed_number(self) -> float:
+        sign = -1 if self._takes("-") else 1
+        if self._token.kind not in ("int", "float", "duration"):
+            self._fail("a number")
+        token = self._take()
+        # Series of durations are in seconds.
+        return sign * float(token.value) / (1e9 if token.kind == "duration" else 1)
+
+    def _hints(self) -> dict[str, Static]:
+        found: dict[str, Static] = {}
+        while self._is_word("with"):
+            self._take()
+            self.expect("(")
+            while True:
+                name = self.expect("word", "the name of a hint").text
+                self.expect("=")
+                found[name] = self._static()
+                if not self._takes(","):
+                    break
+            self.expect(")")
+        return found
+
+    # Expressions over one span
+
+    def _field(self, level: int) -> Expression:
+        left = self._nested(self._field_unary)
+        while (own := _FIELD_LEVELS.get(self._token.kind, 0)) > level:
+            op = self._take().kind
+            right = self._field(own - 1 if op == "^" else own)
+            left = _binary(op, left, right)
+        return left
+
+    def _field_unary(self) -> Expression:
+        if self._takes("!"):
+            return Unary("!", self._field(_NOT_LEVEL))
+        if self._takes("-"):
+            operand = self._field(_MINUS_LEVEL)
+            if isinstance(operand, Static) and isinstance(operand.value, int | float) and operand.type is not Type.BOOL:
+                return Static(operand.type, -operand.value)
+            return Unary("-", operand)
+        if self._takes("("):
+            found = self._field(0)
+            self.expect(")")
+            return found
+        if self._token.kind == "scope" or self._is_word(*_INTRINSICS, "parent"):
+            return self.named()
+        return self._static()
+
+    def _static(self) -> Static:
+        token = self._token
+        if token.kind in ("int", "float", "duration"):
+            return self._number()
+        if token.kind == "string":
+            return Static(Type.STRING, str(self._take().value))
+        if token.kind != "word":
+            self._fail("a value")
+        known = _static_word(token.text)
+        if known is None:
+            raise ParseError(self._query, token.at, f"unknown identifier: {token.text}")
+        self._take()
+        return known
+
+    def _number(self) -> Static:
+        token = self._take()
+        return Static({"int": Type.INT, "float": Type.FLOAT, "duration": Type.DURATION}[token.kind], token.value)
+
+    def _fields(self) -> tuple[Named, ...]:
+        self.expect("(")
+        found = [self.named()]
+        while self._takes(","):
+            found.append(self.named())
+        self.expect(")")
+        return tuple(found)
+
+    def named(self) -> Named:
+        """An attribute or an intrinsic."""
+        token = self._token
+        if token.kind == "word" and token.text in _INTRINSICS:
+            self._take()
+            return Field(_INTRINSICS[token.text])
+        if token.kind == "word" and token.text == "parent":
+            raise Unsupported("parent is not supported")
+        if token.kind != "scope":
+            self._fail("an attribute, such as span.http.route, or an intrinsic, such as duration")
+        self._take()
+        if token.text.endswith(":"):
+            return self._scoped_intrinsic(token.text)
+        if token.text == "parent.":
+            raise Unsupported("parent. is not supported; use the structural operator > or >>")
+        name = self.expect("name", "the name of an attribute")
+        return Attribute(Scope(token.text[:-1]), str(name.value))
+
+    def _scoped_intrinsic(self, scope: str) -> Field:
+        known = _SCOPED.get(scope, {})
+        if self._token.kind != "word" or self._token.text not in known:
+            self._fail(" or ".join(sorted(known)) or "no intrinsic (this scope has none)")
+        return Field(known[self._take().text])
+
+
+def _static_word(text: str) -> Static | None:
+    if text in ("true", "false"):
+        return Static(Type.BOOL, text == "true")
+    if text == "nil":
+        return Static(Type.NIL, None)
+    if text in STATUSES:
+        return Static(Type.STATUS, STATUSES[text])
+    if text in KINDS:
+        return Static(Type.KIND, KINDS[text])
+    return Static(Type.INT, _CONSTANTS[text]) if text in _CONSTANTS else None
+
+
+def _binary(op: str, left: Expression, right: Expression) -> Expression:
+    """Comparisons with nil are tests of existence; nil with nil is false either way."""
+    left, right = _canonical_id(left, right), _canonical_id(right, left)
+    nil = [isinstance(side, Static) and side.type is Type.NIL for side in (left, right)]
+    if op not in ("=", "!=") or not any(nil):
+        return Binary(op, left, right)
+    return Static(Type.BOOL, value=False) if all(nil) else Exists(right if nil[0] else left, wanted=op == "!=")
+
+
+def _canonical_id(side: Expression, other: Expression) -> Expression:
+    """A trace id is compared without its leading zeros, as Tempo's answers write it."""
+    if isinstance(side, Static) and isinstance(side.value, str) and isinstance(other, Field) and other.intrinsic in TRACE_ID_INTRINSICS:
+        return Static(side.type, side.value.lower().lstrip("0"))
+    return side
+
+
+def _is_scalar(found: Spansets) -> bool:
+    return isinstance(found, Pipeline) and isinstance(found.stages[-1], Aggregate)

@@ -1,0 +1,174 @@
+"""Which values a search's answer shows beside a span: those of the fields that the query names.
+
+A field that is compared with a literal shows where one of its comparisons holds (a list: the elements for which it does); a field that is
+selected, grouped by, aggregated or calculated with shows wherever it has a value. Of events and links the last one that matches shows. What every span
+of an answer says anyway (its id, duration, trace) does not show again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tael.traceql.ast import (
+    Aggregate,
+    Binary,
+    Exists,
+    Expression,
+    Field,
+    Filter,
+    GroupBy,
+    Intrinsic,
+    Named,
+    Pipeline,
+    Scalar,
+    ScalarFilter,
+    ScalarOperation,
+    Select,
+    SpansetOperation,
+    Stage,
+    Static,
+    Unary,
+)
+from tael.traceql.columns import Column, Rows, constant, of_values
+from tael.traceql.expressions import COMPARISONS, compare, evaluate, fields_of, frame_of, is_event, is_link
+from tael.traceql.spans import Block
+
+_UNSHOWN = frozenset(
+    {
+        *(Intrinsic.DURATION, Intrinsic.TRACE_DURATION, Intrinsic.TRACE_ID, Intrinsic.SPAN_ID),
+        *(Intrinsic.ROOT_NAME, Intrinsic.ROOT_SERVICE),
+    }
+)
+Value = Static | list[Static]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One mention of a field: ``field op literal``, or ``op`` empty where any value shows."""
+
+    field: Named
+    op: str = ""
+    literal: Static | None = None
+
+
+def uses(pipeline: Pipeline) -> list[Use]:
+    """Every mention of a field that an answer shows."""
+    found = (use for stage in pipeline.stages for use in _of_stage(stage))
+    return [use for use in found if not (isinstance(use.field, Field) and use.field.intrinsic in _UNSHOWN)]
+
+
+def shown(pipeline: Pipeline, block: Block, rows: Rows) -> list[dict[Named, Value]]:
+    """The fields to show of each of these rows, and their values."""
+    found: list[dict[Named, Value]] = [{} for _ in rows]
+    by_field: dict[Named, list[Use]] = {}
+    for use in uses(pipeline):
+        by_field.setdefault(use.field, []).append(use)
+    elements = _matching_elements(pipeline, block)
+    for named, mentions in by_field.items():
+        column = _column(named, block, rows, elements)
+        for at, value in _values(column, mentions):
+            found[at][named] = value
+    return found
+
+
+def _of_stage(stage: Stage | Scalar) -> Iterator[Use]:
+    match stage:
+        case Filter(expression=expression):
+            yield from _of_expression(expression)
+        case Pipeline(stages=stages):
+            for inner in stages:
+                yield from _of_stage(inner)
+        case SpansetOperation(left=left, right=right) | ScalarFilter(left=left, right=right) | ScalarOperation(left=left, right=right):
+            yield from _of_stage(left)
+            yield from _of_stage(right)
+        case GroupBy(expression=expression) | Aggregate(expression=expression):
+            yield from (Use(named) for named in fields_of(expression))
+        case Select(fields=fields):
+            yield from (Use(named) for named in fields)
+        case _:
+            return
+
+
+def _of_expression(expression: Expression) -> Iterator[Use]:
+    match expression:
+        case Binary(op="&&" | "||", left=left, right=right):
+            yield from _of_expression(left)
+            yield from _of_expression(right)
+        case Binary(op=op, left=left, right=Static() as literal) if op in COMPARISONS and not isinstance(
+            left, Static | Unary | Binary | Exists
+        ):
+            yield Use(left, op, literal)
+        case _:
+            yield from (Use(named) for named in fields_of(expression))
+
+
+def _filters(stage: Stage | Scalar) -> Iterator[Filter]:
+    match stage:
+        case Filter():
+            yield stage
+        case SpansetOperation(left=left, right=right):
+            yield from _filters(left)
+            yield from _filters(right)
+        case Pipeline(stages=stages):
+            for inner in stages:
+                yield from _filters(inner)
+        case _:
+            return
+
+
+def _matching_elements(pipeline: Pipeline, block: Block) -> Mapping[bool, Mapping[int, int]]:
+    """By ``is_event``: the last event (or link) of each span for which a filter that names one holds."""
+    found: dict[bool, dict[int, int]] = {True: {}, False: {}}
+    for filter_ in _filters(pipeline):
+        frame = frame_of(filter_.expression, block)
+        if frame.rows is None:
+            continue
+        held = np.flatnonzero(evaluate(filter_.expression, frame).true())
+        for events, elements in ((True, frame.events), (False, frame.links)):
+            if elements is not None:
+                pairs = zip(frame.rows[held].tolist(), elements[held].tolist(), strict=True)
+                found[events].update((row, element) for row, element in pairs if element >= 0)
+    return found
+
+
+def _column(named: Named, block: Block, rows: Rows, matching: Mapping[bool, Mapping[int, int]]) -> Column:
+    """A field's value on each of these rows; of an event's or link's field, the one of the element that shows."""
+    if not (is_event(named) or is_link(named)):
+        return block.column(named).take(rows)
+    elements = block.events if is_event(named) else block.links
+    last = dict(zip(elements.owner.tolist(), range(len(elements.owner)), strict=True)) | dict(matching[is_event(named)])
+    column = elements.column(named)
+    return of_statics([column.at(last[row]) if row in last else None for row in rows.tolist()])
+
+
+def of_statics(values: Sequence[Static | None]) -> Column:
+    """A column of literals of the one type that a field of events or links has; durations keep being durations."""
+    kinds = {value.type for value in values if value is not None}
+    plain = of_values([None if value is None else value.value for value in values])
+    if len(kinds) == 1 and len(plain.typed) == 1:
+        return Column(plain.size, {kinds.pop(): next(iter(plain.typed.values()))}, plain.lists)
+    return plain
+
+
+def _values(column: Column, mentions: Sequence[Use]) -> Iterator[tuple[int, Value]]:
+    always = any(not use.op for use in mentions)
+    holds = np.full(column.size, always)
+    for use in mentions:
+        if use.literal is not None:
+            holds |= compare(use.op, column, constant(use.literal, column.size))
+    for at in np.flatnonzero(holds).tolist():
+        if at in column.lists:
+            kind, values = column.lists[at]
+            kept = [Static(kind, value) for value in values if always or _element_holds(Static(kind, value), mentions)]
+            if kept:
+                yield at, kept[0] if len(kept) == 1 and not always else kept
+        elif (value := column.at(at)) is not None:
+            yield at, value
+
+
+def _element_holds(value: Static, mentions: Iterable[Use]) -> bool:
+    one = constant(value, 1)
+    return any(use.literal is not None and bool(compare(use.op, one, constant(use.literal, 1))[0]) for use in mentions)

@@ -1,0 +1,142 @@
+"""The spans that a query is evaluated over: rows of one or more whole traces, with no column that the query does not name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from tael.traceql.ast import Attribute, Field, Intrinsic, Named, Scope, Type
+from tael.traceql.columns import Array, Column, Rows, first_of, of_type
+from tael.traceql.structure import ROOT, Structure, structure_of
+
+
+@dataclass(frozen=True)
+class Elements:
+    """The events or the links of a block's spans: ``owner`` is the row of each one's span, growing."""
+
+    owner: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    columns: Mapping[Named, Column] = field(default_factory=dict)
+
+    def column(self, named: Named) -> Column:
+        """One value an element."""
+        return self.columns.get(named, Column(len(self.owner)))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Spans of whole traces, the rows of a trace together and in the order of their start.
+
+    ``trace[i]`` numbers the trace of row i, from 0 and growing; ``columns`` holds what the query names and what this class derives from: NAME, SERVICE,
+    STATUS, and the bounds of each span in nanoseconds since the epoch.
+    """
+
+    trace: Rows
+    trace_ids: Sequence[bytes]
+    span_ids: Sequence[bytes]
+    parent_ids: Sequence[bytes]
+    start_ns: Rows
+    duration_ns: Rows
+    columns: Mapping[Named, Column]
+    events: Elements = field(default_factory=Elements)
+    links: Elements = field(default_factory=Elements)
+    _derived_columns: dict[Named, Column] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """How many spans there are."""
+        return len(self.trace)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The trees."""
+        return structure_of(self.trace, list(self.span_ids), list(self.parent_ids))
+
+    @cached_property
+    def first_rows(self) -> Rows:
+        """The first row of each trace."""
+        return np.searchsorted(self.trace, np.arange(len(self.trace_ids)))
+
+    @cached_property
+    def root_rows(self) -> Rows:
+        """The row of each trace's root: the last span without a parent, as Tempo chooses it; -1 where there is none."""
+        roots = np.flatnonzero(self.structure.parent == ROOT)
+        found = np.full(len(self.trace_ids), -1, dtype=np.int64)
+        found[self.trace[roots]] = roots
+        return found
+
+    @cached_property
+    def trace_bounds_ns(self) -> tuple[Rows, Rows]:
+        """First start and last end of each trace."""
+        if not self.size:
+            return self.start_ns, self.start_ns
+        return np.minimum.reduceat(self.start_ns, self.first_rows), np.maximum.reduceat(self.start_ns + self.duration_ns, self.first_rows)
+
+    def column(self, named: Named) -> Column:
+        """One value a span of an attribute or intrinsic; events' and links' are in ``events`` and ``links``."""
+        if named in self.columns:
+            return self.columns[named]
+        if named not in self._derived_columns:
+            self._derived_columns[named] = self._derived(named)
+        return self._derived_columns[named]
+
+    def _derived(self, named: Named) -> Column:
+        """What follows from other columns, or nil."""
+        if isinstance(named, Field):
+            return self._of_intrinsic(named.intrinsic)
+        if named.scope is Scope.ANY:
+            return first_of(self.column(Attribute(Scope.SPAN, named.name)), self.column(Attribute(Scope.RESOURCE, named.name)))
+        return Column(self.size)
+
+    def _of_intrinsic(self, intrinsic: Intrinsic) -> Column:
+        """What follows from the ids and times of the spans."""
+        if intrinsic in _IDS:
+            return of_type(Type.STRING, self._ids(intrinsic))
+        match intrinsic:
+            case Intrinsic.DURATION:
+                return of_type(Type.DURATION, self.duration_ns)
+            case Intrinsic.TRACE_DURATION:
+                first, last = self.trace_bounds_ns
+                return of_type(Type.DURATION, (last - first)[self.trace])
+            case Intrinsic.ROOT_NAME:
+                return self._of_root(Field(Intrinsic.NAME))
+            case Intrinsic.ROOT_SERVICE:
+                return self._of_root(SERVICE)
+            case _:
+                return self._of_structure(intrinsic)
+
+    def _ids(self, intrinsic: Intrinsic) -> Array:
+        if intrinsic is Intrinsic.TRACE_ID:
+            return _texts([short_id(id_) for id_ in self.trace_ids])[self.trace]
+        return _texts([id_.hex() for id_ in (self.span_ids if intrinsic is Intrinsic.SPAN_ID else self.parent_ids)])
+
+    def _of_structure(self, intrinsic: Intrinsic) -> Column:
+        if intrinsic is Intrinsic.CHILD_COUNT:
+            return of_type(Type.INT, self.structure.child_count)
+        order = (Intrinsic.NESTED_SET_LEFT, Intrinsic.NESTED_SET_RIGHT, Intrinsic.NESTED_SET_PARENT)
+        return of_type(Type.INT, self.structure.numbers[order.index(intrinsic)]) if intrinsic in order else Column(self.size)
+
+    def _of_root(self, named: Named) -> Column:
+        """What the root of each span's trace has; empty text where no root was received."""
+        values = self.column(named).typed.get(Type.STRING)
+        texts = _texts(["" if values is None or row < 0 else str(values.values[row]) for row in self.root_rows.tolist()])
+        return of_type(Type.STRING, texts[self.trace])
+
+
+_IDS = (Intrinsic.TRACE_ID, Intrinsic.SPAN_ID, Intrinsic.PARENT_ID)
+
+
+def short_id(trace_id: bytes) -> str:
+    """A trace id as Tempo's search writes it: hex without leading zeros."""
+    return trace_id.hex().lstrip("0")
+
+
+SERVICE = Attribute(Scope.RESOURCE, "service.name")
+
+
+def _texts(values: list[str]) -> Array:
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found

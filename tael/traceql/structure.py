@@ -1,0 +1,133 @@
+"""How the spans of many traces hang together: parents, siblings, ancestors and Tempo's nested-set numbers, over ids in numpy.
+
+A nested set numbers a trace's tree depth first from 1: a span's left number is given when it is reached and its right one when its children are
+done, so a descendant's numbers lie between its ancestor's. Roots have parent number -1. A span whose parent is not in the trace is an
+orphan: it and what hangs below it are outside the tree and have zeros (Tempo's rule).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tael.traceql.columns import Mask, Rows
+
+ROOT, ORPHAN = -1, -2
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The tree of each trace over the rows of a block.
+
+    ``parent[i]`` is the row of span i's parent, ROOT or ORPHAN. ``trace[i]`` numbers its trace, from 0.
+    """
+
+    parent: Rows
+    trace: Rows
+
+    @cached_property
+    def levels(self) -> list[Rows]:
+        """The rows by depth, roots and orphans first. A cycle of parents is on no level: nothing in it is reached."""
+        order = np.argsort(self.parent, kind="stable")
+        sorted_parents = self.parent[order]
+        level = order[: np.searchsorted(sorted_parents, 0)]
+        found: list[Rows] = []
+        while len(level):
+            found.append(level)
+            starts = np.searchsorted(sorted_parents, level, side="left")
+            ends = np.searchsorted(sorted_parents, level, side="right")
+            level = order[_ranges(starts, ends)]
+        return found
+
+    @cached_property
+    def in_tree(self) -> Mask:
+        """The spans that a root is above of, roots included."""
+        found: Mask = self.parent == ROOT
+        for level in self.levels[1:]:
+            found[level] = found[self.parent[level]]
+        return found
+
+    @cached_property
+    def child_count(self) -> NDArray[np.int64]:
+        """Children of each span."""
+        return np.bincount(self.parent[self.parent >= 0], minlength=len(self.parent)).astype(np.int64)
+
+    @cached_property
+    def numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The nested set's left, right and parent numbers; the children of a span in the order of the rows."""
+        size = len(self.parent)
+        below = np.ones(size, dtype=np.int64)
+        for level in reversed(self.levels[1:]):
+            np.add.at(below, self.parent[level], below[level])
+        left = np.zeros(size, dtype=np.int64)
+        for level in self.levels:
+            own = level[self.in_tree[level]]
+            # Rows of one level are grouped by parent; roots, whose parent is one number for all, by their trace.
+            group = np.where(self.parent[own] >= 0, self.parent[own], -1 - self.trace[own])
+            order = np.lexsort((own, group))
+            own, group = own[order], group[order]
+            before = np.cumsum(below[own]) - below[own]
+            first = np.searchsorted(group, group, side="left")
+            base = np.where(group >= 0, left[np.maximum(group, 0)], 0)
+            left[own] = base + 1 + 2 * (before - before[first])
+        right = np.where(self.in_tree, left + 2 * below - 1, 0)
+        above = np.where(self.parent >= 0, left[np.maximum(self.parent, 0)], 0)
+        return left, right, np.where(self.parent == ROOT, -1, above)
+
+    def children_of(self, spans: Mask) -> Mask:
+        """The spans whose parent is one of these."""
+        return (self.parent >= 0) & spans[np.maximum(self.parent, 0)]
+
+    def parents_of(self, spans: Mask) -> Mask:
+        """The spans that are the parent of one of these."""
+        found = np.zeros(len(spans), dtype=bool)
+        found[self.parent[spans & (self.parent >= 0)]] = True
+        return found
+
+    def descendants_of(self, spans: Mask) -> Mask:
+        """The spans below one of these."""
+        found = np.zeros(len(spans), dtype=bool)
+        for level in self.levels[1:]:
+            above = self.parent[level]
+            found[level] = found[above] | spans[above]
+        return found
+
+    def ancestors_of(self, spans: Mask) -> Mask:
+        """The spans above one of these."""
+        found = np.zeros(len(spans), dtype=bool)
+        for level in reversed(self.levels[1:]):
+            reached = level[found[level] | spans[level]]
+            found[self.parent[reached]] = True
+        return found
+
+    def siblings_of(self, spans: Mask) -> Mask:
+        """The spans that share their parent with one of these other than themselves; roots of a trace are siblings, orphans are none's."""
+        family = np.where(self.parent >= 0, self.parent, len(self.parent) + self.trace)
+        counted = np.bincount(family[spans & (self.parent != ORPHAN)], minlength=len(self.parent) + int(self.trace.max(initial=0)) + 1)
+        found: Mask = (self.parent != ORPHAN) & (counted[family] - spans > 0)
+        return found
+
+
+def structure_of(trace: Rows, span_ids: list[bytes], parent_ids: list[bytes]) -> Structure:
+    """The trees of spans that stand in any order; a parent id that is empty makes a root. Of two spans with one id, the first is the parent."""
+    rows: dict[tuple[int, bytes], int] = {}
+    traces = trace.tolist()
+    for row, key in enumerate(zip(traces, span_ids, strict=True)):
+        rows.setdefault(key, row)
+    parents = [
+        (rows.get((number, parent), ORPHAN) if parent.strip(b"\0") else ROOT) for number, parent in zip(traces, parent_ids, strict=True)
+    ]
+    found = np.array(parents, dtype=np.int64) if parents else np.zeros(0, dtype=np.int64)
+    # A span that names itself as its parent has none.
+    found[found == np.arange(len(found))] = ORPHAN
+    return Structure(found, trace)
+
+
+def _ranges(starts: Rows, ends: Rows) -> Rows:
+    """All indices of the half-open ranges, one range after the other."""
+    lengths = ends - starts
+    offsets = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
+    return offsets + np.arange(int(lengths.sum()))

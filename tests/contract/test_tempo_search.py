@@ -1,0 +1,154 @@
+"""TraceQL over Tempo's API, on spans in memory and on two shards of real hot nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tael.otlp.encode import encode_spans
+from tests.support.query import Api
+from tests.support.traceql_cases import SPANS, START, pairs
+
+SEARCH = "/tempo/api/search"
+RANGE = {"start": START // 10**9 - 60, "end": START // 10**9 + 60}
+
+
+async def names(api: Api, query: str) -> str:
+    """The spans of each spanset by start, as the cases have them."""
+    body = await api.json(SEARCH, q=f"{query} | select(name)", limit=100, spss=0, **RANGE)
+    traces = sorted(body["traces"], key=lambda trace: trace["traceID"])
+    sets = [spanset["spans"] for trace in traces for spanset in trace["spanSets"]]
+    return " | ".join(
+        ", ".join(span["name"] for span in sorted(spans, key=lambda span: (int(span["startTimeUnixNano"]), span["spanID"])))
+        for spans in sets
+    )
+
+
+async def test_every_case(api: Api) -> None:
+    """What the evaluation finds over a block, a search finds: candidates, columns and merging lose nothing."""
+    await api.store(*encode_spans(SPANS))
+    found = {query: await names(api, query) for query, _ in pairs("evaluated.txt")}
+    wrong = {query: (found[query], expected) for query, expected in pairs("evaluated.txt") if found[query] != expected}
+    assert not wrong
+
+
+async def test_a_search_by_tags(api: Api) -> None:
+    """Each tag holds for some span of the trace; nothing is said of single spans."""
+    await api.store(*encode_spans(SPANS))
+    body = await api.json(SEARCH, tags="service.name=shop extra=2", **RANGE)
+    assert [(trace["traceID"], trace["rootServiceName"], trace["rootTraceName"]) for trace in body["traces"]] == [
+        ("aa", "shop", "GET /cart")
+    ]
+    assert "spanSets" not in body["traces"][0]
+    assert (await api.json(SEARCH, tags="service.name=shop size=4", **RANGE))["traces"] == []
+    assert len((await api.json(SEARCH, minDuration="150ms", **RANGE))["traces"]) == 1
+    assert [trace["traceID"] for trace in (await api.json(SEARCH, limit=2, **RANGE))["traces"]] == ["aa", "bb"]
+
+
+async def test_what_an_answer_says_of_a_trace(api: Api) -> None:
+    """Root, bounds, services with their errors, the fields that the query names, and the first spans of a set."""
+    await api.store(*encode_spans(SPANS))
+    (trace,) = (await api.json(SEARCH, q="{ status = error && span.size = 3 }", **RANGE))["traces"]
+    assert trace | {"spanSet": None, "spanSets": None} == {
+        "traceID": "aa",
+        "rootServiceName": "shop",
+        "rootTraceName": "GET /cart",
+        "startTimeUnixNano": str(START),
+        "durationMs": 100,
+        "spanSet": None,
+        "spanSets": None,
+        "serviceStats": {"shop": {"spanCount": 3}, "db": {"spanCount": 2, "errorCount": 2}},
+    }
+    assert trace["spanSets"] == [trace["spanSet"]]
+    (span,) = trace["spanSet"]["spans"]
+    assert sorted((item["key"], item["value"]) for item in span["attributes"]) == [
+        ("size", {"intValue": "3"}),
+        ("status", {"stringValue": "error"}),
+    ]
+    (trace,) = (await api.json(SEARCH, q='{ rootName = "GET /cart" }', spss=2, **RANGE))["traces"]
+    assert (trace["spanSet"]["matched"], len(trace["spanSet"]["spans"])) == (5, 2)
+    (orphaned,) = (await api.json(SEARCH, q='{ name = "orphan" }', **RANGE))["traces"]
+    assert (orphaned["rootServiceName"], "rootTraceName" in orphaned) == ("<root span not yet received>", False)
+
+
+async def metrics(api: Api, query: str, **parameters: Any) -> dict[tuple[str, ...], list[tuple[int, float]]]:
+    """Samples that are not zero by the values of the labels, times in seconds from the start."""
+    body = await api.json(
+        "/tempo/api/metrics/query_range", q=query, step="10s", start=START // 10**9 - 20, end=START // 10**9 + 20, **parameters
+    )
+    return {
+        tuple(str(next(iter(label["value"].values()))) for label in series["labels"]): [
+            (int(sample["timestampMs"]) // 1000 - START // 10**9, sample["value"]) for sample in series["samples"] if "value" in sample
+        ]
+        for series in body["series"]
+    }
+
+
+async def test_metrics(api: Api) -> None:
+    """Pushed down or evaluated on rows or on whole traces, the numbers are those of the spans."""
+    await api.store(*encode_spans(SPANS))
+    assert await metrics(api, "{ } | count_over_time()") == {("count_over_time",): [(0, 3), (10, 7)]}
+    assert await metrics(api, "{ } | count_over_time() by (kind)") == {
+        ("client",): [(0, 1), (10, 2)],
+        ("internal",): [(10, 4)],
+        ("server",): [(0, 2)],
+        ("unspecified",): [(10, 1)],
+    }
+    assert await metrics(api, "{ status = error } | rate() by (resource.service.name)") == {("db",): [(10, 0.2)], ("",): [(0, 0.1)]}
+    assert await metrics(api, "{ span.size != nil } | sum_over_time(span.size)") == {("sum_over_time",): [(10, 10.5)]}
+    assert await metrics(api, '{ span.tags = "a" } | count_over_time() by (name)') == {("GET /cart",): [(0, 1)]}
+    assert await metrics(api, '{ name = "GET /cart" } >> { } | max_over_time(duration)') == {("max_over_time",): [(10, 0.05)]}
+    assert await metrics(api, "{ nestedSetParent < 0 } | count_over_time() by (name) | topk(1)") == {("GET /cart",): [(0, 1)]}
+    assert await metrics(api, "{ } | histogram_over_time(duration)") == {
+        ("0.016777216",): [(10, 2)],
+        ("0.033554432",): [(0, 1), (10, 3)],
+        ("0.067108864",): [(10, 2)],
+        ("0.134217728",): [(0, 1)],
+        ("0.268435456",): [(0, 1)],
+    }
+    assert await metrics(api, '{ event:name = "exception" } | count_over_time() by (event.exception.type)') == {("Deadlock",): [(10, 1)]}
+
+
+async def test_tags(api: Api) -> None:
+    """Names by scope and values with their types, narrowed by a query."""
+    await api.store(*encode_spans(SPANS))
+    body = await api.json("/tempo/api/v2/search/tags", **RANGE)
+    scopes = {scope["name"]: scope["tags"] for scope in body["scopes"]}
+    assert scopes["event"] == ["exception.type", "retries"]
+    assert scopes["instrumentation"] == ["team"]
+    assert scopes["link"] == ["cause"]
+    assert scopes["resource"] == ["level", "service.name"]
+    assert "duration" in scopes["intrinsic"]
+    narrowed = await api.json("/tempo/api/v2/search/tags", scope="span", q='{ name = "render" }', **RANGE)
+    assert narrowed["scopes"] == [{"name": "span", "tags": ["cached", "odd key"]}]
+    assert "team" in (await api.json("/tempo/api/search/tags", **RANGE))["tagNames"]
+
+    async def values(tag: str, **parameters: Any) -> list[tuple[str, str]]:
+        body = await api.json(f"/tempo/api/v2/search/tag/{tag}/values", **RANGE, **parameters)
+        return sorted((value["type"], value.get("value", "")) for value in body["tagValues"])
+
+    assert await values("resource.service.name") == [("string", ""), ("string", "agent"), ("string", "db"), ("string", "shop")]
+    assert await values("span.size") == [("float", "3.0"), ("float", "4.5"), ("int", "3")]
+    assert await values("span.tags") == [("string", "a"), ("string", "b")]
+    assert await values("status") == [("keyword", "error"), ("keyword", "unset")]
+    assert await values("name", q="{ status = error }") == [("string", "orphan"), ("string", "query db"), ("string", "read row")]
+    assert await values("duration") == []
+    assert (await api.get("/tempo/api/v2/search/tag/nope/values")).status == 400
+    assert (await api.json("/tempo/api/search/tag/service.name/values", **RANGE))["tagValues"] == ["", "agent", "db", "shop"]
+
+
+async def test_refusals(api: Api) -> None:
+    """Bad queries and parameters are answered with 400 and plain text that says what and where."""
+    cases: tuple[tuple[str, dict[str, str], str], ...] = (
+        (SEARCH, {"q": "{ name = "}, "invalid TraceQL query: parse error at line 1, col 10"),
+        (SEARCH, {"q": "{ } | rate()"}, "a metrics query has no traces"),
+        (SEARCH, {"q": "{ }", "limit": "0"}, "limit"),
+        (SEARCH, {"q": "{ }", "start": "20", "end": "10"}, "start"),
+        (SEARCH, {"tags": 'name="x'}, "logfmt"),
+        ("/tempo/api/metrics/query_range", {"q": "{ }"}, "not a metrics query"),
+        ("/tempo/api/metrics/query_range", {"q": "{ } | rate()", "step": "1ms"}, "step"),
+        ("/tempo/api/v2/search/tags", {"scope": "bogus"}, "scope"),
+    )
+    for path, parameters, said in cases:
+        response = await api.get(path, *parameters.items())
+        assert (response.status, response.headers["Content-Type"].split(";")[0]) == (400, "text/plain"), path
+        assert said in response.body.decode()

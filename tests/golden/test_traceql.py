@@ -1,0 +1,35 @@
+"""TraceQL over one small set of spans: what parses, what is refused and how, and what each query finds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tael.errors import Rejected
+from tael.traceql.needs import fields
+from tael.traceql.parse import parse
+from tael.traceql.spansets import run
+from tests.support.traceql import block_of
+from tests.support.traceql_cases import SPANS, lines, pairs
+
+
+@pytest.mark.parametrize("query", lines("valid.txt"))
+def test_valid(query: str) -> None:
+    """Queries that parse."""
+    parse(query)
+
+
+@pytest.mark.parametrize(("query", "message"), pairs("refused.txt"))
+def test_refused(query: str, message: str) -> None:
+    """Queries that are refused say what is wrong and where."""
+    with pytest.raises(Rejected) as refused:
+        parse(query)
+    assert refused.value.reason == message
+
+
+@pytest.mark.parametrize(("query", "expected"), pairs("evaluated.txt"))
+def test_evaluated(query: str, expected: str) -> None:
+    """What is left of each trace."""
+    parsed = parse(query)
+    ordered = sorted(SPANS, key=lambda one: (one.trace_id, one.start_ns, one.span_id))
+    spansets = run(parsed.pipeline, block_of(SPANS, list(fields(parsed))))
+    assert " | ".join(", ".join(ordered[row].name for row in spanset.rows) for spanset in spansets) == expected
