@@ -11,7 +11,7 @@ from services.query.api.compress import compressed
 from services.query.api.routing import Router
 from services.query.apis import APIS
 from services.query.backend import Backend, Status
-from services.query.live.feed import LiveFeed
+from services.query.live.feed import LiveFeed, LiveLimits
 from services.query.live.logs import read_logs
 from services.query.live.spans import read_spans
 from services.query.promql.engine import PromqlEngine
@@ -98,7 +98,7 @@ def build_app(
     readiness: Readiness,
 ) -> web.Application:
     """An application that serves every API in ``APIS``."""
-    streams = settings.max_live_streams
+    live = LiveLimits(settings.max_live_streams, settings.max_tenant_live_streams, settings.live_waiting_bytes)
     backend = Backend(
         settings=settings,
         turns=Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds),
@@ -106,8 +106,8 @@ def build_app(
         logs=logs,
         spansets=spansets,
         engine=PromqlEngine(series, settings.engine_options),
-        live_spans=LiveFeed(bus, TRACES, read_spans, max_watchers=streams),
-        live_logs=LiveFeed(bus, LOGS, read_logs, max_watchers=streams),
+        live_spans=LiveFeed(bus, TRACES, read_spans, live),
+        live_logs=LiveFeed(bus, LOGS, read_logs, live),
         letters=letters,
         appender=appender,
         status=status,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from services.query.promql.settings import PromqlSettings
 from services.query.turns import shard_timeout_seconds
 from tael.runtime.access import AccessSettings
-from tael.runtime.config import Listen
+from tael.runtime.config import Bytes, Listen
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 from tael.storage.api import MAX_FIND_LIMIT
 
@@ -48,12 +48,25 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
     max_live_streams: int = Field(
         default=64, ge=1, le=4096, alias="TAEL_MAX_LIVE_STREAMS", description="Most live streams of each signal open at a time."
     )
+    max_tenant_live_streams: int = Field(
+        default=32,
+        ge=1,
+        le=4096,
+        alias="TAEL_MAX_LIVE_STREAMS_PER_TENANT",
+        description="Most live streams of each signal that one tenant has open at a time.",
+    )
+    live_waiting_bytes: Bytes = Field(
+        default="32MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=1 << 20,
+        alias="TAEL_LIVE_BYTES",
+        description="Bytes that wait for the clients of all live streams together, 1 MiB for each at most; more is dropped, and they are told.",
+    )
     live_heartbeat_seconds: float = Field(
         default=10.0,
         ge=0.05,
         le=300,
         alias="TAEL_LIVE_HEARTBEAT_SECS",
-        description="Silence after which a live stream sends a heartbeat.",
+        description="Silence after which a live stream sends a heartbeat; as often is asked whether its token still allows it.",
     )
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ MAX_REQUEST_MESSAGES = "TAEL_MAX_REQUEST_MESSAGES"
 MOST_MESSAGES = 500_000
 OPENED_ABOVE_BYTES = 2 << 10
 _ALWAYS_ALLOWED = 10_000
-_LEAST_BYTES_PER_FIELD = 12
+_LEAST_BYTES_PER_FIELD = 16
 _LEAST_BYTES_PER_VALUE, _VALUES_PER_MESSAGE = 3, 8
 _ENVELOPE_LEVELS = 2
 _MAX_VARINT_SHIFT = 63
@@ -66,14 +66,15 @@ def count_fields(request: bytes, root: Node, most: int) -> int:
 
 
 def _count(body: bytes, root: Node, limit: int) -> int:  # noqa: C901  # one loop without calls: it runs for every span
+    """The fields, or more than ``limit`` as soon as those of the outermost level are too dense: the others are then not looked at."""
     counted, to_open = 0, [(0, len(body), root)]
     try:
         while to_open:
             at, end, node = to_open.pop()
             while at < end:
                 counted += 1
-                if counted > limit:
-                    return counted
+                if counted > limit or (node is root and counted > _ALWAYS_ALLOWED + at // _LEAST_BYTES_PER_FIELD):
+                    return limit + 1
                 tag = body[at]
                 at += 1
                 if tag > 127:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,11 +25,12 @@ from tael.wal.jetstream.streams import JetStreamStreams
 from tael.wal.live import NatsLiveBus
 from tests.support.live import Event, MemoryBus, Stream, body_of, publish_spans, watching
 from tests.support.nats import NatsServer
-from tests.support.otlp import eventually
+from tests.support.otlp import PeakMemory, eventually
 from tests.support.query import Api, MemorySpans, serving
 from tests.support.storage import model_of, of_service, wire_span
 
 TRACES_LIVE = "/api/v1/traces/live"
+TOKEN = "reads-the-shop-0123456789"
 
 
 def live(api: Api, **parameters: Any) -> Any:
@@ -251,3 +253,40 @@ async def test_on_nats_a_stream_goes_on_after_a_reconnection(nats_server: NatsSe
             await eventually(lambda: client.is_connected and nats_client.is_connected)
             await JetStreamAppender(nats_client, "tael").append(0, TRACES, b"body", 3, "id")
             assert await asyncio.wait_for(anext(bodies), 5) == LiveBody(3, b"body")
+
+
+async def test_a_tenant_has_so_many_places_and_the_others_theirs() -> None:
+    async with serving(MemorySpans(), TAEL_MAX_LIVE_STREAMS_PER_TENANT="1") as api, live(api):
+        async with api.session.get(api.url + TRACES_LIVE) as answer:
+            assert (answer.status, "TAEL_MAX_LIVE_STREAMS_PER_TENANT" in await answer.text()) == (429, True)
+        async with api.session.get(api.url + TRACES_LIVE, headers={"X-Scope-OrgID": "other"}) as answer:
+            assert answer.status == 200
+
+
+async def test_streams_that_do_not_read_hold_little_and_lose_the_rest() -> None:
+    """Thirty that stop reading, under many times what all of them may hold."""
+    bus, group = MemoryBus(), of_service("shop", *(wire_span(i, attributes={"text": "x" * 20_000}) for i in range(200)))
+    async with serving(MemorySpans(), bus=bus, TAEL_LIVE_BYTES="2MiB") as api:
+        answers = [await api.session.get(api.url + TRACES_LIVE) for _ in range(30)]
+        with PeakMemory() as peak:
+            for _ in range(20):
+                publish_spans(bus, group)
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+        assert peak.grown_bytes < 300 << 20
+        for answer in answers:
+            answer.close()
+
+
+async def test_a_stream_ends_when_its_token_is_taken_away(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{TOKEN} shop query\n")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with (
+        serving(MemorySpans(), TAEL_TOKENS_FILE=str(tokens), TAEL_LIVE_HEARTBEAT_SECS="0.1") as api,
+        api.session.get(api.url + TRACES_LIVE, headers=headers) as answer,
+    ):
+        assert answer.status == 200
+        tokens.write_text("another-token-0123456789 shop query\n")
+        async with asyncio.timeout(10):
+            assert b"event: end" in await answer.read()

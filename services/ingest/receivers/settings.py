@@ -61,7 +61,7 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         le=100_000_000,
         alias=MAX_REQUEST_MESSAGES,
         description="Resources, scopes, spans, log records, metrics, data points and series of one request, and the fields of those of more"
-        " than 2 KiB; at most one for 12 bytes. A larger request is refused.",
+        " than 2 KiB; at most one for 16 bytes. A larger request is refused.",
     )
     max_inflight_bytes: Bytes = Field(
         default="256MiB",  # type: ignore[assignment]  # parsed by the validator

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from services.query.api.family import OPEN, Family, Handler, Route
-from services.query.api.tenant import CALLER
-from tael.auth import QUERY
+from services.query.api.tenant import CALLER, REQUIRE_ALLOWED
+from tael.auth import QUERY, Caller
 from tael.model.tenant import TENANT_HEADER
 from tael.runtime.access import Access
 from tael.runtime.http import Check
@@ -45,7 +46,11 @@ class Router:
             try:
                 self._check(request)
                 if scope != OPEN:
-                    request[CALLER] = self._access.caller(scope, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER))
+                    caller: Callable[[], Caller] = partial(
+                        self._access.caller, scope, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER)
+                    )
+                    request[CALLER] = caller()
+                    request[REQUIRE_ALLOWED] = caller
                 return await handler(request)
             except ConnectionError:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -9,6 +10,8 @@ from aiohttp import web
 from tael.auth import Caller
 
 CALLER: Final = web.RequestKey("caller", Caller)
+REQUIRE_ALLOWED: Final[web.RequestKey[Callable[[], Caller]]] = web.RequestKey("require_allowed")
+"""Asks again whether the caller may ask, for answers that go on for long. Raises Unauthenticated or Forbidden once it may not."""
 
 
 def tenant_of(request: web.Request) -> str:

@@ -23,8 +23,9 @@ from tael.wal.api import LiveBody, LiveBus
 log = get_logger("live")
 WATCHERS = Gauge("tael_query_live_watchers", "Live streams that are open.", ["signal"])
 LOST = Counter("tael_query_live_lost_total", "Items that live streams may have missed because their clients read too slowly.", ["signal"])
-_WAITING_BYTES, _WATCHER_BYTES = 16 << 20, 4 << 20
-_EVENT_ITEMS = 200
+_WAITING_BYTES, _WATCHER_BYTES = 16 << 20, 1 << 20
+_EVENT_ITEMS, _EVENT_BYTES = 200, 256 << 10
+"""Of one frame; its bytes are guessed from those of the request."""
 
 
 T = TypeVar("T")
@@ -53,21 +54,40 @@ class Framing(Protocol[T_contra]):
 
 
 @dataclass(eq=False)
+class LiveLimits:
+    """What live streams may take: ``streams`` of a signal and ``tenant_streams`` of one tenant among them, ``total_bytes`` of waiting frames.
+
+    One for the process, so that ``waiting_bytes`` counts the frames of every feed.
+    """
+
+    streams: int
+    tenant_streams: int
+    total_bytes: int
+    waiting_bytes: int = 0
+
+
+@dataclass(eq=False)
 class Watcher(Generic[T]):
     """One live stream: frames that wait to be sent, and how many items it lost since the client was last told."""
 
     tenant: str
     matches: Callable[[T], bool]
     framing: Framing[T]
+    limits: LiveLimits
     lost: int = 0
     waiting_bytes: int = 0
     _events: deque[bytes] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
 
+    @property
+    def room_bytes(self) -> int:
+        """How many more bytes of frames may wait for this client: its own bound, and what all clients share."""
+        return min(_WATCHER_BYTES - self.waiting_bytes, self.limits.total_bytes - self.limits.waiting_bytes)
+
     def offer(self, event: bytes) -> bool:
-        """Queue a frame; False when the client has too much waiting already."""
-        if self.waiting_bytes + len(event) > _WATCHER_BYTES and self._events:
+        """Queue a frame; False when the client, or all together, have too much waiting already."""
+        if len(event) > self.room_bytes and self._events:
             return False
         self._tell_losses()
         self._push(event)
@@ -91,7 +111,7 @@ class Watcher(Generic[T]):
                 self._tell_losses()
             while self._events:
                 event = self._events.popleft()
-                self.waiting_bytes -= len(event)
+                self._count(-len(event))
                 yield event
             if self._closed:
                 return
@@ -107,10 +127,19 @@ class Watcher(Generic[T]):
             self._push(self.framing.dropped(self.lost))
             self.lost = 0
 
+    def discard(self) -> None:
+        """Forget the frames that wait: the client is gone."""
+        self._events.clear()
+        self._count(-self.waiting_bytes)
+
     def _push(self, event: bytes) -> None:
         self._events.append(event)
-        self.waiting_bytes += len(event)
+        self._count(len(event))
         self._wake.set()
+
+    def _count(self, size_bytes: int) -> None:
+        self.waiting_bytes += size_bytes
+        self.limits.waiting_bytes += size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +154,11 @@ class _Found(Generic[T]):
 class LiveFeed(Generic[T]):
     """One signal's watchers. ``read`` decodes a request and its arrival time in ns into items; it runs in a thread."""
 
-    def __init__(self, bus: LiveBus, signal: str, read: Callable[[bytes, int], Sequence[T]], *, max_watchers: int) -> None:
+    def __init__(self, bus: LiveBus, signal: str, read: Callable[[bytes, int], Sequence[T]], limits: LiveLimits) -> None:
         self._bus = bus
         self._signal = signal
         self._read = read
-        self._max_watchers = max_watchers
+        self._limits = limits
         self._watchers: set[Watcher[T]] = set()
         self._waiting: deque[LiveBody] = deque()
         self._waiting_bytes = 0
@@ -146,9 +175,8 @@ class LiveFeed(Generic[T]):
         """
         if self._closed:
             raise Unavailable("this process is draining")
-        if len(self._watchers) >= self._max_watchers:
-            raise Overloaded(f"live stream limit reached: {self._max_watchers} are open (TAEL_MAX_LIVE_STREAMS)")
-        watcher = Watcher(tenant, matches, framing)
+        self._require_place(tenant)
+        watcher = Watcher(tenant, matches, framing, self._limits)
         self._watchers.add(watcher)
         try:
             with WATCHERS.labels(self._signal).track_inprogress():
@@ -156,8 +184,16 @@ class LiveFeed(Generic[T]):
                 yield watcher
         finally:
             self._watchers.discard(watcher)
+            watcher.discard()
             if not self._watchers:
                 await self._stop()
+
+    def _require_place(self, tenant: str) -> None:
+        limits = self._limits
+        if len(self._watchers) >= limits.streams:
+            raise Overloaded(f"live stream limit reached: {limits.streams} are open (TAEL_MAX_LIVE_STREAMS)")
+        if sum(watcher.tenant == tenant for watcher in self._watchers) >= limits.tenant_streams:
+            raise Overloaded(f"tenant {tenant} has {limits.tenant_streams} live streams open (TAEL_MAX_LIVE_STREAMS_PER_TENANT)")
 
     def close(self) -> None:
         """End every stream and refuse new ones."""
@@ -235,7 +271,8 @@ class LiveFeed(Generic[T]):
         for record in codec.decode(body.body):
             interested = [watcher for watcher in watchers if watcher.tenant == record.tenant]
             items = self._read(record.request, record.received_at) if interested else ()
-            found += [_events_of(watcher, [item for item in items if watcher.matches(item)]) for watcher in interested]
+            at_once = max(1, min(_EVENT_ITEMS, _EVENT_BYTES * len(items) // len(record.request))) if items else 1
+            found += [_events_of(watcher, [item for item in items if watcher.matches(item)], at_once) for watcher in interested]
         return found
 
     def _lose(self, watcher: Watcher[T], items: int) -> None:
@@ -244,14 +281,14 @@ class LiveFeed(Generic[T]):
             LOST.labels(self._signal).inc(items)
 
 
-def _events_of(watcher: Watcher[T], items: Sequence[T]) -> _Found[T]:
+def _events_of(watcher: Watcher[T], items: Sequence[T], at_once: int) -> _Found[T]:
     """As many frames as the watcher has room for; the rest is not rendered."""
-    room = _WATCHER_BYTES - watcher.waiting_bytes
+    room = watcher.room_bytes
     events: list[tuple[bytes, int]] = []
-    for start in range(0, len(items), _EVENT_ITEMS):
+    for start in range(0, len(items), at_once):
         if room <= 0:
             return _Found(watcher, events, len(items) - start)
-        some = items[start : start + _EVENT_ITEMS]
+        some = items[start : start + at_once]
         event = watcher.framing.items(some)
         room -= len(event)
         events.append((event, len(some)))

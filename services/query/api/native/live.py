@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -17,12 +18,13 @@ from services.query.api.family import Route
 from services.query.api.native import sse
 from services.query.api.native.log_json import log_json
 from services.query.api.native.span_json import span_json
-from services.query.api.tenant import tenant_of
-from services.query.live.feed import LiveFeed
+from services.query.api.tenant import REQUIRE_ALLOWED, tenant_of
+from services.query.live.feed import LiveFeed, Watcher
 from services.query.live.logs import LiveRecord
 from services.query.live.spans import LiveSpan
 from services.query.parameters import Parameters
 from services.query.questions.filters import LOG_FILTERS, SPAN_FILTERS, read_log_filters, read_span_filters
+from tael.errors import Forbidden, Unauthenticated
 from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.otlp.matches import Test, log_test, span_test
@@ -59,9 +61,20 @@ class Live:
             await response.prepare(request)
             with contextlib.suppress(ConnectionError):  # the client is gone, which is how most streams end
                 await response.write(sse.PREAMBLE)
+                asked_at = time.monotonic()
                 async for event in watcher.events(self._heartbeat_seconds):
                     await response.write(event)
+                    if time.monotonic() - asked_at >= self._heartbeat_seconds:
+                        asked_at = time.monotonic()
+                        _end_when_forbidden(request, watcher)
         return response
+
+
+def _end_when_forbidden(request: web.Request, watcher: Watcher[T]) -> None:
+    try:
+        request[REQUIRE_ALLOWED]()
+    except (Unauthenticated, Forbidden) as error:
+        watcher.close(f"the token no longer allows it: {error}")
 
 
 def _span(item: LiveSpan) -> bytes:
