@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from services.query.logql.settings import LogqlSettings
 from services.query.promql.settings import PromqlSettings
 from services.query.turns import shard_timeout_seconds
 from tael.runtime.access import AccessSettings
@@ -14,7 +15,7 @@ from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 from tael.storage.api import MAX_FIND_LIMIT
 
 
-class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettings, PromqlSettings):
+class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettings, PromqlSettings, LogqlSettings):
     """Settings of the query service."""
 
     rest_api_addr: Listen = Field(

@@ -80,6 +80,29 @@ class LogQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class LogCounts:
+    """How many records satisfy the predicate, group by group and slot by slot.
+
+    A group is what ``keys`` say: attributes of the resource that are strings, integers or booleans, ``service.name`` as ``LogRecord.service``
+    has it, and ``severity_text``. Slots are ``slot_ns`` long from the beginning of the range on.
+    """
+
+    time_range: TimeRange
+    predicate: Predicate = EVERYTHING
+    keys: tuple[str, ...] = ()
+    slot_ns: int = 0
+
+
+class LogCount(NamedTuple):
+    """One group in one slot; ``values`` are those of the keys, empty where a record has none. ``bytes`` are those of the bodies as stored."""
+
+    values: tuple[str, ...]
+    slot: int
+    records: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStats:
     """Sums over a service's spans in a time range; sums add across shards, rates and averages are derived."""
 
@@ -129,6 +152,13 @@ class LogReader(Protocol):
 
         A record that was acknowledged and written appears exactly once, and two that are equal appear twice. Pages chained by ``after``
         MUST neither repeat nor skip a record that was there when the first page was read.
+        """
+        ...
+
+    async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
+        """The groups and slots that have records, in no order; two rows may be of one group and slot, and add up.
+
+        Raises TooLarge beyond ``max_rows``.
         """
         ...
 

@@ -6,7 +6,7 @@ from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts, joined
 from tael.model.time import TimeRange
-from tael.storage.api import Answer, LogQuery, LogReader, ServiceStats, SpanCountReader, SpanQuery, SpanReader
+from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader, ServiceStats, SpanCountReader, SpanQuery, SpanReader
 from tael.storage.merge import add_services, merge_logs, merge_newest, merge_trace
 from tael.storage.scatter import Scatter
 
@@ -51,3 +51,8 @@ class ShardedLogs(Scatter[LogReader]):
         """See LogReader."""
         found = await self.ask_all(lambda shard: shard.find_logs(tenant, query))
         return Answer(merge_logs(found.values, query), found.missing)
+
+    async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
+        """See LogReader."""
+        found = await self.ask_all(lambda shard: shard.count_logs(tenant, counts, max_rows))
+        return Answer([row for rows in found.values for row in rows], found.missing)

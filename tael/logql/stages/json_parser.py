@@ -92,6 +92,23 @@ def _found(row: Row, path: tuple[str, ...], value: str) -> None:
         raise _Enough
 
 
+def json_paths(line: str) -> dict[str, list[str]]:
+    """Where in a JSON line the value of each label that it holds stands."""
+    found: dict[str, list[str]] = {}
+
+    def walk(document: _Object, path: tuple[str, ...]) -> None:
+        for key, value in document:
+            if isinstance(value, _Object):
+                walk(value, (*path, key))
+            elif isinstance(value, str | bool):
+                found.setdefault(path_name((*path, key)), [*path, key])
+
+    document = _document(line)
+    if document is not None:
+        walk(document, ())
+    return found
+
+
 def _extracting(stage: JsonParser) -> Run:
     paths = [(extraction.label, json_path(extraction.expression)) for extraction in stage.extractions]
 

@@ -20,6 +20,11 @@ def _parts(pattern: str) -> list[tuple[str, bool]]:
     return parts
 
 
+def texts_of(pattern: str) -> list[str]:
+    """The texts between the captures. Raises ValueError for a pattern that is none."""
+    return [part for part, capture in _parts(pattern) if not capture]
+
+
 class CapturePattern:
     """Takes a line apart. Raises ValueError for a pattern without names, or with one twice."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tael.model.predicate import required_service
 from tael.model.time import signed_ns
-from tael.storage.api import LogCursor, LogQuery
+from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.predicate import LOG_COLUMNS
@@ -38,6 +38,35 @@ def find_keys(database: str, tenant: str, query: LogQuery) -> Statement:
         f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
+
+
+def count(database: str, tenant: str, counts: LogCounts, limit: int) -> Statement:
+    """The values of the keys, the slot, how many records and how many bytes of bodies."""
+    where = Conditions(tenant)
+    where.within("timestamp", counts.time_range)
+    where.satisfy(counts.predicate, LOG_COLUMNS)
+    values = [_value(where, place, key) for place, key in enumerate(counts.keys)]
+    slot = "0"
+    if counts.slot_ns:
+        slot = "intDiv(toUnixTimestamp64Nano(timestamp) - {slots_from:Int64}, {slot:Int64})"
+        where.parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
+    where.parameters["limit"] = limit
+    sql = (
+        f"SELECT [{', '.join(values)}] AS group, {slot} AS slot_number, count(), sum(length(body))\nFROM {database}.logs\nWHERE {where}\n"
+        "GROUP BY group, slot_number\nLIMIT {limit:UInt64}"
+    )
+    return Statement(sql, where.parameters)
+
+
+def _value(where: Conditions, place: int, key: str) -> str:
+    if key in ("service.name", "severity_text"):
+        return f"toString({'service' if key == 'service.name' else key})"
+    where.parameters[f"key_{place}"] = key
+    named = f"{{key_{place}:String}}"
+    return (
+        f"multiIf(mapContains(resource_string, {named}), resource_string[{named}], mapContains(resource_int, {named}), "
+        f"toString(resource_int[{named}]), mapContains(resource_bool, {named}), toString(resource_bool[{named}]), '')"
+    )
 
 
 def fetch(database: str, tenant: str, keys: Sequence[LogKey]) -> Statement:

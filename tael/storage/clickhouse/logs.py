@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tael.errors import Rejected
+from tael.errors import Rejected, TooLarge
 from tael.model.log import LogRecord
-from tael.storage.api import MAX_FIND_LIMIT, Answer, LogQuery
+from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
 from tael.storage.clickhouse import log_query_builder, log_rows, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
 from tael.storage.clickhouse.log_query_builder import LogKey
@@ -31,6 +31,16 @@ class ClickHouseLogs:
         for start in range(0, len(keys), _FETCH_KEYS):
             records += await self._fetch(tenant, keys[start : start + _FETCH_KEYS])
         return Answer(sorted(records, key=log_order(query)))
+
+    async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
+        """See LogReader."""
+        statement = log_query_builder.count(self._clickhouse.database, tenant, counts, max_rows + 1)
+        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        if len(found) > max_rows:
+            raise TooLarge(
+                f"there are more than {max_rows} groups and times to count", where="query", accepted="fewer labels or longer steps"
+            )
+        return Answer([LogCount(tuple(map(rows.text, values)), int(slot), int(count), int(size)) for values, slot, count, size in found])
 
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
         statement = log_query_builder.fetch(self._clickhouse.database, tenant, keys)

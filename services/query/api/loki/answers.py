@@ -1,0 +1,93 @@
+"""Answers of Loki's API, and its errors: plain text with a status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from tael.errors import Rejected, TooLarge
+from tael.logql.errors import MatchingError
+from tael.logql.evaluate import Value
+from tael.logql.row import Row
+from tael.runtime.http import headers_of, refuse
+from tael.syntax.literals import decimal
+from tael.vectors.values import Scalar, Steps, Vector
+
+CATEGORIZE: Final = "categorize-labels"
+_FLAGS: Final = "X-Loki-Response-Encoding-Flags"
+
+
+def refuse_loki(request: web.Request, error: Exception) -> web.Response:
+    """Any error as text. What is too much for one query is the query's fault, series that do not pair off are Loki's 500."""
+    if isinstance(error, MatchingError):
+        return _text(500, str(error))
+    if isinstance(error, TooLarge | Rejected):
+        response = _text(400, str(error))
+        response.headers.update(headers_of(error))
+        return response
+    return refuse(request, error, _text)
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/plain", charset="utf-8")
+
+
+def json_of(body: object) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=orjson.dumps(body), content_type="application/json", charset="utf-8")
+
+
+def success(data: object = None, missing: Iterable[str] = ()) -> web.Response:
+    """``{"status": "success", "data": …}``; no data at all where there is none, and a warning for each shard that is missing."""
+    body: dict[str, Any] = {"status": "success"}
+    if data is not None:
+        body["data"] = data
+    told = [f"{name} did not answer: its lines are not part of this result" for name in dict.fromkeys(missing)]
+    return json_of(body | ({"warnings": told} if told else {}))
+
+
+def categorized(request: web.Request) -> bool:
+    """Whether the client wants to know of each label where it comes from."""
+    return CATEGORIZE in [flag.strip() for flag in request.headers.get(_FLAGS, "").split(",")]
+
+
+def streams(rows: Sequence[Row], *, categorize: bool) -> dict[str, Any]:
+    """The data of a log query: lines by their labels, in the order in which they come."""
+    found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+    for row in rows:
+        labels = row.stream_labels() if categorize else row.labels()
+        key = tuple(sorted(labels.items()))
+        stream = found.setdefault(key, {"stream": labels, "values": []})
+        value: list[Any] = [str(row.timestamp_ns), row.line]
+        if categorize:
+            extra = {"structuredMetadata": row.metadata, "parsed": row.parsed_labels()}
+            value.append({name: held for name, held in extra.items() if held})
+        stream["values"].append(value)
+    data: dict[str, Any] = {"resultType": "streams", "result": list(found.values())}
+    return {**data, "encodingFlags": [CATEGORIZE]} if categorize else data
+
+
+def value_data(value: Value, steps: Steps, *, instant: bool) -> dict[str, Any]:
+    """The data of a metric query."""
+    times = [seconds(time_ns) for time_ns in steps.times_ms.tolist()]
+    if isinstance(value, Scalar):
+        texts = [decimal(number) for number in value.values.tolist()]
+        if instant:
+            return {"resultType": "scalar", "result": [times[0], texts[0]]}
+        return {"resultType": "matrix", "result": [{"metric": {}, "values": [list(pair) for pair in zip(times, texts, strict=True)]}]}
+    if instant:
+        return {"resultType": "vector", "result": [{"metric": labels, "value": points[0]} for labels, points in _series(value, times)]}
+    return {"resultType": "matrix", "result": [{"metric": labels, "values": points} for labels, points in _series(value, times)]}
+
+
+def _series(vector: Vector, times: Sequence[float]) -> Iterable[tuple[dict[str, str], list[list[Any]]]]:
+    for labels, values, present in zip(vector.labels, vector.values.tolist(), vector.present.tolist(), strict=True):
+        yield dict(labels), [[time, decimal(value)] for time, value, there in zip(times, values, present, strict=True) if there]
+
+
+def seconds(time_ns: int) -> float:
+    """To the millisecond, as Prometheus' JSON has times."""
+    return time_ns // 1_000_000 / 1000

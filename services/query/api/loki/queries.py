@@ -1,0 +1,86 @@
+"""Loki's queries: ``query``, ``query_range`` and ``format_query``."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.query.api.family import Route
+from services.query.api.loki.answers import categorized, json_of, streams, success, value_data
+from services.query.api.loki.parameters import DEFAULT_LIMIT, Form, read
+from services.query.api.tenant import tenant_of
+from services.query.logql.engine import LogqlEngine, Wanted
+from services.query.turns import Turns
+from tael.errors import Rejected
+from tael.logql.ast import LogQuery, Metric
+from tael.logql.parse import parse, parse_unchecked
+from tael.logql.pretty import pretty
+from tael.model.time import TimeRange
+from tael.vectors.values import Steps
+
+INSTANT_LINES = "log queries are not supported as an instant query type, please change your query to a range query type"
+
+
+class Queries:
+    """The handlers, over one engine."""
+
+    def __init__(self, engine: LogqlEngine, turns: Turns) -> None:
+        self._engine, self._turns = engine, turns
+
+    def routes(self) -> list[Route]:
+        """Every route takes GET, and POST with a form."""
+        handlers = {"query": self.query, "query_range": self.query_range, "format_query": self.format_query}
+        return [Route(method, f"/loki/api/v1/{path}", handler) for path, handler in handlers.items() for method in ("GET", "POST")]
+
+    async def query(self, request: web.Request) -> web.StreamResponse:
+        """A metric query at one time."""
+        form = await read(request)
+        self.limit(form)
+        form.oldest_first()
+        at = form.instant_ns("time", form.now_ns)
+        expr = parse(form.text("query"))
+        if isinstance(expr, LogQuery):
+            raise Rejected(INSTANT_LINES)
+        return await self._metric(request, expr, Steps(at, at, 0))
+
+    async def query_range(self, request: web.Request) -> web.StreamResponse:
+        """Lines of a range, or a metric query at every step of it."""
+        form = await read(request)
+        bounds = form.bounds()
+        limit = self.limit(form)
+        oldest_first, step = form.oldest_first(), form.step_ns(bounds)
+        interval, expr = form.interval_ns(), parse(form.text("query"))
+        if isinstance(expr, LogQuery):
+            return await self._lines(request, expr, Wanted(bounds, limit, oldest_first, interval))
+        return await self._metric(request, expr, aligned(bounds, step))
+
+    async def format_query(self, request: web.Request) -> web.StreamResponse:
+        """The query in its own layout."""
+        form = await read(request)
+        try:
+            return success(pretty(parse_unchecked(form.text("query"))))
+        except Rejected as problem:
+            response = json_of({"status": "invalid-query", "error": str(problem)})
+            response.set_status(400)
+            return response
+
+    def limit(self, form: Form) -> int:
+        """How many lines are wanted. Raises Rejected beyond the engine's bound."""
+        limit, most = form.count("limit", DEFAULT_LIMIT), self._engine.options.max_entries
+        if limit > most:
+            raise Rejected(f"max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {most})")
+        return limit
+
+    async def _lines(self, request: web.Request, query: LogQuery, asked: Wanted) -> web.StreamResponse:
+        async with self._turns.turn("loki lines", tenant_of(request)) as turn:
+            answer = await turn.ask(self._engine.lines(tenant_of(request), query, asked))
+        return success(streams(answer.value, categorize=categorized(request)), answer.missing)
+
+    async def _metric(self, request: web.Request, expr: Metric, steps: Steps) -> web.StreamResponse:
+        async with self._turns.turn("loki metric", tenant_of(request)) as turn:
+            answer = await turn.ask(self._engine.value(tenant_of(request), expr, steps))
+        return success(value_data(answer.value, steps, instant=not steps.step_ms), answer.missing)
+
+
+def aligned(bounds: TimeRange, step_ns: int) -> Steps:
+    """Steps at multiples of the step since the epoch, from the one before the start to the one behind the end."""
+    return Steps(bounds.start_ns // step_ns * step_ns, -(-bounds.end_ns // step_ns) * step_ns, step_ns)

@@ -1,0 +1,152 @@
+"""Loki's questions about streams: labels and their values, series, how much there is of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from aiohttp import web
+
+from services.query.api.family import Route
+from services.query.api.loki.answers import json_of, seconds, success
+from services.query.api.loki.parameters import DEFAULT_LIMIT, Form, read
+from services.query.api.tenant import tenant_of
+from services.query.logql.engine import LogqlEngine, Stream
+from services.query.turns import Turns
+from tael.errors import Rejected
+from tael.logql.parse import parse_matchers
+from tael.model.series import Matcher
+from tael.storage.api import Answer
+
+_ALWAYS_SHOWN: Final = ("cluster", "namespace", "instance", "pod")
+_ID: Final = re.compile(r"[+-]?\d+(?:\.\d+)?|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class Streams:
+    """The handlers, over one engine."""
+
+    def __init__(self, engine: LogqlEngine, turns: Turns) -> None:
+        self._engine, self._turns = engine, turns
+
+    def routes(self) -> list[Route]:
+        """Series take POST with a form as well."""
+        handlers = {
+            "labels": self.labels,
+            "label": self.labels,
+            "label/{name}/values": self.values,
+            "series": self.series,
+            "index/stats": self.stats,
+            "index/volume": self.volume,
+            "index/volume_range": self.volume_range,
+            "detected_labels": self.detected_labels,
+        }
+        routes = [Route("GET", f"/loki/api/v1/{path}", handler) for path, handler in handlers.items()]
+        return [*routes, *(Route("POST", f"/loki/api/v1/{path}", handlers[path]) for path in ("labels", "series"))]
+
+    async def labels(self, request: web.Request) -> web.StreamResponse:
+        """The names of the streams' labels."""
+        answer = await self._found(request, await read(request))
+        names = {name for stream in answer.value for name in stream.labels}
+        return success(sorted(names) or None, answer.missing)
+
+    async def values(self, request: web.Request) -> web.StreamResponse:
+        """The values of one label; no data at all for a label that there is not."""
+        name = request.match_info["name"]
+        answer = await self._found(request, await read(request))
+        found = {stream.labels[name] for stream in answer.value if name in stream.labels}
+        return success(sorted(found) or None, answer.missing)
+
+    async def series(self, request: web.Request) -> web.StreamResponse:
+        """The streams that any ``match[]`` selects, all of them where there is none."""
+        form = await read(request)
+        selectors = [parse_matchers(text) for text in (*form.texts("match[]"), *form.texts("match"))] or [()]
+        found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        missing: dict[str, None] = {}
+        for matchers in selectors:
+            answer = await self._asked(request, form, matchers)
+            found |= {tuple(sorted(stream.labels.items())): stream.labels for stream in answer.value}
+            missing |= dict.fromkeys(answer.missing)
+        return success(list(found.values()), missing)
+
+    async def stats(self, request: web.Request) -> web.StreamResponse:
+        """How many streams, lines and bytes there are. There are no chunks: each stream counts as one."""
+        answer = await self._found(request, await read(request), required=True)
+        streams = len(answer.value)
+        sizes = {"bytes": sum(stream.bytes for stream in answer.value), "entries": sum(stream.count for stream in answer.value)}
+        return json_of({"streams": streams, "chunks": streams, **sizes})
+
+    async def volume(self, request: web.Request) -> web.StreamResponse:
+        """The bytes of lines, by labels."""
+        form = await read(request)
+        answer = await self._found(request, form, required=True)
+        at = seconds(form.bounds().end_ns)
+        sizes = _sizes(answer.value, _Volume(form, parse_matchers(form.text("query"))))
+        ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
+        result = [{"metric": dict(labels), "value": [at, str(sum(slots.values()))]} for labels, slots in ranked]
+        return success({"resultType": "vector", "result": result}, answer.missing)
+
+    async def volume_range(self, request: web.Request) -> web.StreamResponse:
+        """The same, step by step; a point tells of the time before it."""
+        form = await read(request)
+        bounds = form.bounds()
+        step = form.step_ns(bounds)
+        answer = await self._found(request, form, required=True, slot_ns=step)
+        sizes = _sizes(answer.value, _Volume(form, parse_matchers(form.text("query"))))
+        ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
+
+        def at(slot: int) -> float:
+            end = bounds.start_ns + (slot + 1) * step
+            return seconds(end - 1_000_000 if end < bounds.end_ns else bounds.end_ns)
+
+        result = [{"metric": dict(labels), "values": [[at(slot), str(slots[slot])] for slot in sorted(slots)]} for labels, slots in ranked]
+        return success({"resultType": "matrix", "result": result}, answer.missing)
+
+    async def detected_labels(self, request: web.Request) -> web.StreamResponse:
+        """The streams' labels with how many values each has; labels of ids alone are left out."""
+        answer = await self._found(request, await read(request))
+        found: dict[str, set[str]] = {}
+        for stream in answer.value:
+            for name, value in stream.labels.items():
+                found.setdefault(name, set()).add(value)
+        shown = {name: values for name, values in found.items() if name in _ALWAYS_SHOWN or not all(map(_ID.fullmatch, values))}
+        return json_of({"detectedLabels": [{"label": name, "cardinality": len(values)} for name, values in sorted(shown.items())]})
+
+    async def _found(self, request: web.Request, form: Form, *, required: bool = False, slot_ns: int = 0) -> Answer[list[Stream]]:
+        query = form.text("query")
+        if required and not query:
+            raise Rejected("parse error : syntax error: unexpected $end")
+        return await self._asked(request, form, parse_matchers(query) if query else (), slot_ns)
+
+    async def _asked(self, request: web.Request, form: Form, matchers: tuple[Matcher, ...], slot_ns: int = 0) -> Answer[list[Stream]]:
+        bounds = form.bounds()
+        async with self._turns.turn("loki streams", tenant_of(request)) as turn:
+            return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns))
+
+
+class _Volume:
+    """By which labels a volume is told: those that are asked for, or that the selector names, or that there are."""
+
+    def __init__(self, form: Form, matchers: Iterable[Matcher]) -> None:
+        self._names = [name.strip() for name in form.text("targetLabels").split(",") if name.strip()]
+        self._by_name = form.text("aggregateBy") == "labels"
+        if form.text("aggregateBy") not in ("", "series", "labels"):
+            raise Rejected('invalid aggregation option: it must be "series" or "labels"')
+        if not self._names and not self._by_name:
+            self._names = [matcher.name for matcher in matchers]
+
+    def keys(self, labels: Mapping[str, str]) -> list[tuple[tuple[str, str], ...]]:
+        """The series that a stream with these labels counts for."""
+        named = {name: value for name, value in labels.items() if not self._names or name in self._names}
+        if self._by_name:
+            return [((name, ""),) for name in named]
+        return [tuple(sorted(named.items()))] if named else []
+
+
+def _sizes(streams: Iterable[Stream], volume: _Volume) -> dict[tuple[tuple[str, str], ...], dict[int, int]]:
+    found: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
+    for stream in streams:
+        for key in volume.keys(stream.labels):
+            slots = found.setdefault(key, {})
+            slots[stream.slot] = slots.get(stream.slot, 0) + stream.bytes
+    return found

@@ -1,0 +1,169 @@
+"""Loki's tail: a WebSocket that gives the lines of the last hour and then every line as it comes.
+
+A bad query is refused at the handshake; a metric query ends the connection with 1011. When the server drains, the connection is cut without a
+close frame, for that is what makes Grafana come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from services.query.api.family import Route
+from services.query.api.loki.parameters import DEFAULT_LIMIT, DEFAULT_SINCE_NS, Form, read
+from services.query.api.tenant import tenant_of
+from services.query.live.feed import LiveFeed, Watcher
+from services.query.live.logs import LiveRecord
+from services.query.logql.engine import LogqlEngine, Wanted
+from services.query.turns import Turns
+from tael.errors import Rejected
+from tael.logql.ast import LogQuery
+from tael.logql.parse import parse
+from tael.logql.pipeline import Pipeline
+from tael.logql.records import entry
+from tael.logql.row import Row
+from tael.logql.stages.label_filter import condition
+from tael.model.time import NS_PER_SECOND, TimeRange
+
+MAX_DELAY_SECONDS: Final = 5
+ONLY_LINES: Final = "only log selector is supported"
+_ENDED: Final = b"ended"
+_OVERLAP_NS: Final = 60 * NS_PER_SECOND
+"""Lines so young may come both from the storage and from the feed."""
+
+
+class Tail:
+    """The handler, over the engine for what was and the feed for what comes."""
+
+    def __init__(self, engine: LogqlEngine, turns: Turns, feed: LiveFeed[LiveRecord], *, heartbeat_seconds: float) -> None:
+        self._engine, self._turns, self._feed = engine, turns, feed
+        self._heartbeat_seconds = heartbeat_seconds
+
+    def routes(self) -> list[Route]:
+        """The one route. A client that probes for a second version of it must find none."""
+        return [Route("GET", "/loki/api/v1/tail", self.tail)]
+
+    async def tail(self, request: web.Request) -> web.StreamResponse:
+        """``GET /loki/api/v1/tail`` with an upgrade to WebSocket."""
+        form = await read(request)
+        asked = _Asked.read(form, self._engine.options.max_entries)
+        expr = parse(form.text("query"))
+        socket = web.WebSocketResponse(heartbeat=self._heartbeat_seconds)
+        if not socket.can_prepare(request):
+            raise Rejected("Bad Request: the tail is a WebSocket")
+        if not isinstance(expr, LogQuery):
+            await socket.prepare(request)
+            await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=ONLY_LINES.encode())
+            return socket
+        framing = _Frames(expr)
+        async with self._feed.watch(tenant_of(request), framing.matches, framing) as watcher:
+            await socket.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                await self._send(request, socket, expr, asked, framing, watcher)
+        return socket
+
+    async def _send(
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        query: LogQuery,
+        asked: _Asked,
+        framing: _Frames,
+        watcher: Watcher[LiveRecord],
+    ) -> None:
+        """History first; the watcher is there already, so that nothing falls between."""
+        async with self._turns.turn("loki tail", tenant_of(request)) as turn:
+            wanted = Wanted(TimeRange(asked.start_ns, asked.now_ns + _OVERLAP_NS), asked.limit)
+            answer = await turn.ask(self._engine.lines(tenant_of(request), query, wanted))
+        rows = answer.value[::-1]
+        framing.known = {(row.timestamp_ns, row.line) for row in rows if row.timestamp_ns > asked.now_ns - _OVERLAP_NS}
+        if rows:
+            await socket.send_str(frame(rows).decode())
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(self._live(request, socket, asked, framing, watcher), name="loki-tail")
+            async for message in socket:
+                if message.type is WSMsgType.ERROR:
+                    break
+            sending.cancel()
+
+    async def _live(
+        self, request: web.Request, socket: web.WebSocketResponse, asked: _Asked, framing: _Frames, watcher: Watcher[LiveRecord]
+    ) -> None:
+        async for event in watcher.events(self._heartbeat_seconds):
+            if event == _ENDED:
+                if request.transport is not None:
+                    request.transport.close()
+                return
+            text = framing.fresh(event)
+            if text:
+                await asyncio.sleep(asked.delay_seconds)
+                await socket.send_str(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """From when on, how many lines of the past, and how long lines wait for others that come late."""
+
+    start_ns: int
+    now_ns: int
+    limit: int
+    delay_seconds: int
+
+    @classmethod
+    def read(cls, form: Form, most: int) -> _Asked:
+        """Raises Rejected."""
+        text = form.text("delay_for")
+        if text and not text.isdigit():
+            raise Rejected(f'strconv.Atoi: parsing "{text}": invalid syntax')
+        delay = int(text or 0)
+        if delay > MAX_DELAY_SECONDS:
+            raise Rejected(f"delay_for can't be greater than {MAX_DELAY_SECONDS}")
+        start = form.instant_ns("start", form.now_ns - DEFAULT_SINCE_NS)
+        return cls(start, form.now_ns, min(form.count("limit", DEFAULT_LIMIT), most), delay)
+
+
+@dataclass(slots=True)
+class _Frames:
+    """Runs the query's stages on live records, and writes what stays as frames; see Framing."""
+
+    query: LogQuery
+    known: set[tuple[int, str]] = field(default_factory=set)
+    heartbeat: bytes = b""
+
+    def matches(self, record: LiveRecord) -> bool:
+        """Whether the record is of a stream that the query selects."""
+        stream = entry(record.record).stream
+        return all(condition(matcher)(stream.get(matcher.name, "")) for matcher in self.query.matchers)
+
+    def items(self, items: Sequence[LiveRecord]) -> bytes:
+        """The lines that the stages let through."""
+        pipeline = Pipeline(self.query.stages)
+        rows = [row for row in (entry(item.record).row() for item in items) if pipeline.keeps(row)]
+        return frame(rows) if rows else b""
+
+    def dropped(self, count: int) -> bytes:
+        """Loki names each entry that it dropped; here it is only known how many there were."""
+        return orjson.dumps({"streams": [], "dropped_entries": [{"labels": {}, "timestamp": "0"}] * min(count, 100)})
+
+    def ended(self, reason: str) -> bytes:  # noqa: ARG002 - a cut connection says nothing
+        """The mark of the end."""
+        return _ENDED
+
+    def fresh(self, event: bytes) -> str:
+        """A frame without the lines that the client was sent as history; empty for one without any left."""
+        if not event or not self.known:
+            return event.decode()
+        body = orjson.loads(event)
+        streams = [one for one in body["streams"] if (int(one["values"][0][0]), one["values"][0][1]) not in self.known]
+        return orjson.dumps({**body, "streams": streams}).decode() if streams or "dropped_entries" in body else ""
+
+
+def frame(rows: Iterable[Row]) -> bytes:
+    """One stream an entry, every label in it."""
+    return orjson.dumps({"streams": [{"stream": row.labels(), "values": [[str(row.timestamp_ns), row.line]]} for row in rows]})

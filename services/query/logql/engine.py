@@ -1,0 +1,195 @@
+"""Runs LogQL: decides what the shards count and what is read line by line, reads it in pages, evaluates it in threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.query.logql.lines import Pages, each
+from services.query.threads import in_thread
+from tael.errors import TooLarge
+from tael.logql import evaluate as evaluation
+from tael.logql.ast import LogQuery, Metric
+from tael.logql.counted import of_counts
+from tael.logql.evaluate import Value, leaves
+from tael.logql.functions import of_samples, shifted
+from tael.logql.needs import Counts, counts, streams_wanted, wanted
+from tael.logql.pipeline import Pipeline
+from tael.logql.records import STREAM_LABELS, Entry, entry
+from tael.logql.row import Row
+from tael.logql.samples import Bounds, Extraction, Leaf
+from tael.logql.stages.label_filter import condition
+from tael.model.log import LogRecord
+from tael.model.predicate import NOTHING, Predicate
+from tael.model.series import Matcher, Samples
+from tael.model.time import TimeRange
+from tael.runtime.tasks import together
+from tael.storage.api import Answer, LogCount, LogCounts, LogReader
+from tael.vectors.values import Steps, Vector
+
+MAX_GROUPS = 500_000
+"""Groups and slots that shards may count for one part of a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogqlOptions:
+    """The bounds of one query; ``push`` lets shards count what they can."""
+
+    max_entries: int = 5_000
+    max_series: int = 5_000
+    max_samples: int = 10_000_000
+    push: bool = True
+
+    @property
+    def bounds(self) -> Bounds:
+        """As the extraction of samples takes them."""
+        return Bounds(self.max_series, self.max_samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many lines of which range, and in which direction; at least ``interval_ns`` lie between two lines."""
+
+    time_range: TimeRange
+    limit: int
+    oldest_first: bool = False
+    interval_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The labels of a stream, and what was counted of it."""
+
+    labels: dict[str, str]
+    count: int
+    bytes: int
+    slot: int = 0
+
+
+class LogqlEngine:
+    """Queries over one LogReader. Keeps nothing between them."""
+
+    def __init__(self, reader: LogReader, options: LogqlOptions) -> None:
+        self.reader = reader
+        self.options = options
+
+    async def lines(self, tenant: str, query: LogQuery, asked: Wanted) -> Answer[list[Row]]:
+        """The lines of a log query, in the order of time that was asked for.
+
+        Raises what the reader raises. A caller that is cancelled, or gives up, ends the work at its next record.
+        """
+        predicate = wanted(query)
+        if predicate == NOTHING:
+            return Answer([])
+        pages = Pages(self.reader, tenant, asked.time_range, predicate, oldest_first=asked.oldest_first)
+        pick = _Pick(query, asked, time.time_ns())
+        async for page in pages.read(asked.limit):
+            pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= asked.limit)
+            if len(pick.rows) >= asked.limit:
+                break
+        return Answer(pick.rows, tuple(pages.missing))
+
+    async def value(self, tenant: str, expr: Metric, steps: Steps) -> Answer[Value]:
+        """The value of a metric query at ``steps`` (ns).
+
+        Raises Rejected where lines or series do not allow it, TooLarge beyond the bounds, and what the reader raises.
+        """
+        found: dict[Leaf, Vector] = {}
+        missing: dict[str, None] = {}
+
+        async def one(leaf: Leaf) -> None:
+            answer = await self._leaf(tenant, leaf, steps)
+            found[leaf] = answer.value
+            missing.update(dict.fromkeys(answer.missing))
+
+        await together([one(leaf) for leaf in dict.fromkeys(leaves(expr))], name="logql")
+        value = await in_thread(lambda check: evaluation.evaluate(expr, steps, found, check))
+        if isinstance(value, Vector) and len(value.labels) > self.options.max_series:
+            raise TooLarge(f"the result has more than {self.options.max_series} series (TAEL_LOGQL_MAX_SERIES)")
+        return Answer(value, tuple(missing))
+
+    async def streams(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0) -> Answer[list[Stream]]:
+        """The streams that have lines in the range, with how many and how large; slot by slot where slots are asked for."""
+        predicate = streams_wanted(matchers)
+        if predicate == NOTHING:
+            return Answer([])
+        keys = tuple(STREAM_LABELS.values())
+        answer = await self.reader.count_logs(tenant, LogCounts(time_range, predicate, keys, slot_ns), MAX_GROUPS)
+        conditions = [(matcher.name, condition(matcher)) for matcher in matchers]
+        found: dict[tuple[tuple[str, ...], int], Stream] = {}
+        for values, slot, count, size in answer.value:
+            known = found.get((values, slot))
+            labels = {name: value for name, value in zip(STREAM_LABELS, values, strict=True) if value}
+            if all(meets(labels.get(name, "")) for name, meets in conditions):
+                found[values, slot] = Stream(labels, count + (known.count if known else 0), size + (known.bytes if known else 0), slot)
+        return Answer(list(found.values()), answer.missing)
+
+    async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps) -> Answer[Vector]:
+        plan = counts(leaf, steps) if self.options.push else None
+        if plan is None:
+            samples = await self._samples(tenant, leaf, steps, wanted(leaf.query))
+            return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
+        counted = await self._counted(tenant, leaf, plan, steps)
+        rest = await self._samples(tenant, leaf, steps, plan.rest)
+        vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds))
+        return Answer(vector, (*counted.missing, *rest.missing))
+
+    async def _counted(self, tenant: str, leaf: Leaf, plan: Counts, steps: Steps) -> Answer[list[LogCount]]:
+        if plan.counted == NOTHING:
+            return Answer([])
+        asked = LogCounts(_range_of(leaf, steps), plan.counted, plan.keys, plan.slot_ns)
+        return await self.reader.count_logs(tenant, asked, MAX_GROUPS)
+
+    async def _samples(self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate) -> Answer[Samples]:
+        extraction = Extraction(leaf, self.options.bounds, now_ns=time.time_ns())
+        time_range = _range_of(leaf, steps)
+        if predicate == NOTHING or time_range.end_ns <= time_range.start_ns:
+            return Answer(extraction.samples())
+        pages = Pages(self.reader, tenant, time_range, predicate)
+        selected = _selected(leaf.query.matchers)
+
+        def take(page: list[LogRecord], check: Callable[[], None]) -> None:
+            check()
+            rows = (one.row(extraction.hints) for one in map(entry, page) if selected(one))
+            extraction.add(rows)
+
+        async for page in pages.read():
+            await in_thread(lambda check, page=page: take(page, check))  # type: ignore[misc]
+        return Answer(extraction.samples(), tuple(pages.missing))
+
+
+class _Pick:
+    """Runs a log query's stages on records, and chooses the lines of an answer."""
+
+    def __init__(self, query: LogQuery, asked: Wanted, now_ns: int) -> None:
+        self.rows: list[Row] = []
+        self._pipeline = Pipeline(query.stages, now_ns=now_ns)
+        self._selected = _selected(query.matchers)
+        self._interval_ns = asked.interval_ns
+        self._last_ns: int | None = None
+
+    def row(self, record: LogRecord) -> Row | None:
+        """The record's row when it is a line of the answer."""
+        found = entry(record)
+        if not self._selected(found):
+            return None
+        row = found.row()
+        if not self._pipeline.keeps(row):
+            return None
+        if self._interval_ns and self._last_ns is not None and abs(row.timestamp_ns - self._last_ns) < self._interval_ns:
+            return None
+        self._last_ns = row.timestamp_ns
+        return row
+
+
+def _selected(matchers: tuple[Matcher, ...]) -> Callable[[Entry], bool]:
+    conditions = [(matcher.name, condition(matcher)) for matcher in matchers]
+    return lambda found: all(meets(found.stream.get(name, "")) for name, meets in conditions)
+
+
+def _range_of(leaf: Leaf, steps: Steps) -> TimeRange:
+    """The windows leave their starts out and hold their ends; a TimeRange is the other way round."""
+    ends = shifted(steps, leaf.aggregation.range.offset_ns)
+    last = ends.start_ms + (steps.count - 1) * steps.step_ms
+    return TimeRange(ends.start_ms - leaf.aggregation.range.range_ns + 1, last + 1)

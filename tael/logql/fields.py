@@ -1,0 +1,118 @@
+"""The fields that lines have: structured metadata, and what a JSON or logfmt line holds, with types and numbers of values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tael.logql.ast import LogfmtParser
+from tael.logql.errors import ERROR, ERROR_DETAILS, PRESERVE_ERROR
+from tael.logql.quantities import go_duration_ns, go_float, human_bytes, size_bytes
+from tael.logql.row import Row
+from tael.logql.stages.json_parser import json_paths, parse_json
+from tael.logql.stages.logfmt import logfmt_parser
+
+_HIDDEN: Final = (ERROR, ERROR_DETAILS, PRESERVE_ERROR)
+_BOOLEANS: Final = ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False")
+_BYTE_UNITS: Final = tuple(f"{prefix}{unit}" for prefix in ("", *"kmgtpe") for unit in ("b", "ib", "i", "") if prefix or unit == "b")
+_LOGFMT: Final = logfmt_parser(LogfmtParser())
+
+
+@dataclass(slots=True)
+class _Field:
+    values: set[str] = field(default_factory=set)
+    kind: str = "string"
+    parsers: list[str] = field(default_factory=list)
+    path: list[str] = field(default_factory=list)
+
+
+class Fields:
+    """The fields of ``rows``, of which it knows at most ``limit``; a field has the type of its value in the last of the rows."""
+
+    def __init__(self, rows: Iterable[Row], limit: int) -> None:
+        self._limit = limit
+        self._found: dict[str, _Field] = {}
+        for row in rows:
+            self._read(row)
+
+    def described(self) -> list[dict[str, Any]]:
+        """As Loki's API lists them."""
+        return [
+            {
+                "label": name,
+                "type": found.kind,
+                "cardinality": len(found.values),
+                "parsers": found.parsers or None,
+                **({"jsonPath": found.path} if found.path else {}),
+            }
+            for name, found in self._found.items()
+        ]
+
+    def values(self, name: str, limit: int) -> list[str]:
+        """Values of one field, sizes in the form that a query takes."""
+        found = self._found.get(name, _Field())
+        shown = {_query_form(value) if found.parsers else value for value in found.values}
+        return sorted(shown)[:limit]
+
+    def _read(self, row: Row) -> None:
+        for name, value in row.metadata.items():
+            self._add(name, value)
+        asked = {name: value for name, value in row.parsed_labels().items() if name not in _HIDDEN}
+        stream = {name: value for name, value in row.stream.items() if name not in asked}
+        own, parser = _parsed(Row(row.timestamp_ns, row.line, stream, {}))
+        paths = json_paths(row.line) if parser == "json" else {}
+        for name in {**asked, **own}:
+            for value in dict.fromkeys(labels[name] for labels in (asked, own) if name in labels):
+                self._add(name, value, parser, paths.get(name))
+
+    def _add(self, name: str, value: str, parser: str = "", path: list[str] | None = None) -> None:
+        if name not in self._found and len(self._found) >= self._limit:
+            return
+        found = self._found.setdefault(name, _Field())
+        found.values.add(value)
+        found.kind = kind_of(value)
+        if parser and parser not in found.parsers:
+            found.parsers.append(parser)
+        if parser == "json":
+            found.path = path or []
+
+
+def kind_of(value: str) -> str:
+    """The type of a field with this value."""
+    if value.lstrip("+-").isdigit() and value.isascii():
+        return "int"
+    for kind, read in (("float", go_float), ("boolean", _boolean), ("duration", go_duration_ns), ("bytes", size_bytes)):
+        if _reads(read, value):
+            return kind
+    return "string"
+
+
+def _reads(read: Callable[[str], object], value: str) -> bool:
+    try:
+        read(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _boolean(value: str) -> bool:
+    if value not in _BOOLEANS:
+        raise ValueError(value)
+    return True
+
+
+def _parsed(row: Row) -> tuple[dict[str, str], str]:
+    """What a line holds, and which parser found it."""
+    parse_json(row)
+    if not row.error:
+        return row.parsed_labels(), "json"
+    row = Row(row.timestamp_ns, row.line, row.stream, {})
+    _LOGFMT(row)
+    return row.parsed_labels(), "logfmt"
+
+
+def _query_form(value: str) -> str:
+    if value.lower().endswith(_BYTE_UNITS) and _reads(size_bytes, value):
+        return human_bytes(size_bytes(value))
+    return value

@@ -1,0 +1,87 @@
+"""Loki's tail as a WebSocket client meets it: history, then what comes; filters; how it is refused and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tael.otlp.decode import decode_logs
+from tael.wal.api import LOGS
+from tests.support.live import MemoryBus, publish_logs
+from tests.support.logs import MemoryLogs
+from tests.support.otlp import eventually
+from tests.support.query import Api, MemorySpans, serving
+from tests.support.storage import RECEIVED_NS, START_NS, logs_of, wire_log
+
+TAIL = "/loki/api/v1/tail"
+SECOND = 1_000_000_000
+PAST = logs_of("shop", wire_log(0, "one"), wire_log(1, "two"), wire_log(2, "other"))
+
+
+def connect(api: Api, query: str, **parameters: Any) -> Any:
+    return api.session.ws_connect(api.url + TAIL, params={"query": query, "start": str(START_NS - SECOND), **parameters})
+
+
+async def frame(socket: aiohttp.ClientWebSocketResponse) -> Any:
+    async with asyncio.timeout(10):
+        return json.loads((await socket.receive()).data)
+
+
+def lines(body: Any) -> list[str]:
+    return [value[1] for stream in body["streams"] for value in stream["values"]]
+
+
+async def test_history_comes_first_and_then_what_is_appended() -> None:
+    """One stream an entry, oldest first, every label in it; the query's stages run on both."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), logs=MemoryLogs(list(decode_logs([PAST], RECEIVED_NS))), bus=bus) as api:
+        async with connect(api, '{service_name="shop"} != "other" | line_format "<{{__line__}}>"') as socket:
+            body = await frame(socket)
+            assert lines(body) == ["<one>", "<two>"]
+            assert body["streams"][0] == {
+                "stream": {"service_name": "shop", "detected_level": "unknown"},
+                "values": [[str(START_NS), "<one>"]],
+            }
+            publish_logs(bus, logs_of("shop", wire_log(5, "new"), wire_log(6, "other")), logs_of("job", wire_log(7, "not mine")))
+            publish_logs(bus, logs_of("shop", wire_log(8, "newer")))
+            assert lines(await frame(socket)) == ["<new>"]
+            assert lines(await frame(socket)) == ["<newer>"]
+        await eventually(lambda: not bus.queues.get(LOGS))
+
+
+async def test_a_limit_holds_for_history() -> None:
+    async with (
+        serving(MemorySpans(), logs=MemoryLogs(list(decode_logs([PAST], RECEIVED_NS))), bus=MemoryBus()) as api,
+        connect(api, '{service_name="shop"}', limit=1) as socket,
+    ):
+        assert lines(await frame(socket)) == ["other"]
+
+
+async def test_a_metric_query_is_closed_with_a_reason() -> None:
+    async with serving(MemorySpans(), bus=MemoryBus()) as api, connect(api, 'rate({a="b"}[1m])') as socket:
+        message = await socket.receive()
+        assert (message.type, message.data, message.extra) == (aiohttp.WSMsgType.CLOSE, 1011, "only log selector is supported")
+
+
+@pytest.mark.parametrize(("query", "parameters"), [("{", {}), ('{a="b"}', {"delay_for": "6"}), ('{a="b"}', {"limit": "0"})])
+async def test_a_bad_request_is_refused_at_the_handshake(query: str, parameters: dict[str, str]) -> None:
+    async with serving(MemorySpans(), bus=MemoryBus()) as api:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await connect(api, query, **parameters)
+        assert refused.value.status == 400
+
+
+async def test_the_end_of_the_feed_cuts_the_connection_so_that_clients_come_again() -> None:
+    """Grafana reconnects after 1006, which is a connection that ends without a close frame."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api, connect(api, '{service_name="shop"}') as socket:
+        await eventually(lambda: bool(bus.queues.get(LOGS)))
+        bus.lose_connection(LOGS)
+        async with asyncio.timeout(10):
+            message = await socket.receive()
+        assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.ERROR)
+        assert socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
