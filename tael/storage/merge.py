@@ -22,6 +22,24 @@ def oldest_first(span: Span) -> tuple[int, bytes]:
     return (span.start_ns, span.span_id)
 
 
+def once_each(spans: Iterable[Span]) -> list[Span]:
+    """The spans, one for each (trace id, span id, start): of those that were sent more than once, at their start and their end or in two requests,
+    the most complete one.
+    """
+    kept: dict[tuple[bytes, bytes, int], Span] = {}
+    for span in spans:
+        other = kept.setdefault((span.trace_id, span.span_id, span.start_ns), span)
+        if other is not span and _completeness(span) > _completeness(other):
+            kept[span.trace_id, span.span_id, span.start_ns] = span
+    return list(kept.values())
+
+
+def _completeness(span: Span) -> tuple[bool, int, int, int]:
+    """Ended before running, then what says more, then what took longer."""
+    said = len(span.attributes) + len(span.events) + len(span.links)
+    return (span.end_ns >= span.start_ns, said, span.end_ns, span.status_code)
+
+
 def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
     """The first ``limit`` spans of lists that are each newest first."""
     return list(islice(heapq.merge(*parts, key=newest_first), limit))
@@ -49,7 +67,7 @@ def merge_logs(parts: Iterable[Sequence[LogRecord]], query: LogQuery) -> list[Lo
 
 def merge_trace(parts: Iterable[Sequence[Span]]) -> list[Span]:
     """One trace of its parts."""
-    return sorted((span for part in parts for span in part), key=oldest_first)
+    return sorted(once_each(span for part in parts for span in part), key=oldest_first)
 
 
 def add_services(parts: Iterable[Sequence[ServiceStats]]) -> list[ServiceStats]:

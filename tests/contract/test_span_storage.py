@@ -313,9 +313,38 @@ async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
     spans = [wire_span(hour * 3_600 * 10**9) for hour in range(4) for _ in range(5)]
     for _ in range(3):
         await hot_tier.store(of_service("shop", *spans), token="0:1-5:traces")
-    assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 20
+    assert sum([await rows_of(clickhouse, "spans") for clickhouse in hot_tier.clickhouses]) == 20
     await hot_tier.store(of_service("shop", *spans), token="0:6-9:traces")
-    assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 40
+    assert sum([await rows_of(clickhouse, "spans") for clickhouse in hot_tier.clickhouses]) == 40
+    assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 20
+
+
+async def test_a_span_that_was_sent_again_is_there_once(hot_tier: HotTier) -> None:
+    """The most complete one, in its trace and in pages of any size, whatever came first: ended before running, with more before with less."""
+    trace_id, bare = new_trace_id(), [wire_span(index // 3, trace_id=new_trace_id()) for index in range(12)]
+    running, ended = (wire_span(20, trace_id=trace_id, span_id=b"s" * 8, duration_ns=length) for length in (-START_NS - 20, 7))
+    later = wire_span(21, trace_id=trace_id, span_id=b"s" * 8)
+    full = [wire_span(0, attributes={"k": 1}) for _ in bare]
+    for again, span in zip(full, bare, strict=True):
+        again.trace_id, again.span_id = span.trace_id, span.span_id
+        again.start_time_unix_nano, again.end_time_unix_nano = span.start_time_unix_nano, span.end_time_unix_nano
+    for group in ((running, *full), bare[:5], (ended, *bare), (running, later)):
+        await hot_tier.store(of_service("shop", *group))
+    trace = (await hot_tier.reader.get_trace("t1", trace_id)).value
+    assert [(span.start_ns, span.end_ns) for span in trace] == [(START_NS + 20, START_NS + 27), (START_NS + 21, START_NS + 1_021)]
+    expected = {(span.trace_id, span.span_id) for span in (*full, later)}
+    for limit in (1, 3, 14, 100):
+        found: list[Span] = []
+        after = None
+        while True:
+            page = (await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME, limit=limit, after=after))).value
+            found += page
+            if len(page) < limit:
+                break
+            after = Cursor(page[-1].start_ns, page[-1].trace_id, page[-1].span_id)
+        assert len(found) == 14
+        assert {(span.trace_id, span.span_id) for span in found} == expected
+        assert all(span.attributes == {"k": 1} for span in found if span.trace_id != trace_id)
 
 
 async def rows_of(clickhouse: ClickHouse, table: str) -> int:

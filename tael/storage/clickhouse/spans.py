@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tael.errors import Rejected
 from tael.model.span import Span
 from tael.model.time import TimeRange
-from tael.storage.api import MAX_FIND_LIMIT, Answer, ServiceStats, SpanQuery
+from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery
 from tael.storage.clickhouse import query_builder, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.query_builder import SpanKey
-from tael.storage.merge import newest_first, oldest_first
+from tael.storage.merge import newest_first, oldest_first, once_each
 
 _FETCH_KEYS = 1_000
 """How many spans are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
@@ -26,21 +28,33 @@ class ClickHouseSpans:
         """See SpanReader. Raises Rejected for a limit that is not from 1 to 10000."""
         if not 1 <= query.limit <= MAX_FIND_LIMIT:
             raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
-        database = self._clickhouse.database
-        found = await self._query(query_builder.find_keys(database, tenant, query))
-        keys = [SpanKey(rows.text(service), int(start), bytes(trace), bytes(span)) for service, start, trace, span in found]
-        spans: list[Span] = []
+        keys, spans = await self._find_keys(tenant, query), list[Span]()
         for start in range(0, len(keys), _FETCH_KEYS):
-            statement = query_builder.fetch(database, tenant, keys[start : start + _FETCH_KEYS])
+            statement = query_builder.fetch(self._clickhouse.database, tenant, keys[start : start + _FETCH_KEYS])
             spans += [rows.span(row) for row in await self._query(statement, POINT_LIMITS)]
-        return Answer(sorted(spans, key=newest_first)[: query.limit])
+        return Answer(sorted(once_each(spans), key=newest_first)[: query.limit])
+
+    async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:
+        """The keys of the page, each once. A span that was sent twice has two rows, one after the other, so the page is read on until it is full:
+        a LIMIT BY in the engine would make it sort every row that matches.
+        """
+        keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
+        while True:
+            asked = query.limit - len(keys)
+            found = await self._query(query_builder.find_keys(self._clickhouse.database, tenant, replace(query, limit=asked)))
+            for service, start, trace, span in found:
+                key = SpanKey(rows.text(service), int(start), bytes(trace), bytes(span))
+                keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
+            if len(found) < asked or len(keys) == query.limit:
+                return list(keys.values())
+            query = replace(query, after=Cursor(key.start_ns % (1 << 64), key.trace_id, key.span_id))
 
     async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:  # noqa: ARG002  # the index knows better than the hint
         """See SpanReader."""
         if len(trace_id) != 16:
             return Answer([])
         found = await self._query(query_builder.get_trace(self._clickhouse.database, tenant, trace_id), POINT_LIMITS)
-        return Answer(sorted((rows.span(row) for row in found), key=oldest_first))
+        return Answer(sorted(once_each(map(rows.span, found)), key=oldest_first))
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """See SpanReader."""
