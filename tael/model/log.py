@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 from tael.model.attributes import Attributes, AttributeValue
+from tael.model.series import Labels
 from tael.model.span import Resource, Scope, service_of
+from tael.model.streams import stream_labels
 
 LEVELS = ("unspecified", "trace", "debug", "info", "warn", "error", "fatal")
 """From the least to the most severe; a record's ``level`` is an index into it."""
@@ -71,6 +73,11 @@ class LogRecord:
     def service(self) -> str:
         """The resource's ``service.name``, or ``unknown_service``."""
         return service_of(self.resource)
+
+    @property
+    def stream(self) -> Labels:
+        """The labels of the stream that the record belongs to."""
+        return stream_labels(self.resource.attributes)
 
 
 def level_of_severity(severity_number: int) -> int:

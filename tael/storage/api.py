@@ -19,6 +19,7 @@ from tael.model.predicate import EVERYTHING, Predicate
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts
+from tael.model.streams import LogStream
 from tael.model.time import TimeRange
 from tael.pb.metrics_pb2 import Histogram
 
@@ -70,13 +71,17 @@ class LogCursor:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``."""
+    """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``.
+
+    ``streams`` narrows them to streams whose labels match.
+    """
 
     time_range: TimeRange
     predicate: Predicate = EVERYTHING
     limit: int = 100
     after: LogCursor | None = None
     oldest_first: bool = False
+    streams: tuple[Matcher, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,28 @@ class LogReader(Protocol):
 
         Raises TooLarge beyond ``max_rows``.
         """
+        ...
+
+
+class LogStreamReader(Protocol):
+    """Reads which streams log records belong to, on one shard or several. Ranges are looked at by whole hours.
+
+    A stream is where records with its labels are; several shards may have records of one. Raises as SpanReader.
+    """
+
+    async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
+        """The streams that match, by labels, each once; at most ``limit`` where it is not 0.
+
+        ``records`` and ``bytes`` count every record of the hours that the range touches.
+        """
+        ...
+
+    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """Names of the labels of those streams, ordered."""
+        ...
+
+    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """Values of one label of those streams, ordered."""
         ...
 
 

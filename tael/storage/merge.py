@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from tael.model.log import LogRecord
+from tael.model.series import Labels
 from tael.model.span import Span
+from tael.model.streams import LogStream
 from tael.model.time import signed_ns
 from tael.storage.api import LogQuery, ServiceStats
 
@@ -63,6 +65,16 @@ def log_order(query: LogQuery) -> Callable[[LogRecord], tuple[int, int]]:
 def merge_logs(parts: Iterable[Sequence[LogRecord]], query: LogQuery) -> list[LogRecord]:
     """The first ``query.limit`` records of lists that are each in the query's order."""
     return list(islice(heapq.merge(*parts, key=log_order(query)), query.limit))
+
+
+def add_streams(parts: Iterable[Sequence[LogStream]], limit: int) -> list[LogStream]:
+    """The streams by labels, each once with what all parts have of it; at most ``limit`` where it is not 0."""
+    totals: dict[Labels, LogStream] = {}
+    for stream in (item for part in parts for item in part):
+        known = totals.get(stream.labels, LogStream(stream.labels, 0, 0))
+        totals[stream.labels] = LogStream(stream.labels, known.records + stream.records, known.bytes + stream.bytes)
+    found = [totals[labels] for labels in sorted(totals)]
+    return found[:limit] if limit else found
 
 
 def merge_trace(parts: Iterable[Sequence[Span]]) -> list[Span]:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from tael.model.log import LogRecord
+from tael.model.series import Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts, joined
+from tael.model.streams import LogStream
 from tael.model.time import TimeRange
-from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader, ServiceStats, SpanCountReader, SpanQuery, SpanReader
-from tael.storage.merge import add_services, merge_logs, merge_newest, merge_trace
+from tael.storage.api import (
+    Answer,
+    LogCount,
+    LogCounts,
+    LogQuery,
+    LogReader,
+    LogStreamReader,
+    ServiceStats,
+    SpanCountReader,
+    SpanQuery,
+    SpanReader,
+)
+from tael.storage.merge import add_services, add_streams, merge_logs, merge_newest, merge_trace
 from tael.storage.scatter import Scatter
+from tael.storage.series_merge import ordered
 
 
 class ShardedSpans(Scatter[SpanReader]):
@@ -56,3 +70,22 @@ class ShardedLogs(Scatter[LogReader]):
         """See LogReader."""
         found = await self.ask_all(lambda shard: shard.count_logs(tenant, counts, max_rows))
         return Answer([row for rows in found.values for row in rows], found.missing)
+
+
+class ShardedLogStreams(Scatter[LogStreamReader]):
+    """See LogStreamReader, and Scatter for shards that do not answer."""
+
+    async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
+        """See LogStreamReader."""
+        found = await self.ask_all(lambda shard: shard.list_streams(tenant, selection, limit))
+        return Answer(add_streams(found.values, limit), found.missing)
+
+    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See LogStreamReader."""
+        found = await self.ask_all(lambda shard: shard.label_names(tenant, selection, limit))
+        return Answer(ordered(found.values, limit), found.missing)
+
+    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
+        """See LogStreamReader."""
+        found = await self.ask_all(lambda shard: shard.label_values(tenant, name, selection, limit))
+        return Answer(ordered(found.values, limit), found.missing)

@@ -11,8 +11,8 @@ import pytest
 
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
-from tael.storage.api import Cursor, LogCursor
-from tael.storage.clickhouse import flatten, flatten_logs, log_query_builder, metric_wire, query_builder, wire
+from tael.storage.api import Cursor, LogCursor, LogQuery
+from tael.storage.clickhouse import flatten, flatten_logs, log_query_builder, log_streams, metric_wire, query_builder, wire
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.query_builder import SpanKey
@@ -24,6 +24,7 @@ HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)
 UP = Selection((Matcher("__name__", "=", "up"),), 1_790_000_000_000, 1_790_003_600_000)
 UP_OF_JOBS = replace(UP, matchers=(*UP.matchers, Matcher("job", "=~", "api|web"), Matcher("zone", "!=", ""), Matcher("path", "!~", "/x.*")))
 ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("job", "=", "api")), start_ms=-5)
+STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
 STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
 CURSOR = Cursor(1_790_000_000_000_000_007, b"t" * 16, b"s" * 8)
 
@@ -73,6 +74,7 @@ CASES = {
 CASES |= {
     "logs_in_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)) + "\n",
     "logs_in_schema": wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST)),
+    "logs_in_1_select": flatten_logs.logs_select_1("tael.logs_in_1") + "\n",
     "logs_in_2_select": flatten_logs.logs_select("tael.logs_in_2") + "\n",
     "logs_newest": find_logs(),
     "logs_of_service": find_logs(service="shop", limit=20, min_level=4),
@@ -103,6 +105,11 @@ CASES |= {
     "series_label_names": shown(series_query_builder.label_names("tael", "t1", Selection((), 0, 1), 0)),
     "series_label_values": shown(series_query_builder.label_values("tael", "t1", "job", UP, 10)),
     "series_metric_names": shown(series_query_builder.label_values("tael", "t1", "__name__", UP, 0)),
+    "streams_list": shown(log_streams.list_streams("tael", "t1", STREAMS, 0)),
+    "streams_list_first": shown(log_streams.list_streams("tael", "t1", STREAMS, 5)),
+    "streams_label_names": shown(log_streams.label_names("tael", "t1", STREAMS, 0)),
+    "streams_label_values": shown(log_streams.label_values("tael", "t1", "k8s_pod_name", STREAMS, 9)),
+    "logs_of_streams": shown(log_query_builder.find_keys("tael", "t1", LogQuery(HOUR, streams=STREAMS.matchers))),
     "series_families": shown(series_query_builder.families("tael", "t1", "", 0)),
     "series_families_of_one": shown(series_query_builder.families("tael", "t1", "up", 5)),
     "series_exemplars": shown(series_query_builder.exemplars("tael", "t1", UP, 100)),

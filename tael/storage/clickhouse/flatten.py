@@ -162,8 +162,10 @@ def spans_select(source: str) -> str:
     return select([*columns, *RESOURCE_COLUMNS, *SCOPE_COLUMNS], spans)
 
 
-def unfolded(source: str, groups: str, scopes: str, items: str, item: str) -> str:
+def unfolded(source: str, groups: str, scopes: str, items: str, item: str, **shared_by_resource: str) -> str:
     """A row for each item of the batches in ``source``, as column ``item``, beside the columns of its batch, resource and scope.
+
+    ``shared_by_resource`` are more columns by name, computed once a resource from its own columns and ``tenant``.
 
     ``groups``, ``scopes`` and ``items`` are the signal's names for what its request holds, level by level. Each level is made of two SELECTs, one
     that computes what is shared and one that unfolds: in a single one ClickHouse may unfold first.
@@ -177,9 +179,11 @@ def unfolded(source: str, groups: str, scopes: str, items: str, item: str) -> st
         _dictionary(_SERVICE, "resource_service"),
         "rs.resource.dropped_attributes_count AS resource_dropped_attributes_count",
         _dictionary("rs.schema_url", "resource_schema_url"),
+        *(f"{text} AS {name}" for name, text in shared_by_resource.items()),
     ]
+    resource_columns = (*RESOURCE_COLUMNS, *shared_by_resource)
     scoped = select([*shared_columns, f"rs.{scopes} AS scopes"], resources)
-    scoped = select([*BATCH_COLUMNS, *RESOURCE_COLUMNS, "arrayJoin(scopes) AS ss"], scoped)
+    scoped = select([*BATCH_COLUMNS, *resource_columns, "arrayJoin(scopes) AS ss"], scoped)
     scope_columns = [
         _dictionary("ss.scope.name", "scope_name"),
         _dictionary("ss.scope.version", "scope_version"),
@@ -187,8 +191,8 @@ def unfolded(source: str, groups: str, scopes: str, items: str, item: str) -> st
         "ss.scope.dropped_attributes_count AS scope_dropped_attributes_count",
         _dictionary("ss.schema_url", "scope_schema_url"),
     ]
-    scoped = select([*BATCH_COLUMNS, *RESOURCE_COLUMNS, *scope_columns, f"ss.{items} AS items"], scoped)
-    return select([*BATCH_COLUMNS, *RESOURCE_COLUMNS, *SCOPE_COLUMNS, f"arrayJoin(items) AS {item}"], scoped)
+    scoped = select([*BATCH_COLUMNS, *resource_columns, *scope_columns, f"ss.{items} AS items"], scoped)
+    return select([*BATCH_COLUMNS, *resource_columns, *SCOPE_COLUMNS, f"arrayJoin(items) AS {item}"], scoped)
 
 
 _SERVICE = (

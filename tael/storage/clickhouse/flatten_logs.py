@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tael.model import log
+from tael.storage.clickhouse import streams
 from tael.storage.clickhouse.flatten import (
     RESOURCE_COLUMNS,
     SCOPE_COLUMNS,
@@ -29,10 +30,19 @@ _BODY = (
 
 
 def logs_select(source: str) -> str:
-    """The rows of ``logs`` from the landing table ``source``."""
-    records = unfolded(source, "resource_logs", "scope_logs", "log_records", "lr")
+    """The rows of ``logs`` from the landing table ``source``; the stream of a record is computed once a resource."""
+    return _logs_select(source, stream=streams.stream_id("tenant"))
+
+
+def logs_select_1(source: str) -> str:
+    """The same for the first landing table, which is older than streams: there the table computes a record's stream."""
+    return _logs_select(source)
+
+
+def _logs_select(source: str, **shared_by_resource: str) -> str:
+    records = unfolded(source, "resource_logs", "scope_logs", "log_records", "lr", **shared_by_resource)
     columns = [f"{text} AS {name}" for name, text in _log_columns()]
-    return select([*columns, *RESOURCE_COLUMNS, *SCOPE_COLUMNS], records)
+    return select([*columns, *shared_by_resource, *RESOURCE_COLUMNS, *SCOPE_COLUMNS], records)
 
 
 def _log_columns() -> list[tuple[str, str]]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tael.model.predicate import required_service
-from tael.model.time import signed_ns
+from tael.model.time import NS_PER_MS, signed_ns
 from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
+from tael.storage.clickhouse.labels import matching
 from tael.storage.clickhouse.predicate import LOG_COLUMNS
 
 
@@ -27,12 +28,15 @@ def find_keys(database: str, tenant: str, query: LogQuery) -> Statement:
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
     where.satisfy(query.predicate, LOG_COLUMNS)
+    service = required_service(query.predicate)
+    if query.streams:
+        service = _of_streams(where, database, tenant, query) or service
     if query.after is not None:
         _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
     # With the service fixed this is the order of the table, and reading stops when the page is full.
     way = "" if query.oldest_first else " DESC"
-    order = f"toStartOfHour(timestamp){way}, timestamp{way}" if bounded and required_service(query.predicate) else f"timestamp{way}"
+    order = f"toStartOfHour(timestamp){way}, timestamp{way}" if bounded and service else f"timestamp{way}"
     sql = (
         f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {database}.logs\nWHERE {where}\n"
         f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}"
@@ -81,6 +85,17 @@ def fetch(database: str, tenant: str, keys: Sequence[LogKey]) -> Statement:
         keys=[(key.timestamp_ns, key.serial) for key in keys],
     )
     return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {database}.logs\nWHERE {where}", where.parameters)
+
+
+def _of_streams(where: Conditions, database: str, tenant: str, query: LogQuery) -> str:
+    """Narrow to the streams that match; the one service that these are of, or nothing where they may be of several."""
+    range_ms = (query.time_range.start_ns // NS_PER_MS, query.time_range.end_ns // NS_PER_MS)
+    streams = matching(tenant, query.streams, range_ms, where.parameters, "labels['__name__']")
+    where.add(f"stream IN (SELECT stream FROM {database}.log_streams WHERE {streams})")  # noqa: S608  # only names of ours and parameters
+    service = next((matcher.value for matcher in query.streams if matcher.name == "service_name" and matcher.op == "="), "")
+    if service:
+        where.add("service = {service:String}", service=service)
+    return service
 
 
 def _follow(where: Conditions, after: LogCursor, beyond: str) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
 from tael.storage.api import PartitionSize
-from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, wire
+from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, streams, wire
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 
@@ -53,6 +53,7 @@ _TABLES = {
     "spans": _Kept("traces"),
     "trace_index": _Kept("traces", 24),
     "logs": _Kept("logs"),
+    "log_streams": _Kept("logs"),
     "samples": _Kept("metrics"),
     "histograms": _Kept("metrics"),
     "exemplars": _Kept("metrics"),
@@ -101,8 +102,10 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "spans_in_1_select": _released("spans_in_1_select", database),
         "spans_in_2_select": flatten.spans_select(f"{database}.spans_in_2"),
         "spans_in_3_select": flatten.spans_select(f"{database}.spans_in_3"),
-        "logs_in_1_select": flatten_logs.logs_select(f"{database}.logs_in_1"),
+        "logs_in_1_select": flatten_logs.logs_select_1(f"{database}.logs_in_1"),
         "logs_in_2_select": flatten_logs.logs_select(f"{database}.logs_in_2"),
+        "stream_of_row": streams.stream_id("tenant"),
+        "stream_labels": streams.LABELS,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)
 

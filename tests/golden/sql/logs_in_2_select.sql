@@ -20,6 +20,7 @@ SELECT
   lr.flags AS flags,
   toInt8(multiIf(lr.severity_number BETWEEN 1 AND 24, intDiv(lr.severity_number - 1, 4) + 1, transform(lower(lr.severity_text), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0) != 0, transform(lower(lr.severity_text), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0), transform(lower(attributes_string['level']), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0) != 0, transform(lower(attributes_string['level']), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0), transform(lower(attributes_string['severity']), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0) != 0, transform(lower(attributes_string['severity']), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0), transform(lower(attributes_string['lvl']), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0) != 0, transform(lower(attributes_string['lvl']), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0), transform(lower(if(lr.body.value = 'string_value', extract(substring(lr.body.string_value, 1, 64), '(?i)\\b(informational|information|emergency|critical|verbose|warning|notice|trace|debug|error|fatal|alert|emerg|panic|info|warn|crit|dbg|err)\\b'), '')), ['trace', 'verbose', 'debug', 'dbg', 'info', 'information', 'informational', 'notice', 'warn', 'warning', 'error', 'err', 'fatal', 'critical', 'crit', 'alert', 'emerg', 'emergency', 'panic'], [1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6], 0))) AS level,
   fromUnixTimestamp64Nano(reinterpretAsInt64(batch_received_at), 'UTC') AS received_at,
+  stream,
   resource_string,
   resource_int,
   resource_double,
@@ -45,6 +46,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  stream,
   scope_name,
   scope_version,
   scope_string,
@@ -64,6 +66,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  stream,
   (ss.scope.name)::LowCardinality(String) AS scope_name,
   (ss.scope.version)::LowCardinality(String) AS scope_version,
   mapFromArrays(arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.key, ss.scope.attributes.value.value), arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.value.string_value, ss.scope.attributes.value.value))::Map(LowCardinality(String), LowCardinality(String)) AS scope_string,
@@ -83,6 +86,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  stream,
   arrayJoin(scopes) AS ss
 FROM (
 SELECT
@@ -96,6 +100,7 @@ SELECT
   (coalesce(nullIf(arrayFirst(x -> x.key = 'service.name' AND x.value.value = 'string_value', rs.resource.attributes).value.string_value, ''), 'unknown_service'))::LowCardinality(String) AS resource_service,
   rs.resource.dropped_attributes_count AS resource_dropped_attributes_count,
   (rs.schema_url)::LowCardinality(String) AS resource_schema_url,
+  xxh3(concat(tenant, arrayStringConcat(arrayMap(p -> concat('\xff', p.1, '\xff', p.2), arrayFilter(p -> p.2 != '', [('cloud_availability_zone', toString(resource_string['cloud.availability_zone'])), ('cloud_region', toString(resource_string['cloud.region'])), ('container_name', toString(resource_string['container.name'])), ('deployment_environment', toString(resource_string['deployment.environment'])), ('deployment_environment_name', toString(resource_string['deployment.environment.name'])), ('k8s_cluster_name', toString(resource_string['k8s.cluster.name'])), ('k8s_container_name', toString(resource_string['k8s.container.name'])), ('k8s_cronjob_name', toString(resource_string['k8s.cronjob.name'])), ('k8s_daemonset_name', toString(resource_string['k8s.daemonset.name'])), ('k8s_deployment_name', toString(resource_string['k8s.deployment.name'])), ('k8s_job_name', toString(resource_string['k8s.job.name'])), ('k8s_namespace_name', toString(resource_string['k8s.namespace.name'])), ('k8s_pod_name', toString(resource_string['k8s.pod.name'])), ('k8s_replicaset_name', toString(resource_string['k8s.replicaset.name'])), ('k8s_statefulset_name', toString(resource_string['k8s.statefulset.name'])), ('service_instance_id', toString(resource_string['service.instance.id'])), ('service_name', if(toString(resource_string['service.name']) = '', 'unknown_service', toString(resource_string['service.name']))), ('service_namespace', toString(resource_string['service.namespace']))]))))) AS stream,
   rs.scope_logs AS scopes
 FROM (
 SELECT r.tenant AS tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_logs) AS rs

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tael.metrics.identity import metric_id
-from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Matcher, Selection
+from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Selection
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.labels import LAST_SECOND, Where, limited, matching
 
 GRID_FUNCTIONS: Final[dict[GridFunction, str]] = {
     "last": "Last",
@@ -46,27 +47,9 @@ HISTOGRAM_COLUMNS: Final = (
     "custom_bounds",
     "reset_hint",
 )
-_HOUR_SECONDS: Final = 3_600
-_LAST_SECOND: Final = (1 << 32) - 1
-"""Hours are kept in 32 bits of seconds; nothing is stored before 1970."""
 _NOT_STALE: Final = "reinterpretAsUInt64(value) != 0x7FF0000000000002"
 _WHOLE_KEY: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 """An hour's rows never have a key of another hour's."""
-
-
-class _Where:
-    """Conditions that are ANDed, and the parameters of the whole statement."""
-
-    def __init__(self, parameters: dict[str, Any]) -> None:
-        self.texts: list[str] = []
-        self.parameters = parameters
-
-    def add(self, text: str, **parameters: Any) -> None:
-        self.texts.append(text)
-        self.parameters |= parameters
-
-    def __str__(self) -> str:
-        return " AND ".join(self.texts)
 
 
 def select_samples(database: str, tenant: str, selection: Selection, limit: int, *, merged: bool = False) -> Statement:
@@ -113,7 +96,7 @@ def grid(database: str, tenant: str, request: GridRequest) -> Statement:
 
 def list_series(database: str, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:
     """Number and labels of at most ``limit`` series: of the first ones by labels where they are to be ``ordered``."""
-    where = _matching(tenant, selection, {"limit": limit})
+    where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), {"limit": limit})
     order = "\nORDER BY mapSort(any(labels))" if ordered else ""
     sql = f"SELECT series, any(labels)\nFROM {database}.series\nWHERE {where}\nGROUP BY series{order}\nLIMIT {{limit:UInt64}}"
     return Statement(sql, where.parameters)
@@ -132,20 +115,20 @@ def label_values(database: str, tenant: str, name: str, selection: Selection, li
 
 
 def _distinct(database: str, tenant: str, selection: Selection, what: str, limit: int, **parameters: Any) -> Statement:
-    where = _matching(tenant, selection, parameters)
+    where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
     sql = f"SELECT DISTINCT {what} AS found\nFROM {database}.series\nWHERE {where} AND found != ''\nORDER BY found"
-    return Statement(sql + _limited(where, limit), where.parameters)
+    return Statement(sql + limited(where, limit), where.parameters)
 
 
 def families(database: str, tenant: str, metric: str, limit: int) -> Statement:
     """What was said of each family, by name."""
-    where = _Where({"tenant": tenant})
+    where = Where({"tenant": tenant})
     where.add("tenant = {tenant:String}")
     if metric:
         where.add("name = {metric:String}", metric=metric)
     columns = "name, type, unit, help"
     sql = f"SELECT {columns}\nFROM {database}.metric_families\nWHERE {where}\nGROUP BY {columns}\nORDER BY {columns}"
-    return Statement(sql + _limited(where, limit), where.parameters)
+    return Statement(sql + limited(where, limit), where.parameters)
 
 
 def exemplars(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
@@ -159,63 +142,24 @@ def exemplars(database: str, tenant: str, selection: Selection, limit: int) -> S
     return Statement(sql, where.parameters)
 
 
-def _limited(where: _Where, limit: int) -> str:
-    if not limit:
-        return ""
-    where.parameters["limit"] = limit
-    return "\nLIMIT {limit:UInt64}"
-
-
-def _of_series(database: str, tenant: str, selection: Selection) -> _Where:
+def _of_series(database: str, tenant: str, selection: Selection) -> Where:
     """Rows of the series that match, in the range."""
     parameters: dict[str, Any] = {}
-    matching = _matching(tenant, selection, parameters)
-    where = _Where(parameters)
+    of_series = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
+    where = Where(parameters)
     where.add("tenant = {tenant:String}")
     name = next((matcher.value for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "="), None)
     if name is None:
-        where.add(f"(metric, series) IN (SELECT metric, series FROM {database}.series WHERE {matching})")  # noqa: S608  # only names of ours and parameters
+        where.add(f"(metric, series) IN (SELECT metric, series FROM {database}.series WHERE {of_series})")  # noqa: S608  # only names of ours and parameters
     else:
         where.add("metric = {metric:UInt64}", metric=metric_id(name))
         if len(selection.matchers) > 1:
-            where.add(f"series IN (SELECT series FROM {database}.series WHERE {matching})")  # noqa: S608  # the same
+            where.add(f"series IN (SELECT series FROM {database}.series WHERE {of_series})")  # noqa: S608  # the same
     if selection.start_ms >= 0:
         where.add(f"ts > {_time('start')}", start=selection.start_ms)
-    if selection.end_ms < _LAST_SECOND * 1000:
+    if selection.end_ms < LAST_SECOND * 1000:
         where.add(f"ts <= {_time('end')}", end=selection.end_ms)
     return where
-
-
-def _matching(tenant: str, selection: Selection, parameters: dict[str, Any]) -> _Where:
-    """Rows of ``series`` that match, in the hours of the range."""
-    where = _Where(parameters)
-    where.add("tenant = {tenant:String}", tenant=tenant)
-    first, last = (_hour(time_ms) for time_ms in (selection.start_ms, selection.end_ms))
-    where.add(
-        "hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC')", first_hour=first, last_hour=last
-    )
-    for index, matcher in enumerate(selection.matchers):
-        _match(where, index, matcher)
-    return where
-
-
-def _hour(time_ms: int) -> int:
-    second = min(max(time_ms // 1000, 0), _LAST_SECOND)
-    return second - second % _HOUR_SECONDS
-
-
-def _match(where: _Where, index: int, matcher: Matcher) -> None:
-    """Prometheus' regular expressions are anchored, and their dot matches a line's end too."""
-    label, value = f"label_{index}", f"value_{index}"
-    text = "metric_name"
-    if matcher.name != METRIC_NAME:
-        text = f"labels[{{{label}:String}}]"
-        where.parameters[label] = matcher.name
-    if matcher.op in ("=", "!="):
-        where.add(f"{text} {matcher.op} {{{value}:String}}", **{value: matcher.value})
-    else:
-        negation = "NOT " if matcher.op == "!~" else ""
-        where.add(f"{negation}match({text}, {{{value}:String}})", **{value: f"^(?s:{matcher.value})$"})
 
 
 def _time(parameter: str) -> str:

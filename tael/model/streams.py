@@ -1,0 +1,52 @@
+"""Log streams: what Loki calls the records that have the same index labels, here those that its OTLP endpoint makes by default.
+
+Source of the list: Loki's documentation, "Ingesting logs to Loki using OpenTelemetry Collector" (default resource attributes as index labels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tael.model.attributes import Attributes
+from tael.model.series import Labels
+from tael.model.span import UNKNOWN_SERVICE
+
+_ATTRIBUTES = (
+    "cloud.availability_zone",
+    "cloud.region",
+    "container.name",
+    "deployment.environment",
+    "deployment.environment.name",
+    "k8s.cluster.name",
+    "k8s.container.name",
+    "k8s.cronjob.name",
+    "k8s.daemonset.name",
+    "k8s.deployment.name",
+    "k8s.job.name",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+    "k8s.replicaset.name",
+    "k8s.statefulset.name",
+    "service.instance.id",
+    "service.name",
+    "service.namespace",
+)
+INDEX_LABELS: Final[dict[str, str]] = dict(sorted((name.replace(".", "_"), name) for name in _ATTRIBUTES))
+"""The resource attribute behind each index label, by label in order. Only strings count; a stream always has ``service_name``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """A stream, and what it holds in the hours that were asked about: records, and bytes of their bodies."""
+
+    labels: Labels
+    records: int
+    bytes: int
+
+
+def stream_labels(resource: Attributes) -> Labels:
+    """The labels of the stream of a record with these resource attributes."""
+    found = ((label, resource.get(name)) for label, name in INDEX_LABELS.items())
+    given = {label: value for label, value in found if isinstance(value, str) and value}
+    return tuple(sorted(({"service_name": UNKNOWN_SERVICE} | given).items()))
