@@ -27,8 +27,10 @@ from tael.runtime.service import Readiness, Stop
 from tael.runtime.settings import NodeSettings
 from tael.wal.dead_letters import JetStreamDeadLetters
 from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
 from tael.wal.jetstream.streams import JetStreamStreams, log_states
+from tael.wal.tail import Tails
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -78,7 +80,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
     from tael.storage.clickhouse.writer import ClickHouseWriter
     from tael.wal.api import METRICS
 
-    metrics = WriterMetrics(REGISTRY)
+    metrics, tails = WriterMetrics(REGISTRY), Tails()
     readiness = Readiness("nats", "shard map", "receivers")
     async with _process(settings, "ingest", readiness) as found, _nats(settings, "ingest") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
@@ -90,7 +92,8 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
                 shard=shard,
                 node_id=settings.node_id,
                 kv=kv,
-                wal=JetStreamReader(client, settings.cluster_id, shard),
+                wal=JetStreamReader(client, settings.cluster_id, shard, tails.of(shard)),
+                digests=JetStreamDigests(client, settings.cluster_id, shard),
                 storage=ClickHouseWriter(clickhouse),
                 settings=settings,
                 metrics=metrics,
@@ -98,7 +101,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
                 preparations={METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), settings.delta_series)},
             )
 
-        appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes)
+        appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes, tails=tails)
         await app.run(found, stop, app.Ports(kv, appender, parts_of, log_states(client, settings.cluster_id)), readiness)
 
 

@@ -1,7 +1,7 @@
 """From an export request's bytes to the log's acknowledgement, the same for every receiver.
 
-What is stored of a request, and in which parts, is for its signal's admission to say (services.ingest.admission). A part's deduplication
-id is a digest of its content, so a client that asks again after a lost answer stores nothing twice.
+What is stored of a request, and in which parts, is for its signal's admission to say (services.ingest.admission). A part is known by a digest of
+its content, so a client that asks again after a lost answer stores nothing twice.
 """
 
 from __future__ import annotations
@@ -182,8 +182,9 @@ class Pipeline:
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
         digest = hashlib.sha256(f"{tenant}\0{signal}\0{part.shard}\0".encode())
         digest.update(part.request if part.identity is None else part.identity)
-        body = codec.encode(tenant, received_at_ns, part.request)
-        await self._appender.append(part.shard, signal, body, part.items, digest.hexdigest()[:40])
+        known_by = digest.digest()[: codec.DIGEST_BYTES]
+        body = codec.encode(tenant, received_at_ns, part.request, digest=known_by, items=part.items)
+        await self._appender.append(part.shard, signal, body, part.items, known_by.hex())
 
     async def _append_all(self, parts: Sequence[Part], signal: str, tenant: str, received_at_ns: int) -> None:
         """Append all parts at once and wait for every one, so that a retry finds as much as possible done."""

@@ -87,6 +87,12 @@ class WriterMetrics:
             "tael_writer_dead_letters", "Items that the hot tier refused for good.", ["shard", "signal"], registry=registry
         )
         self.retries = Counter("tael_writer_retries", "Inserts that had to be repeated.", ["shard"], registry=registry)
+        self.resends = Counter(
+            "tael_writer_resends",
+            "Requests that were in the WAL twice within two minutes and are stored once.",
+            ["shard", "signal"],
+            registry=registry,
+        )
         self.wal_restarts = Counter(
             "tael_wal_restarts", "Times that a WAL was found to have lost its tail or to be made anew.", ["shard"], registry=registry
         )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\twal.proto\x12\x0btael.wal.v1\"A\n\tWalRecord\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0breceived_at\x18\x02 \x01(\x06\x12\x0f\n\x07request\x18\x03 \x01(\x0c\"3\n\x08WalBatch\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.tael.wal.v1.WalRecordb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\twal.proto\x12\x0btael.wal.v1\"`\n\tWalRecord\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0breceived_at\x18\x02 \x01(\x06\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\r\n\x05items\x18\x05 \x01(\r\"3\n\x08WalBatch\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.tael.wal.v1.WalRecord\"\x98\x01\n\x0eWrittenDigests\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0f\n\x07through\x18\x02 \x01(\x04\x12\x32\n\x07\x65ntries\x18\x03 \x03(\x0b\x32!.tael.wal.v1.WrittenDigests.Entry\x1a-\n\x05\x45ntry\x12\x13\n\x0b\x61ppended_at\x18\x01 \x01(\x06\x12\x0f\n\x07\x64igests\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WALRECORD']._serialized_start=26
-  _globals['_WALRECORD']._serialized_end=91
-  _globals['_WALBATCH']._serialized_start=93
-  _globals['_WALBATCH']._serialized_end=144
+  _globals['_WALRECORD']._serialized_end=122
+  _globals['_WALBATCH']._serialized_start=124
+  _globals['_WALBATCH']._serialized_end=175
+  _globals['_WRITTENDIGESTS']._serialized_start=178
+  _globals['_WRITTENDIGESTS']._serialized_end=330
+  _globals['_WRITTENDIGESTS_ENTRY']._serialized_start=285
+  _globals['_WRITTENDIGESTS_ENTRY']._serialized_end=330
 # @@protoc_insertion_point(module_scope)

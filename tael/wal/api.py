@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tael.model.mark import Mark
+from tael.pb.wal_pb2 import WrittenDigests
 
 TRACES, LOGS, METRICS = "traces", "logs", "metrics"
 TOTALS = "totals"
@@ -86,9 +87,10 @@ class WalAppender(Protocol):
     async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
         """Append one body; return only once it is durable on every replica that must hold it.
 
-        ``dedup_id`` is a digest of the content: an append repeated with the same id within the log's window (at least two minutes)
-        MUST add nothing and return normally. Raises Overloaded when the log is full, Unavailable when it cannot be reached or does
-        not answer in time (the body may be in it: repeat with the same id). Memory MUST stay bounded while the log is slow.
+        Bodies that wait at the same time may become one entry. An entry whose acknowledgement is lost is sent again under the same id, made
+        of the ``dedup_id`` of each; a body that its client sends again may be in the WAL twice, and its reader drops the second by the digest
+        in its records. Raises Overloaded when the WAL is full, Unavailable when it cannot be reached or does not answer in time
+        (the body may be in it: send it again as it is). Memory MUST stay bounded while the WAL is slow.
         """
         ...
 
@@ -125,7 +127,7 @@ class WalReader(Protocol):
         ...
 
     async def trim(self, through: int) -> None:
-        """Forget entries up to and including ``through``; their deduplication ids stay remembered for the window."""
+        """Forget entries up to and including ``through``."""
         ...
 
     async def state(self) -> LogState:
@@ -134,6 +136,22 @@ class WalReader(Protocol):
 
     async def bury(self, letter: DeadLetter) -> None:
         """Append to the dead-letter log, durably and once, however often the same letter is buried."""
+        ...
+
+
+class DigestStore(Protocol):
+    """Where a shard's writer keeps what it must know of the entries that it trims. Every method raises Unavailable."""
+
+    async def load(self) -> Sequence[WrittenDigests]:
+        """Everything that was saved and not forgotten, in order; MUST NOT miss what a ``save`` that returned has saved."""
+        ...
+
+    async def save(self, digests: WrittenDigests) -> int:
+        """Keep it durably; return its place."""
+        ...
+
+    async def forget(self, through: int) -> None:
+        """Forget what was saved up to and including this place."""
         ...
 
 

@@ -1,18 +1,31 @@
 """One request and its envelope as a ``WalBatch`` of one record, without copying the request more than once.
 
 The bytes are those of proto/wal.proto; they are put together by hand because a protobuf message would copy the request twice on the
-hot path. Bodies concatenate: joined, they are one ``WalBatch``.
+hot path, and read by hand where only the envelopes are asked for. Bodies concatenate: joined, they are one ``WalBatch``.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from tael.pb.wal_pb2 import WalBatch, WalRecord
 
+DIGEST_BYTES = 16
+_RECORDS = 0x0A
+_TENANT, _RECEIVED_AT, _REQUEST, _DIGEST, _ITEMS = 0x0A, 0x11, 0x1A, 0x22, 0x28
 
-def encode(tenant: str, received_at_ns: int, request: bytes) -> bytes:
-    """A ``WalBatch`` that holds one record."""
+
+def encode(tenant: str, received_at_ns: int, request: bytes, *, digest: bytes = b"", items: int = 0) -> bytes:
+    """A ``WalBatch`` that holds one record; ``request`` stands last, so that the rest can be read without it."""
     name = tenant.encode()
-    head = b"\x0a" + _varint(len(name)) + name + b"\x11" + received_at_ns.to_bytes(8, "little") + b"\x1a" + _varint(len(request))
+    head = b"\x0a" + _varint(len(name)) + name + b"\x11" + received_at_ns.to_bytes(8, "little")
+    if digest:
+        head += b"\x22" + _varint(len(digest)) + digest
+    if items:
+        head += b"\x28" + _varint(items)
+    head += b"\x1a" + _varint(len(request))
     return b"".join((b"\x0a", _varint(len(head) + len(request)), head, request))
 
 
@@ -23,7 +36,63 @@ def decode(body: bytes) -> list[WalRecord]:
 
 def overhead_bytes(tenant: str) -> int:
     """The most that ``encode`` adds to a request of less than 256 MiB."""
-    return len(tenant.encode()) + 24
+    return len(tenant.encode()) + 24 + 2 + DIGEST_BYTES + 6
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A record without its request: whose it is, what it is known by, how many items it holds (0 where it does not say), and where it
+    stands in its body.
+    """
+
+    tenant: str
+    digest: bytes
+    items: int
+    start: int
+    end: int
+
+
+def envelopes(body: bytes) -> Iterator[Envelope]:
+    """The envelopes of a body that ``encode`` made, or of several joined, without decoding a request. Raises ValueError for other bytes."""
+    at = 0
+    while at < len(body):
+        start = at
+        if body[at] != _RECORDS:
+            raise ValueError("not a WalBatch")
+        length, at = _read_varint(body, at + 1)
+        end = at + length
+        if end > len(body):
+            raise ValueError("not a whole WalBatch")
+        yield _envelope(body, start, at, end)
+        at = end
+
+
+def with_digests(body: bytes, name: str) -> bytes:
+    """The same records, known by ``name`` and their number instead of what they were known by. Raises DecodeError."""
+    batch = WalBatch.FromString(body)
+    for number, record in enumerate(batch.records):
+        record.digest = hashlib.sha256(f"{name}:{number}".encode()).digest()[:DIGEST_BYTES]
+    return batch.SerializeToString()
+
+
+def _envelope(body: bytes, start: int, at: int, end: int) -> Envelope:
+    tenant, digest, items = "", b"", 0
+    while at < end and body[at] != _REQUEST:
+        tag = body[at]
+        if tag == _RECEIVED_AT:
+            at += 9
+        elif tag == _ITEMS:
+            items, at = _read_varint(body, at + 1)
+        elif tag in {_TENANT, _DIGEST}:
+            length, value = _read_varint(body, at + 1)
+            at = value + length
+            if tag == _TENANT:
+                tenant = body[value:at].decode()
+            else:
+                digest = body[value:at]
+        else:
+            raise ValueError("not a record of the WAL")
+    return Envelope(tenant, digest, items, start, end)
 
 
 def _varint(number: int) -> bytes:
@@ -33,15 +102,6 @@ def _varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
-
-
-def tenant_of(body: bytes) -> str:
-    """The tenant of a body that ``encode`` made, without decoding it. Raises ValueError for bytes that it did not make."""
-    _, at = _read_varint(body, 1)
-    length, start = _read_varint(body, at + 1)
-    if body[:1] != b"\x0a" or body[at : at + 1] != b"\x0a" or start + length > len(body):
-        raise ValueError("not a WalBatch of one record")
-    return body[start : start + length].decode()
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -35,6 +35,7 @@ from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal.api import METRICS
 from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
 from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.metrics import DELTA, T0_MS, T0_NS, Reader, bits, number, request
@@ -81,7 +82,8 @@ class Bench:
         preparations = {METRICS: DeltaPreparation(ClickHouseTotals(clickhouse), 1000)}
         settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
         reader, metrics = JetStreamReader(self.client, "tael", shard), WriterMetrics(CollectorRegistry())
-        return Parts(shard, "node", self.kv, reader, ClickHouseWriter(clickhouse), settings, metrics, fail, preparations)
+        digests = JetStreamDigests(self.client, "tael", shard)
+        return Parts(shard, "node", self.kv, reader, digests, ClickHouseWriter(clickhouse), settings, metrics, fail, preparations)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ import tael.runtime.nats
 from tael.errors import Overloaded, Unavailable
 from tael.model.mark import Mark
 from tael.runtime.nats import connection
+from tael.wal import codec
 from tael.wal.api import LOGS, TRACES, DeadLetter
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.read import JetStreamReader
@@ -61,7 +62,8 @@ async def test_a_read_stops_at_its_limits(
 ) -> None:
     """Soon after the limit is passed, and without waiting."""
     appender, reader = await open_log(nats_server, nats_client)
-    await asyncio.gather(*(appender.append(0, TRACES, bytes(100), 1, str(i)) for i in range(60)))
+    for i in range(60):
+        await appender.append(0, TRACES, bytes(100), 1, str(i))
     async with asyncio.timeout(5):
         entries = await reader.read(Mark(), max_items=max_items, max_bytes=max_bytes, wait_seconds=60)
     assert 0 < len(entries) <= at_most
@@ -166,10 +168,10 @@ async def test_appends_beyond_the_bytes_in_flight_are_refused(nats_server: NatsS
 
 
 async def test_a_stalled_server_makes_appends_unavailable_in_time(nats_server: NatsServer, nats_client: Client) -> None:
-    """However much is sent: nothing waits in the client for a socket that is full; repeated with the same id, all are there once."""
+    """However much is sent: nothing waits in the client for a socket that is full; sent again, all are there."""
     _, reader = await open_log(nats_server, nats_client)
     appender = JetStreamAppender(nats_client, "tael", patience_seconds=0.9)
-    bodies = [bytes([number]) * 200_000 for number in range(100)]
+    bodies = [codec.encode(str(number), 1, bytes(200_000)) for number in range(100)]
     nats_server.pause()
     try:
         async with asyncio.timeout(10):
@@ -180,9 +182,34 @@ async def test_a_stalled_server_makes_appends_unavailable_in_time(nats_server: N
         nats_server.resume()
     assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
     await asyncio.gather(*(append_when_back(appender, body, str(number)) for number, body in enumerate(bodies)))
-    found = await reader.read(Mark(), max_items=100, max_bytes=10**9, wait_seconds=5)
-    assert sorted(entry.body[:1] for entry in found) == [body[:1] for body in bodies]
-    assert (await reader.state()).last == 100
+    found = await reader.read(Mark(), max_items=10**6, max_bytes=10**9, wait_seconds=1)
+    assert {record.tenant for entry in found for record in codec.decode(entry.body)} == {str(number) for number in range(100)}
+
+
+async def test_appends_that_wait_become_one_entry(nats_server: NatsServer, nats_client: Client) -> None:
+    """While one is on its way the others gather, in their order, as many as an entry takes; a signal and a shard have entries of their own."""
+    appender, reader = await open_log(nats_server, nats_client)
+    sent = [(f"t{number}", bytes(30_000)) for number in range(80)]
+    await asyncio.gather(
+        *(appender.append(0, TRACES, codec.encode(tenant, 1, request), 2, tenant) for tenant, request in sent),
+        *(appender.append(0, LOGS, codec.encode("logs", 1, b""), 1, f"l{number}") for number in range(3)),
+    )
+    entries = await reader.read(Mark(), max_items=10**6, max_bytes=10**9, wait_seconds=0.5)
+    traces = [entry for entry in entries if entry.signal == TRACES]
+    assert [record.tenant for entry in traces for record in codec.decode(entry.body)] == [tenant for tenant, _ in sent]
+    assert [entry.items for entry in traces] == [2 * 34, 2 * 34, 2 * 12]
+    assert [entry.items for entry in entries if entry.signal == LOGS] == [3]
+
+
+async def test_an_append_that_nobody_waits_for_is_left_out(nats_server: NatsServer, nats_client: Client) -> None:
+    """Its client has gone before it was sent; its neighbours are appended."""
+    appender, reader = await open_log(nats_server, nats_client)
+    appends = [asyncio.create_task(appender.append(0, TRACES, codec.encode(name, 1, b""), 1, name)) for name in ("a", "b", "c")]
+    await asyncio.sleep(0)
+    appends[1].cancel()
+    await asyncio.gather(appends[0], appends[2])
+    entries = await reader.read(Mark(), max_items=10, max_bytes=10**6, wait_seconds=0.3)
+    assert [record.tenant for entry in entries for record in codec.decode(entry.body)] == ["a", "c"]
 
 
 async def test_appends_in_flight_hear_of_a_lost_connection(nats_server: NatsServer, nats_client: Client) -> None:
@@ -215,7 +242,8 @@ async def test_a_process_can_start_before_its_server(nats_server: NatsServer, mo
 async def test_reads_go_on_from_any_sequence(nats_server: NatsServer, nats_client: Client) -> None:
     """A successor starts where the lease says; one that was cancelled in the middle of a read loses nothing."""
     appender, reader = await open_log(nats_server, nats_client)
-    await asyncio.gather(*(appender.append(0, TRACES, bytes(10), 1, str(number)) for number in range(300)))
+    for number in range(300):
+        await appender.append(0, TRACES, bytes(10), 1, str(number))
     for after in (150, 0, 299, 20):
         [entry] = await reader.read(Mark(after), max_items=1, max_bytes=10**6, wait_seconds=1)
         assert entry.sequence == after + 1

@@ -17,6 +17,7 @@ from tael.errors import Fenced
 from tael.runtime.failpoint import fail_at
 from tael.runtime.service import Stop
 from tael.wal import codec
+from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
 from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.writer_bench import Bench, MemoryTier, holds
@@ -136,7 +137,8 @@ async def test_a_damaged_lease_stops_its_own_shard_until_it_is_repaired(bench: B
     async def parts_of(shard: int) -> Parts:
         settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
         reader = JetStreamReader(bench.client, "tael", shard)
-        return Parts(shard, "node-a", bench.kv, reader, tiers[shard], settings, WriterMetrics(CollectorRegistry()), fail_at(""))
+        digests = JetStreamDigests(bench.client, "tael", shard)
+        return Parts(shard, "node-a", bench.kv, reader, digests, tiers[shard], settings, WriterMetrics(CollectorRegistry()), fail_at(""))
 
     await bench.kv.put(writer_key(1), Lease(holder="node-a", epoch=1).encode())
     pool = asyncio.create_task(WriterPool(bench.kv, "node-a", parts_of, lambda _, fenced: lost.append(str(fenced))).run(stop))

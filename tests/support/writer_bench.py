@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from tael.runtime.service import Stop
 from tael.wal import codec
 from tael.wal.api import TRACES
 from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
 from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.nats import NatsServer
@@ -73,7 +75,10 @@ class Bench:
         spans = message.resource_spans.add().scope_spans.add().spans
         for name in names:
             spans.add(trace_id=bytes(15) + b"1", span_id=bytes(7) + b"1", name=name)
-        await self.appender.append(shard, TRACES, codec.encode("default", 1, message.SerializeToString()), len(names), " ".join(names))
+        name = " ".join(names)
+        digest = hashlib.sha256(name.encode()).digest()[: codec.DIGEST_BYTES]
+        body = codec.encode("default", 1, message.SerializeToString(), digest=digest, items=len(names))
+        await self.appender.append(shard, TRACES, body, len(names), name)
 
     async def lease(self) -> Lease:
         """The shard's writer lease as it is kept."""
@@ -95,7 +100,8 @@ class Bench:
         assert found is not None
         chosen = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05", **settings})
         reader = JetStreamReader(self.client, "tael", 0)
-        return ShardWriter(Parts(0, node_id, self.kv, reader, self.tier, chosen, WriterMetrics(CollectorRegistry()), fail_at("")), found)
+        digests, metrics = JetStreamDigests(self.client, "tael", 0), WriterMetrics(CollectorRegistry())
+        return ShardWriter(Parts(0, node_id, self.kv, reader, digests, self.tier, chosen, metrics, fail_at("")), found)
 
     @asynccontextmanager
     async def writing(self, node_id: str, **settings: str) -> AsyncIterator[asyncio.Task[None]]:

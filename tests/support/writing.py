@@ -19,6 +19,7 @@ from tael.cluster.nats_kv import NatsKeyValue
 from tael.runtime.failpoint import fail_at
 from tael.runtime.service import Stop
 from tael.storage.api import BatchWriter
+from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
 from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.nats import NatsServer
@@ -44,7 +45,18 @@ async def writing(
     assert found is not None
     metrics, stop = WriterMetrics(CollectorRegistry()), Stop()
     settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
-    parts = Parts(0, "node", kv, JetStreamReader(client, "tael", 0), storage, settings, metrics, fail_at(""), preparations or {})
+    parts = Parts(
+        0,
+        "node",
+        kv,
+        JetStreamReader(client, "tael", 0),
+        JetStreamDigests(client, "tael", 0),
+        storage,
+        settings,
+        metrics,
+        fail_at(""),
+        preparations or {},
+    )
     task = asyncio.create_task(ShardWriter(parts, found).run(stop))
     try:
         yield metrics

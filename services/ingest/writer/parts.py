@@ -16,7 +16,7 @@ from tael.runtime.observe import get_logger
 from tael.runtime.retry import retry
 from tael.runtime.service import Stop
 from tael.storage.api import BatchWriter
-from tael.wal.api import WalReader
+from tael.wal.api import DigestStore, WalReader
 
 log = get_logger("writer")
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class Parts:
     node_id: str
     kv: KeyValue
     wal: WalReader
+    digests: DigestStore
     storage: BatchWriter
     settings: WriterSettings
     metrics: WriterMetrics

@@ -36,9 +36,10 @@ class WriterSettings(Settings):
         alias="TAEL_DELTA_SERIES",
         description="Series of delta temporality whose running totals a shard's writer remembers; it reads the others from the hot tier.",
     )
-    wal_keep_bytes: Bytes = Field(
-        default="512MiB",  # type: ignore[assignment]
-        ge=0,
-        alias="TAEL_WAL_KEEP_BYTES",
-        description="Entries that are written stay in the WAL for 30 s, up to this size and half of TAEL_WAL_MAX_BYTES, so that a resend is known even after NATS restarts.",
+    resend_digests: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=100_000_000,
+        alias="TAEL_RESEND_DIGESTS",
+        description="Requests that a shard's writer remembers for two minutes, about 150 bytes each, so that one that is sent again is stored once; of more than these within two minutes the oldest are forgotten sooner.",
     )

@@ -17,7 +17,7 @@ from services.ingest.writer.insert import Inserter
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.plan import intent_of, linger_seconds
 from services.ingest.writer.progress import Progress
-from services.ingest.writer.retention import Retention
+from services.ingest.writer.written import WrittenRecords
 from tael.cluster.api import Versioned
 from tael.cluster.lease import Lease
 from tael.errors import Diverged, Fenced, Retryable
@@ -38,7 +38,7 @@ class ShardWriter:
         self._parts = parts
         self._progress = Progress(parts, granted)
         self._inserter = Inserter(parts)
-        self._retention = Retention(parts.settings.wal_keep_bytes)
+        self._written = WrittenRecords(parts)
         self._lost = 0
         self._insert_seconds = 0.0
         self._looked_at = 0.0
@@ -49,6 +49,7 @@ class ShardWriter:
         self._parts.metrics.epoch.labels(label).set(lease.epoch)
         log.info("writing", shard=self._parts.shard, epoch=lease.epoch, committed=lease.committed)
         try:
+            await self._written.load(lease, stop)
             await self._repeat_intent(stop)
             await self._follow(stop)
         except Stopped:
@@ -69,7 +70,7 @@ class ShardWriter:
         if missing := intent.last - intent.first + 1 - len(entries):
             self._lose(missing, "entries of a predecessor's intent are gone from the WAL; whether it wrote them is not known")
         if entries:
-            await self._inserter.write(entries, lease, stop)
+            await self._inserter.write(self._written.fresh(entries), lease, stop)
         await self._settle(stop)
 
     async def _follow(self, stop: Stop) -> None:
@@ -107,7 +108,7 @@ class ShardWriter:
 
     async def _insert(self, entries: Sequence[Entry], stop: Stop) -> None:
         started = time.monotonic()
-        await self._inserter.write(entries, self._progress.lease, stop)
+        await self._inserter.write(self._written.fresh(entries), self._progress.lease, stop)
         self._insert_seconds = time.monotonic() - started
 
     async def _settle(self, stop: Stop) -> None:
@@ -131,7 +132,7 @@ class ShardWriter:
         self._parts.metrics.wal_restarts.labels(str(self._parts.shard)).inc()
         self._lose(self._parts.wal.take_lost(), "entries are gone from the WAL that were not written")
         await self._progress.store(self._with_losses(self._progress.lease.resume(place)), stop)
-        self._retention.begin_anew()
+        self._written.renumber(place)
         return place
 
     def _lose(self, entries: int, what: str) -> None:
@@ -146,16 +147,19 @@ class ShardWriter:
         return lease.lose(lost) if lost else lease
 
     async def _look_at_wal(self) -> None:
-        """Every few seconds: say how far behind the writer is, and trim what is committed."""
+        """Every few seconds: say how far behind the writer is, and trim what is committed but for its last entry, by which the WAL is
+        recognised.
+        """
         now = time.monotonic()
         if now - self._looked_at < _LOOK_EVERY_SECONDS:
             return
         self._looked_at = now
-        committed = self._progress.lease.committed
+        lease = self._progress.lease
         try:
             state = await self._parts.wal.state()
-            self._parts.metrics.lag.labels(str(self._parts.shard)).set(max(0, state.last - committed))
-            if (through := self._retention.trim_through(committed, state, now)) is not None:
-                await self._parts.wal.trim(through)
+            self._parts.metrics.lag.labels(str(self._parts.shard)).set(max(0, state.last - lease.committed))
+            await self._written.save(lease)
+            if state.first < lease.committed:
+                await self._parts.wal.trim(lease.committed - 1)
         except Retryable as error:
             log.warning("the WAL could not be trimmed", shard=self._parts.shard, reason=str(error))

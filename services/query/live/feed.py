@@ -238,17 +238,17 @@ class LiveFeed(Generic[T]):
                 watcher.close("the connection to the WAL was lost")
 
     def _arrive(self, body: LiveBody) -> None:
-        """Queue a body for decoding if its tenant has watchers."""
+        """Queue a body for decoding if one of its tenants has watchers."""
         try:
-            tenant = codec.tenant_of(body.body)
+            items = _items_by_tenant(body.body)
         except ValueError:
             return
-        interested = [watcher for watcher in self._watchers if watcher.tenant == tenant]
+        interested = [watcher for watcher in self._watchers if watcher.tenant in items]
         if not interested:
             return
         if self._waiting and self._waiting_bytes + len(body.body) > _WAITING_BYTES:
             for watcher in interested:
-                self._lose(watcher, body.items)
+                self._lose(watcher, items[watcher.tenant])
             return
         self._waiting.append(body)
         self._waiting_bytes += len(body.body)
@@ -279,6 +279,14 @@ class LiveFeed(Generic[T]):
         if items:
             watcher.lose(items)
             LOST.labels(self._signal).inc(items)
+
+
+def _items_by_tenant(body: bytes) -> dict[str, int]:
+    """How many items of each tenant a body holds. Raises ValueError for one that is not the WAL's."""
+    items: dict[str, int] = {}
+    for envelope in codec.envelopes(body):
+        items[envelope.tenant] = items.get(envelope.tenant, 0) + max(1, envelope.items)
+    return items
 
 
 def _events_of(watcher: Watcher[T], items: Sequence[T], at_once: int) -> _Found[T]:

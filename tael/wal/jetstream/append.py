@@ -1,24 +1,88 @@
-"""The receivers' side of the WAL on JetStream."""
+"""The receivers' side of the WAL on JetStream.
+
+Appends that wait are joined: while an entry is on its way, those that come for the same shard and signal are gathered, and the next entry
+takes them all (docs/adr/0011). An append that finds nothing on its way goes at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import time
+from collections import deque
+from dataclasses import dataclass, field
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
+from nats.js.api import PubAck
 
-from tael.errors import Overloaded, Unavailable
+from tael.errors import Overloaded, Retryable, Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.wal.jetstream.names import FULL_CODES, ITEMS_HEADER, subject_of
+from tael.wal.jetstream.streams import wal_state
+from tael.wal.tail import Tails
 
 _HEADER_ROOM_BYTES = 4096
+_JOIN_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """One append that waits for its entry's acknowledgement."""
+
+    body: bytes
+    items: int
+    dedup_id: str
+    done: asyncio.Future[None]
+
+    def answer(self, error: Exception | None) -> None:
+        """Tell who waits, if anybody does; every one gets an error of its own, as a traceback would hold the others' requests."""
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        elif isinstance(error, Retryable):
+            self.done.set_exception(type(error)(error.reason, retry_after_seconds=error.retry_after_seconds))
+        else:
+            self.done.set_exception(error)
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The appends of one shard and signal: those that wait, the task that sends them, and the sequence that was acknowledged last."""
+
+    shard: int
+    signal: str
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    sending: asyncio.Task[None] | None = None
+    acknowledged: int = 0
+    connection: int = 0
+
+    def take(self) -> list[_Waiting]:
+        """What the next entry holds: appends in their order, as many as fit, and none that nobody waits for any more."""
+        taken: list[_Waiting] = []
+        size = 0
+        while self.waiting and (not taken or size + len(self.waiting[0].body) <= _JOIN_BYTES):
+            append = self.waiting.popleft()
+            if not append.done.done():
+                taken.append(append)
+                size += len(append.body)
+        return taken
 
 
 class JetStreamAppender:
     """The WalAppender of every shard of a cluster; bounded by ``in_flight_bytes``, and giving up after ``patience_seconds``."""
 
-    def __init__(self, client: Client, cluster_id: str, *, in_flight_bytes: int = 64 << 20, patience_seconds: float = 15.0) -> None:
+    def __init__(
+        self,
+        client: Client,
+        cluster_id: str,
+        *,
+        in_flight_bytes: int = 64 << 20,
+        patience_seconds: float = 15.0,
+        tails: Tails | None = None,
+    ) -> None:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
         self._cluster_id = cluster_id
@@ -26,6 +90,8 @@ class JetStreamAppender:
         self._patience_seconds = patience_seconds
         self._attempt_seconds = min(REQUEST_SECONDS, patience_seconds / 3)
         self._in_flight = 0
+        self._queues: dict[tuple[int, str], _Queue] = {}
+        self._tails = tails or Tails()
 
     @property
     def max_body_bytes(self) -> int:
@@ -36,32 +102,84 @@ class JetStreamAppender:
         """See WalAppender."""
         if self._in_flight and self._in_flight + len(body) > self._limit:
             raise Overloaded("too many bytes wait for the WAL", retry_after_seconds=1)
+        require_connected(self._client)
+        queue = self._queues.setdefault((shard, signal), _Queue(shard, signal))
+        append = _Waiting(body, items, dedup_id, asyncio.get_running_loop().create_future())
         self._in_flight += len(body)
+        queue.waiting.append(append)
+        if queue.sending is None:
+            queue.sending = asyncio.create_task(self._send_all(queue), name=f"append-{shard}-{signal}")
         try:
-            await self._publish(shard, signal, body, {"Nats-Msg-Id": dedup_id, ITEMS_HEADER: str(items)})
+            async with asyncio.timeout(self._patience_seconds):
+                await append.done
+        except TimeoutError as error:
+            raise Unavailable(f"appending to the WAL of shard {shard}: NATS did not answer in time") from error
         finally:
             self._in_flight -= len(body)
 
-    async def _publish(self, shard: int, signal: str, body: bytes, headers: dict[str, str]) -> None:
-        subject = subject_of(self._cluster_id, shard, signal)
+    async def _send_all(self, queue: _Queue) -> None:
+        """Send entry after entry until nothing waits, and give each append its own answer."""
+        try:
+            while entry := queue.take():
+                failure: Exception | None = None
+                try:
+                    await self._publish(queue, entry)
+                except Exception as error:  # noqa: BLE001  # whatever it is, those who wait are told
+                    failure = error
+                for append in entry:
+                    append.answer(failure)
+        finally:
+            queue.sending = None
+            for append in queue.waiting:  # only when this task is cancelled or failed
+                append.done.cancel()
+            queue.waiting.clear()
+
+    async def _publish(self, queue: _Queue, entry: list[_Waiting]) -> None:
+        """Publish one entry, again and under the same id while NATS does not answer in time."""
+        body = entry[0].body if len(entry) == 1 else b"".join(append.body for append in entry)
+        headers = {"Nats-Msg-Id": _entry_id(entry), ITEMS_HEADER: str(sum(append.items for append in entry))}
         deadline = time.monotonic() + self._patience_seconds
         while True:
             require_connected(self._client)
             try:
-                with reachable(f"appending to the WAL of shard {shard}"):
-                    await self._send(shard, subject, body, headers)
+                with reachable(f"appending to the WAL of shard {queue.shard}"):
+                    await self._look_after_reconnect(queue)
+                    acknowledged = await self._send(queue, body, headers)
             except Unavailable:
                 if time.monotonic() + self._attempt_seconds > deadline or not self._client.is_connected:
                     raise
             else:
+                if not acknowledged.duplicate:
+                    self._tails.of(queue.shard).appended(acknowledged.seq, queue.acknowledged)
+                    queue.acknowledged = acknowledged.seq
                 return
 
-    async def _send(self, shard: int, subject: str, body: bytes, headers: dict[str, str]) -> None:
+    async def _look_after_reconnect(self, queue: _Queue) -> None:
+        """Ask where the WAL ends before anything is added to it: a server that was restarted may have lost what it had acknowledged."""
+        connection = self._client.stats["reconnects"]
+        if connection == queue.connection:
+            return
+        tail = self._tails.of(queue.shard)
+        known, turns = tail.last, tail.turns
+        if known:
+            tail.ends((await wal_state(self._client, self._cluster_id, queue.shard)).last, known=known, turns=turns)
+        queue.connection = connection
+        queue.acknowledged = min(queue.acknowledged, tail.last)
+
+    async def _send(self, queue: _Queue, body: bytes, headers: dict[str, str]) -> PubAck:
+        subject = subject_of(self._cluster_id, queue.shard, queue.signal)
         try:
-            await answered(self._client, self._js.publish(subject, body, headers=headers, timeout=self._attempt_seconds))
+            return await answered(self._client, self._js.publish(subject, body, headers=headers, timeout=self._attempt_seconds))
         except js_errors.APIError as error:
             if error.err_code in FULL_CODES:
                 raise Overloaded(
-                    f"the WAL of shard {shard} is full (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
+                    f"the WAL of shard {queue.shard} is full (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
                 ) from error
-            raise Unavailable(f"the WAL of shard {shard} refused an append: {error.description}", retry_after_seconds=2) from error
+            raise Unavailable(f"the WAL of shard {queue.shard} refused an append: {error.description}", retry_after_seconds=2) from error
+
+
+def _entry_id(entry: list[_Waiting]) -> str:
+    """The id under which NATS knows an entry that it is sent twice: the append's own, or a digest of those of all."""
+    if len(entry) == 1:
+        return entry[0].dedup_id
+    return hashlib.sha256("\0".join(append.dedup_id for append in entry).encode()).hexdigest()[:40]

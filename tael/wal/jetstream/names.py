@@ -23,3 +23,13 @@ def subject_of(cluster_id: str, shard: int | str, signal: str) -> str:
 def dead_stream_name(cluster_id: str) -> str:
     """The stream that holds every shard's dead letters."""
     return f"{cluster_id}_dead"
+
+
+def digest_stream_name(cluster_id: str, shard: int) -> str:
+    """The stream that holds the digests of what a shard's writer wrote last."""
+    return f"{cluster_id}_digests_{shard}"
+
+
+def digest_subject(cluster_id: str, shard: int) -> str:
+    """The subject of that stream."""
+    return f"{cluster_id}.digests.{shard}"

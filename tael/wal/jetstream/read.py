@@ -22,6 +22,7 @@ from tael.wal.api import DeadLetter, Entry, LogState, digest_of
 from tael.wal.jetstream.direct import direct_get, direct_get_since, leader_get, time_ns
 from tael.wal.jetstream.names import ITEMS_HEADER, REASON_HEADER, SEQUENCE_HEADER, stream_name
 from tael.wal.jetstream.streams import wal_state
+from tael.wal.tail import Gone, Tail, lost_between
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -35,7 +36,7 @@ _LOOK_EVERY_SECONDS = 2.0
 class JetStreamReader:
     """The WalReader of one shard."""
 
-    def __init__(self, client: Client, cluster_id: str, shard: int) -> None:
+    def __init__(self, client: Client, cluster_id: str, shard: int, tail: Tail | None = None) -> None:
         self._client = client
         self._cluster_id = cluster_id
         self._shard = shard
@@ -48,6 +49,7 @@ class JetStreamReader:
         self._quiet = False
         self._connection, self._looked_at = -1, 0.0
         self._told_last = self._seen_last = 0
+        self._tail = tail or Tail()
         self._lost = 0
 
     async def read(self, after: Mark, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
@@ -102,7 +104,8 @@ class JetStreamReader:
             place = Mark(max(0, state.first - 1), stream_created_ns=state.created_ns)
         else:
             place = await self._last_before(mark, state)
-        self._lost += max(0, self._seen_last - max(mark.sequence, place.sequence))
+        last = max([self._seen_last, *(gone.last for gone in self._tail.take_gone())])
+        self._lost += lost_between([Gone(place.sequence + 1, last)], mark.sequence)
         self._seen_last = place.sequence
         await self._start_behind(place)
         return place
@@ -155,6 +158,7 @@ class JetStreamReader:
         """Add what follows the last entry that was fetched to those ahead. Raises Diverged when that one is not there as it was."""
         if self._connection != self._client.stats["reconnects"] or time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
             await self._look()
+            self._count_gone()
         # While nothing comes, nothing but the next sequence is asked for: the entry before it may be large.
         if self._quiet and not await self._following(self._fetched.sequence + 1, 1):
             return
@@ -166,18 +170,20 @@ class JetStreamReader:
         self._quiet = not fresh
         if fresh:
             await self._count_gap(anchor, fresh[0].sequence)
+            self._count_gone()
             self._ahead.extend(fresh)
             self._fetched = self.mark(fresh[-1])
             self._seen_last = max(self._seen_last, self._told_last)
+            self._tail.reaches(self._told_last)
 
     async def _look(self) -> None:
         """Ask the leader whether it is the same WAL and ends no earlier than it was seen to."""
         connection = self._client.stats["reconnects"]
+        known, turns = self._tail.last, self._tail.turns
         state = await self.state()
+        self._tail.ends(state.last, known=known, turns=turns)
         if state.created_ns != self._created_ns or state.last < self._fetched.sequence:
             raise Diverged(self._difference(state))
-        self._lost += max(0, self._seen_last - state.last)
-        self._seen_last = min(self._seen_last, state.last)
         self._connection, self._looked_at = connection, time.monotonic()
 
     async def _hold_against_leader(self, anchor: Mark) -> None:
@@ -206,6 +212,12 @@ class JetStreamReader:
             raise Unavailable(f"a replica of {self._what} is behind", retry_after_seconds=0.5)
         if anchor.digest:
             self._lost += missing
+
+    def _count_gone(self) -> None:
+        """Count what the WAL has lost behind the last entry that was fetched; before that one nothing is lost."""
+        if gone := self._tail.take_gone():
+            self._lost += lost_between(gone, self._fetched.sequence)
+            self._seen_last = self._fetched.sequence
 
     async def _last_before(self, mark: Mark, state: LogState) -> Mark:
         """The last entry that was appended no later than the mark, as the leader confirms; without one, the place before all of them."""

@@ -17,19 +17,34 @@ from tael.errors import Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.runtime.tasks import together
 from tael.wal.api import LogState
-from tael.wal.jetstream.names import DUPLICATE_WINDOW_SECONDS, FULL_CODES, dead_stream_name, stream_name
+from tael.wal.jetstream.names import (
+    DUPLICATE_WINDOW_SECONDS,
+    FULL_CODES,
+    dead_stream_name,
+    digest_stream_name,
+    digest_subject,
+    stream_name,
+    subject_of,
+)
+
+_DIGEST_BYTES = 64 << 20
 
 
 async def wal_state(client: Client, cluster_id: str, shard: int) -> LogState:
     """What a shard's WAL holds, in the words of its stream's leader. Raises Unavailable."""
+    return await stream_state(client, stream_name(cluster_id, shard), f"the WAL of shard {shard}")
+
+
+async def stream_state(client: Client, stream: str, what: str) -> LogState:
+    """The same of any stream; ``what`` it holds is for errors."""
     require_connected(client)
-    with reachable(f"asking for the WAL of shard {shard}"):
+    with reachable(f"asking for {what}"):
         try:
-            found = await answered(client, client.jetstream(timeout=REQUEST_SECONDS).stream_info(stream_name(cluster_id, shard)))
+            found = await answered(client, client.jetstream(timeout=REQUEST_SECONDS).stream_info(stream))
         except js_errors.NotFoundError as error:
-            raise Unavailable(f"the WAL of shard {shard} does not exist yet") from error
+            raise Unavailable(f"{what}: the stream does not exist yet") from error
         except js_errors.APIError as error:
-            raise Unavailable(f"the state of the WAL of shard {shard} cannot be read: {error.description}") from error
+            raise Unavailable(f"the state of {what} cannot be read: {error.description}") from error
     state = found.state
     return LogState(state.first_seq, state.last_seq, state.bytes, max(0, found.config.max_bytes or 0), _created_ns(found))
 
@@ -69,7 +84,8 @@ class JetStreamStreams:
     async def ensure(self, shard_count: int) -> None:
         """Make or adjust the stream of each shard and the dead-letter stream; repeating it changes nothing."""
         for shard in range(shard_count):
-            await self._ensure(stream_name(self._cluster_id, shard), f"{self._cluster_id}.wal.{shard}.*", self._max_bytes)
+            await self._ensure(stream_name(self._cluster_id, shard), subject_of(self._cluster_id, shard, "*"), self._max_bytes)
+            await self._ensure(digest_stream_name(self._cluster_id, shard), digest_subject(self._cluster_id, shard), _DIGEST_BYTES)
         await self._ensure(dead_stream_name(self._cluster_id), f"{self._cluster_id}.dead.>", max(1 << 20, self._max_bytes // 8))
 
     async def dead_letters(self) -> int:

@@ -64,11 +64,12 @@ class DeadLetterApi:
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /{id}/replay``: append the body to its shard's WAL again, and delete the letter once that is durable.
 
-        The append's id is derived from the letter's, so that a replay whose answer was lost can be repeated within the WAL's deduplication window.
+        The body gets digests made of the letter's id: the writer does not take the replay for the request that it knows, and a replay whose
+        answer was lost can be repeated within two minutes.
         """
         buried = await self._get(request)
-        letter = buried.letter
-        await self._appender.append(letter.shard, letter.signal, letter.body, letter.items, f"dead-letter:{buried.letter_id}")
+        letter, name = buried.letter, f"dead-letter:{buried.letter_id}"
+        await self._appender.append(letter.shard, letter.signal, codec.with_digests(letter.body, name), letter.items, name)
         await self._letters.drop(buried.letter_id)
         return json_response({**_entry(buried), "replayed": True})
 

@@ -1,0 +1,42 @@
+"""Where a WAL ends, by acknowledgements and by its server's word, and what was lost when the two disagree."""
+
+from __future__ import annotations
+
+from tael.wal.tail import Gone, Tail, lost_between
+
+
+def test_sequences_that_grow_say_nothing_is_lost() -> None:
+    """Two queues' acknowledgements may come in either order."""
+    tail = Tail()
+    for sequence, before in ((1, 0), (3, 1), (2, 0), (4, 2)):
+        tail.appended(sequence, before)
+    assert (tail.last, tail.take_gone()) == (4, [])
+
+
+def test_a_sequence_that_comes_again_says_what_is_gone() -> None:
+    """It is told once; what is appended later counts from there."""
+    tail = Tail()
+    tail.appended(20, 0)
+    tail.appended(15, 20)
+    assert tail.take_gone() == [Gone(15, 20)]
+    tail.appended(16, 15)
+    assert (tail.last, tail.take_gone()) == (16, [])
+
+
+def test_a_server_that_ends_earlier_than_it_acknowledged_has_lost_the_rest() -> None:
+    """Its answer counts only if nobody found out in between; one that is older than the last acknowledgement says nothing."""
+    tail = Tail()
+    tail.appended(20, 0)
+    tail.ends(15, known=20, turns=0)
+    assert (tail.take_gone(), tail.last) == ([Gone(16, 20)], 15)
+    tail.ends(15, known=20, turns=0)
+    tail.ends(15, known=15, turns=1)
+    assert tail.take_gone() == []
+
+
+def test_what_was_read_is_not_lost() -> None:
+    """Of entries that are gone only those count that nobody had read."""
+    assert lost_between([Gone(16, 20)], 12) == 5
+    assert lost_between([Gone(16, 20)], 18) == 2
+    assert lost_between([Gone(16, 20)], 25) == 0
+    assert lost_between([Gone(16, 20), Gone(11, 12)], 0) == 7
