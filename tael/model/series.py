@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tael.model.patterns import compiled
+
 if TYPE_CHECKING:
     from tael.model.histogram import Histograms
 
@@ -52,6 +54,12 @@ class Matcher:
     name: str
     op: MatchOp
     value: str
+
+    def matches(self, text: str) -> bool:
+        """Whether a label with this value meets the condition. Raises Rejected for an invalid regular expression."""
+        if self.op in ("=", "!="):
+            return (self.value == text) == (self.op == "=")
+        return (compiled(self.value).fullmatch(text) is not None) == (self.op == "=~")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The aggregations of PromQL, one record each: what stands in parentheses before the aggregated expression, and what is experimental."""
+"""The aggregations of PromQL, one record each: the type of the parameter, and whether the aggregation is experimental."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The nodes of a PromQL expression, as Prometheus 3 has the language.
 
-Frozen, and equal when they mean the same: the place in the text (``pos``) takes no part in a comparison. Every node is the parser's;
-``StepInvariant`` alone is put there by ``prepare``, which also turns durations that are expressions, and ``@ start()`` and ``@ end()``,
-into milliseconds. What evaluates sees only prepared expressions.
+Nodes are frozen, and compare without their place in the text (``pos``). All come from the parser but ``StepInvariant``, which ``prepare``
+adds; ``prepare`` also turns durations that are expressions, and ``@ start()`` and ``@ end()``, into milliseconds. The evaluator sees only
+prepared expressions.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class MatrixSelector:
 
 @dataclass(frozen=True, slots=True)
 class Subquery:
-    """``expr[range:step]``; ``step`` is None where it is left out, and the engine's default is meant."""
+    """``expr[range:step]``; ``step`` is None where it is left out, which means the engine's default."""
 
     expr: Expr
     range: Milliseconds
@@ -161,7 +161,7 @@ class Paren:
 
 @dataclass(frozen=True, slots=True)
 class StepInvariant:
-    """An expression that has the same value at every step of the query (``metric @ 100``): evaluate it at the first, repeat the answer."""
+    """An expression with the same value at every step of the query (``metric @ 100``): it is evaluated at the first step alone."""
 
     expr: Expr
 
@@ -199,7 +199,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def unwrapped(expr: Expr) -> Expr:
-    """Without the parentheses and the step-invariant marks around it."""
+    """The expression inside parentheses and step-invariant marks."""
     while isinstance(expr, Paren | StepInvariant):
         expr = expr.expr
     return expr

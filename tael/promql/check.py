@@ -1,9 +1,8 @@
-"""Whether the parts of a parsed expression have the types that they must have, in Prometheus' order and words."""
+"""Type checks of a parsed expression, in Prometheus' order and with its messages."""
 
 from __future__ import annotations
 
-from tael.model.patterns import compiled
-from tael.model.series import METRIC_NAME, Matcher
+from tael.model.series import METRIC_NAME
 from tael.promql.aggregators import AGGREGATORS
 from tael.promql.ast import (
     Aggregate,
@@ -31,7 +30,7 @@ _WORDS = {"vector": "instant vector", "matrix": "range vector", "scalar": "scala
 
 
 def type_of(expr: Expr) -> ValueType:  # noqa: PLR0911 - one line a kind of node
-    """What the expression evaluates to."""
+    """The type of an expression's value."""
     match expr:
         case Number():
             return "scalar"
@@ -50,7 +49,7 @@ def type_of(expr: Expr) -> ValueType:  # noqa: PLR0911 - one line a kind of node
 
 
 def check(query: str, expr: Expr) -> None:
-    """Raises ParseError at the first part of ``expr``, the tree of ``query``, that cannot stand where it does."""
+    """Raise ParseError at the first part of ``expr``, the tree of ``query``, that has the wrong type."""
     _Check(query).visit(expr)
 
 
@@ -173,12 +172,5 @@ class _Check:
                 if matcher.name == METRIC_NAME:
                     twice = f"{quoted(selector.name)} or {quoted(matcher.value)}"
                     raise self._error(selector.pos, f"metric name must not be set twice: {twice}")
-        elif all(matches_empty(matcher) for matcher in selector.matchers):
+        elif all(matcher.matches("") for matcher in selector.matchers):
             raise self._error(selector.pos, "vector selector must contain at least one non-empty matcher")
-
-
-def matches_empty(matcher: Matcher) -> bool:
-    """Whether a series without the label meets the matcher."""
-    if matcher.op in ("=", "!="):
-        return (matcher.value == "") == (matcher.op == "=")
-    return (compiled(matcher.value).fullmatch("") is not None) == (matcher.op == "=~")

@@ -1,4 +1,4 @@
-"""Durations in brackets and behind ``offset``: literals, and what calculates with them (``5m * 2``, ``-step()``, ``max_of(1m, range())``)."""
+"""Durations in brackets and after ``offset``: literals and duration expressions (``5m * 2``, ``-step()``, ``max_of(1m, range())``)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def milliseconds(duration: Duration | Number) -> Milliseconds:
 
 
 def positive(tokens: Tokens, context: str, expected: str) -> Duration | Number:
-    """A range or a step; a literal must be more than nothing."""
+    """A range or a step; a literal must be greater than 0."""
     duration = _expression(tokens, 1, context, expected)
     if isinstance(duration, Number) and duration.value <= 0:
         raise ParseError(tokens.query, duration.pos, "duration must be greater than 0")
@@ -31,12 +31,12 @@ def positive(tokens: Tokens, context: str, expected: str) -> Duration | Number:
 
 
 def offset(tokens: Tokens) -> Duration | Number:
-    """What follows ``offset``: one term, for ``offset 5m * 2`` is twice what was there five minutes ago."""
+    """The term after ``offset``: a single one, because ``offset 5m * 2`` is twice the value of five minutes ago."""
     return _term(tokens, "offset", "number, duration, step(), or range()")
 
 
 def calculated(duration: Milliseconds, *, step_ms: int, range_ms: int, negative: bool) -> int:
-    """An expression's milliseconds. Raises ValueError where there are none, or fewer than one and not ``negative``."""
+    """A duration expression in milliseconds. Raises ValueError for one without a value, or below 1 ms unless ``negative`` is allowed."""
     if isinstance(duration, int):
         return duration
     seconds = _seconds(duration, step_ms / 1000, range_ms / 1000)

@@ -1,4 +1,4 @@
-"""What is wrong with the text of an expression, and where."""
+"""Errors in the text of an expression, with their place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tael.syntax.position import Pos, place
 
 
 class ParseError(Rejected):
-    """The text is no PromQL; its message is ``line:column: parse error: reason``, both counted from 1."""
+    """The text is not valid PromQL; the message is ``line:column: parse error: reason``, both counted from 1."""
 
     def __init__(self, query: str, pos: Pos, problem: str) -> None:
         self.pos = pos

@@ -1,7 +1,7 @@
 """Evaluate a prepared expression over fetched data: numpy over series and steps, every step at once. Pure: no time, no I/O, no state.
 
-Each node gives a scalar, a text or a vector at each of its steps. Subqueries and step-invariant parts evaluate what is below them at steps of
-their own. Selectors go by absolute times, so the data may hold more than is needed.
+Each node gives a scalar, a text or a vector at each of its steps. Subqueries and step-invariant parts evaluate their operands at steps of their
+own. Selectors go by absolute times, so the data may hold more than is needed.
 """
 
 from __future__ import annotations
@@ -48,10 +48,9 @@ from tael.vectors.values import Matrix, Scalar, Steps, Text, Value, Vector
 class Settings:
     """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` a subquery's step where it names none.
 
-    ``max_samples`` bounds the samples that are read and, on its own, what is held of values, series by steps; a native histogram counts by its
-    buckets. ``check`` is called at every node and raises when the query is to end: cancelled, or out of time. ``delayed_names`` keeps a
-    metric's name until the end of the query where a function drops it, so that label functions can still read it; without, it is dropped at
-    once.
+    ``max_samples`` limits the samples that are read and, separately, the values that are held (series by steps; a native histogram counts by its
+    buckets). ``check`` is called at every node and raises when the query was cancelled or timed out. With ``delayed_names`` a metric's name is
+    kept until the end of the query where a function drops it, so that label functions can still read it; without, it is dropped at once.
     """
 
     lookback_ms: int = 300_000
@@ -63,17 +62,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A value, and what is to be said with it. A vector holds no series without a sample."""
+    """A value and its annotations. A vector holds no series without a sample."""
 
     value: Value
     notes: Annotations
 
 
 def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, query: str = "") -> Evaluated:
-    """The value of ``expr`` at ``steps``. ``query`` is its text, which the places of annotations are counted in.
+    """The value of ``expr`` at ``steps``. ``query`` is its text, to which the places of annotations refer.
 
-    Raises Rejected, in Prometheus' words, where the data does not allow the operation (two series of the same labels, a factor out of its
-    range), and TooLarge when ``max_samples`` does not do.
+    Raises Rejected, with Prometheus' messages, where the data does not allow the operation (two series with the same labels, a factor out of
+    range), and TooLarge beyond ``max_samples``.
     """
     run = Evaluation(Leaves(fetched, settings.lookback_ms), settings, steps, Annotations(query))
     run.bounded(sum(samples.room for samples in fetched.samples.values()))
@@ -90,14 +89,14 @@ def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, que
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One run down the tree: leaves come from ``leaves``, what operators and functions do with them from ``tael.vectors``."""
+    """One walk of the tree: leaves come from ``leaves``, operators and functions from ``tael.vectors``."""
 
     leaves: Leaves
     settings: Settings
     query_steps: Steps
     notes: Annotations
     held: int = 0
-    """Samples of the values that wait for this one: the left sides of the operators above."""
+    """Samples held meanwhile: the left operands of the operators above."""
 
     def value(self, node: Expr, steps: Steps) -> Value:
         """The value of any node but a range."""
@@ -175,7 +174,7 @@ class Evaluation:
         return found if found.floats.lo.shape[1] == steps.count else found.repeated(steps.count)
 
     def _subquery(self, node: Subquery, steps: Steps) -> tuple[Samples, Bools | None]:
-        """The samples that a subquery stands for over all of its windows, and whose names are to be dropped."""
+        """The samples of a subquery over all of its windows, and which series are to lose their names."""
         inner = subquery_steps(node, steps, self.settings.subquery_step_ms)
         if inner.start_ms > inner.end_ms:
             return Samples([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0)), None
@@ -292,7 +291,7 @@ class CallArguments:
 
 
 def _rule(matching: Matching) -> Rule:
-    """``fill_left`` stands for the many side, also with ``group_right``, where that is the right one: as Prometheus has it."""
+    """As in Prometheus, ``fill_left`` belongs to the many side, which with ``group_right`` is the right one."""
     group = {"many-to-one": "left", "one-to-many": "right"}.get(matching.card, "")
     fills = (matching.fill_left, matching.fill_right)
     left, right = reversed(fills) if group == "right" else fills

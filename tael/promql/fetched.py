@@ -1,4 +1,4 @@
-"""What an evaluation is given: the samples of its selectors, and range functions that shards evaluated already.
+"""The data of an evaluation: the samples of its selectors, and the grids that shards have evaluated.
 
 ``needs`` says what to fetch, the engine fetches it, ``evaluate`` reads it here.
 """
@@ -17,8 +17,8 @@ from tael.vectors.values import Steps
 class Fetched:
     """Everything that one expression reads.
 
-    ``samples`` has every selector of the prepared expression whose value is not in ``grids``, with all samples that any of its uses looks at:
-    more do not harm, for the evaluator goes by their times. Nodes are equal wherever they stand, so one selector is one entry.
+    ``samples`` has every selector of the prepared expression whose value is not in ``grids``, with all samples that any of its uses needs;
+    more do no harm, because the evaluator goes by their times. Nodes are equal wherever they stand, so one selector is one entry.
 
     ``grids`` has what shards evaluated, by the node (a selector for its lookback, or the call of a function over ``selector[range]``) and the
     steps at which the evaluator comes to it: the query's own; the first one alone below a step-invariant node; a subquery's own below it.

@@ -1,4 +1,4 @@
-"""The leaves of an evaluation: what selectors and ranges of samples give at each step, from what was fetched."""
+"""The leaves of an evaluation: the values of selectors and ranges at each step, from the fetched data."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tael.vectors.values import Matrix, Steps, Vector
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Reads ``fetched``; a sample is found for ``lookback_ms``."""
+    """Reads ``fetched``; an instant selector finds samples up to ``lookback_ms`` old."""
 
     fetched: Fetched
     lookback_ms: int
 
     def selected(self, node: VectorSelector, steps: Steps) -> Vector:
-        """What a selector gives."""
+        """The value of an instant selector."""
         grid = self.grid(node, steps)
         if grid is not None:
             return grid
@@ -44,7 +44,7 @@ class Leaves:
         return vectors.repeated(Vector(windows.samples.labels, values, present), steps.count)
 
     def timed(self, node: VectorSelector, steps: Steps) -> tuple[Vector, Floats]:
-        """What a selector gives, and its samples' own times in milliseconds."""
+        """The value of an instant selector, and its samples' own times in milliseconds."""
         return self._timed(self.fetched.samples[node], moved(node, steps), steps)
 
     def infos(self, node: Call, steps: Steps) -> tuple[Vector, Floats]:
@@ -59,7 +59,7 @@ class Leaves:
         return vectors.repeated(vector, steps.count), np.broadcast_to(times, (len(vector.labels), steps.count))
 
     def grid(self, node: VectorSelector | Call, steps: Steps) -> Vector | None:
-        """What a shard evaluated in place of ``node``, None when it is to be evaluated here."""
+        """The value of ``node`` that the shards evaluated, None when it is to be evaluated here."""
         grid = self.fetched.grids.get((node, steps))
         if grid is None:
             return None
@@ -70,7 +70,7 @@ class Leaves:
         return vectors.repeated(vector, steps.count)
 
     def ranges(self, node: MatrixSelector, steps: Steps) -> Ranges:
-        """The windows of a range of samples; they are those of one step where ``@`` makes them so."""
+        """The windows of a range selector, of a single step where ``@`` fixes the time."""
         ends = moved(node.selector, steps)
         return selectors.ranges(self.fetched.samples[node.selector], ends, steps.times_ms, milliseconds(node.range))
 
@@ -91,7 +91,7 @@ class Leaves:
         return Matrix(selectors.within(self.fetched.samples[node.selector], end_ms - milliseconds(node.range), end_ms))
 
     def telling_resets(self, node: Expr) -> Leaves:
-        """The same, but histograms below ``node`` say themselves where counters were reset, so that sums of them can warn."""
+        """The same leaves, with hints in the histograms below ``node`` where counters were reset, so that sums of them can warn."""
         samples = self.fetched.samples
         native = {of: own for of in _selectors(node) if (own := samples.get(of)) is not None and own.histogram is not None}
         if not native:
@@ -101,7 +101,7 @@ class Leaves:
 
 
 def check_modifiers(function: str, node: MatrixSelector) -> None:
-    """Raises Rejected where a range is anchored or smoothed and the function over it cannot read it so."""
+    """Raise Rejected where a range is anchored or smoothed and the function does not support that."""
     for word, asked, allowed in (
         ("smoothed", node.selector.smoothed, extended.SMOOTHED),
         ("anchored", node.selector.anchored, extended.ANCHORED),

@@ -37,7 +37,7 @@ class Token:
     pos: Pos
 
     def described(self) -> str:
-        """As an error message has it."""
+        """As error messages show it."""
         if self.kind == "eof":
             return "end of input"
         if self.kind in ("identifier", "metric"):
@@ -54,7 +54,7 @@ class Token:
 
 
 class Lexer:
-    """Gives the tokens of ``text`` in order; after the last there is ``eof``. Raises ParseError at the first that is none."""
+    """The tokens of ``text`` in order, then ``eof``. Raises ParseError at text that is not a token."""
 
     def __init__(self, text: str) -> None:
         self.text = text

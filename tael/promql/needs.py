@@ -1,4 +1,4 @@
-"""What an expression reads, pure: which samples of which times, and which functions the shards can evaluate where the samples are.
+"""What an expression needs, pure: which samples of which times, and which functions the shards can evaluate themselves.
 
 ``fetch`` gets what is needed, ``evaluate`` finds it in ``Fetched``. A shard evaluates a selector's lookback and the functions that it is
 known to evaluate as Prometheus does; everything else needs samples.
@@ -39,9 +39,9 @@ INFO_METRICS = ".+_info"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the engine is set to. ``push`` says whether shards may evaluate anything, ``push_from_ms`` from which step on they do.
+    """Options of the engine. ``push`` allows shards to evaluate functions, ``push_from_ms`` is the shortest step at which they do.
 
-    At shorter steps a grid is as large as the samples, and these are read and evaluated in less time.
+    At shorter steps a grid is as large as the samples, which are then faster to read and evaluate.
     """
 
     lookback_ms: int = 300_000
@@ -63,11 +63,11 @@ class Needs:
     info: dict[Call, Selection] = field(default_factory=dict)
 
     def select(self, selector: VectorSelector, start_ms: int, end_ms: int) -> None:
-        """Have the selector's samples of ``(start_ms, end_ms]`` fetched, beside those that it needs already."""
+        """Add the selector's samples of ``(start_ms, end_ms]`` to what is needed."""
         self.samples[selector] = _widened(self.samples.get(selector), Selection(selector.matchers, start_ms, end_ms))
 
     def without_grid(self, node: GridNode) -> tuple[VectorSelector, Selection]:
-        """Have a grid's samples fetched in its place: which, all uses of the selector together."""
+        """Replace a grid by its samples; returns the selector, and the samples that all of its uses need."""
         request = self.grids.pop(node)
         selector = selector_of(node[0])
         self.select(selector, request.start_ms - request.window_ms, request.end_ms)
@@ -190,7 +190,7 @@ class _Walk:
         self.found.select(selector, at.start_ms - self.options.lookback_ms, at.end_ms + behind)
 
     def _range(self, selector: VectorSelector, steps: Steps, window_ms: int) -> None:
-        """A window that is anchored begins with the sample before it; one that is smoothed ends with the one behind it, too."""
+        """An anchored window also needs the sample before it, a smoothed one those before and after it."""
         at = moved(selector, steps)
         before = self.options.lookback_ms if selector.anchored or selector.smoothed else 0
         behind = self.options.lookback_ms if selector.smoothed else 0

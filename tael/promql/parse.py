@@ -1,7 +1,7 @@
-"""PromQL's text to its tree: precedence climbing over the lexer's tokens, in the order in which Prometheus' grammar decides.
+"""The parser of PromQL: precedence climbing over the lexer's tokens, in the order in which Prometheus' grammar decides.
 
-What the types of the parts have to be is ``check``'s; ``parse`` does both. Errors say where and, in Prometheus' words, what was met and what
-was expected.
+Types are checked by ``check``, which ``parse`` calls. Errors give the place and, with Prometheus' messages, what was found and what was
+expected.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tael.promql.ast import (
     Unary,
     VectorSelector,
 )
-from tael.promql.check import check, matches_empty, type_of
+from tael.promql.check import check, type_of
 from tael.promql.errors import ParseError
 from tael.promql.functions import FUNCTIONS
 from tael.promql.lexer import BOUNDS, FILLS
@@ -57,7 +57,7 @@ MAX_DEPTH = 160
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Which of the language's experiments are allowed."""
+    """Which experimental parts of the language are allowed."""
 
     functions: bool = True
     duration_expressions: bool = True
@@ -81,12 +81,12 @@ def parse(query: str, features: Features = ALL) -> Expr:
 
 
 def parse_selector(query: str) -> tuple[Matcher, ...]:
-    """The matchers of a selector that stands alone, as ``match[]`` takes it. Raises ParseError, or Rejected for one that matches everything."""
+    """The matchers of a lone selector, as in ``match[]``. Raises ParseError, or Rejected for one that matches everything."""
     tokens = Tokens(query)
     selector = _Parser(tokens, ALL).selector()
     if tokens.peek().kind != "eof":
         raise tokens.unexpected()
-    if all(matches_empty(matcher) for matcher in selector.matchers):
+    if all(matcher.matches("") for matcher in selector.matchers):
         raise Rejected("match[] must contain at least one non-empty matcher")
     return selector.matchers
 
@@ -117,7 +117,7 @@ class _Parser:
             raise self._error(self._tokens.peek().pos, f"expression is nested deeper than {MAX_DEPTH} levels")
 
     def _binary(self, op: str, left: Expr, right: Expr, matching: Matching, *, return_bool: bool) -> Binary:
-        """Sets match many to many, and only vectors match at all; what was asked for in vain is left for the check to refuse."""
+        """Set operators match many to many, and only vectors match at all; other combinations are left for the check to refuse."""
         pos = Pos(left.pos.start, right.pos.end)
         filled = matching.fill_left is not None or matching.fill_right is not None
         if filled and not self._features.fill:

@@ -1,4 +1,4 @@
-"""A parsed expression made ready for one query: durations and ``@`` become milliseconds, and what is the same at every step is marked."""
+"""Prepares a parsed expression for one query: durations and ``@`` become milliseconds, step-invariant parts are marked."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _marked(expr: Expr) -> Expr:
 
 
 def _mark(expr: Expr) -> tuple[bool, Expr]:
-    """Whether ``expr`` is the same at every step; if it is not, the parts of it that are have their marks."""
+    """Whether ``expr`` has the same value at every step; if not, its step-invariant parts are marked."""
     match expr:
         case VectorSelector():
             return expr.at is not None, expr
@@ -123,7 +123,7 @@ def _mark_children(expr: Expr) -> tuple[bool, Expr]:
 
 
 def _wrapped(expr: Expr) -> Expr:
-    """A mark, unless the expression costs nothing anyway, or is a range, which a call needs as it is."""
+    """Marked, unless it costs nothing to evaluate or is a range, which a call needs unmarked."""
     inner = expr
     while isinstance(inner, Paren):
         inner = inner.expr

@@ -1,4 +1,4 @@
-"""Trees as text again, as Prometheus writes them: on one line, or broken where a line would be longer than 100 characters."""
+"""Prints trees as Prometheus does: on one line, or broken into lines of at most 100 characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which times an expression below another is evaluated at: what ``needs`` fetches for and what ``evaluate`` looks at, decided in one place."""
+"""The times at which operands are evaluated, decided in one place for ``needs`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tael.vectors.values import Steps
 
 
 def first_step(steps: Steps) -> Steps:
-    """The steps of what is below a step-invariant node: the first one alone."""
+    """The steps of the operand of a step-invariant node: the first one alone."""
     return Steps(steps.start_ms, steps.start_ms, 0)
 
 
 def moved(node: VectorSelector | Subquery, steps: Steps) -> Steps:
-    """Where a selector or a subquery looks when it is evaluated at ``steps``: with ``@`` always at one time, ``offset`` before it."""
+    """The times that a selector or a subquery reads at ``steps``: with ``@`` a single one, shifted by ``offset``."""
     if node.at is not None:
         at = milliseconds(node.at) - milliseconds(node.offset)
         return Steps(at, at, 0)

@@ -1,4 +1,4 @@
-"""A parser's view of the tokens: one ahead, with what every part of the grammar asks of them."""
+"""The tokens as the parser reads them, with one token of lookahead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tokens:
         self._within: list[str] = []
 
     def peek(self) -> Token:
-        """The next token, left where it is."""
+        """The next token, without consuming it."""
         if self._ahead is None:
             self._ahead = self._lexer.next()
         return self._ahead
@@ -41,7 +41,7 @@ class Tokens:
         return self.next()
 
     def unexpected(self, context: str = "", expected: str = "") -> ParseError:
-        """That the next token cannot stand here."""
+        """The error for an unexpected next token."""
         token = self.peek()
         context = context or (self._within[-1] if self._within else "")
         where = f" in {context}" if context else ""
@@ -50,7 +50,7 @@ class Tokens:
 
     @contextlib.contextmanager
     def within(self, context: str) -> Iterator[None]:
-        """Say ``context`` of tokens that are unexpected in the block."""
+        """Name ``context`` in errors about unexpected tokens in the block."""
         self._within.append(context)
         yield
         self._within.pop()

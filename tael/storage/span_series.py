@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from tael.model import patterns
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span_counts import Group, SpanCounts
 from tael.storage import series_merge, span_metrics
@@ -45,8 +44,8 @@ class _Source:
         """Whether any series of these could match, as far as names say."""
         named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
         others = (matcher for matcher in matchers if matcher.name not in self.label_names)
-        return any(all(_meets(name, matcher) for matcher in named) for name in self.names) and all(
-            _meets("", matcher) for matcher in others
+        return any(all(matcher.matches(name) for matcher in named) for name in self.names) and all(
+            matcher.matches("") for matcher in others
         )
 
 
@@ -117,7 +116,7 @@ class SpanSeries:
         """See SeriesReader; metrics are named without looking whether there is any of them."""
         if name == METRIC_NAME and all(matcher.name == METRIC_NAME for matcher in selection.matchers):
             names = [name for source in self._sources for name in source.names]
-            return Answer(series_merge.ordered([[name for name in names if all(_meets(name, m) for m in selection.matchers)]], limit))
+            return Answer(series_merge.ordered([[name for name in names if all(m.matches(name) for m in selection.matchers)]], limit))
         if not any(name in source.label_names for source in self._sources):
             return Answer([])
         series = await self.list_series(tenant, selection, 0)
@@ -140,10 +139,4 @@ class SpanSeries:
 
 def _match(labels: Labels, matchers: Sequence[Matcher]) -> bool:
     values = dict(labels)
-    return all(_meets(values.get(matcher.name, ""), matcher) for matcher in matchers)
-
-
-def _meets(value: str, matcher: Matcher) -> bool:
-    if matcher.op in ("=", "!="):
-        return (value == matcher.value) == (matcher.op == "=")
-    return (patterns.compiled(matcher.value).fullmatch(value) is not None) == (matcher.op == "=~")
+    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)

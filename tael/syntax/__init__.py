@@ -1,1 +1,1 @@
-"""What the texts of the query languages have in common: positions and literals. Pure."""
+"""What the query languages share in their syntax: positions and literals. Pure."""

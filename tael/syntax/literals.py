@@ -1,4 +1,4 @@
-"""PromQL's literals as values, and values as literals: strings with Go's escapes, numbers, durations."""
+"""Literals of query languages to values and back: strings with Go's escapes, numbers, durations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t":
 
 
 def unquoted(literal: str) -> str:
-    """The text that a string literal, quotes included, stands for. Raises ValueError for an escape that there is not."""
+    """The text of a string literal, which is given with its quotes. Raises ValueError for an unknown escape."""
     quote, body = literal[0], literal[1:-1]
     if quote == "`" or "\\" not in body:
         return body
@@ -78,7 +78,7 @@ def number(text: str) -> float:
 
 
 def duration_ms(text: str) -> int:
-    """``1h30m`` in milliseconds. Raises ValueError in Prometheus' words."""
+    """``1h30m`` in milliseconds. Raises ValueError with Prometheus' message."""
     match = _DURATION.fullmatch(text)
     if match is None or not text:
         raise ValueError(f"not a valid duration string: {quoted(text)}")
@@ -89,7 +89,7 @@ def duration_ms(text: str) -> int:
 
 
 def duration(milliseconds: int) -> str:
-    """Milliseconds as a duration: years and weeks only where nothing is left over, for ``90d`` is easier read than ``12w6d``."""
+    """Milliseconds as a duration: years and weeks only without a remainder, because ``90d`` is easier to read than ``12w6d``."""
     if not milliseconds:
         return "0s"
     text, left = "-" if milliseconds < 0 else "", abs(milliseconds)

@@ -1,4 +1,4 @@
-"""The algebra of instant vectors and range windows, one matrix of series by steps: no query language's, used by all of them. Pure.
+"""The algebra of instant vectors and range windows, as matrices of series by steps, shared by the query languages. Pure.
 
 A language's evaluator turns its leaves into ``Vector`` or ``Ranges`` (``selectors``) and applies to them
 
@@ -7,5 +7,5 @@ A language's evaluator turns its leaves into ``Vector`` or ``Ranges`` (``selecto
 * ``ranges.call.call``: one of ``ranges.functions.FUNCTIONS`` over windows,
 * ``elementwise``, ``labels`` and ``histograms``: functions of samples, of labels, of histograms.
 
-What there is to say beside a result goes into ``Annotations``.
+Warnings and infos about a result are collected in ``Annotations``.
 """

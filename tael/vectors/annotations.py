@@ -1,6 +1,6 @@
-"""What an evaluation has to say beside its result, in Prometheus' words: warnings and infos, each with the place of its cause.
+"""Annotations of a result: Prometheus' warnings and infos, each with the place of its cause in the query.
 
-An annotation's text begins with its kind. Two of the same text are one, wherever they arose, and the later place is told.
+An annotation's text begins with its kind. Annotations with the same text are merged, and the last place is reported.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
 @dataclass(slots=True)
 class Annotations:
-    """Collects while an expression is evaluated; ``at`` is always an offset into ``query``."""
+    """Collected while an expression is evaluated; ``at`` is always an offset into ``query``."""
 
     query: str = ""
     _found: dict[str, int] = field(default_factory=dict)
     _repairs: dict[tuple[str, int], Repairs] = field(default_factory=dict)
 
     def add(self, text: str, at: int) -> None:
-        """Note ``text``, caused by what stands at ``at``."""
+        """Add ``text``, caused by the part of the query at ``at``."""
         self._found[text] = at
 
     def repaired(self, metric: str, at: int, repairs: Repairs) -> None:
@@ -69,7 +69,7 @@ class Repairs:
         )
 
     def text(self, metric: str) -> str:
-        """Prometheus' words for it."""
+        """Prometheus' message."""
         return (
             f"{INFO}input to histogram_quantile needed to be fixed for monotonicity "
             "(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)"
@@ -99,13 +99,13 @@ def bad_quantile(value: float) -> str:
 
 
 def note_quantiles(q: Floats, notes: Annotations, at: int) -> None:
-    """Say so of quantiles outside 0…1, each value once."""
+    """Warn of quantiles outside 0…1, each value once."""
     for wrong in {number(value): value for value in q[~((q >= 0) & (q <= 1))].tolist()}.values():
         notes.add(bad_quantile(wrong), at)
 
 
 def bad_ratio(value: float, cap: float) -> str:
-    """A ratio outside -1…1, and what is taken for it."""
+    """A ratio outside -1…1, and the value used instead."""
     return f"{WARNING}ratio value should be between -1 and 1, got {number(value)}, capping to {number(cap)}"
 
 
@@ -115,17 +115,17 @@ def bad_bucket_label(metric: str, label: str) -> str:
 
 
 def classic_and_native(metric: str) -> str:
-    """A histogram that is there twice."""
+    """A histogram that exists as classic and native one."""
     return f"{WARNING}vector contains a mix of classic and native histograms{_named(metric)}"
 
 
 def maybe_no_counter(metric: str) -> str:
-    """A counter's function on what is not called like one."""
+    """A function for counters, over a metric that is not named like one."""
     return f"{INFO}metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {quoted(metric)}"
 
 
 def vain_sort() -> str:
-    """A sort whose order nobody will see."""
+    """A sort in a range query, whose order is lost."""
     return f"{WARNING}sort is ineffective for range queries since results are always ordered by labels"
 
 

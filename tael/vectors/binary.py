@@ -51,7 +51,7 @@ class Operator:
 def operate(op: Operator, left: Value, right: Value, rule: Rule, notes: Annotations) -> Value:
     """``left op right`` for scalars and vectors in any combination; ``rule`` matters where both are vectors.
 
-    Raises Rejected in Prometheus' words for values of other types, and when series do not match as ``rule`` has it.
+    Raises Rejected in Prometheus' words for values of other types, and when series do not match by ``rule``.
     """
     match left, right:
         case Scalar(), Scalar():
@@ -98,7 +98,7 @@ def vector_scalar(op: Operator, vector: Vector, scalar: Scalar, notes: Annotatio
 
 
 def between(op: Operator, left: Vector, right: Vector, rule: Rule, notes: Annotations) -> Vector:
-    """``left op right`` by vector matching. Raises Rejected in Prometheus' words when series do not match as ``rule`` has it."""
+    """``left op right`` by vector matching. Raises Rejected in Prometheus' words when series do not match by ``rule``."""
     if not left.labels and not right.labels:
         return left
     met = matching.pairs(left, right, rule)

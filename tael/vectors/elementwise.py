@@ -46,7 +46,7 @@ def rounded(values: Floats, nearest: Floats) -> Floats:
 
 
 def clamp(vector: Vector, least: Floats, most: Floats) -> Vector:
-    """Floats within ``least`` and ``most``, one each a step; there is nothing where these are the wrong way round."""
+    """Floats within ``least`` and ``most``, one each a step; no sample where ``least`` is above ``most``."""
     result = vectors.floats_only(vector, np.maximum(least, np.minimum(most, vector.values)))
     return replace(result, present=result.present & ~(most < least))
 
@@ -78,7 +78,7 @@ CALENDAR: dict[str, Callable[[Longs], Longs]] = {
 
 
 def calendar(name: str, seconds: Floats) -> Floats:
-    """The UTC calendar's ``name`` at times in seconds since the epoch; NaN at what is no time."""
+    """The UTC calendar's ``name`` at times in seconds since the epoch; NaN for values that are not a time."""
     known = np.abs(seconds) < 1e15
     whole = np.trunc(np.where(known, seconds, 0)).astype(np.int64)
     return np.where(known, CALENDAR[name](whole).astype(np.float64), np.nan)

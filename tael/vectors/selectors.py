@@ -1,4 +1,4 @@
-"""What a selector gives at each step: the newest sample within the lookback, and the samples of a range."""
+"""Selectors at each step: the newest sample within the lookback, and the windows of a range."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def times_of(samples: Samples, positions: Longs) -> Floats:
 
 
 def of_grid(grid: Grid) -> Vector:
-    """What a shard evaluated, as a vector."""
+    """A grid that a shard evaluated, as a vector."""
     return Vector(grid.labels, grid.values, grid.present)
 
 

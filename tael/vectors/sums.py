@@ -1,4 +1,4 @@
-"""Sums that lose nothing: compensated as Prometheus compensates, so that 1 + 1e100 + 1 - 1e100 is 2.
+"""Compensated sums, as in Prometheus: 1 + 1e100 + 1 - 1e100 is 2.
 
 A pair ``(sum, lost)`` stands for ``sum + lost``; ``lost`` is what rounding took from the sum so far.
 """
@@ -25,7 +25,7 @@ def add(total: Floats, lost: Floats, more: Floats) -> None:
 
 
 def whole(total: Floats, lost: Floats) -> Floats:
-    """The pair as one number; what is lost beside an infinity or NaN means nothing."""
+    """The pair as one number; beside an infinity or NaN the lost part is ignored."""
     return np.where(np.isfinite(total), total + lost, total)
 
 

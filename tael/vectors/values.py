@@ -1,4 +1,4 @@
-"""What an expression evaluates to: a scalar, a string, or an instant vector, each at every step of the query at once.
+"""Values of expressions: a scalar, a string, or an instant vector, each at all steps of the query.
 
 A range query of one step is an instant query, so there is one evaluator. Vectors are matrices of series by steps; a sample is a float where
 ``present`` is True and ``cells`` is -1, a native histogram where ``cells`` is a position in ``histograms``.
@@ -65,7 +65,7 @@ class Vector:
 
     @property
     def room(self) -> int:
-        """How many samples take as much memory when all are floats."""
+        """Its size in samples: a native histogram counts by its buckets."""
         return self.values.size + (0 if self.histograms is None else self.histograms.room)
 
 

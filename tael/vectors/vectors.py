@@ -1,4 +1,4 @@
-"""What every operation does with rows of vectors: take them, hide samples, drop names, and join rows that came to the same labels."""
+"""Operations on rows of vectors: select them, hide samples, drop names, join rows with the same labels."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def with_label(labels: Labels, name: str, value: str) -> Labels:
 
 
 def is_label_name(name: str) -> bool:
-    """Whether a label can have this name: any text but none, without what the parser puts where a literal is no UTF-8."""
+    """Whether a label can have this name: any text but the empty one, without the replacement character that stands for invalid UTF-8."""
     return bool(name) and "\ufffd" not in name
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tael.errors import TooLarge
 from tael.metrics.identity import metric_id, series_id
-from tael.model import histogram, patterns
+from tael.model import histogram
 from tael.model.histogram import Histograms
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
 from tael.pb.metrics_pb2 import Histogram, MetricBatch
@@ -152,13 +152,7 @@ class MemorySeries:
 def matches(labels: Labels, matchers: Sequence[Matcher]) -> bool:
     """Whether a label set meets every condition."""
     values = dict(labels)
-    return all(_meets(values.get(matcher.name, ""), matcher) for matcher in matchers)
-
-
-def _meets(value: str, matcher: Matcher) -> bool:
-    if matcher.op in ("=", "!="):
-        return (value == matcher.value) == (matcher.op == "=")
-    return (patterns.compiled(matcher.value).fullmatch(value) is not None) == (matcher.op == "=~")
+    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
 
 
 def samples_of(series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> Samples:

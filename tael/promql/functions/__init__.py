@@ -1,4 +1,4 @@
-"""The functions of PromQL, one record each: what a function takes and gives, and what it does. A new one is a record in one of the files here."""
+"""The functions of PromQL, one record each: signature and implementation. A new function is a record in one of these files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of histograms: what native ones hold, and quantiles and fractions of native and classic ones."""
+"""Functions of histograms: statistics of native ones, quantiles and fractions of native and classic ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""info(): give series the labels of the info series (``target_info``) that has the same ``instance`` and ``job``."""
+"""info(): add the labels of the info series (``target_info``) with the same ``instance`` and ``job``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tael.errors import Rejected
-from tael.model.patterns import compiled
 from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Matcher
 from tael.promql.functions.record import Arguments, Function
 from tael.vectors import matching, vectors
@@ -22,14 +21,14 @@ _DEFAULT = (Matcher(METRIC_NAME, "=", TARGET_INFO),)
 def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Matcher] | None) -> Vector:
     """``base`` with the labels that ``matchers`` name, or all of them, from ``infos``, whose newest samples are from ``times_ms``.
 
-    Series without a matching info series are left as they are, or left out where a matcher asks for more than nothing. Raises Rejected when
-    two info series of one metric are as new, or two metrics disagree on a label.
+    Series without a matching info series are kept as they are, or dropped where a matcher does not accept an empty label. Raises Rejected when
+    two info series of one metric are equally new, or two metrics disagree on a label.
     """
     names = [matcher for matcher in _DEFAULT if matchers is None] + [m for m in matchers or () if m.name == METRIC_NAME]
     wanted = {matcher.name for matcher in matchers or () if matcher.name != METRIC_NAME}
-    optional = all(matches(matcher, "") for matcher in matchers or () if matcher.name != METRIC_NAME)
+    optional = all(matcher.matches("") for matcher in matchers or () if matcher.name != METRIC_NAME)
     chooses = any(matcher.op in {"=", "=~"} for matcher in names)
-    ignored = [chooses and all(matches(m, vectors.name_of(own)) for m in names) for own in base.labels]
+    ignored = [chooses and all(m.matches(vectors.name_of(own)) for m in names) for own in base.labels]
     known = _index(infos, times_ms, [labels for labels, skip in zip(base.labels, ignored, strict=True) if not skip])
     parts = []
     for row, labels in enumerate(base.labels):
@@ -40,13 +39,6 @@ def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Match
     result = vectors.take(base, np.array([row for row, _, _ in parts], np.int64))
     present = np.array([there for _, _, there in parts], np.bool_).reshape(result.present.shape)
     return vectors.joined(replace(result, labels=[own for _, own, _ in parts], present=present))
-
-
-def matches(matcher: Matcher, value: str) -> bool:
-    """Whether a label's value satisfies the matcher."""
-    if matcher.op in {"=", "!="}:
-        return (matcher.value == value) == (matcher.op == "=")
-    return (compiled(matcher.value).fullmatch(value) is not None) == (matcher.op == "=~")
 
 
 @dataclass(frozen=True, slots=True)

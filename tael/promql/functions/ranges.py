@@ -1,4 +1,4 @@
-"""Functions of a range: those of the algebra by their names, and two that add something to it."""
+"""Functions over a range: those of ``tael.vectors`` under their names, and two that add to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of one function of PromQL, and what its implementation may ask for."""
+"""The record of a function of PromQL, and the arguments that its implementation gets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Arguments(Protocol):
 
     @property
     def notes(self) -> Annotations:
-        """Where to say what there is to say beside the result."""
+        """The annotations of the query, to which the function may add."""
         ...
 
     @property
@@ -42,15 +42,15 @@ class Arguments(Protocol):
         ...
 
     def check(self) -> None:
-        """MUST be called now and then in long work; raises when the query is to end."""
+        """MUST be called regularly during long work; raises when the query was cancelled or timed out."""
         ...
 
     def at(self, index: int) -> int:
-        """Where an argument stands; parentheses around it do not count."""
+        """The place of an argument in the query's text, without parentheses around it."""
         ...
 
     def vector(self, index: int, *, telling_resets: bool = False) -> Vector:
-        """An instant vector; histograms say of themselves where counters were reset where that is asked for."""
+        """An instant vector; with ``telling_resets`` its histograms carry a hint where a counter was reset."""
         ...
 
     def scalar(self, index: int) -> Floats:
@@ -74,7 +74,7 @@ class Arguments(Protocol):
         ...
 
     def over(self, function: RangeFunction) -> Vector:
-        """A function of the algebra over the one argument that is a range, with the others as numbers."""
+        """A range function over the argument that is a range, with the other arguments as numbers."""
         ...
 
     def ranges(self, index: int) -> Ranges:
@@ -94,8 +94,8 @@ class Function:
     """One function.
 
     ``variadic`` is how often the last argument may be left out or repeated: 0 means exactly the arguments named, ``n`` up to ``n`` of the last
-    one including none, -1 any number including none. An experimental function parses only where the setting allows it. ``by_step`` says that
-    its value changes with the step though its arguments do not. ``over`` is the function of the algebra that a range function stands for.
+    one including none, -1 any number including none. An experimental function parses only where the setting allows it. ``by_step`` says
+    that its value depends on the step even if its arguments do not. ``over`` is the range function of ``tael.vectors`` behind it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Every aggregation behind one call, for the evaluator of a language."""
+"""All aggregations behind one function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.vectors.values import Vector
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """``by (labels)``, or ``without (labels)``; by no labels means one group."""
+    """``by (labels)``, or ``without (labels)``; no labels means one group."""
 
     labels: tuple[str, ...] = ()
     without: bool = False

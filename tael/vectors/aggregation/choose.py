@@ -1,4 +1,4 @@
-"""The aggregations that choose some of each group's series at each step: topk, bottomk, limitk and limit_ratio."""
+"""Aggregations that select series of each group at each step: topk, bottomk, limitk and limit_ratio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tael.vectors.values import Vector
 def choose(op: str, vector: Vector, groups: Groups, parameter: Floats, notes: Annotations, at: tuple[int, int]) -> Vector:
     """``op`` with its ``parameter``, one a step; ``at`` is where the parameter and where the aggregation stand.
 
-    Raises Rejected for a parameter that is no number of series, or no ratio.
+    Raises Rejected for a parameter that is not a number of series, or not a ratio.
     """
     if op == "limit_ratio":
         return _shown(vector, _within_ratio(vector, _ratio(parameter, notes, at[0])))

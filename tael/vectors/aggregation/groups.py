@@ -1,4 +1,4 @@
-"""Groups of series by labels, and what aggregations count and add up over them."""
+"""Groups of series by labels, and counts and sums over them."""
 
 from __future__ import annotations
 

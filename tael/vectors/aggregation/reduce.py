@@ -1,4 +1,4 @@
-"""The aggregations that give one series a group: sum, avg, min, max, count, group, stddev, stdvar, quantile and count_values."""
+"""Aggregations that reduce a group to one series: sum, avg, min, max, count, group, stddev, stdvar, quantile and count_values."""
 
 from __future__ import annotations
 

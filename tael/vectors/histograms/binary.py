@@ -22,7 +22,7 @@ _Change: TypeAlias = Callable[[Histograms, Floats], Histograms]
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A row of samples: floats where ``cells`` is -1, else positions in ``histograms``; all of them are there."""
+    """A row of samples without gaps: floats where ``cells`` is -1, else positions in ``histograms``."""
 
     values: Floats
     cells: Longs

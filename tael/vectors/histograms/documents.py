@@ -1,4 +1,4 @@
-"""Native histograms in the answers of Prometheus' HTTP API."""
+"""Native histograms as JSON, in the form of Prometheus' HTTP API."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an operation on native histograms has to say beside its result: Prometheus' warnings and infos, by where they hold.
+"""Notes on the results of operations on native histograms: Prometheus' warnings and infos, and where they apply.
 
-Operations return ``Notes``: for each note a mask over the operation's rows (windows, pairs, groups). Whoever called it knows which series and
-which place of the expression a row belongs to, and makes annotations of them with ``text``.
+Operations return ``Notes``: for each note a mask over the operation's rows (windows, pairs, groups). The caller knows which series and place
+of the expression a row belongs to, and makes annotations from them with ``text``.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class OfHistograms:
 def evaluate(function: OfHistograms, windows: Windows, check: Callable[[], None] = lambda: None) -> Evaluated:
     """``function`` over windows that each hold a histogram, alone or beside floats.
 
-    ``check`` is called now and then, and raises when the query is to end.
+    ``check`` is called regularly and raises when the query was cancelled or timed out.
     """
     if function.few:
         return function.apply(windows)

@@ -43,7 +43,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question: what columns of buckets and native histograms answer at the given steps (columns of ``steps``)."""
+    """A function of histograms: of columns of buckets, and of native histograms, at the given steps."""
 
     of_buckets: _OfBuckets
     of_native: _OfNative
@@ -70,7 +70,7 @@ def fraction(lower: Floats, upper: Floats) -> Asked:
 
 
 def split(vector: Vector, notes: Annotations, at: int) -> Split:
-    """Find the histograms; what is a float without a bound is noted and left out, and so is a histogram that is there twice at a step."""
+    """Find the histograms; floats without a bound, and histograms that are both classic and native at a step, are noted and left out."""
     found: dict[Labels, list[tuple[float, int]]] = {}
     floats = vectors.floats(vector)
     some = floats.any(axis=1)
@@ -116,7 +116,7 @@ def _bound(text: str) -> float | None:
 
 
 def answer(known: Split, asked: Asked, notes: Annotations, at: tuple[int, int], steps_ms: Longs) -> Vector:
-    """One series a histogram, named as before for the while; ``at`` is where the question and where the histograms stand."""
+    """One series for each histogram, with its name to be dropped; ``at`` is the place of the parameter and of the histograms."""
     parts = [_classic(known, asked, notes, at[1], steps_ms), _native(known, asked, notes, at[0])]
     result = vectors.stacked(parts)
     return Vector(result.labels, result.values, result.present, drop_name=np.ones(len(result.labels), np.bool_))
@@ -141,7 +141,7 @@ def _classic(known: Split, asked: Asked, notes: Annotations, at: int, steps_ms: 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Where and of whom repairs are noted."""
+    """Where repairs are noted, and for which families."""
 
     notes: Annotations
     at: int

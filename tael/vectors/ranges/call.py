@@ -1,4 +1,4 @@
-"""A range function over the windows of a range: floats on their own, windows that hold native histograms with the operations on these."""
+"""Calls a range function: over floats directly, over windows with native histograms by the operations on these."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def call(
 ) -> Vector:
     """``function`` over ``ranges`` with its other arguments, each one number a step; ``at`` is where the call and where the range stand.
 
-    ``check`` is called now and then, and raises when the query is to end.
+    ``check`` is called regularly and raises when the query was cancelled or timed out.
     """
     if function.any_sample and ranges.mixed is not None:
         values, present = function.floats(ranges.mixed)
@@ -75,7 +75,7 @@ def extended(function: RangeFunction, ranges: Ranges, notes: Annotations, at: in
 
 
 def note_counters(result: Vector, notes: Annotations, at: int) -> None:
-    """Say so where a counter's function gave a float for what is not called like a counter."""
+    """Note where a function for counters gave a float for a metric that is not named like a counter."""
     suspects = [(row, name) for row, name in enumerate(map(vectors.name_of, result.labels)) if name and not name.endswith(COUNTER_SUFFIXES)]
     told: set[str] = set()
     for row, name in suspects:
@@ -99,7 +99,7 @@ def _blockwise(function: OfFloats, windows: Windows, arguments: Sequence[Floats]
 
 
 def note_asked_quantiles(ranges: Ranges, q: Floats, notes: Annotations, at: int) -> None:
-    """Say so of quantiles outside 0…1 that some window is asked for."""
+    """Warn of quantiles outside 0…1 at steps where some window has samples."""
     asked = (ranges.floats.counts > 0).any(axis=0)
     note_quantiles(q[asked], notes, at)
 

@@ -1,4 +1,4 @@
-"""The functions over range windows, a record each: what one does with floats, with native histograms, and at the edges of a range."""
+"""Functions over range windows, one record each: over floats, over native histograms, and at the edges of a range."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OfFloats: TypeAlias = "Callable[..., tuple[Floats, Bools]]"
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What a function that measures growth takes its samples for, and whether it divides by the range."""
+    """Whether growth is that of a counter, and whether it is divided by the range."""
 
     counter: bool
     per_second: bool
@@ -32,8 +32,8 @@ class Growth:
 class RangeFunction:
     """One function over range windows.
 
-    ``histograms`` is None where native histograms are ignored, and with ``any_sample`` where one is as good as a float. ``keeps_name`` holds
-    of functions that give samples as they were. ``growth`` and ``events`` say how it reads ranges that are anchored or smoothed: as growth
+    ``histograms`` is None where native histograms are ignored, and with ``any_sample`` where one is as good as a float. ``keeps_name`` is
+    for functions that return samples unchanged. ``growth`` and ``events`` say how it reads ranges that are anchored or smoothed: as growth
     between values at the edges (both modifiers), or as events from the first edge on (``anchored`` alone). ``noted_at_call`` says that
     annotations on histograms point at the call and not at its range.
     """
@@ -49,7 +49,7 @@ class RangeFunction:
 
     @property
     def of_counters(self) -> bool:
-        """Whether it is meant for counters, so that a name which says otherwise is worth a note."""
+        """Whether it is meant for counters, so that a name without a counter's suffix is noted."""
         return self.growth is not None and self.growth.counter
 
 
