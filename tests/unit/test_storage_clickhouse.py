@@ -36,7 +36,7 @@ from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrat
         (DatabaseError("id", code=131), Rejected),
         (DatabaseError("rows", code=396), TooLarge),
         (DatabaseError("Max query size exceeded (can be increased with the `max_query_size` setting): Syntax error", code=62), TooLarge),
-        (DatabaseError("Query memory limit exceeded: would use 96 MiB", code=241), Overloaded),
+        (DatabaseError("Query memory limit exceeded: would use 96 MiB", code=241), TooLarge),
         (OperationalError("refused"), Unavailable),
         (aiohttp.ClientConnectionError("reset"), Unavailable),
         (TimeoutError(), Unavailable),

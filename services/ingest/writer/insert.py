@@ -10,7 +10,7 @@ from services.ingest.writer.bisect import halve, normalise
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.plan import Insert, inserts_of, prepared_insert
 from tael.cluster.lease import Lease
-from tael.errors import Rejected
+from tael.errors import Rejected, TooLarge
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
 from tael.runtime.tasks import together
@@ -67,10 +67,9 @@ class Inserter:
         try:
             await self._until_written(signal, body, token, stop)
         except Rejected as refused:
-            reason = str(refused)
+            reason, fresh = str(refused), body if isinstance(refused, TooLarge) else normalise(signal, body)
         else:
             return
-        fresh = normalise(signal, body)
         if fresh != body:
             await self._write_body(signal, fresh, f"{token}:n", sequence, stop)
         elif (halves := halve(signal, body)) is not None:

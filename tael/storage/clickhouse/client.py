@@ -11,13 +11,16 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import aiohttp
 from clickhouse_connect.driver import create_async_client
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from prometheus_client import REGISTRY, Counter
 
 from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable
+from tael.runtime.observe import get_logger
 
 Row: TypeAlias = Sequence[Any]
 
@@ -51,7 +54,17 @@ _DATA: Final = frozenset(
         636,  # CANNOT_EXTRACT_TABLE_STRUCTURE
     }
 )
+_DAMAGED: Final = frozenset(
+    {
+        40,  # CHECKSUM_DOESNT_MATCH
+        226,  # NO_FILE_IN_DATA_PART
+        228,  # UNEXPECTED_FILE_IN_DATA_PART
+        246,  # CORRUPTED_DATA
+        271,  # CANNOT_DECOMPRESS
+    }
+)
 _RESULT_TOO_LARGE: Final = frozenset({158, 396})
+OUT_OF_MEMORY: Final = "MEMORY_LIMIT_EXCEEDED"
 _TOO_SPREAD: Final = "Too many partitions for single INSERT block"
 _TOO_LONG: Final = "Max query size exceeded"
 _OVER_ITS_OWN: Final = "Query memory limit exceeded"
@@ -82,9 +95,15 @@ class Limits:
 QUERY_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000)
 POINT_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1)
 """For reads of a few granules, which more threads make slower."""
-INSERT_LIMITS = Limits(seconds=120)
+INSERT_LIMITS = Limits(seconds=120, memory_bytes=4 << 30)
+"""An insert takes several times its body. One that takes more than this is cut in two by the writer."""
 DDL_LIMITS = Limits(seconds=120)
 _GRACE_SECONDS: Final = 5.0
+_REASON_CHARS: Final = 2_000
+_DAMAGED_READS = Counter(
+    "tael_clickhouse_damaged_reads", "Statements that failed because a part is damaged.", ["server"], registry=REGISTRY
+)
+log = get_logger("clickhouse")
 
 
 class ClickHouse:
@@ -147,7 +166,15 @@ class ClickHouse:
         except Exception as error:
             if deadline.expired():
                 raise Unavailable(f"ClickHouse at {self.url} did not answer within {seconds:g} s") from error
+            self._report_damage(error)
             raise translate(error, reading=reading) from error
+
+    def _report_damage(self, error: Exception) -> None:
+        """A damaged part makes answers partial; its file and checksums stand in ClickHouse's own words, which only an operator should see."""
+        if getattr(error, "code", None) in _DAMAGED:
+            server = urlsplit(self.url)
+            _DAMAGED_READS.labels(f"{server.hostname}:{server.port}").inc()
+            log.error("ClickHouse cannot read a damaged part", database=self.database, reason=str(error)[:_REASON_CHARS])
 
     async def _connect(self) -> AsyncClient:
         async with self._connecting:
@@ -169,14 +196,18 @@ def translate(error: Exception, *, reading: bool = False) -> TaelError:
     """What a caller should do about an error of the client or the server.
 
     Unavailable or Overloaded when the same call may succeed later, Rejected when it never will. An error code that is not known counts
-    as Unavailable: data is kept and tried again rather than thrown away. A question that takes more memory than one may is TooLarge.
+    as Unavailable: data is kept and tried again rather than thrown away. A statement that takes more memory than its limit is TooLarge.
     """
     if isinstance(error, TaelError):
         return error
     code = getattr(error, "code", None)
     text = str(error).strip() or type(error).__name__
     if isinstance(error, ClickHouseError) and code is not None:
-        return TooLarge(_NARROWER, where="query") if reading and _OVER_ITS_OWN in text else _by_code(code, text)
+        if _OVER_ITS_OWN in text:
+            return TooLarge(_NARROWER, where="query") if reading else TooLarge(text)
+        if reading and code in _DAMAGED:
+            return Unavailable("a part of this shard's data is damaged; the log of this process names its file")
+        return _by_code(code, text)
     if isinstance(error, (ClickHouseError, aiohttp.ClientError, OSError)):
         return Unavailable(text)
     return Unavailable(f"unexpected failure of the ClickHouse client: {text}")

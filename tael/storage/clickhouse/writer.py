@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
-from tael.errors import Rejected
-from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, wire
-from tael.storage.clickhouse.client import ClickHouse
+from tael.errors import Overloaded, Rejected, TooLarge
+from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, stored, wire
+from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
 from tael.wal.api import LOGS, METRICS, TOTALS, TRACES
 
 MAX_HOURS = 1_000
@@ -44,16 +47,49 @@ _SETTINGS: Final[dict[str, Any]] = {
 }
 
 
+def settings_of(signal: str, token: str) -> dict[str, Any]:
+    """ClickHouse's settings of an insert."""
+    return {**_SETTINGS, "format_schema": LANDINGS[signal].format_schema, "insert_deduplication_token": token}
+
+
+_STARVED_ATTEMPTS: Final = 5
+"""So often an insert may meet a server without memory before it counts as too large for it."""
+
+
 class ClickHouseWriter:
     """See BatchWriter."""
 
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
+        self._starved: Counter[str] = Counter()
 
     async def write(self, signal: str, body: bytes, token: str) -> None:
         """See BatchWriter."""
-        landing = LANDINGS.get(signal)
-        if landing is None:
+        if signal not in LANDINGS:
             raise Rejected(f"no table takes {signal}", where="signal", accepted=", ".join(LANDINGS))
-        settings = {**_SETTINGS, "format_schema": landing.format_schema, "insert_deduplication_token": token}
-        await self._clickhouse.insert(landing.table, body, "ProtobufSingle", settings)
+        insert = partial(self._clickhouse.insert, LANDINGS[signal].table, body, "ProtobufSingle", settings_of(signal, token))
+        try:
+            await self._within_memory(insert, token)
+        except TooLarge:
+            if not await self._stored_in_part(signal, body):
+                raise
+            await insert(limits=replace(INSERT_LIMITS, memory_bytes=0))
+
+    async def _within_memory(self, insert: Callable[[], Awaitable[None]], token: str) -> None:
+        """Insert; a server that is out of memory may be so because of others, several times in a row because of this insert."""
+        try:
+            await insert()
+        except Overloaded as error:
+            self._starved[token] += OUT_OF_MEMORY in error.reason
+            if self._starved[token] < _STARVED_ATTEMPTS:
+                raise
+            del self._starved[token]
+            raise TooLarge(error.reason) from error
+        self._starved.pop(token, None)
+
+    async def _stored_in_part(self, signal: str, body: bytes) -> bool:
+        """Whether rows of the body are there. Then only the whole, under its token, completes it without doubling them: a part of one hour is
+        stored before the next is made, and before what is counted from it.
+        """
+        statement = stored.any_row(self._clickhouse.database, signal, body)
+        return statement is not None and bool(await self._clickhouse.query(statement.sql, statement.parameters))

@@ -1,0 +1,115 @@
+"""An insert that takes more memory than it may is cut in two, and nothing of it is stored twice: not even when a part of it was stored already."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from nats.aio.client import Client
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tael.errors import Overloaded, TooLarge
+from tael.storage.clickhouse import writer as clickhouse_writer
+from tael.storage.clickhouse.client import INSERT_LIMITS, ClickHouse
+from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.writer import ClickHouseWriter
+from tael.wal import codec
+from tael.wal.api import TRACES
+from tael.wal.jetstream.append import JetStreamAppender
+from tests.support.hotnode import HotNode
+from tests.support.nats import NatsServer
+from tests.support.storage import RECEIVED_NS, START_NS
+from tests.support.writing import open_cluster, writing
+
+
+class Scarce(ClickHouse):
+    """A ClickHouse whose inserts may take little."""
+
+    memory_bytes = 0
+    refused = 0
+
+    async def insert(self, table, body, body_format, settings, limits=INSERT_LIMITS) -> None:  # type: ignore[no-untyped-def]  # as its base
+        """See ClickHouse."""
+        try:
+            await super().insert(
+                table, body, body_format, settings, replace(limits, memory_bytes=limits.memory_bytes and self.memory_bytes)
+            )
+        except TooLarge:
+            self.refused += 1
+            raise
+
+
+@pytest.fixture
+async def scarce(shared_hot_node: HotNode) -> AsyncIterator[Scarce]:
+    """A migrated database of its own."""
+    clickhouse = Scarce(shared_hot_node.url, f"t_{secrets.token_hex(6)}")
+    await ClickHouseSchema(clickhouse).migrate()
+    yield clickhouse
+    await clickhouse.close()
+
+
+def heavy(spans: int, text_bytes: int, *, service: str = "shop") -> bytes:
+    """A body whose spans take that much each."""
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    name = group.resource.attributes.add(key="service.name")
+    name.value.string_value = service
+    into = group.scope_spans.add().spans
+    for index in range(spans):
+        span = into.add(trace_id=os.urandom(16), span_id=os.urandom(8), name="x", start_time_unix_nano=START_NS + index)
+        span.attributes.add(key="text").value.string_value = os.urandom(text_bytes // 2).hex()
+    return codec.encode("default", RECEIVED_NS, request.SerializeToString())
+
+
+async def rows(clickhouse: ClickHouse, table: str = "spans", count: str = "count()") -> int:
+    """How many there are."""
+    [[found]] = await clickhouse.query(f"SELECT {count} FROM {clickhouse.database}.{table}", {})  # names of ours
+    return int(found)
+
+
+async def test_an_insert_beyond_its_memory_is_cut(scarce: Scarce, nats_server: NatsServer, nats_client: Client) -> None:
+    """Down to pieces that fit, each of which is there once."""
+    kv = await open_cluster(nats_server, nats_client, 64 << 20)
+    appender = JetStreamAppender(nats_client, "tael")
+    for name in ("a", "b", "c"):
+        await appender.append(0, TRACES, heavy(70, 100_000), 70, name)
+    scarce.memory_bytes = 60 << 20
+    async with writing(nats_client, kv, ClickHouseWriter(scarce)) as metrics, asyncio.timeout(60):
+        while await rows(scarce) < 210:  # noqa: ASYNC110  # what is watched is in another process
+            await asyncio.sleep(0.05)
+    assert scarce.refused
+    assert await rows(scarce, count="uniqExact(span_id)") == await rows(scarce) == 210
+    assert not metrics.dead_letters._metrics
+
+
+async def test_what_is_stored_in_part_is_completed_and_not_doubled(scarce: Scarce) -> None:
+    """The spans are there when what is counted from them runs out of memory: the whole is inserted again, under its token."""
+    scarce.memory_bytes = 150 << 20
+    body = heavy(6_000, 10, service="s" * 60_000)
+    with pytest.raises(TooLarge):
+        await scarce.insert(
+            clickhouse_writer.LANDINGS[TRACES].table, body, "ProtobufSingle", clickhouse_writer.settings_of(TRACES, "token")
+        )
+    assert await rows(scarce) == 6_000
+    await ClickHouseWriter(scarce).write(TRACES, body, "token")
+    assert await rows(scarce) == 6_000
+    assert await rows(scarce, "red", "sum(calls)") == 6_000
+
+
+async def test_a_server_without_memory_is_asked_a_few_times(scarce: Scarce, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may have taken it; after that the insert counts as too large."""
+
+    async def starved(*_: object, **__: object) -> None:
+        raise Overloaded("(total) memory limit exceeded (MEMORY_LIMIT_EXCEEDED)")
+
+    monkeypatch.setattr(scarce, "insert", starved)
+    writer = ClickHouseWriter(scarce)
+    for _ in range(4):
+        with pytest.raises(Overloaded):
+            await writer.write(TRACES, heavy(1, 10), "token")
+    with pytest.raises(TooLarge):
+        await writer.write(TRACES, heavy(1, 10), "token")
