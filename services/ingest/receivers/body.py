@@ -8,8 +8,11 @@ from services.ingest.budget import Room
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES
 from tael.auth import INGEST
+from tael.metrics import snappy
 from tael.model.tenant import TENANT_HEADER
 from tael.otlp.inflate import ENCODINGS, too_large
+
+_SNAPPY_INLINE_BYTES = 4 << 20
 
 
 def tenant_of(request: web.Request, pipeline: Pipeline) -> str:
@@ -27,6 +30,16 @@ async def read_body(request: web.Request, pipeline: Pipeline, room: Room, limit_
         raise web.HTTPUnsupportedMediaType(reason=f"Content-Encoding takes {', '.join(name for name in ENCODINGS if name)}")
     body = await read_as_sent(request, room, limit_bytes)
     return body if encoding in ("", "identity") else await pipeline.inflate(encoding, body, room)
+
+
+async def read_snappy(request: web.Request, pipeline: Pipeline, room: Room, limit_bytes: int) -> bytes:
+    """The whole body, a block of snappy, unpacked and its bytes held in ``room``. Raises the same."""
+    packed = await read_as_sent(request, room, limit_bytes)
+    size = snappy.unpacked_bytes(packed)
+    if size > limit_bytes:
+        raise too_large(limit_bytes, MAX_REQUEST_BYTES)
+    await room.take(size)
+    return await pipeline.compute(snappy.unpack, packed, small=size <= _SNAPPY_INLINE_BYTES)
 
 
 async def read_as_sent(request: web.Request, room: Room, limit_bytes: int) -> bytes:

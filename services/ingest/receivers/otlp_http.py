@@ -16,6 +16,8 @@ from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import remote_write
 from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.cors import allow_origin, preflight
+from services.ingest.receivers.loki import LOKI
+from services.ingest.receivers.loki import PATH as LOKI_PATH
 from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import TaelError
 from tael.otlp.json import decode_request, dump_json, weigh_json
@@ -29,6 +31,8 @@ from tael.wal.api import TRACES
 log = get_logger("otlp-http")
 LANGFUSE_PATH = "/api/public/otel/v1/traces"
 """Where Langfuse's SDKs send traces, in OTLP, whatever host they are given."""
+TRANSLATED = {LOKI_PATH: LOKI}
+"""What else is taken on this port, by path."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _COMPRESS_ABOVE_BYTES, _JSON_INLINE_BYTES = 1 << 10, 2 << 20
 
@@ -41,6 +45,8 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
     for path in receiver.signals:
         app.router.add_post(path, receiver.export)
     app.router.add_post(remote_write.PATH, remote_write.route(settings, pipeline))
+    for path, protocol in TRANSLATED.items():
+        app.router.add_post(path, protocol.route(settings, pipeline))
     async with http.serve(
         app,
         settings.otlp_http_addr,
@@ -135,7 +141,8 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
 
 def _unread(request: web.Request, path: str, error: web.HTTPException) -> web.Response:
     """The answer to what could not be read as HTTP, in the shape of the path's protocol."""
-    return http.describe_text(error.status, error.reason) if path == remote_write.PATH else _http_refusal(request, error)
+    texts = path == remote_write.PATH or path in TRANSLATED
+    return http.describe_text(error.status, error.reason) if texts else _http_refusal(request, error)
 
 
 def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from services.ingest.admission import Admitted, Cut
-from services.ingest.budget import Room
 from services.ingest.metrics import TranslatedAdmission
 from services.ingest.pipeline import Pipeline
-from services.ingest.receivers.body import read_as_sent, tenant_of
-from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
-from tael.metrics import snappy
-from tael.otlp.inflate import too_large
+from services.ingest.receivers.body import read_snappy, tenant_of
+from services.ingest.receivers.settings import ReceiverSettings
 from tael.otlp.signals import SIGNALS
 from tael.runtime import http
 from tael.wal.api import METRICS
@@ -25,7 +22,6 @@ from tael.wal.api import METRICS
 PATH = "/api/v1/write"
 _VERSIONS = {"prometheus.WriteRequest": 1, "io.prometheus.write.v2.Request": 2}
 _ACCEPTED = "application/x-protobuf with proto=prometheus.WriteRequest (also when it is not given) or proto=io.prometheus.write.v2.Request"
-_INLINE_BYTES = 4 << 20
 
 
 def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
@@ -39,7 +35,7 @@ def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
         tenant = tenant_of(request, pipeline)
         counting = _Counting(pipeline.metrics.remote_write[version])
         async with pipeline.room(tenant) as room:
-            body = await _body(request, pipeline, room, settings.max_request_bytes)
+            body = await read_snappy(request, pipeline, room, settings.max_request_bytes)
             outcome = await pipeline.admit(SIGNALS[METRICS], tenant, body, room, counting)
         status = 400 if outcome.rejected else 204
         return web.Response(status=status, text=outcome.message if outcome.rejected else None, headers=counting.headers())
@@ -78,15 +74,6 @@ class _Counting:
         """What is stored, for the sender to compare with what it sent; samples that were stored before count."""
         written = {"Samples": self.samples, "Histograms": self.histograms, "Exemplars": self.exemplars}
         return {f"X-Prometheus-Remote-Write-{what}-Written": str(count) for what, count in written.items()}
-
-
-async def _body(request: web.Request, pipeline: Pipeline, room: Room, limit_bytes: int) -> bytes:
-    packed = await read_as_sent(request, room, limit_bytes)
-    size = snappy.unpacked_bytes(packed)
-    if size > limit_bytes:
-        raise too_large(limit_bytes, MAX_REQUEST_BYTES)
-    await room.take(size)
-    return await pipeline.compute(snappy.unpack, packed, small=size <= _INLINE_BYTES)
 
 
 def _version(content_type: str) -> int:

@@ -1,0 +1,38 @@
+r"""A stream's labels as text: ``{job="api", path=`C:\logs`}``, names and strings as Go writes them."""
+
+from __future__ import annotations
+
+import re
+
+from tael.errors import Rejected
+
+_LABEL = re.compile(r'\s*([A-Za-z_][\w.]*)\s*=\s*("(?:[^"\\\n]|\\.)*"|`[^`]*`)\s*(,|$)')
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)")
+_NAMED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """Values by name. Raises Rejected for a text that is no label set."""
+    inner = text.strip()
+    if not (inner.startswith("{") and inner.endswith("}")):
+        raise _wrong(text)
+    inner, at, labels = inner[1:-1].rstrip(), 0, dict[str, str]()
+    while at < len(inner):
+        found = _LABEL.match(inner, at)
+        if found is None:
+            raise _wrong(text)
+        labels[found[1]] = found[2][1:-1] if found[2][0] == "`" else _ESCAPE.sub(_unescaped, found[2][1:-1])
+        at = found.end()
+    return labels
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    code = escape[1]
+    if len(code) == 1:
+        return _NAMED.get(code, code)
+    number = int(code, 8) if code.isdigit() else int(code[1:], 16)
+    return chr(number) if number < 0x110000 else "\ufffd"
+
+
+def _wrong(text: str) -> Rejected:
+    return Rejected(f"cannot read the labels {text[:100]!r}", where="streams", accepted='{name="value", …}')

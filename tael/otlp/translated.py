@@ -1,0 +1,39 @@
+"""A request of another protocol as an OTLP request, and what could not be read of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from tael.errors import Rejected, TooLarge
+
+M = TypeVar("M", bound=Message)
+_MAX_REASONS = 5
+
+
+@dataclass(slots=True)
+class Translated(Generic[M]):
+    """``request`` holds what could be read; ``left_out`` counts by reason what could not."""
+
+    request: M
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def tolerating(self) -> Iterator[None]:
+        """Leave out, and count, what the block finds malformed."""
+        try:
+            yield
+        except TooLarge:
+            raise
+        except Rejected as error:
+            self.left_out[str(error)] += 1
+
+    def explain(self) -> str:
+        """What was left out, as one line; empty when nothing was."""
+        said = [f"{reason} ({count})" for reason, count in self.left_out.most_common(_MAX_REASONS)]
+        return "; ".join(said + (["…"] if len(self.left_out) > _MAX_REASONS else []))

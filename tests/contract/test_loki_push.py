@@ -1,0 +1,75 @@
+"""Loki's push API as its senders use it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from typing import Any
+
+import cramjam
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from tests.contract.test_otlp_conformance_http import Answer, send
+from tests.support.loki import as_protobuf
+from tests.support.otlp import Receivers, receiving
+
+JSON, PROTOBUF = "application/json", "application/x-protobuf"
+
+
+def pushed(*values: list[Any]) -> dict[str, Any]:
+    return {"streams": [{"stream": {"job": "api"}, "values": list(values)}]}
+
+
+def now() -> str:
+    return str(time.time_ns())
+
+
+async def push(r: Receivers, body: bytes, kind: str, **headers: str) -> Answer:
+    return await send(f"http://{r.http}/loki/api/v1/push", body, kind, **headers)
+
+
+def lines(r: Receivers) -> list[str]:
+    requests = map(ExportLogsServiceRequest.FromString, r.log.requests)
+    return [record.body.string_value for q in requests for g in q.resource_logs for s in g.scope_logs for record in s.log_records]
+
+
+async def test_json_gzip_and_snappy_are_stored_before_they_are_answered() -> None:
+    async with receiving() as r:
+        text, packed = json.dumps(pushed([now(), "json"])).encode(), json.dumps(pushed([now(), "gzip"])).encode()
+        block = bytes(cramjam.snappy.compress_raw(as_protobuf(pushed([now(), "snappy"]))))
+        for answer in (
+            await push(r, text, JSON),
+            await push(r, gzip.compress(packed), JSON, **{"Content-Encoding": "gzip"}),
+            await push(r, block, PROTOBUF),
+        ):
+            assert (answer.status, answer.body) == (204, b"")
+        assert lines(r) == ["json", "gzip", "snappy"]
+
+
+async def test_what_can_never_be_stored_is_a_400_once_the_rest_is() -> None:
+    async with receiving(TAEL_LOG_RETENTION_DAYS=7) as r:
+        answer = await push(r, json.dumps(pushed(["1600000000000000000", "old"], [now(), "kept"], ["x", "y"])).encode(), JSON)
+        assert answer.status == 400
+        assert b"further back than its retention" in answer.body
+        assert b"an entry has no time" in answer.body
+        assert lines(r) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [(b"{", JSON, 400), (b"x", PROTOBUF, 400), (b"{}", "text/plain", 415), (b'{"streams":[' + b"{}," * 200_000 + b"{}]}", JSON, 413)],
+)
+async def test_what_cannot_be_taken_gets_a_status_and_a_line_of_text(body: bytes, kind: str, status: int) -> None:
+    async with receiving() as r:
+        answer = await push(r, body, kind)
+        assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (status, "text/plain")
+        assert answer.body.count(b"\n") == 1
+        assert r.log.appended == []
+
+
+async def test_a_tenant_is_who_the_header_names() -> None:
+    async with receiving() as r:
+        assert (await push(r, json.dumps(pushed([now(), "x"])).encode(), JSON, **{"X-Scope-OrgID": "shop"})).status == 204
+        assert b"shop" in r.log.appended[0][2]
