@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from services.serve.settings import ServeSettings
     from tael.runtime.settings import ClickHouseSettings, NatsSettings
     from tael.storage.clickhouse.client import ClickHouse
+    from tael.storage.readers import Readers
 
 
 N = TypeVar("N", bound=NodeSettings)
@@ -109,60 +110,67 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     """Every shard's ClickHouse → the APIs."""
     from services.query import app
     from tael.cluster.follow import follow_shard_map
-    from tael.storage.api import Shard
-    from tael.storage.clickhouse.logs import ClickHouseLogs
-    from tael.storage.clickhouse.series.reader import ClickHouseSeries
-    from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
-    from tael.storage.clickhouse.spans import ClickHouseSpans
-    from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
-    from tael.storage.joined_series import JoinedSeries
-    from tael.storage.sharded import ShardedLogs, ShardedSpanCounts, ShardedSpans
-    from tael.storage.sharded_series import ShardedSeries
-    from tael.storage.span_series import SpanSeries
-    from tael.storage.spansets import ShardedSpansets
     from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
     async with _process(settings, "query", readiness) as found, _nats(settings, "query") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
-        spans = ShardedSpans([], deadline_seconds=settings.shard_timeout_seconds)
-        logs = ShardedLogs([], deadline_seconds=settings.shard_timeout_seconds)
-        stored = ShardedSeries([], deadline_seconds=settings.shard_timeout_seconds)
-        spansets = ShardedSpansets([], deadline_seconds=settings.shard_timeout_seconds)
-        counts = ShardedSpanCounts([], deadline_seconds=settings.shard_timeout_seconds)
+        readers, use = _sharded_readers(settings, shards)
         status = ClusterStatus(
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
         )
 
         def apply(shard_map: ShardMap) -> None:
-            spans.use([Shard(shard.name, ClickHouseSpans(shards.client(shard))) for shard in shard_map.shards])
-            logs.use([Shard(shard.name, ClickHouseLogs(shards.client(shard))) for shard in shard_map.shards])
-            stored.use(
-                [Shard(shard.name, ClickHouseSeries(shards.client(shard), settings.promql_max_series)) for shard in shard_map.shards]
-            )
-            spansets.use([Shard(shard.name, ClickHouseSpansets(shards.client(shard))) for shard in shard_map.shards])
-            counts.use([Shard(shard.name, ClickHouseSpanCounts(shards.client(shard))) for shard in shard_map.shards])
+            use(shard_map)
             readiness.set("shard map")
 
         async with follow_shard_map(kv, apply):
-            bus = NatsLiveBus(client, settings.cluster_id)
-            letters = JetStreamDeadLetters(client, settings.cluster_id)
-            appender = JetStreamAppender(client, settings.cluster_id)
             await app.run(
                 found,
                 stop,
                 kv=kv,
-                spans=spans,
-                logs=logs,
-                series=JoinedSeries([stored, SpanSeries(counts)]),
-                spansets=spansets,
-                bus=bus,
+                readers=readers,
+                bus=NatsLiveBus(client, settings.cluster_id),
                 status=status,
-                letters=letters,
-                appender=appender,
+                letters=JetStreamDeadLetters(client, settings.cluster_id),
+                appender=JetStreamAppender(client, settings.cluster_id),
                 readiness=readiness,
             )
+
+
+def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers, Callable[[ShardMap], None]]:
+    """The readers of every port over the shards of a map, and what changes the map."""
+    from tael.storage.api import Shard
+    from tael.storage.clickhouse.logs import ClickHouseLogs
+    from tael.storage.clickhouse.series.reader import ClickHouseSeries
+    from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
+    from tael.storage.clickhouse.spans import ClickHouseSpans
+    from tael.storage.clickhouse.topology import ClickHouseTopology
+    from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
+    from tael.storage.joined_series import JoinedSeries
+    from tael.storage.readers import Readers
+    from tael.storage.sharded import ShardedLogs, ShardedSpanCounts, ShardedSpans
+    from tael.storage.sharded_series import ShardedSeries
+    from tael.storage.span_series import SpanSeries
+    from tael.storage.spansets import ShardedSpansets
+    from tael.storage.topology import ShardedTopology
+
+    seconds = settings.shard_timeout_seconds
+    spans, logs = ShardedSpans([], deadline_seconds=seconds), ShardedLogs([], deadline_seconds=seconds)
+    spansets, topology = ShardedSpansets([], deadline_seconds=seconds), ShardedTopology([], deadline_seconds=seconds)
+    series, counts = ShardedSeries([], deadline_seconds=seconds), ShardedSpanCounts([], deadline_seconds=seconds)
+
+    def use(shard_map: ShardMap) -> None:
+        each = [(shard.name, shards.client(shard)) for shard in shard_map.shards]
+        spans.use([Shard(name, ClickHouseSpans(client)) for name, client in each])
+        logs.use([Shard(name, ClickHouseLogs(client)) for name, client in each])
+        spansets.use([Shard(name, ClickHouseSpansets(client)) for name, client in each])
+        topology.use([Shard(name, ClickHouseTopology(client)) for name, client in each])
+        series.use([Shard(name, ClickHouseSeries(client, settings.promql_max_series)) for name, client in each])
+        counts.use([Shard(name, ClickHouseSpanCounts(client)) for name, client in each])
+
+    return Readers(spans, logs, JoinedSeries([series, SpanSeries(counts)]), spansets, topology), use
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from services.query.api import loki, native, process, prometheus, tempo
+from services.query.api import jaeger, loki, native, process, prometheus, tempo
 from services.query.api.family import Family
 from services.query.backend import Backend
 
@@ -14,5 +14,6 @@ APIS: Final[tuple[Callable[[Backend], Family], ...]] = (
     native.family,
     prometheus.family,
     tempo.family,
+    jaeger.family,
     loki.family,
 )

@@ -25,8 +25,7 @@ from tael.runtime.connections import Refuse
 from tael.runtime.http import require_local, serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
-from tael.storage.api import LogReader, SeriesReader, SpanReader
-from tael.storage.spansets import SpansetReader
+from tael.storage.readers import Readers
 from tael.wal.api import LOGS, TRACES, DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
@@ -42,10 +41,7 @@ async def run(
     stop: Stop,
     *,
     kv: KeyValue,
-    spans: SpanReader,
-    logs: LogReader,
-    series: SeriesReader,
-    spansets: SpansetReader,
+    readers: Readers,
     bus: LiveBus,
     status: Status,
     letters: DeadLetters,
@@ -55,10 +51,7 @@ async def run(
     """Serve until ``stop``, then finish the requests that were accepted."""
     app = build_app(
         settings,
-        spans=spans,
-        logs=logs,
-        series=series,
-        spansets=spansets,
+        readers=readers,
         bus=bus,
         status=status,
         letters=letters,
@@ -87,10 +80,7 @@ async def run(
 def build_app(
     settings: QuerySettings,
     *,
-    spans: SpanReader,
-    logs: LogReader,
-    series: SeriesReader,
-    spansets: SpansetReader,
+    readers: Readers,
     bus: LiveBus,
     status: Status,
     letters: DeadLetters,
@@ -102,10 +92,11 @@ def build_app(
     backend = Backend(
         settings=settings,
         turns=Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds),
-        spans=spans,
-        logs=logs,
-        spansets=spansets,
-        engine=PromqlEngine(series, settings.engine_options),
+        spans=readers.spans,
+        logs=readers.logs,
+        spansets=readers.spansets,
+        topology=readers.topology,
+        engine=PromqlEngine(readers.series, settings.engine_options),
         live_spans=LiveFeed(bus, TRACES, read_spans, live),
         live_logs=LiveFeed(bus, LOGS, read_logs, live),
         letters=letters,

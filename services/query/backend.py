@@ -15,6 +15,7 @@ from services.query.turns import Turns
 from tael.runtime.service import Readiness
 from tael.storage.api import LogReader, SpanReader
 from tael.storage.spansets import SpansetReader
+from tael.storage.topology import TopologyReader
 from tael.wal.api import DeadLetters, WalAppender
 
 
@@ -35,6 +36,7 @@ class Backend:
     spans: SpanReader
     logs: LogReader
     spansets: SpansetReader
+    topology: TopologyReader
     engine: PromqlEngine
     live_spans: LiveFeed[LiveSpan]
     live_logs: LiveFeed[LiveRecord]

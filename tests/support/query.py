@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,8 +32,10 @@ from tael.runtime.http import serve
 from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.merge import newest_first, oldest_first
+from tael.storage.readers import Readers
 from tael.storage.sharded import ShardedSpans
 from tael.storage.spansets import SpansetReader
+from tael.storage.topology import Calls, Operation, TopologyReader
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
 from tests.support.dead_letters import MemoryLetters
 from tests.support.hotnode import HotNode
@@ -92,6 +95,27 @@ class MemorySpans:
 
     def _of(self, tenant: str) -> list[Span]:
         return self.spans if tenant == DEFAULT_TENANT else []
+
+
+class MemoryTopology:
+    """See TopologyReader: over the spans of a list."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+
+    async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[set[str]]:
+        """See TopologyReader."""
+        return Answer({span.service for span in self._spans})
+
+    async def list_operations(self, tenant: str, service: str, time_range: TimeRange) -> Answer[set[Operation]]:
+        """See TopologyReader."""
+        return Answer({(span.name, span.kind) for span in self._spans if span.service == service})
+
+    async def count_calls(self, tenant: str, time_range: TimeRange) -> Answer[Calls]:
+        """See TopologyReader."""
+        services = {(span.trace_id, span.span_id): span.service for span in self._spans}
+        parents = ((services.get((span.trace_id, span.parent_span_id)), span.service) for span in self._spans)
+        return Answer(Counter((parent, child) for parent, child in parents if parent is not None))
 
 
 def _stats(name: str, spans: Sequence[Span]) -> ServiceStats:
@@ -195,6 +219,7 @@ async def serving(
     logs: LogReader | None = None,
     series: SeriesReader | None = None,
     spansets: SpansetReader | None = None,
+    topology: TopologyReader | None = None,
     bus: LiveBus | None = None,
     letters: DeadLetters | None = None,
     appender: WalAppender | None = None,
@@ -202,12 +227,12 @@ async def serving(
 ) -> AsyncIterator[Api]:
     """The application over readers and, where a test watches, a live bus; ``variables`` are settings by name."""
     readiness = Readiness()
+    held = spans.spans if isinstance(spans, MemorySpans) else []
     app = build_app(
         load(QuerySettings, variables),
-        spans=spans,
-        logs=logs or MemoryLogs(),
-        series=series or MemorySeries(),
-        spansets=spansets or (MemorySpansets(spans.spans) if isinstance(spans, MemorySpans) else MemorySpansets()),
+        readers=Readers(
+            spans, logs or MemoryLogs(), series or MemorySeries(), spansets or MemorySpansets(held), topology or MemoryTopology(held)
+        ),
         bus=bus or MemoryBus(),
         status=_Cluster(),
         letters=letters or MemoryLetters(),
@@ -238,5 +263,5 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
             yield running
         return
     nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
-    async with open_tier(nodes) as tier, serving(tier.reader, tier, spansets=tier.spansets) as running:
+    async with open_tier(nodes) as tier, serving(tier.reader, tier, spansets=tier.spansets, topology=tier.topology) as running:
         yield running

@@ -32,10 +32,12 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.topology import ClickHouseTopology
 from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.storage.sharded import ShardedLogs, ShardedSpans
 from tael.storage.spansets import ShardedSpansets, SpansetReader
+from tael.storage.topology import ShardedTopology, TopologyReader
 from tael.wal import codec
 from tael.wal.api import LOGS, TRACES
 from tests.support.hotnode import HotNode
@@ -53,6 +55,7 @@ class HotTier:
     reader: SpanReader
     logs: LogReader
     spansets: SpansetReader
+    topology: TopologyReader
 
     @property
     def writers(self) -> list[ClickHouseWriter]:
@@ -185,7 +188,10 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
         spansets: SpansetReader = (
             spanset_shards[0].reader if len(shards) == 1 else ShardedSpansets(spanset_shards, deadline_seconds=deadline_seconds)
         )
-        yield HotTier(clickhouses, reader, logs, spansets)
+        topology_shards: list[Shard[TopologyReader]] = [
+            Shard(f"shard-{index}", ClickHouseTopology(clickhouse)) for index, clickhouse in enumerate(clickhouses)
+        ]
+        yield HotTier(clickhouses, reader, logs, spansets, ShardedTopology(topology_shards, deadline_seconds=deadline_seconds))
     finally:
         for clickhouse in clickhouses:
             await clickhouse.close()

@@ -1,0 +1,20 @@
+"""Every port that the query tier answers from, over all shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tael.storage.api import LogReader, SeriesReader, SpanReader
+from tael.storage.spansets import SpansetReader
+from tael.storage.topology import TopologyReader
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """One reader a port."""
+
+    spans: SpanReader
+    logs: LogReader
+    series: SeriesReader
+    spansets: SpansetReader
+    topology: TopologyReader
