@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
 from tael.model.log import LogRecord
-from tael.model.predicate import EVERYTHING, Predicate
+from tael.model.predicate import EVERYTHING, Predicate, Value
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts
@@ -187,6 +188,20 @@ class LogStreamReader(Protocol):
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """Values of one label of those streams, ordered."""
+        ...
+
+
+class AttributeKeyReader(Protocol):
+    """Reads which attribute keys items have, for suggestions, on one shard or several. Ranges are looked at by whole hours. Raises as SpanReader."""
+
+    async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
+        """The keys of the signal's items, by scope, type and key, each once. Every key MUST be there, up to some thousands a scope, type and hour."""
+        ...
+
+    async def list_values(
+        self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
+    ) -> Answer[list[Value]]:
+        """Some values of a key that are strings or integers, strings first, ordered, each once, at most ``limit``. Rare ones may be missing."""
         ...
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
 from tael.model.log import LogRecord
+from tael.model.predicate import Value
 from tael.model.series import Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts, joined
@@ -10,6 +12,7 @@ from tael.model.streams import LogStream
 from tael.model.time import TimeRange
 from tael.storage.api import (
     Answer,
+    AttributeKeyReader,
     LogCount,
     LogCounts,
     LogQuery,
@@ -20,7 +23,7 @@ from tael.storage.api import (
     SpanQuery,
     SpanReader,
 )
-from tael.storage.merge import add_services, add_streams, merge_logs, merge_newest, merge_trace
+from tael.storage.merge import add_services, add_streams, merge_keys, merge_logs, merge_newest, merge_trace, merge_values
 from tael.storage.scatter import Scatter
 from tael.storage.series_merge import ordered
 
@@ -89,3 +92,19 @@ class ShardedLogStreams(Scatter[LogStreamReader]):
         """See LogStreamReader."""
         found = await self.ask_all(lambda shard: shard.label_values(tenant, name, selection, limit))
         return Answer(ordered(found.values, limit), found.missing)
+
+
+class ShardedAttributeKeys(Scatter[AttributeKeyReader]):
+    """See AttributeKeyReader, and Scatter for shards that do not answer."""
+
+    async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
+        """See AttributeKeyReader."""
+        found = await self.ask_all(lambda shard: shard.list_keys(tenant, signal, time_range))
+        return Answer(merge_keys(found.values), found.missing)
+
+    async def list_values(
+        self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
+    ) -> Answer[list[Value]]:
+        """See AttributeKeyReader."""
+        found = await self.ask_all(lambda shard: shard.list_values(tenant, signal, scope, key, time_range, limit))
+        return Answer(merge_values(found.values, limit), found.missing)

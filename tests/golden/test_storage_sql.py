@@ -12,7 +12,7 @@ import pytest
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Cursor, LogCursor, LogQuery
-from tael.storage.clickhouse import flatten, flatten_logs, log_query_builder, log_streams, metric_wire, query_builder, wire
+from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, log_query_builder, log_streams, metric_wire, query_builder, wire
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.query_builder import SpanKey
@@ -110,6 +110,9 @@ CASES |= {
     "streams_label_names": shown(log_streams.label_names("tael", "t1", STREAMS, 0)),
     "streams_label_values": shown(log_streams.label_values("tael", "t1", "k8s_pod_name", STREAMS, 9)),
     "logs_of_streams": shown(log_query_builder.find_keys("tael", "t1", LogQuery(HOUR, streams=STREAMS.matchers))),
+    "attribute_keys": shown(attribute_keys.list_keys("tael", "t1", "logs", HOUR)),
+    "attribute_values": shown(attribute_keys.list_values("tael", "t1", "traces", "resource_int_values", "k", HOUR, 9)),
+    "attribute_keys_of_spans_select": attribute_keys.keys_select("traces") + "\n",
     "series_families": shown(series_query_builder.families("tael", "t1", "", 0)),
     "series_families_of_one": shown(series_query_builder.families("tael", "t1", "up", 5)),
     "series_exemplars": shown(series_query_builder.exemplars("tael", "t1", UP, 100)),

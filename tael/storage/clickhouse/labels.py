@@ -42,7 +42,7 @@ def matching(
     """Rows of label sets that match, in the hours of the range, both ends included; ``name`` is the column of ``__name__``."""
     where = Where(parameters)
     where.add("tenant = {tenant:String}", tenant=tenant)
-    first, last = (_hour(time_ms) for time_ms in range_ms)
+    first, last = (hour_of(time_ms // 1000) for time_ms in range_ms)
     where.add(
         "hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC')", first_hour=first, last_hour=last
     )
@@ -51,9 +51,10 @@ def matching(
     return where
 
 
-def _hour(time_ms: int) -> int:
-    second = min(max(time_ms // 1000, 0), LAST_SECOND)
-    return second - second % _HOUR_SECONDS
+def hour_of(second: int) -> int:
+    """The hour that a second lies in, as its first second, within those that can be kept."""
+    kept = min(max(second, 0), LAST_SECOND)
+    return kept - kept % _HOUR_SECONDS
 
 
 def _match(where: Where, index: int, matcher: Matcher, name: str) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
 from tael.storage.api import PartitionSize
-from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, streams, wire
+from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, metric_wire, streams, wire
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 
@@ -54,6 +54,8 @@ _TABLES = {
     "trace_index": _Kept("traces", 24),
     "logs": _Kept("logs"),
     "log_streams": _Kept("logs"),
+    "span_attribute_keys": _Kept("traces"),
+    "log_attribute_keys": _Kept("logs"),
     "samples": _Kept("metrics"),
     "histograms": _Kept("metrics"),
     "exemplars": _Kept("metrics"),
@@ -104,6 +106,11 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "spans_in_3_select": flatten.spans_select(f"{database}.spans_in_3"),
         "logs_in_1_select": flatten_logs.logs_select_1(f"{database}.logs_in_1"),
         "logs_in_2_select": flatten_logs.logs_select(f"{database}.logs_in_2"),
+        "span_key_columns": attribute_keys.key_columns("traces"),
+        "log_key_columns": attribute_keys.key_columns("logs"),
+        "attribute_value_columns": attribute_keys.value_columns(),
+        "span_keys_select": attribute_keys.keys_select("traces"),
+        "log_keys_select": attribute_keys.keys_select("logs"),
         "stream_of_row": streams.stream_id("tenant"),
         "stream_labels": streams.LABELS,
     }

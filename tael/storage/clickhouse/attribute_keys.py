@@ -1,0 +1,128 @@
+"""AttributeKeyReader of one shard: the SQL that fills its tables as items are written, and the SQL that it asks.
+
+A row is of one tenant and hour: for each scope and type an array of keys. Arrays of keys, and not a row a key, because planning the statement that
+would make such rows costs more than finding the keys.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
+from tael.model.predicate import FieldScope, Kind, Value
+from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.storage.api import Answer
+from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.labels import hour_of
+from tael.storage.clickhouse.rows import text
+
+TABLES: Final[dict[AttributeSignal, str]] = {"traces": "span_attribute_keys", "logs": "log_attribute_keys"}
+MAX_KEYS, MAX_VALUES, VALUE_BYTES, ONE_ROW_IN = 5_000, 5_000, 128, 64
+_TYPES: Final[tuple[str, ...]] = ("string", "int", "double", "bool", "other")
+_MAPS: Final = {"attribute": "attributes", "resource": "resource"}
+_KEYS: Final = {f"{scope}_{kind}": f"mapKeys({column}_{kind})" for scope, column in _MAPS.items() for kind in _TYPES} | {
+    f"instrumentation_{kind}": f"mapKeys(scope_{kind})" for kind in ("string", "other")
+}
+_NESTED_KEYS: Final = {
+    f"{scope}_{kind}": f"arrayFlatten(arrayMap(m -> mapKeys(m), {scope}s.attributes_{kind}))"
+    for scope in ("event", "link")
+    for kind in ("string", "other")
+}
+_KEY_TYPE: Final = f"SimpleAggregateFunction(groupUniqArrayArray({MAX_KEYS}), Array(String)) CODEC(ZSTD(1))"
+
+
+def key_columns(signal: AttributeSignal) -> str:
+    """The columns of keys of the signal's table, with their types."""
+    return ",\n    ".join(f"{name}_keys {_KEY_TYPE}" for name in _keys(signal))
+
+
+def value_columns() -> str:
+    """The columns of sampled values, with their types."""
+    kinds = {"string": "String", "int": "Int64"}
+    return ",\n    ".join(
+        f"{scope}_{kind}_values SimpleAggregateFunction(groupUniqArrayArray({MAX_VALUES}), Array(Tuple(String, {held}))) CODEC(ZSTD(1))"
+        for scope in _MAPS
+        for kind, held in kinds.items()
+    )
+
+
+def keys_select(signal: AttributeSignal) -> str:
+    """The aggregates that fill the signal's table, one row a tenant and hour of an insert."""
+    found = [f"groupUniqArrayArray({MAX_KEYS})(CAST({text}, 'Array(String)')) AS {name}_keys" for name, text in _keys(signal).items()]
+    return ",\n    ".join([*found, *(_values(scope, kind) for scope in _MAPS for kind in ("string", "int"))])
+
+
+def _keys(signal: AttributeSignal) -> dict[str, str]:
+    return _KEYS | _NESTED_KEYS if signal == "traces" else _KEYS
+
+
+def _values(scope: str, kind: str) -> str:
+    """Pairs of key and value of a few rows: to look at the values of all would cost as much as the insert's other views together."""
+    column, held = f"{_MAPS[scope]}_{kind}", "String" if kind == "string" else "Int64"
+    short = f"mapFilter((k, v) -> length(v) <= {VALUE_BYTES}, {column})" if kind == "string" else column
+    pairs = f"CAST(if(rowNumberInBlock() % {ONE_ROW_IN} = 0, {short}, CAST(map(), 'Map(String, {held})')), 'Array(Tuple(String, {held}))')"
+    return f"groupUniqArrayArray({MAX_VALUES})({pairs}) AS {scope}_{kind}_values"
+
+
+class ClickHouseAttributeKeys:
+    """See AttributeKeyReader."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
+        """See AttributeKeyReader."""
+        statement = list_keys(self._clickhouse.database, tenant, signal, time_range)
+        rows = await self._clickhouse.query(statement.sql, statement.parameters)
+        return Answer([_key(text(name), text(key)) for name, key in rows])
+
+    async def list_values(
+        self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
+    ) -> Answer[list[Value]]:
+        """See AttributeKeyReader."""
+        found: list[Value] = []
+        for kind in ("string", "int"):
+            statement = list_values(self._clickhouse.database, tenant, signal, f"{scope}_{kind}_values", key, time_range, limit)
+            rows = await self._clickhouse.query(statement.sql, statement.parameters)
+            found += [text(value) if kind == "string" else int(value) for (value,) in rows]
+        return Answer(found[:limit])
+
+
+def _key(column: str, key: str) -> AttributeKey:
+    scope, _, kind = column.partition("_")
+    return AttributeKey(_SCOPES[scope], key, _KINDS.get(kind))
+
+
+_SCOPES: Final[dict[str, FieldScope]] = {
+    "attribute": "attribute",
+    "resource": "resource",
+    "instrumentation": "instrumentation",
+    "event": "event",
+    "link": "link",
+}
+_KINDS: Final[dict[str, Kind]] = {"string": "string", "int": "int", "double": "double", "bool": "bool"}
+
+
+def list_keys(database: str, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Statement:
+    """Column of the table and key, ordered."""
+    arrays = ", ".join(f"arrayMap(k -> ('{name}', k), {name}_keys)" for name in _keys(signal))
+    where, parameters = _hours(tenant, time_range)
+    sql = f"SELECT DISTINCT entry.1 AS name, entry.2 AS key\nFROM {database}.{TABLES[signal]}\nARRAY JOIN arrayConcat({arrays}) AS entry\nWHERE {where}\nORDER BY name, key"
+    return Statement(sql, parameters)
+
+
+def list_values(database: str, tenant: str, signal: AttributeSignal, column: str, key: str, time_range: TimeRange, limit: int) -> Statement:
+    """Values of a key, ordered."""
+    where, parameters = _hours(tenant, time_range)
+    sql = (
+        f"SELECT DISTINCT pair.2 AS value\nFROM {database}.{TABLES[signal]}\nARRAY JOIN {column} AS pair\n"
+        f"WHERE {where} AND pair.1 = {{key:String}}\nORDER BY value\nLIMIT {{limit:UInt64}}"
+    )
+    return Statement(sql, parameters | {"key": key, "limit": limit})
+
+
+def _hours(tenant: str, time_range: TimeRange) -> tuple[str, dict[str, object]]:
+    first, last = (hour_of(time_ns // NS_PER_SECOND) for time_ns in (time_range.start_ns, time_range.end_ns - 1))
+    text = "tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC')"
+    return text, {"tenant": tenant, "first_hour": first, "last_hour": last}

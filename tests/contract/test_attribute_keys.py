@@ -1,0 +1,77 @@
+"""What every composition of the hot tier must hold for attribute keys (AttributeKeyReader in tael/storage/api.py), on one shard and on two."""
+
+from __future__ import annotations
+
+import pytest
+
+from tael.model.attribute_keys import AttributeKey
+from tael.model.time import TimeRange
+from tael.otlp.anyvalue import encode_attributes
+from tael.storage.api import AttributeKeyReader, Shard
+from tael.storage.clickhouse.attribute_keys import ONE_ROW_IN, VALUE_BYTES, ClickHouseAttributeKeys
+from tael.storage.sharded import ShardedAttributeKeys
+from tests.support.storage import START_NS, HotTier, logs_of, of_service, wire_log, wire_span
+
+HOUR_NS = 3_600 * 10**9
+NOW, LATER = TimeRange(START_NS, START_NS + 1), TimeRange(START_NS + HOUR_NS, START_NS + HOUR_NS + 1)
+
+
+@pytest.fixture
+def keys(hot_tier: HotTier) -> AttributeKeyReader:
+    """The attribute keys of the tier."""
+    shards: list[Shard[AttributeKeyReader]] = [
+        Shard(f"shard-{index}", ClickHouseAttributeKeys(clickhouse)) for index, clickhouse in enumerate(hot_tier.clickhouses)
+    ]
+    return shards[0].reader if len(shards) == 1 else ShardedAttributeKeys(shards)
+
+
+async def test_keys_are_found_by_scope_and_type(hot_tier: HotTier, keys: AttributeKeyReader) -> None:
+    """Of every span, with every type, once; of the hours and the tenant that were asked for."""
+    span = wire_span(attributes={"a": "x", "n": 5, "d": 0.5, "b": True, "list": [1], "none": None})
+    span.events.add(name="e").attributes.extend(encode_attributes({"in event": "1", "number": 1}))
+    span.links.add(trace_id=b"t" * 16).attributes.extend(encode_attributes({"in link": "1"}))
+    group = of_service("shop", span, *(wire_span(i, attributes={"n": str(i)}) for i in range(200)), zone="eu", pid=7)
+    group.scope_spans[0].scope.attributes.extend(encode_attributes({"in scope": "1"}))
+    await hot_tier.store(group, of_service("shop", wire_span(HOUR_NS, attributes={"later": 1}), wire_span(5, attributes={"rare": 1})))
+    await hot_tier.store(of_service("shop", wire_span(attributes={"theirs": 1})), tenant="t2")
+    assert (await keys.list_keys("t1", "traces", NOW)).value == [
+        AttributeKey("attribute", "b", "bool"),
+        AttributeKey("attribute", "d", "double"),
+        AttributeKey("attribute", "n", "int"),
+        AttributeKey("attribute", "rare", "int"),
+        AttributeKey("attribute", "list", None),
+        AttributeKey("attribute", "none", None),
+        AttributeKey("attribute", "a", "string"),
+        AttributeKey("attribute", "n", "string"),
+        AttributeKey("event", "number", None),
+        AttributeKey("event", "in event", "string"),
+        AttributeKey("instrumentation", "in scope", "string"),
+        AttributeKey("link", "in link", "string"),
+        AttributeKey("resource", "pid", "int"),
+        AttributeKey("resource", "service.name", "string"),
+        AttributeKey("resource", "zone", "string"),
+    ]
+    assert AttributeKey("attribute", "later", "int") in (await keys.list_keys("t1", "traces", LATER)).value
+    assert (await keys.list_keys("t1", "logs", NOW)).value == []
+
+
+async def test_keys_of_logs(hot_tier: HotTier, keys: AttributeKeyReader) -> None:
+    await hot_tier.store_logs(logs_of("shop", wire_log(attributes={"user": "ann", "n": 1})))
+    assert (await keys.list_keys("t1", "logs", NOW)).value == [
+        AttributeKey("attribute", "n", "int"),
+        AttributeKey("attribute", "user", "string"),
+        AttributeKey("resource", "service.name", "string"),
+    ]
+    assert (await keys.list_values("t1", "logs", "attribute", "user", NOW, 10)).value == ["ann"]
+
+
+async def test_values_are_sampled(hot_tier: HotTier, keys: AttributeKeyReader) -> None:
+    """Common ones are there; long ones are not; strings come before integers."""
+    many = [wire_span(i, attributes={"code": 200 + i % 2, "long": "x" * (VALUE_BYTES + 1), "k": "v"}) for i in range(ONE_ROW_IN * 20)]
+    await hot_tier.store(of_service("shop", *many, zone="eu"))
+    await hot_tier.store(of_service("shop", wire_span(attributes={"k": 1, "code": 500}), zone="us"))
+    assert (await keys.list_values("t1", "traces", "attribute", "k", NOW, 10)).value == ["v", 1]
+    assert 500 in (await keys.list_values("t1", "traces", "attribute", "code", NOW, 10)).value
+    assert (await keys.list_values("t1", "traces", "attribute", "long", NOW, 10)).value == []
+    assert (await keys.list_values("t1", "traces", "resource", "zone", NOW, 1)).value == ["eu"]
+    assert (await keys.list_values("t1", "traces", "resource", "zone", LATER, 1)).value == []
