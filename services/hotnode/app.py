@@ -15,6 +15,7 @@ from aiohttp import web
 from services.hotnode import telemetry
 from services.hotnode.call import Credentials
 from services.hotnode.engine import Engine
+from services.hotnode.guard import rules_for
 from services.hotnode.respond import Node
 from services.hotnode.run import Runner
 from services.hotnode.server import Server
@@ -24,6 +25,7 @@ from services.hotnode.spool import Budget
 from tael.errors import BadSettings
 from tael.runtime import http
 from tael.runtime.observe import get_logger
+from tael.runtime.origins import is_loopback
 from tael.runtime.service import Readiness, Stop, background, listening
 
 log = get_logger("hotnode")
@@ -49,6 +51,8 @@ def _open(settings: HotNodeSettings) -> tuple[Path, Engine]:
     directory = Path(settings.hotnode_data_dir).absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        os.umask(0o077)  # the engine's files are read by nobody else
         os.chdir(directory)  # the engine keeps format schemas in the current directory
     except OSError as error:
         raise BadSettings([f"TAEL_HOTNODE_DATA_DIR={directory} cannot be used: {error.strerror}"]) from error
@@ -79,7 +83,17 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
     node = Node(socket.gethostname(), engine.timezone, engine.version)
     budget = Budget(settings.hotnode_body_memory_bytes)
     telemetry.observe(lambda: runner.running, lambda: budget.used)
-    server = Server(runner, sessions, known, node, budget, spool_dir)
+    rules = rules_for(engine.table_functions, engine.engines, f"{settings.s3_url.rstrip('/')}/{settings.s3_bucket}/")
+    server = Server(
+        runner,
+        sessions,
+        known,
+        node,
+        budget,
+        spool_dir,
+        rules=rules,
+        loopback_only=is_loopback(settings.hotnode_addr.host),
+    )
     app = web.Application()
     server.add_routes(app)
     web_runner = web.AppRunner(

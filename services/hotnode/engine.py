@@ -16,7 +16,9 @@ from typing import Any, Final
 
 from services.hotnode.errors import from_engine
 
-_ALWAYS: Final = "implicit_select=0"
+# Rows of VALUES hold expressions, and formats are everywhere: only an INSERT whose rows were checked may evaluate them.
+EXPRESSIONS_IN_VALUES: Final = ("input_format_values_interpret_expressions", "input_format_values_deduce_templates_of_expressions")
+_ALWAYS: Final = "&".join(["implicit_select=0", *(f"{name}=0" for name in EXPRESSIONS_IN_VALUES)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Engine:
         self._chdb: Any = None
         self.version = ""
         self.timezone = ""
+        self.table_functions: list[str] = []
+        self.engines: list[str] = []
 
     def open(self) -> None:
         """Load the engine and open the directory."""
@@ -75,6 +79,12 @@ class Engine:
         self._control = self.connect(self._options)
         answer, _ = self._control.query("SELECT version(), timezone()")
         self.version, self.timezone = answer.decode().rstrip("\n").split("\t")
+        self.table_functions = self._names("SELECT name FROM system.table_functions")
+        self.engines = self._names("SELECT name FROM system.table_engines UNION ALL SELECT name FROM system.database_engines")
+
+    def _names(self, sql: str) -> list[str]:
+        assert self._control is not None
+        return self._control.query(sql)[0].decode().split()
 
     def connect(self, options: str = _ALWAYS) -> Connection:
         """A new connection with the default database and settings."""

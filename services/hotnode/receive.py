@@ -14,11 +14,13 @@ from services.hotnode import statement
 from services.hotnode.call import Call, read_call
 from services.hotnode.codec import Decoder, request_decoders
 from services.hotnode.errors import BAD_ARGUMENTS, QUERY_IS_TOO_LARGE, READONLY, failed
+from services.hotnode.guard import Rules, check_name, check_settings, check_statement
 from services.hotnode.run import Job
 from services.hotnode.spool import Spool
 
 _INSERT_TEXT_BYTES: Final = 1 << 20
 _QUERY_TEXT_BYTES: Final = 64 << 20
+_VALUES_TEXT_BYTES: Final = 256 << 10
 _OFF_LOOP_BYTES: Final = 64 << 10
 
 
@@ -76,9 +78,11 @@ def _finish(decoders: Sequence[Decoder]) -> bytes:
     return rest
 
 
-def make_job(received: Received) -> Job:
-    """Read the statement: the URL's text, a line break and the body follow one another. Raises StatementFailed."""
+def make_job(received: Received, rules: Rules) -> Job:
+    """Read the statement: the URL's text, a line break and the body follow one another. Raises StatementFailed, also for what ``rules`` forbid."""
     call, body = received.call, received.body
+    check_settings(call.settings)
+    check_name("format", call.default_format)
     head = call.query + b"\n" if call.query else b""
     verb = statement.verb_of(head or body.start(_INSERT_TEXT_BYTES))
     if call.only_reads and statement.changes_something(verb):
@@ -88,7 +92,21 @@ def make_job(received: Received) -> Job:
         if insert is not None:
             if in_url := head[insert.rows_at :].strip():
                 body.prepend(in_url + b"\n")
-            return Job(call, insert, body, max(0, insert.rows_at - len(head)))
+            return _insert(received, insert, max(0, insert.rows_at - len(head)), rules)
     if body.size > _QUERY_TEXT_BYTES:
         raise failed(QUERY_IS_TOO_LARGE, f"The statement is larger than {_QUERY_TEXT_BYTES} bytes")
-    return Job(call, statement.parse_query(head + body.start(_QUERY_TEXT_BYTES)), body, 0)
+    text = head + body.start(_QUERY_TEXT_BYTES)
+    query = statement.parse_query(text)
+    check_statement(text, call.params, rules)
+    return Job(call, query, body, 0)
+
+
+def _insert(received: Received, insert: statement.Insert | statement.InsertFromInput, rows_at: int, rules: Rules) -> Job:
+    """An INSERT with rows. Those of VALUES are SQL: few enough are checked and may be evaluated, more must be plain values."""
+    call, body = received.call, received.body
+    check_statement(insert.sql, call.params, rules)
+    check_name("format", insert.input_format)
+    evaluates = isinstance(insert, statement.Insert) and insert.input_format == "Values" and body.size - rows_at <= _VALUES_TEXT_BYTES
+    if evaluates:
+        check_statement(body.start(rows_at + _VALUES_TEXT_BYTES)[rows_at:], call.params, rules)
+    return Job(call, insert, body, rows_at, evaluates=evaluates)

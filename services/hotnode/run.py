@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from services.hotnode.call import Call
-from services.hotnode.engine import Connection, Engine, Stats
+from services.hotnode.engine import EXPRESSIONS_IN_VALUES, Connection, Engine, Stats
 from services.hotnode.errors import QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, TOO_MANY_SIMULTANEOUS_QUERIES, StatementFailed, failed
 from services.hotnode.sessions import Session
 from services.hotnode.spool import Spool
@@ -83,13 +83,17 @@ async def _readable(fd: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a statement needs: ``body`` holds the rows of an INSERT after the statement's own text."""
+    """All that a statement needs: ``body`` holds the rows of an INSERT after the statement's own text.
+
+    ``evaluates`` lets the rows of VALUES hold expressions; they must have been checked.
+    """
 
     call: Call
     statement: Statement
     body: Spool
     rows_at: int = 0
     session: Session | None = None
+    evaluates: bool = False
 
 
 class Running:
@@ -200,7 +204,7 @@ def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
     statement, call = job.statement, job.call
     if isinstance(statement, Insert):
         # Not the engine's streaming insert: it says nothing of errors that come after the rows are read, such as a materialized view's.
-        with job.body.as_file(job.rows_at) as path:
+        with job.body.as_file(job.rows_at) as path, _expressions(connection, allowed=job.evaluates):
             return connection.query(statement.from_file(path))[1]
     if isinstance(statement, InsertFromInput):
         with job.body.as_file(job.rows_at) as path:
@@ -210,6 +214,18 @@ def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
     answer, stats = connection.query(statement.sql, call.default_format)
     pipe.write(answer)
     return stats
+
+
+@contextlib.contextmanager
+def _expressions(connection: Connection, *, allowed: bool) -> Iterator[None]:
+    """Expressions in the rows of VALUES, for one statement."""
+    if allowed:
+        connection.query("SET " + ", ".join(f"{name} = 1" for name in EXPRESSIONS_IN_VALUES))
+    try:
+        yield
+    finally:
+        if allowed:
+            connection.query("SET " + ", ".join(f"{name} = 0" for name in EXPRESSIONS_IN_VALUES))
 
 
 def _leave(connection: Connection, session: Session, job: Job) -> None:

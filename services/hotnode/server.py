@@ -13,6 +13,8 @@ from aiohttp import web
 from services.hotnode import telemetry
 from services.hotnode.call import Credentials, check_credentials, read_call, read_credentials
 from services.hotnode.errors import StatementFailed
+from services.hotnode.guard import Rules
+from services.hotnode.origin import refuse_browsers
 from services.hotnode.receive import make_job, receive
 from services.hotnode.respond import Exchange, Node
 from services.hotnode.run import Job, Runner
@@ -25,16 +27,30 @@ _METHODS = ("GET", "HEAD", "POST", "PUT")
 class Server:
     """The routes, over a runner. Holds the sessions and the memory budget of bodies."""
 
-    def __init__(self, runner: Runner, sessions: Sessions, known: Credentials, node: Node, budget: Budget, spool_dir: Path) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        sessions: Sessions,
+        known: Credentials,
+        node: Node,
+        budget: Budget,
+        spool_dir: Path,
+        *,
+        rules: Rules,
+        loopback_only: bool,
+    ) -> None:
         self._runner = runner
         self._sessions = sessions
         self._known = known
         self._node = node
         self._budget = budget
         self._spool_dir = spool_dir
+        self._rules = rules
+        self._loopback_only = loopback_only
 
     def add_routes(self, app: web.Application) -> None:
-        """``/ping`` and ``/replicas_status`` need no credentials; statements go to ``/``."""
+        """``/ping`` and ``/replicas_status`` need no credentials; statements go to ``/``. No route answers a web page."""
+        app.middlewares.append(refuse_browsers(loopback_only=self._loopback_only))
         app.router.add_get("/ping", _ok)
         app.router.add_get("/replicas_status", _ok)
         app.router.add_route("*", "/", self.handle)
@@ -53,7 +69,7 @@ class Server:
                 received = await receive(request, exchange.call, self._spool, spools)
                 exchange.call = received.call
                 held = spools.enter_context(contextlib.closing(self._spool()))
-                async with self._in_session(make_job(received)) as job, self._runner.start(job) as running:
+                async with self._in_session(make_job(received, self._rules)) as job, self._runner.start(job) as running:
                     return await exchange.respond(job, running, held)
         except StatementFailed as error:
             return exchange.fail(error)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, model_validator
+
+from tael.runtime.access import ALLOW_OPEN, OpenSettings
 from tael.runtime.config import Bytes, Listen
-from tael.runtime.settings import ClickHouseSettings, NodeSettings
+from tael.runtime.origins import is_loopback
+from tael.runtime.settings import ClickHouseSettings, NodeSettings, ObjectStoreSettings
 
 
-class HotNodeSettings(NodeSettings, ClickHouseSettings):
+class HotNodeSettings(NodeSettings, ClickHouseSettings, ObjectStoreSettings, OpenSettings):
     """Where the node listens and keeps its rows, and how much of the machine it may take."""
 
     hotnode_addr: Listen = Field(
@@ -40,3 +44,12 @@ class HotNodeSettings(NodeSettings, ClickHouseSettings):
     hotnode_drain_seconds: float = Field(
         default=30.0, ge=0, le=600, alias="TAEL_HOTNODE_DRAIN_SECS", description="How long statements may go on after SIGTERM."
     )
+
+    @model_validator(mode="after")
+    def _refuse_open(self) -> Self:
+        if not self.clickhouse_password and not self.allow_open and not is_loopback(self.hotnode_addr.host):
+            raise ValueError(
+                f"TAEL_HOTNODE_ADDR={self.hotnode_addr} would let anybody run SQL: set TAEL_CLICKHOUSE_PASSWORD,"
+                f" or {ALLOW_OPEN}=true where everybody who can reach it is trusted"
+            )
+        return self

@@ -120,6 +120,13 @@ def tokens(text: bytes) -> Iterator[Token]:
             depth += 1
 
 
+def comments(text: bytes) -> Iterator[bytes]:
+    """The comments of slash and star, whole."""
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup == "skip" and match.group().startswith(b"/*"):
+            yield match.group()
+
+
 def verb_of(text: bytes) -> str:
     """The first word, in upper case; ``(`` for a bracketed SELECT; INSERT also after its own WITH; empty for nothing at all."""
     reader = tokens(text)

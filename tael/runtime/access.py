@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tael.auth import Caller, authorize, parse_tokens
-from tael.runtime.config import Address, CommaList, OptionalPath, Switch
+from tael.runtime.config import Address, CommaList, OptionalPath, Settings, Switch
 from tael.runtime.origins import is_loopback
 from tael.runtime.settings import ConnectionSettings
 from tael.runtime.watched import WatchedFile
@@ -16,18 +16,23 @@ from tael.runtime.watched import WatchedFile
 TOKENS_FILE, ALLOW_OPEN = "TAEL_TOKENS_FILE", "TAEL_ALLOW_OPEN"
 
 
-class AccessSettings(ConnectionSettings):
+class OpenSettings(Settings):
+    """Whether anybody may be let in."""
+
+    allow_open: Switch = Field(
+        default=False,
+        alias=ALLOW_OPEN,
+        description="Listen beyond loopback without tokens or a password all the same, for networks that are trusted.",
+    )
+
+
+class AccessSettings(ConnectionSettings, OpenSettings):
     """Who may call."""
 
     tokens_file: OptionalPath = Field(
         default=None,
         alias=TOKENS_FILE,
         description="Bearer tokens with their tenant and scopes, as docs/operations.md shows; read again when it changes. Without it callers are not told apart.",
-    )
-    allow_open: Switch = Field(
-        default=False,
-        alias=ALLOW_OPEN,
-        description="Listen beyond loopback without tokens all the same, for networks that are trusted.",
     )
 
     allowed_hosts: CommaList = Field(

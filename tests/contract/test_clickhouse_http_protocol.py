@@ -182,7 +182,8 @@ def test_settings_of_one_statement_stay_with_it(clickhouse: ClickHouse) -> None:
 def test_setting_values_may_hold_anything(clickhouse: ClickHouse) -> None:
     """Quotes, backslashes, line breaks and letters of every kind pass through."""
     value = 'it\'s \\ a "test"\nπ; --'
-    assert clickhouse.run("SELECT getSetting('format_schema') FORMAT TSVRaw", format_schema=value) == f"{value}\n"
+    sql = "SELECT getSetting('format_csv_null_representation') FORMAT TSVRaw"
+    assert clickhouse.run(sql, format_csv_null_representation=value) == f"{value}\n"
 
 
 def test_parameters_fill_placeholders(clickhouse: ClickHouse) -> None:
