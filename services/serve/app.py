@@ -19,8 +19,9 @@ from pathlib import Path
 import aiohttp
 
 from services.serve import banner
+from services.serve.credentials import ensure_certificate, load_credentials, write_private
 from services.serve.lines import Lines
-from services.serve.plan import HOST, SERVE, Plan, plan
+from services.serve.plan import HOST, SERVE, Plan, certificate_files, plan
 from services.serve.ports import internal_ports, resolve_datadog, resolve_public
 from services.serve.process import Supervised
 from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_wired
@@ -41,7 +42,11 @@ async def run(settings: ServeSettings, stop: Stop) -> None:
         refuse_fewer_shards(settings, len(list(settings.directory.glob("hotnode-*"))))
         settings, without_datadog = resolve_datadog(resolve_public(settings))
         ports = internal_ports(settings, settings.directory / "ports.json")
-        decided = plan(settings, ports, os.environ, python=sys.executable, nats_server=_program("nats-server"), weed=_program("weed"))
+        credentials = load_credentials(settings.directory / "credentials.json")
+        ensure_certificate(*certificate_files(settings))
+        decided = plan(
+            settings, ports, os.environ, credentials, python=sys.executable, nats_server=_program("nats-server"), weed=_program("weed")
+        )
         _write(decided)
         lines = Lines(
             sys.stderr, ["serve", *(p.name for p in decided.processes)], colour=sys.stderr.isatty(), as_json=settings.log_format == "json"
@@ -131,9 +136,11 @@ class Supervisor:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold the data directory; the lock ends with the process, however that ends."""
+    """Hold the data directory, and keep everybody else out of it; the lock ends with the process, however that ends."""
+    os.umask(0o077)
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)
         file = (directory / "lock").open("a+")
     except OSError as error:
         raise CannotStart(f"the data directory {directory} cannot be used: {error.strerror}; set TAEL_DATA_DIR to another") from error
@@ -164,8 +171,7 @@ def _program(name: str) -> str:
 def _write(decided: Plan) -> None:
     for path, text in decided.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(text)
+        write_private(path, text.encode())
 
 
 def _print_banner(settings: ServeSettings, ports: dict[str, int]) -> None:

@@ -11,7 +11,7 @@ MAX_PAYLOAD_BYTES = 8 << 20
 MAX_FILE_BYTES = 1 << 50
 
 
-def nats_conf(*, client: Address, monitor: Address, store: Path) -> str:
+def nats_conf(*, client: Address, monitor: Address, store: Path, user: str, password: str) -> str:
     """One JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut loses up to two minutes.
 
     ``max_file`` is set because its default is a share of what is free when the server starts: one start on a full disk would refuse
@@ -22,6 +22,10 @@ server_name: tael
 listen: {json.dumps(str(client))}
 http: {json.dumps(str(monitor))}
 max_payload: {MAX_PAYLOAD_BYTES}
+authorization {{
+  user: {json.dumps(user)}
+  password: {json.dumps(password)}
+}}
 jetstream {{
   store_dir: {json.dumps(str(store))}
   sync_interval: always
@@ -38,3 +42,22 @@ def s3_identities(access_key: str, secret_key: str) -> str:
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     return json.dumps({"identities": [identity]}, indent=2) + "\n"
+
+
+_SEAWEEDFS_SERVERS = ("VOLUME", "MASTER", "FILER", "S3", "ADMIN", "WORKER", "MSG_BROKER", "MSG_AGENT", "IAM")
+
+
+def seaweedfs_security(certificate: Path, key: Path, signing_key: str) -> dict[str, str]:
+    """Environment in which SeaweedFS' parts talk to each other by mutual TLS and signed requests, and to nobody else.
+
+    Without it whoever reaches the filer's, master's or volume server's port reads, writes and deletes objects past S3's credentials.
+    """
+    own = {"CERT": str(certificate), "KEY": str(key)}
+    settings = {"WEED_GRPC_CA": str(certificate), "WEED_HTTPS_CLIENT_ENABLED": "true", "WEED_HTTPS_CLIENT_CA": str(certificate)}
+    for part in (*_SEAWEEDFS_SERVERS, "CLIENT"):
+        settings |= {f"WEED_GRPC_{part}_{name}": path for name, path in own.items()}
+    for part in ("VOLUME", "MASTER", "FILER", "ADMIN", "CLIENT"):
+        settings |= {f"WEED_HTTPS_{part}_{name}": path for name, path in {**own, "CA": str(certificate)}.items()}
+    for use in ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ"):
+        settings[f"WEED_JWT_{use}_KEY"] = signing_key
+    return settings

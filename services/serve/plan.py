@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-from services.serve.configs import nats_conf, s3_identities
+from services.serve.configs import nats_conf, s3_identities, seaweedfs_security
+from services.serve.credentials import NATS_USER, Credentials
 from services.serve.settings import ServeSettings
 from tael.runtime.config import PREFIX, Address
 
@@ -92,20 +93,28 @@ def port_names(settings: ServeSettings) -> list[str]:
 
 
 def plan(
-    settings: ServeSettings, ports: Mapping[str, int], environ: Mapping[str, str], *, python: str, nats_server: str, weed: str
+    settings: ServeSettings,
+    ports: Mapping[str, int],
+    environ: Mapping[str, str],
+    credentials: Credentials,
+    *,
+    python: str,
+    nats_server: str,
+    weed: str,
 ) -> Plan:
     """The whole suite. ``ports`` has a free one for each of ``port_names``; addresses in ``settings`` have their final ports."""
-    directory = settings.directory
+    directory, s3_secret = settings.directory, settings.s3_secret_key or credentials.s3
     outside = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
     wiring = {
         **given,
         "TAEL_CLUSTER_ID": settings.cluster_id,
-        "TAEL_NATS_URL": f"nats://{HOST}:{ports['nats']}",
+        "TAEL_CLICKHOUSE_PASSWORD": given.get("TAEL_CLICKHOUSE_PASSWORD", credentials.hotnode),
+        "TAEL_NATS_URL": f"nats://{NATS_USER}:{credentials.nats}@{HOST}:{ports['nats']}",
         "TAEL_NATS_MONITOR_URL": f"http://{HOST}:{ports['nats-monitor']}",
         "TAEL_S3_URL": f"http://{HOST}:{ports['s3']}",
         "TAEL_S3_ACCESS_KEY": settings.s3_access_key,
-        "TAEL_S3_SECRET_KEY": settings.s3_secret_key,
+        "TAEL_S3_SECRET_KEY": s3_secret,
         "TAEL_CLICKHOUSE_URLS": ",".join(f"http://{HOST}:{ports[f'hotnode-{n}']}" for n in range(settings.shards)),
         "TAEL_OTLP_GRPC_ADDR": str(settings.otlp_grpc_addr),
         "TAEL_OTLP_HTTP_ADDR": str(settings.otlp_http_addr),
@@ -147,7 +156,9 @@ def plan(
     return Plan(
         (
             nats,
-            _seaweedfs(settings, ports, outside, weed, s3_file),
+            _seaweedfs(
+                settings, ports, {**outside, **seaweedfs_security(*certificate_files(settings), credentials.s3_internal)}, weed, s3_file
+            ),
             *hot_nodes,
             *(service("coordinator", f"coordinator-{n}", 2, Drain.COORDINATION, {}) for n in range(settings.coordinators)),
             service("ingest", "ingest", 3, Drain.INTAKE, {}),
@@ -156,11 +167,20 @@ def plan(
         ),
         {
             nats_file: nats_conf(
-                client=Address(HOST, ports["nats"]), monitor=Address(HOST, ports["nats-monitor"]), store=directory / "nats" / "jetstream"
+                client=Address(HOST, ports["nats"]),
+                monitor=Address(HOST, ports["nats-monitor"]),
+                store=directory / "nats" / "jetstream",
+                user=NATS_USER,
+                password=credentials.nats,
             ),
-            s3_file: s3_identities(settings.s3_access_key, settings.s3_secret_key),
+            s3_file: s3_identities(settings.s3_access_key, s3_secret),
         },
     )
+
+
+def certificate_files(settings: ServeSettings) -> tuple[Path, Path]:
+    """Where the certificate and the key of SeaweedFS' parts are."""
+    return settings.directory / "s3" / "certificate.pem", settings.directory / "s3" / "key.pem"
 
 
 def _seaweedfs(settings: ServeSettings, ports: Mapping[str, int], outside: Mapping[str, str], weed: str, identities: Path) -> Process:

@@ -57,7 +57,9 @@ class ServeSettings(NodeSettings, AccessSettings):
         description="Where the native API and Grafana's APIs are served.",
     )
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", min_length=1, description="Access key.")
-    s3_secret_key: Secret = Field(default="tael-secret", alias="TAEL_S3_SECRET_KEY", min_length=1, description="Secret key.")
+    s3_secret_key: Secret = Field(
+        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` makes one for its data directory where it is unset."
+    )
     s3_memory_bytes: Bytes = Field(
         default="384MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=64 << 20,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_files_are_out_of_reach(known: ClickHouse, secret: Path, how: str) -> No
         ("SELECT 1 SETTINGS input_format_values_interpret_expressions = 1", {}),
     ],
 )
-def test_parameters_and_settings_open_no_other_way(known: ClickHouse, sql: str, fields: dict[str, str]) -> None:
+def test_parameters_and_settings_open_no_other_way(known: ClickHouse, sql: str, fields: dict[str, Any]) -> None:
     answer = known.request("POST", sql.encode(), **fields)
     assert answer.status in (400, 403)
 

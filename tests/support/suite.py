@@ -142,6 +142,11 @@ class Suite:
         child.send_signal(signum)
         return child.pid
 
+    def clickhouse_login(self) -> dict[str, str]:
+        """The headers that its hot nodes want."""
+        password = json.loads((self.directory / "data" / "credentials.json").read_text())["hotnode"]
+        return {"X-ClickHouse-User": "default", "X-ClickHouse-Key": password}
+
     def get(self, path: str, timeout: float = 30, headers: Mapping[str, str] | None = None) -> Any:
         """A JSON answer of the query API; HTTP errors raise urllib's HTTPError."""
         request = urllib.request.Request(self.url + path, headers=dict(headers or {}))  # noqa: S310  # a loopback http URL

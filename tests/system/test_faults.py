@@ -46,7 +46,8 @@ def writer_of(suite: Suite) -> dict[str, Any]:
 def ask(suite: Suite, sql: str) -> str:
     """One statement to the first shard's ClickHouse, as text."""
     url = suite.get("/internal/cluster")["shards"][0]["url"]
-    with urllib.request.urlopen(url, data=sql.encode(), timeout=30) as answer:  # noqa: S310  # a loopback http URL
+    request = urllib.request.Request(url, data=sql.encode(), headers=suite.clickhouse_login())  # noqa: S310  # a loopback http URL
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # the same
         return str(answer.read().decode().strip())
 
 

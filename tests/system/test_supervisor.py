@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
+import grpc
 import psutil
 import pytest
 
 from services.serve import app
+from services.serve.credentials import ensure_certificate, load_credentials
 from services.serve.lines import Lines
-from services.serve.plan import Drain, Plan, Process, plan
+from services.serve.plan import Drain, Plan, Process, certificate_files, plan
 from services.serve.ports import internal_ports
 from services.serve.process import Supervised
 from services.serve.settings import ServeSettings
@@ -70,6 +72,25 @@ def refuse_nothing(problems: list[str]) -> None:
     raise AssertionError(problems)
 
 
+async def nobody_gets_in(http: aiohttp.ClientSession, ports: dict[str, int]) -> None:
+    """NATS wants its password, and SeaweedFS' own ports speak to nobody who has not its certificate."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports["nats"])
+    await reader.readline()
+    writer.write(b'CONNECT {"verbose":false}\r\nPING\r\n')
+    assert b"Authorization Violation" in await reader.readline()
+    writer.close()
+    for part, path in (("filer", "/"), ("filer", "/buckets/"), ("master", "/dir/assign"), ("master", "/col/delete?collection=tael")):
+        async with http.get(f"http://127.0.0.1:{ports[f's3-{part}']}{path}") as answer:
+            assert answer.status == 400, await answer.text()
+    for part in ("filer", "master", "volume"):
+        with pytest.raises(aiohttp.ClientError):
+            await http.get(f"https://127.0.0.1:{ports[f's3-{part}']}/", ssl=False)
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{ports[f's3-{part}-grpc']}")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(channel.channel_ready(), 1)
+        await channel.close()
+
+
 async def test_nats_and_seaweedfs_come_up_ready_and_drain(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     """The planned configuration is accepted, durable, on loopback only, and both leave on SIGTERM."""
     settings = load(ServeSettings, {"TAEL_DATA_DIR": str(tmp_path)})
@@ -79,10 +100,12 @@ async def test_nats_and_seaweedfs_come_up_ready_and_drain(tmp_path: Path, http: 
         settings,
         ports,
         {},
+        load_credentials(tmp_path / "credentials.json"),
         python=sys.executable,
         nats_server=str(beside.with_name("nats-server")),
         weed=str(beside.with_name("weed")),
     )
+    ensure_certificate(*certificate_files(settings))
     stores = Plan(tuple(p for p in whole.processes if not p.ours), whole.files)
     app._write(stores)
     out = io.StringIO()
@@ -97,6 +120,7 @@ async def test_nats_and_seaweedfs_come_up_ready_and_drain(tmp_path: Path, http: 
         assert varz["max_payload"] == 8 << 20
         await until(lambda: len(listening(tmp_path)) == len(ports) - _of_services(ports) + 1)
         assert set(listening(tmp_path)) == {"127.0.0.1"}
+        await nobody_gets_in(http, ports)
         assert all(await asyncio.gather(*(one.drain(15, asyncio.Event()) for one in both)))
     assert "nats is ready after" in " ".join(out.getvalue().split())
     assert "31009" not in out.getvalue()

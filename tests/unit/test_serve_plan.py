@@ -13,12 +13,15 @@ from rich.text import Text
 
 from services.serve import banner
 from services.serve.backoff import LONGEST_SECONDS, STABLE_SECONDS, Restarts
+from services.serve.credentials import Credentials, ensure_certificate, load_credentials
 from services.serve.plan import S3_GRPC_OFFSET, Plan, Process, plan, port_names
 from services.serve.ports import choose, resolve_datadog
 from services.serve.settings import WIRED, ServeSettings, refuse_fewer_shards, refuse_wired
 from services.serve.telemetry import targets
 from tael.errors import BadSettings
 from tael.runtime.config import Address, load
+
+CREDENTIALS = Credentials(hotnode="hot-secret", nats="nats-secret", s3="s3-secret", s3_internal="signing-secret")
 
 
 def settings_of(**environ: str) -> ServeSettings:
@@ -31,7 +34,7 @@ def ports_of(settings: ServeSettings) -> dict[str, int]:
 
 def plan_of(environ: Mapping[str, str] | None = None, **settings_environ: str) -> Plan:
     settings = settings_of(**settings_environ)
-    return plan(settings, ports_of(settings), environ or {}, python="py", nats_server="nats-server", weed="weed")
+    return plan(settings, ports_of(settings), environ or {}, CREDENTIALS, python="py", nats_server="nats-server", weed="weed")
 
 
 def named(decided: Plan, name: str) -> Process:
@@ -52,7 +55,7 @@ def test_services_are_wired_to_the_planned_ports() -> None:
     decided = plan_of(TAEL_SHARDS="2")
     ports = ports_of(settings_of(TAEL_SHARDS="2"))
     coordinator = named(decided, "coordinator-0").env
-    assert coordinator["TAEL_NATS_URL"] == f"nats://127.0.0.1:{ports['nats']}"
+    assert coordinator["TAEL_NATS_URL"] == f"nats://tael:nats-secret@127.0.0.1:{ports['nats']}"
     assert coordinator["TAEL_NATS_MONITOR_URL"] == f"http://127.0.0.1:{ports['nats-monitor']}"
     assert coordinator["TAEL_CLICKHOUSE_URLS"] == f"http://127.0.0.1:{ports['hotnode-0']},http://127.0.0.1:{ports['hotnode-1']}"
     assert named(decided, "compactor").env["TAEL_S3_URL"] == f"http://127.0.0.1:{ports['s3']}"
@@ -92,6 +95,36 @@ def test_public_addresses_are_passed_on() -> None:
     decided = plan_of(TAEL_REST_API_ADDR="127.0.0.1:9000", TAEL_OTLP_GRPC_ADDR=":5000", TAEL_ALLOW_OPEN="true")
     assert named(decided, "query").env["TAEL_REST_API_ADDR"] == "127.0.0.1:9000"
     assert named(decided, "ingest").env["TAEL_OTLP_GRPC_ADDR"] == "0.0.0.0:5000"
+
+
+def test_every_part_wants_the_credentials_of_this_directory() -> None:
+    """NATS, the hot nodes, S3, and what SeaweedFS' parts ask of each other; a user's own password wins."""
+    decided = plan_of(TAEL_SHARDS="2")
+    assert '  user: "tael"\n  password: "nats-secret"\n' in decided.files[Path("/data/nats/nats.conf")]
+    for name in ("hotnode-0", "hotnode-1", "coordinator-0", "ingest", "query", "compactor"):
+        assert named(decided, name).env["TAEL_CLICKHOUSE_PASSWORD"] == "hot-secret"
+        assert named(decided, name).env["TAEL_S3_SECRET_KEY"] == "s3-secret"
+    assert json.loads(decided.files[Path("/data/s3/identities.json")])["identities"][0]["credentials"][0]["secretKey"] == "s3-secret"
+    s3 = named(decided, "s3").env
+    assert {s3[f"WEED_JWT_{use}_KEY"] for use in ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")} == {"signing-secret"}
+    assert s3["WEED_GRPC_FILER_CERT"] == s3["WEED_HTTPS_MASTER_CA"] == "/data/s3/certificate.pem"
+    chosen = plan_of({"TAEL_CLICKHOUSE_PASSWORD": "mine"}, TAEL_S3_SECRET_KEY="my-key")
+    assert named(chosen, "hotnode-0").env["TAEL_CLICKHOUSE_PASSWORD"] == named(chosen, "query").env["TAEL_CLICKHOUSE_PASSWORD"] == "mine"
+    assert named(chosen, "compactor").env["TAEL_S3_SECRET_KEY"] == "my-key"
+
+
+def test_credentials_are_made_once_and_read_by_nobody_else(tmp_path: Path) -> None:
+    path, certificate, key = tmp_path / "credentials.json", tmp_path / "s3" / "certificate.pem", tmp_path / "s3" / "key.pem"
+    made = load_credentials(path)
+    assert len({made.hotnode, made.nats, made.s3, made.s3_internal}) == 4
+    assert load_credentials(path) == made
+    path.write_text(json.dumps({"nats": made.nats}))
+    assert load_credentials(path).nats == made.nats
+    ensure_certificate(certificate, key)
+    before = certificate.read_bytes()
+    ensure_certificate(certificate, key)
+    assert certificate.read_bytes() == before
+    assert {found.stat().st_mode & 0o777 for found in (path, certificate, key)} == {0o600}
 
 
 def test_nats_fsyncs_before_it_acknowledges() -> None:
@@ -140,7 +173,7 @@ def test_a_taken_datadog_port_is_said_and_left_out() -> None:
         port = other.getsockname()[1]
         settings, why = resolve_datadog(settings_of(TAEL_DD_AGENT_ADDR=f"127.0.0.1:{port}"))
     assert f"127.0.0.1:{port} is already taken" in why
-    decided = plan(settings, ports_of(settings), {}, python="py", nats_server="nats-server", weed="weed")
+    decided = plan(settings, ports_of(settings), {}, CREDENTIALS, python="py", nats_server="nats-server", weed="weed")
     assert named(decided, "ingest").env["TAEL_DD_AGENT_ADDR"] == "off"
     assert "Datadog" not in banner.plain(settings, ports_of(settings))
 
