@@ -168,7 +168,7 @@ DIFFERENCES = {
     "brotli": "br, xz, snappy and bz2 are neither accepted nor sent",
     "users": "there is one user; currentUser() is always default",
     "asynchronous inserts": "async_insert is accepted and the insert is done at once",
-    "local files": "the file() function reads any path of the node's machine; a server keeps to its user_files directory",
+    "local files": "file() and every other function or engine that leaves the node's own tables and bucket is refused",
     "native revision": "client_protocol_version does not change the Native format",
 }
 """Where a hot node is known not to answer as a server does, by name, with the reason."""
