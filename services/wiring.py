@@ -156,14 +156,14 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     from tael.storage.spansets import ShardedSpansets
     from tael.storage.topology import ShardedTopology
 
-    seconds = settings.shard_timeout_seconds
+    seconds, prices = settings.shard_timeout_seconds, settings.read_prices()
     spans, logs = ShardedSpans([], deadline_seconds=seconds), ShardedLogs([], deadline_seconds=seconds)
     spansets, topology = ShardedSpansets([], deadline_seconds=seconds), ShardedTopology([], deadline_seconds=seconds)
     series, counts = ShardedSeries([], deadline_seconds=seconds), ShardedSpanCounts([], deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
         each = [(shard.name, shards.client(shard)) for shard in shard_map.shards]
-        spans.use([Shard(name, ClickHouseSpans(client)) for name, client in each])
+        spans.use([Shard(name, ClickHouseSpans(client, prices)) for name, client in each])
         logs.use([Shard(name, ClickHouseLogs(client)) for name, client in each])
         spansets.use([Shard(name, ClickHouseSpansets(client)) for name, client in each])
         topology.use([Shard(name, ClickHouseTopology(client)) for name, client in each])

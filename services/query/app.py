@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from aiohttp import web
 
@@ -97,7 +98,7 @@ def build_app(
         spansets=readers.spansets,
         topology=readers.topology,
         engine=PromqlEngine(readers.series, settings.engine_options),
-        live_spans=LiveFeed(bus, TRACES, read_spans, live),
+        live_spans=LiveFeed(bus, TRACES, partial(read_spans, prices=settings.read_prices()), live),
         live_logs=LiveFeed(bus, LOGS, read_logs, live),
         letters=letters,
         appender=appender,

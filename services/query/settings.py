@@ -9,10 +9,14 @@ from pydantic import Field, model_validator
 from services.query.logql.settings import LogqlSettings
 from services.query.promql.settings import PromqlSettings
 from services.query.turns import shard_timeout_seconds
+from tael.errors import BadSettings, Rejected
+from tael.otlp.prices import Prices, read_prices
 from tael.runtime.access import AccessSettings
-from tael.runtime.config import Bytes, Listen
+from tael.runtime.config import Bytes, Listen, OptionalPath
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 from tael.storage.api import MAX_FIND_LIMIT
+
+PRICES_FILE = "TAEL_LLM_PRICES_FILE"
 
 
 class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettings, PromqlSettings, LogqlSettings):
@@ -46,6 +50,11 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         description="Most spans of one trace in an answer; a longer trace is truncated, and the answer says so.",
     )
 
+    llm_prices_file: OptionalPath = Field(
+        default=None,
+        alias=PRICES_FILE,
+        description="Prices of models as TOML, in the form of tael/otlp/prices.toml, before those that tael brings; `cost_usd` of an LLM call that reports no cost is computed from them.",
+    )
     max_live_streams: int = Field(
         default=64, ge=1, le=4096, alias="TAEL_MAX_LIVE_STREAMS", description="Most live streams of each signal open at a time."
     )
@@ -79,3 +88,10 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
     def shard_timeout_seconds(self) -> float:
         """A shard's share of a query's time."""
         return shard_timeout_seconds(self.query_timeout_seconds)
+
+    def read_prices(self) -> Prices:
+        """The prices of LLM calls. Raises BadSettings for a file that cannot be used."""
+        try:
+            return read_prices(self.llm_prices_file)
+        except (OSError, Rejected) as error:
+            raise BadSettings([f"{PRICES_FILE}={self.llm_prices_file} cannot be used: {error}"]) from error

@@ -68,6 +68,7 @@ SPAN_INTRINSICS: Final[dict[str, Kind]] = {
     "llm_user_id": "string",
     "llm_agent_name": "string",
     "llm_tool_name": "string",
+    "llm_computed_cost_usd": "double",
     "llm_content": "string",
 }
 """Fields of a span by name. Times are nanoseconds, ``start`` signed as the tables hold it. The ``event_``, ``link_`` and ``llm_content``

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from tael.model.predicate import NOTHING, Compare, Contains, Field, Or, Predicate, Value, Words, all_of, intrinsic, words_of
 
+_COSTS = ("llm_cost_usd", "llm_computed_cost_usd")
+
 
 def find_spans(
     *,
@@ -24,7 +26,7 @@ def find_spans(
     """Spans that match everything that is set.
 
     ``operation`` is a case-sensitive substring of the span's name, ``status_code`` OTLP's number. ``attributes`` are compared as text
-    (``attribute_is``). ``model`` is the one that was asked for or the one that answered. ``text`` is words that must all occur, ignoring case, in the span's prompts or completions.
+    (``attribute_is``). ``model`` is the one that was asked for or the one that answered, ``min_cost_usd`` of what is reported or else computed. ``text`` is words that must all occur, ignoring case, in the span's prompts or completions.
     """
     parts: list[Predicate | None] = [
         Compare(intrinsic("service"), "=", service) if service else None,
@@ -34,7 +36,7 @@ def find_spans(
         _related("duration", ">=", min_duration_ns or None),
         _related("duration", "<=", max_duration_ns),
         Or((Compare(intrinsic("llm_model"), "=", model), Compare(intrinsic("llm_response_model"), "=", model))) if model else None,
-        _related("llm_cost_usd", ">=", min_cost_usd),
+        None if min_cost_usd is None else Or(tuple(Compare(intrinsic(cost), ">=", min_cost_usd) for cost in _COSTS)),
         *(attribute_is(key, value) for key, value in attributes),
         *(Contains(intrinsic("llm_content"), word, ignore_case=True) for word in text.split()),
     ]

@@ -62,7 +62,7 @@ class LlmCall:
     """What a gen_ai span says of its call, whichever dialect wrote it; None where it did not say.
 
     ``operation`` is one of chat, completion, embedding, tool, agent, workflow, chain, retriever, other; ``model`` is the one that was asked for.
-    Costs are as reported by the instrumentation, in USD. Input tokens include cached ones, output tokens include reasoning.
+    ``cost_usd`` is as reported by the instrumentation, ``computed_cost_usd`` by list prices where none is reported. Input tokens include cached ones, output tokens include reasoning.
     """
 
     provider: str = ""
@@ -83,6 +83,7 @@ class LlmCall:
     user_id: str = ""
     agent_name: str = ""
     tool_name: str = ""
+    computed_cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,7 @@ _SPAN: Final[dict[str, Read]] = {
     "llm_user_id": _llm("user_id"),
     "llm_agent_name": _llm("agent_name"),
     "llm_tool_name": _llm("tool_name"),
+    "llm_computed_cost_usd": _llm("computed_cost_usd"),
     "llm_content": _llm_content,
 }
 

@@ -26,6 +26,7 @@ from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes, encode_value
 from tael.otlp.decode import decode_logs, decode_spans
 from tael.otlp.genai import llm_call
+from tael.otlp.prices import read_prices, with_cost
 from tael.otlp.scan import log_route
 from tael.storage.api import Cursor, LogCursor, LogQuery, LogReader, Shard, SpanQuery, SpanReader
 from tael.storage.clickhouse.client import ClickHouse
@@ -117,7 +118,8 @@ def logs_of(service: str, *records: WireLogRecord, **resource: str | float | boo
 
 def model_of(groups: Iterable[ResourceSpans]) -> list[Span]:
     """The spans as the hot tier must give them back, in the order of the message."""
-    return [replace(span, llm=llm_call(span.attributes)) for span in decode_spans(groups)]
+    prices = read_prices()
+    return [with_cost(replace(span, llm=llm_call(span.attributes)), prices) for span in decode_spans(groups)]
 
 
 def span_query(time_range: TimeRange, *, limit: int = 100, after: Cursor | None = None, **filters: Any) -> SpanQuery:

@@ -78,6 +78,8 @@ def test_every_field_is_there() -> None:
             "cache_write_tokens": None,
             "reasoning_tokens": None,
             "cost_usd": 0.25,
+            "reported_cost_usd": 0.25,
+            "computed_cost_usd": None,
             "ttft_ms": None,
             "finish_reason": "stop",
             "temperature": None,

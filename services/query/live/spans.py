@@ -14,6 +14,7 @@ from services.query.live.frame import Frame
 from tael.model.span import Span
 from tael.otlp.decode import decode_span
 from tael.otlp.genai import llm_call
+from tael.otlp.prices import Prices, with_cost
 
 
 class LiveSpan:
@@ -22,7 +23,8 @@ class LiveSpan:
     What filters ask for most is read from the wire, so that of a busy stream few spans are decoded; the rest decodes the span.
     """
 
-    def __init__(self, wire: WireSpan, frame: Frame) -> None:
+    def __init__(self, wire: WireSpan, frame: Frame, prices: Prices) -> None:
+        self._prices = prices
         self.wire = wire
         self.frame = frame
         self.name = wire.name
@@ -56,7 +58,7 @@ class LiveSpan:
     def span(self) -> Span:
         """As a reader of the hot tier returns it."""
         span = decode_span(self.wire, self.frame.resource, self.frame.scope)
-        return replace(span, llm=llm_call(span.attributes))
+        return with_cost(replace(span, llm=llm_call(span.attributes)), self._prices)
 
     def rendered(self, render: Callable[[Span], bytes]) -> bytes:
         """What ``render``, a function that lives as long as the process, makes of the span; made once."""
@@ -65,11 +67,11 @@ class LiveSpan:
         return made
 
 
-def read_spans(request: bytes, _received_at_ns: int) -> list[LiveSpan]:
-    """The spans of an admitted request, in order."""
+def read_spans(request: bytes, _received_at_ns: int, prices: Prices) -> list[LiveSpan]:
+    """The spans of an admitted request, in order; LLM calls cost what ``prices`` say where they do not say it."""
     message = ExportTraceServiceRequest.FromString(request)
     return [
-        LiveSpan(span, frame)
+        LiveSpan(span, frame, prices)
         for group in message.resource_spans
         for scoped in group.scope_spans
         for frame in (Frame(group, scoped),)

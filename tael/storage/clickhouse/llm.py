@@ -44,13 +44,13 @@ def call_tuple(pairs: str) -> str:
 
 def is_content(key: str) -> str:
     """Whether the SQL expression ``key`` names a prompt or a completion."""
-    exact = ", ".join(_quoted(genai.PROMPT_KEYS + genai.COMPLETION_KEYS))
+    exact = ", ".join(quoted(genai.PROMPT_KEYS + genai.COMPLETION_KEYS))
     return f"({key} IN ({exact}) OR {starts_with(key, genai.PROMPT_PREFIXES + genai.COMPLETION_PREFIXES)})"
 
 
 def starts_with(key: str, prefixes: Iterable[str]) -> str:
     """Whether the SQL expression ``key`` starts with one of the prefixes."""
-    return " OR ".join(f"startsWith({key}, {prefix})" for prefix in _quoted(prefixes))
+    return " OR ".join(f"startsWith({key}, {prefix})" for prefix in quoted(prefixes))
 
 
 def _texts(pairs: str) -> str:
@@ -74,7 +74,7 @@ def _with_json(texts: str) -> str:
     members = (key.partition(genai.MEMBER) for key in keys)
     raw = (f"JSONExtractRaw({texts}['{name}'], '{member}')" for name, _, member in members)
     values = ", ".join(f"trim(BOTH '\"' FROM {text})" for text in raw)
-    return f"mapUpdate({texts}, mapFromArrays([{', '.join(_quoted(keys))}], [{values}]))"
+    return f"mapUpdate({texts}, mapFromArrays([{', '.join(quoted(keys))}], [{values}]))"
 
 
 def _member_of_column(column: str) -> str:
@@ -86,7 +86,7 @@ def _member_of_column(column: str) -> str:
 
 
 def _first(column: str) -> str:
-    listed = ", ".join(_quoted(genai.KEYS[column]))
+    listed = ", ".join(quoted(genai.KEYS[column]))
     return f"m[arrayFirst(k -> m[k] != '', [{listed}])]"
 
 
@@ -99,11 +99,11 @@ def _whole(column: str) -> str:
 
 
 def _renamed(text: str, names: Mapping[str, str], otherwise: str) -> str:
-    return f"transform({text}, [{', '.join(_quoted(names))}], [{', '.join(_quoted(names.values()))}], {otherwise})"
+    return f"transform({text}, [{', '.join(quoted(names))}], [{', '.join(quoted(names.values()))}], {otherwise})"
 
 
 def _provider() -> str:
-    base = f"replaceRegexpOne(lower({_first('provider')}), {_quoted([genai.PROVIDER_SUFFIX])[0]}, '')"
+    base = f"replaceRegexpOne(lower({_first('provider')}), {quoted([genai.PROVIDER_SUFFIX])[0]}, '')"
     return f"arrayMap(p -> {_renamed('p', genai.PROVIDERS, 'p')}, [{base}])[1]"
 
 
@@ -111,7 +111,8 @@ def _plain(column_type: str) -> str:
     return column_type.replace("LowCardinality(String)", "String")
 
 
-def _quoted(texts: Iterable[str]) -> list[str]:
+def quoted(texts: Iterable[str]) -> list[str]:
+    """Texts of ours as SQL literals."""
     escaped = (text.replace("\\", "\\\\").replace("'", "\\'") for text in texts)
     return [f"'{text}'" for text in escaped]
 
@@ -121,5 +122,5 @@ _COMPUTED = {
     "operation": _renamed(f"lower(trim(BOTH '\"' FROM {_first('operation')}))", genai.OPERATIONS, f"'{genai.OTHER_OPERATION}'"),
     "total_tokens": f"ifNull({_whole('total_tokens')}, {_whole('input_tokens')} + {_whole('output_tokens')})",
     "ttft_ms": f"ifNull({_number('ttft_seconds')} * 1000, {_number('ttft_ms')})",
-    "finish_reason": f"extract({_first('finish_reason')}, {_quoted([genai.FIRST_REASON])[0]})",
+    "finish_reason": f"extract({_first('finish_reason')}, {quoted([genai.FIRST_REASON])[0]})",
 }

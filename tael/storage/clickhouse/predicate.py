@@ -32,7 +32,9 @@ from tael.model.predicate import (
     relation,
     service_named,
 )
+from tael.otlp.prices import Prices, read_prices
 from tael.storage.clickhouse import llm
+from tael.storage.clickhouse.prices import computed_cost
 
 _DEFAULTS: Final[dict[Kind, Value]] = {"string": "", "int": 0, "double": 0.0, "bool": False, "bytes": b""}
 _TYPES: Final[dict[Kind, str]] = {"string": "String", "int": "Int64", "double": "Float64", "bool": "Bool"}
@@ -72,6 +74,11 @@ def _call(name: str, kind: Kind) -> Column:
     if kind == "string":
         return Column(kind, f"llm_{name}", f"llm_{name} != ''", absent="")
     return Column(kind, f"llm_{name}", f"isNotNull(llm_{name})")
+
+
+def _computed(prices: Prices) -> Column:
+    cost = computed_cost(prices)
+    return Column("double", cost, f"isNotNull({cost})")
 
 
 _PROMPTS_AND_COMPLETIONS = (
@@ -118,8 +125,15 @@ SPAN_COLUMNS: Final[dict[str, Column]] = {
     "llm_user_id": _call("user_id", "string"),
     "llm_agent_name": _call("agent_name", "string"),
     "llm_tool_name": _call("tool_name", "string"),
+    "llm_computed_cost_usd": _computed(read_prices()),
     "llm_content": Column("string", _PROMPTS_AND_COMPLETIONS, "llm_operation != ''", many=True, named="llm_content"),
 }
+
+
+def span_columns(prices: Prices) -> dict[str, Column]:
+    """SPAN_COLUMNS under other prices."""
+    return {**SPAN_COLUMNS, "llm_computed_cost_usd": _computed(prices)}
+
 
 LOG_COLUMNS: Final[dict[str, Column]] = {
     "service": Column("string", "service"),

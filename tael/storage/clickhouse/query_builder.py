@@ -6,7 +6,7 @@ fetches the wide columns of exactly those spans.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tael.model.predicate import required_service
@@ -15,7 +15,7 @@ from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
-from tael.storage.clickhouse.predicate import SPAN_COLUMNS
+from tael.storage.clickhouse.predicate import SPAN_COLUMNS, Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class SpanKey:
     span_id: bytes
 
 
-def find_keys(database: str, tenant: str, query: SpanQuery) -> Statement:
+def find_keys(database: str, tenant: str, query: SpanQuery, columns: Mapping[str, Column] = SPAN_COLUMNS) -> Statement:
     """The keys of the page, in its order."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
-    where.satisfy(query.predicate, SPAN_COLUMNS)
+    where.satisfy(query.predicate, columns)
     if query.after is not None:
         _follow(where, query.after)
     where.parameters["limit"] = query.limit

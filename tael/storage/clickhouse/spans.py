@@ -7,10 +7,12 @@ from dataclasses import replace
 from tael.errors import Rejected
 from tael.model.span import Span
 from tael.model.time import TimeRange
+from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery
 from tael.storage.clickhouse import query_builder, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.predicate import span_columns
 from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.merge import newest_first, oldest_first, once_each
 
@@ -21,8 +23,10 @@ _FETCH_KEYS = 1_000
 class ClickHouseSpans:
     """See SpanReader."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, prices: Prices | None = None) -> None:
         self._clickhouse = clickhouse
+        self._prices = prices or read_prices()
+        self._columns = span_columns(self._prices)
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
         """See SpanReader. Raises Rejected for a limit that is not from 1 to 10000."""
@@ -31,7 +35,7 @@ class ClickHouseSpans:
         keys, spans = await self._find_keys(tenant, query), list[Span]()
         for start in range(0, len(keys), _FETCH_KEYS):
             statement = query_builder.fetch(self._clickhouse.database, tenant, keys[start : start + _FETCH_KEYS])
-            spans += [rows.span(row) for row in await self._query(statement, POINT_LIMITS)]
+            spans += [self._span(row) for row in await self._query(statement, POINT_LIMITS)]
         return Answer(sorted(once_each(spans), key=newest_first)[: query.limit])
 
     async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:
@@ -41,7 +45,9 @@ class ClickHouseSpans:
         keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
         while True:
             asked = query.limit - len(keys)
-            found = await self._query(query_builder.find_keys(self._clickhouse.database, tenant, replace(query, limit=asked)))
+            found = await self._query(
+                query_builder.find_keys(self._clickhouse.database, tenant, replace(query, limit=asked), self._columns)
+            )
             for service, start, trace, span in found:
                 key = SpanKey(rows.text(service), int(start), bytes(trace), bytes(span))
                 keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
@@ -54,7 +60,10 @@ class ClickHouseSpans:
         if len(trace_id) != 16:
             return Answer([])
         found = await self._query(query_builder.get_trace(self._clickhouse.database, tenant, trace_id), POINT_LIMITS)
-        return Answer(sorted(once_each(map(rows.span, found)), key=oldest_first))
+        return Answer(sorted(once_each(map(self._span, found)), key=oldest_first))
+
+    def _span(self, row: rows.Row) -> Span:
+        return with_cost(rows.span(row), self._prices)
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """See SpanReader."""
