@@ -109,6 +109,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
 async def query(settings: QuerySettings, stop: Stop) -> None:
     """Every shard's ClickHouse → the APIs."""
     from services.query import app
+    from services.query.freshness import Freshness
     from tael.cluster.follow import follow_shard_map
     from tael.wal.live import NatsLiveBus
 
@@ -117,12 +118,12 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
         readers, use = _sharded_readers(settings, shards)
-        status = ClusterStatus(
-            kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
-        )
+        states, shard_count = log_states(client, settings.cluster_id), [0]
+        status = ClusterStatus(kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, states)
 
         def apply(shard_map: ShardMap) -> None:
             use(shard_map)
+            shard_count.append(len(shard_map.shards))
             readiness.set("shard map")
 
         async with follow_shard_map(kv, apply):
@@ -136,6 +137,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
                 letters=JetStreamDeadLetters(client, settings.cluster_id),
                 appender=JetStreamAppender(client, settings.cluster_id),
                 readiness=readiness,
+                freshness=Freshness(kv, states, lambda: shard_count[-1], settings.warn_lag_seconds),
             )
 
 

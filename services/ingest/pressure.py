@@ -7,18 +7,17 @@ does not flap; nobody has to do anything for it to open but cure the cause.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
 
+from tael.cluster.lag import Ages
 from tael.runtime.config import Bytes, CommaList, Settings
 
 LOG, LAG, DISK = "log", "lag", "disk"
 CAUSES: Final = (LOG, LAG, DISK)
-_MAX_MARKS = 4096
 
 
 class PressureSettings(Settings):
@@ -76,26 +75,6 @@ class LogView:
         """About how many bytes these are: entries are taken to be alike."""
         held = self.last - self.first + 1
         return self.size_bytes * min(held, self.waiting_entries) // held if held > 0 else 0
-
-
-@dataclass(slots=True)
-class Ages:
-    """How old the oldest entry is that waits, by watching the log grow: nothing in it says when it came."""
-
-    _marks: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def observe(self, last: int, committed: int, now: float) -> float:
-        """Seconds that the entry after ``committed`` has been seen to be there; 0 when there is none."""
-        if self._marks and last < self._marks[-1][1]:
-            self._marks.clear()
-        if not self._marks or last > self._marks[-1][1]:
-            self._marks.append((now, last))
-        while self._marks and self._marks[0][1] <= committed:
-            self._marks.popleft()
-        if len(self._marks) > _MAX_MARKS:
-            thinned = [mark for number, mark in enumerate(self._marks) if number % 2 == 0 or number == len(self._marks) - 1]
-            self._marks = deque(thinned)
-        return now - self._marks[0][0] if self._marks else 0.0
 
 
 class Pressure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from services.query.api.compress import compressed
 from services.query.api.routing import Router
 from services.query.apis import APIS
 from services.query.backend import Backend, Status
+from services.query.freshness import Freshness, telling
 from services.query.live.feed import LiveFeed, LiveLimits
 from services.query.live.logs import read_logs
 from services.query.live.spans import read_spans
@@ -48,6 +50,7 @@ async def run(
     letters: DeadLetters,
     appender: WalAppender,
     readiness: Readiness,
+    freshness: Freshness,
 ) -> None:
     """Serve until ``stop``, then finish the requests that were accepted."""
     app = build_app(
@@ -58,11 +61,13 @@ async def run(
         letters=letters,
         appender=appender,
         readiness=readiness,
+        behind=freshness.lags,
     )
     address, internal = str(settings.rest_api_addr), str(settings.internal_addr)
     member = Member(node_id=settings.node_id, target="query", address=address, internal=internal, started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
+        group.create_task(freshness.run(stop), name="freshness")
         listener = serve(
             app,
             settings.rest_api_addr,
@@ -87,8 +92,9 @@ def build_app(
     letters: DeadLetters,
     appender: WalAppender,
     readiness: Readiness,
+    behind: Callable[[], Mapping[str, float]],
 ) -> web.Application:
-    """An application that serves every API in ``APIS``."""
+    """An application that serves every API in ``APIS``; ``behind`` tells how many seconds which shards are behind their WAL."""
     live = LiveLimits(settings.max_live_streams, settings.max_tenant_live_streams, settings.live_waiting_bytes)
     backend = Backend(
         settings=settings,
@@ -107,7 +113,7 @@ def build_app(
     )
     check = require_local(settings.rest_api_addr, settings.allowed_hosts)
     router = Router([api(backend) for api in APIS], Access(settings.tokens_file), check)
-    app = web.Application(middlewares=[compressed, router.middleware], client_max_size=FORM_BYTES)
+    app = web.Application(middlewares=[compressed, telling(behind), router.middleware], client_max_size=FORM_BYTES)
     router.register(app)
 
     async def end_streams(_: web.Application) -> None:

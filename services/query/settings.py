@@ -79,6 +79,14 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         description="Silence after which a live stream sends a heartbeat; as often is asked whether its token still allows it.",
     )
 
+    warn_lag_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=86400,
+        alias="TAEL_WARN_LAG_SECS",
+        description="Answers carry a warning (`lag_seconds` in the native API) while a shard's hot tier is further behind its WAL.",
+    )
+
     @model_validator(mode="after")
     def _refuse_open(self) -> Self:
         self.refuse_open({"TAEL_REST_API_ADDR": self.rest_api_addr})

@@ -16,6 +16,11 @@ from tael.cluster.stored import Stored
 SHARD_MAP_KEY = "shards"
 
 
+def shard_name(index: int) -> str:
+    """How answers and logs speak of a shard."""
+    return f"shard-{index}"
+
+
 class ShardAddress(BaseModel):
     """A shard: its index, and where its ClickHouse answers HTTP."""
 
@@ -27,7 +32,7 @@ class ShardAddress(BaseModel):
     @property
     def name(self) -> str:
         """How answers and logs speak of it."""
-        return f"shard-{self.index}"
+        return shard_name(self.index)
 
 
 class ShardMap(Stored):

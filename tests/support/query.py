@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Never
@@ -223,6 +223,7 @@ async def serving(
     bus: LiveBus | None = None,
     letters: DeadLetters | None = None,
     appender: WalAppender | None = None,
+    behind: Callable[[], Mapping[str, float]] | None = None,
     **variables: Any,
 ) -> AsyncIterator[Api]:
     """The application over readers and, where a test watches, a live bus; ``variables`` are settings by name."""
@@ -238,6 +239,7 @@ async def serving(
         letters=letters or MemoryLetters(),
         appender=appender or MemoryLog(),
         readiness=readiness,
+        behind=behind or dict,
     )
     async with (
         serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1, refuse_unread=app[REFUSE_UNREAD]) as bound,

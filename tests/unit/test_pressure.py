@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.pressure import DISK, LAG, LOG, Ages, LogView, Pressure, PressureSettings
+from services.ingest.pressure import DISK, LAG, LOG, LogView, Pressure, PressureSettings
+from tael.cluster.lag import Ages
 
 
 def pressure(**variables: Any) -> Pressure:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from services.query.freshness import lag_warnings
 from tael.errors import Rejected, TooLarge
 from tael.logql.errors import MatchingError
 from tael.logql.evaluate import Value
@@ -41,11 +42,11 @@ def json_of(body: object) -> web.Response:
 
 
 def success(data: object = None, missing: Iterable[str] = ()) -> web.Response:
-    """``{"status": "success", "data": …}``; no data at all where there is none, and a warning for each shard that is missing."""
+    """``{"status": "success", "data": …}``; no data at all where there is none, and a warning for each shard that is missing or behind."""
     body: dict[str, Any] = {"status": "success"}
     if data is not None:
         body["data"] = data
-    told = [f"{name} did not answer: its lines are not part of this result" for name in dict.fromkeys(missing)]
+    told = [*(f"{name} did not answer: its lines are not part of this result" for name in dict.fromkeys(missing)), *lag_warnings()]
     return json_of(body | ({"warnings": told} if told else {}))
 
 

@@ -7,13 +7,16 @@ from typing import Any
 
 from aiohttp import web
 
+from services.query.freshness import lags
 from services.query.questions.spans import TraceUnknown
 from tael.runtime.http import describe_native, headers_of, json_response, refuse
 
 
 def partial_json(missing: Sequence[str]) -> dict[str, Any]:
-    """``partial``, and the names behind it."""
-    return {"partial": True, "missing_shards": list(missing)} if missing else {"partial": False}
+    """``partial``, and the names behind it; ``lag_seconds`` of the shard that is furthest behind, where any is behind by much."""
+    said: dict[str, Any] = {"partial": True, "missing_shards": list(missing)} if missing else {"partial": False}
+    behind = lags()
+    return said | {"lag_seconds": round(max(behind.values()), 1)} if behind else said
 
 
 def refuse_native(request: web.Request, error: Exception) -> web.Response:

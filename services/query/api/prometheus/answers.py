@@ -10,6 +10,7 @@ from aiohttp import web
 
 from services.query.api.compress import takes_gzip
 from services.query.api.prometheus.encode import chunks, count, dumped, envelope, result_type
+from services.query.freshness import lag_warnings
 from services.query.promql.engine import Outcome
 from tael.storage.api import Answer
 from tael.vectors.values import Steps
@@ -89,8 +90,8 @@ async def _write(response: web.StreamResponse, text: str) -> None:
 
 
 def missing_warnings(missing: Iterable[str]) -> list[str]:
-    """One warning for each shard that did not answer."""
-    return [f"{name} did not answer: its series are not part of this result" for name in missing]
+    """One warning for each shard that did not answer, and for each that is behind."""
+    return [*(f"{name} did not answer: its series are not part of this result" for name in missing), *lag_warnings()]
 
 
 def _bounded(notes: list[str], kind: str) -> list[str]:

@@ -1,0 +1,88 @@
+"""How fresh answers are: which shards' writers are behind their WAL, so that every answer given meanwhile says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from aiohttp import web
+
+from tael.cluster.api import KeyValue
+from tael.cluster.damaged import DamagedKeys
+from tael.cluster.lag import Ages
+from tael.cluster.lease import Lease, writer_key
+from tael.cluster.shard import shard_name
+from tael.errors import Retryable
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Stop
+from tael.wal.api import LogState
+
+log = get_logger("freshness")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LogStates = Callable[[int], Awaitable[Sequence[LogState | None]]]
+_LOOK_EVERY_SECONDS = 2.0
+_LAGS: ContextVar[Mapping[str, float]] = ContextVar("lags")
+
+
+class Freshness:
+    """Watches the WALs and the writers' leases of every shard that ``shard_count`` knows; one that is not behind by more than ``most_seconds``
+    is fresh.
+    """
+
+    def __init__(self, kv: KeyValue, log_states: LogStates, shard_count: Callable[[], int], most_seconds: float) -> None:
+        self._kv = kv
+        self._log_states = log_states
+        self._shard_count = shard_count
+        self._most_seconds = most_seconds
+        self._ages: dict[int, Ages] = {}
+        self._damaged = DamagedKeys()
+        self._lags: dict[str, float] = {}
+
+    async def run(self, stop: Stop) -> None:
+        """Look every few seconds until ``stop``; what cannot be looked at keeps what was last seen of it."""
+        while not stop.is_set:
+            try:
+                await self.look()
+            except Retryable as error:
+                log.debug("how fresh the shards are cannot be told", reason=str(error))
+            await stop.sleep(_LOOK_EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Look once. Raises Unavailable."""
+        for shard, state in enumerate(await self._log_states(self._shard_count())):
+            found = await self._kv.get(writer_key(shard))
+            lease = self._damaged.read(Lease, found) if found else None
+            if state is not None:
+                committed = lease.committed if lease else state.first - 1
+                age = self._ages.setdefault(shard, Ages()).observe(state.last, committed, time.monotonic())
+                self._lags[shard_name(shard)] = age
+
+    def lags(self) -> Mapping[str, float]:
+        """Seconds by the name of a shard that is behind."""
+        return {name: age for name, age in self._lags.items() if age > self._most_seconds}
+
+
+def telling(behind: Callable[[], Mapping[str, float]]) -> Any:
+    """A middleware under which ``lags`` is what ``behind`` says when a request comes."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        before = _LAGS.set(behind())
+        try:
+            return await handler(request)
+        finally:
+            _LAGS.reset(before)
+
+    return middleware
+
+
+def lags() -> Mapping[str, float]:
+    """Seconds by shard, of those that are behind, in the request that is being answered."""
+    return _LAGS.get({})
+
+
+def lag_warnings() -> list[str]:
+    """A sentence for each of them."""
+    return [f"{name} is {seconds:.0f} s behind: what was sent since then is not part of this result" for name, seconds in lags().items()]
