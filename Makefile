@@ -39,6 +39,7 @@ check: dev ## Lint, format, types, import contracts, generated files
 	.venv/bin/lint-imports
 	scripts/proto --check
 	$(PY) -m docs.generate_configuration --check
+	$(PY) -m docs.generate_llm --check
 
 unit: dev ## The fast tests alone
 	$(PY) -m pytest -m "not system" tests/unit tests/property tests/golden
@@ -75,6 +76,7 @@ proto: dev ## Generate tael/pb from proto/
 
 docs: dev ## Generate docs/configuration.md from the settings
 	$(PY) -m docs.generate_configuration
+	$(PY) -m docs.generate_llm
 
 lock: ## Pin every dependency with its hashes
 	scripts/lock
