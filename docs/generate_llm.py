@@ -23,7 +23,7 @@ def _with_table(page: str, name: str, table: str) -> str:
     _, ends, after = rest.partition(end)
     if not begins or not ends:
         raise ValueError(f"docs/llm.md has no place for the table {name}")
-    return "".join((before, begin, table, end, after))
+    return f"{before}{begin}{table}{end}{after}"
 
 
 def _columns() -> str:
