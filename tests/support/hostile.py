@@ -43,6 +43,7 @@ def attacks(size_bytes: int = MIB) -> Iterator[Attack]:
     yield from _json(size_bytes)
     yield from _remote_write(size_bytes)
     yield from _datadog(size_bytes)
+    yield from _translated(size_bytes)
     members = gzip.compress(b"", mtime=0) * (size_bytes // 20)
     yield Attack("gzip of empty members", "/v1/traces", members, _PROTOBUF)
     endless = gzip.compress(b"\x0a" + b"\xff" * size_bytes)
@@ -87,6 +88,31 @@ def _datadog(size_bytes: int) -> Iterator[Attack]:
     text = json.dumps([[{}] * (size_bytes // 4)])
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     yield Attack("Datadog's empty spans in JSON", "/v0.4/traces", gzip.compress(text.encode()), headers, "datadog")
+
+
+def _translated(size_bytes: int) -> Iterator[Attack]:
+    """Loki, Zipkin and Jaeger."""
+    block = bytes(cramjam.snappy.compress_raw(repeated(b"\x0a\x00", size_bytes)))
+    yield Attack("Loki's empty streams", "/loki/api/v1/push", block, _SNAPPY)
+    entries = in_fields(b'\x0a\x07{a="b"}' + repeated(b"\x12\x00", size_bytes), 1)
+    yield Attack("Loki's empty entries", "/loki/api/v1/push", bytes(cramjam.snappy.compress_raw(entries)), _SNAPPY)
+    for name, path, text in (
+        ("Loki's empty streams in JSON", "/loki/api/v1/push", '{"streams":[%s]}'),
+        ("Zipkin's empty spans", "/api/v2/spans", "[%s]"),
+        ("Zipkin's empty annotations", "/api/v2/spans", '[{"annotations":[%s]}]'),
+    ):
+        items = text % ("{}," * (size_bytes // 3)).rstrip(",")
+        yield Attack(name, path, gzip.compress(items.encode()), _JSON)
+    thrift = {"Content-Type": "application/x-thrift", "Content-Encoding": "gzip"}
+    many = (size_bytes // 2).to_bytes(4, "big")
+    for name, body in (
+        ("empty spans", b"\x0c\x00\x01\x00\x0f\x00\x02\x0c" + many + bytes(size_bytes // 2) + b"\x00"),
+        ("bytes one by one", b"\x0f\x00\x02\x03" + many + bytes(size_bytes // 2) + b"\x00"),
+        ("a list that is not there", b"\x0f\x00\x02\x0c\x7f\xff\xff\xff"),
+        ("structs in structs", b"\x0c\x00\x01" * (size_bytes // 3)),
+        ("lists in lists", b"\x0f\x00\x01" + b"\x0f\x00\x00\x00\x01" * (size_bytes // 5)),
+    ):
+        yield Attack(f"Jaeger's {name}", "/api/traces", gzip.compress(body), thrift)
 
 
 def repeated(unit: bytes, size_bytes: int) -> bytes:

@@ -13,11 +13,9 @@ from google.rpc.status_pb2 import Status
 
 from services.ingest.budget import Room
 from services.ingest.pipeline import Pipeline
-from services.ingest.receivers import remote_write
+from services.ingest.receivers import jaeger, loki, remote_write, zipkin
 from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.cors import allow_origin, preflight
-from services.ingest.receivers.loki import LOKI
-from services.ingest.receivers.loki import PATH as LOKI_PATH
 from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import TaelError
 from tael.otlp.json import decode_request, dump_json, weigh_json
@@ -31,7 +29,7 @@ from tael.wal.api import TRACES
 log = get_logger("otlp-http")
 LANGFUSE_PATH = "/api/public/otel/v1/traces"
 """Where Langfuse's SDKs send traces, in OTLP, whatever host they are given."""
-TRANSLATED = {LOKI_PATH: LOKI}
+TRANSLATED = {loki.PATH: loki.LOKI, zipkin.PATH: zipkin.ZIPKIN, jaeger.PATH: jaeger.JAEGER}
 """What else is taken on this port, by path."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _COMPRESS_ABOVE_BYTES, _JSON_INLINE_BYTES = 1 << 10, 2 << 20

@@ -1,10 +1,11 @@
-"""Loki's push API as its senders use it."""
+"""The protocols that are translated and share the OTLP/HTTP port, as their senders use them: Loki's, Zipkin's, Jaeger's."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import cramjam
@@ -73,3 +74,26 @@ async def test_a_tenant_is_who_the_header_names() -> None:
     async with receiving() as r:
         assert (await push(r, json.dumps(pushed([now(), "x"])).encode(), JSON, **{"X-Scope-OrgID": "shop"})).status == 204
         assert b"shop" in r.log.appended[0][2]
+
+
+async def test_zipkin_and_jaeger_are_answered_once_their_spans_are_stored() -> None:
+    golden = Path(__file__).parents[1] / "golden"
+    batch = bytes.fromhex((golden / "jaeger/batch.thrift.hex").read_text().replace("\n", ""))
+    span = {"traceId": "1", "id": "2", "timestamp": time.time_ns() // 1000, "name": "zipkin"}
+    async with receiving() as r:
+        thrift, kinds = "application/x-thrift", {"Content-Encoding": "gzip"}
+        url = f"http://{r.http}"
+        assert (await send(f"{url}/api/v2/spans", json.dumps([span]).encode(), JSON)).status == 202
+        assert (await send(f"{url}/api/v2/spans", gzip.compress(json.dumps([{**span, "id": "3"}]).encode()), JSON, **kinds)).status == 202
+        assert (await send(f"{url}/api/traces?format=jaeger.thrift", batch, thrift)).status == 202
+        assert [found.name for found in r.log.spans] == ["zipkin", "zipkin", "GET /cart", "query \u00e9"]
+        for path, body, kind, status in (
+            ("/api/v2/spans", b"{}", JSON, 400),
+            ("/api/v2/spans", json.dumps([{"id": "1"}, {**span, "id": "4"}]).encode(), JSON, 400),
+            ("/api/v2/spans", b"", "application/x-protobuf", 415),
+            ("/api/traces", batch[:-1], thrift, 400),
+            ("/api/traces", batch, JSON, 415),
+        ):
+            answer = await send(url + path, body, kind)
+            assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (status, "text/plain")
+        assert len(r.log.spans) == 5

@@ -1,0 +1,1 @@
+"""Jaeger's batches to OTLP, pure."""

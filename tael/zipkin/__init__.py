@@ -1,0 +1,1 @@
+"""Zipkin's spans to OTLP, pure."""
