@@ -20,6 +20,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from opentelemetry.trace import SpanKind
 DEPLOY = Path(__file__).parent
 FILES = ("docker-compose.yml", "docker-compose.offline.yml")
 PROJECT = "tael-compose-test"
-PORTS = ("OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "API_PORT", "GRAFANA_PORT")
+PORTS = ("OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "DATADOG_PORT", "API_PORT", "GRAFANA_PORT")
 BUILD_SECONDS, UP_SECONDS, READ_SECONDS, RECOVER_SECONDS, DOWN_SECONDS = 900, 240, 60, 120, 120
 NO_ENGINE = """\
 compose-test needs a Docker engine, and {why}.
@@ -168,24 +169,32 @@ def checkout(provider: TracerProvider) -> None:
             pass
 
 
-def native_ids(project: Project, trace_id: str) -> list[str]:
-    """The span ids of a trace by the native API."""
-    status, body = project.get(f"/api/v1/traces/{trace_id}")
-    return [span["span_id"] for span in json.loads(body)["spans"]] if status == 200 else []
+def all_ids(project: Project) -> Counter[tuple[str, str]]:
+    """How often each span of this test can be read, page by page; as far as the service answers."""
+    found: Counter[tuple[str, str]] = Counter()
+    cursor = ""
+    while True:
+        status, body = project.get(f"/api/v1/traces?service=compose-test&last=1d&limit=2000{cursor}")
+        if status != 200:
+            return found
+        page = json.loads(body)
+        found.update((span["trace_id"], span["span_id"]) for span in page["spans"])
+        if not page["cursor"]:
+            return found
+        cursor = f"&cursor={page['cursor']}"
 
 
 def read_all(project: Project, ledger: Ledger) -> int:
     """Wait until every acknowledged span can be read, each once; return how many there are. Raises Failed."""
-    for trace_id, wanted in ledger.acknowledged.items():
-        found: list[str] = []
-        deadline = time.monotonic() + READ_SECONDS
-        while not wanted <= set(found):
-            if time.monotonic() > deadline:
-                raise Failed(f"of trace {trace_id}, acknowledged {len(wanted)} spans, only {found} can be read")
-            found = native_ids(project, trace_id)
-        if len(found) != len(set(found)):
-            raise Failed(f"trace {trace_id} shows a span twice: {found}")
-    return sum(map(len, ledger.acknowledged.values()))
+    wanted = {(trace_id, span_id) for trace_id, span_ids in ledger.acknowledged.items() for span_id in span_ids}
+    deadline = time.monotonic() + READ_SECONDS
+    while missing := wanted - (found := all_ids(project)).keys():
+        if time.monotonic() > deadline:
+            raise Failed(f"of {len(wanted)} acknowledged spans, {len(missing)} cannot be read, for example {sorted(missing)[:3]}")
+        time.sleep(0.5)
+    if twice := [key for key, times in found.items() if times > 1]:
+        raise Failed(f"{len(twice)} spans are readable more than once, for example {twice[:3]}")
+    return len(wanted)
 
 
 def send_and_read(project: Project, name: str, exporter: SpanExporter) -> None:

