@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,27 @@ import pytest
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Cursor, LogCursor, LogQuery
-from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, log_query_builder, log_streams, metric_wire, query_builder, wire
+from tael.storage.clickhouse import (
+    attribute_keys,
+    flatten,
+    flatten_logs,
+    log_query_builder,
+    log_streams,
+    metric_wire,
+    query_builder,
+    span_counts,
+    topology,
+    totals,
+    wire,
+)
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.clickhouse.series import query_builder as series_query_builder
+from tael.storage.clickhouse.source import HotTables
 from tests.support.storage import log_query, span_query
 
+HOT = HotTables("tael")
 FOLDER = Path(__file__).parent / "sql"
 HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)
 UP = Selection((Matcher("__name__", "=", "up"),), 1_790_000_000_000, 1_790_003_600_000)
@@ -35,11 +50,11 @@ def shown(statement: Statement) -> str:
 
 
 def find(**query: Any) -> str:
-    return shown(query_builder.find_keys("tael", "t1", span_query(**{"time_range": HOUR, **query})))
+    return shown(query_builder.find_keys(HOT, "t1", span_query(**{"time_range": HOUR, **query})))
 
 
 def find_logs(**query: Any) -> str:
-    return shown(log_query_builder.find_keys("tael", "t1", log_query(**{"time_range": HOUR, **query})))
+    return shown(log_query_builder.find_keys(HOT, "t1", log_query(**{"time_range": HOUR, **query})))
 
 
 CASES = {
@@ -66,9 +81,9 @@ CASES = {
     "find_attributes": find(attributes=[("user", "ann"), ("n", "5"), ("zero", "0"), ("cached", "false"), ("empty", "")]),
     "find_text": find(text="blue  sky"),
     "find_in_an_empty_range": find(time_range=TimeRange(5, 5)),
-    "fetch": shown(query_builder.fetch("tael", "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),
-    "get_trace": shown(query_builder.get_trace("tael", "t1", b"t" * 16)),
-    "list_services": shown(query_builder.list_services("tael", "t1", HOUR)),
+    "fetch": shown(query_builder.fetch(HOT, "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),
+    "get_trace": shown(query_builder.get_trace(HOT, "t1", b"t" * 16)),
+    "list_services": shown(query_builder.list_services(HOT, "t1", HOUR)),
 }
 
 CASES |= {
@@ -88,34 +103,43 @@ CASES |= {
         attributes=[("user", "ann")],
         after=LogCursor(1_790_000_000_000_000_007, 9),
     ),
-    "logs_fetch": shown(log_query_builder.fetch("tael", "t1", [LogKey("shop", 7, 1), LogKey("pay", 3, 1 << 63)])),
+    "logs_fetch": shown(log_query_builder.fetch(HOT, "t1", [LogKey("shop", 7, 1), LogKey("pay", 3, 1 << 63)])),
 }
 
 CASES |= {
-    "series_select": shown(series_query_builder.select_samples("tael", "t1", UP_OF_JOBS, 1_001)),
-    "series_select_by_name": shown(series_query_builder.select_samples("tael", "t1", UP, 1_001)),
-    "series_select_any_metric": shown(series_query_builder.select_samples("tael", "t1", ANY_METRIC, 1_001)),
-    "series_select_histograms": shown(series_query_builder.select_histograms("tael", "t1", UP, 1_001)),
-    "series_any_histogram": shown(series_query_builder.any_histogram("tael", "t1", UP)),
-    "series_grid_rate": shown(series_query_builder.grid("tael", "t1", GridRequest(UP_OF_JOBS.matchers, "rate", *STEPS, 300_000))),
-    "series_grid_last_once": shown(series_query_builder.grid("tael", "t1", GridRequest(UP.matchers, "last", -1, -1, 0, 1))),
-    "series_grid_predict": shown(series_query_builder.grid("tael", "t1", GridRequest(UP.matchers, "predict_linear", *STEPS, 60_500, -3.5))),
-    "series_list": shown(series_query_builder.list_series("tael", "t1", UP_OF_JOBS, 7)),
-    "series_list_first": shown(series_query_builder.list_series("tael", "t1", UP_OF_JOBS, 7, ordered=True)),
-    "series_label_names": shown(series_query_builder.label_names("tael", "t1", Selection((), 0, 1), 0)),
-    "series_label_values": shown(series_query_builder.label_values("tael", "t1", "job", UP, 10)),
-    "series_metric_names": shown(series_query_builder.label_values("tael", "t1", "__name__", UP, 0)),
-    "streams_list": shown(log_streams.list_streams("tael", "t1", STREAMS, 0)),
-    "streams_list_first": shown(log_streams.list_streams("tael", "t1", STREAMS, 5)),
-    "streams_label_names": shown(log_streams.label_names("tael", "t1", STREAMS, 0)),
-    "streams_label_values": shown(log_streams.label_values("tael", "t1", "k8s_pod_name", STREAMS, 9)),
-    "logs_of_streams": shown(log_query_builder.find_keys("tael", "t1", LogQuery(HOUR, streams=STREAMS.matchers))),
-    "attribute_keys": shown(attribute_keys.list_keys("tael", "t1", "logs", HOUR)),
-    "attribute_values": shown(attribute_keys.list_values("tael", "t1", "traces", "resource_int_values", "k", HOUR, 9)),
+    "series_select": shown(series_query_builder.select_samples(HOT, "t1", UP_OF_JOBS, 1_001)),
+    "series_select_by_name": shown(series_query_builder.select_samples(HOT, "t1", UP, 1_001)),
+    "series_select_any_metric": shown(series_query_builder.select_samples(HOT, "t1", ANY_METRIC, 1_001)),
+    "series_select_histograms": shown(series_query_builder.select_histograms(HOT, "t1", UP, 1_001)),
+    "series_any_histogram": shown(series_query_builder.any_histogram(HOT, "t1", UP)),
+    "series_grid_rate": shown(series_query_builder.grid(HOT, "t1", GridRequest(UP_OF_JOBS.matchers, "rate", *STEPS, 300_000))),
+    "series_grid_last_once": shown(series_query_builder.grid(HOT, "t1", GridRequest(UP.matchers, "last", -1, -1, 0, 1))),
+    "series_grid_predict": shown(series_query_builder.grid(HOT, "t1", GridRequest(UP.matchers, "predict_linear", *STEPS, 60_500, -3.5))),
+    "series_list": shown(series_query_builder.list_series(HOT, "t1", UP_OF_JOBS, 7)),
+    "series_list_first": shown(series_query_builder.list_series(HOT, "t1", UP_OF_JOBS, 7, ordered=True)),
+    "series_label_names": shown(series_query_builder.label_names(HOT, "t1", Selection((), 0, 1), 0)),
+    "series_label_values": shown(series_query_builder.label_values(HOT, "t1", "job", UP, 10)),
+    "series_metric_names": shown(series_query_builder.label_values(HOT, "t1", "__name__", UP, 0)),
+    "streams_list": shown(log_streams.list_streams(HOT, "t1", STREAMS, 0)),
+    "streams_list_first": shown(log_streams.list_streams(HOT, "t1", STREAMS, 5)),
+    "streams_label_names": shown(log_streams.label_names(HOT, "t1", STREAMS, 0)),
+    "streams_label_values": shown(log_streams.label_values(HOT, "t1", "k8s_pod_name", STREAMS, 9)),
+    "logs_of_streams": shown(log_query_builder.find_keys(HOT, "t1", LogQuery(HOUR, streams=STREAMS.matchers))),
+    "attribute_keys": shown(attribute_keys.list_keys(HOT, "t1", "logs", HOUR)),
+    "attribute_values": shown(attribute_keys.list_values(HOT, "t1", "traces", "resource_int_values", "k", HOUR, 9)),
     "attribute_keys_of_spans_select": attribute_keys.keys_select("traces") + "\n",
-    "series_families": shown(series_query_builder.families("tael", "t1", "", 0)),
-    "series_families_of_one": shown(series_query_builder.families("tael", "t1", "up", 5)),
-    "series_exemplars": shown(series_query_builder.exemplars("tael", "t1", UP, 100)),
+    "counts_calls": shown(span_counts.count_calls(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000, 60_000, 1_001)),
+    "counts_spans": shown(span_counts.count_spans(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000)),
+    "counts_edges": shown(span_counts.count_edges(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000, 60_000, 1_001, 1)),
+    "counts_edges_sampled": shown(span_counts.count_edges(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000, 60_000, 1_001, 3)),
+    "totals_samples": shown(totals.last("tael.samples", "value", ("value",), "t1", [(7, 70), (5, 51), (7, 71)], 1_790_000_000_000)),
+    "totals_histograms": shown(totals.last("tael.histograms", "sum", ("schema", "count"), "t1", [(7, 70)], -5)),
+    "topology_services": shown(topology.list_services(HOT, "t1", HOUR)),
+    "topology_operations": shown(topology.list_operations(HOT, "t1", "shop", HOUR)),
+    "topology_calls": shown(topology.count_calls(HOT, "t1", HOUR)),
+    "series_families": shown(series_query_builder.families(HOT, "t1", "", 0)),
+    "series_families_of_one": shown(series_query_builder.families(HOT, "t1", "up", 5)),
+    "series_exemplars": shown(series_query_builder.exemplars(HOT, "t1", UP, 100)),
 }
 
 
@@ -131,3 +155,15 @@ def test_sql_is_as_it_was(name: str) -> None:
 def test_no_file_is_left_over() -> None:
     """Every file belongs to a case."""
     assert {path.stem for path in FOLDER.glob("*.sql")} == set(CASES)
+
+
+def test_no_question_names_a_table_by_itself() -> None:
+    """A row may be in another tier: a Source says where. The writer's own reads, and what makes the tables, know the hot ones."""
+    folder = Path(flatten.__file__).parent
+    own = {"schema.py", "source.py", "stored.py", "totals.py"}
+    named = [
+        path.name
+        for path in folder.rglob("*.py")
+        if path.name not in own and re.search(r"(FROM|JOIN|IN) \(?\{\w*database\}", path.read_text())
+    ]
+    assert named == []

@@ -16,6 +16,7 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.labels import hour_of
 from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.source import HotTables, Source
 
 TABLES: Final[dict[AttributeSignal, str]] = {"traces": "span_attribute_keys", "logs": "log_attribute_keys"}
 MAX_KEYS, MAX_VALUES, VALUE_BYTES, ONE_ROW_IN = 5_000, 5_000, 128, 64
@@ -68,12 +69,13 @@ def _values(scope: str, kind: str) -> str:
 class ClickHouseAttributeKeys:
     """See AttributeKeyReader."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
 
     async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
         """See AttributeKeyReader."""
-        statement = list_keys(self._clickhouse.database, tenant, signal, time_range)
+        statement = list_keys(self._source, tenant, signal, time_range)
         rows = await self._clickhouse.query(statement.sql, statement.parameters)
         return Answer([_key(text(name), text(key)) for name, key in rows])
 
@@ -83,7 +85,7 @@ class ClickHouseAttributeKeys:
         """See AttributeKeyReader."""
         found: list[Value] = []
         for kind in ("string", "int"):
-            statement = list_values(self._clickhouse.database, tenant, signal, f"{scope}_{kind}_values", key, time_range, limit)
+            statement = list_values(self._source, tenant, signal, f"{scope}_{kind}_values", key, time_range, limit)
             rows = await self._clickhouse.query(statement.sql, statement.parameters)
             found += [text(value) if kind == "string" else int(value) for (value,) in rows]
         return Answer(found[:limit])
@@ -104,19 +106,21 @@ _SCOPES: Final[dict[str, FieldScope]] = {
 _KINDS: Final[dict[str, Kind]] = {"string": "string", "int": "int", "double": "double", "bool": "bool"}
 
 
-def list_keys(database: str, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Statement:
+def list_keys(source: Source, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Statement:
     """Column of the table and key, ordered."""
     arrays = ", ".join(f"arrayMap(k -> ('{name}', k), {name}_keys)" for name in _keys(signal))
     where, parameters = _hours(tenant, time_range)
-    sql = f"SELECT DISTINCT entry.1 AS name, entry.2 AS key\nFROM {database}.{TABLES[signal]}\nARRAY JOIN arrayConcat({arrays}) AS entry\nWHERE {where}\nORDER BY name, key"
+    sql = f"SELECT DISTINCT entry.1 AS name, entry.2 AS key\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN arrayConcat({arrays}) AS entry\nWHERE {where}\nORDER BY name, key"
     return Statement(sql, parameters)
 
 
-def list_values(database: str, tenant: str, signal: AttributeSignal, column: str, key: str, time_range: TimeRange, limit: int) -> Statement:
+def list_values(
+    source: Source, tenant: str, signal: AttributeSignal, column: str, key: str, time_range: TimeRange, limit: int
+) -> Statement:
     """Values of a key, ordered."""
     where, parameters = _hours(tenant, time_range)
     sql = (
-        f"SELECT DISTINCT pair.2 AS value\nFROM {database}.{TABLES[signal]}\nARRAY JOIN {column} AS pair\n"
+        f"SELECT DISTINCT pair.2 AS value\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN {column} AS pair\n"
         f"WHERE {where} AND pair.1 = {{key:String}}\nORDER BY value\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, parameters | {"key": key, "limit": limit})

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tael.model.predicate import required_service
-from tael.model.time import NS_PER_MS, signed_ns
+from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.labels import matching
-from tael.storage.clickhouse.predicate import LOG_COLUMNS
+from tael.storage.clickhouse.predicate import log_columns
+from tael.storage.clickhouse.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,14 @@ class LogKey:
     serial: int
 
 
-def find_keys(database: str, tenant: str, query: LogQuery) -> Statement:
+def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     """The keys of the page, in its order."""
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
-    where.satisfy(query.predicate, LOG_COLUMNS)
+    where.satisfy(query.predicate, log_columns(indexed=source.words_indexed))
     service = required_service(query.predicate)
     if query.streams:
-        service = _of_streams(where, database, tenant, query) or service
+        service = _of_streams(where, source, tenant, query) or service
     if query.after is not None:
         _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
@@ -38,17 +39,17 @@ def find_keys(database: str, tenant: str, query: LogQuery) -> Statement:
     way = "" if query.oldest_first else " DESC"
     order = f"toStartOfHour(timestamp){way}, timestamp{way}" if bounded and service else f"timestamp{way}"
     sql = (
-        f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {database}.logs\nWHERE {where}\n"
+        f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {source.rows('logs', tenant, query.time_range)}\nWHERE {where}\n"
         f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
 
 
-def count(database: str, tenant: str, counts: LogCounts, limit: int) -> Statement:
+def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Statement:
     """The values of the keys, the slot, how many records and how many bytes of bodies."""
     where = Conditions(tenant)
     where.within("timestamp", counts.time_range)
-    where.satisfy(counts.predicate, LOG_COLUMNS)
+    where.satisfy(counts.predicate, log_columns(indexed=source.words_indexed))
     values = [_value(where, place, key) for place, key in enumerate(counts.keys)]
     slot = "0"
     if counts.slot_ns:
@@ -56,7 +57,8 @@ def count(database: str, tenant: str, counts: LogCounts, limit: int) -> Statemen
         where.parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
     where.parameters["limit"] = limit
     sql = (
-        f"SELECT [{', '.join(values)}] AS group, {slot} AS slot_number, count(), sum(length(body))\nFROM {database}.logs\nWHERE {where}\n"
+        f"SELECT [{', '.join(values)}] AS group, {slot} AS slot_number, count(), sum(length(body))\n"
+        f"FROM {source.rows('logs', tenant, counts.time_range)}\nWHERE {where}\n"
         "GROUP BY group, slot_number\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, where.parameters)
@@ -73,10 +75,11 @@ def _value(where: Conditions, place: int, key: str) -> str:
     )
 
 
-def fetch(database: str, tenant: str, keys: Sequence[LogKey]) -> Statement:
+def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
     """The records of these keys (at least one), in no order."""
     where = Conditions(tenant)
     times = [key.timestamp_ns for key in keys]
+    held = TimeRange(min(times), max(times) + 1)
     where.add("service IN {services:Array(String)}", services=sorted({key.service for key in keys}))
     where.add(f"timestamp >= {instant('first')}", first=min(times))
     where.add(f"timestamp <= {instant('last')}", last=max(times))
@@ -84,14 +87,15 @@ def fetch(database: str, tenant: str, keys: Sequence[LogKey]) -> Statement:
         "(toUnixTimestamp64Nano(timestamp), serial) IN {keys:Array(Tuple(Int64, UInt64))}",
         keys=[(key.timestamp_ns, key.serial) for key in keys],
     )
-    return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {database}.logs\nWHERE {where}", where.parameters)
+    return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {source.rows('logs', tenant, held)}\nWHERE {where}", where.parameters)
 
 
-def _of_streams(where: Conditions, database: str, tenant: str, query: LogQuery) -> str:
+def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery) -> str:
     """Narrow to the streams that match; the one service that these are of, or nothing where they may be of several."""
     range_ms = (query.time_range.start_ns // NS_PER_MS, query.time_range.end_ns // NS_PER_MS)
     streams = matching(tenant, query.streams, range_ms, where.parameters, "labels['__name__']")
-    where.add(f"stream IN (SELECT stream FROM {database}.log_streams WHERE {streams})")  # noqa: S608  # only names of ours and parameters
+    held = source.rows("log_streams", tenant, query.time_range)
+    where.add(f"stream IN (SELECT stream FROM {held} WHERE {streams})")  # noqa: S608  # only names of ours and parameters
     service = next((matcher.value for matcher in query.streams if matcher.name == "service_name" and matcher.op == "="), "")
     if service:
         where.add("service = {service:String}", service=service)

@@ -6,59 +6,66 @@ from typing import Any
 
 from tael.model.series import Selection, labels_of
 from tael.model.streams import LogStream
+from tael.model.time import NS_PER_MS, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.labels import Where, limited, matching
 from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.source import HotTables, Source
 
 
 class ClickHouseLogStreams:
     """See LogStreamReader."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
         """See LogStreamReader."""
-        statement = list_streams(self._clickhouse.database, tenant, selection, limit)
+        statement = list_streams(self._source, tenant, selection, limit)
         rows = await self._clickhouse.query(statement.sql, statement.parameters)
         found = [LogStream(labels_of({text(k): text(v) for k, v in labels.items()}), int(count), int(size)) for labels, count, size in rows]
         return Answer(sorted(found, key=lambda stream: stream.labels))
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See LogStreamReader."""
-        return await self._texts(label_names(self._clickhouse.database, tenant, selection, limit))
+        return await self._texts(label_names(self._source, tenant, selection, limit))
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See LogStreamReader."""
-        return await self._texts(label_values(self._clickhouse.database, tenant, name, selection, limit))
+        return await self._texts(label_values(self._source, tenant, name, selection, limit))
 
     async def _texts(self, statement: Statement) -> Answer[list[str]]:
         return Answer([text(value) for (value,) in await self._clickhouse.query(statement.sql, statement.parameters)])
 
 
-def list_streams(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+def list_streams(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
     """Labels, records and bytes of each stream; of the first ones by labels where there is a limit."""
     where = _matching(tenant, selection)
-    sql = f"SELECT any(labels) AS own, sum(records), sum(bytes)\nFROM {database}.log_streams\nWHERE {where}\nGROUP BY stream"
+    sql = f"SELECT any(labels) AS own, sum(records), sum(bytes)\nFROM {_held(source, tenant, selection)}\nWHERE {where}\nGROUP BY stream"
     return Statement(sql + ("\nORDER BY mapSort(own)" + limited(where, limit) if limit else ""), where.parameters)
 
 
-def label_names(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+def label_names(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
     """Names of labels, ordered."""
-    return _distinct(database, _matching(tenant, selection), "arrayJoin(mapKeys(labels))", limit)
+    return _distinct(_held(source, tenant, selection), _matching(tenant, selection), "arrayJoin(mapKeys(labels))", limit)
 
 
-def label_values(database: str, tenant: str, name: str, selection: Selection, limit: int) -> Statement:
+def label_values(source: Source, tenant: str, name: str, selection: Selection, limit: int) -> Statement:
     """Values of a label, ordered."""
-    return _distinct(database, _matching(tenant, selection, label=name), "labels[{label:String}]", limit)
+    return _distinct(_held(source, tenant, selection), _matching(tenant, selection, label=name), "labels[{label:String}]", limit)
 
 
-def _distinct(database: str, where: Where, what: str, limit: int) -> Statement:
-    sql = f"SELECT DISTINCT {what} AS found\nFROM {database}.log_streams\nWHERE {where} AND found != ''\nORDER BY found"
+def _distinct(held: str, where: Where, what: str, limit: int) -> Statement:
+    sql = f"SELECT DISTINCT {what} AS found\nFROM {held}\nWHERE {where} AND found != ''\nORDER BY found"
     return Statement(sql + limited(where, limit), where.parameters)
 
 
 def _matching(tenant: str, selection: Selection, **parameters: Any) -> Where:
     return matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters, "labels['__name__']")
+
+
+def _held(source: Source, tenant: str, selection: Selection) -> str:
+    return source.rows("log_streams", tenant, TimeRange(selection.start_ms * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS))

@@ -8,6 +8,7 @@ from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQue
 from tael.storage.clickhouse import log_query_builder, log_rows, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
 from tael.storage.clickhouse.log_query_builder import LogKey
+from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.merge import log_order
 
 _FETCH_KEYS = 2_000
@@ -17,14 +18,15 @@ _FETCH_KEYS = 2_000
 class ClickHouseLogs:
     """See LogReader."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """See LogReader. Raises Rejected for a limit that is not from 1 to 10000."""
         if not 1 <= query.limit <= MAX_FIND_LIMIT:
             raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
-        statement = log_query_builder.find_keys(self._clickhouse.database, tenant, query)
+        statement = log_query_builder.find_keys(self._source, tenant, query)
         found = await self._clickhouse.query(statement.sql, statement.parameters)
         keys = [LogKey(rows.text(service), int(timestamp), int(serial)) for service, timestamp, serial in found]
         records: list[LogRecord] = []
@@ -34,7 +36,7 @@ class ClickHouseLogs:
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader."""
-        statement = log_query_builder.count(self._clickhouse.database, tenant, counts, max_rows + 1)
+        statement = log_query_builder.count(self._source, tenant, counts, max_rows + 1)
         found = await self._clickhouse.query(statement.sql, statement.parameters)
         if len(found) > max_rows:
             raise TooLarge(
@@ -43,6 +45,6 @@ class ClickHouseLogs:
         return Answer([LogCount(tuple(map(rows.text, values)), int(slot), int(count), int(size)) for values, slot, count, size in found])
 
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
-        statement = log_query_builder.fetch(self._clickhouse.database, tenant, keys)
+        statement = log_query_builder.fetch(self._source, tenant, keys)
         found = await self._clickhouse.query(statement.sql, statement.parameters, POINT_LIMITS)
         return [log_rows.log_record(row) for row in found]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tael.errors import Rejected
@@ -150,6 +150,14 @@ LOG_COLUMNS: Final[dict[str, Column]] = {
     "scope_name": Column("string", "scope_name"),
     "scope_version": Column("string", "scope_version"),
 }
+
+
+_WITHOUT_INDEX: Final = LOG_COLUMNS | {"body": replace(LOG_COLUMNS["body"], words_index=False)}
+
+
+def log_columns(*, indexed: bool) -> Mapping[str, Column]:
+    """The intrinsic fields of log records; ``indexed`` says that every place of their rows has the text index."""
+    return LOG_COLUMNS if indexed else _WITHOUT_INDEX
 
 
 def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: dict[str, Any]) -> list[str]:

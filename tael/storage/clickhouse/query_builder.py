@@ -16,6 +16,7 @@ from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, Column
+from tael.storage.clickhouse.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class SpanKey:
     span_id: bytes
 
 
-def find_keys(database: str, tenant: str, query: SpanQuery, columns: Mapping[str, Column] = SPAN_COLUMNS) -> Statement:
+def find_keys(source: Source, tenant: str, query: SpanQuery, columns: Mapping[str, Column] = SPAN_COLUMNS) -> Statement:
     """The keys of the page, in its order."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
@@ -40,15 +41,16 @@ def find_keys(database: str, tenant: str, query: SpanQuery, columns: Mapping[str
     order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and required_service(query.predicate) else "start_time DESC"
     sql = (
         "SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id\n"
-        f"FROM {database}.spans\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
+        f"FROM {source.rows('spans', tenant, query.time_range)}\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
 
 
-def fetch(database: str, tenant: str, keys: Sequence[SpanKey]) -> Statement:
+def fetch(source: Source, tenant: str, keys: Sequence[SpanKey]) -> Statement:
     """The spans of these keys (at least one), in no order."""
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
+    held = TimeRange(min(starts), max(starts) + 1)
     where.add("service IN {services:Array(String)}", services=sorted({key.service for key in keys}))
     where.add(f"start_time >= {instant('first')}", first=min(starts))
     where.add(f"start_time <= {instant('last')}", last=max(starts))
@@ -60,28 +62,28 @@ def fetch(database: str, tenant: str, keys: Sequence[SpanKey]) -> Statement:
         "(toUnixTimestamp64Nano(start_time), hex(trace_id), hex(span_id)) IN {keys:Array(Tuple(Int64, String, String))}",
         keys=[(key.start_ns, key.trace_id.hex().upper(), key.span_id.hex().upper()) for key in keys],
     )
-    return Statement(f"SELECT {', '.join(rows.COLUMNS)}\nFROM {database}.spans\nWHERE {where}", where.parameters)
+    return Statement(f"SELECT {', '.join(rows.COLUMNS)}\nFROM {source.rows('spans', tenant, held)}\nWHERE {where}", where.parameters)
 
 
-def get_trace(database: str, tenant: str, trace_id: bytes) -> Statement:
+def get_trace(source: Source, tenant: str, trace_id: bytes) -> Statement:
     """The spans of a trace, in no order; the index says between which times to look."""
     sql = (
-        f"WITH (SELECT (min(first_start), max(last_start)) FROM {database}.trace_index\n"  # noqa: S608  # only names of ours and parameters
+        f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)}\n"  # noqa: S608  # only names of ours and parameters
         "      WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)) AS bounds\n"
-        f"SELECT {', '.join(rows.COLUMNS)}\nFROM {database}.spans\n"
+        f"SELECT {', '.join(rows.COLUMNS)}\nFROM {source.rows('spans', tenant)}\n"
         "WHERE tenant = {tenant:String}\n  AND trace_id = toFixedString(unhex({trace_id:String}), 16)\n"
         "  AND start_time >= bounds.1\n  AND start_time <= bounds.2"
     )
     return Statement(sql, {"tenant": tenant, "trace_id": trace_id.hex()})
 
 
-def list_services(database: str, tenant: str, time_range: TimeRange) -> Statement:
+def list_services(source: Source, tenant: str, time_range: TimeRange) -> Statement:
     """Sums by service, by name."""
     where = Conditions(tenant)
     where.within("start_time", time_range)
     sql = (
         f"SELECT service, count(), uniqExact(trace_id), countIf(status_code = {STATUS_ERROR}),\n"
-        f"  sum(toUInt128(greatest(duration_ns, 0)))\nFROM {database}.spans\nWHERE {where}\nGROUP BY service\nORDER BY service"
+        f"  sum(toUInt128(greatest(duration_ns, 0)))\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nGROUP BY service\nORDER BY service"
     )
     return Statement(sql, where.parameters)
 

@@ -10,11 +10,13 @@ import numpy as np
 from tael.errors import TooLarge
 from tael.model.series import TOO_MANY_SAMPLES
 from tael.model.span_counts import EDGE_BOUNDS, SpanCounts
+from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.native import Column, Strings
+from tael.storage.clickhouse.source import HotTables, Source
 
 SLOT_SECONDS: Final = 15
 JOINED_SPANS: Final = 4_000_000
@@ -29,20 +31,21 @@ _UNTIL: Final = "greatest({start:Int64}, intDiv({end_of_slot} + {step:Int64} - 1
 class ClickHouseSpanCounts:
     """See SpanCountReader."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
 
     async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
-        return await self._counts(count_calls(self._clickhouse.database, tenant, start_ms, end_ms, slot_ms, max_rows + 1), 4, max_rows)
+        return await self._counts(count_calls(self._source, tenant, start_ms, end_ms, slot_ms, max_rows + 1), 4, max_rows)
 
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
-        database = self._clickhouse.database
-        statement = count_spans(database, tenant, start_ms, end_ms)
+        source = self._source
+        statement = count_spans(source, tenant, start_ms, end_ms)
         [(spans,)] = await self._clickhouse.query(statement.sql, statement.parameters)
         one_in = max(1, -(-int(spans) // JOINED_SPANS))
-        return await self._counts(count_edges(database, tenant, start_ms, end_ms, slot_ms, max_rows + 1, one_in), 5, max_rows)
+        return await self._counts(count_edges(source, tenant, start_ms, end_ms, slot_ms, max_rows + 1, one_in), 5, max_rows)
 
     async def _counts(self, statement: Statement, key_columns: int, max_rows: int) -> Answer[SpanCounts]:
         columns = native.read(await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, _SETTINGS))
@@ -52,25 +55,25 @@ class ClickHouseSpanCounts:
         return Answer(found)
 
 
-def count_calls(database: str, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int) -> Statement:
+def count_calls(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int) -> Statement:
     """Service, name, kind, status, end of the slot, newest end, bucket, calls, seconds."""
     until = _until(f"toInt64(toUnixTimestamp(slot)) + {SLOT_SECONDS}")
     sql = (
         f"SELECT service, name, kind, status_code, {until} AS until,\n"  # only names of ours and parameters
         f"  max(toInt64(toUnixTimestamp(slot))) + {SLOT_SECONDS} AS newest, bucket, toFloat64(sum(calls)), sum(seconds)\n"
-        f"FROM {database}.red\nWHERE tenant = {{tenant:String}} AND slot < toDateTime({{end:UInt32}}, 'UTC')\n"
+        f"FROM {source.rows('red', tenant)}\nWHERE tenant = {{tenant:String}} AND slot < toDateTime({{end:UInt32}}, 'UTC')\n"
         "GROUP BY service, name, kind, status_code, until, bucket\nHAVING until <= {end:Int64}\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, _range(tenant, start_ms, end_ms, slot_ms) | {"limit": limit})
 
 
-def count_spans(database: str, tenant: str, start_ms: int, end_ms: int) -> Statement:
+def count_spans(source: Source, tenant: str, start_ms: int, end_ms: int) -> Statement:
     """How many spans began in the range."""
-    sql = f"SELECT count()\nFROM {database}.spans\nWHERE {_began(0)}"  # the same
+    sql = f"SELECT count()\nFROM {source.rows('spans', tenant, _seconds(start_ms, end_ms))}\nWHERE {_began(0)}"  # the same
     return Statement(sql, _range(tenant, start_ms, end_ms, 1000))
 
 
-def count_edges(database: str, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int, one_in: int) -> Statement:
+def count_edges(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int, one_in: int) -> Statement:
     """Client, server, connection type, failed, side, end of the slot, newest end, bucket, calls, seconds; of every ``one_in``-th trace."""
     sampled = f" AND sipHash64(trace_id) % {one_in} = 0" if one_in > 1 else ""
     bounds = ", ".join(str(round(bound * 1e9)) for bound in EDGE_BOUNDS)
@@ -83,9 +86,9 @@ def count_edges(database: str, tenant: str, start_ms: int, end_ms: int, slot_ms:
         "  SELECT c.service AS client, s.service AS server, if(c.kind = 4, 'messaging_system', '') AS connection,\n"
         f"    if(c.status_code = 2 OR s.status_code = 2, 'failed', '') AS failed, {ended} AS ended,\n"
         "    arrayJoin([('client', greatest(c.duration_ns, 0)), ('server', greatest(s.duration_ns, 0))]) AS side\n"
-        f"  FROM (SELECT {columns}, reinterpretAsUInt64(parent_span_id) AS parent FROM {database}.spans\n"
+        f"  FROM (SELECT {columns}, reinterpretAsUInt64(parent_span_id) AS parent FROM {source.rows('spans', tenant, _seconds(start_ms, end_ms))}\n"
         f"    WHERE {_began(0)} AND kind IN (2, 5) AND parent_span_id != ''{sampled}) AS s\n"
-        f"  INNER JOIN (SELECT {columns}, reinterpretAsUInt64(span_id) AS id FROM {database}.spans\n"
+        f"  INNER JOIN (SELECT {columns}, reinterpretAsUInt64(span_id) AS id FROM {source.rows('spans', tenant, _seconds(start_ms, end_ms))}\n"
         f"    WHERE {_began(_CLIENT_EARLIER_SECONDS)} AND kind IN (3, 4){sampled}) AS c\n"
         "  ON c.trace_id = s.trace_id AND c.id = s.parent\n"
         ")\nGROUP BY client, server, connection, failed, whose, until, bucket\nHAVING until <= {end:Int64}\nLIMIT {limit:UInt64}"
@@ -133,3 +136,8 @@ def _coded(column: Column) -> tuple[list[str], np.typing.NDArray[np.int64]]:
         return list(codes), places[column.index]
     values, places = np.unique(native.numbers(column), return_inverse=True)
     return [str(value) for value in values.tolist()], places
+
+
+def _seconds(start_ms: int, end_ms: int) -> TimeRange:
+    """When spans that are counted from ``start_ms`` on may have begun: those of calls, a little earlier."""
+    return TimeRange((start_ms // 1000 - _CLIENT_EARLIER_SECONDS) * NS_PER_SECOND, end_ms * NS_PER_MS)

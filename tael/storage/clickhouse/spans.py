@@ -14,6 +14,7 @@ from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHous
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.predicate import span_columns
 from tael.storage.clickhouse.query_builder import SpanKey
+from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.merge import newest_first, oldest_first, once_each
 
 _FETCH_KEYS = 1_000
@@ -23,8 +24,9 @@ _FETCH_KEYS = 1_000
 class ClickHouseSpans:
     """See SpanReader."""
 
-    def __init__(self, clickhouse: ClickHouse, prices: Prices | None = None) -> None:
+    def __init__(self, clickhouse: ClickHouse, prices: Prices | None = None, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
         self._prices = prices or read_prices()
         self._columns = span_columns(self._prices)
 
@@ -34,7 +36,7 @@ class ClickHouseSpans:
             raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
         keys, spans = await self._find_keys(tenant, query), list[Span]()
         for start in range(0, len(keys), _FETCH_KEYS):
-            statement = query_builder.fetch(self._clickhouse.database, tenant, keys[start : start + _FETCH_KEYS])
+            statement = query_builder.fetch(self._source, tenant, keys[start : start + _FETCH_KEYS])
             spans += [self._span(row) for row in await self._query(statement, POINT_LIMITS)]
         return Answer(sorted(once_each(spans), key=newest_first)[: query.limit])
 
@@ -45,9 +47,7 @@ class ClickHouseSpans:
         keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
         while True:
             asked = query.limit - len(keys)
-            found = await self._query(
-                query_builder.find_keys(self._clickhouse.database, tenant, replace(query, limit=asked), self._columns)
-            )
+            found = await self._query(query_builder.find_keys(self._source, tenant, replace(query, limit=asked), self._columns))
             for service, start, trace, span in found:
                 key = SpanKey(rows.text(service), int(start), bytes(trace), bytes(span))
                 keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
@@ -59,7 +59,7 @@ class ClickHouseSpans:
         """See SpanReader."""
         if len(trace_id) != 16:
             return Answer([])
-        found = await self._query(query_builder.get_trace(self._clickhouse.database, tenant, trace_id), POINT_LIMITS)
+        found = await self._query(query_builder.get_trace(self._source, tenant, trace_id), POINT_LIMITS)
         return Answer(sorted(once_each(map(self._span, found)), key=oldest_first))
 
     def _span(self, row: rows.Row) -> Span:
@@ -67,7 +67,7 @@ class ClickHouseSpans:
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """See SpanReader."""
-        found = await self._query(query_builder.list_services(self._clickhouse.database, tenant, time_range))
+        found = await self._query(query_builder.list_services(self._source, tenant, time_range))
         return Answer([ServiceStats(rows.text(name), *(int(number) for number in numbers)) for name, *numbers in found])
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:

@@ -9,6 +9,7 @@ from tael.storage.api import Answer
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.conditions import Conditions, Statement
 from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.topology import Calls, Operation
 
 _EARLIER_NS = 3600 * NS_PER_SECOND
@@ -18,52 +19,58 @@ _MOST = 100_000
 class ClickHouseTopology:
     """See TopologyReader."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[set[str]]:
         """See TopologyReader."""
-        statement = list_services(self._clickhouse.database, tenant, time_range)
+        statement = list_services(self._source, tenant, time_range)
         return Answer({text(service) for (service,) in await self._clickhouse.query(statement.sql, statement.parameters)})
 
     async def list_operations(self, tenant: str, service: str, time_range: TimeRange) -> Answer[set[Operation]]:
         """See TopologyReader."""
-        statement = list_operations(self._clickhouse.database, tenant, service, time_range)
+        statement = list_operations(self._source, tenant, service, time_range)
         return Answer({(text(name), int(kind)) for name, kind in await self._clickhouse.query(statement.sql, statement.parameters)})
 
     async def count_calls(self, tenant: str, time_range: TimeRange) -> Answer[Calls]:
         """See TopologyReader."""
-        statement = count_calls(self._clickhouse.database, tenant, time_range)
+        statement = count_calls(self._source, tenant, time_range)
         rows = await self._clickhouse.query(statement.sql, statement.parameters)
         return Answer(Counter({(text(parent), text(child)): int(calls) for parent, child, calls in rows}))
 
 
-def list_services(database: str, tenant: str, time_range: TimeRange) -> Statement:
+def list_services(source: Source, tenant: str, time_range: TimeRange) -> Statement:
     """Each service once."""
     where = _slots(tenant, time_range)
-    return Statement(f"SELECT DISTINCT service\nFROM {database}.red\nWHERE {where}\nLIMIT {_MOST}", where.parameters)
+    return Statement(
+        f"SELECT DISTINCT service\nFROM {source.rows('red', tenant, time_range)}\nWHERE {where}\nLIMIT {_MOST}", where.parameters
+    )
 
 
-def list_operations(database: str, tenant: str, service: str, time_range: TimeRange) -> Statement:
+def list_operations(source: Source, tenant: str, service: str, time_range: TimeRange) -> Statement:
     """Each name and kind of a service once."""
     where = _slots(tenant, time_range)
     where.add("service = {service:String}", service=service)
-    return Statement(f"SELECT DISTINCT name, kind\nFROM {database}.red\nWHERE {where}\nLIMIT {_MOST}", where.parameters)
+    return Statement(
+        f"SELECT DISTINCT name, kind\nFROM {source.rows('red', tenant, time_range)}\nWHERE {where}\nLIMIT {_MOST}", where.parameters
+    )
 
 
-def count_calls(database: str, tenant: str, time_range: TimeRange) -> Statement:
+def count_calls(source: Source, tenant: str, time_range: TimeRange) -> Statement:
     """Service of the parent, service of the span, spans."""
     child, parent = Conditions(tenant), Conditions(tenant)
     child.within("start_time", time_range)
     child.add("parent_span_id != ''")
-    parent.within("start_time", TimeRange(max(0, time_range.start_ns - _EARLIER_NS), time_range.end_ns))
+    before = TimeRange(max(0, time_range.start_ns - _EARLIER_NS), time_range.end_ns)
+    parent.within("start_time", before)
     # One set of parameters serves both sides: the parent's bounds get names of their own.
     earlier = str(parent).replace("{start:", "{parent_start:")
     parameters = child.parameters | {"parent_start": parent.parameters.get("start", 0)}
     sql = (
         "SELECT p.service, c.service, count()\n"  # noqa: S608  # names of ours and parameters
-        f"FROM (SELECT trace_id, service, parent_span_id FROM {database}.spans WHERE {child}) AS c\n"
-        f"INNER JOIN (SELECT trace_id, service, span_id FROM {database}.spans WHERE {earlier}) AS p\n"
+        f"FROM (SELECT trace_id, service, parent_span_id FROM {source.rows('spans', tenant, time_range)} WHERE {child}) AS c\n"
+        f"INNER JOIN (SELECT trace_id, service, span_id FROM {source.rows('spans', tenant, before)} WHERE {earlier}) AS p\n"
         "ON p.trace_id = c.trace_id AND toString(p.span_id) = c.parent_span_id\n"
         f"GROUP BY p.service, c.service\nLIMIT {_MOST}"
     )

@@ -9,6 +9,7 @@ from tael.model.series import STALE_BITS
 from tael.pb.metrics_pb2 import Histogram
 from tael.storage.api import TOTAL_BETWEEN, Total
 from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.conditions import Statement
 
 SERIES_AT_ONCE: Final = 5_000
 _HISTOGRAM_COLUMNS: Final = (
@@ -17,7 +18,7 @@ _HISTOGRAM_COLUMNS: Final = (
 )
 # FINAL: a total that took in a late increment stands at the time of the one that it replaces.
 _LAST: Final = """SELECT series, any(metric), toUnixTimestamp64Milli(max(ts)), argMax(batch, ts), argMax(tuple({columns}), ts)
-FROM {database}.{table} FINAL
+FROM {table} FINAL
 WHERE tenant = {{tenant:String}} AND metric IN ({metrics}) AND series IN ({series})
   AND ts >= fromUnixTimestamp64Milli({{since:Int64}}, 'UTC') AND reinterpretAsUInt64({value}) != {stale} AND batch != {between}
 GROUP BY series"""
@@ -52,15 +53,23 @@ class ClickHouseTotals:
     ) -> AsyncIterator[Sequence[Any]]:
         for start in range(0, len(series), SERIES_AT_ONCE):
             part = series[start : start + SERIES_AT_ONCE]
-            statement = _LAST.format(
-                database=self._clickhouse.database,
-                table=table,
-                columns=", ".join(columns),
-                metrics=", ".join(str(metric) for metric in sorted({metric for metric, _ in part})),
-                series=", ".join(str(number) for _, number in part),
-                value=value,
-                stale=STALE_BITS,
-                between=TOTAL_BETWEEN,
-            )
-            for row in await self._clickhouse.query(statement, {"tenant": tenant, "since": max(0, since_ms)}):
+            statement = last(f"{self._clickhouse.database}.{table}", value, columns, tenant, part, since_ms)
+            for row in await self._clickhouse.query(statement.sql, statement.parameters):
                 yield row
+
+
+def last(table: str, value: str, columns: Sequence[str], tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Statement:
+    """Series, metric, time, batch and columns of the last row of each series; ``value`` is the column that a stale marker stands in.
+
+    It reads the hot table alone, whatever the source of other questions: the writer adds to what it wrote a short while ago.
+    """
+    sql = _LAST.format(
+        table=table,
+        columns=", ".join(columns),
+        metrics=", ".join(str(metric) for metric in sorted({metric for metric, _ in series})),
+        series=", ".join(str(number) for _, number in series),
+        value=value,
+        stale=STALE_BITS,
+        between=TOTAL_BETWEEN,
+    )
+    return Statement(sql, {"tenant": tenant, "since": max(0, since_ms)})

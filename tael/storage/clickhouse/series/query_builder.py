@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from tael.metrics.identity import metric_id
 from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Selection
+from tael.model.time import NS_PER_MS, TimeRange
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.labels import LAST_SECOND, Where, limited, matching
+from tael.storage.clickhouse.source import Source
 
 GRID_FUNCTIONS: Final[dict[GridFunction, str]] = {
     "last": "Last",
@@ -52,35 +54,39 @@ _WHOLE_KEY: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 """An hour's rows never have a key of another hour's."""
 
 
-def select_samples(database: str, tenant: str, selection: Selection, limit: int, *, merged: bool = False) -> Statement:
+def select_samples(source: Source, tenant: str, selection: Selection, limit: int, *, merged: bool = False) -> Statement:
     """Rows of SAMPLE_COLUMNS in any order, at most ``limit``; ``merged`` hides duplicates, which takes three times as long."""
-    where = _of_series(database, tenant, selection)
+    where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
-    chosen = f"SELECT {', '.join(SAMPLE_COLUMNS)}\nFROM {database}.samples"
-    chosen += f" FINAL\nPREWHERE {where}" if merged else f"\nWHERE {where}"
+    held = _held(selection)
+    unmerged = f"{source.rows('samples', tenant, held)}\nWHERE {where}"
+    places = source.merged("samples", where, tenant, held) if merged else unmerged
+    chosen = f"SELECT {', '.join(SAMPLE_COLUMNS)}\nFROM {places}"
     return Statement(f"{chosen}\nLIMIT {{limit:UInt64}}" + (f"\n{_WHOLE_KEY}" if merged else ""), where.parameters)
 
 
-def select_histograms(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+def select_histograms(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
     """Rows of HISTOGRAM_COLUMNS in any order, at most ``limit``, without duplicates."""
-    where = _of_series(database, tenant, selection)
+    where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
-    sql = f"SELECT {', '.join(HISTOGRAM_COLUMNS)}\nFROM {database}.histograms FINAL\nPREWHERE {where}\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
+    places = source.merged("histograms", where, tenant, _held(selection))
+    sql = f"SELECT {', '.join(HISTOGRAM_COLUMNS)}\nFROM {places}\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
     return Statement(sql, where.parameters)
 
 
-def any_histogram(database: str, tenant: str, selection: Selection) -> Statement:
+def any_histogram(source: Source, tenant: str, selection: Selection) -> Statement:
     """One row when a series that matches has a native histogram in the range."""
-    where = _of_series(database, tenant, selection)
-    return Statement(f"SELECT 1\nFROM {database}.histograms\nWHERE {where}\nLIMIT 1", where.parameters)
+    where = _of_series(source, tenant, selection)
+    return Statement(f"SELECT 1\nFROM {source.rows('histograms', tenant, _held(selection))}\nWHERE {where}\nLIMIT 1", where.parameters)
 
 
-def grid(database: str, tenant: str, request: GridRequest) -> Statement:
+def grid(source: Source, tenant: str, request: GridRequest) -> Statement:
     """Each series with an array of its value at each step, NULL where there is none; series without any are left out.
 
     Stale markers end what a range function sees by not being there; for ``last`` they are values, which the caller hides.
     """
-    where = _of_series(database, tenant, Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms))
+    selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
+    where = _of_series(source, tenant, selection)
     fresh = "" if request.function == "last" else f"WHERE {_NOT_STALE}\n"
     argument = f", {request.argument!r}" if request.function == "predict_linear" else ""
     function = (
@@ -88,73 +94,75 @@ def grid(database: str, tenant: str, request: GridRequest) -> Statement:
         f"{_literal_seconds(request.step_ms or 1)}, {_literal_seconds(request.window_ms)}{argument})(ts, value)"
     )
     sql = (
-        f"SELECT series, {function} AS grid\nFROM {database}.samples FINAL\nPREWHERE {where}\n{fresh}"
+        f"SELECT series, {function} AS grid\nFROM {source.merged('samples', where, tenant, _held(selection))}\n{fresh}"
         f"GROUP BY series\nHAVING arrayExists(v -> isNotNull(v), grid)\n{_WHOLE_KEY}"
     )
     return Statement(sql, where.parameters)
 
 
-def list_series(database: str, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:
+def list_series(source: Source, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:
     """Number and labels of at most ``limit`` series: of the first ones by labels where they are to be ``ordered``."""
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), {"limit": limit})
     order = "\nORDER BY mapSort(any(labels))" if ordered else ""
-    sql = f"SELECT series, any(labels)\nFROM {database}.series\nWHERE {where}\nGROUP BY series{order}\nLIMIT {{limit:UInt64}}"
+    sql = f"SELECT series, any(labels)\nFROM {source.rows('series', tenant, _held(selection))}\nWHERE {where}\nGROUP BY series{order}\nLIMIT {{limit:UInt64}}"
     return Statement(sql, where.parameters)
 
 
-def label_names(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+def label_names(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
     """Names of labels, ordered."""
-    return _distinct(database, tenant, selection, "arrayJoin(mapKeys(labels))", limit)
+    return _distinct(source, tenant, selection, "arrayJoin(mapKeys(labels))", limit)
 
 
-def label_values(database: str, tenant: str, name: str, selection: Selection, limit: int) -> Statement:
+def label_values(source: Source, tenant: str, name: str, selection: Selection, limit: int) -> Statement:
     """Values of a label, ordered."""
     if name == METRIC_NAME:
-        return _distinct(database, tenant, selection, "metric_name", limit)
-    return _distinct(database, tenant, selection, "labels[{label:String}]", limit, label=name)
+        return _distinct(source, tenant, selection, "metric_name", limit)
+    return _distinct(source, tenant, selection, "labels[{label:String}]", limit, label=name)
 
 
-def _distinct(database: str, tenant: str, selection: Selection, what: str, limit: int, **parameters: Any) -> Statement:
+def _distinct(source: Source, tenant: str, selection: Selection, what: str, limit: int, **parameters: Any) -> Statement:
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
-    sql = f"SELECT DISTINCT {what} AS found\nFROM {database}.series\nWHERE {where} AND found != ''\nORDER BY found"
+    sql = f"SELECT DISTINCT {what} AS found\nFROM {source.rows('series', tenant, _held(selection))}\nWHERE {where} AND found != ''\nORDER BY found"
     return Statement(sql + limited(where, limit), where.parameters)
 
 
-def families(database: str, tenant: str, metric: str, limit: int) -> Statement:
+def families(source: Source, tenant: str, metric: str, limit: int) -> Statement:
     """What was said of each family, by name."""
     where = Where({"tenant": tenant})
     where.add("tenant = {tenant:String}")
     if metric:
         where.add("name = {metric:String}", metric=metric)
     columns = "name, type, unit, help"
-    sql = f"SELECT {columns}\nFROM {database}.metric_families\nWHERE {where}\nGROUP BY {columns}\nORDER BY {columns}"
+    sql = f"SELECT {columns}\nFROM {source.rows('metric_families', tenant)}\nWHERE {where}\nGROUP BY {columns}\nORDER BY {columns}"
     return Statement(sql + limited(where, limit), where.parameters)
 
 
-def exemplars(database: str, tenant: str, selection: Selection, limit: int) -> Statement:
+def exemplars(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
     """Series, time in ms, value and labels of exemplars, both ends of the range included."""
-    where = _of_series(database, tenant, Selection(selection.matchers, selection.start_ms - 1, selection.end_ms))
+    selection = Selection(selection.matchers, selection.start_ms - 1, selection.end_ms)
+    where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
     sql = (
         "SELECT series, toUnixTimestamp64Milli(ts), value, labels\n"
-        f"FROM {database}.exemplars FINAL\nPREWHERE {where}\nORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
+        f"FROM {source.merged('exemplars', where, tenant, _held(selection))}\nORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
     )
     return Statement(sql, where.parameters)
 
 
-def _of_series(database: str, tenant: str, selection: Selection) -> Where:
+def _of_series(source: Source, tenant: str, selection: Selection) -> Where:
     """Rows of the series that match, in the range."""
     parameters: dict[str, Any] = {}
     of_series = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
     where = Where(parameters)
     where.add("tenant = {tenant:String}")
+    series = source.rows("series", tenant, _held(selection))
     name = next((matcher.value for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "="), None)
     if name is None:
-        where.add(f"(metric, series) IN (SELECT metric, series FROM {database}.series WHERE {of_series})")  # noqa: S608  # only names of ours and parameters
+        where.add(f"(metric, series) IN (SELECT metric, series FROM {series} WHERE {of_series})")  # noqa: S608  # only names of ours and parameters
     else:
         where.add("metric = {metric:UInt64}", metric=metric_id(name))
         if len(selection.matchers) > 1:
-            where.add(f"series IN (SELECT series FROM {database}.series WHERE {of_series})")  # noqa: S608  # the same
+            where.add(f"series IN (SELECT series FROM {series} WHERE {of_series})")  # noqa: S608  # the same
     if selection.start_ms >= 0:
         where.add(f"ts > {_time('start')}", start=selection.start_ms)
     if selection.end_ms < LAST_SECOND * 1000:
@@ -173,3 +181,8 @@ def _literal_time(time_ms: int) -> str:
 
 def _literal_seconds(milliseconds: int) -> str:
     return f"toDecimal64('{milliseconds // 1000}.{milliseconds % 1000:03}', 3)"
+
+
+def _held(selection: Selection) -> TimeRange:
+    """The instants that the selection's milliseconds stand for."""
+    return TimeRange((selection.start_ms + 1) * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS)

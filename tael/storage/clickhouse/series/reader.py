@@ -31,6 +31,7 @@ from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.series import columns, query_builder
 from tael.storage.clickhouse.series.labels import LabelCache, Ordered, label_sets
 from tael.storage.clickhouse.series.runs import Numbers
+from tael.storage.clickhouse.source import HotTables, Source
 
 MAX_EXEMPLARS: Final = 10_000
 MAX_SERIES: Final = 500_000
@@ -45,23 +46,23 @@ _SETTINGS: Final = {"allow_experimental_time_series_aggregate_functions": 1, "ca
 class ClickHouseSeries:
     """See SeriesReader. Remembers the labels of series that it has met lately. Raises TooLarge for more than ``max_series`` of them."""
 
-    def __init__(self, clickhouse: ClickHouse, max_series: int = MAX_SERIES) -> None:
+    def __init__(self, clickhouse: ClickHouse, max_series: int = MAX_SERIES, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
         self._max_series = max_series
-        self._database = clickhouse.database
+        self._source = source or HotTables(clickhouse.database)
         self._labels = LabelCache()
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
         limit = max_samples + 1
         floats, histograms = await both(
-            self._blocks(query_builder.select_samples(self._database, tenant, selection, limit)),
+            self._blocks(query_builder.select_samples(self._source, tenant, selection, limit)),
             self._histograms(tenant, selection, max_samples),
             name="select series",
         )
         found = columns.samples(floats, histograms)
         if found is None:
-            merged = query_builder.select_samples(self._database, tenant, selection, limit, merged=True)
+            merged = query_builder.select_samples(self._source, tenant, selection, limit, merged=True)
             found = columns.samples(await self._blocks(merged), histograms)
             assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
@@ -71,20 +72,20 @@ class ClickHouseSeries:
     async def _histograms(self, tenant: str, selection: Selection, max_samples: int) -> list[native.Column]:
         if not await self._may_have_histograms(tenant, selection):
             return []
-        statement = query_builder.select_histograms(self._database, tenant, selection, max_samples + 1)
+        statement = query_builder.select_histograms(self._source, tenant, selection, max_samples + 1)
         return await self._columns(statement, _histogram_bytes(max_samples))
 
     async def _any_histogram(self, tenant: str, selection: Selection) -> bool:
         if not await self._may_have_histograms(tenant, selection):
             return False
-        return bool(await self._columns(query_builder.any_histogram(self._database, tenant, selection)))
+        return bool(await self._columns(query_builder.any_histogram(self._source, tenant, selection)))
 
     async def _may_have_histograms(self, tenant: str, selection: Selection) -> bool:
         """Whether a metric that is named has any, of whatever labels: to look at labels costs more, and most metrics have none."""
         named = replace(
             selection, matchers=tuple(matcher for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "=")
         )
-        return not named.matchers or bool(await self._columns(query_builder.any_histogram(self._database, tenant, named)))
+        return not named.matchers or bool(await self._columns(query_builder.any_histogram(self._source, tenant, named)))
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
         """See SeriesReader."""
@@ -100,7 +101,7 @@ class ClickHouseSeries:
         stretches = _stretches(request)
         parts = []
         for stretch, _ in stretches:
-            statement = query_builder.grid(self._database, tenant, stretch)
+            statement = query_builder.grid(self._source, tenant, stretch)
             parts.append(await self._columns(statement, {"max_rows_to_group_by": max_series}))
         found = columns.grid(parts, [count for _, count in stretches], request.function)
         if len(found.series) > max_series:
@@ -111,20 +112,20 @@ class ClickHouseSeries:
         """See SeriesReader."""
         if not limit:
             return Answer(sorted((await self._ask_labels(tenant, selection)).values()))
-        statement = query_builder.list_series(self._database, tenant, selection, limit, ordered=True)
+        statement = query_builder.list_series(self._source, tenant, selection, limit, ordered=True)
         return Answer(sorted(label_sets(await self._columns(statement)).values()))
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader."""
-        return Answer(await self._texts(query_builder.label_names(self._database, tenant, selection, limit)))
+        return Answer(await self._texts(query_builder.label_names(self._source, tenant, selection, limit)))
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader."""
-        return Answer(await self._texts(query_builder.label_values(self._database, tenant, name, selection, limit)))
+        return Answer(await self._texts(query_builder.label_values(self._source, tenant, name, selection, limit)))
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
         """See SeriesReader."""
-        rows = await self._rows(query_builder.families(self._database, tenant, metric, limit))
+        rows = await self._rows(query_builder.families(self._source, tenant, metric, limit))
         return Answer([Family(*(text(value) for value in row)) for row in rows])
 
     async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
@@ -132,7 +133,7 @@ class ClickHouseSeries:
         found: dict[tuple[Labels, int, float, Labels], Exemplar] = {}
         for several in matchers:
             selection = Selection(several, start_ms, end_ms)
-            rows = await self._rows(query_builder.exemplars(self._database, tenant, selection, MAX_EXEMPLARS))
+            rows = await self._rows(query_builder.exemplars(self._source, tenant, selection, MAX_EXEMPLARS))
             if not rows:
                 continue
             series = await self._ask_labels(tenant, selection)
@@ -157,7 +158,7 @@ class ClickHouseSeries:
         return self._labels.put_in_order(series, known)
 
     async def _ask_labels(self, tenant: str, selection: Selection) -> dict[int, Labels]:
-        statement = query_builder.list_series(self._database, tenant, selection, self._max_series + 1)
+        statement = query_builder.list_series(self._source, tenant, selection, self._max_series + 1)
         found = label_sets(await self._columns(statement))
         self._bounded(len(found))
         return found

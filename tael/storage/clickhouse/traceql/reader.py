@@ -18,6 +18,7 @@ from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
 from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values, static_of
 from tael.storage.clickhouse.traceql.statements import After
@@ -45,8 +46,9 @@ _SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrin
 class ClickHouseSpansets:
     """See SpansetReader."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
 
     async def find_traces(self, tenant: str, query: Query, time_range: TimeRange, limit: int, max_spans: int) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
@@ -81,7 +83,7 @@ class ClickHouseSpansets:
         """See SpansetReader."""
         found: comparison.Counts = {}
         async for base, selected, parameters, time_range in self._compared(tenant, query, compare, grid):
-            statement = statements.count_values(self._clickhouse.database, tenant, base, selected, parameters, time_range, grid)
+            statement = statements.count_values(self._source, tenant, base, selected, parameters, time_range, grid)
             rows = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
             comparison.add(found, comparison.counts_of(_values(rows), grid.count))
         return Answer(found)
@@ -122,13 +124,13 @@ class ClickHouseSpansets:
         """See SpansetReader."""
         found: dict[Scope, set[str]] = {}
         for scope in scopes:
-            statement = statements.tag_names(self._clickhouse.database, tenant, predicate, time_range, scope, limit)
+            statement = statements.tag_names(self._source, tenant, predicate, time_range, scope, limit)
             found[scope] = {text(key) for (key,) in await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)}
         return Answer(found)
 
     async def tag_values(self, tenant: str, predicate: p.Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""
-        statement = statements.tag_values(self._clickhouse.database, tenant, predicate, time_range, named, limit)
+        statement = statements.tag_values(self._source, tenant, predicate, time_range, named, limit)
         if statement is None:
             return Answer(set())
         rows = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
@@ -140,7 +142,7 @@ class ClickHouseSpansets:
         if alone is None or not alone.exact:
             return None
         wanted = p.all_of([alone.predicate, *(p.Not(is_list) for is_list in lists)])
-        return statements.sum_spans(self._clickhouse.database, tenant, wanted, function, grid)
+        return statements.sum_spans(self._source, tenant, wanted, function, grid)
 
     async def _sum_rows(self, tenant: str, query: Query, also: p.Predicate, into: Accumulator, grid: Grid) -> None:
         """Evaluate spans one by one, whatever their traces: those that may match and satisfy ``also``."""
@@ -151,7 +153,7 @@ class ClickHouseSpansets:
         windows = [TimeRange(max(0, first + 1), last + 1)]
         while windows:
             window = windows.pop()
-            statement, selected = statements.read_spans(self._clickhouse.database, tenant, wanted, window, named)
+            statement, selected = statements.read_spans(self._source, tenant, wanted, window, named)
             try:
                 columns = await self._columns(statement)
             except TooLarge:
@@ -187,7 +189,7 @@ class ClickHouseSpansets:
     async def _pages(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
         test, after = trace_test(query.pipeline), None
         while True:
-            statement = statements.find_traces(self._clickhouse.database, tenant, test, window, _PAGE, after)
+            statement = statements.find_traces(self._source, tenant, test, window, _PAGE, after)
             found = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
             ids = [bytes.fromhex(bytes(trace_id).decode()) for trace_id, _ in found]
             if ids:
@@ -198,7 +200,7 @@ class ClickHouseSpansets:
 
     async def _blocks(self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named]) -> list[Block]:
         """The spans of these traces; in halves where they are too many for one answer. Raises TooLarge for one trace that is."""
-        statement, selected = statements.read_traces(self._clickhouse.database, tenant, trace_ids, named)
+        statement, selected = statements.read_traces(self._source, tenant, trace_ids, named)
         try:
             return [block(await self._columns(statement), selected)]
         except TooLarge:

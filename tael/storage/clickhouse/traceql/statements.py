@@ -11,6 +11,7 @@ from tael.model.time import TimeRange
 from tael.storage.clickhouse.conditions import Conditions, Statement
 from tael.storage.clickhouse.flatten import MAP_NAMES
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
+from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql.fields import FieldColumns
 from tael.traceql.ast import MetricsAggregate, Named, Scope
 from tael.traceql.metrics import Grid
@@ -73,7 +74,7 @@ class After:
     trace_id: bytes
 
 
-def find_traces(database: str, tenant: str, test: TraceTest, time_range: TimeRange, limit: int, after: After | None) -> Statement:
+def find_traces(source: Source, tenant: str, test: TraceTest, time_range: TimeRange, limit: int, after: After | None) -> Statement:
     """Traces that pass a test by their spans in the range, the one with the newest such span first: id in hex, start of that span."""
     where = Conditions(tenant)
     where.within("start_time", time_range)
@@ -86,22 +87,22 @@ def find_traces(database: str, tenant: str, test: TraceTest, time_range: TimeRan
     where.parameters["limit"] = limit
     filtered = f"HAVING {' AND '.join(having)}\n" if having else ""
     sql = (
-        f"SELECT hex(trace_id), max({_START}) AS newest\nFROM {database}.spans\nWHERE {where}\nGROUP BY trace_id\n"
+        f"SELECT hex(trace_id), max({_START}) AS newest\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nGROUP BY trace_id\n"
         f"{filtered}ORDER BY newest DESC, hex(trace_id) DESC\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
 
 
-def read_traces(database: str, tenant: str, trace_ids: Sequence[bytes], fields: Sequence[Named]) -> tuple[Statement, list[Named]]:
+def read_traces(source: Source, tenant: str, trace_ids: Sequence[bytes], fields: Sequence[Named]) -> tuple[Statement, list[Named]]:
     """All spans of these traces, a trace after the other and by start, and the fields in the order of their columns."""
     columns = FieldColumns()
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
     ids = "(SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
     where = "tenant = {tenant:String} AND trace_id IN " + ids
     sql = (
-        f"WITH (SELECT (min(first_start), max(last_start)) FROM {database}.trace_index WHERE {where}) AS bounds\n"  # noqa: S608  # names of ours and parameters
+        f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)} WHERE {where}) AS bounds\n"  # noqa: S608  # names of ours and parameters
         f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
-        f"FROM {database}.spans\nWHERE {where}\n  AND start_time >= bounds.1\n  AND start_time <= bounds.2\n"
+        f"FROM {source.rows('spans', tenant)}\nWHERE {where}\n  AND start_time >= bounds.1\n  AND start_time <= bounds.2\n"
         "ORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
     )
     parameters: Mapping[str, Any] = {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]}
@@ -109,7 +110,7 @@ def read_traces(database: str, tenant: str, trace_ids: Sequence[bytes], fields: 
 
 
 def read_spans(
-    database: str, tenant: str, predicate: Predicate, time_range: TimeRange, fields: Sequence[Named]
+    source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, fields: Sequence[Named]
 ) -> tuple[Statement, list[Named]]:
     """The spans of a range that satisfy a predicate, as ``read_traces`` has them."""
     columns, where = FieldColumns(), Conditions(tenant)
@@ -118,12 +119,12 @@ def read_spans(
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
     sql = (
         f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
-        f"FROM {database}.spans\nWHERE {where}\nORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
+        f"FROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
     )
     return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
 
 
-def sum_spans(database: str, tenant: str, predicate: Predicate, function: MetricsAggregate, grid: Grid) -> Statement | None:
+def sum_spans(source: Source, tenant: str, predicate: Predicate, function: MetricsAggregate, grid: Grid) -> Statement | None:
     """Counts and sums by step and group, of the spans that satisfy a predicate; None for a function that needs the spans.
 
     Columns: slot, each group's value as text, power of two (where the function has buckets), count, sum, least, most, and a span of the
@@ -136,7 +137,8 @@ def sum_spans(database: str, tenant: str, predicate: Predicate, function: Metric
         return None
     where = Conditions(tenant)
     first, last = grid.range_ns
-    where.within("start_time", TimeRange(max(0, first + 1), last + 1))
+    time_range = TimeRange(max(0, first + 1), last + 1)
+    where.within("start_time", time_range)
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
     where.add("isNotNull(v)")
     bucketed = function.op in ("quantile_over_time", "histogram_over_time")
@@ -150,7 +152,7 @@ def sum_spans(database: str, tenant: str, predicate: Predicate, function: Metric
     inner = ", ".join((*_IDS[:2], *_IDS[4:5], f"{value} AS v", *selected))
     sql = (
         f"SELECT {', '.join(keys)}, {sums}\nFROM (\n  SELECT {inner}\n"  # noqa: S608  # names of ours and parameters
-        f"  FROM {database}.spans\n  WHERE {where}\n)\nGROUP BY {', '.join(keys)}"
+        f"  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where}\n)\nGROUP BY {', '.join(keys)}"
     )
     return Statement(sql, {**columns.parameters, **where.parameters, "grid_ns": grid.start_ns, "step_ns": grid.step_ns})
 
@@ -162,18 +164,18 @@ def _having(test: TraceTest, parameters: dict[str, Any]) -> str:
     return f"({word.join(_having(part, parameters) for part in test.parts) or 'true'})"
 
 
-def tag_names(database: str, tenant: str, predicate: Predicate, time_range: TimeRange, scope: Scope, limit: int) -> Statement:
+def tag_names(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, scope: Scope, limit: int) -> Statement:
     """The attribute keys of a scope on the spans that satisfy a predicate."""
     where = Conditions(tenant)
     where.within("start_time", time_range)
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
     where.parameters["limit"] = limit
     keys = f"arrayConcat({', '.join(_MAPS[scope])})"
-    sql = f"SELECT DISTINCT arrayJoin({keys}) AS key\nFROM {database}.spans\nWHERE {where}\nORDER BY key\nLIMIT {{limit:UInt64}}"  # names of ours
+    sql = f"SELECT DISTINCT arrayJoin({keys}) AS key\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nORDER BY key\nLIMIT {{limit:UInt64}}"  # names of ours
     return Statement(sql, where.parameters)
 
 
-def tag_values(database: str, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Statement | None:
+def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Statement | None:
     """A field's values on the spans that satisfy a predicate, as text (fields.py) or a number; None for one that the table does not hold."""
     columns, where = FieldColumns(), Conditions(tenant)
     column = columns.column(named)
@@ -184,14 +186,14 @@ def tag_values(database: str, tenant: str, predicate: Predicate, time_range: Tim
     where.parameters["limit"] = limit
     value = f"arrayJoin({column})" if column.startswith("arrayMap") else column
     sql = (
-        f"SELECT DISTINCT toString({value}) AS value\nFROM {database}.spans\nWHERE {where} AND value != ''\n"  # names of ours
+        f"SELECT DISTINCT toString({value}) AS value\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where} AND value != ''\n"  # names of ours
         "ORDER BY value\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, {**columns.parameters, **where.parameters})
 
 
 def count_values(
-    database: str, tenant: str, base: str, selected: str, parameters: Mapping[str, Any], time_range: TimeRange, grid: Grid
+    source: Source, tenant: str, base: str, selected: str, parameters: Mapping[str, Any], time_range: TimeRange, grid: Grid
 ) -> Statement:
     """How many spans have each value of each attribute, by step and by whether they are selected; ``base`` and ``selected`` are conditions.
 
@@ -204,7 +206,7 @@ def count_values(
     sql = (
         "SELECT chosen, pair.1 AS name, pair.2 AS value, slot, count()\nFROM (\n"  # noqa: S608  # names of ours and parameters
         f"  SELECT toUInt8({selected}) AS chosen, {_SLOT} AS slot, {_IDS[4]},\n    arrayJoin(arrayConcat({', '.join(pairs)})) AS pair\n"
-        f"  FROM {database}.spans\n  WHERE {where}\n)\nGROUP BY chosen, name, value, slot"
+        f"  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where}\n)\nGROUP BY chosen, name, value, slot"
     )
     bounds = {"grid_ns": grid.start_ns, "step_ns": grid.step_ns}
     return Statement(sql, {**parameters, **where.parameters, **bounds})

@@ -1,0 +1,10 @@
+SELECT DISTINCT service
+FROM tael.red
+WHERE tenant = {tenant:String}
+  AND slot >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
+  AND slot < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
+LIMIT 100000
+
+-- tenant = 't1'
+-- start = 1790000000000000000
+-- end = 1790003600000000000
