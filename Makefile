@@ -61,6 +61,10 @@ bench-ingest: dev ## Items of a signal acknowledged and readable per second, thr
 bench-overload: dev ## Several times what ingest takes, for two minutes
 	$(PY) -m bench.overload
 
+.PHONY: bench-hostile
+bench-hostile: dev ## What hostile and slow senders cost, and what the others notice, for two minutes
+	$(PY) -m bench.hostile
+
 .PHONY: bench-promql
 bench-promql: dev ## PromQL beside a Prometheus on this machine, the same samples and queries (apt-get install prometheus)
 	$(PY) -m bench.promql
