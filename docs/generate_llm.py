@@ -12,7 +12,13 @@ OUTPUT = Path(__file__).with_name("llm.md")
 
 def generate(page: str) -> str:
     """The page with its tables as the data has them; each stands between `<!-- name -->` and `<!-- /name -->`."""
-    for name, made in (("columns", _columns()), ("operations", _operations()), ("providers", _providers()), ("texts", _texts())):
+    for name, made in (
+        ("columns", _columns()),
+        ("operations", _operations()),
+        ("providers", _providers()),
+        ("texts", _texts()),
+        ("events", _events()),
+    ):
         page = _with_table(page, name, made)
     return page
 
@@ -59,6 +65,11 @@ def _texts() -> str:
         f"| {name} | {_listed([*keys, *(f'{prefix}*' for prefix in prefixes)])} |\n" for name, (keys, prefixes) in starts.items()
     )
     return "| | attributes |\n| --- | --- |\n" + rows
+
+
+def _events() -> str:
+    rows = "".join(f"| `{name}` | {role or 'as its attributes say'} |\n" for name, role in DIALECTS["events"].items())
+    return "| event | whose words |\n| --- | --- |\n" + rows
 
 
 def _listed(names: list[str]) -> str:

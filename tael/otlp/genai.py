@@ -32,6 +32,8 @@ PROMPT_KEYS: Final = tuple(DIALECTS["content"]["prompt_keys"])
 PROMPT_PREFIXES: Final = tuple(DIALECTS["content"]["prompt_prefixes"])
 COMPLETION_KEYS: Final = tuple(DIALECTS["content"]["completion_keys"])
 COMPLETION_PREFIXES: Final = tuple(DIALECTS["content"]["completion_prefixes"])
+EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
+"""Events of calls by name, on a span or as log records beside it, and whose words they are, empty where the event says it itself."""
 MEMBER: Final = "|"
 
 _CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)

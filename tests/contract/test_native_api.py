@@ -13,9 +13,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from services.query.api.native.span_json import span_json
 from tael.model.attributes import Attributes
+from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.anyvalue import encode_attributes
+from tests.support.hotnode import HotNode
 from tests.support.query import CLUSTER, Api, MemorySpans, Stalled, serving, with_a_stalled_shard
-from tests.support.storage import START_NS, MakeNode, model_of, new_trace_id, of_service, open_tier, wire_span
+from tests.support.storage import START_NS, MakeNode, logs_of, model_of, new_trace_id, of_service, open_tier, wire_log, wire_span
 
 TRACES = "/api/v1/traces"
 
@@ -332,3 +334,32 @@ async def test_the_process_routes_are_on_the_same_port() -> None:
         await api.json(TRACES)
         assert b'tael_query_seconds_count{route="traces"}' in (await api.get("/metrics")).body
         assert await api.json("/internal/cluster") == CLUSTER
+
+
+async def test_what_was_said_in_log_records_stands_beside_its_call(shared_hot_node: HotNode) -> None:
+    """Events of calls by either of their names, in order; the sums of the trace, and which spans are in them."""
+    trace_id, call, agent = new_trace_id(), b"c" * 8, b"a" * 8
+    usage: Attributes = {"gen_ai.usage.input_tokens": 1_000_000, "gen_ai.usage.output_tokens": 1, "gen_ai.request.model": "gpt-4o"}
+    outer = wire_span(0, name="agent", trace_id=trace_id, span_id=agent, attributes={**usage, "gen_ai.operation.name": "invoke_agent"})
+    inner = wire_span(1, name="chat", trace_id=trace_id, span_id=call, attributes={**usage, "gen_ai.operation.name": "chat"})
+    inner.parent_span_id = agent
+    said = [
+        wire_log(30, {"message": {"content": "blue"}}, trace_id=trace_id, span_id=call, event_name="gen_ai.choice"),
+        wire_log(20, {"content": "why?"}, trace_id=trace_id, span_id=call, attributes={"event.name": "gen_ai.user.message"}),
+        wire_log(25, "something else", trace_id=trace_id, span_id=call),
+        wire_log(10, {"content": "of another trace"}, trace_id=new_trace_id(), span_id=call, event_name="gen_ai.user.message"),
+    ]
+    async with open_tier([shared_hot_node]) as tier, serving(tier.reader, tier, logs=tier.logs) as api:
+        await tier.store(of_service("agent", outer, inner), tenant=DEFAULT_TENANT)
+        await tier.store_logs(logs_of("agent", *said), tenant=DEFAULT_TENANT)
+        answer = await api.json(f"{TRACES}/{trace_id.hex()}")
+        plain = new_trace_id()
+        await tier.store(of_service("shop", wire_span(0, trace_id=plain)), tenant=DEFAULT_TENANT)
+        assert "llm" not in await api.json(f"{TRACES}/{plain.hex()}")
+    assert answer["llm"] == {"calls": 1, "input_tokens": 1_000_000, "output_tokens": 1, "cost_usd": pytest.approx(2.50001)}
+    assert [span["llm"]["counted"] for span in answer["spans"]] == [False, True]
+    assert [len(span["llm"]["messages"]) for span in answer["spans"]] == [0, 2]
+    assert [(told["event"], told["role"], told["body"]) for told in answer["spans"][1]["llm"]["messages"]] == [
+        ("gen_ai.user.message", "user", {"content": "why?"}),
+        ("gen_ai.choice", "assistant", {"message": {"content": "blue"}}),
+    ]

@@ -11,7 +11,9 @@ from services.query.backend import Backend
 from services.query.parameters import Parameters
 from services.query.questions.cursor import decode_cursor, encode_cursor
 from services.query.questions.filters import SPAN_FILTERS, read_span_filters
+from services.query.questions.llm import Messages, messages_of
 from services.query.questions.page import RANGE, Page, read_page
+from services.query.turns import Turn
 from tael.errors import NotFound, Unavailable
 from tael.model.span import Span
 from tael.model.time import TimeRange
@@ -53,10 +55,23 @@ async def get_trace(
     Raises NotFound when every shard was asked, TraceUnknown when one is missing, and as the reader does.
     """
     async with backend.turns.turn("trace", tenant) as turn:
-        answer = await turn.ask(backend.spans.get_trace(tenant, trace_id, time_range))
-        if not answer.value:
-            raise TraceUnknown(trace_id, answer.missing) if answer.missing else NotFound(f"trace {trace_id.hex()} was not found")
-        yield answer
+        yield await _ask_for_trace(backend, turn, tenant, trace_id, time_range)
+
+
+@contextlib.asynccontextmanager
+async def get_told_trace(backend: Backend, tenant: str, trace_id: bytes) -> AsyncIterator[tuple[Answer[list[Span]], Messages]]:
+    """The same, and what was said in its LLM calls where that came as log records. The answer names shards of either that are missing."""
+    async with backend.turns.turn("trace", tenant) as turn:
+        answer = await _ask_for_trace(backend, turn, tenant, trace_id, None)
+        messages = await messages_of(backend, turn, tenant, answer.value)
+        yield Answer(answer.value, tuple(dict.fromkeys((*answer.missing, *messages.missing)))), messages.value
+
+
+async def _ask_for_trace(backend: Backend, turn: Turn, tenant: str, trace_id: bytes, time_range: TimeRange | None) -> Answer[list[Span]]:
+    answer = await turn.ask(backend.spans.get_trace(tenant, trace_id, time_range))
+    if not answer.value:
+        raise TraceUnknown(trace_id, answer.missing) if answer.missing else NotFound(f"trace {trace_id.hex()} was not found")
+    return answer
 
 
 @contextlib.asynccontextmanager

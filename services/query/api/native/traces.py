@@ -7,7 +7,7 @@ trace that is not found is 404 only when every shard was asked: with one missing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -15,11 +15,11 @@ from aiohttp import web
 from services.query.api.family import Route
 from services.query.api.native.partial import partial_json
 from services.query.api.native.span_json import Json, span_json
+from services.query.api.native.trace_json import trace_json
 from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
 from services.query.parameters import Parameters, parse_trace_id
 from services.query.questions import spans
-from tael.model.span import Span
 from tael.runtime.http import json_response
 from tael.storage.api import ServiceStats
 
@@ -43,17 +43,18 @@ class NativeTraces:
     async def find(self, request: web.Request) -> web.Response:
         """``GET /api/v1/traces``: spans that match every filter, newest first."""
         async with spans.find_spans(self._backend, tenant_of(request), list(request.query.items())) as page:
-            return await _json({"cursor": page.cursor, **partial_json(page.missing)}, spans=page.items)
+            head = {"cursor": page.cursor, **partial_json(page.missing)}
+            return await _answered(lambda: {**head, "spans": [span_json(span) for span in page.items]}, len(page.items))
 
     async def get(self, request: web.Request) -> web.Response:
-        """``GET /api/v1/traces/{trace_id}``: every span, by start."""
+        """``GET /api/v1/traces/{trace_id}``: every span, by start, and what its LLM calls said and used."""
         Parameters(request.query.items(), known=())
         trace_id, most = parse_trace_id(request.match_info["trace_id"]), self._backend.settings.max_trace_spans
-        async with spans.get_trace(self._backend, tenant_of(request), trace_id) as answer:
+        async with spans.get_told_trace(self._backend, tenant_of(request), trace_id) as (answer, messages):
             head = {"trace_id": trace_id.hex(), "span_count": len(answer.value), **partial_json(answer.missing)}
             if len(answer.value) > most:
                 head["truncated"] = f"only the first {most} spans are here (TAEL_MAX_TRACE_SPANS)"
-            return await _json(head, spans=answer.value[:most])
+            return await _answered(lambda: {**head, **trace_json(answer.value, messages, most)}, len(answer.value))
 
     async def services(self, request: web.Request) -> web.Response:
         """``GET /api/v1/services``: counts, mean duration and error rate of each service in the range."""
@@ -73,10 +74,10 @@ def _service_json(stats: ServiceStats) -> dict[str, Json]:
     }
 
 
-async def _json(head: Mapping[str, Any], *, spans: Sequence[Span]) -> web.Response:
-    """``head`` with the spans; a long list is rendered in a thread, so that other requests go on."""
+async def _answered(body: Callable[[], Mapping[str, Any]], spans: int) -> web.Response:
+    """What ``body`` makes of the spans; of many it is made in a thread, so that other requests go on."""
 
     def render() -> web.Response:
-        return json_response({**head, "spans": [span_json(span) for span in spans]})
+        return json_response(body())
 
-    return render() if len(spans) <= _INLINE_SPANS else await asyncio.to_thread(render)
+    return render() if spans <= _INLINE_SPANS else await asyncio.to_thread(render)

@@ -1,0 +1,47 @@
+"""What was said in the LLM calls of a trace, where it came as log records: beside its span, by trace and span id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from services.query.backend import Backend
+from services.query.turns import Turn
+from tael.errors import Retryable
+from tael.model.log import LogRecord
+from tael.model.predicate import Compare, Field, Or, all_of, intrinsic
+from tael.model.span import Span
+from tael.model.time import TimeRange
+from tael.otlp.genai import EVENTS
+from tael.storage.api import Answer, LogQuery
+
+Messages: TypeAlias = "Mapping[bytes, list[LogRecord]]"
+"""By the id of the span that they were said in, in order of time."""
+MAX_MESSAGES = 2_000
+"""Of one trace; the first ones."""
+_LEEWAY_NS = 3_600 * 10**9
+_IS_MESSAGE = Or(
+    tuple(Compare(field, "=", name) for field in (intrinsic("event_name"), Field("attribute", "event.name")) for name in EVENTS)
+)
+
+
+async def messages_of(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span]) -> Answer[Messages]:
+    """The messages of a trace's LLM calls. Nothing is asked where there is no call.
+
+    Shards that did not answer are named; a trace is not withheld for its messages.
+    """
+    calls = [span for span in spans if span.llm is not None]
+    if not calls:
+        return Answer({})
+    predicate = all_of((Compare(intrinsic("trace_id"), "=", calls[0].trace_id), _IS_MESSAGE))
+    time_range = TimeRange(
+        min(span.start_ns for span in calls) - _LEEWAY_NS, max(max(span.start_ns, span.end_ns) for span in calls) + _LEEWAY_NS
+    )
+    try:
+        answer = await turn.ask(backend.logs.find_logs(tenant, LogQuery(time_range, predicate, MAX_MESSAGES, oldest_first=True)))
+    except Retryable:
+        return Answer({}, ("logs",))
+    found: dict[bytes, list[LogRecord]] = {}
+    for record in answer.value:
+        found.setdefault(record.span_id, []).append(record)
+    return Answer(found, answer.missing)

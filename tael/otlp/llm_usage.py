@@ -1,0 +1,66 @@
+"""What the LLM calls of a trace used, each call counted once. Pure.
+
+One call may be told of by several spans: an SDK's own (``ai.generateText`` around ``ai.generateText.doGenerate``) around an instrumentation's, and an agent
+or a chain repeats the sum of its calls. What counts is the innermost span that has usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from tael.model.span import LlmCall, Span
+from tael.otlp.prices import PRICED_OPERATIONS
+
+_MAX_DEPTH = 100
+_OTHER_CALL = frozenset(("tool", "agent"))
+"""Between a call and one around it, these make it another call, and not the same one told again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums over the calls that count: tokens and USD, costs as reported or else computed."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+def usage_of(spans: Collection[Span]) -> tuple[Usage, frozenset[bytes]]:
+    """The usage of a trace, of all its spans, and the ids of the spans that count for it."""
+    counted = _counted(spans)
+    calls = [span.llm for span in spans if span.llm is not None and span.span_id in counted]
+    costs = [call.computed_cost_usd if call.cost_usd is None else call.cost_usd for call in calls]
+    usage = Usage(
+        len(calls),
+        sum(call.input_tokens or 0 for call in calls),
+        sum(call.output_tokens or 0 for call in calls),
+        sum(cost for cost in costs if cost is not None),
+    )
+    return usage, counted
+
+
+def _counted(spans: Collection[Span]) -> frozenset[bytes]:
+    by_id = {span.span_id: span for span in spans}
+    told = {span.span_id: span.llm for span in spans if span.llm is not None and _has_usage(span.llm)}
+    repeats = {outer for span_id, call in told.items() for outer in _told_again(span_id, call, by_id, told)}
+    return frozenset(told.keys() - repeats)
+
+
+def _told_again(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], told: Mapping[bytes, LlmCall]) -> Iterator[bytes]:
+    """The spans around a call whose usage has the call's in it."""
+    same, around = call.operation in PRICED_OPERATIONS, by_id[span_id].parent_span_id
+    for _ in range(_MAX_DEPTH):
+        outer = by_id.get(around)
+        if outer is None:
+            return
+        kind = outer.llm.operation if outer.llm is not None else ""
+        if around in told and (kind not in PRICED_OPERATIONS or (same and kind == call.operation)):
+            yield around
+        same = same and kind not in _OTHER_CALL
+        around = outer.parent_span_id
+
+
+def _has_usage(call: LlmCall) -> bool:
+    return not (call.input_tokens is call.output_tokens is call.total_tokens is call.cost_usd is None)
