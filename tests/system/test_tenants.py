@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -88,7 +89,7 @@ def door(suite: Suite, tenant: str) -> Door:
 
 def resource_of(tenant: str) -> Resource:
     resource = Resource()
-    for key, value in (("service.name", "shop"), ("owner", f"only-{tenant}")):
+    for key, value in (("service.name", "shop"), ("owner", f"only-{tenant}"), ("deployment.environment", f"only-{tenant}")):
         resource.attributes.add(key=key).value.string_value = value
     return resource
 
@@ -129,6 +130,8 @@ def everything_arrived(there: Door) -> bool:
 HOUR = {"last": "1h"}
 SPAN = {"start": str(time.time() - 600), "end": str(time.time() + 7_200)}
 """Wide enough for a test that runs long after it is collected."""
+SECONDS = {"start": str(int(time.time() - 600)), "end": str(int(time.time() + 7_200))}
+SHOP = '{service_name="shop"}'
 READS: list[tuple[str, dict[str, str]]] = [
     ("/api/v1/traces", HOUR),
     ("/api/v1/traces", {**HOUR, "service": "shop"}),
@@ -148,6 +151,20 @@ READS: list[tuple[str, dict[str, str]]] = [
     ("/prometheus/api/v1/query", {"query": "traces_spanmetrics_calls_total"}),
     ("/prometheus/api/v1/query_range", {**SPAN, "query": "sum by (span_name) (traces_spanmetrics_latency_count)", "step": "30"}),
     ("/prometheus/api/v1/label/span_name/values", {"match[]": "traces_spanmetrics_calls_total"}),
+    ("/tempo/api/search", {**SECONDS, "q": '{ resource.service.name = "shop" }'}),
+    ("/tempo/api/search/tag/owner/values", SECONDS),
+    ("/tempo/api/v2/search/tag/resource.owner/values", SECONDS),
+    ("/tempo/api/metrics/query_range", {**SECONDS, "q": "{} | count_over_time() by (resource.owner)", "step": "60s"}),
+    ("/tempo/api/metrics/query", {**SECONDS, "q": "{} | count_over_time() by (resource.owner)"}),
+    ("/loki-api/loki/api/v1/query_range", {**SPAN, "query": SHOP}),
+    ("/loki-api/loki/api/v1/query_range", {**SPAN, "query": f"sum by (owner) (count_over_time({SHOP}[5m]))", "step": "60"}),
+    ("/loki-api/loki/api/v1/query", {"query": f"sum by (owner) (count_over_time({SHOP}[1h]))"}),
+    ("/loki-api/loki/api/v1/series", {**SPAN, "match[]": SHOP}),
+    ("/loki-api/loki/api/v1/label/deployment_environment/values", SPAN),
+    ("/loki-api/loki/api/v1/index/volume", {**SPAN, "query": SHOP, "targetLabels": "deployment_environment"}),
+    ("/loki-api/loki/api/v1/index/volume_range", {**SPAN, "query": SHOP, "targetLabels": "deployment_environment", "step": "600"}),
+    ("/loki-api/loki/api/v1/detected_field/owner/values", {**SPAN, "query": SHOP}),
+    ("/loki-api/loki/api/v1/patterns", {**SPAN, "query": SHOP}),
     ("/api/v1/metrics", {**HOUR, "name": "stock"}),
     ("/api/v1/metrics/query", {**HOUR, "query": "stock"}),
 ]
@@ -157,12 +174,23 @@ ELSEWHERE = {
     "/api/v1/traces/live": "watched below",
     "/api/v1/logs/live": "watched below",
     "/prometheus/api/v1/labels": "names, which are the same for both: test_each_has_its_own_label_names",
+    "/tempo/api/search/tags": "names, which are the same for both",
+    "/tempo/api/v2/search/tags": "the same",
+    "/loki-api/loki/api/v1/labels": "the same",
+    "/loki-api/loki/api/v1/label": "the same",
+    "/loki-api/loki/api/v1/detected_labels": "the same",
+    "/loki-api/loki/api/v1/detected_fields": "the same",
+    "/loki-api/loki/api/v1/index/stats": "counted below",
+    "/loki-api/loki/api/v1/tail": "tests/contract/test_loki_tail.py",
     "/api/v1/admin/deadletters": "tests/contract/test_dead_letters.py",
     "/api/v1/admin/deadletters/{id}": "tests/contract/test_dead_letters.py",
     "/api/v1/admin/deadletters/{id}/replay": "tests/contract/test_dead_letters.py",
 }
 ABOUT_NOBODY = {
-    *("/healthz", "/readyz", "/metrics", "/internal/cluster", "/internal/targets", "/tempo/api/echo"),
+    *("/healthz", "/readyz", "/metrics", "/internal/cluster", "/internal/targets"),
+    *(f"/tempo/{path}" for path in ("api/echo", "api/status/buildinfo", "status/version", "ready")),
+    *(f"/loki-api/loki/api/v1/{path}" for path in ("format_query", "drilldown-limits", "rules", "status/buildinfo")),
+    *("/loki-api/api/prom/rules", "/loki-api/ready"),
     *(f"/prometheus/-/{word}" for word in ("healthy", "ready")),
     *(f"/prometheus/api/v1/{path}" for path in (*STATUS, "rules", "format_query", "parse_query")),
 }
@@ -171,10 +199,11 @@ ABOUT_NOBODY = {
 
 async def test_no_route_is_forgotten() -> None:
     """Whatever the query service answers is asked here as two tenants, or named with its reason."""
-    asked = {path.replace(TRACE_ID.hex(), "{trace_id}") for path, _ in READS} | {"/prometheus/api/v1/label/{name}/values"}
     async with serving(MemorySpans()) as api:
-        without_twins = {path for path in api.paths if f"/prometheus{path}" not in api.paths}
-    assert without_twins - asked - ELSEWHERE.keys() - ABOUT_NOBODY == set()
+        routes = {path for path in api.paths if not any(f"{prefix}{path}" in api.paths for prefix in ("/prometheus", "/loki-api"))}
+    patterns = {route: re.compile(re.sub(r"\{\w+\}", "[^/]+", route)) for route in routes}
+    asked = {route for route, pattern in patterns.items() if any(pattern.fullmatch(path) for path, _ in READS)}
+    assert routes - asked - ELSEWHERE.keys() - ABOUT_NOBODY == set()
 
 
 @pytest.mark.parametrize(("path", "parameters"), READS)
@@ -199,6 +228,7 @@ def test_counts_are_each_tenants_own(suite: Suite) -> None:
         there = door(suite, tenant)
         (service,) = there.json("/api/v1/services", last="1h")["services"]
         assert (service["name"], service["span_count"]) == ("shop", 1)
+        assert there.json("/loki/api/v1/index/stats", query=SHOP, **SPAN)["entries"] == 1
         (result,) = there.json("/prometheus/api/v1/query", query="sum(stock)")["data"]["result"]
         assert result["value"][1] == value
         now = time.time()
