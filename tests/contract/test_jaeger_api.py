@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tael.otlp.encode import encode_spans
-from tests.support.query import Api
+from tests.support.query import Api, with_a_stalled_shard
 from tests.support.traceql_cases import SPANS, START
 
 MICROSECONDS = START // 1000
@@ -120,3 +122,13 @@ async def test_refusals(api: Api) -> None:
     response = await api.get("/jaeger/api/v3/traces")
     assert response.json() == {"error": {"httpCode": 400, "message": "query.startTimeMin and query.startTimeMax are required"}}
     assert (await api.get("/jaeger/api/nothing")).status == 404
+
+
+@pytest.mark.parametrize("version", ["", "v3/"])
+async def test_a_trace_that_may_be_on_a_silent_shard_is_not_said_to_be_missing(version: str) -> None:
+    """503, and which shard did not answer; what another shard has is shown."""
+    async with with_a_stalled_shard([span for span in SPANS if span.trace_id.hex() == CART]) as api:
+        lost = await api.get(f"/jaeger/api/{version}traces/{'f' * 32}")
+        assert (lost.status, lost.headers["Retry-After"]) == (503, "1")
+        assert b"shard-1" in lost.body
+        assert (await api.get(f"/jaeger/api/{version}traces/{CART}")).status == 200

@@ -131,6 +131,8 @@ HOUR = {"last": "1h"}
 SPAN = {"start": str(time.time() - 600), "end": str(time.time() + 7_200)}
 """Wide enough for a test that runs long after it is collected."""
 SECONDS = {"start": str(int(time.time() - 600)), "end": str(int(time.time() + 7_200))}
+MICROSECONDS = {name: f"{value}000000" for name, value in SECONDS.items()}
+TIMES = {"query.start_time_min": "2026-01-01T00:00:00Z", "query.start_time_max": "2036-01-01T00:00:00Z"}
 SHOP = '{service_name="shop"}'
 READS: list[tuple[str, dict[str, str]]] = [
     ("/api/v1/traces", HOUR),
@@ -156,6 +158,14 @@ READS: list[tuple[str, dict[str, str]]] = [
     ("/tempo/api/v2/search/tag/resource.owner/values", SECONDS),
     ("/tempo/api/metrics/query_range", {**SECONDS, "q": "{} | count_over_time() by (resource.owner)", "step": "60s"}),
     ("/tempo/api/metrics/query", {**SECONDS, "q": "{} | count_over_time() by (resource.owner)"}),
+    ("/jaeger/api/services/shop/operations", {}),
+    ("/jaeger/api/operations", {"service": "shop"}),
+    ("/jaeger/api/traces", {"service": "shop", **MICROSECONDS}),
+    (f"/jaeger/api/traces/{TRACE_ID.hex()}", {}),
+    ("/jaeger/api/v3/operations", {"service": "shop"}),
+    ("/jaeger/api/v3/traces", {"query.service_name": "shop", **TIMES}),
+    ("/jaeger/api/v3/trace-summaries", {"query.service_name": "shop", **TIMES}),
+    (f"/jaeger/api/v3/traces/{TRACE_ID.hex()}", {}),
     ("/loki-api/loki/api/v1/query_range", {**SPAN, "query": SHOP}),
     ("/loki-api/loki/api/v1/query_range", {**SPAN, "query": f"sum by (owner) (count_over_time({SHOP}[5m]))", "step": "60"}),
     ("/loki-api/loki/api/v1/query", {"query": f"sum by (owner) (count_over_time({SHOP}[1h]))"}),
@@ -174,6 +184,9 @@ ELSEWHERE = {
     "/api/v1/traces/live": "watched below",
     "/api/v1/logs/live": "watched below",
     "/prometheus/api/v1/labels": "names, which are the same for both: test_each_has_its_own_label_names",
+    "/jaeger/api/services": "names, which are the same for both",
+    "/jaeger/api/v3/services": "the same",
+    "/jaeger/api/dependencies": "counts of calls, of which there are none",
     "/tempo/api/search/tags": "names, which are the same for both",
     "/tempo/api/v2/search/tags": "the same",
     "/loki-api/loki/api/v1/labels": "the same",

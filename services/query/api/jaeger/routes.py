@@ -18,6 +18,7 @@ from services.query.api.jaeger import encode, parameters
 from services.query.api.jaeger.parameters import Search, Unprocessable
 from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
+from services.query.questions.spans import get_trace
 from tael.errors import NotFound, Rejected
 from tael.model.span import UNKNOWN_SERVICE, Span
 from tael.model.time import ALL_TIME
@@ -176,10 +177,11 @@ class Jaeger:
         return Answer(traces, missing)
 
     async def _trace(self, request: web.Request, trace_id: bytes, unknown: str) -> Answer[list[Span]]:
-        answer = await self._ask(request, "jaeger trace", self._backend.spans.get_trace(tenant_of(request), trace_id))
-        if not answer.value:
-            raise NotFound(unknown)
-        return Answer(sorted(answer.value, key=oldest_first), answer.missing)
+        try:
+            async with get_trace(self._backend, tenant_of(request), trace_id) as answer:
+                return Answer(sorted(answer.value, key=oldest_first), answer.missing)
+        except NotFound:
+            raise NotFound(unknown) from None
 
     async def _ask(self, request: web.Request, route: str, answer: Awaitable[T]) -> T:
         async with self._backend.turns.turn(route, tenant_of(request)) as turn:
