@@ -143,25 +143,25 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
 
 def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers, Callable[[ShardMap], None]]:
     """The readers of every port over the shards of a map, and what changes the map."""
-    from tael.storage.api import Shard
+    from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
     from tael.storage.clickhouse.logs import ClickHouseLogs
     from tael.storage.clickhouse.series.reader import ClickHouseSeries
     from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
     from tael.storage.clickhouse.spans import ClickHouseSpans
     from tael.storage.clickhouse.topology import ClickHouseTopology
     from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
-    from tael.storage.joined_series import JoinedSeries
+    from tael.storage.gather import AllOf, Shards
+    from tael.storage.merged import MergedLogs, MergedSpanCounts, MergedSpans
+    from tael.storage.merged_series import MergedSeries
     from tael.storage.readers import Readers
-    from tael.storage.sharded import ShardedLogs, ShardedSpanCounts, ShardedSpans
-    from tael.storage.sharded_series import ShardedSeries
     from tael.storage.span_series import SpanSeries
-    from tael.storage.spansets import ShardedSpansets
-    from tael.storage.topology import ShardedTopology
+    from tael.storage.spansets import MergedSpansets, SpansetReader
+    from tael.storage.topology import MergedTopology, TopologyReader
 
     seconds, prices = settings.shard_timeout_seconds, settings.read_prices()
-    spans, logs = ShardedSpans([], deadline_seconds=seconds), ShardedLogs([], deadline_seconds=seconds)
-    spansets, topology = ShardedSpansets([], deadline_seconds=seconds), ShardedTopology([], deadline_seconds=seconds)
-    series, counts = ShardedSeries([], deadline_seconds=seconds), ShardedSpanCounts([], deadline_seconds=seconds)
+    spans, logs = Shards[SpanReader](deadline_seconds=seconds), Shards[LogReader](deadline_seconds=seconds)
+    spansets, topology = Shards[SpansetReader](deadline_seconds=seconds), Shards[TopologyReader](deadline_seconds=seconds)
+    series, counts = Shards[SeriesReader](deadline_seconds=seconds), Shards[SpanCountReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
         each = [(shard.name, shards.client(shard)) for shard in shard_map.shards]
@@ -172,7 +172,8 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
         series.use([Shard(name, ClickHouseSeries(client, settings.promql_max_series)) for name, client in each])
         counts.use([Shard(name, ClickHouseSpanCounts(client)) for name, client in each])
 
-    return Readers(spans, logs, JoinedSeries([series, SpanSeries(counts)]), spansets, topology), use
+    all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts))]))
+    return Readers(MergedSpans(spans), MergedLogs(logs), all_series, MergedSpansets(spansets), MergedTopology(topology)), use
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from tael.model.predicate import Predicate
 from tael.model.time import TimeRange
 from tael.storage.api import Answer
-from tael.storage.scatter import Scatter
+from tael.storage.gather import Merged
 from tael.traceql.ast import Compare, MetricsAggregate, Named, Query, Scope, Static
 from tael.traceql.comparison import Counts, add
 from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
@@ -48,19 +48,19 @@ class SpansetReader(Protocol):
         ...
 
 
-class ShardedSpansets(Scatter[SpansetReader]):
-    """See SpansetReader, and Scatter for shards that do not answer."""
+class MergedSpansets(Merged[SpansetReader]):
+    """See SpansetReader."""
 
     async def find_traces(self, tenant: str, query: Query, time_range: TimeRange, limit: int, max_spans: int) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
-        found = await self.ask_all(lambda shard: shard.find_traces(tenant, query, time_range, limit, max_spans))
+        found = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans))
         return Answer(list(islice(heapq.merge(*found.values, key=newest_first), limit)), found.missing)
 
     async def sum_spans(
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, max_series: int, exemplars: int
     ) -> Answer[dict[Labels, Sums]]:
         """See SpansetReader."""
-        found = await self.ask_all(lambda shard: shard.sum_spans(tenant, query, function, grid, max_series, exemplars))
+        found = await self._gather.ask(lambda reader: reader.sum_spans(tenant, query, function, grid, max_series, exemplars))
         into = Accumulator(function, grid, max_series=max_series, exemplars=exemplars)
         for groups in found.values:
             for labels, sums in groups.items():
@@ -69,7 +69,7 @@ class ShardedSpansets(Scatter[SpansetReader]):
 
     async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[Counts]:
         """See SpansetReader."""
-        found = await self.ask_all(lambda shard: shard.compare_spans(tenant, query, compare, grid))
+        found = await self._gather.ask(lambda reader: reader.compare_spans(tenant, query, compare, grid))
         counts: Counts = {}
         for part in found.values:
             add(counts, part)
@@ -79,10 +79,10 @@ class ShardedSpansets(Scatter[SpansetReader]):
         self, tenant: str, predicate: Predicate, time_range: TimeRange, scopes: Sequence[Scope], limit: int
     ) -> Answer[dict[Scope, set[str]]]:
         """See SpansetReader."""
-        found = await self.ask_all(lambda shard: shard.tag_names(tenant, predicate, time_range, scopes, limit))
+        found = await self._gather.ask(lambda reader: reader.tag_names(tenant, predicate, time_range, scopes, limit))
         return Answer({scope: set().union(*(names.get(scope, set()) for names in found.values)) for scope in scopes}, found.missing)
 
     async def tag_values(self, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""
-        found = await self.ask_all(lambda shard: shard.tag_values(tenant, predicate, time_range, named, limit))
+        found = await self._gather.ask(lambda reader: reader.tag_values(tenant, predicate, time_range, named, limit))
         return Answer(set().union(*found.values), found.missing)

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from tael.model.time import TimeRange
 from tael.storage.api import Answer
-from tael.storage.scatter import Scatter
+from tael.storage.gather import Merged
 
 Operation: TypeAlias = "tuple[str, int]"
 """A span's name and OTLP kind."""
@@ -34,20 +34,20 @@ class TopologyReader(Protocol):
         ...
 
 
-class ShardedTopology(Scatter[TopologyReader]):
-    """See TopologyReader, and Scatter for shards that do not answer."""
+class MergedTopology(Merged[TopologyReader]):
+    """See TopologyReader."""
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[set[str]]:
         """See TopologyReader."""
-        found = await self.ask_all(lambda shard: shard.list_services(tenant, time_range))
+        found = await self._gather.ask(lambda reader: reader.list_services(tenant, time_range))
         return Answer(set().union(*found.values), found.missing)
 
     async def list_operations(self, tenant: str, service: str, time_range: TimeRange) -> Answer[set[Operation]]:
         """See TopologyReader."""
-        found = await self.ask_all(lambda shard: shard.list_operations(tenant, service, time_range))
+        found = await self._gather.ask(lambda reader: reader.list_operations(tenant, service, time_range))
         return Answer(set().union(*found.values), found.missing)
 
     async def count_calls(self, tenant: str, time_range: TimeRange) -> Answer[Calls]:
         """See TopologyReader."""
-        found = await self.ask_all(lambda shard: shard.count_calls(tenant, time_range))
+        found = await self._gather.ask(lambda reader: reader.count_calls(tenant, time_range))
         return Answer(sum(found.values, Counter()), found.missing)

@@ -9,7 +9,8 @@ from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes
 from tael.storage.api import AttributeKeyReader, Shard
 from tael.storage.clickhouse.attribute_keys import ONE_ROW_IN, VALUE_BYTES, ClickHouseAttributeKeys
-from tael.storage.sharded import ShardedAttributeKeys
+from tael.storage.gather import Shards
+from tael.storage.merged import MergedAttributeKeys
 from tests.support.storage import START_NS, HotTier, logs_of, of_service, wire_log, wire_span
 
 HOUR_NS = 3_600 * 10**9
@@ -22,7 +23,7 @@ def keys(hot_tier: HotTier) -> AttributeKeyReader:
     shards: list[Shard[AttributeKeyReader]] = [
         Shard(f"shard-{index}", ClickHouseAttributeKeys(clickhouse)) for index, clickhouse in enumerate(hot_tier.clickhouses)
     ]
-    return shards[0].reader if len(shards) == 1 else ShardedAttributeKeys(shards)
+    return shards[0].reader if len(shards) == 1 else MergedAttributeKeys(Shards(shards))
 
 
 async def test_keys_are_found_by_scope_and_type(hot_tier: HotTier, keys: AttributeKeyReader) -> None:

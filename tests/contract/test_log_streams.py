@@ -17,7 +17,8 @@ from tael.storage.api import LogQuery, LogStreamReader, Shard
 from tael.storage.clickhouse.log_streams import ClickHouseLogStreams
 from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.writer import LANDINGS
-from tael.storage.sharded import ShardedLogStreams
+from tael.storage.gather import Shards
+from tael.storage.merged import MergedLogStreams
 from tael.wal.api import LOGS
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, log_query, logs_of, new_trace_id, open_tier, wire_log
@@ -33,7 +34,7 @@ def streams(hot_tier: HotTier) -> LogStreamReader:
     shards: list[Shard[LogStreamReader]] = [
         Shard(f"shard-{index}", ClickHouseLogStreams(clickhouse)) for index, clickhouse in enumerate(hot_tier.clickhouses)
     ]
-    return shards[0].reader if len(shards) == 1 else ShardedLogStreams(shards)
+    return shards[0].reader if len(shards) == 1 else MergedLogStreams(Shards(shards))
 
 
 async def store(tier: HotTier) -> list[LogRecord]:

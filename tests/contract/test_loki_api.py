@@ -11,7 +11,8 @@ from services.query.api.loki.explore import VERSION
 from tael.model.tenant import TENANT_HEADER
 from tael.otlp.decode import decode_logs
 from tael.storage.api import LogReader, Shard
-from tael.storage.sharded import ShardedLogs
+from tael.storage.gather import Shards
+from tael.storage.merged import MergedLogs
 from tests.support.logs import MemoryLogs
 from tests.support.query import Api, MemorySpans, Response, serving
 from tests.support.storage import RECEIVED_NS, START_NS, logs_of, wire_log
@@ -303,7 +304,7 @@ async def test_what_the_server_says_of_itself(loki: Api) -> None:
 
 async def test_a_shard_that_is_missing_is_told() -> None:
     shards: list[Shard[LogReader]] = [Shard("shard-0", MemoryLogs(list(decode_logs(GROUPS, RECEIVED_NS)))), Shard("shard-1", Stalled())]
-    async with serving(MemorySpans(), logs=ShardedLogs(shards, deadline_seconds=0.2)) as api:
+    async with serving(MemorySpans(), logs=MergedLogs(Shards(shards, deadline_seconds=0.2))) as api:
         for path, query in (("query_range", '{service_name="job"}'), ("query_range", 'rate({service_name="job"}[1m])'), ("labels", "")):
             body = await api.json(f"{LOKI}/{path}", query=query, **RANGE)
             assert body["warnings"] == ["shard-1 did not answer: its lines are not part of this result"]

@@ -14,7 +14,8 @@ from services.query.api.prometheus import answers as prometheus_answers
 from tael.errors import Unavailable
 from tael.model.series import Grid, GridRequest, Labels, Samples, Selection
 from tael.storage.api import Answer, Shard
-from tael.storage.sharded_series import ShardedSeries
+from tael.storage.gather import Shards
+from tael.storage.merged_series import MergedSeries
 from tests.support.prometheus_api import T0, Prom
 from tests.support.query import MemorySpans, serving
 from tests.support.series import MemorySeries
@@ -303,7 +304,7 @@ class _Down(MemorySeries):
 
 async def test_a_shard_that_is_missing_makes_a_warning() -> None:
     store = MemorySeries()
-    shards = ShardedSeries([Shard("shard-0", store.reader), Shard("shard-1", _Down().reader)])
+    shards = MergedSeries(Shards([Shard("shard-0", store.reader), Shard("shard-1", _Down().reader)]))
     async with serving(MemorySpans(), series=shards) as api:
         prom = Prom(api, store)
         await prom.add("up", [1.0])
@@ -312,7 +313,7 @@ async def test_a_shard_that_is_missing_makes_a_warning() -> None:
         assert body["warnings"] == ["shard-1 did not answer: its series are not part of this result"]
         listed = await api.json("/api/v1/series", ("match[]", "up"))
         assert listed["warnings"] == body["warnings"]
-    async with serving(MemorySpans(), series=ShardedSeries([Shard("shard-1", _Down().reader)])) as api:
+    async with serving(MemorySpans(), series=MergedSeries(Shards([Shard("shard-1", _Down().reader)]))) as api:
         status, kind, _ = await Prom(api, store).error("query", query="up", time=T0)
         assert (status, kind) == (503, "unavailable")
 

@@ -25,7 +25,8 @@ from tael.model.series import (
 from tael.storage.api import Answer, Shard
 from tael.storage.clickhouse.series import reader as series
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
-from tael.storage.sharded_series import ShardedSeries
+from tael.storage.gather import Shards
+from tael.storage.merged_series import MergedSeries
 from tael.vectors.histograms.text import expressions, parse
 from tests.support.hotnode import HotNode
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
@@ -390,7 +391,9 @@ async def test_series_that_two_shards_know_are_one(shared_hot_node: HotNode, sec
             stored.add({"__name__": "up"}, [(T0 + 10, float(shift))])
             stored.add({"__name__": "up", "only": str(shift)}, [(T0, 1.0)])
             await stored.flush()
-        reader = ShardedSeries([Shard("a", ClickHouseSeries(first.clickhouses[0])), Shard("b", ClickHouseSeries(second.clickhouses[0]))])
+        reader = MergedSeries(
+            Shards([Shard("a", ClickHouseSeries(first.clickhouses[0])), Shard("b", ClickHouseSeries(second.clickhouses[0]))])
+        )
         found = shown((await reader.select("t1", named("up"), MANY)).value)
         assert found["__name__=up"] == [(0, 0.0), (1, 1.0), (2, 0.0), (3, 1.0), (4, 0.0), (5, 1.0), (10, 1.0)]
         assert list(found) == ["__name__=up", "__name__=up,only=0", "__name__=up,only=1"]

@@ -11,8 +11,9 @@ from tael.model.series import GridRequest, Matcher, Selection
 from tael.storage.api import Shard, SpanCountReader
 from tael.storage.clickhouse import span_counts
 from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
-from tael.storage.joined_series import JoinedSeries
-from tael.storage.sharded import ShardedSpanCounts
+from tael.storage.gather import AllOf, Shards
+from tael.storage.merged import MergedSpanCounts
+from tael.storage.merged_series import MergedSeries
 from tael.storage.span_series import SpanSeries
 from tests.contract.test_series_reader import matchers
 from tests.support.series import MemorySeries
@@ -27,7 +28,7 @@ SLOT = T0 // 15_000 * 15_000 + 15_000
 
 def reader(tier: HotTier, now_ms: int = T0 + 60_000) -> SpanSeries:
     shards: list[Shard[SpanCountReader]] = [Shard(f"shard-{i}", ClickHouseSpanCounts(c)) for i, c in enumerate(tier.clickhouses)]
-    return SpanSeries(shards[0].reader if len(shards) == 1 else ShardedSpanCounts(shards), now_ms=lambda: now_ms)
+    return SpanSeries(shards[0].reader if len(shards) == 1 else MergedSpanCounts(Shards(shards)), now_ms=lambda: now_ms)
 
 
 async def read(tier: HotTier, *texts: str, start: int = T0 - 60_000, end: int = T0 + 60_000) -> dict[str, list[tuple[int, float]]]:
@@ -151,7 +152,7 @@ async def test_lists_name_what_there_is(hot_tier: HotTier) -> None:
     await fill_graph(hot_tier)
     stored = MemorySeries()
     stored.add({"__name__": "up", "job": "a"}, [(T0, 1.0)])
-    joined = JoinedSeries([stored, reader(hot_tier)])
+    joined = MergedSeries(AllOf([stored, reader(hot_tier)]))
     around = Selection((), T0 - 60_000, T0 + 60_000)
     names = (await joined.label_values("t1", "__name__", around, 0)).value
     assert {"up", "traces_spanmetrics_calls_total", "traces_service_graph_request_failed_total"} < set(names)

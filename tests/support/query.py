@@ -31,9 +31,10 @@ from tael.runtime.config import Address, load
 from tael.runtime.http import serve
 from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
+from tael.storage.gather import Shards
 from tael.storage.merge import newest_first, oldest_first
+from tael.storage.merged import MergedSpans
 from tael.storage.readers import Readers
-from tael.storage.sharded import ShardedSpans
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import Calls, Operation, TopologyReader
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
@@ -253,7 +254,7 @@ async def serving(
 async def with_a_stalled_shard(spans: Sequence[Span]) -> AsyncIterator[Api]:
     """The application over two shards: one holds the spans, ``shard-1`` never answers."""
     shards: list[Shard[SpanReader]] = [Shard("shard-0", MemorySpans(spans)), Shard("shard-1", Stalled())]
-    async with serving(ShardedSpans(shards, deadline_seconds=0.2)) as api:
+    async with serving(MergedSpans(Shards(shards, deadline_seconds=0.2))) as api:
         yield api
 
 

@@ -20,7 +20,8 @@ from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, 
 from tael.pb.metrics_pb2 import Histogram, MetricBatch
 from tael.storage.api import Answer, SeriesReader, Shard
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
-from tael.storage.sharded_series import ShardedSeries
+from tael.storage.gather import Shards
+from tael.storage.merged_series import MergedSeries
 from tael.wal import codec
 from tael.wal.api import METRICS
 from tests.support.storage import HotTier
@@ -220,7 +221,7 @@ class StoredSeries:
         shards: list[Shard[SeriesReader]] = [
             Shard(f"shard-{index}", ClickHouseSeries(clickhouse)) for index, clickhouse in enumerate(self._tier.clickhouses)
         ]
-        return shards[0].reader if len(shards) == 1 else ShardedSeries(shards)
+        return shards[0].reader if len(shards) == 1 else MergedSeries(Shards(shards))
 
     async def flush(self) -> None:
         """Write what was added since the last time."""

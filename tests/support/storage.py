@@ -36,9 +36,10 @@ from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.topology import ClickHouseTopology
 from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
 from tael.storage.clickhouse.writer import ClickHouseWriter
-from tael.storage.sharded import ShardedLogs, ShardedSpans
-from tael.storage.spansets import ShardedSpansets, SpansetReader
-from tael.storage.topology import ShardedTopology, TopologyReader
+from tael.storage.gather import Shards
+from tael.storage.merged import MergedLogs, MergedSpans
+from tael.storage.spansets import MergedSpansets, SpansetReader
+from tael.storage.topology import MergedTopology, TopologyReader
 from tael.wal import codec
 from tael.wal.api import LOGS, TRACES
 from tests.support.hotnode import HotNode
@@ -179,21 +180,21 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
         shards: list[Shard[SpanReader]] = [
             Shard(f"shard-{index}", ClickHouseSpans(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
-        reader: SpanReader = shards[0].reader if len(shards) == 1 else ShardedSpans(shards, deadline_seconds=deadline_seconds)
+        reader: SpanReader = shards[0].reader if len(shards) == 1 else MergedSpans(Shards(shards, deadline_seconds=deadline_seconds))
         log_shards: list[Shard[LogReader]] = [
             Shard(f"shard-{index}", ClickHouseLogs(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
-        logs: LogReader = log_shards[0].reader if len(shards) == 1 else ShardedLogs(log_shards, deadline_seconds=deadline_seconds)
+        logs: LogReader = log_shards[0].reader if len(shards) == 1 else MergedLogs(Shards(log_shards, deadline_seconds=deadline_seconds))
         spanset_shards: list[Shard[SpansetReader]] = [
             Shard(f"shard-{index}", ClickHouseSpansets(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
         spansets: SpansetReader = (
-            spanset_shards[0].reader if len(shards) == 1 else ShardedSpansets(spanset_shards, deadline_seconds=deadline_seconds)
+            spanset_shards[0].reader if len(shards) == 1 else MergedSpansets(Shards(spanset_shards, deadline_seconds=deadline_seconds))
         )
         topology_shards: list[Shard[TopologyReader]] = [
             Shard(f"shard-{index}", ClickHouseTopology(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
-        yield HotTier(clickhouses, reader, logs, spansets, ShardedTopology(topology_shards, deadline_seconds=deadline_seconds))
+        yield HotTier(clickhouses, reader, logs, spansets, MergedTopology(Shards(topology_shards, deadline_seconds=deadline_seconds)))
     finally:
         for clickhouse in clickhouses:
             await clickhouse.close()

@@ -1,4 +1,4 @@
-"""SpanReader, SpanCountReader and LogReader over several shards."""
+"""The ports of spans, logs and attribute keys over several readers: how their answers become one."""
 
 from __future__ import annotations
 
@@ -23,88 +23,88 @@ from tael.storage.api import (
     SpanQuery,
     SpanReader,
 )
+from tael.storage.gather import Merged
 from tael.storage.merge import add_services, add_streams, merge_keys, merge_logs, merge_newest, merge_trace, merge_values
-from tael.storage.scatter import Scatter
 from tael.storage.series_merge import ordered
 
 
-class ShardedSpans(Scatter[SpanReader]):
-    """See SpanReader, and Scatter for shards that do not answer."""
+class MergedSpans(Merged[SpanReader]):
+    """See SpanReader."""
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
         """See SpanReader."""
-        found = await self.ask_all(lambda shard: shard.find_spans(tenant, query))
+        found = await self._gather.ask(lambda reader: reader.find_spans(tenant, query))
         return Answer(merge_newest(found.values, query.limit), found.missing)
 
     async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:
         """See SpanReader."""
-        found = await self.ask_all(lambda shard: shard.get_trace(tenant, trace_id, time_range))
+        found = await self._gather.ask(lambda reader: reader.get_trace(tenant, trace_id, time_range))
         return Answer(merge_trace(found.values), found.missing)
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """See SpanReader."""
-        found = await self.ask_all(lambda shard: shard.list_services(tenant, time_range))
+        found = await self._gather.ask(lambda reader: reader.list_services(tenant, time_range))
         return Answer(add_services(found.values), found.missing)
 
 
-class ShardedSpanCounts(Scatter[SpanCountReader]):
-    """See SpanCountReader, and Scatter for shards that do not answer."""
+class MergedSpanCounts(Merged[SpanCountReader]):
+    """See SpanCountReader."""
 
     async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
-        found = await self.ask_all(lambda shard: shard.count_calls(tenant, start_ms, end_ms, slot_ms, max_rows))
+        found = await self._gather.ask(lambda reader: reader.count_calls(tenant, start_ms, end_ms, slot_ms, max_rows))
         return Answer(joined(found.values), found.missing)
 
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
-        found = await self.ask_all(lambda shard: shard.count_edges(tenant, start_ms, end_ms, slot_ms, max_rows))
+        found = await self._gather.ask(lambda reader: reader.count_edges(tenant, start_ms, end_ms, slot_ms, max_rows))
         return Answer(joined(found.values), found.missing)
 
 
-class ShardedLogs(Scatter[LogReader]):
-    """See LogReader, and Scatter for shards that do not answer."""
+class MergedLogs(Merged[LogReader]):
+    """See LogReader."""
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """See LogReader."""
-        found = await self.ask_all(lambda shard: shard.find_logs(tenant, query))
+        found = await self._gather.ask(lambda reader: reader.find_logs(tenant, query))
         return Answer(merge_logs(found.values, query), found.missing)
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader."""
-        found = await self.ask_all(lambda shard: shard.count_logs(tenant, counts, max_rows))
+        found = await self._gather.ask(lambda reader: reader.count_logs(tenant, counts, max_rows))
         return Answer([row for rows in found.values for row in rows], found.missing)
 
 
-class ShardedLogStreams(Scatter[LogStreamReader]):
-    """See LogStreamReader, and Scatter for shards that do not answer."""
+class MergedLogStreams(Merged[LogStreamReader]):
+    """See LogStreamReader."""
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
         """See LogStreamReader."""
-        found = await self.ask_all(lambda shard: shard.list_streams(tenant, selection, limit))
+        found = await self._gather.ask(lambda reader: reader.list_streams(tenant, selection, limit))
         return Answer(add_streams(found.values, limit), found.missing)
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See LogStreamReader."""
-        found = await self.ask_all(lambda shard: shard.label_names(tenant, selection, limit))
+        found = await self._gather.ask(lambda reader: reader.label_names(tenant, selection, limit))
         return Answer(ordered(found.values, limit), found.missing)
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See LogStreamReader."""
-        found = await self.ask_all(lambda shard: shard.label_values(tenant, name, selection, limit))
+        found = await self._gather.ask(lambda reader: reader.label_values(tenant, name, selection, limit))
         return Answer(ordered(found.values, limit), found.missing)
 
 
-class ShardedAttributeKeys(Scatter[AttributeKeyReader]):
-    """See AttributeKeyReader, and Scatter for shards that do not answer."""
+class MergedAttributeKeys(Merged[AttributeKeyReader]):
+    """See AttributeKeyReader."""
 
     async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
         """See AttributeKeyReader."""
-        found = await self.ask_all(lambda shard: shard.list_keys(tenant, signal, time_range))
+        found = await self._gather.ask(lambda reader: reader.list_keys(tenant, signal, time_range))
         return Answer(merge_keys(found.values), found.missing)
 
     async def list_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> Answer[list[Value]]:
         """See AttributeKeyReader."""
-        found = await self.ask_all(lambda shard: shard.list_values(tenant, signal, scope, key, time_range, limit))
+        found = await self._gather.ask(lambda reader: reader.list_values(tenant, signal, scope, key, time_range, limit))
         return Answer(merge_values(found.values, limit), found.missing)

@@ -10,9 +10,10 @@ import pytest
 from tael.errors import Overloaded, Rejected, Unavailable
 from tael.model.span import Resource, Scope, Span
 from tael.model.time import ALL_TIME, TimeRange
-from tael.storage.api import Answer, ServiceStats, Shard, SpanQuery
+from tael.storage.api import Answer, ServiceStats, Shard, SpanQuery, SpanReader
+from tael.storage.gather import AllOf, Shards
 from tael.storage.merge import add_services, merge_newest, merge_trace, newest_first
-from tael.storage.sharded import ShardedSpans
+from tael.storage.merged import MergedSpans
 
 
 def span(start_ns: int, trace: int = 0, own: int = 0) -> Span:
@@ -64,8 +65,8 @@ class ScriptedShard:
         return Answer([ServiceStats("a", 1, 1, 1, 1)], self.missing)
 
 
-def composed(*shards: ScriptedShard) -> ShardedSpans:
-    return ShardedSpans([Shard(f"shard-{index}", shard) for index, shard in enumerate(shards)], deadline_seconds=0.2)
+def composed(*shards: ScriptedShard) -> MergedSpans:
+    return MergedSpans(Shards([Shard(f"shard-{index}", shard) for index, shard in enumerate(shards)], deadline_seconds=0.2))
 
 
 async def test_what_fails_or_hangs_is_named_in_the_order_of_the_shards() -> None:
@@ -99,6 +100,16 @@ async def test_a_rejected_query_is_rejected_though_others_hang() -> None:
 
 async def test_shards_can_be_replaced() -> None:
     """As the shard map grows."""
-    reader = composed(ScriptedShard())
-    reader.use([Shard("a", ScriptedShard()), Shard("b", ScriptedShard())])
+    shards: Shards[SpanReader] = Shards([Shard("a", ScriptedShard())])
+    reader = MergedSpans(shards)
+    shards.use([Shard("a", ScriptedShard()), Shard("b", ScriptedShard())])
     assert (await reader.list_services("t", ALL_TIME)).value == [ServiceStats("a", 2, 2, 2, 2)]
+
+
+async def test_all_of_some_readers_must_answer() -> None:
+    """What several of them lack is named once; the error of one is the error of all."""
+    readers: list[SpanReader] = [ScriptedShard(missing=("shard-1",)), ScriptedShard(missing=("shard-1", "cold"))]
+    answer = await MergedSpans(AllOf(readers)).list_services("t", ALL_TIME)
+    assert answer == Answer([ServiceStats("a", 2, 2, 2, 2)], ("shard-1", "cold"))
+    with pytest.raises(Unavailable, match="gone"):
+        await MergedSpans(AllOf([*readers, ScriptedShard(error=Unavailable("gone"))])).list_services("t", ALL_TIME)

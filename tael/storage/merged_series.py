@@ -1,4 +1,4 @@
-"""A SeriesReader over several shards. A series is on one of them, so that answers are put together by labels."""
+"""A SeriesReader over several, of different series or of shards that each hold some: answers are put together by labels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tael.errors import TooLarge
 from tael.model.series import TOO_MANY_SAMPLES, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.storage import series_merge
 from tael.storage.api import Answer, SeriesReader
-from tael.storage.scatter import Scatter
+from tael.storage.gather import Merged
 
 
-class ShardedSeries(Scatter[SeriesReader]):
-    """See SeriesReader, and Scatter for shards that do not answer."""
+class MergedSeries(Merged[SeriesReader]):
+    """See SeriesReader."""
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
-        found = await self.ask_all(lambda shard: shard.select(tenant, selection, max_samples))
+        found = await self._gather.ask(lambda reader: reader.select(tenant, selection, max_samples))
         merged = series_merge.samples(found.values)
         if len(merged.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
@@ -29,7 +29,7 @@ class ShardedSeries(Scatter[SeriesReader]):
             answer = await shard.grid(tenant, request, max_series)
             return Answer(None) if answer is None else Answer(answer.value, answer.missing)
 
-        found = await self.ask_all(ask)
+        found = await self._gather.ask(ask)
         grids = [grid for grid in found.values if grid is not None]
         merged = series_merge.grids(grids) if len(grids) == len(found.values) else None
         if merged is None:
@@ -40,25 +40,25 @@ class ShardedSeries(Scatter[SeriesReader]):
 
     async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
         """See SeriesReader."""
-        found = await self.ask_all(lambda shard: shard.list_series(tenant, selection, limit))
+        found = await self._gather.ask(lambda reader: reader.list_series(tenant, selection, limit))
         return Answer(series_merge.ordered(found.values, limit), found.missing)
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader."""
-        found = await self.ask_all(lambda shard: shard.label_names(tenant, selection, limit))
+        found = await self._gather.ask(lambda reader: reader.label_names(tenant, selection, limit))
         return Answer(series_merge.ordered(found.values, limit), found.missing)
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader."""
-        found = await self.ask_all(lambda shard: shard.label_values(tenant, name, selection, limit))
+        found = await self._gather.ask(lambda reader: reader.label_values(tenant, name, selection, limit))
         return Answer(series_merge.ordered(found.values, limit), found.missing)
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
         """See SeriesReader."""
-        found = await self.ask_all(lambda shard: shard.families(tenant, metric, limit))
+        found = await self._gather.ask(lambda reader: reader.families(tenant, metric, limit))
         return Answer(series_merge.families(found.values, limit), found.missing)
 
     async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
         """See SeriesReader."""
-        found = await self.ask_all(lambda shard: shard.exemplars(tenant, matchers, start_ms, end_ms))
+        found = await self._gather.ask(lambda reader: reader.exemplars(tenant, matchers, start_ms, end_ms))
         return Answer(series_merge.exemplars(found.values), found.missing)

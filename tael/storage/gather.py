@@ -1,0 +1,94 @@
+"""How one question is put to several readers at once, and their answers gathered: shards of which some may be missing, or all of some readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from tael.errors import Retryable, Unavailable
+from tael.runtime.tasks import together
+from tael.storage.api import Answer, Shard
+
+R = TypeVar("R")
+T = TypeVar("T")
+Reader_co = TypeVar("Reader_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered(Generic[T]):
+    """The values of the shards that answered, and the names of those that did not."""
+
+    values: list[T]
+    missing: tuple[str, ...]
+
+
+class Gather(Protocol[Reader_co]):
+    """Asks several readers one question; what becomes of their answers is for who asks (merged.py)."""
+
+    async def ask(self, question: Callable[[Reader_co], Awaitable[Answer[T]]]) -> Gathered[T]:
+        """The answers, in the order of the readers. Raises what a reader raises that no other answer makes up for."""
+        ...
+
+
+class Merged(Generic[R]):
+    """A reader whose answers are those of several, gathered in some way and merged by what each method says."""
+
+    def __init__(self, gather: Gather[R]) -> None:
+        self._gather = gather
+
+
+class Shards(Generic[R]):
+    """See Gather: the shards of one signal's readers, some of which may be missing. A shard that fails, or has not answered after ``deadline_seconds``, is missing.
+
+    Raises Unavailable when no shard answered, and Rejected as soon as one shard rejects the question.
+    """
+
+    def __init__(self, shards: Sequence[Shard[R]] = (), *, deadline_seconds: float = 10.0) -> None:
+        self._shards = tuple(shards)
+        self._deadline_seconds = deadline_seconds
+
+    def use(self, shards: Sequence[Shard[R]]) -> None:
+        """Ask these shards from the next question on: the shard map has grown."""
+        self._shards = tuple(shards)
+
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Gathered[T]:
+        """See Gather."""
+        shards = self._shards
+        if not shards:
+            raise Unavailable("no shard is known yet")
+        answers = await together((self._ask(shard, question) for shard in shards), name="ask a shard")
+        values = [answer.value for answer in answers if isinstance(answer, Answer)]
+        if not values:
+            reasons = "; ".join(f"{shard.name}: {answer}" for shard, answer in zip(shards, answers, strict=True))
+            raise Unavailable(f"no shard answered ({reasons})")
+        missing = (answer.missing if isinstance(answer, Answer) else (shard.name,) for shard, answer in zip(shards, answers, strict=True))
+        return Gathered(values, tuple(name for names in missing for name in names))
+
+    async def _ask(self, shard: Shard[R], question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T] | str:
+        """The shard's answer, or why there is none."""
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                return await question(shard.reader)
+        except TimeoutError:
+            return f"no answer within {self._deadline_seconds} s"
+        except Retryable as error:
+            return error.reason
+
+
+class AllOf(Generic[R]):
+    """See Gather: readers of different things, all of which must answer. An error of one is the error of all."""
+
+    def __init__(self, readers: Sequence[R]) -> None:
+        self._readers = tuple(readers)
+
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Gathered[T]:
+        """See Gather. A shard that several of the answers lack is named once."""
+
+        async def one(reader: R) -> Answer[T]:
+            return await question(reader)
+
+        answers = await together((one(reader) for reader in self._readers), name="ask a reader")
+        missing = dict.fromkeys(name for answer in answers for name in answer.missing)
+        return Gathered([answer.value for answer in answers], tuple(missing))
