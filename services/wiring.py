@@ -208,7 +208,7 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
         )
         streams = JetStreamStreams(
-            client, settings.cluster_id, settings.nats_monitor_url, replicas=settings.wal_replicas, max_bytes=settings.wal_max_bytes
+            client, settings.cluster_id, settings.nats_monitor_urls, replicas=settings.wal_replicas, max_bytes=settings.wal_max_bytes
         )
         ports = app.Ports(kv, kv.ensure, streams, lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine))
         async with _process(settings, "coordinator", readiness, status) as found:

@@ -101,8 +101,16 @@ def _url(value: object, schemes: tuple[str, ...]) -> object:
 
 
 def _http_urls(value: object) -> object:
+    return _urls(value, ("http", "https"))
+
+
+def _nats_urls(value: object) -> object:
+    return _urls(value, ("nats", "tls"))
+
+
+def _urls(value: object, schemes: tuple[str, ...]) -> object:
     urls = _comma_list(value)
-    return tuple(_url(url, ("http", "https")) for url in urls) if isinstance(urls, tuple) else urls
+    return tuple(_url(url, schemes) for url in urls) if isinstance(urls, tuple) else urls
 
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Takes("a size: bytes, or a number with KiB, MiB, GiB, KB, MB or GB")]
@@ -113,7 +121,7 @@ OptionalListen = Annotated[Address | None, BeforeValidator(_optional_address), T
 HttpUrl = Annotated[str, BeforeValidator(lambda v: _url(v, ("http", "https"))), Takes("an http:// or https:// URL")]
 HttpUrls = Annotated[tuple[str, ...], BeforeValidator(_http_urls), Takes("http:// or https:// URLs separated by commas")]
 OptionalPath = Annotated[Path | None, Takes("a path")]
-NatsUrl = Annotated[str, BeforeValidator(lambda v: _url(v, ("nats", "tls"))), Takes("a nats:// or tls:// URL")]
+NatsUrls = Annotated[tuple[str, ...], BeforeValidator(_nats_urls), Takes("nats:// or tls:// URLs separated by commas")]
 Secret = Annotated[str, Takes("any text", secret=True)]
 
 S = TypeVar("S", bound=Settings)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ _RECONNECT_SECONDS = 0.25
 _FIRST_WAIT_SECONDS = 5.0
 _UNSENT_MAX_BYTES = 96 << 20
 _NOTICE_SECONDS = 0.1
+_PROBE_SECONDS, _PROBES = 1.0, 3
 REQUEST_SECONDS = 5.0
 
 
@@ -36,23 +38,57 @@ async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]
     """
     client = Client()
     up = asyncio.Event()
-    keeping = asyncio.create_task(_keep(client, settings.nats_url, name, up), name="nats-connection")
+    keeping = asyncio.create_task(_keep(client, settings.nats_urls, name, up), name="nats-connection")
+    watching = asyncio.create_task(_leave_sick_servers(client), name="nats-watch")
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_WAIT_SECONDS):
                 await up.wait()
         yield client
     finally:
+        watching.cancel()
         keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        await asyncio.gather(watching, keeping, return_exceptions=True)
         up.clear()
         with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
             await client.close()
 
 
-async def _keep(client: Client, url: str, name: str, up: asyncio.Event) -> None:
+async def _leave_sick_servers(client: Client) -> None:
+    """Go to another server of the cluster when the one that is connected to has no JetStream for a while: cut off from the others, it keeps its
+    connections and refuses everything.
+    """
+    failures = 0
+    while True:
+        await asyncio.sleep(_PROBE_SECONDS)
+        if not client.is_connected or len(client.servers) < 2:
+            failures = 0
+            continue
+        failures = 0 if await _has_jetstream(client) else failures + 1
+        if failures >= _PROBES:
+            log.warning("leaving a NATS server whose JetStream does not answer", server=shown_server(client))
+            failures = 0
+            with contextlib.suppress(nats_errors.Error, OSError):
+                await client.force_reconnect()
+
+
+async def _has_jetstream(client: Client) -> bool:
+    try:
+        answer = await client.request("$JS.API.INFO", b"", timeout=_PROBE_SECONDS)
+    except (nats_errors.Error, TimeoutError, OSError):
+        return False
+    return "error" not in json.loads(answer.data)
+
+
+def shown_server(client: Client) -> str:
+    """Host and port of the server that is connected to, without its credentials."""
+    url = client.connected_url
+    return url.netloc.rpartition("@")[2] if url else "none"
+
+
+async def _keep(client: Client, urls: Sequence[str], name: str, up: asyncio.Event) -> None:
     """Connect, and connect again should the client give up: it closes for good on errors such as a changed password."""
-    shown = urlsplit(url).hostname
+    shown = ",".join(urlsplit(url).hostname or "" for url in urls)
     said = ""
     closed = asyncio.Event()
 
@@ -78,7 +114,7 @@ async def _keep(client: Client, url: str, name: str, up: asyncio.Event) -> None:
     while True:
         closed.clear()
         await client.connect(
-            url,
+            list(urls),
             name=name,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # annotated int, only ever slept on

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrl, Secret, Settings, Switch
+from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, Secret, Settings, Switch
 from tael.runtime.origins import is_loopback
 
 
@@ -58,10 +58,13 @@ class NodeSettings(Settings):
 
 
 class NatsSettings(Settings):
-    """The log and the cluster's state."""
+    """The WAL and the cluster's state."""
 
-    nats_url: NatsUrl = Field(
-        default="nats://127.0.0.1:4222", alias="TAEL_NATS_URL", description="The NATS server or cluster; credentials go in the URL."
+    nats_urls: NatsUrls = Field(
+        default=("nats://127.0.0.1:4222",),
+        min_length=1,
+        alias="TAEL_NATS_URL",
+        description="The NATS server, or those of a cluster: one that answers is used and tells of the others; credentials go in each URL.",
     )
     lease_ttl_seconds: float = Field(
         default=5.0,
@@ -184,8 +187,9 @@ class WalSettings(Settings):
     wal_max_bytes: Bytes = Field(
         default="4GiB", alias="TAEL_WAL_MAX_BYTES", ge=1 << 20, description="A shard's log refuses appends (retryably) beyond this size."
     )  # type: ignore[assignment]
-    nats_monitor_url: HttpUrl = Field(
-        default="http://127.0.0.1:8222",
+    nats_monitor_urls: HttpUrls = Field(
+        default=("http://127.0.0.1:8222",),
+        min_length=1,
         alias="TAEL_NATS_MONITOR_URL",
-        description="NATS' monitoring address, where `sync_interval` is read at start.",
+        description="Monitoring address of NATS, or of each server of a cluster, where `sync_interval` is read.",
     )

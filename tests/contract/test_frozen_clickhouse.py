@@ -186,7 +186,7 @@ async def test_the_coordinators_loops_go_on_by_themselves(
     async def shards() -> list[ShardAddress]:
         return [ADDRESS]
 
-    letters = JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20)
+    letters = JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20)
     await ClickHouseWriter(clickhouse).write(TRACES, body("a"), "token")
     looking = running(lambda stop: sizes.watch_sizes(shards, lambda _: ClickHouseSchema(clickhouse), letters, stop, every_seconds=0.1))
     with frozen(node):

@@ -222,7 +222,7 @@ async def subscriptions(server: NatsServer, subject: str) -> int:
 
 async def test_on_nats_what_is_appended_is_seen_and_the_subscription_goes(nats_server: NatsServer, nats_client: Client) -> None:
     """From a receiver's append, on any shard, to the stream."""
-    await JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20).ensure(2)
+    await JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20).ensure(2)
     appender = JetStreamAppender(nats_client, "tael")
     async with connection(nats_server.settings(), "query") as client, serving(MemorySpans(), bus=NatsLiveBus(client, "tael")) as api:
         async with live(api) as stream:
@@ -240,7 +240,7 @@ async def test_on_nats_what_is_appended_is_seen_and_the_subscription_goes(nats_s
 
 
 async def test_on_nats_a_stream_goes_on_after_a_reconnection(nats_server: NatsServer, nats_client: Client) -> None:
-    await JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20).ensure(1)
+    await JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20).ensure(1)
     async with connection(nats_server.settings(), "query") as client:
         bus = NatsLiveBus(client, "tael")
         async with bus.watch(TRACES) as bodies:

@@ -135,7 +135,7 @@ def _select(clickhouse: ClickHouse, columns: str, table: str, order: str) -> str
 async def bench(nats_server: NatsServer, nats_client: Client, hot_tier: HotTier) -> AsyncIterator[Bench]:
     """Nobody writes yet."""
     shards = len(hot_tier.clickhouses)
-    await JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20).ensure(shards)
+    await JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20).ensure(shards)
     kv = NatsKeyValue(nats_client, "tael")
     await kv.ensure()
     async with AsyncExitStack() as stack:

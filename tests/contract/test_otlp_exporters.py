@@ -36,7 +36,7 @@ EXPORTERS: Mapping[str, Callable[[Receivers], SpanExporter]] = {
 
 async def opened(server: NatsServer, client: Client, max_bytes: int = 64 << 20) -> tuple[JetStreamAppender, JetStreamReader]:
     """The log of one shard."""
-    await JetStreamStreams(client, "tael", server.monitor_url, replicas=1, max_bytes=max_bytes).ensure(1)
+    await JetStreamStreams(client, "tael", [server.monitor_url], replicas=1, max_bytes=max_bytes).ensure(1)
     return JetStreamAppender(client, "tael"), JetStreamReader(client, "tael", 0)
 
 

@@ -23,7 +23,7 @@ from tests.support.nats import NatsServer
 
 async def open_log(server: NatsServer, client: Client, max_bytes: int = 64 << 20) -> tuple[JetStreamAppender, JetStreamReader]:
     """Streams for two shards; the appender, and the reader of shard 0."""
-    streams = JetStreamStreams(client, "tael", server.monitor_url, replicas=1, max_bytes=max_bytes)
+    streams = JetStreamStreams(client, "tael", [server.monitor_url], replicas=1, max_bytes=max_bytes)
     await streams.ensure(2)
     return JetStreamAppender(client, "tael"), JetStreamReader(client, "tael", 0)
 
@@ -270,12 +270,12 @@ async def test_a_letter_is_buried_once(nats_server: NatsServer, nats_client: Cli
 
 async def test_a_lazy_server_is_named(nats_client: Client, nats_server: NatsServer, tmp_path: Path) -> None:
     """Only `sync_interval: always` is taken as durable."""
-    always = JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=1 << 20)
+    always = JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=1 << 20)
     assert await always.lazy_sync() is None
     lazy = NatsServer(tmp_path / "lazy", sync="2m")
     lazy.start()
     try:
-        warning = await JetStreamStreams(nats_client, "tael", lazy.monitor_url, replicas=1, max_bytes=1 << 20).lazy_sync()
+        warning = await JetStreamStreams(nats_client, "tael", [lazy.monitor_url], replicas=1, max_bytes=1 << 20).lazy_sync()
     finally:
         lazy.kill()
     assert warning is not None

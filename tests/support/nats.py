@@ -24,24 +24,43 @@ _PROGRAM = Path(sys.executable).with_name("nats-server")
 class NatsServer:
     """One nats-server as a subprocess; its store survives ``kill`` and ``start``."""
 
-    def __init__(self, directory: Path, *, sync: str = "always", max_file: str = "8GB") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        sync: str = "always",
+        max_file: str = "8GB",
+        host: str = "127.0.0.1",
+        cluster: str = "",
+        launcher: tuple[str, ...] = (),
+    ) -> None:
         self.port, self.monitor_port = free_port(), free_port()
-        self.url = f"nats://127.0.0.1:{self.port}"
-        self.monitor_url = f"http://127.0.0.1:{self.monitor_port}"
+        self.url = f"nats://{host}:{self.port}"
+        self.monitor_url = f"http://{host}:{self.monitor_port}"
+        self._launcher = launcher
+        self._health = "/healthz?js-enabled-only=true" if cluster else "/healthz"
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._log = directory / "nats.log"
         self._config = directory / "nats.conf"
         self._config.write_text(
-            f"listen: 127.0.0.1:{self.port}\nhttp: 127.0.0.1:{self.monitor_port}\nmax_payload: 8MB\n"
+            f"listen: {host}:{self.port}\nhttp: {host}:{self.monitor_port}\nmax_payload: 8MB\n{cluster}\n"
             f'jetstream {{ store_dir: "{directory}", max_mem: 64MB, max_file: {max_file}, sync_interval: "{sync}" }}\n'
         )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start and wait until it answers."""
+        self.launch()
+        self.await_health()
+
+    def launch(self) -> None:
+        """Start without waiting: a node of a cluster is well only with the others."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen([_PROGRAM, "-c", self._config], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._launcher, _PROGRAM, "-c", self._config], stdout=log, stderr=log)
+
+    def await_health(self) -> None:
+        """Wait until it answers."""
         until(self._healthy, "nats-server", 15)
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
@@ -81,7 +100,7 @@ class NatsServer:
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text()
         try:
-            with urllib.request.urlopen(f"{self.monitor_url}/healthz", timeout=1) as answer:  # noqa: S310  # a loopback http URL
+            with urllib.request.urlopen(f"{self.monitor_url}{self._health}", timeout=1) as answer:  # noqa: S310  # a loopback http URL
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -118,7 +118,7 @@ class Bench:
 @pytest_asyncio.fixture
 async def bench(nats_server: NatsServer, nats_client: Client) -> Bench:
     """Streams, bucket and an empty tier; the lease is node-a's."""
-    await JetStreamStreams(nats_client, "tael", nats_server.monitor_url, replicas=1, max_bytes=64 << 20).ensure(1)
+    await JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20).ensure(1)
     kv = NatsKeyValue(nats_client, "tael")
     await kv.ensure()
     made = Bench(nats_client, kv, JetStreamAppender(nats_client, "tael"), MemoryTier())

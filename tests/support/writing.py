@@ -27,7 +27,7 @@ from tests.support.nats import NatsServer
 
 async def open_cluster(server: NatsServer, client: Client, max_bytes: int) -> NatsKeyValue:
     """The streams of one shard and the cluster's keys."""
-    await JetStreamStreams(client, "tael", server.monitor_url, replicas=1, max_bytes=max_bytes).ensure(1)
+    await JetStreamStreams(client, "tael", [server.monitor_url], replicas=1, max_bytes=max_bytes).ensure(1)
     kv = NatsKeyValue(client, "tael")
     await kv.ensure()
     return kv

@@ -130,7 +130,7 @@ async def leading(server: NatsServer, client: Client, schemas: list[MemorySchema
         }
     )
     kv = NatsKeyValue(client, "tael")
-    streams = JetStreamStreams(client, "tael", server.monitor_url, replicas=1, max_bytes=settings.wal_max_bytes)
+    streams = JetStreamStreams(client, "tael", [server.monitor_url], replicas=1, max_bytes=settings.wal_max_bytes)
 
     def schema(shard: ShardAddress) -> MemorySchema:
         return schemas[shard.index]

@@ -16,7 +16,7 @@ from tael.runtime.config import (
     CommaList,
     HttpUrls,
     Listen,
-    NatsUrl,
+    NatsUrls,
     OptionalListen,
     Secret,
     Settings,
@@ -37,7 +37,7 @@ class Sample(Settings):
     open: Switch = Field(default=False, alias="TAEL_OPEN", description="d")
     origins: CommaList = Field(default=(), alias="TAEL_ORIGINS", description="d")
     shards: HttpUrls = Field(default=("http://a:1",), min_length=1, alias="TAEL_URLS", description="d")
-    nats: NatsUrl = Field(default="nats://a:1", alias="TAEL_NATS", description="d")
+    nats: NatsUrls = Field(default=("nats://a:1",), alias="TAEL_NATS", description="d")
     secret: Secret = Field(default="x", min_length=1, max_length=8, alias="TAEL_SECRET", description="d")
     count: int = Field(default=1, ge=1, le=16, alias="TAEL_COUNT", description="d")
     seconds: float = Field(default=1, gt=0, alias="TAEL_SECS", description="d")
@@ -49,7 +49,7 @@ class Sample(Settings):
 class Needed(Settings):
     """A field without a default."""
 
-    url: NatsUrl = Field(alias="TAEL_NEEDED", description="d")
+    url: NatsUrls = Field(alias="TAEL_NEEDED", description="d")
 
 
 class Other(Settings):
@@ -89,7 +89,8 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("TAEL_OPEN", "0", False),
         ("TAEL_ORIGINS", " a , b,", ("a", "b")),
         ("TAEL_URLS", "http://a:1/,https://b", ("http://a:1", "https://b")),
-        ("TAEL_NATS", "tls://u:p@h:4222", "tls://u:p@h:4222"),
+        ("TAEL_NATS", "tls://u:p@h:4222", ("tls://u:p@h:4222",)),
+        ("TAEL_NATS", "nats://a:1/, nats://b:2", ("nats://a:1", "nats://b:2")),
         ("TAEL_COUNT", "16", 16),
         ("TAEL_MODE", "some", "some"),
         ("TAEL_PATH", "/tmp/y", Path("/tmp/y")),
@@ -111,7 +112,7 @@ def test_a_value_is_read(variable: str, text: str, value: object) -> None:
         ("TAEL_OPEN", "maybe", "on or off"),
         ("TAEL_URLS", "nats://a", "http:// or https:// URLs separated by commas"),
         ("TAEL_URLS", ",", "http:// or https:// URLs separated by commas"),
-        ("TAEL_NATS", "http://a", "a nats:// or tls:// URL"),
+        ("TAEL_NATS", "http://a", "nats:// or tls:// URLs separated by commas"),
         ("TAEL_COUNT", "17", "a whole number from 1 to 16"),
         ("TAEL_COUNT", "two", "a whole number from 1 to 16"),
         ("TAEL_SECS", "0", "a number above 0"),
@@ -128,7 +129,7 @@ def test_a_secret_is_never_printed() -> None:
 
 
 def test_a_missing_variable_is_named() -> None:
-    assert refusals({}, Needed) == ["TAEL_NEEDED is not set: it takes a nats:// or tls:// URL"]
+    assert refusals({}, Needed) == ["TAEL_NEEDED is not set: it takes nats:// or tls:// URLs separated by commas"]
 
 
 def test_all_problems_are_said_at_once() -> None:

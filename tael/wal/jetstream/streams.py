@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -73,11 +73,11 @@ def _created_ns(found: StreamInfo) -> int:
 class JetStreamStreams:
     """Makes the streams, and reads how they are kept; for the coordinator."""
 
-    def __init__(self, client: Client, cluster_id: str, monitor_url: str, *, replicas: int, max_bytes: int) -> None:
+    def __init__(self, client: Client, cluster_id: str, monitor_urls: Sequence[str], *, replicas: int, max_bytes: int) -> None:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
         self._cluster_id = cluster_id
-        self._monitor_url = monitor_url
+        self._monitor_urls = monitor_urls
         self._replicas = replicas
         self._max_bytes = max_bytes
 
@@ -100,18 +100,17 @@ class JetStreamStreams:
                 raise Unavailable(f"the dead letters cannot be counted: {error.description}") from error
 
     async def lazy_sync(self) -> str | None:
-        """Why an acknowledged append may be lost on power failure, or None when each one is fsynced. Raises Unavailable."""
-        try:
-            found = await asyncio.to_thread(_read_json, f"{self._monitor_url}/varz")
-        except (OSError, ValueError) as error:
-            raise Unavailable(f"NATS' monitoring at {self._monitor_url} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
-        config = (found.get("jetstream") or {}).get("config") or {}
-        if config.get("sync_always"):
-            return None
-        seconds = config.get("sync_interval", 0) / 1e9
-        return (
-            f"nats-server {found.get('server_name', '?')} runs with sync_interval {seconds:g}s: set jetstream {{ sync_interval: always }}"
-        )
+        """Why an acknowledged append may be lost on power failure, or None when each server fsyncs each one. Raises Unavailable."""
+        for url in self._monitor_urls:
+            try:
+                found = await asyncio.to_thread(_read_json, f"{url}/varz")
+            except (OSError, ValueError) as error:
+                raise Unavailable(f"NATS' monitoring at {url} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
+            config = (found.get("jetstream") or {}).get("config") or {}
+            if not config.get("sync_always"):
+                seconds, name = config.get("sync_interval", 0) / 1e9, found.get("server_name", "?")
+                return f"nats-server {name} runs with sync_interval {seconds:g}s: set jetstream {{ sync_interval: always }}"
+        return None
 
     async def _ensure(self, name: str, subject: str, max_bytes: int) -> None:
         config = StreamConfig(

@@ -1,0 +1,190 @@
+"""Three NATS nodes and three replicas: a node may die, freeze, be cut off or lose its disk, and each may be restarted in turn; what was acknowledged
+is written once, and clients are told to come back in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from tael.cluster.nats_kv import NatsKeyValue
+from tael.errors import Conflict, Retryable
+from tael.runtime.nats import connection
+from tael.wal.jetstream.append import JetStreamAppender
+from tael.wal.jetstream.streams import JetStreamStreams
+from tests.support.nats_cluster import NatsCluster, Networks, nats_cluster
+from tests.support.writer_bench import Bench, MemoryTier
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+STREAM = "tael_wal_0"
+
+
+@dataclass
+class Sending:
+    """Numbered requests from several clients, each sent again until it is acknowledged."""
+
+    bench: Bench
+    acknowledged: set[str] = field(default_factory=set)
+    refused: Counter[str] = field(default_factory=Counter)
+    stopped: bool = False
+
+    async def run(self, lane: int) -> None:
+        number = 0
+        while not self.stopped:
+            name = f"{lane}-{number}"
+            number += 1
+            while True:
+                try:
+                    await self.bench.append(name)
+                except Retryable as error:
+                    self.refused[type(error).__name__] += 1
+                    await asyncio.sleep(0.1)
+                else:
+                    self.acknowledged.add(name)
+                    break
+            await asyncio.sleep(0.005)
+
+    async def more(self, count: int, seconds: float = 60) -> None:
+        """Until so many more are acknowledged than now."""
+        wanted = len(self.acknowledged) + count
+        await until_true(lambda: len(self.acknowledged) >= wanted, f"{count} more acknowledgements ({dict(self.refused)})", seconds)
+
+
+async def until_true(check: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Until a check that asks the network holds."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await asyncio.to_thread(check):  # noqa: ASYNC110  # what is asked for is elsewhere
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"waited {seconds} s for {what}")
+
+
+@dataclass
+class Running:
+    """A cluster under load, and who is loaded."""
+
+    cluster: NatsCluster
+    networks: Networks | None
+    bench: Bench
+
+
+@pytest_asyncio.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Running]:
+    """Streams and bucket of three replicas, and a lease."""
+    with nats_cluster(tmp_path) as (cluster, networks):
+        async with connection(cluster.settings(), "test") as client:
+            await made(cluster, client)
+            bench = Bench(
+                client, NatsKeyValue(client, "tael", replicas=3), JetStreamAppender(client, "tael", patience_seconds=6), MemoryTier()
+            )
+            await bench.grant("node-a")
+            yield Running(cluster, networks, bench)
+
+
+async def made(cluster: NatsCluster, client: Client) -> None:
+    """The streams and the bucket, as the coordinator makes them: again until the cluster takes it."""
+    streams = JetStreamStreams(client, "tael", cluster.monitor_urls, replicas=3, max_bytes=64 << 20)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await streams.ensure(1)
+                await NatsKeyValue(client, "tael", replicas=3).ensure()
+            except (Retryable, Conflict):
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+@asynccontextmanager
+async def under_load(running: Running) -> AsyncIterator[Sending]:
+    """Senders and the writer while the block runs; afterwards everything that was acknowledged is written, and written once."""
+    sending = Sending(running.bench)
+    async with running.bench.writing("node-a"):
+        lanes = [asyncio.create_task(sending.run(lane)) for lane in range(8)]
+        try:
+            await sending.more(100)
+            yield sending
+            await sending.more(100)
+        finally:
+            sending.stopped = True
+            await asyncio.gather(*lanes)
+        tier = running.bench.tier
+        await until_true(lambda: sending.acknowledged <= set(tier.names), "everything that was acknowledged to be written")
+    twice = [name for name, times in Counter(tier.names).items() if times > 1]
+    assert not twice
+
+
+async def test_the_streams_leader_is_killed(running: Running) -> None:
+    """Another node leads; the one that died comes back and has everything."""
+    async with under_load(running) as sending:
+        leader = running.cluster.leader_of(STREAM)
+        assert leader is not None
+        running.cluster.nodes[leader].kill()
+        await sending.more(200)
+        running.cluster.nodes[leader].start()
+        await until_true(lambda: running.cluster.current(STREAM), "every replica to be current")
+
+
+async def test_the_streams_leader_freezes(running: Running) -> None:
+    """Its connections stay and nothing answers; clients go elsewhere, and it takes its place again when it thaws."""
+    async with under_load(running) as sending:
+        leader = running.cluster.leader_of(STREAM)
+        assert leader is not None
+        running.cluster.nodes[leader].pause()
+        try:
+            await sending.more(200, 90)
+        finally:
+            running.cluster.nodes[leader].resume()
+        await until_true(lambda: running.cluster.current(STREAM), "every replica to be current")
+
+
+async def test_the_node_that_clients_use_is_cut_off(running: Running) -> None:
+    """Neither they nor the other nodes reach it; what it took and could not replicate it gives up when it is back."""
+    if running.networks is None:
+        pytest.skip("network namespaces need root and iproute2")
+    async with under_load(running) as sending:
+        url = running.bench.client.connected_url
+        assert url is not None
+        node = running.networks.hosts.index(url.hostname or "")
+        running.networks.cut(node)
+        try:
+            await sending.more(200, 90)
+        finally:
+            running.networks.join(node)
+        await until_true(lambda: running.cluster.current(STREAM), "every replica to be current", 90)
+
+
+async def test_a_nodes_disk_is_lost(running: Running) -> None:
+    """It joins with an empty disk and gets everything from the others."""
+    async with under_load(running) as sending:
+        leader = running.cluster.leader_of(STREAM)
+        assert leader is not None
+        running.cluster.nodes[leader].kill()
+        running.cluster.wipe(leader)
+        await sending.more(100)
+        running.cluster.nodes[leader].start()
+        await until_true(lambda: running.cluster.current(STREAM), "every replica to be current", 90)
+        other = (leader + 1) % 3
+        running.cluster.nodes[other].kill()
+        await sending.more(100)
+        running.cluster.nodes[other].start()
+
+
+async def test_every_node_is_restarted_in_turn(running: Running) -> None:
+    """As an upgrade does it: the next one when the one before is current."""
+    async with under_load(running) as sending:
+        for node in running.cluster.nodes:
+            node.kill(signal.SIGTERM)
+            node.start()
+            await until_true(lambda: running.cluster.current(STREAM), "every replica to be current")
+            await sending.more(50)
