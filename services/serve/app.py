@@ -21,10 +21,11 @@ import aiohttp
 from services.serve import banner
 from services.serve.credentials import ensure_certificate, load_credentials, write_private
 from services.serve.lines import Lines
+from services.serve.nats import nats_nodes_there
 from services.serve.plan import HOST, SERVE, Plan, certificate_files, plan
 from services.serve.ports import internal_ports, resolve_datadog, resolve_public
 from services.serve.process import Supervised
-from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_wired
+from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_other_nats_nodes, refuse_wired
 from services.serve.telemetry import application
 from tael.errors import BadSettings
 from tael.runtime import http
@@ -40,6 +41,7 @@ async def run(settings: ServeSettings, stop: Stop) -> None:
     refuse_wired(os.environ)
     with _locked(settings.directory):
         refuse_fewer_shards(settings, len(list(settings.directory.glob("hotnode-*"))))
+        refuse_other_nats_nodes(settings, nats_nodes_there(settings.directory))
         settings, without_datadog = resolve_datadog(resolve_public(settings))
         ports = internal_ports(settings, settings.directory / "ports.json")
         credentials = load_credentials(settings.directory / "credentials.json")

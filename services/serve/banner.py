@@ -50,7 +50,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
             "storage",
             [
                 ("data", str(settings.directory)),
-                ("log", f"NATS JetStream, fsync on every write, nats://127.0.0.1:{ports['nats']}"),
+                ("WAL", f"NATS JetStream, {_servers(settings)}fsync on every write, nats://127.0.0.1:{ports['nats']}"),
                 ("hot tier", f"{settings.shards} hot node{'s' if settings.shards > 1 else ''} (ClickHouse engine), {nodes}"),
                 ("cold tier", f"SeaweedFS (S3), http://127.0.0.1:{ports['s3']}"),
             ],
@@ -58,6 +58,10 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
         ("metrics", [("Prometheus", f"{internal}/internal/targets (HTTP service discovery: every process)")]),
         ("look from here", [("services", f"{tael}{flags} services"), ("spans", f"{tael}{flags} query traces --last 15m")]),
     ]
+
+
+def _servers(settings: ServeSettings) -> str:
+    return f"{settings.nats_nodes} servers, " if settings.nats_nodes > 1 else ""
 
 
 def exports(settings: ServeSettings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from tael.runtime.config import Address
@@ -11,14 +12,24 @@ MAX_PAYLOAD_BYTES = 8 << 20
 MAX_FILE_BYTES = 1 << 50
 
 
-def nats_conf(*, client: Address, monitor: Address, store: Path, user: str, password: str) -> str:
+@dataclass(frozen=True, slots=True)
+class NatsRoutes:
+    """Where the servers of a cluster reach this one, and all of them."""
+
+    own: Address
+    all: tuple[Address, ...]
+
+
+def nats_conf(
+    *, client: Address, monitor: Address, store: Path, user: str, password: str, name: str = "tael", routes: NatsRoutes | None = None
+) -> str:
     """One JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut loses up to two minutes.
 
     ``max_file`` is set because its default is a share of what is free when the server starts: one start on a full disk would refuse
     streams for ever after. TAEL_MIN_FREE_BYTES watches the disk instead.
     """
     return f"""\
-server_name: tael
+server_name: {name}
 listen: {json.dumps(str(client))}
 http: {json.dumps(str(monitor))}
 max_payload: {MAX_PAYLOAD_BYTES}
@@ -30,6 +41,21 @@ jetstream {{
   store_dir: {json.dumps(str(store))}
   sync_interval: always
   max_file: {MAX_FILE_BYTES}
+}}
+{_cluster(routes, user, password) if routes else ""}"""
+
+
+def _cluster(routes: NatsRoutes, user: str, password: str) -> str:
+    urls = ", ".join(json.dumps(f"nats://{user}:{password}@{address}") for address in routes.all)
+    return f"""\
+cluster {{
+  name: tael
+  listen: {json.dumps(str(routes.own))}
+  authorization {{
+    user: {json.dumps(user)}
+    password: {json.dumps(password)}
+  }}
+  routes: [{urls}]
 }}
 """
 

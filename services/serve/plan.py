@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-from services.serve.configs import nats_conf, s3_identities, seaweedfs_security
+from services.serve.configs import s3_identities, seaweedfs_security
 from services.serve.credentials import NATS_USER, Credentials
+from services.serve.nats import nats_files, nats_nodes, nats_port_names
 from services.serve.settings import ServeSettings
-from tael.runtime.config import PREFIX, Address
+from tael.runtime.config import PREFIX
 
 HOST = "127.0.0.1"
 SERVE = "serve"
@@ -89,7 +90,7 @@ def port_names(settings: ServeSettings) -> list[str]:
     """The internal ports that a plan needs, by name."""
     hot = [f"hotnode-{n}" for n in range(settings.shards)]
     ours = [f"coordinator-{n}" for n in range(settings.coordinators)] + ["ingest", "query", "compactor"]
-    return ["nats", "nats-monitor", *_S3_PORTS, *hot, *(f"{name}-internal" for name in [SERVE, *hot, *ours])]
+    return [*nats_port_names(settings), *_S3_PORTS, *hot, *(f"{name}-internal" for name in [SERVE, *hot, *ours])]
 
 
 def plan(
@@ -104,14 +105,16 @@ def plan(
 ) -> Plan:
     """The whole suite. ``ports`` has a free one for each of ``port_names``; addresses in ``settings`` have their final ports."""
     directory, s3_secret = settings.directory, settings.s3_secret_key or credentials.s3
+    nodes = nats_nodes(settings, ports)
     outside = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
     wiring = {
         **given,
         "TAEL_CLUSTER_ID": settings.cluster_id,
         "TAEL_CLICKHOUSE_PASSWORD": given.get("TAEL_CLICKHOUSE_PASSWORD", credentials.hotnode),
-        "TAEL_NATS_URL": f"nats://{NATS_USER}:{credentials.nats}@{HOST}:{ports['nats']}",
-        "TAEL_NATS_MONITOR_URL": f"http://{HOST}:{ports['nats-monitor']}",
+        "TAEL_NATS_URL": ",".join(f"nats://{NATS_USER}:{credentials.nats}@{node.client}" for node in nodes),
+        "TAEL_NATS_MONITOR_URL": ",".join(f"http://{node.monitor}" for node in nodes),
+        "TAEL_WAL_REPLICAS": given.get("TAEL_WAL_REPLICAS", str(settings.nats_nodes)),
         "TAEL_S3_URL": f"http://{HOST}:{ports['s3']}",
         "TAEL_S3_ACCESS_KEY": settings.s3_access_key,
         "TAEL_S3_SECRET_KEY": s3_secret,
@@ -130,18 +133,22 @@ def plan(
         live_url = f"http://{internal}/healthz"
         return Process(name, argv, env, ready_url, step, drain, live_url=live_url, target=target, metrics=internal)
 
-    nats_file, s3_file = directory / "nats" / "nats.conf", directory / "s3" / "identities.json"
-    nats = Process(
-        "nats",
-        (nats_server, "-c", str(nats_file)),
-        outside,
-        f"http://{HOST}:{ports['nats-monitor']}/healthz",
-        0,
-        Drain.LOG,
-        _NATS_SMALL_TALK,
-        ours=False,
-        target="nats",
-    )
+    s3_file = directory / "s3" / "identities.json"
+    nats = [
+        Process(
+            node.name,
+            (nats_server, "-c", str(node.config_file)),
+            outside,
+            node.ready_url,
+            0,
+            Drain.LOG,
+            _NATS_SMALL_TALK,
+            ours=False,
+            live_url=node.live_url,
+            target="nats",
+        )
+        for node in nodes
+    ]
     hot_nodes = [
         service(
             "hotnode",
@@ -155,7 +162,7 @@ def plan(
     ]
     return Plan(
         (
-            nats,
+            *nats,
             _seaweedfs(
                 settings, ports, {**outside, **seaweedfs_security(*certificate_files(settings), credentials.s3_internal)}, weed, s3_file
             ),
@@ -166,13 +173,7 @@ def plan(
             service("compactor", "compactor", 5, Drain.READERS, {}),
         ),
         {
-            nats_file: nats_conf(
-                client=Address(HOST, ports["nats"]),
-                monitor=Address(HOST, ports["nats-monitor"]),
-                store=directory / "nats" / "jetstream",
-                user=NATS_USER,
-                password=credentials.nats,
-            ),
+            **nats_files(nodes, credentials.nats),
             s3_file: s3_identities(settings.s3_access_key, s3_secret),
         },
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tael.errors import BadSettings
 from tael.runtime.access import AccessSettings
-from tael.runtime.config import Bytes, Listen, OptionalListen, Secret
+from tael.runtime.config import Bytes, Listen, OptionalListen, Secret, Takes
 from tael.runtime.settings import NodeSettings
 
 # What the supervisor tells each process by itself. A value from outside would be lost without a word, so it is refused.
@@ -26,6 +26,12 @@ WIRED = (
 )
 
 
+def _quorum(nodes: int) -> int:
+    if nodes not in {1, 3, 5}:
+        raise ValueError("not a number of servers of which one or two may be missing")
+    return nodes
+
+
 class ServeSettings(NodeSettings, AccessSettings):
     """Settings of the supervisor; every other ``TAEL_`` variable is passed on to the processes."""
 
@@ -33,6 +39,11 @@ class ServeSettings(NodeSettings, AccessSettings):
         default=Path("~/.tael/data"), alias="TAEL_DATA_DIR", description="Where a laptop's suite keeps everything; one suite a directory."
     )
     shards: int = Field(default=1, ge=1, le=16, alias="TAEL_SHARDS", description="Hot nodes to run. It may grow later, never shrink.")
+    nats_nodes: Annotated[int, AfterValidator(_quorum), Takes("1, 3 or 5")] = Field(
+        default=1,
+        alias="TAEL_NATS_NODES",
+        description="NATS servers to run; 3 or 5 are a cluster that keeps a copy of everything on each, and goes on without one or two of them.",
+    )
     coordinators: int = Field(
         default=1, ge=1, le=5, alias="TAEL_COORDINATORS", description="Coordinators to run; one leads, the others stand by."
     )
@@ -109,3 +120,10 @@ def refuse_fewer_shards(settings: ServeSettings, there: int) -> None:
         raise BadSettings(
             [f"TAEL_SHARDS='{settings.shards}' cannot be used: {settings.directory} holds {there} shards, and they never shrink"]
         )
+
+
+def refuse_other_nats_nodes(settings: ServeSettings, there: int) -> None:
+    """Raise BadSettings when the data directory was made with another number of NATS servers: what they hold would be out of reach."""
+    if there not in {0, settings.nats_nodes}:
+        made = f"{settings.directory} was made with {there}; keep that number, or take another TAEL_DATA_DIR"
+        raise BadSettings([f"TAEL_NATS_NODES='{settings.nats_nodes}' cannot be used: {made}"])

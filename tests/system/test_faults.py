@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -149,4 +150,18 @@ def test_two_shards_one_dead_is_said_by_name(tmp_path: Path) -> None:
         assert answer["partial"] is True
         assert answer["missing_shards"] == ["shard-1"]
         assert answer["spans"]
+        assert_exactly_once(suite, ledger)
+
+
+def test_three_nats_servers_go_on_without_any_one_of_them(tmp_path: Path) -> None:
+    """Each of them is killed in turn, and started again by the supervisor; clients are told to come back, or notice nothing."""
+    with Suite(tmp_path, env={"TAEL_NATS_NODES": "3"}) as suite:
+        with Ledger(suite) as ledger:
+            ledger.wait_for(200)
+            for number in range(3):
+                servers = sorted(child.pid for name, child in suite.children().items() if name.startswith("nats"))
+                os.kill(servers[number], signal.SIGKILL)
+                ledger.wait_for(200)
+                until(lambda: sum(name.startswith("nats") for name in suite.children()) == 3, "the server to be restarted")
+        assert set(ledger.retries) <= {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
         assert_exactly_once(suite, ledger)

@@ -14,9 +14,10 @@ from rich.text import Text
 from services.serve import banner
 from services.serve.backoff import LONGEST_SECONDS, STABLE_SECONDS, Restarts
 from services.serve.credentials import Credentials, ensure_certificate, load_credentials
+from services.serve.nats import nats_nodes_there
 from services.serve.plan import S3_GRPC_OFFSET, Plan, Process, plan, port_names
 from services.serve.ports import choose, resolve_datadog
-from services.serve.settings import WIRED, ServeSettings, refuse_fewer_shards, refuse_wired
+from services.serve.settings import WIRED, ServeSettings, refuse_fewer_shards, refuse_other_nats_nodes, refuse_wired
 from services.serve.telemetry import targets
 from tael.errors import BadSettings
 from tael.runtime.config import Address, load
@@ -125,6 +126,39 @@ def test_credentials_are_made_once_and_read_by_nobody_else(tmp_path: Path) -> No
     ensure_certificate(certificate, key)
     assert certificate.read_bytes() == before
     assert {found.stat().st_mode & 0o777 for found in (path, certificate, key)} == {0o600}
+
+
+def test_three_nats_servers_are_a_cluster_that_keeps_three_copies() -> None:
+    """Every service knows all of them, each has files, ports and routes of its own, and they drain together as the last."""
+    decided, settings = plan_of(TAEL_NATS_NODES="3"), settings_of(TAEL_NATS_NODES="3")
+    ports = ports_of(settings)
+    servers = [p for p in decided.processes if p.target == "nats"]
+    assert [p.name for p in servers] == ["nats", "nats-1", "nats-2"]
+    assert {p.name for p in decided.drain_steps()[-1]} == {"nats", "nats-1", "nats-2"}
+    ingest = named(decided, "ingest").env
+    assert ingest["TAEL_NATS_URL"] == ",".join(f"nats://tael:nats-secret@127.0.0.1:{ports[p.name]}" for p in servers)
+    assert ingest["TAEL_NATS_MONITOR_URL"].count("http://") == 3
+    assert ingest["TAEL_WAL_REPLICAS"] == "3"
+    assert named(plan_of({"TAEL_WAL_REPLICAS": "1"}, TAEL_NATS_NODES="3"), "ingest").env["TAEL_WAL_REPLICAS"] == "1"
+    for server in servers:
+        conf = decided.files[Path(f"/data/nats-cluster/{server.name}/nats.conf")]
+        assert f"server_name: {server.name}\n" in conf
+        assert f'listen: "127.0.0.1:{ports[f"{server.name}-routes"]}"' in conf
+        assert all(f"nats://tael:nats-secret@127.0.0.1:{ports[f'{other.name}-routes']}" in conf for other in servers)
+    assert "cluster" not in plan_of().files[Path("/data/nats/nats.conf")]
+
+
+def test_a_directory_keeps_its_number_of_nats_servers(tmp_path: Path) -> None:
+    """A server alone and the servers of a cluster do not read each other's files."""
+    assert nats_nodes_there(tmp_path) == 0
+    refuse_other_nats_nodes(settings_of(TAEL_NATS_NODES="3"), 0)
+    (tmp_path / "nats" / "jetstream").mkdir(parents=True)
+    assert nats_nodes_there(tmp_path) == 1
+    with pytest.raises(BadSettings, match="TAEL_NATS_NODES='3' cannot be used: /data was made with 1"):
+        refuse_other_nats_nodes(settings_of(TAEL_NATS_NODES="3"), 1)
+    for name in ("nats", "nats-1", "nats-2"):
+        (tmp_path / "other" / "nats-cluster" / name / "jetstream").mkdir(parents=True)
+    assert nats_nodes_there(tmp_path / "other") == 3
 
 
 def test_nats_fsyncs_before_it_acknowledges() -> None:
