@@ -52,6 +52,10 @@ format: dev ## Format, and fix what ruff can fix
 compose-test: dev ## Bring the offline compose up on a Docker engine, send spans with a real SDK, read them back
 	deploy/compose-test
 
+.PHONY: helm-test
+helm-test: dev ## Lint the chart, render many sets of values, validate the manifests against Kubernetes' schemas
+	$(PY) -m pytest -q tests/unit/test_deploy.py
+
 ##@ Measure
 .PHONY: bench-ingest
 bench-ingest: dev ## Items of a signal acknowledged and readable per second, through the whole suite

@@ -1,4 +1,4 @@
-"""Writes configuration.md from the settings models, so that it cannot say anything else than the code does.
+"""Writes configuration.md and the settings in the Helm chart's schema from the settings models, so that they say what the code does.
 
 python -m docs.generate_configuration [--check]
 """
@@ -6,6 +6,7 @@ python -m docs.generate_configuration [--check]
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from services import wiring
 from tael.runtime.config import Settings, Takes, takes, variables
 
 OUTPUT = Path(__file__).with_name("configuration.md")
+SCHEMA = Path(__file__).parents[1] / "deploy/helm/tael/values.schema.json"
+CHART_SERVICES = ("coordinator", "ingest", "query", "compactor")
 _INTRODUCTION = """\
 # Configuration
 
@@ -95,15 +98,23 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def generate_schema(text: str) -> str:
+    """The Helm chart's schema with the settings that its services read: any other is refused before a pod starts."""
+    schema = json.loads(text)
+    names = {name for target in CHART_SERVICES for name in variables(wiring.TARGETS[target].settings())}
+    schema["$defs"]["settings"]["properties"] = {name: {"type": ["string", "number", "boolean"]} for name in sorted(names)}
+    return json.dumps(schema, indent=2) + "\n"
+
+
 def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` say whether it is fresh."""
-    text = generate()
+    """Write the page and the chart's schema, or with ``--check`` say whether they are fresh."""
+    wanted = {OUTPUT: generate(), SCHEMA: generate_schema(SCHEMA.read_text())}
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     if arguments == ["--check"]:
-        fresh = OUTPUT.exists() and OUTPUT.read_text() == text
-        if not fresh:
-            sys.stderr.write("docs/configuration.md is stale: make docs\n")
-        return 0 if fresh else 1
-    OUTPUT.write_text(text)
+        sys.stderr.writelines(f"{path.name} is stale: make docs\n" for path in stale)
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(wanted[path])
     return 0
 
 

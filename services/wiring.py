@@ -251,8 +251,17 @@ async def _process(settings: N, target: str, readiness: Readiness, status: Clust
     if status is not None:
         http.add_cluster_routes(app, status.read)
     async with http.serve(app, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR") as bound:
-        found = Address(socket.gethostname(), bound.port) if bound.host in _EVERYWHERE else bound
+        found = Address(_own_host(), bound.port) if bound.host in _EVERYWHERE else bound
         yield settings.model_copy(update={"internal_addr": found})
+
+
+def _own_host() -> str:
+    """Where others reach this machine: its address where its name has one, for a pod's name is known to nobody else."""
+    name = socket.gethostname()
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return name
 
 
 @contextlib.asynccontextmanager

@@ -69,7 +69,7 @@ class ServeSettings(NodeSettings, AccessSettings):
     )
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", min_length=1, description="Access key.")
     s3_secret_key: Secret = Field(
-        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` makes one for its data directory where it is unset."
+        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` makes one where it is unset."
     )
     s3_memory_bytes: Bytes = Field(
         default="384MiB",  # type: ignore[assignment]  # parsed by the validator

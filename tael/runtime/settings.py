@@ -117,7 +117,9 @@ class ObjectStoreSettings(Settings):
         description="The bucket; made when it is missing.",
     )
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", description="Access key.")
-    s3_secret_key: Secret = Field(default="tael-secret", alias="TAEL_S3_SECRET_KEY", description="Secret key.")
+    s3_secret_key: Secret = Field(
+        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` makes one where it is unset."
+    )
     s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region that requests are signed for.")
 
 

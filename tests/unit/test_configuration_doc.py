@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docs.generate_configuration import OUTPUT, generate, groups
+from docs.generate_configuration import OUTPUT, SCHEMA, generate, generate_schema, groups
 from services import wiring
 from tael.runtime.config import variables
 
@@ -10,6 +10,10 @@ from tael.runtime.config import variables
 def test_the_page_is_fresh() -> None:
     """`make docs` writes it; nobody edits it."""
     assert OUTPUT.read_text() == generate(), "docs/configuration.md is stale: make docs"
+
+
+def test_the_charts_schema_knows_every_setting() -> None:
+    assert SCHEMA.read_text() == generate_schema(SCHEMA.read_text()), "values.schema.json is stale: make docs"
 
 
 def test_every_variable_is_on_the_page() -> None:

@@ -26,10 +26,56 @@ CHART = DEPLOY / "helm" / "tael"
 KUBERNETES = ("1.30", "1.35")
 SERVICES = {"coordinator", "ingest", "query", "compactor"}
 COMPOSE = [("docker-compose.yml", *more) for more in ((), ("docker-compose.offline.yml",), ("docker-compose.seaweedfs.yml",))]
+IMAGE = {"repository": "registry.example/obs/tael"}
+BACKENDS = {
+    "evaluation": {"enabled": False},
+    "nats": {"url": "nats://nats:4222"},
+    "clickhouse": {"urls": ["http://clickhouse:8123"]},
+    "s3": {"url": "http://minio:9000"},
+}
+# Kinds that Kubernetes' own schemas do not know.
+CUSTOM = {"HTTPRoute", "GRPCRoute", "PodMonitor", "PrometheusRule"}
 VALUES: dict[str, dict[str, Any]] = {
-    "default": {},
+    "default": {"image": IMAGE},
+    "everything on": {
+        "global": {"imageRegistry": "mirror.example/hub"},
+        "image": {"repository": "obs/tael", "digest": "sha256:" + "0" * 64},
+        "evaluation": {"enabled": True, "storageClass": "fast"},
+        "retention": {"traceDays": 7, "logDays": 14, "metricDays": 90},
+        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/ca/ca.pem"}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca", "readOnly": True}],
+        "initContainers": [{"name": "wait", "image": "busybox:1.37.0", "command": ["true"]}],
+        "probes": {"liveness": {"failureThreshold": 9}},
+        "ingest": {
+            "podAnnotations": {"a": "b"},
+            "nodeSelector": {"pool": "ingest"},
+            "tolerations": [{"operator": "Exists"}],
+            "affinity": {"podAntiAffinity": {}},
+            "priorityClassName": "high",
+            "probes": {"readiness": {"periodSeconds": 7}},
+            "podSecurityContext": {"runAsUser": 20000},
+        },
+        "ingress": {"enabled": True, "queryHost": "tael.example", "otlpGrpcHost": "grpc.example", "grpcAnnotations": {"x": "GRPC"}},
+        "gateway": {
+            "enabled": True,
+            "parentRefs": [{"name": "public"}],
+            "queryHosts": ["tael.example"],
+            "otlpHttpHosts": ["otlp.example"],
+            "otlpGrpcHosts": ["grpc.example"],
+        },
+        "networkPolicy": {
+            "enabled": True,
+            "clients": [{"namespaceSelector": {}}],
+            "monitoring": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+        },
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True},
+        "dashboards": {"enabled": True},
+    },
     "two shards, own secret, scaled and reachable": {
-        "image": {"repository": "registry.example/obs/tael", "tag": "1.2.3"},
+        **BACKENDS,
+        "image": {**IMAGE, "tag": "1.2.3"},
         "imagePullSecrets": [{"name": "pull"}],
         "clickhouse": {"urls": ["http://ch-0:8123", "https://ch-1:8443"], "user": "tael"},
         "wal": {"replicas": 3, "maxBytes": "32GiB"},
@@ -50,11 +96,14 @@ VALUES: dict[str, dict[str, Any]] = {
         },
     },
     "small, made secret": {
+        **BACKENDS,
+        "image": IMAGE,
+        "networkPolicy": {"enabled": False},
         "coordinator": {"replicas": 1, "resources": {}},
         "secret": {"values": {"TAEL_CLICKHOUSE_PASSWORD": 'p"a: $s', "TAEL_S3_SECRET_KEY": "0123"}},
         "serviceAccount": {"create": False},
         "podDisruptionBudget": {"enabled": False},
-        "settings": {"TAEL_TRACE_RETENTION_DAYS": 30},
+        "settings": {"TAEL_MAX_LAG_SECS": 600},
         "podLabels": {"team": "obs"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
         "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -72,6 +121,11 @@ def render(values: dict[str, Any]) -> list[dict[str, Any]]:
     with helm_python.Chart.load(str(CHART)) as chart:
         rendered: dict[str, str] = chart.render(values, name="tael", namespace="obs")
     return [each for path, text in rendered.items() if path.endswith(".yaml") for each in yaml.safe_load_all(text) if each]
+
+
+def settings_of(manifests: list[dict[str, Any]]) -> dict[str, str]:
+    (found,) = [m["data"] for m in of_kind(manifests, "ConfigMap") if m["metadata"]["name"] == "tael"]
+    return dict(found)
 
 
 def of_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -109,7 +163,7 @@ def filled(text: object) -> str:
 
 
 def test_chart_lints_strictly() -> None:
-    report = helm_python.lint(str(CHART), strict=True)
+    report = helm_python.lint(str(CHART), VALUES["default"], strict=True)
     assert report["errors"] == []
     assert [m for m in report["messages"] if m["severity"] > 1] == []
 
@@ -117,7 +171,8 @@ def test_chart_lints_strictly() -> None:
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_manifests_are_valid(manifests: list[dict[str, Any]], version: str) -> None:
     for manifest in manifests:
-        kubernetes_validate.validate(manifest, version, strict=True)
+        if manifest["kind"] not in CUSTOM:
+            kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_every_service_is_deployed_and_hardened(manifests: list[dict[str, Any]]) -> None:
@@ -137,9 +192,11 @@ def test_every_service_is_deployed_and_hardened(manifests: list[dict[str, Any]])
 
 
 def test_selectors_match_the_pods_they_mean(manifests: list[dict[str, Any]]) -> None:
-    pods = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in of_kind(manifests, "Deployment")}
-    for manifest in [m for m in manifests if m["kind"] in {"Service", "PodDisruptionBudget", "Deployment"}]:
-        selector = manifest["spec"]["selector"]
+    sets = of_kind(manifests, "Deployment") + of_kind(manifests, "StatefulSet")
+    pods = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in sets}
+    selecting = {"Service", "PodDisruptionBudget", "Deployment", "StatefulSet", "NetworkPolicy"}
+    for manifest in [m for m in manifests if m["kind"] in selecting]:
+        selector = manifest["spec"].get("selector") or manifest["spec"]["podSelector"]
         wanted = selector.get("matchLabels", selector).items()
         assert [name for name, labels in pods.items() if wanted <= labels.items()] == [manifest["metadata"]["name"]]
 
@@ -151,9 +208,9 @@ def test_no_service_links_because_their_variables_look_like_settings(manifests: 
 
 def test_every_service_starts_with_what_the_chart_sets(manifests: list[dict[str, Any]]) -> None:
     """Each settings model loads from the pod's environment: no variable is unknown and no value malformed."""
-    shared = of_kind(manifests, "ConfigMap")[0]["data"]
+    shared = settings_of(manifests)
     for secret in of_kind(manifests, "Secret"):
-        shared = {**shared, **secret["stringData"]}
+        shared = {**shared, **{k: v for k, v in secret["stringData"].items() if k.startswith(PREFIX)}}
     for deployment in of_kind(manifests, "Deployment"):
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         own = {e["name"]: e.get("value", deployment["metadata"]["name"] + "-7d9f-abcde") for e in container["env"]}
@@ -181,12 +238,11 @@ def test_an_existing_secret_is_used_and_none_is_made() -> None:
 
 
 def test_tokens_are_mounted_where_the_services_look_and_without_them_the_chart_says_that_it_is_open() -> None:
-    (settings,) = of_kind(render(VALUES["default"]), "ConfigMap")
-    assert settings["data"]["TAEL_ALLOW_OPEN"] == "true"
+    assert settings_of(render(VALUES["default"]))["TAEL_ALLOW_OPEN"] == "true"
     manifests = render(VALUES["two shards, own secret, scaled and reachable"])
-    (settings,) = of_kind(manifests, "ConfigMap")
-    assert "TAEL_ALLOW_OPEN" not in settings["data"]
-    assert settings["data"]["TAEL_TOKENS_FILE"] == "/etc/tael/tokens/tokens"
+    settings = settings_of(manifests)
+    assert "TAEL_ALLOW_OPEN" not in settings
+    assert settings["TAEL_TOKENS_FILE"] == "/etc/tael/tokens/tokens"
     for deployment in of_kind(manifests, "Deployment"):
         pod = deployment["spec"]["template"]["spec"]
         assert {"name": "tokens", "secret": {"secretName": "tael-tokens", "defaultMode": 0o440}} in pod["volumes"]
@@ -208,12 +264,20 @@ def test_an_autoscaler_owns_the_number_of_replicas() -> None:
 @pytest.mark.parametrize(
     ("values", "names"),
     [
-        ({"clickhouse": {"urls": []}}, "urls"),
+        ({**BACKENDS, "clickhouse": {"urls": []}}, "clickhouse.urls"),
+        ({"evaluation": {"enabled": False}}, "evaluation.enabled=false needs nats.url"),
+        ({"nats": {"url": "nats://nats:4222"}}, "evaluation.enabled=false with them"),
+        ({"evaluation": {"nats": {"image": "nats"}}}, "image"),
+        ({"image": {"repository": ""}}, r"docker build .*\n.*docker push"),
+        ({"settings": {"TAEL_NO_SUCH": "1"}}, "TAEL_NO_SUCH"),
+        ({"query": {"settings": {"TAEL_NO_SUCH": "1"}}}, "TAEL_NO_SUCH"),
+        ({"settings": {"TAEL_TRACE_RETENTION_DAYS": 30}}, "TAEL_TRACE_RETENTION_DAYS"),
+        ({"gateway": {"enabled": True}}, "parentRefs"),
         ({"clickhouse": {"urls": ["clickhouse:8123"]}}, "urls"),
         ({"clickhouse": {"urls": ["http://u:p@clickhouse:8123"]}}, "urls"),
         ({"nats": {"url": "nats://user:word@nats:4222"}}, "url"),
         ({"nats": {"url": "http://nats:4222"}}, "url"),
-        ({"image": {"tag": "latest"}}, "tag"),
+        ({"image": {**IMAGE, "tag": "latest"}}, "tag"),
         ({"wal": {"replicas": 2}}, "replicas"),
         ({"wal": {"maxBytes": "a lot"}}, "maxBytes"),
         ({"ingest": {"replicas": 0}}, "replicas"),
@@ -229,7 +293,83 @@ def test_an_autoscaler_owns_the_number_of_replicas() -> None:
 )
 def test_bad_values_are_refused_by_name(values: dict[str, Any], names: str) -> None:
     with pytest.raises(helm_python.HelmError, match=names):
-        render(values)
+        render({"image": IMAGE, **values})
+
+
+def test_evaluation_brings_what_the_services_need_and_nothing_is_published() -> None:
+    manifests = render(VALUES["default"])
+    assert {s["metadata"]["name"] for s in of_kind(manifests, "StatefulSet")} == {"tael-nats", "tael-clickhouse", "tael-minio"}
+    settings = settings_of(manifests)
+    assert settings["TAEL_CLICKHOUSE_URLS"] == "http://tael-clickhouse:8123"
+    assert settings["TAEL_S3_URL"] == "http://tael-minio:9000"
+    (secret,) = of_kind(manifests, "Secret")
+    passwords = [secret["stringData"][key] for key in ("NATS_PASSWORD", "TAEL_CLICKHOUSE_PASSWORD", "TAEL_S3_SECRET_KEY")]
+    assert len(set(passwords)) == 3
+    assert min(map(len, passwords)) == 32
+    assert secret["stringData"]["TAEL_NATS_URL"] == f"nats://tael:{passwords[0]}@tael-nats:4222"
+    assert {s["spec"].get("type", "ClusterIP") for s in of_kind(manifests, "Service")} == {"ClusterIP"}
+    for image in (s["spec"]["template"]["spec"]["containers"][0]["image"] for s in of_kind(manifests, "StatefulSet")):
+        assert pinned(image)
+
+
+def test_the_bundled_backends_are_configured_as_composes_are() -> None:
+    for ours, theirs in (
+        ("nats.conf", "nats/nats.conf"),
+        ("clickhouse-config.xml", "clickhouse/config.xml"),
+        ("clickhouse-users.xml", "clickhouse/users.xml"),
+    ):
+        assert (CHART / "files" / ours).read_text() == (DEPLOY / theirs).read_text()
+    dashboards = {path.name: path.read_text() for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")}
+    assert {path.name: path.read_text() for path in (CHART / "files" / "dashboards").glob("*.json")} == dashboards
+    images = {
+        name: part["image"]
+        for name, part in yaml.safe_load((CHART / "values.yaml").read_text())["evaluation"].items()
+        if isinstance(part, dict)
+    }
+    for name, service in compose("docker-compose.yml").items():
+        if name in images:
+            assert images[name].removeprefix("docker.io/").removeprefix("library/") == filled(service["image"])
+
+
+def test_strangers_are_kept_out_unless_they_are_named() -> None:
+    """Clients reach the receivers and the API, only this release reaches the backends and the internal ports."""
+    default = {p["metadata"]["name"]: p["spec"] for p in of_kind(render(VALUES["default"]), "NetworkPolicy")}
+    assert set(default) == {f"tael-{name}" for name in SERVICES | {"nats", "clickhouse", "minio"}}
+    release = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "tael", "app.kubernetes.io/instance": "tael"}}}
+    for name in ("nats", "clickhouse", "minio"):
+        assert [rule["from"] for rule in default[f"tael-{name}"]["ingress"]] == [[release]]
+    clients, internal = default["tael-query"]["ingress"]
+    assert clients == {"from": [release, {"podSelector": {}}], "ports": [{"port": "api", "protocol": "TCP"}]}
+    assert internal == {"from": [release], "ports": [{"port": "internal", "protocol": "TCP"}]}
+    named = {p["metadata"]["name"]: p["spec"] for p in of_kind(render(VALUES["everything on"]), "NetworkPolicy")}
+    assert named["tael-query"]["ingress"][0]["from"] == [release, {"namespaceSelector": {}}]
+    assert {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}} in named["tael-compactor"]["ingress"][0]["from"]
+
+
+def test_a_pod_is_shaped_by_its_services_values() -> None:
+    deployments = {d["metadata"]["name"]: d["spec"]["template"] for d in of_kind(render(VALUES["everything on"]), "Deployment")}
+    ingest, query = deployments["tael-ingest"], deployments["tael-query"]
+    (container,) = ingest["spec"]["containers"]
+    assert container["image"] == "mirror.example/hub/obs/tael@sha256:" + "0" * 64
+    assert {"name": "SSL_CERT_FILE", "value": "/ca/ca.pem"} in container["env"]
+    assert {"name": "ca", "mountPath": "/ca", "readOnly": True} in container["volumeMounts"]
+    assert {"name": "ca", "configMap": {"name": "ca"}} in ingest["spec"]["volumes"]
+    assert ingest["spec"]["initContainers"][0]["name"] == "wait"
+    assert (ingest["metadata"]["annotations"]["a"], "a" in query["metadata"]["annotations"]) == ("b", False)
+    assert (container["livenessProbe"]["failureThreshold"], container["readinessProbe"]["periodSeconds"]) == (9, 7)
+    assert (ingest["spec"]["securityContext"]["runAsUser"], query["spec"]["securityContext"]["runAsUser"]) == (20000, 10001)
+    assert (ingest["spec"]["priorityClassName"], ingest["spec"]["nodeSelector"]) == ("high", {"pool": "ingest"})
+    assert "priorityClassName" not in query["spec"]
+    images = {s["spec"]["template"]["spec"]["containers"][0]["image"] for s in of_kind(render(VALUES["everything on"]), "StatefulSet")}
+    assert all(image.startswith("mirror.example/hub/") and image.count(".io/") == 0 for image in images)
+
+
+def test_every_alert_asks_for_metrics_that_exist() -> None:
+    text = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    (rule,) = of_kind(render(VALUES["everything on"]), "PrometheusRule")
+    asked = {name for group in rule["spec"]["groups"] for each in group["rules"] for name in re.findall(r"tael_\w+", each["expr"])}
+    assert asked
+    assert not [name for name in asked if f"`{name}" not in text]
 
 
 @pytest.mark.parametrize("files", COMPOSE)

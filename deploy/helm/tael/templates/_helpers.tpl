@@ -2,6 +2,62 @@
 {{- if contains "tael" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-tael" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
+{{/* A third party's image, from global.imageRegistry where that is set. Takes root and image. */}}
+{{- define "tael.thirdParty" -}}
+{{- with .root.Values.global.imageRegistry }}{{ . }}/{{ regexReplaceAll "^[^/]*[.:][^/]*/" $.image "" }}{{ else }}{{ .image }}{{ end }}
+{{- end }}
+
+{{/* The suite's own image; the placeholder is refused with what makes one. */}}
+{{- define "tael.image" -}}
+{{- $image := .Values.image }}
+{{- $registry := .Values.global.imageRegistry | default $image.registry }}
+{{- $tag := $image.tag | default .Chart.AppVersion }}
+{{- if not $image.repository }}
+{{- fail (printf "image.repository is not set, and tael's image is published nowhere. Build and push one:\n  docker build -f deploy/Dockerfile --target tael -t REGISTRY/tael:%s .\n  docker push REGISTRY/tael:%s\nand install with --set image.repository=REGISTRY/tael" $tag $tag) }}
+{{- end }}
+{{- if eq $tag "latest" }}{{ fail "image.tag: latest is refused, because a restart could change the version; name one" }}{{ end }}
+{{- with $registry }}{{ . }}/{{ end }}{{ $image.repository }}{{ with $image.digest }}@{{ . }}{{ else }}:{{ $tag }}{{ end }}
+{{- end }}
+
+{{/* Where NATS, ClickHouse and the object store are: this release's own in evaluation mode, else what the values name. */}}
+{{- define "tael.backends" -}}
+{{- $name := include "tael.name" . }}
+{{- if .Values.evaluation.enabled }}
+{{- if or .Values.nats.url .Values.clickhouse.urls .Values.s3.url }}{{ fail "nats.url, clickhouse.urls and s3.url are not used in evaluation mode: set evaluation.enabled=false with them" }}{{ end }}
+natsUrl: ""
+natsMonitorUrl: http://{{ $name }}-nats:8222
+clickhouseUrls: http://{{ $name }}-clickhouse:8123
+clickhouseUser: tael
+s3Url: http://{{ $name }}-minio:9000
+{{- else }}
+{{- if not (and .Values.nats.url .Values.clickhouse.urls .Values.s3.url) }}{{ fail "evaluation.enabled=false needs nats.url, clickhouse.urls and s3.url" }}{{ end }}
+natsUrl: {{ .Values.nats.url | quote }}
+natsMonitorUrl: {{ .Values.nats.monitorUrl | quote }}
+clickhouseUrls: {{ join "," .Values.clickhouse.urls | quote }}
+clickhouseUser: {{ .Values.clickhouse.user | quote }}
+s3Url: {{ .Values.s3.url | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The Secrets that every service reads, one name a line: the evaluation's own first, so that the user's win. */}}
+{{- define "tael.secretNames" -}}
+{{- if .Values.evaluation.enabled }}
+{{ include "tael.name" . }}-evaluation
+{{- end }}
+{{- with include "tael.secret" . }}
+{{ . }}
+{{- end }}
+{{- end }}
+
+{{/* What those Secrets and the tokens hold, so that a rotation rolls the pods at the next upgrade. */}}
+{{- define "tael.secretChecksum" -}}
+{{- $found := list (toYaml .Values.secret) }}
+{{- range compact (append (splitList "\n" (include "tael.secretNames" .)) .Values.tokens.existing) }}
+{{- $found = append $found (toYaml (dig "data" dict (lookup "v1" "Secret" $.Release.Namespace .))) }}
+{{- end }}
+{{- join "\n" $found | sha256sum }}
+{{- end }}
+
 {{- define "tael.selector" -}}
 app.kubernetes.io/name: tael
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -34,21 +90,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* What every service is told. */}}
 {{- define "tael.settings" -}}
+{{- $backends := include "tael.backends" . | fromYaml }}
 TAEL_CLUSTER_ID: {{ .Values.clusterId | quote }}
 TAEL_LOG_FORMAT: json
 TAEL_LOG_LEVEL: {{ .Values.logLevel }}
 TAEL_INTERNAL_ADDR: 0.0.0.0:7700
 TAEL_INTERNAL_OPEN: "true"
-TAEL_NATS_URL: {{ .Values.nats.url | quote }}
-TAEL_NATS_MONITOR_URL: {{ .Values.nats.monitorUrl | quote }}
+{{- with $backends.natsUrl }}
+TAEL_NATS_URL: {{ . | quote }}
+{{- end }}
+TAEL_NATS_MONITOR_URL: {{ $backends.natsMonitorUrl | quote }}
 TAEL_WAL_REPLICAS: {{ .Values.wal.replicas | quote }}
 TAEL_WAL_MAX_BYTES: {{ .Values.wal.maxBytes | quote }}
-TAEL_CLICKHOUSE_URLS: {{ join "," .Values.clickhouse.urls | quote }}
+TAEL_CLICKHOUSE_URLS: {{ $backends.clickhouseUrls | quote }}
 TAEL_CLICKHOUSE_DATABASE: {{ .Values.clickhouse.database | quote }}
-TAEL_CLICKHOUSE_USER: {{ .Values.clickhouse.user | quote }}
-TAEL_S3_URL: {{ .Values.s3.url | quote }}
+TAEL_CLICKHOUSE_USER: {{ $backends.clickhouseUser | quote }}
+TAEL_S3_URL: {{ $backends.s3Url | quote }}
 TAEL_S3_BUCKET: {{ .Values.s3.bucket | quote }}
 TAEL_S3_REGION: {{ .Values.s3.region | quote }}
+TAEL_TRACE_RETENTION_DAYS: {{ .Values.retention.traceDays | quote }}
+TAEL_LOG_RETENTION_DAYS: {{ .Values.retention.logDays | quote }}
+TAEL_METRIC_RETENTION_DAYS: {{ .Values.retention.metricDays | quote }}
 TAEL_OTLP_GRPC_ADDR: 0.0.0.0:4317
 TAEL_OTLP_HTTP_ADDR: 0.0.0.0:4318
 TAEL_DD_AGENT_ADDR: 0.0.0.0:8126
@@ -66,9 +128,8 @@ TAEL_ALLOW_OPEN: "true"
 {{- $root := .root }}
 {{- $values := index $root.Values .service }}
 {{- $own := include "tael.settings" $root | fromYaml }}
-{{- if eq $root.Values.image.tag "latest" }}{{ fail "image.tag: latest is refused, because a restart could change the version; name one" }}{{ end }}
 {{- range $name, $_ := $values.settings }}
-{{- if hasKey $own $name }}{{ fail (printf "%s.settings.%s: the chart sets this variable itself; use the value that stands for it" $.service $name) }}{{ end }}
+{{- if or (hasKey $own $name) (eq $name "TAEL_NATS_URL") }}{{ fail (printf "%s.settings.%s: the chart sets this variable itself; use the value that stands for it" $.service $name) }}{{ end }}
 {{- end }}
 apiVersion: apps/v1
 kind: Deployment
@@ -98,8 +159,8 @@ spec:
         {{- end }}
       annotations:
         checksum/settings: {{ include "tael.settings" $root | cat (toYaml $root.Values.settings) | sha256sum }}
-        checksum/secret: {{ toYaml $root.Values.secret | sha256sum }}
-        {{- with $root.Values.podAnnotations }}
+        checksum/secret: {{ include "tael.secretChecksum" $root }}
+        {{- with mergeOverwrite (deepCopy $root.Values.podAnnotations) ($values.podAnnotations | default dict) }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
@@ -109,26 +170,26 @@ spec:
       enableServiceLinks: false
       terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
       securityContext:
-        runAsNonRoot: true
-        runAsUser: 10001
-        runAsGroup: 10001
-        fsGroup: 10001
-        seccompProfile: {type: RuntimeDefault}
+        {{- toYaml (mergeOverwrite (deepCopy $root.Values.podSecurityContext) ($values.podSecurityContext | default dict)) | nindent 8 }}
       {{- with $root.Values.imagePullSecrets }}
       imagePullSecrets:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with $root.Values.priorityClassName }}
+      {{- with $values.priorityClassName | default $root.Values.priorityClassName }}
       priorityClassName: {{ . }}
+      {{- end }}
+      {{- with concat $root.Values.initContainers ($values.initContainers | default list) }}
+      initContainers:
+        {{- toYaml . | nindent 8 }}
       {{- end }}
       containers:
         - name: {{ .service }}
-          image: "{{ $root.Values.image.repository }}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}"
+          image: {{ include "tael.image" $root | quote }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           args: [{{ .service | quote }}]
           envFrom:
             - configMapRef: {name: {{ include "tael.name" $root }}}
-            {{- with include "tael.secret" $root }}
+            {{- range compact (splitList "\n" (include "tael.secretNames" $root)) }}
             - secretRef: {name: {{ . }}}
             {{- end }}
           env:
@@ -139,6 +200,9 @@ spec:
             - name: {{ $name }}
               value: {{ $value | quote }}
             {{- end }}
+            {{- with concat $root.Values.extraEnv ($values.extraEnv | default list) }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
           ports:
             {{- range .ports }}
             - name: {{ .name }}
@@ -147,19 +211,11 @@ spec:
             - name: internal
               containerPort: 7700
           startupProbe:
-            httpGet: {path: /healthz, port: internal}
-            periodSeconds: 2
-            failureThreshold: 90
+            {{- toYaml (mergeOverwrite (deepCopy $root.Values.probes.startup) (dig "probes" "startup" dict $values)) | nindent 12 }}
           livenessProbe:
-            httpGet: {path: /healthz, port: internal}
-            periodSeconds: 10
-            timeoutSeconds: 3
-            failureThreshold: 6
+            {{- toYaml (mergeOverwrite (deepCopy $root.Values.probes.liveness) (dig "probes" "liveness" dict $values)) | nindent 12 }}
           readinessProbe:
-            httpGet: {path: /readyz, port: internal}
-            periodSeconds: 3
-            timeoutSeconds: 3
-            failureThreshold: 2
+            {{- toYaml (mergeOverwrite (deepCopy $root.Values.probes.readiness) (dig "probes" "readiness" dict $values)) | nindent 12 }}
           # Endpoints forget a pod a little after it was told to stop; new calls must still find it listening until then.
           lifecycle:
             preStop:
@@ -167,9 +223,7 @@ spec:
           resources:
             {{- toYaml $values.resources | nindent 12 }}
           securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {drop: [ALL]}
+            {{- toYaml (mergeOverwrite (deepCopy $root.Values.securityContext) ($values.securityContext | default dict)) | nindent 12 }}
           volumeMounts:
             - name: tmp
               mountPath: /tmp
@@ -178,12 +232,18 @@ spec:
               mountPath: /etc/tael/tokens
               readOnly: true
             {{- end }}
+            {{- with concat $root.Values.extraVolumeMounts ($values.extraVolumeMounts | default list) }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 256Mi}
         {{- with $root.Values.tokens.existing }}
         - name: tokens
           secret: {secretName: {{ . }}, defaultMode: 0440}
+        {{- end }}
+        {{- with concat $root.Values.extraVolumes ($values.extraVolumes | default list) }}
+        {{- toYaml . | nindent 8 }}
         {{- end }}
       topologySpreadConstraints:
         {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
@@ -194,15 +254,15 @@ spec:
             matchLabels:
               {{- include "tael.selector" $ | nindent 14 }}
         {{- end }}
-      {{- with $root.Values.nodeSelector }}
+      {{- with $values.nodeSelector | default $root.Values.nodeSelector }}
       nodeSelector:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with $root.Values.tolerations }}
+      {{- with $values.tolerations | default $root.Values.tolerations }}
       tolerations:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with $root.Values.affinity }}
+      {{- with $values.affinity | default $root.Values.affinity }}
       affinity:
         {{- toYaml . | nindent 8 }}
       {{- end }}
