@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from services.query.api.native.span_json import Json, attributes_json, rfc3339, span_json, value_json
-from services.query.questions.llm import Messages
 from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.otlp.genai import EVENTS
 from tael.otlp.llm_usage import usage_of
+
+if TYPE_CHECKING:
+    from services.query.questions.llm import Messages
 
 
 def trace_json(spans: Sequence[Span], messages: Messages, most: int) -> dict[str, Json]:
