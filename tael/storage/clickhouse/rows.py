@@ -145,10 +145,10 @@ def merge_maps(maps: Iterable[Mapping[bytes, Any]]) -> dict[str, AttributeValue]
 def other_value(encoded: str) -> AttributeValue:
     """The value that a map of other values holds as a letter and text (flatten.py)."""
     letter, rest = encoded[:1], encoded[1:]
-    return _OTHER[letter](rest)
+    return DECODERS[letter](rest)
 
 
-_OTHER: dict[str, Callable[[str], AttributeValue]] = {
+DECODERS: dict[str, Callable[[str], AttributeValue]] = {
     "n": lambda _: None,
     "i": int,
     "d": float,
@@ -158,6 +158,7 @@ _OTHER: dict[str, Callable[[str], AttributeValue]] = {
     "a": lambda rest: decode_array(ArrayValue.FromString(base64.b64decode(rest))),
     "k": lambda rest: decode_attributes(KeyValueList.FromString(base64.b64decode(rest)).values),
 }
+"""A value of the map of others by its letter (docs/formats.md)."""
 
 
 def text(value: bytes | str) -> str:

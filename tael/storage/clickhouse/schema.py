@@ -49,7 +49,7 @@ class _Kept:
     hours: int = 1
 
 
-_TABLES = {
+KEPT = {
     "spans": _Kept("traces"),
     "trace_index": _Kept("traces", 24),
     "logs": _Kept("logs"),
@@ -63,6 +63,7 @@ _TABLES = {
     "metric_families": _Kept("metrics"),
     "red": _Kept("metrics", 24),
 }
+"""Every table that grows with what is received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,17 +176,17 @@ class ClickHouseSchema:
 
     async def list_partitions(self) -> list[PartitionSize]:
         """See SchemaStore."""
-        rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": list(_TABLES)})
+        rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": list(KEPT)})
         return [_partition(text(table), *map(int, numbers)) for table, *numbers in rows]
 
     async def drop_partition(self, partition: PartitionSize) -> None:
         """See SchemaStore."""
-        if partition.table not in _TABLES:
-            raise Rejected(f"{partition.table} is no table whose partitions may go", where="table", accepted=", ".join(_TABLES))
+        if partition.table not in KEPT:
+            raise Rejected(f"{partition.table} is no table whose partitions may go", where="table", accepted=", ".join(KEPT))
         statement = _DROP.format(database=self._clickhouse.database, table=partition.table)
         await self._clickhouse.command(statement, {"start": str(partition.start_ns // NS_PER_SECOND)})
 
 
 def _partition(table: str, start_seconds: int, rows: int, bytes_on_disk: int, parts: int) -> PartitionSize:
-    kept = _TABLES[table]
+    kept = KEPT[table]
     return PartitionSize(table, start_seconds * NS_PER_SECOND, rows, bytes_on_disk, parts, kept.signal, kept.hours)
