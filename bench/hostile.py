@@ -31,7 +31,7 @@ from tests.support.suite import Suite
 _STALLED = (
     b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: 60000000\r\n\r\n" + bytes(1000)
 )
-_AT_ONCE, _NEIGHBOUR_SECONDS, _STREAMS = 4, 10.0, 60
+_AT_ONCE, _NEIGHBOUR_SECONDS, _STREAMS, _QUIET_CPU_SECONDS = 4, 10.0, 60, 0.2
 _PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
 
@@ -111,12 +111,21 @@ class Bench:
             for _, writer in opened:
                 writer.close()
 
+    async def settled(self) -> None:
+        """Return when ingest has little to do, after half a minute at the latest."""
+        for _ in range(30):
+            before = self.cpu_seconds()
+            await asyncio.sleep(1)
+            if self.cpu_seconds() - before < _QUIET_CPU_SECONDS:
+                return
+
     async def stalling(self, count: int) -> dict[str, Any]:
         """What the neighbour notices of stalled uploads and idle connections, and what ingest holds for them."""
         rows: dict[str, Any] = {}
         for name, sent in (("idle", b""), ("stalled uploads", _STALLED)):
             before = self.rss_mib()
             async with self.connections(count, sent):
+                await self.settled()
                 rows[name] = {**await self.neighbour(3), "connections": count, "rss_grown_mib": round(self.rss_mib() - before, 1)}
         return rows
 

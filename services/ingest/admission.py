@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from tael.cluster.shard import Router
 from tael.errors import Rejected, TooLarge
-from tael.otlp.census import Node, count_fields
+from tael.otlp.census import Node, count_fields, holds_few
 from tael.otlp.limits import ItemLimits, bound
 from tael.otlp.repair import repair
 from tael.otlp.scan import Refusals, Scan, horizon_ns
@@ -47,8 +47,12 @@ class Admitted:
 class Admission(Protocol):
     """One way for requests to become bodies of the log."""
 
+    def is_light(self, request: bytes) -> bool:
+        """Whether a request holds so little that it can be admitted beside everything else in the event loop."""
+        ...
+
     def weigh(self, request: bytes) -> int:
-        """About how many messages a request holds, from a look that costs little. Raises TooLarge when they are more than it may hold."""
+        """About how many messages a request that is not light holds. Raises TooLarge when they are more than it may hold."""
         ...
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
@@ -76,10 +80,16 @@ class Census:
     most: int
     large_bytes: int = 1 << 20
 
+    def holds_few(self, request: bytes) -> bool:
+        """Whether it has a few thousand messages at the most, and not too many."""
+        return holds_few(request, self._root(request), self.most)
+
     def count(self, request: bytes) -> int:
         """About how many messages it holds. Raises TooLarge when they are too many for its size."""
-        root = self.small if len(request) < self.large_bytes else self.large
-        return count_fields(request, root, self.most)
+        return count_fields(request, self._root(request), self.most)
+
+    def _root(self, request: bytes) -> Node:
+        return self.small if len(request) < self.large_bytes else self.large
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,10 @@ class Tolerant:
     item: type[Message]
     limits: ItemLimits | None
     census: Census
+
+    def is_light(self, request: bytes) -> bool:
+        """See Admission."""
+        return self.census.holds_few(request)
 
     def weigh(self, request: bytes) -> int:
         """See Admission."""

@@ -83,6 +83,10 @@ class TranslatedAdmission:
     bounds: Bounds
     census: Census
 
+    def is_light(self, request: bytes) -> bool:
+        """See Admission."""
+        return self.census.holds_few(request)
+
     def weigh(self, request: bytes) -> int:
         """See Admission."""
         return self.census.count(request)

@@ -38,7 +38,7 @@ from tael.wal import codec
 from tael.wal.api import LOGS, METRICS, TRACES, WalAppender
 
 _INFLATE_INLINE_BYTES, _INFLATED_INLINE_BYTES = 64 << 10, 1 << 20
-_ADMIT_INLINE_BYTES, _ADMIT_INLINE_MESSAGES = 2 << 20, 15_000
+_ADMIT_INLINE_BYTES = 2 << 20
 _MESSAGE_BYTES = 128
 """What a message of the envelope takes in Python, about."""
 _THREADS = 2
@@ -173,9 +173,9 @@ class Pipeline:
 
     async def _checked(self, admission: Admission, tenant: str, request: bytes, room: Room, cut: Cut) -> Admitted:
         """Check and cut; what is large, or holds much, in a thread, with the memory held that it takes when it is taken apart."""
-        messages = admission.weigh(request)
-        if len(request) <= _ADMIT_INLINE_BYTES and messages <= _ADMIT_INLINE_MESSAGES:
+        if len(request) <= _ADMIT_INLINE_BYTES and admission.is_light(request):
             return admission.admit(tenant, request, cut)
+        messages = await self.compute(admission.weigh, request, small=False)
         async with room.more(len(request) + messages * _MESSAGE_BYTES):
             return await self.compute(admission.admit, tenant, request, cut, small=False)
 

@@ -24,6 +24,11 @@ _LEAST_BYTES_PER_FIELD = 16
 _LEAST_BYTES_PER_VALUE, _VALUES_PER_MESSAGE = 3, 8
 _ENVELOPE_LEVELS = 2
 _MAX_VARINT_SHIFT = 63
+_KIND, _LENGTH, _ONE_BYTE = 0x87, 2, 0x7F
+"""Of a tag: what tells one of a single byte and its kind; fields of a number above 15 hold no messages here, and are skipped."""
+_FIXED_BYTES = {1: 8, 5: 4}
+_LOOK_EVERY, _MOST_NUMBER = 500, 15
+_FEW = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,53 +56,65 @@ def too_many(what: str, limit: int) -> TooLarge:
     return TooLarge(f"the request holds more than {limit} {what}, the most for one of its size ({MAX_REQUEST_MESSAGES})", where="body")
 
 
+def holds_few(request: bytes, root: Node, most: int) -> bool:
+    """Whether a request has a few thousand fields at the most, and no more than it may have: that is seen within a millisecond."""
+    few = min(_FEW, allowed(len(request), most))
+    return _count(request, root, few) <= few
+
+
 def count_fields(request: bytes, root: Node, most: int) -> int:
-    """The fields of a request; of one that is too small for many, the most that it can have. Raises TooLarge above the limit.
+    """The fields of a request. Raises TooLarge for more than ``allowed``.
 
     Counts what it can of a malformed request, which is for the parser to refuse.
     """
     limit = allowed(len(request), most)
-    if len(request) // 2 <= limit:
-        return len(request) // 2
     counted = _count(request, root, limit)
     if counted > limit:
         raise too_many("messages", limit)
     return counted
 
 
-def _count(body: bytes, root: Node, limit: int) -> int:  # noqa: C901  # one loop without calls: it runs for every span
+def _count(body: bytes, root: Node, limit: int) -> int:
     """The fields, or more than ``limit`` as soon as those of the outermost level are too dense: the others are then not looked at."""
-    counted, to_open = 0, [(0, len(body), root)]
+    counted, to_open, look_at = 0, [(0, len(body), root)], min(limit, _ALWAYS_ALLOWED)
     try:
         while to_open:
             at, end, node = to_open.pop()
-            while at < end:
+            inside = node.fields.get
+            while at < end:  # runs for every span, so what is common makes no call
                 counted += 1
-                if counted > limit or (node is root and counted > _ALWAYS_ALLOWED + at // _LEAST_BYTES_PER_FIELD):
-                    return limit + 1
+                if counted > look_at:
+                    if counted > limit or (node is root and counted > allowed(at, limit)):
+                        return limit + 1
+                    look_at = counted + _LOOK_EVERY
                 tag = body[at]
-                at += 1
-                if tag > 127:
-                    tag, at = _varint(body, at - 1)
-                kind = tag & 7
-                if kind == 2:
-                    size = body[at]
-                    at += 1
-                    if size > 127:
-                        size, at = _varint(body, at - 1)
-                    inner = node.fields.get(tag)
-                    if inner is not None and size > inner.opened_above:
-                        to_open.append((at, at + size, inner))
-                    at += size
-                elif kind == 0:
-                    while body[at] > 127:
-                        at += 1
-                    at += 1
-                elif kind in (1, 5):
-                    at += 8 if kind == 1 else 4
+                if tag & _KIND != _LENGTH:
+                    at = _skip(body, at)
+                    continue
+                size, at = body[at + 1], at + 2
+                if size > _ONE_BYTE:
+                    size, at = size & _ONE_BYTE | body[at] << 7, at + 1
+                    if body[at - 1] > _ONE_BYTE:
+                        size, at = _varint(body, at - 2)
+                inner = inside(tag)
+                if inner is not None and size > inner.opened_above:
+                    to_open.append((at, at + size, inner))
+                at += size
     except IndexError:
         pass  # it ends within a field, or is no protobuf
     return counted
+
+
+def _skip(body: bytes, at: int) -> int:
+    """The position behind a field of any kind; of a group, behind its start or its end."""
+    tag, at = _varint(body, at)
+    kind = tag & 7
+    if kind == 0:
+        return _varint(body, at)[1]
+    if kind == _LENGTH:
+        size, at = _varint(body, at)
+        return at + size
+    return at + _FIXED_BYTES.get(kind, 0)
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
@@ -124,7 +141,7 @@ def _node(descriptor: Any, envelope_levels: int, known: dict[tuple[str, int], No
     if key not in known:
         known[key] = Node(0 if envelope_levels else OPENED_ABOVE_BYTES)
         for inner in descriptor.fields:
-            if inner.type == FieldDescriptor.TYPE_MESSAGE:
+            if inner.type == FieldDescriptor.TYPE_MESSAGE and inner.number <= _MOST_NUMBER:
                 levels = envelope_levels - 1 if envelope_levels and inner.is_repeated else 0
                 known[key].fields[inner.number << 3 | 2] = _node(inner.message_type, levels, known)
     return known[key]

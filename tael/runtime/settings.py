@@ -138,7 +138,11 @@ class ConnectionSettings(Settings):
         default=10.0, gt=0, le=3600, alias="TAEL_HEADER_SECS", description="How long a client may take to send a request's head."
     )
     idle_seconds: float = Field(
-        default=75.0, gt=0, le=86_400, alias="TAEL_IDLE_SECS", description="How long a connection may wait for its next request."
+        default=620.0,
+        gt=0,
+        le=86_400,
+        alias="TAEL_IDLE_SECS",
+        description="How long a connection may wait for its next request; longer than the load balancers in front of it keep theirs.",
     )
     body_window_seconds: float = Field(
         default=10.0,

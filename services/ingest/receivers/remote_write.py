@@ -60,6 +60,10 @@ class _Counting:
     histograms: int = 0
     exemplars: int = 0
 
+    def is_light(self, request: bytes) -> bool:
+        """See Admission."""
+        return self.admission.is_light(request)
+
     def weigh(self, request: bytes) -> int:
         """See Admission."""
         return self.admission.weigh(request)
