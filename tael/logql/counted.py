@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -11,23 +11,51 @@ from tael.logql.ast import RangeAggregation
 from tael.logql.errors import SeriesLimit
 from tael.logql.functions import finished, per_second, shifted
 from tael.logql.levels import LEVEL, normalized
-from tael.logql.needs import SEVERITY_TEXT, Counts
-from tael.logql.records import STREAM_LABELS
+from tael.logql.needs import Counts
 from tael.logql.samples import BYTES, Bounds, Leaf
-from tael.logql.stages.label_filter import condition
 from tael.model.series import Floats, Labels, Samples
 from tael.vectors.values import Steps, Vector
 from tael.vectors.windows import windows
 
-Counted = tuple[tuple[str, ...], int, int, int]
-"""The values of the keys, the slot, how many lines, how many bytes."""
-_LABELS: Final = {key: name for name, key in STREAM_LABELS.items()}
+
+class Counted(Protocol):
+    """Lines of one stream in one slot."""
+
+    @property
+    def labels(self) -> Labels:
+        """The stream's."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether these lines are counted, or must be looked at."""
+        ...
+
+    @property
+    def severity_text(self) -> str:
+        """The text of their severity, where it was asked for."""
+        ...
+
+    @property
+    def slot(self) -> int:
+        """Which slot."""
+        ...
+
+    @property
+    def records(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Of how many bytes, where it was asked for."""
+        ...
 
 
 def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds) -> Vector:
     """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit and PipelineError."""
     places: dict[Labels, int] = {}
-    series, slots, values = _read(leaf, plan, counted, places)
+    series, slots, values = _read(leaf, counted, places)
     for labels in rest.labels:
         places.setdefault(labels, len(places))
     if len(places) > bounds.series:
@@ -37,35 +65,24 @@ def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Sample
     return finished(leaf.aggregation, list(places), total / per_second(leaf.aggregation), lines > 0)
 
 
-def _read(
-    leaf: Leaf, plan: Counts, counted: Iterable[Counted], places: dict[Labels, int]
-) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    conditions = [(matcher.name, condition(matcher)) for matcher in leaf.query.matchers]
+def _read(leaf: Leaf, counted: Iterable[Counted], places: dict[Labels, int]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     grouping = leaf.grouping()
     names = sorted(set(grouping.labels)) if grouping else []
     series, slots, values = [], [], []
     sizes = leaf.aggregation.op in BYTES
-    known: dict[tuple[str, ...], int | None] = {}
-    for group, slot, count, size in counted:
+    known: dict[tuple[Labels, str], int] = {}
+    for part in counted:
+        if not part.exact:
+            continue
+        group = (part.labels, part.severity_text)
         if group not in known:
-            labels = _labels(plan.keys, group)
-            selected = all(meets(labels.get(name, "")) for name, meets in conditions)
+            labels = dict(part.labels) | ({LEVEL: normalized(part.severity_text)} if part.severity_text else {})
             key = tuple((name, labels[name]) for name in names if labels.get(name))
-            known[group] = places.setdefault(key, len(places)) if selected else None
-        place = known[group]
-        if place is not None:
-            series.append(place)
-            slots.append(slot)
-            values.append((size if sizes else count, count))
+            known[group] = places.setdefault(key, len(places))
+        series.append(known[group])
+        slots.append(part.slot)
+        values.append((part.bytes if sizes else part.records, part.records))
     return series, slots, values
-
-
-def _labels(keys: Sequence[str], values: Sequence[str]) -> dict[str, str]:
-    found = {_LABELS[key]: value for key, value in zip(keys, values, strict=True) if key in _LABELS and value}
-    for key, value in zip(keys, values, strict=True):
-        if key == SEVERITY_TEXT and value:
-            found[LEVEL] = normalized(value)
-    return found
 
 
 def _windowed(

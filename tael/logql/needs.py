@@ -14,51 +14,64 @@ from typing import Final
 from tael.logql.ast import NEGATIVE, Decolorize, Drop, Filtered, LineFilter, LineFormat, LineText, LogQuery, Stage, TextFilter, UnpackParser
 from tael.logql.errors import ERROR, ERROR_DETAILS
 from tael.logql.levels import LEVEL
-from tael.logql.records import SERVICE, STREAM_LABELS
 from tael.logql.samples import Leaf
-from tael.logql.stages.label_filter import condition
 from tael.logql.stages.patterns import texts_of
-from tael.model.predicate import NOTHING, And, Compare, Contains, Exists, Field, Not, Or, Predicate, Regex, all_of, intrinsic
+from tael.model.predicate import NOTHING, And, Compare, Contains, Exists, Field, FieldScope, Not, Or, Predicate, Regex, all_of, intrinsic
 from tael.model.series import Matcher
+from tael.model.streams import INDEX_LABELS
 from tael.vectors.values import Steps
 
 BODY: Final = intrinsic("body")
 BODY_TYPE: Final = intrinsic("body_type")
 SEVERITY_TEXT: Final = "severity_text"
+SERVICE: Final = "service_name"
+"""The one label that every stream has."""
 COUNTED: Final = ("count_over_time", "rate", "bytes_over_time", "bytes_rate")
 MAX_SLOTS: Final = 20_000
 
-_WRITTEN: Final = ("string", "int", "bool")
-"""Types of bodies whose text is stored as the line has it."""
-_LEVEL_KEYS: Final = ("level", "LEVEL", "Level", "severity", "SEVERITY", "Severity", "SeverityText", "lvl", "LVL", "Lvl")
+_WRITTEN_AS_READ: Final = Or(tuple(Compare(BODY_TYPE, "=", kind) for kind in ("string", "int", "bool")))
+"""Bodies whose text is stored as the line has it."""
+_LEVEL_KEYS: Final = (
+    "level",
+    "LEVEL",
+    "Level",
+    "severity",
+    "SEVERITY",
+    "Severity",
+    "SeverityText",
+    "lvl",
+    "LVL",
+    "Lvl",
+    LEVEL,
+    "detected.level",
+)
 """Attributes that say a line's level before its severity's text does."""
 _SAFE: Final = re.compile(r"[A-Za-z0-9_ .\-\u0080-\U0010ffff]*")
 _LETTERS: Final = re.compile(r"[A-Za-z\u0080-\U0010ffff]{3}")
 _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "u0026")
-_PLAIN_VALUE: Final = re.compile(r"-?\d+|true|false")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What of a leaf may be counted: lines that satisfy ``counted``, by ``keys``; those that satisfy ``rest`` must be looked at.
+    """How a leaf is counted: of the lines that satisfy ``predicate``, those that satisfy ``exact``; the others must be looked at.
 
-    Of each group's labels ``matchers`` decide. Slots are ``slot_ns`` long.
+    Slots are ``slot_ns`` long; ``by_severity`` says that the level is asked for.
     """
 
-    counted: Predicate
-    rest: Predicate
-    keys: tuple[str, ...]
+    predicate: Predicate
+    exact: Predicate
     slot_ns: int
+    by_severity: bool
 
 
 def wanted(query: LogQuery) -> Predicate:
-    """What every line of the query satisfies."""
-    return all_of([streams_wanted(query.matchers), *_lines_wanted(query.stages)])
+    """What every line of the query's streams satisfies."""
+    return all_of(_lines_wanted(query.stages))
 
 
-def streams_wanted(matchers: tuple[Matcher, ...]) -> Predicate:
-    """What every record of the streams satisfies."""
-    return all_of(_stream(matcher) for matcher in matchers)
+def decided(query: LogQuery) -> bool:
+    """Whether the predicate leaves next to nothing to the stages."""
+    return _counted_stages(query.stages)
 
 
 def counts(leaf: Leaf, steps: Steps) -> Counts | None:
@@ -66,19 +79,15 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     labels = _grouped(leaf)
     if labels is None or leaf.aggregation.op not in COUNTED or leaf.aggregation.range.unwrap is not None:
         return None
-    lines = _exact_lines(leaf.query.stages)
     slot_ns = math.gcd(steps.step_ms, leaf.aggregation.range.range_ns) if steps.step_ms else leaf.aggregation.range.range_ns
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
-    if lines is None or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
+    if not _counted_stages(leaf.query.stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
         return None
-    streams = streams_wanted(leaf.query.matchers)
-    simple: list[Predicate] = [Or(tuple(Compare(BODY_TYPE, "=", kind) for kind in _WRITTEN))]
-    keys = {STREAM_LABELS[name] for name in (*labels, *(matcher.name for matcher in leaf.query.matchers)) if name in STREAM_LABELS}
-    if labels & {LEVEL, "level"}:
-        keys.add(SEVERITY_TEXT)
-        simple += _level_by_severity()
-    rest = all_of([streams, *_lines_wanted(leaf.query.stages), Not(all_of(simple))])
-    return Counts(all_of([streams, *lines, *simple]), rest, tuple(sorted(keys)), slot_ns)
+    by_severity = bool(labels & {LEVEL, "level"})
+    exact = [_WRITTEN_AS_READ, *(_level_by_severity() if by_severity else ())]
+    for name in sorted(labels & INDEX_LABELS.keys() - {SERVICE}):
+        exact += _of_the_stream(name, INDEX_LABELS[name])
+    return Counts(wanted(leaf.query), all_of(exact), slot_ns, by_severity)
 
 
 def _grouped(leaf: Leaf) -> set[str] | None:
@@ -86,27 +95,8 @@ def _grouped(leaf: Leaf) -> set[str] | None:
     grouping = leaf.grouping()
     if grouping is None or grouping.without:
         return None
-    known = {*STREAM_LABELS, LEVEL, "level"}
+    known = {*INDEX_LABELS, LEVEL, "level"}
     return set(grouping.labels) if known.issuperset(grouping.labels) else None
-
-
-def _stream(matcher: Matcher) -> Predicate:
-    """A matcher on a label that streams cannot have is decided at once."""
-    if matcher.name not in STREAM_LABELS:
-        return And(()) if condition(matcher)("") else NOTHING
-    service = matcher.name == SERVICE
-    field = intrinsic("service") if service else Field("resource", STREAM_LABELS[matcher.name])
-    if matcher.op in ("!=", "!~"):
-        return Not(_equal(field, matcher))
-    absent: list[Predicate] = [] if service or not condition(matcher)("") else [Not(Exists(field))]
-    if not service and (matcher.op == "=~" or _PLAIN_VALUE.fullmatch(matcher.value)):
-        absent.append(And((Exists(field), Not(Regex(field, "")))))
-    positive = _equal(field, matcher)
-    return Or((positive, *absent)) if absent else positive
-
-
-def _equal(field: Field, matcher: Matcher) -> Predicate:
-    return Compare(field, "=", matcher.value) if matcher.op in ("=", "!=") else Regex(field, f"^(?s:{matcher.value})$")
 
 
 def _lines_wanted(stages: tuple[Stage, ...]) -> list[Predicate]:
@@ -133,7 +123,7 @@ def _line(stage: LineFilter) -> list[Predicate]:
         return []
     part = parts[0] if len(parts) == 1 else Or(tuple(parts))
     safe = stage.op not in NEGATIVE and "~" not in stage.op and all(_is_safe(text.text) for text in stage.texts)
-    return [part if safe else Or((part, Not(Or(tuple(Compare(BODY_TYPE, "=", kind) for kind in _WRITTEN)))))]
+    return [part if safe else Or((part, Not(_WRITTEN_AS_READ)))]
 
 
 def _text(op: str, text: LineText) -> Predicate | None:
@@ -168,19 +158,25 @@ def _id(matcher: Matcher) -> list[Predicate]:
     return [Or((Compare(intrinsic(matcher.name), "=", bytes.fromhex(matcher.value)), *named))]
 
 
-def _exact_lines(stages: tuple[Stage, ...]) -> list[Predicate] | None:
-    """Line filters as conditions on bodies that are stored as they are read; None where some stage is more than that."""
-    found: list[Predicate] = []
-    for stage in stages:
-        if isinstance(stage, LineFilter) and not any(text.ip for text in stage.texts) and stage.op not in ("|>", "!>"):
-            parts = [_text(stage.op, text) for text in stage.texts]
-            found.append(Or(tuple(part for part in parts if part is not None)) if len(parts) > 1 else parts[0] or And(()))
-        elif not (isinstance(stage, Drop) and all(label.name in (ERROR, ERROR_DETAILS) for label in stage.labels)):
-            return None
-    return found
+def _counted_stages(stages: tuple[Stage, ...]) -> bool:
+    """Whether the stages are line filters that are conditions on bodies, where these are stored as they are read."""
+    return all(
+        (isinstance(stage, LineFilter) and not any(text.ip for text in stage.texts) and stage.op not in ("|>", "!>"))
+        or (isinstance(stage, Drop) and all(label.name in (ERROR, ERROR_DETAILS) for label in stage.labels))
+        for stage in stages
+    )
+
+
+def _of_the_stream(name: str, key: str) -> list[Predicate]:
+    """Records that have no metadata of the name of a stream's label, which would stand in where the stream has none."""
+    scopes: tuple[FieldScope, ...] = ("attribute", "instrumentation")
+    elsewhere = [Not(Or((Exists(Field(scope, key)), Exists(Field(scope, name))))) for scope in scopes]
+    resource = Field("resource", key)
+    return [*elsewhere, Not(Exists(Field("resource", name))), Not(And((Exists(resource), Not(Regex(resource, "")))))]
 
 
 def _level_by_severity() -> list[Predicate]:
     """Records whose level is the text of their severity."""
-    keys = [Not(Exists(Field(scope, key))) for scope in ("any", "instrumentation") for key in _LEVEL_KEYS]
+    scopes: tuple[FieldScope, ...] = ("attribute", "resource", "instrumentation")
+    keys = [Not(Or(tuple(Exists(Field(scope, key)) for key in _LEVEL_KEYS))) for scope in scopes]
     return [Compare(intrinsic(SEVERITY_TEXT), "!=", ""), *keys]

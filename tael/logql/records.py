@@ -10,27 +10,23 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tael.logql.hints import ALL, Hints
 from tael.logql.levels import LEVEL, detected_level
 from tael.logql.row import Row
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.log import LogRecord
-from tael.model.span import Resource, service_of
+from tael.model.span import Scope
+from tael.model.streams import INDEX_LABELS, stream_labels
 from tael.syntax.literals import compact
 
-SERVICE: Final = "service_name"
-STREAM_KEYS: Final = (
-    "service.name", "service.namespace", "service.instance.id", "deployment.environment", "deployment.environment.name", "cloud.region",
-    "cloud.availability_zone", "k8s.cluster.name", "k8s.namespace.name", "k8s.pod.name", "k8s.container.name", "container.name",
-    "k8s.replicaset.name", "k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.cronjob.name", "k8s.job.name",
-)  # fmt: skip
-"""The attributes of a resource that are labels of its streams."""
+Typed: TypeAlias = "tuple[tuple[str, type, AttributeValue], ...]"
 
+_STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9]+")
 _ESCAPED: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -42,10 +38,6 @@ def label_of(key: str) -> str:
         return f"__{label_of(key[2:-2])}__"
     name = _NOT_IN_NAMES.sub("_", key)
     return "" if name == "_" else f"key_{name}" if name[:1].isdigit() else name
-
-
-STREAM_LABELS: Final[dict[str, str]] = {label_of(key): key for key in STREAM_KEYS}
-"""The attribute behind each label that a stream may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +56,61 @@ class Entry:
 
 def entry(record: LogRecord) -> Entry:
     """The line of a record."""
-    stream = stream_labels(record.resource.attributes)
+    stream, rest = _of_resource(record.resource.attributes)
     line = text_of(record.body)
-    metadata = dict(_metadata(record))
+    metadata = {**rest, **_of_scope(record.scope)}
+    attributes = record.attributes
+    if record.event_name and "event_name" in attributes:
+        attributes = {key: value for key, value in attributes.items() if key != "event_name"}
+    _add(metadata, attributes, "")
+    _add_fields(metadata, record)
     if LEVEL not in metadata:
         metadata[LEVEL] = detected_level(stream, metadata, record.severity_number, line)
     return Entry(record.timestamp_ns, line, stream, metadata)
 
 
-def stream_labels(attributes: Attributes) -> dict[str, str]:
-    """The labels of a resource's streams."""
-    found = {label_of(key): text_of(attributes[key]) for key in STREAM_KEYS if _plain_label(attributes.get(key))}
-    return found | {SERVICE: service_of(Resource(attributes))}
+def _typed(attributes: Attributes) -> Typed:
+    """Attributes as a key of a cache: 1, 1.0 and True are equal, and not the same."""
+    return tuple([(key, value.__class__, value) for key, value in attributes.items()])
 
 
-def _plain_label(value: AttributeValue) -> bool:
-    """Whether the value of one of ``STREAM_KEYS`` is a label: a text, an integer or a boolean that is not empty."""
-    return isinstance(value, str | int) and value != ""
+def _of_resource(attributes: Attributes) -> tuple[dict[str, str], dict[str, str]]:
+    """The labels of a resource's streams, and the metadata of its lines. The records of a page have few resources."""
+    try:
+        return _of_known_resource(_typed(attributes))
+    except TypeError:  # a value that is a list or a map cannot be remembered
+        return _read_resource(attributes)
+
+
+@lru_cache(maxsize=4096)
+def _of_known_resource(attributes: Typed) -> tuple[dict[str, str], dict[str, str]]:
+    return _read_resource({key: value for key, _, value in attributes})
+
+
+def _read_resource(attributes: Attributes) -> tuple[dict[str, str], dict[str, str]]:
+    rest: dict[str, str] = {}
+    stream = dict(stream_labels(attributes))
+    _add(rest, {key: value for key, value in attributes.items() if not (key in _STREAM_KEYS and isinstance(value, str))}, "")
+    return stream, rest
+
+
+def _of_scope(scope: Scope) -> dict[str, str]:
+    try:
+        return _of_known_scope(scope.name, scope.version, scope.dropped_attributes_count, _typed(scope.attributes))
+    except TypeError:
+        return _read_scope(scope.name, scope.version, scope.dropped_attributes_count, scope.attributes)
+
+
+@lru_cache(maxsize=4096)
+def _of_known_scope(name: str, version: str, dropped: int, attributes: Typed) -> dict[str, str]:
+    return _read_scope(name, version, dropped, {key: value for key, _, value in attributes})
+
+
+def _read_scope(name: str, version: str, dropped: int, attributes: Attributes) -> dict[str, str]:
+    found: dict[str, str] = {}
+    _add(found, attributes, "")
+    fields = {"scope_name": name, "scope_version": version, "scope_dropped_attributes_count": str(dropped or "")}
+    return found | {key: value for key, value in fields.items() if value}
 
 
 def text_of(value: AttributeValue) -> str:  # noqa: PLR0911 - one line a type
@@ -110,38 +140,33 @@ def _plain(value: AttributeValue) -> Any:
     return value if value is None or isinstance(value, str | bool | int) else [_plain(inner) for inner in value]
 
 
-def _metadata(record: LogRecord) -> Iterator[tuple[str, str]]:
-    """Labels of the resource, the scope, the attributes and the record's own fields: the later wins, what is empty is left out."""
-    own = [("", record.attributes)]
-    if record.event_name:
-        own = [("", {key: value for key, value in record.attributes.items() if key != "event_name"})]
-    rest = {key: value for key, value in record.resource.attributes.items() if key not in STREAM_KEYS or not _plain_label(value)}
-    for prefix, attributes in (("", rest), ("", record.scope.attributes), *own):
-        yield from (pair for pair in _flat(attributes, prefix) if pair[1])
-    yield from (pair for pair in _fields(record) if pair[1])
-
-
-def _flat(attributes: Attributes, prefix: str) -> Iterator[tuple[str, str]]:
+def _add(metadata: dict[str, str], attributes: Attributes, prefix: str) -> None:
+    """Add what attributes say; of two that become one label the later wins, and what is empty is left out."""
     for key, value in attributes.items():
         name = label_of(f"{prefix}_{key}" if prefix else key)
         if isinstance(value, Mapping):
-            yield from _flat(value, name)
-        elif name:
-            yield name, text_of(value)
+            _add(metadata, value, name)
+            continue
+        text = value if isinstance(value, str) else text_of(value)
+        if name and text:
+            metadata[name] = text
 
 
-def _fields(record: LogRecord) -> Iterator[tuple[str, str]]:
-    yield "scope_name", record.scope.name
-    yield "scope_version", record.scope.version
-    for name, count in (
-        ("scope_dropped_attributes_count", record.scope.dropped_attributes_count),
-        ("observed_timestamp", record.observed_ns),
-        ("severity_number", record.severity_number),
-        ("dropped_attributes_count", record.dropped_attributes_count),
-        ("flags", record.flags),
-    ):
-        yield name, str(count) if count else ""
-    yield "severity_text", record.severity_text
-    yield "trace_id", record.trace_id.hex()
-    yield "span_id", record.span_id.hex()
-    yield "event_name", record.event_name
+def _add_fields(metadata: dict[str, str], record: LogRecord) -> None:
+    """Add the record's own fields."""
+    if record.observed_ns:
+        metadata["observed_timestamp"] = str(record.observed_ns)
+    if record.severity_number:
+        metadata["severity_number"] = str(record.severity_number)
+    if record.severity_text:
+        metadata["severity_text"] = record.severity_text
+    if record.dropped_attributes_count:
+        metadata["dropped_attributes_count"] = str(record.dropped_attributes_count)
+    if record.flags:
+        metadata["flags"] = str(record.flags)
+    if record.trace_id:
+        metadata["trace_id"] = record.trace_id.hex()
+    if record.span_id:
+        metadata["span_id"] = record.span_id.hex()
+    if record.event_name:
+        metadata["event_name"] = record.event_name

@@ -21,7 +21,9 @@ class Row:
 
     def __init__(self, timestamp_ns: int, line: str, stream: Mapping[str, str], metadata: Mapping[str, str], hints: Hints = ALL) -> None:
         self.timestamp_ns, self.line, self.stream, self.hints = timestamp_ns, line, stream, hints
-        self.metadata = {name + EXTRACTED if name in stream else name: value for name, value in metadata.items()}
+        self.metadata = dict(metadata)
+        if not metadata.keys().isdisjoint(stream):
+            self.metadata = {name + EXTRACTED if name in stream else name: value for name, value in metadata.items()}
         self.parsed: dict[str, str | None] = {}
         self.deleted: set[str] = set()
         self.error = self.details = ""

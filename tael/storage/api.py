@@ -87,22 +87,28 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
-    """How many records satisfy the predicate, group by group and slot by slot.
+    """How many records there are of each stream in each slot.
 
-    A group is what ``keys`` say: attributes of the resource that are strings, integers or booleans, ``service.name`` as ``LogRecord.service``
-    has it, and ``severity_text``. Slots are ``slot_ns`` long from the beginning of the range on.
+    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. ``exact`` tells those that satisfy it from the others,
+    and ``by_severity`` those of one severity's text from each other. Slots are ``slot_ns`` long from the beginning of the range on.
+    ``sizes`` asks for the bytes of bodies, which are 0 without.
     """
 
     time_range: TimeRange
     predicate: Predicate = EVERYTHING
-    keys: tuple[str, ...] = ()
+    streams: tuple[Matcher, ...] = ()
+    exact: Predicate = EVERYTHING
     slot_ns: int = 0
+    by_severity: bool = False
+    sizes: bool = False
 
 
 class LogCount(NamedTuple):
-    """One group in one slot; ``values`` are those of the keys, empty where a record has none. ``bytes`` are those of the bodies as stored."""
+    """One group in one slot; ``bytes`` are those of the bodies as stored."""
 
-    values: tuple[str, ...]
+    labels: Labels
+    exact: bool
+    severity_text: str
     slot: int
     records: int
     bytes: int

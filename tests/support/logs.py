@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from tael.errors import TooLarge
 from tael.logql.records import text_of
+from tael.logql.stages.label_filter import condition
 from tael.model.log import LogRecord
 from tael.model.span import Resource, Scope
+from tael.model.streams import stream_labels
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import signed_ns
 from tael.otlp.matches import log_test
@@ -28,18 +30,20 @@ class MemoryLogs:
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader; each record is a row, and bodies have the size of their text."""
-        query = LogQuery(counts.time_range, counts.predicate)
+        query = LogQuery(counts.time_range, counts.predicate, streams=counts.streams)
         found = [record for record in self.records if tenant == DEFAULT_TENANT and _matches(record, query)]
-        start, slot = counts.time_range.start_ns, counts.slot_ns
         if len(found) > max_rows:
             raise TooLarge(f"more than {max_rows}")
+        start, slot, exact = counts.time_range.start_ns, counts.slot_ns, log_test(counts.exact)
         return Answer(
             [
                 LogCount(
-                    tuple(_value(record, key) for key in counts.keys),
+                    stream_labels(record.resource.attributes),
+                    exact(record),
+                    record.severity_text if counts.by_severity else "",
                     (record.timestamp_ns - start) // slot if slot else 0,
                     1,
-                    len(text_of(record.body).encode()),
+                    len(text_of(record.body).encode()) if counts.sizes else 0,
                 )
                 for record in found
             ]
@@ -50,17 +54,16 @@ def _at(after: LogCursor) -> LogRecord:
     return LogRecord(after.timestamp_ns, 0, Resource(), Scope(), serial=after.serial)
 
 
-def _value(record: LogRecord, key: str) -> str:
-    if key == "severity_text":
-        return record.severity_text
-    value = record.service if key == "service.name" else record.resource.attributes.get(key, "")
-    return text_of(value) if isinstance(value, str | int) else ""
-
-
 def _matches(record: LogRecord, query: LogQuery) -> bool:
     after = query.after
     return (
         query.time_range.start_ns <= signed_ns(record.timestamp_ns) < query.time_range.end_ns
         and log_test(query.predicate)(record)
+        and _of_streams(record, query)
         and (after is None or log_order(query)(record) > log_order(query)(_at(after)))
     )
+
+
+def _of_streams(record: LogRecord, query: LogQuery) -> bool:
+    labels = dict(stream_labels(record.resource.attributes))
+    return all(condition(matcher)(labels.get(matcher.name, "")) for matcher in query.streams)

@@ -10,24 +10,26 @@ from services.query.logql.lines import Pages, each
 from services.query.threads import in_thread
 from tael.errors import TooLarge
 from tael.logql import evaluate as evaluation
-from tael.logql.ast import LogQuery, Metric
+from tael.logql.ast import LogQuery as LineQuery
+from tael.logql.ast import Metric
 from tael.logql.counted import of_counts
 from tael.logql.evaluate import Value, leaves
 from tael.logql.functions import of_samples, shifted
-from tael.logql.needs import Counts, counts, streams_wanted, wanted
+from tael.logql.needs import counts, decided, wanted
 from tael.logql.pipeline import Pipeline
-from tael.logql.records import STREAM_LABELS, Entry, entry
+from tael.logql.records import entry
 from tael.logql.row import Row
-from tael.logql.samples import Bounds, Extraction, Leaf
-from tael.logql.stages.label_filter import condition
+from tael.logql.samples import BYTES, Bounds, Extraction, Leaf
 from tael.model.log import LogRecord
-from tael.model.predicate import NOTHING, Predicate
-from tael.model.series import Matcher, Samples
+from tael.model.predicate import NOTHING, Not, Predicate, all_of
+from tael.model.series import Labels, Matcher, Samples
 from tael.model.time import TimeRange
 from tael.runtime.tasks import together
-from tael.storage.api import Answer, LogCount, LogCounts, LogReader
+from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader
 from tael.vectors.values import Steps, Vector
 
+LOOKED_AT = 500
+"""How many records are read at first for a query whose stages leave some out."""
 MAX_GROUPS = 500_000
 """Groups and slots that shards may count for one part of a query."""
 
@@ -74,7 +76,7 @@ class LogqlEngine:
         self.reader = reader
         self.options = options
 
-    async def lines(self, tenant: str, query: LogQuery, asked: Wanted) -> Answer[list[Row]]:
+    async def lines(self, tenant: str, query: LineQuery, asked: Wanted) -> Answer[list[Row]]:
         """The lines of a log query, in the order of time that was asked for.
 
         Raises what the reader raises. A caller that is cancelled, or gives up, ends the work at its next record.
@@ -82,9 +84,10 @@ class LogqlEngine:
         predicate = wanted(query)
         if predicate == NOTHING:
             return Answer([])
-        pages = Pages(self.reader, tenant, asked.time_range, predicate, oldest_first=asked.oldest_first)
+        pages = Pages(self.reader, tenant, LogQuery(asked.time_range, predicate, oldest_first=asked.oldest_first, streams=query.matchers))
         pick = _Pick(query, asked, time.time_ns())
-        async for page in pages.read(asked.limit):
+        first = asked.limit if decided(query) and not asked.interval_ns else max(asked.limit, LOOKED_AT)
+        async for page in pages.read(first):
             pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= asked.limit)
             if len(pick.rows) >= asked.limit:
                 break
@@ -109,20 +112,15 @@ class LogqlEngine:
             raise TooLarge(f"the result has more than {self.options.max_series} series (TAEL_LOGQL_MAX_SERIES)")
         return Answer(value, tuple(missing))
 
-    async def streams(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0) -> Answer[list[Stream]]:
+    async def streams(
+        self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0, *, sizes: bool = False
+    ) -> Answer[list[Stream]]:
         """The streams that have lines in the range, with how many and how large; slot by slot where slots are asked for."""
-        predicate = streams_wanted(matchers)
-        if predicate == NOTHING:
-            return Answer([])
-        keys = tuple(STREAM_LABELS.values())
-        answer = await self.reader.count_logs(tenant, LogCounts(time_range, predicate, keys, slot_ns), MAX_GROUPS)
-        conditions = [(matcher.name, condition(matcher)) for matcher in matchers]
-        found: dict[tuple[tuple[str, ...], int], Stream] = {}
-        for values, slot, count, size in answer.value:
-            known = found.get((values, slot))
-            labels = {name: value for name, value in zip(STREAM_LABELS, values, strict=True) if value}
-            if all(meets(labels.get(name, "")) for name, meets in conditions):
-                found[values, slot] = Stream(labels, count + (known.count if known else 0), size + (known.bytes if known else 0), slot)
+        answer = await self.reader.count_logs(tenant, LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=sizes), MAX_GROUPS)
+        found: dict[tuple[Labels, int], Stream] = {}
+        for part in answer.value:
+            known = found.get((part.labels, part.slot), Stream({}, 0, 0))
+            found[part.labels, part.slot] = Stream(dict(part.labels), known.count + part.records, known.bytes + part.bytes, part.slot)
         return Answer(list(found.values()), answer.missing)
 
     async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps) -> Answer[Vector]:
@@ -130,29 +128,26 @@ class LogqlEngine:
         if plan is None:
             samples = await self._samples(tenant, leaf, steps, wanted(leaf.query))
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
-        counted = await self._counted(tenant, leaf, plan, steps)
-        rest = await self._samples(tenant, leaf, steps, plan.rest)
+        sizes = leaf.aggregation.op in BYTES
+        asked = LogCounts(_range_of(leaf, steps), plan.predicate, leaf.query.matchers, plan.exact, plan.slot_ns, plan.by_severity, sizes)
+        counted: Answer[list[LogCount]] = Answer([])
+        if plan.predicate != NOTHING:
+            counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
+        left = NOTHING if all(part.exact for part in counted.value) else all_of([plan.predicate, Not(plan.exact)])
+        rest = await self._samples(tenant, leaf, steps, left)
         vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds))
         return Answer(vector, (*counted.missing, *rest.missing))
-
-    async def _counted(self, tenant: str, leaf: Leaf, plan: Counts, steps: Steps) -> Answer[list[LogCount]]:
-        if plan.counted == NOTHING:
-            return Answer([])
-        asked = LogCounts(_range_of(leaf, steps), plan.counted, plan.keys, plan.slot_ns)
-        return await self.reader.count_logs(tenant, asked, MAX_GROUPS)
 
     async def _samples(self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate) -> Answer[Samples]:
         extraction = Extraction(leaf, self.options.bounds, now_ns=time.time_ns())
         time_range = _range_of(leaf, steps)
         if predicate == NOTHING or time_range.end_ns <= time_range.start_ns:
             return Answer(extraction.samples())
-        pages = Pages(self.reader, tenant, time_range, predicate)
-        selected = _selected(leaf.query.matchers)
+        pages = Pages(self.reader, tenant, LogQuery(time_range, predicate, streams=leaf.query.matchers))
 
         def take(page: list[LogRecord], check: Callable[[], None]) -> None:
             check()
-            rows = (one.row(extraction.hints) for one in map(entry, page) if selected(one))
-            extraction.add(rows)
+            extraction.add(entry(record).row(extraction.hints) for record in page)
 
         async for page in pages.read():
             await in_thread(lambda check, page=page: take(page, check))  # type: ignore[misc]
@@ -162,30 +157,21 @@ class LogqlEngine:
 class _Pick:
     """Runs a log query's stages on records, and chooses the lines of an answer."""
 
-    def __init__(self, query: LogQuery, asked: Wanted, now_ns: int) -> None:
+    def __init__(self, query: LineQuery, asked: Wanted, now_ns: int) -> None:
         self.rows: list[Row] = []
         self._pipeline = Pipeline(query.stages, now_ns=now_ns)
-        self._selected = _selected(query.matchers)
         self._interval_ns = asked.interval_ns
         self._last_ns: int | None = None
 
     def row(self, record: LogRecord) -> Row | None:
         """The record's row when it is a line of the answer."""
-        found = entry(record)
-        if not self._selected(found):
-            return None
-        row = found.row()
+        row = entry(record).row()
         if not self._pipeline.keeps(row):
             return None
         if self._interval_ns and self._last_ns is not None and abs(row.timestamp_ns - self._last_ns) < self._interval_ns:
             return None
         self._last_ns = row.timestamp_ns
         return row
-
-
-def _selected(matchers: tuple[Matcher, ...]) -> Callable[[Entry], bool]:
-    conditions = [(matcher.name, condition(matcher)) for matcher in matchers]
-    return lambda found: all(meets(found.stream.get(name, "")) for name, meets in conditions)
 
 
 def _range_of(leaf: Leaf, steps: Steps) -> TimeRange:

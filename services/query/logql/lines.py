@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from services.query.threads import in_thread
 from tael.model.log import LogRecord
-from tael.model.predicate import Predicate
-from tael.model.time import TimeRange
 from tael.storage.api import MAX_FIND_LIMIT, LogCursor, LogQuery, LogReader
 
 R = TypeVar("R")
 
-SMALLEST_PAGE: Final = 500
-
 
 class Pages:
-    """The records of a range that satisfy a predicate, and the shards that did not give theirs."""
+    """The records that ``query`` is for, whatever its limit, and the shards that did not give theirs."""
 
-    def __init__(self, reader: LogReader, tenant: str, time_range: TimeRange, predicate: Predicate, *, oldest_first: bool = False) -> None:
-        self._reader, self._tenant = reader, tenant
-        self._time_range, self._predicate, self._oldest_first = time_range, predicate, oldest_first
+    def __init__(self, reader: LogReader, tenant: str, query: LogQuery) -> None:
+        self._reader, self._tenant, self._query = reader, tenant, query
         self.missing: dict[str, None] = {}
 
     async def read(self, first: int = MAX_FIND_LIMIT) -> AsyncIterator[list[LogRecord]]:
         """Pages in the order of time; the first holds ``first`` records, later ones more."""
-        size = min(max(first, SMALLEST_PAGE), MAX_FIND_LIMIT)
+        size = min(first, MAX_FIND_LIMIT)
         after: LogCursor | None = None
         while True:
-            query = LogQuery(self._time_range, self._predicate, size, after, self._oldest_first)
-            answer = await self._reader.find_logs(self._tenant, query)
+            answer = await self._reader.find_logs(self._tenant, replace(self._query, limit=size, after=after))
             self.missing |= dict.fromkeys(answer.missing)
             if answer.value:
                 yield answer.value

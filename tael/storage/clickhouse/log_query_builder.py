@@ -11,7 +11,7 @@ from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.labels import matching
-from tael.storage.clickhouse.predicate import log_columns
+from tael.storage.clickhouse.predicate import conditions, log_columns
 from tael.storage.clickhouse.source import Source
 
 
@@ -46,33 +46,34 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Statement:
-    """The values of the keys, the slot, how many records and how many bytes of bodies."""
+    """Stream, whether exact, severity's text, slot, how many records and how many bytes of bodies."""
     where = Conditions(tenant)
+    columns = log_columns(indexed=source.words_indexed)
     where.within("timestamp", counts.time_range)
-    where.satisfy(counts.predicate, log_columns(indexed=source.words_indexed))
-    values = [_value(where, place, key) for place, key in enumerate(counts.keys)]
+    where.satisfy(counts.predicate, columns)
+    if counts.streams:
+        _of_streams(where, source, tenant, counts)
+    exact = " AND ".join(conditions(counts.exact, columns, where.parameters)) or "true"
+    severity = "toString(severity_text)" if counts.by_severity else "''"
     slot = "0"
     if counts.slot_ns:
         slot = "intDiv(toUnixTimestamp64Nano(timestamp) - {slots_from:Int64}, {slot:Int64})"
         where.parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
     where.parameters["limit"] = limit
+    size = "sum(length(body))" if counts.sizes else "0"
     sql = (
-        f"SELECT [{', '.join(values)}] AS group, {slot} AS slot_number, count(), sum(length(body))\n"
+        f"SELECT stream, {exact} AS exact, {severity} AS severity, {slot} AS slot_number, count(), {size}\n"
         f"FROM {source.rows('logs', tenant, counts.time_range)}\nWHERE {where}\n"
-        "GROUP BY group, slot_number\nLIMIT {limit:UInt64}"
+        "GROUP BY stream, exact, severity, slot_number\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, where.parameters)
 
 
-def _value(where: Conditions, place: int, key: str) -> str:
-    if key in ("service.name", "severity_text"):
-        return f"toString({'service' if key == 'service.name' else key})"
-    where.parameters[f"key_{place}"] = key
-    named = f"{{key_{place}:String}}"
-    return (
-        f"multiIf(mapContains(resource_string, {named}), resource_string[{named}], mapContains(resource_int, {named}), "
-        f"toString(resource_int[{named}]), mapContains(resource_bool, {named}), toString(resource_bool[{named}]), '')"
-    )
+def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:
+    """The labels of each stream that may have been counted."""
+    where = matching(tenant, counts.streams, _hours(counts.time_range), {}, "labels['__name__']")
+    held = source.rows("log_streams", tenant, counts.time_range)
+    return Statement(f"SELECT stream, any(labels)\nFROM {held}\nWHERE {where}\nGROUP BY stream", where.parameters)
 
 
 def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
@@ -90,16 +91,19 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
     return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {source.rows('logs', tenant, held)}\nWHERE {where}", where.parameters)
 
 
-def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery) -> str:
+def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery | LogCounts) -> str:
     """Narrow to the streams that match; the one service that these are of, or nothing where they may be of several."""
-    range_ms = (query.time_range.start_ns // NS_PER_MS, query.time_range.end_ns // NS_PER_MS)
-    streams = matching(tenant, query.streams, range_ms, where.parameters, "labels['__name__']")
+    streams = matching(tenant, query.streams, _hours(query.time_range), where.parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, query.time_range)
     where.add(f"stream IN (SELECT stream FROM {held} WHERE {streams})")  # noqa: S608  # only names of ours and parameters
     service = next((matcher.value for matcher in query.streams if matcher.name == "service_name" and matcher.op == "="), "")
     if service:
         where.add("service = {service:String}", service=service)
     return service
+
+
+def _hours(time_range: TimeRange) -> tuple[int, int]:
+    return time_range.start_ns // NS_PER_MS, time_range.end_ns // NS_PER_MS
 
 
 def _follow(where: Conditions, after: LogCursor, beyond: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tael.errors import Rejected, TooLarge
 from tael.model.log import LogRecord
+from tael.model.series import Labels, labels_of
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
 from tael.storage.clickhouse import log_query_builder, log_rows, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
@@ -42,7 +43,18 @@ class ClickHouseLogs:
             raise TooLarge(
                 f"there are more than {max_rows} groups and times to count", where="query", accepted="fewer labels or longer steps"
             )
-        return Answer([LogCount(tuple(map(rows.text, values)), int(slot), int(count), int(size)) for values, slot, count, size in found])
+        labels = await self._labels(tenant, counts)
+        return Answer(
+            [
+                LogCount(labels.get(int(stream), ()), bool(exact), rows.text(severity), int(slot), int(count), int(size))
+                for stream, exact, severity, slot, count, size in found
+            ]
+        )
+
+    async def _labels(self, tenant: str, counts: LogCounts) -> dict[int, Labels]:
+        statement = log_query_builder.stream_labels(self._source, tenant, counts)
+        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        return {int(stream): labels_of({rows.text(name): rows.text(value) for name, value in labels.items()}) for stream, labels in found}
 
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
         statement = log_query_builder.fetch(self._source, tenant, keys)

@@ -202,7 +202,7 @@ class _Compiler:
         if isinstance(predicate, And):
             return self._joined(predicate.parts, "AND", "true")
         if isinstance(predicate, Or):
-            return self._joined(predicate.parts, "OR", "false")
+            return self._any_key(predicate.parts) or self._joined(predicate.parts, "OR", "false")
         if isinstance(predicate, Not):
             return f"NOT {self.compile(predicate.part)}"
         if isinstance(predicate, Exists | Listed):
@@ -211,6 +211,18 @@ class _Compiler:
 
     def _joined(self, parts: tuple[Predicate, ...], word: str, empty: str) -> str:
         return f"({f' {word} '.join(self.compile(part) for part in parts)})" if parts else empty
+
+    def _any_key(self, parts: tuple[Predicate, ...]) -> str:
+        """Many keys of one scope are looked for together: a look at the keys of each map, not one for each key."""
+        fields = [part.field for part in parts if isinstance(part, Exists)]
+        scopes = {field.scope for field in fields}
+        if len(fields) < max(len(parts), 2) or len(scopes) != 1 or not scopes <= {*_OWN, "instrumentation"}:
+            return ""
+        keys, scope = self._bind("Array(String)", tuple(field.key for field in fields)), scopes.pop()
+        owner, kinds = (
+            ("scope", ("string", "other")) if scope == "instrumentation" else (_OWN[scope], ("string", "int", "double", "bool", "other"))
+        )
+        return _in_some([f"hasAny(mapKeys({owner}_{kind}), {keys})" for kind in kinds])
 
     def _compare(self, leaf: Compare) -> str:
         found = self._leaf(leaf.field, kind_of(leaf.value), lambda reading: self._related(reading, leaf), relation(leaf))

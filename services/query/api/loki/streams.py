@@ -116,12 +116,14 @@ class Streams:
         query = form.text("query")
         if required and not query:
             raise Rejected("parse error : syntax error: unexpected $end")
-        return await self._asked(request, form, parse_matchers(query) if query else (), slot_ns)
+        return await self._asked(request, form, parse_matchers(query) if query else (), slot_ns, sizes=required)
 
-    async def _asked(self, request: web.Request, form: Form, matchers: tuple[Matcher, ...], slot_ns: int = 0) -> Answer[list[Stream]]:
+    async def _asked(
+        self, request: web.Request, form: Form, matchers: tuple[Matcher, ...], slot_ns: int = 0, *, sizes: bool = False
+    ) -> Answer[list[Stream]]:
         bounds = form.bounds()
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
-            return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns))
+            return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns, sizes=sizes))
 
 
 class _Volume:
