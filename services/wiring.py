@@ -29,7 +29,7 @@ from tael.wal.dead_letters import JetStreamDeadLetters
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
-from tael.wal.jetstream.streams import JetStreamStreams, log_states
+from tael.wal.jetstream.streams import JetStreamStreams, wal_states
 from tael.wal.tail import Tails
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
             )
 
         appender = JetStreamAppender(client, settings.cluster_id, in_flight_bytes=2 * settings.max_inflight_bytes, tails=tails)
-        await app.run(found, stop, app.Ports(kv, appender, parts_of, log_states(client, settings.cluster_id)), readiness)
+        await app.run(found, stop, app.Ports(kv, appender, parts_of, wal_states(client, settings.cluster_id)), readiness)
 
 
 async def query(settings: QuerySettings, stop: Stop) -> None:
@@ -118,7 +118,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
         readers, use = _sharded_readers(settings, shards)
-        states, shard_count = log_states(client, settings.cluster_id), [0]
+        states, shard_count = wal_states(client, settings.cluster_id), [0]
         status = ClusterStatus(kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, states)
 
         def apply(shard_map: ShardMap) -> None:
@@ -205,7 +205,7 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
     async with _nats(settings, "coordinator") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id, replicas=settings.wal_replicas)
         status = ClusterStatus(
-            kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, log_states(client, settings.cluster_id)
+            kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, wal_states(client, settings.cluster_id)
         )
         streams = JetStreamStreams(
             client, settings.cluster_id, settings.nats_monitor_urls, replicas=settings.wal_replicas, max_bytes=settings.wal_max_bytes
@@ -231,7 +231,7 @@ async def serve(settings: ServeSettings, stop: Stop) -> None:
 
 
 TARGETS = {
-    "ingest": Target("receivers in front of the log, and the writer behind it", "services.ingest.settings:IngestSettings", ingest),
+    "ingest": Target("receivers in front of the WAL, and the writer behind it", "services.ingest.settings:IngestSettings", ingest),
     "query": Target("every API out", "services.query.settings:QuerySettings", query),
     "compactor": Target("retention, one lease a shard", "services.compactor.settings:CompactorSettings", compactor),
     "coordinator": Target(

@@ -39,7 +39,7 @@ _LAZY_SYNC = Gauge("tael_nats_lazy_sync", "1 when NATS acknowledges before it ha
 
 
 class Streams(Protocol):
-    """What the coordinator asks of the log's server. Every method raises Unavailable when it cannot be reached."""
+    """What the coordinator asks of NATS. Every method raises Unavailable when it cannot be reached."""
 
     async def ensure(self, shard_count: int) -> None:
         """Make the streams that are missing."""
@@ -163,7 +163,7 @@ class Term:
             await self._ports.streams.ensure(shard_count)
         except Unavailable as error:
             if self._readiness.reasons.get("streams") != str(error):
-                log.error("the log cannot be made", reason=str(error))  # noqa: TRY400  # the reason is the whole story
+                log.error("the WAL cannot be made", reason=str(error))  # noqa: TRY400  # the reason is the whole story
             self._readiness.set("streams", str(error))
             raise
         self._readiness.set("streams")

@@ -1,1 +1,1 @@
-"""Receivers, admission, and the writer from the log to the hot tier."""
+"""Receivers, admission, and the writer from the WAL to the hot tier."""

@@ -1,6 +1,6 @@
-"""How a request becomes the parts that the log takes; pure, one way a signal.
+"""How a request becomes the parts that the WAL takes; pure, one way a signal.
 
-A request is parsed strictly and its items are checked. Traces and logs go to the log as the bytes that came, unless something is refused,
+A request is parsed strictly and its items are checked. Traces and logs go to the WAL as the bytes that came, unless something is refused,
 several shards share it, or it is larger than one append takes (tael.otlp.split).
 """
 
@@ -45,7 +45,7 @@ class Admitted:
 
 
 class Admission(Protocol):
-    """One way for requests to become bodies of the log."""
+    """One way for requests to become bodies of the WAL."""
 
     def is_light(self, request: bytes) -> bool:
         """Whether a request holds so little that it can be admitted beside everything else in the event loop."""
@@ -94,7 +94,7 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Requests that go to the log byte for byte: how they are checked, and what an item is routed by, from it and its resource."""
+    """Requests that go to the WAL byte for byte: how they are checked, and what an item is routed by, from it and its resource."""
 
     scan: Callable[[bytes, int], Scan]
     routing_key: Callable[[bytes, bytes], bytes]

@@ -1,7 +1,7 @@
-"""The ingest service: receivers in front of the log, and the writer behind it; either alone by ``TAEL_INGEST_ROLE``.
+"""The ingest service: receivers in front of the WAL, and the writer behind it; either alone by ``TAEL_INGEST_ROLE``.
 
 On the drain the receivers stop accepting and finish what they accepted, while the writer finishes the batch it is in; the rest waits in
-the log for whoever writes the shard next.
+the WAL for whoever writes the shard next.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Final, TypeAlias, TypeVar
 
 from prometheus_client import REGISTRY
 
-from services.ingest.log_health import WatchedAppender
-from services.ingest.observer import LogStates, Observer
+from services.ingest.observer import Observer, WalStates
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import datadog, otlp_grpc, otlp_http
 from services.ingest.settings import IngestSettings
+from services.ingest.wal_health import WatchedAppender
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.pool import WriterPool
 from tael.cluster.api import KeyValue
@@ -48,7 +48,7 @@ class Ports:
     kv: KeyValue
     appender: WalAppender
     writer_parts: Callable[[ShardMap, int], Awaitable[Parts]]
-    log_states: LogStates
+    wal_states: WalStates
 
 
 async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Readiness) -> None:
@@ -60,7 +60,7 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
         started_at=time.time(),
     )
     newest: list[ShardMap] = []
-    observer = Observer(settings, ports.kv, ports.log_states, lambda: pipeline.router.shard_count, REGISTRY)
+    observer = Observer(settings, ports.kv, ports.wal_states, lambda: pipeline.router.shard_count, REGISTRY)
     appender = WatchedAppender(ports.appender)
     pipeline = Pipeline(appender, Router(1), settings, require=observer.require)
 
@@ -81,7 +81,7 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
             group.create_task(heartbeat(ports.kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
             if settings.ingest_role != "write":
                 group.create_task(
-                    observer.run(stop, lambda: readiness.set("log", appender.problem or observer.log_problem)), name="observer"
+                    observer.run(stop, lambda: readiness.set("wal", appender.problem or observer.wal_problem)), name="observer"
                 )
                 async with _receivers(settings, pipeline):
                     readiness.set("receivers")

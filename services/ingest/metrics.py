@@ -1,4 +1,4 @@
-"""Metrics on their way into the log: translated to series at the door, so that no Python touches a sample behind it."""
+"""Metrics on their way into the WAL: translated to series at the door, so that no Python touches a sample behind it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class TranslatedAdmission:
         return self.translator.translate(tenant, request, cut.now_ns // NS_PER_MS, self.admit_series, accepts)
 
     def cut(self, translation: Translation, cut: Cut) -> Admitted:
-        """A translation as parts. Its series are known once these are in the log."""
+        """A translation as parts. Its series are known once these are in the WAL."""
         parts = [_part(body) for body in bodies(translation, cut.router.shard_count, cut.max_bytes)]
         return Admitted(translation.items, translation.refusals, parts, partial(self.cache.learn, translation.learned))
 

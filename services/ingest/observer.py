@@ -1,4 +1,4 @@
-"""Looks at the logs, the leases and the disks once a second, tells Pressure, and says on ``/metrics`` what it saw."""
+"""Looks at the WALs, the leases and the disks once a second, tells Pressure, and says on ``/metrics`` what it saw."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from services.ingest.pressure import CAUSES, LogView, Pressure, PressureSettings
+from services.ingest.pressure import CAUSES, Pressure, PressureSettings, WalView
 from tael.cluster.api import KeyValue
 from tael.cluster.damaged import DamagedKeys
 from tael.cluster.lease import Lease, writer_key
 from tael.errors import Overloaded, Retryable
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
-from tael.wal.api import LogState
+from tael.wal.api import WalState
 
 log = get_logger("pressure")
 _EVERY_SECONDS = 1.0
 _RETRY_AFTER_SECONDS = 5.0
-LogStates = Callable[[int], Awaitable[Sequence[LogState | None]]]
+WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
 
 
 def free_bytes(directory: str) -> int:
@@ -37,7 +37,7 @@ class Observer:
 
     settings: PressureSettings
     kv: KeyValue
-    log_states: LogStates
+    wal_states: WalStates
     shard_count: Callable[[], int]
     registry: CollectorRegistry
     free_bytes: Callable[[str], int] = free_bytes
@@ -48,18 +48,18 @@ class Observer:
         self._said: list[str] = []
         self._unseen: set[str] = set()
         self._damaged = DamagedKeys()
-        self.log_problem = ""
+        self.wal_problem = ""
         self._closed = Gauge("tael_ingest_backpressure", "1 while everything is refused for this cause.", ["cause"], registry=self.registry)
         self._entries = Gauge(
-            "tael_log_waiting_entries", "Entries of the log that are not in the hot tier.", ["shard"], registry=self.registry
+            "tael_wal_waiting_entries", "Entries of the WAL that are not in the hot tier.", ["shard"], registry=self.registry
         )
         self._waiting = Gauge(
-            "tael_log_waiting_bytes", "About how many bytes of the log are not in the hot tier.", ["shard"], registry=self.registry
+            "tael_wal_waiting_bytes", "About how many bytes of the WAL are not in the hot tier.", ["shard"], registry=self.registry
         )
         self._seconds = Gauge(
-            "tael_log_waiting_seconds", "Age of the oldest entry that is not in the hot tier.", ["shard"], registry=self.registry
+            "tael_wal_waiting_seconds", "Age of the oldest entry that is not in the hot tier.", ["shard"], registry=self.registry
         )
-        self._size = Gauge("tael_log_bytes", "Size of the log.", ["shard"], registry=self.registry)
+        self._size = Gauge("tael_wal_bytes", "Size of the WAL.", ["shard"], registry=self.registry)
         self._free = Gauge("tael_disk_free_bytes", "Free space of a watched disk.", ["directory"], registry=self.registry)
 
     def require(self) -> None:
@@ -68,7 +68,7 @@ class Observer:
             raise Overloaded("; ".join(reasons), retry_after_seconds=_RETRY_AFTER_SECONDS)
 
     async def run(self, stop: Stop, looked: Callable[[], None] = lambda: None) -> None:
-        """Look once a second until ``stop``; ``looked`` is called after each look. ``log_problem`` says which log cannot be read."""
+        """Look once a second until ``stop``; ``looked`` is called after each look. ``wal_problem`` says which WAL cannot be read."""
         while not stop.is_set:
             await self.look()
             looked()
@@ -77,24 +77,24 @@ class Observer:
     async def look(self) -> None:
         """Look once. What cannot be seen keeps what was last decided of it; appends say then what is wrong."""
         try:
-            logs = await self._logs()
+            wals = await self._wals()
         except Retryable as error:
-            log.debug("the logs cannot be looked at", reason=str(error))
-            logs, self.log_problem = {}, str(error)
-        self.pressure.observe(logs, await asyncio.to_thread(self._disks), time.monotonic())
-        self._tell(logs)
+            log.debug("the WALs cannot be looked at", reason=str(error))
+            wals, self.wal_problem = {}, str(error)
+        self.pressure.observe(wals, await asyncio.to_thread(self._disks), time.monotonic())
+        self._tell(wals)
 
-    async def _logs(self) -> Mapping[int, LogView]:
-        states = await self.log_states(self.shard_count())
-        views: dict[int, LogView] = {}
+    async def _wals(self) -> Mapping[int, WalView]:
+        states = await self.wal_states(self.shard_count())
+        views: dict[int, WalView] = {}
         for shard, state in enumerate(states):
             lease = await self.kv.get(writer_key(shard))
             if state is not None:
                 known = self._damaged.read(Lease, lease) if lease else None
                 committed = known.committed if known else state.first - 1
-                views[shard] = LogView(state.first, state.last, state.size_bytes, state.max_bytes, committed)
+                views[shard] = WalView(state.first, state.last, state.size_bytes, state.max_bytes, committed)
         missing = [str(shard) for shard, state in enumerate(states) if state is None]
-        self.log_problem = f"the log of shard {', '.join(missing)} does not exist or cannot be read" if missing else ""
+        self.wal_problem = f"the WAL of shard {', '.join(missing)} does not exist or cannot be read" if missing else ""
         return views
 
     def _disks(self) -> Mapping[str, int]:
@@ -108,8 +108,8 @@ class Observer:
                 self._unseen.add(directory)
         return found
 
-    def _tell(self, logs: Mapping[int, LogView]) -> None:
-        for shard, view in logs.items():
+    def _tell(self, wals: Mapping[int, WalView]) -> None:
+        for shard, view in wals.items():
             self._entries.labels(str(shard)).set(view.waiting_entries)
             self._waiting.labels(str(shard)).set(view.waiting_bytes)
             self._seconds.labels(str(shard)).set(self.pressure.lag_seconds[shard])

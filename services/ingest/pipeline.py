@@ -1,4 +1,4 @@
-"""From an export request's bytes to the log's acknowledgement, the same for every receiver.
+"""From an export request's bytes to the WAL's acknowledgement, the same for every receiver.
 
 What is stored of a request, and in which parts, is for its signal's admission to say (services.ingest.admission). A part is known by a digest of
 its content, so a client that asks again after a lost answer stores nothing twice.
@@ -151,7 +151,7 @@ class Pipeline:
         """Store a request; return once all of it is durable. ``admission`` is for requests of a form that is not OTLP's.
 
         ``room`` holds the request's bytes, and what it takes in memory while it is checked. Raises Rejected when it is malformed, Overloaded
-        or Unavailable when the log did not take all of it: the same request may then be sent again, and what was already stored is not stored
+        or Unavailable when the WAL did not take all of it: the same request may then be sent again, and what was already stored is not stored
         twice.
         """
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())

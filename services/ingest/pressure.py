@@ -1,6 +1,6 @@
 """When ingest stops taking requests so that nothing breaks behind it, why, and when it goes on. Pure: what is seen and the time come in.
 
-Three causes: a log that is nearly full, a log whose writer is far behind (the hot tier is away, or merges too slowly and says
+Three causes: a WAL that is nearly full, a WAL whose writer is far behind (the hot tier is away, or merges too slowly and says
 TOO_MANY_PARTS), a disk that is nearly full. Each closes at one mark and opens at another that is clearly on the good side, so that it
 does not flap; nobody has to do anything for it to open but cure the cause.
 """
@@ -16,8 +16,8 @@ from pydantic import Field
 from tael.cluster.lag import Ages
 from tael.runtime.config import Bytes, CommaList, Settings
 
-LOG, LAG, DISK = "log", "lag", "disk"
-CAUSES: Final = (LOG, LAG, DISK)
+WAL, LAG, DISK = "wal", "lag", "disk"
+CAUSES: Final = (WAL, LAG, DISK)
 
 
 class PressureSettings(Settings):
@@ -28,7 +28,7 @@ class PressureSettings(Settings):
         gt=0,
         le=1,
         alias="TAEL_WAL_HIGH_WATER",
-        description="Part of TAEL_WAL_MAX_BYTES beyond which a shard's log counts as full, until it is a tenth emptier than that.",
+        description="Part of TAEL_WAL_MAX_BYTES beyond which a shard's WAL counts as full, until it is a tenth emptier than that.",
     )
     max_lag_seconds: float = Field(
         default=3600,
@@ -40,7 +40,7 @@ class PressureSettings(Settings):
         default=0,
         ge=0,
         alias="TAEL_MAX_LAG_BYTES",
-        description="The same for the bytes that wait for the hot tier in one shard's log; 0 leaves it to the log's size.",
+        description="The same for the bytes that wait for the hot tier in one shard's WAL; 0 leaves it to the WAL's size.",
     )
     min_free_bytes: Bytes = Field(
         default="1GiB",  # type: ignore[assignment]  # parsed by the validator
@@ -51,13 +51,13 @@ class PressureSettings(Settings):
     watched_dirs: CommaList = Field(
         default=(),
         alias="TAEL_WATCHED_DIRS",
-        description="Directories whose disks' free space is watched: those that the log or the hot tier are on, where this machine has them. `tael serve` watches its data directory.",
+        description="Directories whose disks' free space is watched: those that the WAL or the hot tier are on, where this machine has them. `tael serve` watches its data directory.",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class LogView:
-    """A shard's log as it is now: sequences, sizes, and how far the hot tier has it."""
+class WalView:
+    """A shard's WAL as it is now: sequences, sizes, and how far the hot tier has it."""
 
     first: int
     last: int
@@ -95,10 +95,10 @@ class Pressure:
         """Whether this cause holds requests off now."""
         return any(key[0] == cause for key in self._closed)
 
-    def observe(self, logs: Mapping[int, LogView], free_bytes: Mapping[str, int], now: float) -> None:
+    def observe(self, wals: Mapping[int, WalView], free_bytes: Mapping[str, int], now: float) -> None:
         """Decide anew. ``now`` is monotonic seconds; a shard or directory that is not there keeps what was last decided of it."""
-        for shard, view in logs.items():
-            self._observe_log(shard, view, now)
+        for shard, view in wals.items():
+            self._observe_wal(shard, view, now)
         least = self._settings.min_free_bytes
         for directory, free in free_bytes.items():
             self._gate(
@@ -108,29 +108,29 @@ class Pressure:
                 reason=f"the disk of {directory} has {free} bytes left, less than TAEL_MIN_FREE_BYTES={least}",
             )
 
-    def _observe_log(self, shard: int, view: LogView, now: float) -> None:
+    def _observe_wal(self, shard: int, view: WalView, now: float) -> None:
         settings = self._settings
         age = self._ages.setdefault(shard, Ages()).observe(view.last, view.committed, now)
         self.lag_seconds[shard] = age
         full = view.size_bytes / view.max_bytes if view.max_bytes > 0 else 0.0
         self._gate(
-            (LOG, f"{shard}"),
+            (WAL, f"{shard}"),
             close=full >= settings.wal_high_water,
             reopen=full <= settings.wal_high_water * 0.9,
-            reason=f"the log of shard {shard} is {full:.0%} full (TAEL_WAL_HIGH_WATER={settings.wal_high_water:g}, TAEL_WAL_MAX_BYTES)",
+            reason=f"the WAL of shard {shard} is {full:.0%} full (TAEL_WAL_HIGH_WATER={settings.wal_high_water:g}, TAEL_WAL_MAX_BYTES)",
         )
         self._gate(
             (LAG, f"{shard} seconds"),
             close=age > settings.max_lag_seconds,
             reopen=age <= settings.max_lag_seconds / 2,
-            reason=f"the hot tier of shard {shard} is {age:.0f} s behind its log (TAEL_MAX_LAG_SECS={settings.max_lag_seconds:g})",
+            reason=f"the hot tier of shard {shard} is {age:.0f} s behind its WAL (TAEL_MAX_LAG_SECS={settings.max_lag_seconds:g})",
         )
         waiting, most = view.waiting_bytes, settings.max_lag_bytes
         self._gate(
             (LAG, f"{shard} bytes"),
             close=bool(most) and waiting > most,
             reopen=not most or waiting <= most / 2,
-            reason=f"the hot tier of shard {shard} is {waiting} bytes behind its log (TAEL_MAX_LAG_BYTES={most})",
+            reason=f"the hot tier of shard {shard} is {waiting} bytes behind its WAL (TAEL_MAX_LAG_BYTES={most})",
         )
 
     def _gate(self, key: tuple[str, str], *, close: bool, reopen: bool, reason: str) -> None:

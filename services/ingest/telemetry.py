@@ -77,7 +77,7 @@ class WriterMetrics:
             "tael_writer_batch_items", "Spans, records and points of one batch.", ["signal"], buckets=_SIZES, registry=registry
         )
         self.batch_bytes = Histogram(
-            "tael_writer_batch_bytes", "Bytes of one batch, as the log has them.", ["signal"], buckets=_BYTES, registry=registry
+            "tael_writer_batch_bytes", "Bytes of one batch, as the WAL has them.", ["signal"], buckets=_BYTES, registry=registry
         )
         self.items = Counter("tael_writer_items", "Spans, records and points written.", ["shard", "signal"], registry=registry)
         self.insert_seconds = Histogram(
@@ -99,7 +99,7 @@ class WriterMetrics:
         self.wal_lost = Counter(
             "tael_wal_lost_entries", "Entries that were seen in a WAL and are gone from it unwritten.", ["shard"], registry=registry
         )
-        self.lag = Gauge("tael_writer_lag_entries", "Entries of the log that are not written yet.", ["shard"], registry=registry)
+        self.lag = Gauge("tael_writer_lag_entries", "Entries of the WAL that are not written yet.", ["shard"], registry=registry)
         self.epoch = Gauge(
             "tael_writer_epoch", "Epoch under which this process writes the shard, 0 when it does not.", ["shard"], registry=registry
         )

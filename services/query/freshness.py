@@ -17,11 +17,11 @@ from tael.cluster.shard import shard_name
 from tael.errors import Retryable
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
-from tael.wal.api import LogState
+from tael.wal.api import WalState
 
 log = get_logger("freshness")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LogStates = Callable[[int], Awaitable[Sequence[LogState | None]]]
+WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
 _LOOK_EVERY_SECONDS = 2.0
 _LAGS: ContextVar[Mapping[str, float]] = ContextVar("lags")
 
@@ -31,9 +31,9 @@ class Freshness:
     is fresh.
     """
 
-    def __init__(self, kv: KeyValue, log_states: LogStates, shard_count: Callable[[], int], most_seconds: float) -> None:
+    def __init__(self, kv: KeyValue, wal_states: WalStates, shard_count: Callable[[], int], most_seconds: float) -> None:
         self._kv = kv
-        self._log_states = log_states
+        self._wal_states = wal_states
         self._shard_count = shard_count
         self._most_seconds = most_seconds
         self._ages: dict[int, Ages] = {}
@@ -51,7 +51,7 @@ class Freshness:
 
     async def look(self) -> None:
         """Look once. Raises Unavailable."""
-        for shard, state in enumerate(await self._log_states(self._shard_count())):
+        for shard, state in enumerate(await self._wal_states(self._shard_count())):
             found = await self._kv.get(writer_key(shard))
             lease = self._damaged.read(Lease, found) if found else None
             if state is not None:

@@ -1,7 +1,7 @@
 """``tael serve``: the whole suite on one machine, as separate processes under one supervisor.
 
 What runs is decided in plan.py; this module locks the data directory, starts the steps in order, prints the banner, and drains in the
-order that loses nothing: intake first, the log last. A process that ends by itself is started again; the others go on.
+order that loses nothing: intake first, the WAL last. A process that ends by itself is started again; the others go on.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Supervisor:
         if self._refusals:
             raise BadSettings(self._refusals)
         if not clean:
-            raise CannotStart("the drain was cut short: what was acknowledged is in the log, and is written at the next start")
+            raise CannotStart("the drain was cut short: what was acknowledged is in the WAL, and is written at the next start")
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         """Start step after step, until the drain is asked for."""

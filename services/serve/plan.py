@@ -26,13 +26,13 @@ _S3_SMALL_TALK = r"^(?![EF]\d{4} )"
 
 
 class Drain(IntEnum):
-    """The steps of the drain: intake first, then what reads, what leads, what stores, and the log last."""
+    """The steps of the drain: intake first, then what reads, what leads, what stores, and the WAL last."""
 
     INTAKE = 0
     READERS = 1
     COORDINATION = 2
     STORAGE = 3
-    LOG = 4
+    WAL = 4
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def plan(
             outside,
             node.ready_url,
             0,
-            Drain.LOG,
+            Drain.WAL,
             _NATS_SMALL_TALK,
             ours=False,
             live_url=node.live_url,

@@ -119,10 +119,10 @@ def print_cluster(answer: Mapping[str, Any]) -> None:
     leader = answer["leader"]
     leads = f"{leader['holder'] or 'nobody'} leads, epoch {leader['epoch']}" if leader else "nobody leads yet"
     _print(Text(f"cluster {answer['cluster_id']}: {leads}; shard map {answer['shard_map_version']}; answered by {answer['node_id']}\n"))
-    shards = _table("SHARD", "URL", "WRITER", ">EPOCH", ">COMMITTED", ">BEHIND", ">LOG", "COMPACTOR")
+    shards = _table("SHARD", "URL", "WRITER", ">EPOCH", ">COMMITTED", ">BEHIND", ">WAL", "COMPACTOR")
     for shard in answer["shards"]:
-        log, compactor = shard["log"], shard["compactor"]
-        size, keeper = _bytes(log["bytes"]) if log else "-", compactor["holder"] if compactor else ""
+        wal, compactor = shard["wal"], shard["compactor"]
+        size, keeper = _bytes(wal["bytes"]) if wal else "-", compactor["holder"] if compactor else ""
         shards.add_row(shard["name"], shard["url"], *_writer(shard["writer"] or {}), size, _plain(keeper or "-"))
     _print(shards)
     _print(Text())

@@ -122,7 +122,7 @@ def bare_lease(stored: Versioned) -> Lease:
 
 
 def first_lease() -> Lease:
-    """A lease that nobody held yet. Its generation is random: tokens of a log whose keys were lost with it must not be used again."""
+    """A lease that nobody held yet. Its generation is random: tokens of a WAL whose keys were lost with it must not be used again."""
     return Lease(holder="", epoch=0, generation=secrets.randbits(48))
 
 

@@ -13,21 +13,21 @@ from tael.cluster.membership import Liveness
 from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, ShardMap, schema_key
 from tael.cluster.stored import Stored
 from tael.errors import Damaged
-from tael.wal.api import LogState
+from tael.wal.api import WalState
 
 S = TypeVar("S", bound=Stored)
-LogStates = Callable[[int], Awaitable[Sequence[LogState | None]]]
+WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
 
 
 class ClusterStatus:
     """Reads the cluster's keys on demand; liveness is judged from one question to the next."""
 
-    def __init__(self, kv: KeyValue, cluster_id: str, node_id: str, ttl_seconds: float, log_states: LogStates) -> None:
+    def __init__(self, kv: KeyValue, cluster_id: str, node_id: str, ttl_seconds: float, wal_states: WalStates) -> None:
         self._kv = kv
         self._cluster_id = cluster_id
         self._node_id = node_id
         self._liveness = Liveness(ttl_seconds)
-        self._log_states = log_states
+        self._wal_states = wal_states
 
     async def read(self) -> dict[str, Any]:
         """The JSON object of ``/internal/cluster``. Raises Unavailable."""
@@ -37,14 +37,14 @@ class ClusterStatus:
         self._liveness.observe({key: keys.stored[key].revision for key in members}, now)
         known = keys.read(ShardMap, SHARD_MAP_KEY)
         shards = known.shards if known else ()
-        logs = await self._log_states(len(shards)) if shards else []
+        wals = await self._wal_states(len(shards)) if shards else []
         return {
             "cluster_id": self._cluster_id,
             "node_id": self._node_id,
             "leader": _lease(keys.read(Lease, LEADER_KEY)),
             "members": [self._member(key, member, now) for key in members if (member := keys.read(Member, key))],
             "shard_map_version": known.version if known else 0,
-            "shards": [_shard(keys, address, log) for address, log in zip(shards, logs, strict=True)],
+            "shards": [_shard(keys, address, wal) for address, wal in zip(shards, wals, strict=True)],
             "damaged_keys": keys.damaged,
         }
 
@@ -82,26 +82,26 @@ def _lease(lease: Lease | None) -> dict[str, Any] | None:
     return {"holder": lease.holder, "epoch": lease.epoch} if lease else None
 
 
-def _shard(keys: _Keys, address: ShardAddress, log: LogState | None) -> dict[str, Any]:
+def _shard(keys: _Keys, address: ShardAddress, wal: WalState | None) -> dict[str, Any]:
     schema = keys.read(SchemaState, schema_key(address.index))
     return {
         "name": address.name,
         "url": address.url,
         "schema": schema.model_dump() if schema else None,
-        "writer": _writer(keys.read(Lease, writer_key(address.index)), log),
+        "writer": _writer(keys.read(Lease, writer_key(address.index)), wal),
         "compactor": _lease(keys.read(Lease, compactor_key(address.index))),
-        "log": {"first": log.first, "last": log.last, "bytes": log.size_bytes} if log else None,
+        "wal": {"first": wal.first, "last": wal.last, "bytes": wal.size_bytes} if wal else None,
     }
 
 
-def _writer(lease: Lease | None, log: LogState | None) -> dict[str, Any] | None:
+def _writer(lease: Lease | None, wal: WalState | None) -> dict[str, Any] | None:
     if lease is None:
         return None
     return {
         **(_lease(lease) or {}),
         "committed": lease.committed,
         "intent": lease.intent.model_dump(exclude={"mark"}) if lease.intent else None,
-        "lag_entries": max(0, log.last - lease.committed) if log else None,
+        "lag_entries": max(0, wal.last - lease.committed) if wal else None,
         "generation": lease.generation,
         "lost_entries": lease.lost,
     }

@@ -185,13 +185,13 @@ class RetentionSettings(Settings):
 
 
 class WalSettings(Settings):
-    """The size and copies of each shard's log; read by the coordinator, which makes the streams."""
+    """The size and copies of each shard's WAL; read by the coordinator, which makes the streams."""
 
     wal_replicas: int = Field(
         default=1, ge=1, le=5, alias="TAEL_WAL_REPLICAS", description="Copies of each shard's stream; 3 in a NATS cluster of three."
     )
     wal_max_bytes: Bytes = Field(
-        default="4GiB", alias="TAEL_WAL_MAX_BYTES", ge=1 << 20, description="A shard's log refuses appends (retryably) beyond this size."
+        default="4GiB", alias="TAEL_WAL_MAX_BYTES", ge=1 << 20, description="A shard's WAL refuses appends (retryably) beyond this size."
     )  # type: ignore[assignment]
     nats_monitor_urls: HttpUrls = Field(
         default=("http://127.0.0.1:8222",),

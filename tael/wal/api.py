@@ -1,7 +1,7 @@
-"""The write-ahead log's ports: what a receiver may promise a client, and what the writer reads.
+"""The WAL's ports: what a receiver may promise a client, and what the writer reads.
 
-The log of a shard is one sequence of entries, numbered from 1 without reuse. An entry holds one encoded ``WalBatch`` of one signal
-(docs/formats.md); the log never looks inside.
+The WAL of a shard is one sequence of entries, numbered from 1 without reuse. An entry holds one encoded ``WalBatch`` of one signal
+(docs/formats.md); the WAL never looks inside.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """A dead letter in its log: ``letter_id`` names it, ``buried_at_ns`` is when it came there."""
+    """A dead letter in its stream: ``letter_id`` names it, ``buried_at_ns`` is when it came there."""
 
     letter_id: int
     buried_at_ns: int
@@ -62,7 +62,7 @@ class Buried:
 
 
 @dataclass(frozen=True, slots=True)
-class LogState:
+class WalState:
     """A shard's WAL: the first and last sequence that it holds, its size, the size that it may have (0 when that is not known), and when it
     was made (ns since the epoch), which tells it from one of the same name that was made later.
 
@@ -130,12 +130,12 @@ class WalReader(Protocol):
         """Forget entries up to and including ``through``."""
         ...
 
-    async def state(self) -> LogState:
-        """What the log holds now."""
+    async def state(self) -> WalState:
+        """What the WAL holds now."""
         ...
 
     async def bury(self, letter: DeadLetter) -> None:
-        """Append to the dead-letter log, durably and once, however often the same letter is buried."""
+        """Append to the dead letters, durably and once, however often the same letter is buried."""
         ...
 
 
@@ -157,7 +157,7 @@ class DigestStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LiveBody:
-    """A body on its way into the log of some shard; ``items`` counts its spans, records or points."""
+    """A body on its way into the WAL of some shard; ``items`` counts its spans, records or points."""
 
     items: int
     body: bytes
@@ -169,7 +169,7 @@ class LiveBus(Protocol):
     def watch(self, signal: str) -> AbstractAsyncContextManager[AsyncIterator[LiveBody]]:
         """The bodies of one signal, of every shard, from the moment the block begins, each at most once and as it is appended.
 
-        It is a view, not the log: bodies may be missing after a reconnection, and one that the log then refused, or held already, may
+        It is a view, not the WAL: bodies may be missing after a reconnection, and one that the WAL then refused, or held already, may
         be among them. MUST NOT slow the appender: what a watcher does not take in time is lost to it. MUST cost nothing once the block has
         ended. Raises Unavailable when there is no connection; the iterator ends when the connection is lost for good.
         """
@@ -177,7 +177,7 @@ class LiveBus(Protocol):
 
 
 class DeadLetters(Protocol):
-    """What storage refused for good, for whoever finds out why. Every method raises Unavailable when the log cannot be reached."""
+    """What storage refused for good, for whoever finds out why. Every method raises Unavailable when the WAL cannot be reached."""
 
     async def list(self, after: int, limit: int) -> Sequence[Buried]:
         """Letters with an id above ``after``, oldest first: up to ``limit``, at least one where there is any, and few that are large."""

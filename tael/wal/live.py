@@ -1,4 +1,4 @@
-"""The live bus on NATS: the log's own subjects, by core subscription, so that watching costs the appenders nothing."""
+"""The live bus on NATS: the WAL's own subjects, by core subscription, so that watching costs the appenders nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NatsLiveBus:
     async def watch(self, signal: str) -> AsyncIterator[AsyncIterator[LiveBody]]:
         """See LiveBus."""
         require_connected(self._client)
-        with reachable("watching the log"):
+        with reachable("watching the WAL"):
             subscription = await self._client.subscribe(
                 subject_of(self._cluster_id, "*", signal), pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
             )

@@ -1,4 +1,4 @@
-"""From a hot tier that takes nothing, or a log that fills, to a client that is told to come back; and back to normal without hands."""
+"""From a hot tier that takes nothing, or a WAL that fills, to a client that is told to come back; and back to normal without hands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tael.model.time import ALL_TIME
 from tael.runtime.config import Address
 from tael.storage.api import SpanQuery
 from tael.wal.jetstream.append import JetStreamAppender
-from tael.wal.jetstream.streams import log_states
+from tael.wal.jetstream.streams import wal_states
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
 from tests.support.otlp import call, receiver_settings, request_of
@@ -85,11 +85,11 @@ class Door:
 
 @asynccontextmanager
 async def opened(nats_server: NatsServer, client: Client, **variables: Any) -> AsyncIterator[Door]:
-    """A door whose log takes 4 MiB."""
+    """A door whose WAL takes 4 MiB."""
     kv = await open_cluster(nats_server, client, _WAL_BYTES)
     settings, registry, free = receiver_settings(), CollectorRegistry(), [1 << 40]
     pressure = PressureSettings.model_validate({"TAEL_WATCHED_DIRS": "/data", **variables})
-    observer = Observer(pressure, kv, log_states(client, "tael"), lambda: 1, registry, lambda _: free[0])
+    observer = Observer(pressure, kv, wal_states(client, "tael"), lambda: 1, registry, lambda _: free[0])
     pipeline = Pipeline(JetStreamAppender(client, "tael"), Router(1), settings, registry=registry, require=observer.require)
     async with otlp_grpc.serve(settings, pipeline) as grpc_address, otlp_http.serve(settings, pipeline) as http_address:
         yield Door(client, kv, observer, grpc_address, http_address, registry, free)
@@ -135,15 +135,15 @@ async def test_a_log_is_refused_before_it_is_full_and_taken_again_when_the_write
     nats_server: NatsServer, nats_client: Client, shared_hot_node: HotNode
 ) -> None:
     async with open_tier([shared_hot_node]) as tier, opened(nats_server, nats_client) as door:
-        while not door.closed("log"):
-            assert (await door.send(50, "v" * 500))[0] is grpc.StatusCode.OK, "the log itself was full first"
+        while not door.closed("wal"):
+            assert (await door.send(50, "v" * 500))[0] is grpc.StatusCode.OK, "the WAL itself was full first"
             await door.observer.look()
         code, words = await door.send()
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "the log of shard 0 is 9" in words
-        assert door.registry.get_sample_value("tael_log_bytes", {"shard": "0"}) >= 0.9 * _WAL_BYTES  # type: ignore[operator]  # it is there
+        assert "the WAL of shard 0 is 9" in words
+        assert door.registry.get_sample_value("tael_wal_bytes", {"shard": "0"}) >= 0.9 * _WAL_BYTES  # type: ignore[operator]  # it is there
         async with writing(door.client, door.kv, tier.writers[0]):
-            await door.until(lambda: door.closed("log") == 0)
+            await door.until(lambda: door.closed("wal") == 0)
             assert (await door.send())[0] is grpc.StatusCode.OK
             await everything_is_readable(door, tier)
 
@@ -166,6 +166,6 @@ async def test_a_real_disk_is_looked_at(nats_server: NatsServer, nats_client: Cl
     async with opened(nats_server, nats_client) as door:
         variables = {"TAEL_MIN_FREE_BYTES": "1000000TiB", "TAEL_WATCHED_DIRS": f"{tmp_path},/nowhere"}
         settings = PressureSettings.model_validate(variables)
-        observer = Observer(settings, door.kv, log_states(nats_client, "tael"), lambda: 1, CollectorRegistry())
+        observer = Observer(settings, door.kv, wal_states(nats_client, "tael"), lambda: 1, CollectorRegistry())
         await observer.look()
         assert [reason.split(" has ")[0] for reason in observer.pressure.reasons] == [f"the disk of {tmp_path}"]

@@ -11,7 +11,7 @@ from tael.cluster.lease import Lease, writer_key
 from tael.wal import codec
 from tael.wal.api import TRACES
 from tael.wal.jetstream.append import JetStreamAppender
-from tael.wal.jetstream.streams import log_states
+from tael.wal.jetstream.streams import wal_states
 from tests.support.nats import NatsServer
 from tests.support.query import MemorySpans, serving
 from tests.support.writing import open_cluster
@@ -41,7 +41,7 @@ async def test_a_fresh_answer_says_nothing() -> None:
 async def test_lag_is_the_age_of_what_waits(nats_server: NatsServer, nats_client: Client) -> None:
     """It grows while the writer commits nothing, whatever the writer does, and ends with the commit."""
     kv = await open_cluster(nats_server, nats_client, 64 << 20)
-    freshness = Freshness(kv, log_states(nats_client, "tael"), lambda: 1, 0.2)
+    freshness = Freshness(kv, wal_states(nats_client, "tael"), lambda: 1, 0.2)
     await kv.put(writer_key(0), Lease(holder="node", epoch=1).encode())
     await freshness.look()
     await asyncio.sleep(0.3)

@@ -153,7 +153,7 @@ async def test_a_reader_goes_on_after_a_restart(nats_server: NatsServer, nats_cl
 
 
 async def test_appends_beyond_the_bytes_in_flight_are_refused(nats_server: NatsServer, nats_client: Client) -> None:
-    """Memory stays bounded while the log does not answer."""
+    """Memory stays bounded while the WAL does not answer."""
     await open_log(nats_server, nats_client)
     appender = JetStreamAppender(nats_client, "tael", in_flight_bytes=1000)
     nats_server.pause()

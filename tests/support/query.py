@@ -62,9 +62,9 @@ CLUSTER: dict[str, Any] = {
             "url": "http://127.0.0.1:8123",
             "writer": {"holder": "ingest-0", "epoch": 7, "committed": 1234567, "intent": None, "lag_entries": 12},
             "compactor": {"holder": "compactor-0", "epoch": 1},
-            "log": {"first": 1, "last": 1234579, "bytes": 5_000_000},
+            "wal": {"first": 1, "last": 1234579, "bytes": 5_000_000},
         },
-        {"name": "shard-1", "url": "http://127.0.0.1:8124", "writer": None, "compactor": None, "log": None},
+        {"name": "shard-1", "url": "http://127.0.0.1:8124", "writer": None, "compactor": None, "wal": None},
     ],
 }
 """As ``tael.cluster.status`` answers: one shard at work, one that nobody writes yet."""

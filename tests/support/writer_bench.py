@@ -62,7 +62,7 @@ class MemoryTier:
 
 @dataclass
 class Bench:
-    """A shard's log, its lease, and a tier to write into."""
+    """A shard's WAL, its lease, and a tier to write into."""
 
     client: Client
     kv: NatsKeyValue

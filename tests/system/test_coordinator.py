@@ -145,7 +145,7 @@ def test_the_cluster_is_described(pair: tuple[Coordinator, Coordinator]) -> None
     [shard] = cluster["shards"]
     assert shard["name"] == "shard-0"
     assert shard["writer"] is None
-    until(lambda: (c := standby.cluster()) and c["shards"][0]["log"], "the log")
+    until(lambda: (c := standby.cluster()) and c["shards"][0]["wal"], "the WAL")
 
 
 def test_a_coordinator_without_nats_waits_and_can_be_stopped(nats_server: NatsServer, tmp_path: Path) -> None:

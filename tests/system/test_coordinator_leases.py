@@ -20,7 +20,7 @@ from tael.cluster.status import ClusterStatus
 from tael.errors import Unavailable
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import PartitionSize
-from tael.wal.jetstream.streams import JetStreamStreams, log_states
+from tael.wal.jetstream.streams import JetStreamStreams, wal_states
 from tests.support.nats import NatsServer
 
 TTL_SECONDS = 1.0
@@ -184,7 +184,7 @@ async def test_a_shard_that_is_away_holds_up_nobody_else(nats_server: NatsServer
         assert await cluster.holders(writer_key(1)) == [""]
         if second.hangs:
             return
-        status = ClusterStatus(cluster.kv, "tael", "test", TTL_SECONDS, log_states(nats_client, "tael"))
+        status = ClusterStatus(cluster.kv, "tael", "test", TTL_SECONDS, wal_states(nats_client, "tael"))
         shards = (await status.read())["shards"]
         assert [shard["schema"] for shard in shards] == [
             {"migrated": True, "reason": ""},
@@ -243,7 +243,7 @@ async def test_a_damaged_key_costs_only_what_it_holds(nats_server: NatsServer, n
         await cluster.until_held(writer_key(1), "w1")
         assert (await cluster.until_held(compactor_key(0), "c1")).epoch > garbage[compactor_key(0)]
         assert (await cluster.lease(LEADER_KEY)).epoch > garbage[LEADER_KEY]
-        status = await ClusterStatus(cluster.kv, "tael", "test", TTL_SECONDS, log_states(nats_client, "tael")).read()
+        status = await ClusterStatus(cluster.kv, "tael", "test", TTL_SECONDS, wal_states(nats_client, "tael")).read()
         assert status["shard_map_version"] >= garbage[SHARD_MAP_KEY]
         assert set(status["damaged_keys"]) == {writer_key(0), MEMBER_PREFIX + "ghost"}
         assert status["damaged_keys"][writer_key(0)].startswith(f"revision {garbage[writer_key(0)]} is no Lease")

@@ -70,7 +70,7 @@ def test_a_full_disk_heals_by_itself(tmp_path: Path, small_disk: Path) -> None:
         addresses, ingest = internal_addresses(suite), suite.children()["ingest"].pid
         filler = small_disk / "filler"
         fill(filler)
-        until(lambda: "log" in readiness(addresses["tael-ingest"])[1], "ingest to say that the log takes nothing", 40)
+        until(lambda: "wal" in readiness(addresses["tael-ingest"])[1], "ingest to say that the WAL takes nothing", 40)
         until(lambda: "nats" in readiness(addresses["tael-serve"])[1], "the supervisor to say that NATS is unhealthy", 20)
         time.sleep(10)
         assert readiness(addresses["tael-ingest"])[0] == 503

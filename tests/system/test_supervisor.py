@@ -231,7 +231,7 @@ async def test_the_drain_goes_in_order(tmp_path: Path, http: aiohttp.ClientSessi
     polite = "import signal; signal.signal(signal.SIGTERM, lambda *_: (print('left', flush=True), exit(0))); print('up', flush=True)\nwhile True: signal.pause()"
     out, stop = io.StringIO(), Stop()
     processes = tuple(
-        program(name, polite, drain=drain) for name, drain in (("nats", Drain.LOG), ("query", Drain.READERS), ("ingest", Drain.INTAKE))
+        program(name, polite, drain=drain) for name, drain in (("nats", Drain.WAL), ("query", Drain.READERS), ("ingest", Drain.INTAKE))
     )
     supervisor = app.Supervisor(settings, Plan(processes), Lines(out, ["serve", *(p.name for p in processes)], colour=False), http, stop)
     async with asyncio.TaskGroup() as group:

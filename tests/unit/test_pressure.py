@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.pressure import DISK, LAG, LOG, LogView, Pressure, PressureSettings
+from services.ingest.pressure import DISK, LAG, WAL, Pressure, PressureSettings, WalView
 from tael.cluster.lag import Ages
 
 
@@ -16,8 +16,8 @@ def pressure(**variables: Any) -> Pressure:
     return Pressure(PressureSettings.model_validate(variables))
 
 
-def view(*, size: int = 0, most: int = 1000, last: int = 100, committed: int = 100) -> LogView:
-    return LogView(first=1, last=last, size_bytes=size, max_bytes=most, committed=committed)
+def view(*, size: int = 0, most: int = 1000, last: int = 100, committed: int = 100) -> WalView:
+    return WalView(first=1, last=last, size_bytes=size, max_bytes=most, committed=committed)
 
 
 def test_a_log_closes_near_its_size_and_opens_clearly_below() -> None:
@@ -25,9 +25,9 @@ def test_a_log_closes_near_its_size_and_opens_clearly_below() -> None:
     closed = []
     for size in (0, 899, 900, 1000, 899, 811, 810, 899, 900):
         watching.observe({0: view(size=size)}, {}, 0)
-        closed.append(watching.closed(LOG))
+        closed.append(watching.closed(WAL))
     assert closed == [False, False, True, True, True, True, False, False, True]
-    assert watching.reasons == ["the log of shard 0 is 90% full (TAEL_WAL_HIGH_WATER=0.9, TAEL_WAL_MAX_BYTES)"]
+    assert watching.reasons == ["the WAL of shard 0 is 90% full (TAEL_WAL_HIGH_WATER=0.9, TAEL_WAL_MAX_BYTES)"]
 
 
 def test_a_log_without_a_known_size_is_never_full() -> None:
@@ -46,7 +46,7 @@ def test_a_writer_that_falls_behind_closes_by_age_and_opens_at_half() -> None:
     watching.observe({0: view(last=200)}, {}, 20)
     watching.observe({0: view(last=300)}, {}, 25)
     watching.observe({0: view(last=300)}, {}, 31)
-    assert watching.reasons == ["the hot tier of shard 0 is 11 s behind its log (TAEL_MAX_LAG_SECS=10)"]
+    assert watching.reasons == ["the hot tier of shard 0 is 11 s behind its WAL (TAEL_MAX_LAG_SECS=10)"]
     watching.observe({0: view(last=300, committed=250)}, {}, 31)
     assert watching.closed(LAG), "6 s is more than half of 10"
     watching.observe({0: view(last=300, committed=300)}, {}, 31)
@@ -73,14 +73,14 @@ def test_what_cannot_be_seen_keeps_what_was_decided_and_every_cause_is_named() -
     watching = pressure(TAEL_MIN_FREE_BYTES="1000")
     watching.observe({0: view(size=950), 1: view(size=10)}, {"/data": 5}, 0)
     watching.observe({}, {}, 1)
-    assert [reason.split(" has ")[0].split(" is ")[0] for reason in watching.reasons] == ["the log of shard 0", "the disk of /data"]
+    assert [reason.split(" has ")[0].split(" is ")[0] for reason in watching.reasons] == ["the WAL of shard 0", "the disk of /data"]
     watching.observe({0: view(size=10)}, {"/data": 5000}, 2)
     assert watching.reasons == []
 
 
 @pytest.mark.parametrize(("first", "last", "committed", "waiting"), [(1, 0, 0, 0), (1, 10, 10, 0), (1, 10, 0, 1000), (6, 10, 0, 1000), (1, 10, 5, 500), (1, 10, 20, 0)])  # fmt: skip
 def test_bytes_that_wait_are_estimated_by_entries(first: int, last: int, committed: int, waiting: int) -> None:
-    assert LogView(first, last, 1000, 0, committed).waiting_bytes == waiting
+    assert WalView(first, last, 1000, 0, committed).waiting_bytes == waiting
 
 
 def test_a_log_that_begins_anew_has_no_age() -> None:

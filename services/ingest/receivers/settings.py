@@ -67,7 +67,7 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         default="256MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=1 << 10,
         alias="TAEL_MAX_INFLIGHT_BYTES",
-        description="Bytes of requests that are read, checked or waiting for the log at a time; beyond it clients are asked to retry.",
+        description="Bytes of requests that are read, checked or waiting for the WAL at a time; beyond it clients are asked to retry.",
     )
     inflight_wait_seconds: float = Field(
         default=0.5,

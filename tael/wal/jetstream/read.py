@@ -18,7 +18,7 @@ from nats.js import errors as js_errors
 from tael.errors import Diverged, Unavailable
 from tael.model.mark import Mark
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
-from tael.wal.api import DeadLetter, Entry, LogState, digest_of
+from tael.wal.api import DeadLetter, Entry, WalState, digest_of
 from tael.wal.jetstream.direct import direct_get, direct_get_since, leader_get, time_ns
 from tael.wal.jetstream.names import ITEMS_HEADER, REASON_HEADER, SEQUENCE_HEADER, stream_name
 from tael.wal.jetstream.streams import wal_state
@@ -125,7 +125,7 @@ class JetStreamReader:
             except js_errors.APIError as error:
                 raise Unavailable(f"{self._what} cannot be trimmed: {error.description}", retry_after_seconds=5) from error
 
-    async def state(self) -> LogState:
+    async def state(self) -> WalState:
         """See WalReader."""
         return await wal_state(self._client, self._cluster_id, self._shard)
 
@@ -198,7 +198,7 @@ class JetStreamReader:
             raise Diverged(f"entry {anchor.sequence} of {self._what} is another one than was read")
         raise Unavailable(f"a replica of {self._what} is behind", retry_after_seconds=0.5)
 
-    def _difference(self, state: LogState) -> str:
+    def _difference(self, state: WalState) -> str:
         if state.created_ns != self._created_ns:
             return f"{self._what} was made anew"
         return f"{self._what} ends at {state.last}, and entry {self._fetched.sequence} was read from it"
@@ -219,7 +219,7 @@ class JetStreamReader:
             self._lost += lost_between(gone, self._fetched.sequence)
             self._seen_last = self._fetched.sequence
 
-    async def _last_before(self, mark: Mark, state: LogState) -> Mark:
+    async def _last_before(self, mark: Mark, state: WalState) -> Mark:
         """The last entry that was appended no later than the mark, as the leader confirms; without one, the place before all of them."""
         later = await direct_get_since(self._client, self._stream, mark.appended_at_ns + 1, self._what)
         sequence = _entry(later).sequence - 1 if later else state.last

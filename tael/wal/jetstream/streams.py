@@ -16,7 +16,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from tael.errors import Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.runtime.tasks import together
-from tael.wal.api import LogState
+from tael.wal.api import WalState
 from tael.wal.jetstream.names import (
     DUPLICATE_WINDOW_SECONDS,
     FULL_CODES,
@@ -30,12 +30,12 @@ from tael.wal.jetstream.names import (
 _DIGEST_BYTES = 64 << 20
 
 
-async def wal_state(client: Client, cluster_id: str, shard: int) -> LogState:
+async def wal_state(client: Client, cluster_id: str, shard: int) -> WalState:
     """What a shard's WAL holds, in the words of its stream's leader. Raises Unavailable."""
     return await stream_state(client, stream_name(cluster_id, shard), f"the WAL of shard {shard}")
 
 
-async def stream_state(client: Client, stream: str, what: str) -> LogState:
+async def stream_state(client: Client, stream: str, what: str) -> WalState:
     """The same of any stream; ``what`` it holds is for errors."""
     require_connected(client)
     with reachable(f"asking for {what}"):
@@ -46,19 +46,19 @@ async def stream_state(client: Client, stream: str, what: str) -> LogState:
         except js_errors.APIError as error:
             raise Unavailable(f"the state of {what} cannot be read: {error.description}") from error
     state = found.state
-    return LogState(state.first_seq, state.last_seq, state.bytes, max(0, found.config.max_bytes or 0), _created_ns(found))
+    return WalState(state.first_seq, state.last_seq, state.bytes, max(0, found.config.max_bytes or 0), _created_ns(found))
 
 
-def log_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[list[LogState | None]]]:
+def wal_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[list[WalState | None]]]:
     """A function that tells what the WALs of the first ``n`` shards hold; None where it cannot be told."""
 
-    async def one(shard: int) -> LogState | None:
+    async def one(shard: int) -> WalState | None:
         try:
             return await wal_state(client, cluster_id, shard)
         except Unavailable:
             return None
 
-    async def states(shard_count: int) -> list[LogState | None]:
+    async def states(shard_count: int) -> list[WalState | None]:
         return await together((one(shard) for shard in range(shard_count)), name="look at a WAL")
 
     return states

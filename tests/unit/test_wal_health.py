@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.ingest.log_health import FORGET_SECONDS, WatchedAppender
+from services.ingest.wal_health import FORGET_SECONDS, WatchedAppender
 from tael.errors import Overloaded, Unavailable
 
 

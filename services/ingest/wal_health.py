@@ -1,4 +1,4 @@
-"""Whether the log takes appends, as the last append to each shard showed: for readiness, and so that clients do not queue behind a log that hangs."""
+"""Whether the WAL takes appends, as the last append to each shard showed: for readiness, and so that clients do not queue behind a WAL that hangs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tael.errors import Unavailable
 from tael.wal.api import WalAppender
 
 FORGET_SECONDS = 15.0
-"""A failure this old says nothing any more: without requests nothing would ever show that the log is well again."""
+"""A failure this old says nothing any more: without requests nothing would ever show that the WAL is well again."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class _Failure:
 class WatchedAppender:
     """A WalAppender that remembers which shards' last append failed.
 
-    While a shard's log fails, one append at a time is tried; the others are refused at once with the same reason.
+    While a shard's WAL fails, one append at a time is tried; the others are refused at once with the same reason.
     """
 
     def __init__(self, appender: WalAppender, now: Callable[[], float] = time.monotonic) -> None:
