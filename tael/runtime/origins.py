@@ -23,13 +23,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_nobodys(host: str) -> bool:
+    """Whether no stranger can have the name resolve to this machine: an address, a name without a dot, one below ``.internal`` or ``.localhost``."""
+    if "." not in host or host.endswith((".internal", ".localhost")):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def foreign(method: str, headers: Mapping[str, str], hosts: Collection[str], origins: Collection[str] = ()) -> str:
     """Why a request to a listener on loopback is refused; empty when it is not.
 
     ``hosts`` are names besides those of loopback that the listener is reached by, ``origins`` those of pages that may send.
     """
     host = host_name(headers.get("Host", ""))
-    if host and not (is_loopback(host) or host in hosts):
+    if host and not (_is_nobodys(host) or host in hosts):
         return f"this server does not answer for the host {host[:100]!r}; add it to TAEL_ALLOWED_HOSTS if it should"
     if method in _SAFE_METHODS:
         return ""
