@@ -144,7 +144,8 @@ class Pipeline:
             return call(*args)
         async with self._computing:
             result = await in_thread(call, *args)
-        self._memory.give_back()
+        if self._memory.is_due:
+            await in_thread(self._memory.give_back)
         return result
 
     async def admit(self, signal: Signal, tenant: str, request: bytes, room: Room, admission: Admission | None = None) -> Outcome:

@@ -17,8 +17,13 @@ class Memory:
         self._given_back_at = now()
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other allocators do it by themselves
 
+    @property
+    def is_due(self) -> bool:
+        """Whether ``give_back`` has not been called for a while."""
+        return self._trim is not None and self._now() - self._given_back_at >= _EVERY_SECONDS
+
     def give_back(self) -> None:
-        """Hand back what is free, at most once a second: it takes a few milliseconds."""
-        if self._trim is not None and self._now() - self._given_back_at >= _EVERY_SECONDS:
+        """Hand back what is free. It takes some milliseconds, so it is for a thread; Python's lock is not held meanwhile."""
+        self._given_back_at = self._now()
+        if self._trim is not None:
             self._trim(0)
-            self._given_back_at = self._now()
