@@ -1,4 +1,8 @@
-"""Fixtures that every test may ask for."""
+"""Fixtures that every test may ask for, and settings of all property tests."""
+
+from __future__ import annotations
+
+from hypothesis import settings
 
 pytest_plugins = [
     "tests.support.nats",
@@ -8,3 +12,7 @@ pytest_plugins = [
     "tests.support.query",
     "tests.support.prometheus_api",
 ]
+
+# An example's time is the machine's load, not the code's fault; pytest's own timeout ends what hangs.
+settings.register_profile("tael", deadline=None)
+settings.load_profile("tael")
