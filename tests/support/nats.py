@@ -70,6 +70,12 @@ class NatsServer:
             self._process.wait(15)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def pause(self) -> None:
         """Freeze it: connections stay, nothing answers."""
         assert self._process is not None
