@@ -30,11 +30,11 @@ from bench.load import Stamper
 from services.hotnode.call import Call
 from services.hotnode.engine import Engine
 from services.hotnode.spool import Budget, Spool
+from tael.model.signals import TRACES
 from tael.storage.clickhouse.client import INSERT_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tests.support.hotnode import HotNode
 
 SPANS = 20_000

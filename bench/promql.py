@@ -35,6 +35,7 @@ import uvloop
 
 from tael.metrics.identity import metric_id, series_id
 from tael.model.series import Floats, Labels, Longs, labels_of
+from tael.model.signals import METRICS
 from tael.model.tenant import DEFAULT_TENANT
 from tael.pb.metrics_pb2 import MetricBatch
 from tael.storage.clickhouse.client import ClickHouse
@@ -42,7 +43,6 @@ from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tael.wal.api import METRICS
 from tests.support.hotnode import HotNode
 from tests.support.prometheus import Prometheus, installed
 from tests.support.query import MemorySpans, serving

@@ -23,6 +23,7 @@ import psutil
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tael.model.signals import TRACES
 from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes
 from tael.storage.clickhouse import flatten, llm
@@ -31,7 +32,6 @@ from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tests.support.hotnode import HotNode
 from tests.support.storage import span_query
 

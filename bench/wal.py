@@ -19,9 +19,9 @@ import numpy as np
 import psutil
 import uvloop
 
+from tael.model.signals import TRACES
 from tael.runtime.nats import connection
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams, wal_state
 from tests.support.nats import NatsServer

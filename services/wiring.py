@@ -77,9 +77,9 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
     from services.ingest.telemetry import WriterMetrics
     from services.ingest.writer.parts import Parts
     from services.ingest.writer.prepare import DeltaPreparation
+    from tael.model.signals import METRICS
     from tael.storage.clickhouse.totals import ClickHouseTotals
     from tael.storage.clickhouse.writer import ClickHouseWriter
-    from tael.wal.api import METRICS
 
     metrics, tails = WriterMetrics(REGISTRY), Tails()
     readiness = Readiness("nats", "shard map", "receivers")

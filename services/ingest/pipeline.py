@@ -25,6 +25,7 @@ from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettin
 from services.ingest.telemetry import Telemetry
 from tael.cluster.shard import Router
 from tael.errors import NotFound, TooLarge
+from tael.model.signals import LOGS, METRICS, TRACES
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.census import request_tree
 from tael.otlp.inflate import inflate
@@ -35,7 +36,7 @@ from tael.runtime.access import Access
 from tael.runtime.memory import Memory
 from tael.runtime.tasks import in_thread
 from tael.wal import codec
-from tael.wal.api import LOGS, METRICS, TRACES, WalAppender
+from tael.wal.api import WalAppender
 
 _INFLATE_INLINE_BYTES, _INFLATED_INLINE_BYTES = 64 << 10, 1 << 20
 _ADMIT_INLINE_BYTES = 2 << 20
@@ -165,7 +166,7 @@ class Pipeline:
         elif admitted.parts:
             await self._append_all(admitted.parts, signal.name, tenant, cut.now_ns)
         admitted.appended()
-        if admitted.parts and signal.name != METRICS:
+        if admitted.parts and signal.watched:
             self.limits.look_at_keys(tenant, signal, admitted.parts[0].request)
         self.telemetry.accepted.labels(signal.name).inc(admitted.items - rejected)
         self.telemetry.rejected.labels(signal.name).inc(rejected)

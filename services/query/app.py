@@ -23,13 +23,14 @@ from services.query.turns import Turns
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import Member
 from tael.cluster.membership import heartbeat
+from tael.model.signals import LOGS, TRACES
 from tael.runtime.access import Access
 from tael.runtime.connections import Refuse
 from tael.runtime.http import require_local, serve
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Readiness, Stop
 from tael.storage.readers import Readers
-from tael.wal.api import LOGS, TRACES, DeadLetters, LiveBus, WalAppender
+from tael.wal.api import DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
 _LISTENER = "listener"

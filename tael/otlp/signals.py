@@ -12,14 +12,16 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tael.wal.api import LOGS, METRICS, TRACES
+from tael.model.signals import LOGS, METRICS, TOTALS, TRACES
+from tael.pb.metrics_pb2 import MetricBatch, TotalBatch
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """``name`` is the log's name for it, ``rejected`` the response's counter of refused items, ``items`` the word for them.
+    """``name`` is the WAL's name for it, ``rejected`` the response's counter of refused items, ``items`` the word for them.
 
-    ``item`` is what a request's scopes hold: of metrics these are not the data points, which is what ``items`` counts.
+    ``stored`` is what a record of the WAL holds of a request; where ``watched``, attributes are the sender's choice and their keys are counted, while
+    those of metrics identify series. ``item`` is what a request's scopes hold: of metrics these are not the data points, which is what ``items`` counts.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Signal:
     rejected: str
     grpc_method: str
     http_path: str
+    stored: type[Message]
+    watched: bool
 
 
 SIGNALS: dict[str, Signal] = {
@@ -44,6 +48,8 @@ SIGNALS: dict[str, Signal] = {
             "rejected_spans",
             "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             "/v1/traces",
+            ExportTraceServiceRequest,
+            True,
         ),
         Signal(
             LOGS,
@@ -54,6 +60,8 @@ SIGNALS: dict[str, Signal] = {
             "rejected_log_records",
             "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             "/v1/logs",
+            ExportLogsServiceRequest,
+            True,
         ),
         Signal(
             METRICS,
@@ -64,6 +72,11 @@ SIGNALS: dict[str, Signal] = {
             "rejected_data_points",
             "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
             "/v1/metrics",
+            MetricBatch,
+            False,
         ),
     )
 }
+
+STORED: dict[str, type[Message]] = {**{name: signal.stored for name, signal in SIGNALS.items()}, TOTALS: TotalBatch}
+"""What a record's request is, by the name of its signal: how it is cut in halves, written anew and shown as a dead letter."""

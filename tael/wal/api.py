@@ -15,10 +15,6 @@ from typing import Protocol
 from tael.model.mark import Mark
 from tael.pb.wal_pb2 import WrittenDigests
 
-TRACES, LOGS, METRICS = "traces", "logs", "metrics"
-TOTALS = "totals"
-"""What the writer makes of increments: it goes to the hot tier like a signal of its own, and the WAL never holds it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from tael import __version__
+from tael.model.signals import LOGS, TRACES
 from tael.runtime.config import Address
 from tael.runtime.http import serve
-from tael.wal.api import LOGS, TRACES
 from tests.support.hotnode import free_port
 from tests.support.live import MemoryBus, publish_logs, publish_spans
 from tests.support.otlp import eventually

@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from services.ingest.telemetry import WriterMetrics
+from tael.model.signals import LOGS, METRICS, TRACES
 from tael.otlp.signals import SIGNALS
-from tael.wal.api import LOGS, METRICS, TRACES
 from tael.wal.jetstream.append import JetStreamAppender
 from tests.contract.test_dead_letters import until
 from tests.contract.test_fuzz import damaged

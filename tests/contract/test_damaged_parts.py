@@ -11,11 +11,11 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from tael.errors import Unavailable
+from tael.model.signals import TRACES
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tests.support.storage import RECEIVED_NS, MakeNode, of_service, wire_span
 
 

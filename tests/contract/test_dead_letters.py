@@ -13,10 +13,11 @@ from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tael.errors import Unavailable
+from tael.model.signals import LOGS, TRACES
 from tael.model.time import ALL_TIME
 from tael.storage.api import SpanQuery
 from tael.wal import codec
-from tael.wal.api import LOGS, TRACES, DeadLetter
+from tael.wal.api import DeadLetter
 from tael.wal.dead_letters import JetStreamDeadLetters
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.read import JetStreamReader

@@ -8,8 +8,8 @@ from nats.aio.client import Client
 
 from services.query.freshness import Freshness
 from tael.cluster.lease import Lease, writer_key
+from tael.model.signals import TRACES
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import wal_states
 from tests.support.nats import NatsServer

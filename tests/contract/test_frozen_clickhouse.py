@@ -21,6 +21,7 @@ from tael.cluster.lease import Lease, compactor_key
 from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, ShardMap, schema_key
 from tael.errors import Unavailable
 from tael.model.series import GridRequest, Matcher, Selection
+from tael.model.signals import METRICS, TRACES
 from tael.model.time import TimeRange
 from tael.pb.metrics_pb2 import Deltas, MetricBatch
 from tael.runtime.service import Stop
@@ -34,7 +35,6 @@ from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tael.wal.api import METRICS, TRACES
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.hotnode import HotNode

@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import datadog, otlp_grpc, otlp_http
 from tael.cluster.shard import Router
+from tael.model.signals import METRICS
 from tael.otlp.signals import SIGNALS
 from tael.runtime.config import Address
-from tael.wal.api import METRICS
 from tests.support.hostile import Attack, attacks, in_fields, repeated
 from tests.support.otlp import MemoryLog, PeakMemory, call, receiver_settings, request_of, sample
 from tests.support.remote_write import request_of as written

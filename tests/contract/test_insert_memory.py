@@ -13,12 +13,12 @@ from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tael.errors import Overloaded, TooLarge
+from tael.model.signals import TRACES
 from tael.storage.clickhouse import writer as clickhouse_writer
 from tael.storage.clickhouse.client import INSERT_LIMITS, ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tael.wal.jetstream.append import JetStreamAppender
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer

@@ -15,11 +15,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
+from tael.model.signals import LOGS, TRACES
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tael.wal.api import LOGS, TRACES
 from tests.support.storage import RECEIVED_NS, START_NS, MakeNode
 
 ITEMS = 20_000

@@ -16,10 +16,11 @@ from nats.aio.client import Client
 from services.query.api.native.span_json import span_json
 from tael.errors import Unavailable
 from tael.model.attributes import Attributes
+from tael.model.signals import TRACES
 from tael.model.tenant import DEFAULT_TENANT
 from tael.runtime.nats import connection
 from tael.wal import codec
-from tael.wal.api import TRACES, LiveBody
+from tael.wal.api import LiveBody
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams
 from tael.wal.live import NatsLiveBus

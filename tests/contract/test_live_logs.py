@@ -8,8 +8,8 @@ import pytest
 
 from services.query.api.native.log_json import log_json
 from tael.model.attributes import AttributeValue
+from tael.model.signals import LOGS, TRACES
 from tael.otlp.decode import decode_logs
-from tael.wal.api import LOGS, TRACES
 from tests.support.live import Event, MemoryBus, publish_logs, watching
 from tests.support.otlp import eventually
 from tests.support.query import MemorySpans, serving

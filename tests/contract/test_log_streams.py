@@ -10,6 +10,7 @@ import pytest
 from tael.metrics.identity import series_id
 from tael.model.log import LogRecord
 from tael.model.series import Labels, Matcher, Selection
+from tael.model.signals import LOGS
 from tael.model.span import UNKNOWN_SERVICE
 from tael.model.streams import INDEX_LABELS, LogStream, stream_labels
 from tael.model.time import ALL_TIME
@@ -19,7 +20,6 @@ from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.writer import LANDINGS
 from tael.storage.gather import Shards
 from tael.storage.merged import MergedLogStreams
-from tael.wal.api import LOGS
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, log_query, logs_of, new_trace_id, open_tier, wire_log
 

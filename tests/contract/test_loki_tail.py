@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tael.model.signals import LOGS
 from tael.otlp.decode import decode_logs
-from tael.wal.api import LOGS
 from tests.support.live import MemoryBus, publish_logs
 from tests.support.logs import MemoryLogs
 from tests.support.otlp import eventually

@@ -10,11 +10,11 @@ import pytest
 import xxhash
 
 from tael.model.series import STALE_BITS
+from tael.model.signals import METRICS
 from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, MetricBatch, Series
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.wal import codec
-from tael.wal.api import METRICS
 from tests.support.storage import HotTier
 
 HOUR = 1_790_000_400 // 3600 * 3600

@@ -27,13 +27,13 @@ from tael.cluster.lease import Lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.errors import Overloaded, Unavailable
 from tael.model.series import STALE_BITS
+from tael.model.signals import METRICS
 from tael.otlp.json import dump_json
 from tael.otlp.signals import SIGNALS
 from tael.runtime.service import Stop
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
-from tael.wal.api import METRICS
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader

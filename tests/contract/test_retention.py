@@ -6,10 +6,10 @@ import secrets
 import time
 
 from services.compactor.app import retire
+from tael.model.signals import METRICS
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.wal import codec
-from tael.wal.api import METRICS
 from tests.contract.test_metric_tables import batch
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_tier, wire_log, wire_span

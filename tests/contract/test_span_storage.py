@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.errors import Rejected, Unavailable
 from tael.model.attributes import Attributes
+from tael.model.signals import TRACES
 from tael.model.span import Span
 from tael.model.time import ALL_TIME, TimeRange
 from tael.otlp.anyvalue import encode_attributes
@@ -23,7 +24,6 @@ from tael.storage.clickhouse.schema import ClickHouseSchema, Migration, read_mig
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.merge import newest_first
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tests.support.hotnode import HotNode
 from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, new_trace_id, of_service, open_tier, span_query, wire_span
 

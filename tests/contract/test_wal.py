@@ -12,9 +12,10 @@ from nats.aio.client import Client
 import tael.runtime.nats
 from tael.errors import Overloaded, Unavailable
 from tael.model.mark import Mark
+from tael.model.signals import LOGS, TRACES
 from tael.runtime.nats import connection
 from tael.wal import codec
-from tael.wal.api import LOGS, TRACES, DeadLetter
+from tael.wal.api import DeadLetter
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.read import JetStreamReader
 from tael.wal.jetstream.streams import JetStreamStreams

@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 from services.ingest.pipeline import Pipeline
 from tael.cluster.shard import Router
 from tael.model.log import LEVEL_WORDS, LogRecord
+from tael.model.signals import LOGS
 from tael.model.time import ALL_TIME
 from tael.otlp.anyvalue import encode_attributes, encode_value
 from tael.otlp.decode import decode_logs
 from tael.otlp.signals import SIGNALS
 from tael.storage.api import LogQuery
-from tael.wal.api import LOGS
 from tests.property.test_span_round_trip import attributes, resources, scopes, text, uint32, uint64, values
 from tests.support.hotnode import HotNode
 from tests.support.otlp import MemoryLog, receiver_settings

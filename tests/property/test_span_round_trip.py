@@ -14,10 +14,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, St
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.model.attributes import Attributes
+from tael.model.signals import TRACES
 from tael.model.span import Span
 from tael.otlp.anyvalue import decode_attributes, encode_attributes
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tests.support.hotnode import HotNode
 from tests.support.storage import HotTier, model_of, open_tier
 

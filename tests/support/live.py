@@ -16,9 +16,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
+from tael.model.signals import LOGS, TRACES
 from tael.model.tenant import DEFAULT_TENANT, TENANT_HEADER
 from tael.wal import codec
-from tael.wal.api import LOGS, TRACES, LiveBody
+from tael.wal.api import LiveBody
 from tests.support.storage import RECEIVED_NS
 
 

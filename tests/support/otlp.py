@@ -27,10 +27,10 @@ from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import otlp_grpc, otlp_http
 from services.ingest.receivers.settings import ReceiverSettings
 from tael.cluster.shard import Router
+from tael.model.signals import LOGS, METRICS, TRACES
 from tael.otlp.signals import SIGNALS
 from tael.runtime.config import Address
 from tael.wal import codec
-from tael.wal.api import LOGS, METRICS, TRACES
 
 FOREVER = {f"TAEL_{signal}_RETENTION_DAYS": "36500" for signal in ("TRACE", "LOG", "METRIC")}
 """For requests with fixed times."""

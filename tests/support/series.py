@@ -17,13 +17,13 @@ from tael.metrics.identity import metric_id, series_id
 from tael.model import histogram
 from tael.model.histogram import Histograms
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
+from tael.model.signals import METRICS
 from tael.pb.metrics_pb2 import Histogram, MetricBatch
 from tael.storage.api import Answer, SeriesReader, Shard
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.gather import Shards
 from tael.storage.merged_series import MergedSeries
 from tael.wal import codec
-from tael.wal.api import METRICS
 from tests.support.storage import HotTier
 
 Sample = float | Histograms

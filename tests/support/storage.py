@@ -21,6 +21,7 @@ from tael.cluster.shard import Router
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.log import LogRecord
 from tael.model.search import find_logs, find_spans
+from tael.model.signals import LOGS, TRACES
 from tael.model.span import Span
 from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes, encode_value
@@ -41,7 +42,6 @@ from tael.storage.merged import MergedLogs, MergedSpans
 from tael.storage.spansets import MergedSpansets, SpansetReader
 from tael.storage.topology import MergedTopology, TopologyReader
 from tael.wal import codec
-from tael.wal.api import LOGS, TRACES
 from tests.support.hotnode import HotNode
 
 START_NS = 1_790_000_000_000_000_000

@@ -20,10 +20,10 @@ from services.ingest.writer.shard import ShardWriter
 from tael.cluster.lease import Lease, writer_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.errors import Rejected, Unavailable
+from tael.model.signals import TRACES
 from tael.runtime.failpoint import fail_at
 from tael.runtime.service import Stop
 from tael.wal import codec
-from tael.wal.api import TRACES
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader

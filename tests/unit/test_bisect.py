@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from services.ingest.writer.bisect import halve, normalise
+from tael.model.signals import METRICS, TRACES
 from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, MetricBatch, Series
 from tael.wal import codec
-from tael.wal.api import METRICS, TRACES
 
 
 def request(shape: list[list[int]], start: int) -> tuple[ExportTraceServiceRequest, list[int]]:

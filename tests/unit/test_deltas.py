@@ -13,10 +13,11 @@ from services.ingest.writer.bisect import halve, normalise
 from services.ingest.writer.deltas import Running, batch_id, read_increments
 from services.ingest.writer.prepare import DeltaPreparation
 from tael.metrics.accumulate import add_histogram, upper_bound
+from tael.model.signals import METRICS, TOTALS
 from tael.pb.metrics_pb2 import Deltas, Histogram, MetricBatch, TotalBatch
 from tael.storage.api import TOTAL_BETWEEN, Total
 from tael.wal import codec
-from tael.wal.api import METRICS, TOTALS, Entry
+from tael.wal.api import Entry
 
 Row = tuple[int, int, float]
 """Series, time and amount or total."""

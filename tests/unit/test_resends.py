@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from services.ingest.writer.resends import Resends, saved_entries
+from tael.model.signals import LOGS, TRACES
 from tael.pb.wal_pb2 import WrittenDigests
 from tael.wal import codec
-from tael.wal.api import LOGS, TRACES, Entry
+from tael.wal.api import Entry
 
 SECOND = 10**9
 

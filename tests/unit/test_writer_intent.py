@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingest.writer.plan import intent_of
-from tael.wal.api import TRACES, Entry
+from tael.model.signals import TRACES
+from tael.wal.api import Entry
 
 
 def _entries(items: list[int]) -> list[Entry]:

@@ -20,12 +20,12 @@ from tael import __version__
 from tael.datadog import wire
 from tael.datadog.sampling import kept
 from tael.datadog.translate import origin_of, translate
+from tael.model.signals import TRACES
 from tael.otlp.signals import SIGNALS
 from tael.runtime import http
 from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
 from tael.runtime.service import PortTaken
-from tael.wal.api import TRACES
 
 log = get_logger("datadog")
 V03, V04, V05 = "/v0.3/traces", "/v0.4/traces", "/v0.5/traces"

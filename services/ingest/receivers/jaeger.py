@@ -7,7 +7,7 @@ from aiohttp import web
 from services.ingest.receivers.body import read_body
 from services.ingest.receivers.translated import Form, Protocol
 from tael.jaeger.batch import read_batch
-from tael.wal.api import TRACES
+from tael.model.signals import TRACES
 
 PATH = "/api/traces"
 _THRIFT = ("application/x-thrift", "application/vnd.apache.thrift.binary")

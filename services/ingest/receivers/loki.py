@@ -7,7 +7,7 @@ from aiohttp import web
 from services.ingest.receivers.body import read_body, read_snappy
 from services.ingest.receivers.translated import Form, Protocol
 from tael.loki import push
-from tael.wal.api import LOGS
+from tael.model.signals import LOGS
 
 PATH = "/loki/api/v1/push"
 _JSON, _PROTOBUF = "application/json", "application/x-protobuf"

@@ -18,13 +18,13 @@ from services.ingest.receivers.body import read_body, tenant_of
 from services.ingest.receivers.cors import allow_origin, preflight
 from services.ingest.receivers.settings import OTLP_HTTP_ADDR, ReceiverSettings
 from tael.errors import TaelError
+from tael.model.signals import TRACES
 from tael.otlp.json import decode_request, dump_json, weigh_json
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import export_response, status_json, status_of
 from tael.runtime import http
 from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
-from tael.wal.api import TRACES
 
 log = get_logger("otlp-http")
 LANGFUSE_PATH = "/api/public/otel/v1/traces"

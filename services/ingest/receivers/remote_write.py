@@ -15,9 +15,9 @@ from services.ingest.metrics import TranslatedAdmission
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.body import read_snappy, tenant_of
 from services.ingest.receivers.settings import ReceiverSettings
+from tael.model.signals import METRICS
 from tael.otlp.signals import SIGNALS
 from tael.runtime import http
-from tael.wal.api import METRICS
 
 PATH = "/api/v1/write"
 _VERSIONS = {"prometheus.WriteRequest": 1, "io.prometheus.write.v2.Request": 2}

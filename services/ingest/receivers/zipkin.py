@@ -6,7 +6,7 @@ from aiohttp import web
 
 from services.ingest.receivers.body import read_body
 from services.ingest.receivers.translated import Form, Protocol
-from tael.wal.api import TRACES
+from tael.model.signals import TRACES
 from tael.zipkin.v2 import read_spans
 
 PATH = "/api/v2/spans"

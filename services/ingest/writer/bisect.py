@@ -7,20 +7,11 @@ pieces, and therefore the same deduplication tokens.
 from __future__ import annotations
 
 from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tael.model.signals import METRICS, TOTALS
+from tael.otlp.signals import STORED
 from tael.pb.envelope_pb2 import Envelope
-from tael.pb.metrics_pb2 import MetricBatch, TotalBatch
 from tael.pb.wal_pb2 import WalBatch
-from tael.wal.api import LOGS, METRICS, TOTALS, TRACES
-
-_REQUESTS: dict[str, type[Message]] = {
-    TRACES: ExportTraceServiceRequest,
-    LOGS: ExportLogsServiceRequest,
-    METRICS: MetricBatch,
-    TOTALS: TotalBatch,
-}
 
 _PARALLEL = {
     METRICS: (("series", "metric", "time_ms", "value"), ("histograms",), ("exemplars",), ("new_series",), ("families",)),
@@ -44,7 +35,7 @@ def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
     if not batch.records:
         return None
     if signal in _PARALLEL:
-        pieces = _cut_parallel(signal, _REQUESTS[signal].FromString(batch.records[0].request))
+        pieces = _cut_parallel(signal, STORED[signal].FromString(batch.records[0].request))
         return None if pieces is None else (_like(batch, pieces[0]), _like(batch, pieces[1]))
     envelope = Envelope.FromString(batch.records[0].request)
     count = count_items(envelope)
@@ -63,7 +54,7 @@ def normalise(signal: str, body: bytes) -> bytes:
     try:
         batch = WalBatch.FromString(body)
         for record in batch.records:
-            request = _REQUESTS[signal].FromString(record.request)
+            request = STORED[signal].FromString(record.request)
             request.DiscardUnknownFields()
             record.request = request.SerializeToString()
     except DecodeError:
@@ -93,7 +84,7 @@ def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
 def _cut_parallel(signal: str, whole: Message) -> tuple[Message, Message] | None:
     """Samples first, then the messages; deltas are written from another body (services.ingest.writer.deltas)."""
     counts = [len(getattr(whole, fields[0])) for fields in _PARALLEL[signal]]
-    at, halves = sum(counts) // 2, (_REQUESTS[signal](), _REQUESTS[signal]())
+    at, halves = sum(counts) // 2, (STORED[signal](), STORED[signal]())
     if not at:
         return None
     for count, fields in zip(counts, _PARALLEL[signal], strict=True):

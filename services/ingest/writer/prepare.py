@@ -8,9 +8,10 @@ from typing import Protocol
 
 from services.ingest.writer.deltas import Increments, Running, batch_id, encode_totals, read_increments
 from tael.metrics.accumulate import add_histogram
+from tael.model.signals import TOTALS
 from tael.storage.api import TotalsReader
 from tael.wal import codec
-from tael.wal.api import TOTALS, Entry
+from tael.wal.api import Entry
 
 LOOK_BACK_MS = 6 * 3_600_000
 """A series without a sample for so long begins anew, at zero, as after a restart of what counts."""

@@ -8,10 +8,10 @@ from typing import Final
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tael.model.signals import LOGS, TRACES
 from tael.pb.wal_pb2 import WalRecord
 from tael.storage.clickhouse.conditions import Statement
 from tael.wal import codec
-from tael.wal.api import LOGS, TRACES
 
 _TABLES: Final = {TRACES: ("spans", "start_time"), LOGS: ("logs", "timestamp")}
 """The tables whose rows would be there twice; of the others' rows with one key, one remains."""

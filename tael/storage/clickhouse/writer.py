@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, Final
 
 from tael.errors import Overloaded, Rejected, TooLarge
+from tael.model.signals import LOGS, METRICS, TOTALS, TRACES
 from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, stored, wire
 from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
-from tael.wal.api import LOGS, METRICS, TOTALS, TRACES
 
 MAX_HOURS = 1_000
 """A batch that spreads over more hours is refused, and so cut in two by the writer: each hour becomes a part of its own."""

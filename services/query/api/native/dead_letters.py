@@ -19,11 +19,10 @@ from services.query.api.tenant import reach_of
 from services.query.parameters import Parameters
 from tael.auth import ADMIN
 from tael.errors import NotFound, Rejected
-from tael.otlp.signals import SIGNALS
-from tael.pb.metrics_pb2 import MetricBatch, TotalBatch
+from tael.otlp.signals import STORED
 from tael.runtime.http import json_response
 from tael.wal import codec
-from tael.wal.api import METRICS, TOTALS, Buried, DeadLetters, WalAppender
+from tael.wal.api import Buried, DeadLetters, WalAppender
 
 _FILTERS = ("after", "limit", "signal", "shard")
 _DEFAULT_LIMIT, _MAX_LIMIT, _MAX_ID = 100, 1000, 10**17
@@ -120,13 +119,9 @@ def _entry(buried: Buried) -> dict[str, Any]:
     }
 
 
-_TRANSLATED: dict[str, type[Message]] = {METRICS: MetricBatch, TOTALS: TotalBatch}
-
-
 def _records(buried: Buried) -> list[dict[str, Any]]:
     """Each record's request as protobuf's JSON, null where it cannot be read."""
-    signal = buried.letter.signal
-    kind = _TRANSLATED.get(signal) or SIGNALS[signal].request
+    kind = STORED[buried.letter.signal]
     try:
         records = codec.decode(buried.letter.body)
         return [
