@@ -43,7 +43,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
                 ("OTLP gRPC", f"http://{reachable(settings.otlp_grpc_addr)}"),
                 ("OTLP HTTP", f"http://{reachable(settings.otlp_http_addr)}"),
                 *([("Datadog", f"http://{reachable(settings.dd_agent_addr)} (as a trace agent)")] if settings.dd_agent_addr else []),
-                ("Grafana", f"{rest}/prometheus and {rest}/tempo (data sources of these types)"),
+                ("Grafana", f"{rest} with /prometheus, /loki-api, /tempo, /jaeger (data sources of these types)"),
             ],
         ),
         (
@@ -67,8 +67,8 @@ def _servers(settings: ServeSettings) -> str:
 def exports(settings: ServeSettings) -> list[str]:
     """The shell lines that point a service's OpenTelemetry SDK here."""
     return [
-        f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://{reachable(settings.otlp_grpc_addr)}",
-        "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+        f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://{reachable(settings.otlp_http_addr)}",
+        "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
         "export OTEL_SERVICE_NAME=my-service",
     ]
 

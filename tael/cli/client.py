@@ -34,8 +34,9 @@ class Failed(ClickException):
 class Client:
     """Speaks to one server, given by its base URL."""
 
-    def __init__(self, server: str, *, token: str = "", tenant: str = "") -> None:
+    def __init__(self, server: str, *, token: str = "", tenant: str = "", timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self.server = server.rstrip("/")
+        self._timeout_seconds = timeout_seconds
         self._who = {**({"Authorization": f"Bearer {token}"} if token else {}), **({TENANT_HEADER: tenant} if tenant else {})}
         host = urlsplit(self.server).hostname or ""
         # A proxy from the environment is for the world outside this machine.
@@ -76,7 +77,7 @@ class Client:
         headers = {"Accept": accept, "User-Agent": f"tael/{__version__}", **self._who}
         request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310  # the URL is the user's own
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+            with self._opener.open(request, timeout=self._timeout_seconds) as response:
                 yield response
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None
@@ -106,7 +107,7 @@ class Client:
         why = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return Failed(
             f"no tael server at {self.server}: {why}\n"
-            "Start one on this machine with `tael serve`, or name another with --server URL or --port-rest N.",
+            "Start one on this machine with `tael serve`, or name another with --server URL, TAEL_SERVER or --port-rest N.",
             EXIT_UNREACHABLE,
         )
 

@@ -30,6 +30,8 @@ def _items(client: Client, signal: str, parameters: Sequence[tuple[str, object]]
     while True:
         try:
             for name, value in client.stream("api", "v1", signal, "live", parameters=parameters):
+                if name == "open" and not begun:
+                    click.echo(f"waiting for {signal} that match; Ctrl-C ends", err=True)
                 begun = True
                 if name == "message":
                     yield from value
@@ -44,6 +46,6 @@ def _items(client: Client, signal: str, parameters: Sequence[tuple[str, object]]
 
 def _tell(name: str, value: Mapping[str, Any]) -> None:
     if name == "dropped":
-        click.echo(f"warning: this stream was too slow and may have missed {value['count']} items", err=True)
+        click.echo(f"warning: this stream fell behind and may have missed {value['count']} items", err=True)
     elif name == "end":
         click.echo(f"warning: {value['reason']}; watching again when it is back", err=True)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,54 +15,64 @@ from rich.text import Text
 from tael.cli.waterfall import milliseconds, waterfall
 
 _PIPED_COLUMNS = 1000
+_FLEXIBLE = 24
+"""Characters that a column keeps which is shortened to fit, while others can still go."""
 _STATUS_STYLES = {"error": "red", "ok": "green"}
 _LEVEL_STYLES = {"fatal": "bold red", "error": "red", "warn": "yellow", "debug": "dim", "trace": "dim"}
 
 
 def print_spans(answer: Mapping[str, Any]) -> None:
     """``query traces``: one line a span."""
-    table = _table("START", "SERVICE", "OPERATION", "KIND", "STATUS", ">DURATION", "TRACE")
+    if _nothing(answer["spans"], "spans match", "a longer --last, fewer filters, or `tael services` to see what has arrived"):
+        return
+    table = Rows("START", "SERVICE", "~OPERATION", "?KIND", "STATUS", ">DURATION", "?TRACE")
     for span in answer["spans"]:
         start = span["start_time"].replace("T", " ")[:-7]
         duration = milliseconds(span["duration_ms"])
         table.add_row(start, _plain(span["service"]), _plain(span["operation"]), span["kind"], _status(span), duration, span["trace_id"])
-    _print(table)
+    _print(table.fitted())
     if answer["cursor"]:
         _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))
 
 
 def print_logs(answer: Mapping[str, Any]) -> None:
     """``query logs``: one line a record."""
-    table = _table("TIME", "SERVICE", "LEVEL", "BODY", "TRACE")
+    if _nothing(answer["logs"], "log records match", "a longer --last, a lower --min-severity, or fewer filters"):
+        return
+    table = Rows("TIME", "SERVICE", "LEVEL", "~BODY", "?TRACE")
     for record in answer["logs"]:
         time = record["timestamp"].replace("T", " ")[:-7]
         table.add_row(time, _plain(record["service"]), _level(record), _first_line(record), record["trace_id"] or "-")
-    _print(table)
+    _print(table.fitted())
     if answer["cursor"]:
         _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))
 
 
 def print_points(answer: Mapping[str, Any]) -> None:
     """``query metrics``: one line a point."""
-    table = _table("TIME", "SERVICE", "METRIC", "TYPE", "VALUE", "ATTRIBUTES")
+    if _nothing(answer["metrics"], "points match", "a longer --last, or `tael metrics names` to see which metrics there are"):
+        return
+    table = Rows("TIME", "SERVICE", "METRIC", "?TYPE", ">VALUE", "?~ATTRIBUTES")
     for point in answer["metrics"]:
         value = str(point["value"]) if "histogram" not in point else f"{point['histogram']['count']} observations"
         time = point["timestamp"].replace("T", " ")[:-7]
         attributes = " ".join(f"{name}={text}" for name, text in point["attributes"].items() if name != "job")
         table.add_row(time, _plain(point["service"]), _plain(point["name"]), point["metric_type"], value, _plain(attributes))
-    _print(table)
+    _print(table.fitted())
 
 
 def print_series(answer: Mapping[str, Any]) -> None:
     """``query metrics --query``: one line a series."""
-    table = _table("SERIES", "SAMPLES", "LEAST", "MOST", "LAST")
+    if _nothing(answer["series"], "series match", "a longer --last, or `tael metrics names` to see which metrics there are"):
+        return
+    table = Rows("~SERIES", ">SAMPLES", ">LEAST", ">MOST", ">LAST")
     for series in answer["series"]:
         labels = ", ".join(f'{name}="{text}"' for name, text in series["metric"].items())
         values = [value for _, value in series["values"]]
         plain = [value for value in values if not isinstance(value, str)] or [""]
         samples = len(values) + len(series.get("histograms", ()))
         table.add_row(_plain(f"{{{labels}}}"), str(samples), str(min(plain)), str(max(plain)), str(values[-1] if values else ""))
-    _print(table)
+    _print(table.fitted())
     for warning in answer["warnings"]:
         _print(Text(warning, style="yellow"))
 
@@ -86,12 +97,12 @@ def print_trace(answer: Mapping[str, Any]) -> None:
     rows = waterfall(answer["spans"])
     services = sorted({str(row.span["service"]) for row in rows})
     _print(Text(f"trace {answer['trace_id']}  {answer['span_count']} spans  {_plain(', '.join(services))}"))
-    table = _table("OPERATION", "SERVICE", "STATUS", ">DURATION", "TIME LINE")
+    table = Rows("~OPERATION", "SERVICE", "STATUS", ">DURATION", "?TIME LINE")
     for row in rows:
         name = Text(row.branches, style="dim").append(_plain(row.span["operation"]).plain, style="not dim")
         bar = Text(row.bar, style=_STATUS_STYLES.get(row.span["status"], "cyan") if row.span["status"] == "error" else "cyan")
         table.add_row(name, _plain(row.span["service"]), _status(row.span), milliseconds(row.span["duration_ms"]), bar)
-    _print(table)
+    _print(table.fitted())
     if "truncated" in answer:
         _print(Text(answer["truncated"], style="yellow"))
 
@@ -106,12 +117,14 @@ def span_line(span: Mapping[str, Any]) -> None:
 
 def print_services(answer: Mapping[str, Any]) -> None:
     """``services``."""
-    table = _table("SERVICE", ">SPANS", ">TRACES", ">MEAN DURATION", ">ERRORS")
+    if _nothing(answer["services"], "services sent spans", "a longer --last, or `make demo` to send some"):
+        return
+    table = Rows("~SERVICE", ">SPANS", "?>TRACES", ">MEAN DURATION", ">ERRORS")
     for service in answer["services"]:
         errors = f"{service['error_rate']:.2%}"
         counts = f"{service['span_count']:,}", f"{service['trace_count']:,}"
         table.add_row(_plain(service["name"]), *counts, milliseconds(service["avg_duration_ms"]), errors)
-    _print(table)
+    _print(table.fitted())
 
 
 def print_cluster(answer: Mapping[str, Any]) -> None:
@@ -119,26 +132,28 @@ def print_cluster(answer: Mapping[str, Any]) -> None:
     leader = answer["leader"]
     leads = f"{leader['holder'] or 'nobody'} leads, epoch {leader['epoch']}" if leader else "nobody leads yet"
     _print(Text(f"cluster {answer['cluster_id']}: {leads}; shard map {answer['shard_map_version']}; answered by {answer['node_id']}\n"))
-    shards = _table("SHARD", "URL", "WRITER", ">EPOCH", ">COMMITTED", ">BEHIND", ">WAL", "COMPACTOR")
+    shards = Rows("SHARD", "?URL", "~WRITER", "?>EPOCH", "?>COMMITTED", ">BEHIND", ">WAL", "?COMPACTOR")
     for shard in answer["shards"]:
         wal, compactor = shard["wal"], shard["compactor"]
         size, keeper = _bytes(wal["bytes"]) if wal else "-", compactor["holder"] if compactor else ""
         shards.add_row(shard["name"], shard["url"], *_writer(shard["writer"] or {}), size, _plain(keeper or "-"))
-    _print(shards)
+    _print(shards.fitted())
     _print(Text())
-    members = _table("MEMBER", "TARGET", "STATE", ">LAST BEAT")
+    members = Rows("~MEMBER", "TARGET", "STATE", ">LAST BEAT")
     for member in answer["members"]:
         state = Text("alive", style="green") if member["alive"] else Text("gone", style="red")
         members.add_row(_plain(member["node_id"]), _plain(member["target"]), state, f"{member['seconds_since_beat']:.1f} s ago")
-    _print(members)
+    _print(members.fitted())
 
 
 def print_letters(answer: Mapping[str, Any]) -> None:
     """``deadletter list``, ``replay`` and ``drop``: one line a letter."""
-    table = _table(">ID", ">AGE", "TENANT", "SIGNAL", ">ITEMS", ">BYTES", ">SHARD", ">SEQUENCE", "REASON")
+    if _nothing(answer["letters"], "dead letters", ""):
+        return
+    table = Rows(">ID", ">AGE", "TENANT", "SIGNAL", ">ITEMS", "?>BYTES", "?>SHARD", "?>SEQUENCE", "~REASON")
     for letter in answer["letters"]:
         table.add_row(*_letter(letter))
-    _print(table)
+    _print(table.fitted())
     if answer["next"] is not None:
         _print(Text(f"there is more: --after {answer['next']}", style="dim"))
 
@@ -163,12 +178,71 @@ def _writer(writer: Mapping[str, Any]) -> list[Text]:
     return [_plain(cell) for cell in cells]
 
 
-def _table(*columns: str) -> Table:
-    """Columns that line up; those marked ``>`` to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
-    return table
+class Rows:
+    """A table whose columns line up and fit the terminal.
+
+    Columns are marked ``>`` for right-aligned, ``~`` for one that is shortened to fit, and ``?`` for one that goes, the last first, before any
+    other column is cut.
+    """
+
+    def __init__(self, *columns: str) -> None:
+        self._columns = columns
+        self._cells: list[list[Text]] = []
+
+    def add_row(self, *cells: Text | str) -> None:
+        """One line."""
+        self._cells.append([cell if isinstance(cell, Text) else Text(cell) for cell in cells])
+
+    def fitted(self) -> Table:
+        """The columns that fit."""
+        kept = list(range(len(self._columns)))
+        while self._width(kept) > _width() and (optional := [at for at in kept if "?" in self._columns[at]]):
+            kept.remove(optional[-1])
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for at in kept:
+            flexible = "~" in self._columns[at]
+            table.add_column(
+                self._name(at),
+                justify="right" if ">" in self._columns[at] else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+                min_width=None if flexible else self._natural(at),
+            )
+        for cells in self._cells:
+            table.add_row(*(cells[at] for at in kept))
+        return table
+
+    def _name(self, at: int) -> str:
+        return self._columns[at].lstrip("?~>")
+
+    def _natural(self, at: int) -> int:
+        return max([cell_len(self._name(at)), *(cells[at].cell_len for cells in self._cells)])
+
+    def _width(self, kept: Sequence[int]) -> int:
+        """What the columns need at least: a flexible one its natural width, up to _FLEXIBLE."""
+        needed = [min(self._natural(at), _FLEXIBLE) if "~" in self._columns[at] else self._natural(at) for at in kept]
+        return sum(needed) + 2 * len(needed)
+
+
+def print_names(answer: Mapping[str, Any]) -> None:
+    """``metrics names``: one line a family."""
+    if _nothing(answer["names"], "metrics match", "another --match, or --all for those that are derived from spans"):
+        return
+    table = Rows("NAME", "TYPE", "UNIT", "~DESCRIPTION")
+    for family in answer["names"]:
+        table.add_row(_plain(family["name"]), family["metric_type"], _plain(family["unit"] or "-"), _plain(family["description"]))
+    _print(table.fitted())
+
+
+def _nothing(items: Sequence[object], what: str, hint: str) -> bool:
+    """Whether there are none; then says so, and what to try."""
+    if not items:
+        _print(Text(f"no {what}" + (f"; try {hint}" if hint else "")))
+    return not items
+
+
+def _width() -> int:
+    return Console(file=sys.stdout).width if sys.stdout.isatty() else _PIPED_COLUMNS
 
 
 def _print(what: Table | Text) -> None:

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from tael.errors import BadSettings
 
 PREFIX = "TAEL_"
-TOKEN, TENANT = "TAEL_TOKEN", "TAEL_TENANT"
+SERVER, TOKEN, TENANT = "TAEL_SERVER", "TAEL_TOKEN", "TAEL_TENANT"
 """What the ``tael`` command reads for itself; no process takes them for a mistake."""
 
 
@@ -159,7 +159,7 @@ def load(model: type[S], environ: Mapping[str, str], known: Iterable[type[Settin
     raises BadSettings with one line for each: variable, value, and what it takes.
     """
     fields = variables(model)
-    names = set(fields).union({TOKEN, TENANT}, *(variables(other) for other in known))
+    names = set(fields).union({SERVER, TOKEN, TENANT}, *(variables(other) for other in known))
     problems = [_unknown(name, names) for name in sorted(environ) if name.startswith(PREFIX) and name not in names]
     values: dict[str, Any] = {name: environ[name] for name in fields if environ.get(name, "") != ""}
     settings: S | None = None

@@ -302,6 +302,10 @@ class SpanCountReader(Protocol):
         """
         ...
 
+    async def span_kinds(self, tenant: str, start_ms: int, end_ms: int) -> Answer[set[int]]:
+        """OTLP's kinds of the spans that ended in the range; empty where there are none."""
+        ...
+
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """Calls from one service to another: a client's or producer's span with a child that is a server's or consumer's.
 

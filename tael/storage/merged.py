@@ -55,6 +55,11 @@ class MergedSpanCounts(Merged[SpanCountReader]):
         found = await self._gather.ask(lambda reader: reader.count_calls(tenant, start_ms, end_ms, slot_ms, max_rows))
         return Answer(joined(found.values), found.missing)
 
+    async def span_kinds(self, tenant: str, start_ms: int, end_ms: int) -> Answer[set[int]]:
+        """See SpanCountReader."""
+        found = await self._gather.ask(lambda reader: reader.span_kinds(tenant, start_ms, end_ms))
+        return Answer(set().union(*found.values), found.missing)
+
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
         found = await self._gather.ask(lambda reader: reader.count_edges(tenant, start_ms, end_ms, slot_ms, max_rows))

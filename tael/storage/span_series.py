@@ -20,6 +20,10 @@ MAX_ROWS: Final = 5_000_000
 LISTED_EDGES_MS: Final = 3_600_000
 """Lists show the edges of the last hour of their range, for these are joined anew each time."""
 _LISTED_SLOT_MS: Final = 3_600_000
+_CALLING: Final = frozenset({3, 4})
+"""Client and producer."""
+_CALLED: Final = frozenset({2, 5})
+"""Server and consumer."""
 _HISTOGRAMS: Final = (span_metrics.LATENCY, *span_metrics.SIDES.values())
 FAMILIES: Final = (
     Family(span_metrics.CALLS, "counter", "", "Spans by service, name, kind and status."),
@@ -36,6 +40,8 @@ class _Source:
     names: tuple[str, ...]
     label_names: frozenset[str]
     count: Callable[[str, int, int, int, int], Awaitable[Answer[SpanCounts]]]
+    kinds: tuple[frozenset[int], ...]
+    """Of each of these a span must be there for there to be a series."""
     samples: Callable[[SpanCounts, int, int, Wanted, int], Samples]
     labels: Callable[[Iterable[Group]], Iterator[Labels]]
     listed_ms: int
@@ -54,11 +60,13 @@ class SpanSeries:
 
     def __init__(self, counts: SpanCountReader, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._now_ms = now_ms
+        self._span_kinds = counts.span_kinds
         self._sources = (
             _Source(
                 span_metrics.CALL_NAMES,
                 span_metrics.CALL_LABELS,
                 counts.count_calls,
+                (),
                 span_metrics.call_series,
                 span_metrics.call_labels,
                 1 << 62,
@@ -67,6 +75,7 @@ class SpanSeries:
                 span_metrics.EDGE_NAMES,
                 span_metrics.EDGE_LABELS,
                 counts.count_edges,
+                (_CALLING, _CALLED),
                 span_metrics.edge_series,
                 span_metrics.edge_labels,
                 LISTED_EDGES_MS,
@@ -106,17 +115,20 @@ class SpanSeries:
         return Answer(series_merge.ordered([sorted(found)], limit), tuple(missing))
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """See SeriesReader; those of all series are named without looking at any."""
+        """See SeriesReader; those of all series are named by the kinds of spans that there are."""
         if not selection.matchers:
-            return Answer(series_merge.ordered([[name for source in self._sources for name in source.label_names]], limit))
+            sources = await self._there(tenant, selection.start_ms, selection.end_ms)
+            names = [name for source in sources.value for name in source.label_names]
+            return Answer(series_merge.ordered([names], limit), sources.missing)
         series = await self.list_series(tenant, selection, 0)
         return Answer(series_merge.ordered([[name for labels in series.value for name, _ in labels]], limit), series.missing)
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """See SeriesReader; metrics are named without looking whether there is any of them."""
+        """See SeriesReader; metrics are named by the kinds of spans that there are."""
         if name == METRIC_NAME and all(matcher.name == METRIC_NAME for matcher in selection.matchers):
-            names = [name for source in self._sources for name in source.names]
-            return Answer(series_merge.ordered([[name for name in names if all(m.matches(name) for m in selection.matchers)]], limit))
+            sources = await self._there(tenant, selection.start_ms, selection.end_ms)
+            names = [name for source in sources.value for name in source.names if all(m.matches(name) for m in selection.matchers)]
+            return Answer(series_merge.ordered([names], limit), sources.missing)
         if not any(name in source.label_names for source in self._sources):
             return Answer([])
         series = await self.list_series(tenant, selection, 0)
@@ -124,14 +136,25 @@ class SpanSeries:
         return Answer(series_merge.ordered([values], limit), series.missing)
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
-        """See SeriesReader."""
-        del tenant
-        return Answer(series_merge.families([[family for family in FAMILIES if metric in ("", family.name)]], limit))
+        """See SeriesReader; those of the kinds of spans that there are."""
+        asked = [family for family in FAMILIES if metric in ("", family.name)]
+        if not asked:
+            return Answer([])
+        sources = await self._there(tenant, 0, self._now_ms())
+        names = {name for source in sources.value for name in source.names}
+        there = [family for family in asked if any(name.startswith(family.name) for name in names)]
+        return Answer(series_merge.families([there], limit), sources.missing)
 
     async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
         """See SeriesReader; there are none."""
         del tenant, matchers, start_ms, end_ms
         return Answer([])
+
+    async def _there(self, tenant: str, start_ms: int, end_ms: int) -> Answer[list[_Source]]:
+        """The sources that have series in a range."""
+        answer = await self._span_kinds(tenant, max(0, start_ms), min(end_ms, self._now_ms() + _LISTED_SLOT_MS))
+        kinds = answer.value
+        return Answer([source for source in self._sources if kinds and all(kinds & needed for needed in source.kinds)], answer.missing)
 
     def _matching(self, matchers: Sequence[Matcher]) -> list[_Source]:
         return [source for source in self._sources if source.may_match(matchers)]

@@ -73,16 +73,35 @@ def checkout(trace_id: bytes) -> MemorySpans:
 
 
 async def test_json_is_the_answer_of_the_api() -> None:
-    """By default, for every question."""
+    """Whole where that is asked for, and by default for what is short anyway."""
     trace_id = new_trace_id()
     async with serving(checkout(trace_id)) as api:
         for command, path in [
-            (["query", "traces"], "/api/v1/traces"),
-            (["get", "trace", trace_id.hex()], f"/api/v1/traces/{trace_id.hex()}"),
+            (["query", "traces", "--full"], "/api/v1/traces"),
+            (["get", "trace", trace_id.hex(), "--full"], f"/api/v1/traces/{trace_id.hex()}"),
             (["services"], "/api/v1/services"),
             (["server", "status"], "/internal/cluster"),
         ]:
             assert (await tael("--server", api.url, *command)).json() == await api.json(path)
+
+
+async def test_json_for_agents_is_compact() -> None:
+    """Empty fields are left out and fields can be chosen; errors are JSON where JSON was asked for; TAEL_SERVER names the server."""
+    async with serving(checkout(new_trace_id())) as api:
+        here = {"TAEL_SERVER": api.url}
+        spans = (await tael("query", "traces", environment=here)).json()["spans"]
+        assert isinstance(spans, list)
+        assert all(value not in (None, "", [], {}) for span in spans for value in span.values())
+        chosen = (await tael("query", "traces", "--fields", "operation,status", "--limit", "1", environment=here)).json()["spans"]
+        assert chosen == [{"operation": "charge \x1b[31mred", "status": "error"}]
+        refused = await tael("--format", "json", "query", "traces", "--min-duration-ms", "5", "--max-duration-ms", "1", environment=here)
+        assert refused.code == 2
+        assert "max_duration_ms" in json.loads(refused.err)["error"]
+        empty = await tael("--format", "table", "query", "traces", "--service", "nothing", environment=here)
+        assert empty.out.startswith("no spans match; try ")
+        assert (await tael("query", "traces", environment={"TAEL_SERVER": "ftp://x"})).code == 2
+    alone = await tael()
+    assert (alone.code, alone.out.startswith("Usage: tael")) == (0, True)
 
 
 async def test_options_may_stand_before_and_behind_the_command() -> None:
@@ -147,7 +166,7 @@ async def test_live_spans_come_line_by_line() -> None:
                     bus, of_service("shop", wire_span(1, name="GET /cart", status=2, duration_ns=5_000_000, attributes={"k": "v"})), group
                 )
             ended = await ending
-            assert (ended.code, ended.err) == (0, "")
+            assert (ended.code, ended.err) == (0, "waiting for traces that match; Ctrl-C ends\n")
             lines = ended.out.splitlines()
             assert len(lines) == 2
             if more:
@@ -167,7 +186,7 @@ async def test_live_logs_come_line_by_line() -> None:
             await asyncio.sleep(0.05)
             publish_logs(bus, logs_of("shop", wire_log(1, "fine", severity_number=9), wire_log(2, "broken\nat line 3", severity_number=17)))
             ended = await ending
-            assert (ended.code, ended.err, len(ended.out.splitlines())) == (0, "", 1)
+            assert (ended.code, ended.err, len(ended.out.splitlines())) == (0, "waiting for logs that match; Ctrl-C ends\n", 1)
             assert ("shop  error  broken\n" in ended.out) if more else (json.loads(ended.out)["body"] == "broken\nat line 3")
 
 

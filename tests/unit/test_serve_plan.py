@@ -259,12 +259,12 @@ def test_the_banner_says_where_everything_is() -> None:
         "http://127.0.0.1:7701",
         "http://127.0.0.1:4317",
         "http://127.0.0.1:4318",
-        "http://127.0.0.1:7701/tempo",
+        "/tempo",
         "/data",
         "tael services",
         "tael query traces --last 15m",
-        "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317",
-        "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+        "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318",
+        "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
         "export OTEL_SERVICE_NAME=my-service",
     ):
         assert fact in text
@@ -289,4 +289,4 @@ def test_the_terminal_banner_keeps_the_export_lines_whole() -> None:
     """They are copied: a narrow terminal must not break them."""
     settings = settings_of()
     lines = Text.from_ansi(banner.pretty(settings, ports_of(settings), 60)).plain.splitlines()
-    assert "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" in lines
+    assert "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318" in lines

@@ -16,6 +16,7 @@ from services.query.parameters import Parameters
 from services.query.promql.engine import Outcome, Query
 from services.query.questions.page import RANGE
 from tael.errors import Rejected
+from tael.metrics.names import Kind, Names
 from tael.model.series import METRIC_NAME, Family, Labels, Matcher, Samples, Selection, is_stale
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.vectors.histograms.documents import Document, documents
@@ -26,6 +27,8 @@ _FIRST_LOOK_MS, _LOOK_FACTOR = 60_000, 8
 _STEPS, _LEAST_STEP_MS, _MAX_STEPS = 250, 1_000, 11_000
 _TYPES = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "gaugehistogram": "histogram", "summary": "summary"}
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count")
+DERIVED = "traces_spanmetrics_.*|traces_service_graph_.*|target_info"
+"""Metrics that nobody sent: made of spans and of resources."""
 _OF_A_FAMILY = f"({'|'.join(_SUFFIXES)})?"
 
 
@@ -52,6 +55,14 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True)
+class Families:
+    """Metric families by name, and the shards that did not contribute."""
+
+    families: list[Family]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """A PromQL query and its outcome."""
 
@@ -63,19 +74,22 @@ class Evaluation:
 async def find_points(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Points]:
     """Points of the series that match ``service``, ``name`` and ``metric_type`` in a range, at most ``limit``.
 
+    Without a name, what is derived from spans and resources is left out unless ``derived`` is true.
+
     Raises Rejected, and as the reader does.
     """
     now_ns = time.time_ns()
-    parameters = Parameters(pairs, known=("service", "name", "metric_type", "limit", *RANGE))
+    parameters = Parameters(pairs, known=("service", "name", "metric_type", "derived", "limit", *RANGE))
     most = backend.settings.max_query_limit
     limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=most, high_from="TAEL_MAX_QUERY_LIMIT")
     kind = parameters.choice("metric_type", sorted(set(_TYPES.values())))
-    matchers = matchers_of(parameters.text("service"), parameters.text("name"))
+    derived = parameters.choice("derived", ("true", "false")) == "true"
     time_range = parameters.time_range(now_ns=now_ns)
     reader, max_samples = backend.engine.reader, backend.engine.options.max_samples
     async with backend.turns.turn("metrics", tenant) as turn:
         families = await turn.ask(reader.families(tenant, "", 0))
         known = {family.name: family for family in families.value}
+        matchers = matchers_of(parameters.text("service"), names_of(parameters.text("name"), families.value), derived=derived)
         missing, points = set(families.missing), list[Point]()
         for start_ms, end_ms in looks(time_range, now_ns):
             answer = await turn.ask(reader.select(tenant, Selection(matchers, start_ms, end_ms), max_samples))
@@ -102,9 +116,46 @@ async def query_metrics(backend: Backend, tenant: str, pairs: Sequence[tuple[str
         yield Evaluation(query, await turn.ask(backend.engine.run(tenant, query, expr)))
 
 
-def matchers_of(service: str, name: str) -> tuple[Matcher, ...]:
-    """What selects a service's series and a metric's: of a family also its ``_total``, ``_bucket``, ``_sum`` and ``_count``."""
-    named = Matcher(METRIC_NAME, "=~", re.escape(name) + _OF_A_FAMILY) if name else Matcher(METRIC_NAME, "!=", "")
+async def list_names(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> Families:
+    """Metric families by name: those whose name contains ``match``, without the derived ones unless ``derived`` is true.
+
+    Raises Rejected, and as the reader does.
+    """
+    parameters = Parameters(pairs, known=("match", "derived"))
+    derived, match = parameters.choice("derived", ("true", "false")) == "true", _stem(parameters.text("match").lower())
+    async with backend.turns.turn("metrics", tenant) as turn:
+        answer = await turn.ask(backend.engine.reader.families(tenant, "", 0))
+    found = [family for family in answer.value if match in family.name.lower() and (derived or re.fullmatch(DERIVED, family.name) is None)]
+    return Families(sorted(found, key=lambda family: family.name), answer.missing)
+
+
+def names_of(name: str, families: Iterable[Family]) -> tuple[str, ...]:
+    """The families that a name stands for: itself, or what OpenTelemetry's spelling (``http.server.duration``) is called in Prometheus.
+
+    Empty for an empty name.
+    """
+    stem = _stem(name)
+    if not name or stem == name:
+        return (name,) if name else ()
+    spelled = [family.name for family in families if _spells(stem, family)]
+    return tuple(spelled) or (name, stem)
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_:]+", "_", name)
+
+
+def _spells(stem: str, family: Family) -> bool:
+    """Whether a family is the stem with nothing but its unit and type behind it."""
+    kinds: tuple[Kind, ...] = ("counter", "gauge", "histogram", "summary")
+    return family.name.removesuffix("_total") == stem or any(Names().metric(stem, family.unit, kind) == family.name for kind in kinds)
+
+
+def matchers_of(service: str, names: Sequence[str], *, derived: bool = False) -> tuple[Matcher, ...]:
+    """What selects a service's series and those of some families: of each also its ``_total``, ``_bucket``, ``_sum`` and ``_count``."""
+    named = Matcher(METRIC_NAME, "!=", "") if derived else Matcher(METRIC_NAME, "!~", f"|{DERIVED}")
+    if names:
+        named = Matcher(METRIC_NAME, "=~", f"({'|'.join(map(re.escape, names))}){_OF_A_FAMILY}")
     return (named, Matcher("job", "=~", f"(.+/)?{re.escape(service)}")) if service else (named,)
 
 

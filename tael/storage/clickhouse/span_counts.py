@@ -39,6 +39,11 @@ class ClickHouseSpanCounts:
         """See SpanCountReader."""
         return await self._counts(count_calls(self._source, tenant, start_ms, end_ms, slot_ms, max_rows + 1), 4, max_rows)
 
+    async def span_kinds(self, tenant: str, start_ms: int, end_ms: int) -> Answer[set[int]]:
+        """See SpanCountReader."""
+        statement = span_kinds(self._source, tenant, start_ms, end_ms)
+        return Answer({int(kind) for (kind,) in await self._clickhouse.query(statement.sql, statement.parameters)})
+
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
         source = self._source
@@ -65,6 +70,15 @@ def count_calls(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms
         "GROUP BY service, name, kind, status_code, until, bucket\nHAVING until <= {end:Int64}\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, _range(tenant, start_ms, end_ms, slot_ms) | {"limit": limit})
+
+
+def span_kinds(source: Source, tenant: str, start_ms: int, end_ms: int) -> Statement:
+    """Each kind once."""
+    sql = (
+        f"SELECT DISTINCT kind\nFROM {source.rows('red', tenant)}\nWHERE tenant = {{tenant:String}}"  # the same
+        "\n  AND slot >= toDateTime({start:UInt32}, 'UTC') AND slot <= toDateTime({end:UInt32}, 'UTC')"
+    )
+    return Statement(sql, _range(tenant, max(0, start_ms - 1000 * SLOT_SECONDS), end_ms, 1000))
 
 
 def count_spans(source: Source, tenant: str, start_ms: int, end_ms: int) -> Statement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.query.api.family import Family
 from services.query.api.native.dead_letters import DeadLetterApi
+from services.query.api.native.index import Index
 from services.query.api.native.live import Live
 from services.query.api.native.logs import NativeLogs
 from services.query.api.native.metrics import NativeMetrics
@@ -15,13 +16,11 @@ from services.query.backend import Backend
 def family(backend: Backend) -> Family:
     """The API over every signal."""
     heartbeat_seconds = backend.settings.live_heartbeat_seconds
-    return Family(
-        [
-            *Live(backend.live_spans, backend.live_logs, heartbeat_seconds=heartbeat_seconds).routes(),
-            *NativeTraces(backend).routes(),
-            *NativeLogs(backend).routes(),
-            *NativeMetrics(backend).routes(),
-            *DeadLetterApi(backend.letters, backend.appender).routes(),
-        ],
-        refuse=refuse_native,
-    )
+    routes = [
+        *Live(backend.live_spans, backend.live_logs, heartbeat_seconds=heartbeat_seconds).routes(),
+        *NativeTraces(backend).routes(),
+        *NativeLogs(backend).routes(),
+        *NativeMetrics(backend).routes(),
+        *DeadLetterApi(backend.letters, backend.appender).routes(),
+    ]
+    return Family([*Index(routes).routes(), *routes], refuse=refuse_native)

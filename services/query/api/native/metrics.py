@@ -19,7 +19,7 @@ from services.query.api.native.partial import partial_json
 from services.query.api.native.span_json import rfc3339
 from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
-from services.query.questions.metrics import Point, find_points, query_metrics
+from services.query.questions.metrics import Point, find_points, list_names, query_metrics
 from tael.runtime.http import json_response
 from tael.syntax.literals import decimal
 from tael.vectors import vectors
@@ -35,13 +35,23 @@ class NativeMetrics:
 
     def routes(self) -> list[Route]:
         """Every route."""
-        return [Route("GET", "/api/v1/metrics", self.find), Route("GET", "/api/v1/metrics/query", self.query)]
+        return [
+            Route("GET", "/api/v1/metrics", self.find),
+            Route("GET", "/api/v1/metrics/names", self.names),
+            Route("GET", "/api/v1/metrics/query", self.query),
+        ]
 
     async def find(self, request: web.Request) -> web.Response:
         """``GET /api/v1/metrics``: points of the series that match, newest first."""
         async with find_points(self._backend, tenant_of(request), list(request.query.items())) as found:
             points = await asyncio.to_thread(lambda: [_point_json(point) for point in found.points])
             return json_response({"metrics": points, "count": len(points), **partial_json(found.missing)})
+
+    async def names(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/metrics/names``: families with their types, units and descriptions."""
+        found = await list_names(self._backend, tenant_of(request), list(request.query.items()))
+        names = [{"name": one.name, "metric_type": one.type, "unit": one.unit, "description": one.help} for one in found.families]
+        return json_response({"names": names, "count": len(names), **partial_json(found.missing)})
 
     async def query(self, request: web.Request) -> web.Response:
         """``GET /api/v1/metrics/query``: PromQL at every step of the range, the last hour where none is given."""

@@ -1,0 +1,86 @@
+"""What people type, as the API takes it: times such as ``15m ago`` and severities such as ``WARNING``. Pure, but for the clock that is passed in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from tael.model.log import LEVELS
+
+_AGO = re.compile(r"-?((?:\d+(?:\.\d+)?[smhdw])+)(?:\s+ago)?", re.IGNORECASE)
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d{1,2}:\d\d(?::\d\d)?)?")
+_ALIASES = {
+    "warning": "warn",
+    "err": "error",
+    "critical": "fatal",
+    "crit": "fatal",
+    "emergency": "fatal",
+    "notice": "info",
+    "information": "info",
+}
+TIMES = "RFC 3339, 15m or 15m ago, 10:30, 2026-01-31, 2026-01-31 10:30 (local time), now, today, yesterday, or a count since 1970"
+
+
+def instant(text: str, now: datetime) -> str:
+    """A point in time as RFC 3339; what is not understood is left as it is, for the server to judge. ``now`` carries the local zone."""
+    word = text.strip()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    named = {"now": now, "today": midnight, "yesterday": midnight - timedelta(days=1)}.get(word.lower())
+    if named is None and (ago := _AGO.fullmatch(word)):
+        named = now - timedelta(seconds=sum(float(count) * _SECONDS[unit.lower()] for count, unit in _PART.findall(ago[1])))
+    if named is None and _CLOCK.fullmatch(word):
+        named = _parsed(f"{now:%Y-%m-%d} {word.zfill(5)}", now)
+    if named is None and _DATE.fullmatch(word):
+        named = _parsed(word, now)
+    return word if named is None else named.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _parsed(text: str, now: datetime) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text.replace("T", " ")).replace(tzinfo=now.tzinfo)
+    except ValueError:
+        return None
+
+
+class Instant(click.ParamType[str]):
+    """A point in time as people type it."""
+
+    name = "instant"
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+        self._now = now
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's signature
+        """As RFC 3339."""
+        return instant(str(value), self._now())
+
+
+class Severity(click.ParamType[str]):
+    """A level in any case, or by another name that is common for it."""
+
+    name = "level"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002  # click's signature
+        """The levels."""
+        return f"[{'|'.join(LEVELS)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """One of LEVELS. Fails for anything else."""
+        word = str(value).lower()
+        level = _ALIASES.get(word, word)
+        if level not in LEVELS:
+            self.fail(f"{value!r} is not a severity (accepted: {', '.join(LEVELS)}; warning, err and critical too)", param, ctx)
+        return level
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002  # click's signature
+        """The levels that begin so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(level) for level in LEVELS if level.startswith(incomplete.lower())]

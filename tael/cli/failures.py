@@ -1,0 +1,40 @@
+"""How a command says that it failed: as text for people, or as a JSON object on standard error with ``--format json``."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Any
+
+import click
+
+
+class AsJson(click.ClickException):
+    """Another failure, shown as ``{"error": text, "exit_code": code}``."""
+
+    def __init__(self, failure: click.ClickException) -> None:
+        super().__init__(failure.format_message())
+        self.exit_code = failure.exit_code  # type: ignore[misc]  # click reads it from the instance
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it to standard error."""
+        click.echo(json.dumps({"error": self.message, "exit_code": self.exit_code}, ensure_ascii=False), file=file, err=file is None)
+
+
+class Root(click.Group):
+    """The command; without arguments it prints its help. ``asked_for_json`` looks at what the options before the failure said."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Help is what a bare ``tael`` asks for, and no mistake."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), color=ctx.color)
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as failure:
+            if getattr(ctx.obj, "output", "") == "json":
+                raise AsJson(failure) from None
+            raise
