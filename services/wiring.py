@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cluster.shard import ShardAddress, ShardMap
 from tael.cluster.status import ClusterStatus
+from tael.model.lanes import shard_of_wal
 from tael.runtime import http
 from tael.runtime.config import Address, Settings
 from tael.runtime.failpoint import fail_at
@@ -79,7 +80,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
     from services.ingest.writer.prepare import DeltaPreparation
     from tael.model.signals import METRICS
     from tael.storage.clickhouse.totals import ClickHouseTotals
-    from tael.storage.clickhouse.writer import ClickHouseWriter
+    from tael.storage.clickhouse.writer import ASIDE_HOURS, MAX_HOURS, ClickHouseWriter
 
     metrics, tails = WriterMetrics(REGISTRY), Tails()
     readiness = Readiness("nats", "shard map", "receivers")
@@ -87,15 +88,17 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
 
-        async def parts_of(shard_map: ShardMap, shard: int) -> Parts:
-            clickhouse = shards.client(shard_map.shards[shard])
+        async def parts_of(shard_map: ShardMap, wal: int) -> Parts:
+            clickhouse = shards.client(shard_map.shards[shard_of_wal(wal)])
+            aside = wal != shard_of_wal(wal)
             return Parts(
-                shard=shard,
+                wal_number=wal,
                 node_id=settings.node_id,
                 kv=kv,
-                wal=JetStreamReader(client, settings.cluster_id, shard, tails.of(shard)),
-                digests=JetStreamDigests(client, settings.cluster_id, shard),
-                storage=ClickHouseWriter(clickhouse),
+                wal=JetStreamReader(client, settings.cluster_id, wal, tails.of(wal)),
+                digests=JetStreamDigests(client, settings.cluster_id, wal),
+                storage=ClickHouseWriter(clickhouse, max_hours=ASIDE_HOURS if aside else MAX_HOURS),
+                inserts_at_once=1 if aside else 2,
                 settings=settings,
                 metrics=metrics,
                 fail=fail_at(settings.failpoint),

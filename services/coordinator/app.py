@@ -26,6 +26,7 @@ from tael.cluster.lease import MEMBER_PREFIX, Lease, Member, bare_lease, compact
 from tael.cluster.membership import Liveness, heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap, next_shard_map
 from tael.errors import BadSettings, Conflict, Fenced, Retryable, Unavailable
+from tael.model.lanes import aside_of
 from tael.runtime.observe import get_logger
 from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop, background
@@ -154,7 +155,9 @@ class Term:
         await self._ensure_streams(len(shard_map.shards))
         migrated = await self._migrations.step(shard_map)
         members = await self._live_members()
-        await self._hand_out(writer_key, migrated, [m.node_id for m in members if m.target == "ingest"], self._writer_lease)
+        writers = [m.node_id for m in members if m.target == "ingest"]
+        await self._hand_out(writer_key, migrated, writers, self._writer_lease)
+        await self._hand_out(writer_key, map(aside_of, migrated), writers, self._writer_lease)
         await self._hand_out(compactor_key, migrated, [m.node_id for m in members if m.target == "compactor"], bare_lease)
 
     async def _ensure_streams(self, shard_count: int) -> None:

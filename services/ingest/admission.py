@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from tael.cluster.shard import Router
 from tael.errors import Rejected, TooLarge
+from tael.model.lanes import Near, aside_of, near
 from tael.otlp.census import Node, count_fields, holds_few
 from tael.otlp.limits import ItemLimits, bound
 from tael.otlp.repair import repair
@@ -96,21 +97,27 @@ class Census:
 class Verbatim:
     """Requests that go to the WAL byte for byte: how they are checked, and what an item is routed by, from it and its resource."""
 
-    scan: Callable[[bytes, int], Scan]
+    scan: Callable[[bytes, int, Near], Scan]
     routing_key: Callable[[bytes, bytes], bytes]
     retention_days: float
+    near_hours: int
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:  # noqa: ARG002
         """See Admission."""
-        scan = self.scan(request, horizon_ns(cut.now_ns, self.retention_days))
+        scan = self.scan(request, horizon_ns(cut.now_ns, self.retention_days), near(cut.now_ns, self.near_hours))
         return Admitted(scan.items, scan.refusals, self._parts(request, scan, cut), warnings=scan.warnings)
 
     def _parts(self, request: bytes, scan: Scan, cut: Cut) -> Sequence[Part]:
         if scan.items == len(scan.refusals.positions):
             return ()
         if not scan.refusals.positions and cut.router.shard_count == 1 and len(request) <= cut.max_bytes:
-            return (Part(0, scan.items, request),)
-        return split(request, lambda item, resource: cut.router.of(self.routing_key(item, resource)), cut.max_bytes, scan.refusals)
+            if not scan.far:
+                return (Part(0, scan.items, request),)
+            if len(scan.far) == scan.items:
+                return (Part(aside_of(0), scan.items, request),)
+        return split(
+            request, lambda item, resource: cut.router.of(self.routing_key(item, resource)), cut.max_bytes, scan.refusals, scan.far
+        )
 
 
 @dataclass(frozen=True, slots=True)

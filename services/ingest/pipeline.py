@@ -57,7 +57,10 @@ class Outcome:
 def admissions(settings: ReceiverSettings, metrics: MetricAdmissions) -> dict[str, Admission]:
     """Every signal that this server takes, by name. Metrics' attributes identify, so they are refused and not cut (tael.metrics)."""
     days, limits = settings.retention_days, settings.item_limits
-    strict = {TRACES: Verbatim(scan_spans, span_route, days[TRACES]), LOGS: Verbatim(scan_logs, log_route, days[LOGS])}
+    strict = {
+        TRACES: Verbatim(scan_spans, span_route, days[TRACES], settings.near_hours),
+        LOGS: Verbatim(scan_logs, log_route, days[LOGS], settings.near_hours),
+    }
     found: dict[str, Admission] = {
         METRICS: Tolerant(metrics.otlp, SIGNALS[METRICS].request, SIGNALS[METRICS].item, None, metrics.otlp.census)
     }

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from tael.cluster.api import Versioned
 from tael.cluster.stored import Stored
 from tael.errors import Damaged
+from tael.model.lanes import wal_name, wal_of_name
 from tael.model.mark import Mark
 
 LEADER_KEY = "lease.leader"
@@ -22,15 +23,15 @@ WRITER_PREFIX = "lease.writer."
 UNKNOWN_HOLDER = "(damaged)"
 
 
-def writer_key(shard: int) -> str:
-    """The key of a shard's writer lease."""
-    return f"{WRITER_PREFIX}{shard}"
+def writer_key(wal: int) -> str:
+    """The key of the lease under which a WAL is written."""
+    return f"{WRITER_PREFIX}{wal_name(wal)}"
 
 
-def shard_of(key: str) -> int | None:
-    """The shard that a writer lease's key is of, None for any other key."""
-    shard = key.removeprefix(WRITER_PREFIX)
-    return int(shard) if shard != key and shard.isdecimal() else None
+def wal_of(key: str) -> int | None:
+    """The WAL that a writer lease's key is of, None for any other key."""
+    name = key.removeprefix(WRITER_PREFIX)
+    return wal_of_name(name) if name != key else None
 
 
 def compactor_key(shard: int) -> str:
@@ -42,7 +43,7 @@ class Intent(BaseModel):
     """The range of a shard's WAL that the holder is about to write, both ends included.
 
     ``cuts`` are the sequences at which another insert begins, growing; a successor repeats the inserts with these borders, whatever it
-    would choose itself. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
+    would choose itself. An insert of more than ``flat_bytes``, where that is set, is cut further by its content. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +52,7 @@ class Intent(BaseModel):
     last: int
     cuts: tuple[int, ...] = ()
     mark: Mark | None = None
+    flat_bytes: int = 0
 
     def ranges(self) -> list[tuple[int, int]]:
         """First and last sequence of each insert, in order."""

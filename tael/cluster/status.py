@@ -13,6 +13,7 @@ from tael.cluster.membership import Liveness
 from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, ShardMap, schema_key
 from tael.cluster.stored import Stored
 from tael.errors import Damaged
+from tael.model.lanes import aside_of
 from tael.wal.api import WalState
 
 S = TypeVar("S", bound=Stored)
@@ -89,6 +90,7 @@ def _shard(keys: _Keys, address: ShardAddress, wal: WalState | None) -> dict[str
         "url": address.url,
         "schema": schema.model_dump() if schema else None,
         "writer": _writer(keys.read(Lease, writer_key(address.index)), wal),
+        "aside_writer": _writer(keys.read(Lease, writer_key(aside_of(address.index))), None),
         "compactor": _lease(keys.read(Lease, compactor_key(address.index))),
         "wal": {"first": wal.first, "last": wal.last, "bytes": wal.size_bytes} if wal else None,
     }

@@ -18,6 +18,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tael.errors import Rejected
+from tael.model.lanes import Near
 from tael.otlp.twins import opened
 
 _NO_TRACE_ID, _NO_SPAN_ID = bytes(16), bytes(8)
@@ -56,11 +57,15 @@ def _listed(places: list[str], count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """``items`` counts all of them, refused ones too; ``warnings`` are what the client should know although nothing was refused for it."""
+    """``items`` counts all of them, refused ones too; ``warnings`` are what the client should know although nothing was refused for it.
+
+    ``far`` are the positions of those that lie far from now.
+    """
 
     items: int
     refusals: Refusals
     warnings: tuple[str, ...] = ()
+    far: frozenset[int] = frozenset()
 
 
 def horizon_ns(now_ns: int, retention_days: float) -> int:
@@ -69,12 +74,16 @@ def horizon_ns(now_ns: int, retention_days: float) -> int:
     return max(0, kept_since - kept_since % _HOUR_NS)
 
 
-def scan_spans(request: bytes, since_ns: int = 0) -> Scan:
+ALWAYS = Near(0, 1 << 64)
+
+
+def scan_spans(request: bytes, since_ns: int = 0, near: Near = ALWAYS) -> Scan:
     """Parse an ExportTraceServiceRequest strictly and check each span's ids and time; those that start before ``since_ns`` are refused.
 
     Raises Rejected when it is not one.
     """
-    refusals, position = Refusals(), -1
+    refusals, far, position = Refusals(), set[int](), -1
+    earliest_ns, until_ns = near.since_ns, near.until_ns
     try:
         for position, span in enumerate(_spans(request)):
             trace_id, span_id = span.trace_id, span.span_id
@@ -86,9 +95,11 @@ def scan_spans(request: bytes, since_ns: int = 0) -> Scan:
                     too_old("start time", "TAEL_TRACE_RETENTION_DAYS"),
                     f"span {position} {span.name[:60]!r} at {_shown(span.start_time_unix_nano)}",
                 )
+            elif not earliest_ns <= span.start_time_unix_nano < until_ns:
+                far.add(position)
     except DecodeError as error:
         raise Rejected("the body is not a valid ExportTraceServiceRequest", where="body", accepted="OTLP protobuf") from error
-    return Scan(position + 1, refusals)
+    return Scan(position + 1, refusals, far=frozenset(far))
 
 
 def too_old(what: str, variable: str) -> str:
@@ -126,13 +137,13 @@ def _reason(trace_id: bytes, span_id: bytes) -> str:
     raise AssertionError(trace_id, span_id)
 
 
-def scan_logs(request: bytes, since_ns: int = 0) -> Scan:
+def scan_logs(request: bytes, since_ns: int = 0, near: Near = ALWAYS) -> Scan:
     """Parse an ExportLogsServiceRequest strictly. Records of before ``since_ns`` are refused. Raises Rejected when it is not one.
 
     A record whose ids are no ids belongs to no trace, as the protocol has it (logs.proto, ``trace_id``), and the client is told; one without
     any time has that of its arrival.
     """
-    refusals, position, odd, example = Refusals(), -1, 0, ""
+    refusals, far, position, odd, example = Refusals(), set[int](), -1, 0, ""
     try:
         for position, record in enumerate(_records(request)):
             trace_id, span_id = record.trace_id, record.span_id
@@ -142,13 +153,15 @@ def scan_logs(request: bytes, since_ns: int = 0) -> Scan:
             time_ns = record.time_unix_nano or record.observed_time_unix_nano
             if 0 < time_ns < since_ns:
                 refusals.add(position, too_old("time", "TAEL_LOG_RETENTION_DAYS"), f"record {position} at {_shown(time_ns)}")
+            elif time_ns and not near.since_ns <= time_ns < near.until_ns:
+                far.add(position)
     except DecodeError as error:
         raise Rejected("the body is not a valid ExportLogsServiceRequest", where="body", accepted="OTLP protobuf") from error
     items = position + 1
     warnings = (
         (f"{odd} of {items} log records count as outside a trace or span, their ids are of a wrong length: {example}",) if odd else ()
     )
-    return Scan(items, refusals, warnings)
+    return Scan(items, refusals, warnings, frozenset(far))
 
 
 def _records(request: bytes) -> Iterator[LogRecord]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
+from tael.model.lanes import aside_of
 from tael.otlp.scan import Refusals
 from tael.pb.envelope_pb2 import Envelope, Resourced, Scoped
 
@@ -18,7 +19,7 @@ _FRAME_BYTES = 6  # a field's tag and the longest length prefix that a request c
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A request of its own: ``items`` of them for one shard.
+    """A request of its own: ``items`` of them for one WAL (tael.model.lanes), a shard's own or the one aside.
 
     ``identity`` is what a part that comes again is known by, where that is not all of its bytes.
     """
@@ -37,16 +38,19 @@ class _Opened:
     scopes: list[tuple[Resourced, Scoped, list[bytes]]]
 
 
-def split(request: bytes, shard_of: Callable[[bytes, bytes], int], max_bytes: int, refusals: Refusals) -> list[Part]:
+def split(
+    request: bytes, shard_of: Callable[[bytes, bytes], int], max_bytes: int, refusals: Refusals, aside: Container[int] = ()
+) -> list[Part]:
     """Cut ``request`` into parts of at most ``max_bytes`` encoded bytes, by the shard of each item, which it and its resource decide.
 
-    Items at the positions that ``refusals`` holds are left out, and an item that no part can hold is added to them.
+    Items at the positions that ``refusals`` holds are left out, and an item that no part can hold is added to them. Those at the positions
+    ``aside`` go to their shard's other WAL.
     """
     opened = _open(Envelope.FromString(request))
     if len(request) > max_bytes:
         _refuse_too_large(opened, max_bytes, refusals)
     parts: list[Part] = []
-    for shard, (envelope, items) in _by_shard(opened, shard_of, refusals.positions).items():
+    for shard, (envelope, items) in _by_wal(opened, shard_of, refusals.positions, aside).items():
         whole = envelope.SerializeToString()
         if len(whole) <= max_bytes:
             parts.append(Part(shard, items, whole))
@@ -84,15 +88,18 @@ def _frame_bytes(frame: Resourced | Scoped) -> int:
     return int(frame.ByteSize()) + _FRAME_BYTES
 
 
-def _by_shard(opened: _Opened, shard_of: Callable[[bytes, bytes], int], refused: Container[int]) -> dict[int, tuple[Envelope, int]]:
-    """For each shard that gets any: its envelope and the count of its items."""
+def _by_wal(
+    opened: _Opened, shard_of: Callable[[bytes, bytes], int], refused: Container[int], aside: Container[int]
+) -> dict[int, tuple[Envelope, int]]:
+    """For each WAL that gets any: its envelope and the count of its items."""
     growing: dict[int, _Growing] = {}
     position = 0
     for resourced, scoped, items in opened.scopes:
         groups: dict[int, list[bytes]] = {}
         for item in items:
             if position not in refused:
-                groups.setdefault(shard_of(item, resourced.resource), []).append(item)
+                shard = shard_of(item, resourced.resource)
+                groups.setdefault(aside_of(shard) if position in aside else shard, []).append(item)
             position += 1
         for shard, group in groups.items():
             if shard not in growing:

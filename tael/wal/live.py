@@ -29,7 +29,7 @@ class NatsLiveBus:
         require_connected(self._client)
         with reachable("watching the WAL"):
             subscription = await self._client.subscribe(
-                subject_of(self._cluster_id, "*", signal), pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
+                subject_of(self._cluster_id, None, signal), pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
             )
             # The server answers in order: behind its answer the subscription is there.
             await self._client.flush()

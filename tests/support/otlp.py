@@ -35,6 +35,8 @@ from tael.wal import codec
 FOREVER = {f"TAEL_{signal}_RETENTION_DAYS": "36500" for signal in ("TRACE", "LOG", "METRIC")}
 """For requests with fixed times."""
 TRACES_METHOD = SIGNALS["traces"].grpc_method
+BASE_NS = time.time_ns()
+"""When the spans of this run's requests start; the same for all, so that equal requests are equal bytes."""
 
 
 @dataclass
@@ -126,7 +128,7 @@ def request_of(count: int, *, attribute: str = "value", service: str = "shop") -
         span = scope_spans.spans.add(
             trace_id=os.urandom(15) + b"\1", span_id=os.urandom(7) + b"\1", name=f"GET /{i}", kind=Span.SPAN_KIND_SERVER
         )
-        span.start_time_unix_nano, span.end_time_unix_nano = 1_700_000_000_000_000_000 + i, 1_700_000_000_100_000_000 + i
+        span.start_time_unix_nano, span.end_time_unix_nano = BASE_NS + i, BASE_NS + 100_000_000 + i
         for k in range(11):
             span.attributes.add(key=f"test.attribute.{k}").value.string_value = f"{attribute}{i}"
     return request

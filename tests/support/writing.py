@@ -35,22 +35,22 @@ async def open_cluster(server: NatsServer, client: Client, max_bytes: int) -> Na
 
 @asynccontextmanager
 async def writing(
-    client: Client, kv: NatsKeyValue, storage: BatchWriter, preparations: Mapping[str, Preparation] | None = None
+    client: Client, kv: NatsKeyValue, storage: BatchWriter, preparations: Mapping[str, Preparation] | None = None, *, wal: int = 0
 ) -> AsyncIterator[WriterMetrics]:
-    """The shard's writer, while the block runs; it goes on where the one before it ended."""
-    before = await kv.get(writer_key(0))
+    """The writer of one of the shard's WALs, while the block runs; it goes on where the one before it ended."""
+    before = await kv.get(writer_key(wal))
     lease = Lease.decode(before) if before else first_lease()
-    await kv.put(writer_key(0), lease.grant("node", granted_by=1).encode())
-    found = await kv.get(writer_key(0))
+    await kv.put(writer_key(wal), lease.grant("node", granted_by=1).encode())
+    found = await kv.get(writer_key(wal))
     assert found is not None
     metrics, stop = WriterMetrics(CollectorRegistry()), Stop()
     settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
     parts = Parts(
-        0,
+        wal,
         "node",
         kv,
-        JetStreamReader(client, "tael", 0),
-        JetStreamDigests(client, "tael", 0),
+        JetStreamReader(client, "tael", wal),
+        JetStreamDigests(client, "tael", wal),
         storage,
         settings,
         metrics,

@@ -167,7 +167,9 @@ async def test_a_dead_writers_lease_moves_with_its_progress(nats_server: NatsSer
         held = await cluster.until_held(writer_key(0), "w1")
         found = await cluster.kv.get(writer_key(0))
         assert found is not None
-        await cluster.kv.update(writer_key(0), held.intend(Intent(first=8, last=9)).encode(), found.revision)
+        await cluster.kv.update(
+            writer_key(0), held.model_copy(update={"committed": 7}).intend(Intent(first=8, last=9)).encode(), found.revision
+        )
         cluster.join("w2", "ingest")
         await cluster.until_joined("w2")
         cluster.die("w1")

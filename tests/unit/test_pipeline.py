@@ -16,13 +16,15 @@ from tael.cluster.shard import Router
 from tael.errors import NotFound, Overloaded, Rejected, Unavailable
 from tael.otlp.signals import SIGNALS, Signal
 from tael.wal import codec
-from tests.support.otlp import MemoryLog, eventually, receiver_settings, request_of, spans_of
+from tests.support.otlp import BASE_NS, MemoryLog, eventually, receiver_settings, request_of, spans_of
 
 TRACES = SIGNALS["traces"]
+NOW_NS = BASE_NS + 42
+"""Of about the time of the spans that ``request_of`` makes."""
 
 
 def pipeline(log: Any, shards: int = 1) -> Pipeline:
-    return Pipeline(log, Router(shards), receiver_settings(), now_ns=lambda: 42, registry=CollectorRegistry())
+    return Pipeline(log, Router(shards), receiver_settings(), now_ns=lambda: NOW_NS, registry=CollectorRegistry())
 
 
 async def admit(p: Pipeline, signal: Signal, tenant: str, body: bytes) -> Outcome:
@@ -35,7 +37,7 @@ async def test_untouched_bytes_in_an_envelope_with_tenant_and_arrival() -> None:
     assert await admit(pipeline(log), TRACES, "acme", body) == Outcome()
     ((_, _, appended, _),) = log.appended
     (record,) = codec.decode(appended)
-    assert (record.tenant, record.received_at, record.request) == ("acme", 42, body)
+    assert (record.tenant, record.received_at, record.request) == ("acme", NOW_NS, body)
 
 
 async def test_spans_go_to_the_shard_of_their_trace() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from services.ingest.writer.flat import FLAT_BYTES, flat_bytes
 from services.ingest.writer.plan import intent_of
-from tael.model.signals import TRACES
+from tael.model.signals import METRICS, TRACES
+from tael.wal import codec
 from tael.wal.api import Entry
 
 
@@ -33,3 +36,30 @@ def test_the_inserts_hold_every_entry_once_in_order(items: list[int], most: int)
     assert [sequence for first, last in ranges for sequence in range(first, last + 1)] == [entry.sequence for entry in entries]
     sizes = [sum(entry.items for entry in entries if first <= entry.sequence <= last) for first, last in ranges]
     assert all(size <= most + max(items) for size in sizes)
+
+
+def _large(spans: int, resource_bytes: int) -> bytes:
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    group.resource.attributes.add(key="k").value.string_value = "v" * resource_bytes
+    scoped = group.scope_spans.add()
+    scoped.scope.name = "lib"
+    for _ in range(spans):
+        scoped.spans.add(name="x")
+    return codec.encode("t", 1, request.SerializeToString())
+
+
+def test_what_items_repeat_counts_for_each_of_them() -> None:
+    """Resource and scope times spans, beside the bytes themselves; metrics repeat nothing."""
+    body = _large(10, 1_000)
+    assert len(body) + 10 * 1_000 < flat_bytes(TRACES, body) < len(body) + 10 * 1_100
+    assert flat_bytes(METRICS, body) == flat_bytes(TRACES, body + b"\xff") - 1 == len(body)
+
+
+def test_an_insert_holds_little_of_what_is_large_when_flattened() -> None:
+    """An entry that is too large alone is an insert of its own, and so is what follows it."""
+    half, over = _large(1_000, FLAT_BYTES // 2_000), _large(3_000, FLAT_BYTES // 2_000)
+    entries = [Entry(1 + at, TRACES, 10, body) for at, body in enumerate([b"", half, half, over, b"", b""])]
+    intent = intent_of(entries, 1_000)
+    assert intent.ranges() == [(1, 2), (3, 3), (4, 4), (5, 6)]
+    assert intent.flat_bytes == FLAT_BYTES

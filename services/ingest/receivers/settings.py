@@ -22,6 +22,14 @@ OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTL
 class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricSettings, RetentionSettings):
     """The receivers' listeners and limits."""
 
+    near_hours: int = Field(
+        default=24,
+        ge=1,
+        le=2_000,
+        alias="TAEL_NEAR_HOURS",
+        description="Spans and log records of so many hours before or after now share one WAL; others wait in one of their own, behind nobody else's.",
+    )
+
     otlp_grpc_addr: Listen = Field(
         default="127.0.0.1:4317",  # type: ignore[assignment]  # parsed by the validator
         alias=OTLP_GRPC_ADDR,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from services.ingest.writer.bisect import halve, normalise
+from services.ingest.writer.flat import flat_bytes
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.plan import Insert, inserts_of, prepared_insert
 from tael.cluster.lease import Lease
@@ -17,7 +18,6 @@ from tael.runtime.tasks import together
 from tael.wal.api import DeadLetter, Entry
 
 log = get_logger("writer")
-_INSERTS_AT_ONCE = 2
 
 
 class Inserter:
@@ -30,14 +30,15 @@ class Inserter:
         """Write the range that ``lease`` intends: an insert for each signal and cut, then what preparations add to them."""
         assert lease.intent is not None
         self._parts.fail("before_insert")
-        prefix = f"{self._parts.shard}.{lease.generation}"
+        prefix = f"{self._parts.name}.{lease.generation}"
         batch = f"{prefix}:{lease.intent.first}-{lease.intent.last}"
         inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, batch, stop)
-        turns = asyncio.Semaphore(_INSERTS_AT_ONCE)
+        most = lease.intent.flat_bytes
+        turns = asyncio.Semaphore(self._parts.inserts_at_once)
 
         async def write(insert: Insert) -> None:
             async with turns:
-                await self._write(insert, stop)
+                await self._write(insert, most, stop)
 
         await together((write(insert) for insert in inserts), name="insert")
         self._parts.fail("after_insert")
@@ -51,16 +52,28 @@ class Inserter:
             inserts += [prepared_insert(entry, prefix) for entry in made]
         return inserts
 
-    async def _write(self, insert: Insert, stop: Stop) -> None:
+    async def _write(self, insert: Insert, most: int, stop: Stop) -> None:
         items = sum(entry.items for entry in insert.entries)
         body = b"".join(entry.body for entry in insert.entries)
-        await self._write_body(insert.signal, body, insert.token, insert.entries[0].sequence, stop)
+        # Entries share an insert only where they are not too large together.
+        await self._write_within(
+            insert.signal, body, insert.token, insert.entries[0].sequence, most if len(insert.entries) == 1 else 0, stop
+        )
         self._parts.fail("between_tables")
-        metrics, shard = self._parts.metrics, str(self._parts.shard)
+        metrics, shard = self._parts.metrics, self._parts.name
         metrics.batches.labels(shard, insert.signal).inc()
         metrics.items.labels(shard, insert.signal).inc(items)
         metrics.batch_items.labels(insert.signal).observe(items)
         metrics.batch_bytes.labels(insert.signal).observe(len(body))
+
+    async def _write_within(self, signal: str, body: bytes, token: str, sequence: int, most: int, stop: Stop) -> None:
+        """Write one body in pieces of at most ``most`` bytes flattened, 0 for whole; one item is a piece however large it is."""
+        halves = halve(signal, body) if most and flat_bytes(signal, body) > most else None
+        if halves is None:
+            await self._write_body(signal, body, token, sequence, stop)
+            return
+        for side, half in zip("lr", halves, strict=True):
+            await self._write_within(signal, half, f"{token}:{side}", sequence, most, stop)
 
     async def _write_body(self, signal: str, body: bytes, token: str, sequence: int, stop: Stop) -> None:
         """Write one body, in halves where the hot tier refuses it; what cannot be cut any further becomes a dead letter."""

@@ -11,6 +11,7 @@ from services.ingest.writer.prepare import Preparation
 from services.ingest.writer.settings import WriterSettings
 from tael.cluster.api import KeyValue
 from tael.errors import Retryable
+from tael.model.lanes import shard_of_wal, wal_name
 from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger
 from tael.runtime.retry import retry
@@ -24,9 +25,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Parts:
-    """The ports, settings and instruments of one shard's writer."""
+    """The ports, settings and instruments of the writer of one WAL.
 
-    shard: int
+    ``inserts_at_once`` is how many of its inserts run side by side.
+    """
+
+    wal_number: int
     node_id: str
     kv: KeyValue
     wal: WalReader
@@ -36,12 +40,23 @@ class Parts:
     metrics: WriterMetrics
     fail: FailPoint
     preparations: Mapping[str, Preparation] = field(default_factory=dict)
+    inserts_at_once: int = 2
+
+    @property
+    def shard(self) -> int:
+        """The shard that it writes to."""
+        return shard_of_wal(self.wal_number)
+
+    @property
+    def name(self) -> str:
+        """How logs and metrics call what it writes."""
+        return wal_name(self.wal_number)
 
     async def until_done(self, what: str, call: Callable[[], Awaitable[T]], stop: Stop) -> T:
         """Repeat ``call`` while it raises Retryable, counting and logging each failure. Raises Stopped when the process drains first."""
 
         def failed(error: Retryable, pause: float) -> None:
-            self.metrics.retries.labels(str(self.shard)).inc()
-            log.warning("failed; retrying", what=what, shard=self.shard, reason=str(error), retry_in_seconds=pause)
+            self.metrics.retries.labels(self.name).inc()
+            log.warning("failed; retrying", what=what, shard=self.name, reason=str(error), retry_in_seconds=pause)
 
         return await retry(call, stop, failed)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from services.ingest.writer.flat import FLAT_BYTES, flat_bytes
 from tael.cluster.lease import Intent
 from tael.model.mark import Mark
 from tael.wal.api import Entry
@@ -21,16 +22,20 @@ def linger_seconds(insert_seconds: float, most_seconds: float) -> float:
 
 
 def intent_of(entries: Sequence[Entry], insert_items: int, mark: Mark | None = None) -> Intent:
-    """The intent to write ``entries``, the last of which has this mark, in inserts of at most ``insert_items`` items where the entries allow it, about equal in size."""
+    """The intent to write ``entries``, the last of which has this mark, in inserts of at most ``insert_items`` items where the entries allow it, about equal in size, and of at most FLAT_BYTES flattened."""
     items = sum(entry.items for entry in entries)
-    inserts = -(-items // insert_items) or 1
+    share = items / (-(-items // insert_items) or 1)
     cuts: list[int] = []
-    before = 0
+    before, full, flat = 0, 1, 0
     for entry in entries:
-        if before and before >= (len(cuts) + 1) * items / inserts:
+        size = flat_bytes(entry.signal, entry.body)
+        if before and (before >= full * share or flat + size > FLAT_BYTES):
             cuts.append(entry.sequence)
-        before += entry.items
-    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts), mark=mark)
+            flat = 0
+        while before >= full * share > 0:
+            full += 1
+        before, flat = before + entry.items, flat + size
+    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts), mark=mark, flat_bytes=FLAT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

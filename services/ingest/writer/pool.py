@@ -9,7 +9,7 @@ from services.ingest.writer.parts import Parts
 from services.ingest.writer.shard import ShardWriter
 from tael.cluster.api import KeyValue, Versioned
 from tael.cluster.damaged import DamagedKeys
-from tael.cluster.lease import WRITER_PREFIX, Lease, shard_of
+from tael.cluster.lease import WRITER_PREFIX, Lease, wal_of
 from tael.errors import Fenced
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
@@ -48,7 +48,7 @@ class WriterPool:
         async for change in self._kv.watch(WRITER_PREFIX):
             if not change.value:
                 continue
-            shard, lease = shard_of(change.key), self._damaged.read(Lease, change)
+            shard, lease = wal_of(change.key), self._damaged.read(Lease, change)
             if shard is None or lease is None:
                 continue
             epoch, task = self._running.get(shard, (0, None))

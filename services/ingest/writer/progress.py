@@ -14,7 +14,7 @@ class Progress:
 
     def __init__(self, parts: Parts, granted: Versioned) -> None:
         self._parts = parts
-        self._key = writer_key(parts.shard)
+        self._key = writer_key(parts.wal_number)
         self._revision = granted.revision
         self.lease = Lease.decode(granted)
 
@@ -32,7 +32,7 @@ class Progress:
 
     async def _adopt(self, lease: Lease) -> int:
         """After a lost compare-and-set: our own write whose answer was lost counts, anybody else's epoch fences us."""
-        shard, node_id, epoch = self._parts.shard, self._parts.node_id, self.lease.epoch
+        shard, node_id, epoch = self._parts.name, self._parts.node_id, self.lease.epoch
         found = await self._parts.kv.get(self._key)
         if found is None:
             raise Fenced(f"the writer lease of shard {shard} is gone (held here with epoch {epoch})")

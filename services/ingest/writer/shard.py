@@ -45,15 +45,15 @@ class ShardWriter:
 
     async def run(self, stop: Stop) -> None:
         """Repeat what a predecessor intended, then write the WAL as it grows. Raises Fenced when the lease has moved on."""
-        label, lease = str(self._parts.shard), self._progress.lease
+        label, lease = self._parts.name, self._progress.lease
         self._parts.metrics.epoch.labels(label).set(lease.epoch)
-        log.info("writing", shard=self._parts.shard, epoch=lease.epoch, committed=lease.committed)
+        log.info("writing", shard=self._parts.name, epoch=lease.epoch, committed=lease.committed)
         try:
             await self._written.load(lease, stop)
             await self._repeat_intent(stop)
             await self._follow(stop)
         except Stopped:
-            log.info("drained before the last batch was written; the next holder of the lease repeats it", shard=self._parts.shard)
+            log.info("drained before the last batch was written; the next holder of the lease repeats it", shard=self._parts.name)
         except Fenced:
             self._parts.metrics.fenced.labels(label).inc()
             raise
@@ -65,7 +65,7 @@ class ShardWriter:
         intent = lease.intent
         if intent is None:
             return
-        log.info("repeating a predecessor's intent", shard=self._parts.shard, first=intent.first, last=intent.last)
+        log.info("repeating a predecessor's intent", shard=self._parts.name, first=intent.first, last=intent.last)
         entries = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.read_range(intent.first, intent.end), stop)
         if missing := intent.last - intent.first + 1 - len(entries):
             self._lose(missing, "entries of a predecessor's intent are gone from the WAL; whether it wrote them is not known")
@@ -124,12 +124,12 @@ class ShardWriter:
         place = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.resume(before), stop)
         log.error(
             "the WAL lost entries or was made anew; writing what it holds now and was not written",
-            shard=self._parts.shard,
+            shard=self._parts.name,
             reason=str(difference),
             written_through=before.sequence,
             going_on_behind=place.sequence,
         )
-        self._parts.metrics.wal_restarts.labels(str(self._parts.shard)).inc()
+        self._parts.metrics.wal_restarts.labels(self._parts.name).inc()
         self._lose(self._parts.wal.take_lost(), "entries are gone from the WAL that were not written")
         await self._progress.store(self._with_losses(self._progress.lease.resume(place)), stop)
         self._written.renumber(place)
@@ -138,8 +138,8 @@ class ShardWriter:
     def _lose(self, entries: int, what: str) -> None:
         """Report entries that nobody can write any more; the lease takes their number with its next change."""
         if entries:
-            log.error(what, shard=self._parts.shard, entries=entries)
-            self._parts.metrics.wal_lost.labels(str(self._parts.shard)).inc(entries)
+            log.error(what, shard=self._parts.name, entries=entries)
+            self._parts.metrics.wal_lost.labels(self._parts.name).inc(entries)
             self._lost += entries
 
     def _with_losses(self, lease: Lease) -> Lease:
@@ -157,9 +157,9 @@ class ShardWriter:
         lease = self._progress.lease
         try:
             state = await self._parts.wal.state()
-            self._parts.metrics.lag.labels(str(self._parts.shard)).set(max(0, state.last - lease.committed))
+            self._parts.metrics.lag.labels(self._parts.name).set(max(0, state.last - lease.committed))
             await self._written.save(lease)
             if state.first < lease.committed:
                 await self._parts.wal.trim(lease.committed - 1)
         except Retryable as error:
-            log.warning("the WAL could not be trimmed", shard=self._parts.shard, reason=str(error))
+            log.warning("the WAL could not be trimmed", shard=self._parts.name, reason=str(error))

@@ -43,7 +43,7 @@ class WrittenRecords:
         """A batch without the records that were written before."""
         found = self._resends.fresh(entries)
         for signal, records in found.dropped.items():
-            self._parts.metrics.resends.labels(str(self._parts.shard), signal).inc(records)
+            self._parts.metrics.resends.labels(self._parts.name, signal).inc(records)
         self._newest_ns = max(self._newest_ns, entries[-1].appended_at_ns)
         return found.entries
 

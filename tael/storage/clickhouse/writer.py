@@ -13,8 +13,10 @@ from tael.model.signals import LOGS, METRICS, TOTALS, TRACES
 from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, stored, wire
 from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
 
-MAX_HOURS = 1_000
+MAX_HOURS = 100
 """A batch that spreads over more hours is refused, and so cut in two by the writer: each hour becomes a part of its own."""
+ASIDE_HOURS = 20
+"""The same of items that lie far from now: an insert of theirs takes half a second or so, and others come in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,20 @@ _SETTINGS: Final[dict[str, Any]] = {
     "format_schema_source": "string",
     "format_schema_message_name": wire.BATCH_MESSAGE,
     "input_format_protobuf_oneof_presence": 1,
-    "max_partitions_per_insert_block": MAX_HOURS,
     "throw_on_max_partitions_per_insert_block": 1,
     # Planning the flattening is most of what a small insert costs, and merging its steps a third of the planning.
     "query_plan_merge_expressions": 0,
 }
 
 
-def settings_of(signal: str, token: str) -> dict[str, Any]:
+def settings_of(signal: str, token: str, max_hours: int = MAX_HOURS) -> dict[str, Any]:
     """ClickHouse's settings of an insert."""
-    return {**_SETTINGS, "format_schema": LANDINGS[signal].format_schema, "insert_deduplication_token": token}
+    own = {
+        "format_schema": LANDINGS[signal].format_schema,
+        "insert_deduplication_token": token,
+        "max_partitions_per_insert_block": max_hours,
+    }
+    return _SETTINGS | own
 
 
 _STARVED_ATTEMPTS: Final = 5
@@ -59,15 +65,18 @@ _STARVED_ATTEMPTS: Final = 5
 class ClickHouseWriter:
     """See BatchWriter."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, *, max_hours: int = MAX_HOURS) -> None:
         self._clickhouse = clickhouse
+        self._max_hours = max_hours
         self._starved: Counter[str] = Counter()
 
     async def write(self, signal: str, body: bytes, token: str) -> None:
         """See BatchWriter."""
         if signal not in LANDINGS:
             raise Rejected(f"no table takes {signal}", where="signal", accepted=", ".join(LANDINGS))
-        insert = partial(self._clickhouse.insert, LANDINGS[signal].table, body, "ProtobufSingle", settings_of(signal, token))
+        insert = partial(
+            self._clickhouse.insert, LANDINGS[signal].table, body, "ProtobufSingle", settings_of(signal, token, self._max_hours)
+        )
         try:
             await self._within_memory(insert, token)
         except TooLarge:

@@ -18,6 +18,7 @@ from nats.js import errors as js_errors
 from nats.js.api import PubAck
 
 from tael.errors import Overloaded, Retryable, Unavailable
+from tael.model.lanes import wal_name
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.wal.jetstream.names import FULL_CODES, ITEMS_HEADER, subject_of
 from tael.wal.jetstream.streams import wal_state
@@ -142,7 +143,7 @@ class JetStreamAppender:
         while True:
             require_connected(self._client)
             try:
-                with reachable(f"appending to the WAL of shard {queue.shard}"):
+                with reachable(f"appending to the WAL of shard {wal_name(queue.shard)}"):
                     await self._look_after_reconnect(queue)
                     acknowledged = await self._send(queue, body, headers)
             except Unavailable:
@@ -173,9 +174,11 @@ class JetStreamAppender:
         except js_errors.APIError as error:
             if error.err_code in FULL_CODES:
                 raise Overloaded(
-                    f"the WAL of shard {queue.shard} is full (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
+                    f"the WAL of shard {wal_name(queue.shard)} is full (TAEL_WAL_MAX_BYTES): {error.description}", retry_after_seconds=5
                 ) from error
-            raise Unavailable(f"the WAL of shard {queue.shard} refused an append: {error.description}", retry_after_seconds=2) from error
+            raise Unavailable(
+                f"the WAL of shard {wal_name(queue.shard)} refused an append: {error.description}", retry_after_seconds=2
+            ) from error
 
 
 def _entry_id(entry: list[_Waiting]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tael.model.lanes import wal_name
+
 ITEMS_HEADER, SEQUENCE_HEADER, REASON_HEADER = "Tael-Items", "Tael-Sequence", "Tael-Reason"
 DUPLICATE_WINDOW_SECONDS = 120
 FULL_CODES = {10077, 10047, 10023, 10028}
@@ -10,14 +12,14 @@ GONE_CODES = {10037, 10043}
 """No message found, no such sequence (the same)."""
 
 
-def stream_name(cluster_id: str, shard: int) -> str:
-    """The stream that holds a shard's WAL."""
-    return f"{cluster_id}_wal_{shard}"
+def stream_name(cluster_id: str, wal: int) -> str:
+    """The stream that holds a WAL."""
+    return f"{cluster_id}_wal_{wal_name(wal)}"
 
 
-def subject_of(cluster_id: str, shard: int | str, signal: str) -> str:
-    """The subject of a signal's entries in a shard's WAL; ``*`` stands for every shard."""
-    return f"{cluster_id}.wal.{shard}.{signal}"
+def subject_of(cluster_id: str, wal: int | None, signal: str) -> str:
+    """The subject of a signal's entries in a WAL, None for every WAL."""
+    return f"{cluster_id}.wal.{'*' if wal is None else wal_name(wal)}.{signal}"
 
 
 def dead_stream_name(cluster_id: str) -> str:
@@ -25,11 +27,11 @@ def dead_stream_name(cluster_id: str) -> str:
     return f"{cluster_id}_dead"
 
 
-def digest_stream_name(cluster_id: str, shard: int) -> str:
-    """The stream that holds the digests of what a shard's writer wrote last."""
-    return f"{cluster_id}_digests_{shard}"
+def digest_stream_name(cluster_id: str, wal: int) -> str:
+    """The stream that holds the digests of what a WAL's writer wrote last."""
+    return f"{cluster_id}_digests_{wal_name(wal)}"
 
 
-def digest_subject(cluster_id: str, shard: int) -> str:
+def digest_subject(cluster_id: str, wal: int) -> str:
     """The subject of that stream."""
-    return f"{cluster_id}.digests.{shard}"
+    return f"{cluster_id}.digests.{wal_name(wal)}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nats.js import errors as js_errors
 
 from tael.errors import Diverged, Unavailable
+from tael.model.lanes import wal_name
 from tael.model.mark import Mark
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.wal.api import DeadLetter, Entry, WalState, digest_of
@@ -41,7 +42,7 @@ class JetStreamReader:
         self._cluster_id = cluster_id
         self._shard = shard
         self._stream = stream_name(cluster_id, shard)
-        self._what = f"the WAL of shard {shard}"
+        self._what = f"the WAL of shard {wal_name(shard)}"
         self._created_ns = 0
         self._returned = 0
         self._fetched = Mark()

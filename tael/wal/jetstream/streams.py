@@ -14,6 +14,7 @@ from nats.js import errors as js_errors
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 
 from tael.errors import Unavailable
+from tael.model.lanes import aside_of, wal_name
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.runtime.tasks import together
 from tael.wal.api import WalState
@@ -28,11 +29,12 @@ from tael.wal.jetstream.names import (
 )
 
 _DIGEST_BYTES = 64 << 20
+_ASIDE_SHARE = 8
 
 
-async def wal_state(client: Client, cluster_id: str, shard: int) -> WalState:
-    """What a shard's WAL holds, in the words of its stream's leader. Raises Unavailable."""
-    return await stream_state(client, stream_name(cluster_id, shard), f"the WAL of shard {shard}")
+async def wal_state(client: Client, cluster_id: str, wal: int) -> WalState:
+    """What a WAL holds, in the words of its stream's leader. Raises Unavailable."""
+    return await stream_state(client, stream_name(cluster_id, wal), f"the WAL of shard {wal_name(wal)}")
 
 
 async def stream_state(client: Client, stream: str, what: str) -> WalState:
@@ -84,9 +86,13 @@ class JetStreamStreams:
     async def ensure(self, shard_count: int) -> None:
         """Make or adjust the stream of each shard and the dead-letter stream; repeating it changes nothing."""
         for shard in range(shard_count):
-            await self._ensure(stream_name(self._cluster_id, shard), subject_of(self._cluster_id, shard, "*"), self._max_bytes)
-            await self._ensure(digest_stream_name(self._cluster_id, shard), digest_subject(self._cluster_id, shard), _DIGEST_BYTES)
+            await self._ensure_wal(shard, self._max_bytes)
+            await self._ensure_wal(aside_of(shard), max(1 << 20, self._max_bytes // _ASIDE_SHARE))
         await self._ensure(dead_stream_name(self._cluster_id), f"{self._cluster_id}.dead.>", max(1 << 20, self._max_bytes // 8))
+
+    async def _ensure_wal(self, wal: int, max_bytes: int) -> None:
+        await self._ensure(stream_name(self._cluster_id, wal), subject_of(self._cluster_id, wal, "*"), max_bytes)
+        await self._ensure(digest_stream_name(self._cluster_id, wal), digest_subject(self._cluster_id, wal), _DIGEST_BYTES)
 
     async def dead_letters(self) -> int:
         """How many dead letters there are. Raises Unavailable."""

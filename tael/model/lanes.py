@@ -1,0 +1,49 @@
+"""The two WALs of a shard, pure: one for items of about now, and one for those that lie far from it (docs/adr/0013).
+
+A WAL is known by a number: a shard's own, or that plus ``ASIDE``. Each has its own stream, writer lease and tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ASIDE = 1 << 16
+"""What the numbers of the WALs aside begin with: more than there are shards."""
+_HOUR_NS = 3_600 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Instants of about now: ``since_ns <= t < until_ns``, whole hours."""
+
+    since_ns: int
+    until_ns: int
+
+
+def near(now_ns: int, hours: int) -> Near:
+    """So many hours before the one that is now, that one, and as many after it."""
+    this_hour_ns = now_ns - now_ns % _HOUR_NS
+    return Near(max(0, this_hour_ns - hours * _HOUR_NS), this_hour_ns + (hours + 1) * _HOUR_NS)
+
+
+def aside_of(shard: int) -> int:
+    """The WAL for a shard's items that lie far from now."""
+    return shard + ASIDE
+
+
+def shard_of_wal(wal: int) -> int:
+    """The shard that a WAL's items go to."""
+    return wal % ASIDE
+
+
+def wal_name(wal: int) -> str:
+    """How streams, keys, logs and metrics call a WAL: ``0``, or ``0_aside``."""
+    return f"{shard_of_wal(wal)}_aside" if wal >= ASIDE else str(wal)
+
+
+def wal_of_name(name: str) -> int | None:
+    """The WAL of such a name, None for any other text."""
+    number, aside, rest = name.partition("_aside")
+    if rest or not number.isdecimal():
+        return None
+    return aside_of(int(number)) if aside else int(number)

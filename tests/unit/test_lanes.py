@@ -1,0 +1,66 @@
+"""Which WAL an item goes to."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ingest.admission import Cut, Verbatim
+from tael.cluster.lease import wal_of, writer_key
+from tael.cluster.shard import Router
+from tael.model.lanes import ASIDE, aside_of, near, shard_of_wal, wal_name, wal_of_name
+from tael.otlp.scan import scan_logs, scan_spans, span_route
+from tests.support.otlp import request_of, spans_of
+
+HOUR_NS = 3_600 * 10**9
+NOW_NS = 1_790_000_000 * 10**9
+
+
+@given(st.integers(0, ASIDE - 1))
+def test_a_wal_and_its_name_are_one(shard: int) -> None:
+    """In streams and in leases; each shard has two."""
+    for wal in (shard, aside_of(shard)):
+        assert wal_of_name(wal_name(wal)) == wal
+        assert wal_of(writer_key(wal)) == wal
+        assert shard_of_wal(wal) == shard
+    assert wal_name(aside_of(3)) == "3_aside"
+    assert wal_of_name("3_aside_4") is wal_of_name("x") is wal_of("lease.leader") is None
+
+
+def test_near_is_whole_hours_around_now() -> None:
+    """So that a request which is sent again is cut the same way but for once an hour."""
+    found = near(NOW_NS, 2)
+    assert found.since_ns % HOUR_NS == found.until_ns % HOUR_NS == 0
+    assert found.since_ns <= NOW_NS - 2 * HOUR_NS < found.since_ns + HOUR_NS
+    assert found.until_ns - HOUR_NS < NOW_NS + 2 * HOUR_NS + HOUR_NS <= found.until_ns + HOUR_NS
+    assert near(found.since_ns, 1_000_000).since_ns == 0
+
+
+def admitted(*offsets_hours: int, shards: int = 1) -> dict[int, list[int]]:
+    """The hours of the spans that go to each WAL."""
+    request = request_of(len(offsets_hours))
+    for span, hours in zip(request.resource_spans[0].scope_spans[0].spans, offsets_hours, strict=True):
+        span.start_time_unix_nano = NOW_NS + hours * HOUR_NS
+    admission = Verbatim(scan_spans, span_route, 365, 24)
+    parts = admission.admit("t", request.SerializeToString(), Cut(Router(shards), 1 << 20, NOW_NS)).parts
+    assert sum(part.items for part in parts) == len(offsets_hours)
+    return {part.shard: [(span.start_time_unix_nano - NOW_NS) // HOUR_NS for span in spans_of(part.request)] for part in parts}
+
+
+def test_what_lies_far_goes_aside_and_its_neighbours_do_not() -> None:
+    """In the past and in the future; a request of one kind stays the bytes that it is."""
+    assert admitted(0, -24, 23) == {0: [0, -24, 23]}
+    assert admitted(-100, -26, 200) == {ASIDE: [-100, -26, 200]}
+    assert admitted(0, -100, -1, 100) == {0: [0, -1], ASIDE: [-100, 100]}
+
+
+def test_every_shard_has_its_own() -> None:
+    """A span goes to the WAL aside of the shard that its trace is on."""
+    found = admitted(*([0, -100] * 20), shards=3)
+    assert {shard_of_wal(wal) for wal in found} == {0, 1, 2}
+    assert all(hours == [0 if wal < ASIDE else -100] * len(hours) for wal, hours in found.items())
+
+
+def test_a_log_record_without_a_time_is_of_now() -> None:
+    """It has the time of its arrival."""
+    assert scan_logs(b"", 0, near(NOW_NS, 1)).far == frozenset()
