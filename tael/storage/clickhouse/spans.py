@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tael.errors import Rejected
@@ -19,6 +21,8 @@ from tael.storage.merge import newest_first, oldest_first, once_each
 
 _FETCH_KEYS = 1_000
 """How many spans are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
+_INLINE_ROWS = 500
+"""Spans that are decoded where they are asked for; more are in a thread."""
 
 
 class ClickHouseSpans:
@@ -60,7 +64,13 @@ class ClickHouseSpans:
         if len(trace_id) != 16:
             return Answer([])
         found = await self._query(query_builder.get_trace(self._source, tenant, trace_id), POINT_LIMITS)
-        return Answer(sorted(once_each(map(self._span, found)), key=oldest_first))
+        if len(found) <= _INLINE_ROWS:
+            return Answer(self._trace(found))
+        # A long trace takes seconds to decode, in which the process must go on answering others.
+        return Answer(await asyncio.to_thread(self._trace, found))
+
+    def _trace(self, found: Sequence[rows.Row]) -> list[Span]:
+        return sorted(once_each(map(self._span, found)), key=oldest_first)
 
     def _span(self, row: rows.Row) -> Span:
         return with_cost(rows.span(row), self._prices)

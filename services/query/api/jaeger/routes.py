@@ -23,6 +23,7 @@ from tael.errors import NotFound, Rejected
 from tael.model.span import UNKNOWN_SERVICE, Span
 from tael.model.time import ALL_TIME
 from tael.runtime.http import json_response, refuse
+from tael.runtime.tasks import together
 from tael.storage.api import Answer
 from tael.storage.merge import oldest_first
 
@@ -171,7 +172,9 @@ class Jaeger:
             traces: list[list[Span]] = []
             for start in range(0, len(trace_ids), _AT_ONCE):
                 ids = trace_ids[start : start + _AT_ONCE]
-                answers = await turn.ask(asyncio.gather(*(self._backend.spans.get_trace(tenant, trace_id) for trace_id in ids)))
+                answers = await turn.ask(
+                    together((self._backend.spans.get_trace(tenant, trace_id) for trace_id in ids), name="read a trace")
+                )
                 traces += [sorted(answer.value, key=oldest_first) for answer in answers if answer.value]
                 missing = tuple(dict.fromkeys((*missing, *(name for answer in answers for name in answer.missing))))
         return Answer(traces, missing)
