@@ -95,10 +95,7 @@ class Running(Generic[T]):
 
     def add(self, increments: Sequence[Increment[T]], batch: int) -> list[Row[T]]:
         """The totals after the increments of a batch, series by series; the last of each names the batch, the ones before are TOTAL_BETWEEN."""
-        by_series: dict[Ids, list[Increment[T]]] = {}
-        for increment in increments:
-            by_series.setdefault(increment.ids, []).append(increment)
-        rows = [row for ids, group in by_series.items() for row in self._add_to(ids, group, batch)]
+        rows = [row for ids, group in _by_series(increments) for row in self._add_to(ids, group, batch)]
         while len(self._totals) > self._most:
             self._totals.popitem(last=False)
         return rows
@@ -108,17 +105,34 @@ class Running(Generic[T]):
         if before is not None and before.batch == batch:
             return []
         stands_ms = -1 if before is None else before.time_ms
+        if len(increments) == 1:
+            ((time_ms, _, amount),) = increments
+            end = Total(max(time_ms, stands_ms), amount if before is None else self._plus(before.value, amount), batch)
+            return [self._ends(ids, end)]
         totals: dict[int, T] = {}
         value = None if before is None else before.value
         for time_ms, _, amount in increments:
             value = amount if value is None else self._plus(value, amount)
             totals[max(time_ms, stands_ms)] = value
         *between, (last_ms, last) = totals.items()
-        self._totals[ids[1]] = Total(last_ms, last, batch)
-        self._totals.move_to_end(ids[1])
         # The total before must stay readable until the one that includes this batch is written, so nothing in between takes its place.
         rows = [Row(ids, Total(time_ms, total, TOTAL_BETWEEN)) for time_ms, total in between if time_ms != stands_ms]
-        return [*rows, Row(ids, self._totals[ids[1]])]
+        return [*rows, self._ends(ids, Total(last_ms, last, batch))]
+
+    def _ends(self, ids: Ids, total: Total[T]) -> Row[T]:
+        self._totals[ids[1]] = total
+        self._totals.move_to_end(ids[1])
+        return Row(ids, total)
+
+
+def _by_series(increments: Sequence[Increment[T]]) -> Iterable[tuple[Ids, Sequence[Increment[T]]]]:
+    """The increments of each series, in their order. Mostly a series has one in a batch, which needs no lists."""
+    if len({increment.ids for increment in increments}) == len(increments):
+        return ((increment.ids, (increment,)) for increment in increments)
+    found: dict[Ids, list[Increment[T]]] = {}
+    for increment in increments:
+        found.setdefault(increment.ids, []).append(increment)
+    return found.items()
 
 
 def encode_totals(samples: Sequence[Row[float]], histograms: Sequence[Row[Histogram]]) -> bytes:
