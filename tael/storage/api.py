@@ -201,13 +201,13 @@ class AttributeKeyReader(Protocol):
     """Reads which attribute keys items have, for suggestions, on one shard or several. Ranges are looked at by whole hours. Raises as SpanReader."""
 
     async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
-        """The keys of the signal's items, by scope, type and key, each once. Every key MUST be there, up to some thousands a scope, type and hour."""
+        """The keys of the signal's items, by scope, type and key, each once. A key that is common MUST be there; a rare one may be missing."""
         ...
 
     async def list_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> Answer[list[Value]]:
-        """Some values of a key that are strings or integers, strings first, ordered, each once, at most ``limit``. Rare ones may be missing."""
+        """Some values of a key that are strings or, on the item itself, integers: strings first, ordered, each once, at most ``limit``."""
         ...
 
 

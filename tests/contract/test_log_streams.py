@@ -54,6 +54,11 @@ CART_2: Labels = (("deployment_environment_name", "prod"), ("k8s_pod_name", "car
 UNKNOWN: Labels = (("service_name", UNKNOWN_SERVICE),)
 
 
+def attributes_of(labels: Labels) -> Labels:
+    """The labels under the names of their attributes, of which the id is made."""
+    return tuple(sorted((INDEX_LABELS[label], value) for label, value in labels))
+
+
 async def test_streams_are_counted_once(hot_tier: HotTier, streams: LogStreamReader) -> None:
     """Each with the records and bytes of the hours of the range, on whatever shards they are."""
     await store(hot_tier)
@@ -105,7 +110,9 @@ async def test_a_record_says_its_stream_as_the_table_does(hot_tier: HotTier) -> 
         for clickhouse in hot_tier.clickhouses
         for row in await clickhouse.query(f"SELECT toUnixTimestamp64Nano(timestamp) AS time, stream FROM {clickhouse.database}.logs", {})
     ]
-    assert {int(time): int(stream) for time, stream in rows} == {record.timestamp_ns: series_id("t1", record.stream) for record in written}
+    assert {int(time): int(stream) for time, stream in rows} == {
+        record.timestamp_ns: series_id("t1", attributes_of(record.stream)) for record in written
+    }
     assert len(written[0].stream) == len(INDEX_LABELS)
     assert stream_labels({"service.name": 5, "k8s.pod.name": ""}) == UNKNOWN
 
@@ -131,6 +138,6 @@ async def test_records_of_an_older_schema_and_writer_have_their_stream(shared_ho
         await ClickHouseSchema(clickhouse).migrate()
         await tier.store_logs(logs_of("shop", wire_log(2)))
         rows = await clickhouse.query(f"SELECT stream FROM {clickhouse.database}.logs", {})
-        assert [number for (number,) in rows] == [series_id("t1", (("service_name", "shop"),))] * 2
+        assert [number for (number,) in rows] == [series_id("t1", (("service.name", "shop"),))] * 2
         found = (await ClickHouseLogStreams(clickhouse).list_streams("t1", Selection(matchers, START_MS, START_MS), 0)).value
         assert found == [LogStream((("service_name", "shop"),), 1, 5)]

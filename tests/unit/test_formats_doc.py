@@ -65,7 +65,8 @@ def test_numbers_are_those_of_the_code() -> None:
     assert f"the last {DEDUPLICATION_WINDOW:,} inserts".replace(",", " ") in DOC
     keys = " ".join(DOC[DOC.index("## Attribute keys") : DOC.index("## Metrics")].split())
     assert f"at most {attribute_keys.MAX_KEYS:,}.".replace(",", " ") in keys
-    assert f"of one row in {attribute_keys.ONE_ROW_IN}, values of at most {attribute_keys.VALUE_BYTES} bytes" in keys
+    assert f"of one row in {attribute_keys.ONE_ROW_IN} of an insert" in keys
+    assert f"values of at most {attribute_keys.VALUE_BYTES} bytes" in keys
     assert f"at most {attribute_keys.MAX_VALUES:,} pairs".replace(",", " ") in keys
 
 

@@ -1,7 +1,7 @@
 """AttributeKeyReader of one shard: the SQL that fills its tables as items are written, and the SQL that it asks.
 
 A row is of one tenant and hour: for each scope and type an array of keys. Arrays of keys, and not a row a key, because planning the statement that
-would make such rows costs more than finding the keys.
+would make such rows costs more than finding the keys; one row in ``ONE_ROW_IN`` of an insert is looked at, for what is suggested need not be rare.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 
 TABLES: Final[dict[AttributeSignal, str]] = {"traces": "span_attribute_keys", "logs": "log_attribute_keys"}
-MAX_KEYS, MAX_VALUES, VALUE_BYTES, ONE_ROW_IN = 5_000, 5_000, 128, 64
+MAX_KEYS, MAX_VALUES, VALUE_BYTES, ONE_ROW_IN = 5_000, 5_000, 128, 8
 _TYPES: Final[tuple[str, ...]] = ("string", "int", "double", "bool", "other")
 _MAPS: Final = {"attribute": "attributes", "resource": "resource"}
 _KEYS: Final = {f"{scope}_{kind}": f"mapKeys({column}_{kind})" for scope, column in _MAPS.items() for kind in _TYPES} | {
     f"instrumentation_{kind}": f"mapKeys(scope_{kind})" for kind in ("string", "other")
 }
 _NESTED_KEYS: Final = {
-    f"{scope}_{kind}": f"arrayFlatten(arrayMap(m -> mapKeys(m), {scope}s.attributes_{kind}))"
-    for scope in ("event", "link")
-    for kind in ("string", "other")
+    f"{scope}_string": f"arrayFlatten(arrayMap(m -> mapKeys(m), {scope}s.attributes_string))" for scope in ("event", "link")
 }
+_VALUES: Final = {"attribute_string": "String", "attribute_int": "Int64", "resource_string": "String"}
 _KEY_TYPE: Final = f"SimpleAggregateFunction(groupUniqArrayArray({MAX_KEYS}), Array(String)) CODEC(ZSTD(1))"
 
 
@@ -39,31 +38,28 @@ def key_columns(signal: AttributeSignal) -> str:
 
 
 def value_columns() -> str:
-    """The columns of sampled values, with their types."""
-    kinds = {"string": "String", "int": "Int64"}
+    """The columns of values, with their types."""
     return ",\n    ".join(
-        f"{scope}_{kind}_values SimpleAggregateFunction(groupUniqArrayArray({MAX_VALUES}), Array(Tuple(String, {held}))) CODEC(ZSTD(1))"
-        for scope in _MAPS
-        for kind, held in kinds.items()
+        f"{name}_values SimpleAggregateFunction(groupUniqArrayArray({MAX_VALUES}), Array(Tuple(String, {held}))) CODEC(ZSTD(1))"
+        for name, held in _VALUES.items()
     )
 
 
 def keys_select(signal: AttributeSignal) -> str:
     """The aggregates that fill the signal's table, one row a tenant and hour of an insert."""
     found = [f"groupUniqArrayArray({MAX_KEYS})(CAST({text}, 'Array(String)')) AS {name}_keys" for name, text in _keys(signal).items()]
-    return ",\n    ".join([*found, *(_values(scope, kind) for scope in _MAPS for kind in ("string", "int"))])
+    return ",\n    ".join([*found, *map(_values, _VALUES)])
 
 
 def _keys(signal: AttributeSignal) -> dict[str, str]:
     return _KEYS | _NESTED_KEYS if signal == "traces" else _KEYS
 
 
-def _values(scope: str, kind: str) -> str:
-    """Pairs of key and value of a few rows: to look at the values of all would cost as much as the insert's other views together."""
-    column, held = f"{_MAPS[scope]}_{kind}", "String" if kind == "string" else "Int64"
+def _values(name: str) -> str:
+    scope, _, kind = name.partition("_")
+    column = f"{_MAPS[scope]}_{kind}"
     short = f"mapFilter((k, v) -> length(v) <= {VALUE_BYTES}, {column})" if kind == "string" else column
-    pairs = f"CAST(if(rowNumberInBlock() % {ONE_ROW_IN} = 0, {short}, CAST(map(), 'Map(String, {held})')), 'Array(Tuple(String, {held}))')"
-    return f"groupUniqArrayArray({MAX_VALUES})({pairs}) AS {scope}_{kind}_values"
+    return f"groupUniqArrayArray({MAX_VALUES})(CAST({short}, 'Array(Tuple(String, {_VALUES[name]}))')) AS {name}_values"
 
 
 class ClickHouseAttributeKeys:
@@ -84,10 +80,10 @@ class ClickHouseAttributeKeys:
     ) -> Answer[list[Value]]:
         """See AttributeKeyReader."""
         found: list[Value] = []
-        for kind in ("string", "int"):
-            statement = list_values(self._source, tenant, signal, f"{scope}_{kind}_values", key, time_range, limit)
+        for name in (name for name in _VALUES if name.startswith(scope)):
+            statement = list_values(self._source, tenant, signal, f"{name}_values", key, time_range, limit)
             rows = await self._clickhouse.query(statement.sql, statement.parameters)
-            found += [text(value) if kind == "string" else int(value) for (value,) in rows]
+            found += [int(value) if isinstance(value, int) else text(value) for (value,) in rows]
         return Answer(found[:limit])
 
 

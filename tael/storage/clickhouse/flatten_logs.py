@@ -29,9 +29,12 @@ _BODY = (
 )
 
 
+_RESOURCE = "CAST(resource_string, 'Map(String, String)')"
+
+
 def logs_select(source: str) -> str:
     """The rows of ``logs`` from the landing table ``source``; the stream of a record is computed once a resource."""
-    return _logs_select(source, stream=streams.stream_id("tenant"))
+    return _logs_select(source, stream=streams.stream_id("tenant", _RESOURCE, "toString(resource_service)"))
 
 
 def logs_select_1(source: str) -> str:

@@ -13,6 +13,7 @@ from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.labels import matching
 from tael.storage.clickhouse.predicate import conditions, log_columns
 from tael.storage.clickhouse.source import Source
+from tael.storage.clickhouse.streams import stream_matchers
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Stateme
 
 def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:
     """The labels of each stream that may have been counted."""
-    where = matching(tenant, counts.streams, _hours(counts.time_range), {}, "labels['__name__']")
+    where = matching(tenant, stream_matchers(counts.streams), _hours(counts.time_range), {}, "labels['__name__']")
     held = source.rows("log_streams", tenant, counts.time_range)
     return Statement(f"SELECT stream, any(labels)\nFROM {held}\nWHERE {where}\nGROUP BY stream", where.parameters)
 
@@ -93,7 +94,7 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
 
 def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery | LogCounts) -> str:
     """Narrow to the streams that match; the one service that these are of, or nothing where they may be of several."""
-    streams = matching(tenant, query.streams, _hours(query.time_range), where.parameters, "labels['__name__']")
+    streams = matching(tenant, stream_matchers(query.streams), _hours(query.time_range), where.parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, query.time_range)
     where.add(f"stream IN (SELECT stream FROM {held} WHERE {streams})")  # noqa: S608  # only names of ours and parameters
     service = next((matcher.value for matcher in query.streams if matcher.name == "service_name" and matcher.op == "="), "")

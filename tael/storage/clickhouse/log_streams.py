@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tael.model.series import Selection, labels_of
-from tael.model.streams import LogStream
+from tael.model.series import Selection
+from tael.model.streams import INDEX_LABELS, LogStream
 from tael.model.time import NS_PER_MS, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse.client import ClickHouse
@@ -13,6 +13,7 @@ from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.labels import Where, limited, matching
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
+from tael.storage.clickhouse.streams import label_of, labels_held, stream_matchers
 
 
 class ClickHouseLogStreams:
@@ -26,12 +27,14 @@ class ClickHouseLogStreams:
         """See LogStreamReader."""
         statement = list_streams(self._source, tenant, selection, limit)
         rows = await self._clickhouse.query(statement.sql, statement.parameters)
-        found = [LogStream(labels_of({text(k): text(v) for k, v in labels.items()}), int(count), int(size)) for labels, count, size in rows]
+        found = [LogStream(labels_held(held), int(count), int(size)) for held, count, size in rows]
         return Answer(sorted(found, key=lambda stream: stream.labels))
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See LogStreamReader."""
-        return await self._texts(label_names(self._source, tenant, selection, limit))
+        found = await self._texts(label_names(self._source, tenant, selection))
+        names = sorted(label_of(name) for name in found.value)
+        return Answer(names[:limit] if limit else names)
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See LogStreamReader."""
@@ -48,14 +51,16 @@ def list_streams(source: Source, tenant: str, selection: Selection, limit: int) 
     return Statement(sql + ("\nORDER BY mapSort(own)" + limited(where, limit) if limit else ""), where.parameters)
 
 
-def label_names(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
-    """Names of labels, ordered."""
-    return _distinct(_held(source, tenant, selection), _matching(tenant, selection), "arrayJoin(mapKeys(labels))", limit)
+def label_names(source: Source, tenant: str, selection: Selection) -> Statement:
+    """The attributes behind the labels."""
+    return _distinct(_held(source, tenant, selection), _matching(tenant, selection), "arrayJoin(mapKeys(labels))", 0)
 
 
 def label_values(source: Source, tenant: str, name: str, selection: Selection, limit: int) -> Statement:
     """Values of a label, ordered."""
-    return _distinct(_held(source, tenant, selection), _matching(tenant, selection, label=name), "labels[{label:String}]", limit)
+    return _distinct(
+        _held(source, tenant, selection), _matching(tenant, selection, label=INDEX_LABELS.get(name, name)), "labels[{label:String}]", limit
+    )
 
 
 def _distinct(held: str, where: Where, what: str, limit: int) -> Statement:
@@ -64,7 +69,8 @@ def _distinct(held: str, where: Where, what: str, limit: int) -> Statement:
 
 
 def _matching(tenant: str, selection: Selection, **parameters: Any) -> Where:
-    return matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters, "labels['__name__']")
+    range_ms = (selection.start_ms, selection.end_ms)
+    return matching(tenant, stream_matchers(selection.matchers), range_ms, parameters, "labels['__name__']")
 
 
 def _held(source: Source, tenant: str, selection: Selection) -> str:

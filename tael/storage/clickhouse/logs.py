@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tael.errors import Rejected, TooLarge
 from tael.model.log import LogRecord
-from tael.model.series import Labels, labels_of
+from tael.model.series import Labels
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
 from tael.storage.clickhouse import log_query_builder, log_rows, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.source import HotTables, Source
+from tael.storage.clickhouse.streams import labels_held
 from tael.storage.merge import log_order
 
 _FETCH_KEYS = 2_000
@@ -54,7 +55,7 @@ class ClickHouseLogs:
     async def _labels(self, tenant: str, counts: LogCounts) -> dict[int, Labels]:
         statement = log_query_builder.stream_labels(self._source, tenant, counts)
         found = await self._clickhouse.query(statement.sql, statement.parameters)
-        return {int(stream): labels_of({rows.text(name): rows.text(value) for name, value in labels.items()}) for stream, labels in found}
+        return {int(stream): labels_held(held) for stream, held in found}
 
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
         statement = log_query_builder.fetch(self._source, tenant, keys)

@@ -109,11 +109,12 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "logs_in_2_select": flatten_logs.logs_select(f"{database}.logs_in_2"),
         "span_key_columns": attribute_keys.key_columns("traces"),
         "log_key_columns": attribute_keys.key_columns("logs"),
+        "one_row_in": str(attribute_keys.ONE_ROW_IN),
         "attribute_value_columns": attribute_keys.value_columns(),
         "span_keys_select": attribute_keys.keys_select("traces"),
         "log_keys_select": attribute_keys.keys_select("logs"),
-        "stream_of_row": streams.stream_id("tenant"),
-        "stream_labels": streams.LABELS,
+        "stream_of_row": streams.stream_id("tenant", "CAST(resource_string, 'Map(String, String)')", "service"),
+        "stream_labels": streams.labels("CAST(any(resource_string), 'Map(String, String)')", "toString(any(service))"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)
 

@@ -1,20 +1,46 @@
-"""The stream of a log record as SQL, from the columns of its resource; tael.model.streams computes the same labels."""
+"""The stream of a log record as SQL, from the columns of its resource; tael.model.streams computes the same labels.
+
+The tables have the labels under the names of their attributes: planning a statement that renames each of them would cost an insert more than the
+rest of what streams take (bench/RESULTS.md).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from tael.model.span import UNKNOWN_SERVICE
+from tael.model.series import Labels, Matcher, labels_of
 from tael.model.streams import INDEX_LABELS
+from tael.storage.clickhouse.rows import text
 
-_VALUES: Final = {label: f"toString(resource_string['{name}'])" for label, name in INDEX_LABELS.items()}
-_VALUES["service_name"] = f"if({_VALUES['service_name']} = '', '{UNKNOWN_SERVICE}', {_VALUES['service_name']})"
-_PAIRS: Final = ", ".join(f"('{label}', {value})" for label, value in _VALUES.items())
-_SET: Final = f"arrayFilter(p -> p.2 != '', [{_PAIRS}])"
-LABELS: Final = f"CAST(({_SET}.1, {_SET}.2), 'Map(String, String)')"
-"""The index labels of a resource, by label."""
+_LABELS: Final = {name: label for label, name in INDEX_LABELS.items()}
+_NAMES: Final = ", ".join(f"'{name}'" for name in INDEX_LABELS.values())
 
 
-def stream_id(tenant: str) -> str:
-    r"""xxh3 of the tenant and of ``\xff label \xff value`` for each label, as a series' id is made (docs/formats.md)."""
-    return f"xxh3(concat({tenant}, arrayStringConcat(arrayMap(p -> concat('\\xff', p.1, '\\xff', p.2), {_SET}))))"
+def labels(resource: str, service: str) -> str:
+    """The index labels of a resource, given the map of its strings and its service, by attribute in order."""
+    return f"mapSort(mapUpdate(mapFilter((k, v) -> k IN ({_NAMES}) AND v != '', {resource}), map('service.name', {service})))"
+
+
+def stream_id(tenant: str, resource: str, service: str) -> str:
+    r"""xxh3 of the tenant and of ``\xff attribute \xff value`` for each label, as a series' id is made (docs/formats.md)."""
+    own = labels(resource, service)
+    return (
+        f"xxh3(concat({tenant}, arrayStringConcat(arrayMap(p -> concat('\\xff', p.1, '\\xff', p.2), {own}::Array(Tuple(String, String))))))"
+    )
+
+
+def label_of(attribute: str) -> str:
+    """The label that an attribute is shown as."""
+    return _LABELS.get(attribute, attribute)
+
+
+def stream_matchers(matchers: Sequence[Matcher]) -> list[Matcher]:
+    """The matchers of labels as those of the attributes that the table has."""
+    return [replace(matcher, name=INDEX_LABELS.get(matcher.name, matcher.name)) for matcher in matchers]
+
+
+def labels_held(held: Mapping[bytes, bytes]) -> Labels:
+    """The labels of a row of the table."""
+    return labels_of({label_of(text(name)): text(value) for name, value in held.items()})

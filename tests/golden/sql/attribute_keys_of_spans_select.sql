@@ -11,10 +11,7 @@ groupUniqArrayArray(5000)(CAST(mapKeys(attributes_string), 'Array(String)')) AS 
     groupUniqArrayArray(5000)(CAST(mapKeys(scope_string), 'Array(String)')) AS instrumentation_string_keys,
     groupUniqArrayArray(5000)(CAST(mapKeys(scope_other), 'Array(String)')) AS instrumentation_other_keys,
     groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), events.attributes_string)), 'Array(String)')) AS event_string_keys,
-    groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), events.attributes_other)), 'Array(String)')) AS event_other_keys,
     groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), links.attributes_string)), 'Array(String)')) AS link_string_keys,
-    groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), links.attributes_other)), 'Array(String)')) AS link_other_keys,
-    groupUniqArrayArray(5000)(CAST(if(rowNumberInBlock() % 64 = 0, mapFilter((k, v) -> length(v) <= 128, attributes_string), CAST(map(), 'Map(String, String)')), 'Array(Tuple(String, String))')) AS attribute_string_values,
-    groupUniqArrayArray(5000)(CAST(if(rowNumberInBlock() % 64 = 0, attributes_int, CAST(map(), 'Map(String, Int64)')), 'Array(Tuple(String, Int64))')) AS attribute_int_values,
-    groupUniqArrayArray(5000)(CAST(if(rowNumberInBlock() % 64 = 0, mapFilter((k, v) -> length(v) <= 128, resource_string), CAST(map(), 'Map(String, String)')), 'Array(Tuple(String, String))')) AS resource_string_values,
-    groupUniqArrayArray(5000)(CAST(if(rowNumberInBlock() % 64 = 0, resource_int, CAST(map(), 'Map(String, Int64)')), 'Array(Tuple(String, Int64))')) AS resource_int_values
+    groupUniqArrayArray(5000)(CAST(mapFilter((k, v) -> length(v) <= 128, attributes_string), 'Array(Tuple(String, String))')) AS attribute_string_values,
+    groupUniqArrayArray(5000)(CAST(attributes_int, 'Array(Tuple(String, Int64))')) AS attribute_int_values,
+    groupUniqArrayArray(5000)(CAST(mapFilter((k, v) -> length(v) <= 128, resource_string), 'Array(Tuple(String, String))')) AS resource_string_values

@@ -1,6 +1,6 @@
 SELECT DISTINCT pair.2 AS value
 FROM tael.span_attribute_keys
-ARRAY JOIN resource_int_values AS pair
+ARRAY JOIN attribute_int_values AS pair
 WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND pair.1 = {key:String}
 ORDER BY value
 LIMIT {limit:UInt64}

@@ -13,9 +13,9 @@ LIMIT {limit:UInt64}
 -- end = 1790003600000000000
 -- first_hour = 1789999200
 -- last_hour = 1790002800
--- label_0 = 'service_name'
+-- label_0 = 'service.name'
 -- value_0 = 'shop'
--- label_1 = 'k8s_pod_name'
+-- label_1 = 'k8s.pod.name'
 -- value_1 = '^(?s:cart-.+)$'
 -- service = 'shop'
 -- limit = 100

@@ -20,18 +20,7 @@ SETTINGS {{settings}}
 ;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.logs_to_log_streams TO {{database}}.log_streams AS
-SELECT tenant, stream, hour, {{stream_labels}} AS labels, records, bytes
-FROM
-(
-    SELECT
-        tenant,
-        stream,
-        toStartOfHour(timestamp) AS hour,
-        any(resource_string) AS resource_string,
-        count() AS records,
-        sum(length(body)) AS bytes
-    FROM {{database}}.logs
-    GROUP BY tenant, stream, hour
-)
+SELECT tenant, stream, toStartOfHour(timestamp) AS hour, {{stream_labels}} AS labels, count() AS records, sum(length(body)) AS bytes
+FROM {{database}}.logs
+GROUP BY tenant, stream, hour
 ;
-

@@ -20,6 +20,7 @@ SELECT
     toStartOfHour(start_time) AS hour,
     {{span_keys_select}}
 FROM {{database}}.spans
+WHERE rowNumberInBlock() % {{one_row_in}} = 0
 GROUP BY tenant, hour
 ;
 
@@ -42,5 +43,6 @@ SELECT
     toStartOfHour(timestamp) AS hour,
     {{log_keys_select}}
 FROM {{database}}.logs
+WHERE rowNumberInBlock() % {{one_row_in}} = 0
 GROUP BY tenant, hour
 ;
