@@ -37,6 +37,8 @@ from tests.support.storage import span_query
 
 START_NS = 1_790_000_000_000_000_000
 DAY_NS = 86_400 * 10**9
+VIEWS = {"no trace index": "spans_to_trace_index", "no attribute keys": "spans_to_span_attribute_keys"}
+"""Variants that lack a view of the table."""
 BATCH, PER_REQUEST, ROUNDS = 20_000, 100, 12
 SERVICES = ("cart", "checkout", "frontend", "payment", "shipping", "search", "email", "ads", "currency", "agent")
 
@@ -98,8 +100,8 @@ async def alter(clickhouse: ClickHouse, name: str, select: str) -> None:
     """Make the database of ``clickhouse`` that of a variant."""
     database = clickhouse.database
     await clickhouse.command(f"DROP VIEW {database}.spans_in_3_to_spans")
-    if name == "no trace index":
-        await clickhouse.command(f"DROP VIEW {database}.spans_to_trace_index")
+    if name in VIEWS:
+        await clickhouse.command(f"DROP VIEW {database}.{VIEWS[name]}")
     target = "spans"
     if name == "to nowhere":
         target = "nowhere"
@@ -110,7 +112,7 @@ async def alter(clickhouse: ClickHouse, name: str, select: str) -> None:
 async def insert_costs(url: str, process: psutil.Process, rng: random.Random) -> dict[str, dict[str, float]]:
     """Engine milliseconds an insert of 500 and of 20k spans, least and median of rounds that go through all variants in turn."""
     bodies = {spans: batch(rng, spans, START_NS)[0] for spans in (500, BATCH)}
-    names = [*variants(flatten.spans_select("")), "no trace index", "to nowhere"]
+    names = [*variants(flatten.spans_select("")), *VIEWS, "to nowhere"]
     shards = {name: ClickHouse(url, f"costs_{index}") for index, name in enumerate(names)}
     for name, clickhouse in shards.items():
         await ClickHouseSchema(clickhouse).migrate()
