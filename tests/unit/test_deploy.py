@@ -457,19 +457,35 @@ def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
     assert re.search(r"^max_payload: 8MB$", text, re.MULTILINE)
 
 
-def test_grafana_gets_a_data_source_a_family_without_streaming_and_dashboards_that_use_them() -> None:
+def test_grafana_gets_a_data_source_for_each_api_without_streaming_and_each_leads_to_the_others() -> None:
     sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
     assert {(source["type"], source["url"]) for source in sources} == {
         ("tempo", "http://query:7701/tempo"),
         ("prometheus", "http://query:7701/prometheus"),
+        ("loki", "http://query:7701/loki-api"),
+        ("jaeger", "http://query:7701/jaeger"),
     }
     uids = {source["uid"] for source in sources}
     assert sources[0]["jsonData"]["streamingEnabled"] == {"search": False, "metrics": False}
-    assert sources[0]["jsonData"]["serviceMap"]["datasourceUid"] in uids
-    dashboards = list((DEPLOY / "grafana/dashboards").glob("*.json"))
-    used = [set(datasource_uids(json.loads(dashboard.read_text()))) for dashboard in dashboards]
+    named = re.findall(r'"datasourceUid": "([^"]+)"', json.dumps(sources))
+    assert set(named) == uids - {"tael-jaeger"}
+
+
+def test_dashboards_use_the_data_sources_that_are_provisioned() -> None:
+    sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
+    boards = [json.loads(path.read_text()) for path in (DEPLOY / "grafana/dashboards").glob("*.json")]
+    used = [set(datasource_uids(board)) for board in boards]
     assert all(used)
-    assert set().union(*used) == uids
+    assert set().union(*used) == {source["uid"] for source in sources} - {"tael-jaeger"}
+    assert {board["uid"] for board in boards} == {"tael-services", "tael-service", "tael-llm", "tael-logs", "tael-tael", "tael-trace"}
+    for board in boards:
+        assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_grafanas_bundled_plug_ins_are_writable_and_of_its_version() -> None:
+    grafana = compose("docker-compose.yml")["grafana"]
+    (volume,) = [volume for volume in grafana["volumes"] if volume.endswith(":/usr/share/grafana/data/plugins-bundled")]
+    assert volume.partition(":")[0] == f"grafana-plugins-{grafana['image'].partition(':')[2]}"
 
 
 def datasource_uids(value: Any) -> Iterator[str]:

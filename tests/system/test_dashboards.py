@@ -1,0 +1,92 @@
+"""Every panel of Grafana's dashboards asks something that the suite answers with data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.remote_write import request_of
+from tests.support.suite import Suite, until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+DASHBOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
+VARIABLES = {"$__rate_interval": "5m", "$__range": "15m", "$__auto": "1m", "$search": ""}
+# A panel of one trace, which is asked by its id.
+BY_HAND = {"tael-trace"}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """A suite with the demo's traffic of every signal, and its own metrics written back as a Prometheus would."""
+    with Suite(tmp_path_factory.mktemp("dashboards")) as running:
+        write_own_metrics(running)
+        command = [sys.executable, "-m", "examples.demo", "--rate", "20", "--duration", "20"]
+        subprocess.run([*command, "--otlp", f"http://127.0.0.1:{running.grpc_port}", "--server", running.url], check=True, timeout=120)
+        write_own_metrics(running)
+        yield running
+
+
+def members(suite: Suite) -> list[dict[str, Any]] | None:
+    """Where its services serve their metrics, once all have joined."""
+    found = list(suite.get("/internal/targets"))
+    return found if len(found) >= 4 else None
+
+
+def write_own_metrics(suite: Suite) -> None:
+    """Scrape every process and send what it says by remote write."""
+    now_ms, series = int(time.time() * 1000), []
+    for target in until(lambda: members(suite), "four members"):
+        with urllib.request.urlopen(f"http://{target['targets'][0]}/metrics", timeout=10) as answer:  # a loopback http URL
+            text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = {"__name__": sample.name, **target["labels"], **sample.labels}
+                series.append((tuple(sorted(labels.items())), [(now_ms, sample.value)]))
+    headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
+    url = f"http://127.0.0.1:{suite.http_port}/api/v1/write"
+    with urllib.request.urlopen(urllib.request.Request(url, data=request_of(series), headers=headers), timeout=30) as answer:  # the same
+        assert answer.status in (200, 204)
+
+
+def targets() -> list[Any]:
+    """A case for each panel that asks something: the dashboard's uid, the panel's title, its targets."""
+    cases = []
+    for path in DASHBOARDS:
+        board = json.loads(path.read_text())
+        if board["uid"] not in BY_HAND:
+            cases += [pytest.param(p["targets"], id=f"{board['uid']}: {p['title']}") for p in board["panels"] if p.get("targets")]
+    return cases
+
+
+def answer(suite: Suite, target: dict[str, Any]) -> list[Any]:
+    """The series, streams or traces of one target over the last quarter of an hour."""
+    end = time.time()
+    kind, query = target["datasource"]["type"], target.get("expr") or target["query"]
+    service = ".+" if '=~"$service"' in query else "checkout"
+    for name, value in {**VARIABLES, "$service": service}.items():
+        query = query.replace(name, value)
+    window = {"start": f"{end - 900:.0f}", "end": f"{end:.0f}"}
+    if kind == "prometheus":
+        found = suite.get(f"/prometheus/api/v1/query_range?{urlencode({'query': query, 'step': '15', **window})}")["data"]["result"]
+    elif kind == "loki":
+        found = suite.get(f"/loki-api/loki/api/v1/query_range?{urlencode({'query': query, 'step': '15', **window})}")["data"]["result"]
+    elif "|" in query:
+        found = suite.get(f"/tempo/api/metrics/query_range?{urlencode({'q': query, 'step': '15s', **window})}")["series"]
+    else:
+        found = suite.get(f"/tempo/api/search?{urlencode({'q': query, 'limit': 20, **window})}")["traces"]
+    return list(found)
+
+
+@pytest.mark.parametrize("asked", targets())
+def test_every_panel_gets_data(suite: Suite, asked: list[dict[str, Any]]) -> None:
+    until(lambda: any(answer(suite, target) for target in asked), f"data for {asked}", 30, pause=1)
