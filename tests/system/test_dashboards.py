@@ -27,11 +27,12 @@ BY_HAND = {"tael-trace"}
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """A suite with the demo's traffic of every signal, and its own metrics written back as a Prometheus would."""
+    """A suite with the demo's traffic of every signal, and its own metrics written back as a Prometheus would, twice for the rates."""
     with Suite(tmp_path_factory.mktemp("dashboards")) as running:
-        write_own_metrics(running)
         command = [sys.executable, "-m", "examples.demo", "--rate", "20", "--duration", "20"]
         subprocess.run([*command, "--otlp", f"http://127.0.0.1:{running.grpc_port}", "--server", running.url], check=True, timeout=120)
+        write_own_metrics(running)
+        time.sleep(5)
         write_own_metrics(running)
         yield running
 
