@@ -495,6 +495,19 @@ def test_dashboards_use_the_data_sources_that_are_provisioned() -> None:
         assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
+def test_the_dashboard_of_tael_itself_asks_for_metrics_that_exist() -> None:
+    text = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    board = json.loads((DEPLOY / "grafana/dashboards/tael.json").read_text())
+    asked = {
+        re.sub(r"_(bucket|sum|count)$", "", name)
+        for p in board["panels"]
+        for t in p["targets"]
+        for name in re.findall(r"tael_\w+", t["expr"])
+    }
+    assert asked
+    assert not [name for name in asked if f"`{name}" not in text]
+
+
 def test_grafanas_bundled_plug_ins_are_writable_and_of_its_version() -> None:
     grafana = compose("docker-compose.yml")["grafana"]
     (volume,) = [volume for volume in grafana["volumes"] if volume.endswith(":/usr/share/grafana/data/plugins-bundled")]
