@@ -79,7 +79,7 @@ def _refuse_too_large(opened: _Opened, max_bytes: int, refusals: Refusals) -> No
         room = max_bytes - opened.base.ByteSize() - _frame_bytes(resourced) - _frame_bytes(scoped)
         for item in items:
             if len(item) + _FRAME_BYTES > room and position not in refusals.positions:
-                reason = f"larger than the {max_bytes} bytes that one entry of the log takes"
+                reason = f"larger than the {max_bytes} bytes that one entry of the WAL takes"
                 refusals.add(position, reason, f"item {position} with {len(item)} bytes")
             position += 1
 

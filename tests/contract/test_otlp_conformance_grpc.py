@@ -246,15 +246,15 @@ async def test_s4_h8_a_call_repeated_after_a_lost_answer_is_stored_once() -> Non
         assert len(log.spans) == len({span.span_id for span in log.spans}) == 200
 
 
-async def test_s2_a_span_that_the_log_cannot_hold_is_refused_with_the_limit() -> None:
-    """Sending it again could not help."""
+async def test_s2_a_span_that_the_wal_cannot_hold_is_refused_with_the_limit() -> None:
+    """Sending it again could not help. Long attributes are shortened until a span fits; its trace state is not."""
     request = request_of(3)
-    request.resource_spans[0].scope_spans[0].spans[1].attributes.add(key="large").value.string_value = "x" * 10_000
+    request.resource_spans[0].scope_spans[0].spans[1].trace_state = "x" * 10_000
     async with receiving(MemoryLog(max_body_bytes=8 << 10)) as r:
         answer = await call(r.grpc, request.SerializeToString())
         assert answer.response is not None
         assert answer.response.partial_success.rejected_spans == 1
-        assert "bytes that one entry of the log takes" in answer.response.partial_success.error_message
+        assert "bytes that one entry of the WAL takes" in answer.response.partial_success.error_message
         assert [span.name for span in r.log.spans] == ["GET /0", "GET /2"]
 
 

@@ -117,7 +117,9 @@ class Reader:
         for batch in parsed:
             for columns, into in ((batch, told.samples), (batch.deltas, told.deltas)):
                 for series_id, time_ms, value in zip(columns.series, columns.time_ms, columns.value, strict=True):
-                    into.setdefault(self._of(series_id, time_ms), []).append((time_ms, value))
+                    # An increment that is ahead of its arrival counts at its arrival, and is announced for that hour.
+                    counted_ms = time_ms if columns is batch else min(time_ms, T0_MS)
+                    into.setdefault(self._of(series_id, counted_ms), []).append((time_ms, value))
             for messages, listed in ((batch.histograms, told.histograms), (batch.deltas.histograms, told.delta_histograms)):
                 for histogram in messages:
                     listed.setdefault(self._of(histogram.series, histogram.time_ms), []).append(histogram)
