@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 
 pytest_plugins = [
@@ -13,6 +15,7 @@ pytest_plugins = [
     "tests.support.prometheus_api",
 ]
 
-# An example's time is the machine's load, not the code's fault; pytest's own timeout ends what hangs.
-settings.register_profile("tael", deadline=None)
+# An example's time is the machine's load, not the code's fault; pytest's own timeout ends what hangs. In continuous integration the examples are
+# the same in every run, so that a change is judged by itself; elsewhere each run tries new ones.
+settings.register_profile("tael", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("tael")

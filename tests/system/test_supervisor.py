@@ -228,7 +228,9 @@ async def test_what_a_process_refuses_stops_the_suite(tmp_path: Path, http: aioh
 async def test_the_drain_goes_in_order(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     """Intake leaves before what it writes to, the log last."""
     settings = load(ServeSettings, {"TAEL_DATA_DIR": str(tmp_path)})
-    polite = "import signal; signal.signal(signal.SIGTERM, lambda *_: (print('left', flush=True), exit(0))); print('up', flush=True)\nwhile True: signal.pause()"
+    # The handler writes past print, which must not be entered twice: the signal may come while the first line is being printed.
+    left_and_gone = "lambda *_: (os.write(1, b'left\\n'), os._exit(0))"
+    polite = f"import os, signal; signal.signal(signal.SIGTERM, {left_and_gone}); print('up', flush=True)\nwhile True: signal.pause()"
     out, stop = io.StringIO(), Stop()
     processes = tuple(
         program(name, polite, drain=drain) for name, drain in (("nats", Drain.WAL), ("query", Drain.READERS), ("ingest", Drain.INTAKE))
