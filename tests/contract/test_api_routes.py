@@ -64,7 +64,7 @@ async def test_unknown_paths_are_refused_by_the_family_they_are_under() -> None:
 
 async def test_every_route_wants_a_token_but_health(tokens_file: str) -> None:
     open_to_all = {"/healthz", "/readyz", *(f"{prefix}/-/{word}" for prefix in ("", "/prometheus") for word in ("healthy", "ready"))}
-    open_to_all |= {"/ready", "/loki-api/ready"}
+    open_to_all |= {"/", "/api/v1", "/ready", "/loki-api/ready"}
     async with serving(MemorySpans(), TAEL_TOKENS_FILE=tokens_file) as api:
         for path in api.paths:
             assert (await api.get(path)).status == (200 if path in open_to_all else 401), path

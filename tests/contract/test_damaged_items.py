@@ -7,6 +7,7 @@ it does not know. What it takes is acknowledged, so it must not keep the writer 
 from __future__ import annotations
 
 import random
+import time
 
 import aiohttp
 import pytest
@@ -62,12 +63,12 @@ def with_tail(signal: str, name: str, tail: bytes) -> bytes:
     """A request of one item whose bytes end so; ``name`` is its body or its name."""
     if signal == LOGS:
         logs = ExportLogsServiceRequest()
-        logs.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=1_790_000_000_000_000_000).body.string_value = name
+        logs.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=time.time_ns()).body.string_value = name
         item = logs.resource_logs[0].scope_logs[0].log_records[0].SerializeToString() + tail
     else:
         spans = ExportTraceServiceRequest()
         spans.resource_spans.add().scope_spans.add().spans.add(
-            trace_id=b"t" * 16, span_id=b"s" * 8, name=name, start_time_unix_nano=1_790_000_000_000_000_000
+            trace_id=b"t" * 16, span_id=b"s" * 8, name=name, start_time_unix_nano=time.time_ns()
         )
         item = spans.resource_spans[0].scope_spans[0].spans[0].SerializeToString() + tail
     for tag in (b"\x12", b"\x12", b"\x0a"):
