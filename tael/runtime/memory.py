@@ -7,6 +7,11 @@ import time
 from collections.abc import Callable
 
 _EVERY_SECONDS = 1.0
+_M_MMAP_THRESHOLD = -3
+_MAPPED_BYTES = 1 << 20
+"""Blocks of this size and more are mapped one by one and unmapped when they are freed. Left alone, glibc raises the bound to the largest block that
+was freed, and each thread then keeps request-sized blocks for itself (mallopt(3)).
+"""
 
 
 class Memory:
@@ -15,6 +20,9 @@ class Memory:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._given_back_at = now()
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other allocators do it by themselves
 
     @property

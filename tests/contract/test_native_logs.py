@@ -91,7 +91,7 @@ async def test_the_command_prints_json_and_a_table() -> None:
     records = [replace(record, serial=i) for i, record in enumerate(decode_logs([logs_of("shop", *wires)], RECEIVED_NS))]
     async with serving(MemorySpans(), logs=MemoryLogs(records)) as api:
         as_json, table, filtered = await asyncio.gather(
-            tael("--server", api.url, "query", "logs", "--limit", "5"),
+            tael("--server", api.url, "query", "logs", "--limit", "5", "--full"),
             tael("--server", api.url, "--format", "table", "query", "logs", "--limit", "1"),
             tael("--server", api.url, "--format", "table", "query", "logs", "--min-severity", "warn", "--body-contains", "FIRST"),
         )

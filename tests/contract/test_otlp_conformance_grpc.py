@@ -112,12 +112,12 @@ async def test_t4_a_gzip_bomb_costs_no_memory() -> None:
 
 
 async def test_t4_many_bombs_just_under_the_limit_share_the_bytes_that_the_process_may_hold() -> None:
-    """64 calls of 7 MiB each, where 16 MiB may be held."""
+    """64 calls of 7 MiB each, 448 MiB in all, where 16 MiB may be held: threads take a few more while they inflate and check."""
     async with receiving(TAEL_MAX_REQUEST_BYTES="8MiB", TAEL_MAX_INFLIGHT_BYTES="16MiB") as r:
         with PeakMemory() as peak:
             errors = await bombed(r, 7 << 20, 64)
         assert {error.split(":")[0] for error in errors} <= {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
-        assert peak.grown_bytes < 128 << 20
+        assert peak.grown_bytes < 192 << 20
         assert r.pipeline.held_bytes == 0
 
 

@@ -49,12 +49,13 @@ async def test_every_table_is_kept_as_long_as_its_signal(shared_hot_node: HotNod
         assert await filled(clickhouse) == every
         assert await retire(schema, days, "shard-0") == 0
         days["logs"] = (time.time_ns() - START_NS) / DAY_NS - 3
-        assert await retire(schema, days, "shard-0") == 1
-        assert await filled(clickhouse) == every - {"logs"}
+        assert await retire(schema, days, "shard-0") == 3
+        of_logs, of_traces = {"logs", "log_streams", "log_attribute_keys"}, {"spans", "trace_index", "span_attribute_keys"}
+        assert await filled(clickhouse) == every - of_logs
         days["traces"] = days["logs"]
-        assert await retire(schema, days, "shard-0") == 2
-        assert await filled(clickhouse) == every - {"logs", "spans", "trace_index"}
+        assert await retire(schema, days, "shard-0") == 3
+        assert await filled(clickhouse) == every - of_logs - of_traces
         days["metrics"] = days["logs"]
-        assert await retire(schema, days, "shard-0") == len(every) - 3
+        assert await retire(schema, days, "shard-0") == len(every) - 6
         assert await filled(clickhouse) == set()
         assert await retire(schema, days, "shard-0") == 0
