@@ -53,7 +53,8 @@ def test_the_banner_is_true(suite: Suite) -> None:
     until(lambda: "export OTEL_SERVICE_NAME" in suite.log(), "the banner", 60)
     log = suite.log()
     assert f"REST API   http://127.0.0.1:{suite.rest_port}" in log
-    assert f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{suite.grpc_port}" in log
+    assert f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{suite.http_port}\n" in log
+    assert "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n" in log
     assert f"tael --port-rest {suite.rest_port} services" in log
     assert str(suite.directory / "data") in log
     for port in (suite.rest_port, suite.grpc_port, suite.http_port):

@@ -177,6 +177,7 @@ READS: list[tuple[str, dict[str, str]]] = [
     ("/loki-api/loki/api/v1/patterns", {**SPAN, "query": SHOP}),
     ("/api/v1/metrics", {**HOUR, "name": "stock"}),
     ("/api/v1/metrics/query", {**HOUR, "query": "stock"}),
+    ("/api/v1/metrics/names", {}),
 ]
 ELSEWHERE = {
     "/api/v1/services": "counted below",
@@ -200,7 +201,7 @@ ELSEWHERE = {
     "/api/v1/admin/deadletters/{id}/replay": "tests/contract/test_dead_letters.py",
 }
 ABOUT_NOBODY = {
-    *("/healthz", "/readyz", "/metrics", "/internal/cluster", "/internal/targets"),
+    *("/", "/api/v1", "/healthz", "/readyz", "/metrics", "/internal/cluster", "/internal/targets"),
     *(f"/tempo/{path}" for path in ("api/echo", "api/status/buildinfo", "status/version", "ready")),
     *(f"/loki-api/loki/api/v1/{path}" for path in ("format_query", "drilldown-limits", "rules", "status/buildinfo")),
     *("/loki-api/api/prom/rules", "/loki-api/ready"),
