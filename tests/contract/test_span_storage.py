@@ -22,6 +22,7 @@ from tael.storage.api import Cursor, PartitionSize, SpanQuery
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema, Migration, read_migrations
 from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.writer import MAX_HOURS
 from tael.storage.merge import newest_first
 from tael.wal import codec
 from tests.support.hotnode import HotNode
@@ -410,11 +411,11 @@ async def test_bytes_that_are_no_batch_are_rejected_and_leave_nothing(shared_hot
 async def test_a_batch_over_too_many_hours_is_rejected(shared_hot_node: HotNode) -> None:
     """So that the writer cuts it in two; each hour is a part on disk."""
     async with open_tier([shared_hot_node]) as tier:
-        spans = [wire_span(hour * 3_600 * 10**9) for hour in range(1_001)]
+        spans = [wire_span(hour * 3_600 * 10**9) for hour in range(MAX_HOURS + 1)]
         with pytest.raises(Rejected, match="partitions"):
             await tier.store(of_service("shop", *spans))
-        await tier.store(of_service("shop", *spans[:300]))
-        assert await rows_of(tier.clickhouses[0], "spans") == 300
+        await tier.store(of_service("shop", *spans[:MAX_HOURS]))
+        assert await rows_of(tier.clickhouses[0], "spans") == MAX_HOURS
 
 
 async def test_an_empty_batch_is_no_error(shared_hot_node: HotNode) -> None:
