@@ -48,16 +48,16 @@ class Chosen:
         token, tenant = (given or os.environ.get(name, "") for given, name in ((self.token, TOKEN), (self.tenant, TENANT)))
         return Client(server, token=token, tenant=tenant)
 
-    def show(self, answer: Mapping[str, Any], table: str, *, fields: str = "", full: bool = True) -> None:
+    def show(self, answer: Mapping[str, Any], table: str, *, fields: str = "", full: bool = True, indent: int | None = 2) -> None:
         """Print the answer as asked for; ``table`` names the function of ``tael.cli.tables``.
 
-        As JSON with ``fields`` alone where they are given, and else whole where ``full``, or compact.
+        As JSON with ``fields`` alone where they are given, and else whole where ``full``, or compact. Only what is whole is indented.
         """
         if answer.get("partial"):
             click.echo(f"warning: the answer is partial, {', '.join(answer['missing_shards'])} did not answer", err=True)
         if self.output != "table" or fields:
             shown = chosen(answer, [name.strip() for name in fields.split(",")]) if fields else answer if full else compact_answer(answer)
-            click.echo(json.dumps(shown, ensure_ascii=False, indent=2 if full and not fields else None))
+            click.echo(json.dumps(shown, ensure_ascii=False, indent=indent if full and not fields else None))
         else:
             from tael.cli import tables
 
@@ -230,12 +230,12 @@ def query_metrics(asked: Chosen, /, expression: str | None, **filters: object) -
     """Points of metrics, newest first, or what a PromQL expression comes to."""
     if expression:
         parameters = [("query", expression), *filters.items()]
-        asked.show(asked.client().get("api", "v1", "metrics", "query", parameters=parameters), "print_series")
+        asked.show(asked.client().get("api", "v1", "metrics", "query", parameters=parameters), "print_series", indent=None)
         return
     if filters["step"] is not None:
         raise click.UsageError("--step goes with --query")
     del filters["step"]
-    asked.show(asked.client().get("api", "v1", "metrics", parameters=list(filters.items())), "print_points")
+    asked.show(asked.client().get("api", "v1", "metrics", parameters=list(filters.items())), "print_points", indent=None)
 
 
 @main.group()
