@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -56,7 +57,7 @@ async def told(exporter: Callable[[Receivers, bool], MetricExporter], *, delta: 
     """What the log holds of it."""
     async with receiving() as running:
         await asyncio.to_thread(work, exporter(running, delta))
-        return Reader().read(running.log.requests)
+        return Reader(time.time_ns() // 1_000_000).read(running.log.requests)
 
 
 SCOPE = {"otel_scope_name": "tests", "otel_scope_version": "1.0"}

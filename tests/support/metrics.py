@@ -100,9 +100,13 @@ class Told:
 
 
 class Reader:
-    """Reads bodies of the log as whoever queries would: samples by the labels that were announced before or with them."""
+    """Reads bodies of the log as whoever queries would: samples by the labels that were announced before or with them.
 
-    def __init__(self) -> None:
+    ``received_ms`` is when the last of them arrived.
+    """
+
+    def __init__(self, received_ms: int = T0_MS) -> None:
+        self.received_ms = received_ms
         self.labels: dict[int, Labels] = {}
         self.hours: set[tuple[int, int]] = set()
 
@@ -118,7 +122,7 @@ class Reader:
             for columns, into in ((batch, told.samples), (batch.deltas, told.deltas)):
                 for series_id, time_ms, value in zip(columns.series, columns.time_ms, columns.value, strict=True):
                     # An increment that is ahead of its arrival counts at its arrival, and is announced for that hour.
-                    counted_ms = time_ms if columns is batch else min(time_ms, T0_MS)
+                    counted_ms = time_ms if columns is batch else min(time_ms, self.received_ms)
                     into.setdefault(self._of(series_id, counted_ms), []).append((time_ms, value))
             for messages, listed in ((batch.histograms, told.histograms), (batch.deltas.histograms, told.delta_histograms)):
                 for histogram in messages:
