@@ -97,10 +97,8 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
 async def _receivers(settings: IngestSettings, pipeline: Pipeline) -> AsyncIterator[None]:
     """Every receiver while the block runs; they drain side by side, so that it takes no longer than one of them may."""
     async with _drained_together() as started:
-        grpc_address = await started(otlp_grpc.serve(settings, pipeline))
-        http_address = await started(otlp_http.serve(settings, pipeline))
-        datadog_address = await started(datadog.serve(settings, pipeline))
-        log.info("receiving", otlp_grpc=str(grpc_address), otlp_http=str(http_address), datadog=str(datadog_address or "off"))
+        addresses = {name: await started(serve(settings, pipeline)) for name, serve in RECEIVERS.items()}
+        log.info("receiving", **{name: str(address or "off") for name, address in addresses.items()})
         yield
 
 
