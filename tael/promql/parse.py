@@ -47,7 +47,7 @@ PRECEDENCE = {
     )
     for symbol in symbols
 }
-OF_UNARY, OF_POWER = 5, 6
+OF_POWER = 6
 NAMES = {"identifier", "metric", "by", "offset", "without", "and", "or", "unless", "anchored", "smoothed", *AGGREGATORS, *BOUNDS}
 """What may stand where a metric's name does: keywords too, where they mean nothing else."""
 LABELS = NAMES | {"bool", "group_left", "group_right", "ignoring", "on", "atan2", *FILLS}

@@ -69,7 +69,6 @@ _INTS = {Intrinsic.NESTED_SET_LEFT, Intrinsic.NESTED_SET_RIGHT, Intrinsic.NESTED
 EVENT_INTRINSICS = frozenset({Intrinsic.EVENT_NAME, Intrinsic.EVENT_TIME_SINCE_START})
 LINK_INTRINSICS = frozenset({Intrinsic.LINK_TRACE_ID, Intrinsic.LINK_SPAN_ID})
 TRACE_ID_INTRINSICS = frozenset({Intrinsic.TRACE_ID, Intrinsic.LINK_TRACE_ID})
-STRUCTURE_INTRINSICS = frozenset(_INTS)
 
 
 def intrinsic_type(intrinsic: Intrinsic) -> Type:

@@ -31,8 +31,3 @@ class TokenBucket:
     def take(self, amount: float) -> None:
         """Take, after ``delay_seconds`` said 0; a negative amount gives back."""
         self.level = min(self.burst, self.level - amount)
-
-    def is_full(self, now: float) -> bool:
-        """Whether forgetting it would change nothing."""
-        self.delay_seconds(0, now)
-        return self.level >= self.burst

@@ -38,7 +38,6 @@ _FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
 _AROUND_NS: Final = 300 * NS_PER_SECOND
 """A trace that overlaps the range is found by spans of it that start this long before or after it."""
 _PAGE: Final = 100
-_READ_TRACES: Final = 200
 _SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrinsic.STATUS))
 """What an answer says of every trace."""
 
