@@ -7,6 +7,7 @@ ScalarFilter; ``| rate() by (name)`` behind it makes it a metrics query.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -209,6 +210,21 @@ class Pipeline:
 Spansets = Filter | SpansetOperation | Pipeline
 Scalar = Aggregate | ScalarOperation | Static | Pipeline
 Stage = Filter | SpansetOperation | GroupBy | Coalesce | Select | ScalarFilter | Pipeline | Aggregate
+Leaf = Filter | GroupBy | Coalesce | Select | Aggregate | Static
+"""A stage or scalar that holds no other."""
+
+
+def leaves_of(stage: Stage | Scalar) -> Iterator[Leaf]:
+    """What a stage comes down to, in the order of the text."""
+    match stage:
+        case Pipeline(stages=stages):
+            for inner in stages:
+                yield from leaves_of(inner)
+        case SpansetOperation(left=left, right=right) | ScalarFilter(left=left, right=right) | ScalarOperation(left=left, right=right):
+            yield from leaves_of(left)
+            yield from leaves_of(right)
+        case _:
+            yield stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,6 @@ from tael.traceql.ast import (
     Pipeline,
     Query,
     Scalar,
-    ScalarFilter,
-    ScalarOperation,
     Scope,
     Select,
     SpansetOperation,
@@ -39,6 +37,7 @@ from tael.traceql.ast import (
     Static,
     Type,
     Unary,
+    leaves_of,
 )
 from tael.traceql.columns import constant
 from tael.traceql.expressions import COMPARISONS, compare, fields_of, is_event, is_link
@@ -329,16 +328,11 @@ def _of_trace(named: Named) -> bool:
 
 
 def _stage_fields(stage: Stage | Scalar) -> Iterator[Named]:
-    match stage:
-        case Filter(expression=expression) | GroupBy(expression=expression) | Aggregate(expression=expression):
-            yield from fields_of(expression)
-        case Pipeline(stages=stages):
-            for inner in stages:
-                yield from _stage_fields(inner)
-        case SpansetOperation(left=left, right=right) | ScalarFilter(left=left, right=right) | ScalarOperation(left=left, right=right):
-            yield from _stage_fields(left)
-            yield from _stage_fields(right)
-        case Select(fields=named):
-            yield from named
-        case Coalesce() | Static():
-            return
+    for leaf in leaves_of(stage):
+        match leaf:
+            case Filter(expression=expression) | GroupBy(expression=expression) | Aggregate(expression=expression):
+                yield from fields_of(expression)
+            case Select(fields=named):
+                yield from named
+            case Coalesce() | Static():
+                pass

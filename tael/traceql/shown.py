@@ -15,6 +15,7 @@ import numpy as np
 from tael.traceql.ast import (
     Aggregate,
     Binary,
+    Coalesce,
     Exists,
     Expression,
     Field,
@@ -24,13 +25,12 @@ from tael.traceql.ast import (
     Named,
     Pipeline,
     Scalar,
-    ScalarFilter,
-    ScalarOperation,
     Select,
     SpansetOperation,
     Stage,
     Static,
     Unary,
+    leaves_of,
 )
 from tael.traceql.columns import Column, Rows, constant, of_values
 from tael.traceql.expressions import COMPARISONS, compare, evaluate, fields_of, frame_of, is_event, is_link
@@ -75,21 +75,16 @@ def shown(pipeline: Pipeline, block: Block, rows: Rows) -> list[dict[Named, Valu
 
 
 def _of_stage(stage: Stage | Scalar) -> Iterator[Use]:
-    match stage:
-        case Filter(expression=expression):
-            yield from _of_expression(expression)
-        case Pipeline(stages=stages):
-            for inner in stages:
-                yield from _of_stage(inner)
-        case SpansetOperation(left=left, right=right) | ScalarFilter(left=left, right=right) | ScalarOperation(left=left, right=right):
-            yield from _of_stage(left)
-            yield from _of_stage(right)
-        case GroupBy(expression=expression) | Aggregate(expression=expression):
-            yield from (Use(named) for named in fields_of(expression))
-        case Select(fields=fields):
-            yield from (Use(named) for named in fields)
-        case _:
-            return
+    for leaf in leaves_of(stage):
+        match leaf:
+            case Filter(expression=expression):
+                yield from _of_expression(expression)
+            case GroupBy(expression=expression) | Aggregate(expression=expression):
+                yield from (Use(named) for named in fields_of(expression))
+            case Select(fields=fields):
+                yield from (Use(named) for named in fields)
+            case Coalesce() | Static():
+                pass
 
 
 def _of_expression(expression: Expression) -> Iterator[Use]:
