@@ -69,7 +69,7 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         default="32MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=1 << 20,
         alias="TAEL_LIVE_BYTES",
-        description="Bytes that wait for the clients of all live streams together, 1 MiB for each at most; more is dropped, and they are told.",
+        description="Bytes buffered for the clients of all live streams together, at most 1 MiB each; more is dropped, and the stream says how much.",
     )
     live_heartbeat_seconds: float = Field(
         default=10.0,
