@@ -7,7 +7,15 @@ import operator
 from collections.abc import Callable
 from typing import Final
 
-COMPARISONS: Final = ("==", "!=", ">", ">=", "<", "<=")
+RELATIONS: Final[dict[str, Callable[[float, float], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+COMPARISONS: Final = tuple(RELATIONS)
 
 
 def _quotient(left: float, right: float) -> float:
@@ -34,12 +42,7 @@ _OPERATIONS: Final[dict[str, Callable[[float, float], float]]] = {
     "/": _quotient,
     "%": _remainder,
     "^": _power,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
+    **RELATIONS,
 }
 
 

@@ -187,7 +187,7 @@ Predicate: TypeAlias = "And | Or | Not | Compare | Regex | Exists | Words | Cont
 EVERYTHING: Final = And(())
 NOTHING: Final = Or(())
 
-_RELATIONS: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
+RELATIONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -216,7 +216,7 @@ def kind_of(value: Value) -> Kind:
 
 def relation(leaf: Compare) -> Callable[[Any], bool]:
     """The comparison as a test of a value of the leaf's type."""
-    relate, value = _RELATIONS[leaf.op], leaf.value
+    relate, value = RELATIONS[leaf.op], leaf.value
     return lambda held: relate(held, value)
 
 

@@ -10,7 +10,6 @@ expression must hold for the same event, as in Tempo.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from tael.errors import TooLarge
 from tael.model.patterns import Pattern, compiled
+from tael.model.predicate import RELATIONS
 from tael.traceql.ast import (
     EVENT_INTRINSICS,
     LINK_INTRINSICS,
@@ -40,14 +40,6 @@ from tael.traceql.spans import Block, Elements
 COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">=", "=~", "!~"})
 MAX_ROWS = 4_000_000
 """Rows that the events and links of a block may make: beyond it a query is refused, since one span may have thousands of both."""
-COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 def is_event(named: Named) -> bool:
@@ -152,7 +144,7 @@ def compare(op: str, left: Column, right: Column) -> Mask:
     """The rows where a comparison holds."""
     if op in ("=~", "!~"):
         return _match(op, left, right)
-    call = COMPARE[op]
+    call = RELATIONS[op]
     found = np.zeros(left.size, dtype=bool)
     for kind in left.typed.keys() & right.typed.keys():
         _compare_typed(call, left.typed[kind], right.typed[kind], found)

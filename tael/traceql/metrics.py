@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tael.model.predicate import RELATIONS
 from tael.traceql.ast import MetricsAggregate, MetricsFilter, Named, SecondStage, Static, TopK, Type
 from tael.traceql.columns import Column, Mask, Rows
-from tael.traceql.expressions import COMPARE
 from tael.traceql.spans import Block
 from tael.traceql.text import show
 
@@ -205,7 +205,8 @@ def second_stages(stages: Sequence[SecondStage], series: Sequence[Series]) -> li
     for stage in stages:
         if isinstance(stage, MetricsFilter):
             found = [
-                Series(one.labels, np.where(COMPARE[stage.op](one.values, stage.value), one.values, np.nan), one.exemplars) for one in found
+                Series(one.labels, np.where(RELATIONS[stage.op](one.values, stage.value), one.values, np.nan), one.exemplars)
+                for one in found
             ]
         else:
             found = _top(stage, found)

@@ -5,10 +5,10 @@ A value that is no number, duration or size is an error of the line, and the lin
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Final
 
+from tael.logql.arithmetic import RELATIONS
 from tael.logql.ast import (
     BothFilters,
     DurationFilter,
@@ -28,15 +28,6 @@ from tael.model.patterns import compiled
 from tael.model.series import Matcher
 
 LABEL_FILTER_ERROR: Final = "LabelFilterErr"
-
-_COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
 
 
 def condition(matcher: Matcher) -> Callable[[str], bool]:
@@ -104,7 +95,7 @@ def _ip(stage: IpFilter) -> Run:
 
 
 def _quantity(name: str, op: str, wanted: float, read: Callable[[str], float]) -> Run:
-    compare = _COMPARE[op]
+    compare = RELATIONS[op]
 
     def run(row: Row) -> bool:
         text = row.get(name)
