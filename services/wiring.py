@@ -147,6 +147,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
 def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers, Callable[[ShardMap], None]]:
     """The readers of every port over the shards of a map, and what changes the map."""
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
+    from tael.storage.clickhouse.holdings import ClickHouseHoldings
     from tael.storage.clickhouse.logs import ClickHouseLogs
     from tael.storage.clickhouse.series.reader import ClickHouseSeries
     from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
@@ -154,6 +155,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     from tael.storage.clickhouse.topology import ClickHouseTopology
     from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
     from tael.storage.gather import AllOf, Shards
+    from tael.storage.holdings import HoldingReader, MergedHoldings
     from tael.storage.merged import MergedLogs, MergedSpanCounts, MergedSpans
     from tael.storage.merged_series import MergedSeries
     from tael.storage.readers import Readers
@@ -165,18 +167,23 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     spans, logs = Shards[SpanReader](deadline_seconds=seconds), Shards[LogReader](deadline_seconds=seconds)
     spansets, topology = Shards[SpansetReader](deadline_seconds=seconds), Shards[TopologyReader](deadline_seconds=seconds)
     series, counts = Shards[SeriesReader](deadline_seconds=seconds), Shards[SpanCountReader](deadline_seconds=seconds)
+    held = Shards[HoldingReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
         each = [(shard.name, shards.client(shard)) for shard in shard_map.shards]
         spans.use([Shard(name, ClickHouseSpans(client, prices)) for name, client in each])
         logs.use([Shard(name, ClickHouseLogs(client)) for name, client in each])
         spansets.use([Shard(name, ClickHouseSpansets(client)) for name, client in each])
+        held.use([Shard(name, ClickHouseHoldings(client)) for name, client in each])
         topology.use([Shard(name, ClickHouseTopology(client)) for name, client in each])
         series.use([Shard(name, ClickHouseSeries(client, settings.promql_max_series)) for name, client in each])
         counts.use([Shard(name, ClickHouseSpanCounts(client)) for name, client in each])
 
     all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts))]))
-    return Readers(MergedSpans(spans), MergedLogs(logs), all_series, MergedSpansets(spansets), MergedTopology(topology)), use
+    readers = Readers(
+        MergedSpans(spans), MergedLogs(logs), all_series, MergedSpansets(spansets), MergedTopology(topology), MergedHoldings(held)
+    )
+    return readers, use
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:
@@ -184,6 +191,7 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
     from services.compactor import app
     from tael.objects import MinioObjectStore
     from tael.storage.clickhouse.schema import ClickHouseSchema
+    from tael.storage.clickhouse.stored_rows import ClickHouseRows
 
     readiness = Readiness("nats", "object store")
     async with _process(settings, "compactor", readiness) as found, _nats(settings, "compactor") as client, _Shards(settings) as shards:
@@ -194,6 +202,7 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
             kv=NatsKeyValue(client, settings.cluster_id),
             objects=MinioObjectStore(settings),
             schema=lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine),
+            rows=lambda shard: ClickHouseRows(shards.client(shard)),
             readiness=readiness,
         )
 

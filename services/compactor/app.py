@@ -1,19 +1,20 @@
-"""The compactor: for every shard whose lease it holds, drops the partitions that have outlived their retention.
+"""The compactor: for every shard whose lease it holds, drops and deletes what has outlived its retention.
 
-It also makes the bucket and checks that the object store honours conditional writes, on which the cold tier's commits stand. Which
-partitions go is decided in plan.py; who may drop them, by the coordinator.
+It also makes the bucket and checks that the object store honours conditional writes, on which the cold tier's commits stand. What
+goes is decided in plan.py and carried out in retire.py; who may do so is for the coordinator to say.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from prometheus_client import REGISTRY, Gauge
 
-from services.compactor.plan import expired
+from services.compactor.retire import retire
 from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.damaged import DamagedKeys
@@ -21,12 +22,15 @@ from tael.cluster.lease import Lease, Member, bare_lease, compactor_key
 from tael.cluster.membership import heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.errors import Rejected, Retryable
+from tael.model.retention import Retention
 from tael.objects import ObjectStore, check_conditional_writes
 from tael.runtime.observe import get_logger
+from tael.runtime.retention import CurrentRetention
 from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.tasks import together
 from tael.storage.api import SchemaStore
+from tael.storage.rows import RowStore
 
 log = get_logger("compactor")
 _EPOCH = Gauge("tael_compactor_epoch", "Epoch under which this process keeps the shard.", ["shard"], registry=REGISTRY)
@@ -39,9 +43,11 @@ async def run(
     kv: KeyValue,
     objects: ObjectStore,
     schema: Callable[[ShardAddress], SchemaStore],
+    rows: Callable[[ShardAddress], RowStore],
     readiness: Readiness,
 ) -> None:
     """Check the object store, then enforce retention on every held shard, at once and on the interval, until ``stop``."""
+    retention = CurrentRetention(settings)
     try:
         await retry(partial(_check_object_store, objects), stop, _no_object_store)
     except Stopped:
@@ -50,17 +56,26 @@ async def run(
     member = Member(node_id=settings.node_id, target="compactor", internal=str(settings.internal_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
-        await enforce(settings, stop, kv, schema)
+        await enforce(settings, stop, kv, Stores(schema, rows), retention)
 
 
-async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore]) -> None:
-    """Retire on every held shard, at once and on the interval, until ``stop``."""
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What a shard is worked on through."""
+
+    schema: Callable[[ShardAddress], SchemaStore]
+    rows: Callable[[ShardAddress], RowStore]
+
+
+async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores: Stores, retention: CurrentRetention) -> None:
+    """Retire on every held shard, at once, on the interval and when the retention has changed, until ``stop``."""
     served: set[tuple[int, int]] = set()
     damaged = DamagedKeys()
-    due = time.monotonic()
+    due, wanted = time.monotonic(), retention.read()
     while not stop.is_set:
-        if time.monotonic() >= due:
+        if time.monotonic() >= due or wanted != retention.read():
             served.clear()
+            wanted = retention.read()
             due = time.monotonic() + settings.compact_interval_seconds
         try:
             held = await _held(kv, settings.node_id, damaged)
@@ -69,40 +84,28 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, schema:
         else:
             _tell(held)
             waiting = [(shard, lease) for shard, lease in held if (shard.index, lease.epoch) not in served]
-            served |= await _serve(waiting, schema, settings.retention_days)
+            served |= await _serve(waiting, stores, wanted)
         await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
 
 
-async def _serve(
-    held: Sequence[tuple[ShardAddress, Lease]], schema: Callable[[ShardAddress], SchemaStore], retention_days: Mapping[str, float]
-) -> set[tuple[int, int]]:
-    """Retire on each shard, side by side; index and epoch of those where it succeeded. A shard that fails costs no other."""
+async def _serve(held: Sequence[tuple[ShardAddress, Lease]], stores: Stores, retention: Retention) -> set[tuple[int, int]]:
+    """Retire on each shard, side by side; index and epoch of those where nothing is left. A shard that fails costs no other."""
 
     async def serve(shard: ShardAddress) -> bool:
         try:
-            await retire(schema(shard), retention_days, shard.name)
+            return await retire(stores.schema(shard), stores.rows(shard), retention, shard.name) == 0
         except (Retryable, Rejected) as error:
             log.warning("retention failed; retrying", shard=shard.name, reason=str(error))
             return False
-        return True
 
-    succeeded = await together((serve(shard) for shard, _ in held), name="retire")
-    return {(shard.index, lease.epoch) for (shard, lease), ok in zip(held, succeeded, strict=True) if ok}
+    done = await together((serve(shard) for shard, _ in held), name="retire")
+    return {(shard.index, lease.epoch) for (shard, lease), ok in zip(held, done, strict=True) if ok}
 
 
 def _tell(held: Sequence[tuple[ShardAddress, Lease]]) -> None:
     _EPOCH.clear()
     for shard, lease in held:
         _EPOCH.labels(str(shard.index)).set(lease.epoch)
-
-
-async def retire(schema: SchemaStore, retention_days: Mapping[str, float], shard: str) -> int:
-    """Drop what has expired and return how many partitions went. Repeating it, by whoever, changes nothing more."""
-    gone = expired(await schema.list_partitions(), retention_days=retention_days, now_ns=time.time_ns())
-    for partition in gone:
-        await schema.drop_partition(partition)
-        log.info("dropped", shard=shard, table=partition.table, start=partition.start_ns // 10**9, rows=partition.rows)
-    return len(gone)
 
 
 async def _held(kv: KeyValue, node_id: str, damaged: DamagedKeys) -> list[tuple[ShardAddress, Lease]]:

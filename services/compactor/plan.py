@@ -1,17 +1,25 @@
-"""Which partitions have outlived their retention, pure."""
+"""Which partitions go, and from which of those that stay the rows of some tenants go, pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from tael.model.time import NS_PER_SECOND
+from tael.model.retention import HOUR_NS, Retention, Tenants
 from tael.storage.api import PartitionSize
 
-_HOUR_NS = 3600 * NS_PER_SECOND
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What has outlived its retention: partitions of which nothing is wanted, and those of which only some tenants' rows are. Oldest first."""
+
+    whole: tuple[PartitionSize, ...]
+    in_part: tuple[tuple[PartitionSize, Tenants], ...]
 
 
-def expired(partitions: Iterable[PartitionSize], *, retention_days: Mapping[str, float], now_ns: int) -> list[PartitionSize]:
-    """Those that ended before the retention of their signal began, oldest first; one of which any part is still wanted stays whole."""
-    horizons_ns = {signal: now_ns - int(days * 24 * _HOUR_NS) for signal, days in retention_days.items()}
-    gone = (p for p in partitions if p.start_ns + p.hours * _HOUR_NS <= horizons_ns[p.signal])
-    return sorted(gone, key=lambda p: (p.start_ns, p.table))
+def past_retention(partitions: Iterable[PartitionSize], retention: Retention, now_ns: int) -> Past:
+    """A partition counts when all of it is too old for somebody; of one that is not, everything stays."""
+    ordered = sorted(partitions, key=lambda one: (one.start_ns, one.table))
+    judged = [(one, retention.past(one.signal, one.start_ns + one.hours * HOUR_NS, now_ns)) for one in ordered]
+    whole = tuple(one for one, gone in judged if gone.is_everybody)
+    return Past(whole, tuple((one, gone) for one, gone in judged if not (gone.is_everybody or gone.is_nobody)))

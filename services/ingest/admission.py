@@ -18,7 +18,7 @@ from tael.model.lanes import Near, aside_of, near
 from tael.otlp.census import Node, count_fields, holds_few
 from tael.otlp.limits import ItemLimits, bound
 from tael.otlp.repair import repair
-from tael.otlp.scan import Refusals, Scan, horizon_ns
+from tael.otlp.scan import Kept, Refusals, Scan
 from tael.otlp.split import Part, split
 
 
@@ -95,16 +95,18 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Requests that go to the WAL byte for byte: how they are checked, and what an item is routed by, from it and its resource."""
+    """Requests that go to the WAL byte for byte: how they are checked, what is kept of a tenant at a time, and what an item is routed by, from it and
+    its resource.
+    """
 
-    scan: Callable[[bytes, int, Near], Scan]
+    scan: Callable[[bytes, Kept, Near], Scan]
     routing_key: Callable[[bytes, bytes], bytes]
-    retention_days: float
+    kept: Callable[[str, int], Kept]
     near_hours: int
 
-    def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:  # noqa: ARG002
+    def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
-        scan = self.scan(request, horizon_ns(cut.now_ns, self.retention_days), near(cut.now_ns, self.near_hours))
+        scan = self.scan(request, self.kept(tenant, cut.now_ns), near(cut.now_ns, self.near_hours))
         return Admitted(scan.items, scan.refusals, self._parts(request, scan, cut), warnings=scan.warnings)
 
     def _parts(self, request: bytes, scan: Scan, cut: Cut) -> Sequence[Part]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -19,7 +20,7 @@ from tael.metrics.remote_write_v1 import V1_TREE, RemoteWriteV1
 from tael.metrics.remote_write_v2 import V2_TREE, RemoteWriteV2
 from tael.metrics.translation import Accepts, AdmitSeries, Translation
 from tael.otlp.census import ENVELOPE_TREE, Node, allowed, request_tree
-from tael.otlp.scan import horizon_ns
+from tael.otlp.scan import Kept
 from tael.otlp.split import Part
 from tael.runtime.config import CommaList, Settings
 
@@ -61,16 +62,17 @@ class Translator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is taken of metrics: how far back and ahead of now, and how many points of one request."""
+    """What is taken of metrics: what is kept of a tenant at a time, how far ahead of now, and how many points of one request."""
 
-    retention_days: float
+    kept: Callable[[str, int], Kept]
     most_points: int
     ahead_ms: int | None = None
 
-    def of(self, request: bytes, now_ns: int) -> Accepts:
+    def of(self, tenant: str, request: bytes, now_ns: int) -> Accepts:
         """What is taken of one request."""
+        kept = self.kept(tenant, now_ns)
         newest_ms = MAX_TIME_MS - 1 if self.ahead_ms is None else now_ns // NS_PER_MS + self.ahead_ms
-        return Accepts(horizon_ns(now_ns, self.retention_days) // NS_PER_MS, newest_ms, allowed(len(request), self.most_points))
+        return Accepts(kept.since_ns // NS_PER_MS, newest_ms, allowed(len(request), self.most_points), kept.set_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class TranslatedAdmission:
 
     def translate(self, tenant: str, request: bytes, cut: Cut) -> Translation:
         """The request's translation. Raises Rejected when it is malformed."""
-        accepts = self.bounds.of(request, cut.now_ns)
+        accepts = self.bounds.of(tenant, request, cut.now_ns)
         return self.translator.translate(tenant, request, cut.now_ns // NS_PER_MS, self.admit_series, accepts)
 
     def cut(self, translation: Translation, cut: Cut) -> Admitted:

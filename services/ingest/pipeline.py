@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -25,15 +26,18 @@ from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettin
 from services.ingest.telemetry import Telemetry
 from tael.cluster.shard import Router
 from tael.errors import NotFound, TooLarge
+from tael.model.retention import oldest_taken_ns
 from tael.model.signals import LOGS, METRICS, TRACES
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.census import request_tree
 from tael.otlp.inflate import inflate
-from tael.otlp.scan import log_route, scan_logs, scan_spans, span_route
+from tael.otlp.scan import Kept, log_route, scan_logs, scan_spans, span_route
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.split import Part
 from tael.runtime.access import Access
 from tael.runtime.memory import Memory
+from tael.runtime.retention import CurrentRetention
+from tael.runtime.settings import LIMITS_FILE
 from tael.runtime.tasks import in_thread
 from tael.wal import codec
 from tael.wal.api import WalAppender
@@ -43,7 +47,10 @@ _ADMIT_INLINE_BYTES = 2 << 20
 _MESSAGE_BYTES = 128
 """What a message of the envelope takes in Python, about."""
 _THREADS = 2
+_SETTING = {TRACES: "TRACE", LOGS: "LOG", METRICS: "METRIC"}
 T = TypeVar("T")
+KeptOf: TypeAlias = "Callable[[str, str, int], Kept]"
+"""By signal, tenant and time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +61,12 @@ class Outcome:
     message: str = ""
 
 
-def admissions(settings: ReceiverSettings, metrics: MetricAdmissions) -> dict[str, Admission]:
+def admissions(settings: ReceiverSettings, metrics: MetricAdmissions, kept: KeptOf) -> dict[str, Admission]:
     """Every signal that this server takes, by name. Metrics' attributes identify, so they are refused and not cut (tael.metrics)."""
-    days, limits = settings.retention_days, settings.item_limits
+    limits = settings.item_limits
     strict = {
-        TRACES: Verbatim(scan_spans, span_route, days[TRACES], settings.near_hours),
-        LOGS: Verbatim(scan_logs, log_route, days[LOGS], settings.near_hours),
+        TRACES: Verbatim(scan_spans, span_route, partial(kept, TRACES), settings.near_hours),
+        LOGS: Verbatim(scan_logs, log_route, partial(kept, LOGS), settings.near_hours),
     }
     found: dict[str, Admission] = {
         METRICS: Tolerant(metrics.otlp, SIGNALS[METRICS].request, SIGNALS[METRICS].item, None, metrics.otlp.census)
@@ -69,6 +76,14 @@ def admissions(settings: ReceiverSettings, metrics: MetricAdmissions) -> dict[st
         root = request_tree(kind)
         found[name] = Tolerant(inner, kind, SIGNALS[name].item, limits, Census(root, root, settings.max_request_messages))
     return found
+
+
+def kept_of(retention: CurrentRetention, signal: str, tenant: str, now_ns: int) -> Kept:
+    """What of a signal of a tenant is kept at a time, and what says so."""
+    current = retention.read()
+    own = current.is_own(tenant, signal)
+    set_by = f"retention_days.{signal} of {tenant} in {LIMITS_FILE}" if own else f"TAEL_{_SETTING[signal]}_RETENTION_DAYS"
+    return Kept(oldest_taken_ns(now_ns, current.days(tenant, signal)), set_by)
 
 
 class Pipeline:
@@ -91,9 +106,10 @@ class Pipeline:
         self._require = require
         self.access = Access(settings.tokens_file)
         self.limits = TenantLimits(settings, registry)
-        bounds = Bounds(settings.retention_days[METRICS], settings.max_request_messages)
+        kept = partial(kept_of, CurrentRetention(settings))
+        bounds = Bounds(partial(kept, METRICS), settings.max_request_messages)
         self.metrics = MetricAdmissions(settings, self.limits.admit_series, bounds, settings.remote_write_ahead_seconds)
-        self._admissions = admissions(settings, self.metrics)
+        self._admissions = admissions(settings, self.metrics, kept)
         self._appender = appender
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes

@@ -28,6 +28,7 @@ from tael.runtime.access import Access
 from tael.runtime.connections import Refuse
 from tael.runtime.http import require_local, serve
 from tael.runtime.observe import get_logger
+from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Readiness, Stop
 from tael.storage.readers import Readers
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
@@ -104,6 +105,8 @@ def build_app(
         logs=readers.logs,
         spansets=readers.spansets,
         topology=readers.topology,
+        holdings=readers.holdings,
+        retention=CurrentRetention(settings),
         engine=PromqlEngine(readers.series, settings.engine_options),
         live_spans=LiveFeed(bus, TRACES, partial(read_spans, prices=settings.read_prices()), live),
         live_logs=LiveFeed(bus, LOGS, read_logs, live),

@@ -12,8 +12,10 @@ from services.query.live.spans import LiveSpan
 from services.query.promql.engine import PromqlEngine
 from services.query.settings import QuerySettings
 from services.query.turns import Turns
+from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Readiness
 from tael.storage.api import LogReader, SpanReader
+from tael.storage.holdings import HoldingReader
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import TopologyReader
 from tael.wal.api import DeadLetters, WalAppender
@@ -37,6 +39,8 @@ class Backend:
     logs: LogReader
     spansets: SpansetReader
     topology: TopologyReader
+    holdings: HoldingReader
+    retention: CurrentRetention
     engine: PromqlEngine
     live_spans: LiveFeed[LiveSpan]
     live_logs: LiveFeed[LiveRecord]

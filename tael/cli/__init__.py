@@ -4,5 +4,8 @@ Exit codes: 0 done, 1 the server could not do it, 2 wrong usage, 3 no server was
 """
 
 from tael.cli.commands import main
+from tael.cli.keeping import retention
+
+main.add_command(retention)
 
 __all__ = ["main"]

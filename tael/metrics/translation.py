@@ -32,11 +32,12 @@ MAX_BUCKETS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """What is taken of a request: times from ``oldest_ms`` to ``newest_ms``, and no request of more than ``points``."""
+    """What is taken of a request: times from ``oldest_ms``, which ``oldest_set_by`` sets, to ``newest_ms``, and no request of more than ``points``."""
 
     oldest_ms: int = 0
     newest_ms: int = MAX_TIME_MS - 1
     points: int = 1 << 40
+    oldest_set_by: str = ""
 
     def holds(self, time_ms: npt.NDArray[np.int64]) -> bool:
         """Whether all of these times, of which there is one at least, are taken."""
@@ -157,7 +158,7 @@ class Draft:
         if not least <= time_ms < MAX_TIME_MS:
             raise Refused("its time is missing" if time_ms == 0 else "its time is before 1970 or after 2105")
         if time_ms < self.accepts.oldest_ms:
-            raise Refused(too_old("its time", "TAEL_METRIC_RETENTION_DAYS"))
+            raise Refused(too_old("its time", self.accepts.oldest_set_by))
         if time_ms > self.accepts.newest_ms:
             raise Refused(f"its time is more than {(self.accepts.newest_ms - self.now_ms) / 1000:g} s ahead (TAEL_REMOTE_WRITE_AHEAD_SECS)")
         return time_ms

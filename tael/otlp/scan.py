@@ -24,7 +24,6 @@ from tael.otlp.twins import opened
 _NO_TRACE_ID, _NO_SPAN_ID = bytes(16), bytes(8)
 _EXAMPLES = 3
 _WHOLE_BYTES = 128 << 10
-_HOUR_NS = 3_600 * 10**9
 
 
 @dataclass(slots=True)
@@ -68,22 +67,24 @@ class Scan:
     far: frozenset[int] = frozenset()
 
 
-def horizon_ns(now_ns: int, retention_days: float) -> int:
-    """Items of before it are past their retention: it is whole hours that are dropped, and they when all of them is past."""
-    kept_since = now_ns - int(retention_days * 24 * _HOUR_NS)
-    return max(0, kept_since - kept_since % _HOUR_NS)
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Items of before ``since_ns`` are past their retention, which ``set_by`` names."""
+
+    since_ns: int = 0
+    set_by: str = ""
 
 
-ALWAYS = Near(0, 1 << 64)
+ALWAYS, EVERYTHING = Near(0, 1 << 64), Kept()
 
 
-def scan_spans(request: bytes, since_ns: int = 0, near: Near = ALWAYS) -> Scan:
-    """Parse an ExportTraceServiceRequest strictly and check each span's ids and time; those that start before ``since_ns`` are refused.
+def scan_spans(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> Scan:
+    """Parse an ExportTraceServiceRequest strictly and check each span's ids and time; those that start before what is kept are refused.
 
     Raises Rejected when it is not one.
     """
     refusals, far, position = Refusals(), set[int](), -1
-    earliest_ns, until_ns = near.since_ns, near.until_ns
+    since_ns, earliest_ns, until_ns = kept.since_ns, near.since_ns, near.until_ns
     try:
         for position, span in enumerate(_spans(request)):
             trace_id, span_id = span.trace_id, span.span_id
@@ -92,7 +93,7 @@ def scan_spans(request: bytes, since_ns: int = 0, near: Near = ALWAYS) -> Scan:
             elif span.start_time_unix_nano < since_ns:
                 refusals.add(
                     position,
-                    too_old("start time", "TAEL_TRACE_RETENTION_DAYS"),
+                    too_old("start time", kept.set_by),
                     f"span {position} {span.name[:60]!r} at {_shown(span.start_time_unix_nano)}",
                 )
             elif not earliest_ns <= span.start_time_unix_nano < until_ns:
@@ -102,9 +103,9 @@ def scan_spans(request: bytes, since_ns: int = 0, near: Near = ALWAYS) -> Scan:
     return Scan(position + 1, refusals, far=frozenset(far))
 
 
-def too_old(what: str, variable: str) -> str:
-    """Why an item is refused whose time is past its retention, which ``variable`` sets."""
-    return f"{what} is further back than its retention ({variable})"
+def too_old(what: str, set_by: str) -> str:
+    """Why an item is refused whose time is past its retention, and what sets that."""
+    return f"{what} is further back than its retention ({set_by})"
 
 
 def _shown(time_ns: int) -> str:
@@ -137,8 +138,8 @@ def _reason(trace_id: bytes, span_id: bytes) -> str:
     raise AssertionError(trace_id, span_id)
 
 
-def scan_logs(request: bytes, since_ns: int = 0, near: Near = ALWAYS) -> Scan:
-    """Parse an ExportLogsServiceRequest strictly. Records of before ``since_ns`` are refused. Raises Rejected when it is not one.
+def scan_logs(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> Scan:
+    """Parse an ExportLogsServiceRequest strictly. Records of before what is kept are refused. Raises Rejected when it is not one.
 
     A record whose ids are no ids belongs to no trace, as the protocol has it (logs.proto, ``trace_id``), and the client is told; one without
     any time has that of its arrival.
@@ -151,8 +152,8 @@ def scan_logs(request: bytes, since_ns: int = 0, near: Near = ALWAYS) -> Scan:
                 odd += 1
                 example = example or f"record {position} has a trace_id of {len(trace_id)} and a span_id of {len(span_id)} bytes"
             time_ns = record.time_unix_nano or record.observed_time_unix_nano
-            if 0 < time_ns < since_ns:
-                refusals.add(position, too_old("time", "TAEL_LOG_RETENTION_DAYS"), f"record {position} at {_shown(time_ns)}")
+            if 0 < time_ns < kept.since_ns:
+                refusals.add(position, too_old("time", kept.set_by), f"record {position} at {_shown(time_ns)}")
             elif time_ns and not near.since_ns <= time_ns < near.until_ns:
                 far.add(position)
     except DecodeError as error:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, Secret, Settings, Switch
+from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, OptionalPath, Secret, Settings, Switch
 from tael.runtime.origins import is_loopback
 
 
@@ -159,7 +159,20 @@ class ConnectionSettings(Settings):
     )
 
 
-class RetentionSettings(Settings):
+LIMITS_FILE = "TAEL_LIMITS_FILE"
+
+
+class LimitsFileSettings(Settings):
+    """What holds for single tenants."""
+
+    limits_file: OptionalPath = Field(
+        default=None,
+        alias=LIMITS_FILE,
+        description="Limits and retention of single tenants as JSON, as docs/operations.md shows; read again when it changes.",
+    )
+
+
+class RetentionSettings(LimitsFileSettings):
     """How long each signal is kept; what is older is neither taken in nor kept."""
 
     trace_retention_days: float = Field(
@@ -167,7 +180,7 @@ class RetentionSettings(Settings):
         ge=0,
         le=36500,
         alias="TAEL_TRACE_RETENTION_DAYS",
-        description="Days that spans are kept; whole hours are dropped, and spans of hours that are gone are refused.",
+        description="Days that spans are kept, of tenants that `TAEL_LIMITS_FILE` says nothing else of; whole hours go, and spans of hours that are gone are refused.",
     )
     log_retention_days: float = Field(default=365, ge=0, le=36500, alias="TAEL_LOG_RETENTION_DAYS", description="The same for log records.")
     metric_retention_days: float = Field(

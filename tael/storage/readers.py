@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tael.storage.api import LogReader, SeriesReader, SpanReader
+from tael.storage.holdings import HoldingReader
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import TopologyReader
 
@@ -18,3 +19,4 @@ class Readers:
     series: SeriesReader
     spansets: SpansetReader
     topology: TopologyReader
+    holdings: HoldingReader

@@ -12,7 +12,7 @@ import pytest
 from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from services.compactor.app import enforce
+from services.compactor.app import Stores, enforce
 from services.compactor.settings import CompactorSettings
 from services.coordinator import sizes
 from services.coordinator.migrate import Migrations
@@ -24,6 +24,7 @@ from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.signals import METRICS, TRACES
 from tael.model.time import TimeRange
 from tael.pb.metrics_pb2 import Deltas, MetricBatch
+from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Stop
 from tael.storage.api import LogQuery, PartitionSize, SpanQuery
 from tael.storage.clickhouse.client import ClickHouse
@@ -32,6 +33,7 @@ from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
 from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.stored_rows import ClickHouseRows
 from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
@@ -212,8 +214,9 @@ async def test_the_compactor_goes_on_by_itself(shard: tuple[HotNode, ClickHouse]
     await kv.put(compactor_key(0), Lease(holder="me", epoch=1).encode())
     await ClickHouseWriter(clickhouse).write(TRACES, body("a"), "token")
     settings = CompactorSettings.model_validate({"TAEL_NODE_ID": "me", "TAEL_TRACE_RETENTION_DAYS": "0", "TAEL_LEASE_TTL_SECS": "1"})
+    stores = Stores(lambda _: ClickHouseSchema(clickhouse), lambda _: ClickHouseRows(clickhouse))
     with frozen(node):
-        async with running(lambda stop: enforce(settings, stop, kv, lambda _: ClickHouseSchema(clickhouse))) as task:
+        async with running(lambda stop: enforce(settings, stop, kv, stores, CurrentRetention(settings))) as task:
             await asyncio.sleep(2 * PATIENCE_SECONDS)
             assert not task.done()
             node.kill(signal.SIGCONT)

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -152,6 +153,27 @@ async def test_items_past_their_retention_are_refused_with_the_reason() -> None:
                 assert (status, said[REJECTED[signal]]) == (200, "1")
                 assert "further back than its retention" in said["errorMessage"]
     assert {signal for _, signal, _, _ in d.log.appended} == set(SIGNALS)
+
+
+async def test_a_tenant_with_a_retention_of_its_own_is_told_of_it(tmp_path: Path) -> None:
+    """What others may send is refused to it, and the reason names its entry."""
+    (tmp_path / "limits").write_text('{"shop": {"retention_days": {"traces": 7, "logs": 7, "metrics": 7}}}')
+    old = str(time.time_ns() - 8 * 86_400 * 10**9)
+    span = {"traceId": secrets.token_hex(16), "spanId": secrets.token_hex(8), "startTimeUnixNano": old, "endTimeUnixNano": old, "name": "n"}
+    gauge = {"name": "m", "gauge": {"dataPoints": [{"timeUnixNano": old, "asInt": 1}]}}
+    bodies = {
+        "traces": {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]},
+        "logs": {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": old}]}]}]},
+        "metrics": {"resourceMetrics": [{"scopeMetrics": [{"metrics": [gauge]}]}]},
+    }
+    async with doors(TAEL_LIMITS_FILE=str(tmp_path / "limits")) as d:
+        for signal, body in bodies.items():
+            for tenant, refused in (("shop", True), ("bank", False)):
+                headers = {"Content-Type": "application/json", "X-Scope-OrgID": tenant}
+                status, text = await d.post(f"/v1/{signal}", json.dumps(body).encode(), **headers)
+                reason = json.loads(text).get("partialSuccess", {}).get("errorMessage", "")
+                assert status == 200
+                assert (f"retention_days.{signal} of shop in TAEL_LIMITS_FILE" in reason) is refused
 
 
 async def test_samples_of_the_future_are_refused_by_name_and_the_rest_is_stored() -> None:

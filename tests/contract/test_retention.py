@@ -5,10 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 
-from services.compactor.app import retire
+from services.compactor.retire import retire
+from tael.model.retention import Retention
 from tael.model.signals import METRICS
 from tael.storage.clickhouse.client import ClickHouse
-from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.holdings import ClickHouseHoldings
+from tael.storage.clickhouse.schema import KEPT, ClickHouseSchema
+from tael.storage.clickhouse.stored_rows import ClickHouseRows
 from tael.wal import codec
 from tests.contract.test_metric_tables import batch
 from tests.support.hotnode import HotNode
@@ -32,11 +35,11 @@ async def filled(clickhouse: ClickHouse) -> set[str]:
     return {name for name, rows in counts.items() if int(rows[0][0])}
 
 
-async def fill(tier: HotTier) -> None:
+async def fill(tier: HotTier, tenant: str = "t1") -> None:
     """A span, a log record and all kinds of samples, all of one day."""
-    await tier.store(of_service("shop", wire_span(0)))
-    await tier.store_logs(logs_of("shop", wire_log()))
-    await tier.writers[0].write(METRICS, codec.encode("t1", 1, batch().SerializeToString()), secrets.token_hex(8))
+    await tier.store(of_service("shop", wire_span(0)), tenant=tenant)
+    await tier.store_logs(logs_of("shop", wire_log()), tenant=tenant)
+    await tier.writers[0].write(METRICS, codec.encode(tenant, 1, batch().SerializeToString()), secrets.token_hex(8))
 
 
 async def test_every_table_is_kept_as_long_as_its_signal(shared_hot_node: HotNode) -> None:
@@ -47,15 +50,59 @@ async def test_every_table_is_kept_as_long_as_its_signal(shared_hot_node: HotNod
         await fill(tier)
         every = await tables(clickhouse)
         assert await filled(clickhouse) == every
-        assert await retire(schema, days, "shard-0") == 0
+
+        async def gone() -> int:
+            before = len(await schema.list_partitions())
+            assert await retire(schema, ClickHouseRows(clickhouse), Retention(days), "shard-0") == 0
+            return before - len(await schema.list_partitions())
+
+        assert await gone() == 0
         days["logs"] = (time.time_ns() - START_NS) / DAY_NS - 3
-        assert await retire(schema, days, "shard-0") == 3
+        assert await gone() == 3
         of_logs, of_traces = {"logs", "log_streams", "log_attribute_keys"}, {"spans", "trace_index", "span_attribute_keys"}
         assert await filled(clickhouse) == every - of_logs
         days["traces"] = days["logs"]
-        assert await retire(schema, days, "shard-0") == 3
+        assert await gone() == 3
         assert await filled(clickhouse) == every - of_logs - of_traces
         days["metrics"] = days["logs"]
-        assert await retire(schema, days, "shard-0") == len(every) - 6
+        assert await gone() == len(every) - 6
         assert await filled(clickhouse) == set()
-        assert await retire(schema, days, "shard-0") == 0
+        assert await gone() == 0
+
+
+async def rows_of(clickhouse: ClickHouse, tenant: str) -> dict[str, int]:
+    """How many rows each table has of a tenant, where it has any."""
+    found = {
+        name: await clickhouse.query(
+            f"SELECT count() FROM {clickhouse.database}.{name} WHERE tenant = {{tenant:String}}", {"tenant": tenant}
+        )
+        for name in KEPT
+    }
+    return {name: int(rows[0][0]) for name, rows in found.items() if int(rows[0][0])}
+
+
+async def test_a_tenant_with_a_shorter_retention_loses_its_rows_alone(shared_hot_node: HotNode) -> None:
+    """By rows, a few partitions a call; what is stored says so, and what everybody lets go but one tenant stays for that one."""
+    async with open_tier([shared_hot_node]) as tier:
+        [clickhouse] = tier.clickhouses
+        schema, rows = ClickHouseSchema(clickhouse), ClickHouseRows(clickhouse)
+        for tenant in ("shop", "bank", "long"):
+            await fill(tier, tenant)
+        tables, days = set(await rows_of(clickhouse, "shop")), (time.time_ns() - START_NS) / DAY_NS - 3
+        assert tables == set(KEPT)
+        for_ever = dict.fromkeys(("traces", "logs", "metrics"), FOR_EVER)
+        shorter = Retention(for_ever, {"shop": dict.fromkeys(for_ever, days)})
+        partitions = len(await schema.list_partitions())
+        left = await retire(schema, rows, shorter, "shard-0", at_once=5)
+        assert left == partitions - 5
+        assert await retire(schema, rows, shorter, "shard-0") == 0
+        assert await rows_of(clickhouse, "shop") == {}
+        assert set(await rows_of(clickhouse, "bank")) == tables
+        held = (await ClickHouseHoldings(clickhouse).holdings(None)).value
+        assert [(one.tenant, one.signal) for one in held] == [(t, s) for t in ("bank", "long") for s in ("logs", "metrics", "traces")]
+        assert all(one.items > 0 and one.bytes > 0 and one.oldest_bytes <= one.bytes for one in held)
+        assert [one.tenant for one in (await ClickHouseHoldings(clickhouse).holdings("long")).value] == ["long"] * 3
+        longer = Retention(dict.fromkeys(for_ever, days), {"long": for_ever})
+        assert await retire(schema, rows, longer, "shard-0") == 0
+        assert await rows_of(clickhouse, "bank") == {}
+        assert set(await rows_of(clickhouse, "long")) == tables

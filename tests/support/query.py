@@ -32,6 +32,7 @@ from tael.runtime.http import serve
 from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.gather import Shards
+from tael.storage.holdings import Holding, HoldingReader
 from tael.storage.merge import newest_first, oldest_first
 from tael.storage.merged import MergedSpans
 from tael.storage.readers import Readers
@@ -117,6 +118,17 @@ class MemoryTopology:
         services = {(span.trace_id, span.span_id): span.service for span in self._spans}
         parents = ((services.get((span.trace_id, span.parent_span_id)), span.service) for span in self._spans)
         return Answer(Counter((parent, child) for parent, child in parents if parent is not None))
+
+
+class MemoryHoldings:
+    """See HoldingReader: what a test says is stored."""
+
+    def __init__(self, *holdings: Holding) -> None:
+        self._holdings = holdings
+
+    async def holdings(self, tenant: str | None) -> Answer[list[Holding]]:
+        """See HoldingReader."""
+        return Answer([one for one in self._holdings if tenant in (None, one.tenant)])
 
 
 def _stats(name: str, spans: Sequence[Span]) -> ServiceStats:
@@ -221,6 +233,7 @@ async def serving(
     series: SeriesReader | None = None,
     spansets: SpansetReader | None = None,
     topology: TopologyReader | None = None,
+    holdings: HoldingReader | None = None,
     bus: LiveBus | None = None,
     letters: DeadLetters | None = None,
     appender: WalAppender | None = None,
@@ -233,7 +246,12 @@ async def serving(
     app = build_app(
         load(QuerySettings, variables),
         readers=Readers(
-            spans, logs or MemoryLogs(), series or MemorySeries(), spansets or MemorySpansets(held), topology or MemoryTopology(held)
+            spans,
+            logs or MemoryLogs(),
+            series or MemorySeries(),
+            spansets or MemorySpansets(held),
+            topology or MemoryTopology(held),
+            holdings or MemoryHoldings(),
         ),
         bus=bus or MemoryBus(),
         status=_Cluster(),

@@ -9,7 +9,7 @@ from services.ingest.admission import Cut, Verbatim
 from tael.cluster.lease import wal_of, writer_key
 from tael.cluster.shard import Router
 from tael.model.lanes import ASIDE, aside_of, near, shard_of_wal, wal_name, wal_of_name
-from tael.otlp.scan import scan_logs, scan_spans, span_route
+from tael.otlp.scan import EVERYTHING, scan_logs, scan_spans, span_route
 from tests.support.otlp import request_of, spans_of
 
 HOUR_NS = 3_600 * 10**9
@@ -41,7 +41,7 @@ def admitted(*offsets_hours: int, shards: int = 1) -> dict[int, list[int]]:
     request = request_of(len(offsets_hours))
     for span, hours in zip(request.resource_spans[0].scope_spans[0].spans, offsets_hours, strict=True):
         span.start_time_unix_nano = NOW_NS + hours * HOUR_NS
-    admission = Verbatim(scan_spans, span_route, 365, 24)
+    admission = Verbatim(scan_spans, span_route, lambda *_: EVERYTHING, 24)
     parts = admission.admit("t", request.SerializeToString(), Cut(Router(shards), 1 << 20, NOW_NS)).parts
     assert sum(part.items for part in parts) == len(offsets_hours)
     return {part.shard: [(span.start_time_unix_nano - NOW_NS) // HOUR_NS for span in spans_of(part.request)] for part in parts}
@@ -63,4 +63,4 @@ def test_every_shard_has_its_own() -> None:
 
 def test_a_log_record_without_a_time_is_of_now() -> None:
     """It has the time of its arrival."""
-    assert scan_logs(b"", 0, near(NOW_NS, 1)).far == frozenset()
+    assert scan_logs(b"", EVERYTHING, near(NOW_NS, 1)).far == frozenset()

@@ -1,12 +1,20 @@
-"""Which partitions go when: each signal by its own setting, whole partitions only."""
+"""What goes when: each signal and tenant by its own retention, whole partitions where nobody wants them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.compactor.plan import expired
+from services.compactor.plan import past_retention
 from services.compactor.settings import CompactorSettings
+from tael.errors import BadSettings, Rejected
+from tael.model.retention import Retention, Tenants
+from tael.runtime.retention import CurrentRetention
+from tael.runtime.tenant_limits import parse_retention
 from tael.storage.api import PartitionSize
 
 HOUR_NS = 3600 * 10**9
@@ -24,6 +32,13 @@ partitions = st.builds(
     hours=st.sampled_from([1, 24]),
 )
 days = st.floats(0, 36500)
+
+
+def expired(partitions: Iterable[PartitionSize], *, retention_days: Mapping[str, float], now_ns: int) -> list[PartitionSize]:
+    """Those that go whole where every tenant has the same retention."""
+    past = past_retention(partitions, Retention(retention_days), now_ns)
+    assert past.in_part == ()
+    return list(past.whole)
 
 
 def of(signal: str, hours_ago: float, hours: int = 1) -> PartitionSize:
@@ -62,3 +77,45 @@ def test_the_settings_name_every_signal() -> None:
     """So that no table stays for ever."""
     settings = CompactorSettings.model_validate({"TAEL_LOG_RETENTION_DAYS": "7", "TAEL_METRIC_RETENTION_DAYS": "30"})
     assert settings.retention_days == {"traces": 365, "logs": 7, "metrics": 30}
+
+
+own_days = st.dictionaries(st.sampled_from(["shop", "bank"]), st.dictionaries(st.sampled_from(sorted(NEVER)), days, min_size=1))
+
+
+@given(st.lists(partitions), days, own_days)
+def test_each_row_goes_when_its_tenant_says(given_ones: list[PartitionSize], everybody: float, own: dict[str, dict[str, float]]) -> None:
+    """Whole partitions and rows together are what has outlived the retention of its tenant, and nothing else."""
+    retention = Retention(dict.fromkeys(NEVER, everybody), own)
+    past = past_retention(given_ones, retention, NOW_NS)
+    in_part = dict(past.in_part)
+    for partition in given_ones:
+        gone = Tenants(all_but=True) if partition in past.whole else in_part.get(partition, Tenants())
+        end_ns = partition.start_ns + partition.hours * HOUR_NS
+        for tenant in ("shop", "bank", "other"):
+            assert gone.holds(tenant) == (end_ns <= NOW_NS - int(retention.days(tenant, partition.signal) * 24 * HOUR_NS))
+
+
+def test_a_file_gives_tenants_their_own_retention() -> None:
+    """What it leaves out is the settings'; other limits in it are none of retention's."""
+    found = parse_retention('{"shop": {"retention_days": {"logs": 7}, "max_series": 5}, "bank": {"max_series": 1}}', NEVER)
+    assert found == Retention(NEVER, {"shop": {"logs": 7}})
+    assert [found.days("shop", signal) for signal in ("logs", "traces")] == [7, 36500]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": {"retention_days": {"spans": 1}}}', r"a\.retention_days\.spans: .*accepted: traces, logs, metrics"),
+        ('{"a": {"retention_days": {"logs": -1}}}', r"a\.retention_days\.logs"),
+        ('{"a": {"retention_days": 7}}', r"a\.retention_days: "),
+    ],
+)
+def test_a_retention_with_a_mistake_is_refused_by_its_place(text: str, words: str) -> None:
+    with pytest.raises(Rejected, match=words):
+        parse_retention(text, NEVER)
+
+
+def test_a_bad_file_refuses_the_compactor(tmp_path: Path) -> None:
+    (tmp_path / "limits").write_text('{"shop": {"retention_days": {"log": 7}}}')
+    with pytest.raises(BadSettings, match=r"TAEL_LIMITS_FILE=.*shop\.retention_days\.log"):
+        CurrentRetention(CompactorSettings.model_validate({"TAEL_LIMITS_FILE": str(tmp_path / "limits")}))

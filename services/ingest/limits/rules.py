@@ -1,28 +1,20 @@
-"""The limits of a tenant: the settings' for everybody, and a file's for those that it names. Pure.
-
-The file is JSON; a limit that it leaves out is the settings'::
-
-    {"shop": {"bytes_per_second": "20MiB", "max_series": 1000000}, "bank": {"items_per_second": 0}}
-"""
+"""The limits of a tenant: the settings' for everybody, and a file's for those that it names (tael.runtime.tenant_limits). Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from tael.errors import Rejected
-from tael.model.tenant import parse_tenant
-from tael.runtime.config import Bytes, OptionalPath, Settings
-
-LIMITS_FILE = "TAEL_LIMITS_FILE"
+from tael.runtime.config import Bytes
+from tael.runtime.settings import LimitsFileSettings
+from tael.runtime.tenant_limits import TenantEntry, parse_entries
 
 
-class LimitSettings(Settings):
+class LimitSettings(LimitsFileSettings):
     """Limits of each tenant, in each ingest process; 0 is no limit."""
 
     tenant_bytes_per_second: Bytes = Field(
@@ -68,11 +60,6 @@ class LimitSettings(Settings):
         alias="TAEL_MAX_TRACKED_SERIES",
         description="Series and attribute values that the process counts for all tenants together; about 100 bytes each.",
     )
-    limits_file: OptionalPath = Field(
-        default=None,
-        alias=LIMITS_FILE,
-        description="Limits of single tenants as JSON, as docs/operations.md shows; read again when it changes.",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +73,6 @@ class Limits:
     max_series_per_metric: int = 0
     max_attribute_values: int = 0
     max_attribute_keys: int = 0
-
-
-class _Override(BaseModel):
-    """One tenant's entry in the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    bytes_per_second: Bytes | None = Field(default=None, ge=0)
-    items_per_second: int | None = Field(default=None, ge=0)
-    burst_seconds: float | None = Field(default=None, ge=1, le=3600)
-    max_series: int | None = Field(default=None, ge=0)
-    max_series_per_metric: int | None = Field(default=None, ge=0)
-    max_attribute_values: int | None = Field(default=None, ge=0)
-    max_attribute_keys: int | None = Field(default=None, ge=0)
 
 
 def limits_of(settings: LimitSettings) -> Limits:
@@ -117,13 +90,7 @@ def limits_of(settings: LimitSettings) -> Limits:
 
 def parse_limits(text: str, everybody: Limits) -> Mapping[str, Limits]:
     """Each named tenant's limits. Raises Rejected with the place of the first mistake."""
-    try:
-        entries = json.loads(text)
-    except ValueError as error:
-        raise Rejected(f"is no JSON: {error}") from None
-    if not isinstance(entries, dict):
-        raise Rejected("is no JSON object", accepted='{"tenant": {"bytes_per_second": …}, …}')
-    return {parse_tenant(tenant): _merged(everybody, tenant, entry) for tenant, entry in entries.items()}
+    return {tenant: _merged(everybody, entry) for tenant, entry in parse_entries(text).items()}
 
 
 def parser(settings: LimitSettings) -> Any:
@@ -131,12 +98,5 @@ def parser(settings: LimitSettings) -> Any:
     return partial(parse_limits, everybody=limits_of(settings))
 
 
-def _merged(everybody: Limits, tenant: str, entry: object) -> Limits:
-    try:
-        override = _Override.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, (tenant, *first["loc"])))
-        raise Rejected(first["msg"], where=where, accepted=", ".join(_Override.model_fields)) from None
-    values = {name: getattr(everybody, name) if value is None else value for name, value in override}
-    return Limits(**values)
+def _merged(everybody: Limits, entry: TenantEntry) -> Limits:
+    return replace(everybody, **entry.model_dump(exclude_none=True, exclude={"retention_days"}))

@@ -12,13 +12,14 @@ from prometheus_client import CollectorRegistry, Counter
 
 from services.ingest.limits.bucket import TokenBucket
 from services.ingest.limits.keys import KeyWatch
-from services.ingest.limits.rules import LIMITS_FILE, Limits, LimitSettings, limits_of, parser
+from services.ingest.limits.rules import Limits, LimitSettings, limits_of, parser
 from services.ingest.limits.series import SeriesLimiter
 from tael.errors import Overloaded
 from tael.model.series import Labels
 from tael.otlp.keys import attribute_keys
 from tael.otlp.signals import Signal
 from tael.runtime.observe import get_logger
+from tael.runtime.settings import LIMITS_FILE
 from tael.runtime.watched import WatchedFile
 
 log = get_logger("limits")

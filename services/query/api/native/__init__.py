@@ -9,6 +9,7 @@ from services.query.api.native.live import Live
 from services.query.api.native.logs import NativeLogs
 from services.query.api.native.metrics import NativeMetrics
 from services.query.api.native.partial import refuse_native
+from services.query.api.native.retention import RetentionApi
 from services.query.api.native.traces import NativeTraces
 from services.query.backend import Backend
 
@@ -21,6 +22,7 @@ def family(backend: Backend) -> Family:
         *NativeTraces(backend).routes(),
         *NativeLogs(backend).routes(),
         *NativeMetrics(backend).routes(),
+        *RetentionApi(backend).routes(),
         *DeadLetterApi(backend.letters, backend.appender).routes(),
     ]
     return Family([*Index(routes).routes(), *routes], refuse=refuse_native)
