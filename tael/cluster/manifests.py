@@ -1,0 +1,206 @@
+"""The manifests of the cold tier as they are kept: each shard's head in the key-value store, everything under it in the bucket (docs/adr/0014).
+
+A reader takes a head, reads what it names, and asks for the head again: as long as no hour of its range changed in between, each row was in
+exactly one of the places that it read. An owner changes a manifest under the epoch of the shard's compactor lease.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Generic, TypeVar
+
+from tael.cluster.api import KeyValue
+from tael.cold.files import ROLLED, ColdFile
+from tael.cold.manifest import (
+    Change,
+    Head,
+    Manifest,
+    Pages,
+    decode_index,
+    decode_page,
+    head_key,
+    manifest_prefix,
+    restored,
+    taken,
+)
+from tael.errors import Conflict, Damaged, Fenced, NotFound, Unavailable
+from tael.model.time import ALL_TIME, TimeRange
+from tael.objects import ObjectStore
+from tael.runtime.observe import get_logger
+from tael.runtime.tasks import together
+
+log = get_logger("manifests")
+T = TypeVar("T")
+_PAGES_KEPT = 4096
+_AT_ONCE = 16
+_HEADS_KEPT = 16
+
+
+def cold_key(shard: int) -> str:
+    """The key of the head of a shard's manifest."""
+    return f"cold.{shard}"
+
+
+class Manifests:
+    """Reads manifests. What it read from the bucket it keeps: those objects never change.
+
+    Every method raises Retryable when the key-value store or the bucket cannot be reached, Damaged for what cannot be read.
+    """
+
+    def __init__(self, kv: KeyValue, objects: ObjectStore) -> None:
+        self._kv = kv
+        self._objects = objects
+        self._indexes: _Kept[Pages] = _Kept(16)
+        self._pages: _Kept[tuple[ColdFile, ...]] = _Kept(_PAGES_KEPT)
+        self._known: dict[int, int] = {}
+
+    async def head(self, shard: int) -> Head:
+        """The newest head, not older than any whose write has returned; one of revision 0 where nothing was ever rolled."""
+        return (await self.stored(shard))[0]
+
+    async def stored(self, shard: int) -> tuple[Head, int]:
+        """The same with the revision of its key, 0 for one that is not there."""
+        found = await self._kv.get(cold_key(shard))
+        if found is None:
+            # A key-value store that was lost must not look like a cluster that never rolled anything.
+            if self._known.get(shard) != 0 and (shard in self._known or await self._objects.list(f"{manifest_prefix(shard)}heads/")):
+                raise Unavailable(f"the manifest of shard {shard} is not in the key-value store; its compactor restores it from the bucket")
+            self._known[shard] = 0
+            return Head(shard), 0
+        self._known[shard] = found.revision
+        return Head.decode(found.key, found.value), found.revision
+
+    async def read(
+        self, shard: int, tables: Collection[str] = tuple(ROLLED), time_range: TimeRange = ALL_TIME, *, head: Head | None = None
+    ) -> Manifest:
+        """The manifest at ``head``, or at the newest one, with the pages of these tables and this range.
+
+        The bucket is asked only where the head says that there may be files.
+        """
+        if head is None:
+            head = await self.head(shard)
+        if not any(head.has_cold(table, time_range) for table in tables):
+            return Manifest(head)
+        return await self.load(Manifest(head, await self._index(head)), tables, time_range)
+
+    async def load(self, manifest: Manifest, tables: Collection[str] = tuple(ROLLED), time_range: TimeRange = ALL_TIME) -> Manifest:
+        """The same manifest, with these pages too."""
+        if manifest.head.index and not manifest.index:
+            manifest = Manifest(manifest.head, await self._index(manifest.head))
+        missing = list(manifest.missing_pages(tables, time_range).items())
+        pages = dict(manifest.pages)
+        for start in range(0, len(missing), _AT_ONCE):
+            part = missing[start : start + _AT_ONCE]
+            found = await together((self._page(key) for _, key in part), name="read a page")
+            pages.update({day: files for (day, _), files in zip(part, found, strict=True)})
+        return Manifest(manifest.head, manifest.index, pages)
+
+    async def _index(self, head: Head) -> Pages:
+        if not head.index:
+            return {}
+        kept = self._indexes.get(head.index)
+        return kept if kept is not None else self._indexes.keep(head.index, decode_index(head.index, await self._object(head.index)))
+
+    async def _page(self, key: str) -> tuple[ColdFile, ...]:
+        kept = self._pages.get(key)
+        return kept if kept is not None else self._pages.keep(key, decode_page(key, await self._object(key)))
+
+    async def _object(self, key: str) -> bytes:
+        try:
+            return await self._objects.get(key)
+        except NotFound as error:
+            raise Damaged(key, "the bucket does not have it") from error
+
+
+class ManifestOwner:
+    """Changes one shard's manifest under an epoch of its compactor lease. One task at a time uses it."""
+
+    def __init__(self, kv: KeyValue, objects: ObjectStore, manifests: Manifests, shard: int, epoch: int) -> None:
+        self._kv = kv
+        self._objects = objects
+        self._manifests = manifests
+        self._shard = shard
+        self._revision = 0
+        self.epoch = epoch
+        self.manifest = Manifest(Head(shard))
+
+    async def take(self) -> None:
+        """Make the manifest this epoch's. Raises Fenced where a later one had it; whoever had it before cannot change it any more."""
+        try:
+            head, self._revision = await self._manifests.stored(self._shard)
+        except Unavailable:
+            head, self._revision = await restore(self._kv, self._objects, self._shard)
+        self.manifest = Manifest(head)
+        await self.commit(taken(self.manifest, self.epoch))
+
+    async def load(self, tables: Collection[str] = tuple(ROLLED), time_range: TimeRange = ALL_TIME) -> Manifest:
+        """The manifest with these pages."""
+        self.manifest = await self._manifests.load(self.manifest, tables, time_range)
+        return self.manifest
+
+    async def commit(self, change: Change) -> None:
+        """Make the change the shard's manifest: all of it, or nothing.
+
+        Raises Fenced where another owner changed it. Retryable says nothing about whether it took effect: ``take`` again, and decide again.
+        When this returns, the bucket has a copy of the head as well, so that nothing is done that the bucket would not know of.
+        """
+        await together((self._objects.put(key, body) for key, body in change.objects.items()), name="write a manifest")
+        head = change.manifest.head
+        body = head.encode()
+        try:
+            if self._revision:
+                self._revision = await self._kv.update(cold_key(self._shard), body, self._revision)
+            else:
+                self._revision = await self._kv.create(cold_key(self._shard), body)
+        except Conflict as error:
+            await self._settle(body, error)
+        self.manifest = change.manifest
+        await self._objects.put(head_key(self._shard, head.revision), body)
+
+    async def _settle(self, body: bytes, error: Conflict) -> None:
+        """A write whose answer was lost is in place; anything else is another owner's."""
+        found = await self._kv.get(cold_key(self._shard))
+        if found is None or found.value != body:
+            raise Fenced(f"another compactor changed the manifest of shard {self._shard}") from error
+        self._revision = found.revision
+
+    async def tidy(self) -> int:
+        """Delete copies of heads that later ones make useless; how many."""
+        keys = await self._objects.list(f"{manifest_prefix(self._shard)}heads/")
+        for key in keys[:-_HEADS_KEPT]:
+            await self._objects.delete(key)
+        return len(keys[:-_HEADS_KEPT])
+
+
+async def restore(kv: KeyValue, objects: ObjectStore, shard: int) -> tuple[Head, int]:
+    """Put the newest head that the bucket has a copy of into a key-value store that has none; the head and its key's revision.
+
+    Raises Conflict where there is one, NotFound where the bucket has no copy.
+    """
+    keys = await objects.list(f"{manifest_prefix(shard)}heads/")
+    if not keys:
+        raise NotFound(f"the bucket has no manifest of shard {shard}")
+    head = restored(Head.decode(keys[-1], await objects.get(keys[-1])))
+    revision = await kv.create(cold_key(shard), head.encode())
+    log.warning("restored a shard's manifest from the bucket", shard=shard, revision=head.revision)
+    return head, revision
+
+
+class _Kept(Generic[T]):
+    """The values of keys that were asked for last."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, key: str) -> T | None:
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
+
+    def keep(self, key: str, value: T) -> T:
+        self._values[key] = value
+        while len(self._values) > self._most:
+            self._values.popitem(last=False)
+        return value

@@ -1,0 +1,123 @@
+"""One Parquet file of the cold tier, which tables have some, and where they are in the bucket; pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tael.model.time import NS_PER_SECOND, TimeRange
+
+HOUR_NS = 3600 * NS_PER_SECOND
+DAY_NS = 24 * HOUR_NS
+FORMAT = 1
+"""The version of the columns and encodings of files that are written now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """A table whose hours go to the cold tier.
+
+    ``time`` is the column that says when a row was; ``ids`` are what a file's checksum is taken over; ``order`` is how rows are sorted.
+    Of rows with one ``order`` the last counts where ``replaces``. ``service`` and ``name`` are the columns whose bounds a file carries.
+    """
+
+    signal: str
+    time: str
+    ids: tuple[str, ...]
+    order: tuple[str, ...]
+    replaces: bool = False
+    service: str = ""
+    name: str = ""
+
+
+_SAMPLE = ("tenant", "metric", "series", "ts")
+ROLLED = {
+    "spans": Rolled(
+        "traces",
+        "start_time",
+        ("trace_id", "span_id", "parent_span_id", "start_time", "duration_ns"),
+        ("tenant", "service", "start_time"),
+        service="service",
+        name="name",
+    ),
+    "logs": Rolled(
+        "logs", "timestamp", ("timestamp", "serial", "trace_id", "span_id", "body"), ("tenant", "service", "timestamp"), service="service"
+    ),
+    "samples": Rolled("metrics", "ts", ("metric", "series", "ts", "value"), _SAMPLE, replaces=True),
+    "histograms": Rolled("metrics", "ts", ("metric", "series", "ts", "count", "sum"), _SAMPLE, replaces=True),
+    "exemplars": Rolled("metrics", "ts", ("metric", "series", "ts", "trace_id", "value"), (*_SAMPLE, "trace_id", "value"), replaces=True),
+    "series": Rolled(
+        "metrics", "hour", ("metric", "series", "hour"), ("tenant", "metric_name", "series"), replaces=True, name="metric_name"
+    ),
+}
+"""Every table whose hours leave the hot tier. Partitions of each are hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColdFile:
+    """One tenant's rows of one hour of a table of one shard, as one generation wrote them.
+
+    An hour has several files of a tenant where rows came late: each generation holds its own rows, and of rows with one key that of the larger
+    generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column.
+    """
+
+    table: str
+    tenant: str
+    shard: int
+    hour_ns: int
+    generation: int
+    rows: int
+    bytes: int
+    checksum: str
+    min_time_ns: int
+    max_time_ns: int
+    min_service: str | None = None
+    max_service: str | None = None
+    min_name: str | None = None
+    max_name: str | None = None
+    format: int = FORMAT
+
+    @property
+    def key(self) -> str:
+        """Its key in the bucket."""
+        return file_key(self.table, self.tenant, self.shard, self.hour_ns, self.generation)
+
+    def overlaps(self, time_range: TimeRange) -> bool:
+        """Whether a row of it may be in the range."""
+        return self.min_time_ns < time_range.end_ns and self.max_time_ns >= time_range.start_ns
+
+    def may_have(self, *, service: str | None = None, name: str | None = None) -> bool:
+        """Whether a row of it may have that service and that name; True where the file cannot say."""
+        return _within(service, self.min_service, self.max_service) and _within(name, self.min_name, self.max_name)
+
+
+def _within(value: str | None, least: str | None, most: str | None) -> bool:
+    # As bytes: the engine compares strings so, and code points beyond the BMP are ordered alike only there.
+    if value is None or least is None or most is None:
+        return True
+    return least.encode() <= value.encode() <= most.encode()
+
+
+def file_key(table: str, tenant: str, shard: int, hour_ns: int, generation: int) -> str:
+    """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``."""
+    at = datetime.fromtimestamp(hour_ns // NS_PER_SECOND, UTC)
+    return f"{table}/tenant={tenant_in_key(tenant)}/date={at:%Y-%m-%d}/hour={at:%H}/{shard}-{generation}.parquet"
+
+
+def tenant_in_key(tenant: str) -> str:
+    """A tenant's name without characters that mean something in URLs or patterns: each of these as ``~`` and two hex digits.
+
+    A point behind a point is one of them. No tenant's name has a ``~``, so that two tenants never meet.
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]|(?<=\.)\.", lambda match: f"~{ord(match[0]):02X}", tenant)
+
+
+def hour_of(time_ns: int) -> int:
+    """The start of the hour that a time is in."""
+    return time_ns - time_ns % HOUR_NS
+
+
+def day_of(time_ns: int) -> int:
+    """The start of the day (UTC) that a time is in."""
+    return time_ns - time_ns % DAY_NS

@@ -1,0 +1,262 @@
+"""The cold tier's manifest: what its transitions do and refuse, what a reader may conclude from two heads, and that it comes back as written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tael.cold import manifest as m
+from tael.cold.files import DAY_NS, HOUR_NS, ROLLED, ColdFile, day_of, file_key
+from tael.cold.manifest import DROPPING, ROLLING, Change, Head, Manifest
+from tael.errors import Damaged, Fenced, Rejected
+from tael.model.tenant import TENANT_PATTERN
+from tael.model.time import TimeRange
+
+HOUR = 480_000 * HOUR_NS
+NOW = HOUR + 100 * HOUR_NS
+
+
+def a_file(table: str = "spans", tenant: str = "t", hour_ns: int = HOUR, generation: int = 0, **fields: object) -> ColdFile:
+    """A file with rows of all of its hour."""
+    file = ColdFile(table, tenant, 0, hour_ns, generation, 10, 1000, "c", hour_ns, hour_ns + HOUR_NS - 1)
+    return replace(file, **fields)  # type: ignore[arg-type]
+
+
+def rolled(manifest: Manifest, table: str, hour_ns: int, *tenants: str, epoch: int = 1) -> Manifest:
+    """The manifest after an hour went all the way."""
+    manifest = m.begin_move(manifest, table, hour_ns, epoch).manifest
+    manifest = m.moved(manifest, table, hour_ns, epoch).manifest
+    generation = opened(manifest, table, hour_ns).generation
+    files = [a_file(table, tenant, hour_ns, generation) for tenant in tenants]
+    manifest = m.committed(manifest, table, hour_ns, files, epoch, NOW).manifest
+    return m.dropped(manifest, table, hour_ns, epoch).manifest
+
+
+def opened(manifest: Manifest, table: str = "spans", hour_ns: int = HOUR) -> m.OpenHour:
+    found = manifest.open_hour(table, hour_ns)
+    assert found is not None
+    return found
+
+
+def reread(change: Change) -> Manifest:
+    """What somebody reads who has the head and the objects alone, all pages loaded."""
+    head = Head.decode("cold.0", change.manifest.head.encode())
+    index = m.decode_index(head.index, change.objects[head.index])
+    return Manifest(head, index, {day: m.decode_page(key, change.objects[key]) for day, key in index.items()})
+
+
+def test_an_hour_goes_from_hot_to_cold() -> None:
+    """At every step a reader knows where its rows are, or that it must wait."""
+    manifest = m.taken(Manifest(Head(0)), 3).manifest
+    manifest = m.begin_move(manifest, "spans", HOUR, 3).manifest
+    assert [one.hour_ns for one in manifest.moving(["spans", "logs"], TimeRange(HOUR, HOUR + 1))] == [HOUR]
+    assert not manifest.moving(["spans"], TimeRange(HOUR + HOUR_NS, NOW))
+    assert not manifest.moving(["logs"])
+    manifest = m.moved(manifest, "spans", HOUR, 3).manifest
+    assert not manifest.moving(["spans"])
+    assert [one.partition_id for one in manifest.rolling("spans")] == [str(HOUR // 10**9)]
+    assert opened(manifest).generation == 2
+    change = m.committed(manifest, "spans", HOUR, [a_file(tenant=tenant, generation=2) for tenant in "ab"], 3, NOW)
+    assert reread(change) == change.manifest
+    manifest = change.manifest
+    assert opened(manifest).state == DROPPING
+    assert not manifest.rolling("spans")
+    assert [file.tenant for file in manifest.files("spans", time_range=TimeRange(HOUR, NOW))] == ["a", "b"]
+    assert [file.tenant for file in manifest.files("spans", "b")] == ["b"]
+    assert manifest.files("spans", "b", TimeRange(HOUR + HOUR_NS, NOW)) == []
+    manifest = m.dropped(manifest, "spans", HOUR, 3).manifest
+    assert manifest.head.open == ()
+    assert opened(m.begin_move(manifest, "spans", HOUR, 3).manifest).generation == 6
+
+
+def test_impossible_steps_are_refused() -> None:
+    """Each step is of the state before it, and of an hour of a table that is rolled."""
+    empty = Manifest(Head(0))
+    moving = m.begin_move(empty, "spans", HOUR, 1).manifest
+    rolling = m.moved(moving, "spans", HOUR, 1).manifest
+    steps: list[Callable[[], Change]] = [
+        lambda: m.begin_move(moving, "spans", HOUR, 1),
+        lambda: m.begin_move(empty, "red", HOUR, 1),
+        lambda: m.begin_move(empty, "spans", HOUR + 1, 1),
+        lambda: m.moved(empty, "spans", HOUR, 1),
+        lambda: m.moved(rolling, "spans", HOUR, 1),
+        lambda: m.unmoved(rolling, "spans", HOUR, 1),
+        lambda: m.committed(moving, "spans", HOUR, [a_file()], 1, NOW),
+        lambda: m.committed(rolling, "spans", HOUR, [a_file(generation=2)], 1, NOW),
+        lambda: m.committed(rolling, "spans", HOUR, [a_file(generation=1), a_file(generation=1, rows=11)], 1, NOW),
+        lambda: m.committed(rolling, "spans", HOUR, [a_file(generation=1, shard=1)], 1, NOW),
+        lambda: m.dropped(rolling, "spans", HOUR, 1),
+        lambda: m.merged(rolling, "spans", HOUR, [a_file()], 1, NOW),
+        lambda: m.merged(rolling, "spans", HOUR, [], 1, NOW),
+    ]
+    for refused in steps:
+        with pytest.raises(Rejected):
+            refused()
+
+
+def test_an_older_epoch_changes_nothing() -> None:
+    """Whatever the step."""
+    manifest = m.taken(m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest, 2).manifest
+    full = rolled(Manifest(Head(0, epoch=2)), "spans", HOUR, "t", epoch=2)
+    steps: list[Callable[[], Change | None]] = [
+        lambda: m.taken(manifest, 1),
+        lambda: m.begin_move(manifest, "logs", HOUR, 1),
+        lambda: m.moved(manifest, "spans", HOUR, 1),
+        lambda: m.retired(full, lambda _: True, 1, NOW),
+        lambda: m.merged(full, "spans", HOUR, [a_file(generation=9)], 1, NOW),
+        lambda: m.swept(full, m.Trash(0, ""), 1),
+    ]
+    for fenced in steps:
+        with pytest.raises(Fenced):
+            fenced()
+
+
+def test_a_new_owner_writes_other_files_than_the_one_before() -> None:
+    """The one before may be writing still; what it wrote is deleted later."""
+    manifest = m.moved(m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest, "spans", HOUR, 1).manifest
+    manifest = m.taken(m.taken(manifest, 2).manifest, 3).manifest
+    assert (opened(manifest).generation, opened(manifest).abandoned, opened(manifest).state) == (4, (1, 3), ROLLING)
+    with pytest.raises(Rejected):
+        m.committed(manifest, "spans", HOUR, [a_file(generation=3)], 3, NOW)
+    change = m.committed(manifest, "spans", HOUR, [a_file(generation=4)], 3, NOW)
+    [trash] = change.manifest.head.trash
+    assert m.decode_trash(trash.key, change.objects[trash.key]) == [a_file(generation=1).key, a_file(generation=3).key]
+
+
+def test_generations_are_merged_into_one_file() -> None:
+    """A tenant's files go for one with a larger generation; others stay; nothing is deleted before its time."""
+    manifest = rolled(rolled(Manifest(Head(0)), "spans", HOUR, "a", "b"), "spans", HOUR, "a")
+    assert [(file.tenant, file.generation) for file in manifest.files("spans")] == [("a", 1), ("b", 1), ("a", 5)]
+    with pytest.raises(Rejected):
+        m.merged(manifest, "spans", HOUR, [a_file(tenant="a", generation=5)], 1, NOW)
+    with pytest.raises(Rejected):
+        m.merged(manifest, "spans", HOUR, [a_file(tenant="c", generation=9)], 1, NOW)
+    change = m.merged(manifest, "spans", HOUR, [a_file(tenant="a", generation=9)], 1, NOW)
+    assert [(file.tenant, file.generation) for file in reread(change).files("spans")] == [("b", 1), ("a", 9)]
+    trash = change.manifest.head.trash[-1]
+    keys = m.decode_trash(trash.key, change.objects[trash.key])
+    assert {a_file(tenant="a", generation=1).key, a_file(tenant="a", generation=5).key} <= set(keys)
+    assert not {file.key for file in change.manifest.files("spans")} & set(keys)
+    assert trash not in m.swept(change.manifest, trash, 1).manifest.head.trash
+
+
+def test_files_are_retired_by_a_predicate() -> None:
+    """Those that it says yes to; the head's bounds follow, and a table without files has none."""
+    manifest = Manifest(Head(0))
+    for day in range(3):
+        manifest = rolled(manifest, "spans", HOUR + day * DAY_NS, "a", "b")
+    assert manifest.head.cold == {"spans": (HOUR, HOUR + 2 * DAY_NS)}
+    change = m.retired(manifest, lambda file: file.tenant == "a" or file.hour_ns == HOUR, 1, NOW)
+    assert change is not None
+    assert [(file.tenant, file.hour_ns) for file in reread(change).files("spans")] == [("b", HOUR + day * DAY_NS) for day in (1, 2)]
+    assert change.manifest.head.cold == {"spans": (HOUR + DAY_NS, HOUR + 2 * DAY_NS)}
+    assert m.retired(change.manifest, lambda file: file.tenant == "a", 1, NOW) is None
+    nothing = m.retired(change.manifest, lambda _: True, 1, NOW)
+    assert nothing is not None
+    assert (nothing.manifest.head.cold, nothing.manifest.index) == ({}, {})
+    assert not nothing.manifest.head.has_cold("spans")
+
+
+def test_a_reader_sees_whether_its_hours_changed() -> None:
+    """Changes of other hours and other tables do not matter; what is not remembered does."""
+    before = rolled(Manifest(Head(0)), "spans", HOUR, "a").head
+    manifest = m.begin_move(Manifest(before), "logs", HOUR + DAY_NS, 1).manifest
+    mine = TimeRange(HOUR, HOUR + HOUR_NS)
+    assert before.unchanged_since(before, ["spans"], mine)
+    assert manifest.head.unchanged_since(before, ["spans", "logs"], mine)
+    assert manifest.head.unchanged_since(before, ["spans"])
+    assert not manifest.head.unchanged_since(before, ["spans", "logs"])
+    assert not before.unchanged_since(manifest.head, ["spans"], mine)
+    for hour in range(1, m.RECENT):
+        manifest = rolled(manifest, "samples", HOUR + hour * HOUR_NS, "a")
+    assert not manifest.head.unchanged_since(before, ["spans"], mine)
+
+
+def test_what_is_damaged_says_so() -> None:
+    """A head, an index, a page, a list of keys."""
+    for decode in (Head.decode, m.decode_index, m.decode_page, m.decode_trash):
+        for body in (b"", b"{}x", b"[1]", m.encode_page([])[:-9]):
+            with pytest.raises(Damaged, match="the key"):
+                decode("the key", body)
+
+
+def test_services_and_names_choose_files() -> None:
+    """Bounds are compared as the engine compares strings."""
+    file = a_file(min_service="b", max_service="d", min_name="", max_name="\uffff")
+    assert file.may_have(service="b", name="x")
+    assert file.may_have()
+    assert not file.may_have(service="a")
+    assert not file.may_have(service="da")
+    assert not file.may_have(name="\U0001f600")
+    assert a_file().may_have(service="a", name="b")
+
+
+@given(st.from_regex(TENANT_PATTERN, fullmatch=True), st.from_regex(TENANT_PATTERN, fullmatch=True))
+def test_tenants_never_share_a_key(one: str, other: str) -> None:
+    """And no key says more than a key may: no pattern, no way upwards."""
+    keys = [file_key("spans", tenant, 0, HOUR, 1) for tenant in (one, other)]
+    assert (keys[0] == keys[1]) == (one == other)
+    assert not any(character in keys[0] for character in "*?{}'()%@\\ ")
+    assert ".." not in keys[0]
+    assert keys[0].endswith("/date=2024-10-04/hour=00/0-1.parquet")
+
+
+histories = st.lists(
+    st.tuples(st.sampled_from(["go", "go", "go", "crash", "merge", "retire"]), st.sampled_from(["spans", "logs"]), st.integers(0, 30))
+)
+
+
+@given(histories)
+@settings(max_examples=50)
+def test_any_history_keeps_the_tree_whole(history: list[tuple[str, str, int]]) -> None:
+    """Whatever happens in whatever order: the objects hold the manifest, no key is named twice, nothing that is named is to be deleted."""
+    bucket: dict[str, bytes] = {}
+    manifest, epoch = Manifest(Head(0)), 1
+    for what, table, number in history:
+        hour = HOUR + number * HOUR_NS
+        change = _step(manifest, what, table, hour, epoch)
+        if what == "crash":
+            epoch += 1
+        if change is None:
+            continue
+        assert change.manifest.revision > manifest.revision
+        assert not change.objects.keys() & bucket.keys()
+        bucket.update(change.objects)
+        manifest = change.manifest
+        _check(manifest, bucket)
+
+
+def _step(manifest: Manifest, what: str, table: str, hour: int, epoch: int) -> Change | None:
+    if what == "crash":
+        return m.taken(manifest, epoch + 1)
+    if what == "retire":
+        return m.retired(manifest, lambda file: file.hour_ns <= hour, epoch, NOW)
+    if what == "merge":
+        files = manifest.hour_files(table, hour)
+        return m.merged(manifest, table, hour, [replace(files[0], generation=manifest.revision + 1)], epoch, NOW) if files else None
+    found = manifest.open_hour(table, hour)
+    if found is None:
+        return m.begin_move(manifest, table, hour, epoch)
+    if found.state == ROLLING:
+        return m.committed(manifest, table, hour, [a_file(table, "t", hour, found.generation)], epoch, NOW)
+    return (m.moved if found.state == m.MOVING else m.dropped)(manifest, table, hour, epoch)
+
+
+def _check(manifest: Manifest, bucket: Mapping[str, bytes]) -> None:
+    index = m.decode_index("", bucket[manifest.head.index]) if manifest.head.index else {}
+    pages = {day: m.decode_page(key, bucket[key]) for day, key in index.items()}
+    assert (index, pages) == (manifest.index, manifest.pages)
+    files = [file for page in pages.values() for file in page]
+    named = [file.key for file in files] + list(index.values()) + [manifest.head.index]
+    assert len(set(named)) == len(named)
+    unused = [key for trash in manifest.head.trash for key in m.decode_trash("", bucket[trash.key])]
+    assert not set(unused) & {file.key for file in files}
+    for (table, day), page in pages.items():
+        assert all((file.table, day_of(file.hour_ns)) == (table, day) for file in page)
+    for table in ROLLED:
+        hours = [file.hour_ns for file in files if file.table == table]
+        assert manifest.head.cold.get(table) == ((min(hours), max(hours)) if hours else None)
