@@ -13,7 +13,7 @@ from tael.cold import manifest as m
 from tael.cold.files import HOUR_NS
 from tael.errors import Conflict, Damaged, Fenced, Unavailable
 from tael.model.time import TimeRange
-from tests.support.objects import MemoryObjects
+from tests.support.memory_objects import MemoryObjects
 from tests.unit.test_cold_manifest import HOUR, a_file
 
 NOW = HOUR + 50 * HOUR_NS
