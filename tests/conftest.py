@@ -9,6 +9,7 @@ from hypothesis import settings
 pytest_plugins = [
     "tests.support.nats",
     "tests.support.writer_bench",
+    "tests.support.objects",
     "tests.support.hotnode",
     "tests.support.storage",
     "tests.support.query",

@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from services.hotnode import telemetry
+from services.hotnode.bucket import bucket_url, engine_config
 from services.hotnode.call import Credentials
 from services.hotnode.engine import Engine
 from services.hotnode.guard import rules_for
@@ -57,7 +58,10 @@ def _open(settings: HotNodeSettings) -> tuple[Path, Engine]:
     except OSError as error:
         raise BadSettings([f"TAEL_HOTNODE_DATA_DIR={directory} cannot be used: {error.strerror}"]) from error
     _lock(directory)
-    engine = Engine(directory / "engine", {"max_server_memory_usage": str(settings.hotnode_memory_bytes)})
+    config = directory / "config.xml"
+    config.unlink(missing_ok=True)  # a file that was there would keep its mode
+    config.write_text(engine_config(settings))
+    engine = Engine(directory / "engine", {"max_server_memory_usage": str(settings.hotnode_memory_bytes), "config-file": str(config)})
     engine.open()
     return directory, engine
 
@@ -83,7 +87,7 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
     node = Node(socket.gethostname(), engine.timezone, engine.version)
     budget = Budget(settings.hotnode_body_memory_bytes)
     telemetry.observe(lambda: runner.running, lambda: budget.used)
-    rules = rules_for(engine.table_functions, engine.engines, f"{settings.s3_url.rstrip('/')}/{settings.s3_bucket}/")
+    rules = rules_for(engine.table_functions, engine.engines, bucket_url(settings))
     server = Server(
         runner,
         sessions,

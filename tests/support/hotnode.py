@@ -30,6 +30,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import urllib3
 
+from tests.support.objects import object_settings
+
 _START_SECONDS = 30.0
 
 
@@ -156,7 +158,7 @@ def hot_nodes(tmp_path: Path) -> Iterator[Callable[..., HotNode]]:
 @pytest.fixture(scope="session")
 def shared_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNode]:
     """One hot node for the whole run: use a database of your own in it."""
-    with HotNode(tmp_path_factory.mktemp("hotnode") / "hot") as node:
+    with HotNode(tmp_path_factory.mktemp("hotnode") / "hot", environment=object_settings()) as node:
         yield node
 
 

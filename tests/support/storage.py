@@ -43,6 +43,7 @@ from tael.storage.spansets import MergedSpansets, SpansetReader
 from tael.storage.topology import MergedTopology, TopologyReader
 from tael.wal import codec
 from tests.support.hotnode import HotNode
+from tests.support.objects import object_settings
 
 START_NS = 1_790_000_000_000_000_000
 """A full second some way into an hour of 2026."""
@@ -203,7 +204,7 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
 @pytest.fixture(scope="session")
 def second_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNode]:
     """Another hot node for the whole run, for tests of two shards."""
-    with HotNode(tmp_path_factory.mktemp("hotnode") / "second") as node:
+    with HotNode(tmp_path_factory.mktemp("hotnode") / "second", environment=object_settings()) as node:
         yield node
 
 

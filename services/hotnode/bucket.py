@@ -1,0 +1,26 @@
+"""The engine's configuration file that lets it sign requests to the cold tier's bucket, pure: statements name an object and never hold a key.
+
+The engine takes credentials by the beginning of a URL, as ClickHouse's server does (docs/operations.md), and for no other bucket.
+"""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape
+
+from tael.runtime.settings import ObjectStoreSettings
+
+
+def bucket_url(settings: ObjectStoreSettings) -> str:
+    """Where the URLs of the bucket's objects begin."""
+    return f"{settings.s3_url.rstrip('/')}/{settings.s3_bucket}/"
+
+
+def engine_config(settings: ObjectStoreSettings) -> str:
+    """The file's text. Without a secret key requests are not signed."""
+    known = [("endpoint", bucket_url(settings)), ("region", settings.s3_region)]
+    if settings.s3_secret_key:
+        known += [("access_key_id", settings.s3_access_key), ("secret_access_key", settings.s3_secret_key)]
+    else:
+        known.append(("no_sign_request", "1"))
+    lines = "".join(f"\n      <{name}>{escape(value)}</{name}>" for name, value in known)
+    return f"<clickhouse>\n  <s3>\n    <cold>{lines}\n    </cold>\n  </s3>\n</clickhouse>\n"
