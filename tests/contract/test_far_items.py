@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,13 +12,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tael.model.lanes import aside_of
 from tael.model.signals import TRACES
 from tael.storage.clickhouse.client import ClickHouse
-from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ASIDE_HOURS, ClickHouseWriter
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
-from tests.support.storage import RECEIVED_NS, of_service, wire_span
+from tests.support.storage import RECEIVED_NS, migrated, new_database, of_service, wire_span
 from tests.support.writing import open_cluster, writing
 
 HOURS = 400
@@ -29,10 +27,9 @@ HOUR_NS = 3_600 * 10**9
 @pytest.fixture
 async def clickhouse(shared_hot_node: HotNode) -> AsyncIterator[ClickHouse]:
     """A migrated database of its own."""
-    made = ClickHouse(shared_hot_node.url, f"t_{secrets.token_hex(6)}")
-    await ClickHouseSchema(made).migrate()
-    yield made
-    await made.close()
+    made = ClickHouse(shared_hot_node.url, new_database())
+    async with migrated(made):
+        yield made
 
 
 def body(service: str, *offsets_ns: int) -> bytes:

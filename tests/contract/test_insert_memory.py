@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -16,13 +15,12 @@ from tael.errors import Overloaded, TooLarge
 from tael.model.signals import TRACES
 from tael.storage.clickhouse import writer as clickhouse_writer
 from tael.storage.clickhouse.client import INSERT_LIMITS, ClickHouse
-from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
-from tests.support.storage import RECEIVED_NS, START_NS
+from tests.support.storage import RECEIVED_NS, START_NS, migrated, new_database
 from tests.support.writing import open_cluster, writing
 
 
@@ -46,10 +44,9 @@ class Scarce(ClickHouse):
 @pytest.fixture
 async def scarce(shared_hot_node: HotNode) -> AsyncIterator[Scarce]:
     """A migrated database of its own."""
-    clickhouse = Scarce(shared_hot_node.url, f"t_{secrets.token_hex(6)}")
-    await ClickHouseSchema(clickhouse).migrate()
-    yield clickhouse
-    await clickhouse.close()
+    clickhouse = Scarce(shared_hot_node.url, new_database())
+    async with migrated(clickhouse):
+        yield clickhouse
 
 
 def heavy(spans: int, text_bytes: int, *, service: str = "shop") -> bytes:
