@@ -149,6 +149,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
     from tael.storage.clickhouse.holdings import ClickHouseHoldings
     from tael.storage.clickhouse.logs import ClickHouseLogs
+    from tael.storage.clickhouse.payloads import ClickHousePayloads
     from tael.storage.clickhouse.series.reader import ClickHouseSeries
     from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
     from tael.storage.clickhouse.spans import ClickHouseSpans
@@ -158,6 +159,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     from tael.storage.holdings import HoldingReader, MergedHoldings
     from tael.storage.merged import MergedLogs, MergedSpanCounts, MergedSpans
     from tael.storage.merged_series import MergedSeries
+    from tael.storage.payloads import MergedPayloads, PayloadReader
     from tael.storage.readers import Readers
     from tael.storage.span_series import SpanSeries
     from tael.storage.spansets import MergedSpansets, SpansetReader
@@ -168,6 +170,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     spansets, topology = Shards[SpansetReader](deadline_seconds=seconds), Shards[TopologyReader](deadline_seconds=seconds)
     series, counts = Shards[SeriesReader](deadline_seconds=seconds), Shards[SpanCountReader](deadline_seconds=seconds)
     held = Shards[HoldingReader](deadline_seconds=seconds)
+    payloads = Shards[PayloadReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
         each = [(shard.name, shards.client(shard)) for shard in shard_map.shards]
@@ -177,11 +180,18 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
         held.use([Shard(name, ClickHouseHoldings(client)) for name, client in each])
         topology.use([Shard(name, ClickHouseTopology(client)) for name, client in each])
         series.use([Shard(name, ClickHouseSeries(client, settings.promql_max_series)) for name, client in each])
+        payloads.use([Shard(name, ClickHousePayloads(client)) for name, client in each])
         counts.use([Shard(name, ClickHouseSpanCounts(client)) for name, client in each])
 
     all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts))]))
     readers = Readers(
-        MergedSpans(spans), MergedLogs(logs), all_series, MergedSpansets(spansets), MergedTopology(topology), MergedHoldings(held)
+        MergedSpans(spans),
+        MergedLogs(logs),
+        all_series,
+        MergedSpansets(spansets),
+        MergedTopology(topology),
+        MergedHoldings(held),
+        MergedPayloads(payloads),
     )
     return readers, use
 

@@ -107,6 +107,7 @@ def build_app(
         topology=readers.topology,
         holdings=readers.holdings,
         retention=CurrentRetention(settings),
+        payloads=readers.payloads,
         engine=PromqlEngine(readers.series, settings.engine_options),
         live_spans=LiveFeed(bus, TRACES, partial(read_spans, prices=settings.read_prices()), live),
         live_logs=LiveFeed(bus, LOGS, read_logs, live),

@@ -49,6 +49,19 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         alias="TAEL_MAX_TRACE_SPANS",
         description="Most spans of one trace in an answer; a longer trace is truncated, and the answer says so.",
     )
+    max_inline_payload_bytes: Bytes = Field(
+        default="64MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=1,
+        alias="TAEL_MAX_INLINE_PAYLOAD_BYTES",
+        description="Bytes of payloads that one answer has in place, repetitions included; beyond it references stay, and the native API counts them.",
+    )
+    max_posted_payload_bytes: Bytes = Field(
+        default="64MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=1,
+        le=1 << 30,
+        alias="TAEL_MAX_POSTED_PAYLOAD_BYTES",
+        description="The largest payload that is taken by `POST /api/v1/blobs`.",
+    )
 
     llm_prices_file: OptionalPath = Field(
         default=None,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from tael.model.signals import LOGS, PAYLOADS, TRACES
 from tael.model.time import NS_PER_SECOND
 
 HOUR_NS = 3600 * NS_PER_SECOND
 _DAY_HOURS = 24
+_REFERRED_BY: Final = {PAYLOADS: (TRACES, LOGS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ class Retention:
 
     def days(self, tenant: str, signal: str) -> float:
         """How long a signal of a tenant is kept."""
-        return self.tenants.get(tenant, {}).get(signal, self.everybody[signal])
+        own = self.tenants.get(tenant, {})
+        return max(own.get(one, self.everybody[one]) for one in _kept_for(signal))
 
     def is_own(self, tenant: str, signal: str) -> bool:
         """Whether the tenant has a retention of its own."""
-        return signal in self.tenants.get(tenant, {})
+        own = self.tenants.get(tenant, {})
+        return any(one in own for one in _kept_for(signal))
 
     def past(self, signal: str, end_ns: int, now_ns: int) -> Tenants:
         """Whose rows of something that ended at ``end_ns``, such as a partition or a file, have outlived their retention.
@@ -57,9 +62,14 @@ class Retention:
         def over(days: float) -> bool:
             return end_ns <= horizon_ns(now_ns, days)
 
-        gone = over(self.everybody[signal])
-        others = {tenant for tenant, own in self.tenants.items() if signal in own and over(own[signal]) is not gone}
+        gone = over(max(self.everybody[one] for one in _kept_for(signal)))
+        others = {tenant for tenant in self.tenants if self.is_own(tenant, signal) and over(self.days(tenant, signal)) is not gone}
         return Tenants(frozenset(others), all_but=gone)
+
+
+def _kept_for(signal: str) -> tuple[str, ...]:
+    """Whose retention a signal is kept for: its own, or the longest of those that refer to it."""
+    return _REFERRED_BY.get(signal, (signal,))
 
 
 def horizon_ns(now_ns: int, days: float) -> int:

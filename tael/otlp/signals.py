@@ -12,8 +12,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tael.model.signals import LOGS, METRICS, TOTALS, TRACES
+from tael.model.signals import LOGS, METRICS, PAYLOADS, TOTALS, TRACES
 from tael.pb.metrics_pb2 import MetricBatch, TotalBatch
+from tael.pb.payloads_pb2 import PayloadBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +79,9 @@ SIGNALS: dict[str, Signal] = {
     )
 }
 
-STORED: dict[str, type[Message]] = {**{name: signal.stored for name, signal in SIGNALS.items()}, TOTALS: TotalBatch}
+STORED: dict[str, type[Message]] = {
+    **{name: signal.stored for name, signal in SIGNALS.items()},
+    TOTALS: TotalBatch,
+    PAYLOADS: PayloadBatch,
+}
 """What a record's request is, by the name of its signal: how it is cut in halves, written anew and shown as a dead letter."""

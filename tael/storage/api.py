@@ -332,7 +332,7 @@ class BatchWriter(Protocol):
 class PartitionSize:
     """One partition of one table on one shard: what it holds, in how many parts, and from when to when.
 
-    ``signal`` is ``traces``, ``logs`` or ``metrics``: whose retention holds for the table.
+    ``signal`` is ``traces``, ``logs``, ``metrics`` or ``payloads``: whose retention holds for the table.
     """
 
     table: str

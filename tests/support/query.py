@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Never
@@ -25,7 +26,7 @@ from services.query.app import REFUSE_UNREAD, build_app
 from services.query.settings import QuerySettings
 from tael.model.span import STATUS_ERROR, Span
 from tael.model.tenant import DEFAULT_TENANT
-from tael.model.time import TimeRange, signed_ns
+from tael.model.time import ALL_TIME, TimeRange, signed_ns
 from tael.otlp.matches import span_test
 from tael.runtime.config import Address, load
 from tael.runtime.http import serve
@@ -35,6 +36,7 @@ from tael.storage.gather import Shards
 from tael.storage.holdings import Holding, HoldingReader
 from tael.storage.merge import newest_first, oldest_first
 from tael.storage.merged import MergedSpans
+from tael.storage.payloads import PayloadReader
 from tael.storage.readers import Readers
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import Calls, Operation, TopologyReader
@@ -219,6 +221,17 @@ class Api:
         return response.status, response.json()["error"]
 
 
+class MemoryPayloads:
+    """A PayloadReader over contents by tenant."""
+
+    def __init__(self, contents: Mapping[str, Sequence[bytes]] | None = None) -> None:
+        self._held = {tenant: {hashlib.sha256(one).digest(): one for one in several} for tenant, several in (contents or {}).items()}
+
+    async def get_payloads(self, tenant: str, hashes: Collection[bytes], time_range: TimeRange = ALL_TIME) -> Answer[dict[bytes, bytes]]:
+        held = self._held.get(tenant, {})
+        return Answer({sha256: held[sha256] for sha256 in hashes if sha256 in held})
+
+
 class _Cluster:
     async def read(self) -> Mapping[str, Any]:
         return CLUSTER
@@ -234,6 +247,7 @@ async def serving(
     spansets: SpansetReader | None = None,
     topology: TopologyReader | None = None,
     holdings: HoldingReader | None = None,
+    payloads: PayloadReader | None = None,
     bus: LiveBus | None = None,
     letters: DeadLetters | None = None,
     appender: WalAppender | None = None,
@@ -252,6 +266,7 @@ async def serving(
             spansets or MemorySpansets(held),
             topology or MemoryTopology(held),
             holdings or MemoryHoldings(),
+            payloads or MemoryPayloads(),
         ),
         bus=bus or MemoryBus(),
         status=_Cluster(),
@@ -284,5 +299,8 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
             yield running
         return
     nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
-    async with open_tier(nodes) as tier, serving(tier.reader, tier, spansets=tier.spansets, topology=tier.topology) as running:
+    async with (
+        open_tier(nodes) as tier,
+        serving(tier.reader, tier, spansets=tier.spansets, topology=tier.topology, payloads=tier.payloads) as running,
+    ):
         yield running

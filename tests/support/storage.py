@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ from tael.errors import Retryable
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.log import LogRecord
 from tael.model.search import find_logs, find_spans
-from tael.model.signals import LOGS, TRACES
+from tael.model.signals import LOGS, PAYLOADS, TRACES
 from tael.model.span import Span
 from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes, encode_value
@@ -33,6 +34,7 @@ from tael.otlp.scan import log_route
 from tael.storage.api import Cursor, LogCursor, LogQuery, LogReader, Shard, SpanQuery, SpanReader
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.logs import ClickHouseLogs
+from tael.storage.clickhouse.payloads import ClickHousePayloads
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.topology import ClickHouseTopology
@@ -40,9 +42,11 @@ from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.storage.gather import Shards
 from tael.storage.merged import MergedLogs, MergedSpans
+from tael.storage.payloads import MergedPayloads, PayloadReader
 from tael.storage.spansets import MergedSpansets, SpansetReader
 from tael.storage.topology import MergedTopology, TopologyReader
 from tael.wal import codec
+from tael.wal.payloads import Wanted, bodies
 from tests.support.hotnode import HotNode
 from tests.support.objects import object_settings
 
@@ -60,6 +64,7 @@ class HotTier:
     logs: LogReader
     spansets: SpansetReader
     topology: TopologyReader
+    payloads: PayloadReader
 
     @property
     def writers(self) -> list[ClickHouseWriter]:
@@ -81,6 +86,14 @@ class HotTier:
             request = ExportLogsServiceRequest(resource_logs=[_only_logs(group, router, index) for group in groups])
             await writer.write(LOGS, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
         return list(decode_logs(groups, RECEIVED_NS))
+
+    async def store_payloads(self, *contents: bytes, tenant: str = "t1", shard: int = 0, max_body_bytes: int = 8 << 20) -> list[bytes]:
+        """Write contents to the hour of START_NS on one shard, and return their hashes."""
+        hour = START_NS // 10**9 // 3600 * 3600
+        wanted = [Wanted(hour, hashlib.sha256(content).digest(), content) for content in contents]
+        for body in bodies(tenant, shard, wanted, RECEIVED_NS, max_body_bytes):
+            await self.writers[shard].write(PAYLOADS, body.body, body.dedup_id)
+        return [one.sha256 for one in wanted]
 
 
 def _only(group: ResourceSpans, router: Router, index: int) -> ResourceSpans:
@@ -245,7 +258,12 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
         topology_shards: list[Shard[TopologyReader]] = [
             Shard(f"shard-{index}", ClickHouseTopology(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
-        yield HotTier(clickhouses, reader, logs, spansets, MergedTopology(Shards(topology_shards, deadline_seconds=deadline_seconds)))
+        payload_shards: list[Shard[PayloadReader]] = [
+            Shard(f"shard-{index}", ClickHousePayloads(clickhouse)) for index, clickhouse in enumerate(clickhouses)
+        ]
+        topology = MergedTopology(Shards(topology_shards, deadline_seconds=deadline_seconds))
+        payloads = MergedPayloads(Shards(payload_shards, deadline_seconds=deadline_seconds))
+        yield HotTier(clickhouses, reader, logs, spansets, topology, payloads)
 
 
 @pytest.fixture(scope="session")

@@ -119,3 +119,11 @@ def test_a_bad_file_refuses_the_compactor(tmp_path: Path) -> None:
     (tmp_path / "limits").write_text('{"shop": {"retention_days": {"log": 7}}}')
     with pytest.raises(BadSettings, match=r"TAEL_LIMITS_FILE=.*shop\.retention_days\.log"):
         CurrentRetention(CompactorSettings.model_validate({"TAEL_LIMITS_FILE": str(tmp_path / "limits")}))
+
+
+def test_payloads_are_kept_as_long_as_what_may_refer_to_them() -> None:
+    """Of everybody, and of a tenant with days of its own."""
+    retention = Retention({"traces": 10, "logs": 3, "metrics": 1}, {"shop": {"logs": 30}, "bank": {"traces": 1}})
+    assert [retention.days(tenant, "payloads") for tenant in ("any", "shop", "bank")] == [10, 30, 3]
+    past = retention.past("payloads", NOW_NS - 5 * 24 * 3600 * 10**9, NOW_NS)
+    assert [past.holds(tenant) for tenant in ("any", "shop", "bank")] == [False, False, True]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError, Message
 
-from tael.model.signals import METRICS, TOTALS
+from tael.model.signals import METRICS, PAYLOADS, TOTALS
 from tael.otlp.signals import STORED
 from tael.pb.envelope_pb2 import Envelope
 from tael.pb.wal_pb2 import WalBatch
@@ -16,8 +16,9 @@ from tael.pb.wal_pb2 import WalBatch
 _PARALLEL = {
     METRICS: (("series", "metric", "time_ms", "value"), ("histograms",), ("exemplars",), ("new_series",), ("families",)),
     TOTALS: (("series", "metric", "time_ms", "value", "batch"), ("histograms", "histogram_batch")),
+    PAYLOADS: (("payloads",),),
 }
-"""The fields of a metric body that are cut at the same place, in the order in which they are cut."""
+"""The fields of a body without an envelope that are cut at the same place, in the order in which they are cut."""
 
 
 def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:

@@ -9,7 +9,7 @@ from functools import partial
 from services.ingest.writer.bisect import halve, normalise
 from services.ingest.writer.flat import flat_bytes
 from services.ingest.writer.parts import Parts
-from services.ingest.writer.plan import Insert, inserts_of, prepared_insert
+from services.ingest.writer.plan import Insert, in_turns, inserts_of, prepared_insert
 from tael.cluster.lease import Lease
 from tael.errors import Rejected, TooLarge
 from tael.runtime.observe import get_logger
@@ -27,7 +27,7 @@ class Inserter:
         self._parts = parts
 
     async def write(self, entries: Sequence[Entry], lease: Lease, stop: Stop) -> None:
-        """Write the range that ``lease`` intends: an insert for each signal and cut, then what preparations add to them."""
+        """Write the range that ``lease`` intends: an insert for each signal and cut, and what preparations add to them."""
         assert lease.intent is not None
         self._parts.fail("before_insert")
         prefix = f"{self._parts.name}.{lease.generation}"
@@ -40,7 +40,8 @@ class Inserter:
             async with turns:
                 await self._write(insert, most, stop)
 
-        await together((write(insert) for insert in inserts), name="insert")
+        for group in in_turns(inserts):
+            await together((write(insert) for insert in group), name="insert")
         self._parts.fail("after_insert")
 
     async def _prepared(self, entries: Sequence[Entry], prefix: str, batch: str, stop: Stop) -> list[Insert]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from services.ingest.writer.flat import FLAT_BYTES, flat_bytes
 from tael.cluster.lease import Intent
 from tael.model.mark import Mark
+from tael.model.signals import REFERRED
 from tael.wal.api import Entry
 
 _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
@@ -58,6 +59,14 @@ def _inserts_of_range(entries: Iterable[Entry], first: int, last: int, prefix: s
         if first <= entry.sequence <= last:
             by_signal.setdefault(entry.signal, []).append(entry)
     return [Insert(signal, f"{prefix}:{first}-{last}:{signal}", group) for signal, group in sorted(by_signal.items())]
+
+
+def in_turns(inserts: Iterable[Insert]) -> list[list[Insert]]:
+    """The inserts in the groups that are written one after the other: what others refer to comes first."""
+    groups: tuple[list[Insert], list[Insert]] = ([], [])
+    for insert in inserts:
+        groups[insert.signal not in REFERRED].append(insert)
+    return [group for group in groups if group]
 
 
 def prepared_insert(entry: Entry, prefix: str) -> Insert:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from services.query.backend import Backend
@@ -41,7 +41,12 @@ async def messages_of(backend: Backend, turn: Turn, tenant: str, spans: Sequence
         answer = await turn.ask(backend.logs.find_logs(tenant, LogQuery(time_range, predicate, MAX_MESSAGES, oldest_first=True)))
     except Retryable:
         return Answer({}, ("logs",))
+    return Answer(by_span(answer.value), answer.missing)
+
+
+def by_span(records: Iterable[LogRecord]) -> Messages:
+    """Records in order of time, by the id of their span."""
     found: dict[bytes, list[LogRecord]] = {}
-    for record in answer.value:
+    for record in records:
         found.setdefault(record.span_id, []).append(record)
-    return Answer(found, answer.missing)
+    return found

@@ -18,11 +18,15 @@ _DEFAULT_LIMIT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Items, newest first; ``cursor`` asks for the next page and is None on the last one. ``missing`` shards did not contribute."""
+    """Items, newest first; ``cursor`` asks for the next page and is None on the last one. ``missing`` shards did not contribute.
+
+    ``unresolved`` counts the references to payloads that were to be resolved and stand as they are.
+    """
 
     items: Sequence[T]
     cursor: str | None
     missing: tuple[str, ...]
+    unresolved: int = 0
 
 
 @dataclass(frozen=True, slots=True)

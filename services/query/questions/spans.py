@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from services.query.backend import Backend
 from services.query.parameters import Parameters
 from services.query.questions.cursor import decode_cursor, encode_cursor
 from services.query.questions.filters import SPAN_FILTERS, read_span_filters
-from services.query.questions.llm import Messages, messages_of
+from services.query.questions.llm import Messages, by_span, messages_of
 from services.query.questions.page import RANGE, Page, read_page
+from services.query.questions.payloads import INLINE, PAYLOADS, REFERENCE, resolve_logs, resolve_spans
 from services.query.turns import Turn
 from tael.errors import NotFound, Unavailable
 from tael.model.span import Span
@@ -28,11 +29,21 @@ class TraceUnknown(Unavailable):
         super().__init__(f"trace {trace_id.hex()} was not found, but it may be on {', '.join(missing)}, which did not answer")
 
 
+@dataclass(frozen=True, slots=True)
+class ToldTrace:
+    """The spans of a trace and its messages; ``unresolved`` as in Page."""
+
+    spans: Sequence[Span]
+    messages: Messages
+    missing: tuple[str, ...]
+    unresolved: int = 0
+
+
 @contextlib.asynccontextmanager
 async def find_spans(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Page[Span]]:
     """Spans that match every filter: ``SPAN_FILTERS``, ``attribute``, ``text``, a range, ``limit`` and ``cursor``.
 
-    Raises Rejected, and as the reader does.
+    Payloads are in place where ``payloads`` says ``inline``. Raises Rejected, and as the reader does.
     """
     query, digest = read_span_query(pairs, now_ns=time.time_ns(), max_limit=backend.settings.max_query_limit)
     async with backend.turns.turn("traces", tenant) as turn:
@@ -43,28 +54,49 @@ async def find_spans(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
         if len(answer.value) == wanted:
             last = page[-1]
             cursor = encode_cursor(Cursor(last.start_ns, last.trace_id, last.span_id), query.time_range, digest)
-        yield Page(page, cursor, answer.missing)
+        if dict(pairs).get(PAYLOADS) != INLINE:
+            yield Page(page, cursor, answer.missing)
+            return
+        found = await resolve_spans(backend, turn, tenant, page)
+        yield Page(found.items, cursor, _all_missing(answer.missing, found.missing), found.left)
 
 
 @contextlib.asynccontextmanager
 async def get_trace(
     backend: Backend, tenant: str, trace_id: bytes, time_range: TimeRange | None = None
 ) -> AsyncIterator[Answer[list[Span]]]:
-    """Every span of a trace, by start; a time range is a hint where to look.
+    """Every span of a trace, by start, with its payloads in place; a time range is a hint where to look.
 
     Raises NotFound when every shard was asked, TraceUnknown when one is missing, and as the reader does.
     """
     async with backend.turns.turn("trace", tenant) as turn:
-        yield await _ask_for_trace(backend, turn, tenant, trace_id, time_range)
+        answer = await _ask_for_trace(backend, turn, tenant, trace_id, time_range)
+        found = await resolve_spans(backend, turn, tenant, answer.value)
+        yield Answer(list(found.items), _all_missing(answer.missing, found.missing))
 
 
 @contextlib.asynccontextmanager
-async def get_told_trace(backend: Backend, tenant: str, trace_id: bytes) -> AsyncIterator[tuple[Answer[list[Span]], Messages]]:
-    """The same, and what was said in its LLM calls where that came as log records. The answer names shards of either that are missing."""
+async def get_told_trace(backend: Backend, tenant: str, trace_id: bytes, *, inline: bool) -> AsyncIterator[ToldTrace]:
+    """Every span of a trace, and what was said in its LLM calls where that came as log records; with payloads in place where ``inline``.
+
+    The answer names shards of any of these that are missing. Raises as ``get_trace``.
+    """
     async with backend.turns.turn("trace", tenant) as turn:
         answer = await _ask_for_trace(backend, turn, tenant, trace_id, None)
         messages = await messages_of(backend, turn, tenant, answer.value)
-        yield Answer(answer.value, tuple(dict.fromkeys((*answer.missing, *messages.missing)))), messages.value
+        missing = _all_missing(answer.missing, messages.missing)
+        if not inline:
+            yield ToldTrace(answer.value, messages.value, missing)
+            return
+        found = await resolve_spans(backend, turn, tenant, answer.value)
+        said = [record for records in messages.value.values() for record in records]
+        told = await resolve_logs(backend, turn, tenant, said)
+        missing = _all_missing(missing, found.missing, told.missing)
+        yield ToldTrace(found.items, by_span(told.items), missing, found.left + told.left)
+
+
+def _all_missing(*missing: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in missing for name in names))
 
 
 async def _ask_for_trace(backend: Backend, turn: Turn, tenant: str, trace_id: bytes, time_range: TimeRange | None) -> Answer[list[Span]]:
@@ -84,5 +116,6 @@ async def list_services(backend: Backend, tenant: str, pairs: Sequence[tuple[str
 
 def read_span_query(pairs: Sequence[tuple[str, str]], *, now_ns: int, max_limit: int) -> tuple[SpanQuery, bytes]:
     """The query that these parameters ask for, and the digest that its cursors carry. Raises Rejected. Pure."""
-    page = read_page(pairs, (*SPAN_FILTERS, "text"), decode_cursor, now_ns=now_ns, max_limit=max_limit)
+    page = read_page(pairs, (*SPAN_FILTERS, "text", PAYLOADS), decode_cursor, now_ns=now_ns, max_limit=max_limit)
+    page.parameters.choice(PAYLOADS, (INLINE, REFERENCE))
     return SpanQuery(page.time_range, read_span_filters(page.parameters), page.limit, page.after), page.digest

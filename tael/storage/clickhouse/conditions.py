@@ -46,6 +46,12 @@ class Conditions:
             self.add(f"{column} < {instant('end')}", end=time_range.end_ns)
         return after and before
 
+    def within_hours(self, column: str, time_range: TimeRange) -> None:
+        """Narrow a column of hours to those that the range touches."""
+        for operator, instant_ns, name in ((">=", time_range.start_ns, "first_hour"), ("<=", time_range.end_ns, "last_hour")):
+            if 0 < instant_ns < _LAST_HOUR_NS:
+                self.add(f"{column} {operator} toStartOfHour({instant(name)})", **{name: instant_ns})
+
     def satisfy(self, predicate: Predicate, columns: Mapping[str, Column]) -> None:
         """Ask for what satisfies the predicate; ``columns`` are the table's intrinsic fields."""
         self.texts += conditions(predicate, columns, self.parameters)

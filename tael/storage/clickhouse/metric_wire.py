@@ -27,14 +27,15 @@ _TYPES = {
 }
 
 
-def _message(descriptor: Any, *, without: int = 0) -> Message:
+def message_of(descriptor: Any, *, without: int = 0) -> Message:
+    """The message of a protobuf descriptor, but for the field of number ``without``."""
     return Message(descriptor.name, tuple(_field(field) for field in descriptor.fields if field.number != without))
 
 
 def _field(field: Any) -> Field:
-    kind = _message(field.message_type) if field.message_type is not None else _TYPES[field.type]
+    kind = message_of(field.message_type) if field.message_type is not None else _TYPES[field.type]
     return Field(field.number, field.name, kind, field.is_repeated)
 
 
-METRIC_BATCH = _message(MetricBatch.DESCRIPTOR, without=_DELTAS)
-TOTAL_BATCH = _message(TotalBatch.DESCRIPTOR)
+METRIC_BATCH = message_of(MetricBatch.DESCRIPTOR, without=_DELTAS)
+TOTAL_BATCH = message_of(TotalBatch.DESCRIPTOR)

@@ -14,7 +14,7 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
 from tael.storage.api import PartitionSize
-from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, metric_wire, streams, wire
+from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, metric_wire, payload_wire, streams, wire
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 
@@ -45,7 +45,7 @@ _ONE_PART_AFTERWARDS = "min_age_to_force_merge_seconds = 600, min_age_to_force_m
 class _Kept:
     """How long a table's rows are kept is for ``signal`` to say; ``hours`` is how long one of its partitions is."""
 
-    signal: Literal["traces", "logs", "metrics"]
+    signal: Literal["traces", "logs", "metrics", "payloads"]
     hours: int = 1
 
 
@@ -62,6 +62,7 @@ KEPT = {
     "series": _Kept("metrics"),
     "metric_families": _Kept("metrics"),
     "red": _Kept("metrics", 24),
+    "payloads": _Kept("payloads"),
 }
 """Every table that grows with what is received."""
 
@@ -102,6 +103,7 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "logs_in_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)),
         "totals_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.TOTAL_BATCH)),
         "metrics_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.METRIC_BATCH)),
+        "payloads_in_1_columns": wire.landing_columns(wire.wal_batch(payload_wire.PAYLOAD_BATCH)),
         "spans_in_1_select": _released("spans_in_1_select", database),
         "spans_in_2_select": flatten.spans_select(f"{database}.spans_in_2"),
         "spans_in_3_select": flatten.spans_select(f"{database}.spans_in_3"),

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Final
 
 from tael.errors import Overloaded, Rejected, TooLarge
-from tael.model.signals import LOGS, METRICS, TOTALS, TRACES
-from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, stored, wire
+from tael.model.signals import LOGS, METRICS, PAYLOADS, TOTALS, TRACES
+from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, payload_wire, stored, wire
 from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
 
 MAX_HOURS = 100
@@ -32,6 +32,7 @@ LANDINGS: Final = {
     LOGS: Landing(flatten_logs.LANDING_TABLE, wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST))),
     TOTALS: Landing(metric_wire.TOTALS_LANDING_TABLE, wire.format_schema(wire.wal_batch(metric_wire.TOTAL_BATCH))),
     METRICS: Landing(metric_wire.LANDING_TABLE, wire.format_schema(wire.wal_batch(metric_wire.METRIC_BATCH))),
+    PAYLOADS: Landing(payload_wire.LANDING_TABLE, wire.format_schema(wire.wal_batch(payload_wire.PAYLOAD_BATCH))),
 }
 
 _SETTINGS: Final[dict[str, Any]] = {

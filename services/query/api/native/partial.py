@@ -12,10 +12,15 @@ from services.query.questions.spans import TraceUnknown
 from tael.runtime.http import describe_native, headers_of, json_response, refuse
 
 
-def partial_json(missing: Sequence[str]) -> dict[str, Any]:
-    """``partial``, and the names behind it; ``lag_seconds`` of the shard that is furthest behind, where any is behind by much."""
+def partial_json(missing: Sequence[str], unresolved: int = 0) -> dict[str, Any]:
+    """``partial``, and the names behind it; ``lag_seconds`` of the shard that is furthest behind, where any is behind by much.
+
+    ``unresolved_payloads`` counts references that were to be resolved and stand as they are, where there are any.
+    """
     said: dict[str, Any] = {"partial": True, "missing_shards": list(missing)} if missing else {"partial": False}
     behind = lags()
+    if unresolved:
+        said["unresolved_payloads"] = unresolved
     return said | {"lag_seconds": round(max(behind.values()), 1)} if behind else said
 
 

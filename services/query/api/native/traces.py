@@ -20,6 +20,7 @@ from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
 from services.query.parameters import Parameters, parse_trace_id
 from services.query.questions import spans
+from services.query.questions.payloads import INLINE, PAYLOADS, REFERENCE
 from tael.runtime.http import json_response
 from tael.storage.api import ServiceStats
 
@@ -43,18 +44,18 @@ class NativeTraces:
     async def find(self, request: web.Request) -> web.Response:
         """``GET /api/v1/traces``: spans that match every filter, newest first."""
         async with spans.find_spans(self._backend, tenant_of(request), list(request.query.items())) as page:
-            head = {"cursor": page.cursor, **partial_json(page.missing)}
+            head = {"cursor": page.cursor, **partial_json(page.missing, page.unresolved)}
             return await _answered(lambda: {**head, "spans": [span_json(span) for span in page.items]}, len(page.items))
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/traces/{trace_id}``: every span, by start, and what its LLM calls said and used."""
-        Parameters(request.query.items(), known=())
+        wanted = Parameters(request.query.items(), known=(PAYLOADS,)).choice(PAYLOADS, (INLINE, REFERENCE))
         trace_id, most = parse_trace_id(request.match_info["trace_id"]), self._backend.settings.max_trace_spans
-        async with spans.get_told_trace(self._backend, tenant_of(request), trace_id) as (answer, messages):
-            head = {"trace_id": trace_id.hex(), "span_count": len(answer.value), **partial_json(answer.missing)}
-            if len(answer.value) > most:
+        async with spans.get_told_trace(self._backend, tenant_of(request), trace_id, inline=wanted != REFERENCE) as told:
+            head = {"trace_id": trace_id.hex(), "span_count": len(told.spans), **partial_json(told.missing, told.unresolved)}
+            if len(told.spans) > most:
                 head["truncated"] = f"only the first {most} spans are here (TAEL_MAX_TRACE_SPANS)"
-            return await _answered(lambda: {**head, **trace_json(answer.value, messages, most)}, len(answer.value))
+            return await _answered(lambda: {**head, **trace_json(told.spans, told.messages, most)}, len(told.spans))
 
     async def services(self, request: web.Request) -> web.Response:
         """``GET /api/v1/services``: counts, mean duration and error rate of each service in the range."""

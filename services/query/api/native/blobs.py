@@ -1,0 +1,88 @@
+"""Payloads by the SHA-256 of their content, under ``/api/v1/blobs``: what spans and log records refer to, and what was posted by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from typing import Final
+
+from aiohttp import web
+
+from services.query.api.family import Route
+from services.query.api.native.partial import partial_json
+from services.query.api.tenant import tenant_of
+from services.query.backend import Backend
+from services.query.parameters import Parameters
+from tael.auth import INGEST
+from tael.errors import NotFound, Overloaded, Rejected, TooLarge
+from tael.model.signals import PAYLOADS
+from tael.runtime.http import json_response
+from tael.wal.payloads import Wanted, bodies
+
+_POSTS_AT_ONCE: Final = 4
+_WAL: Final = 0
+"""Where posted payloads go. Any shard would do: a payload is asked of all."""
+
+
+class Blobs:
+    """The handlers."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._posting = 0
+
+    def routes(self) -> list[Route]:
+        """Every route."""
+        return [Route("POST", "/api/v1/blobs", self.post, INGEST), Route("GET", "/api/v1/blobs/{sha256}", self.get)]
+
+    async def get(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/blobs/{sha256}``: the content, as bytes."""
+        Parameters(request.query.items(), known=())
+        text, tenant = request.match_info["sha256"], tenant_of(request)
+        if re.fullmatch(r"[0-9a-fA-F]{64}", text) is None:
+            raise Rejected(f"{text[:80]!r} is not the SHA-256 of a payload", where="sha256", accepted="64 hexadecimal digits")
+        sha256 = bytes.fromhex(text)
+        async with self._backend.turns.turn("blob", tenant) as turn:
+            found = await turn.ask(self._backend.payloads.get_payloads(tenant, [sha256]))
+        content = found.value.get(sha256)
+        if content is not None:
+            headers = {"X-Content-Type-Options": "nosniff"}
+            return web.Response(body=content, content_type="application/octet-stream", headers=headers)
+        if found.missing:
+            reason = f"payload {sha256.hex()} was not found, but it may be on {', '.join(found.missing)}, which did not answer"
+            return json_response({"error": reason, **partial_json(found.missing)}, status=503, headers={"Retry-After": "1"})
+        raise NotFound(f"payload {sha256.hex()} was not found")
+
+    async def post(self, request: web.Request) -> web.Response:
+        """``POST /api/v1/blobs``: keep the body; answers its SHA-256 and size once it is durable. It can be read within seconds."""
+        if self._posting >= _POSTS_AT_ONCE:
+            raise Overloaded(f"{_POSTS_AT_ONCE} payloads are being posted")
+        self._posting += 1
+        try:
+            content = await self._read(request)
+            sha256 = (await asyncio.to_thread(hashlib.sha256, content)).digest()
+            await self._append(tenant_of(request), Wanted(_this_hour(), sha256, content))
+        finally:
+            self._posting -= 1
+        return json_response({"sha256": sha256.hex(), "size": len(content)}, status=201)
+
+    async def _append(self, tenant: str, wanted: Wanted) -> None:
+        appender = self._backend.appender
+        for body in bodies(tenant, _WAL, [wanted], time.time_ns(), appender.max_body_bytes):
+            await appender.append(_WAL, PAYLOADS, body.body, body.items, body.dedup_id)
+
+    async def _read(self, request: web.Request) -> bytes:
+        most = self._backend.settings.max_posted_payload_bytes
+        read = bytearray()
+        async for chunk in request.content.iter_any():
+            read += chunk
+            if len(read) > most:
+                raise TooLarge(f"the payload has more than {most} bytes (TAEL_MAX_POSTED_PAYLOAD_BYTES)", where="body")
+        return bytes(read)
+
+
+def _this_hour() -> int:
+    now = int(time.time())
+    return now - now % 3600

@@ -1,0 +1,100 @@
+"""References made into the values that they stand for, as many as one answer takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from services.query.backend import Backend
+from services.query.turns import Turn
+from tael.errors import Retryable
+from tael.model.log import LogRecord
+from tael.model.payload import Reference
+from tael.model.span import Span
+from tael.model.time import ALL_TIME, TimeRange
+from tael.otlp.resolve import Contents, log_references, resolve_log, resolve_span, span_references
+
+T = TypeVar("T", Span, LogRecord)
+PAYLOADS: Final = "payloads"
+"""The parameter that asks for them, and what stands for them where they could not be asked for."""
+INLINE, REFERENCE = "inline", "reference"
+_INLINE_REFERENCES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Generic[T]):
+    """Items, how many of their references stand as they are, and the shards that could not be asked for them."""
+
+    items: Sequence[T]
+    left: int = 0
+    missing: tuple[str, ...] = ()
+
+
+async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span]) -> Resolved[Span]:
+    """The spans with their payloads in place. An answer is not withheld for a payload: a reference that is not resolved stays and is counted."""
+    return await _resolve(backend, turn, tenant, spans, span_references, resolve_span, lambda span: span.start_ns)
+
+
+async def resolve_logs(backend: Backend, turn: Turn, tenant: str, records: Sequence[LogRecord]) -> Resolved[LogRecord]:
+    """The same of log records."""
+    return await _resolve(backend, turn, tenant, records, log_references, resolve_log, lambda record: record.timestamp_ns)
+
+
+async def _resolve(
+    backend: Backend,
+    turn: Turn,
+    tenant: str,
+    items: Sequence[T],
+    references: Callable[[T], Iterator[Reference]],
+    resolve: Callable[[T, Contents], T],
+    time_ns: Callable[[T], int],
+) -> Resolved[T]:
+    referring = [(index, found) for index, item in enumerate(items) if (found := list(references(item)))]
+    if not referring:
+        return Resolved(items)
+    count = sum(len(found) for _, found in referring)
+    wanted, taken = _within(backend.settings.max_inline_payload_bytes, (reference for _, found in referring for reference in found))
+    times = [time_ns(items[index]) for index, _ in referring]
+    try:
+        contents, missing = await _contents(backend, turn, tenant, wanted, TimeRange(min(times), max(times) + 1))
+    except Retryable:
+        return Resolved(items, count, (PAYLOADS,))
+
+    def in_place() -> list[T]:
+        changed = list(items)
+        for index, _ in referring:
+            changed[index] = resolve(changed[index], contents)
+        return changed
+
+    resolved = in_place() if len(taken) <= _INLINE_REFERENCES else await asyncio.to_thread(in_place)
+    return Resolved(resolved, count - sum(reference.sha256 in contents for reference in taken), missing)
+
+
+def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[bytes], list[Reference]]:
+    """The payloads that an answer of ``limit_bytes`` has room for, wherever it repeats them, in order; and the references to them."""
+    wanted: set[bytes] = set()
+    taken: list[Reference] = []
+    refused: set[bytes] = set()
+    size = 0
+    for reference in references:
+        if reference.sha256 in refused or size + reference.size_bytes > limit_bytes:
+            refused.add(reference.sha256)
+            continue
+        size += reference.size_bytes
+        wanted.add(reference.sha256)
+        taken.append(reference)
+    return wanted, taken
+
+
+async def _contents(
+    backend: Backend, turn: Turn, tenant: str, wanted: set[bytes], time_range: TimeRange
+) -> tuple[Contents, tuple[str, ...]]:
+    """A payload is in the hour of what refers to it; one that was posted by hand may be in another."""
+    found = await turn.ask(backend.payloads.get_payloads(tenant, wanted, time_range))
+    absent = wanted - found.value.keys()
+    if not absent:
+        return found.value, ()
+    elsewhere = await turn.ask(backend.payloads.get_payloads(tenant, absent, ALL_TIME))
+    return {**found.value, **elsewhere.value}, tuple(dict.fromkeys((*found.missing, *elsewhere.missing)))

@@ -1,0 +1,55 @@
+"""Large values that stand apart from their items: the content under its SHA-256, and the reference that an item keeps in its place. Pure.
+
+A reference is the text ``tael.payload:sha256:<hex>:<bytes>``, behind it ``:array``, ``:map`` or ``:bytes`` where the value was no text, and behind
+a space how the value begins (docs/formats.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Form = Literal["string", "array", "map", "bytes"]
+PREFIX: Final = "tael.payload:sha256:"
+HASH_BYTES: Final = 32
+_REFERENCE = re.compile(r"tael\.payload:sha256:([0-9a-f]{64}):([0-9]{1,18})(?::(array|map|bytes))?(?: (.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What stands for a value of ``size_bytes`` bytes: a text in UTF-8, bytes, or an array or a map in protobuf's encoding."""
+
+    sha256: bytes
+    size_bytes: int
+    form: Form = "string"
+    preview: str = ""
+
+    def __str__(self) -> str:
+        form = "" if self.form == "string" else f":{self.form}"
+        preview = f" {self.preview}" if self.preview else ""
+        return f"{PREFIX}{self.sha256.hex()}:{self.size_bytes}{form}{preview}"
+
+
+def parse_reference(text: str) -> Reference | None:
+    """The reference that a text is, None for any other text."""
+    found = _REFERENCE.fullmatch(text) if text.startswith(PREFIX) else None
+    if found is None:
+        return None
+    form: Form = found[3] or "string"  # type: ignore[assignment]  # the expression names them
+    return Reference(bytes.fromhex(found[1]), int(found[2]), form, found[4] or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A content, and the hours of the items that refer to it, as their starts in seconds since the epoch."""
+
+    sha256: bytes
+    content: bytes
+    hours: tuple[int, ...]
+
+
+def payload_of(content: bytes, *hours: int) -> Payload:
+    """The payload of this content."""
+    return Payload(hashlib.sha256(content).digest(), content, hours)

@@ -1,0 +1,94 @@
+"""Payloads over HTTP: by their hash, in the place of references, and posted by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValueList
+
+from tael.model.payload import Reference
+from tael.model.signals import PAYLOADS
+from tael.otlp.anyvalue import encode_attributes
+from tests.support.hotnode import HotNode
+from tests.support.otlp import MemoryLog
+from tests.support.query import MemoryPayloads, MemorySpans, serving
+from tests.support.storage import HotTier, model_of, of_service, open_tier, wire_span
+
+PROMPT, TOOLS = b"be kind " * 100, KeyValueList(values=encode_attributes({"role": "user", "n": [1, 2.5]})).SerializeToString()
+TRACE_ID = b"t" * 16
+
+
+def reference(content: bytes, form: Any = "string") -> str:
+    return str(Reference(hashlib.sha256(content).digest(), len(content), form, "be k"))
+
+
+def spans() -> MemorySpans:
+    attributes = {
+        "gen_ai.request.model": "m",
+        "gen_ai.input.messages": reference(PROMPT),
+        "tools": reference(TOOLS, "map"),
+        "lost": reference(b"gone"),
+    }
+    return MemorySpans(model_of([of_service("agent", wire_span(trace_id=TRACE_ID, attributes=attributes))]))
+
+
+async def test_a_trace_has_its_payloads_in_place_and_a_list_has_references() -> None:
+    async with serving(spans(), payloads=MemoryPayloads({"default": [PROMPT, TOOLS]})) as api:
+        trace = await api.json(f"/api/v1/traces/{TRACE_ID.hex()}")
+        (span,) = trace["spans"]
+        assert span["attributes"]["gen_ai.input.messages"] == PROMPT.decode()
+        assert span["attributes"]["tools"] == {"role": "user", "n": [1, 2.5]}
+        assert (trace["unresolved_payloads"], span["attributes"]["lost"]) == (1, reference(b"gone"))
+        short = await api.json(f"/api/v1/traces/{TRACE_ID.hex()}", payloads="reference")
+        assert short["spans"][0]["attributes"]["gen_ai.input.messages"] == reference(PROMPT)
+        assert "unresolved_payloads" not in short
+        listed = await api.json("/api/v1/traces")
+        assert listed["spans"][0]["attributes"]["tools"] == reference(TOOLS, "map")
+        whole = await api.json("/api/v1/traces", payloads="inline")
+        assert whole["spans"][0]["attributes"] == span["attributes"]
+        assert (await api.error("/api/v1/traces", payloads="all"))[0] == 400
+        for path in (f"/tempo/api/v2/traces/{TRACE_ID.hex()}", f"/jaeger/api/traces/{TRACE_ID.hex()}"):
+            assert PROMPT in (await api.get(path)).body
+
+
+async def test_an_answer_takes_so_many_bytes_of_payloads() -> None:
+    async with serving(spans(), payloads=MemoryPayloads({"default": [PROMPT, TOOLS]}), TAEL_MAX_INLINE_PAYLOAD_BYTES="100") as api:
+        trace = await api.json(f"/api/v1/traces/{TRACE_ID.hex()}")
+    assert trace["unresolved_payloads"] == 2
+    assert trace["spans"][0]["attributes"]["gen_ai.input.messages"] == reference(PROMPT)
+    assert trace["spans"][0]["attributes"]["tools"] == {"role": "user", "n": [1, 2.5]}
+
+
+async def test_a_posted_payload_is_read_by_its_hash(shared_hot_node: HotNode) -> None:
+    log, content = MemoryLog(), b"<html>" * 1_000
+    async with open_tier([shared_hot_node]) as tier, serving(tier.reader, tier, payloads=tier.payloads, appender=log) as api:
+        async with api.session.post(f"{api.url}/api/v1/blobs", data=content) as answer:
+            assert answer.status == 201
+            posted = await answer.json()
+        assert posted == {"sha256": hashlib.sha256(content).hexdigest(), "size": 6_000}
+        assert (await api.error(f"/api/v1/blobs/{posted['sha256']}"))[0] == 404
+        await write_all(log, tier)
+        found = await api.get(f"/api/v1/blobs/{posted['sha256'].upper()}")
+        assert (found.status, found.body, found.headers["Content-Type"]) == (200, content, "application/octet-stream")
+        assert (await api.error("/api/v1/blobs/abc"))[0] == 400
+
+
+async def test_a_payload_of_another_tenant_is_not_found() -> None:
+    async with serving(spans(), payloads=MemoryPayloads({"bank": [PROMPT]})) as api:
+        assert (await api.error(f"/api/v1/blobs/{hashlib.sha256(PROMPT).hexdigest()}"))[0] == 404
+
+
+async def test_a_posted_payload_may_be_so_large() -> None:
+    async with (
+        serving(spans(), TAEL_MAX_POSTED_PAYLOAD_BYTES="10") as api,
+        api.session.post(f"{api.url}/api/v1/blobs", data=b"x" * 11) as answer,
+    ):
+        assert answer.status == 413
+        assert "TAEL_MAX_POSTED_PAYLOAD_BYTES" in (await answer.json())["error"]
+
+
+async def write_all(log: MemoryLog, tier: HotTier) -> None:
+    for shard, signal, body, _ in log.appended:
+        assert signal == PAYLOADS
+        await tier.writers[shard].write(signal, body, hashlib.sha256(body).hexdigest())
