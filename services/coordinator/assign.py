@@ -28,6 +28,7 @@ def assign(holders: Mapping[int, str], members: Sequence[str]) -> dict[int, str]
         lightest = min(held, key=lambda member: len(held[member]))
         if len(held[heaviest]) - len(held[lightest]) <= 1:
             return grants
+        # Each move narrows the gap, so this ends; max and min take the first of equals, so the outcome is the same everywhere.
         moved = held[heaviest].pop(0)
         held[lightest].append(moved)
         grants[moved] = lightest

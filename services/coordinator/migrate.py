@@ -37,6 +37,7 @@ class Migrations:
             if shard not in self._done and shard not in self._running and time.monotonic() >= self._due.get(shard, (0.0, 0.0))[0]:
                 self._running[shard] = asyncio.create_task(self._migrate(shard), name=f"migrate-{shard.name}")
         if self._running:
+            # A short wait lets a fresh start hand out leases in this very round; a slow shard is looked at again in the next one.
             await asyncio.wait(self._running.values(), timeout=0.1)
         for shard in [shard for shard, task in self._running.items() if task.done()]:
             state = self._running.pop(shard).result()

@@ -33,6 +33,7 @@ class Pipe:
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         with contextlib.suppress(OSError):
+            # The default of 64 KiB costs a wake-up of each side sixteen times as often; a system that refuses it is only slower.
             fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
@@ -44,6 +45,7 @@ class Pipe:
         """The writer is done: the reader sees the end after the last byte."""
         if self._write_fd >= 0:
             os.close(self._write_fd)
+            # A descriptor number is used again at once: closing it twice would close somebody else's file.
             self._write_fd = -1
 
     def write(self, whole: bytes) -> None:
@@ -148,6 +150,7 @@ class Runner:
             try:
                 yield running
             finally:
+                # Before stopping: an engine that is blocked in a write to this pipe would never see the kill.
                 pipe.close()
                 await self._stop(query_id, running.done)
         finally:
@@ -158,11 +161,13 @@ class Runner:
 
     async def _stop(self, query_id: str, done: Future[Stats]) -> None:
         """Return when the statement has ended, helping it to end."""
+        # Succeeds only while the statement still waits for a thread; then nothing has to be killed.
         done.cancel()
         loop = asyncio.get_running_loop()
         while not done.done():
             with contextlib.suppress(StatementFailed):
                 await loop.run_in_executor(self._control, self._engine.kill, query_id)
+            # Killed again and again: a statement that is about to register itself has not seen the first one.
             ended = asyncio.gather(asyncio.wrap_future(done), return_exceptions=True)  # its failure has nobody left to tell
             await asyncio.wait([ended], timeout=_KILL_AGAIN_SECONDS)
 

@@ -60,6 +60,7 @@ class Spool:
             return
         if self._descriptor < 0:
             self._descriptor = os.memfd_create("spool", os.MFD_CLOEXEC)
+            # From here on all bytes are in the descriptor: one place to read from.
             small, self._small = bytes(self._small), bytearray()
             self._write(small)
         self._write(chunk)
@@ -75,6 +76,7 @@ class Spool:
     def _spill(self) -> None:
         """Go on in a file, with what is in memory moved there."""
         held, self._descriptor, self._spilled = self._descriptor, _nameless_file(self._directory), True
+        # Copied in pieces: the point of spilling is that the whole does not fit in memory.
         for piece in _read(held, 0):
             _write_all(self._descriptor, piece)
         os.close(held)
@@ -108,6 +110,7 @@ class Spool:
         if self._descriptor >= 0 and not skip and not self._front:
             yield _path(self._descriptor)
             return
+        # The engine reads a file from its beginning only, so bytes to skip cost a copy.
         copy = _nameless_file(self._directory) if self._spilled else os.memfd_create("rows", os.MFD_CLOEXEC)
         try:
             for chunk in self.chunks(skip):

@@ -113,6 +113,7 @@ def tokens(text: bytes) -> Iterator[Token]:
         if kind is None or kind == "skip":
             continue
         raw = match.group()
+        # A bracket has the depth of what is outside of it, on both sides.
         if kind == "sign" and raw in b")]}":
             depth -= 1
         yield Token(kind, raw.decode("utf-8", "replace").upper() if kind == "word" else raw.decode("latin-1"), *match.span(), depth)
@@ -131,6 +132,7 @@ def verb_of(text: bytes) -> str:
     """The first word, in upper case; ``(`` for a bracketed SELECT; INSERT also after its own WITH; empty for nothing at all."""
     reader = tokens(text)
     first = previous = next(reader, None)
+    # WITH … SELECT reads and WITH … INSERT writes: only then is looking further needed.
     if first is None or previous is None or first.text != "WITH":
         return first.text if first else ""
     for token in reader:
@@ -162,6 +164,7 @@ def parse_insert(text: bytes) -> Insert | InsertFromInput | None:
         if token.kind == "word" and token.depth == 0 and previous.text != ".":
             if token.text == "VALUES" and source is None:
                 return Insert(text[: token.start], "Values", token.end, settings_at or token.start)
+            # After SELECT, FORMAT names the format of a result and no rows follow.
             if token.text == "FORMAT" and source is None:
                 return _before_format(text, token, next(reader, None), settings_at or token.start)
             if token.text == "SETTINGS" and source is None:

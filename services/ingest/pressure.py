@@ -74,6 +74,7 @@ class WalView:
     def waiting_bytes(self) -> int:
         """About how many bytes these are: entries are taken to be alike."""
         held = self.last - self.first + 1
+        # The stream knows its total size alone, and committed entries are trimmed within seconds: the mean is near enough for a gate.
         return self.size_bytes * min(held, self.waiting_entries) // held if held > 0 else 0
 
 
@@ -134,6 +135,7 @@ class Pressure:
         )
 
     def _gate(self, key: tuple[str, str], *, close: bool, reopen: bool, reason: str) -> None:
+        # Between the two marks the gate stays as it was.
         if close or (key in self._closed and not reopen):
             self._closed[key] = reason
         else:

@@ -47,6 +47,7 @@ class WatchedAppender:
         failure = self._failures.get(shard)
         if failure is not None and failure.retrying:
             raise Unavailable(failure.reason, retry_after_seconds=2)
+        # One append finds out whether the WAL is well again, and the others do not wait behind it.
         if failure is not None:
             failure.retrying = True
         try:

@@ -23,6 +23,7 @@ class Ages:
         while self._marks and self._marks[0][1] <= committed:
             self._marks.popleft()
         if len(self._marks) > _MAX_MARKS:
+            # Bounded memory for an age that is at most one gap too young; the newest mark stays, so that growth is still seen.
             thinned = [mark for number, mark in enumerate(self._marks) if number % 2 == 0 or number == len(self._marks) - 1]
             self._marks = deque(thinned)
         return now - self._marks[0][0] if self._marks else 0.0

@@ -46,6 +46,7 @@ class Leadership:
     @property
     def epoch(self) -> int:
         """The epoch that this process leads with; 0 when it does not, or could not renew for the lease's length."""
+        # Checked on the own clock and not only on renewal: a process that was frozen must not act on waking.
         if self._held is None or time.monotonic() - self._renewed >= self._ttl_seconds:
             return 0
         return self._held[0].epoch
@@ -96,10 +97,12 @@ class Leadership:
             if time.monotonic() - self._renewed >= self._ttl_seconds:
                 self._held = None
             raise
+        # From before the request: others may count from the moment when the write reached the store.
         self._held, self._renewed = (lease, revision), started
 
     async def _lost(self, lease: Lease) -> None:
         found = await self._kv.get(LEADER_KEY)
+        # The conflict is with our own renewal whose acknowledgement was lost.
         if found is not None and bare_lease(found) == lease:
             self._held, self._renewed = (lease, found.revision), time.monotonic()
             return

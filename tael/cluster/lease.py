@@ -94,6 +94,7 @@ class Lease(Stored):
 
     def intend(self, intent: Intent) -> Lease:
         """About to write ``intent``; the intent before it is in the hot tier."""
+        # One write commits the last range and declares the next: half the round trips, and no moment in which neither is known.
         return self.commit().model_copy(update={"intent": intent})
 
     def commit(self) -> Lease:
@@ -104,6 +105,7 @@ class Lease(Stored):
 
     def resume(self, place: Mark) -> Lease:
         """The WAL has diverged from what was committed, and goes on behind ``place``, under tokens that were never used."""
+        # The generation is part of every token: sequences that come again with other entries must not be taken for what was written.
         changes = {"committed": place.sequence, "mark": place, "intent": None, "generation": self.generation + 1}
         return self.model_copy(update=changes)
 

@@ -51,6 +51,7 @@ class NatsKeyValue:
             num_replicas=self._replicas,
             allow_rollup_hdrs=True,
             deny_delete=True,
+            # Any replica answers a direct get: a holder that reads its lease as it was believes that it still holds it.
             allow_direct=False,
             allow_msg_ttl=True,
         )
@@ -81,6 +82,7 @@ class NatsKeyValue:
             gone = await self._deleted_at(key)
             if gone is None:
                 raise
+            # A deleted key still has a marker with a sequence, and "expect 0" is refused; expecting the marker is as exact.
             return await self.update(key, value, gone)
 
     async def update(self, key: str, value: bytes, revision: int) -> int:
@@ -128,6 +130,7 @@ class NatsKeyValue:
                     await _unsubscribe(subscription)
                     subscription = None
                 else:
+                    # Deletions are seen as absence, so one that happened while the connection was down is reported too.
                     for key in seen.keys() - {value.key for value in present}:
                         yield Versioned(key, b"", seen.pop(key))
                     for value in present:

@@ -75,4 +75,5 @@ class Router:
 
     def of(self, key: bytes) -> int:
         """The shard index of a trace id or any other routing key."""
+        # Stable across versions and languages, unlike hash(); traces move with the number of shards, and reads ask all of them.
         return zlib.crc32(key) % self.shard_count

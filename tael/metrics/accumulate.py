@@ -19,9 +19,11 @@ def add_histogram(total: Histogram, more: Histogram) -> Histogram:
         for part in (total, more):
             down = part.schema - schema
             for index, count in zip(getattr(part, indexes), getattr(part, counts), strict=True):
+                # A bucket of the finer schema lies whole in one of the coarser: nothing is lost but resolution.
                 coarse = ((index - 1) >> down) + 1
                 buckets[coarse] = buckets.get(coarse, 0.0) + count
         for index in sorted(buckets):
+            # Buckets inside the widened zero bucket become part of it.
             if threshold and upper_bound(index, schema) <= threshold:
                 out.zero_count += buckets[index]
             else:

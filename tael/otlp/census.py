@@ -92,11 +92,13 @@ def _count(body: bytes, root: Node, limit: int) -> int:
                     at = _skip(body, at)
                     continue
                 size, at = body[at + 1], at + 2
+                # Two-byte lengths are decoded in place: most spans have one, and a call costs more than the branch.
                 if size > _ONE_BYTE:
                     size, at = size & _ONE_BYTE | body[at] << 7, at + 1
                     if body[at - 1] > _ONE_BYTE:
                         size, at = _varint(body, at - 2)
                 inner = inside(tag)
+                # Put aside and not descended into: depth is bounded by the schema, so is this list by the bytes.
                 if inner is not None and size > inner.opened_above:
                     to_open.append((at, at + size, inner))
                 at += size

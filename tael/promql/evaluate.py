@@ -75,7 +75,9 @@ def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, que
     range), and TooLarge beyond ``max_samples``.
     """
     run = Evaluation(Leaves(fetched, settings.lookback_ms), settings, steps, Annotations(query))
+    # What was fetched counts before anything is computed of it, as in Prometheus, where loading is what hits the limit.
     run.bounded(sum(samples.room for samples in fetched.samples.values()))
+    # Division by zero and NaN are values in PromQL, not conditions to warn of.
     with np.errstate(all="ignore"):
         inner = unwrapped(expr)
         if isinstance(inner, MatrixSelector | Subquery):
@@ -104,6 +106,7 @@ class Evaluation:
         value = self._value(node, steps)
         if isinstance(value, Vector):
             self.bounded(value.room)
+            # Dropping names may make two series one, which is an error here and now without delayed names, and only at the end with them.
             return value if self.settings.delayed_names else vectors.names_dropped(value)
         return value
 
@@ -116,6 +119,7 @@ class Evaluation:
             case Paren(expr=inner):
                 return self.value(inner, steps)
             case StepInvariant(expr=inner):
+                # With "@" every step has the same value: computed once, then shown at each step without a copy.
                 return vectors.repeated_value(self.value(inner, first_step(steps)), steps.count)
             case VectorSelector():
                 return self.leaves.selected(node, steps)
@@ -149,6 +153,7 @@ class Evaluation:
 
     def _binary(self, node: Binary, steps: Steps) -> Value:
         left = self.value(node.left, steps)
+        # The left operand stays in memory while the right one is evaluated, so it counts there.
         waiting = replace(self, held=self.held + left.room) if isinstance(left, Vector) else self
         right = waiting.value(node.right, steps)
         op = Operator(node.op, node.return_bool, node.pos.start)
@@ -229,6 +234,7 @@ class CallArguments:
         """See Arguments."""
         node, run = self.node.args[index], self.run
         if telling_resets:
+            # Reset hints between steps are worked out only for a function that reads them.
             run = replace(run, leaves=run.leaves.telling_resets(node))
         return run.vector(node, self.steps)
 
@@ -267,6 +273,7 @@ class CallArguments:
     def over(self, function: RangeFunction) -> Vector:
         """See Arguments."""
         index, node = next((i, range_) for i in range(len(self)) if (range_ := self._range(i)) is not None)
+        # Evaluated by the shards already (see needs): samples were never fetched.
         if (grid := self.run.leaves.grid(self.node, self.steps)) is not None:
             if function.of_counters:
                 range_call.note_counters(grid, self.notes, node.pos.start)

@@ -64,6 +64,7 @@ class Needs:
 
     def select(self, selector: VectorSelector, start_ms: int, end_ms: int) -> None:
         """Add the selector's samples of ``(start_ms, end_ms]`` to what is needed."""
+        # One range a selector, widened to all of its uses: evaluation goes by absolute times, so more than is needed does no harm.
         self.samples[selector] = _widened(self.samples.get(selector), Selection(selector.matchers, start_ms, end_ms))
 
     def without_grid(self, node: GridNode) -> tuple[VectorSelector, Selection]:

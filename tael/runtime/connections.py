@@ -38,6 +38,7 @@ class Listener(web.Server):
         self.limits, self.refuse = limits, refuse
         self._options = {**self._kwargs, "max_line_size": HEAD_BYTES, "max_field_size": HEAD_BYTES}
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # A quarter of the descriptors is kept for files and for connections to NATS and ClickHouse.
         self._most = limits.max_connections if files == resource.RLIM_INFINITY else min(limits.max_connections, files * 3 // 4)
         self._by_silence: OrderedDict[Connection, None] = OrderedDict()
 
@@ -50,6 +51,7 @@ class Listener(web.Server):
         self._by_silence[connection] = None
         if len(self._by_silence) > self._most:
             oldest = (old for old, _ in zip(self._by_silence, range(_LOOKED_AT), strict=False))
+            # The longest silent connection makes room, but never one whose request we are still answering.
             next((old for old in oldest if not old.waits_for_us), connection).cut("too many")
 
     def heard(self, connection: Connection) -> None:
@@ -115,6 +117,7 @@ class Connection(web.RequestHandler):
         self._received += len(data)
         if data:
             self._listener.heard(self)
+        # Taken before the parser sees the data: afterwards it may have become a request.
         between = self._current_request is None and not self._messages
         if between and self._head_since is None:
             self._start, self._head_bytes = data[:_PATH_BYTES], 0
@@ -136,6 +139,7 @@ class Connection(web.RequestHandler):
         if self._head_since is not None and now - self._head_since > limits.header_seconds:
             return "slow head"
         if request is None or request.content.is_eof() or self._reading_paused:
+            # Our turn, or backpressure from our own handler: its silence is not the client's fault.
             self._window = None
             return ""
         if self._window is None:

@@ -34,6 +34,7 @@ async def retry(
             return await call()
         except Retryable as error:
             failed(error, pause)
+        # The drain ends the pause as well: a process must not be held up by its own patience.
         if await stop.sleep(pause):
             raise Stopped
         pause = min(MAX_PAUSE_SECONDS, pause * 2)

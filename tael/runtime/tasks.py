@@ -18,6 +18,7 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]], *, name: str) -
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine, name=name) for coroutine in coroutines]
     except ExceptionGroup as errors:
+        # Callers catch errors of ours by type; a group would pass by their except clauses.
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]
 
@@ -34,6 +35,7 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
+        # A thread cannot be cancelled: returning earlier would free buffers that it still reads.
         with contextlib.suppress(Exception):
             await asyncio.shield(running)
         raise

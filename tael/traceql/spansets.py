@@ -146,6 +146,7 @@ def _related(op: str, left: Mask, right: Mask, block: Block) -> Mask:
         return left | right
     if op == "&&":
         both = _has_one(block, left) & _has_one(block, right)
+        # Between spansets "&&" asks of the trace that both match, and keeps the spans of either.
         return (left | right) & both[block.trace]
     tree = block.structure
     left, right = left & tree.in_tree, right & tree.in_tree

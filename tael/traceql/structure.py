@@ -33,10 +33,12 @@ class Structure:
         """The rows by depth, roots and orphans first. A cycle of parents is on no level: nothing in it is reached."""
         order = np.argsort(self.parent, kind="stable")
         sorted_parents = self.parent[order]
+        # Parents are rows (>= 0), ROOT or ORPHAN: what sorts before 0 has no parent in the block.
         level = order[: np.searchsorted(sorted_parents, 0)]
         found: list[Rows] = []
         while len(level):
             found.append(level)
+            # All children of a whole level at once: as many rounds as the deepest trace has levels, whatever the number of spans.
             starts = np.searchsorted(sorted_parents, level, side="left")
             ends = np.searchsorted(sorted_parents, level, side="right")
             level = order[_ranges(starts, ends)]
@@ -47,6 +49,7 @@ class Structure:
         """The spans that a root is above of, roots included."""
         found: Mask = self.parent == ROOT
         for level in self.levels[1:]:
+            # Top down, so each parent's answer is there already.
             found[level] = found[self.parent[level]]
         return found
 
@@ -72,6 +75,7 @@ class Structure:
             before = np.cumsum(below[own]) - below[own]
             first = np.searchsorted(group, group, side="left")
             base = np.where(group >= 0, left[np.maximum(group, 0)], 0)
+            # Each earlier sibling's subtree of n spans takes 2n numbers, one at entry and one at exit.
             left[own] = base + 1 + 2 * (before - before[first])
         right = np.where(self.in_tree, left + 2 * below - 1, 0)
         above = np.where(self.parent >= 0, left[np.maximum(self.parent, 0)], 0)
@@ -107,6 +111,7 @@ class Structure:
         """The spans that share their parent with one of these other than themselves; roots of a trace are siblings, orphans are none's."""
         family = np.where(self.parent >= 0, self.parent, len(self.parent) + self.trace)
         counted = np.bincount(family[spans & (self.parent != ORPHAN)], minlength=len(self.parent) + int(self.trace.max(initial=0)) + 1)
+        # Minus itself: a span is no sibling of its own.
         found: Mask = (self.parent != ORPHAN) & (counted[family] - spans > 0)
         return found
 

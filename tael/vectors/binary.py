@@ -23,6 +23,7 @@ ARITHMETIC: dict[str, Callable[[Floats, Floats], Floats]] = {
     "-": np.subtract,
     "*": np.multiply,
     "/": np.divide,
+    # Go's math.Mod: the result has the dividend's sign. np.mod would take the divisor's.
     "%": np.fmod,
     "^": np.power,
     "atan2": np.arctan2,
@@ -99,11 +100,13 @@ def vector_scalar(op: Operator, vector: Vector, scalar: Scalar, notes: Annotatio
 
 def between(op: Operator, left: Vector, right: Vector, rule: Rule, notes: Annotations) -> Vector:
     """``left op right`` by vector matching. Raises Rejected in Prometheus' words when series do not match by ``rule``."""
+    # Nothing can match, and matching needs at least one row to broadcast from.
     if not left.labels and not right.labels:
         return left
     met = matching.pairs(left, right, rule)
     a, b = _side(left, met.left, rule.fill_left), _side(right, met.right, rule.fill_right)
     values, kept = _of_floats(op, a.values, b.values, a.values)
+    # Float arithmetic runs over the whole grid and is masked: cheaper than picking out the cells that hold no histogram.
     floats = ~(_held(a) | _held(b))
     labels = _labels(op, left, right, met, rule)
     result = Vector(labels, values, met.present & kept & floats, drop_name=_dropped(op, left, right, met, rule))
@@ -112,6 +115,7 @@ def between(op: Operator, left: Vector, right: Vector, rule: Rule, notes: Annota
     rows, columns = np.nonzero(met.present & ~floats)
     if len(rows):
         result = _with_histograms(op, result, rows, columns, (_cells(a, rows, columns), _cells(b, rows, columns)), notes)
+    # After filtering: two series that would collide are an error only at steps where both have a result.
     matching.check_given(met, result.present, labels, rule)
     return vectors.joined(result)
 
@@ -122,6 +126,7 @@ def sets(symbol: str, left: Vector, right: Vector, rule: Rule) -> Vector:
     if symbol == "or":
         taken = matching.any_of(left.present, of.left, of.count)
         return vectors.joined(vectors.stacked([left, replace(right, present=right.present & ~taken[of.right])]))
+    # Sets look at signatures that have a sample at this very step, not at signatures that occur somewhere in the range.
     there = matching.any_of(right.present, of.right, of.count)[of.left]
     return replace(left, present=left.present & (there if symbol == "and" else ~there))
 
@@ -138,6 +143,7 @@ def _of_floats(op: Operator, left: Floats, right: Floats, kept_values: Floats) -
     if op.symbol in ARITHMETIC:
         return ARITHMETIC[op.symbol](left, right), everywhere
     if op.symbol in TRIM:
+        # Trimming is defined for histograms alone; between floats it yields nothing.
         return kept_values, ~everywhere
     true = COMPARISON[op.symbol](left, right)
     return (true.astype(np.float64), everywhere) if op.return_bool else (kept_values, true)
@@ -148,6 +154,7 @@ def _side(vector: Vector, rows: Longs, fill: float | None) -> Vector:
     if fill is None:
         return vector if _is_all(rows, len(vector.labels)) else vectors.take(vector, rows)
     blank = Vector([()], np.full((1, vector.values.shape[1]), fill), np.ones((1, vector.values.shape[1]), np.bool_))
+    # The fill value is one more row, which every row without a partner (-1) is pointed at.
     whole = vectors.stacked([vector, blank])
     return vectors.take(whole, np.where(rows < 0, len(vector.labels), rows))
 
@@ -188,6 +195,7 @@ def _dropped(op: Operator, left: Vector, right: Vector, met: Pairs, rule: Rule) 
     many, rows = (right, met.right) if rule.group == "right" else (left, met.left)
     if many.drop_name is None or op.symbol in ARITHMETIC or METRIC_NAME in rule.include:
         return None
+    # Row -1 (no partner) picks the appended False.
     return np.append(many.drop_name, np.False_)[rows]
 
 
@@ -214,6 +222,7 @@ def placed(vector: Vector, rows: Longs, columns: Longs, keep: Bools, samples: Ce
     """``samples[i]``, a float or a histogram, at ``rows[i], columns[i]`` where ``keep[i]``, and nothing there where not."""
     result = vectors.with_histograms(vector, rows, columns, samples.histograms, keep & False)
     assert result.cells is not None
+    # Cells that were float before are overwritten too: a histogram operation may give a float, and the other way round.
     result.present[rows, columns] = keep
     result.values[rows, columns] = samples.values
     result.cells[rows, columns] = samples.cells

@@ -20,11 +20,13 @@ def run_sums(values: Floats, lengths: Longs) -> Floats:
             starts = np.cumsum(lengths) - lengths
             position = np.arange(len(values)) - np.repeat(starts, lengths)
             left = np.flatnonzero(position % 2 == 0)
+            # The last number of a run of odd length has no neighbour and is carried to the next round as it is.
             paired = position[left] + 1 < lengths[run[left]]
             more, error = np.zeros(len(left)), np.zeros(len(left))
             more[paired] = values[left[paired] + 1]
             values = values[left]
             sums.add(values, error, more)
             run, lengths = run[left], (lengths + 1) // 2
+            # Beside an infinity two-sum's error is NaN, which would turn an infinite sum into NaN.
             lost += np.bincount(run, np.where(np.isfinite(error), error, 0.0), len(lost))
         return sums.whole(values, lost)

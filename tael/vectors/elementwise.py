@@ -40,6 +40,7 @@ UNARY: dict[str, Callable[[Floats], Floats]] = {
 
 def rounded(values: Floats, nearest: Floats) -> Floats:
     """To the next multiple of ``nearest``, up when two are as near; by the inverse, as Prometheus does it."""
+    # Not values / nearest: the last digit would differ from Prometheus for steps like 0.1.
     inverse = 1 / nearest
     result: Floats = np.floor(values * inverse + 0.5) / inverse
     return result
@@ -47,6 +48,7 @@ def rounded(values: Floats, nearest: Floats) -> Floats:
 
 def clamp(vector: Vector, least: Floats, most: Floats) -> Vector:
     """Floats within ``least`` and ``most``, one each a step; no sample where ``least`` is above ``most``."""
+    # np.maximum and np.minimum carry NaN through, as Go's math.Max and math.Min do.
     result = vectors.floats_only(vector, np.maximum(least, np.minimum(most, vector.values)))
     return replace(result, present=result.present & ~(most < least))
 
@@ -68,6 +70,7 @@ def _days_in_month(seconds: Longs) -> Longs:
 CALENDAR: dict[str, Callable[[Longs], Longs]] = {
     "minute": lambda seconds: seconds // 60 % 60,
     "hour": lambda seconds: seconds // 3600 % 24,
+    # 1970-01-01 was a Thursday, and Sunday is 0.
     "day_of_week": lambda seconds: (seconds // 86400 + 4) % 7,
     "day_of_month": lambda seconds: (_days(seconds) - _month_start(seconds).astype("datetime64[D]")).astype(np.int64) + 1,
     "day_of_year": lambda seconds: (_days(seconds) - _days(seconds).astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64) + 1,
@@ -79,6 +82,7 @@ CALENDAR: dict[str, Callable[[Longs], Longs]] = {
 
 def calendar(name: str, seconds: Floats) -> Floats:
     """The UTC calendar's ``name`` at times in seconds since the epoch; NaN for values that are not a time."""
+    # Beyond this the year has more digits than datetime64 arithmetic here is exact for; casting NaN to int64 is undefined.
     known = np.abs(seconds) < 1e15
     whole = np.trunc(np.where(known, seconds, 0)).astype(np.int64)
     return np.where(known, CALENDAR[name](whole).astype(np.float64), np.nan)

@@ -38,6 +38,7 @@ class Rule:
         """What two label sets must have in common."""
         chosen = set(self.names) if self.on else {*self.names, METRIC_NAME}
         if self.on:
+            # A list inside tuple() is measurably faster than a generator here, and this runs once a series.
             return lambda labels: tuple([pair for pair in labels if pair[0] in chosen])
         return lambda labels: tuple([pair for pair in labels if pair[0] not in chosen])
 
@@ -67,6 +68,7 @@ def any_of(present: Bools, of: Longs, count: int) -> Bools:
     """Whether a series of each signature has a sample, signature by step."""
     result = np.zeros((count, present.shape[1]), np.bool_)
     if len(of):
+        # reduceat needs the rows of one signature side by side, and no empty run: absent signatures keep their False.
         order = np.argsort(of, kind="stable")
         found, starts = np.unique(of[order], return_index=True)
         result[found] = np.logical_or.reduceat(present[order], starts, axis=0)
@@ -87,9 +89,11 @@ def pairs(left: Vector, right: Vector, rule: Rule) -> Pairs:
     """All pairs. Raises Rejected in Prometheus' words where the side that must always be unique is not at some step."""
     of = signatures(left, right, rule)
     one, one_of, side = (left, of.left, "left") if rule.group == "right" else (right, of.right, "right")
+    # A duplicate is an error only at steps where the operation is evaluated at all.
     active = _active(left, right, rule)
     _check_unique(one, one_of, of, side, active)
     rows = _meeting(of)
+    # A pair that meets at any step is one row, masked at the steps where a side is missing: labels are built once and not once a step.
     found = [Pairs(*rows, left.present[rows[0]] & right.present[rows[1]], of.left[rows[0]])]
     if rule.fill_right is not None:
         found.append(_filled(left, of.left, any_of(right.present, of.right, of.count), right=False))
@@ -129,6 +133,7 @@ def _meeting(of: Signatures) -> tuple[Longs, Longs]:
     order = np.argsort(of.right, kind="stable")
     ordered = of.right[order]
     begin, end = np.searchsorted(ordered, of.left), np.searchsorted(ordered, of.left, side="right")
+    # The join without a Python loop: repeat each left row as often as it meets right ones, and count up inside each run.
     sizes = end - begin
     rows = np.repeat(np.arange(len(of.left)), sizes)
     within = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -137,6 +142,7 @@ def _meeting(of: Signatures) -> tuple[Longs, Longs]:
 
 def _filled(side: Vector, of: Longs, met: Bools, *, right: bool) -> Pairs:
     rows, none = np.arange(len(of)), np.full(len(of), -1)
+    # Only where the whole signature has no partner at this step: a partner of another series of the signature counts.
     return Pairs(none if right else rows, rows if right else none, side.present & ~met[of], of)
 
 
@@ -144,6 +150,7 @@ def _check_unique(one: Vector, of: Longs, known: Signatures, side: str, active: 
     found, compact = np.unique(of, return_inverse=True)
     if len(found) == len(of):
         return
+    # The first clash by group and step is the one that is reported, so that the message does not change from run to run.
     clashes = np.argwhere((vectors.counted(one.present, compact, len(found)) > 1) & active)
     if len(clashes) == 0:
         return

@@ -20,6 +20,7 @@ def add(total: Floats, lost: Floats, more: Floats) -> None:
     """Add ``more`` to the pair ``total, lost`` in place (Knuth's two-sum: the rounding error of ``a + b`` without comparing them)."""
     summed = total + more
     kept = summed - total
+    # The order of these operations is the algorithm: rewritten algebraically it is zero.
     lost += (total - (summed - kept)) + (more - kept)
     total[...] = summed
 
@@ -43,6 +44,7 @@ def over(windows: Windows) -> tuple[Floats, Floats]:
     Where windows overlap much, each is the difference of two running totals; a window whose sum is so small beside these that the difference
     would show it is added up by itself.
     """
+    # Little overlap: adding each window up touches hardly more samples than one pass over all of them.
     if int(windows.counts.sum()) < WORTH_RUNNING * len(windows.values):
         steps = walk(windows.lo, windows.hi)
         total, lost = walked(steps, windows.values)
@@ -63,7 +65,9 @@ def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
     total, lost = np.zeros(len(steps.lo)), np.zeros(len(steps.lo))
     for live, at in steps:
         add(total[:live], lost[:live], windows.values[at])
+        # Shifted by one: running[i] is the sum of the series' samples before position i.
         running[at + 1], behind[at + 1] = total[:live], lost[:live]
+    # A window from the series' first sample subtracts nothing; position lo would hold the total of the series before it.
     begins = windows.lo > offsets[:-1, None]
     difference, missed = running[windows.hi], np.where(begins, behind[windows.hi] - behind[windows.lo], behind[windows.hi])
     add(difference, missed, np.where(begins, -running[windows.lo], 0.0))
@@ -72,6 +76,7 @@ def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
     largest = np.zeros(len(offsets) - 1)
     some = np.diff(offsets) > 0
     largest[some] = np.maximum.reduceat(np.abs(running[1:]), offsets[:-1][some])
+    # One NaN or infinity poisons every later total of its series: such windows are not trusted, and added up one by one.
     error = largest * np.diff(offsets) * _PAIR_ERROR
     trusted = (error[:, None] <= np.abs(difference + missed) * 2.0**-52) & np.isfinite(difference)
     return difference, missed, ~(trusted | empty)
@@ -79,4 +84,5 @@ def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
 
 def mean(total: Floats, lost: Floats, counts: Floats | Longs) -> Floats:
     """The pair divided by ``counts``."""
+    # Divided apart and then added: the sum of the pair may overflow where the mean does not.
     return np.where(np.isfinite(total), total / counts + lost / counts, total)

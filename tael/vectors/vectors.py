@@ -28,6 +28,7 @@ def of_scalar(values: Floats) -> Vector:
 def only_value(vector: Vector) -> Floats:
     """The value of the only float at each step, NaN where there is none or more than one."""
     present = floats(vector)
+    # The sum is the value itself wherever exactly one is present; elsewhere it is thrown away.
     values = np.where(present, vector.values, 0.0).sum(axis=0)
     return np.where(present.sum(axis=0) == 1, values, np.nan)
 
@@ -131,9 +132,11 @@ def joined(vector: Vector) -> Vector:
     if len(places) == len(where):
         return vector
     of, count = np.array(where), len(places)
+    # Checked on all rows before any is merged: after the first merge a clash would look like an overwrite.
     if overlap(vector.present, of, count):
         raise Rejected(SAME_LABELS)
     firsts = np.full(count, -1)
+    # Written backwards, so that the first row of each group is the one that remains.
     firsts[of[::-1]] = np.arange(len(of))[::-1]
     result = take(vector, firsts)
     values, present, cells = result.values.copy(), result.present.copy(), None if result.cells is None else result.cells.copy()
@@ -181,6 +184,7 @@ def stacked(parts: Sequence[Vector]) -> Vector:
         if part.cells is None or part.histograms is None:
             cells.append(np.full(part.values.shape, -1, np.int64))
         else:
+            # Positions point into the part's own histograms, which now lie behind those of the parts before.
             cells.append(np.where(part.cells >= 0, part.cells + base, -1))
             histograms.append(part.histograms)
             base += len(part.histograms)
@@ -192,6 +196,7 @@ def with_histograms(vector: Vector, rows: Longs, columns: Longs, found: Histogra
     values, present = vector.values.copy(), vector.present.copy()
     cells = np.full(vector.values.shape, -1, np.int64)
     present[rows, columns] = kept
+    # NaN rather than whatever number stood here: a histogram has no float value.
     values[rows[kept], columns[kept]] = np.nan
     cells[rows[kept], columns[kept]] = np.flatnonzero(kept)
     return replace(vector, values=values, present=present, cells=cells, histograms=found)

@@ -73,12 +73,14 @@ class Windows:
     def follows(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which samples have one before them in their series."""
         has = np.ones(len(self.values), np.bool_)
+        # An empty series begins where the next one does; marking it would clear a sample of its neighbour.
         has[self.offsets[:-1][np.diff(self.offsets) > 0]] = False
         return has
 
 
 def windows(offsets: Longs, times_ms: Longs, values: Floats, ends: Steps, steps_ms: Longs, range_ms: int) -> Windows:
     """The windows that end at ``ends``. Where a range is a number of steps, windows begin where others end."""
+    # One search serves both edges then: window j begins where window j - range/step ends.
     if ends.step_ms and range_ms % ends.step_ms == 0 and range_ms // ends.step_ms <= ends.count:
         edges = until(offsets, times_ms, Steps(ends.start_ms - range_ms, ends.end_ms, ends.step_ms))
         lo, hi = edges[:, : ends.count], edges[:, range_ms // ends.step_ms :]
@@ -110,11 +112,14 @@ def blocks(series: int, cells: int) -> Iterator[slice]:
 
 def _until(offsets: Longs, times_ms: Longs, steps: Steps, result: Longs) -> None:
     series, count = result.shape
+    # The first step that is not earlier than the sample. Exact in float64: differences of milliseconds stay far below 2**53.
     seen = np.ceil((times_ms - steps.start_ms) / float(steps.step_ms or 1))
     np.clip(seen, 0, count, out=seen)
     cells = seen.astype(np.int64)
+    # One bincount for all series: each has count + 1 bins, the last for samples that no step sees.
     cells += np.repeat(np.arange(series, dtype=np.int64) * (count + 1), np.diff(offsets))
     sizes = np.bincount(cells, minlength=series * (count + 1)).reshape(series, count + 1)
+    # Positions are absolute in the flat arrays: each row's running count starts at its series' offset.
     sizes[:, 0] += offsets[:-1]
     np.cumsum(sizes[:, :count], axis=1, out=result)
 
@@ -159,6 +164,7 @@ def walk(lo: Longs, hi: Longs) -> Walk:
     counts = (hi - lo).ravel()
     if len(counts) == 0 or counts.min() == counts.max():
         return Walk(lo.ravel(), counts, None, lo.shape)
+    # Longest first: the windows that are still being walked are a prefix, so each round is a slice and not a mask.
     order = np.argsort(-counts, kind="stable")
     return Walk(lo.ravel()[order], counts[order], order, lo.shape)
 
@@ -166,4 +172,5 @@ def walk(lo: Longs, hi: Longs) -> Walk:
 def _at(column: Floats | Longs, positions: Longs) -> Floats:
     if len(column) == 0:
         return np.zeros(positions.shape)
+    # "clip" keeps the positions of empty windows in bounds; their values are never looked at.
     return column.take(positions, mode="clip").astype(np.float64, copy=False)

@@ -36,6 +36,7 @@ def decode(body: bytes) -> list[WalRecord]:
 
 def overhead_bytes(tenant: str) -> int:
     """The most that ``encode`` adds to a request of less than 256 MiB."""
+    # Tags and lengths of batch, record, tenant and request, 9 bytes of time; 2 for the digest's; 6 for the number of items.
     return len(tenant.encode()) + 24 + 2 + DIGEST_BYTES + 6
 
 
@@ -77,6 +78,7 @@ def with_digests(body: bytes, name: str) -> bytes:
 
 def _envelope(body: bytes, start: int, at: int, end: int) -> Envelope:
     tenant, digest, items = "", b"", 0
+    # The request stands last: reading stops in front of it, however large it is.
     while at < end and body[at] != _REQUEST:
         tag = body[at]
         if tag == _RECEIVED_AT:

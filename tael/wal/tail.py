@@ -27,6 +27,7 @@ class Tail:
 
     def appended(self, sequence: int, before: int) -> None:
         """An append was acknowledged with this sequence, and the one before it from the same queue with ``before``."""
+        # One queue's appends are acknowledged in order, so a sequence that does not grow was used before: the stream lost its tail.
         if sequence <= before:
             self._turn(sequence)
         self.last = max(self.last, sequence)
@@ -37,6 +38,7 @@ class Tail:
 
     def ends(self, last: int, *, known: int, turns: int) -> None:
         """Its leader says that it ends at ``last``; ``known`` and ``turns`` were its last sequence and turns before the leader was asked."""
+        # A turn since the question was asked means that the answer is about a WAL of before.
         if last < known and turns == self.turns:
             self._turn(last + 1)
 

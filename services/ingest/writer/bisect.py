@@ -73,8 +73,10 @@ def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
     seen = 0
     for resourced in envelope.resources:
         for scoped in resourced.scopes:
+            # How many of this scope's items lie before the cut: none, all, or a part.
             split = min(max(at - seen, 0), len(scoped.items))
             for half, items in zip(halves, (scoped.items[:split], scoped.items[split:]), strict=True):
+                # A scope on one side of the cut only is written to that side alone; empty copies would grow with each halving.
                 if items:
                     target = half.resources.add(resource=resourced.resource, schema_url=resourced.schema_url)
                     target.scopes.add(scope=scoped.scope, items=items, schema_url=scoped.schema_url)

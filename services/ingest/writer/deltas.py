@@ -102,11 +102,13 @@ class Running(Generic[T]):
 
     def _add_to(self, ids: Ids, increments: Sequence[Increment[T]], batch: int) -> list[Row[T]]:
         before = self._totals.get(ids[1])
+        # This batch is in the total already: the writer died after storing it and before committing.
         if before is not None and before.batch == batch:
             return []
         stands_ms = -1 if before is None else before.time_ms
         if len(increments) == 1:
             ((time_ms, _, amount),) = increments
+            # A sample must not go back in time: what arrives late raises the total where it stands.
             end = Total(max(time_ms, stands_ms), amount if before is None else self._plus(before.value, amount), batch)
             return [self._ends(ids, end)]
         totals: dict[int, T] = {}
@@ -121,6 +123,7 @@ class Running(Generic[T]):
 
     def _ends(self, ids: Ids, total: Total[T]) -> Row[T]:
         self._totals[ids[1]] = total
+        # Least recently written first, for eviction; an evicted series is read back from the hot tier.
         self._totals.move_to_end(ids[1])
         return Row(ids, total)
 

@@ -29,9 +29,11 @@ class Inserter:
     async def write(self, entries: Sequence[Entry], lease: Lease, stop: Stop) -> None:
         """Write the range that ``lease`` intends: an insert for each signal and cut, and what preparations add to them."""
         assert lease.intent is not None
+        # Where a test ends the process: after the intent is stored and before anything is written.
         self._parts.fail("before_insert")
         prefix = f"{self._parts.name}.{lease.generation}"
         batch = f"{prefix}:{lease.intent.first}-{lease.intent.last}"
+        # Prepared before anything is written: what a preparation reads from the hot tier must not hold this batch yet.
         inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, batch, stop)
         most = lease.intent.flat_bytes
         turns = asyncio.Semaphore(self._parts.inserts_at_once)
@@ -84,12 +86,14 @@ class Inserter:
             reason, fresh = str(refused), body if isinstance(refused, TooLarge) else normalise(signal, body)
         else:
             return
+        # Under a token of its own: pieces of the refused body may be stored, and the rewritten one must not be taken for it.
         if fresh != body:
             await self._write_body(signal, fresh, f"{token}:n", sequence, stop)
         elif (halves := halve(signal, body)) is not None:
             for side, half in zip("lr", halves, strict=True):
                 await self._write_body(signal, half, f"{token}:{side}", sequence, stop)
         else:
+            # Durable in its own stream before the intent is committed: an item is in the hot tier or in a letter, whatever dies.
             await self._bury(DeadLetter(self._parts.shard, sequence, signal, 1, reason, body), token, stop)
 
     async def _until_written(self, signal: str, body: bytes, token: str, stop: Stop) -> None:

@@ -33,6 +33,7 @@ def intent_of(entries: Sequence[Entry], insert_items: int, mark: Mark | None = N
         if before and (before >= full * share or flat + size > FLAT_BYTES):
             cuts.append(entry.sequence)
             flat = 0
+        # A large entry may fill several shares at once; the next cut is due at the first one that is not full.
         while before >= full * share > 0:
             full += 1
         before, flat = before + entry.items, flat + size

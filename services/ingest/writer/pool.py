@@ -53,6 +53,7 @@ class WriterPool:
                 continue
             epoch, task = self._running.get(shard, (0, None))
             if lease.holder == self._node_id and lease.epoch > epoch and not stop.is_set:
+                # The same process may be granted the shard again: the task of the older epoch would only be fenced at its next write.
                 if task is not None:
                     task.cancel()
                 writer = group.create_task(self._write(shard, change, stop), name=f"writer-{shard}-{lease.epoch}")

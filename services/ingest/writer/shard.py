@@ -49,6 +49,7 @@ class ShardWriter:
         self._parts.metrics.epoch.labels(label).set(lease.epoch)
         log.info("writing", shard=self._parts.name, epoch=lease.epoch, committed=lease.committed)
         try:
+            # Digests first: the intent that is repeated next must leave out the same resends as the first time.
             await self._written.load(lease, stop)
             await self._repeat_intent(stop)
             await self._follow(stop)
@@ -67,6 +68,7 @@ class ShardWriter:
             return
         log.info("repeating a predecessor's intent", shard=self._parts.name, first=intent.first, last=intent.last)
         entries = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.read_range(intent.first, intent.end), stop)
+        # Counted as lost though they may be stored: claiming too much loss is the safe side.
         if missing := intent.last - intent.first + 1 - len(entries):
             self._lose(missing, "entries of a predecessor's intent are gone from the WAL; whether it wrote them is not known")
         if entries:
@@ -85,7 +87,9 @@ class ShardWriter:
                 self._lose(self._parts.wal.take_lost(), "entries are gone from the WAL that were not written")
                 if entries:
                     intent = intent_of(entries, self._parts.settings.insert_max_items, self._parts.wal.mark(entries[-1]))
+                    # The intent is durable before the insert begins; a successor that finds it repeats exactly these inserts.
                     await self._progress.store(self._with_losses(self._progress.lease.intend(intent)), stop)
+                    # The next batch is read while this one is inserted; it is not intended before this one is done.
                     reading = asyncio.create_task(self._gather(intent.end, stop))
                     await self._insert(entries, stop)
                 else:
@@ -94,6 +98,7 @@ class ShardWriter:
                 await self._look_at_wal()
             await self._settle(stop)
         finally:
+            # Entries read ahead are still in the WAL: dropping them loses nothing.
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
@@ -158,6 +163,7 @@ class ShardWriter:
         try:
             state = await self._parts.wal.state()
             self._parts.metrics.lag.labels(self._parts.name).set(max(0, state.last - lease.committed))
+            # Before trimming: the digests of trimmed entries are nowhere else.
             await self._written.save(lease)
             if state.first < lease.committed:
                 await self._parts.wal.trim(lease.committed - 1)

@@ -31,6 +31,7 @@ class WrittenRecords:
         for message in await self._parts.until_done("loading digests", self._parts.digests.load, stop):
             for appended_at_ns, digests in saved_entries(message):
                 self._resends.learn(appended_at_ns, digests)
+            # Sequences of another generation name other entries; their digests are still worth knowing.
             if message.generation == lease.generation:
                 through = max(through, message.through)
         while through < lease.committed:

@@ -87,6 +87,7 @@ class Watcher(Generic[T]):
 
     def offer(self, event: bytes) -> bool:
         """Queue a frame; False when the client, or all together, have too much waiting already."""
+        # A single frame larger than the bound still passes when nothing waits, or it could never be sent.
         if len(event) > self.room_bytes and self._events:
             return False
         self._tell_losses()
@@ -206,6 +207,7 @@ class LiveFeed(Generic[T]):
             if self._task is None or self._task.done():
                 started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._task = asyncio.create_task(self._run(started), name=f"live-{self._signal}")
+                # Whoever watches is told only once the subscription stands, or nothing of what follows would reach it.
                 await asyncio.wait((started, self._task), return_when=asyncio.FIRST_COMPLETED)
                 if not started.done():
                     await self._task
@@ -240,6 +242,7 @@ class LiveFeed(Generic[T]):
     def _arrive(self, body: LiveBody) -> None:
         """Queue a body for decoding if one of its tenants has watchers."""
         try:
+            # From the envelopes alone: bodies of tenants without watchers are never decoded.
             items = _items_by_tenant(body.body)
         except ValueError:
             return
@@ -261,6 +264,7 @@ class LiveFeed(Generic[T]):
             while self._waiting:
                 body = self._waiting.popleft()
                 self._waiting_bytes -= len(body.body)
+                # A copy: watchers come and go on the loop while the thread runs. Offering happens back here, so queues have one owner.
                 for found in await asyncio.to_thread(self._find, body, tuple(self._watchers)):
                     lost = sum(items for event, items in found.events if not found.watcher.offer(event))
                     self._lose(found.watcher, lost + found.lost)

@@ -133,6 +133,7 @@ class LogqlEngine:
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
+        # Slots that the shards could not count exactly are read line by line, and only those lines.
         left = NOTHING if all(part.exact for part in counted.value) else all_of([plan.predicate, Not(plan.exact)])
         rest = await self._samples(tenant, leaf, steps, left)
         vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds))

@@ -35,6 +35,7 @@ def choose(op: str, vector: Vector, groups: Groups, parameter: Floats, notes: An
 
 
 def _whole(parameter: Floats, most: int) -> Longs:
+    # Before the check for NaN, as in Prometheus: a parameter below 1 selects nothing and is no error.
     if np.max(parameter, initial=0) < 1:
         return np.zeros(len(parameter), np.int64)
     if np.isnan(parameter).any():
@@ -58,6 +59,7 @@ def _ratio(parameter: Floats, notes: Annotations, at: int) -> Floats:
 
 
 def _within_ratio(vector: Vector, ratio: Floats) -> Bools:
+    # By the labels' hash, so that a series is in or out at every step and in every query alike, and r and r-1 are complements.
     place = np.array([hashed(labels) / float(2**64 - 1) for labels in vector.labels])[:, None]
     return vector.present & np.where(ratio >= 0, place < ratio, place >= 1 + ratio)
 
@@ -84,8 +86,10 @@ def _largest(keys: Floats, present: Bools, groups: Groups, wanted: Longs) -> Boo
     real = present & ~np.isnan(keys)
     for _, rows in groups.alike(len(wanted)):
         own, there = real[rows], present[rows]
+        # NaN sorts unpredictably in a partition: real values are ranked first, NaN only fills places that are left.
         ranked = np.where(own, keys[rows], -np.inf)
         least = _nth_largest(ranked, wanted)[:, None, :]
+        # First everything above the n-th largest, then ties in the series' order until n are taken.
         best = own & (ranked > least)
         for candidates in (own & (ranked == least), there & ~own):
             left = wanted - best.sum(axis=1)
@@ -99,6 +103,7 @@ def _nth_largest(ranked: Floats, wanted: Longs) -> Floats:
     size = ranked.shape[1]
     place = size - np.clip(wanted, 1, size)
     if place.min() == place.max():
+        # One rank for all steps, which is the usual query: a partition is linear where a sort is not.
         found = np.partition(ranked, place[0], axis=1)[:, place[0]]
     else:
         found = np.sort(ranked, axis=1)[:, place, np.arange(len(wanted))]

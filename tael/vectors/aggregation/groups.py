@@ -67,6 +67,7 @@ def group(series: Sequence[Labels], names: Sequence[str], *, without: bool) -> G
     chosen = {*names, METRIC_NAME} if without else set(names)
     places: dict[Labels, int] = {}
     if without:
+        # Label sets are sorted by name, so what is left of two equal sets is equal as a tuple too.
         keys = (tuple([pair for pair in labels if pair[0] not in chosen]) for labels in series)
     else:
         keys = (tuple([pair for pair in labels if pair[0] in chosen]) for labels in series)
@@ -90,6 +91,7 @@ def add_up(values: Floats, present: Bools, groups: Groups) -> tuple[Floats, Floa
         width = max(1, ADDED // len(rows))
         for column in range(0, steps, width):
             part = slice(column, column + width)
+            # -0.0 is the neutral element of addition: 0.0 would turn a sum of -0.0 into 0.0.
             alone = np.where(present[:, part][rows], values[:, part][rows], -0.0)
             total[some, part], lost[some, part] = _add_up(alone, groups.of[rows] - some.start)
     return total, lost
@@ -101,9 +103,11 @@ def _add_up(total: Floats, of: Longs) -> tuple[Floats, Floats]:
     while len(total) > groups:
         starts = np.searchsorted(of, np.arange(groups))
         even = np.flatnonzero((np.arange(len(of)) - starts[of]) % 2 == 0)
+        # Row i meets row i + 1 of its own group; the odd one out goes to the next round alone.
         partner = np.minimum(even + 1, len(of) - 1)
         paired = (partner > even) & (of[partner] == of[even])
         left, right = even[paired], partner[paired]
+        # Fancy indexing copies, so adding in place does not touch what other rounds read.
         added, missed = total[left], lost[left] + lost[right]
         sums.add(added, missed, total[right])
         single = even[~paired]

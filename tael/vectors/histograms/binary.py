@@ -52,6 +52,7 @@ def combine(operator: str, left: Cells, right: Cells, *, return_bool: bool = Fal
     without ``return_bool`` keeps the left sample; a caller whose vector is on the right of a scalar takes the right one by ``keep``.
     ``INCOMPATIBLE_TYPES`` and ``INCOMPATIBLE_BUCKETS`` come as notes for the pairs without a result.
     """
+    # Histograms that no cell points at would be added and compared for nothing, and could collide.
     left, right = left.alone(), right.alone()
     both = (left.cells >= 0) & (right.cells >= 0)
     if operator in ("+", "-"):
@@ -88,6 +89,7 @@ def _added(operator: str, left: Cells, right: Cells, both: Bools) -> Combined:
     pairs = np.flatnonzero(both)
     rows = np.concatenate([left.cells[pairs], right.cells[pairs] + len(left.histograms)])
     every = concatenate([left.histograms, right.histograms])
+    # Subtraction is a weighted sum, so that bringing buckets to a common layout is written once.
     weights = np.repeat([1.0, 1.0 if operator == "+" else -1.0], len(pairs))
     total = weighted(every, rows, weights, np.tile(np.arange(len(pairs)), 2), len(pairs))
     hints = every.reset_hint[rows].reshape(2, len(pairs))
@@ -99,6 +101,7 @@ def _added(operator: str, left: Cells, right: Cells, both: Bools) -> Combined:
     else:
         collision, reconciled = Note.RESET_COLLISION_IN_ADDITION, Note.BOUNDS_RECONCILED_IN_ADDITION
     keep = both.copy()
+    # Exponential and custom buckets have no common layout: no result, and a note says so.
     keep[pairs] = ~total.mixed
     found = {collision: collided & ~total.mixed, reconciled: total.reconciled, Note.INCOMPATIBLE_BUCKETS: total.mixed}
     notes = joined({note: _spread(both, mask) for note, mask in found.items()}, {Note.INCOMPATIBLE_TYPES: ~both})
@@ -107,6 +110,7 @@ def _added(operator: str, left: Cells, right: Cells, both: Bools) -> Combined:
 
 def _compared(operator: str, left: Cells, right: Cells, both: Bools, *, return_bool: bool) -> Combined:
     pairs = np.flatnonzero(both)
+    # Empty buckets may or may not be written out; two histograms are equal whatever their encoding.
     every = compact(concatenate([left.histograms, right.histograms]))
     same = _spread(both, equal(every, left.cells[pairs], right.cells[pairs] + len(left.histograms)))
     keep = both & (same == (operator == "=="))

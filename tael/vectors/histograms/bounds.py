@@ -20,11 +20,13 @@ def upper_bounds(index: Ints, schema: Ints) -> Floats:
     """
     exponent = np.ldexp(index.astype(np.float64), -schema)
     with np.errstate(over="ignore"):
+        # 2**1024 is infinite, and the bucket would swallow the overflow bucket.
         return np.where(exponent == _MAX_EXPONENT, sys.float_info.max, np.exp2(exponent))
 
 
 def reduced(index: Ints, schema: Ints, target: Ints) -> Ints:
     """The bucket of the coarser ``target`` schema that holds the bucket ``index`` of ``schema``."""
+    # Bucket i ends at its bound: (i - 1) >> n groups 2**n buckets with a common upper end; an arithmetic shift is right for negative ones.
     return ((index - 1) >> (schema - target)) + 1
 
 

@@ -35,6 +35,7 @@ def repaired(bounds: Floats, counts: Floats) -> Repaired:
     lowest, highest, largest = np.full(columns, np.inf), np.full(columns, -np.inf), np.zeros(columns)
     for row in range(1, len(counts)):
         before, now = counts[row - 1], counts[row]
+        # A rise within rounding is flattened as well: a bucket of 1e-13 would otherwise attract a quantile.
         close = _almost_equal(before, now)
         fell = (now < before) & ~close
         if fell.any():
@@ -64,12 +65,14 @@ def quantiles(q: Floats, bounds: Floats, fixed: Floats) -> Floats:
         return np.where(inside, np.nan, outside)
     observed = fixed[-1]
     rank = q * observed
+    # Without the +Inf bucket: what is only reached there falls through to the last finite bound.
     reached = fixed[:-1] >= rank
     at = np.where(reached.any(axis=0), reached.argmax(axis=0), len(bounds) - 1)
     columns = np.arange(fixed.shape[1])
     below = np.where(at > 0, fixed[at - 1, columns], 0.0)
     begin = np.where(at > 0, bounds[at - 1], 0.0)
     found = begin + (bounds[at] - begin) * ((rank - below) / (fixed[at, columns] - below))
+    # No lower end to interpolate from when the first bucket ends at or below 0.
     found = np.where((at == 0) & (bounds[0] <= 0), bounds[0], found)
     found = np.where(at == len(bounds) - 1, bounds[-2], found)
     return np.where(inside, np.where(observed == 0, np.nan, found), outside)
@@ -88,11 +91,13 @@ def fractions(lower: Floats, upper: Floats, bounds: Floats, fixed: Floats) -> Fl
 def _rank(value: Floats, bounds: Floats, fixed: Floats) -> Floats:
     """How many observations are at most ``value``."""
     begins = np.concatenate(([0.0 if bounds[0] > 0 else -np.inf], bounds[:-1]))
+    # side="right": a value on a bound belongs to the bucket above, where it has share 0.
     at = np.clip(np.searchsorted(bounds, value, side="right"), 0, len(bounds) - 1)
     columns = np.arange(fixed.shape[1])
     below = np.where(at > 0, fixed[at - 1, columns], 0.0)
     held = fixed[at, columns] - below
     part = below + held * (value - begins[at]) / (bounds[at] - begins[at])
+    # Nothing can be interpolated in a bucket without a lower end: all of it is at most the value.
     part = np.where(np.isneginf(begins[at]), fixed[at, columns], part)
     rank = np.where(begins[at] >= value, below, part)
     result: Floats = np.minimum(np.where(value >= bounds[-1], fixed[-1], rank), fixed[-1])

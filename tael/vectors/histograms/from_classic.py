@@ -83,6 +83,7 @@ def _native(classic: _Classic) -> Histograms | None:
         total = classic.buckets[bounds[-1]]
     cumulative = np.array([*(classic.buckets[bound] for bound in bounds), total])
     counts = np.diff(cumulative, prepend=0.0)
+    # Scraped between two updates, or not a histogram: wrong buckets are worse than none.
     if (counts < 0).any():
         return None
     filled = np.flatnonzero(counts)

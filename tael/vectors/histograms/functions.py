@@ -40,6 +40,7 @@ def variance(histograms: Histograms) -> Floats:
     custom = np.repeat(histograms.bounds >= 0, sizes)
     result = np.zeros(len(histograms))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        # Negative buckets have a positive product; the sign goes back on.
         geometric = np.sqrt(row.upper * row.lower) * np.sign(row.upper)
         middle = np.where(custom, (row.upper + row.lower) / 2, np.where((row.lower <= 0) & (row.upper >= 0), 0.0, geometric))
         away = middle - np.repeat(mean(histograms), sizes)
@@ -100,10 +101,12 @@ class _Part:
 def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bools]:
     """Quantiles, where observations of NaN leave the rank unreached, and where they skew the result."""
     has_nan = np.isnan(part.sum)
+    # From the nearer end fewer buckets are added up, and rounding is what Prometheus has; NaN count as above everything.
     forward = has_nan | (q < 0.5)
     rank = np.where(forward, q, 1 - q) * part.count
     counts = np.where(forward[:, None], table.counts, table.counts[:, ::-1])
     reached = np.cumsum(counts, axis=1)
+    # Backwards a rank that a bucket just reaches lies at its lower end, so ">=" there.
     beyond = np.where(forward[:, None], reached > rank[:, None], reached >= rank[:, None])
     hit = beyond & (counts != 0)
     width = counts.shape[1]
@@ -129,6 +132,7 @@ def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bool
 def _within(lower: Floats, upper: Floats, share: Floats, *, even: Bools) -> Floats:
     """The point that has ``share`` of a bucket's observations below it."""
     linear = lower + (upper - lower) * share
+    # Interpolated on log2 and not log: exact for the powers of two that bound exponential buckets.
     low, high = np.log2(np.abs(lower)), np.log2(np.abs(upper))
     exponential = np.where(lower > 0, np.exp2(low + (high - low) * share), -np.exp2(high + (low - high) * (1 - share)))
     return np.where(even | ((lower <= 0) & (upper >= 0)), linear, exponential)

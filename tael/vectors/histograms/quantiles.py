@@ -84,6 +84,7 @@ def split(vector: Vector, notes: Annotations, at: int) -> Split:
         found.setdefault(tuple([pair for pair in labels if pair[0] != LE]), []).append((bound, row))
     families = []
     for labels, members in found.items():
+        # By bound, then row, so that buckets of one bound ("1" and "1.0") stand together and can be summed.
         members.sort()
         families.append(Family(labels, tuple(bound for bound, _ in members), np.array([row for _, row in members])))
     native = vectors.histogram_cells(vector)
@@ -109,6 +110,7 @@ def _without_twice(vector: Vector, families: list[Family], native: Bools, notes:
 
 def _bound(text: str) -> float | None:
     try:
+        # Python's float() takes 1_0 and surrounding blanks, Go's ParseFloat does not.
         value = float(text) if "_" not in text else math.nan
     except ValueError:
         return None
@@ -165,6 +167,7 @@ def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools
         if not pattern.any():
             continue
         members, steps = np.nonzero(which == number)
+        # Bounds written in two ways are one bucket: its counts are added.
         own, first = np.unique(bounds[pattern], return_index=True)
         columns = np.add.reduceat(counts[pattern][:, members, steps], first, axis=0)
         fixed = buckets.repaired(own, columns)
@@ -178,6 +181,7 @@ def _patterns(there: Bools) -> tuple[list[Bools], Longs]:
     if there.all():
         return [np.ones(len(there), np.bool_)], np.zeros(there.shape[1:], np.int64)
     flat = there.reshape(len(there), -1)
+    # Packed, a column is a few bytes, and finding the different ones is a sort of short strings.
     packed, which = np.unique(np.packbits(flat, axis=0), axis=1, return_inverse=True)
     patterns = [np.unpackbits(column)[: len(there)].astype(np.bool_) for column in packed.T]
     return patterns, which.reshape(there.shape[1:])

@@ -27,6 +27,7 @@ def average(windows: Windows) -> tuple[Floats, Bools]:
     """avg_over_time: the sum by the count or, where the sum overflows, the sum of the values by the count."""
     added, lost = sums.over(windows)
     result = sums.mean(added, lost, windows.counts)
+    # Only these are walked again: a sum that fits is more exact than a sum of quotients.
     overflown = np.nonzero(np.isinf(added))
     if len(overflown[0]):
         result[overflown] = _scaled_mean(windows.lo[overflown], windows.hi[overflown], windows.values)
@@ -45,9 +46,11 @@ def extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:
     """max_over_time and min_over_time: NaN only where there is nothing else."""
     present = windows.counts > 0
     reduce = np.fmax if largest else np.fmin
+    # reduceat over [lo, hi, lo, hi, …]: every second result is a window, the ones between are the gaps and are dropped.
     edges = np.stack((windows.lo, windows.hi), axis=-1).ravel()
     if len(edges) == 0:
         return np.zeros(windows.lo.shape), present
+    # hi may be one past the end, which reduceat refuses as an index; the pad is ignored by fmax and fmin.
     padded = np.append(windows.values, np.nan)
     return reduce.reduceat(padded, edges)[::2].reshape(windows.lo.shape), present
 
@@ -58,6 +61,7 @@ def time_of_extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:
     best, when = np.full(len(steps.lo), np.nan), np.zeros(len(steps.lo))
     for live, at in steps:
         values, known = windows.values[at], best[:live]
+        # ">=" and not ">": of equal extremes the last one's time is wanted. A NaN gives way to anything.
         better = ((values >= known) if largest else (values <= known)) | np.isnan(known)
         known[better] = values[better]
         when[:live][better] = windows.times_ms[at[better]]
@@ -67,6 +71,7 @@ def time_of_extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:
 def variance(windows: Windows) -> tuple[Floats, Bools]:
     """stdvar_over_time: the mean square distance from the mean, both from the first value on, so that equal values differ by nothing."""
     steps = walk(windows.lo, windows.hi)
+    # Values far from zero with a small spread would lose it to cancellation; distances from the first one do not.
     first = steps.ordered(windows.first(windows.values))
     mean = _mean_of(steps, lambda live, at: windows.values[at] - first[:live])
     spread = _mean_of(steps, lambda live, at: np.square(windows.values[at] - first[:live] - mean[:live]))
@@ -108,6 +113,7 @@ def _by_size(windows: Windows, q: Floats, of_sorted: _OfSorted) -> Floats:
     result = np.zeros(len(counts))
     for size in np.unique(counts[counts > 0]):
         rows = np.flatnonzero(counts == size)
+        # Gathering copies each window whole: bounded, or overlapping windows would multiply the samples in memory.
         for part in np.array_split(rows, max(1, len(rows) * int(size) // GATHERED)):
             gathered = windows.values[lo[part][:, None] + np.arange(size)]
             result[part] = of_sorted(np.sort(gathered, axis=1), q[part])
@@ -121,6 +127,7 @@ def quantile_of_sorted(ordered: Floats, q: Floats, counts: Longs | None = None) 
     """
     size = ordered.shape[1]
     n = np.full(len(ordered), size) if counts is None else counts
+    # numpy sorts NaN last and Prometheus first: ranks are shifted by the number of NaN instead of sorting again.
     real = np.minimum((~np.isnan(ordered)).sum(axis=1), n)
     rank = q * (n - 1)
     lower = np.maximum(0, np.floor(rank))

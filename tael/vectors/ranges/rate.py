@@ -36,10 +36,12 @@ def extrapolation(windows: Windows, grown: Floats, first: Floats, *, counter: bo
     sampled = (last_ms - first_ms) / 1000
     mean = sampled / (windows.counts - 1)
     limit = mean * 1.1
+    # "distance" is a view: both edges are corrected in place by the same rule.
     for distance in (to_start, to_end):
         far = distance >= limit
         distance[far] = mean[far] / 2
     if counter:
+        # How long before the first sample the counter would have been 0 at this slope; it did not exist earlier.
         to_zero = sampled * (first / grown)
         nearer = (to_zero < to_start) & (grown > 0) & (first >= 0)
         to_start[nearer] = to_zero[nearer]
@@ -55,6 +57,7 @@ def instant(windows: Windows, *, rate: bool) -> tuple[Floats, Bools]:
     last, before = windows.last(windows.values), _at_last_but_one(windows, windows.values)
     change = last - before
     if rate:
+        # A reset between the two: the counter began at 0, so all of the last value was added since.
         change = np.where(last < before, last, change)
         change /= (windows.last(windows.times_ms) - _at_last_but_one(windows, windows.times_ms)) / 1000
     return change, enough
@@ -63,6 +66,7 @@ def instant(windows: Windows, *, rate: bool) -> tuple[Floats, Bools]:
 def changes(windows: Windows) -> tuple[Floats, Bools]:
     """How often the value changed; NaN after NaN is no change."""
     now, before = windows.values, _before(windows.values)
+    # NaN != NaN is true, and a gauge that stays NaN does not change.
     changed = (now != before) & ~(np.isnan(now) & np.isnan(before))
     return _events(windows, changed), windows.counts > 0
 
@@ -74,7 +78,9 @@ def resets(windows: Windows) -> tuple[Floats, Bools]:
 
 def _events(windows: Windows, happened: Bools) -> Floats:
     """How many samples of each window but its first are marked."""
+    # Events before position i; a window's own are a difference, so no window is walked.
     marked = np.concatenate(([0], np.cumsum(happened & windows.follows())))
+    # lo + 1: a change at the first sample is against a sample outside the window.
     return np.where(windows.counts > 0, _between(marked, windows.lo + 1, windows.hi), 0).astype(np.float64)
 
 
@@ -87,11 +93,13 @@ def _add_resets(windows: Windows, grown: Floats) -> None:
     marked = np.concatenate(([0], np.cumsum(fallen)))
     begin = marked.take(windows.lo + 1, mode="clip")
     end = marked.take(windows.hi, mode="clip")
+    # Few windows hold a reset: only those are walked, and only over their resets.
     some = np.nonzero(end > begin)
     before = windows.values[falls - 1]
     steps = walk(begin[some], end[some])
     total = steps.ordered(grown[some]).copy()
     for live, at in steps:
+        # Added one after the other and not as a difference of running sums: the result must have Prometheus' rounding.
         total[:live] += before[at]
     grown[some] = steps.back(total)
 

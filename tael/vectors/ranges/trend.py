@@ -30,13 +30,16 @@ def _regression(windows: Windows, origin_ms: Floats) -> tuple[Floats, Floats]:
     level = np.ones(len(origin), np.bool_)
     sum_x, sum_y, sum_xy, sum_xx = ((np.zeros(len(origin)), np.zeros(len(origin))) for _ in range(4))
     for live, at in steps:
+        # Times relative to the origin: squares of seconds since 1970 would leave no digits for the difference.
         x, y = (windows.times_ms[at] - origin[:live]) / 1000, windows.values[at]
         level[:live] &= y == first[:live]
         for (total, lost), term in ((sum_x, x), (sum_y, y), (sum_xy, x * y), (sum_xx, x * x)):
             sums.add(total[:live], lost[:live], term)
     x, y, xy, xx = (sums.whole(*pair) for pair in (sum_x, sum_y, sum_xy, sum_xx))
+    # Least squares by sums of deviations, written as n-th parts as Prometheus does, so that rounding agrees.
     found = (xy - x * y / n) / (xx - x * x / n)
     intercept = y / n - found * x / n
+    # Equal values have slope 0 exactly, where the formula gives noise; equal infinities have none.
     flat = np.where(np.isinf(first), np.nan, 0.0)
     return steps.back(np.where(level, flat, found)), steps.back(np.where(level, first + flat, intercept))
 

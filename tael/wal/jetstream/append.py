@@ -101,17 +101,20 @@ class JetStreamAppender:
 
     async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
         """See WalAppender."""
+        # One body larger than the bound passes when nothing else is on its way; otherwise it could never be stored.
         if self._in_flight and self._in_flight + len(body) > self._limit:
             raise Overloaded("too many bytes wait for the WAL", retry_after_seconds=1)
         require_connected(self._client)
         queue = self._queues.setdefault((shard, signal), _Queue(shard, signal))
         append = _Waiting(body, items, dedup_id, asyncio.get_running_loop().create_future())
         self._in_flight += len(body)
+        # No await between here and the start of the sender: a sender that is about to end cannot miss this append.
         queue.waiting.append(append)
         if queue.sending is None:
             queue.sending = asyncio.create_task(self._send_all(queue), name=f"append-{shard}-{signal}")
         try:
             async with asyncio.timeout(self._patience_seconds):
+                # A timeout cancels the future, and take() leaves it out: what nobody waits for is not sent later behind the client's back.
                 await append.done
         except TimeoutError as error:
             raise Unavailable(f"appending to the WAL of shard {shard}: NATS did not answer in time") from error
@@ -138,6 +141,7 @@ class JetStreamAppender:
     async def _publish(self, queue: _Queue, entry: list[_Waiting]) -> None:
         """Publish one entry, again and under the same id while NATS does not answer in time."""
         body = entry[0].body if len(entry) == 1 else b"".join(append.body for append in entry)
+        # Body and id stay the same in every attempt: a publish whose PubAck was lost is recognised as a duplicate.
         headers = {"Nats-Msg-Id": _entry_id(entry), ITEMS_HEADER: str(sum(append.items for append in entry))}
         deadline = time.monotonic() + self._patience_seconds
         while True:
@@ -147,9 +151,11 @@ class JetStreamAppender:
                     await self._look_after_reconnect(queue)
                     acknowledged = await self._send(queue, body, headers)
             except Unavailable:
+                # Not connected: the client's own reconnect decides when, and its callers should learn at once.
                 if time.monotonic() + self._attempt_seconds > deadline or not self._client.is_connected:
                     raise
             else:
+                # A duplicate's sequence is that of the first time, which may lie before what was acknowledged since.
                 if not acknowledged.duplicate:
                     self._tails.of(queue.shard).appended(acknowledged.seq, queue.acknowledged)
                     queue.acknowledged = acknowledged.seq
@@ -161,10 +167,12 @@ class JetStreamAppender:
         if connection == queue.connection:
             return
         tail = self._tails.of(queue.shard)
+        # Taken before the question: appends acknowledged while it travels must not look like a loss.
         known, turns = tail.last, tail.turns
         if known:
             tail.ends((await wal_state(self._client, self._cluster_id, queue.shard)).last, known=known, turns=turns)
         queue.connection = connection
+        # Else the first append after a loss would look like a second one: its sequence is lower than the last acknowledged.
         queue.acknowledged = min(queue.acknowledged, tail.last)
 
     async def _send(self, queue: _Queue, body: bytes, headers: dict[str, str]) -> PubAck:

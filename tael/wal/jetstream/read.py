@@ -56,6 +56,7 @@ class JetStreamReader:
     async def read(self, after: Mark, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
         """See WalReader."""
         deadline = time.monotonic() + wait_seconds
+        # Read on where the last call ended; entries fetched ahead are of no use from any other place.
         if after.sequence != self._returned or not self._created_ns:
             await self._start_behind(after)
         entries: list[Entry] = []
@@ -88,6 +89,7 @@ class JetStreamReader:
         while start <= end and (found := await self._following(start, min(_FETCH, end - start + 1))):
             entries += (entry for entry in found if entry.sequence <= end)
             start = found[-1].sequence + 1
+        # After the entries, and from the leader: between its first and last entry nothing may be missing.
         state = await self.state()
         held = range(max(first, state.first), min(end, state.last) + 1)
         if [entry.sequence for entry in entries if entry.sequence >= state.first] != list(held):
@@ -164,9 +166,11 @@ class JetStreamReader:
         if self._quiet and not await self._following(self._fetched.sequence + 1, 1):
             return
         anchor = self._fetched
+        # The anchor itself is asked for again: the same bytes under the same sequence say that this is still the WAL that was read.
         found = await self._following(max(1, anchor.sequence), _FETCH + 1)
         if anchor.digest and not (found and found[0].mark(self._created_ns) == anchor):
             await self._hold_against_leader(anchor)
+        # Behind a gap nothing is taken until the leader has said whether the gap is a loss or a replica that is behind.
         fresh = _contiguous([entry for entry in found if entry.sequence > anchor.sequence])
         self._quiet = not fresh
         if fresh:
@@ -192,6 +196,7 @@ class JetStreamReader:
         state = await self.state()
         if state.created_ns != self._created_ns or state.last < anchor.sequence:
             raise Diverged(self._difference(state))
+        # Trimming removes from the front what is committed: the anchor is gone because it was written.
         if anchor.sequence < state.first:
             return
         kept = await leader_get(self._client, self._stream, anchor.sequence, self._what)
