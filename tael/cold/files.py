@@ -18,7 +18,7 @@ FORMAT = 1
 class Rolled:
     """A table whose hours go to the cold tier.
 
-    ``time`` is the column that says when a row was; ``ids`` are what a file's checksum is taken over; ``order`` is how rows are sorted.
+    ``time`` is the column that says when a row was; ``ids`` are what a file's checksum is taken over; ``order`` is the table's key.
     Of rows with one ``order`` the last counts where ``replaces``. ``service`` and ``name`` are the columns whose bounds a file carries.
     """
 
@@ -37,12 +37,16 @@ ROLLED = {
         "traces",
         "start_time",
         ("trace_id", "span_id", "parent_span_id", "start_time", "duration_ns"),
-        ("tenant", "service", "start_time"),
+        ("tenant", "service", "toStartOfHour(start_time)", "start_time"),
         service="service",
         name="name",
     ),
     "logs": Rolled(
-        "logs", "timestamp", ("timestamp", "serial", "trace_id", "span_id", "body"), ("tenant", "service", "timestamp"), service="service"
+        "logs",
+        "timestamp",
+        ("timestamp", "serial", "trace_id", "span_id", "body"),
+        ("tenant", "service", "toStartOfHour(timestamp)", "timestamp"),
+        service="service",
     ),
     "samples": Rolled("metrics", "ts", ("metric", "series", "ts", "value"), _SAMPLE, replaces=True),
     "histograms": Rolled("metrics", "ts", ("metric", "series", "ts", "count", "sum"), _SAMPLE, replaces=True),

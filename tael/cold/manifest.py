@@ -319,6 +319,8 @@ def _paged(
     manifest: Manifest, head: Head, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], trash: Iterable[str], now_ns: int
 ) -> Change:
     """The manifest with these pages in place of those of the same days; empty ones go."""
+    if (manifest.head.index and not manifest.index) or manifest.index.keys() & pages.keys() - manifest.pages.keys():
+        raise LookupError(f"the pages of {sorted(pages)} are not loaded")  # what is not known must not be written over
     objects: dict[str, bytes] = {}
     index = dict(manifest.index)
     unused = [*trash, *(index[day] for day in pages if day in index), *([head.index] if head.index else [])]
@@ -329,8 +331,10 @@ def _paged(
             index[table, day] = _key(head, "pages", body)
             objects[index[table, day]] = body
     body = encode_index(index)
-    head = replace(head, index=_key(head, "index", body), cold=_bounds(index, {**manifest.pages, **pages}, head.cold))
-    objects[head.index] = body
+    key = _key(head, "index", body) if index else ""
+    head = replace(head, index=key, cold=_bounds(index, {**manifest.pages, **pages}, head.cold))
+    if key:
+        objects[key] = body
     unused = sorted(set(unused) - objects.keys() - set(index.values()))
     if unused:
         body = gzip.compress(orjson.dumps(unused), mtime=0)

@@ -24,7 +24,8 @@ OF_NO_SIGNAL = {"tael_migrations"}
 async def tables(clickhouse: ClickHouse) -> set[str]:
     """Every table that stores rows, whoever made it."""
     rows = await clickhouse.query(
-        "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree'", {"database": clickhouse.database}
+        "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree' AND name NOT LIKE '%_rolling'",
+        {"database": clickhouse.database},
     )
     return {name.decode() if isinstance(name, bytes) else str(name) for (name,) in rows} - OF_NO_SIGNAL
 

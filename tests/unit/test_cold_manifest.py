@@ -163,8 +163,9 @@ def test_files_are_retired_by_a_predicate() -> None:
 
 def test_a_reader_sees_whether_its_hours_changed() -> None:
     """Changes of other hours and other tables do not matter; what is not remembered does."""
-    before = rolled(Manifest(Head(0)), "spans", HOUR, "a").head
-    manifest = m.begin_move(Manifest(before), "logs", HOUR + DAY_NS, 1).manifest
+    first = rolled(Manifest(Head(0)), "spans", HOUR, "a")
+    before = first.head
+    manifest = m.begin_move(first, "logs", HOUR + DAY_NS, 1).manifest
     mine = TimeRange(HOUR, HOUR + HOUR_NS)
     assert before.unchanged_since(before, ["spans"], mine)
     assert manifest.head.unchanged_since(before, ["spans", "logs"], mine)
@@ -174,6 +175,9 @@ def test_a_reader_sees_whether_its_hours_changed() -> None:
     for hour in range(1, m.RECENT):
         manifest = rolled(manifest, "samples", HOUR + hour * HOUR_NS, "a")
     assert not manifest.head.unchanged_since(before, ["spans"], mine)
+    unloaded = m.moved(m.begin_move(Manifest(before), "spans", HOUR, 1).manifest, "spans", HOUR, 1).manifest
+    with pytest.raises(LookupError):
+        m.committed(unloaded, "spans", HOUR, [], 1, NOW)
 
 
 def test_what_is_damaged_says_so() -> None:

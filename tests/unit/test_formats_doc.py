@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tael.cold.files import ROLLED
 from tael.model.streams import INDEX_LABELS
 from tael.storage.clickhouse import attribute_keys
 from tael.storage.clickhouse.flatten import two_maps, typed_maps
+from tael.storage.clickhouse.rolling import SUFFIX
 from tael.storage.clickhouse.rows import DECODERS
 from tael.storage.clickhouse.schema import DEDUPLICATION_WINDOW, KEPT, read_migrations
 from tael.storage.clickhouse.writer import LANDINGS
@@ -40,10 +42,18 @@ def test_every_table_that_is_created_is_named() -> None:
     """And every table that is named is created."""
     created = set(re.findall(r"CREATE TABLE IF NOT EXISTS \{\{database\}\}\.(\w+)", DDL))
     landings = {name for name in created if re.search(r"_in_\d+$", name)}
-    assert created - landings == set(KEPT)
+    twins = {f"{name}{SUFFIX}" for name in ROLLED}
+    assert created - landings == set(KEPT) | twins
+    assert [KEPT[name].signal for name in ROLLED] == [rolled.signal for rolled in ROLLED.values()]
+    assert {KEPT[name].hours for name in ROLLED} == {1}
     assert set(re.findall(r"`(\w+_in_\d+)`", DOC)) <= landings
     assert {landing.table for landing in LANDINGS.values()} <= landings
     assert set(re.findall(r"(?m)^## The (\w+) table$", DOC)) <= created
+
+
+def test_the_ids_of_rolled_tables_are_listed() -> None:
+    listed = [[name, ", ".join(f"`{column}`" for column in rolled.ids).strip("`")] for name, rolled in ROLLED.items()]
+    assert table_after("`checksum` is the sum") == listed
 
 
 def test_every_letter_of_other_values_is_listed() -> None:

@@ -1,0 +1,235 @@
+"""Carries a shard's roll out, one step after another (docs/adr/0014). What the next step is, plan.py of the cold tier decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from prometheus_client import REGISTRY, Counter, Gauge
+
+from tael.cluster.manifests import ManifestOwner
+from tael.cold import manifest as transitions
+from tael.cold import plan
+from tael.cold.files import DAY_NS, HOUR_NS, ROLLED, ColdFile, day_of
+from tael.cold.manifest import OpenHour, decode_trash
+from tael.cold.plan import Partition, Policy
+from tael.errors import NotFound, Unavailable
+from tael.model.retention import Retention
+from tael.model.time import TimeRange
+from tael.objects import ObjectStore
+from tael.runtime.failpoint import FailPoint
+from tael.runtime.observe import get_logger
+from tael.storage.rolling import Pace, RollStore
+
+log = get_logger("compactor")
+GRACE_NS = HOUR_NS
+"""How long files that nothing names are kept: any query that read an older manifest has ended."""
+_ROWS = Counter("tael_cold_rolled_rows", "Rows that went to the cold tier.", ["shard", "table"], registry=REGISTRY)
+_BYTES = Counter("tael_cold_rolled_bytes", "Bytes of the files that they are in.", ["shard", "table"], registry=REGISTRY)
+_SECONDS = Counter("tael_cold_roll_seconds", "Time that writing and checking files took.", ["shard", "table"], registry=REGISTRY)
+_MERGED = Counter("tael_cold_merged_files", "Files that went into others.", ["shard", "table"], registry=REGISTRY)
+_RETIRED = Counter("tael_cold_retired_files", "Files that outlived their retention.", ["shard", "table"], registry=REGISTRY)
+_WAITING = Gauge("tael_cold_waiting_hours", "Hours of tables that are to leave the hot tier.", ["shard"], registry=REGISTRY)
+_WAITING_BYTES = Gauge("tael_cold_waiting_bytes", "Their bytes in the hot tier.", ["shard"], registry=REGISTRY)
+_MISMATCHES = Counter(
+    "tael_cold_mismatches", "Files that were not what they were made of, and written again.", ["shard"], registry=REGISTRY
+)
+
+
+class Roller:
+    """One shard's cold tier under one epoch of its lease. One task uses it; ``take`` comes first, and again after anything that failed.
+
+    ``still_mine`` raises Fenced unless the lease is this epoch's: it is asked directly before rows are moved or dropped, which ClickHouse does for
+    whoever asks. Every method raises Retryable where something does not answer, and Fenced where the shard is somebody else's now.
+    """
+
+    def __init__(
+        self,
+        owner: ManifestOwner,
+        store: RollStore,
+        objects: ObjectStore,
+        still_mine: Callable[[], Awaitable[None]],
+        pace: Pace,
+        fail: FailPoint,
+        *,
+        grace_ns: int = GRACE_NS,
+    ) -> None:
+        self._owner = owner
+        self._store = store
+        self._objects = objects
+        self._still_mine = still_mine
+        self._pace = pace
+        self._fail = fail
+        self._grace_ns = grace_ns
+
+    async def take(self) -> None:
+        """Make the shard's manifest this epoch's."""
+        await self._owner.take()
+
+    async def step(self, policy: Policy) -> bool:
+        """Do the next step of the roll; False when there is none."""
+        now_ns = time.time_ns()
+        partitions = await self._store.partitions()
+        waiting = plan.waiting(partitions.hot, policy, now_ns)
+        _WAITING.labels(self._shard).set(len(waiting))
+        _WAITING_BYTES.labels(self._shard).set(sum(one.bytes for one in waiting))
+        step = plan.next_step(self._owner.manifest, partitions, policy, now_ns)
+        if step is None:
+            return False
+        await self._do(step)
+        return True
+
+    async def _do(self, step: plan.Step) -> None:
+        match step:
+            case plan.Begin(partition):
+                await self._begin(partition)
+            case plan.Adopt(Partition(table=table, hour_ns=hour_ns)):
+                log.warning(
+                    "rows of an hour that nobody rolls are in the rolling table; taking them up", table=table, start=hour_ns // 10**9
+                )
+                await self._commit(transitions.adopted(self._owner.manifest, table, hour_ns, self._owner.epoch))
+            case plan.Move(hour):
+                await self._move(hour)
+            case plan.Untangle(hour):
+                await self._untangle(hour)
+            case plan.SayMoved(hour):
+                await self._say(transitions.moved, hour)
+            case plan.SayUnmoved(hour):
+                await self._say(transitions.unmoved, hour)
+            case plan.Export(hour):
+                await self._export(hour)
+            case plan.Drop(hour):
+                await self._drop(hour)
+            case plan.SayDropped(hour):
+                await self._say(transitions.dropped, hour)
+
+    async def _begin(self, partition: Partition) -> None:
+        await self._commit(transitions.begin_move(self._owner.manifest, partition.table, partition.hour_ns, self._owner.epoch))
+        self._fail("moving")
+        hour = self._owner.manifest.open_hour(partition.table, partition.hour_ns)
+        assert hour is not None
+        await self._move(hour)
+
+    async def _move(self, hour: OpenHour) -> None:
+        # Readers of this hour wait from the line before to the line after, so nothing else is done in between.
+        await self._still_mine()
+        await self._store.move(hour)
+        self._fail("moved")
+        await self._say(transitions.moved, hour)
+        self._fail("rolling")
+
+    async def _untangle(self, hour: OpenHour) -> None:
+        await self._still_mine()
+        if not await self._store.untangle(hour):
+            await self._say(transitions.moved, hour)
+
+    async def _export(self, hour: OpenHour) -> None:
+        started = time.monotonic()
+        files = [await self._write(file) for file in await self._store.contents(hour, self._owner.manifest.shard)]
+        self._fail("exported")
+        await self._load(hour.table, hour.hour_ns)
+        change = transitions.committed(self._owner.manifest, hour.table, hour.hour_ns, files, self._owner.epoch, time.time_ns())
+        await self._commit(change)
+        self._fail("committed")
+        rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+        _ROWS.labels(self._shard, hour.table).inc(rows)
+        _BYTES.labels(self._shard, hour.table).inc(size)
+        _SECONDS.labels(self._shard, hour.table).inc(time.monotonic() - started)
+        log.info("rolled", shard=self._shard, table=hour.table, start=hour.hour_ns // 10**9, rows=rows, bytes=size, files=len(files))
+        await self._drop(hour)
+
+    async def _write(self, file: ColdFile) -> ColdFile:
+        written = await self._store.export(file, self._pace)
+        self._check(file, written)
+        return written
+
+    def _check(self, wanted: ColdFile, written: ColdFile) -> None:
+        if (written.tenant, written.rows, written.checksum) != (wanted.tenant, wanted.rows, wanted.checksum):
+            _MISMATCHES.labels(self._shard).inc()
+            raise Unavailable(
+                f"{wanted.key} holds {written.rows} rows with checksum {written.checksum}, not {wanted.rows} with {wanted.checksum}"
+            )
+
+    async def _drop(self, hour: OpenHour) -> None:
+        await self._still_mine()
+        await self._store.drop(hour)
+        self._fail("dropped")
+        await self._say(transitions.dropped, hour)
+
+    async def merge(self) -> bool:
+        """Merge the generations of one hour; False when there is none to merge among the pages that are loaded."""
+        hours = plan.hours_to_merge(self._owner.manifest)
+        if not hours:
+            return False
+        table, hour_ns = hours[0]
+        by_tenant: dict[str, list[ColdFile]] = {}
+        for file in self._owner.manifest.hour_files(table, hour_ns):
+            by_tenant.setdefault(file.tenant, []).append(file)
+        generation = self._owner.manifest.revision + 1
+        several = [files for files in by_tenant.values() if len(files) > 1]
+        merged = [await self._merge_files(files, generation) for files in several]
+        self._fail("merged")
+        await self._commit(transitions.merged(self._owner.manifest, table, hour_ns, merged, self._owner.epoch, time.time_ns()))
+        _MERGED.labels(self._shard, table).inc(sum(map(len, several)))
+        return True
+
+    async def _merge_files(self, files: Sequence[ColdFile], generation: int) -> ColdFile:
+        merged = await self._store.merge(files, generation, self._pace)
+        rows = sum(file.rows for file in files)
+        fewer_is_fine = ROLLED[merged.table].replaces and max(file.rows for file in files) <= merged.rows <= rows
+        if merged.rows != rows and not fewer_is_fine:
+            _MISMATCHES.labels(self._shard).inc()
+            raise Unavailable(f"{merged.key} holds {merged.rows} rows, not the {rows} of {len(files)} files")
+        return merged
+
+    async def retire(self, retention: Retention) -> int:
+        """Forget the files of which all is past its tenant's retention; how many."""
+        now_ns = time.time_ns()
+        for table, day in (await self._owner.load(())).days():
+            # An hour of it may be past where the whole of it is not: from the end of its first hour on.
+            if not retention.past(ROLLED[table].signal, day + HOUR_NS, now_ns).is_nobody:
+                await self._load(table, day)
+
+        def gone(file: ColdFile) -> bool:
+            return retention.past(ROLLED[file.table].signal, file.hour_ns + HOUR_NS, now_ns).holds(file.tenant)
+
+        out = [file for page in self._owner.manifest.pages.values() for file in page if gone(file)]
+        change = transitions.retired(self._owner.manifest, gone, self._owner.epoch, now_ns)
+        if change is not None:
+            await self._commit(change)
+            for file in out:
+                _RETIRED.labels(self._shard, file.table).inc()
+            log.info("retired", shard=self._shard, files=len(out))
+        return len(out)
+
+    async def sweep(self) -> int:
+        """Delete what was unnamed for the time of grace, and copies of heads that later ones make useless; how many objects."""
+        count = 0
+        for trash in plan.to_sweep(self._owner.manifest, self._grace_ns, time.time_ns()):
+            try:
+                keys = decode_trash(trash.key, await self._objects.get(trash.key))
+            except NotFound:
+                keys = []
+            for key in (*keys, trash.key):
+                await self._objects.delete(key)
+            count += len(keys) + 1
+            await self._commit(transitions.swept(self._owner.manifest, trash, self._owner.epoch))
+        return count + await self._owner.tidy()
+
+    async def load(self) -> None:
+        """Load every page, for ``merge`` to choose among."""
+        await self._owner.load()
+
+    async def _say(self, transition: Callable[..., transitions.Change], hour: OpenHour) -> None:
+        await self._commit(transition(self._owner.manifest, hour.table, hour.hour_ns, self._owner.epoch))
+
+    async def _commit(self, change: transitions.Change) -> None:
+        await self._owner.commit(change)
+
+    async def _load(self, table: str, time_ns: int) -> None:
+        day = day_of(time_ns)
+        await self._owner.load((table,), TimeRange(day, day + DAY_NS))
+
+    @property
+    def _shard(self) -> str:
+        return str(self._owner.manifest.shard)

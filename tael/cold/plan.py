@@ -1,0 +1,161 @@
+"""What is to be done next for one shard's cold tier, pure: from its manifest and from which partitions there are, whoever did what before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tael.cold.files import HOUR_NS, ROLLED
+from tael.cold.manifest import DROPPING, MOVING, Manifest, OpenHour, Trash
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """An hour of a table, or of its rolling twin. ``newest_ns`` is when the engine last wrote a part of it."""
+
+    table: str
+    hour_ns: int
+    rows: int
+    bytes: int
+    newest_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """Those of the hot tables and those of the rolling ones."""
+
+    hot: tuple[Partition, ...]
+    rolling: tuple[Partition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which hours leave the hot tier: those that ended before ``before_ns`` and to which nothing was added for ``quiet_ns``."""
+
+    before_ns: int
+    quiet_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Say that the hour moves, and move it."""
+
+    partition: Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Rows are in the rolling table that nobody knows of: take their hour into the manifest."""
+
+    partition: Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The hour is said to move, and is in the hot table: move it."""
+
+    hour: OpenHour
+
+
+@dataclass(frozen=True, slots=True)
+class Untangle:
+    """It is in both: either the move ended and rows came late, or the engine ended in the middle of it. Find out, and go on."""
+
+    hour: OpenHour
+
+
+@dataclass(frozen=True, slots=True)
+class SayMoved:
+    """It is in the rolling table alone."""
+
+    hour: OpenHour
+
+
+@dataclass(frozen=True, slots=True)
+class SayUnmoved:
+    """It is in neither."""
+
+    hour: OpenHour
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Write its files, compare them with the rolling table, and commit them."""
+
+    hour: OpenHour
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Its files count: drop it from the rolling table."""
+
+    hour: OpenHour
+
+
+@dataclass(frozen=True, slots=True)
+class SayDropped:
+    """It is gone from the rolling table."""
+
+    hour: OpenHour
+
+
+Step: TypeAlias = Begin | Adopt | Move | Untangle | SayMoved | SayUnmoved | Export | Drop | SayDropped
+
+
+def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns: int) -> Step | None:
+    """The next step of a shard's roll; None when nothing is to be done now.
+
+    What was begun is finished first, then what nobody knows of is taken up, then the oldest hour that may leave goes. Every step either
+    changes the manifest or the partitions, or can be repeated.
+    """
+    rolling = {(one.table, one.hour_ns): one for one in partitions.rolling}
+    hot = {(one.table, one.hour_ns) for one in partitions.hot}
+    if manifest.head.open:
+        hour = manifest.head.open[0]
+        return _finish(hour, in_hot=(hour.table, hour.hour_ns) in hot, in_rolling=(hour.table, hour.hour_ns) in rolling)
+    if rolling:
+        return Adopt(min(rolling.values(), key=_age))
+    leaving = waiting(partitions.hot, policy, now_ns)
+    return Begin(leaving[0]) if leaving else None
+
+
+def _finish(hour: OpenHour, *, in_hot: bool, in_rolling: bool) -> Step:
+    if hour.state == MOVING:
+        if in_rolling:
+            return Untangle(hour) if in_hot else SayMoved(hour)
+        return Move(hour) if in_hot else SayUnmoved(hour)
+    if hour.state == DROPPING:
+        return Drop(hour) if in_rolling else SayDropped(hour)
+    return Export(hour)
+
+
+def waiting(hot: Iterable[Partition], policy: Policy, now_ns: int) -> list[Partition]:
+    """The partitions that may leave the hot tier now, oldest first."""
+    over = min(policy.before_ns, now_ns)
+    return sorted(
+        (one for one in hot if one.table in ROLLED and one.hour_ns + HOUR_NS <= over and now_ns - one.newest_ns >= policy.quiet_ns),
+        key=_age,
+    )
+
+
+def _age(partition: Partition) -> tuple[int, int]:
+    return partition.hour_ns, list(ROLLED).index(partition.table) if partition.table in ROLLED else -1
+
+
+def hours_to_merge(manifest: Manifest) -> list[tuple[str, int]]:
+    """Table and hour of which some tenant has more than one file, of the loaded pages; oldest first."""
+    found: set[tuple[int, str]] = set()
+    for (table, _), files in manifest.pages.items():
+        seen: set[tuple[int, str]] = set()
+        for file in files:
+            one = (file.hour_ns, file.tenant)
+            if one in seen and manifest.open_hour(table, file.hour_ns) is None:
+                found.add((file.hour_ns, table))
+            seen.add(one)
+    return [(table, hour_ns) for hour_ns, table in sorted(found)]
+
+
+def to_sweep(manifest: Manifest, grace_ns: int, now_ns: int) -> list[Trash]:
+    """What was unnamed for so long that no reader can still want it, oldest first."""
+    return [trash for trash in manifest.head.trash if now_ns - trash.since_ns >= grace_ns]

@@ -1,0 +1,229 @@
+"""RollStore of one shard: ClickHouse moves, writes and reads everything itself, by the statements that are made here.
+
+Statements name objects by their URLs and never hold a key: the server signs requests to the bucket (docs/operations.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from tael.cold.files import ROLLED, ColdFile
+from tael.cold.manifest import OpenHour
+from tael.cold.plan import Partition, Partitions
+from tael.errors import Unavailable
+from tael.model.time import NS_PER_SECOND
+from tael.storage.clickhouse.client import ClickHouse, Limits, Row
+from tael.storage.clickhouse.rows import text
+from tael.storage.rolling import Pace
+
+_PARTITIONS: Final = """SELECT table, toUInt32(partition_id), sum(rows), sum(bytes_on_disk), toUnixTimestamp(max(modification_time))
+FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)} AND rows > 0
+GROUP BY table, partition_id ORDER BY 2, 1"""
+_MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} TO TABLE {database}.{table}_rolling"
+_DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}}"
+_IN_BOTH: Final = """SELECT count(), countIf({ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}}))
+FROM {database}.{table}_rolling WHERE _partition_id = {{id:String}}"""
+SUFFIX: Final = "_rolling"
+_COLUMNS: Final = """SELECT name, type FROM system.columns
+WHERE database = {database:String} AND table = {table:String} AND default_kind IN ('', 'DEFAULT') ORDER BY position"""
+_BINARY: Final = {
+    # Ids that may be empty: bytes of a fixed length or null in a file, for an engine that reads text expects UTF-8.
+    "spans": {
+        "parent_span_id": "nullIf(parent_span_id, '')::Nullable(FixedString(8))",
+        "links.trace_id": "arrayMap(id -> nullIf(id, '')::Nullable(FixedString(16)), `links.trace_id`)",
+        "links.span_id": "arrayMap(id -> nullIf(id, '')::Nullable(FixedString(8)), `links.span_id`)",
+    },
+    "exemplars": {"trace_id": "nullIf(trace_id, '')::Nullable(FixedString(16))"},
+}
+_WRITE: Final[Mapping[str, Any]] = {
+    "s3_truncate_on_insert": 1,
+    "output_format_parquet_compression_method": "'zstd'",
+    "output_format_parquet_write_page_index": 1,
+    "output_format_parquet_write_bloom_filter": 1,
+    # A group holds what blocks of this size first exceed: small enough that an id is found by reading few of them.
+    "output_format_parquet_row_group_size": 32_768,
+    "max_block_size": 8_192,
+    "optimize_read_in_order": 1,
+    "max_insert_threads": 1,
+}
+_READ: Final = "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1"
+_CHECK_LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
+_MOVE_LIMITS: Final = Limits(seconds=60)
+_MAX_BOUND: Final = 256
+Columns = Sequence[tuple[str, str]]
+
+
+class ClickHouseRolling:
+    """See RollStore. ``bucket_url`` is where the URLs of the bucket's objects begin, for the server."""
+
+    def __init__(self, clickhouse: ClickHouse, bucket_url: str) -> None:
+        self._clickhouse = clickhouse
+        self._bucket_url = bucket_url
+
+    async def partitions(self) -> Partitions:
+        """See RollStore."""
+        tables = [name for table in ROLLED for name in (table, table + SUFFIX)]
+        rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": tables})
+        hot: list[Partition] = []
+        rolling: list[Partition] = []
+        for name, *numbers in rows:
+            table = text(name).removesuffix(SUFFIX)
+            (hot if table == text(name) else rolling).append(_partition(table, *map(int, numbers)))
+        return Partitions(tuple(hot), tuple(rolling))
+
+    async def move(self, hour: OpenHour) -> None:
+        """See RollStore."""
+        await self._alter(_MOVE, hour)
+
+    async def drop(self, hour: OpenHour) -> None:
+        """See RollStore."""
+        await self._alter(_DROP, hour)
+
+    async def untangle(self, hour: OpenHour) -> bool:
+        """See RollStore.
+
+        The engine copies every part before it removes the first one. So all rows of the rolling table are in the hot table too where it was
+        cut off, and rows that came late after a whole move are other rows.
+        """
+        ids = f"({', '.join(ROLLED[hour.table].ids)})"
+        sql = _IN_BOTH.format(database=self._clickhouse.database, table=hour.table, ids=ids)
+        [(rows, twice)] = await self._clickhouse.query(sql, {"id": hour.partition_id}, _CHECK_LIMITS)
+        if int(rows) == int(twice):
+            await self.drop(hour)
+        return int(rows) == int(twice)
+
+    async def contents(self, hour: OpenHour, shard: int) -> Sequence[ColdFile]:
+        """See RollStore."""
+        sql = contents_statement(self._clickhouse.database, hour.table)
+        rows = await self._clickhouse.query(sql, {"id": hour.partition_id}, _CHECK_LIMITS)
+        file = ColdFile(hour.table, "", shard, hour.hour_ns, hour.generation, 0, 0, "", 0, 0)
+        return [_measured(replace(file, tenant=text(tenant)), measures) for tenant, *measures in rows]
+
+    async def export(self, file: ColdFile, pace: Pace) -> ColdFile:
+        """See RollStore."""
+        columns = await self._columns(file.table)
+        sql = export_statement(self._clickhouse.database, file, columns, self._url(file))
+        await self._clickhouse.command(sql, {"id": str(file.hour_ns // NS_PER_SECOND), "tenant": file.tenant}, _limits(pace))
+        return await self._read_back(file, columns)
+
+    async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
+        """See RollStore."""
+        columns = await self._columns(files[0].table)
+        newest_first = sorted(files, key=lambda file: -file.generation)
+        file = replace(files[0], generation=generation)
+        sql = merge_statement(file, columns, self._url(file), [self._url(one) for one in newest_first])
+        await self._clickhouse.command(sql, {}, _limits(pace))
+        return await self._read_back(file, columns)
+
+    async def _read_back(self, file: ColdFile, columns: Columns) -> ColdFile:
+        rows = await self._clickhouse.query(read_back_statement(file.table, columns, self._url(file)), {}, _CHECK_LIMITS)
+        if len(rows) != 1:
+            raise Unavailable(f"{file.key} holds {len(rows)} tenants' rows")
+        [(tenant, size, *measures)] = rows
+        return replace(_measured(replace(file, tenant=text(tenant)), measures), bytes=int(size))
+
+    async def _columns(self, table: str) -> Columns:
+        rows = await self._clickhouse.query(_COLUMNS, {"database": self._clickhouse.database, "table": table})
+        return [(text(name), text(kind)) for name, kind in rows]
+
+    async def _alter(self, statement: str, hour: OpenHour) -> None:
+        sql = statement.format(database=self._clickhouse.database, table=hour.table)
+        await self._clickhouse.command(sql, {"id": hour.partition_id}, _MOVE_LIMITS)
+
+    def _url(self, file: ColdFile) -> str:
+        return self._bucket_url + file.key
+
+
+def _partition(table: str, start_seconds: int, rows: int, size: int, newest_seconds: int) -> Partition:
+    return Partition(table, start_seconds * NS_PER_SECOND, rows, size, newest_seconds * NS_PER_SECOND)
+
+
+def _measures(table: str) -> str:
+    """Rows, checksum, and first and last time, service and name. The checksum is a sum, so that the order of rows does not matter."""
+    rolled = ROLLED[table]
+    bounds = [f"min({column}), max({column})" if column else "NULL, NULL" for column in (rolled.service, rolled.name)]
+    time = f"toUnixTimestamp64Nano(toDateTime64({{}}({rolled.time}), 9, 'UTC'))"
+    times = f"{time.format('min')}, {time.format('max')}"
+    return f"count(), hex(sum(cityHash64({', '.join(rolled.ids)}))), {times}, {', '.join(bounds)}"
+
+
+def _rows_of(database: str, table: str) -> str:
+    return f"{database}.{table}{SUFFIX}{' FINAL' if ROLLED[table].replaces else ''} WHERE _partition_id = {{id:String}}"
+
+
+def contents_statement(database: str, table: str) -> str:
+    """What each tenant's file of the hour ``id`` will hold."""
+    return f"SELECT tenant, {_measures(table)}\nFROM {_rows_of(database, table)}\nGROUP BY tenant ORDER BY tenant"
+
+
+def export_statement(database: str, file: ColdFile, columns: Columns, url: str) -> str:
+    """The rows of the hour ``id`` and the ``tenant``, into the file, in the order of the table."""
+    return (
+        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {_written(file.table, columns)}\n"
+        f"FROM {_rows_of(database, file.table)} AND tenant = {{tenant:String}}\n"
+        f"ORDER BY {', '.join(ROLLED[file.table].order)}\n{_settings()}"
+    )
+
+
+def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Sequence[str]) -> str:
+    """The rows of several files of one hour and tenant, into one."""
+    rolled = ROLLED[file.table]
+    names = ", ".join(f"`{name}`" for name, _ in columns)
+    branches = [f"SELECT {names}, {place} AS place FROM {_from_file(columns, each)}" for place, each in enumerate(newest_first)]  # noqa: S608
+    # With LIMIT 1 BY the first of each key is left, which is of the latest generation.
+    once = f"LIMIT 1 BY {', '.join(rolled.order)}\n" if rolled.replaces else ""
+    return (
+        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {_written(file.table, columns)}\n"  # noqa: S608  # names of columns, and keys of ours
+        f"FROM (SELECT {names} FROM ({' UNION ALL '.join(branches)})\n"
+        f"ORDER BY {', '.join((*rolled.order, 'place'))} {once})\n{_settings()}, use_hive_partitioning = 0, input_format_null_as_default = 1"
+    )
+
+
+def read_back_statement(table: str, columns: Columns, url: str) -> str:
+    """What a file holds, and its size."""
+    return f"SELECT tenant, any(_size), {_measures(table)}\nFROM {_from_file(columns, url)}\nGROUP BY tenant\n{_READ}"
+
+
+def _from_file(columns: Columns, url: str) -> str:
+    structure = ", ".join(f"`{name}` {kind}" for name, kind in columns).replace("\\", "\\\\").replace("'", "\\'")
+    return f"s3('{url}', 'Parquet', '{structure}')"
+
+
+def _written(table: str, columns: Columns) -> str:
+    binary = _BINARY.get(table, {})
+    return ", ".join(f"{binary[name]} AS `{name}`" if name in binary else f"`{name}`" for name, _ in columns)
+
+
+def _settings() -> str:
+    return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in _WRITE.items())
+
+
+def _limits(pace: Pace) -> Limits:
+    return Limits(seconds=pace.seconds, memory_bytes=pace.memory_bytes, threads=pace.threads)
+
+
+def _measured(file: ColdFile, measures: Row) -> ColdFile:
+    rows, checksum, first, last, *bounds = measures
+    least_service, most_service, least_name, most_name = map(_bound, bounds)
+    return replace(
+        file,
+        rows=int(rows),
+        checksum=text(checksum),
+        min_time_ns=int(first),
+        max_time_ns=int(last),
+        min_service=least_service,
+        max_service=most_service,
+        min_name=least_name,
+        max_name=most_name,
+    )
+
+
+def _bound(value: bytes | str | None) -> str | None:
+    """None for what says nothing: it is too long for a manifest, or no text. A value of some length is cut nowhere, for a maximum must not be."""
+    try:
+        found = value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return None
+    return found if found is not None and len(found) <= _MAX_BOUND else None

@@ -1,0 +1,303 @@
+"""Hours on their way from the hot tier to the bucket, against the real parts: whoever dies where, each row is in exactly one place."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from nats.aio.client import Client
+
+from services.compactor.roll import Roller
+from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
+from tael.cluster.nats_kv import NatsKeyValue
+from tael.cold import manifest as transitions
+from tael.cold.files import HOUR_NS, ROLLED, ColdFile, hour_of
+from tael.cold.manifest import MOVING, Manifest
+from tael.cold.plan import Policy
+from tael.errors import Fenced, Unavailable
+from tael.model.retention import Retention
+from tael.model.signals import METRICS
+from tael.objects import MinioObjectStore
+from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.rolling import ClickHouseRolling
+from tael.storage.rolling import Pace
+from tael.wal import codec
+from tests.contract.test_metric_tables import batch
+from tests.support.hotnode import HotNode
+from tests.support.objects import object_settings
+from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_tier, wire_log, wire_span
+
+HOUR = hour_of(START_NS)
+ALL = Policy(before_ns=1 << 62, quiet_ns=0)
+_SHARDS = itertools.count(1000)
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Cold:
+    """A shard with everything that a roll needs; ``crash_at`` names the place where the owner dies."""
+
+    tier: HotTier
+    objects: MinioObjectStore
+    kv: NatsKeyValue
+    shard: int = field(default_factory=lambda: next(_SHARDS))
+    crash_at: str = ""
+    epoch: int = 0
+    fenced: bool = False
+
+    @property
+    def clickhouse(self) -> ClickHouse:
+        return self.tier.clickhouses[0]
+
+    @property
+    def bucket_url(self) -> str:
+        return f"{object_settings()['TAEL_S3_URL']}/{object_settings()['TAEL_S3_BUCKET']}/"
+
+    def store(self) -> ClickHouseRolling:
+        return ClickHouseRolling(self.clickhouse, self.bucket_url)
+
+    async def roller(self, store: ClickHouseRolling | None = None) -> Roller:
+        """The next owner."""
+        self.epoch += 1
+
+        def fail(place: str) -> None:
+            if place == self.crash_at:
+                raise Crash
+
+        async def still_mine() -> None:
+            if self.fenced:
+                raise Fenced("somebody else's")
+
+        owner = ManifestOwner(self.kv, self.objects, Manifests(self.kv, self.objects), self.shard, self.epoch)
+        roller = Roller(owner, store or self.store(), self.objects, still_mine, Pace(), fail, grace_ns=0)
+        await roller.take()
+        return roller
+
+    async def roll(self) -> int:
+        """Everything, by a new owner; how many steps it took."""
+        roller = await self.roller()
+        return await finish(roller)
+
+    async def manifest(self) -> Manifest:
+        return await Manifests(self.kv, self.objects).read(self.shard)
+
+    async def ledger(self) -> dict[str, int]:
+        """Rows of each table that a reader counts now, each place by the manifest; None while it would wait."""
+        manifest = await self.manifest()
+        assert not manifest.moving(ROLLED)
+        counts = {}
+        for table in ROLLED:
+            places = [f"SELECT * FROM {self.clickhouse.database}.{table}"]
+            ids = [one.partition_id for one in manifest.rolling(table)]
+            if ids:
+                places.append(f"SELECT * FROM {self.clickhouse.database}.{table}_rolling WHERE _partition_id IN {tuple(ids)}")
+            rows = [(await self.clickhouse.query(f"SELECT count() FROM ({place})", {}))[0][0] for place in places]
+            counts[table] = sum(map(int, rows)) + sum([await self.rows_of(file) for file in manifest.files(table)])
+        return counts
+
+    async def rows_of(self, file: ColdFile) -> int:
+        [(rows,)] = await self.clickhouse.query(f"SELECT count() FROM s3('{self.bucket_url}{file.key}', 'Parquet')", {})
+        assert int(rows) == file.rows
+        return file.rows
+
+
+async def finish(roller: Roller) -> int:
+    steps = 0
+    while await roller.step(ALL):
+        steps += 1
+    return steps
+
+
+@pytest.fixture
+async def cold(shared_hot_node: HotNode, objects: MinioObjectStore, nats_client: Client) -> AsyncIterator[Cold]:
+    kv = NatsKeyValue(nats_client, "tael")
+    await kv.ensure()
+    async with open_tier([shared_hot_node]) as tier:
+        yield Cold(tier, objects, kv)
+
+
+async def fill(tier: HotTier) -> None:
+    """Rows of every table, of two tenants where there can be."""
+    await tier.store(of_service("shop", wire_span(0), wire_span(1)))
+    await tier.store(of_service("cart", wire_span(2)), tenant="o'ther*")
+    await tier.store_logs(logs_of("shop", wire_log()))
+    await tier.writers[0].write(METRICS, codec.encode("t1", 1, batch().SerializeToString()), secrets.token_hex(8))
+
+
+FILLED = {"spans": 3, "logs": 1, "samples": 2, "histograms": 1, "exemplars": 1, "series": 1}
+
+
+async def test_every_table_goes_to_the_cold_tier(cold: Cold) -> None:
+    """One file a tenant, with what the manifest says of it; nothing is left behind, and a second roll has nothing to do."""
+    await fill(cold.tier)
+    assert await cold.ledger() == FILLED
+    assert await cold.roll() == 2 * len(ROLLED)
+    assert await cold.ledger() == FILLED
+    manifest = await cold.manifest()
+    assert manifest.head.open == ()
+    partitions = await cold.store().partitions()
+    assert (partitions.hot, partitions.rolling) == ((), ())
+    spans = {file.tenant: file for file in manifest.files("spans")}
+    assert set(spans) == {"t1", "o'ther*"}
+    of_t1 = spans["t1"]
+    assert (of_t1.rows, of_t1.hour_ns, of_t1.min_service, of_t1.max_service) == (2, HOUR, "shop", "shop")
+    assert HOUR <= of_t1.min_time_ns <= of_t1.max_time_ns < HOUR + HOUR_NS
+    assert of_t1.bytes == len(await cold.objects.get(of_t1.key))
+    assert manifest.files("series")[0].min_name is not None
+    assert await cold.roll() == 0
+
+
+async def test_whoever_dies_where_the_next_one_goes_on(cold: Cold) -> None:
+    """At each place once; rows that come late in between are neither lost nor doubled."""
+    stored = 0
+    for place in ("moving", "moved", "rolling", "exported", "committed", "dropped"):
+        await cold.tier.store(of_service("shop", wire_span(stored), wire_span(stored + 1)))
+        cold.crash_at = place
+        with pytest.raises(Crash):
+            await finish(await cold.roller())
+        await cold.tier.store(of_service("shop", wire_span(stored + 2)))
+        stored += 3
+        if not (await cold.manifest()).moving(["spans"]):
+            assert (await cold.ledger())["spans"] == stored
+        cold.crash_at = ""
+        await cold.roll()
+        assert (await cold.ledger())["spans"] == stored
+        assert (await cold.store().partitions()).rolling == ()
+
+
+async def test_a_move_that_the_engine_did_not_end_is_made_again(cold: Cold) -> None:
+    """The rows are in both tables, as after a kill of the engine: they count once."""
+    await cold.tier.store(of_service("shop", wire_span(0), wire_span(1)))
+    cold.crash_at = "moving"
+    with pytest.raises(Crash):
+        await finish(await cold.roller())
+    spans = f"{cold.clickhouse.database}.spans"
+    await cold.clickhouse.command(f"INSERT INTO {spans}_rolling SELECT * FROM {spans}")
+    cold.crash_at = ""
+    await cold.roll()
+    assert (await cold.ledger())["spans"] == 2
+
+
+async def test_a_zombie_commits_nothing(cold: Cold) -> None:
+    """Whichever step it was at, its compare-and-set fails; what it wrote late is not what counts; nor may it move or drop."""
+    await cold.tier.store(of_service("shop", wire_span(0)))
+    zombie = await cold.roller()
+    assert await zombie.step(ALL)
+    await cold.roll()
+    with pytest.raises(Fenced):
+        await zombie.step(ALL)
+    with pytest.raises(Fenced):
+        await zombie.take()
+    [file] = (await cold.manifest()).files("spans")
+    assert file.generation > 2
+    await cold.tier.store(of_service("shop", wire_span(1)))
+    cold.fenced = True
+    with pytest.raises(Fenced):
+        await finish(await cold.roller())
+    assert (await cold.manifest()).head.open[0].state == MOVING
+    assert len((await cold.store().partitions()).hot) == 1
+    cold.fenced = False
+    await cold.roll()
+    assert (await cold.ledger())["spans"] == 2
+
+
+async def test_rows_that_nobody_knows_of_are_taken_up(cold: Cold) -> None:
+    """As when an owner that slept moves an hour after it has lost its lease."""
+    await cold.tier.store(of_service("shop", wire_span(0)))
+    roller = await cold.roller()
+    spans = f"{cold.clickhouse.database}.spans"
+    await cold.clickhouse.command(f"ALTER TABLE {spans} MOVE PARTITION ID '{HOUR // 10**9}' TO TABLE {spans}_rolling")
+    await finish(roller)
+    assert (await cold.ledger())["spans"] == 1
+
+
+async def test_late_rows_make_generations_that_are_merged(cold: Cold) -> None:
+    """Samples of one series and time count once, the last written; unnamed files are deleted in the end."""
+    for number in range(2):
+        await cold.tier.store(of_service("shop", wire_span(number)))
+        await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, batch().SerializeToString()), secrets.token_hex(8))
+        await cold.roll()
+    before = await cold.manifest()
+    assert [len(before.files(table)) for table in ("spans", "samples")] == [2, 2]
+    assert len({file.generation for file in before.files("spans")}) == 2
+    roller = await cold.roller()
+    await roller.load()
+    while await roller.merge():
+        pass
+    after = await cold.manifest()
+    assert [(file.rows, file.tenant) for file in after.files("spans")] == [(2, "t1")]
+    assert [file.rows for file in after.files("samples")] == [2]
+    assert (await cold.ledger())["spans"] == 2
+    assert await roller.sweep() > 0
+    keys = set(await cold.objects.list("spans/"))
+    assert not {file.key for file in before.files("spans")} & keys
+    assert after.files("spans")[0].key in keys
+    assert (await cold.ledger())["spans"] == 2
+    assert [key for key in await cold.objects.list(f"_manifest/{cold.shard}/pages/") if key not in after.index.values()] == []
+
+
+async def test_files_are_retired_by_tenant_and_signal(cold: Cold) -> None:
+    """By whole hours; what is kept stays."""
+    await fill(cold.tier)
+    await cold.roll()
+    roller = await cold.roller()
+    for_ever = 36_500.0
+    every = {"traces": for_ever, "logs": for_ever, "metrics": for_ever}
+    assert await roller.retire(Retention(every)) == 0
+    days = (time.time_ns() - HOUR - HOUR_NS) / (24 * HOUR_NS)
+    assert await roller.retire(Retention({**every, "logs": days - 0.01}, {"t1": {"traces": days - 0.01}})) == 2
+    assert {table: count for table, count in (await cold.ledger()).items() if count != FILLED[table]} == {"spans": 1, "logs": 0}
+    assert await roller.sweep() > 0
+    assert (await cold.ledger())["spans"] == 1
+
+
+async def test_the_manifest_comes_back_from_the_bucket(cold: Cold) -> None:
+    """With an hour half way: nothing is lost or doubled when the key-value store has lost everything."""
+    await fill(cold.tier)
+    cold.crash_at = "committed"
+    with pytest.raises(Crash):
+        await finish(await cold.roller())
+    await cold.kv.delete(cold_key(cold.shard))
+    with pytest.raises(Unavailable, match="its compactor restores it"):
+        await cold.manifest()
+    cold.crash_at, cold.epoch = "", 0
+    await cold.roll()
+    assert await cold.ledger() == FILLED
+
+
+async def test_a_file_that_is_not_what_it_was_made_of_is_not_committed(cold: Cold) -> None:
+    """Its rows stay where they are, to be read there, and it is written again."""
+
+    class Damaging(ClickHouseRolling):
+        async def export(self, file: ColdFile, pace: Pace) -> ColdFile:
+            await super().export(file, pace)
+            url = cold.bucket_url + file.key
+            await self._clickhouse.command(
+                f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT * FROM {cold.clickhouse.database}.spans_rolling LIMIT 1 SETTINGS s3_truncate_on_insert = 1"
+            )
+            return await self._read_back(file, await self._columns(file.table))
+
+    await cold.tier.store(of_service("shop", wire_span(0), wire_span(1)))
+    with pytest.raises(Unavailable, match="holds 1 rows"):
+        await finish(await cold.roller(Damaging(cold.clickhouse, cold.bucket_url)))
+    assert (await cold.ledger())["spans"] == 2
+    assert (await cold.manifest()).files("spans") == []
+    await cold.roll()
+    assert (await cold.ledger())["spans"] == 2
+
+
+async def test_a_policy_says_which_hours_leave(cold: Cold) -> None:
+    """Those that ended before its time, and were quiet for its time."""
+    await cold.tier.store(of_service("shop", wire_span(0)))
+    roller = await cold.roller()
+    assert not await roller.step(Policy(before_ns=HOUR + HOUR_NS - 1, quiet_ns=0))
+    assert not await roller.step(Policy(before_ns=1 << 62, quiet_ns=3600 * 10**9))
+    assert await roller.step(Policy(before_ns=HOUR + HOUR_NS, quiet_ns=0))
+    assert (await cold.manifest()).head.open[0].state == transitions.ROLLING

@@ -1,0 +1,188 @@
+"""What is done next for a cold tier: every state that a crash can leave has one way on, and every way ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tael.cold import manifest as m
+from tael.cold import plan
+from tael.cold.files import HOUR_NS, ROLLED, ColdFile
+from tael.cold.manifest import Change, Head, Manifest
+from tael.cold.plan import Partition, Partitions, Policy, next_step, waiting
+from tests.unit.test_cold_manifest import HOUR, NOW, a_file, rolled
+
+Key = tuple[str, int]
+
+
+def of(table: str, hour_ns: int, newest_ns: int = 0) -> Partition:
+    return Partition(table, hour_ns, 1, 1, newest_ns)
+
+
+def test_hours_leave_when_they_are_over_and_quiet() -> None:
+    """The oldest first, spans first of an hour; what has no cold tier stays."""
+    hot = [of("spans", HOUR + 2 * HOUR_NS), of("logs", HOUR), of("spans", HOUR), of("red", HOUR), of("spans", HOUR - HOUR_NS, NOW - 5)]
+    leaving = waiting(hot, Policy(HOUR + 2 * HOUR_NS, 10), NOW)
+    assert [(one.table, one.hour_ns) for one in leaving] == [("spans", HOUR), ("logs", HOUR)]
+    assert waiting(hot[:4], Policy(1 << 62, 0), HOUR + HOUR_NS - 1) == []
+    assert waiting(hot[4:], Policy(1 << 62, 5), NOW) == hot[4:]
+
+
+def test_what_was_begun_is_finished_first() -> None:
+    """And of it, what the partitions say that it came to."""
+    moving = m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest
+    rolling = m.moved(moving, "spans", HOUR, 1).manifest
+    dropping = m.committed(rolling, "spans", HOUR, [], 1, NOW).manifest
+    here, other = (of("spans", HOUR),), (of("logs", HOUR - HOUR_NS),)
+    expected: list[tuple[Manifest, bool, bool, Callable[[m.OpenHour], plan.Step]]] = [
+        (moving, True, False, plan.Move),
+        (moving, True, True, plan.Untangle),
+        (moving, False, True, plan.SayMoved),
+        (moving, False, False, plan.SayUnmoved),
+        (rolling, True, True, plan.Export),
+        (rolling, False, False, plan.Export),
+        (dropping, True, True, plan.Drop),
+        (dropping, False, False, plan.SayDropped),
+    ]
+    for manifest, in_hot, in_rolling, step in expected:
+        found = next_step(manifest, Partitions(other + here * in_hot, other + here * in_rolling), Policy(1 << 62, 0), NOW)
+        assert found == step(manifest.head.open[0])
+
+
+def test_hours_with_several_files_of_a_tenant_are_merged() -> None:
+    """Not those that are on their way."""
+    manifest = rolled(rolled(rolled(Manifest(Head(0)), "spans", HOUR, "a"), "spans", HOUR, "a"), "logs", HOUR, "a")
+    assert plan.hours_to_merge(manifest) == [("spans", HOUR)]
+    assert plan.hours_to_merge(m.begin_move(manifest, "spans", HOUR, 1).manifest) == []
+
+
+@dataclass
+class World:
+    """Rows as numbers, in the places of a shard; a file's rows stand under its key."""
+
+    hot: dict[Key, set[int]] = field(default_factory=dict)
+    rolling: dict[Key, set[int]] = field(default_factory=dict)
+    bucket: dict[str, set[int]] = field(default_factory=dict)
+    manifest: Manifest = field(default_factory=lambda: Manifest(Head(0)))
+    epoch: int = 1
+    written: set[int] = field(default_factory=set)
+
+    def partitions(self) -> Partitions:
+        hot, rolling = (tuple(of(*key) for key, rows in place.items() if rows) for place in (self.hot, self.rolling))
+        return Partitions(hot, rolling)
+
+    def insert(self, key: Key) -> None:
+        row = len(self.written)
+        self.written.add(row)
+        self.hot.setdefault(key, set()).add(row)
+
+    def seen(self) -> list[int] | None:
+        """The rows that a reader sees, each as often as it does; None while it waits."""
+        if self.manifest.moving(ROLLED):
+            return None
+        named = {(one.table, one.hour_ns) for table in ROLLED for one in self.manifest.rolling(table)}
+        rows = [row for rows in self.hot.values() for row in rows]
+        rows += [row for key in named for row in self.rolling.get(key, ())]
+        return rows + [row for table in ROLLED for file in self.manifest.files(table) for row in self.bucket[file.key]]
+
+    def commit(self, change: Change) -> None:
+        self.manifest = change.manifest
+
+    def do(self, step: plan.Step, crash: int) -> None:
+        """The step, which ends after ``crash`` of its actions."""
+        for number, action in enumerate(self._actions(step)):
+            if number == crash:
+                return
+            action()
+
+    def _actions(self, step: plan.Step) -> list[Callable[[], None]]:
+        if isinstance(step, plan.Begin | plan.Adopt):
+            table, hour_ns = step.partition.table, step.partition.hour_ns
+            begin = m.begin_move if isinstance(step, plan.Begin) else m.adopted
+            return [lambda: self.commit(begin(self.manifest, table, hour_ns, self.epoch))]
+        hour = step.hour
+        key = (hour.table, hour.hour_ns)
+
+        def say(transition: Callable[..., Change], *more: object) -> Callable[[], None]:
+            return lambda: self.commit(transition(self.manifest, *key, *more, self.epoch))
+
+        actions: dict[type[plan.Step], list[Callable[[], None]]] = {
+            plan.Move: [lambda: self._copy(key), lambda: self._clear(key), say(m.moved)],
+            plan.Untangle: [lambda: self._untangle(key)],
+            plan.SayMoved: [say(m.moved)],
+            plan.SayUnmoved: [say(m.unmoved)],
+            plan.Export: [lambda: self._export(hour)],
+            plan.Drop: [lambda: self.rolling.update({key: set()}), say(m.dropped)],
+            plan.SayDropped: [say(m.dropped)],
+        }
+        return actions[type(step)]
+
+    def _copy(self, key: Key) -> None:
+        self.rolling[key] = set(self.hot[key])
+
+    def _clear(self, key: Key) -> None:
+        self.hot[key] = self.hot[key] - self.rolling[key]
+
+    def _untangle(self, key: Key) -> None:
+        if self.rolling[key] <= self.hot[key]:
+            self.rolling[key] = set()
+        else:
+            self.commit(m.moved(self.manifest, *key, self.epoch))
+
+    def _export(self, hour: m.OpenHour) -> None:
+        rows = self.rolling.get((hour.table, hour.hour_ns), set())
+        file: ColdFile = a_file(hour.table, "t", hour.hour_ns, hour.generation)
+        assert file.key not in self.bucket, "no file is ever written twice"
+        self.bucket[file.key] = set(rows)
+        self.commit(m.committed(self.manifest, hour.table, hour.hour_ns, [file] if rows else [], self.epoch, NOW))
+
+
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("insert"), st.sampled_from(["spans", "logs"]), st.integers(0, 2)),
+        st.tuples(st.just("step"), st.just(""), st.integers(0, 4)),
+        st.tuples(st.just("zombie moves"), st.sampled_from(["spans", "logs"]), st.integers(0, 2)),
+    ),
+    max_size=40,
+)
+
+
+@given(events)
+def test_each_row_is_in_one_place_whatever_dies(history: list[tuple[str, str, int]]) -> None:
+    """Steps that end anywhere, rows that come late; at every moment a reader sees each row once, or waits. In the end all is cold."""
+    world = World()
+    strays: set[Key] = set()
+    for what, table, number in history:
+        key = (table, HOUR + number * HOUR_NS)
+        if what == "insert":
+            world.insert(key)
+        elif what == "zombie moves":
+            if world.hot.get(key) and not world.manifest.head.open and not world.rolling.get(key):
+                world.rolling[key], world.hot[key] = world.hot[key], set()
+                strays.add(key)
+        else:
+            step = next_step(world.manifest, world.partitions(), Policy(1 << 62, 0), NOW)
+            if step is not None:
+                world.do(step, crash=number)
+            if number < 3:
+                world.epoch += 1
+                world.commit(m.taken(world.manifest, world.epoch))
+        named = {(one.table, one.hour_ns) for one in world.manifest.head.open}
+        strays = {key for key in strays - named if world.rolling.get(key)}
+        _check(world, strays)
+    while (step := next_step(world.manifest, world.partitions(), Policy(1 << 62, 0), NOW)) is not None:
+        world.do(step, crash=99)
+        _check(world, {key for key in strays if key in world.rolling and world.manifest.open_hour(*key) is None and world.rolling[key]})
+    assert not any(world.hot.values())
+    assert not any(world.rolling.values())
+    assert sorted(world.seen() or []) == sorted(world.written)
+
+
+def _check(world: World, strays: set[Key]) -> None:
+    seen = world.seen()
+    if seen is not None:
+        hidden = [row for key in strays for row in world.rolling[key]]
+        assert sorted(seen + hidden) == sorted(world.written)
