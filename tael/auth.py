@@ -51,10 +51,10 @@ def parse_tokens(text: str) -> Tokens:
     for where, token, tenant, scopes in _json_entries(text) if text.lstrip()[:1] in ("[", "{") else _line_entries(text):
         digest = _digest_in_file(token, where)
         if digest in tokens:
-            raise Rejected("the token stands there twice", where=where)
+            raise Rejected("duplicate token", where=where)
         tokens[digest] = Grant(_tenant_in_file(tenant, where), _scopes_in_file(scopes, where))
     if not tokens:
-        raise Rejected("holds no token", accepted="at least one")
+        raise Rejected("contains no token", accepted="at least one")
     return tokens
 
 
@@ -78,13 +78,13 @@ def authorize(tokens: Tokens | None, scope: str, authorization: str | None, org_
         return anyone
     grant = tokens.get(hashlib.sha256(_credential(authorization).encode()).digest())
     if grant is None:
-        raise Unauthenticated("the token is not known")
+        raise Unauthenticated("unknown token")
     if scope not in grant.scopes:
         raise Forbidden(f"the token may not {scope} (it may {', '.join(sorted(grant.scopes))})")
     if grant.tenant == ANY_TENANT:
         return anyone
     if wanted not in (None, grant.tenant):
-        raise Forbidden(f"the token is another tenant's than the {TENANT_HEADER} {wanted}")
+        raise Forbidden(f"the token belongs to another tenant than the {TENANT_HEADER} {wanted}")
     return Caller(grant.tenant)
 
 
@@ -114,14 +114,14 @@ def _json_entries(text: str) -> Iterable[tuple[str, Any, Any, Any]]:
     try:
         entries = json.loads(text)
     except ValueError as error:
-        raise Rejected(f"is no JSON: {error}") from None
+        raise Rejected(f"is not valid JSON:  {error}") from None
     if isinstance(entries, dict):
         entries = entries.get("tokens")
     if not isinstance(entries, list):
-        raise Rejected("is JSON, but no list of tokens", accepted='[{"token", "tenant", "scopes"}, …]')
+        raise Rejected("is JSON but not a list of tokens", accepted='[{"token", "tenant", "scopes"}, …]')
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict) or entry.keys() != _FIELDS:
-            raise Rejected("has other fields", where=f"entry {number}", accepted="an object of token, tenant and scopes")
+            raise Rejected("has unexpected fields", where=f"entry {number}", accepted="an object of token, tenant and scopes")
         yield f"entry {number}", entry["token"], entry["tenant"], entry["scopes"]
 
 
@@ -141,5 +141,5 @@ def _tenant_in_file(tenant: object, where: str) -> str:
 
 def _scopes_in_file(scopes: object, where: str) -> frozenset[str]:
     if not isinstance(scopes, list) or not scopes or not all(scope in SCOPES for scope in scopes):
-        raise Rejected(f"{scopes!r} are no scopes", where=f"{where}, scopes", accepted=f"some of {', '.join(SCOPES)}")
+        raise Rejected(f"{scopes!r} are not valid scopes", where=f"{where}, scopes", accepted=f"some of {', '.join(SCOPES)}")
     return frozenset(scopes)

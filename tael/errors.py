@@ -88,7 +88,7 @@ class Damaged(TaelError):
 
 
 class Diverged(TaelError):
-    """The entry that was read last is not in the WAL any more: its tail was lost, or it was made anew."""
+    """The entry that was read last is not in the WAL any more: its tail was lost, or it was recreated."""
 
 
 class BadSettings(TaelError):

@@ -33,7 +33,9 @@ from tael.storage.api import SchemaStore
 from tael.storage.rows import RowStore
 
 log = get_logger("compactor")
-_EPOCH = Gauge("tael_compactor_epoch", "Epoch under which this process keeps the shard.", ["shard"], registry=REGISTRY)
+_EPOCH = Gauge(
+    "tael_compactor_epoch", "Epoch of this process's compactor lease on the shard; 0 when it holds none.", ["shard"], registry=REGISTRY
+)
 
 
 async def run(
@@ -80,7 +82,7 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores:
         try:
             held = await _held(kv, settings.node_id, damaged)
         except Retryable as error:
-            log.warning("the leases cannot be read; retrying", reason=str(error))
+            log.warning("cannot read the leases; retrying", reason=str(error))
         else:
             _tell(held)
             waiting = [(shard, lease) for shard, lease in held if (shard.index, lease.epoch) not in served]

@@ -16,7 +16,7 @@ from tael.storage.rows import RowStore
 log = get_logger("compactor")
 _REWRITTEN_AT_ONCE = 32
 """Partitions that lose rows in one go: each is written anew, so that others get their turn in between."""
-_PARTITIONS = Counter("tael_compactor_dropped_partitions", "Partitions dropped whole.", ["shard"], registry=REGISTRY)
+_PARTITIONS = Counter("tael_compactor_dropped_partitions", "Partitions dropped.", ["shard"], registry=REGISTRY)
 _ROWS = Counter("tael_compactor_deleted_rows", "Rows deleted because of the retention of their tenant.", ["shard"], registry=REGISTRY)
 _LEFT = Gauge("tael_compactor_expired_partitions", "Partitions with rows that are still to be deleted.", ["shard"], registry=REGISTRY)
 

@@ -15,5 +15,5 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         ge=1,
         le=86400,
         alias="TAEL_COMPACT_INTERVAL_SECS",
-        description="How often retention is enforced; it is also at start.",
+        description="Interval at which retention is enforced, besides at start.",
     )

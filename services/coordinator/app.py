@@ -35,8 +35,8 @@ from tael.storage.api import SchemaStore
 log = get_logger("coordinator")
 _SYNC_CHECK_SECONDS = 30.0
 _FORGET_AFTER_TTLS = 120
-_LEADING = Gauge("tael_coordinator_epoch", "Epoch that this process leads with, 0 when it does not.", registry=REGISTRY)
-_LAZY_SYNC = Gauge("tael_nats_lazy_sync", "1 when NATS acknowledges before it has fsynced.", registry=REGISTRY)
+_LEADING = Gauge("tael_coordinator_epoch", "Epoch of this process's leadership; 0 when it is not the leader.", registry=REGISTRY)
+_LAZY_SYNC = Gauge("tael_nats_lazy_sync", "1 when NATS acknowledges writes before they are fsynced.", registry=REGISTRY)
 
 
 class Streams(Protocol):
@@ -90,9 +90,9 @@ async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, lea
             try:
                 await leadership.step()
             except Fenced as fenced:
-                log.warning("fenced: this coordinator leads no more", reason=str(fenced))
+                log.warning("fenced: this coordinator is no longer the leader", reason=str(fenced))
             except Retryable as error:
-                log.warning("the leader's lease cannot be reached", reason=str(error))
+                log.warning("cannot reach the leader's lease", reason=str(error))
             epoch = leadership.epoch
             _LEADING.set(epoch)
             if epoch and term is None:
@@ -166,7 +166,7 @@ class Term:
             await self._ports.streams.ensure(shard_count)
         except Unavailable as error:
             if self._readiness.reasons.get("streams") != str(error):
-                log.error("the WAL cannot be made", reason=str(error))  # noqa: TRY400  # the reason is the whole story
+                log.error("cannot create the WAL's streams", reason=str(error))  # noqa: TRY400  # the reason is the whole story
             self._readiness.set("streams", str(error))
             raise
         self._readiness.set("streams")
@@ -200,7 +200,7 @@ class Term:
             if (self._liveness.age_seconds(value.key, now) or 0.0) > self._settings.lease_ttl_seconds * _FORGET_AFTER_TTLS:
                 await self._ports.kv.delete(value.key)
                 self._damaged.forget(value.key)
-                log.info("forgot a member that is long gone", member=value.key.removeprefix(MEMBER_PREFIX))
+                log.info("removed a stale member", member=value.key.removeprefix(MEMBER_PREFIX))
         members = [self._damaged.read(Member, value) for value in found if self._liveness.alive(value.key, now)]
         return [member for member in members if member is not None]
 
@@ -217,7 +217,7 @@ class Term:
         for shard, member in assign({shard: lease.holder for shard, lease in leases.items()}, members).items():
             before, found = leases[shard], held[shard]
             if before.granted_by > self._epoch:
-                log.warning("left alone: a newer leader has handed it out", lease=key_of(shard), leader_epoch=before.granted_by)
+                log.warning("lease left alone: granted by a newer leader", lease=key_of(shard), leader_epoch=before.granted_by)
                 continue
             lease = before.grant(member, granted_by=self._epoch)
             with contextlib.suppress(Conflict):
@@ -244,4 +244,4 @@ async def _watch_sync(streams: Streams, stop: Stop) -> None:
 
 
 def _no_bucket(error: Retryable, pause: float) -> None:
-    log.warning("the cluster's bucket cannot be made; retrying", reason=str(error), retry_in_seconds=pause)
+    log.warning("cannot create the cluster's bucket; retrying", reason=str(error), retry_in_seconds=pause)

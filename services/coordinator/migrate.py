@@ -70,4 +70,4 @@ class Migrations:
         if found is None or self._damaged.read(SchemaState, found) != state:
             await self._kv.put(key, state.encode())
             if not state.migrated:
-                log.warning("a shard waits for its schema", shard=shard.name, reason=state.reason)
+                log.warning("a shard is waiting for its schema migration", shard=shard.name, reason=state.reason)

@@ -17,11 +17,14 @@ log = get_logger("sizes")
 _LABELS = ["shard", "table"]
 PARTS = Gauge("tael_hot_parts", "Active parts.", _LABELS, registry=REGISTRY)
 MOST_PARTS = Gauge(
-    "tael_hot_most_parts", "Active parts of the partition that has most, which TOO_MANY_PARTS counts.", _LABELS, registry=REGISTRY
+    "tael_hot_most_parts",
+    "Active parts of the partition with the most parts, which is what TOO_MANY_PARTS checks.",
+    _LABELS,
+    registry=REGISTRY,
 )
 ROWS = Gauge("tael_hot_rows", "Rows.", _LABELS, registry=REGISTRY)
 BYTES = Gauge("tael_hot_bytes", "Bytes on disk.", _LABELS, registry=REGISTRY)
-DEAD_LETTERS = Gauge("tael_dead_letters", "Dead letters that wait for somebody.", registry=REGISTRY)
+DEAD_LETTERS = Gauge("tael_dead_letters", "Dead letters awaiting inspection.", registry=REGISTRY)
 
 
 class Letters(Protocol):
@@ -48,7 +51,7 @@ async def watch_sizes(
                 for shard in await shards():
                     await _look(shard.name, schema(shard))
             except (Retryable, Rejected) as error:
-                log.debug("sizes cannot be looked at", reason=str(error))
+                log.debug("cannot read table sizes", reason=str(error))
             await stop.sleep(every_seconds)
     finally:
         for gauge in (PARTS, MOST_PARTS, ROWS, BYTES):

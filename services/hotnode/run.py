@@ -128,7 +128,7 @@ class Runner:
 
     @property
     def running(self) -> int:
-        """Statements that run or wait."""
+        """Statements running or waiting."""
         return len(self._ids)
 
     @contextlib.asynccontextmanager

@@ -18,31 +18,39 @@ class HotNodeSettings(NodeSettings, ClickHouseSettings, ObjectStoreSettings, Ope
     hotnode_addr: Listen = Field(
         default="127.0.0.1:8123",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_HOTNODE_ADDR",
-        description="Where the hot node speaks ClickHouse's HTTP interface.",
+        description="Listen address of the hot node's ClickHouse HTTP interface.",
     )
     hotnode_data_dir: str = Field(
-        default="data/hotnode", alias="TAEL_HOTNODE_DATA_DIR", description="The hot node's directory; one process a directory."
+        default="data/hotnode", alias="TAEL_HOTNODE_DATA_DIR", description="Data directory of the hot node; one process per directory."
     )
     hotnode_memory_bytes: Bytes = Field(
         default="4GiB",  # type: ignore[assignment]  # parsed by the validator
         ge=256 << 20,
         alias="TAEL_HOTNODE_MEMORY_BYTES",
-        description="What the engine may allocate; a statement that would go beyond it fails.",
+        description="Memory limit of the engine; a statement that would exceed it fails.",
     )
     hotnode_threads: int = Field(
-        default=16, ge=1, le=256, alias="TAEL_HOTNODE_THREADS", description="Statements that the hot node runs side by side."
+        default=16,
+        ge=1,
+        le=256,
+        alias="TAEL_HOTNODE_THREADS",
+        description="Maximum number of statements that the hot node runs concurrently.",
     )
     hotnode_waiting: int = Field(
-        default=100, ge=0, le=10_000, alias="TAEL_HOTNODE_WAITING", description="Statements that may wait for a thread; more are refused."
+        default=100,
+        ge=0,
+        le=10_000,
+        alias="TAEL_HOTNODE_WAITING",
+        description="Maximum number of statements waiting for a thread; further ones are refused.",
     )
     hotnode_body_memory_bytes: Bytes = Field(
         default="256MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=1 << 20,
         alias="TAEL_HOTNODE_BODY_MEMORY_BYTES",
-        description="Request bodies kept in memory by all statements together; beyond it they go to files in the data directory.",
+        description="Memory for request bodies of all statements together; beyond it they spill to files in the data directory.",
     )
     hotnode_drain_seconds: float = Field(
-        default=30.0, ge=0, le=600, alias="TAEL_HOTNODE_DRAIN_SECS", description="How long statements may go on after SIGTERM."
+        default=30.0, ge=0, le=600, alias="TAEL_HOTNODE_DRAIN_SECS", description="How long running statements may continue after SIGTERM."
     )
 
     @model_validator(mode="after")

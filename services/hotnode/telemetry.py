@@ -11,10 +11,12 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from services.hotnode.errors import StatementFailed
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-STATEMENTS = Histogram("tael_hotnode_statement_seconds", "Time a statement took, its answer included.", buckets=_SECONDS, registry=REGISTRY)
+STATEMENTS = Histogram(
+    "tael_hotnode_statement_seconds", "Duration of statements, including sending the answer.", buckets=_SECONDS, registry=REGISTRY
+)
 FAILED = Counter("tael_hotnode_failed_statements", "Statements that failed, by ClickHouse's error code.", ["code"], registry=REGISTRY)
-RUNNING = Gauge("tael_hotnode_running", "Statements that run or wait.", registry=REGISTRY)
-BODY_BYTES = Gauge("tael_hotnode_body_bytes", "Memory that request bodies hold.", registry=REGISTRY)
+RUNNING = Gauge("tael_hotnode_running", "Statements running or waiting.", registry=REGISTRY)
+BODY_BYTES = Gauge("tael_hotnode_body_bytes", "Memory held by request bodies.", registry=REGISTRY)
 
 
 def observe(running: Callable[[], int], body_bytes: Callable[[], int]) -> None:

@@ -49,15 +49,15 @@ class Observer:
         self._unseen: set[str] = set()
         self._damaged = DamagedKeys()
         self.wal_problem = ""
-        self._closed = Gauge("tael_ingest_backpressure", "1 while everything is refused for this cause.", ["cause"], registry=self.registry)
-        self._entries = Gauge(
-            "tael_wal_waiting_entries", "Entries of the WAL that are not in the hot tier.", ["shard"], registry=self.registry
+        self._closed = Gauge(
+            "tael_ingest_backpressure", "1 while all writes are refused for this cause.", ["cause"], registry=self.registry
         )
+        self._entries = Gauge("tael_wal_waiting_entries", "WAL entries not yet in the hot tier.", ["shard"], registry=self.registry)
         self._waiting = Gauge(
-            "tael_wal_waiting_bytes", "About how many bytes of the WAL are not in the hot tier.", ["shard"], registry=self.registry
+            "tael_wal_waiting_bytes", "Approximate bytes of the WAL not yet in the hot tier.", ["shard"], registry=self.registry
         )
         self._seconds = Gauge(
-            "tael_wal_waiting_seconds", "Age of the oldest entry that is not in the hot tier.", ["shard"], registry=self.registry
+            "tael_wal_waiting_seconds", "Age of the oldest WAL entry not yet in the hot tier.", ["shard"], registry=self.registry
         )
         self._size = Gauge("tael_wal_bytes", "Size of the WAL.", ["shard"], registry=self.registry)
         self._free = Gauge("tael_disk_free_bytes", "Free space of a watched disk.", ["directory"], registry=self.registry)
@@ -79,7 +79,7 @@ class Observer:
         try:
             wals = await self._wals()
         except Retryable as error:
-            log.debug("the WALs cannot be looked at", reason=str(error))
+            log.debug("cannot read the state of the WALs", reason=str(error))
             wals, self.wal_problem = {}, str(error)
         self.pressure.observe(wals, await asyncio.to_thread(self._disks), time.monotonic())
         self._tell(wals)
@@ -104,7 +104,7 @@ class Observer:
                 found[directory] = self.free_bytes(directory)
             except OSError as error:
                 if directory not in self._unseen:
-                    log.warning("a disk cannot be looked at", directory=directory, reason=error.strerror)
+                    log.warning("cannot read a disk's free space", directory=directory, reason=error.strerror)
                 self._unseen.add(directory)
         return found
 
@@ -118,7 +118,7 @@ class Observer:
             self._closed.labels(cause).set(self.pressure.closed(cause))
         causes = [cause for cause in CAUSES if self.pressure.closed(cause)]
         if causes and causes != self._said:
-            log.warning("nothing more is taken for now", reason="; ".join(self.pressure.reasons))
+            log.warning("backpressure on: refusing writes", reason="; ".join(self.pressure.reasons))
         elif self._said and not causes:
-            log.info("requests are taken again")
+            log.info("backpressure off: accepting writes")
         self._said = causes

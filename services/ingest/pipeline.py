@@ -121,7 +121,7 @@ class Pipeline:
     def room(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Room]:
         """Space for one request's bytes, to be taken before they are held and given back when the block ends.
 
-        Raises Overloaded at once when nothing is taken for now or the tenant has sent more than its rate: nothing is read then.
+        Raises Overloaded at once under backpressure or the tenant has sent more than its rate: nothing is read then.
         """
         self._require()
         self.limits.check(tenant)

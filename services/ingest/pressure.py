@@ -28,30 +28,30 @@ class PressureSettings(Settings):
         gt=0,
         le=1,
         alias="TAEL_WAL_HIGH_WATER",
-        description="Part of TAEL_WAL_MAX_BYTES beyond which a shard's WAL counts as full, until it is a tenth emptier than that.",
+        description="Fraction of TAEL_WAL_MAX_BYTES above which writes are refused, until the shard's WAL is a tenth emptier than that.",
     )
     max_lag_seconds: float = Field(
         default=3600,
         ge=1,
         alias="TAEL_MAX_LAG_SECS",
-        description="Age of the oldest entry that is not in the hot tier beyond which nothing more is taken, until it is half as old.",
+        description="Age of the oldest WAL entry not yet in the hot tier above which writes are refused, until it is half as old.",
     )
     max_lag_bytes: Bytes = Field(
         default=0,
         ge=0,
         alias="TAEL_MAX_LAG_BYTES",
-        description="The same for the bytes that wait for the hot tier in one shard's WAL; 0 leaves it to the WAL's size.",
+        description="The same for the bytes of one shard's WAL not yet in the hot tier; 0 disables this check.",
     )
     min_free_bytes: Bytes = Field(
         default="1GiB",  # type: ignore[assignment]  # parsed by the validator
         ge=0,
         alias="TAEL_MIN_FREE_BYTES",
-        description="Free space of a watched disk below which nothing more is taken, until a quarter more is free.",
+        description="Free space of a watched disk below which writes are refused, until a quarter more is free.",
     )
     watched_dirs: CommaList = Field(
         default=(),
         alias="TAEL_WATCHED_DIRS",
-        description="Directories whose disks' free space is watched: those that the WAL or the hot tier are on, where this machine has them. `tael serve` watches its data directory.",
+        description="Directories whose free disk space is watched: those of the WAL and the hot tier, if they are on this machine. `tael serve` watches its data directory.",
     )
 
 

@@ -18,10 +18,10 @@ class IngestSettings(NodeSettings, NatsSettings, ClickHouseSettings, ReceiverSet
     ingest_role: Literal["all", "receive", "write"] = Field(
         default="all",
         alias="TAEL_INGEST_ROLE",
-        description="`receive` takes requests in, `write` moves the WAL to the hot tier, `all` does both.",
+        description="`receive` accepts requests, `write` moves the WAL to the hot tier, `all` does both.",
     )
     failpoint: Literal["", "before_insert", "between_tables", "after_insert"] = Field(
-        default="", alias="TAEL_FAILPOINT", description="For fault tests: the writer kills itself at this place."
+        default="", alias="TAEL_FAILPOINT", description="For fault tests: the point at which the writer kills its process."
     )
 
     @model_validator(mode="after")

@@ -31,10 +31,8 @@ class Telemetry:
 
     def __init__(self, registry: CollectorRegistry, *, held_bytes: Callable[[], int], waiting_bytes: Callable[[], int]) -> None:
         self.accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients.", ["signal"], registry=registry)
-        self.rejected = Counter("tael_ingest_rejected_items", "Items refused as partial success.", ["signal"], registry=registry)
-        self.received = Counter(
-            "tael_ingest_received_bytes", "Bytes of requests, uncompressed, that were admitted.", ["signal"], registry=registry
-        )
+        self.rejected = Counter("tael_ingest_rejected_items", "Items rejected as partial success.", ["signal"], registry=registry)
+        self.received = Counter("tael_ingest_received_bytes", "Uncompressed bytes of admitted requests.", ["signal"], registry=registry)
         self._seconds = Histogram(
             "tael_ingest_request_seconds",
             "Time from the call to the acknowledgement.",
@@ -43,11 +41,11 @@ class Telemetry:
             registry=registry,
         )
         self._refused = Counter(
-            "tael_ingest_refused_requests", "Requests of which nothing was taken.", ["signal", "transport", "reason"], registry=registry
+            "tael_ingest_refused_requests", "Requests refused as a whole.", ["signal", "transport", "reason"], registry=registry
         )
-        held = Gauge("tael_ingest_inflight_bytes", "Bytes of requests that are held now.", registry=registry)
+        held = Gauge("tael_ingest_inflight_bytes", "Bytes of requests held in memory.", registry=registry)
         held.set_function(held_bytes)
-        waiting = Gauge("tael_ingest_waiting_bytes", "Bytes that requests wait for, because others hold them.", registry=registry)
+        waiting = Gauge("tael_ingest_waiting_bytes", "Bytes that waiting requests need and others hold.", registry=registry)
         waiting.set_function(waiting_bytes)
 
     @contextlib.contextmanager
@@ -77,30 +75,28 @@ class WriterMetrics:
             "tael_writer_batch_items", "Spans, records and points of one batch.", ["signal"], buckets=_SIZES, registry=registry
         )
         self.batch_bytes = Histogram(
-            "tael_writer_batch_bytes", "Bytes of one batch, as the WAL has them.", ["signal"], buckets=_BYTES, registry=registry
+            "tael_writer_batch_bytes", "Bytes of one batch, as encoded in the WAL.", ["signal"], buckets=_BYTES, registry=registry
         )
         self.items = Counter("tael_writer_items", "Spans, records and points written.", ["shard", "signal"], registry=registry)
         self.insert_seconds = Histogram(
             "tael_writer_insert_seconds", "Duration of inserts into the hot tier.", ["signal"], registry=registry
         )
         self.dead_letters = Counter(
-            "tael_writer_dead_letters", "Items that the hot tier refused for good.", ["shard", "signal"], registry=registry
+            "tael_writer_dead_letters", "Items that the hot tier permanently refused.", ["shard", "signal"], registry=registry
         )
-        self.retries = Counter("tael_writer_retries", "Inserts that had to be repeated.", ["shard"], registry=registry)
+        self.retries = Counter("tael_writer_retries", "Inserts that were retried.", ["shard"], registry=registry)
         self.resends = Counter(
             "tael_writer_resends",
-            "Requests that were in the WAL twice within two minutes and are stored once.",
+            "Duplicate requests within two minutes that were stored once.",
             ["shard", "signal"],
             registry=registry,
         )
-        self.wal_restarts = Counter(
-            "tael_wal_restarts", "Times that a WAL was found to have lost its tail or to be made anew.", ["shard"], registry=registry
-        )
+        self.wal_restarts = Counter("tael_wal_restarts", "Times a WAL was found truncated or recreated.", ["shard"], registry=registry)
         self.wal_lost = Counter(
-            "tael_wal_lost_entries", "Entries that were seen in a WAL and are gone from it unwritten.", ["shard"], registry=registry
+            "tael_wal_lost_entries", "WAL entries lost before they were written to the hot tier.", ["shard"], registry=registry
         )
-        self.lag = Gauge("tael_writer_lag_entries", "Entries of the WAL that are not written yet.", ["shard"], registry=registry)
+        self.lag = Gauge("tael_writer_lag_entries", "WAL entries not yet written.", ["shard"], registry=registry)
         self.epoch = Gauge(
-            "tael_writer_epoch", "Epoch under which this process writes the shard, 0 when it does not.", ["shard"], registry=registry
+            "tael_writer_epoch", "Epoch of this process's writer lease on the shard; 0 when it holds none.", ["shard"], registry=registry
         )
-        self.fenced = Counter("tael_writer_fenced", "Times that this process found its lease taken over.", ["shard"], registry=registry)
+        self.fenced = Counter("tael_writer_fenced", "Times this process found its lease taken over.", ["shard"], registry=registry)

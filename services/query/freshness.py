@@ -41,12 +41,12 @@ class Freshness:
         self._lags: dict[str, float] = {}
 
     async def run(self, stop: Stop) -> None:
-        """Look every few seconds until ``stop``; what cannot be looked at keeps what was last seen of it."""
+        """Look every few seconds until ``stop``; a shard that cannot be read keeps its last known lag."""
         while not stop.is_set:
             try:
                 await self.look()
             except Retryable as error:
-                log.debug("how fresh the shards are cannot be told", reason=str(error))
+                log.debug("cannot determine how fresh the shards are", reason=str(error))
             await stop.sleep(_LOOK_EVERY_SECONDS)
 
     async def look(self) -> None:

@@ -25,29 +25,33 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
     rest_api_addr: Listen = Field(
         default="127.0.0.1:7701",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_REST_API_ADDR",
-        description="Address that the native API and the APIs for Grafana listen on.",
+        description="Listen address for the native API and the APIs for Grafana.",
     )
     query_timeout_seconds: float = Field(
         default=30.0,
         ge=0.1,
         le=3600,
         alias="TAEL_QUERY_TIMEOUT_SECS",
-        description="How long a query may wait for its turn, and then how long it may ask the shards. A shard gets nine tenths of it, so that a slow one makes the answer partial instead of late.",
+        description="How long a query may wait in the queue, and then how long it may run. A shard gets nine tenths of it, so that a slow shard makes the answer partial rather than late.",
     )
     query_concurrency: int = Field(
-        default=8, ge=1, le=1024, alias="TAEL_QUERY_CONCURRENCY", description="Queries that run at the same time."
+        default=8, ge=1, le=1024, alias="TAEL_QUERY_CONCURRENCY", description="Maximum number of queries that run at the same time."
     )
     query_queue: int = Field(
-        default=64, ge=0, le=65536, alias="TAEL_QUERY_QUEUE", description="Queries that may wait for a turn; one more is refused with 429."
+        default=64,
+        ge=0,
+        le=65536,
+        alias="TAEL_QUERY_QUEUE",
+        description="Maximum number of queued queries; further ones are refused with 429.",
     )
     max_query_limit: int = Field(
-        default=10_000, ge=1, le=MAX_FIND_LIMIT, alias="TAEL_MAX_QUERY_LIMIT", description="Largest `limit` that a query accepts."
+        default=10_000, ge=1, le=MAX_FIND_LIMIT, alias="TAEL_MAX_QUERY_LIMIT", description="Maximum `limit` of a query."
     )
     max_trace_spans: int = Field(
         default=100_000,
         ge=1,
         alias="TAEL_MAX_TRACE_SPANS",
-        description="Most spans of one trace in an answer; a longer trace is truncated, and the answer says so.",
+        description="Maximum number of spans of one trace in an answer; a longer trace is truncated, and the answer says so.",
     )
     max_inline_payload_bytes: Bytes = Field(
         default="64MiB",  # type: ignore[assignment]  # parsed by the validator
@@ -69,14 +73,14 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         description="Prices of models as TOML, in the form of tael/otlp/prices.toml, before those that tael brings; `cost_usd` of an LLM call that reports no cost is computed from them.",
     )
     max_live_streams: int = Field(
-        default=64, ge=1, le=4096, alias="TAEL_MAX_LIVE_STREAMS", description="Most live streams of each signal open at a time."
+        default=64, ge=1, le=4096, alias="TAEL_MAX_LIVE_STREAMS", description="Maximum number of open live streams per signal."
     )
     max_tenant_live_streams: int = Field(
         default=32,
         ge=1,
         le=4096,
         alias="TAEL_MAX_LIVE_STREAMS_PER_TENANT",
-        description="Most live streams of each signal that one tenant has open at a time.",
+        description="Maximum number of open live streams per signal and tenant.",
     )
     live_waiting_bytes: Bytes = Field(
         default="32MiB",  # type: ignore[assignment]  # parsed by the validator
@@ -89,7 +93,7 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         ge=0.05,
         le=300,
         alias="TAEL_LIVE_HEARTBEAT_SECS",
-        description="Silence after which a live stream sends a heartbeat; as often is asked whether its token still allows it.",
+        description="Interval of heartbeats on a silent live stream; its token is checked again as often.",
     )
 
     warn_lag_seconds: float = Field(
@@ -97,7 +101,7 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         gt=0,
         le=86400,
         alias="TAEL_WARN_LAG_SECS",
-        description="Answers carry a warning (`lag_seconds` in the native API) while a shard's hot tier is further behind its WAL.",
+        description="Answers carry a warning (`lag_seconds` in the native API) while a shard's hot tier is further than this behind its WAL.",
     )
 
     @model_validator(mode="after")

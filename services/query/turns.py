@@ -21,10 +21,10 @@ from tael.errors import Overloaded
 
 T = TypeVar("T")
 
-SECONDS = Histogram("tael_query_seconds", "Seconds that a query ran, without its wait for a turn.", ["route"])
+SECONDS = Histogram("tael_query_seconds", "Run time of queries in seconds, without the time in the queue.", ["route"])
 REFUSED = Counter("tael_query_refused_total", "Queries refused because the limit of running and waiting queries was reached.")
 RUNNING = Gauge("tael_query_running", "Queries running.")
-WAITING = Gauge("tael_query_waiting", "Queries waiting for a turn.")
+WAITING = Gauge("tael_query_waiting", "Queries waiting in the queue.")
 
 
 def shard_timeout_seconds(timeout_seconds: float) -> float:

@@ -91,7 +91,7 @@ class Supervisor:
         if self._refusals:
             raise BadSettings(self._refusals)
         if not clean:
-            raise CannotStart("the drain was cut short: what was acknowledged is in the WAL, and is written at the next start")
+            raise CannotStart("the drain was cut short: acknowledged data is in the WAL and will be written at the next start")
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         """Start step after step, until the drain is asked for."""
@@ -153,7 +153,7 @@ def _locked(directory: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise CannotStart(
-                f"another tael serve (process {holder}) runs on {directory}; stop it or set TAEL_DATA_DIR to another directory"
+                f"another tael serve (process {holder}) is already running on {directory}; stop it or set TAEL_DATA_DIR to another directory"
             ) from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

@@ -21,7 +21,7 @@ from services.serve.lines import Lines, Voice
 from services.serve.plan import Process
 from tael.runtime.service import EXIT_BAD_SETTINGS
 
-_RESTARTS = Counter("tael_serve_restarts", "How often a process ended by itself and was started again.", ["process"], registry=REGISTRY)
+_RESTARTS = Counter("tael_serve_restarts", "Times a process exited unexpectedly and was restarted.", ["process"], registry=REGISTRY)
 _PR_SET_PDEATHSIG = 1
 _STARTING_EVERY_SECONDS, _CHECK_EVERY_SECONDS, _CHECK_SECONDS = 0.1, 2.0, 5.0
 _END_SECONDS = 10.0

@@ -36,53 +36,57 @@ class ServeSettings(NodeSettings, AccessSettings):
     """Settings of the supervisor; every other ``TAEL_`` variable is passed on to the processes."""
 
     data_dir: Path = Field(
-        default=Path("~/.tael/data"), alias="TAEL_DATA_DIR", description="Where a laptop's suite keeps everything; one suite a directory."
+        default=Path("~/.tael/data"),
+        alias="TAEL_DATA_DIR",
+        description="Directory in which `tael serve` keeps all its data; one instance per directory.",
     )
-    shards: int = Field(default=1, ge=1, le=16, alias="TAEL_SHARDS", description="Hot nodes to run. It may grow later, never shrink.")
+    shards: int = Field(
+        default=1, ge=1, le=16, alias="TAEL_SHARDS", description="Hot nodes to run. Can be increased later, never decreased."
+    )
     nats_nodes: Annotated[int, AfterValidator(_quorum), Takes("1, 3 or 5")] = Field(
         default=1,
         alias="TAEL_NATS_NODES",
-        description="NATS servers to run; 3 or 5 are a cluster that keeps a copy of everything on each, and goes on without one or two of them.",
+        description="NATS servers to run; 3 or 5 form a cluster that replicates every stream and survives the loss of one or two servers.",
     )
     coordinators: int = Field(
-        default=1, ge=1, le=5, alias="TAEL_COORDINATORS", description="Coordinators to run; one leads, the others stand by."
+        default=1, ge=1, le=5, alias="TAEL_COORDINATORS", description="Coordinators to run; one is the leader, the others are on standby."
     )
     otlp_grpc_addr: Listen = Field(
         default="127.0.0.1:4317",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_OTLP_GRPC_ADDR",
-        description="Where OTLP over gRPC is received.",
+        description="Listen address for OTLP over gRPC.",
     )
     otlp_http_addr: Listen = Field(
         default="127.0.0.1:4318",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_OTLP_HTTP_ADDR",
-        description="Where OTLP over HTTP is received.",
+        description="Listen address for OTLP over HTTP.",
     )
     dd_agent_addr: OptionalListen = Field(
         default="127.0.0.1:8126",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_DD_AGENT_ADDR",
-        description="Where Datadog's tracers are received, as by their agent; a taken port is a warning, `off` turns it off.",
+        description="Listen address for Datadog tracers (the trace agent's API). A port that is already in use is only a warning; `off` disables it.",
     )
     rest_api_addr: Listen = Field(
         default="127.0.0.1:7701",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_REST_API_ADDR",
-        description="Where the native API and Grafana's APIs are served.",
+        description="Listen address for the native API and the APIs for Grafana.",
     )
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", min_length=1, description="Access key.")
     s3_secret_key: Secret = Field(
-        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` makes one where it is unset."
+        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` generates one when it is unset."
     )
     s3_memory_bytes: Bytes = Field(
         default="384MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=64 << 20,
         alias="TAEL_S3_MEMORY_BYTES",
-        description="Memory that SeaweedFS' garbage collector aims to stay under; below about 256 MiB it collects all the time.",
+        description="Memory target of SeaweedFS's garbage collector; below about 256 MiB it runs constantly.",
     )
     stop_seconds: float = Field(
         default=40,
         gt=0,
         le=600,
         alias="TAEL_STOP_SECS",
-        description="How long `tael serve` waits for each step of the drain before it kills what is left of it.",
+        description="How long `tael serve` waits for each step of the drain before it kills the remaining processes.",
     )
 
     @model_validator(mode="after")

@@ -17,8 +17,8 @@ from tael.runtime.config import Address
 from tael.runtime.service import Readiness
 
 _LABELS = ["process"]
-READY = Gauge("tael_serve_ready", "1 while the process' readiness check succeeds.", _LABELS, registry=REGISTRY)
-RESIDENT = Gauge("tael_serve_resident_bytes", "Memory that it holds; Linux only.", _LABELS, registry=REGISTRY)
+READY = Gauge("tael_serve_ready", "1 while the process's readiness check succeeds.", _LABELS, registry=REGISTRY)
+RESIDENT = Gauge("tael_serve_resident_bytes", "Resident memory; Linux only.", _LABELS, registry=REGISTRY)
 
 
 def application(watched: Sequence[Supervised], own: Address) -> web.Application:

@@ -47,7 +47,7 @@ async def heartbeat(kv: KeyValue, member: Member, stop: Stop, ttl_seconds: float
         try:
             await kv.put(key, member.model_copy(update={"beat": beat}).encode())
         except Retryable as error:
-            log.warning("the heartbeat did not get through", reason=str(error))
+            log.warning("the heartbeat failed", reason=str(error))
         await stop.sleep(ttl_seconds / 3)
     with contextlib.suppress(Retryable):
         await kv.delete(key)

@@ -28,5 +28,5 @@ class Stored(BaseModel):
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise Damaged(
-                stored.key, f"revision {stored.revision} is no {cls.__name__}: {where}{': ' if where else ''}{first['msg']}"
+                stored.key, f"revision {stored.revision} is not a {cls.__name__}: {where}{': ' if where else ''}{first['msg']}"
             ) from error

@@ -137,7 +137,7 @@ def _attributes(span: DatadogSpan) -> tuple[dict[str, AttributeValue], list[Link
     links, events = read_links(span.links), read_events(span.events)
     if links is None or events is None:
         what = "span_links" if links is None else "span_events"
-        raise Rejected(f"span {span.name[:60]!r} has {what} that are none", where="body", accepted=f"{what} as the agent takes them")
+        raise Rejected(f"span {span.name[:60]!r} has {what} that are not valid", where="body", accepted=f"{what} as the agent takes them")
     if (found := read_links(attributes.get(_LINKS))) is not None:
         del attributes[_LINKS]
         links += found

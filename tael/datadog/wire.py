@@ -225,4 +225,4 @@ def _early(where: str) -> Rejected:
 
 
 def _wrong(where: str, accepted: str) -> Rejected:
-    return Rejected(f"{where} is of another type", where="body", accepted=accepted)
+    return Rejected(f"{where} has another type", where="body", accepted=accepted)

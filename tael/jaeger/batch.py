@@ -99,7 +99,7 @@ def _tags(value: Any) -> dict[str, AttributeValue]:
         number, wanted = _TAG_FIELDS[kind if 0 <= kind < len(_TAG_FIELDS) else 0]
         held = tag.get(number, b"")
         if not isinstance(held, wanted | bytes):
-            raise Rejected("its value is of another type", where=f"tag {_text(tag.get(1), 'key')[:60]!r}", accepted="that of vType")
+            raise Rejected("its value has another type", where=f"tag {_text(tag.get(1), 'key')[:60]!r}", accepted="that of vType")
         found[_text(tag.get(1), "key")] = (
             held.decode(errors="replace") if isinstance(held, bytes) and number != _TAG_FIELDS[-1][0] else held
         )
@@ -117,7 +117,7 @@ def _span_id(number: int) -> bytes:
 def _microseconds(value: Any, where: str) -> int:
     number = _whole(value, where)
     if not 0 <= number < _MAX_US:
-        raise Rejected("it is no time", where=where, accepted="microseconds")
+        raise Rejected("not a timestamp", where=where, accepted="microseconds")
     return number
 
 
@@ -125,7 +125,7 @@ def _whole(value: Any, where: str) -> int:
     if value is None:
         return 0
     if not isinstance(value, int):
-        raise Rejected("it is no integer", where=where, accepted="an integer")
+        raise Rejected("not an integer", where=where, accepted="an integer")
     return value
 
 
@@ -133,13 +133,13 @@ def _text(value: Any, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, bytes):
-        raise Rejected("it is no text", where=where, accepted="text")
+        raise Rejected("not a string", where=where, accepted="text")
     return value.decode(errors="replace")
 
 
 def _struct(value: Any, where: str) -> Fields:
     if not isinstance(value, dict):
-        raise Rejected("it is no struct", where=where, accepted="a struct")
+        raise Rejected("not a struct", where=where, accepted="a struct")
     return value
 
 
@@ -147,5 +147,5 @@ def _list(value: Any, where: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Rejected("it is no list", where=where, accepted="a list")
+        raise Rejected("not a list", where=where, accepted="a list")
     return value

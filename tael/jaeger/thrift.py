@@ -65,7 +65,7 @@ class _Reader:
             return self._values_of((item,), depth)
         if kind == _MAP:
             return self._values_of(tuple(self._take(2)), depth)
-        raise Rejected(f"there is no type {kind}", where=f"byte {self.at}", accepted="Thrift's binary protocol")
+        raise Rejected(f"unknown type {kind}", where=f"byte {self.at}", accepted="Thrift's binary protocol")
 
     def _values_of(self, kinds: tuple[int, ...], depth: int) -> list[Any]:
         """The elements of a list, or the keys and values of a map one after the other."""

@@ -68,7 +68,7 @@ def read_json(body: bytes, most: int) -> Pushed:
     value = load_json(body)
     streams = value.get("streams") if isinstance(value, dict) else None
     if not isinstance(streams, list):
-        raise Rejected("there is no list of streams", where="body", accepted='{"streams": [{"stream": {…}, "values": [[…], …]}, …]}')
+        raise Rejected("no list of streams", where="body", accepted='{"streams": [{"stream": {…}, "values": [[…], …]}, …]}')
     pushed = Translated(ExportLogsServiceRequest())
     for stream in streams:
         with pushed.tolerating():
@@ -82,7 +82,7 @@ def read_json(body: bytes, most: int) -> Pushed:
 
 def _add_values(records: ScopeLogs, level: str, entry: Any) -> None:
     if not isinstance(entry, list) or not 2 <= len(entry) <= 3 or not all(isinstance(text, str) for text in entry[:2]):
-        raise Rejected("an entry is of another shape", where="values", accepted='["<ns>", "<line>"], and perhaps {"name": "value", …}')
+        raise Rejected("malformed entry", where="values", accepted='["<ns>", "<line>"], and perhaps {"name": "value", …}')
     if not entry[0].isdecimal():
         raise _no_time()
     _add(records, level, int(entry[0]), entry[1], _texts(entry[2], "values") if len(entry) > 2 else {})
@@ -90,7 +90,7 @@ def _add_values(records: ScopeLogs, level: str, entry: Any) -> None:
 
 def _texts(value: Any, where: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise Rejected("it is no object of texts", where=where, accepted='{"name": "value", …}')
+        raise Rejected("not an object of strings", where=where, accepted='{"name": "value", …}')
     return value
 
 
@@ -152,4 +152,4 @@ def _text(raw: bytes) -> str:
 
 
 def _no_time() -> Rejected:
-    return Rejected("an entry has no time after 1970", where="values", accepted="nanoseconds since the epoch")
+    return Rejected("an entry has no timestamp after 1970", where="values", accepted="nanoseconds since the epoch")

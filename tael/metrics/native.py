@@ -56,7 +56,7 @@ def _buckets(spans: Sequence[wire.Span], counts: Iterable[float]) -> tuple[list[
     """Index and count of each bucket that is not empty."""
     values = [float(count) for count in counts]
     if sum(span.length for span in spans) != len(values):
-        raise Refused("a histogram's spans do not fit its counts")
+        raise Refused("a histogram's spans do not match its counts")
     if len(values) > MAX_BUCKETS:
         raise Refused(f"a histogram has {len(values)} buckets of one sign, more than {MAX_BUCKETS}")
     if any(span.offset < 0 for span in spans[1:]) or any(value < 0 for value in values):
@@ -76,7 +76,7 @@ def _buckets(spans: Sequence[wire.Span], counts: Iterable[float]) -> tuple[list[
 def _check_custom(received: wire.Histogram, indexes: list[int], *, has_others: bool) -> None:
     bounds = received.custom_values
     if not all(low < high for low, high in pairwise(bounds)) or not all(map(math.isfinite, bounds)):
-        raise Refused("a histogram's custom bounds do not ascend")
+        raise Refused("a histogram's custom bounds are not ascending")
     if len(bounds) > MAX_BUCKETS or (indexes and not 0 <= indexes[0] <= indexes[-1] <= len(bounds)):
         raise Refused("a histogram has buckets beyond its custom bounds")
     if has_others:

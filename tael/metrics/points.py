@@ -34,7 +34,7 @@ def add_number(raw: bytes, context: Context, draft: Draft) -> int:
     time_ms, stale = draft.time_ms(point.time_unix_nano // NS_PER_MS), point.flags & NO_RECORDED_VALUE
     member = point.WhichOneof("value")
     if member is None and not stale:
-        raise Refused("it has no value")
+        raise Refused("missing value")
     attributes, tail = tuple(point.attributes), tail_of(raw)
     key = attributes if tail is None else tail
     ids = _identify(draft, context, time_ms, stale, key, lambda: [context.labels(parse_attributes(attributes))])
@@ -94,7 +94,7 @@ def _finite(bounds: tuple[float, ...], counts: list[int]) -> tuple[tuple[float, 
 
 def _ascending(bounds: Sequence[float]) -> Sequence[float]:
     if not all(low < high for low, high in pairwise(bounds)) or not all(bound < math.inf for bound in bounds):
-        raise Refused("its bounds do not ascend")
+        raise Refused("its bounds are not ascending")
     return bounds
 
 

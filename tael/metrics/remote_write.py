@@ -37,7 +37,7 @@ def checked_labels(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
             raise Refused(f"label {name[:60]!r} comes twice")
         labels[name] = value
     if not labels.get(METRIC_NAME):
-        raise Refused(f"there is no label {METRIC_NAME}")
+        raise Refused(f"missing label {METRIC_NAME}")
     return {name: value for name, value in labels.items() if value}
 
 

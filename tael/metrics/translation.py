@@ -156,7 +156,7 @@ class Draft:
         In OTLP 0 means that there is no time; in remote write it is the first millisecond of 1970.
         """
         if not least <= time_ms < MAX_TIME_MS:
-            raise Refused("its time is missing" if time_ms == 0 else "its time is before 1970 or after 2105")
+            raise Refused("missing timestamp" if time_ms == 0 else "its time is before 1970 or after 2105")
         if time_ms < self.accepts.oldest_ms:
             raise Refused(too_old("its time", self.accepts.oldest_set_by))
         if time_ms > self.accepts.newest_ms:

@@ -30,7 +30,7 @@ def parse_tenant(text: str) -> str:
     ``A|B``, several tenants at once, is refused: a request reads and writes the rows of one.
     """
     if "|" in text:
-        raise Rejected("names several tenants", where=TENANT_HEADER, accepted="one tenant: ask for each by itself")
+        raise Rejected("more than one tenant", where=TENANT_HEADER, accepted="exactly one tenant; query each separately")
     if text in _RESERVED or not _NAME.fullmatch(text):
-        raise Rejected(f"{text[:60]!r} is no tenant", where=TENANT_HEADER, accepted=_ACCEPTED)
+        raise Rejected(f"{text[:60]!r} is not a valid tenant name", where=TENANT_HEADER, accepted=_ACCEPTED)
     return text

@@ -109,7 +109,7 @@ def _parse(text: str, name: str) -> _File:
     try:
         return _File.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise Rejected(f"{name} is no table of prices: {error}", where=name, accepted="the form of tael/otlp/prices.toml") from error
+        raise Rejected(f"{name} is not a valid price table:  {error}", where=name, accepted="the form of tael/otlp/prices.toml") from error
 
 
 def _table(entries: Sequence[_Price], start_ns: int) -> dict[str, Price]:

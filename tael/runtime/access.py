@@ -1,4 +1,4 @@
-"""The tokens file at work: asked for every request, read again when it changes; and what refuses to listen to everybody."""
+"""The tokens file at work: asked for every request, reloaded when it changes; and the check that refuses to listen to everybody."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OpenSettings(Settings):
     allow_open: Switch = Field(
         default=False,
         alias=ALLOW_OPEN,
-        description="Listen beyond loopback without tokens or a password all the same, for networks that are trusted.",
+        description="Allow listening on non-loopback addresses without tokens or a password, for trusted networks.",
     )
 
 
@@ -32,14 +32,14 @@ class AccessSettings(ConnectionSettings, OpenSettings):
     tokens_file: OptionalPath = Field(
         default=None,
         alias=TOKENS_FILE,
-        description="Bearer tokens with their tenant and scopes, as docs/operations.md shows; read again when it changes. Without it callers are not told apart.",
+        description="File of bearer tokens with their tenants and scopes (format: docs/operations.md); reloaded when it changes. Without it there is no authentication.",
     )
 
     allowed_hosts: CommaList = Field(
         default=(),
         alias="TAEL_ALLOWED_HOSTS",
-        description="Names, besides those of loopback, by which a listener on loopback is reached, through a proxy for instance: requests for"
-        " others are refused there, and so are writes of other sites' pages.",
+        description="Host names, besides those of loopback, under which a loopback listener may be reached, for example through a proxy."
+        " Requests for other hosts are refused there, and so are cross-site writes.",
     )
 
     def refuse_open(self, listeners: Mapping[str, Address | None]) -> None:

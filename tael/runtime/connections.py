@@ -23,7 +23,7 @@ Refuse: TypeAlias = "Callable[[web.Request, str, web.HTTPException], web.Respons
 """The answer to a request that could not be read; all that is known of it is its path, and of that not even much."""
 HEAD_BYTES = 1 << 20
 """Of one line of a request's head, and of the head as a whole, as Go's servers take it."""
-CUT = Counter("tael_http_connections_cut", "Connections that were ended because the client kept us waiting, or to make room.", ["reason"])
+CUT = Counter("tael_http_connections_cut", "Connections closed because the client was too slow, or to make room.", ["reason"])
 _SWEEP_SECONDS = 1.0
 _HEAD_SLACK_BYTES = 64 << 10
 _PATH_BYTES = 256

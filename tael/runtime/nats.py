@@ -66,7 +66,7 @@ async def _leave_sick_servers(client: Client) -> None:
             continue
         failures = 0 if await _has_jetstream(client) else failures + 1
         if failures >= _PROBES:
-            log.warning("leaving a NATS server whose JetStream does not answer", server=shown_server(client))
+            log.warning("reconnecting: JetStream of this NATS server does not respond", server=shown_server(client))
             failures = 0
             with contextlib.suppress(nats_errors.Error, OSError):
                 await client.force_reconnect()
@@ -131,16 +131,16 @@ async def _keep(client: Client, urls: Sequence[str], name: str, up: asyncio.Even
         up.set()
         log.debug("connected to NATS", server=shown)
         await closed.wait()
-        log.error("NATS ended the connection for good; trying anew", server=shown, reason=str(client.last_error))
+        log.error("NATS connection closed permanently; opening a new one", server=shown, reason=str(client.last_error))
         await asyncio.sleep(1)
 
 
 def require_connected(client: Client) -> None:
     """Raise Unavailable while there is no connection, or the server does not take what was sent already."""
     if not client.is_connected:
-        raise Unavailable("NATS cannot be reached", retry_after_seconds=1)
+        raise Unavailable("cannot reach NATS", retry_after_seconds=1)
     if client.pending_data_size > _UNSENT_MAX_BYTES:
-        raise Unavailable("NATS takes nothing more for now", retry_after_seconds=2)
+        raise Unavailable("NATS is not accepting more data at the moment", retry_after_seconds=2)
 
 
 async def answered(client: Client, call: Awaitable[T]) -> T:
@@ -150,7 +150,7 @@ async def answered(client: Client, call: Awaitable[T]) -> T:
         while not waiting.done():
             await asyncio.wait({waiting}, timeout=_NOTICE_SECONDS)
             if not waiting.done() and not client.is_connected:
-                raise Unavailable("the connection to NATS was lost while waiting for its answer")
+                raise Unavailable("lost the connection to NATS while waiting for its answer")
         return waiting.result()
     finally:
         waiting.cancel()
@@ -164,6 +164,6 @@ def reachable(what: str) -> Iterator[None]:
     except (nats_errors.TimeoutError, TimeoutError) as error:
         raise Unavailable(f"{what}: NATS did not answer in time") from error
     except (nats_errors.NoRespondersError, js_errors.NoStreamResponseError, js_errors.ServiceUnavailableError) as error:
-        raise Unavailable(f"{what}: JetStream is not there yet") from error
+        raise Unavailable(f"{what}: JetStream is not available yet") from error
     except (nats_errors.ConnectionClosedError, nats_errors.StaleConnectionError, nats_errors.OutboundBufferLimitError, OSError) as error:
-        raise Unavailable(f"{what}: the connection to NATS is lost") from error
+        raise Unavailable(f"{what}: lost the connection to NATS") from error

@@ -1,4 +1,4 @@
-"""The retention that holds now: the settings, and the file of limits, which is read again when it changes."""
+"""The retention that holds now: the settings, and the file of limits, which is reloaded when it changes."""
 
 from __future__ import annotations
 

@@ -29,23 +29,23 @@ class NodeSettings(Settings):
         default="tael",
         alias="TAEL_CLUSTER_ID",
         pattern=r"^[A-Za-z0-9_-]{1,32}$",
-        description="Names the streams, buckets and subjects, so that two clusters can share one NATS.",
+        description="Prefix of the streams, buckets and subjects, so that two clusters can share one NATS.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", alias="TAEL_LOG_LEVEL", description="The least severe level that is written."
+        default="info", alias="TAEL_LOG_LEVEL", description="Minimum level of log lines."
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", alias="TAEL_LOG_FORMAT", description="`console` for people, `json` for one object a line."
+        default="console", alias="TAEL_LOG_FORMAT", description="`console` for people, `json` for one JSON object per line."
     )
     internal_addr: Listen = Field(
         default="127.0.0.1:0",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_INTERNAL_ADDR",
-        description="Where `/healthz`, `/readyz`, `/metrics` and `/internal/cluster` of this process listen; port 0 takes any free one.",
+        description="Listen address for `/healthz`, `/readyz`, `/metrics` and `/internal/cluster` of this process; port 0 picks a free port.",
     )
     internal_open: Switch = Field(
         default=False,
         alias="TAEL_INTERNAL_OPEN",
-        description="Let `TAEL_INTERNAL_ADDR` be reached from elsewhere, where its network is private: nobody is asked for a token there.",
+        description="Allow `TAEL_INTERNAL_ADDR` to be a non-loopback address; its endpoints are not authenticated, so its network must be private.",
     )
 
     @model_validator(mode="after")
@@ -64,14 +64,14 @@ class NatsSettings(Settings):
         default=("nats://127.0.0.1:4222",),
         min_length=1,
         alias="TAEL_NATS_URL",
-        description="The NATS server, or those of a cluster: one that answers is used and tells of the others; credentials go in each URL.",
+        description="URLs of the NATS server or of several servers of a cluster; any that answers is used. Credentials go in each URL.",
     )
     lease_ttl_seconds: float = Field(
         default=5.0,
         ge=0.5,
         le=300,
         alias="TAEL_LEASE_TTL_SECS",
-        description="A member or leader that has not renewed for this long counts as gone; heartbeats go out three times as often.",
+        description="A member or leader that has not renewed its lease for this long is considered dead; heartbeats are sent three times as often.",
     )
 
 
@@ -82,14 +82,14 @@ class ClickHouseSettings(Settings):
         default="tael",
         alias="TAEL_CLICKHOUSE_DATABASE",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
-        description="The database of every shard.",
+        description="Database name on every shard.",
     )
-    clickhouse_user: str = Field(default="default", alias="TAEL_CLICKHOUSE_USER", description="The user that every shard knows.")
+    clickhouse_user: str = Field(default="default", alias="TAEL_CLICKHOUSE_USER", description="User name on every shard.")
     clickhouse_password: Secret = Field(default="", alias="TAEL_CLICKHOUSE_PASSWORD", description="That user's password.")
     clickhouse_engine: Literal["mergetree", "replicated"] = Field(
         default="mergetree",
         alias="TAEL_CLICKHOUSE_ENGINE",
-        description="`mergetree` for shards of one server, `replicated` for shards of several that share a Keeper.",
+        description="`mergetree` for shards of one server each, `replicated` for shards with several replicas and a Keeper.",
     )
 
 
@@ -100,7 +100,7 @@ class ShardSettings(Settings):
         default=("http://127.0.0.1:8123",),
         min_length=1,
         alias="TAEL_CLICKHOUSE_URLS",
-        description="ClickHouse HTTP URLs, one a shard, in the order of the shards: append, never reorder.",
+        description="ClickHouse HTTP URLs, one per shard, in shard order: append, never reorder.",
     )
 
 
@@ -108,19 +108,21 @@ class ObjectStoreSettings(Settings):
     """The cold tier's bucket."""
 
     s3_url: HttpUrl = Field(
-        default="http://127.0.0.1:8333", alias="TAEL_S3_URL", description="MinIO, SeaweedFS or any S3 with conditional writes."
+        default="http://127.0.0.1:8333",
+        alias="TAEL_S3_URL",
+        description="URL of MinIO, SeaweedFS or any S3-compatible store with conditional writes.",
     )
     s3_bucket: str = Field(
         default="tael",
         alias="TAEL_S3_BUCKET",
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-        description="The bucket; made when it is missing.",
+        description="Bucket; created when it is missing.",
     )
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", description="Access key.")
     s3_secret_key: Secret = Field(
-        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` makes one where it is unset."
+        default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` generates one when it is unset."
     )
-    s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region that requests are signed for.")
+    s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region for request signing.")
 
 
 class ConnectionSettings(Settings):
@@ -131,31 +133,35 @@ class ConnectionSettings(Settings):
         ge=8,
         le=1_000_000,
         alias="TAEL_MAX_CONNECTIONS",
-        description="Connections of one HTTP listener; never more than three quarters of the files that the process may open. Beyond it the one"
-        " that has been silent longest is ended for one that comes.",
+        description="Maximum number of connections of one HTTP listener, at most three quarters of the open-file limit. Beyond it a new"
+        " connection replaces the one that has been silent longest.",
     )
     header_seconds: float = Field(
-        default=10.0, gt=0, le=3600, alias="TAEL_HEADER_SECS", description="How long a client may take to send a request's head."
+        default=10.0,
+        gt=0,
+        le=3600,
+        alias="TAEL_HEADER_SECS",
+        description="How long a client may take to send the request line and headers.",
     )
     idle_seconds: float = Field(
         default=620.0,
         gt=0,
         le=86_400,
         alias="TAEL_IDLE_SECS",
-        description="How long a connection may wait for its next request; longer than the load balancers in front of it keep theirs.",
+        description="Keep-alive time of an idle connection; should be longer than that of the load balancers in front.",
     )
     body_window_seconds: float = Field(
         default=10.0,
         gt=0,
         le=3600,
         alias="TAEL_BODY_WINDOW_SECS",
-        description="The time over which `TAEL_BODY_BYTES_PER_SEC` is looked at; as long may a client leave an answer unread, six times.",
+        description="Window over which `TAEL_BODY_BYTES_PER_SEC` is measured; a client may leave an answer unread for six windows.",
     )
     body_bytes_per_second: Bytes = Field(
         default="1KiB",  # type: ignore[assignment]  # parsed by the validator
         ge=0,
         alias="TAEL_BODY_BYTES_PER_SEC",
-        description="The least that a client must send of a request's body, on average; a slower connection is ended.",
+        description="Minimum average rate at which a client must send a request body; slower connections are closed.",
     )
 
 
@@ -168,7 +174,7 @@ class LimitsFileSettings(Settings):
     limits_file: OptionalPath = Field(
         default=None,
         alias=LIMITS_FILE,
-        description="Limits and retention of single tenants as JSON, as docs/operations.md shows; read again when it changes.",
+        description="JSON file of limits and retention per tenant (format: docs/operations.md); reloaded when it changes.",
     )
 
 
@@ -180,7 +186,7 @@ class RetentionSettings(LimitsFileSettings):
         ge=0,
         le=36500,
         alias="TAEL_TRACE_RETENTION_DAYS",
-        description="Days that spans are kept, of tenants that `TAEL_LIMITS_FILE` says nothing else of; whole hours go, and spans of hours that are gone are refused.",
+        description="Retention of spans in days, unless `TAEL_LIMITS_FILE` sets another for the tenant. Whole hours are deleted; spans that arrive older than this are rejected.",
     )
     log_retention_days: float = Field(default=365, ge=0, le=36500, alias="TAEL_LOG_RETENTION_DAYS", description="The same for log records.")
     metric_retention_days: float = Field(
@@ -188,7 +194,7 @@ class RetentionSettings(LimitsFileSettings):
         ge=0,
         le=36500,
         alias="TAEL_METRIC_RETENTION_DAYS",
-        description="The same for metrics, and for what is counted from spans, which goes by whole days.",
+        description="The same for metrics and span metrics; span metrics are deleted by whole days.",
     )
 
     @property
@@ -201,14 +207,17 @@ class WalSettings(Settings):
     """The size and copies of each shard's WAL; read by the coordinator, which makes the streams."""
 
     wal_replicas: int = Field(
-        default=1, ge=1, le=5, alias="TAEL_WAL_REPLICAS", description="Copies of each shard's stream; 3 in a NATS cluster of three."
+        default=1, ge=1, le=5, alias="TAEL_WAL_REPLICAS", description="Replicas of each shard's stream; 3 in a NATS cluster of three."
     )
     wal_max_bytes: Bytes = Field(
-        default="4GiB", alias="TAEL_WAL_MAX_BYTES", ge=1 << 20, description="A shard's WAL refuses appends (retryably) beyond this size."
+        default="4GiB",
+        alias="TAEL_WAL_MAX_BYTES",
+        ge=1 << 20,
+        description="Maximum size of a shard's WAL; beyond it appends are refused (retryably).",
     )  # type: ignore[assignment]
     nats_monitor_urls: HttpUrls = Field(
         default=("http://127.0.0.1:8222",),
         min_length=1,
         alias="TAEL_NATS_MONITOR_URL",
-        description="Monitoring address of NATS, or of each server of a cluster, where `sync_interval` is read.",
+        description="Monitoring URL of NATS, or of each server of a cluster, from which `sync_interval` is read.",
     )

@@ -48,9 +48,9 @@ def parse_entries(text: str) -> Mapping[str, TenantEntry]:
     try:
         entries = json.loads(text)
     except ValueError as error:
-        raise Rejected(f"is no JSON: {error}") from None
+        raise Rejected(f"is not valid JSON:  {error}") from None
     if not isinstance(entries, dict):
-        raise Rejected("is no JSON object", accepted='{"tenant": {"bytes_per_second": …}, …}')
+        raise Rejected("is not a JSON object", accepted='{"tenant": {"bytes_per_second": …}, …}')
     return {parse_tenant(tenant): _entry(tenant, entry) for tenant, entry in entries.items()}
 
 

@@ -49,10 +49,10 @@ class WatchedFile(Generic[T]):
             self._value = self._parse(self._path.read_text())
         except (OSError, UnicodeDecodeError, Rejected) as error:
             log.warning(
-                "a file cannot be used as it is now; what it held stays", setting=self._variable, file=str(self._path), reason=_why(error)
+                "cannot reload a file; keeping its previous content", setting=self._variable, file=str(self._path), reason=_why(error)
             )
         else:
-            log.info("read again", setting=self._variable, file=str(self._path))
+            log.info("reloaded", setting=self._variable, file=str(self._path))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

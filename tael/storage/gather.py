@@ -57,7 +57,7 @@ class Shards(Generic[R]):
         """See Gather."""
         shards = self._shards
         if not shards:
-            raise Unavailable("no shard is known yet")
+            raise Unavailable("no shards are registered yet")
         answers = await together((self._ask(shard, question) for shard in shards), name="ask a shard")
         values = [answer.value for answer in answers if isinstance(answer, Answer)]
         if not values:

@@ -34,7 +34,7 @@ def read_spans(body: bytes, most: int) -> Translated[ExportTraceServiceRequest]:
     weigh_json(body, most)
     found = load_json(body)
     if not isinstance(found, list):
-        raise Rejected("the body is no array", where="body", accepted="an array of Zipkin's v2 spans")
+        raise Rejected("the body is not an array", where="body", accepted="an array of Zipkin's v2 spans")
     translated, spans = Translated(ExportTraceServiceRequest()), list[Span]()
     for raw in found:
         with translated.tolerating():
@@ -97,7 +97,7 @@ def _port(value: Any) -> int:
 def _id(value: Any, where: str, size: int) -> bytes:
     """An id, whose leading zeros may be missing."""
     if not isinstance(value, str) or not _HEX.fullmatch(value) or len(value) > 2 * size:
-        raise Rejected("it is no id", where=where, accepted=f"up to {2 * size} hexadecimal digits")
+        raise Rejected("not a valid id", where=where, accepted=f"up to {2 * size} hexadecimal digits")
     return bytes.fromhex(value.rjust(2 * size, "0"))
 
 
@@ -105,7 +105,7 @@ def _microseconds(value: Any, where: str) -> int:
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_US:
-        raise Rejected("it is no time", where=where, accepted="whole microseconds")
+        raise Rejected("not a timestamp", where=where, accepted="whole microseconds")
     return value
 
 
@@ -113,7 +113,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Rejected("it is no object", where=where, accepted="an object")
+        raise Rejected("not an object", where=where, accepted="an object")
     return value
 
 
@@ -121,7 +121,7 @@ def _list(value: Any, where: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Rejected("it is no array", where=where, accepted="an array")
+        raise Rejected("not an array", where=where, accepted="an array")
     return value
 
 
@@ -129,5 +129,5 @@ def _text(value: Any, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Rejected("it is no text", where=where, accepted="a string")
+        raise Rejected("not a string", where=where, accepted="a string")
     return value if value.isascii() else value.encode(errors="replace").decode()

@@ -191,7 +191,7 @@ async def test_metrics_over_steps(loki: Api) -> None:
         ("tail", {"query": "{"}, 400, "parse error at line 1, col 2: syntax error: unexpected $end, expecting IDENTIFIER"),
         ("tail", {"query": '{a="b"}', "delay_for": "6"}, 400, "delay_for can't be greater than 5"),
         ("tail", {"query": '{a="b"}'}, 400, "Bad Request: the tail is a WebSocket"),
-        ("rules", {}, 404, "there is no ruler here"),
+        ("rules", {}, 404, "tael has no ruler"),
         ("drilldown-limits", {}, 401, "no org id"),
         ("nope", {}, 404, f"there is nothing at {LOKI}/nope"),
     ],

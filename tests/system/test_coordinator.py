@@ -115,7 +115,7 @@ def test_a_coordinator_whose_streams_are_refused_is_not_ready_and_says_the_cure(
         server.kill()
     assert "NATS refuses stream tael_wal_0 of 67108864 bytes (TAEL_WAL_MAX_BYTES)" in reason
     assert "free or add disk space, raise NATS' max_file, or lower TAEL_WAL_MAX_BYTES" in reason
-    assert leader.log().count("the WAL cannot be made") == 1
+    assert leader.log().count("cannot create the WAL's streams") == 1
 
 
 def test_a_leader_that_slept_is_fenced(pair: tuple[Coordinator, Coordinator]) -> None:

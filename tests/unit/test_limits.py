@@ -34,9 +34,9 @@ def test_a_file_overrides_what_it_names_and_leaves_the_rest() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is no JSON"),
-        ("[]", "is no JSON object"),
-        ('{"a/b": {}}', "'a/b' is no tenant"),
+        ("{", "is not valid JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"a/b": {}}', "'a/b' is not a valid tenant name"),
         ('{"a": {"max_serie": 1}}', r"a\.max_serie: .*accepted: bytes_per_second, items_per_second"),
         ('{"a": {"max_series": -1}}', r"a\.max_series"),
         ('{"a": {"bytes_per_second": "many"}}', r"a\.bytes_per_second"),
@@ -51,7 +51,7 @@ def test_a_file_with_a_mistake_is_refused_by_its_place(text: str, words: str) ->
 def test_a_bad_file_refuses_the_process(tmp_path: Path) -> None:
     (tmp_path / "limits").write_text("[]")
     settings = LimitSettings.model_validate({"TAEL_LIMITS_FILE": str(tmp_path / "limits")})
-    with pytest.raises(BadSettings, match=r"TAEL_LIMITS_FILE=.*is no JSON object"):
+    with pytest.raises(BadSettings, match=r"TAEL_LIMITS_FILE=.*is not a JSON object"):
         TenantLimits(settings, CollectorRegistry())
 
 

@@ -273,17 +273,17 @@ def test_exemplars_keep_their_trace() -> None:
         (number("...", 1), "nothing of the metric's name '...' can be kept"),
         (number("x", 1, kind="sum", temporality=0), "aggregation temporality 0 is neither delta (1) nor cumulative (2)"),
         (number("x", 1, kind="sum", temporality=7), "aggregation temporality 7 is neither delta (1) nor cumulative (2)"),
-        (number("x", 1, at_ns=0), "its time is missing"),
+        (number("x", 1, at_ns=0), "missing timestamp"),
         (number("x", 1, at_ns=2**64 - 1), "its time is before 1970 or after 2105"),
         (number("x", 1, attributes={"?": "1"}), "attribute '?' has no character that a label's name may have"),
         (number("x", 1, attributes={"a": "v" * 40_000}), "its labels have more than 32768 characters"),
         (exponential(0, offset=0, counts=[1] * 10_001), "it has 10001 buckets of one sign, more than 10000"),
         (histogram(bounds=[1], counts=[1]), "1 bucket counts do not fit 1 bounds"),
-        (histogram(bounds=[2, 1], counts=[1, 1, 1]), "its bounds do not ascend"),
+        (histogram(bounds=[2, 1], counts=[1, 1, 1]), "its bounds are not ascending"),
         (histogram(bounds=[1, math.inf], counts=[1]), "1 bucket counts do not fit 2 bounds"),
-        (histogram(bounds=[math.inf, math.inf], counts=[1, 1, 1]), "its bounds do not ascend"),
+        (histogram(bounds=[math.inf, math.inf], counts=[1, 1, 1]), "its bounds are not ascending"),
         (number("x", math.inf, kind="sum", temporality=DELTA), "an increment that is not finite cannot be added to a total"),
-        (histogram(bounds=[math.nan], counts=[1, 1]), "its bounds do not ascend"),
+        (histogram(bounds=[math.nan], counts=[1, 1]), "its bounds are not ascending"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_and_costs_nothing_else(metric: Metric, reason: str) -> None:
@@ -298,7 +298,7 @@ def test_a_point_without_a_value_is_refused() -> None:
     """It says nothing."""
     metric = number("x", 1.0)
     metric.gauge.data_points[0].ClearField("as_double")
-    assert refusals(Door().translate(request(metric))) == {"it has no value": 1}
+    assert refusals(Door().translate(request(metric))) == {"missing value": 1}
 
 
 def test_series_over_a_limit_are_refused_by_name() -> None:

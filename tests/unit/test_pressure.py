@@ -1,4 +1,4 @@
-"""When nothing more is taken, why, and that it ends by itself: marks with hysteresis, and ages by watching."""
+"""When writes are refused, why, and that it ends by itself: marks with hysteresis, and ages by watching."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_a_file_goes_before_and_has_dates(own: Path) -> None:
 def test_a_file_of_another_form_refuses_the_process(tmp_path: Path, text: str) -> None:
     path = tmp_path / "prices.toml"
     path.write_text(text)
-    with pytest.raises(Rejected, match="is no table of prices"):
+    with pytest.raises(Rejected, match="is not a valid price table"):
         read_prices(path)
     with pytest.raises(BadSettings, match="TAEL_LLM_PRICES_FILE"):
         QuerySettings.model_validate({"TAEL_LLM_PRICES_FILE": str(path)}).read_prices()

@@ -129,9 +129,9 @@ def test_labels_of_any_order_are_one_series(door: Door) -> None:
 @pytest.mark.parametrize(
     ("pairs", "reason"),
     [
-        ((("job", "a"),), "there is no label __name__"),
-        ((), "there is no label __name__"),
-        ((("__name__", ""), ("job", "a")), "there is no label __name__"),
+        ((("job", "a"),), "missing label __name__"),
+        ((), "missing label __name__"),
+        ((("__name__", ""), ("job", "a")), "missing label __name__"),
         ((("__name__", "x"), ("a", "1"), ("a", "2")), "label 'a' comes twice"),
         ((("", "x"), ("__name__", "x")), "a label has no name"),
     ],

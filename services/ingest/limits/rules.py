@@ -18,47 +18,45 @@ class LimitSettings(LimitsFileSettings):
     """Limits of each tenant, in each ingest process; 0 is no limit."""
 
     tenant_bytes_per_second: Bytes = Field(
-        default=0, ge=0, alias="TAEL_TENANT_BYTES_PER_SEC", description="Bytes of requests, uncompressed, that a tenant may send a second."
+        default=0, ge=0, alias="TAEL_TENANT_BYTES_PER_SEC", description="Uncompressed bytes per second that a tenant may send."
     )
     tenant_items_per_second: int = Field(
         default=0,
         ge=0,
         alias="TAEL_TENANT_ITEMS_PER_SEC",
-        description="Spans, log records and data points that a tenant may send a second.",
+        description="Spans, log records and data points per second that a tenant may send.",
     )
     tenant_burst_seconds: float = Field(
         default=10.0,
         ge=1,
         le=3600,
         alias="TAEL_TENANT_BURST_SECS",
-        description="How many seconds' worth a tenant may send at once after a pause.",
+        description="Burst after a pause, in seconds' worth of the rate.",
     )
     max_series: int = Field(
         default=500_000,
         ge=0,
         alias="TAEL_MAX_SERIES",
-        description="Series that a tenant may have in an hour; more are refused by name, after a warning at 80 %.",
+        description="Maximum number of active series per tenant and hour; further ones are rejected by name, after a warning at 80 %.",
     )
-    max_series_per_metric: int = Field(
-        default=100_000, ge=0, alias="TAEL_MAX_SERIES_PER_METRIC", description="The same for the series of one metric name."
-    )
+    max_series_per_metric: int = Field(default=100_000, ge=0, alias="TAEL_MAX_SERIES_PER_METRIC", description="The same per metric name.")
     max_attribute_values: int = Field(
         default=50_000,
         ge=0,
         alias="TAEL_MAX_ATTRIBUTE_VALUES",
-        description="The same for the values that one attribute of one metric has.",
+        description="The same for the distinct values of one attribute of one metric.",
     )
     max_attribute_keys: int = Field(
         default=2_000,
         ge=0,
         alias="TAEL_MAX_ATTRIBUTE_KEYS",
-        description="Different attribute keys that a tenant's spans, or its log records, may have in an hour before it is warned. Nothing is refused.",
+        description="Distinct attribute keys per hour of a tenant's spans, or log records, above which it gets a warning. Nothing is refused.",
     )
     max_tracked_series: int = Field(
         default=2_000_000,
         ge=1,
         alias="TAEL_MAX_TRACKED_SERIES",
-        description="Series and attribute values that the process counts for all tenants together; about 100 bytes each.",
+        description="Maximum number of series and attribute values tracked for these limits, over all tenants; about 100 bytes each.",
     )
 
 

@@ -49,13 +49,13 @@ class TenantLimits:
         self._keys = KeyWatch(lambda tenant: self.of(tenant).max_attribute_keys, _MAX_TRACKED_KEYS, self._warned)
         self._limited = Counter(
             "tael_ingest_limited",
-            "Requests, or series, refused because of a limit of their tenant.",
+            "Requests or series refused because of a tenant's limit.",
             ["tenant", "limit"],
             registry=registry,
         )
         self._near = Counter(
             "tael_ingest_limit_warnings",
-            "Warnings that a tenant nears a limit of its series or has too many attribute keys.",
+            "Warnings that a tenant is close to its series limit or has too many attribute keys.",
             ["tenant"],
             registry=registry,
         )
@@ -130,7 +130,7 @@ class TenantLimits:
 
     def _warned(self, tenant: str, text: str) -> None:
         self._near.labels(self._name(tenant)).inc()
-        log.warning("a tenant is warned of a limit", tenant=tenant, reason=text)
+        log.warning("tenant close to a limit", tenant=tenant, reason=text)
 
     def _name(self, tenant: str) -> str:
         """The tenant as a label's value: the first hundred have their own."""

@@ -27,41 +27,41 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         ge=1,
         le=2_000,
         alias="TAEL_NEAR_HOURS",
-        description="Spans and log records of so many hours before or after now share one WAL; others wait in one of their own, behind nobody else's.",
+        description="Spans and log records within this many hours of now share the main WAL; others go through a WAL of their own, so that they delay nobody.",
     )
 
     otlp_grpc_addr: Listen = Field(
         default="127.0.0.1:4317",  # type: ignore[assignment]  # parsed by the validator
         alias=OTLP_GRPC_ADDR,
-        description="Where OTLP over gRPC is received.",
+        description="Listen address for OTLP over gRPC.",
     )
     otlp_http_addr: Listen = Field(
         default="127.0.0.1:4318",  # type: ignore[assignment]  # parsed by the validator
         alias=OTLP_HTTP_ADDR,
-        description="Where OTLP over HTTP is received, as protobuf and as JSON.",
+        description="Listen address for OTLP over HTTP (protobuf and JSON).",
     )
     dd_agent_addr: OptionalListen = Field(
         default="127.0.0.1:8126",  # type: ignore[assignment]  # parsed by the validator
         alias=DD_AGENT_ADDR,
-        description="Where Datadog's tracers are received, as by their agent; a taken port is a warning, `off` turns it off.",
+        description="Listen address for Datadog tracers (the trace agent's API). A port that is already in use is only a warning; `off` disables it.",
     )
     dd_agent_tenant: str = Field(
         default="",
         pattern=TENANT_PATTERN,
         alias="TAEL_DD_AGENT_TENANT",
-        description="Whose the traces of Datadog's tracers are. They can send no token: with a tokens file they are refused unless this is set, which lets in whoever reaches that port.",
+        description="Tenant of traces from Datadog tracers, which cannot send a token: with a tokens file they are refused unless this is set, which admits anyone who can reach that port.",
     )
     dd_agent_drop_rejected: Switch = Field(
         default=False,
         alias="TAEL_DD_AGENT_DROP_REJECTED",
-        description="Leave out the traces of Datadog's tracers that the tracer decided not to keep (a sampling rate, a rule, `manual.drop`), as Datadog's agent does.",
+        description="Drop traces that the Datadog tracer decided not to keep (sampling rate, rule, `manual.drop`), as Datadog's agent does.",
     )
     max_request_bytes: Bytes = Field(
         default="64MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=1 << 10,
         le=1 << 30,
         alias=MAX_REQUEST_BYTES,
-        description="The largest request that is taken, before and after decompression.",
+        description="Maximum size of a request, before and after decompression.",
     )
     max_request_messages: int = Field(
         default=MOST_MESSAGES,
@@ -75,32 +75,32 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         default="256MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=1 << 10,
         alias="TAEL_MAX_INFLIGHT_BYTES",
-        description="Bytes of requests that are read, checked or waiting for the WAL at a time; beyond it clients are asked to retry.",
+        description="Maximum bytes of requests in flight (being read, checked or appended to the WAL); beyond it clients are asked to retry.",
     )
     inflight_wait_seconds: float = Field(
         default=0.5,
         ge=0,
         le=60,
         alias="TAEL_INFLIGHT_WAIT_SECS",
-        description="How long a request waits for others to free bytes before its client is asked to retry.",
+        description="How long a request waits for in-flight bytes to be freed before its client is asked to retry.",
     )
     remote_write_ahead_seconds: float = Field(
         default=600,
         ge=0,
         alias="TAEL_REMOTE_WRITE_AHEAD_SECS",
-        description="How far ahead of this machine's clock a remote-write sample may be; one further ahead is refused.",
+        description="How far in the future (by this machine's clock) a remote-write sample may be; samples further ahead are rejected.",
     )
     cors_origins: CommaList = Field(
         default=(),
         alias="TAEL_CORS_ORIGINS",
-        description="Origins of web pages that may send over HTTP, for example `https://shop.example`; `*` is any.",
+        description="Web origins that may send over HTTP (CORS), for example `https://shop.example`; `*` allows any.",
     )
     drain_seconds: float = Field(
         default=10.0,
         ge=0,
         le=300,
         alias="TAEL_DRAIN_SECS",
-        description="How long requests that were accepted may take to finish at the end.",
+        description="How long accepted requests may take to finish on shutdown.",
     )
 
     @model_validator(mode="after")

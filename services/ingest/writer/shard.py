@@ -66,7 +66,7 @@ class ShardWriter:
         intent = lease.intent
         if intent is None:
             return
-        log.info("repeating a predecessor's intent", shard=self._parts.name, first=intent.first, last=intent.last)
+        log.info("repeating the previous holder's intent", shard=self._parts.name, first=intent.first, last=intent.last)
         entries = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.read_range(intent.first, intent.end), stop)
         # Counted as lost though they may be stored: claiming too much loss is the safe side.
         if missing := intent.last - intent.first + 1 - len(entries):
@@ -128,7 +128,7 @@ class ShardWriter:
         before = self._progress.lease.place
         place = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.resume(before), stop)
         log.error(
-            "the WAL lost entries or was made anew; writing what it holds now and was not written",
+            "the WAL lost entries or was recreated; resuming with the entries that are not written yet",
             shard=self._parts.name,
             reason=str(difference),
             written_through=before.sequence,
@@ -168,4 +168,4 @@ class ShardWriter:
             if state.first < lease.committed:
                 await self._parts.wal.trim(lease.committed - 1)
         except Retryable as error:
-            log.warning("the WAL could not be trimmed", shard=self._parts.name, reason=str(error))
+            log.warning("cannot trim the WAL", shard=self._parts.name, reason=str(error))

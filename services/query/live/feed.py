@@ -21,7 +21,7 @@ from tael.wal import codec
 from tael.wal.api import LiveBody, LiveBus
 
 log = get_logger("live")
-WATCHERS = Gauge("tael_query_live_watchers", "Live streams that are open.", ["signal"])
+WATCHERS = Gauge("tael_query_live_watchers", "Open live streams.", ["signal"])
 LOST = Counter("tael_query_live_lost_total", "Items that live streams may have missed because their clients read too slowly.", ["signal"])
 _WAITING_BYTES, _WATCHER_BYTES = 16 << 20, 1 << 20
 _EVENT_ITEMS, _EVENT_BYTES = 200, 256 << 10

@@ -16,19 +16,19 @@ class LogqlSettings(Settings):
         ge=1,
         le=1_000_000,
         alias="TAEL_LOGQL_MAX_ENTRIES",
-        description="The largest `limit` of lines that a LogQL query may ask for.",
+        description="Maximum `limit` (lines) of a LogQL query.",
     )
     logql_max_series: int = Field(
         default=5_000,
         ge=1,
         alias="TAEL_LOGQL_MAX_SERIES",
-        description="Series that one LogQL metric query may have; a query beyond it fails alone.",
+        description="Maximum number of series of one LogQL metric query; a query over the limit fails.",
     )
     logql_max_samples: int = Field(
         default=10_000_000,
         ge=1000,
         alias="TAEL_LOGQL_MAX_SAMPLES",
-        description="Lines that one LogQL metric query may read one by one; what the shards count by themselves is not limited by it.",
+        description="Maximum number of lines that one LogQL metric query may process row by row; counts pushed down to the shards are not limited.",
     )
 
     @property

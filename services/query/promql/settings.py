@@ -16,13 +16,13 @@ class PromqlSettings(Settings):
         default=50_000_000,
         ge=1000,
         alias="TAEL_PROMQL_MAX_SAMPLES",
-        description="Most samples that a PromQL query may load, and most in any intermediate result; a query over the limit fails.",
+        description="Maximum number of samples that a PromQL query may load, and that any intermediate result may hold; a query over the limit fails.",
     )
     promql_max_series: int = Field(
         default=500_000,
         ge=1,
         alias="TAEL_PROMQL_MAX_SERIES",
-        description="Most series that a selector of a PromQL query may match, and most entries in a list of series, label names or label values.",
+        description="Maximum number of series that one PromQL selector may match, and of entries in a list of series, label names or label values.",
     )
     promql_lookback_seconds: float = Field(
         default=300.0,

@@ -70,5 +70,5 @@ def _decode(text: str, digest: bytes, layout: struct.Struct) -> tuple[tuple[Any,
     if version != _VERSION:
         raise Rejected(f"cursor version {version} is not supported", where="cursor", accepted=_ACCEPTED)
     if made_for != digest:
-        raise Rejected("it belongs to a query with other filters", where="cursor", accepted="the same filters on every page")
+        raise Rejected("the cursor belongs to a query with different filters", where="cursor", accepted="the same filters on every page")
     return position, TimeRange(range_start, range_end)

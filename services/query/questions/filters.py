@@ -21,7 +21,7 @@ def read_span_filters(parameters: Parameters) -> Predicate:
     status = parameters.choice("status", STATUS_NAMES)
     low, high = parameters.milliseconds("min_duration_ms"), parameters.milliseconds("max_duration_ms")
     if low is not None and high is not None and low > high:
-        raise Rejected("it is below min_duration_ms", where="max_duration_ms", accepted="milliseconds, at least min_duration_ms")
+        raise Rejected("below min_duration_ms", where="max_duration_ms", accepted="milliseconds, at least min_duration_ms")
     return find_spans(
         service=parameters.text("service"),
         operation=parameters.text("operation"),

@@ -101,7 +101,7 @@ DDL_LIMITS = Limits(seconds=120)
 _GRACE_SECONDS: Final = 5.0
 _REASON_CHARS: Final = 2_000
 _DAMAGED_READS = Counter(
-    "tael_clickhouse_damaged_reads", "Statements that failed because a part is damaged.", ["server"], registry=REGISTRY
+    "tael_clickhouse_damaged_reads", "Statements that failed because of a damaged part.", ["server"], registry=REGISTRY
 )
 log = get_logger("clickhouse")
 

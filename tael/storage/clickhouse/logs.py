@@ -41,9 +41,7 @@ class ClickHouseLogs:
         statement = log_query_builder.count(self._source, tenant, counts, max_rows + 1)
         found = await self._clickhouse.query(statement.sql, statement.parameters)
         if len(found) > max_rows:
-            raise TooLarge(
-                f"there are more than {max_rows} groups and times to count", where="query", accepted="fewer labels or longer steps"
-            )
+            raise TooLarge(f"more than {max_rows} groups and time steps to count", where="query", accepted="fewer labels or longer steps")
         labels = await self._labels(tenant, counts)
         return Answer(
             [

@@ -164,7 +164,7 @@ def _read(cursor: _Cursor, kind: str, rows: int) -> Column:
         return Strings(cursor.texts(rows), np.arange(rows))
     if name == "LowCardinality" and inner == "String":
         return _read_words(cursor, rows)
-    raise Unavailable(f"ClickHouse answered with a column of {kind}, which is not expected")
+    raise Unavailable(f"ClickHouse answered with a column of {kind}, which is unexpected")
 
 
 def _read_words(cursor: _Cursor, rows: int) -> Strings:

@@ -185,7 +185,7 @@ class ClickHouseSchema:
     async def drop_partition(self, partition: PartitionSize) -> None:
         """See SchemaStore."""
         if partition.table not in KEPT:
-            raise Rejected(f"{partition.table} is no table whose partitions may go", where="table", accepted=", ".join(KEPT))
+            raise Rejected(f"{partition.table} is not a table whose partitions may be dropped", where="table", accepted=", ".join(KEPT))
         statement = _DROP.format(database=self._clickhouse.database, table=partition.table)
         await self._clickhouse.command(statement, {"start": str(partition.start_ns // NS_PER_SECOND)})
 

@@ -44,5 +44,5 @@ def _are(tenants: Tenants) -> str:
 
 def _table(partition: PartitionSize) -> str:
     if partition.table not in KEPT:
-        raise Rejected(f"{partition.table} is no table whose rows may go", where="table", accepted=", ".join(KEPT))
+        raise Rejected(f"{partition.table} is not a table whose rows may be deleted", where="table", accepted=", ".join(KEPT))
     return partition.table

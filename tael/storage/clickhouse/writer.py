@@ -74,7 +74,7 @@ class ClickHouseWriter:
     async def write(self, signal: str, body: bytes, token: str) -> None:
         """See BatchWriter."""
         if signal not in LANDINGS:
-            raise Rejected(f"no table takes {signal}", where="signal", accepted=", ".join(LANDINGS))
+            raise Rejected(f"no table for signal {signal}", where="signal", accepted=", ".join(LANDINGS))
         insert = partial(
             self._clickhouse.insert, LANDINGS[signal].table, body, "ProtobufSingle", settings_of(signal, token, self._max_hours)
         )

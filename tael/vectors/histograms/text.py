@@ -105,14 +105,14 @@ def _read(text: str) -> _Literal:
 
 def _value(key: str, many: str | None, one: str | None) -> float | list[float] | str:
     if key not in _KEYS:
-        raise Rejected("is no key of a histogram", where=f"histogram.{key}", accepted=", ".join(_KEYS))
+        raise Rejected("not a histogram key", where=f"histogram.{key}", accepted=", ".join(_KEYS))
     if (key in _LISTS) != (many is not None):
         raise Rejected("has the wrong form", where=f"histogram.{key}", accepted="[…]" if key in _LISTS else "one value")
     if many is not None:
         return [_number(key, part) for part in many.split()]
     if key == "counter_reset_hint":
         if one not in _HINTS:
-            raise Rejected(f"{one!r} is no hint", where=f"histogram.{key}", accepted=", ".join(_HINTS))
+            raise Rejected(f"{one!r} is not a counter reset hint", where=f"histogram.{key}", accepted=", ".join(_HINTS))
         return str(one)
     return _number(key, str(one))
 
@@ -121,14 +121,16 @@ def _number(key: str, text: str) -> float:
     try:
         return float(int(text, 16)) if "0x" in text.lower() else float(text)
     except ValueError:
-        raise Rejected(f"{text!r} is no number", where=f"histogram.{key}", accepted="a number, Inf or NaN") from None
+        raise Rejected(f"{text!r} is not a number", where=f"histogram.{key}", accepted="a number, Inf or NaN") from None
 
 
 def _built(literal: _Literal) -> Histograms:
     schema = _whole(literal, "schema")
     custom = schema == CUSTOM_BUCKETS
     if not custom and not MIN_SCHEMA <= schema <= MAX_SCHEMA:
-        raise Rejected(f"{schema} is no schema", where="histogram.schema", accepted=f"{MIN_SCHEMA} to {MAX_SCHEMA}, {CUSTOM_BUCKETS}")
+        raise Rejected(
+            f"{schema} is not a histogram schema", where="histogram.schema", accepted=f"{MIN_SCHEMA} to {MAX_SCHEMA}, {CUSTOM_BUCKETS}"
+        )
     hint = _HINTS[str(literal.get("counter_reset_hint", "unknown"))]
     return compact(
         Histograms(
@@ -154,7 +156,7 @@ def _column(literal: _Literal, key: str) -> Floats:
 def _whole(literal: _Literal, key: str) -> int:
     value = literal.get(key, 0.0)
     if not isinstance(value, float) or not value.is_integer():
-        raise Rejected(f"{value} is no integer", where=f"histogram.{key}", accepted="an integer")
+        raise Rejected(f"{value} is not an integer", where=f"histogram.{key}", accepted="an integer")
     return int(value)
 
 

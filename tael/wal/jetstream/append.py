@@ -103,7 +103,7 @@ class JetStreamAppender:
         """See WalAppender."""
         # One body larger than the bound passes when nothing else is on its way; otherwise it could never be stored.
         if self._in_flight and self._in_flight + len(body) > self._limit:
-            raise Overloaded("too many bytes wait for the WAL", retry_after_seconds=1)
+            raise Overloaded("too many bytes are waiting for the WAL", retry_after_seconds=1)
         require_connected(self._client)
         queue = self._queues.setdefault((shard, signal), _Queue(shard, signal))
         append = _Waiting(body, items, dedup_id, asyncio.get_running_loop().create_future())

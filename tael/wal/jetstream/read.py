@@ -201,12 +201,12 @@ class JetStreamReader:
             return
         kept = await leader_get(self._client, self._stream, anchor.sequence, self._what)
         if kept is None or (kept[0], digest_of(kept[1])) != (anchor.appended_at_ns, anchor.digest):
-            raise Diverged(f"entry {anchor.sequence} of {self._what} is another one than was read")
+            raise Diverged(f"entry {anchor.sequence} of {self._what} is not the entry that was read before")
         raise Unavailable(f"a replica of {self._what} is behind", retry_after_seconds=0.5)
 
     def _difference(self, state: WalState) -> str:
         if state.created_ns != self._created_ns:
-            return f"{self._what} was made anew"
+            return f"{self._what} was recreated"
         return f"{self._what} ends at {state.last}, and entry {self._fetched.sequence} was read from it"
 
     async def _count_gap(self, anchor: Mark, first: int) -> None:

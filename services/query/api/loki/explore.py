@@ -115,4 +115,4 @@ async def _ready(_: web.Request) -> web.StreamResponse:
 
 
 async def _no_ruler(_: web.Request) -> web.StreamResponse:
-    raise NotFound("there is no ruler here")
+    raise NotFound("tael has no ruler")

@@ -55,7 +55,7 @@ class RemoteRead:
 def decode(body: bytes) -> list[Query]:
     """The queries of a request. Raises Rejected for a malformed one, TooLarge over a megabyte."""
     if snappy.unpacked_bytes(body) > MAX_REQUEST_BYTES:
-        raise TooLarge("the request is too long", where="body", accepted=f"at most {MAX_REQUEST_BYTES} bytes, uncompressed")
+        raise TooLarge("the request is too large", where="body", accepted=f"at most {MAX_REQUEST_BYTES} bytes, uncompressed")
     try:
         request = ReadRequest.FromString(snappy.unpack(body))
     except DecodeError:

@@ -149,7 +149,7 @@ def _whole(query: Mapping[str, str], name: str, default: int, *, least: int) -> 
         return default
     accepted = f"a whole number from {least} to {MAX_LIMIT}"
     if re.fullmatch(r"\d{1,9}", text) is None or int(text) < least:
-        raise Rejected(f"{text!r} is not such a number", where=name, accepted=accepted)
+        raise Rejected(f"{text!r} is not a number in range", where=name, accepted=accepted)
     return min(int(text), MAX_LIMIT)
 
 
