@@ -35,7 +35,7 @@ from opentelemetry.trace import SpanKind
 DEPLOY = Path(__file__).parent
 FILES = ("docker-compose.yml", "docker-compose.offline.yml")
 PROJECT = "tael-compose-test"
-PORTS = ("OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "DATADOG_PORT", "API_PORT", "GRAFANA_PORT")
+PORTS = ("OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "DATADOG_PORT", "API_PORT", "GRPC_API_PORT", "GRAFANA_PORT")
 BUILD_SECONDS, UP_SECONDS, READ_SECONDS, RECOVER_SECONDS, DOWN_SECONDS = 900, 240, 60, 120, 120
 NO_ENGINE = """\
 compose-test needs a Docker engine, and {why}.

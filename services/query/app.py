@@ -1,16 +1,18 @@
-"""The query service: every API out on one port, over readers that it is given. It keeps no state of its own."""
+"""The query service: every API out, over readers that it is given. It keeps no state of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from aiohttp import web
 
+from services.query import rpc
 from services.query.api.compress import compressed
 from services.query.api.routing import Router
+from services.query.api.rpc import Service
 from services.query.apis import APIS
 from services.query.backend import Backend, Status
 from services.query.freshness import Freshness, telling
@@ -39,6 +41,10 @@ FORM_BYTES = 10 << 20
 """Of a request's form, as Prometheus takes it."""
 REFUSE_UNREAD: web.AppKey[Refuse] = web.AppKey("refuse_unread")
 """Where an application keeps what answers requests that could not be read."""
+SERVICES: web.AppKey[Iterable[Service]] = web.AppKey("services")
+"""Where it keeps what its families serve over gRPC."""
+ACCESS: web.AppKey[Access] = web.AppKey("access")
+"""Where it keeps what decides who may call."""
 
 
 async def run(
@@ -70,17 +76,20 @@ async def run(
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
         group.create_task(freshness.run(stop), name="freshness")
-        listener = serve(
-            app,
-            settings.rest_api_addr,
-            what="the REST API's",
-            variable="TAEL_REST_API_ADDR",
-            limits=settings,
-            refuse_unread=app[REFUSE_UNREAD],
-        )
-        async with listener as bound:
+        async with (
+            rpc.serve(settings, app[SERVICES], app[ACCESS]) as grpc,
+            serve(
+                app,
+                settings.rest_api_addr,
+                what="the REST API's",
+                variable="TAEL_REST_API_ADDR",
+                limits=settings,
+                refuse_unread=app[REFUSE_UNREAD],
+                http2=grpc,
+            ) as rest,
+        ):
             readiness.set(_LISTENER)
-            log.info("listening", rest=str(bound))
+            log.info("listening", rest=str(rest), grpc=str(grpc or "off"))
             await stop.wait()
             readiness.set(_LISTENER, "draining")
 
@@ -117,7 +126,8 @@ def build_app(
         readiness=readiness,
     )
     check = require_local(settings.rest_api_addr, settings.allowed_hosts)
-    router = Router([api(backend) for api in APIS], Access(settings.tokens_file), check)
+    families, access = [api(backend) for api in APIS], Access(settings.tokens_file)
+    router = Router(families, access, check)
     app = web.Application(middlewares=[compressed, telling(behind), router.middleware], client_max_size=FORM_BYTES)
     router.register(app)
 
@@ -126,6 +136,7 @@ def build_app(
         backend.live_spans.close()
         backend.live_logs.close()
 
-    app[REFUSE_UNREAD] = router.refuse_unread
+    app[REFUSE_UNREAD], app[ACCESS] = router.refuse_unread, access
+    app[SERVICES] = [service for family in families for service in family.services]
     app.on_shutdown.append(end_streams)
     return app

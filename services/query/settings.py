@@ -12,7 +12,7 @@ from services.query.turns import shard_timeout_seconds
 from tael.errors import BadSettings, Rejected
 from tael.otlp.prices import Prices, read_prices
 from tael.runtime.access import AccessSettings
-from tael.runtime.config import Bytes, Listen, OptionalPath
+from tael.runtime.config import Bytes, Listen, OptionalListen, OptionalPath
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, RetentionSettings
 from tael.storage.api import MAX_FIND_LIMIT
 
@@ -26,6 +26,12 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
         default="127.0.0.1:7701",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_REST_API_ADDR",
         description="Listen address for the native API and the APIs for Grafana.",
+    )
+    grpc_api_addr: OptionalListen = Field(
+        default="127.0.0.1:7702",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_GRPC_API_ADDR",
+        description="Listen address for Tempo's streaming API and Jaeger's query services over gRPC; `off` turns them off."
+        " Connections that speak gRPC to `TAEL_REST_API_ADDR` are answered from here, too.",
     )
     query_timeout_seconds: float = Field(
         default=30.0,
@@ -106,7 +112,7 @@ class QuerySettings(NodeSettings, NatsSettings, ClickHouseSettings, AccessSettin
 
     @model_validator(mode="after")
     def _refuse_open(self) -> Self:
-        self.refuse_open({"TAEL_REST_API_ADDR": self.rest_api_addr})
+        self.refuse_open({"TAEL_REST_API_ADDR": self.rest_api_addr, "TAEL_GRPC_API_ADDR": self.grpc_api_addr})
         return self
 
     @property

@@ -40,6 +40,7 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
             "listening",
             [
                 ("REST API", rest),
+                *([("gRPC API", f"{reachable(settings.grpc_api_addr)} (Tempo's and Jaeger's services)")] if settings.grpc_api_addr else []),
                 ("OTLP gRPC", f"http://{reachable(settings.otlp_grpc_addr)}"),
                 ("OTLP HTTP", f"http://{reachable(settings.otlp_http_addr)}"),
                 *([("Datadog", f"http://{reachable(settings.dd_agent_addr)} (as a trace agent)")] if settings.dd_agent_addr else []),

@@ -123,6 +123,7 @@ def plan(
         "TAEL_OTLP_HTTP_ADDR": str(settings.otlp_http_addr),
         "TAEL_DD_AGENT_ADDR": str(settings.dd_agent_addr or "off"),
         "TAEL_REST_API_ADDR": str(settings.rest_api_addr),
+        "TAEL_GRPC_API_ADDR": str(settings.grpc_api_addr or "off"),
         "TAEL_WATCHED_DIRS": given.get("TAEL_WATCHED_DIRS", str(directory)),
     }
 

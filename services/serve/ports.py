@@ -25,6 +25,7 @@ def resolve_public(settings: ServeSettings) -> ServeSettings:
     taken: list[str] = []
     found: dict[str, Address] = {}
     fields = {"otlp_grpc_addr": "the OTLP gRPC", "otlp_http_addr": "the OTLP HTTP", "rest_api_addr": "the REST API"}
+    fields |= {"grpc_api_addr": "the gRPC API"} if settings.grpc_api_addr is not None else {}
     for name, what in fields.items():
         address: Address = getattr(settings, name)
         try:
@@ -53,7 +54,7 @@ def internal_ports(settings: ServeSettings, remembered: Path) -> dict[str, int]:
     """A free port for each name of the plan: the remembered one where it is still free. Writes ``remembered`` when it changed."""
     old: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
     public = {settings.otlp_grpc_addr.port, settings.otlp_http_addr.port, settings.rest_api_addr.port}
-    public |= {settings.dd_agent_addr.port} if settings.dd_agent_addr is not None else set()
+    public |= {address.port for address in (settings.dd_agent_addr, settings.grpc_api_addr) if address is not None}
     ports = choose(port_names(settings), old, lambda port: port not in public and _is_free(port))
     if ports != old:
         remembered.write_text(json.dumps(ports, indent=1) + "\n")

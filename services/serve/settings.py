@@ -71,6 +71,11 @@ class ServeSettings(NodeSettings, AccessSettings):
         alias="TAEL_REST_API_ADDR",
         description="Listen address for the native API and the APIs for Grafana.",
     )
+    grpc_api_addr: OptionalListen = Field(
+        default="127.0.0.1:7702",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_GRPC_API_ADDR",
+        description="Where Tempo's streaming API and Jaeger's query services are served over gRPC; `off` turns them off.",
+    )
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", min_length=1, description="Access key.")
     s3_secret_key: Secret = Field(
         default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` generates one when it is unset."
@@ -97,6 +102,7 @@ class ServeSettings(NodeSettings, AccessSettings):
                 "TAEL_OTLP_HTTP_ADDR": self.otlp_http_addr,
                 "TAEL_DD_AGENT_ADDR": self.dd_agent_addr,
                 "TAEL_REST_API_ADDR": self.rest_api_addr,
+                "TAEL_GRPC_API_ADDR": self.grpc_api_addr,
             }
         )
         return self

@@ -10,12 +10,14 @@ import asyncio
 import resource
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from aiohttp import http_exceptions, web
 from prometheus_client import Counter
 
+from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
+from tael.runtime.pipe import HTTP2, Pipe
 from tael.runtime.settings import ConnectionSettings
 
 log = get_logger("http")
@@ -30,23 +32,40 @@ _PATH_BYTES = 256
 _LOOKED_AT = 100
 
 
+class Held(Protocol):
+    """A connection, as a listener bounds it."""
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether a request has come as a whole and is being answered."""
+        ...
+
+    def overdue(self, now: float) -> str:
+        """Why the connection is to be ended; empty when it is not."""
+        ...
+
+    def cut(self, reason: str) -> None:
+        """End the connection at once."""
+        ...
+
+
 class Listener(web.Server):
     """Makes a connection's handler, and knows them all. ``options`` are aiohttp's for its handler."""
 
-    def __init__(self, handler: Any, *, limits: ConnectionSettings, refuse: Refuse, **options: Any) -> None:
+    def __init__(self, handler: Any, *, limits: ConnectionSettings, refuse: Refuse, http2: Address | None = None, **options: Any) -> None:
         super().__init__(handler, access_log=None, keepalive_timeout=limits.idle_seconds, **options)
-        self.limits, self.refuse = limits, refuse
+        self.limits, self.refuse, self.http2 = limits, refuse, http2
         self._options = {**self._kwargs, "max_line_size": HEAD_BYTES, "max_field_size": HEAD_BYTES}
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         # A quarter of the descriptors is kept for files and for connections to NATS and ClickHouse.
         self._most = limits.max_connections if files == resource.RLIM_INFINITY else min(limits.max_connections, files * 3 // 4)
-        self._by_silence: OrderedDict[Connection, None] = OrderedDict()
+        self._by_silence: OrderedDict[Held, None] = OrderedDict()
 
     def __call__(self) -> Connection:
         """A handler for a connection that was accepted."""
         return Connection(self, loop=self._loop, **self._options)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Held) -> None:
         """Make room for one more."""
         self._by_silence[connection] = None
         if len(self._by_silence) > self._most:
@@ -54,12 +73,12 @@ class Listener(web.Server):
             # The longest silent connection makes room, but never one whose request we are still answering.
             next((old for old in oldest if not old.waits_for_us), connection).cut("too many")
 
-    def heard(self, connection: Connection) -> None:
+    def heard(self, connection: Held) -> None:
         """It sent something."""
         if connection in self._by_silence:
             self._by_silence.move_to_end(connection)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Held) -> None:
         """It is no more."""
         self._by_silence.pop(connection, None)
 
@@ -114,6 +133,9 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if not self._received and data.startswith(HTTP2) and self._listener.http2 is not None and self.transport is not None:
+            self._hand_over(self.transport, data, self._listener.http2)
+            return
         self._received += len(data)
         if data:
             self._listener.heard(self)
@@ -130,6 +152,15 @@ class Connection(web.RequestHandler):
             self._head_since = self._loop.time()
         if self._head_bytes > HEAD_BYTES + _HEAD_SLACK_BYTES:
             self._end_with(web.HTTPRequestHeaderFieldsTooLarge(reason=f"a request's head may have {HEAD_BYTES} bytes"))
+
+    def _hand_over(self, transport: asyncio.Transport, data: bytes, target: Address) -> None:
+        """Let what listens at ``target`` answer: this is not HTTP/1."""
+        pipe = Pipe(transport, data, self._listener.closed, CUT)
+        self.transport = None  # or it would be closed with the handler
+        self.connection_lost(None)
+        transport.set_protocol(pipe)
+        self._listener.opened(pipe)
+        pipe.dial(target, self._loop)
 
     def overdue(self, now: float) -> str:
         """Why the connection is to be ended; empty when it is not."""

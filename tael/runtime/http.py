@@ -122,13 +122,14 @@ async def serve(
     auto_decompress: bool = True,
     limits: ConnectionSettings | None = None,
     refuse_unread: Refuse = refuse_natively,
+    http2: Address | None = None,
 ) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
 
     ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to. ``refuse_unread`` answers what
-    is no HTTP.
+    is no HTTP. Connections that begin as gRPC's do are handed to the listener at ``http2``.
     """
-    options = {"auto_decompress": auto_decompress, "limits": limits or ConnectionSettings(), "refuse": refuse_unread}
+    options = {"auto_decompress": auto_decompress, "limits": limits or ConnectionSettings(), "refuse": refuse_unread, "http2": http2}
     runner = _Runner(app, options, drain_seconds)
     await runner.setup()
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
+P = TypeVar("P")
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]], *, name: str) -> list[T]:
@@ -39,3 +40,21 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
         with contextlib.suppress(Exception):
             await asyncio.shield(running)
         raise
+
+
+async def follow(ask: Callable[[Callable[[P], None]], Coroutine[Any, Any, A]], *, name: str) -> AsyncGenerator[P | A]:
+    """What ``ask`` tells on its way by the function that it is given, as it comes, and what it comes to at the end.
+
+    Raises what it raises; whoever stops listening (``aclosing``) cancels it.
+    """
+    told: asyncio.Queue[P | None] = asyncio.Queue()
+    task = asyncio.create_task(ask(told.put_nowait), name=name)
+    task.add_done_callback(lambda _: told.put_nowait(None))
+    try:
+        while (part := await told.get()) is not None:
+            yield part
+        yield await task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -24,11 +25,25 @@ class Gathered(Generic[T]):
     missing: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Part(Generic[T]):
+    """One of the answers that make up a whole: the ``asked`` readers of which ``done`` have answered, or will not, this one the last."""
+
+    value: T
+    done: int
+    asked: int
+
+
 class Gather(Protocol[Reader_co]):
     """Asks several readers one question; what becomes of their answers is for who asks (merged.py)."""
 
-    async def ask(self, question: Callable[[Reader_co], Awaitable[Answer[T]]]) -> Gathered[T]:
-        """The answers, in the order of the readers. Raises what a reader raises that no other answer makes up for."""
+    async def ask(
+        self, question: Callable[[Reader_co], Awaitable[Answer[T]]], heard: Callable[[Part[T]], None] | None = None
+    ) -> Gathered[T]:
+        """The answers, in the order of the readers. Raises what a reader raises that no other answer makes up for.
+
+        ``heard`` MUST be called with each answer as it comes, before the whole is returned.
+        """
         ...
 
 
@@ -53,12 +68,21 @@ class Shards(Generic[R]):
         """Ask these shards from the next question on: the shard map has grown."""
         self._shards = tuple(shards)
 
-    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Gathered[T]:
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], heard: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
         """See Gather."""
         shards = self._shards
         if not shards:
             raise Unavailable("no shards are registered yet")
-        answers = await together((self._ask(shard, question) for shard in shards), name="ask a shard")
+        done = itertools.count(1)
+
+        async def one(shard: Shard[R]) -> Answer[T] | str:
+            answer = await self._ask(shard, question)
+            number = next(done)
+            if heard is not None and isinstance(answer, Answer):
+                heard(Part(answer.value, number, len(shards)))
+            return answer
+
+        answers = await together((one(shard) for shard in shards), name="ask a shard")
         values = [answer.value for answer in answers if isinstance(answer, Answer)]
         if not values:
             reasons = "; ".join(f"{shard.name}: {answer}" for shard, answer in zip(shards, answers, strict=True))
@@ -83,11 +107,15 @@ class AllOf(Generic[R]):
     def __init__(self, readers: Sequence[R]) -> None:
         self._readers = tuple(readers)
 
-    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Gathered[T]:
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], heard: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
         """See Gather. A shard that several of the answers lack is named once."""
+        done = itertools.count(1)
 
         async def one(reader: R) -> Answer[T]:
-            return await question(reader)
+            answer = await question(reader)
+            if heard is not None:
+                heard(Part(answer.value, next(done), len(self._readers)))
+            return answer
 
         answers = await together((one(reader) for reader in self._readers), name="ask a reader")
         missing = dict.fromkeys(name for answer in answers for name in answer.missing)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Protocol
 
 from tael.model.predicate import Predicate
 from tael.model.time import TimeRange
 from tael.storage.api import Answer
-from tael.storage.gather import Merged
+from tael.storage.gather import Merged, Part
 from tael.traceql.ast import Compare, MetricsAggregate, Named, Query, Scope, Static
 from tael.traceql.comparison import Counts, add
 from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
@@ -20,10 +20,20 @@ from tael.traceql.results import FoundTrace, newest_first
 class SpansetReader(Protocol):
     """Answers TraceQL. Every method raises Unavailable or Overloaded when the same question may be answered later, TooLarge when it asks for too much."""
 
-    async def find_traces(self, tenant: str, query: Query, time_range: TimeRange, limit: int, max_spans: int) -> Answer[list[FoundTrace]]:
+    async def find_traces(
+        self,
+        tenant: str,
+        query: Query,
+        time_range: TimeRange,
+        limit: int,
+        max_spans: int,
+        *,
+        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,
+    ) -> Answer[list[FoundTrace]]:
         """At most ``limit`` of the newest traces that a search finds and that overlap the range, newest first; ``max_spans`` a spanset, 0 for all.
 
-        MUST evaluate whole traces: spans outside of the range count.
+        MUST evaluate whole traces: spans outside of the range count. ``heard`` MAY be called with parts of the answer as they come: each a
+        list of whole traces in the same order, no trace in two of them.
         """
         ...
 
@@ -51,9 +61,18 @@ class SpansetReader(Protocol):
 class MergedSpansets(Merged[SpansetReader]):
     """See SpansetReader."""
 
-    async def find_traces(self, tenant: str, query: Query, time_range: TimeRange, limit: int, max_spans: int) -> Answer[list[FoundTrace]]:
+    async def find_traces(
+        self,
+        tenant: str,
+        query: Query,
+        time_range: TimeRange,
+        limit: int,
+        max_spans: int,
+        *,
+        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,
+    ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
-        found = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans))
+        found = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans), heard)
         return Answer(list(islice(heapq.merge(*found.values, key=newest_first), limit)), found.missing)
 
     async def sum_spans(

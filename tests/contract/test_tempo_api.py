@@ -12,6 +12,7 @@ from tael.otlp.encode import encode_spans
 from tael.pb.tempo_pb2 import COMPLETE, PARTIAL, Trace, TraceByIDResponse
 from tests.support.query import Api, MemorySpans, serving, with_a_stalled_shard
 from tests.support.storage import START_NS, model_of, new_trace_id, of_service, wire_span
+from tests.support.traceql_cases import SPANS
 
 V1, V2 = "/tempo/api/traces", "/tempo/api/v2/traces"
 PROTOBUF = {"Accept": "application/protobuf"}
@@ -140,3 +141,23 @@ async def test_what_is_not_there_is_not_found_in_tempo_s_shape() -> None:
         response = await api.get("/tempo/api/nothing/here")
         assert (response.status, response.body) == (404, b"there is nothing at /tempo/api/nothing/here\n")
         assert response.headers["Content-Type"].startswith("text/plain")
+
+
+async def test_the_form_for_language_models() -> None:
+    """By service and scope, attributes as plain JSON, values of a tag by type."""
+    async with serving(MemorySpans(SPANS)) as api:
+        accept = {"Accept": "application/vnd.grafana.llm"}
+        response = await api.get("/tempo/api/v2/traces/aa", headers=accept)
+        assert response.headers["Content-Type"] == "application/vnd.grafana.llm+json"
+        trace = response.json()["trace"]
+        assert trace["traceId"] == "0" * 30 + "aa"
+        services = {service["serviceName"]: service for service in trace["services"]}
+        assert services["shop"]["resource"] == {"level": "resource"}
+        spans = {span["name"]: span for service in services.values() for scope in service["scopes"] for span in scope["spans"]}
+        root, row = spans["GET /cart"], spans["read row"]
+        assert (root["durationMs"], root["kind"], "parentSpanId" in root) == (100, "SPAN_KIND_SERVER", False)
+        assert root["attributes"]["tags"] == ["a", "b"]
+        assert (row["attributes"]["raw"], row["status"]) == ("00ff", {"code": "STATUS_CODE_ERROR", "message": "deadlock"})
+        assert [event["name"] for event in row["events"]] == ["exception", "retry"]
+        values = await api.get("/tempo/api/v2/search/tag/span.http.status_code/values", headers=accept)
+        assert values.json()["tagValues"] == {"int": ["200"]}

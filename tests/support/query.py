@@ -22,7 +22,8 @@ import aiohttp
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from services.query.app import REFUSE_UNREAD, build_app
+from services.query import rpc
+from services.query.app import ACCESS, REFUSE_UNREAD, SERVICES, build_app
 from services.query.settings import QuerySettings
 from tael.model.span import STATUS_ERROR, Span
 from tael.model.tenant import DEFAULT_TENANT
@@ -191,6 +192,7 @@ class Api:
     spans: SpanReader
     tier: HotTier | None = None
     paths: frozenset[str] = frozenset()
+    grpc: str = ""
     stored: list[Span] = field(default_factory=list)
 
     async def store(self, *groups: ResourceSpans) -> list[Span]:
@@ -257,8 +259,9 @@ async def serving(
     """The application over readers and, where a test watches, a live bus; ``variables`` are settings by name."""
     readiness = Readiness()
     held = spans.spans if isinstance(spans, MemorySpans) else []
+    settings = load(QuerySettings, {"TAEL_GRPC_API_ADDR": "127.0.0.1:0", **variables})
     app = build_app(
-        load(QuerySettings, variables),
+        settings,
         readers=Readers(
             spans,
             logs or MemoryLogs(),
@@ -275,12 +278,14 @@ async def serving(
         readiness=readiness,
         behind=behind or dict,
     )
+    own: dict[str, Any] = {"what": "the test's", "variable": "-", "drain_seconds": 1, "refuse_unread": app[REFUSE_UNREAD]}
     async with (
-        serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1, refuse_unread=app[REFUSE_UNREAD]) as bound,
+        rpc.serve(settings, app[SERVICES], app[ACCESS]) as grpc,
+        serve(app, Address("127.0.0.1", 0), **own, http2=grpc) as bound,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,
     ):
         paths = frozenset(route.resource.canonical for route in app.router.routes() if route.resource is not None)
-        yield Api(f"http://{bound}", session, readiness, spans, tier, paths)
+        yield Api(f"http://{bound}", session, readiness, spans, tier, paths, str(grpc))
 
 
 @asynccontextmanager

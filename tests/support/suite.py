@@ -46,6 +46,7 @@ class Suite:
         directory.mkdir(parents=True, exist_ok=True)
         self.log_path = directory / "serve.log"
         self.grpc_port, self.http_port, self.rest_port, self.datadog_port = free_port(), free_port(), free_port(), free_port()
+        self.grpc_api_port = free_port()
         self.url = f"http://127.0.0.1:{self.rest_port}"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("TAEL_")}
         self._env = {
@@ -56,6 +57,7 @@ class Suite:
             "TAEL_OTLP_HTTP_ADDR": f"127.0.0.1:{self.http_port}",
             "TAEL_DD_AGENT_ADDR": f"127.0.0.1:{self.datadog_port}",
             "TAEL_REST_API_ADDR": f"127.0.0.1:{self.rest_port}",
+            "TAEL_GRPC_API_ADDR": f"127.0.0.1:{self.grpc_api_port}",
             "TAEL_LEASE_TTL_SECS": "2",
             **(env or {}),
         }

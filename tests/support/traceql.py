@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from tael.model.span import Event, Link, Span
 from tael.model.time import TimeRange
 from tael.otlp.matches import span_test
 from tael.storage.api import Answer
+from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Attribute, Compare, Field, Intrinsic, MetricsAggregate, Named, Query, Scope, Static, Type
 from tael.traceql.columns import Column, of_type, of_values
@@ -95,7 +96,16 @@ class MemorySpansets:
     def __init__(self, spans: Sequence[Span] = ()) -> None:
         self.spans = spans
 
-    async def find_traces(self, tenant: str, query: Query, time_range: TimeRange, limit: int, max_spans: int) -> Answer[list[FoundTrace]]:
+    async def find_traces(
+        self,
+        tenant: str,
+        query: Query,
+        time_range: TimeRange,
+        limit: int,
+        max_spans: int,
+        *,
+        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,
+    ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
         block = block_of(self.spans, list(fields(query)))
         return Answer(find(query.pipeline, block, time_range.start_ns, time_range.end_ns - 1, max_spans)[:limit])

@@ -31,7 +31,9 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 def serve(directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `tael serve` to its end, on ports of the system's choice unless told otherwise."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TAEL_")}
-    free = dict.fromkeys(("TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR", "TAEL_REST_API_ADDR"), "127.0.0.1:0")
+    free = dict.fromkeys(
+        ("TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR", "TAEL_REST_API_ADDR", "TAEL_GRPC_API_ADDR"), "127.0.0.1:0"
+    )
     return subprocess.run(
         [sys.executable, "-m", "services", "serve"],
         env={**clean, **free, "TAEL_DATA_DIR": str(directory), **environ},

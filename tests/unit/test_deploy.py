@@ -352,7 +352,7 @@ def test_strangers_are_kept_out_unless_they_are_named() -> None:
     for name in ("nats", "clickhouse", "minio"):
         assert [rule["from"] for rule in default[f"tael-{name}"]["ingress"]] == [[release]]
     clients, internal = default["tael-query"]["ingress"]
-    assert clients == {"from": [release, {"podSelector": {}}], "ports": [{"port": "api", "protocol": "TCP"}]}
+    assert clients == {"from": [release, {"podSelector": {}}], "ports": [{"port": port, "protocol": "TCP"} for port in ("api", "grpc")]}
     assert internal == {"from": [release], "ports": [{"port": "internal", "protocol": "TCP"}]}
     named = {p["metadata"]["name"]: p["spec"] for p in of_kind(render(VALUES["everything on"]), "NetworkPolicy")}
     assert named["tael-query"]["ingress"][0]["from"] == [release, {"namespaceSelector": {}}]
@@ -470,7 +470,7 @@ def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
     assert re.search(r"^max_payload: 8MB$", text, re.MULTILINE)
 
 
-def test_grafana_gets_a_data_source_for_each_api_without_streaming_and_each_leads_to_the_others() -> None:
+def test_grafana_gets_a_data_source_for_each_api_and_each_leads_to_the_others() -> None:
     sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
     assert {(source["type"], source["url"]) for source in sources} == {
         ("tempo", "http://query:7701/tempo"),
@@ -479,7 +479,7 @@ def test_grafana_gets_a_data_source_for_each_api_without_streaming_and_each_lead
         ("jaeger", "http://query:7701/jaeger"),
     }
     uids = {source["uid"] for source in sources}
-    assert sources[0]["jsonData"]["streamingEnabled"] == {"search": False, "metrics": False}
+    assert sources[0]["jsonData"]["streamingEnabled"] == {"search": True, "metrics": True}
     named = re.findall(r'"datasourceUid": "([^"]+)"', json.dumps(sources))
     assert set(named) == uids - {"tael-jaeger"}
 

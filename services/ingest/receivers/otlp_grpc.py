@@ -11,7 +11,6 @@ gRPC's standard health service answers for the whole and for each signal's servi
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -28,35 +27,23 @@ from tael.model.tenant import TENANT_HEADER
 from tael.otlp.inflate import GZIP
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import MAX_RESPONSE_BYTES, export_response, status_of
+from tael.runtime import rpc
 from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
-from tael.runtime.service import listening
 
 log = get_logger("otlp-grpc")
 _GZIP_MAGIC = b"\x1f\x8b"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _IDENTITY_AND_GZIP = 0b101
-_IDLE_MS, _AGE_MS, _AGE_GRACE_MS = 300_000, 1_800_000, 30_000
-"""Clients connect anew after half an hour, which spreads them over ingest processes; a call that stalls ends with its connection."""
 
 
 def _options(settings: ReceiverSettings) -> list[tuple[str, int]]:
     return [
-        ("grpc.so_reuseport", 0),
+        *rpc.options(settings),
         ("grpc.max_receive_message_length", settings.max_request_bytes),
         ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
         ("grpc.per_message_decompression", 0),
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-        ("grpc.max_concurrent_streams", 256),
-        ("grpc.server_handshake_timeout_ms", int(settings.header_seconds * 1000)),
-        ("grpc.max_connection_idle_ms", _IDLE_MS),
-        ("grpc.max_connection_age_ms", _AGE_MS),
-        ("grpc.max_connection_age_grace_ms", _AGE_GRACE_MS),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-        ("grpc.http2.max_pings_without_data", 0),
     ]
 
 
@@ -67,28 +54,15 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
     server.add_generic_rpc_handlers(tuple(_service(signal, pipeline) for signal in SIGNALS.values()))
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    address = settings.otlp_grpc_addr
-    with listening("OTLP gRPC", address, OTLP_GRPC_ADDR):
-        port = _bind(server, address)
+    address = rpc.bind(server, settings.otlp_grpc_addr, what="OTLP gRPC", variable=OTLP_GRPC_ADDR)
     await server.start()
     for service in ("", *(_names(signal)[0] for signal in SIGNALS.values())):
         await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
     try:
-        yield Address(address.host, port)
+        yield address
     finally:
         await healthy.enter_graceful_shutdown()
         await server.stop(settings.drain_seconds)
-
-
-def _bind(server: Any, address: Address) -> int:
-    family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:  # tells why; gRPC only says that it failed
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(where)
-    try:
-        return int(server.add_insecure_port(str(address)))
-    except RuntimeError as error:
-        raise OSError(0, str(error)) from error
 
 
 def _service(signal: Signal, pipeline: Pipeline) -> Any:

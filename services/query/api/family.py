@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from services.query.api.rpc import Service
 from tael.auth import QUERY
 from tael.runtime.http import describe_native, refuse
 
@@ -37,10 +38,12 @@ class Family:
     """One API.
 
     Every route is registered under each of ``prefixes``. ``refuse`` answers any error, including a refused token, in the API's own shape.
-    ``roots`` are the path prefixes under which unknown paths are answered by this family's ``refuse``.
+    ``roots`` are the path prefixes under which unknown paths are answered by this family's ``refuse``. ``services`` are what it serves over
+    gRPC.
     """
 
     routes: Sequence[Route]
     prefixes: Sequence[str] = ("",)
     roots: Sequence[str] = ()
     refuse: Refuse = refuse_plainly
+    services: Sequence[Service] = ()

@@ -115,6 +115,7 @@ TAEL_OTLP_GRPC_ADDR: 0.0.0.0:4317
 TAEL_OTLP_HTTP_ADDR: 0.0.0.0:4318
 TAEL_DD_AGENT_ADDR: 0.0.0.0:8126
 TAEL_REST_API_ADDR: 0.0.0.0:7701
+TAEL_GRPC_API_ADDR: 0.0.0.0:7702
 {{- if .Values.tokens.existing }}
 TAEL_TOKENS_FILE: /etc/tael/tokens/tokens
 {{- else }}

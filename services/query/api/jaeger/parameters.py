@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.query.parameters import parse_duration_ns, parse_instant_ns, parse_trace_id
 from tael.errors import Rejected
-from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
+from tael.pb import jaeger_query_pb2, jaeger_query_v3_pb2
 from tael.traceql.ast import STATUSES, Attribute, Binary, Expression, Field, Filter, Intrinsic, Pipeline, Query, Scope, Static, Type
 from tael.traceql.spans import SERVICE
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1500
 _DEFAULT_LOOKBACK_NS: Final = 48 * 3600 * NS_PER_SECOND
 _NO_SERVICE: Final = "missing-service-name"
+
+
+TraceQuery: TypeAlias = "jaeger_query_pb2.TraceQueryParameters | jaeger_query_v3_pb2.TraceQueryParameters"
 
 
 class Unprocessable(Rejected):
@@ -44,6 +50,14 @@ def parse_id(text: str) -> bytes:
     if re.fullmatch(r"[0-9a-fA-F]+", text) is None or (len(text) not in (16, 32) and len(text) % 2):
         raise Rejected("invalid length for TraceID" if len(text) % 2 else f"{text!r} is not hexadecimal")
     return parse_trace_id(text.rjust(32, "0"))
+
+
+def parse_id_v3(text: str) -> bytes:
+    """The same, refused in the words of the third version."""
+    try:
+        return parse_id(text)
+    except Rejected as error:
+        raise Rejected(f"malformed parameter trace_id: {error.reason}") from error
 
 
 def search(values: Mapping[str, list[str]], now_ns: int) -> Search:
@@ -74,18 +88,47 @@ def search_v3(values: Mapping[str, list[str]]) -> Search:
         raise Rejected("query.startTimeMin and query.startTimeMax are required")
     pairs = _json_tags("query.attributes", [value("attributes")] if value("attributes") else [])
     bounds = [parse_duration_ns(value(name), where=f"query.{name}") if value(name) else None for name in ("duration_min", "duration_max")]
-    query = _query(value("service_name"), value("operation_name"), pairs, *bounds)
     start_ns, end_ns = (
         parse_instant_ns(text, where=f"query.{name}") for text, name in ((first, "start_time_min"), (last, "start_time_max"))
     )
-    limit = value("search_depth") or value("num_traces")
-    return Search(query, _range(start_ns, end_ns), _limit(limit))
+    limit = _limit(value("search_depth") or value("num_traces"))
+    return _search(value("service_name"), value("operation_name"), pairs, bounds, (start_ns, end_ns), limit)
+
+
+def search_message(asked: TraceQuery, tags: Mapping[str, str], now_ns: int) -> Search:
+    """What the query of a gRPC request asks: without times, all that was received until now. Raises Rejected."""
+    bounds = [asked.duration_min.ToNanoseconds() or None, asked.duration_max.ToNanoseconds() or None]
+    times = asked.start_time_min.ToNanoseconds(), asked.start_time_max.ToNanoseconds() or now_ns
+    limit = _limit(str(asked.search_depth or ""))
+    return _search(asked.service_name, asked.operation_name, tags.items(), bounds, times, limit)
+
+
+def _search(
+    service: str,
+    operation: str,
+    pairs: Iterable[tuple[str, str]],
+    bounds: Sequence[int | None],
+    times: tuple[int, int],
+    limit: int,
+) -> Search:
+    return Search(_query(service, operation, pairs, *bounds), _range(*times), limit)
 
 
 def dependencies(values: Mapping[str, list[str]], now_ns: int) -> TimeRange:
     """``endTs`` and ``lookback`` in milliseconds. Raises Rejected."""
     end_ms, lookback_ms = (_whole(values, name, default) for name, default in (("endTs", now_ns // 1_000_000), ("lookback", 86_400_000)))
     return _range(max(0, end_ms - lookback_ms) * 1_000_000, end_ms * 1_000_000)
+
+
+def range_message(start: Timestamp, end: Timestamp, now_ns: int) -> TimeRange:
+    """The range of a gRPC request; without an end until now, without a start all time. Raises Rejected."""
+    return _range(start.ToNanoseconds(), end.ToNanoseconds() or now_ns)
+
+
+def hint(start: Timestamp, end: Timestamp) -> TimeRange | None:
+    """Where to look for a trace, if a gRPC request says. Raises Rejected."""
+    start_ns, end_ns = start.ToNanoseconds(), end.ToNanoseconds() or ALL_TIME.end_ns - 1
+    return _range(start_ns, end_ns) if start_ns or end_ns != ALL_TIME.end_ns - 1 else None
 
 
 def _range(start_ns: int, end_ns: int) -> TimeRange:

@@ -6,30 +6,23 @@ Source: Jaeger's HTTP API documentation and what Jaeger 2.20 answers. Error bodi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 
 from services.query.api.family import Route
 from services.query.api.jaeger import encode, parameters
+from services.query.api.jaeger.answers import JaegerAnswers
 from services.query.api.jaeger.parameters import Search, Unprocessable
 from services.query.api.tenant import tenant_of
-from services.query.backend import Backend
-from services.query.questions.spans import get_trace
 from tael.errors import NotFound, Rejected
-from tael.model.span import UNKNOWN_SERVICE, Span
-from tael.model.time import ALL_TIME
+from tael.model.span import Span
 from tael.runtime.http import json_response, refuse
-from tael.runtime.tasks import together
 from tael.storage.api import Answer
-from tael.storage.merge import oldest_first
-
-T = TypeVar("T")
-_AT_ONCE = 8
-_KIND_NUMBERS = {name: number for number, name in encode.KINDS.items()}
 
 
 def refuse_jaeger(request: web.Request, error: Exception) -> web.Response:
@@ -58,8 +51,8 @@ def _envelope(data: Any, *, total: int = 0, errors: Any = None) -> dict[str, Any
 class Jaeger:
     """The handlers."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, answers: JaegerAnswers) -> None:
+        self._answers = answers
 
     def routes(self) -> list[Route]:
         """Every route, below the family's prefix."""
@@ -79,33 +72,33 @@ class Jaeger:
 
     async def services(self, request: web.Request) -> web.Response:
         """``GET /api/services``."""
-        names, missing = await self._services(request)
-        return _answer(_envelope(names, total=len(names)), missing)
+        names = await self._answers.services(tenant_of(request))
+        return _answer(_envelope(names.value, total=len(names.value)), names.missing)
 
     async def services_v3(self, request: web.Request) -> web.Response:
         """``GET /api/v3/services``."""
-        names, missing = await self._services(request)
-        return _answer({"services": names}, missing)
+        names = await self._answers.services(tenant_of(request))
+        return _answer({"services": names.value}, names.missing)
 
     async def operation_names(self, request: web.Request) -> web.Response:
         """``GET /api/services/{service}/operations``: names alone."""
-        found, missing = await self._operations(request, request.match_info["service"], "")
-        names = sorted({name for name, _ in found})
-        return _answer(_envelope(names or None, total=len(names)), missing)
+        found = await self._answers.operations(tenant_of(request), request.match_info["service"], "")
+        names = sorted({name for name, _ in found.value})
+        return _answer(_envelope(names or None, total=len(names)), found.missing)
 
     async def operations(self, request: web.Request) -> web.Response:
         """``GET /api/operations``: names and kinds."""
         service = request.query.get("service", "")
         if not service:
             raise Rejected("parameter 'service' is required")
-        found, missing = await self._operations(request, service, request.query.get("spanKind", ""))
-        return _answer(_envelope(_operations(found), total=len(found)), missing)
+        found = await self._answers.operations(tenant_of(request), service, request.query.get("spanKind", ""))
+        return _answer(_envelope(_operations(found.value), total=len(found.value)), found.missing)
 
     async def operations_v3(self, request: web.Request) -> web.Response:
         """``GET /api/v3/operations``."""
         kind = request.query.get("span_kind", "") or request.query.get("spanKind", "")
-        found, missing = await self._operations(request, request.query.get("service", ""), kind)
-        return _answer({"operations": _operations(found)}, missing)
+        found = await self._answers.operations(tenant_of(request), request.query.get("service", ""), kind)
+        return _answer({"operations": _operations(found.value)}, found.missing)
 
     async def search(self, request: web.Request) -> web.Response:
         """``GET /api/traces``: traces with a span that matches, or by ``traceID``."""
@@ -128,67 +121,31 @@ class Jaeger:
 
     async def trace(self, request: web.Request) -> web.Response:
         """``GET /api/traces/{id}``."""
-        answer = await self._trace(request, parameters.parse_id(request.match_info["trace_id"]), "trace not found")
+        trace_id = parameters.parse_id(request.match_info["trace_id"])
+        answer = await self._answers.trace(tenant_of(request), trace_id, "trace not found")
         return _answer(await asyncio.to_thread(lambda: _envelope([encode.trace(answer.value)])), answer.missing)
 
     async def trace_v3(self, request: web.Request) -> web.Response:
         """``GET /api/v3/traces/{id}``."""
-        try:
-            trace_id = parameters.parse_id(request.match_info["trace_id"])
-        except Rejected as error:
-            raise Rejected(f"malformed parameter trace_id: {error.reason}") from error
-        answer = await self._trace(request, trace_id, "No traces found")
+        trace_id = parameters.parse_id_v3(request.match_info["trace_id"])
+        answer = await self._answers.trace(tenant_of(request), trace_id, "No traces found")
         groups = await asyncio.to_thread(encode.resource_spans, answer.value)
         return _answer({"result": {"resourceSpans": groups}}, answer.missing)
 
     async def dependencies(self, request: web.Request) -> web.Response:
-        """``GET /api/dependencies``: calls from service to service, a service's own spans below each other included."""
-        time_range = parameters.dependencies(_values(request), time.time_ns())
-        answer = await self._ask(request, "jaeger dependencies", self._backend.topology.count_calls(tenant_of(request), time_range))
-        links = [
-            {"parent": _shown(parent), "child": _shown(child), "callCount": calls}
-            for (parent, child), calls in sorted(answer.value.items())
-        ]
+        """``GET /api/dependencies``."""
+        answer = await self._answers.dependencies(tenant_of(request), parameters.dependencies(_values(request), time.time_ns()))
+        links = [{"parent": parent, "child": child, "callCount": calls} for parent, child, calls in answer.value]
         return _answer(_envelope(links), answer.missing)
 
-    async def _services(self, request: web.Request) -> tuple[list[str], tuple[str, ...]]:
-        answer = await self._ask(request, "jaeger services", self._backend.topology.list_services(tenant_of(request), ALL_TIME))
-        return sorted(map(_shown, answer.value)), answer.missing
-
-    async def _operations(self, request: web.Request, service: str, kind: str) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
-        stored = UNKNOWN_SERVICE if service == encode.NO_SERVICE else service
-        answer = await self._ask(request, "jaeger operations", self._backend.topology.list_operations(tenant_of(request), stored, ALL_TIME))
-        wanted = _KIND_NUMBERS.get(kind.lower())
-        return sorted((name or encode.NO_NAME, number) for name, number in answer.value if not kind or number == wanted), answer.missing
-
     async def _search(self, request: web.Request, search: Search) -> Answer[list[list[Span]]]:
-        """Whole traces, the newest first."""
-        tenant, trace_ids = tenant_of(request), list(search.trace_ids)
+        traces: list[list[Span]] = []
         missing: tuple[str, ...] = ()
-        async with self._backend.turns.turn("jaeger search", tenant) as turn:
-            if not trace_ids:
-                found = await turn.ask(self._backend.spansets.find_traces(tenant, search.query, search.time_range, search.limit, 1))
-                trace_ids, missing = [trace.trace_id for trace in found.value], found.missing
-            traces: list[list[Span]] = []
-            for start in range(0, len(trace_ids), _AT_ONCE):
-                ids = trace_ids[start : start + _AT_ONCE]
-                answers = await turn.ask(
-                    together((self._backend.spans.get_trace(tenant, trace_id) for trace_id in ids), name="read a trace")
-                )
-                traces += [sorted(answer.value, key=oldest_first) for answer in answers if answer.value]
-                missing = tuple(dict.fromkeys((*missing, *(name for answer in answers for name in answer.missing))))
+        async with contextlib.aclosing(self._answers.search(tenant_of(request), search)) as parts:
+            async for part in parts:
+                traces += part.value
+                missing = part.missing
         return Answer(traces, missing)
-
-    async def _trace(self, request: web.Request, trace_id: bytes, unknown: str) -> Answer[list[Span]]:
-        try:
-            async with get_trace(self._backend, tenant_of(request), trace_id) as answer:
-                return Answer(sorted(answer.value, key=oldest_first), answer.missing)
-        except NotFound:
-            raise NotFound(unknown) from None
-
-    async def _ask(self, request: web.Request, route: str, answer: Awaitable[T]) -> T:
-        async with self._backend.turns.turn(route, tenant_of(request)) as turn:
-            return await turn.ask(answer)
 
 
 def _answer(body: Mapping[str, Any], missing: Sequence[str]) -> web.Response:
@@ -197,12 +154,8 @@ def _answer(body: Mapping[str, Any], missing: Sequence[str]) -> web.Response:
     return json_response({**body, "warnings": [said]} if missing else body)
 
 
-def _operations(found: Sequence[tuple[str, int]]) -> list[dict[str, str]]:
-    return [{"name": name, "spanKind": encode.KINDS.get(kind, "")} for name, kind in found]
-
-
-def _shown(service: str) -> str:
-    return encode.NO_SERVICE if service == UNKNOWN_SERVICE else service
+def _operations(found: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"name": name, "spanKind": kind} for name, kind in found]
 
 
 def _values(request: web.Request) -> dict[str, list[str]]:

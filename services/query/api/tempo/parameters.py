@@ -34,6 +34,8 @@ from tael.traceql.metrics import Grid
 
 DEFAULT_LIMIT, DEFAULT_SPANS = 20, 3
 MAX_LIMIT = 10_000
+MAX_TAGS = 10_000
+"""Names or values of tags in one answer."""
 MAX_SAMPLES = 11_000
 """Samples a series, as Prometheus' API bounds them."""
 _DEFAULT_RANGE_NS = 3600 * NS_PER_SECOND
@@ -60,6 +62,11 @@ def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
     return SearchRequest(
         range_of(query, now_ns), _whole(query, "limit", DEFAULT_LIMIT, least=1), _whole(query, "spss", DEFAULT_SPANS, least=0)
     )
+
+
+def tag_limit(query: Mapping[str, str]) -> int:
+    """How many names of a scope, or values of a tag, are asked for; 0 asks for all. Raises Rejected."""
+    return _whole(query, "limit", MAX_TAGS, least=0) or MAX_TAGS
 
 
 def range_of(query: Mapping[str, str], now_ns: int, *, default_ns: int = _ALL_NS) -> TimeRange:

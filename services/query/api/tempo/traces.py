@@ -1,7 +1,7 @@
 """Tempo's API under ``/tempo``, as Grafana's data source and Tempo's own clients call it.
 
-Source: Tempo's HTTP API documentation and its ``tempopb`` messages. ``Accept: application/protobuf`` gets protobuf, all else JSON. JSON
-is protobuf's standard mapping, as Tempo writes it: ids are base64 (not hex, as OTLP/JSON has them), enums are names, 64-bit integers
+Source: Tempo's HTTP API documentation and its ``tempopb`` messages. ``Accept: application/protobuf`` gets protobuf,
+``application/vnd.grafana.llm`` version 2's compact JSON, all else JSON. JSON is protobuf's standard mapping, as Tempo writes it: ids are base64 (not hex, as OTLP/JSON has them), enums are names, 64-bit integers
 are strings. Version 1 is the bare trace, with ``batches`` for ``resourceSpans`` in JSON; version 2 wraps it and can say that it is partial. In
 version 1 an answer that lacks a shard has status 206, and a trace over the size limit is refused.
 """
@@ -17,6 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from services.query.api.family import Route
+from services.query.api.tempo.llm import ACCEPT, LLM_JSON, llm_trace
 from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
 from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
@@ -105,13 +106,16 @@ class Tempo:
             reasons = [f"{', '.join(answer.missing)} did not answer"] if answer.missing else []
             if len(answer.value) > self._max_trace_spans:
                 reasons.append(f"the trace has {len(answer.value)} spans, of which this is the first part ({self._limit_text()})")
+            partial = {"status": "PARTIAL", "message": "; ".join(reasons)} if reasons else {}
+            if wants_llm(request):
+                return llm_response(llm_trace(groups) | partial)
             if _wants_protobuf(request):
                 response = TraceByIDResponse(trace=_trace(groups), metrics=TraceByIDMetrics())
                 if reasons:
                     response.status, response.message = PARTIAL, "; ".join(reasons)
                 return _protobuf(response)
             body: dict[str, Any] = {"trace": {"resourceSpans": _json(groups)}, "metrics": {}}
-            return json_response(body | ({"status": "PARTIAL", "message": "; ".join(reasons)} if reasons else {}))
+            return json_response(body | partial)
 
         return await self._answer(request, build)
 
@@ -142,6 +146,18 @@ def _hint(parameters: Parameters) -> TimeRange | None:
         if (start_ns, end_ns) == (ALL_TIME.start_ns, ALL_TIME.end_ns)
         else TimeRange(start_ns, min(end_ns + NS_PER_SECOND, ALL_TIME.end_ns))
     )
+
+
+def wants_llm(request: web.Request) -> bool:
+    """Whether the client asks for the form for language models."""
+    return ACCEPT in request.headers.get("Accept", "")
+
+
+def llm_response(body: dict[str, Any]) -> web.Response:
+    """An answer in that form."""
+    response = json_response(body)
+    response.headers["Content-Type"] = LLM_JSON
+    return response
 
 
 def _wants_protobuf(request: web.Request) -> bool:

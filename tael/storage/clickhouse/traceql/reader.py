@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values, static_of
 from tael.storage.clickhouse.traceql.statements import After
+from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, Scope, Static, Type
 from tael.traceql.columns import Mask
@@ -49,7 +50,16 @@ class ClickHouseSpansets:
         self._clickhouse = clickhouse
         self._source = source or HotTables(clickhouse.database)
 
-    async def find_traces(self, tenant: str, query: Query, time_range: TimeRange, limit: int, max_spans: int) -> Answer[list[FoundTrace]]:
+    async def find_traces(
+        self,
+        tenant: str,
+        query: Query,
+        time_range: TimeRange,
+        limit: int,
+        max_spans: int,
+        *,
+        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,  # noqa: ARG002  # one shard's answer has no parts
+    ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
         found: list[FoundTrace] = []
         named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]

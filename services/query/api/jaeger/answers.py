@@ -1,0 +1,82 @@
+"""What Jaeger's APIs ask of the spans, whatever carries the question: names, traces and dependencies, as Jaeger names them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable
+from typing import TypeVar
+
+from services.query.api.jaeger import encode
+from services.query.api.jaeger.parameters import Search
+from services.query.backend import Backend
+from services.query.questions.spans import get_trace
+from tael.errors import NotFound
+from tael.model.span import UNKNOWN_SERVICE, Span
+from tael.model.time import ALL_TIME, TimeRange
+from tael.runtime.tasks import together
+from tael.storage.api import Answer
+from tael.storage.merge import oldest_first
+
+T = TypeVar("T")
+_AT_ONCE = 8
+_KIND_NUMBERS = {name: number for number, name in encode.KINDS.items()}
+
+
+class JaegerAnswers:
+    """The questions of a tenant. Each raises as its reader does."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def services(self, tenant: str) -> Answer[list[str]]:
+        """Names of services, sorted."""
+        answer = await self._ask("jaeger services", tenant, self._backend.topology.list_services(tenant, ALL_TIME))
+        return Answer(sorted(map(_shown, answer.value)), answer.missing)
+
+    async def operations(self, tenant: str, service: str, kind: str) -> Answer[list[tuple[str, str]]]:
+        """Names and kinds of a service's spans, of one kind or of all, sorted."""
+        stored = UNKNOWN_SERVICE if service == encode.NO_SERVICE else service
+        answer = await self._ask("jaeger operations", tenant, self._backend.topology.list_operations(tenant, stored, ALL_TIME))
+        wanted = _KIND_NUMBERS.get(kind.lower())
+        found = sorted((name or encode.NO_NAME, number) for name, number in answer.value if not kind or number == wanted)
+        return Answer([(name, encode.KINDS.get(number, "")) for name, number in found], answer.missing)
+
+    async def dependencies(self, tenant: str, time_range: TimeRange) -> Answer[list[tuple[str, str, int]]]:
+        """Calls from service to service, a service's own spans below each other included."""
+        answer = await self._ask("jaeger dependencies", tenant, self._backend.topology.count_calls(tenant, time_range))
+        return Answer([(_shown(parent), _shown(child), calls) for (parent, child), calls in sorted(answer.value.items())], answer.missing)
+
+    async def search(self, tenant: str, search: Search) -> AsyncGenerator[Answer[list[list[Span]]]]:
+        """Whole traces, the newest first, some at a time, each with the shards that are missing so far; without any where none match.
+
+        Each part has a turn of its own: whoever is slow in taking one keeps nobody waiting.
+        """
+        trace_ids = list(search.trace_ids)
+        missing: tuple[str, ...] = ()
+        if not trace_ids:
+            found = await self._ask(
+                "jaeger search", tenant, self._backend.spansets.find_traces(tenant, search.query, search.time_range, search.limit, 1)
+            )
+            trace_ids, missing = [trace.trace_id for trace in found.value], found.missing
+        if not trace_ids:
+            yield Answer([], missing)
+        for start in range(0, len(trace_ids), _AT_ONCE):
+            reads = [self._backend.spans.get_trace(tenant, trace_id) for trace_id in trace_ids[start : start + _AT_ONCE]]
+            answers = await self._ask("jaeger search", tenant, together(reads, name="read a trace"))
+            missing = tuple(dict.fromkeys((*missing, *(name for answer in answers for name in answer.missing))))
+            yield Answer([sorted(answer.value, key=oldest_first) for answer in answers if answer.value], missing)
+
+    async def trace(self, tenant: str, trace_id: bytes, unknown: str, time_range: TimeRange | None = None) -> Answer[list[Span]]:
+        """A trace by start. Raises NotFound in the words of ``unknown``."""
+        try:
+            async with get_trace(self._backend, tenant, trace_id, time_range) as answer:
+                return Answer(sorted(answer.value, key=oldest_first), answer.missing)
+        except NotFound:
+            raise NotFound(unknown) from None
+
+    async def _ask(self, route: str, tenant: str, answer: Awaitable[T]) -> T:
+        async with self._backend.turns.turn(route, tenant) as turn:
+            return await turn.ask(answer)
+
+
+def _shown(service: str) -> str:
+    return encode.NO_SERVICE if service == UNKNOWN_SERVICE else service

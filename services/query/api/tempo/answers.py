@@ -1,0 +1,162 @@
+"""What Tempo's search, tags and metrics answer: parameters by name in, the JSON of the answer out, whatever carries them.
+
+Source: Tempo's HTTP API documentation, and the answers of Tempo 3.0. Parameters that steer parts of Tempo that have no counterpart here are ignored,
+as Tempo ignores what it does not know. An answer that lacks a shard has ``status: PARTIAL`` and a ``message`` that names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+from services.query.api.tempo import encode
+from services.query.api.tempo.parameters import MAX_TAGS, grid_of, legacy_query, range_of, search_request, tag_limit
+from services.query.api.tempo.tags import INTRINSIC_TAGS, scopes_of, tag_of, wanted
+from services.query.backend import Backend
+from tael.errors import Rejected
+from tael.storage.gather import Part
+from tael.traceql import comparison
+from tael.traceql.ast import Compare, MetricsAggregate, Query, Scope, Static
+from tael.traceql.metrics import Accumulator, Grid, Series, second_stages
+from tael.traceql.parse import parse
+from tael.traceql.results import FoundTrace
+
+T = TypeVar("T")
+Given: TypeAlias = "Mapping[str, str]"
+"""Parameters by name."""
+MAX_SERIES = 1000
+"""Series of a metrics query, as Tempo bounds them."""
+_V1_FIELDS = {"name": "name", "service.name": "resource.service.name"}
+"""Tags without a scope that are not any attribute of their name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer's JSON, and the shards that it lacks."""
+
+    body: dict[str, Any]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body, with what Tempo says of an answer that is partial."""
+        return self.body | ({"status": "PARTIAL", "message": f"{', '.join(self.missing)} did not answer"} if self.missing else {})
+
+
+class TempoAnswers:
+    """The questions, over one reader. Each raises Rejected for parameters that it does not take, and as the reader does."""
+
+    def __init__(self, backend: Backend, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._reader = backend.spansets
+        self._turns = backend.turns
+        self._now_ns = now_ns
+
+    async def search(self, tenant: str, given: Given, heard: Callable[[dict[str, Any]], None] | None = None) -> Told:
+        """Traces, by ``q``, or by ``tags`` and durations.
+
+        ``heard`` gets the same JSON of parts of the answer as they come. They hold no traces where the newest are asked for by the hint
+        ``most_recent``: which those are is known at the end.
+        """
+        asked, legacy = search_request(given, self._now_ns()), not given.get("q", "").strip()
+        query = legacy_query(given) if legacy else _parse(given["q"], prefix="invalid TraceQL query: ")
+        if query.metrics is not None:
+            raise Rejected("a metrics query has no traces", where="q", accepted="a search; /api/metrics/query_range takes metrics")
+        newest = (hint := query.hints.get("most_recent")) is not None and bool(hint.value)
+
+        def tell(part: Part[list[FoundTrace]]) -> None:
+            if heard is not None:
+                found = [] if newest else encode.traces(part.value, legacy=legacy)
+                heard({"traces": found, "metrics": {"completedJobs": part.done, "totalJobs": part.asked}})
+
+        ask = partial(
+            self._reader.find_traces, query=query, time_range=asked.time_range, limit=asked.limit, max_spans=asked.max_spans, heard=tell
+        )
+        answer = await self._ask(tenant, "tempo search", ask)
+        return Told({"traces": encode.traces(answer.value, legacy=legacy), "metrics": {}}, answer.missing)
+
+    async def metrics(self, tenant: str, given: Given, *, instant: bool) -> Told:
+        """Series over a range, or one value each of the whole range."""
+        query = _parse(given.get("q", ""))
+        if query.metrics is None:
+            raise Rejected("not a metrics query", where="q", accepted="a query that ends in a metrics function, such as { } | rate()")
+        grid = grid_of(given, self._now_ns(), instant=instant)
+        if isinstance(query.metrics, Compare):
+            found, missing = await self._compared(tenant, query, query.metrics, grid)
+        else:
+            exemplars = min(int(given["exemplars"]), 100) if given.get("exemplars", "").isdigit() else 0
+            found, missing = await self._series(tenant, query, query.metrics, grid, exemplars)
+        return Told({"series": encode.series(found, grid, instant=instant), "metrics": {}}, missing)
+
+    async def _series(
+        self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, exemplars: int
+    ) -> tuple[list[Series], tuple[str, ...]]:
+        ask = partial(self._reader.sum_spans, query=query, function=function, grid=grid, max_series=MAX_SERIES, exemplars=exemplars)
+        answer = await self._ask(tenant, "tempo metrics", ask)
+        into = Accumulator(function, grid, max_series=MAX_SERIES, exemplars=exemplars)
+        for labels, sums in answer.value.items():
+            into.add_sums(labels, sums)
+        return await asyncio.to_thread(lambda: second_stages(query.second, into.series())), answer.missing
+
+    async def _compared(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> tuple[list[Series], tuple[str, ...]]:
+        ask = partial(self._reader.compare_spans, query=query, compare=compare, grid=grid)
+        answer = await self._ask(tenant, "tempo metrics", ask)
+        return await asyncio.to_thread(comparison.series, answer.value, compare.top), answer.missing
+
+    async def tags_v2(self, tenant: str, given: Given) -> Told:
+        """Names by scope."""
+        names, missing = await self._names(tenant, given)
+        scopes, most = scopes_of(given.get("scope", "")), tag_limit(given)
+        body: list[dict[str, Any]] = [{"name": scope.value, "tags": sorted(names[scope])[:most]} for scope in scopes if names.get(scope)]
+        if given.get("scope", "") in ("", "none", "intrinsic"):
+            body.append({"name": "intrinsic", "tags": list(INTRINSIC_TAGS)})
+        return Told({"scopes": body, "metrics": {}}, missing)
+
+    async def tags_v1(self, tenant: str, given: Given) -> Told:
+        """Names of every scope."""
+        names, missing = await self._names(tenant, given)
+        return Told({"tagNames": sorted(set().union(*names.values()))[: tag_limit(given)], "metrics": {}}, missing)
+
+    async def _names(self, tenant: str, given: Given) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
+        scopes, predicate = scopes_of(given.get("scope", "")), wanted(given.get("q", ""))
+        ask = partial(
+            self._reader.tag_names, predicate=predicate, time_range=range_of(given, self._now_ns()), scopes=scopes, limit=MAX_TAGS
+        )
+        answer = await self._ask(tenant, "tempo tags", ask)
+        return answer.value, answer.missing
+
+    async def values_v2(self, tenant: str, given: Given, tag: str) -> Told:
+        """Values of a tag, typed, on the spans that ``q`` matches."""
+        values, missing = await self._values(tenant, given, tag)
+        return Told({"tagValues": [encode.tag_value(value) for value in values], "metrics": {}}, missing)
+
+    async def values_v1(self, tenant: str, given: Given, tag: str) -> Told:
+        """Values of a tag as text; a name without a scope is an attribute's."""
+        values, missing = await self._values(tenant, given, _V1_FIELDS.get(tag, f".{tag}"))
+        return Told({"tagValues": [encode.text_of(value) for value in values], "metrics": {}}, missing)
+
+    async def _values(self, tenant: str, given: Given, tag: str) -> tuple[Sequence[Static], tuple[str, ...]]:
+        fields, predicate = tag_of(tag)
+        narrowed, time_range = wanted(given.get("q", ""), predicate), range_of(given, self._now_ns())
+        found: set[Static] = set()
+        missing: tuple[str, ...] = ()
+        for named in fields:
+            ask = partial(self._reader.tag_values, predicate=narrowed, time_range=time_range, named=named, limit=MAX_TAGS)
+            answer = await self._ask(tenant, "tempo tags", ask)
+            found |= answer.value
+            missing = answer.missing
+        return sorted(found, key=lambda value: (value.type.value, value.value))[: tag_limit(given)], missing
+
+    async def _ask(self, tenant: str, route: str, ask: Callable[[str], Awaitable[T]]) -> T:
+        async with self._turns.turn(route, tenant) as turn:
+            return await turn.ask(ask(tenant))
+
+
+def _parse(text: str, prefix: str = "") -> Query:
+    try:
+        return parse(text)
+    except Rejected as error:
+        raise Rejected(f"{prefix}{error}", where="q") from error

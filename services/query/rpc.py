@@ -1,0 +1,124 @@
+"""The gRPC listener of the query service: the services of every family, their callers known, their errors as statuses.
+
+A call that is cancelled or whose deadline passes ends what it asked, and gives its turn back. What an answer lacks is told in the trailer
+``tael-missing-shards``: most messages have no place for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from services.query.api.rpc import Call, Method, Service
+from services.query.settings import QuerySettings
+from tael.auth import QUERY
+from tael.errors import NotFound, Rejected
+from tael.model.tenant import TENANT_HEADER
+from tael.otlp.status import status_of
+from tael.runtime import rpc
+from tael.runtime.access import Access
+from tael.runtime.config import Address
+from tael.runtime.observe import get_logger
+
+log = get_logger("query-grpc")
+MISSING: Final = "tael-missing-shards"
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_MAX_REQUEST_BYTES = 4 << 20
+_DRAIN_SECONDS = 5.0
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: QuerySettings, services: Iterable[Service], access: Access) -> AsyncIterator[Address | None]:
+    """Listen while the block runs, then finish the calls that were accepted. Yields the address bound, None where there is to be none."""
+    if settings.grpc_api_addr is None:
+        yield None
+        return
+    sizes = [("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.max_send_message_length", -1)]
+    server = grpc.aio.server(options=[*rpc.options(settings), *sizes])
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    names = []
+    for service in services:
+        server.add_generic_rpc_handlers((_handler(service, access),))
+        names.append(service.name)
+    address = rpc.bind(server, settings.grpc_api_addr, what="the gRPC API's", variable="TAEL_GRPC_API_ADDR")
+    await server.start()
+    for name in ("", *names):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield address
+    finally:
+        await healthy.enter_graceful_shutdown()
+        await server.stop(_DRAIN_SECONDS)
+
+
+def _handler(service: Service, access: Access) -> Any:
+    methods = {}
+    for method in service.methods:
+        if method.streamed:
+            methods[method.name] = grpc.unary_stream_rpc_method_handler(_streamed(method, access))
+        else:
+            methods[method.name] = grpc.unary_unary_rpc_method_handler(_single(method, access))
+    return grpc.method_handlers_generic_handler(service.name, methods)
+
+
+def _streamed(method: Method, access: Access) -> Callable[[bytes, Any], AsyncIterator[bytes]]:
+    async def stream(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        try:
+            async with contextlib.aclosing(_answer(method, access, request, context)) as messages:
+                async for message in messages:
+                    yield message.SerializeToString()
+        except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged
+            await _abort(context, _status(error, method))
+
+    return stream
+
+
+def _single(method: Method, access: Access) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def single(request: bytes, context: Any) -> bytes:
+        try:
+            async with contextlib.aclosing(_answer(method, access, request, context)) as messages:
+                return (await anext(messages)).SerializeToString()
+        except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged
+            await _abort(context, _status(error, method))
+            return b""
+
+    return single
+
+
+async def _answer(method: Method, access: Access, request: bytes, context: Any) -> AsyncGenerator[Message]:
+    metadata = dict(context.invocation_metadata() or ())
+    call = Call(access.tenant(QUERY, metadata.get("authorization"), metadata.get(TENANT_HEADER.lower())))
+    try:
+        message = method.request.FromString(request)
+    except DecodeError as error:
+        raise Rejected(f"the request is no {method.request.DESCRIPTOR.full_name}") from error
+    async with contextlib.aclosing(method.answer(call, message)) as messages:
+        async for answer in messages:
+            if call.missing:
+                context.set_trailing_metadata(((MISSING, ", ".join(call.missing)),))
+            yield answer
+
+
+def _status(error: Exception, method: Method) -> Status:
+    """The status of any error, as a client of a query needs it."""
+    if isinstance(error, NotFound):
+        return Status(code=code_pb2.NOT_FOUND, message=str(error))
+    if isinstance(error, TimeoutError):
+        return Status(code=code_pb2.DEADLINE_EXCEEDED, message="the deadline passed before every shard had answered")
+    status = status_of(error)
+    if status.code == code_pb2.INTERNAL:
+        log.error("unhandled error", method=method.name, exc_info=error)
+    return status
+
+
+async def _abort(context: Any, status: Status) -> None:
+    await context.abort(_CODES[status.code], status.message, (("grpc-status-details-bin", status.SerializeToString()),))
