@@ -148,6 +148,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     """The readers of every port over the shards of a map, and what changes the map."""
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
     from tael.storage.clickhouse.holdings import ClickHouseHoldings
+    from tael.storage.clickhouse.llm_calls import ClickHouseLlm
     from tael.storage.clickhouse.logs import ClickHouseLogs
     from tael.storage.clickhouse.payloads import ClickHousePayloads
     from tael.storage.clickhouse.series.reader import ClickHouseSeries
@@ -157,6 +158,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
     from tael.storage.gather import AllOf, Shards
     from tael.storage.holdings import HoldingReader, MergedHoldings
+    from tael.storage.llm import LlmReader, MergedLlm
     from tael.storage.merged import MergedLogs, MergedSpanCounts, MergedSpans
     from tael.storage.merged_series import MergedSeries
     from tael.storage.payloads import MergedPayloads, PayloadReader
@@ -169,14 +171,15 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     spans, logs = Shards[SpanReader](deadline_seconds=seconds), Shards[LogReader](deadline_seconds=seconds)
     spansets, topology = Shards[SpansetReader](deadline_seconds=seconds), Shards[TopologyReader](deadline_seconds=seconds)
     series, counts = Shards[SeriesReader](deadline_seconds=seconds), Shards[SpanCountReader](deadline_seconds=seconds)
-    held = Shards[HoldingReader](deadline_seconds=seconds)
     payloads = Shards[PayloadReader](deadline_seconds=seconds)
+    held, llm = Shards[HoldingReader](deadline_seconds=seconds), Shards[LlmReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
         each = [(shard.name, shards.client(shard)) for shard in shard_map.shards]
         spans.use([Shard(name, ClickHouseSpans(client, prices)) for name, client in each])
         logs.use([Shard(name, ClickHouseLogs(client)) for name, client in each])
         spansets.use([Shard(name, ClickHouseSpansets(client)) for name, client in each])
+        llm.use([Shard(name, ClickHouseLlm(client, prices)) for name, client in each])
         held.use([Shard(name, ClickHouseHoldings(client)) for name, client in each])
         topology.use([Shard(name, ClickHouseTopology(client)) for name, client in each])
         series.use([Shard(name, ClickHouseSeries(client, settings.promql_max_series)) for name, client in each])
@@ -192,6 +195,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
         MergedTopology(topology),
         MergedHoldings(held),
         MergedPayloads(payloads),
+        MergedLlm(llm),
     )
     return readers, use
 

@@ -115,6 +115,7 @@ def build_app(
         spansets=readers.spansets,
         topology=readers.topology,
         holdings=readers.holdings,
+        llm=readers.llm,
         retention=CurrentRetention(settings),
         payloads=readers.payloads,
         engine=PromqlEngine(readers.series, settings.engine_options),

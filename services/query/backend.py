@@ -16,6 +16,7 @@ from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Readiness
 from tael.storage.api import LogReader, SpanReader
 from tael.storage.holdings import HoldingReader
+from tael.storage.llm import LlmReader
 from tael.storage.payloads import PayloadReader
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import TopologyReader
@@ -41,6 +42,7 @@ class Backend:
     spansets: SpansetReader
     topology: TopologyReader
     holdings: HoldingReader
+    llm: LlmReader
     retention: CurrentRetention
     payloads: PayloadReader
     engine: PromqlEngine

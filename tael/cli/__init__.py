@@ -5,7 +5,9 @@ Exit codes: 0 done, 1 the server could not do it, 2 wrong usage, 3 no server was
 
 from tael.cli.commands import main
 from tael.cli.keeping import retention
+from tael.cli.llm import llm
 
-main.add_command(retention)
+for command in (retention, llm):
+    main.add_command(command)
 
 __all__ = ["main"]

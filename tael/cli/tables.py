@@ -146,6 +146,98 @@ def print_cluster(answer: Mapping[str, Any]) -> None:
     _print(members.fitted())
 
 
+def print_calls(answer: Mapping[str, Any]) -> None:
+    """``llm calls``: one line a call."""
+    if _nothing(answer["calls"], "LLM calls match", "a longer --last, fewer filters, or --operation any"):
+        return
+    table = Rows("START", "SERVICE", "~MODEL", "?KIND", "STATUS", ">DURATION", ">INPUT", ">OUTPUT", ">COST", "?SESSION", "?TRACE")
+    for span in answer["calls"]:
+        call, start = span["llm"], span["start_time"].replace("T", " ")[:-7]
+        model = _plain(call["response_model"] or call["model"] or "-")
+        cells = [milliseconds(span["duration_ms"]), _count(call["input_tokens"]), _count(call["output_tokens"]), _usd(call["cost_usd"])]
+        ids = [_plain(call["session_id"] or "-"), span["trace_id"]]
+        table.add_row(start, _plain(span["service"]), model, call["operation"], _status(span), *cells, *ids)
+    _print(table.fitted())
+    if answer["cursor"]:
+        _print(Text(f"there is more: --cursor {answer['cursor']}", style="dim"))
+
+
+_USED = (">CALLS", ">ERRORS", ">INPUT", "?>CACHED", ">OUTPUT", "?>P50", "?>P95", ">COST")
+
+
+def print_usage(answer: Mapping[str, Any]) -> None:
+    """``llm usage``: one line a group, and the sum."""
+    if _nothing(answer["usage"], "LLM calls with usage match", "a longer --last, or fewer filters"):
+        return
+    by = list(answer["usage"][0])[: list(answer["usage"][0]).index("calls")]
+    table = Rows(*(f"~{name.upper()}" for name in by), *_USED)
+    for one in answer["usage"]:
+        table.add_row(*(_plain(one[name] or "-") for name in by), *_used(one))
+    table.add_row("all", *[""] * (len(by) - 1), *_used(answer["total"]))
+    _print(table.fitted())
+    if unpriced := answer["total"]["calls_without_cost"]:
+        _print(Text(f"{unpriced:,} calls neither report a cost nor have a price (TAEL_LLM_PRICES_FILE)", style="yellow"))
+
+
+def _used(one: Mapping[str, Any]) -> list[str]:
+    counts = [f"{one[name]:,}" for name in ("calls", "errors", "input_tokens", "cache_read_tokens", "output_tokens")]
+    return [*counts, milliseconds(one["p50_duration_ms"]), milliseconds(one["p95_duration_ms"]), _usd(one["cost_usd"])]
+
+
+def print_sessions(answer: Mapping[str, Any]) -> None:
+    """``llm sessions``: one line a session."""
+    if _nothing(answer["sessions"], "sessions match", "a longer --last, or fewer filters"):
+        return
+    table = Rows("~SESSION", "LAST CALL", "?USER", "?SERVICE", ">TRACES", ">CALLS", ">INPUT", ">OUTPUT", ">COST")
+    for one in answer["sessions"]:
+        who = [_plain(", ".join(one[name]) or "-") for name in ("users", "services")]
+        counts = [f"{one[name]:,}" for name in ("traces", "calls", "input_tokens", "output_tokens")]
+        table.add_row(_plain(one["session_id"]), _minute(one["last"]), *who, *counts, _usd(one["cost_usd"]))
+    _print(table.fitted())
+
+
+def print_session(answer: Mapping[str, Any]) -> None:
+    """``llm session``: who said what, as it was said."""
+    used = answer["usage"]
+    head = f"session {_plain(answer['session_id'])}  {len(answer['traces'])} traces  {used['calls']:,} calls  {_usd(used['cost_usd'])}"
+    _print(Text(head))
+    for message in answer["messages"]:
+        who = message["agent"] or message["model"] if message["role"] == "assistant" else ""
+        _print(
+            Text.assemble("\n", (message["role"], "bold"), f"  {_plain(who or '')}  ", (message["timestamp"][:19].replace("T", " "), "dim"))
+        )
+        for part in message["parts"]:
+            _print(Text("\n".join(_plain(line).plain for line in _said(part).splitlines())))
+    if "truncated" in answer:
+        _print(Text(answer["truncated"], style="yellow"))
+
+
+def _said(part: Mapping[str, Any]) -> str:
+    if part["type"] == "tool_call":
+        return f"→ {part['name']}({json.dumps(part['arguments'], ensure_ascii=False)})"
+    text = part["text"] if "text" in part else json.dumps(part["value"], ensure_ascii=False)
+    return f"← {text}" if part["type"] == "tool_result" else f"({text})" if part["type"] == "reasoning" else text
+
+
+def print_tools(answer: Mapping[str, Any]) -> None:
+    """``llm tools``: one line a tool."""
+    if _nothing(answer["tools"], "tool calls match", "a longer --last, or fewer filters"):
+        return
+    table = Rows("~TOOL", "AGENT", ">CALLS", ">ERRORS", ">P50", ">P95", "?LAST CALL")
+    for one in answer["tools"]:
+        times = [milliseconds(one["p50_duration_ms"]), milliseconds(one["p95_duration_ms"]), _minute(one["last"])]
+        table.add_row(_plain(one["tool"] or "-"), _plain(one["agent"] or "-"), f"{one['calls']:,}", f"{one['error_rate']:.2%}", *times)
+    _print(table.fitted())
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _usd(cost: float | None) -> str:
+    return "-" if cost is None else f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.6f}"
+
+
 def print_retention(answer: Mapping[str, Any]) -> None:
     """``retention``: one line a tenant and signal."""
     if _nothing(answer["retention"], "items are stored", "`make demo` to send some"):

@@ -34,6 +34,8 @@ COMPLETION_KEYS: Final = tuple(DIALECTS["content"]["completion_keys"])
 COMPLETION_PREFIXES: Final = tuple(DIALECTS["content"]["completion_prefixes"])
 EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
 """Events of calls by name, on a span or as log records beside it, and whose words they are, empty where the event says it itself."""
+CONVERSATION: Final[Mapping[str, Sequence[str]]] = DIALECTS["conversation"]
+"""Where the messages of a call's ``system``, ``input`` and ``output`` are read from, in this order."""
 MEMBER: Final = "|"
 
 _CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from tael.model.span import LlmCall, Span
 from tael.otlp.prices import PRICED_OPERATIONS
 
-_MAX_DEPTH = 100
-_OTHER_CALL = frozenset(("tool", "agent"))
+MAX_DEPTH = 100
+OTHER_CALL = frozenset(("tool", "agent"))
 """Between a call and one around it, these make it another call, and not the same one told again."""
 
 
@@ -25,6 +25,15 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost_usd + other.cost_usd,
+        )
 
 
 def usage_of(spans: Collection[Span]) -> tuple[Usage, frozenset[bytes]]:
@@ -51,14 +60,14 @@ def _counted(spans: Collection[Span]) -> frozenset[bytes]:
 def _told_again(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], told: Mapping[bytes, LlmCall]) -> Iterator[bytes]:
     """The spans around a call whose usage has the call's in it."""
     same, around = call.operation in PRICED_OPERATIONS, by_id[span_id].parent_span_id
-    for _ in range(_MAX_DEPTH):
+    for _ in range(MAX_DEPTH):
         outer = by_id.get(around)
         if outer is None:
             return
         kind = outer.llm.operation if outer.llm is not None else ""
         if around in told and (kind not in PRICED_OPERATIONS or (same and kind == call.operation)):
             yield around
-        same = same and kind not in _OTHER_CALL
+        same = same and kind not in OTHER_CALL
         around = outer.parent_span_id
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tael.storage.api import LogReader, SeriesReader, SpanReader
 from tael.storage.holdings import HoldingReader
+from tael.storage.llm import LlmReader
 from tael.storage.payloads import PayloadReader
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import TopologyReader
@@ -22,3 +23,4 @@ class Readers:
     topology: TopologyReader
     holdings: HoldingReader
     payloads: PayloadReader
+    llm: LlmReader

@@ -25,6 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from services.query import rpc
 from services.query.app import ACCESS, REFUSE_UNREAD, SERVICES, build_app
 from services.query.settings import QuerySettings
+from tael.model.llm_calls import LlmCalls
 from tael.model.span import STATUS_ERROR, Span
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import ALL_TIME, TimeRange, signed_ns
@@ -35,6 +36,7 @@ from tael.runtime.service import Readiness
 from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
 from tael.storage.gather import Shards
 from tael.storage.holdings import Holding, HoldingReader
+from tael.storage.llm import LlmReader
 from tael.storage.merge import newest_first, oldest_first
 from tael.storage.merged import MergedSpans
 from tael.storage.payloads import PayloadReader
@@ -45,6 +47,7 @@ from tael.wal.api import DeadLetters, LiveBus, WalAppender
 from tests.support.dead_letters import MemoryLetters
 from tests.support.hotnode import HotNode
 from tests.support.live import MemoryBus
+from tests.support.llm import calls_of
 from tests.support.logs import MemoryLogs
 from tests.support.otlp import MemoryLog
 from tests.support.series import MemorySeries
@@ -121,6 +124,17 @@ class MemoryTopology:
         services = {(span.trace_id, span.span_id): span.service for span in self._spans}
         parents = ((services.get((span.trace_id, span.parent_span_id)), span.service) for span in self._spans)
         return Answer(Counter((parent, child) for parent, child in parents if parent is not None))
+
+
+class MemoryLlm:
+    """See LlmReader: over the spans of a list."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+
+    async def calls(self, tenant: str, time_range: TimeRange, max_rows: int) -> Answer[LlmCalls]:
+        """See LlmReader."""
+        return Answer(calls_of(self._spans if tenant == DEFAULT_TENANT else [], time_range))
 
 
 class MemoryHoldings:
@@ -250,6 +264,7 @@ async def serving(
     topology: TopologyReader | None = None,
     holdings: HoldingReader | None = None,
     payloads: PayloadReader | None = None,
+    llm: LlmReader | None = None,
     bus: LiveBus | None = None,
     letters: DeadLetters | None = None,
     appender: WalAppender | None = None,
@@ -270,6 +285,7 @@ async def serving(
             topology or MemoryTopology(held),
             holdings or MemoryHoldings(),
             payloads or MemoryPayloads(),
+            llm or MemoryLlm(held),
         ),
         bus=bus or MemoryBus(),
         status=_Cluster(),
@@ -306,6 +322,6 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
     nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
     async with (
         open_tier(nodes) as tier,
-        serving(tier.reader, tier, spansets=tier.spansets, topology=tier.topology, payloads=tier.payloads) as running,
+        serving(tier.reader, tier, spansets=tier.spansets, topology=tier.topology, payloads=tier.payloads, llm=tier.llm) as running,
     ):
         yield running

@@ -33,6 +33,7 @@ from tael.otlp.prices import read_prices, with_cost
 from tael.otlp.scan import log_route
 from tael.storage.api import Cursor, LogCursor, LogQuery, LogReader, Shard, SpanQuery, SpanReader
 from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.llm_calls import ClickHouseLlm
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.payloads import ClickHousePayloads
 from tael.storage.clickhouse.schema import ClickHouseSchema
@@ -41,6 +42,7 @@ from tael.storage.clickhouse.topology import ClickHouseTopology
 from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.storage.gather import Shards
+from tael.storage.llm import LlmReader, MergedLlm
 from tael.storage.merged import MergedLogs, MergedSpans
 from tael.storage.payloads import MergedPayloads, PayloadReader
 from tael.storage.spansets import MergedSpansets, SpansetReader
@@ -65,6 +67,7 @@ class HotTier:
     spansets: SpansetReader
     topology: TopologyReader
     payloads: PayloadReader
+    llm: LlmReader
 
     @property
     def writers(self) -> list[ClickHouseWriter]:
@@ -261,9 +264,13 @@ async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> 
         payload_shards: list[Shard[PayloadReader]] = [
             Shard(f"shard-{index}", ClickHousePayloads(clickhouse)) for index, clickhouse in enumerate(clickhouses)
         ]
-        topology = MergedTopology(Shards(topology_shards, deadline_seconds=deadline_seconds))
         payloads = MergedPayloads(Shards(payload_shards, deadline_seconds=deadline_seconds))
-        yield HotTier(clickhouses, reader, logs, spansets, topology, payloads)
+        topology = MergedTopology(Shards(topology_shards, deadline_seconds=deadline_seconds))
+        llm_shards: list[Shard[LlmReader]] = [
+            Shard(f"shard-{index}", ClickHouseLlm(clickhouse)) for index, clickhouse in enumerate(clickhouses)
+        ]
+        llm = MergedLlm(Shards(llm_shards, deadline_seconds=deadline_seconds))
+        yield HotTier(clickhouses, reader, logs, spansets, topology, payloads, llm)
 
 
 @pytest.fixture(scope="session")

@@ -47,18 +47,24 @@ async def find_spans(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
     """
     query, digest = read_span_query(pairs, now_ns=time.time_ns(), max_limit=backend.settings.max_query_limit)
     async with backend.turns.turn("traces", tenant) as turn:
-        # One more than the page says whether there is another; at the reader's own limit a full page may be followed by an empty one.
-        wanted = min(query.limit + 1, MAX_FIND_LIMIT)
-        answer = await turn.ask(backend.spans.find_spans(tenant, replace(query, limit=wanted)))
-        page, cursor = answer.value[: query.limit], None
-        if len(answer.value) == wanted:
-            last = page[-1]
-            cursor = encode_cursor(Cursor(last.start_ns, last.trace_id, last.span_id), query.time_range, digest)
+        page = await page_of_spans(backend, turn, tenant, query, digest)
         if dict(pairs).get(PAYLOADS) != INLINE:
-            yield Page(page, cursor, answer.missing)
+            yield page
             return
-        found = await resolve_spans(backend, turn, tenant, page)
-        yield Page(found.items, cursor, _all_missing(answer.missing, found.missing), found.left)
+        found = await resolve_spans(backend, turn, tenant, page.items)
+        yield Page(found.items, page.cursor, _all_missing(page.missing, found.missing), found.left)
+
+
+async def page_of_spans(backend: Backend, turn: Turn, tenant: str, query: SpanQuery, digest: bytes) -> Page[Span]:
+    """The page that a query asks for, whose cursors carry the digest of its filters. Raises as the reader does."""
+    # One more than the page says whether there is another; at the reader's own limit a full page may be followed by an empty one.
+    wanted = min(query.limit + 1, MAX_FIND_LIMIT)
+    answer = await turn.ask(backend.spans.find_spans(tenant, replace(query, limit=wanted)))
+    page, cursor = answer.value[: query.limit], None
+    if len(answer.value) == wanted:
+        last = page[-1]
+        cursor = encode_cursor(Cursor(last.start_ns, last.trace_id, last.span_id), query.time_range, digest)
+    return Page(page, cursor, answer.missing)
 
 
 @contextlib.asynccontextmanager

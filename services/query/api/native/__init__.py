@@ -7,6 +7,7 @@ from services.query.api.native.blobs import Blobs
 from services.query.api.native.dead_letters import DeadLetterApi
 from services.query.api.native.index import Index
 from services.query.api.native.live import Live
+from services.query.api.native.llm import LlmApi
 from services.query.api.native.logs import NativeLogs
 from services.query.api.native.metrics import NativeMetrics
 from services.query.api.native.partial import refuse_native
@@ -23,6 +24,7 @@ def family(backend: Backend) -> Family:
         *NativeTraces(backend).routes(),
         *NativeLogs(backend).routes(),
         *NativeMetrics(backend).routes(),
+        *LlmApi(backend).routes(),
         *RetentionApi(backend).routes(),
         *Blobs(backend).routes(),
         *DeadLetterApi(backend.letters, backend.appender).routes(),

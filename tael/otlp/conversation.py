@@ -1,0 +1,287 @@
+"""What was said in an LLM call, from whichever dialect it is in, as one form: messages of a role and parts. Pure.
+
+The form is that of OpenTelemetry's `gen_ai.input.messages`: a part is text, a tool call, the answer of a tool, reasoning, or something else that
+is kept as it came. What cannot be read as messages is one message with its text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from tael.model.attributes import Attributes
+from tael.otlp.genai import CONVERSATION, EVENTS, MEMBER
+
+Kind: TypeAlias = Literal["text", "tool_call", "tool_result", "reasoning", "other"]
+_ROLES: Final = {
+    "human": "user",
+    "ai": "assistant",
+    "model": "assistant",
+    "function": "tool",
+    "developer": "system",
+    "completion": "assistant",
+}
+_INDEXED: Final = re.compile(r"(\d+)\.(?:message\.)?(.+)")
+_LISTS: Final = ("messages", "contents", "input", "prompt", "choices", "candidates", "generations", "output", "outputs")
+_MAX_DEPTH: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``text`` of a text, of reasoning or of a tool's answer; ``name``, ``call_id`` and ``arguments`` of a tool call; else ``value``."""
+
+    kind: Kind
+    text: str = ""
+    name: str = ""
+    call_id: str = ""
+    arguments: Any = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Who said what."""
+
+    role: str
+    parts: tuple[Part, ...]
+    finish_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What went into a call and what came out of it, each in order."""
+
+    input: list[Message] = field(default_factory=list)
+    output: list[Message] = field(default_factory=list)
+
+
+def said_in(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]] = ()) -> Said:
+    """The messages of a call's span, of the first dialect of CONVERSATION that has any; ``events`` are its own and its log records as name,
+    body and attributes, in order of time, and are asked where attributes say nothing.
+    """
+    told = list(events)
+    for _, body, own in [event for event in told if EVENTS.get(event[0]) == ""]:
+        attributes = {**attributes, **own, **(body if isinstance(body, Mapping) else {})}
+    said = Said(_from_attributes(attributes, "input", "user"), _from_attributes(attributes, "output", "assistant"))
+    system = _from_attributes(attributes, "system", "system")
+    if system and not any(message.role == "system" for message in said.input):
+        said.input[:0] = system
+    from_events = _from_events(told)
+    return Said(said.input or from_events.input, said.output or from_events.output)
+
+
+def _from_attributes(attributes: Attributes, side: str, role: str) -> list[Message]:
+    for key in CONVERSATION[side]:
+        if key.endswith("."):
+            found = _indexed(attributes, key, role)
+        else:
+            name, _, member = key.partition(MEMBER)
+            value = _read(attributes.get(name))
+            if member:
+                value = value.get(member) if isinstance(value, Mapping) else None
+            found = _messages(value, role)
+        if found:
+            return found
+    return []
+
+
+def _from_events(events: Sequence[tuple[str, Any, Attributes]]) -> Said:
+    said = Said()
+    for name, body, attributes in events:
+        role = EVENTS.get(name)
+        if not role:
+            continue
+        value = body if isinstance(body, Mapping) else {**attributes, **({"content": body} if body else {})}
+        if name == "gen_ai.choice":
+            said.output.extend(_messages([value], role))
+        else:
+            said.input.extend(_messages([{"role": role, **value}], role))
+    return said
+
+
+def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:
+    """Keys such as ``gen_ai.prompt.0.content`` and ``llm.input_messages.0.message.tool_calls.0.tool_call.function.name``, put together."""
+    found: dict[int, dict[str, Any]] = {}
+    for key, value in attributes.items():
+        if key.startswith(prefix) and (match := _INDEXED.fullmatch(key[len(prefix) :])):
+            _put(found.setdefault(int(match[1]), {}), match[2].split("."), value)
+    return [message for _, tree in sorted(found.items()) if (message := _message(_lists(tree), role))]
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for step in path[:-1]:
+        below = tree.setdefault(step, {})
+        if not isinstance(below, dict):
+            return
+        tree = below
+    tree.setdefault(path[-1], value)
+
+
+def _lists(value: Any) -> Any:
+    """Objects whose keys are all numbers as lists; what stands alone under ``tool_call`` or ``message_content`` without that layer."""
+    if not isinstance(value, dict):
+        return value
+    inner = {key: _lists(below) for key, below in value.items()}
+    for layer in ("tool_call", "message_content"):
+        if inner.keys() == {layer}:
+            return inner[layer]
+    if inner and all(key.isdigit() for key in inner):
+        return [inner[key] for key in sorted(inner, key=int)]
+    return inner
+
+
+def _read(value: Any) -> Any:
+    """JSON in a text as what it stands for, anything else as it is."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _messages(value: Any, role: str, depth: int = 0) -> list[Message]:
+    """Messages in a list, in an object around one, in a single object, or a text that is one message."""
+    if value is None or value == "" or depth > _MAX_DEPTH:
+        return []
+    if isinstance(value, str):
+        return [Message(role, (Part("text", value),))]
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        if value and all(isinstance(item, Mapping) and "type" in item and "role" not in item and "content" not in item for item in value):
+            return _one(role, value)
+        return [message for item in value for message in _messages(_read(item), role, depth + 1)]
+    if not isinstance(value, Mapping):
+        return [Message(role, (Part("other", value=value),))]
+    return _of_object(value, role, depth)
+
+
+def _of_object(value: Mapping[str, Any], role: str, depth: int) -> list[Message]:
+    if message := _message(value, role):
+        return [message]
+    inner = value.get("message")
+    if isinstance(inner, Mapping) or (isinstance(inner, str) and inner):
+        found = _messages(inner, role, depth + 1)
+        reason = str(value.get("finish_reason") or "")
+        return [Message(one.role, one.parts, one.finish_reason or reason) for one in found]
+    system = value.get("system") or value.get("system_instruction") or value.get("instructions")
+    before = _messages(_read(system), "system", depth + 1) if system else []
+    for name in _LISTS:
+        if value.get(name):
+            return before + _messages(_read(value[name]), role, depth + 1)
+    return before or [Message(role, (Part("other", value=value),))]
+
+
+def _one(role: str, content: Any) -> list[Message]:
+    parts = tuple(_parts(content))
+    return [Message(role, parts)] if parts else []
+
+
+def _message(value: Mapping[str, Any], role: str) -> Message | None:
+    """A message in OpenTelemetry's form, a chat API's, Gemini's or LangChain's; None for an object that is none."""
+    content = next((value[name] for name in ("parts", "content", "contents", "text") if value.get(name) not in (None, "")), None)
+    calls = value.get("tool_calls") or value.get("toolCalls")
+    if content is None and not calls and "role" not in value:
+        return None
+    if "role" not in value and isinstance(content, Mapping | list) and "parts" not in value and not calls and "content" not in value:
+        return None
+    who = str(value.get("role") or value.get("type") or role).lower()
+    who = _ROLES.get(who, who if who in ("user", "assistant", "system", "tool") else role)
+    parts = [*_parts(_read(content)), *(_call(call) for call in _read(calls) or () if isinstance(call, Mapping))]
+    if who == "tool" and (call_id := value.get("tool_call_id") or value.get("id")):
+        parts = [Part("tool_result", part.text, part.name, str(call_id)) if part.kind == "text" else part for part in parts]
+    inner = value.get("content")
+    if isinstance(inner, Mapping) and "parts" in inner:
+        return _message({**inner, "role": inner.get("role") or who}, role)
+    return Message(who, tuple(parts), str(value.get("finish_reason") or "")) if parts else None
+
+
+def _parts(content: Any) -> list[Part]:
+    if content is None or content == "":
+        return []
+    if isinstance(content, str):
+        return [Part("text", content)]
+    if isinstance(content, Mapping):
+        return [_part(content)]
+    if isinstance(content, Sequence) and not isinstance(content, bytes):
+        return [part for item in content for part in ([_part(item)] if isinstance(item, Mapping) else _parts(item))]
+    return [Part("other", value=content)]
+
+
+def _part(value: Mapping[str, Any]) -> Part:
+    kind = str(value.get("type") or "").replace("-", "_").lower()
+    nested = {
+        "function_call": "tool_call",
+        "functionCall": "tool_call",
+        "function_response": "tool_result",
+        "functionResponse": "tool_result",
+    }
+    for name, what in nested.items():
+        if isinstance(inner := value.get(name), Mapping):
+            return _call(inner) if what == "tool_call" else _result(inner)
+    if kind in ("tool_call", "tool_use", "function_call", "function"):
+        return _call(value)
+    if kind in ("tool_call_response", "tool_result", "function_call_output"):
+        return _result(value)
+    text = next((value[name] for name in ("text", "content", "thinking", "reasoning", "message") if isinstance(value.get(name), str)), None)
+    if kind in ("reasoning", "thinking"):
+        return Part("reasoning", text or "")
+    if text is not None and kind in ("", "text", "input_text", "output_text"):
+        return Part("text", text)
+    return Part("other", value=value)
+
+
+def _call(value: Mapping[str, Any]) -> Part:
+    function = value.get("function")
+    own: Mapping[str, Any] = {**value, **function} if isinstance(function, Mapping) else value
+    name = next((own[key] for key in ("name", "toolName", "tool_name") if own.get(key)), "")
+    arguments = next((own[key] for key in ("arguments", "args", "input") if own.get(key) is not None), None)
+    call_id = next((value[key] for key in ("id", "toolCallId", "tool_call_id", "call_id") if value.get(key)), "")
+    return Part("tool_call", "", str(name), str(call_id), _read(arguments))
+
+
+def _result(value: Mapping[str, Any]) -> Part:
+    answer = next((value[key] for key in ("response", "result", "content", "output") if value.get(key) is not None), "")
+    call_id = next((value[key] for key in ("id", "toolCallId", "tool_call_id", "tool_use_id", "call_id") if value.get(key)), "")
+    name = next((value[key] for key in ("name", "toolName", "tool_name") if value.get(key)), "")
+    return Part("tool_result", answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False), str(name), str(call_id))
+
+
+class Conversation:
+    """Puts the calls of a session one behind the other: what a call repeats of the ones before it is left out."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, int] = {}
+        self._answers: set[str] = set()
+
+    def add(self, said: Said) -> list[Message]:
+        """What is new in the next call: of its input what was not shown before, and its output.
+
+        A call that holds no answer of an earlier one carries no history with it: then only a system prompt is a repetition.
+        """
+        texts = [_text_of(message) for message in said.input]
+        carries = not self._answers or any(text in self._answers for text in texts)
+        seen: dict[str, int] = {}
+        new = []
+        for message, text in zip(said.input, texts, strict=True):
+            seen[text] = seen.get(text, 0) + 1
+            if seen[text] > self._shown.get(text, 0) or not (carries or message.role == "system"):
+                new.append(message)
+                self._shown[text] = self._shown.get(text, 0) + 1
+        for message in said.output:
+            text = _text_of(message)
+            self._shown[text] = self._shown.get(text, 0) + 1
+            self._answers.add(text)
+        return [*new, *said.output]
+
+
+def _text_of(message: Message) -> str:
+    """What tells a message from another: its role, texts and tool calls."""
+    return json.dumps(
+        [message.role, [[part.kind, part.text.strip(), part.name, part.arguments, part.value] for part in message.parts]],
+        sort_keys=True,
+        default=str,
+        ensure_ascii=False,
+    )

@@ -1,0 +1,158 @@
+"""What was said in a call, in every dialect, as one form; and the calls of a session one behind the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tael.otlp.conversation import Conversation, Message, Part, Said, said_in
+
+QUESTION, ANSWER = Message("user", (Part("text", "hi"),)), Message("assistant", (Part("text", "hello"),))
+SYSTEM = Message("system", (Part("text", "be kind"),))
+CALL = Message("assistant", (Part("tool_call", name="weather", call_id="c1", arguments={"city": "Ulm"}),))
+RESULT = Message("tool", (Part("tool_result", "rain", call_id="c1"),))
+CHAT = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]
+ASKED = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}],
+}
+TOLD = {"role": "tool", "tool_call_id": "c1", "content": "rain"}
+
+DIALECTS: dict[str, dict[str, Any]] = {
+    "gen_ai latest": {
+        "gen_ai.system_instructions": json.dumps([{"type": "text", "content": "be kind"}]),
+        "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]),
+        "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "hello"}]}]),
+    },
+    "gen_ai latest, structured": {
+        "gen_ai.system_instructions": [{"type": "text", "content": "be kind"}],
+        "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "hi"}]}],
+        "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "hello"}]}],
+    },
+    "gen_ai up to 1.36": {"gen_ai.prompt": json.dumps(CHAT), "gen_ai.completion": json.dumps([{"role": "assistant", "content": "hello"}])},
+    "OpenLLMetry": {
+        "gen_ai.prompt.0.role": "system",
+        "gen_ai.prompt.0.content": "be kind",
+        "gen_ai.prompt.1.role": "user",
+        "gen_ai.prompt.1.content": "hi",
+        "gen_ai.completion.0.role": "assistant",
+        "gen_ai.completion.0.content": "hello",
+    },
+    "OpenInference": {
+        "llm.input_messages.0.message.role": "system",
+        "llm.input_messages.0.message.content": "be kind",
+        "llm.input_messages.1.message.role": "user",
+        "llm.input_messages.1.message.contents.0.message_content.type": "text",
+        "llm.input_messages.1.message.contents.0.message_content.text": "hi",
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.content": "hello",
+        "input.value": "something else",
+    },
+    "Vercel AI SDK": {"ai.prompt.messages": json.dumps(CHAT), "ai.response.text": "hello"},
+    "Vercel AI SDK, whole prompt": {"ai.prompt": json.dumps({"system": "be kind", "prompt": "hi"}), "ai.response.text": "hello"},
+    "Google ADK": {
+        "gcp.vertex.agent.llm_request": json.dumps(
+            {"system_instruction": "be kind", "contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+        ),
+        "gcp.vertex.agent.llm_response": json.dumps({"content": {"role": "model", "parts": [{"text": "hello"}]}}),
+    },
+    "Langfuse": {"langfuse.observation.input": json.dumps({"messages": CHAT}), "langfuse.observation.output": "hello"},
+    "MLflow": {
+        "mlflow.spanInputs": json.dumps({"model": "m", "messages": CHAT}),
+        "mlflow.spanOutputs": json.dumps({"choices": [{"message": {"role": "assistant", "content": "hello"}}]}),
+    },
+    "Traceloop": {"traceloop.entity.input": json.dumps(CHAT), "traceloop.entity.output": "hello"},
+    "LiteLLM, Pydantic AI": {
+        "pydantic_ai.all_messages": json.dumps(
+            [
+                {"role": "system", "parts": [{"type": "text", "content": "be kind"}]},
+                {"role": "user", "parts": [{"type": "text", "content": "hi"}]},
+            ]
+        ),
+        "output.value": "hello",
+    },
+}
+
+
+@pytest.mark.parametrize("attributes", DIALECTS.values(), ids=DIALECTS)
+def test_every_dialect_has_one_form(attributes: dict[str, Any]) -> None:
+    assert said_in(attributes) == Said([SYSTEM, QUESTION], [ANSWER])
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"gen_ai.input.messages": json.dumps([ASKED, TOLD])},
+        {
+            "gen_ai.prompt.0.role": "assistant",
+            "gen_ai.prompt.0.tool_calls.0.id": "c1",
+            "gen_ai.prompt.0.tool_calls.0.name": "weather",
+            "gen_ai.prompt.0.tool_calls.0.arguments": '{"city": "Ulm"}',
+            "gen_ai.prompt.1.role": "tool",
+            "gen_ai.prompt.1.tool_call_id": "c1",
+            "gen_ai.prompt.1.content": "rain",
+        },
+        {
+            "llm.input_messages.0.message.role": "assistant",
+            "llm.input_messages.0.message.tool_calls.0.tool_call.id": "c1",
+            "llm.input_messages.0.message.tool_calls.0.tool_call.function.name": "weather",
+            "llm.input_messages.0.message.tool_calls.0.tool_call.function.arguments": '{"city": "Ulm"}',
+            "llm.input_messages.1.message.role": "tool",
+            "llm.input_messages.1.message.tool_call_id": "c1",
+            "llm.input_messages.1.message.content": "rain",
+        },
+        {
+            "gen_ai.input.messages": [
+                {"role": "assistant", "parts": [{"type": "tool_call", "id": "c1", "name": "weather", "arguments": {"city": "Ulm"}}]},
+                {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "rain"}]},
+            ]
+        },
+        {
+            "ai.prompt.messages": json.dumps(
+                [
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "tool-call", "toolCallId": "c1", "toolName": "weather", "args": {"city": "Ulm"}}],
+                    },
+                    {"role": "tool", "content": [{"type": "tool-result", "toolCallId": "c1", "result": "rain"}]},
+                ]
+            )
+        },
+    ],
+)
+def test_tool_calls_have_one_form(attributes: dict[str, Any]) -> None:
+    assert said_in(attributes).input == [CALL, RESULT]
+
+
+def test_events_are_asked_where_attributes_say_nothing() -> None:
+    events: list[tuple[str, Any, Any]] = [
+        ("gen_ai.system.message", {"content": "be kind"}, {}),
+        ("gen_ai.user.message", "", {"content": "hi"}),
+        ("exception", {"content": "no message"}, {}),
+        ("gen_ai.choice", {"index": 0, "finish_reason": "stop", "message": {"content": "hello"}}, {}),
+    ]
+    answer = Message("assistant", ANSWER.parts, "stop")
+    assert said_in({}, events) == Said([SYSTEM, QUESTION], [answer])
+    assert said_in({"gen_ai.prompt": "other", "gen_ai.completion": "hello"}, events) == Said(
+        [Message("user", (Part("text", "other"),))], [ANSWER]
+    )
+    details = ("gen_ai.client.inference.operation.details", None, {"gen_ai.input.messages": [{"role": "user", "content": "hi"}]})
+    assert said_in({}, [details]).input == [QUESTION]
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2", '{"a": 1}', "[]", "null", '[{"x": {}}]', "0"])
+def test_whatever_it_is_nothing_is_lost_or_fails(text: str) -> None:
+    said = said_in({"gen_ai.prompt": text})
+    assert text == "[]" or len(said.input) >= 1
+
+
+def test_a_conversation_says_each_thing_once() -> None:
+    """A call carries what was said before; one that does not is taken as it is; who says the same thing twice is heard twice."""
+    talk, again = Conversation(), Message("user", (Part("text", "more"),))
+    assert talk.add(Said([SYSTEM, QUESTION], [ANSWER])) == [SYSTEM, QUESTION, ANSWER]
+    assert talk.add(Said([SYSTEM, QUESTION, ANSWER, again], [CALL])) == [again, CALL]
+    assert talk.add(Said([SYSTEM, QUESTION, ANSWER, again, CALL, RESULT], [ANSWER])) == [RESULT, ANSWER]
+    assert talk.add(Said([SYSTEM, QUESTION, ANSWER, again, CALL, RESULT, ANSWER, again], [])) == [again]
+    assert talk.add(Said([SYSTEM, QUESTION], [ANSWER])) == [QUESTION, ANSWER]
