@@ -201,9 +201,10 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:
-    """Retention on ClickHouse; the bucket on S3."""
+    """Retention on ClickHouse; from there to the bucket on S3."""
     from services.compactor import app
     from tael.objects import MinioObjectStore
+    from tael.storage.clickhouse.rolling import ClickHouseRolling
     from tael.storage.clickhouse.schema import ClickHouseSchema
     from tael.storage.clickhouse.stored_rows import ClickHouseRows
 
@@ -217,6 +218,8 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
             objects=MinioObjectStore(settings),
             schema=lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine),
             rows=lambda shard: ClickHouseRows(shards.client(shard)),
+            rolls=lambda shard: ClickHouseRolling(shards.client(shard), settings.bucket_url),
+            wal_states=wal_states(client, settings.cluster_id),
             readiness=readiness,
         )
 
@@ -259,7 +262,9 @@ async def serve(settings: ServeSettings, stop: Stop) -> None:
 TARGETS = {
     "ingest": Target("receivers in front of the WAL, and the writer behind it", "services.ingest.settings:IngestSettings", ingest),
     "query": Target("every API out", "services.query.settings:QuerySettings", query),
-    "compactor": Target("retention, one lease a shard", "services.compactor.settings:CompactorSettings", compactor),
+    "compactor": Target(
+        "retention, and the roll to the cold tier; one lease a shard", "services.compactor.settings:CompactorSettings", compactor
+    ),
     "coordinator": Target(
         "schema, streams, shard map and leases; one leads", "services.coordinator.settings:CoordinatorSettings", coordinator
     ),

@@ -1,7 +1,7 @@
-"""The compactor: for every shard whose lease it holds, drops and deletes what has outlived its retention.
+"""The compactor: for every shard whose lease it holds, drops and deletes what has outlived its retention, and rolls what leaves the hot tier.
 
-It also makes the bucket and checks that the object store honours conditional writes, on which the cold tier's commits stand. What
-goes is decided in plan.py and carried out in retire.py; who may do so is for the coordinator to say.
+It also makes the bucket and checks that the object store honours conditional writes. What goes is decided in plan.py and carried out in
+retire.py; what is rolled, in cold.py and roll.py; who may do either is for the coordinator to say.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 
 from prometheus_client import REGISTRY, Gauge
 
+from services.compactor.cold import ColdTier, WalStates
 from services.compactor.retire import retire
 from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
@@ -30,6 +31,7 @@ from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.tasks import together
 from tael.storage.api import SchemaStore
+from tael.storage.rolling import RollStore
 from tael.storage.rows import RowStore
 
 log = get_logger("compactor")
@@ -46,9 +48,11 @@ async def run(
     objects: ObjectStore,
     schema: Callable[[ShardAddress], SchemaStore],
     rows: Callable[[ShardAddress], RowStore],
+    rolls: Callable[[ShardAddress], RollStore],
+    wal_states: WalStates,
     readiness: Readiness,
 ) -> None:
-    """Check the object store, then enforce retention on every held shard, at once and on the interval, until ``stop``."""
+    """Check the object store, then enforce retention on every held shard, at once and on the interval, and roll, until ``stop``."""
     retention = CurrentRetention(settings)
     try:
         await retry(partial(_check_object_store, objects), stop, _no_object_store)
@@ -58,7 +62,22 @@ async def run(
     member = Member(node_id=settings.node_id, target="compactor", internal=str(settings.internal_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
+        group.create_task(roll(settings, stop, kv, ColdTier(settings, kv, objects, rolls, wal_states), retention), name="roll")
         await enforce(settings, stop, kv, Stores(schema, rows), retention)
+
+
+async def roll(settings: CompactorSettings, stop: Stop, kv: KeyValue, cold: ColdTier, retention: CurrentRetention) -> None:
+    """Roll on every held shard, side by side, until ``stop``."""
+    damaged = DamagedKeys()
+    while not stop.is_set:
+        try:
+            held = await _held(kv, settings.node_id, damaged)
+            await cold.look()
+        except Retryable as error:
+            log.warning("the leases cannot be read; retrying", reason=str(error))
+        else:
+            await together((cold.work(shard, lease, retention.read(), stop) for shard, lease in held), name="roll")
+        await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
+from tael.runtime.config import Bytes, Switch
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, ObjectStoreSettings, RetentionSettings
 
 
@@ -16,4 +19,48 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         le=86400,
         alias="TAEL_COMPACT_INTERVAL_SECS",
         description="Interval at which retention is enforced, besides at start.",
+    )
+    cold_tier: Switch = Field(
+        default=False,
+        alias="TAEL_COLD_TIER",
+        description="Whether hours leave the hot tier for Parquet in the bucket. Only where every reader reads it too: what was begun is finished after it is off again.",
+    )
+    hot_tier_hours: float = Field(
+        default=24,
+        ge=0,
+        le=876_000,
+        alias="TAEL_HOT_TIER_HOURS",
+        description="How long after its end an hour stays in the hot tier; 0 rolls every hour that is over.",
+    )
+    roll_quiet_seconds: float = Field(
+        default=600,
+        ge=0,
+        le=86_400,
+        alias="TAEL_ROLL_QUIET_SECS",
+        description="An hour is rolled when nothing was added to it for so long; `tael cold roll` waits 5 seconds at most.",
+    )
+    roll_threads: int = Field(
+        default=1, ge=1, le=64, alias="TAEL_ROLL_THREADS", description="Threads of a shard's ClickHouse that write and check one file."
+    )
+    roll_memory_bytes: Bytes = Field(
+        default="1GiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=128 << 20,
+        alias="TAEL_ROLL_MEMORY_BYTES",
+        description="Memory that a shard's ClickHouse may take for it.",
+    )
+    roll_max_lag_seconds: float = Field(
+        default=30,
+        ge=0,
+        le=3600,
+        alias="TAEL_ROLL_MAX_LAG_SECS",
+        description="Nothing is rolled while a shard's writer is further behind than this.",
+    )
+    roll_free_bytes: Bytes = Field(
+        default="2GiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=0,
+        alias="TAEL_ROLL_FREE_BYTES",
+        description="While a shard's ClickHouse has less free space than this, every hour that is over is rolled, the oldest first; more than `TAEL_MIN_FREE_BYTES`, at which ingest refuses writes.",
+    )
+    roll_failpoint: Literal["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged"] = Field(
+        default="", alias="TAEL_ROLL_FAILPOINT", description="For fault tests: the compactor kills itself at this place."
     )

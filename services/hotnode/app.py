@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from services.hotnode import telemetry
-from services.hotnode.bucket import bucket_url, engine_config
+from services.hotnode.bucket import engine_config
 from services.hotnode.call import Credentials
 from services.hotnode.engine import Engine
 from services.hotnode.guard import rules_for
@@ -87,7 +87,7 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
     node = Node(socket.gethostname(), engine.timezone, engine.version)
     budget = Budget(settings.hotnode_body_memory_bytes)
     telemetry.observe(lambda: runner.running, lambda: budget.used)
-    rules = rules_for(engine.table_functions, engine.engines, bucket_url(settings))
+    rules = rules_for(engine.table_functions, engine.engines, settings.bucket_url)
     server = Server(
         runner,
         sessions,

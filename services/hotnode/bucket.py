@@ -10,14 +10,9 @@ from xml.sax.saxutils import escape
 from tael.runtime.settings import ObjectStoreSettings
 
 
-def bucket_url(settings: ObjectStoreSettings) -> str:
-    """Where the URLs of the bucket's objects begin."""
-    return f"{settings.s3_url.rstrip('/')}/{settings.s3_bucket}/"
-
-
 def engine_config(settings: ObjectStoreSettings) -> str:
     """The file's text. Without a secret key requests are not signed."""
-    known = [("endpoint", bucket_url(settings)), ("region", settings.s3_region)]
+    known = [("endpoint", settings.bucket_url), ("region", settings.s3_region)]
     if settings.s3_secret_key:
         known += [("access_key_id", settings.s3_access_key), ("secret_access_key", settings.s3_secret_key)]
     else:

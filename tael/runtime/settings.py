@@ -124,6 +124,11 @@ class ObjectStoreSettings(Settings):
     )
     s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region for request signing.")
 
+    @property
+    def bucket_url(self) -> str:
+        """Where the URLs of the bucket's objects begin."""
+        return f"{self.s3_url.rstrip('/')}/{self.s3_bucket}/"
+
 
 class ConnectionSettings(Settings):
     """How long clients may keep a listener waiting."""

@@ -30,6 +30,10 @@ class RollStore(Protocol):
         """Those of the hot tables whose hours are rolled, and of their rolling twins."""
         ...
 
+    async def free_bytes(self) -> int:
+        """The space that is left on the disks of the hot tables, on the fullest of them."""
+        ...
+
     async def move(self, hour: OpenHour) -> None:
         """Move its rows to the rolling table, all that are there at this moment; none is no error."""
         ...

@@ -301,3 +301,4 @@ async def test_a_policy_says_which_hours_leave(cold: Cold) -> None:
     assert not await roller.step(Policy(before_ns=1 << 62, quiet_ns=3600 * 10**9))
     assert await roller.step(Policy(before_ns=HOUR + HOUR_NS, quiet_ns=0))
     assert (await cold.manifest()).head.open[0].state == transitions.ROLLING
+    assert 0 < await cold.store().free_bytes() < 1 << 60

@@ -21,6 +21,7 @@ from tael.storage.rolling import Pace
 _PARTITIONS: Final = """SELECT table, toUInt32(partition_id), sum(rows), sum(bytes_on_disk), toUnixTimestamp(max(modification_time))
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)} AND rows > 0
 GROUP BY table, partition_id ORDER BY 2, 1"""
+_FREE: Final = "SELECT min(free_space) FROM system.disks WHERE is_remote = 0"
 _MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} TO TABLE {database}.{table}_rolling"
 _DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}}"
 _IN_BOTH: Final = """SELECT count(), countIf({ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}}))
@@ -72,6 +73,11 @@ class ClickHouseRolling:
             table = text(name).removesuffix(SUFFIX)
             (hot if table == text(name) else rolling).append(_partition(table, *map(int, numbers)))
         return Partitions(tuple(hot), tuple(rolling))
+
+    async def free_bytes(self) -> int:
+        """See RollStore."""
+        [(free,)] = await self._clickhouse.query(_FREE, {})
+        return int(free)
 
     async def move(self, hour: OpenHour) -> None:
         """See RollStore."""

@@ -1,0 +1,171 @@
+"""Rolls hours of every held shard to the cold tier, one step after another on each, as fast as the hot tier can spare it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import REGISTRY, Gauge
+
+from services.compactor.roll import Roller
+from services.compactor.settings import CompactorSettings
+from tael.cluster.api import KeyValue
+from tael.cluster.lag import Ages
+from tael.cluster.lease import Lease, bare_lease, compactor_key, writer_key
+from tael.cluster.manifests import ManifestOwner, Manifests
+from tael.cluster.rolls import ROLL_KEY, RollRequest
+from tael.cluster.shard import ShardAddress
+from tael.cold.files import HOUR_NS
+from tael.cold.plan import Policy
+from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
+from tael.model.retention import Retention
+from tael.model.time import NS_PER_SECOND
+from tael.objects import ObjectStore
+from tael.runtime.failpoint import fail_at
+from tael.runtime.observe import get_logger
+from tael.runtime.service import Stop
+from tael.storage.rolling import Pace, RollStore
+from tael.wal.api import WalState
+
+log = get_logger("compactor")
+WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
+_IDLE_SECONDS = 10.0
+_FAILED_SECONDS = 5.0
+_PAUSED_SECONDS = 1.0
+_TURN_SECONDS = 20.0
+"""How long one shard goes on before the leases are looked at again."""
+_ASKED_QUIET_NS = 5 * NS_PER_SECOND
+"""Hours that somebody asks for by hand need be quiet for so long only."""
+_PAUSED = Gauge("tael_cold_paused", "1 while nothing is rolled because the writer is behind.", ["shard"], registry=REGISTRY)
+_EARLY = Gauge("tael_cold_early", "1 while hours are rolled early because the hot disk is low.", ["shard"], registry=REGISTRY)
+
+
+@dataclass(slots=True)
+class _Shard:
+    """What is known of a shard under one epoch; ``due`` is when it is looked at again, ``kept_house`` when that was last done (monotonic)."""
+
+    epoch: int
+    roller: Roller | None = None
+    due: float = 0.0
+    kept_house: float = float("-inf")
+    asked: int = 0
+    ages: Ages | None = None
+    paused: bool = False
+
+
+class ColdTier:
+    """The rolls of all shards that this process holds."""
+
+    def __init__(
+        self,
+        settings: CompactorSettings,
+        kv: KeyValue,
+        objects: ObjectStore,
+        store: Callable[[ShardAddress], RollStore],
+        wal_states: WalStates,
+    ) -> None:
+        self._settings = settings
+        self._kv = kv
+        self._objects = objects
+        self._store = store
+        self._wal_states = wal_states
+        self._manifests = Manifests(kv, objects)
+        self._shards: dict[int, _Shard] = {}
+        self._pace = Pace(settings.roll_threads, settings.roll_memory_bytes)
+        self._request = RollRequest()
+
+    async def look(self) -> None:
+        """Read what was asked for by hand. Raises Retryable."""
+        found = await self._kv.get(ROLL_KEY)
+        if found is not None:
+            try:
+                self._request = RollRequest.decode(found)
+            except Damaged as error:
+                log.warning("what was asked to be rolled cannot be read", reason=str(error))
+
+    async def work(self, address: ShardAddress, lease: Lease, retention: Retention, stop: Stop) -> None:
+        """Roll for a while, where something is to be done; raises nothing but what is a bug."""
+        shard = self._shards.get(address.index)
+        if shard is None or shard.epoch != lease.epoch:
+            shard = self._shards[address.index] = _Shard(lease.epoch)
+        if time.monotonic() < shard.due and shard.asked == self._request.before_ns:
+            return
+        shard.asked = self._request.before_ns
+        try:
+            await self._work(address, shard, retention, stop)
+        except Fenced as error:
+            log.info("this shard's cold tier is somebody else's now", shard=address.name, reason=str(error))
+        except (Retryable, Conflict, Rejected, Damaged) as error:
+            log.warning("rolling failed; retrying", shard=address.name, reason=str(error))
+        else:
+            shard.due = time.monotonic() + (_PAUSED_SECONDS if shard.paused else _IDLE_SECONDS)
+            return
+        # Whether the last change took effect is not known: the next attempt reads the manifest anew.
+        shard.roller, shard.due = None, time.monotonic() + _FAILED_SECONDS
+
+    async def _work(self, address: ShardAddress, shard: _Shard, retention: Retention, stop: Stop) -> None:
+        store = self._store(address)
+        if shard.roller is None:
+            roller = self._roller(address, shard.epoch, store)
+            await roller.take()
+            shard.roller = roller
+        until = time.monotonic() + _TURN_SECONDS
+        while time.monotonic() < until and not stop.is_set:
+            low = await store.free_bytes() < self._settings.roll_free_bytes
+            _EARLY.labels(str(address.index)).set(low)
+            # A disk that is low is made free even when the writer is behind: soon nothing could be written at all.
+            shard.paused = not low and await self._pauses(address, shard)
+            _PAUSED.labels(str(address.index)).set(shard.paused)
+            if shard.paused or not await _step(shard.roller, self._policies(low=low)):
+                break
+        if time.monotonic() - shard.kept_house >= self._settings.compact_interval_seconds and not stop.is_set:
+            await self._keep_house(shard.roller, retention)
+            shard.kept_house = time.monotonic()
+
+    async def _keep_house(self, roller: Roller, retention: Retention) -> None:
+        await roller.retire(retention)
+        await roller.load()
+        while await roller.merge():
+            pass
+        await roller.sweep()
+
+    def _policies(self, *, low: bool) -> list[Policy]:
+        """What leaves the hot tier: what is old enough, or everything that is over while the disk is low; and what was asked for."""
+        settings = self._settings
+        if not settings.cold_tier:
+            return [Policy(0, 0)]
+        window_ns = 0 if low else int(settings.hot_tier_hours * HOUR_NS)
+        quiet_ns = int(settings.roll_quiet_seconds * NS_PER_SECOND)
+        asked = [Policy(self._request.before_ns, min(quiet_ns, _ASKED_QUIET_NS))] if self._request.before_ns else []
+        return [Policy(time.time_ns() - window_ns, quiet_ns), *asked]
+
+    async def _pauses(self, address: ShardAddress, shard: _Shard) -> bool:
+        """Whether the writer is so far behind that the shard has better things to do."""
+        state = (await self._wal_states(address.index + 1))[address.index]
+        found = await self._kv.get(writer_key(address.index))
+        if state is None or found is None:
+            return False
+        committed = Lease.decode(found).committed
+        first_look = shard.ages is None
+        shard.ages = shard.ages or Ages()
+        behind = shard.ages.observe(state.last, committed, time.monotonic())
+        # How long something has waited is not to be known when it is seen for the first time.
+        return behind > self._settings.roll_max_lag_seconds or (first_look and state.last > committed)
+
+    def _roller(self, address: ShardAddress, epoch: int, store: RollStore) -> Roller:
+        async def still_mine() -> None:
+            found = await self._kv.get(compactor_key(address.index))
+            lease = bare_lease(found) if found else None
+            if lease is None or (lease.holder, lease.epoch) != (self._settings.node_id, epoch):
+                raise Fenced(f"the lease of shard {address.index} is not this process's any more")
+
+        owner = ManifestOwner(self._kv, self._objects, self._manifests, address.index, epoch)
+        return Roller(owner, store, self._objects, still_mine, self._pace, fail_at(self._settings.roll_failpoint))
+
+
+async def _step(roller: Roller, policies: Sequence[Policy]) -> bool:
+    for policy in policies:
+        if await roller.step(policy):
+            return True
+    return False

@@ -1,0 +1,118 @@
+"""The compactor's loop over the shards that it holds: when it rolls, when it does not, and for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from services.compactor.app import roll
+from services.compactor.cold import ColdTier
+from services.compactor.settings import CompactorSettings
+from tael.cluster.lease import Lease, compactor_key, writer_key
+from tael.cluster.rolls import ROLL_KEY, RollRequest
+from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
+from tael.cold.files import HOUR_NS
+from tael.cold.plan import Partitions
+from tael.runtime.retention import CurrentRetention
+from tael.runtime.service import Stop
+from tael.storage.clickhouse.rolling import ClickHouseRolling
+from tael.wal.api import WalState
+from tests.contract.test_cold_roll import HOUR, Cold, cold
+from tests.support.storage import of_service, wire_span
+
+__all__ = ["cold"]
+_DEADLINE_SECONDS = 30.0
+
+
+class Low(ClickHouseRolling):
+    """A disk that is nearly full."""
+
+    async def free_bytes(self) -> int:
+        return 1 << 20
+
+
+@asynccontextmanager
+async def compactor(
+    cold: Cold, node_id: str, variables: Mapping[str, str] | None = None, *, low: bool = False, behind: int = 0
+) -> AsyncIterator[ColdTier]:
+    """The loop of one compactor over shards that are all the same ClickHouse; ``behind`` entries wait in each WAL."""
+    settings = CompactorSettings.model_validate(
+        {"TAEL_NODE_ID": node_id, "TAEL_COLD_TIER": "true", "TAEL_ROLL_QUIET_SECS": "0", "TAEL_LEASE_TTL_SECS": "0.5", **(variables or {})}
+    )
+
+    async def wal_states(count: int) -> list[WalState | None]:
+        return [WalState(1, 10 + behind, 1000)] * count
+
+    def store(_: ShardAddress) -> ClickHouseRolling:
+        return (Low if low else ClickHouseRolling)(cold.clickhouse, cold.bucket_url)
+
+    tier, stop = ColdTier(settings, cold.kv, cold.objects, store, wal_states), Stop()
+    running = asyncio.create_task(roll(settings, stop, cold.kv, tier, CurrentRetention(settings)))
+    try:
+        yield tier
+    finally:
+        stop.set()
+        await running
+
+
+async def hold(cold: Cold, node_id: str, epoch: int = 1) -> None:
+    """The shard's compactor lease is that node's; there is no other shard that anybody holds."""
+    shards = tuple(ShardAddress(index=index, url="http://unused") for index in range(cold.shard + 1))
+    if await cold.kv.get(SHARD_MAP_KEY) is None:
+        await cold.kv.create(SHARD_MAP_KEY, ShardMap(version=1, shards=shards).encode())
+        await cold.kv.put(writer_key(cold.shard), Lease(holder="w", epoch=1, committed=10).encode())
+    await cold.kv.put(compactor_key(cold.shard), Lease(holder=node_id, epoch=epoch).encode())
+
+
+async def hot(cold: Cold) -> Partitions:
+    return await cold.store().partitions()
+
+
+async def gone(cold: Cold) -> None:
+    """Wait until nothing is hot or on its way."""
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        while await hot(cold) != Partitions((), ()):  # noqa: ASYNC110  # the engine's state
+            await asyncio.sleep(0.05)
+
+
+async def settled(cold: Cold, tier: ColdTier) -> None:
+    """Wait until the shard was looked at."""
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        while not any(shard.due > time.monotonic() for shard in tier._shards.values()):  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.02)
+
+
+async def test_a_compactor_rolls_what_it_holds(cold: Cold) -> None:
+    """And a second one goes on when it gets the lease."""
+    cold.shard %= 7
+    await hold(cold, "one")
+    await cold.tier.store(of_service("shop", wire_span(0)))
+    async with compactor(cold, "one"), compactor(cold, "two"):
+        await gone(cold)
+        await hold(cold, "two", epoch=2)
+        await cold.tier.store(of_service("shop", wire_span(1)))
+        await cold.kv.put(ROLL_KEY, RollRequest(before_ns=HOUR + HOUR_NS).encode())
+        await gone(cold)
+    assert (await cold.ledger())["spans"] == 2
+    assert (await cold.manifest()).head.epoch == 2
+
+
+async def test_hours_stay_while_they_are_to_stay(cold: Cold) -> None:
+    """Off, within the window, not quiet, or the writer behind: nothing leaves. Asked for by hand, or the disk low, it does."""
+    cold.shard %= 7
+    await hold(cold, "one")
+    await cold.tier.store(of_service("shop", wire_span(0)))
+    before = await hot(cold)
+    window = str((time.time_ns() - HOUR) / HOUR_NS)
+    for variables in ({"TAEL_COLD_TIER": "false"}, {"TAEL_HOT_TIER_HOURS": window}, {"TAEL_ROLL_QUIET_SECS": "3600"}):
+        async with compactor(cold, "one", variables) as tier:
+            await settled(cold, tier)
+        assert await hot(cold) == before
+    async with compactor(cold, "one", {"TAEL_ROLL_MAX_LAG_SECS": "0"}, behind=5) as tier:
+        await settled(cold, tier)
+        await asyncio.sleep(1.5)
+        assert await hot(cold) == before
+    async with compactor(cold, "one", {"TAEL_HOT_TIER_HOURS": window, "TAEL_ROLL_MAX_LAG_SECS": "0"}, low=True, behind=5):
+        await gone(cold)
