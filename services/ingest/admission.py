@@ -7,7 +7,7 @@ several shards share it, or it is larger than one append takes (tael.otlp.split)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -16,6 +16,7 @@ from tael.cluster.shard import Router
 from tael.errors import Rejected, TooLarge
 from tael.model.lanes import Near, aside_of, near
 from tael.otlp.census import Node, count_fields, holds_few
+from tael.otlp.extract import Extraction, Sizes
 from tael.otlp.limits import ItemLimits, bound
 from tael.otlp.repair import repair
 from tael.otlp.scan import Kept, Refusals, Scan
@@ -126,8 +127,8 @@ class Verbatim:
 class Tolerant:
     """An admission of OTLP requests behind the limits of single items, with a second chance for text that is not UTF-8 and for deep nesting.
 
-    ``request`` and ``item`` are the classes of the signal's requests and items; without ``limits`` nothing is cut. What was cut or replaced,
-    the client is told.
+    ``request`` and ``item`` are the classes of the signal's requests and items; without ``limits`` nothing is cut and nothing put apart, which is
+    else what ``sizes`` say. What was cut or replaced, the client is told.
     """
 
     inner: Strict
@@ -135,6 +136,7 @@ class Tolerant:
     item: type[Message]
     limits: ItemLimits | None
     census: Census
+    sizes: Sizes = field(default_factory=Sizes)
 
     def is_light(self, request: bytes) -> bool:
         """See Admission."""
@@ -146,7 +148,8 @@ class Tolerant:
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
-        bounded, warnings = self._bound(request, cut)
+        extraction = Extraction(self.sizes, cut.now_ns)
+        bounded, warnings = self._bound(request, extraction, cut)
         try:
             admitted = self.inner.admit(tenant, bounded, cut)
         except TooLarge:
@@ -155,10 +158,12 @@ class Tolerant:
             repaired = repair(self.request, self.item, request)
             if repaired is None:
                 raise
-            bounded, warnings = self._bound(repaired[0], cut)
+            bounded, warnings = self._bound(repaired[0], extraction, cut)
             admitted = self.inner.admit(tenant, bounded, cut)
             warnings = (*repaired[1], *warnings)
+        if not extraction.is_empty:
+            admitted = replace(admitted, parts=[replace(part, payloads=extraction.referred(part.request)) for part in admitted.parts])
         return replace(admitted, warnings=(*admitted.warnings, *warnings)) if warnings else admitted
 
-    def _bound(self, request: bytes, cut: Cut) -> tuple[bytes, tuple[str, ...]]:
-        return (request, ()) if self.limits is None else bound(request, self.item, self.limits, cut.max_bytes)
+    def _bound(self, request: bytes, extraction: Extraction, cut: Cut) -> tuple[bytes, tuple[str, ...]]:
+        return (request, ()) if self.limits is None else bound(request, self.item, self.limits, extraction, cut.max_bytes)

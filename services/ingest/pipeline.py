@@ -22,10 +22,12 @@ from services.ingest.admission import Admission, Admitted, Census, Cut, Tolerant
 from services.ingest.budget import ByteBudget, Room
 from services.ingest.limits.tenants import TenantLimits
 from services.ingest.metrics import Bounds, MetricAdmissions
+from services.ingest.payloads import PayloadSender
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES, ReceiverSettings
 from services.ingest.telemetry import Telemetry
 from tael.cluster.shard import Router
-from tael.errors import NotFound, TooLarge
+from tael.errors import NotFound, TooLarge, Unavailable
+from tael.model.lanes import wal_name
 from tael.model.retention import oldest_taken_ns
 from tael.model.signals import LOGS, METRICS, TRACES
 from tael.model.tenant import DEFAULT_TENANT
@@ -44,6 +46,8 @@ from tael.wal.api import WalAppender
 
 _INFLATE_INLINE_BYTES, _INFLATED_INLINE_BYTES = 64 << 10, 1 << 20
 _ADMIT_INLINE_BYTES = 2 << 20
+_LARGE_BYTES, _COPIES = 8 << 20, 3
+"""A request of which some value is larger than one entry of the WAL is held several times over while that is put apart."""
 _MESSAGE_BYTES = 128
 """What a message of the envelope takes in Python, about."""
 _THREADS = 2
@@ -74,7 +78,9 @@ def admissions(settings: ReceiverSettings, metrics: MetricAdmissions, kept: Kept
     for name, inner in strict.items():
         kind = SIGNALS[name].request
         root = request_tree(kind)
-        found[name] = Tolerant(inner, kind, SIGNALS[name].item, limits, Census(root, root, settings.max_request_messages))
+        found[name] = Tolerant(
+            inner, kind, SIGNALS[name].item, limits, Census(root, root, settings.max_request_messages), settings.payload_sizes
+        )
     return found
 
 
@@ -111,6 +117,7 @@ class Pipeline:
         self.metrics = MetricAdmissions(settings, self.limits.admit_series, bounds, settings.remote_write_ahead_seconds)
         self._admissions = admissions(settings, self.metrics, kept)
         self._appender = appender
+        self._payloads = PayloadSender(appender, settings.payloads_remembered, registry)
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes
         self._computing = asyncio.Semaphore(_THREADS)
@@ -197,15 +204,24 @@ class Pipeline:
         if len(request) <= _ADMIT_INLINE_BYTES and admission.is_light(request):
             return admission.admit(tenant, request, cut)
         messages = await self.compute(admission.weigh, request, small=False)
-        async with room.more(len(request) + messages * _MESSAGE_BYTES):
+        copies = _COPIES if len(request) > _LARGE_BYTES else 1
+        async with room.more(copies * len(request) + messages * _MESSAGE_BYTES):
             return await self.compute(admission.admit, tenant, request, cut, small=False)
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
+        """Append a part behind what it refers to."""
+        turns = self._appender.turns(part.shard)
+        if part.payloads:
+            await self._payloads.send(part.shard, tenant, part.payloads, received_at_ns)
         digest = hashlib.sha256(f"{tenant}\0{signal}\0{part.shard}\0".encode())
         digest.update(part.request if part.identity is None else part.identity)
         known_by = digest.digest()[: codec.DIGEST_BYTES]
         body = codec.encode(tenant, received_at_ns, part.request, digest=known_by, items=part.items)
         await self._appender.append(part.shard, signal, body, part.items, known_by.hex())
+        if part.payloads and self._appender.turns(part.shard) != turns:
+            raise Unavailable(
+                f"the WAL of shard {wal_name(part.shard)} lost entries meanwhile, among them perhaps payloads of this request"
+            )
 
     async def _append_all(self, parts: Sequence[Part], signal: str, tenant: str, received_at_ns: int) -> None:
         """Append all parts at once and wait for every one, so that a retry finds as much as possible done."""

@@ -42,6 +42,10 @@ class WatchedAppender:
         recent = [f for f in self._failures.values() if f.retrying or self._now() - f.at < FORGET_SECONDS]
         return "; ".join(dict.fromkeys(failure.reason for failure in recent))
 
+    def turns(self, shard: int) -> int:
+        """See WalAppender."""
+        return self._appender.turns(shard)
+
     async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
         """See WalAppender."""
         failure = self._failures.get(shard)

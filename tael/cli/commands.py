@@ -187,7 +187,7 @@ def query() -> None:
 @click.pass_obj
 def traces(asked: Chosen, /, attribute: tuple[str, ...], fields: str, full: bool, **filters: object) -> None:
     """Spans that match every option, newest first."""
-    parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
+    parameters = [*filters.items(), *(("attribute", pair) for pair in attribute), ("payloads", "inline" if full or fields else "")]
     asked.show(asked.client().get("api", "v1", "traces", parameters=parameters), "print_spans", fields=fields, full=full)
 
 
@@ -266,7 +266,8 @@ def get() -> None:
 @click.pass_obj
 def trace(asked: Chosen, trace_id: str, fields: str, full: bool) -> None:
     """Every span of a trace; as a table, its waterfall."""
-    asked.show(asked.client().get("api", "v1", "traces", trace_id), "print_trace", fields=fields, full=full)
+    parameters = [("payloads", "" if full or fields else "reference")]
+    asked.show(asked.client().get("api", "v1", "traces", trace_id, parameters=parameters), "print_trace", fields=fields, full=full)
 
 
 @main.command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tael.model.payload import PREFIX
+
 PREVIEW = 200
 """Characters of a text that are shown before it is cut."""
 _EMPTY: tuple[object, ...] = (None, "", [], {})
@@ -12,9 +14,13 @@ _LISTS = ("spans", "logs", "metrics", "services", "letters", "names")
 
 
 def compact(value: Any) -> Any:
-    """Without empty members, and with texts over PREVIEW characters cut and marked with their length."""
+    """Without empty members, and with texts over PREVIEW characters cut and marked with their length; references are short and say it themselves."""
     if isinstance(value, str):
-        return value if len(value) <= PREVIEW else f"{value[:PREVIEW]}… ({len(value)} characters; --full shows all)"
+        return (
+            value
+            if len(value) <= PREVIEW or value.startswith(PREFIX)
+            else f"{value[:PREVIEW]}… ({len(value)} characters; --full shows all)"
+        )
     if isinstance(value, Mapping):
         return {key: compact(item) for key, item in value.items() if item not in _EMPTY}
     if isinstance(value, Sequence):

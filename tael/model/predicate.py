@@ -236,6 +236,13 @@ def conjuncts(predicate: Predicate) -> tuple[Predicate, ...]:
     return tuple(inner for part in predicate.parts for inner in conjuncts(part)) if isinstance(predicate, And) else (predicate,)
 
 
+def mentions(predicate: Predicate, field: Field) -> bool:
+    """Whether some leaf is of this field."""
+    if isinstance(predicate, And | Or):
+        return any(mentions(part, field) for part in predicate.parts)
+    return mentions(predicate.part, field) if isinstance(predicate, Not) else predicate.field == field
+
+
 def required_service(predicate: Predicate) -> str:
     """The one service that an item must be of to be found; empty where there is no such."""
     return next((service for part in conjuncts(predicate) if (service := service_named(part))), "")

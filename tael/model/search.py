@@ -26,7 +26,8 @@ def find_spans(
     """Spans that match everything that is set.
 
     ``operation`` is a case-sensitive substring of the span's name, ``status_code`` OTLP's number. ``attributes`` are compared as text
-    (``attribute_is``). ``model`` is the one that was asked for or the one that answered, ``min_cost_usd`` of what is reported or else computed. ``text`` is words that must all occur, ignoring case, in the span's prompts or completions.
+    (``attribute_is``). ``model`` is the one that was asked for or the one that answered, ``min_cost_usd`` of what is reported or else computed. ``text`` is words that must all occur, ignoring case, in the span's prompts or completions: whole words, and
+    any part of a text for what is not ASCII, as not every script puts spaces between words.
     """
     parts: list[Predicate | None] = [
         Compare(intrinsic("service"), "=", service) if service else None,
@@ -38,7 +39,7 @@ def find_spans(
         Or((Compare(intrinsic("llm_model"), "=", model), Compare(intrinsic("llm_response_model"), "=", model))) if model else None,
         None if min_cost_usd is None else Or(tuple(Compare(intrinsic(cost), ">=", min_cost_usd) for cost in _COSTS)),
         *(attribute_is(key, value) for key, value in attributes),
-        *(Contains(intrinsic("llm_content"), word, ignore_case=True) for word in text.split()),
+        *map(_says, text.split()),
     ]
     return all_of(part for part in parts if part is not None)
 
@@ -76,6 +77,12 @@ def attribute_is(key: str, text: str) -> Predicate:
     """Whether ``key``, on the item or on its resource, has a value that ``text`` stands for: ``5`` is the string, the integer and the double."""
     fields = (Field("attribute", key), Field("resource", key))
     return Or(tuple(Compare(field, "=", value) for value in _meanings(text) for field in fields))
+
+
+def _says(word: str) -> Predicate:
+    words = words_of(word)
+    content = intrinsic("llm_content")
+    return Words(content, words) if words and word.isascii() else Contains(content, word, ignore_case=True)
 
 
 def _has_words(text: str) -> Predicate:

@@ -21,6 +21,8 @@ MARKER_PREFIXES: Final = tuple(DIALECTS["markers"])
 """A span with an attribute that starts with one of these is an LLM span."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(key for _, key in column["keys"]) for name, column in DIALECTS["columns"].items()}
 """For each column the keys in the order in which they are asked; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``."""
+COLUMN_KEYS: Final = frozenset(key.partition("|")[0] for keys in KEYS.values() for key in keys)
+"""The attributes that columns are read from."""
 OPERATIONS: Final[dict[str, str]] = {name: operation for operation, names in DIALECTS["operations"].items() for name in names}
 """What an operation's name, in lower case, counts as; every other name is OTHER_OPERATION."""
 OTHER_OPERATION: Final = "other"

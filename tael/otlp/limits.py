@@ -2,8 +2,8 @@
 
 An item is looked at only when it is large enough to be over a limit, so that a request without such items costs a walk over the lengths of
 its items and no more. What an LLM call says - prompts, completions, tool calls, everything on its span - is exempt from the limit of values, and
-has sixteen times the limit of attributes, for some dialects write every message as attributes of their own. Only an item that is larger than one
-entry of the WAL loses text of it.
+has sixteen times the limit of attributes, for some dialects write every message as attributes of their own. What is large of the rest is put apart
+on the same walk (tael.otlp.extract).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tael.otlp import genai
-from tael.otlp.shorten import MARK, shorten
+from tael.otlp.extract import Extraction
 from tael.pb.envelope_pb2 import Envelope, Resourced, Scoped
 
 _LEAST_PAIR_BYTES = 2
@@ -43,14 +43,16 @@ class ItemLimits:
         return min(self.attributes * _LEAST_PAIR_BYTES, self.key_bytes, self.value_bytes)
 
 
-def bound(request: bytes, item: type[Message], limits: ItemLimits, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
-    """The request with what is over the limits cut off, and a sentence for each kind of cut; untouched bytes where there is none.
+def bound(request: bytes, item: type[Message], limits: ItemLimits, extraction: Extraction, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
+    """The request with what is over the limits cut off and what is large put apart, and a sentence for each kind of cut; untouched bytes where
+    there is neither.
 
     ``item`` is the class of the request's items, ``max_bytes`` what one item may have together with its resource and scope. What does not parse
     is left for the strict parse to refuse.
     """
     harmless = limits.harmless_bytes
-    if len(request) <= harmless:
+    looked_at = min(harmless, extraction.harmless_bytes)
+    if len(request) <= looked_at:
         return request, ()
     try:
         envelope = Envelope.FromString(request)
@@ -63,11 +65,11 @@ def bound(request: bytes, item: type[Message], limits: ItemLimits, max_bytes: in
             for scoped in resourced.scopes:
                 room = max_bytes - _frame_bytes(resourced, scoped)
                 for index, raw in enumerate(scoped.items):
-                    if len(raw) > harmless:
-                        scoped.items[index] = _fitted(_bounded(raw, item, limits, cuts), item, room, cuts)
+                    if len(raw) > looked_at:
+                        scoped.items[index] = _item(raw, item, limits, extraction, room, cuts)
     except DecodeError:
         return request, ()
-    if not cuts:
+    if not cuts and extraction.is_empty:
         return request, ()
     return envelope.SerializeToString(), tuple(f"{count} {what}" for what, count in cuts.items())
 
@@ -90,15 +92,12 @@ def _frame_bytes(resourced: Resourced, scoped: Scoped) -> int:
     return len(resourced.resource) + len(resourced.schema_url) + len(scoped.scope) + len(scoped.schema_url) + _LENGTHS_BYTES
 
 
-def _fitted(raw: bytes, kind: type[Message], room_bytes: int, cuts: Counter[str]) -> bytes:
-    """An item that one entry of the WAL takes; the same bytes where it does, or where no cutting helps."""
-    if len(raw) <= room_bytes:
-        return raw
-    message = kind.FromString(raw)
-    if not shorten(message, room_bytes):
-        return raw
-    cuts[f"items shortened to {room_bytes} bytes, which is what one takes; the attribute {MARK} names the texts that were cut"] += 1
-    return message.SerializeToString()
+def _item(raw: bytes, kind: type[Message], limits: ItemLimits, extraction: Extraction, room: int, cuts: Counter[str]) -> bytes:
+    message, before = kind.FromString(raw), cuts.total()
+    if len(raw) > limits.harmless_bytes:
+        _trim(message, limits, cuts)
+    changed = extraction.take(message, room) or cuts.total() > before
+    return message.SerializeToString() if changed else raw
 
 
 def _trim(owner: Any, limits: ItemLimits, cuts: Counter[str]) -> None:

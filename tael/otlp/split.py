@@ -7,10 +7,11 @@ again is cut the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from tael.model.lanes import aside_of
+from tael.model.payload import Payload
 from tael.otlp.scan import Refusals
 from tael.pb.envelope_pb2 import Envelope, Resourced, Scoped
 
@@ -21,13 +22,15 @@ _FRAME_BYTES = 6  # a field's tag and the longest length prefix that a request c
 class Part:
     """A request of its own: ``items`` of them for one WAL (tael.model.lanes), a shard's own or the one aside.
 
-    ``identity`` is what a part that comes again is known by, where that is not all of its bytes.
+    ``identity`` is what a part that comes again is known by, where that is not all of its bytes. ``payloads`` are what its items refer to, and must be
+    in the WAL before it.
     """
 
     shard: int
     items: int
     request: bytes
     identity: bytes | None = None
+    payloads: Sequence[Payload] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,12 @@ class WalAppender(Protocol):
         """The largest body that one append takes."""
         ...
 
+    def turns(self, shard: int) -> int:
+        """How often this WAL was seen to have lost entries that it had acknowledged. MUST be up to date when an append returns whose WAL a
+        server restart, as far as the connection shows it, has shortened.
+        """
+        ...
+
     async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
         """Append one body; return only once it is durable on every replica that must hold it.
 

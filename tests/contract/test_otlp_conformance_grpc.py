@@ -247,7 +247,7 @@ async def test_s4_h8_a_call_repeated_after_a_lost_answer_is_stored_once() -> Non
 
 
 async def test_s2_a_span_that_the_wal_cannot_hold_is_refused_with_the_limit() -> None:
-    """Sending it again could not help. Long attributes are shortened until a span fits; its trace state is not."""
+    """Sending it again could not help. Long attributes are put apart until a span fits; its trace state is not."""
     request = request_of(3)
     request.resource_spans[0].scope_spans[0].spans[1].trace_state = "x" * 10_000
     async with receiving(MemoryLog(max_body_bytes=8 << 10)) as r:

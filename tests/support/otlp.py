@@ -27,10 +27,12 @@ from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import otlp_grpc, otlp_http
 from services.ingest.receivers.settings import ReceiverSettings
 from tael.cluster.shard import Router
-from tael.model.signals import LOGS, METRICS, TRACES
+from tael.model.signals import LOGS, METRICS, PAYLOADS, TRACES
 from tael.otlp.signals import SIGNALS
+from tael.pb.payloads_pb2 import PayloadBatch
 from tael.runtime.config import Address
 from tael.wal import codec
+from tael.wal.payloads import joined
 
 FOREVER = {f"TAEL_{signal}_RETENTION_DAYS": "36500" for signal in ("TRACE", "LOG", "METRIC")}
 """For requests with fixed times."""
@@ -50,6 +52,11 @@ class MemoryLog:
     appended: list[tuple[int, str, bytes, int]] = field(default_factory=list)
     seen: set[tuple[int, str]] = field(default_factory=set)
 
+    turned: int = 0
+
+    def turns(self, shard: int) -> int:
+        return self.turned
+
     async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
         assert len(body) <= self.max_body_bytes
         if self.gate is not None:
@@ -67,7 +74,20 @@ class MemoryLog:
     @property
     def requests(self) -> list[bytes]:
         """The OTLP bytes of every append, in order."""
-        return [record.request for *_, body, _ in self.appended for record in codec.decode(body)]
+        return [record.request for _, signal, body, _ in self.appended if signal != PAYLOADS for record in codec.decode(body)]
+
+    @property
+    def payloads(self) -> dict[bytes, bytes]:
+        """Every payload in the log, by its hash, whole."""
+        found: dict[bytes, list[tuple[int, bytes]]] = {}
+        sizes: dict[bytes, int] = {}
+        for _, signal, body, _ in self.appended:
+            for record in codec.decode(body) if signal == PAYLOADS else ():
+                for piece in PayloadBatch.FromString(record.request).payloads:
+                    found.setdefault(piece.sha256, []).append((piece.offset, piece.content))
+                    sizes[piece.sha256] = piece.size
+        whole = {sha256: joined(held, sizes[sha256]) for sha256, held in found.items()}
+        return {sha256: content for sha256, content in whole.items() if content is not None}
 
     @property
     def spans(self) -> list[Span]:

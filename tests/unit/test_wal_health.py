@@ -21,6 +21,9 @@ class Scripted:
         self.gate.set()
         self.calls = 0
 
+    def turns(self, _: int) -> int:
+        return 0
+
     async def append(self, *_: object, **__: object) -> None:
         self.calls += 1
         await self.gate.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tael.otlp.extract import Sizes
 from tael.otlp.limits import ItemLimits
 from tael.runtime.config import Bytes, Settings
 
@@ -31,6 +32,31 @@ class ItemLimitSettings(Settings):
         alias="TAEL_MAX_ATTRIBUTE_VALUE_BYTES",
         description="Bytes of an attribute's value, but for what an LLM call says: a longer text is cut, a larger array or map dropped.",
     )
+
+    payload_bytes: Bytes = Field(
+        default="8KiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=512,
+        alias="TAEL_PAYLOAD_BYTES",
+        description="An attribute's value of so many bytes or more is kept apart as a payload, the span or log record has a reference to it.",
+    )
+    payload_content_bytes: Bytes = Field(
+        default="2KiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=512,
+        alias="TAEL_PAYLOAD_CONTENT_BYTES",
+        description="The same of a value that holds a prompt or a completion.",
+    )
+    payloads_remembered: int = Field(
+        default=100_000,
+        ge=0,
+        le=100_000_000,
+        alias="TAEL_PAYLOADS_REMEMBERED",
+        description="Payloads that a receiver remembers to have sent, about 250 bytes each; one that it does not is sent again, and stored once.",
+    )
+
+    @property
+    def payload_sizes(self) -> Sizes:
+        """As the library takes them."""
+        return Sizes(self.payload_bytes, self.payload_content_bytes)
 
     @property
     def item_limits(self) -> ItemLimits:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tael.errors import Rejected
 from tael.model.patterns import searched
+from tael.model.payload import HASH_BYTES, PREFIX
 from tael.model.predicate import (
     And,
     Compare,
@@ -58,6 +59,8 @@ class Column:
 
     ``absent`` is what it reads as where it is missing, None for whatever; ``size`` is that of a FixedString. ``many`` marks an array of
     values, ``words_index`` the column that the text index is over, and ``named`` an expression to be written once, and then by that name.
+    ``payloads`` selects the hashes, in hex, of the payloads that values may refer to, up to a condition on their ``content``, which is searched
+    for them.
     """
 
     kind: Kind
@@ -68,6 +71,7 @@ class Column:
     many: bool = False
     words_index: bool = False
     named: str = ""
+    payloads: str = ""
 
 
 def _call(name: str, kind: Kind) -> Column:
@@ -188,6 +192,7 @@ class _Reading:
     when: str = ""
     size: int = 0
     words_index: bool = False
+    payloads: str = ""
 
 
 class _Compiler:
@@ -254,9 +259,17 @@ class _Compiler:
             )
         if isinstance(leaf, Words):
             return self._leaf(
-                leaf.field, "string", lambda r: self._has_words(r, leaf.words, indexed=indexed), lambda text: not text and not leaf.words
+                leaf.field,
+                "string",
+                lambda r: _or_referred(r, lambda one, by_index: self._has_words(one, leaf.words, indexed=by_index), indexed=indexed),
+                lambda text: not text and not leaf.words,
             )
-        return self._leaf(leaf.field, "string", lambda r: self._contains(r, leaf, indexed=indexed), lambda text: not text and not leaf.text)
+        return self._leaf(
+            leaf.field,
+            "string",
+            lambda r: _or_referred(r, lambda one, by_index: self._contains(one, leaf, indexed=by_index), indexed=indexed),
+            lambda text: not text and not leaf.text,
+        )
 
     def _has_words(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> str:
         if not words:
@@ -308,7 +321,7 @@ class _Compiler:
         if column.kind != kind:
             return None
         if column.many:
-            return _Reading("x", over=self._value(column), when=column.present)
+            return _Reading("x", over=self._value(column), when=column.present, payloads=column.payloads)
         return _Reading(column.value, column.present, column.absent, size=column.size, words_index=column.words_index)
 
     def _value(self, column: Column) -> str:
@@ -363,6 +376,17 @@ class _Compiler:
 def _other(text: str, kind: Kind) -> _Reading:
     present, value = _LETTERS[kind]
     return _Reading(value.format(text), present.format(text))
+
+
+def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], str], *, indexed: bool) -> str:
+    """``test`` of the value or, where that is a reference, of the payload that it refers to."""
+    found = test(reading, indexed)
+    if not reading.payloads:
+        return found
+    # The content is searched by its text index before any span is looked at.
+    start, size = len(PREFIX) + 1, 2 * HASH_BYTES
+    referred = f"{reading.payloads} AND {test(_Reading('content', words_index=True), True)}"
+    return f"if(startsWith({reading.value}, '{PREFIX}'), substring({reading.value}, {start}, {size}) IN ({referred}), {found})"
 
 
 def _of_two(columns: str, variable: str, key: str, kind: Kind) -> _Reading:

@@ -7,9 +7,10 @@ fetches the wide columns of exactly those spans.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from tael.model.predicate import required_service
+from tael.model.predicate import intrinsic, mentions, required_service
 from tael.model.span import STATUS_ERROR
 from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import Cursor, SpanQuery
@@ -17,6 +18,8 @@ from tael.storage.clickhouse import rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.source import Source
+
+_CONTENT: Final = intrinsic("llm_content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,9 @@ def find_keys(source: Source, tenant: str, query: SpanQuery, columns: Mapping[st
     """The keys of the page, in its order."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
+    if mentions(query.predicate, _CONTENT):
+        said = replace(columns[_CONTENT.key], payloads=_payloads(where, source, tenant, query.time_range))
+        columns = {**columns, _CONTENT.key: said}
     where.satisfy(query.predicate, columns)
     if query.after is not None:
         _follow(where, query.after)
@@ -86,6 +92,15 @@ def list_services(source: Source, tenant: str, time_range: TimeRange) -> Stateme
         f"  sum(toUInt128(greatest(duration_ns, 0)))\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nGROUP BY service\nORDER BY service"
     )
     return Statement(sql, where.parameters)
+
+
+def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRange) -> str:
+    """The hashes of the payloads that spans in the range may refer to, up to a further condition."""
+    held = Conditions(tenant)
+    held.within_hours("hour", time_range)
+    where.parameters |= held.parameters
+    rows = source.rows("payloads", tenant, time_range)
+    return f"SELECT lower(hex(hash)) FROM {rows} WHERE {' AND '.join(held.texts)}"  # noqa: S608  # only names of ours and parameters
 
 
 def _follow(where: Conditions, after: Cursor) -> None:

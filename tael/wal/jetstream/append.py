@@ -99,6 +99,10 @@ class JetStreamAppender:
         """See WalAppender."""
         return int(self._client.max_payload) - _HEADER_ROOM_BYTES
 
+    def turns(self, shard: int) -> int:
+        """See WalAppender."""
+        return self._tails.of(shard).turns
+
     async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
         """See WalAppender."""
         # One body larger than the bound passes when nothing else is on its way; otherwise it could never be stored.

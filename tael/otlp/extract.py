@@ -1,0 +1,148 @@
+"""Large values of spans and log records put apart as payloads, a reference in their place (tael.model.payload). Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tael.model.payload import Form, Payload, Reference
+from tael.model.time import NS_PER_SECOND, signed_ns
+from tael.otlp import genai
+
+PREVIEW_BYTES: Final = 128
+BODY_PREVIEW_BYTES: Final = 64 << 10
+"""Of a log record's body, in which lines are searched."""
+_REFERENCE_BYTES: Final = 256
+"""About what a reference takes; a value of no more stays."""
+_HOUR_SECONDS: Final = 3600
+_REFERRED: Final = re.compile(rb"tael\.payload:sha256:([0-9a-f]{64})")
+_FORMS: Final[dict[str, Form]] = {"string_value": "string", "bytes_value": "bytes", "array_value": "array", "kvlist_value": "map"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """From how many bytes on a value stands apart: one of any attribute, and one that holds a prompt or a completion."""
+
+    value_bytes: int = 8 << 10
+    content_bytes: int = 2 << 10
+
+    @property
+    def harmless_bytes(self) -> int:
+        """An item of no more bytes holds no such value."""
+        return min(self.value_bytes, self.content_bytes) - 1
+
+    def stands_apart(self, key: str, size_bytes: int) -> bool:
+        """Whether a value of this size does; what a column is read from never."""
+        if size_bytes < self.content_bytes and size_bytes < self.value_bytes:
+            return False
+        least = self.content_bytes if genai.is_content(key) else self.value_bytes
+        return size_bytes >= least and key not in genai.COLUMN_KEYS
+
+
+class Extraction:
+    """The payloads of one request, gathered item by item. What has no time of its own counts as of ``now_ns``."""
+
+    def __init__(self, sizes: Sizes, now_ns: int) -> None:
+        self._sizes = sizes
+        self._now_ns = now_ns
+        self._found: dict[bytes, tuple[bytes, set[int]]] = {}
+
+    @property
+    def harmless_bytes(self) -> int:
+        """See Sizes."""
+        return self._sizes.harmless_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was put apart."""
+        return not self._found
+
+    def take(self, item: Any, room_bytes: int) -> bool:
+        """Put apart what is large in a span or log record; of one of more than ``room_bytes`` then also other values, the largest first.
+
+        Says whether anything was. The item can be too large still: not all of it is values.
+        """
+        hour, taken, left = _hour_of(item, self._now_ns), False, list[AnyValue]()
+        for key, value in _attributes(item):
+            if self._sizes.stands_apart(key, value.ByteSize()) and self._put(value, hour, PREVIEW_BYTES):
+                taken = True
+            else:
+                left.append(value)
+        excess = item.ByteSize() - room_bytes
+        if excess <= 0:
+            return taken
+        body = item.body if isinstance(item, LogRecord) else None
+        for size, value in sorted(
+            ((value.ByteSize(), value) for value in (left if body is None else [*left, body])), key=_size, reverse=True
+        ):
+            if excess > 0 and size > _REFERENCE_BYTES and self._put(value, hour, BODY_PREVIEW_BYTES if value is body else PREVIEW_BYTES):
+                taken = True
+                excess -= size - value.ByteSize()
+        return taken
+
+    def referred(self, request: bytes) -> Sequence[Payload]:
+        """Those of the payloads that the items of ``request`` refer to, by hash."""
+        hashes = {bytes.fromhex(found.decode()) for found in _REFERRED.findall(request)} & self._found.keys()
+        return [Payload(sha256, self._found[sha256][0], tuple(sorted(self._found[sha256][1]))) for sha256 in sorted(hashes)]
+
+    def _put(self, value: AnyValue, hour: int, preview_bytes: int) -> bool:
+        """Put a reference in the place of a value, if it is one that has a form."""
+        member = value.WhichOneof("value") or ""
+        if member not in _FORMS:
+            return False
+        held = getattr(value, member)
+        content: bytes = held.encode() if isinstance(held, str) else held if isinstance(held, bytes) else held.SerializeToString()
+        begins = content if isinstance(held, str) else _beginning(value, preview_bytes)
+        preview = begins[:preview_bytes].decode(errors="ignore")
+        sha256 = hashlib.sha256(content).digest()
+        self._found.setdefault(sha256, (content, set()))[1].add(hour)
+        value.string_value = str(Reference(sha256, len(content), _FORMS[member], preview))
+        return True
+
+
+def _size(sized: tuple[int, AnyValue]) -> int:
+    return sized[0]
+
+
+def _attributes(item: Any) -> Iterator[tuple[str, AnyValue]]:
+    """Those of an item, of its events and of its links."""
+    owners: tuple[Any, ...] = (item, *item.events, *item.links) if isinstance(item, Span) else (item,)
+    for owner in owners:
+        for pair in owner.attributes:
+            yield pair.key, pair.value
+
+
+def _beginning(value: AnyValue, size: int) -> bytes:
+    """The texts in an array or a map, one after the other, at least so many bytes of them if there are."""
+    found = b""
+    for text in _texts(value):
+        found += text[:size].encode() + b" "
+        if len(found) >= size:
+            break
+    return found
+
+
+def _texts(value: AnyValue) -> Iterator[str]:
+    member = value.WhichOneof("value")
+    if member == "string_value":
+        yield value.string_value
+    elif member == "array_value":
+        for inner in value.array_value.values:
+            yield from _texts(inner)
+    elif member == "kvlist_value":
+        for pair in value.kvlist_value.values:
+            yield from _texts(pair.value)
+
+
+def _hour_of(item: Any, now_ns: int) -> int:
+    """The start of the hour that ClickHouse stores the item in."""
+    time_ns = item.start_time_unix_nano if isinstance(item, Span) else item.time_unix_nano or item.observed_time_unix_nano or now_ns
+    seconds = signed_ns(time_ns) // NS_PER_SECOND
+    return (seconds - seconds % _HOUR_SECONDS) & 0xFFFFFFFF
