@@ -26,6 +26,7 @@ from tael.runtime.nats import connection
 from tael.runtime.observe import configure_logging
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.settings import NodeSettings
+from tael.runtime.tls import ClientTls
 from tael.wal.dead_letters import JetStreamDeadLetters
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.digests import JetStreamDigests
@@ -237,7 +238,12 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, wal_states(client, settings.cluster_id)
         )
         streams = JetStreamStreams(
-            client, settings.cluster_id, settings.nats_monitor_urls, replicas=settings.wal_replicas, max_bytes=settings.wal_max_bytes
+            client,
+            settings.cluster_id,
+            settings.nats_monitor_urls,
+            replicas=settings.wal_replicas,
+            max_bytes=settings.wal_max_bytes,
+            tls=ClientTls(settings),
         )
         ports = app.Ports(kv, kv.ensure, streams, lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine))
         async with _process(settings, "coordinator", readiness, status) as found:
@@ -305,7 +311,7 @@ class _Shards:
     """One ClickHouse client a shard, made when first asked for and closed at the end."""
 
     def __init__(self, settings: ClickHouseSettings) -> None:
-        self._settings = settings
+        self._settings, self._tls = settings, ClientTls(settings)
         self._clients: dict[str, ClickHouse] = {}
 
     def client(self, shard: ShardAddress) -> ClickHouse:
@@ -313,7 +319,9 @@ class _Shards:
 
         if shard.url not in self._clients:
             chosen = self._settings
-            self._clients[shard.url] = ClickHouse(shard.url, chosen.clickhouse_database, chosen.clickhouse_user, chosen.clickhouse_password)
+            self._clients[shard.url] = ClickHouse(
+                shard.url, chosen.clickhouse_database, chosen.clickhouse_user, chosen.clickhouse_password, tls=self._tls
+            )
         return self._clients[shard.url]
 
     async def __aenter__(self) -> Self:

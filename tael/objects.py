@@ -19,6 +19,7 @@ from minio.error import MinioException, S3Error
 
 from tael.errors import Conflict, NotFound, Rejected, Unavailable
 from tael.runtime.settings import ObjectStoreSettings
+from tael.runtime.tls import ClientTls
 
 R = TypeVar("R")
 _TIMEOUT = urllib3.Timeout(connect=3, read=30)
@@ -73,7 +74,10 @@ class MinioObjectStore:
         parts = urlsplit(settings.s3_url)
         self._bucket = settings.s3_bucket
         self._region = settings.s3_region
-        self._pool = urllib3.PoolManager(timeout=_TIMEOUT, maxsize=8, retries=urllib3.Retry(total=2, backoff_factor=0.2))
+        self._tls = ClientTls(settings)
+        self._pool = urllib3.PoolManager(
+            timeout=_TIMEOUT, maxsize=8, retries=urllib3.Retry(total=2, backoff_factor=0.2), ssl_context=self._tls.context
+        )
         self._client = Minio(
             endpoint=parts.netloc,
             access_key=settings.s3_access_key,
@@ -131,6 +135,7 @@ class MinioObjectStore:
         await self._call(lambda: self._client.remove_object(self._bucket, key))
 
     async def _call(self, function: Callable[[], R]) -> R:
+        self._tls.refresh()
         try:
             return await asyncio.to_thread(function)
         except S3Error as error:

@@ -85,7 +85,7 @@ async def run(
                 variable="TAEL_REST_API_ADDR",
                 limits=settings,
                 refuse_unread=app[REFUSE_UNREAD],
-                http2=grpc,
+                http2=grpc if settings.tls_cert is None else None,  # that listener speaks TLS by itself
             ) as rest,
         ):
             readiness.set(_LISTENER)

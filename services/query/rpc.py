@@ -49,7 +49,7 @@ async def serve(settings: QuerySettings, services: Iterable[Service], access: Ac
     for service in services:
         server.add_generic_rpc_handlers((_handler(service, access),))
         names.append(service.name)
-    address = rpc.bind(server, settings.grpc_api_addr, what="the gRPC API's", variable="TAEL_GRPC_API_ADDR")
+    address = rpc.bind(server, settings.grpc_api_addr, settings, what="the gRPC API's", variable="TAEL_GRPC_API_ADDR")
     await server.start()
     for name in ("", *names):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -22,17 +22,22 @@ def reachable(address: Address) -> str:
     return str(Address(loopback.get(address.host, address.host), address.port))
 
 
-def cli_flags(rest: Address) -> str:
+def _url(settings: ServeSettings, address: Address) -> str:
+    return f"{'http' if settings.tls_cert is None else 'https'}://{reachable(address)}"
+
+
+def cli_flags(settings: ServeSettings) -> str:
     """What the command line needs to be told to reach this suite: nothing where the defaults do."""
+    rest = settings.rest_api_addr
     host, port = Address.parse(reachable(rest)).host, rest.port
-    if host not in ("127.0.0.1", "localhost"):
-        return f" --server http://{reachable(rest)}"
+    if host not in ("127.0.0.1", "localhost") or settings.tls_cert is not None:
+        return f" --server {_url(settings, rest)}"
     return "" if port == DEFAULT_REST_PORT else f" --port-rest {port}"
 
 
 def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """The banner's facts: titled groups of label and value. ``tael`` is how this machine's shell finds the command."""
-    rest, flags = f"http://{reachable(settings.rest_api_addr)}", cli_flags(settings.rest_api_addr)
+    rest, flags = _url(settings, settings.rest_api_addr), cli_flags(settings)
     nodes = ", ".join(f"http://127.0.0.1:{ports[f'hotnode-{n}']}" for n in range(settings.shards))
     internal = f"http://127.0.0.1:{ports['serve-internal']}"
     return [
@@ -41,9 +46,9 @@ def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> li
             [
                 ("REST API", rest),
                 *([("gRPC API", f"{reachable(settings.grpc_api_addr)} (Tempo's and Jaeger's services)")] if settings.grpc_api_addr else []),
-                ("OTLP gRPC", f"http://{reachable(settings.otlp_grpc_addr)}"),
-                ("OTLP HTTP", f"http://{reachable(settings.otlp_http_addr)}"),
-                *([("Datadog", f"http://{reachable(settings.dd_agent_addr)} (as a trace agent)")] if settings.dd_agent_addr else []),
+                ("OTLP gRPC", _url(settings, settings.otlp_grpc_addr)),
+                ("OTLP HTTP", _url(settings, settings.otlp_http_addr)),
+                *([("Datadog", f"{_url(settings, settings.dd_agent_addr)} (as a trace agent)")] if settings.dd_agent_addr else []),
                 ("Grafana", f"{rest} with /prometheus, /loki-api, /tempo, /jaeger (data sources of these types)"),
             ],
         ),
@@ -68,7 +73,7 @@ def _servers(settings: ServeSettings) -> str:
 def exports(settings: ServeSettings) -> list[str]:
     """The shell lines that point a service's OpenTelemetry SDK here."""
     return [
-        f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://{reachable(settings.otlp_http_addr)}",
+        f"export OTEL_EXPORTER_OTLP_ENDPOINT={_url(settings, settings.otlp_http_addr)}",
         "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
         "export OTEL_SERVICE_NAME=my-service",
     ]

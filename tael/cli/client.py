@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from click import ClickException
 
 from tael import __version__
 from tael.model.tenant import TENANT_HEADER
+from tael.runtime.config import CA_FILE
 
 EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 _TIMEOUT_SECONDS = 90
@@ -34,13 +36,17 @@ class Failed(ClickException):
 class Client:
     """Speaks to one server, given by its base URL."""
 
-    def __init__(self, server: str, *, token: str = "", tenant: str = "", timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, server: str, *, token: str = "", tenant: str = "", ca_file: str = "", timeout_seconds: float = _TIMEOUT_SECONDS
+    ) -> None:
         self.server = server.rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._who = {**({"Authorization": f"Bearer {token}"} if token else {}), **({TENANT_HEADER: tenant} if tenant else {})}
         host = urlsplit(self.server).hostname or ""
         # A proxy from the environment is for the world outside this machine.
-        handlers = [urllib.request.ProxyHandler({})] if _is_loopback(host) else []
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})] if _is_loopback(host) else []
+        if ca_file:
+            handlers.append(urllib.request.HTTPSHandler(context=_trusting(ca_file)))
         self._opener = urllib.request.build_opener(*handlers)
 
     def get(self, *path: str, parameters: Parameters = ()) -> dict[str, Any]:
@@ -110,6 +116,15 @@ class Client:
             "Start one on this machine with `tael serve`, or name another with --server URL, TAEL_SERVER or --port-rest N.",
             EXIT_UNREACHABLE,
         )
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:
+        raise Failed(f"{CA_FILE}: {ca_file!r} holds no certificates that can be read: {error.strerror or error}", EXIT_USAGE) from None
+    return context
 
 
 def _is_loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ from tael.cli.client import Client
 from tael.cli.compact import chosen, compact_answer
 from tael.cli.complete import complete_services
 from tael.cli.failures import Root
-from tael.runtime.config import SERVER, TENANT, TOKEN
+from tael.runtime.config import CA_FILE, SERVER, TENANT, TOKEN
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Chosen:
 
     def _client(self, server: str) -> Client:
         token, tenant = (given or os.environ.get(name, "") for given, name in ((self.token, TOKEN), (self.tenant, TENANT)))
-        return Client(server, token=token, tenant=tenant)
+        return Client(server, token=token, tenant=tenant, ca_file=os.environ.get(CA_FILE, ""))
 
     def show(self, answer: Mapping[str, Any], table: str, *, fields: str = "", full: bool = True, indent: int | None = 2) -> None:
         """Print the answer as asked for; ``table`` names the function of ``tael.cli.tables``.

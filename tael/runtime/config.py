@@ -23,6 +23,8 @@ from tael.errors import BadSettings
 PREFIX = "TAEL_"
 SERVER, TOKEN, TENANT = "TAEL_SERVER", "TAEL_TOKEN", "TAEL_TENANT"
 """What the ``tael`` command reads for itself; no process takes them for a mistake."""
+CA_FILE = "TAEL_CA_FILE"
+"""Read by both."""
 
 
 class Settings(BaseModel):

@@ -24,6 +24,7 @@ from tael.runtime.observe import get_logger
 from tael.runtime.origins import foreign, is_loopback
 from tael.runtime.service import Readiness, listening
 from tael.runtime.settings import ConnectionSettings
+from tael.runtime.tls import ListenerTls
 
 log = get_logger("http")
 _BACKLOG = 1024
@@ -127,19 +128,47 @@ async def serve(
     """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
 
     ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to. ``refuse_unread`` answers what
-    is no HTTP. Connections that begin as gRPC's do are handed to the listener at ``http2``.
+    is no HTTP. Connections that begin as gRPC's do are handed to the listener at ``http2``. It speaks TLS where ``limits`` name a certificate;
+    raises BadSettings for one that cannot be used.
     """
-    options = {"auto_decompress": auto_decompress, "limits": limits or ConnectionSettings(), "refuse": refuse_unread, "http2": http2}
+    limits = limits or ConnectionSettings()
+    tls = ListenerTls.of(limits)
+    options = {"auto_decompress": auto_decompress, "limits": limits, "refuse": refuse_unread, "http2": http2}
     runner = _Runner(app, options, drain_seconds)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG)
+        site = _Site(runner, address, tls, limits)
         with listening(what, address, variable):
             await site.start()
         runner.sweep()
         yield Address(address.host, int(runner.addresses[0][1]))
     finally:
         await runner.cleanup()
+
+
+class _Site(web.TCPSite):
+    """Binds an address; a handshake may take as long as a request's head, which aiohttp's own site has no word for."""
+
+    def __init__(self, runner: _Runner, address: Address, tls: ListenerTls | None, limits: ConnectionSettings) -> None:
+        super().__init__(runner, address.host, address.port, backlog=_BACKLOG)
+        self._tls, self._limits = tls, limits
+
+    async def start(self) -> None:
+        """See web.TCPSite."""
+        if self._tls is None:
+            await super().start()
+            return
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._tls.context(),
+            ssl_handshake_timeout=self._limits.header_seconds,
+            backlog=_BACKLOG,
+        )
 
 
 class _Runner(web.AppRunner):

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from nats import errors as nats_errors
@@ -19,6 +19,7 @@ from nats.js import errors as js_errors
 from tael.errors import Unavailable
 from tael.runtime.observe import get_logger
 from tael.runtime.settings import NatsSettings
+from tael.runtime.tls import ClientTls
 
 log = get_logger("nats")
 T = TypeVar("T")
@@ -30,15 +31,27 @@ _PROBE_SECONDS, _PROBES = 1.0, 3
 REQUEST_SECONDS = 5.0
 
 
+class _Client(Client):
+    """nats-py takes ``tls://`` as a wish: where a server's first line offers no TLS, it would go on and send the password in the clear."""
+
+    only_tls = False
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # as inherited
+        if initial_connection and self.only_tls and not info.get("tls_required"):
+            raise nats_errors.Error("the server offers no TLS, which the tls:// of TAEL_NATS_URL demands")
+        await super()._process_info(info, initial_connection)
+
+
 @contextlib.asynccontextmanager
 async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]:
     """A connection that exists while the block runs.
 
     The block begins as soon as the server answers, and after a few seconds without it: until it is there, everything is Unavailable.
     """
-    client = Client()
+    client = _Client()
+    client.only_tls = any(url.startswith("tls:") for url in settings.nats_urls)
     up = asyncio.Event()
-    keeping = asyncio.create_task(_keep(client, settings.nats_urls, name, up), name="nats-connection")
+    keeping = asyncio.create_task(_keep(client, settings.nats_urls, name, up, ClientTls(settings)), name="nats-connection")
     watching = asyncio.create_task(_leave_sick_servers(client), name="nats-watch")
     try:
         with contextlib.suppress(TimeoutError):
@@ -86,13 +99,14 @@ def shown_server(client: Client) -> str:
     return url.netloc.rpartition("@")[2] if url else "none"
 
 
-async def _keep(client: Client, urls: Sequence[str], name: str, up: asyncio.Event) -> None:
+async def _keep(client: Client, urls: Sequence[str], name: str, up: asyncio.Event, tls: ClientTls) -> None:
     """Connect, and connect again should the client give up: it closes for good on errors such as a changed password."""
     shown = ",".join(urlsplit(url).hostname or "" for url in urls)
     said = ""
     closed = asyncio.Event()
 
     async def disconnected() -> None:
+        tls.refresh()
         if up.is_set() and not closed.is_set():
             log.warning("disconnected from NATS", server=shown)
 
@@ -110,12 +124,15 @@ async def _keep(client: Client, urls: Sequence[str], name: str, up: asyncio.Even
         if reason != said and not client.is_connected:
             log.warning("waiting for NATS", server=shown, reason=reason)
             said = reason
+        tls.refresh()
 
     while True:
         closed.clear()
+        tls.refresh()
         await client.connect(
             list(urls),
             name=name,
+            tls=tls.context,  # used where the server offers TLS
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # annotated int, only ever slept on
             connect_timeout=2,

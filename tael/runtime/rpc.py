@@ -6,8 +6,10 @@ import socket
 from typing import Any, Final
 
 from tael.runtime.config import Address
+from tael.runtime.grpc_tls import add_port
 from tael.runtime.service import listening
-from tael.runtime.settings import ConnectionSettings
+from tael.runtime.settings import ConnectionSettings, ListenerTlsSettings
+from tael.runtime.tls import ListenerTls
 
 _IDLE_MS, _AGE_MS, _AGE_GRACE_MS = 300_000, 1_800_000, 30_000
 """Clients connect anew after half an hour, which spreads them over processes; a call that stalls ends with its connection."""
@@ -32,18 +34,22 @@ def options(limits: ConnectionSettings) -> list[tuple[str, int]]:
     ]
 
 
-def bind(server: Any, address: Address, *, what: str, variable: str) -> Address:
-    """Bind a server that is not started yet; the address has the port that the system chose. Raises PortTaken."""
+def bind(server: Any, address: Address, settings: ListenerTlsSettings, *, what: str, variable: str) -> Address:
+    """Bind a server that is not started yet, with TLS where it is asked for; the address has the port that the system chose.
+
+    Raises PortTaken, and BadSettings for certificates that cannot be used.
+    """
+    tls = ListenerTls.of(settings)
     with listening(what, address, variable):
-        return Address(address.host, _bind(server, address))
+        return Address(address.host, _bind(server, address, tls))
 
 
-def _bind(server: Any, address: Address) -> int:
+def _bind(server: Any, address: Address, tls: ListenerTls | None) -> int:
     family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:  # tells why; gRPC only says that it failed
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(where)
     try:
-        return int(server.add_insecure_port(str(address)))
+        return add_port(server, str(address), tls)
     except RuntimeError as error:
         raise OSError(0, str(error)) from error

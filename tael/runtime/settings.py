@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tael.runtime.config import Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, OptionalPath, Secret, Settings, Switch
+from tael.runtime.config import CA_FILE, Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, OptionalPath, Secret, Settings, Switch
 from tael.runtime.origins import is_loopback
 
 
@@ -57,7 +57,29 @@ class NodeSettings(Settings):
         return self
 
 
-class NatsSettings(Settings):
+class TrustSettings(Settings):
+    """TLS of the connections to NATS (`tls://`), ClickHouse and the object store (`https://`)."""
+
+    ca_file: OptionalPath = Field(
+        default=None,
+        alias=CA_FILE,
+        description="Authorities (PEM), besides the system's, whose certificates NATS, ClickHouse and the object store may show; for the `tael` command, the server.",
+    )
+    client_cert: OptionalPath = Field(
+        default=None,
+        alias="TAEL_CLIENT_CERT",
+        description="The certificate (PEM) that this process shows to NATS, ClickHouse and the object store where they ask for one; read again when it changes.",
+    )
+    client_key: OptionalPath = Field(default=None, alias="TAEL_CLIENT_KEY", description="That certificate's private key (PEM).")
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("TAEL_CLIENT_CERT and TAEL_CLIENT_KEY go together: set both or neither")
+        return self
+
+
+class NatsSettings(TrustSettings):
     """The WAL and the cluster's state."""
 
     nats_urls: NatsUrls = Field(
@@ -75,7 +97,7 @@ class NatsSettings(Settings):
     )
 
 
-class ClickHouseSettings(Settings):
+class ClickHouseSettings(TrustSettings):
     """The hot tier: how a shard is reached; which shards there are comes from the shard map."""
 
     clickhouse_database: str = Field(
@@ -104,7 +126,7 @@ class ShardSettings(Settings):
     )
 
 
-class ObjectStoreSettings(Settings):
+class ObjectStoreSettings(TrustSettings):
     """The cold tier's bucket."""
 
     s3_url: HttpUrl = Field(
@@ -130,7 +152,34 @@ class ObjectStoreSettings(Settings):
         return f"{self.s3_url.rstrip('/')}/{self.s3_bucket}/"
 
 
-class ConnectionSettings(Settings):
+class ListenerTlsSettings(Settings):
+    """TLS of what listens for clients."""
+
+    tls_cert: OptionalPath = Field(
+        default=None,
+        alias="TAEL_TLS_CERT",
+        description="The certificate (PEM, with those between it and its root) of the listeners for telemetry and queries, which then speak TLS"
+        " alone; read again when it changes. Without it they speak plain HTTP and gRPC.",
+    )
+    tls_key: OptionalPath = Field(
+        default=None, alias="TAEL_TLS_KEY", description="That certificate's private key (PEM), without a passphrase."
+    )
+    tls_client_ca: OptionalPath = Field(
+        default=None,
+        alias="TAEL_TLS_CLIENT_CA",
+        description="Let in only clients that show a certificate of one of these authorities (PEM); tokens are asked for as well, where there are any.",
+    )
+
+    @model_validator(mode="after")
+    def _listener_certificate_and_key(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("TAEL_TLS_CERT and TAEL_TLS_KEY go together: set both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("TAEL_TLS_CLIENT_CA needs TAEL_TLS_CERT and TAEL_TLS_KEY")
+        return self
+
+
+class ConnectionSettings(ListenerTlsSettings):
     """How long clients may keep a listener waiting."""
 
     max_connections: int = Field(

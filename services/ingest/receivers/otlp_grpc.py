@@ -54,7 +54,7 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
     server.add_generic_rpc_handlers(tuple(_service(signal, pipeline) for signal in SIGNALS.values()))
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    address = rpc.bind(server, settings.otlp_grpc_addr, what="OTLP gRPC", variable=OTLP_GRPC_ADDR)
+    address = rpc.bind(server, settings.otlp_grpc_addr, settings, what="OTLP gRPC", variable=OTLP_GRPC_ADDR)
     await server.start()
     for service in ("", *(_names(signal)[0] for signal in SIGNALS.values())):
         await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)

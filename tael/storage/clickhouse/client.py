@@ -21,6 +21,7 @@ from prometheus_client import REGISTRY, Counter
 
 from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable
 from tael.runtime.observe import get_logger
+from tael.runtime.tls import ClientTls
 
 Row: TypeAlias = Sequence[Any]
 
@@ -113,12 +114,23 @@ class ClickHouse:
     (the server ends it at the limit), and at the latest after ``patience_seconds``.
     """
 
-    def __init__(self, url: str, database: str, user: str = "default", password: str = "", *, patience_seconds: float = math.inf) -> None:
+    def __init__(
+        self,
+        url: str,
+        database: str,
+        user: str = "default",
+        password: str = "",
+        *,
+        patience_seconds: float = math.inf,
+        tls: ClientTls | None = None,
+    ) -> None:
         self.url = url
         self.database = database
         self._user = user
         self._password = password
         self._patience_seconds = patience_seconds
+        self._tls, self._generation = (tls if url.startswith("https:") else None), 0
+        self._retired: AsyncClient | None = None
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
 
@@ -152,9 +164,10 @@ class ClickHouse:
 
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        clients, self._client, self._retired = (self._client, self._retired), None, None
+        for client in clients:
+            if client is not None:
+                await client.close()
 
     @contextlib.asynccontextmanager
     async def _call(self, limits: Limits, *, reading: bool = False) -> AsyncIterator[AsyncClient]:
@@ -178,9 +191,11 @@ class ClickHouse:
 
     async def _connect(self) -> AsyncClient:
         async with self._connecting:
+            await self._retire()
             if self._client is None:
                 self._client = await create_async_client(
                     dsn=self.url,
+                    interface=urlsplit(self.url).scheme,  # which it does not read in the DSN
                     username=self._user,
                     password=self._password,
                     compress=False,
@@ -188,8 +203,28 @@ class ClickHouse:
                     send_receive_timeout=300,
                     query_retries=0,
                     autogenerate_session_id=False,
+                    **self._tls_options(),
                 )
             return self._client
+
+    async def _retire(self) -> None:
+        """Connect anew after a change of certificates; calls that are under way end as they began, on the client from before."""
+        if self._tls is None:
+            return
+        self._tls.refresh()
+        if self._generation != self._tls.generation:
+            self._generation = self._tls.generation
+            oldest, self._retired, self._client = self._retired, self._client, None
+            if oldest is not None:
+                await oldest.close()
+
+    def _tls_options(self) -> dict[str, Any]:
+        """What a certificate is for is the connection; who we are still stands in the password."""
+        if self._tls is None:
+            return {}
+        chosen = self._tls.settings
+        paths = {"ca_cert": chosen.ca_file, "client_cert": chosen.client_cert, "client_cert_key": chosen.client_key}
+        return {"tls_mode": "strict", **{name: str(path) for name, path in paths.items() if path is not None}}
 
 
 def translate(error: Exception, *, reading: bool = False) -> TaelError:

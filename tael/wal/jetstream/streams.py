@@ -17,6 +17,7 @@ from tael.errors import Unavailable
 from tael.model.lanes import aside_of, wal_name
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.runtime.tasks import together
+from tael.runtime.tls import ClientTls
 from tael.wal.api import WalState
 from tael.wal.jetstream.names import (
     DUPLICATE_WINDOW_SECONDS,
@@ -75,13 +76,23 @@ def _created_ns(found: StreamInfo) -> int:
 class JetStreamStreams:
     """Makes the streams, and reads how they are kept; for the coordinator."""
 
-    def __init__(self, client: Client, cluster_id: str, monitor_urls: Sequence[str], *, replicas: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        cluster_id: str,
+        monitor_urls: Sequence[str],
+        *,
+        replicas: int,
+        max_bytes: int,
+        tls: ClientTls | None = None,
+    ) -> None:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
         self._cluster_id = cluster_id
         self._monitor_urls = monitor_urls
         self._replicas = replicas
         self._max_bytes = max_bytes
+        self._tls = tls
 
     async def ensure(self, shard_count: int) -> None:
         """Make or adjust the stream of each shard and the dead-letter stream; repeating it changes nothing."""
@@ -109,7 +120,7 @@ class JetStreamStreams:
         """Why an acknowledged append may be lost on power failure, or None when each server fsyncs each one. Raises Unavailable."""
         for url in self._monitor_urls:
             try:
-                found = await asyncio.to_thread(_read_json, f"{url}/varz")
+                found = await asyncio.to_thread(_read_json, f"{url}/varz", self._tls)
             except (OSError, ValueError) as error:
                 raise Unavailable(f"NATS' monitoring at {url} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
             config = (found.get("jetstream") or {}).get("config") or {}
@@ -149,7 +160,8 @@ class JetStreamStreams:
                 ) from error
 
 
-def _read_json(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310  # the setting takes http and https only
+def _read_json(url: str, tls: ClientTls | None) -> dict[str, Any]:
+    context = tls.context if tls is not None else None
+    with urllib.request.urlopen(url, timeout=3, context=context) as answer:  # noqa: S310  # the setting takes http and https only
         found: dict[str, Any] = json.load(answer)
         return found

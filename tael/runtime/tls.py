@@ -1,0 +1,153 @@
+"""TLS of listeners and of connections, from files that may change while the process runs: who connects next sees the new ones.
+
+Files that are bad at the start refuse the process. Files that turn bad later are logged, and what was read before stays.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from tael.errors import BadSettings
+from tael.runtime.observe import get_logger
+from tael.runtime.settings import ListenerTlsSettings, TrustSettings
+
+log = get_logger("tls")
+T = TypeVar("T")
+_LOOK_EVERY_SECONDS = 1.0
+
+
+class _Files(Generic[T]):
+    """What ``make`` makes of some files, by the setting that names each; made again once one has changed, looked at once a second."""
+
+    def __init__(self, files: Mapping[str, Path], make: Callable[[], T]) -> None:
+        self._files, self._make = files, make
+        self._looked_at = time.monotonic()
+        try:
+            self._seen = self._stamps()
+            self._value = make()
+        except (OSError, ValueError) as error:  # SSLError is an OSError
+            raise BadSettings([f"{_named(files)} cannot be used: {_why(error)}"]) from error
+
+    def read(self) -> T:
+        """The newest value that could be made."""
+        if time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
+            self._look()
+        return self._value
+
+    def _look(self) -> None:
+        self._looked_at = time.monotonic()
+        try:
+            stamps = self._stamps()
+            if stamps == self._seen:
+                return
+            self._seen = stamps
+            self._value = self._make()
+        except (OSError, ValueError) as error:
+            log.warning(
+                "certificates cannot be used as they are now; those from before stay", files=_named(self._files), reason=_why(error)
+            )
+        else:
+            log.info("certificates were read again", files=_named(self._files))
+
+    def _stamps(self) -> list[tuple[int, int, int]]:
+        found = [path.stat() for path in self._files.values()]
+        return [(file.st_ino, file.st_mtime_ns, file.st_size) for file in found]
+
+
+class ListenerTls:
+    """TLS 1.2 or newer as a listener offers it; with a client CA, only to clients with a certificate of it.
+
+    Raises BadSettings for files that cannot be used.
+    """
+
+    def __init__(self, settings: ListenerTlsSettings) -> None:
+        assert settings.tls_cert is not None
+        assert settings.tls_key is not None
+        self._cert, self._key, self._client_ca = settings.tls_cert, settings.tls_key, settings.tls_client_ca
+        files = {"TAEL_TLS_CERT": self._cert, "TAEL_TLS_KEY": self._key}
+        if self._client_ca is not None:
+            files["TAEL_TLS_CLIENT_CA"] = self._client_ca
+        self._contexts = _Files(files, self._context)
+
+    @classmethod
+    def of(cls, settings: ListenerTlsSettings) -> ListenerTls | None:
+        """That of a listener's settings; None where they ask for none."""
+        return cls(settings) if settings.tls_cert is not None else None
+
+    @property
+    def asks_clients(self) -> bool:
+        """Whether clients need a certificate."""
+        return self._client_ca is not None
+
+    def context(self) -> ssl.SSLContext:
+        """A context for a listener: each handshake goes on with the newest files."""
+        listening = self._context()
+
+        def renew(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+            connection.context = self._contexts.read()
+
+        listening.sni_callback = renew
+        return listening
+
+    def pem(self) -> tuple[bytes, bytes, bytes | None]:
+        """The newest key, certificates and client CA, for a listener that makes no use of ``ssl``; what cannot be used is never handed out."""
+        self._contexts.read()
+        return self._pem
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self._cert, self._key)
+        context.set_alpn_protocols(["http/1.1"])
+        authority = self._client_ca.read_bytes() if self._client_ca is not None else None
+        if self._client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self._client_ca)
+            # A resumed session would not be asked for its certificate again, whoever is trusted by then.
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0
+        self._pem = (self._key.read_bytes(), self._cert.read_bytes(), authority)
+        return context
+
+
+class ClientTls:
+    """TLS of this process' own connections: whom it trusts besides the system's authorities, and the certificate that it shows.
+
+    ``context`` stays the same object: it is given to a client once, and ``refresh``, called before the client connects again, loads changed
+    files into it; ``generation`` counts how often, for a client that takes only paths. An authority that was taken out of the file is trusted until the process restarts. Raises BadSettings for files that
+    cannot be used.
+    """
+
+    def __init__(self, settings: TrustSettings) -> None:
+        self.settings = settings
+        self.generation = 0
+        self.context = ssl.create_default_context()
+        named = {"TAEL_CA_FILE": settings.ca_file, "TAEL_CLIENT_CERT": settings.client_cert, "TAEL_CLIENT_KEY": settings.client_key}
+        files = {name: path for name, path in named.items() if path is not None}
+        self._loaded = _Files(files, self._load)
+
+    def refresh(self) -> None:
+        """Load what has changed."""
+        self._loaded.read()
+
+    def _load(self) -> None:
+        if self.settings.ca_file is not None:
+            self.context.load_verify_locations(self.settings.ca_file)
+        if self.settings.client_cert is not None:
+            self.context.load_cert_chain(self.settings.client_cert, self.settings.client_key)
+        self.generation += 1
+
+
+def _named(files: Mapping[str, Path]) -> str:
+    return ", ".join(f"{name}={str(path)!r}" for name, path in files.items())
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        reasons = {"KEY_VALUES_MISMATCH": "the key is not that of the certificate", "NO_CERTIFICATE_OR_CRL_FOUND": "no certificate in PEM"}
+        return reasons.get(error.reason or "", error.reason or str(error))
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
