@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tael.runtime.settings import ClickHouseSettings, NatsSettings
     from tael.storage.clickhouse.client import ClickHouse
     from tael.storage.readers import Readers
+    from tael.storage.rolling import RollStore
 
 
 N = TypeVar("N", bound=NodeSettings)
@@ -114,7 +115,9 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     """Every shard's ClickHouse → the APIs."""
     from services.query import app
     from services.query.freshness import Freshness
+    from tael.cluster.cold import ColdControl
     from tael.cluster.follow import follow_shard_map
+    from tael.storage.clickhouse.rolling import ClickHouseRolling
     from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
@@ -125,8 +128,14 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
         states, shard_count = wal_states(client, settings.cluster_id), [0]
         status = ClusterStatus(kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, states)
 
+        known: list[ShardMap] = []
+
+        def stores() -> dict[int, RollStore]:
+            return {one.index: ClickHouseRolling(shards.client(one), "") for one in (known[-1].shards if known else ())}
+
         def apply(shard_map: ShardMap) -> None:
             use(shard_map)
+            known.append(shard_map)
             shard_count.append(len(shard_map.shards))
             readiness.set("shard map")
 
@@ -138,6 +147,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
                 readers=readers,
                 bus=NatsLiveBus(client, settings.cluster_id),
                 status=status,
+                cold=ColdControl(kv, stores),
                 letters=JetStreamDeadLetters(client, settings.cluster_id),
                 appender=JetStreamAppender(client, settings.cluster_id),
                 readiness=readiness,

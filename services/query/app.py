@@ -14,7 +14,7 @@ from services.query.api.compress import compressed
 from services.query.api.routing import Router
 from services.query.api.rpc import Service
 from services.query.apis import APIS
-from services.query.backend import Backend, Status
+from services.query.backend import Backend, ColdTier, Status
 from services.query.freshness import Freshness, telling
 from services.query.live.feed import LiveFeed, LiveLimits
 from services.query.live.logs import read_logs
@@ -55,6 +55,7 @@ async def run(
     readers: Readers,
     bus: LiveBus,
     status: Status,
+    cold: ColdTier,
     letters: DeadLetters,
     appender: WalAppender,
     readiness: Readiness,
@@ -66,6 +67,7 @@ async def run(
         readers=readers,
         bus=bus,
         status=status,
+        cold=cold,
         letters=letters,
         appender=appender,
         readiness=readiness,
@@ -100,6 +102,7 @@ def build_app(
     readers: Readers,
     bus: LiveBus,
     status: Status,
+    cold: ColdTier,
     letters: DeadLetters,
     appender: WalAppender,
     readiness: Readiness,
@@ -124,6 +127,7 @@ def build_app(
         letters=letters,
         appender=appender,
         status=status,
+        cold=cold,
         readiness=readiness,
     )
     check = require_local(settings.rest_api_addr, settings.allowed_hosts)

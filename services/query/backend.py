@@ -12,9 +12,10 @@ from services.query.live.spans import LiveSpan
 from services.query.promql.engine import PromqlEngine
 from services.query.settings import QuerySettings
 from services.query.turns import Turns
+from tael.cluster.cold import Cold
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Readiness
-from tael.storage.api import LogReader, SpanReader
+from tael.storage.api import Answer, LogReader, SpanReader
 from tael.storage.holdings import HoldingReader
 from tael.storage.llm import LlmReader
 from tael.storage.payloads import PayloadReader
@@ -28,6 +29,22 @@ class Status(Protocol):
 
     def read(self) -> Awaitable[Mapping[str, Any]]:
         """A JSON object. Raises Unavailable."""
+        ...
+
+
+class ColdTier(Protocol):
+    """The cold tier as it stands, and what may be asked of it. Every method raises Retryable when the cluster's state cannot be reached."""
+
+    def look(self) -> Awaitable[Answer[Cold]]:
+        """Every shard's manifest and hot hours; missing are shards whose ClickHouse does not answer."""
+        ...
+
+    def roll(self, before_ns: int) -> Awaitable[None]:
+        """Ask for hours that ended before that time to leave the hot tier now."""
+        ...
+
+    def rebuild(self, *, force: bool) -> Awaitable[list[int]]:
+        """Have manifests that are missing or damaged, or all, restored from the bucket; the shards."""
         ...
 
 
@@ -51,4 +68,5 @@ class Backend:
     letters: DeadLetters
     appender: WalAppender
     status: Status
+    cold: ColdTier
     readiness: Readiness

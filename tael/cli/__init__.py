@@ -3,11 +3,12 @@
 Exit codes: 0 done, 1 the server could not do it, 2 wrong usage, 3 no server was reached.
 """
 
+from tael.cli.cold import cold
 from tael.cli.commands import main
 from tael.cli.keeping import retention
 from tael.cli.llm import llm
 
-for command in (retention, llm):
+for command in (cold, retention, llm):
     main.add_command(command)
 
 __all__ = ["main"]

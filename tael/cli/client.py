@@ -54,9 +54,9 @@ class Client:
         with self._answer(path, parameters, "application/json") as response:
             return self._object(response.read())
 
-    def send(self, method: str, *path: str) -> dict[str, Any]:
+    def send(self, method: str, *path: str, parameters: Parameters = ()) -> dict[str, Any]:
         """The JSON object that a request of this method without a body is answered with. Raises Failed."""
-        with self._answer(path, (), "application/json", method) as response:
+        with self._answer(path, parameters, "application/json", method) as response:
             return self._object(response.read())
 
     def stream(self, *path: str, parameters: Parameters = ()) -> Iterator[tuple[str, Any]]:

@@ -252,6 +252,24 @@ def print_retention(answer: Mapping[str, Any]) -> None:
     _print(table.fitted())
 
 
+def print_cold(answer: Mapping[str, Any]) -> None:
+    """``cold``: one line a shard and table, and then what is hot and on its way."""
+    table = Rows("SHARD", "TABLE", ">FILES", ">ROWS", ">BYTES", "FROM", "TO")
+    for shard in answer["shards"]:
+        for one in shard["tables"]:
+            size = [f"{one['files']:,}", f"{one['rows']:,}", _bytes(one["bytes"])]
+            table.add_row(shard["shard"], one["table"], *size, _minute(one["from"]), _minute(one["to"]))
+    if any(shard["tables"] for shard in answer["shards"]):
+        _print(table.fitted())
+    for shard in answer["shards"]:
+        hot, away = shard["hot"], [f"{one['table']} {_minute(one['hour'])} {one['state']}" for one in shard["on_their_way"]]
+        since = f" since {_minute(hot['oldest'])}" if hot["oldest"] else ""
+        state = "" if shard["manifest"] == "ok" else f", its manifest is {shard['manifest']}"
+        _print(Text(f"{shard['shard']}: hot {hot['hours']:,} hours, {hot['rows']:,} rows, {_bytes(hot['bytes'])}{since}{state}"))
+        if away:
+            _print(Text(f"{shard['shard']}: on their way {', '.join(away)}"))
+
+
 def _minute(time: str) -> str:
     return time[:16].replace("T", " ")
 

@@ -69,6 +69,24 @@ class Trash:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """How much of a table is cold."""
+
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+    def plus(self, new: Iterable[ColdFile], gone: Iterable[ColdFile]) -> Held:
+        """With some files more, and others less."""
+        added, removed = tuple(new), tuple(gone)
+        return Held(
+            self.files + len(added) - len(removed),
+            self.rows + sum(file.rows for file in added) - sum(file.rows for file in removed),
+            self.bytes + sum(file.bytes for file in added) - sum(file.bytes for file in removed),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """What the key-value store keeps of a shard's manifest: a few hundred bytes, however many files there are.
 
@@ -83,6 +101,7 @@ class Head:
     recent: tuple[Changed, ...] = ()
     cold: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     trash: tuple[Trash, ...] = ()
+    held: Mapping[str, Held] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -102,6 +121,7 @@ class Head:
                 tuple(Changed(**one) for one in found["recent"]),
                 {str(table): (int(first), int(last)) for table, (first, last) in found["cold"].items()},
                 tuple(Trash(**one) for one in found["trash"]),
+                {str(table): Held(**held) for table, held in found["held"].items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(key, f"this is no head of a manifest: {error}") from error
@@ -324,7 +344,9 @@ def _paged(
     objects: dict[str, bytes] = {}
     index = dict(manifest.index)
     unused = [*trash, *(index[day] for day in pages if day in index), *([head.index] if head.index else [])]
+    held = dict(head.held)
     for (table, day), files in pages.items():
+        held[table] = held.get(table, Held()).plus(files, manifest.pages.get((table, day), ()))
         index.pop((table, day), None)
         if files:
             body = encode_page(sorted(files, key=lambda file: (file.hour_ns, file.generation, file.tenant)))
@@ -332,7 +354,8 @@ def _paged(
             objects[index[table, day]] = body
     body = encode_index(index)
     key = _key(head, "index", body) if index else ""
-    head = replace(head, index=key, cold=_bounds(index, {**manifest.pages, **pages}, head.cold))
+    held = {table: one for table, one in held.items() if one.files}
+    head = replace(head, index=key, cold=_bounds(index, {**manifest.pages, **pages}, head.cold), held=held)
     if key:
         objects[key] = body
     unused = sorted(set(unused) - objects.keys() - set(index.values()))

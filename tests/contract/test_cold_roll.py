@@ -51,6 +51,7 @@ class Cold:
     crash_at: str = ""
     epoch: int = 0
     fenced: bool = False
+    url: str = object_settings()["TAEL_S3_URL"]
 
     @property
     def clickhouse(self) -> ClickHouse:
@@ -58,7 +59,7 @@ class Cold:
 
     @property
     def bucket_url(self) -> str:
-        return f"{object_settings()['TAEL_S3_URL']}/{object_settings()['TAEL_S3_BUCKET']}/"
+        return f"{self.url}/{object_settings()['TAEL_S3_BUCKET']}/"
 
     def store(self) -> ClickHouseRolling:
         return ClickHouseRolling(self.clickhouse, self.bucket_url)

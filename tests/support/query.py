@@ -25,6 +25,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from services.query import rpc
 from services.query.app import ACCESS, REFUSE_UNREAD, SERVICES, build_app
 from services.query.settings import QuerySettings
+from tael.cluster.cold import Cold, ShardCold
+from tael.cold.files import HOUR_NS
+from tael.cold.manifest import Head, Held
+from tael.cold.plan import Partition
 from tael.model.llm_calls import LlmCalls
 from tael.model.span import STATUS_ERROR, Span
 from tael.model.tenant import DEFAULT_TENANT
@@ -253,6 +257,27 @@ class _Cluster:
         return CLUSTER
 
 
+class MemoryCold:
+    """See ColdTier of the query service: one shard with a file of spans, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.before_ns = 0
+
+    async def look(self) -> Answer[Cold]:
+        """See ColdTier."""
+        head = Head(0, 7, 1, cold={"spans": (0, HOUR_NS)}, held={"spans": Held(2, 1000, 40_000)})
+        hot = [one for one in [Partition("spans", 2 * HOUR_NS, 10, 900, 0)] if one.hour_ns + HOUR_NS > self.before_ns]
+        return Answer(Cold([ShardCold(0, "ok", head, hot)], self.before_ns))
+
+    async def roll(self, before_ns: int) -> None:
+        """See ColdTier."""
+        self.before_ns = before_ns
+
+    async def rebuild(self, *, force: bool) -> list[int]:
+        """See ColdTier."""
+        return [0] if force else []
+
+
 @asynccontextmanager
 async def serving(
     spans: SpanReader,
@@ -289,6 +314,7 @@ async def serving(
         ),
         bus=bus or MemoryBus(),
         status=_Cluster(),
+        cold=MemoryCold(),
         letters=letters or MemoryLetters(),
         appender=appender or MemoryLog(),
         readiness=readiness,

@@ -263,4 +263,6 @@ def _check(manifest: Manifest, bucket: Mapping[str, bytes]) -> None:
         assert all((file.table, day_of(file.hour_ns)) == (table, day) for file in page)
     for table in ROLLED:
         hours = [file.hour_ns for file in files if file.table == table]
+        held = [file for file in files if file.table == table]
+        assert manifest.head.held.get(table, m.Held()) == m.Held().plus(held, [])
         assert manifest.head.cold.get(table) == ((min(hours), max(hours)) if hours else None)

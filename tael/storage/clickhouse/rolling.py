@@ -49,7 +49,9 @@ _WRITE: Final[Mapping[str, Any]] = {
     "optimize_read_in_order": 1,
     "max_insert_threads": 1,
 }
-_READ: Final = "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1"
+_STORE: Final = "s3_retry_attempts = 3, s3_connect_timeout_ms = 3000, s3_request_timeout_ms = 30000"
+"""A store that does not answer is soon given up: the roll comes back to it."""
+_READ: Final = f"SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, {_STORE}"
 _CHECK_LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
 _MOVE_LIMITS: Final = Limits(seconds=60)
 _MAX_BOUND: Final = 256
@@ -203,7 +205,7 @@ def _written(table: str, columns: Columns) -> str:
 
 
 def _settings() -> str:
-    return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in _WRITE.items())
+    return f"SETTINGS {', '.join(f'{name} = {value}' for name, value in _WRITE.items())}, {_STORE}"
 
 
 def _limits(pace: Pace) -> Limits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.query.api.family import Family
 from services.query.api.native.blobs import Blobs
+from services.query.api.native.cold import ColdApi
 from services.query.api.native.dead_letters import DeadLetterApi
 from services.query.api.native.index import Index
 from services.query.api.native.live import Live
@@ -27,6 +28,7 @@ def family(backend: Backend) -> Family:
         *LlmApi(backend).routes(),
         *RetentionApi(backend).routes(),
         *Blobs(backend).routes(),
+        *ColdApi(backend.cold).routes(),
         *DeadLetterApi(backend.letters, backend.appender).routes(),
     ]
     return Family([*Index(routes).routes(), *routes], refuse=refuse_native)

@@ -1,0 +1,37 @@
+"""``tael cold`` against a running API."""
+
+from __future__ import annotations
+
+import json
+
+from tests.contract.test_cli import tael
+from tests.support.query import MemorySpans, serving
+
+
+async def test_what_is_cold_is_shown_and_rolled_by_hand() -> None:
+    """As a table and as JSON; a roll is watched until nothing older is hot."""
+    async with serving(MemorySpans()) as api:
+        table = await tael("cold", "status", "--server", api.url, "--format", "table")
+        assert (table.code, table.err) == (0, "")
+        assert table.out.splitlines()[1].split() == [
+            "shard-0",
+            "spans",
+            "2",
+            "1,000",
+            "39.1",
+            "KiB",
+            "1970-01-01",
+            "00:00",
+            "1970-01-01",
+            "01:00",
+        ]
+        assert "hot 1 hours, 10 rows, 900 B since 1970-01-01 02:00" in table.out
+        rolled = await tael("cold", "roll", "--before", "1970-01-01T03:00:00Z", "--server", api.url)
+        assert json.loads(rolled.out)["asked_before"] == "1970-01-01T03:00:00.000000000Z", rolled.err
+        assert json.loads(rolled.out)["shards"][0]["hot"]["rows"] == 0
+
+
+async def test_manifests_are_restored_by_hand() -> None:
+    """Which ones is said."""
+    async with serving(MemorySpans()) as api:
+        assert "shard-0" in (await tael("cold", "rebuild", "--force", "--server", api.url)).err
