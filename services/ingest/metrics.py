@@ -19,6 +19,7 @@ from tael.metrics.otlp import OtlpTranslator
 from tael.metrics.remote_write_v1 import V1_TREE, RemoteWriteV1
 from tael.metrics.remote_write_v2 import V2_TREE, RemoteWriteV2
 from tael.metrics.translation import Accepts, AdmitSeries, Translation
+from tael.model.lanes import aside_of, near
 from tael.otlp.census import ENVELOPE_TREE, Node, allowed, request_tree
 from tael.otlp.scan import Kept
 from tael.otlp.split import Part
@@ -62,10 +63,14 @@ class Translator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is taken of metrics: what is kept of a tenant at a time, how far ahead of now, and how many points of one request."""
+    """What is taken of metrics: what is kept of a tenant at a time, how far ahead of now, and how many points of one request.
+
+    Samples of more than ``near_hours`` from now go to their shard's other WAL.
+    """
 
     kept: Callable[[str, int], Kept]
     most_points: int
+    near_hours: int
     ahead_ms: int | None = None
 
     def of(self, tenant: str, request: bytes, now_ns: int) -> Accepts:
@@ -104,13 +109,16 @@ class TranslatedAdmission:
 
     def cut(self, translation: Translation, cut: Cut) -> Admitted:
         """A translation as parts. Its series are known once these are in the WAL."""
-        parts = [_part(body) for body in bodies(translation, cut.router.shard_count, cut.max_bytes)]
+        here, aside = translation.apart(near(cut.now_ns, self.bounds.near_hours))
+        parts = [_part(body, body.shard) for body in bodies(here, cut.router.shard_count, cut.max_bytes)]
+        if aside is not None:
+            parts += [_part(body, aside_of(body.shard)) for body in bodies(aside, cut.router.shard_count, cut.max_bytes)]
         return Admitted(translation.items, translation.refusals, parts, partial(self.cache.learn, translation.learned))
 
 
-def _part(body: Body) -> Part:
+def _part(body: Body, wal: int) -> Part:
     identity = b"told" + body.told if body.told else b"announced" + body.announced
-    return Part(body.shard, body.items, body.told + body.announced, identity)
+    return Part(wal, body.items, body.told + body.announced, identity)
 
 
 class MetricAdmissions:

@@ -113,7 +113,7 @@ class Pipeline:
         self.access = Access(settings.tokens_file)
         self.limits = TenantLimits(settings, registry)
         kept = partial(kept_of, CurrentRetention(settings))
-        bounds = Bounds(partial(kept, METRICS), settings.max_request_messages)
+        bounds = Bounds(partial(kept, METRICS), settings.max_request_messages, settings.near_hours)
         self.metrics = MetricAdmissions(settings, self.limits.admit_series, bounds, settings.remote_write_ahead_seconds)
         self._admissions = admissions(settings, self.metrics, kept)
         self._appender = appender

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from struct import Struct
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tael.metrics.cache import PAIR_BYTES, Ids, Known, Learned
 from tael.metrics.identity import HOUR_MS, MAX_TIME_MS, metric_id, series_id
+from tael.model.lanes import Near
 from tael.model.series import METRIC_NAME, Labels, labels_of
 from tael.otlp.census import too_many
 from tael.otlp.scan import Refusals, too_old
 from tael.pb.metrics_pb2 import Exemplar, Family, Histogram, Series
 
+T = TypeVar("T")
 _IDS = Struct("<QQ")
+_NS_PER_MS = 1_000_000
 AdmitSeries: TypeAlias = "Callable[[str, str, Labels], str]"
 """Why a tenant may not have one more series, or "" when it may: tenant, metric name, labels. Asked for series that are not known, so now
 and then again."""
@@ -92,6 +95,40 @@ class Translation:
     items: int
     refusals: Refusals
     learned: list[Learned]
+
+    def apart(self, near: Near) -> tuple[Translation, Translation | None]:
+        """What is told of instants near now, and what of others, None where there is nothing; series are announced with their samples.
+
+        Increments and metadata are near whatever their time: a series' increments need one order. What is far is ordered by time, so that its halves
+        have fewer hours.
+        """
+        since_ms, until_ms = near.since_ns // _NS_PER_MS, near.until_ns // _NS_PER_MS
+        samples = self.samples
+        is_near = (since_ms <= samples.time_ms) & (samples.time_ms < until_ms)
+        series = _apart(self.new_series, lambda one: since_ms <= one.hour * 1000 < until_ms)
+        histograms = _apart(self.histograms, lambda one: since_ms <= one.time_ms < until_ms)
+        exemplars = _apart(self.exemplars, lambda one: since_ms <= one.time_ms < until_ms)
+        if is_near.all() and not (series[1] or histograms[1] or exemplars[1]):
+            return self, None
+        far = samples.take(~is_near)
+        return (
+            replace(self, samples=samples.take(is_near), new_series=series[0], histograms=histograms[0], exemplars=exemplars[0]),
+            replace(
+                self,
+                samples=far.take(np.lexsort((far.series, far.time_ms))),
+                new_series=sorted(series[1], key=lambda one: one.hour),
+                histograms=sorted(histograms[1], key=lambda one: one.time_ms),
+                exemplars=sorted(exemplars[1], key=lambda one: one.time_ms),
+                deltas=self.deltas.take(slice(0)),
+                delta_histograms=(),
+                families=(),
+            ),
+        )
+
+
+def _apart(items: Sequence[T], belongs: Callable[[T], bool]) -> tuple[Sequence[T], Sequence[T]]:
+    """Those that belong, and the others."""
+    return [item for item in items if belongs(item)], [item for item in items if not belongs(item)]
 
 
 @dataclass(slots=True)

@@ -45,6 +45,8 @@ from tests.support.storage import HotTier
 from tests.unit.test_remote_write import Series, integer_histogram, version_1, version_2
 
 METHOD = SIGNALS[METRICS].grpc_method
+NOW_NS = T0_NS + 3_600 * 10**9
+"""When requests arrive: not long after their samples."""
 V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 
 
@@ -139,7 +141,7 @@ async def bench(nats_server: NatsServer, nats_client: Client, hot_tier: HotTier)
     kv = NatsKeyValue(nats_client, "tael")
     await kv.ensure()
     async with AsyncExitStack() as stack:
-        receivers = await stack.enter_async_context(receiving(JetStreamAppender(nats_client, "tael"), shards=shards))
+        receivers = await stack.enter_async_context(receiving(JetStreamAppender(nats_client, "tael"), shards=shards, now_ns=lambda: NOW_NS))
         yield Bench(nats_client, kv, hot_tier, receivers)
 
 
@@ -215,7 +217,7 @@ async def test_remote_write_becomes_rows_of_every_table(bench: Bench) -> None:
             assert counts == ["20", "1", "1"]
         status, text, headers = await write(bench.receivers, encode([bad, series[0]]), kind)
         assert (status, headers["X-Prometheus-Remote-Write-Samples-Written"]) == (400, "1")
-        assert "there is no label __name__" in text
+        assert "missing label __name__" in text
     async with bench.writing():
         await bench.until(lambda: _has(bench, "samples", 20))
         await bench.until(lambda: _has(bench, "exemplars", 1))

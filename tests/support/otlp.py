@@ -128,11 +128,11 @@ def receiver_settings(**changes: Any) -> ReceiverSettings:
 
 
 @contextlib.asynccontextmanager
-async def receiving(appender: Any = None, *, shards: int = 1, **changes: Any) -> AsyncIterator[Receivers]:
+async def receiving(appender: Any = None, *, shards: int = 1, now_ns: Any = time.time_ns, **changes: Any) -> AsyncIterator[Receivers]:
     """Both receivers on free ports."""
     log = MemoryLog() if appender is None else appender
     settings = receiver_settings(**changes)
-    pipeline = Pipeline(log, Router(shards), settings, registry=CollectorRegistry())
+    pipeline = Pipeline(log, Router(shards), settings, now_ns=now_ns, registry=CollectorRegistry())
     async with otlp_grpc.serve(settings, pipeline) as grpc_address, otlp_http.serve(settings, pipeline) as http_address:
         yield Receivers(grpc_address, http_address, log, pipeline)
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from prometheus_client import CollectorRegistry
 
 from services.ingest.admission import Cut, Verbatim
+from services.ingest.pipeline import Pipeline
 from tael.cluster.lease import wal_of, writer_key
 from tael.cluster.shard import Router
 from tael.model.lanes import ASIDE, aside_of, near, shard_of_wal, wal_name, wal_of_name
 from tael.otlp.scan import EVERYTHING, scan_logs, scan_spans, span_route
-from tests.support.otlp import request_of, spans_of
+from tael.pb.metrics_pb2 import MetricBatch
+from tests.support.metrics import DELTA, number, request
+from tests.support.otlp import MemoryLog, receiver_settings, request_of, spans_of
 
 HOUR_NS = 3_600 * 10**9
 NOW_NS = 1_790_000_000 * 10**9
@@ -64,3 +69,47 @@ def test_every_shard_has_its_own() -> None:
 def test_a_log_record_without_a_time_is_of_now() -> None:
     """It has the time of its arrival."""
     assert scan_logs(b"", EVERYTHING, near(NOW_NS, 1)).far == frozenset()
+
+
+def admitted_metrics(*offsets_hours: int, histogram_hours: int = 0, counted_hours: int = 0, shards: int = 1) -> dict[int, MetricBatch]:
+    """What of a gauge's points, of a delta's and of a histogram goes to each WAL."""
+    rates = Metric(name="rates")
+    rates.exponential_histogram.aggregation_temporality = 2  # type: ignore[assignment]
+    rates.exponential_histogram.data_points.add(time_unix_nano=NOW_NS + histogram_hours * HOUR_NS, count=1).positive.bucket_counts.append(1)
+    gauge = Metric(name="temperature")
+    for hours in offsets_hours:
+        gauge.gauge.data_points.add(time_unix_nano=NOW_NS + hours * HOUR_NS, as_double=float(hours))
+    counted = number("counted", 1.0, kind="sum", temporality=DELTA)
+    counted.sum.data_points[0].time_unix_nano = NOW_NS + counted_hours * HOUR_NS
+    metrics = Pipeline(MemoryLog(), Router(shards), receiver_settings(TAEL_NEAR_HOURS=24), registry=CollectorRegistry()).metrics
+    parts = metrics.otlp.admit("t", request(gauge, rates, counted).SerializeToString(), Cut(Router(shards), 1 << 20, NOW_NS)).parts
+    found: dict[int, MetricBatch] = {}
+    for part in parts:
+        found.setdefault(part.shard, MetricBatch()).MergeFrom(MetricBatch.FromString(part.request))
+    return found
+
+
+def hours_of(batch: MetricBatch) -> list[int]:
+    """The hours of a batch's gauge, by its values."""
+    return [int(value) for value in batch.value if value != 1.0]
+
+
+def test_samples_that_lie_far_go_aside_with_their_series() -> None:
+    """Ordered by time there; increments and metadata stay, for a series' increments need one order."""
+    found = admitted_metrics(0, 200, -100, -23, -300, histogram_hours=-400, counted_hours=-500)
+    assert set(hours_of(found[0])) == {0, -23}
+    assert hours_of(found[ASIDE]) == [-300, -100, 200]
+    assert (len(found[0].histograms), len(found[ASIDE].histograms)) == (0, 1)
+    assert found[0].deltas.value == [1.0]
+    assert not found[ASIDE].HasField("deltas")
+    assert {family.name for family in found[0].families} >= {"temperature", "rates", "counted_total"}
+    assert not found[ASIDE].families
+    for batch in found.values():
+        announced = {(one.series, one.hour) for one in batch.new_series}
+        assert {(series, time_ms // 3_600_000 * 3_600) for series, time_ms in zip(batch.series, batch.time_ms, strict=True)} <= announced
+
+
+def test_samples_near_now_go_one_way() -> None:
+    """Nothing is cut where nothing is far; on every shard what is far goes to that shard's own."""
+    assert set(admitted_metrics(0, -24, 23)) == {0}
+    assert {shard_of_wal(wal) for wal in admitted_metrics(*range(-200, 100), shards=2)} == {0, 1}

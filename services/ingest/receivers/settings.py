@@ -27,7 +27,7 @@ class ReceiverSettings(AccessSettings, LimitSettings, ItemLimitSettings, MetricS
         ge=1,
         le=2_000,
         alias="TAEL_NEAR_HOURS",
-        description="Spans and log records within this many hours of now share the main WAL; others go through a WAL of their own, so that they delay nobody.",
+        description="Spans, log records and samples within this many hours of now share the main WAL; others go through a WAL of their own, so that they delay nobody.",
     )
 
     otlp_grpc_addr: Listen = Field(
