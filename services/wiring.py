@@ -31,7 +31,7 @@ from tael.wal.dead_letters import JetStreamDeadLetters
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
-from tael.wal.jetstream.streams import JetStreamStreams, wal_states
+from tael.wal.jetstream.streams import JetStreamStreams, wal_state, wal_states
 from tael.wal.tail import Tails
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
     """Retention on ClickHouse; from there to the bucket on S3."""
     from services.compactor import app
     from tael.objects import MinioObjectStore
+    from tael.storage.clickhouse.erase import ClickHouseErase
     from tael.storage.clickhouse.rolling import ClickHouseRolling
     from tael.storage.clickhouse.schema import ClickHouseSchema
     from tael.storage.clickhouse.stored_rows import ClickHouseRows
@@ -230,6 +231,8 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
             schema=lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine),
             rows=lambda shard: ClickHouseRows(shards.client(shard)),
             rolls=lambda shard: ClickHouseRolling(shards.client(shard), settings.bucket_url),
+            erases=lambda shard: ClickHouseErase(shards.client(shard)),
+            wal_state=lambda wal: wal_state(client, settings.cluster_id, wal),
             wal_states=wal_states(client, settings.cluster_id),
             readiness=readiness,
         )

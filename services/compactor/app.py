@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from prometheus_client import REGISTRY, Gauge
 
 from services.compactor.cold import ColdTier, WalStates
+from services.compactor.erase import Eraser
 from services.compactor.retire import retire
 from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.damaged import DamagedKeys
 from tael.cluster.lease import Lease, Member, bare_lease, compactor_key
+from tael.cluster.manifests import Manifests
 from tael.cluster.membership import heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.errors import Rejected, Retryable
@@ -31,10 +33,13 @@ from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.tasks import together
 from tael.storage.api import SchemaStore
+from tael.storage.erase import EraseStore
 from tael.storage.rolling import RollStore
 from tael.storage.rows import RowStore
+from tael.wal.api import WalState
 
 log = get_logger("compactor")
+_ERASE_EVERY_SECONDS = 2.0
 _EPOCH = Gauge(
     "tael_compactor_epoch", "Epoch of this process's compactor lease on the shard; 0 when it holds none.", ["shard"], registry=REGISTRY
 )
@@ -49,6 +54,8 @@ async def run(
     schema: Callable[[ShardAddress], SchemaStore],
     rows: Callable[[ShardAddress], RowStore],
     rolls: Callable[[ShardAddress], RollStore],
+    erases: Callable[[ShardAddress], EraseStore],
+    wal_state: Callable[[int], Awaitable[WalState]],
     wal_states: WalStates,
     readiness: Readiness,
 ) -> None:
@@ -63,7 +70,22 @@ async def run(
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
         group.create_task(roll(settings, stop, kv, ColdTier(settings, kv, objects, rolls, wal_states), retention), name="roll")
+        eraser = Eraser(kv, erases, wal_state, Manifests(kv, objects).head)
+        group.create_task(erase(settings, stop, kv, eraser), name="erase")
         await enforce(settings, stop, kv, Stores(schema, rows), retention)
+
+
+async def erase(settings: CompactorSettings, stop: Stop, kv: KeyValue, eraser: Eraser) -> None:
+    """Carry out deletions on every held shard, side by side, until ``stop``."""
+    damaged = DamagedKeys()
+    while not stop.is_set:
+        try:
+            held = await _held(kv, settings.node_id, damaged)
+        except Retryable as error:
+            log.warning("cannot read the leases; retrying", reason=str(error))
+        else:
+            await together((eraser.work(shard) for shard, _ in held), name="erase")
+        await stop.sleep(_ERASE_EVERY_SECONDS)
 
 
 async def roll(settings: CompactorSettings, stop: Stop, kv: KeyValue, cold: ColdTier, retention: CurrentRetention) -> None:

@@ -12,6 +12,7 @@ from services.query.live.spans import LiveSpan
 from services.query.promql.engine import PromqlEngine
 from services.query.settings import QuerySettings
 from services.query.turns import Turns
+from tael.cluster.api import KeyValue
 from tael.cluster.cold import Cold
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Readiness
@@ -65,6 +66,7 @@ class Backend:
     engine: PromqlEngine
     live_spans: LiveFeed[LiveSpan]
     live_logs: LiveFeed[LiveRecord]
+    kv: KeyValue
     letters: DeadLetters
     appender: WalAppender
     status: Status

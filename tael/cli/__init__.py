@@ -5,10 +5,10 @@ Exit codes: 0 done, 1 the server could not do it, 2 wrong usage, 3 no server was
 
 from tael.cli.cold import cold
 from tael.cli.commands import main
-from tael.cli.keeping import retention
+from tael.cli.keeping import delete, deletions, retention
 from tael.cli.llm import llm
 
-for command in (cold, retention, llm):
+for command in (cold, retention, delete, deletions, llm):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -270,6 +270,28 @@ def print_cold(answer: Mapping[str, Any]) -> None:
             _print(Text(f"{shard['shard']}: on their way {', '.join(away)}"))
 
 
+def print_deletions(answer: Mapping[str, Any]) -> None:
+    """``deletions``: one line a request."""
+    if _nothing(answer["deletions"], "deletions were asked for", ""):
+        return
+    table = Rows("ID", "REQUESTED", "TENANT", "KIND", "~VALUE", "STATE", ">ROWS", "?~WAITS FOR")
+    for one in answer["deletions"]:
+        reason = next((shard["reason"] for shard in one["shards"] if shard["reason"]), "-")
+        cells = [_plain(one[name]) for name in ("tenant", "kind", "value", "state")]
+        table.add_row(one["id"], _minute(one["requested_at"]), *cells, f"{one['rows']:,}", _plain(reason))
+    _print(table.fitted())
+
+
+def print_deletion(answer: Mapping[str, Any]) -> None:
+    """``delete`` and ``deletions ID``: the request, and a line a shard."""
+    print_deletions({"deletions": [answer]})
+    _print(Text())
+    table = Rows("SHARD", "STATE", ">ROWS", "~WAITS FOR")
+    for shard in answer["shards"]:
+        table.add_row(shard["shard"], shard["state"], f"{shard['rows']:,}", _plain(shard["reason"] or "-"))
+    _print(table.fitted())
+
+
 def _minute(time: str) -> str:
     return time[:16].replace("T", " ")
 

@@ -25,6 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from services.query import rpc
 from services.query.app import ACCESS, REFUSE_UNREAD, SERVICES, build_app
 from services.query.settings import QuerySettings
+from tael.cluster.api import KeyValue
 from tael.cluster.cold import Cold, ShardCold
 from tael.cold.files import HOUR_NS
 from tael.cold.manifest import Head, Held
@@ -50,6 +51,7 @@ from tael.storage.topology import Calls, Operation, TopologyReader
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
 from tests.support.dead_letters import MemoryLetters
 from tests.support.hotnode import HotNode
+from tests.support.key_value import MemoryKeyValue
 from tests.support.live import MemoryBus
 from tests.support.llm import calls_of
 from tests.support.logs import MemoryLogs
@@ -291,6 +293,7 @@ async def serving(
     payloads: PayloadReader | None = None,
     llm: LlmReader | None = None,
     bus: LiveBus | None = None,
+    kv: KeyValue | None = None,
     letters: DeadLetters | None = None,
     appender: WalAppender | None = None,
     behind: Callable[[], Mapping[str, float]] | None = None,
@@ -315,6 +318,7 @@ async def serving(
         bus=bus or MemoryBus(),
         status=_Cluster(),
         cold=MemoryCold(),
+        kv=kv or MemoryKeyValue(),
         letters=letters or MemoryLetters(),
         appender=appender or MemoryLog(),
         readiness=readiness,

@@ -6,6 +6,7 @@ from services.query.api.family import Family
 from services.query.api.native.blobs import Blobs
 from services.query.api.native.cold import ColdApi
 from services.query.api.native.dead_letters import DeadLetterApi
+from services.query.api.native.deletions import DeletionApi
 from services.query.api.native.index import Index
 from services.query.api.native.live import Live
 from services.query.api.native.llm import LlmApi
@@ -27,6 +28,7 @@ def family(backend: Backend) -> Family:
         *NativeMetrics(backend).routes(),
         *LlmApi(backend).routes(),
         *RetentionApi(backend).routes(),
+        *DeletionApi(backend.kv).routes(),
         *Blobs(backend).routes(),
         *ColdApi(backend.cold).routes(),
         *DeadLetterApi(backend.letters, backend.appender).routes(),
