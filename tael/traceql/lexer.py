@@ -90,11 +90,11 @@ def _string(query: str, at: int) -> Token | None:
     return Token("string", query[at:end], at, value)
 
 
-def _quoted(query: str, at: int) -> tuple[str, int]:
-    """The value of a string in double quotes, and where it ends."""
+def _quoted(query: str, at: int, ends: str = '"\n') -> tuple[str, int]:
+    """The value of a string in double quotes, and where it ends; only that of a name may have line breaks."""
     out: list[str] = []
     here = at + 1
-    while here < len(query) and query[here] not in '"\n':
+    while here < len(query) and query[here] not in ends:
         if query[here] != "\\":
             out.append(query[here])
             here += 1
@@ -154,7 +154,7 @@ def _name(query: str, at: int) -> Token:
     here = at
     while here < len(query) and not (query[here].isspace() or query[here] in _NOT_IN_NAMES):
         if query[here] == '"':
-            value, here = _quoted(query, here)
+            value, here = _quoted(query, here, '"')
             parts.append(value)
         else:
             parts.append(query[here])

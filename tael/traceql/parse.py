@@ -11,6 +11,7 @@ from typing import Final, NoReturn, TypeVar
 
 from tael.traceql.ast import (
     KINDS,
+    NUMERIC,
     STATUSES,
     TRACE_ID_INTRINSICS,
     Aggregate,
@@ -229,7 +230,10 @@ class _Parser:
             op = self._take().kind
             if self._token.kind not in ("{", "("):
                 self._fail("{ or (")
-            left = SpansetOperation(op, left, self._spansets(own))
+            right = self._spansets(own)
+            if _is_scalar(right):
+                self._fail("a comparison after an aggregate")
+            left = SpansetOperation(op, left, right)
         return left
 
     def _spanset_primary(self) -> Spansets:
@@ -341,7 +345,9 @@ class _Parser:
                     self._fail("topk or bottomk")
                 op = self._take().text
                 self.expect("(")
-                found.append(TopK(op, int(self.expect("int", "a whole number").value)))
+                if self._token.kind != "int" or not self._token.value:
+                    self._fail("a whole number above 0")
+                found.append(TopK(op, int(self._take().value)))
                 self.expect(")")
             else:
                 return found
@@ -383,7 +389,7 @@ class _Parser:
             return Unary("!", self._field(_NOT_LEVEL))
         if self._takes("-"):
             operand = self._field(_MINUS_LEVEL)
-            if isinstance(operand, Static) and isinstance(operand.value, int | float) and operand.type is not Type.BOOL:
+            if isinstance(operand, Static) and operand.type in NUMERIC and isinstance(operand.value, int | float):
                 return Static(operand.type, -operand.value)
             return Unary("-", operand)
         if self._takes("("):
