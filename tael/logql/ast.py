@@ -321,3 +321,8 @@ def ranges(expr: Expr) -> Iterator[RangeAggregation]:
         yield expr
     for child in children(expr):
         yield from ranges(child)
+
+
+def aggregates_by(expr: Expr, op: str) -> bool:
+    """Whether an aggregation of vectors by ``op`` is in an expression."""
+    return (isinstance(expr, VectorAggregation) and expr.op == op) or any(aggregates_by(child, op) for child in children(expr))

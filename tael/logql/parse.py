@@ -146,7 +146,7 @@ def _number(tokens: Tokens) -> float:
 
 def _float(text: str) -> float:
     try:
-        return float(int(text.replace("_", ""), 16)) if text[:2] in ("0x", "0X") else go_float(text.replace("_", ""))
+        return go_float(text.replace("_", ""))
     except ValueError as problem:
         raise ParseError(f"unable to parse literal as a float: {problem}") from None
 

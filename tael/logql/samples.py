@@ -185,4 +185,4 @@ def _key(grouping: Grouping | None) -> Callable[[Row], Labels]:
 
 
 def _pairs(labels: Mapping[str, str]) -> Labels:
-    return tuple(sorted((name, value) for name, value in labels.items() if value))
+    return tuple(sorted(labels.items()))

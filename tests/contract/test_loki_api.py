@@ -160,6 +160,7 @@ async def test_metrics_over_steps(loki: Api) -> None:
             400,
             "log queries are not supported as an instant query type, please change your query to a range query type",
         ),
+        ("query_range", {"query": 'approx_topk(2, rate({a="b"}[1m]))'}, 400, "approx_topk is only supported on instant queries"),
         ("query", {"query": "vector(1)", "limit": "0"}, 400, "limit must be a positive value"),
         ("query_range", {"query": '{a="b"}', "limit": "abc"}, 400, 'strconv.Atoi: parsing "abc": invalid syntax'),
         (

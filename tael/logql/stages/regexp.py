@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 from tael.logql.row import Row
 from tael.logql.stages import Run
 from tael.logql.stages.names import label_name
 from tael.model.patterns import searched
+
+_NAMED = re.compile(r"\\.|\(\?P?<(\w+)>", re.DOTALL)
+"""A group's name; RE2 keeps one of two groups of a name and says nothing."""
 
 
 def regexp_parser(pattern: str) -> Run:
@@ -15,6 +21,9 @@ def regexp_parser(pattern: str) -> Run:
     if not names:
         raise ValueError("at least one named capture must be supplied")
     groups = [(label_name(name), place) for name, place in names]
+    written = Counter(label_name(name) for name in _NAMED.findall(pattern) if name)
+    if repeated := next((name for name, count in written.items() if count > 1), ""):
+        raise ValueError(f"duplicate extracted label name '{repeated}'")
 
     def run(row: Row) -> bool:
         found = regex.search(row.line)

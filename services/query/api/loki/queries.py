@@ -11,7 +11,7 @@ from services.query.api.tenant import tenant_of
 from services.query.logql.engine import LogqlEngine, Wanted
 from services.query.turns import Turns
 from tael.errors import Rejected
-from tael.logql.ast import LogQuery, Metric
+from tael.logql.ast import LogQuery, Metric, aggregates_by
 from tael.logql.parse import parse, parse_unchecked
 from tael.logql.pretty import pretty
 from tael.model.time import TimeRange
@@ -51,6 +51,8 @@ class Queries:
         interval, expr = form.interval_ns(), parse(form.text("query"))
         if isinstance(expr, LogQuery):
             return await self._lines(request, expr, Wanted(bounds, limit, oldest_first, interval))
+        if aggregates_by(expr, "approx_topk"):
+            raise Rejected("approx_topk is only supported on instant queries")
         return await self._metric(request, expr, aligned(bounds, step))
 
     async def format_query(self, request: web.Request) -> web.StreamResponse:
