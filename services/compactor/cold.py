@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import REGISTRY, Gauge
 
@@ -19,6 +19,7 @@ from tael.cluster.shard import ShardAddress
 from tael.cold.files import HOUR_NS
 from tael.cold.plan import Policy
 from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
+from tael.model.lanes import aside_of
 from tael.model.retention import Retention
 from tael.model.time import NS_PER_SECOND
 from tael.objects import ObjectStore
@@ -35,8 +36,11 @@ _FAILED_SECONDS = 5.0
 _PAUSED_SECONDS = 1.0
 _TURN_SECONDS = 20.0
 """How long one shard goes on before the leases are looked at again."""
-_ASKED_QUIET_NS = 5 * NS_PER_SECOND
-"""Hours that somebody asks for by hand need be quiet for so long only."""
+_MERGES_AT_ONCE = 32
+_NOTHING = Policy(0, 0)
+"""Begins nothing; what was begun is finished."""
+_ASKED_QUIET_NS = 15 * NS_PER_SECOND
+"""Hours that somebody asks for by hand need be quiet for so long only; longer than from one look at the writers to the next."""
 _PAUSED = Gauge("tael_cold_paused", "1 while nothing is rolled because the writer is behind.", ["shard"], registry=REGISTRY)
 _EARLY = Gauge("tael_cold_early", "1 while hours are rolled early because the hot disk is low.", ["shard"], registry=REGISTRY)
 
@@ -52,6 +56,7 @@ class _Shard:
     asked: int = 0
     ages: Ages | None = None
     paused: bool = False
+    intents: dict[int, int] = field(default_factory=dict)
 
 
 class ColdTier:
@@ -110,6 +115,7 @@ class ColdTier:
             roller = self._roller(address, shard.epoch, store)
             await roller.take()
             shard.roller = roller
+        await shard.roller.confirm()
         until = time.monotonic() + _TURN_SECONDS
         while time.monotonic() < until and not stop.is_set:
             low = await store.free_bytes() < self._settings.roll_free_bytes
@@ -117,7 +123,8 @@ class ColdTier:
             # A disk that is low is made free even when the writer is behind: soon nothing could be written at all.
             shard.paused = not low and await self._pauses(address, shard)
             _PAUSED.labels(str(address.index)).set(shard.paused)
-            if shard.paused or not await _step(shard.roller, self._policies(low=low)):
+            policies = [_NOTHING] if await self._unsettled(address, shard) else self._policies(low=low)
+            if shard.paused or not await _step(shard.roller, policies):
                 break
         if time.monotonic() - shard.kept_house >= self._settings.compact_interval_seconds and not stop.is_set:
             await self._keep_house(shard.roller, retention)
@@ -126,15 +133,16 @@ class ColdTier:
     async def _keep_house(self, roller: Roller, retention: Retention) -> None:
         await roller.retire(retention)
         await roller.load()
-        while await roller.merge():
-            pass
+        for _ in range(_MERGES_AT_ONCE):
+            if not await roller.merge():
+                break
         await roller.sweep()
 
     def _policies(self, *, low: bool) -> list[Policy]:
         """What leaves the hot tier: what is old enough, or everything that is over while the disk is low; and what was asked for."""
         settings = self._settings
         if not settings.cold_tier:
-            return [Policy(0, 0)]
+            return [_NOTHING]
         window_ns = 0 if low else int(settings.hot_tier_hours * HOUR_NS)
         quiet_ns = int(settings.roll_quiet_seconds * NS_PER_SECOND)
         asked = [Policy(self._request.before_ns, min(quiet_ns, _ASKED_QUIET_NS))] if self._request.before_ns else []
@@ -152,6 +160,21 @@ class ColdTier:
         behind = shard.ages.observe(state.last, committed, time.monotonic())
         # How long something has waited is not to be known when it is seen for the first time.
         return behind > self._settings.roll_max_lag_seconds or (first_look and state.last > committed)
+
+    async def _unsettled(self, address: ShardAddress, shard: _Shard) -> bool:
+        """Whether a writer that may have died is to repeat an insert.
+
+        Its rows may be there already, and ClickHouse knows them by their token in the hot table alone: moved away, they would be written again.
+        A writer that works has another intent at the next look, and what it wrote since the last one is not quiet.
+        """
+        waiting = False
+        for wal in (address.index, aside_of(address.index)):
+            found = await self._kv.get(writer_key(wal))
+            intent = Lease.decode(found).intent if found else None
+            now = intent.last if intent else 0
+            waiting = waiting or (intent is not None and shard.intents.get(wal, now) == now)
+            shard.intents[wal] = now
+        return waiting
 
     def _roller(self, address: ShardAddress, epoch: int, store: RollStore) -> Roller:
         async def still_mine() -> None:

@@ -66,6 +66,10 @@ class Roller:
         """Make the shard's manifest this epoch's."""
         await self._owner.take()
 
+    async def confirm(self) -> None:
+        """Raises Fenced where the manifest is another one's by now, or has gone."""
+        await self._owner.confirm()
+
     async def step(self, policy: Policy) -> bool:
         """Do the next step of the roll; False when there is none."""
         now_ns = time.time_ns()

@@ -37,7 +37,7 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         ge=0,
         le=86_400,
         alias="TAEL_ROLL_QUIET_SECS",
-        description="An hour is rolled when nothing was added to it for so long; `tael cold roll` waits 5 seconds at most.",
+        description="An hour is rolled when nothing was added to it for so long; `tael cold roll` waits 15 seconds at most.",
     )
     roll_threads: int = Field(
         default=1, ge=1, le=64, alias="TAEL_ROLL_THREADS", description="Threads of a shard's ClickHouse that write and check one file."

@@ -53,7 +53,6 @@ class Manifests:
         self._objects = objects
         self._indexes: _Kept[Pages] = _Kept(16)
         self._pages: _Kept[tuple[ColdFile, ...]] = _Kept(_PAGES_KEPT)
-        self._known: dict[int, int] = {}
 
     async def head(self, shard: int) -> Head:
         """The newest head, not older than any whose write has returned; one of revision 0 where nothing was ever rolled."""
@@ -64,11 +63,9 @@ class Manifests:
         found = await self._kv.get(cold_key(shard))
         if found is None:
             # A key-value store that was lost must not look like a cluster that never rolled anything.
-            if self._known.get(shard) != 0 and (shard in self._known or await self._objects.list(f"{manifest_prefix(shard)}heads/")):
+            if await self._objects.list(f"{manifest_prefix(shard)}heads/"):
                 raise Unavailable(f"the manifest of shard {shard} is not in the key-value store; its compactor restores it from the bucket")
-            self._known[shard] = 0
             return Head(shard), 0
-        self._known[shard] = found.revision
         return Head.decode(found.key, found.value), found.revision
 
     async def read(
@@ -133,6 +130,12 @@ class ManifestOwner:
             head, self._revision = await restore(self._kv, self._objects, self._shard)
         self.manifest = Manifest(head)
         await self.commit(taken(self.manifest, self.epoch))
+
+    async def confirm(self) -> None:
+        """Raises Fenced where the manifest is not what this owner made it: another one's, or gone with the key-value store."""
+        found = await self._kv.get(cold_key(self._shard))
+        if found is None or found.revision != self._revision:
+            raise Fenced(f"the manifest of shard {self._shard} is not as this compactor left it")
 
     async def load(self, tables: Collection[str] = tuple(ROLLED), time_range: TimeRange = ALL_TIME) -> Manifest:
         """The manifest with these pages."""

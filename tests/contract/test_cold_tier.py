@@ -10,11 +10,14 @@ from contextlib import asynccontextmanager
 from services.compactor.app import roll
 from services.compactor.cold import ColdTier
 from services.compactor.settings import CompactorSettings
-from tael.cluster.lease import Lease, compactor_key, writer_key
+from tael.cluster.cold import ColdControl
+from tael.cluster.lease import Intent, Lease, compactor_key, writer_key
+from tael.cluster.manifests import cold_key
 from tael.cluster.rolls import ROLL_KEY, RollRequest
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.cold.files import HOUR_NS
 from tael.cold.plan import Partitions
+from tael.model.lanes import aside_of
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Stop
 from tael.storage.clickhouse.rolling import ClickHouseRolling
@@ -59,7 +62,7 @@ async def compactor(
 
 async def hold(cold: Cold, node_id: str, epoch: int = 1) -> None:
     """The shard's compactor lease is that node's; there is no other shard that anybody holds."""
-    shards = tuple(ShardAddress(index=index, url="http://unused") for index in range(cold.shard + 1))
+    shards = (ShardAddress(index=cold.shard, url="http://unused"),)
     if await cold.kv.get(SHARD_MAP_KEY) is None:
         await cold.kv.create(SHARD_MAP_KEY, ShardMap(version=1, shards=shards).encode())
         await cold.kv.put(writer_key(cold.shard), Lease(holder="w", epoch=1, committed=10).encode())
@@ -86,7 +89,6 @@ async def settled(cold: Cold, tier: ColdTier) -> None:
 
 async def test_a_compactor_rolls_what_it_holds(cold: Cold) -> None:
     """And a second one goes on when it gets the lease."""
-    cold.shard %= 7
     await hold(cold, "one")
     await cold.tier.store(of_service("shop", wire_span(0)))
     async with compactor(cold, "one"), compactor(cold, "two"):
@@ -99,9 +101,32 @@ async def test_a_compactor_rolls_what_it_holds(cold: Cold) -> None:
     assert (await cold.manifest()).head.epoch == 2
 
 
+async def test_a_manifest_is_looked_at_and_restored_by_hand(cold: Cold) -> None:
+    """Damaged, or lost while its compactor has nothing to do: it comes back as it was, and goes on."""
+    await hold(cold, "one")
+    await cold.tier.store(of_service("shop", wire_span(0)))
+    control = ColdControl(cold.kv, lambda: {cold.shard: cold.store()})
+    [before] = (await control.look()).value.shards
+    assert (before.state, [one.rows for one in before.waiting(HOUR + HOUR_NS)], before.waiting(HOUR)) == ("missing", [1], [])
+    async with compactor(cold, "one"):
+        await gone(cold)
+        [rolled] = (await control.look()).value.shards
+        assert (rolled.state, rolled.head.held["spans"].rows, rolled.hot) == ("ok", 1, ())
+        await cold.kv.put(cold_key(cold.shard), b"{}")
+        assert [one.state for one in (await control.look()).value.shards] == ["damaged"]
+        assert await control.rebuild(force=False) == [cold.shard]
+        await control.roll(HOUR)
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            while (await control.look()).value.shards[0].state != "ok":  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.05)
+    [restored] = (await control.look()).value.shards
+    assert restored.head.held == rolled.head.held
+    assert await control.rebuild(force=False) == []
+    assert (await cold.ledger())["spans"] == 1
+
+
 async def test_hours_stay_while_they_are_to_stay(cold: Cold) -> None:
     """Off, within the window, not quiet, or the writer behind: nothing leaves. Asked for by hand, or the disk low, it does."""
-    cold.shard %= 7
     await hold(cold, "one")
     await cold.tier.store(of_service("shop", wire_span(0)))
     before = await hot(cold)
@@ -114,5 +139,12 @@ async def test_hours_stay_while_they_are_to_stay(cold: Cold) -> None:
         await settled(cold, tier)
         await asyncio.sleep(1.5)
         assert await hot(cold) == before
+    dead = Lease(holder="w", epoch=1, committed=10, intent=Intent(first=11, last=12))
+    await cold.kv.put(writer_key(aside_of(cold.shard)), dead.encode())
+    async with compactor(cold, "one") as tier:
+        await settled(cold, tier)
+    assert await hot(cold) == before
+    await cold.kv.delete(writer_key(aside_of(cold.shard)))
+    await cold.tier.store(of_service("shop", wire_span(1)))
     async with compactor(cold, "one", {"TAEL_HOT_TIER_HOURS": window, "TAEL_ROLL_MAX_LAG_SECS": "0"}, low=True, behind=5):
         await gone(cold)

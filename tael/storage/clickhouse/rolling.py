@@ -21,9 +21,10 @@ from tael.storage.rolling import Pace
 _PARTITIONS: Final = """SELECT table, toUInt32(partition_id), sum(rows), sum(bytes_on_disk), toUnixTimestamp(max(modification_time))
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)} AND rows > 0
 GROUP BY table, partition_id ORDER BY 2, 1"""
+# alter_sync: on every replica of the shard, for readers may ask any.
 _FREE: Final = "SELECT min(free_space) FROM system.disks WHERE is_remote = 0"
-_MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} TO TABLE {database}.{table}_rolling"
-_DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}}"
+_MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} TO TABLE {database}.{table}_rolling SETTINGS alter_sync = 2"
+_DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}} SETTINGS alter_sync = 2"
 _IN_BOTH: Final = """SELECT count(), countIf({ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}}))
 FROM {database}.{table}_rolling WHERE _partition_id = {{id:String}}"""
 SUFFIX: Final = "_rolling"
