@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
@@ -44,13 +45,18 @@ if TYPE_CHECKING:
     from services.ingest.writer.parts import Parts
     from services.query.settings import QuerySettings
     from services.serve.settings import ServeSettings
+    from tael.cluster.manifests import Manifests
     from tael.runtime.settings import ClickHouseSettings, NatsSettings
     from tael.storage.clickhouse.client import ClickHouse
+    from tael.storage.clickhouse.series.labels import LabelCache
+    from tael.storage.clickhouse.source import Source
+    from tael.storage.clickhouse.tiered import TieredShard, Tiers
     from tael.storage.readers import Readers
     from tael.storage.rolling import RollStore
 
 
 N = TypeVar("N", bound=NodeSettings)
+R = TypeVar("R")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 
 
@@ -112,11 +118,13 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
 
 
 async def query(settings: QuerySettings, stop: Stop) -> None:
-    """Every shard's ClickHouse → the APIs."""
+    """Every shard's ClickHouse, and the bucket through it → the APIs."""
     from services.query import app
     from services.query.freshness import Freshness
     from tael.cluster.cold import ColdControl
     from tael.cluster.follow import follow_shard_map
+    from tael.cluster.manifests import Manifests
+    from tael.objects import MinioObjectStore
     from tael.storage.clickhouse.rolling import ClickHouseRolling
     from tael.wal.live import NatsLiveBus
 
@@ -124,7 +132,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     async with _process(settings, "query", readiness) as found, _nats(settings, "query") as client, _Shards(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
-        readers, use = _sharded_readers(settings, shards)
+        readers, use = _sharded_readers(settings, shards, _TieredShards(Manifests(kv, MinioObjectStore(settings)), settings.bucket_url))
         states, shard_count = wal_states(client, settings.cluster_id), [0]
         status = ClusterStatus(kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, states)
 
@@ -155,8 +163,8 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
             )
 
 
-def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers, Callable[[ShardMap], None]]:
-    """The readers of every port over the shards of a map, and what changes the map."""
+def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredShards) -> tuple[Readers, Callable[[ShardMap], None]]:
+    """The readers of every port over the shards of a map, and what changes the map. What leaves the hot tier is read over all tiers."""
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
     from tael.storage.clickhouse.holdings import ClickHouseHoldings
     from tael.storage.clickhouse.llm_calls import ClickHouseLlm
@@ -182,20 +190,20 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards) -> tuple[Readers,
     spans, logs = Shards[SpanReader](deadline_seconds=seconds), Shards[LogReader](deadline_seconds=seconds)
     spansets, topology = Shards[SpansetReader](deadline_seconds=seconds), Shards[TopologyReader](deadline_seconds=seconds)
     series, counts = Shards[SeriesReader](deadline_seconds=seconds), Shards[SpanCountReader](deadline_seconds=seconds)
-    payloads = Shards[PayloadReader](deadline_seconds=seconds)
     held, llm = Shards[HoldingReader](deadline_seconds=seconds), Shards[LlmReader](deadline_seconds=seconds)
+    payloads = Shards[PayloadReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
-        each = [(shard.name, shards.client(shard)) for shard in shard_map.shards]
-        spans.use([Shard(name, ClickHouseSpans(client, prices)) for name, client in each])
-        logs.use([Shard(name, ClickHouseLogs(client)) for name, client in each])
-        spansets.use([Shard(name, ClickHouseSpansets(client)) for name, client in each])
-        llm.use([Shard(name, ClickHouseLlm(client, prices)) for name, client in each])
+        each = tiered.use([(shard.name, shards.client(shard)) for shard in shard_map.shards])
+        spans.use(tiered.readers(lambda client, source, _: ClickHouseSpans(client, prices, source)))
+        logs.use(tiered.readers(lambda client, source, _: ClickHouseLogs(client, source)))
+        spansets.use(tiered.readers(lambda client, source, _: ClickHouseSpansets(client, source)))
+        topology.use(tiered.readers(lambda client, source, _: ClickHouseTopology(client, source)))
+        series.use(tiered.readers(lambda client, source, labels: ClickHouseSeries(client, settings.promql_max_series, source, labels)))
+        counts.use(tiered.readers(lambda client, source, _: ClickHouseSpanCounts(client, source)))
+        llm.use(tiered.readers(lambda client, source, _: ClickHouseLlm(client, prices, source)))
         held.use([Shard(name, ClickHouseHoldings(client)) for name, client in each])
-        topology.use([Shard(name, ClickHouseTopology(client)) for name, client in each])
-        series.use([Shard(name, ClickHouseSeries(client, settings.promql_max_series)) for name, client in each])
         payloads.use([Shard(name, ClickHousePayloads(client)) for name, client in each])
-        counts.use([Shard(name, ClickHouseSpanCounts(client)) for name, client in each])
 
     all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts))]))
     readers = Readers(
@@ -318,6 +326,34 @@ def _own_host() -> str:
 async def _nats(settings: NatsSettings, target: str) -> AsyncIterator[Client]:
     async with connection(settings, f"tael-{target}") as client:
         yield client
+
+
+class _TieredShards:
+    """The shards of the newest map as readers over their tiers; what is known of a shard's tiers and series is kept from map to map."""
+
+    def __init__(self, manifests: Manifests, bucket_url: str) -> None:
+        self._manifests = manifests
+        self._bucket_url = bucket_url
+        self._known: list[tuple[Tiers, ClickHouse, LabelCache]] = []
+
+    def use(self, shards: Sequence[tuple[str, ClickHouse]]) -> Sequence[tuple[str, ClickHouse]]:
+        """These are the shards from now on, by number: those that were there, and new ones. Returns them."""
+        from tael.storage.clickhouse.series.labels import LabelCache
+        from tael.storage.clickhouse.tiered import Tiers
+
+        for number, (name, client) in enumerate(shards[len(self._known) :], start=len(self._known)):
+            self._known.append((Tiers(number, name, client, self._manifests, self._bucket_url), client, LabelCache()))
+        return shards
+
+    def readers(self, build: Callable[[ClickHouse, Source, LabelCache], R]) -> list[TieredShard[R]]:
+        """Each shard with the reader that ``build`` makes for every question, of its client, its tiers and its labels."""
+        from tael.storage.clickhouse.tiered import TieredShard
+
+        return [TieredShard(tiers, partial(_built, build, client, labels)) for tiers, client, labels in self._known]
+
+
+def _built(build: Callable[[ClickHouse, Source, LabelCache], R], client: ClickHouse, labels: LabelCache, source: Source) -> R:
+    return build(client, source, labels)
 
 
 class _Shards:

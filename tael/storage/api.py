@@ -10,7 +10,7 @@ Unavailable, never a bare TimeoutError, which is left to the deadlines of caller
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -25,6 +25,7 @@ from tael.model.time import TimeRange
 from tael.pb.metrics_pb2 import Histogram
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 MAX_FIND_LIMIT = 10_000
 """The largest ``SpanQuery.limit`` that a reader takes; more is read in pages."""
@@ -32,14 +33,14 @@ MAX_FIND_LIMIT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """A value, and the names of the shards that did not contribute to it."""
+    """A value, and the names of the shards and of files of the cold tier that did not contribute to it."""
 
     value: T
     missing: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
-        """Whether some shard is missing."""
+        """Whether anything is missing."""
         return bool(self.missing)
 
 
@@ -367,9 +368,26 @@ class SchemaStore(Protocol):
         ...
 
 
+class AskedShard(Protocol[R_co]):
+    """A shard as the sharded reader asks it one question of one port, whose methods' errors it raises."""
+
+    @property
+    def name(self) -> str:
+        """What an answer that lacks the shard calls it."""
+        ...
+
+    async def ask(self, question: Callable[[R_co], Awaitable[Answer[T]]]) -> Answer[T]:
+        """The answer of the shard's reader. The question may be asked more than once, and MUST NOT change anything."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Shard(Generic[R]):
-    """A shard with its own reader of one signal, as the sharded reader holds it."""
+    """See AskedShard: a shard with a reader that is always the same."""
 
     name: str
     reader: R = field(repr=False)
+
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T]:
+        """See AskedShard."""
+        return await question(self.reader)

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tael.errors import Retryable, Unavailable
 from tael.runtime.tasks import together
-from tael.storage.api import Answer, Shard
+from tael.storage.api import Answer, AskedShard
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -60,11 +60,11 @@ class Shards(Generic[R]):
     Raises Unavailable when no shard answered, and Rejected as soon as one shard rejects the question.
     """
 
-    def __init__(self, shards: Sequence[Shard[R]] = (), *, deadline_seconds: float = 10.0) -> None:
+    def __init__(self, shards: Sequence[AskedShard[R]] = (), *, deadline_seconds: float = 10.0) -> None:
         self._shards = tuple(shards)
         self._deadline_seconds = deadline_seconds
 
-    def use(self, shards: Sequence[Shard[R]]) -> None:
+    def use(self, shards: Sequence[AskedShard[R]]) -> None:
         """Ask these shards from the next question on: the shard map has grown."""
         self._shards = tuple(shards)
 
@@ -75,7 +75,7 @@ class Shards(Generic[R]):
             raise Unavailable("no shards are registered yet")
         done = itertools.count(1)
 
-        async def one(shard: Shard[R]) -> Answer[T] | str:
+        async def one(shard: AskedShard[R]) -> Answer[T] | str:
             answer = await self._ask(shard, question)
             number = next(done)
             if heard is not None and isinstance(answer, Answer):
@@ -90,11 +90,11 @@ class Shards(Generic[R]):
         missing = (answer.missing if isinstance(answer, Answer) else (shard.name,) for shard, answer in zip(shards, answers, strict=True))
         return Gathered(values, tuple(name for names in missing for name in names))
 
-    async def _ask(self, shard: Shard[R], question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T] | str:
+    async def _ask(self, shard: AskedShard[R], question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T] | str:
         """The shard's answer, or why there is none."""
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                return await question(shard.reader)
+                return await shard.ask(question)
         except TimeoutError:
             return f"no answer within {self._deadline_seconds} s"
         except Retryable as error:

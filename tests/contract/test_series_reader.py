@@ -39,7 +39,7 @@ EVER = (0, T0 + 24 * HOUR)
 MANY = 1_000_000
 
 
-@pytest.fixture(params=["memory", "one-shard", "two-shards"])
+@pytest.fixture(params=["memory", "one-shard", "two-shards", "mixed"])
 async def store(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[SeriesStore]:
     """Each composition in turn, empty."""
     if request.param == "memory":
@@ -48,7 +48,9 @@ async def store(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> Asy
     nodes = [shared_hot_node]
     if request.param == "two-shards":
         nodes.append(request.getfixturevalue("second_hot_node"))
-    async with open_tier(nodes) as tier:
+    if request.param == "mixed":
+        request.getfixturevalue("object_server")
+    async with open_tier(nodes, tiering="mixed" if request.param == "mixed" else "hot") as tier:
         yield StoredSeries(tier)
 
 

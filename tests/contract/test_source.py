@@ -34,11 +34,10 @@ HOUR_NS = 3_600 * 10**9
 class TwoTables(HotTables):
     """Rows of a table and of one beside it; neither has the other's."""
 
-    @property
-    def words_indexed(self) -> bool:
+    def words_indexed(self, time_range: TimeRange) -> bool:  # whatever the range
         return False
 
-    def rows(self, table: str, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
+    def rows(self, table: str, tenant: str, time_range: TimeRange = ALL_TIME, **_: object) -> str:
         hot = super().rows(table, tenant, time_range)
         return f"(SELECT * FROM {hot} UNION ALL SELECT * FROM {hot}_rolling)"
 

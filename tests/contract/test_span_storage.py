@@ -100,22 +100,22 @@ async def trace(tier: HotTier, trace_id: bytes, tenant: str = "t1") -> list[Span
     return answer.value
 
 
-async def test_a_span_comes_out_as_it_went_in(hot_tier: HotTier) -> None:
+async def test_a_span_comes_out_as_it_went_in(any_tier: HotTier) -> None:
     """Field for field and type for type, by trace and by search."""
     trace_id = new_trace_id()
-    written = await hot_tier.store(everything(trace_id))
-    assert await trace(hot_tier, trace_id) == written
-    assert await found(hot_tier) == written
+    written = await any_tier.store(everything(trace_id))
+    assert await trace(any_tier, trace_id) == written
+    assert await found(any_tier) == written
 
 
-async def test_types_survive_that_compare_equal(hot_tier: HotTier) -> None:
+async def test_types_survive_that_compare_equal(any_tier: HotTier) -> None:
     """A boolean is not the integer 1, 5.0 not 5, -0.0 not 0.0, and NaN is NaN."""
     trace_id = new_trace_id()
     values: Attributes = {"bool": True, "int": 1, "double": 5.0, "negative zero": -0.0, "nan": math.nan, "array": [True, 1, 1.0]}
     span = wire_span(trace_id=trace_id, attributes=values)
     span.events.add(name="e").attributes.extend(encode_attributes(values))
-    await hot_tier.store(of_service("shop", span))
-    (read,) = await trace(hot_tier, trace_id)
+    await any_tier.store(of_service("shop", span))
+    (read,) = await trace(any_tier, trace_id)
     for attributes in (read.attributes, read.events[0].attributes):
         assert repr({key: attributes[key] for key in values}) == repr(values)
 
@@ -169,7 +169,7 @@ async def test_a_service_without_a_name_is_unknown(hot_tier: HotTier) -> None:
     assert await found(hot_tier, service="unknown_service") == written
 
 
-async def test_each_filter_narrows(hot_tier: HotTier) -> None:
+async def test_each_filter_narrows(any_tier: HotTier) -> None:
     """Every parameter alone, on spans of which each takes some."""
     slow = wire_span(1, duration_ns=5_000, name="GET /cart", status=2, attributes={"n": 5, "user": "ann"})
     fast = wire_span(2, duration_ns=10, name="POST /pay", status=1, attributes={"n": 5.0, "cached": False})
@@ -185,7 +185,7 @@ async def test_each_filter_narrows(hot_tier: HotTier) -> None:
             "gen_ai.completion.0.content": "Scattering.",
         },
     )
-    s, f, t, c = await hot_tier.store(of_service("shop", slow, fast, zone="eu"), of_service("agent", text, call, pid=5))
+    s, f, t, c = await any_tier.store(of_service("shop", slow, fast, zone="eu"), of_service("agent", text, call, pid=5))
     cases: list[tuple[dict[str, Any], list[Span]]] = [
         ({}, [c, t, f, s]),
         ({"service": "shop"}, [f, s]),
@@ -215,17 +215,17 @@ async def test_each_filter_narrows(hot_tier: HotTier) -> None:
         ({"service": "shop", "limit": 1}, [f]),
     ]
     for query, expected in cases:
-        answer = await hot_tier.reader.find_spans("t1", span_query(AROUND, **query))
+        answer = await any_tier.reader.find_spans("t1", span_query(AROUND, **query))
         assert answer.value == expected, query
 
 
-async def test_values_are_never_part_of_the_sql(hot_tier: HotTier) -> None:
+async def test_values_are_never_part_of_the_sql(any_tier: HotTier) -> None:
     """Quotes, braces, backslashes and tabs are compared like any other text."""
     nasty = "x'\"\\{tenant:String}`;--\t\n%_"
     span = wire_span(name=nasty, attributes={nasty: nasty})
-    written = await hot_tier.store(of_service(nasty, span), tenant=nasty)
-    assert await found(hot_tier, nasty, service=nasty, operation=nasty, attributes=[(nasty, nasty)]) == written
-    assert [stats.name for stats in (await hot_tier.reader.list_services(nasty, AROUND)).value] == [nasty]
+    written = await any_tier.store(of_service(nasty, span), tenant=nasty)
+    assert await found(any_tier, nasty, service=nasty, operation=nasty, attributes=[(nasty, nasty)]) == written
+    assert [stats.name for stats in (await any_tier.reader.list_services(nasty, AROUND)).value] == [nasty]
 
 
 async def test_the_range_is_half_open(hot_tier: HotTier) -> None:
@@ -242,15 +242,15 @@ async def test_the_range_is_half_open(hot_tier: HotTier) -> None:
 
 
 @pytest.mark.parametrize("service", ["", "shop"])
-async def test_pages_neither_repeat_nor_skip(hot_tier: HotTier, service: str) -> None:
+async def test_pages_neither_repeat_nor_skip(any_tier: HotTier, service: str) -> None:
     """Through spans of which many start at the same instant, in one trace and in several."""
     ids = [new_trace_id() for _ in range(3)]
     spans = [wire_span((i // 7) * 1_800 * 10**9, trace_id=ids[i % 3]) for i in range(40)]
-    written = await hot_tier.store(of_service("shop", *spans))
+    written = await any_tier.store(of_service("shop", *spans))
     day = TimeRange(START_NS, START_NS + 86_400 * 10**9)
     pages: list[Span] = []
     after: Cursor | None = None
-    while page := await found(hot_tier, time_range=day, service=service, limit=6, after=after):
+    while page := await found(any_tier, time_range=day, service=service, limit=6, after=after):
         pages += page
         after = Cursor(page[-1].start_ns, page[-1].trace_id, page[-1].span_id)
     assert pages == sorted(written, key=newest_first)
@@ -269,15 +269,15 @@ async def test_a_limit_out_of_range_is_rejected(hot_tier: HotTier) -> None:
         await found(hot_tier, limit=0)
 
 
-async def test_tenants_do_not_see_each_other(hot_tier: HotTier) -> None:
+async def test_tenants_do_not_see_each_other(any_tier: HotTier) -> None:
     """Not by trace, search or service, even when they share a trace id."""
     trace_id = new_trace_id()
-    mine = await hot_tier.store(of_service("mine", wire_span(trace_id=trace_id)), tenant="t1")
-    await hot_tier.store(of_service("theirs", wire_span(trace_id=trace_id)), tenant="t2")
-    assert await trace(hot_tier, trace_id) == mine
-    assert await found(hot_tier) == mine
-    assert [stats.name for stats in (await hot_tier.reader.list_services("t1", AROUND)).value] == ["mine"]
-    assert await trace(hot_tier, trace_id, tenant="t3") == []
+    mine = await any_tier.store(of_service("mine", wire_span(trace_id=trace_id)), tenant="t1")
+    await any_tier.store(of_service("theirs", wire_span(trace_id=trace_id)), tenant="t2")
+    assert await trace(any_tier, trace_id) == mine
+    assert await found(any_tier) == mine
+    assert [stats.name for stats in (await any_tier.reader.list_services("t1", AROUND)).value] == ["mine"]
+    assert await trace(any_tier, trace_id, tenant="t3") == []
 
 
 async def test_an_unknown_trace_is_empty(hot_tier: HotTier) -> None:
@@ -287,26 +287,26 @@ async def test_an_unknown_trace_is_empty(hot_tier: HotTier) -> None:
     assert await trace(hot_tier, b"short") == []
 
 
-async def test_a_trace_is_whole_across_hours_and_batches(hot_tier: HotTier) -> None:
+async def test_a_trace_is_whole_across_hours_and_batches(any_tier: HotTier) -> None:
     """Whatever time range is given as a hint, ordered by start."""
     trace_id = new_trace_id()
     hours = [2, 0, 5, 1]
     written = [
-        span for hour in hours for span in await hot_tier.store(of_service(f"s{hour}", wire_span(hour * 3_600 * 10**9, trace_id=trace_id)))
+        span for hour in hours for span in await any_tier.store(of_service(f"s{hour}", wire_span(hour * 3_600 * 10**9, trace_id=trace_id)))
     ]
-    answer = await hot_tier.reader.get_trace("t1", trace_id, AROUND)
+    answer = await any_tier.reader.get_trace("t1", trace_id, AROUND)
     assert answer.value == sorted(written, key=lambda span: span.start_ns)
 
 
-async def test_services_are_summed(hot_tier: HotTier) -> None:
+async def test_services_are_summed(any_tier: HotTier) -> None:
     """Spans, traces, errors and durations; an end before its start adds nothing."""
     ids = [new_trace_id() for _ in range(4)]
     shop = [wire_span(i, trace_id=ids[i % 4], duration_ns=10, status=2 if i < 3 else 1) for i in range(8)]
-    await hot_tier.store(of_service("shop", *shop), of_service("agent", wire_span(trace_id=ids[0], duration_ns=-50)))
-    agent, stats = (await hot_tier.reader.list_services("t1", AROUND)).value
+    await any_tier.store(of_service("shop", *shop), of_service("agent", wire_span(trace_id=ids[0], duration_ns=-50)))
+    agent, stats = (await any_tier.reader.list_services("t1", AROUND)).value
     assert (stats.name, stats.span_count, stats.trace_count, stats.error_count, stats.duration_sum_ns) == ("shop", 8, 4, 3, 80)
     assert (agent.name, agent.span_count, agent.trace_count, agent.duration_sum_ns) == ("agent", 1, 1, 0)
-    assert (await hot_tier.reader.list_services("t1", TimeRange(0, START_NS))).value == []
+    assert (await any_tier.reader.list_services("t1", TimeRange(0, START_NS))).value == []
 
 
 async def test_a_token_is_written_once(hot_tier: HotTier) -> None:

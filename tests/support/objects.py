@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from minio import Minio
 
 from services.serve.configs import s3_identities
 from services.serve.plan import S3_GRPC_OFFSET
@@ -56,6 +57,9 @@ class ObjectServer:
         with (self._directory / "weed.log").open("ab") as log:
             self._process = subprocess.Popen([_PROGRAM, "mini", *flags], stdout=log, stderr=log)
         until(self._answers, "SeaweedFS", 30)
+        client = Minio(endpoint=self.url.removeprefix("http://"), access_key=_KEY, secret_key=_SECRET, secure=False)
+        if not client.bucket_exists(bucket_name=_BUCKET):
+            client.make_bucket(bucket_name=_BUCKET)
 
     def _answers(self) -> bool:
         try:
@@ -82,8 +86,6 @@ def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSe
 
 
 @pytest.fixture
-async def objects(object_server: ObjectServer) -> MinioObjectStore:
+def objects(object_server: ObjectServer) -> MinioObjectStore:
     """The run's bucket."""
-    store = MinioObjectStore(object_server.settings)
-    await store.ensure_bucket()
-    return store
+    return MinioObjectStore(object_server.settings)

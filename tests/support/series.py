@@ -19,12 +19,11 @@ from tael.model.histogram import Histograms
 from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, labels_of
 from tael.model.signals import METRICS
 from tael.pb.metrics_pb2 import Histogram, MetricBatch
-from tael.storage.api import Answer, SeriesReader, Shard
+from tael.storage.api import Answer, SeriesReader
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
-from tael.storage.gather import Shards
 from tael.storage.merged_series import MergedSeries
 from tael.wal import codec
-from tests.support.storage import HotTier
+from tests.support.storage import HotTier, lone
 
 Sample = float | Histograms
 """A float, or one histogram."""
@@ -218,17 +217,26 @@ class StoredSeries:
     @property
     def reader(self) -> SeriesReader:
         """A lone shard's own, or that of all."""
-        shards: list[Shard[SeriesReader]] = [
-            Shard(f"shard-{index}", ClickHouseSeries(clickhouse)) for index, clickhouse in enumerate(self._tier.clickhouses)
-        ]
-        return shards[0].reader if len(shards) == 1 else MergedSeries(Shards(shards))
+        shards = self._tier.shards(lambda clickhouse, source: ClickHouseSeries(clickhouse, source=source))
+        return lone(shards) or MergedSeries(self._tier.gather(shards))
 
     async def flush(self) -> None:
         """Write what was added since the last time."""
         writers = self._tier.writers
-        for (tenant, shard), batch in self._batches.items():
-            await writers[shard].write(METRICS, codec.encode(tenant, 1, batch.SerializeToString()), secrets.token_hex(8))
+        for half in self._tier.halves:
+            for (tenant, shard), batch in self._batches.items():
+                body = batch if half is None else _half(batch, half)
+                await writers[shard].write(METRICS, codec.encode(tenant, 1, body.SerializeToString()), secrets.token_hex(8))
+            await self._tier.roll(half)
         self._batches.clear()
+
+
+def _half(batch: MetricBatch, half: int) -> MetricBatch:
+    """The samples, histograms and exemplars at even or odd places, with all series."""
+    part = MetricBatch(new_series=batch.new_series, families=batch.families)
+    for name in ("metric", "series", "time_ms", "value", "histograms", "exemplars"):
+        getattr(part, name).extend(getattr(batch, name)[half::2])
+    return part
 
 
 def numbers_of(tenant: str, series: Labels) -> tuple[int, int]:

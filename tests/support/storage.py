@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -31,12 +31,13 @@ from tael.otlp.decode import decode_logs, decode_spans
 from tael.otlp.genai import llm_call
 from tael.otlp.prices import read_prices, with_cost
 from tael.otlp.scan import log_route
-from tael.storage.api import Cursor, LogCursor, LogQuery, LogReader, Shard, SpanQuery, SpanReader
+from tael.storage.api import AskedShard, Cursor, LogCursor, LogQuery, LogReader, Shard, SpanQuery, SpanReader
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.llm_calls import ClickHouseLlm
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.payloads import ClickHousePayloads
 from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.topology import ClickHouseTopology
 from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
@@ -49,25 +50,49 @@ from tael.storage.spansets import MergedSpansets, SpansetReader
 from tael.storage.topology import MergedTopology, TopologyReader
 from tael.wal import codec
 from tael.wal.payloads import Wanted, bodies
+from tests.support.cold import Cold
 from tests.support.hotnode import HotNode
 from tests.support.objects import object_settings
 
+R = TypeVar("R")
 START_NS = 1_790_000_000_000_000_000
 """A full second some way into an hour of 2026."""
 RECEIVED_NS = START_NS + 5
 
 
-@dataclass
 class HotTier:
-    """The shards under test and the readers of all of them."""
+    """The shards under test and the readers of all of them; a lone shard that is all hot is read without the sharded reader.
 
-    clickhouses: list[ClickHouse]
-    reader: SpanReader
-    logs: LogReader
-    spansets: SpansetReader
-    topology: TopologyReader
-    payloads: PayloadReader
-    llm: LlmReader
+    With a ``cold`` tier, what is stored is rolled at once: all of it, or, ``mixed``, every other item.
+    """
+
+    def __init__(
+        self, clickhouses: list[ClickHouse], cold: Cold | None = None, *, mixed: bool = False, deadline_seconds: float = 10.0
+    ) -> None:
+        self.clickhouses = clickhouses
+        self.cold = cold
+        self.mixed = mixed
+        self.rolls = True
+        self._deadline_seconds = deadline_seconds
+        spans = self.shards(lambda clickhouse, source: ClickHouseSpans(clickhouse, source=source))
+        logs = self.shards(ClickHouseLogs)
+        spansets = self.shards(ClickHouseSpansets)
+        self.reader: SpanReader = lone(spans) or MergedSpans(self.gather(spans))
+        self.logs: LogReader = lone(logs) or MergedLogs(self.gather(logs))
+        self.spansets: SpansetReader = lone(spansets) or MergedSpansets(self.gather(spansets))
+        self.topology: TopologyReader = MergedTopology(self.gather(self.shards(ClickHouseTopology)))
+        self.llm: LlmReader = MergedLlm(self.gather(self.shards(lambda clickhouse, source: ClickHouseLlm(clickhouse, source=source))))
+        self.payloads: PayloadReader = MergedPayloads(self.gather(self.shards(lambda clickhouse, _: ClickHousePayloads(clickhouse))))
+
+    def shards(self, build: Callable[[ClickHouse, Source | None], R]) -> Sequence[AskedShard[R]]:
+        """The shards with readers that ``build`` makes of a client and a source."""
+        if self.cold is not None:
+            return self.cold.shards(build)
+        return [Shard(f"shard-{index}", build(clickhouse, None)) for index, clickhouse in enumerate(self.clickhouses)]
+
+    def gather(self, shards: Sequence[AskedShard[R]]) -> Shards[R]:
+        """The readers of all shards."""
+        return Shards(shards, deadline_seconds=self._deadline_seconds)
 
     @property
     def writers(self) -> list[ClickHouseWriter]:
@@ -77,17 +102,31 @@ class HotTier:
     async def store(self, *groups: ResourceSpans, tenant: str = "t1", token: str = "") -> list[Span]:
         """Write the spans, each to the shard of its trace, in one batch a shard; the model of what was written."""
         router = Router(len(self.clickhouses))
-        for index, writer in enumerate(self.writers):
-            request = ExportTraceServiceRequest(resource_spans=[_only(group, router, index) for group in groups])
-            await writer.write(TRACES, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
+        for half in self.halves:
+            for index, writer in enumerate(self.writers):
+                request = ExportTraceServiceRequest(resource_spans=[_only(group, router, index, half) for group in groups])
+                await writer.write(TRACES, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
+            await self.roll(half)
         return model_of(groups)
+
+    @property
+    def halves(self) -> Sequence[int | None]:
+        """What is written after what: all, or the items at even and then those at odd places."""
+        return (0, 1) if self.mixed else (None,)
+
+    async def roll(self, half: int | None) -> None:
+        """Roll what was written, where it is to be cold."""
+        if self.cold is not None and self.rolls and half in (None, 0):
+            await self.cold.roll()
 
     async def store_logs(self, *groups: ResourceLogs, tenant: str = "t1", token: str = "") -> list[LogRecord]:
         """Write the records, each to the shard of its trace or stream, in one batch a shard; the model of what was written."""
         router = Router(len(self.clickhouses))
-        for index, writer in enumerate(self.writers):
-            request = ExportLogsServiceRequest(resource_logs=[_only_logs(group, router, index) for group in groups])
-            await writer.write(LOGS, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
+        for half in self.halves:
+            for index, writer in enumerate(self.writers):
+                request = ExportLogsServiceRequest(resource_logs=[_only_logs(group, router, index, half) for group in groups])
+                await writer.write(LOGS, codec.encode(tenant, RECEIVED_NS, request.SerializeToString()), token or secrets.token_hex(8))
+            await self.roll(half)
         return list(decode_logs(groups, RECEIVED_NS))
 
     async def store_payloads(self, *contents: bytes, tenant: str = "t1", shard: int = 0, max_body_bytes: int = 8 << 20) -> list[bytes]:
@@ -99,21 +138,30 @@ class HotTier:
         return [one.sha256 for one in wanted]
 
 
-def _only(group: ResourceSpans, router: Router, index: int) -> ResourceSpans:
+def lone(shards: Sequence[AskedShard[R]]) -> R | None:
+    """The reader of one shard that needs no gathering."""
+    return shards[0].reader if len(shards) == 1 and isinstance(shards[0], Shard) else None
+
+
+def _only(group: ResourceSpans, router: Router, index: int, half: int | None) -> ResourceSpans:
     kept = ResourceSpans()
     kept.CopyFrom(group)
     for scoped in kept.scope_spans:
-        spans = [span for span in scoped.spans if router.of(span.trace_id) == index]
+        spans = [span for place, span in enumerate(scoped.spans) if router.of(span.trace_id) == index and half in (None, place % 2)]
         del scoped.spans[:]
         scoped.spans.extend(spans)
     return kept
 
 
-def _only_logs(group: ResourceLogs, router: Router, index: int) -> ResourceLogs:
+def _only_logs(group: ResourceLogs, router: Router, index: int, half: int | None) -> ResourceLogs:
     kept, resource = ResourceLogs(), group.resource.SerializeToString()
     kept.CopyFrom(group)
     for scoped in kept.scope_logs:
-        records = [record for record in scoped.log_records if router.of(log_route(record.SerializeToString(), resource)) == index]
+        records = [
+            record
+            for place, record in enumerate(scoped.log_records)
+            if router.of(log_route(record.SerializeToString(), resource)) == index and half in (None, place % 2)
+        ]
         del scoped.log_records[:]
         scoped.log_records.extend(records)
     return kept
@@ -239,38 +287,18 @@ async def _empty(clickhouse: ClickHouse) -> None:
         await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.{name.decode()}")
 
 
+Tiering = Literal["hot", "cold", "mixed"]
+"""Where rows are when they are asked for: in the hot table, in Parquet files, or every other one in each."""
+
+
 @asynccontextmanager
-async def open_tier(nodes: list[HotNode], *, deadline_seconds: float = 10.0) -> AsyncIterator[HotTier]:
-    """A migrated, empty shard in each node; a lone shard is read without the sharded reader."""
+async def open_tier(nodes: list[HotNode], *, tiering: Tiering = "hot", deadline_seconds: float = 10.0) -> AsyncIterator[HotTier]:
+    """A migrated, empty shard in each node; ``cold`` and ``mixed`` want an object store that runs."""
     async with AsyncExitStack() as databases:
         clickhouses = [await databases.enter_async_context(_empty_shard(node)) for node in nodes]
-        shards: list[Shard[SpanReader]] = [
-            Shard(f"shard-{index}", ClickHouseSpans(clickhouse)) for index, clickhouse in enumerate(clickhouses)
-        ]
-        reader: SpanReader = shards[0].reader if len(shards) == 1 else MergedSpans(Shards(shards, deadline_seconds=deadline_seconds))
-        log_shards: list[Shard[LogReader]] = [
-            Shard(f"shard-{index}", ClickHouseLogs(clickhouse)) for index, clickhouse in enumerate(clickhouses)
-        ]
-        logs: LogReader = log_shards[0].reader if len(shards) == 1 else MergedLogs(Shards(log_shards, deadline_seconds=deadline_seconds))
-        spanset_shards: list[Shard[SpansetReader]] = [
-            Shard(f"shard-{index}", ClickHouseSpansets(clickhouse)) for index, clickhouse in enumerate(clickhouses)
-        ]
-        spansets: SpansetReader = (
-            spanset_shards[0].reader if len(shards) == 1 else MergedSpansets(Shards(spanset_shards, deadline_seconds=deadline_seconds))
+        yield HotTier(
+            clickhouses, Cold(clickhouses) if tiering != "hot" else None, mixed=tiering == "mixed", deadline_seconds=deadline_seconds
         )
-        topology_shards: list[Shard[TopologyReader]] = [
-            Shard(f"shard-{index}", ClickHouseTopology(clickhouse)) for index, clickhouse in enumerate(clickhouses)
-        ]
-        payload_shards: list[Shard[PayloadReader]] = [
-            Shard(f"shard-{index}", ClickHousePayloads(clickhouse)) for index, clickhouse in enumerate(clickhouses)
-        ]
-        payloads = MergedPayloads(Shards(payload_shards, deadline_seconds=deadline_seconds))
-        topology = MergedTopology(Shards(topology_shards, deadline_seconds=deadline_seconds))
-        llm_shards: list[Shard[LlmReader]] = [
-            Shard(f"shard-{index}", ClickHouseLlm(clickhouse)) for index, clickhouse in enumerate(clickhouses)
-        ]
-        llm = MergedLlm(Shards(llm_shards, deadline_seconds=deadline_seconds))
-        yield HotTier(clickhouses, reader, logs, spansets, topology, payloads, llm)
 
 
 @pytest.fixture(scope="session")
@@ -280,13 +308,27 @@ def second_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNod
         yield node
 
 
-@pytest.fixture(params=[1, 2], ids=["one-shard", "two-shards"])
+@pytest.fixture(params=["one-shard", "two-shards"])
 async def hot_tier(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[HotTier]:
     """The hot tier with one shard, then with two."""
     nodes = [shared_hot_node]
-    if request.param == 2:
+    if request.param == "two-shards":
         nodes.append(request.getfixturevalue("second_hot_node"))
     async with open_tier(nodes) as tier:
+        yield tier
+
+
+@pytest.fixture(params=["one-shard", "two-shards", "mixed"])
+async def any_tier(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[HotTier]:
+    """What every reader's battery runs against: one shard, two, and one with every other item in the cold tier."""
+    nodes = [shared_hot_node]
+    tiering: Tiering = "hot"
+    if request.param == "two-shards":
+        nodes.append(request.getfixturevalue("second_hot_node"))
+    elif request.param == "mixed":
+        tiering = "mixed"
+        request.getfixturevalue("object_server")
+    async with open_tier(nodes, tiering=tiering) as tier:
         yield tier
 
 

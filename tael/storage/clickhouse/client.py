@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -24,6 +25,16 @@ from tael.runtime.observe import get_logger
 from tael.runtime.tls import ClientTls
 
 Row: TypeAlias = Sequence[Any]
+
+
+class Unreadable(Unavailable):
+    """An object of the bucket cannot be read; ``key`` ends in its key. ``alone``: others probably can."""
+
+    def __init__(self, key: str, *, alone: bool) -> None:
+        super().__init__(f"the object {key} cannot be read")
+        self.key = key
+        self.alone = alone
+
 
 _OVERLOADED: Final = {
     202: 1.0,  # TOO_MANY_SIMULTANEOUS_QUERIES
@@ -64,6 +75,22 @@ _DAMAGED: Final = frozenset(
         271,  # CANNOT_DECOMPRESS
     }
 )
+_OF_AN_OBJECT: Final = frozenset(
+    {
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        33,  # CANNOT_READ_ALL_DATA
+        53,  # TYPE_MISMATCH
+        117,  # INCORRECT_DATA
+        271,  # CANNOT_DECOMPRESS
+        499,  # S3_ERROR
+        636,  # CANNOT_EXTRACT_TABLE_STRUCTURE
+        1000,  # POCO_EXCEPTION
+        1001,  # STD_EXCEPTION
+    }
+)
+_OBJECT: Final = re.compile(r"while reading '([^']+)' in bucket|in file/uri ([^)]+)\)")
+_S3_ERROR: Final = 499
+_NOT_FOUND: Final = "HTTP response code: 404"
 _RESULT_TOO_LARGE: Final = frozenset({158, 396})
 OUT_OF_MEMORY: Final = "MEMORY_LIMIT_EXCEEDED"
 _TOO_SPREAD: Final = "Too many partitions for single INSERT block"
@@ -240,12 +267,19 @@ def translate(error: Exception, *, reading: bool = False) -> TaelError:
     if isinstance(error, ClickHouseError) and code is not None:
         if _OVER_ITS_OWN in text:
             return TooLarge(_NARROWER, where="query") if reading else TooLarge(text)
-        if reading and code in _DAMAGED:
-            return Unavailable("a part of this shard's data is damaged; the log of this process names its file")
-        return _by_code(code, text)
+        return (_of_data(code, text) if reading else None) or _by_code(code, text)
     if isinstance(error, (ClickHouseError, aiohttp.ClientError, OSError)):
         return Unavailable(text)
     return Unavailable(f"unexpected failure of the ClickHouse client: {text}")
+
+
+def _of_data(code: int, text: str) -> TaelError | None:
+    """What is wrong with what is stored, where that is the trouble."""
+    if code in _OF_AN_OBJECT and (found := _OBJECT.search(text)):
+        return Unreadable(found[1] or found[2], alone=code != _S3_ERROR or _NOT_FOUND in text)
+    if code in _DAMAGED:
+        return Unavailable("a part of this shard's data is damaged; the log of this process names its file")
+    return None
 
 
 def _by_code(code: int, text: str) -> TaelError:

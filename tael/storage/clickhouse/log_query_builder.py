@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tael.cold.files import hour_of
 from tael.model.predicate import required_service
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.storage.api import LogCounts, LogCursor, LogQuery
@@ -29,7 +30,7 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     """The keys of the page, in its order."""
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
-    where.satisfy(query.predicate, log_columns(indexed=source.words_indexed))
+    where.satisfy(query.predicate, log_columns(indexed=source.words_indexed(query.time_range)))
     service = required_service(query.predicate)
     if query.streams:
         service = _of_streams(where, source, tenant, query) or service
@@ -39,8 +40,9 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     # With the service fixed this is the order of the table, and reading stops when the page is full.
     way = "" if query.oldest_first else " DESC"
     order = f"toStartOfHour(timestamp){way}, timestamp{way}" if bounded and service else f"timestamp{way}"
+    rows = source.rows("logs", tenant, query.time_range, service=service)
     sql = (
-        f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {source.rows('logs', tenant, query.time_range)}\nWHERE {where}\n"
+        f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {rows}\nWHERE {where}\n"
         f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
@@ -49,11 +51,12 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
 def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Statement:
     """Stream, whether exact, severity's text, slot, how many records and how many bytes of bodies."""
     where = Conditions(tenant)
-    columns = log_columns(indexed=source.words_indexed)
+    columns = log_columns(indexed=source.words_indexed(counts.time_range))
     where.within("timestamp", counts.time_range)
     where.satisfy(counts.predicate, columns)
+    service = required_service(counts.predicate)
     if counts.streams:
-        _of_streams(where, source, tenant, counts)
+        service = _of_streams(where, source, tenant, counts) or service
     exact = " AND ".join(conditions(counts.exact, columns, where.parameters)) or "true"
     severity = "toString(severity_text)" if counts.by_severity else "''"
     slot = "0"
@@ -64,7 +67,7 @@ def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Stateme
     size = "sum(length(body))" if counts.sizes else "0"
     sql = (
         f"SELECT stream, {exact} AS exact, {severity} AS severity, {slot} AS slot_number, count(), {size}\n"
-        f"FROM {source.rows('logs', tenant, counts.time_range)}\nWHERE {where}\n"
+        f"FROM {source.rows('logs', tenant, counts.time_range, service=service)}\nWHERE {where}\n"
         "GROUP BY stream, exact, severity, slot_number\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, where.parameters)
@@ -82,14 +85,16 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
     where = Conditions(tenant)
     times = [key.timestamp_ns for key in keys]
     held = TimeRange(min(times), max(times) + 1)
-    where.add("service IN {services:Array(String)}", services=sorted({key.service for key in keys}))
+    services = sorted({key.service for key in keys})
+    where.add("service IN {services:Array(String)}", services=services)
     where.add(f"timestamp >= {instant('first')}", first=min(times))
     where.add(f"timestamp <= {instant('last')}", last=max(times))
     where.add(
         "(toUnixTimestamp64Nano(timestamp), serial) IN {keys:Array(Tuple(Int64, UInt64))}",
         keys=[(key.timestamp_ns, key.serial) for key in keys],
     )
-    return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {source.rows('logs', tenant, held)}\nWHERE {where}", where.parameters)
+    rows = source.rows("logs", tenant, held, hours={hour_of(time) for time in times}, service=services[0] if len(services) == 1 else "")
+    return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {rows}\nWHERE {where}", where.parameters)
 
 
 def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery | LogCounts) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tael.errors import Rejected, TooLarge
 from tael.model.log import LogRecord
 from tael.model.series import Labels
+from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
 from tael.storage.clickhouse import log_query_builder, log_rows, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
@@ -28,13 +31,19 @@ class ClickHouseLogs:
         """See LogReader. Raises Rejected for a limit that is not from 1 to 10000."""
         if not 1 <= query.limit <= MAX_FIND_LIMIT:
             raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
-        statement = log_query_builder.find_keys(self._source, tenant, query)
-        found = await self._clickhouse.query(statement.sql, statement.parameters)
-        keys = [LogKey(rows.text(service), int(timestamp), int(serial)) for service, timestamp, serial in found]
+        keys: list[LogKey] = []
+        for window in self._source.windows("logs", query.time_range, oldest_first=query.oldest_first):
+            if len(keys) < query.limit and _may_follow(query, window):
+                keys += await self._find_keys(tenant, replace(query, time_range=window, limit=query.limit - len(keys)))
         records: list[LogRecord] = []
         for start in range(0, len(keys), _FETCH_KEYS):
             records += await self._fetch(tenant, keys[start : start + _FETCH_KEYS])
         return Answer(sorted(records, key=log_order(query)))
+
+    async def _find_keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
+        statement = log_query_builder.find_keys(self._source, tenant, query)
+        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        return [LogKey(rows.text(service), int(timestamp), int(serial)) for service, timestamp, serial in found]
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader."""
@@ -59,3 +68,11 @@ class ClickHouseLogs:
         statement = log_query_builder.fetch(self._source, tenant, keys)
         found = await self._clickhouse.query(statement.sql, statement.parameters, POINT_LIMITS)
         return [log_rows.log_record(row) for row in found]
+
+
+def _may_follow(query: LogQuery, window: TimeRange) -> bool:
+    """Whether the window may hold what comes after the query's cursor."""
+    if query.after is None:
+        return True
+    at = signed_ns(query.after.timestamp_ns)
+    return window.end_ns > at if query.oldest_first else window.start_ns <= at

@@ -6,10 +6,11 @@ fetches the wide columns of exactly those spans.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tael.cold.files import hour_of
 from tael.model.predicate import intrinsic, mentions, required_service
 from tael.model.span import STATUS_ERROR
 from tael.model.time import TimeRange, signed_ns
@@ -44,10 +45,11 @@ def find_keys(source: Source, tenant: str, query: SpanQuery, columns: Mapping[st
         _follow(where, query.after)
     where.parameters["limit"] = query.limit
     # With the service fixed this is the order of the table, and reading stops when the page is full.
-    order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and required_service(query.predicate) else "start_time DESC"
+    service = required_service(query.predicate)
+    order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and service else "start_time DESC"
     sql = (
         "SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id\n"
-        f"FROM {source.rows('spans', tenant, query.time_range)}\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
+        f"FROM {source.rows('spans', tenant, query.time_range, service=service)}\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
 
@@ -57,7 +59,8 @@ def fetch(source: Source, tenant: str, keys: Sequence[SpanKey]) -> Statement:
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
     held = TimeRange(min(starts), max(starts) + 1)
-    where.add("service IN {services:Array(String)}", services=sorted({key.service for key in keys}))
+    services = sorted({key.service for key in keys})
+    where.add("service IN {services:Array(String)}", services=services)
     where.add(f"start_time >= {instant('first')}", first=min(starts))
     where.add(f"start_time <= {instant('last')}", last=max(starts))
     where.add(
@@ -68,15 +71,28 @@ def fetch(source: Source, tenant: str, keys: Sequence[SpanKey]) -> Statement:
         "(toUnixTimestamp64Nano(start_time), hex(trace_id), hex(span_id)) IN {keys:Array(Tuple(Int64, String, String))}",
         keys=[(key.start_ns, key.trace_id.hex().upper(), key.span_id.hex().upper()) for key in keys],
     )
-    return Statement(f"SELECT {', '.join(rows.COLUMNS)}\nFROM {source.rows('spans', tenant, held)}\nWHERE {where}", where.parameters)
+    places = source.rows(
+        "spans", tenant, held, hours={hour_of(start) for start in starts}, service=services[0] if len(services) == 1 else ""
+    )
+    return Statement(f"SELECT {', '.join(rows.COLUMNS)}\nFROM {places}\nWHERE {where}", where.parameters)
 
 
-def get_trace(source: Source, tenant: str, trace_id: bytes) -> Statement:
-    """The spans of a trace, in no order; the index says between which times to look."""
+def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Statement:
+    """The hours that any of these traces has spans in, each once: their starts, in seconds."""
+    ids = "(SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
+    sql = (
+        f"SELECT DISTINCT toUnixTimestamp(hour)\nFROM {source.rows('trace_index', tenant)}\n"
+        f"WHERE tenant = {{tenant:String}} AND trace_id IN {ids}"
+    )
+    return Statement(sql, {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]})
+
+
+def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None) -> Statement:
+    """The spans of a trace, in no order; the index says between which times to look, and ``hours`` in which hours where these are known."""
     sql = (
         f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)}\n"  # noqa: S608  # only names of ours and parameters
         "      WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)) AS bounds\n"
-        f"SELECT {', '.join(rows.COLUMNS)}\nFROM {source.rows('spans', tenant)}\n"
+        f"SELECT {', '.join(rows.COLUMNS)}\nFROM {source.rows('spans', tenant, hours=hours)}\n"
         "WHERE tenant = {tenant:String}\n  AND trace_id = toFixedString(unhex({trace_id:String}), 16)\n"
         "  AND start_time >= bounds.1\n  AND start_time <= bounds.2"
     )

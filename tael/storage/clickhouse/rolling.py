@@ -14,7 +14,9 @@ from tael.cold.manifest import OpenHour
 from tael.cold.plan import Partition, Partitions
 from tael.errors import Unavailable
 from tael.model.time import NS_PER_SECOND
+from tael.storage.clickhouse import parquet
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
+from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.rows import text
 from tael.storage.rolling import Pace
 
@@ -30,15 +32,6 @@ FROM {database}.{table}_rolling WHERE _partition_id = {{id:String}}"""
 SUFFIX: Final = "_rolling"
 _COLUMNS: Final = """SELECT name, type FROM system.columns
 WHERE database = {database:String} AND table = {table:String} AND default_kind IN ('', 'DEFAULT') ORDER BY position"""
-_BINARY: Final = {
-    # Ids that may be empty: bytes of a fixed length or null in a file, for an engine that reads text expects UTF-8.
-    "spans": {
-        "parent_span_id": "nullIf(parent_span_id, '')::Nullable(FixedString(8))",
-        "links.trace_id": "arrayMap(id -> nullIf(id, '')::Nullable(FixedString(16)), `links.trace_id`)",
-        "links.span_id": "arrayMap(id -> nullIf(id, '')::Nullable(FixedString(8)), `links.span_id`)",
-    },
-    "exemplars": {"trace_id": "nullIf(trace_id, '')::Nullable(FixedString(16))"},
-}
 _WRITE: Final[Mapping[str, Any]] = {
     "s3_truncate_on_insert": 1,
     "output_format_parquet_compression_method": "'zstd'",
@@ -56,7 +49,6 @@ _READ: Final = f"SETTINGS use_hive_partitioning = 0, input_format_null_as_defaul
 _CHECK_LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
 _MOVE_LIMITS: Final = Limits(seconds=60)
 _MAX_BOUND: Final = 256
-Columns = Sequence[tuple[str, str]]
 
 
 class ClickHouseRolling:
@@ -170,7 +162,7 @@ def contents_statement(database: str, table: str) -> str:
 def export_statement(database: str, file: ColdFile, columns: Columns, url: str) -> str:
     """The rows of the hour ``id`` and the ``tenant``, into the file, in the order of the table."""
     return (
-        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {_written(file.table, columns)}\n"
+        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {parquet.written(file.table, columns)}\n"
         f"FROM {_rows_of(database, file.table)} AND tenant = {{tenant:String}}\n"
         f"ORDER BY {', '.join(ROLLED[file.table].order)}\n{_settings()}"
     )
@@ -180,11 +172,11 @@ def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Se
     """The rows of several files of one hour and tenant, into one."""
     rolled = ROLLED[file.table]
     names = ", ".join(f"`{name}`" for name, _ in columns)
-    branches = [f"SELECT {names}, {place} AS place FROM {_from_file(columns, each)}" for place, each in enumerate(newest_first)]  # noqa: S608
+    branches = [f"SELECT {names}, {place} AS place FROM {_from_file(file.table, columns, each)}" for place, each in enumerate(newest_first)]  # noqa: S608
     # With LIMIT 1 BY the first of each key is left, which is of the latest generation.
     once = f"LIMIT 1 BY {', '.join(rolled.order)}\n" if rolled.replaces else ""
     return (
-        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {_written(file.table, columns)}\n"  # noqa: S608  # names of columns, and keys of ours
+        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {parquet.written(file.table, columns)}\n"  # noqa: S608  # names of columns, and keys of ours
         f"FROM (SELECT {names} FROM ({' UNION ALL '.join(branches)})\n"
         f"ORDER BY {', '.join((*rolled.order, 'place'))} {once})\n{_settings()}, use_hive_partitioning = 0, input_format_null_as_default = 1"
     )
@@ -192,17 +184,11 @@ def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Se
 
 def read_back_statement(table: str, columns: Columns, url: str) -> str:
     """What a file holds, and its size."""
-    return f"SELECT tenant, any(_size), {_measures(table)}\nFROM {_from_file(columns, url)}\nGROUP BY tenant\n{_READ}"
+    return f"SELECT tenant, any(_size), {_measures(table)}\nFROM {_from_file(table, columns, url, ', _size')}\nGROUP BY tenant\n{_READ}"
 
 
-def _from_file(columns: Columns, url: str) -> str:
-    structure = ", ".join(f"`{name}` {kind}" for name, kind in columns).replace("\\", "\\\\").replace("'", "\\'")
-    return f"s3('{url}', 'Parquet', '{structure}')"
-
-
-def _written(table: str, columns: Columns) -> str:
-    binary = _BINARY.get(table, {})
-    return ", ".join(f"{binary[name]} AS `{name}`" if name in binary else f"`{name}`" for name, _ in columns)
+def _from_file(table: str, columns: Columns, url: str, also: str = "") -> str:
+    return f"(SELECT {parquet.read(table, columns)}{also} FROM s3('{url}', 'Parquet', {parquet.structure(columns)}))"  # noqa: S608  # the same
 
 
 def _settings() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tael.model.time import ALL_TIME, TimeRange
@@ -11,16 +12,37 @@ class Source(Protocol):
     """The places of a shard's rows at one moment: every statement of a question MUST be made from the same source.
 
     Each row that could be seen at that moment MUST be in exactly one of the places that are named for it, and those MUST hold it until the
-    question is answered. A place outside the range may be named; rows outside it may come back.
+    question is answered. A place outside the range may be named; rows outside it may come back. Where all of a range is in the hot table,
+    that table MUST be named as it is.
     """
 
-    @property
-    def words_indexed(self) -> bool:
-        """Whether a text index knows the words of every log record's body."""
+    def words_indexed(self, time_range: TimeRange) -> bool:
+        """Whether a text index knows the words of the body of every log record in the range."""
         ...
 
-    def rows(self, table: str, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
-        """The rows of ``table``, in the columns of the hot table, of at least this tenant and this range."""
+    def elsewhere(self, table: str) -> bool:
+        """Whether some rows of the table may be in another place than the hot table, so that it is worth finding out which hours are needed."""
+        ...
+
+    def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
+        """The range in pieces, newest first or oldest first: what is found in the first ones need not be looked for in the others."""
+        ...
+
+    def rows(
+        self,
+        table: str,
+        tenant: str,
+        time_range: TimeRange = ALL_TIME,
+        *,
+        hours: Collection[int] | None = None,
+        service: str = "",
+        name: str = "",
+    ) -> str:
+        """The rows of ``table``, in the columns of the hot table, of at least this tenant and this range.
+
+        ``hours`` (their starts, in nanoseconds), ``service`` and ``name`` (where not empty) are what the statement asks for besides: fewer
+        places may do.
+        """
         ...
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
@@ -32,17 +54,33 @@ class HotTables:
     """See Source: everything is in the shard's own tables."""
 
     def __init__(self, database: str) -> None:
-        self._database = database
+        self.database = database
 
-    @property
-    def words_indexed(self) -> bool:
+    def words_indexed(self, time_range: TimeRange) -> bool:  # noqa: ARG002  # whatever the range
         """See Source."""
         return True
 
-    def rows(self, table: str, tenant: str, time_range: TimeRange = ALL_TIME) -> str:  # noqa: ARG002  # a partition is pruned by the WHERE
+    def elsewhere(self, table: str) -> bool:  # noqa: ARG002  # whatever the table
         """See Source."""
-        return f"{self._database}.{table}"
+        return False
+
+    def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:  # noqa: ARG002  # the same
+        """See Source."""
+        return (time_range,)
+
+    def rows(
+        self,
+        table: str,
+        tenant: str,  # noqa: ARG002  # rows and partitions are pruned by the WHERE
+        time_range: TimeRange = ALL_TIME,  # noqa: ARG002
+        *,
+        hours: Collection[int] | None = None,  # noqa: ARG002
+        service: str = "",  # noqa: ARG002
+        name: str = "",  # noqa: ARG002
+    ) -> str:
+        """See Source."""
+        return f"{self.database}.{table}"
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:  # noqa: ARG002  # the same
         """See Source. The condition goes before the merge: that it reads key columns alone makes it the same, and cheaper."""
-        return f"{self._database}.{table} FINAL\nPREWHERE {where}"
+        return f"{self.database}.{table} FINAL\nPREWHERE {where}"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tael.errors import Rejected
 from tael.model.span import Span
-from tael.model.time import TimeRange
+from tael.model.time import NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery
 from tael.storage.clickhouse import query_builder, rows
@@ -49,6 +49,12 @@ class ClickHouseSpans:
         a LIMIT BY in the engine would make it sort every row that matches.
         """
         keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
+        for window in self._source.windows("spans", query.time_range):
+            if len(keys) < query.limit and (query.after is None or window.start_ns <= signed_ns(query.after.start_ns)):
+                await self._find_more(tenant, replace(query, time_range=window), keys)
+        return list(keys.values())
+
+    async def _find_more(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
         while True:
             asked = query.limit - len(keys)
             found = await self._query(query_builder.find_keys(self._source, tenant, replace(query, limit=asked), self._columns))
@@ -56,14 +62,20 @@ class ClickHouseSpans:
                 key = SpanKey(rows.text(service), int(start), bytes(trace), bytes(span))
                 keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
             if len(found) < asked or len(keys) == query.limit:
-                return list(keys.values())
+                return
             query = replace(query, after=Cursor(key.start_ns % (1 << 64), key.trace_id, key.span_id))
 
     async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:  # noqa: ARG002  # the index knows better than the hint
         """See SpanReader."""
         if len(trace_id) != 16:
             return Answer([])
-        found = await self._query(query_builder.get_trace(self._source, tenant, trace_id), POINT_LIMITS)
+        hours: set[int] | None = None
+        if self._source.elsewhere("spans"):
+            named = await self._query(query_builder.trace_hours(self._source, tenant, [trace_id]), POINT_LIMITS)
+            hours = {int(second) * NS_PER_SECOND for (second,) in named}
+            if not hours:
+                return Answer([])
+        found = await self._query(query_builder.get_trace(self._source, tenant, trace_id, hours), POINT_LIMITS)
         if len(found) <= _INLINE_ROWS:
             return Answer(self._trace(found))
         # A long trace takes seconds to decode, in which the process must go on answering others.

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from tael.metrics.identity import metric_id
 from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Selection
-from tael.model.time import NS_PER_MS, TimeRange
+from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse.conditions import Statement
-from tael.storage.clickhouse.labels import LAST_SECOND, Where, limited, matching
+from tael.storage.clickhouse.labels import LAST_SECOND, Where, hour_of, limited, matching
 from tael.storage.clickhouse.source import Source
 
 GRID_FUNCTIONS: Final[dict[GridFunction, str]] = {
@@ -55,13 +55,17 @@ _WHOLE_KEY: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 
 
 def select_samples(source: Source, tenant: str, selection: Selection, limit: int, *, merged: bool = False) -> Statement:
-    """Rows of SAMPLE_COLUMNS in any order, at most ``limit``; ``merged`` hides duplicates, which takes three times as long."""
+    """Rows of SAMPLE_COLUMNS, at most ``limit``, those of a series and part by time; ``merged`` hides duplicates, which takes three times as long.
+
+    Merged rows of several places are put in order here: those of one hour that came late are between the others.
+    """
     where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
     held = _held(selection)
     unmerged = f"{source.rows('samples', tenant, held)}\nWHERE {where}"
     places = source.merged("samples", where, tenant, held) if merged else unmerged
-    chosen = f"SELECT {', '.join(SAMPLE_COLUMNS)}\nFROM {places}"
+    order = "\nORDER BY metric, series, ts" if merged and source.elsewhere("samples") else ""
+    chosen = f"SELECT {', '.join(SAMPLE_COLUMNS)}\nFROM {places}{order}"
     return Statement(f"{chosen}\nLIMIT {{limit:UInt64}}" + (f"\n{_WHOLE_KEY}" if merged else ""), where.parameters)
 
 
@@ -104,7 +108,7 @@ def list_series(source: Source, tenant: str, selection: Selection, limit: int, *
     """Number and labels of at most ``limit`` series: of the first ones by labels where they are to be ``ordered``."""
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), {"limit": limit})
     order = "\nORDER BY mapSort(any(labels))" if ordered else ""
-    sql = f"SELECT series, any(labels)\nFROM {source.rows('series', tenant, _held(selection))}\nWHERE {where}\nGROUP BY series{order}\nLIMIT {{limit:UInt64}}"
+    sql = f"SELECT series, any(labels)\nFROM {_series(source, tenant, selection)}\nWHERE {where}\nGROUP BY series{order}\nLIMIT {{limit:UInt64}}"
     return Statement(sql, where.parameters)
 
 
@@ -122,7 +126,7 @@ def label_values(source: Source, tenant: str, name: str, selection: Selection, l
 
 def _distinct(source: Source, tenant: str, selection: Selection, what: str, limit: int, **parameters: Any) -> Statement:
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
-    sql = f"SELECT DISTINCT {what} AS found\nFROM {source.rows('series', tenant, _held(selection))}\nWHERE {where} AND found != ''\nORDER BY found"
+    sql = f"SELECT DISTINCT {what} AS found\nFROM {_series(source, tenant, selection)}\nWHERE {where} AND found != ''\nORDER BY found"
     return Statement(sql + limited(where, limit), where.parameters)
 
 
@@ -155,8 +159,7 @@ def _of_series(source: Source, tenant: str, selection: Selection) -> Where:
     of_series = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
     where = Where(parameters)
     where.add("tenant = {tenant:String}")
-    series = source.rows("series", tenant, _held(selection))
-    name = next((matcher.value for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "="), None)
+    series, name = _series(source, tenant, selection), _name(selection)
     if name is None:
         where.add(f"(metric, series) IN (SELECT metric, series FROM {series} WHERE {of_series})")  # noqa: S608  # only names of ours and parameters
     else:
@@ -186,3 +189,14 @@ def _literal_seconds(milliseconds: int) -> str:
 def _held(selection: Selection) -> TimeRange:
     """The instants that the selection's milliseconds stand for."""
     return TimeRange((selection.start_ms + 1) * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS)
+
+
+def _series(source: Source, tenant: str, selection: Selection) -> str:
+    """The series of the hours that the selection touches."""
+    first, last = (hour_of(time_ms // 1000) * NS_PER_SECOND for time_ms in (selection.start_ms, selection.end_ms))
+    return source.rows("series", tenant, TimeRange(first, last + 1), name=_name(selection) or "")
+
+
+def _name(selection: Selection) -> str | None:
+    """The metric that is named in full."""
+    return next((matcher.value for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "="), None)

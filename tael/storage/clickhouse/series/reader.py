@@ -44,13 +44,15 @@ _SETTINGS: Final = {"allow_experimental_time_series_aggregate_functions": 1, "ca
 
 
 class ClickHouseSeries:
-    """See SeriesReader. Remembers the labels of series that it has met lately. Raises TooLarge for more than ``max_series`` of them."""
+    """See SeriesReader. Remembers in ``labels`` those of series that it has met lately. Raises TooLarge for more than ``max_series`` of them."""
 
-    def __init__(self, clickhouse: ClickHouse, max_series: int = MAX_SERIES, source: Source | None = None) -> None:
+    def __init__(
+        self, clickhouse: ClickHouse, max_series: int = MAX_SERIES, source: Source | None = None, labels: LabelCache | None = None
+    ) -> None:
         self._clickhouse = clickhouse
         self._max_series = max_series
         self._source = source or HotTables(clickhouse.database)
-        self._labels = LabelCache()
+        self._labels = labels if labels is not None else LabelCache()
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""

@@ -17,6 +17,7 @@ from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
+from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
@@ -209,7 +210,11 @@ class ClickHouseSpansets:
 
     async def _blocks(self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named]) -> list[Block]:
         """The spans of these traces; in halves where they are too many for one answer. Raises TooLarge for one trace that is."""
-        statement, selected = statements.read_traces(self._source, tenant, trace_ids, named)
+        hours: set[int] | None = None
+        if self._source.elsewhere("spans"):
+            held = trace_hours(self._source, tenant, trace_ids)
+            hours = {int(second) * NS_PER_SECOND for (second,) in await self._clickhouse.query(held.sql, held.parameters, _LIMITS)}
+        statement, selected = statements.read_traces(self._source, tenant, trace_ids, named, hours)
         try:
             return [block(await self._columns(statement), selected)]
         except TooLarge:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +93,13 @@ def find_traces(source: Source, tenant: str, test: TraceTest, time_range: TimeRa
     return Statement(sql, where.parameters)
 
 
-def read_traces(source: Source, tenant: str, trace_ids: Sequence[bytes], fields: Sequence[Named]) -> tuple[Statement, list[Named]]:
-    """All spans of these traces, a trace after the other and by start, and the fields in the order of their columns."""
+def read_traces(
+    source: Source, tenant: str, trace_ids: Sequence[bytes], fields: Sequence[Named], hours: Collection[int] | None = None
+) -> tuple[Statement, list[Named]]:
+    """All spans of these traces, a trace after the other and by start, and the fields in the order of their columns.
+
+    ``hours`` are those that the traces have spans in, where they are known.
+    """
     columns = FieldColumns()
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
     ids = "(SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
@@ -102,7 +107,7 @@ def read_traces(source: Source, tenant: str, trace_ids: Sequence[bytes], fields:
     sql = (
         f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)} WHERE {where}) AS bounds\n"  # noqa: S608  # names of ours and parameters
         f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
-        f"FROM {source.rows('spans', tenant)}\nWHERE {where}\n  AND start_time >= bounds.1\n  AND start_time <= bounds.2\n"
+        f"FROM {source.rows('spans', tenant, hours=hours)}\nWHERE {where}\n  AND start_time >= bounds.1\n  AND start_time <= bounds.2\n"
         "ORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
     )
     parameters: Mapping[str, Any] = {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]}

@@ -1,0 +1,207 @@
+"""A shard that is read over its tiers: a question gets one snapshot of the manifest, and is asked again if the snapshot was overtaken (docs/adr/0015)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, Generic, Protocol, TypeVar
+
+from tael.cold.files import ROLLED
+from tael.cold.manifest import Head, Manifest
+from tael.errors import Damaged, Retryable, TaelError, Unavailable
+from tael.model.time import TimeRange
+from tael.runtime.observe import get_logger
+from tael.storage.api import Answer
+from tael.storage.clickhouse.client import ClickHouse, Unreadable
+from tael.storage.clickhouse.parquet import Columns
+from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.source import HotTables, Source
+from tael.storage.clickhouse.tiers import HoursMoving, PagesMissing, TieredTables
+
+R = TypeVar("R")
+T = TypeVar("T")
+ATTEMPTS: Final = 40
+"""How often a question is asked while hours of its range change, pages of the manifest are missing, or files turn out to be unreadable."""
+MOVING_SECONDS: Final = 3.0
+"""How long an hour's move is waited for: it takes milliseconds, unless its owner died of it."""
+_LOOK_SECONDS: Final = 0.02
+_COLUMNS_SECONDS: Final = 60.0
+_AGAIN_SECONDS: Final = 5.0
+_NAMED: Final = 10
+_COLUMNS_SQL: Final = (
+    "SELECT table, name, type FROM system.columns\n"
+    "WHERE database = {database:String} AND table IN {tables:Array(String)} AND default_kind IN ('', 'DEFAULT')\nORDER BY table, position"
+)
+log = get_logger("tiers")
+
+
+class ManifestReader(Protocol):
+    """Reads the shards' manifests. Every method raises Retryable when the answer cannot be had, Damaged for what cannot be read."""
+
+    async def head(self, shard: int) -> Head:
+        """The newest head; it MUST NOT be older than any whose write has returned."""
+        ...
+
+    async def load(self, manifest: Manifest, tables: Collection[str], time_range: TimeRange) -> Manifest:
+        """The same manifest, with the pages of these tables and this range too."""
+        ...
+
+
+class Tiers:
+    """Where the rows of one shard are, for every reader of it: the newest manifest that was met, and the columns of its tables."""
+
+    def __init__(self, shard: int, name: str, clickhouse: ClickHouse, manifests: ManifestReader, bucket_url: str) -> None:
+        self.name = name
+        self._shard = shard
+        self._clickhouse = clickhouse
+        self._manifests = manifests
+        self._bucket_url = bucket_url
+        self._manifest: Manifest | None = None
+        self._ask_again_at = 0.0
+        self._columns: Mapping[str, Columns] = {}
+        self._columns_at = -_COLUMNS_SECONDS
+
+    async def snapshot(self) -> Manifest | None:
+        """The newest manifest that this process has met: whether it is overtaken is found out behind a question. None where none can be had."""
+        if self._manifest is None and time.monotonic() >= self._ask_again_at:
+            try:
+                return self.met(Manifest(await self.head()))
+            except Retryable as error:
+                # A store that is away may take seconds to say so, and nobody waits for that but the first question.
+                self._ask_again_at = time.monotonic() + _AGAIN_SECONDS
+                log.warning("a shard's manifest cannot be had; reading its hot tier alone", shard=self.name, reason=error.reason)
+        return self._manifest
+
+    async def head(self) -> Head:
+        """The newest head. Raises Retryable."""
+        try:
+            return await self._manifests.head(self._shard)
+        except Damaged as error:
+            raise Unavailable(str(error)) from error
+
+    def met(self, manifest: Manifest) -> Manifest:
+        """Remember it, unless a later one is known."""
+        if self._manifest is None or manifest.revision >= self._manifest.revision:
+            self._manifest = manifest
+        return manifest
+
+    async def load(self, manifest: Manifest, table: str, time_range: TimeRange) -> Manifest:
+        """The manifest with these pages. Raises Retryable."""
+        try:
+            return self.met(await self._manifests.load(manifest, (table,), time_range))
+        except Damaged as error:
+            raise Unavailable(str(error)) from error
+
+    def hot(self) -> HotTables:
+        """The source of what is in the hot tier."""
+        return HotTables(self._clickhouse.database)
+
+    async def source(self, manifest: Manifest, unreadable: Collection[str]) -> TieredTables:
+        """The source of one try of a question. The columns are asked for where any hour left the hot table, and once a minute."""
+        head = manifest.head
+        if (head.cold or head.open) and time.monotonic() - self._columns_at >= _COLUMNS_SECONDS:
+            rows = await self._clickhouse.query(_COLUMNS_SQL, {"database": self._clickhouse.database, "tables": sorted(ROLLED)})
+            found: dict[str, list[tuple[str, str]]] = {}
+            for table, name, kind in rows:
+                found.setdefault(text(table), []).append((text(name), text(kind)))
+            self._columns, self._columns_at = found, time.monotonic()
+        return TieredTables(self._clickhouse.database, manifest, self._columns, self._bucket_url, unreadable)
+
+
+class TieredShard(Generic[R]):
+    """See AskedShard. ``build`` makes the reader over a source; it is called for every try of every question.
+
+    A question that is asked in vain raises what its reader raises, or Unavailable where hours of its range do not come to rest.
+    """
+
+    def __init__(self, tiers: Tiers, build: Callable[[Source], R]) -> None:
+        self._tiers = tiers
+        self._build = build
+
+    @property
+    def name(self) -> str:
+        """See AskedShard."""
+        return self._tiers.name
+
+    @property
+    def _unasked(self) -> str:
+        return f"{self.name}: its manifest could not be asked"
+
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T]:
+        """See AskedShard. Files that cannot be read are left out and named as missing."""
+        known, unreadable = await self._tiers.snapshot(), frozenset[str]()
+        if known is None:
+            answer = await question(self._build(self._tiers.hot()))
+            return Answer(answer.value, (*answer.missing, self._unasked))
+        manifest, patience = known, time.monotonic() + MOVING_SECONDS
+        for _ in range(ATTEMPTS):
+            source = await self._tiers.source(manifest, unreadable)
+            try:
+                answer = await question(self._build(source))
+            except TaelError as error:
+                manifest, more = await self._after(error, source, manifest, patience)
+                unreadable |= more
+                continue
+            try:
+                head = await self._overtaken(source, manifest)
+            except Retryable:
+                return Answer(answer.value, (*answer.missing, *self._left_out(source), self._unasked))
+            if head is None:
+                return Answer(answer.value, (*answer.missing, *self._left_out(source)))
+            manifest = self._tiers.met(Manifest(head))
+        raise Unavailable("hours of the range kept going from tier to tier while they were read")
+
+    async def _after(self, error: TaelError, source: TieredTables, manifest: Manifest, patience: float) -> tuple[Manifest, frozenset[str]]:
+        """The manifest to ask again with, and the keys of files to do without. Raises the error where neither would help."""
+        if isinstance(error, PagesMissing):
+            return await self._tiers.load(manifest, error.table, error.time_range), frozenset()
+        if isinstance(error, HoursMoving):
+            return await self._after_a_move(manifest, patience, error), frozenset()
+        # A table or a file that is gone since the snapshot is no failure: the same rows are elsewhere now.
+        try:
+            head = await self._overtaken(source, manifest)
+        except Retryable:
+            raise error from None
+        if head is not None:
+            return self._tiers.met(Manifest(head)), frozenset()
+        keys = _unreadable(error, source.trail.opened) if isinstance(error, Unreadable) else frozenset()
+        if not keys:
+            raise error
+        log.warning("a file of the cold tier cannot be read", shard=self.name, key=min(keys), files=len(keys))
+        return manifest, keys
+
+    async def _overtaken(self, source: TieredTables, manifest: Manifest) -> Head | None:
+        """The newest head, where what it says of what was asked for is not what the snapshot said. Raises Retryable."""
+        if not source.trail.asked:
+            return None
+        try:
+            head = await self._tiers.head()
+        except Retryable:
+            if manifest.revision == 0:  # nothing was ever rolled, and without NATS nothing begins to be
+                return None
+            raise
+        if not source.trail.holds(head, manifest.head):
+            return head
+        if head.revision > manifest.revision:
+            self._tiers.met(Manifest(head))
+        return None
+
+    async def _after_a_move(self, manifest: Manifest, patience: float, error: TaelError) -> Manifest:
+        """The next manifest. Raises Unavailable where none comes in time: a compactor died in between, and another one has yet to take over."""
+        while (head := await self._tiers.head()).revision <= manifest.revision:
+            if time.monotonic() > patience:
+                raise Unavailable(f"{error}, and no compactor ends it") from error
+            await asyncio.sleep(_LOOK_SECONDS)
+        return self._tiers.met(Manifest(head))
+
+    def _left_out(self, source: TieredTables) -> tuple[str, ...]:
+        named = sorted(source.trail.left_out)
+        more = [f"{self.name}: {len(named) - _NAMED} more files"] if len(named) > _NAMED else []
+        return (*(f"{self.name}: {key}" for key in named[:_NAMED]), *more)
+
+
+def _unreadable(error: Unreadable, opened: Collection[str]) -> frozenset[str]:
+    """The files to do without: the one that the error names, or all where the store itself does not answer."""
+    named = {key for key in opened if error.key.endswith(key)}
+    return frozenset(named if error.alone else opened if named else ())

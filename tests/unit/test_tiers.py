@@ -1,0 +1,136 @@
+"""Where statements say that rows are, by what a manifest says: nothing but the hot table where that is all, and each row in one place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tael.cold.files import FORMAT, HOUR_NS, ColdFile, day_of
+from tael.cold.manifest import DROPPING, MOVING, ROLLING, Head, Manifest, OpenHour, State
+from tael.model.time import ALL_TIME, TimeRange
+from tael.storage.clickhouse.tiers import HoursMoving, PagesMissing, TieredTables, Trail
+
+HOUR = 1_789_999_200_000_000_000
+DAY = day_of(HOUR)
+COLUMNS = {
+    table: [("tenant", "LowCardinality(String)"), (time, "DateTime64(9, 'UTC')")]
+    for table, time in (("spans", "start_time"), ("samples", "ts"))
+}
+
+
+def a_file(hour: int, table: str = "spans", generation: int = 0, tenant: str = "t1", service: str = "shop", form: int = FORMAT) -> ColdFile:
+    start = HOUR + hour * HOUR_NS
+    return ColdFile(table, tenant, 0, start, generation, 1, 1, "", start, start + HOUR_NS - 1, service, service, "a", "b", form)
+
+
+def tiers(
+    *files: ColdFile, states: dict[int, State] | None = None, loaded: bool = True, unreadable: frozenset[str] = frozenset()
+) -> TieredTables:
+    """The tiers of a shard with these files, and with hours of spans in these states."""
+    pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
+    for file in files:
+        day = (file.table, day_of(file.hour_ns))
+        pages[day] = (*pages.get(day, ()), file)
+    cold = {
+        table: (min(hours), max(hours))
+        for table in {file.table for file in files}
+        if (hours := [file.hour_ns for file in files if file.table == table])
+    }
+    opened = tuple(OpenHour("spans", HOUR + hour * HOUR_NS, 1, state, 1) for hour, state in (states or {}).items())
+    head = Head(0, 7, 1, "index" if files else "", opened, (), cold)
+    manifest = Manifest(head, dict.fromkeys(pages, "page"), pages if loaded else {})
+    return TieredTables("tael", manifest, COLUMNS, "http://s3/tael/", unreadable)
+
+
+def hours(first: int, end: int) -> TimeRange:
+    return TimeRange(HOUR + first * HOUR_NS, HOUR + end * HOUR_NS)
+
+
+def test_what_is_hot_is_the_table_itself() -> None:
+    """Later hours, other tables and a shard that never rolled anything: not a letter more."""
+    for source, table, time_range in (
+        (tiers(), "spans", ALL_TIME),
+        (tiers(a_file(0)), "spans", hours(1, 9)),
+        (tiers(a_file(0)), "logs", ALL_TIME),
+        (tiers(a_file(0)), "trace_index", ALL_TIME),
+        (tiers(a_file(0, tenant="t2")), "spans", ALL_TIME),
+        (tiers(a_file(0, service="cart")), "spans", ALL_TIME),
+        (tiers(states={0: DROPPING}), "spans", ALL_TIME),
+    ):
+        assert source.rows(table, "t1", time_range, service="shop") == f"tael.{table}"
+    assert tiers(a_file(0)).merged("samples", "x", "t1") == "tael.samples FINAL\nPREWHERE x"
+    assert tiers(a_file(0)).words_indexed(hours(1, 2))
+
+
+def test_the_places_of_an_old_range() -> None:
+    """Files by their exact keys, and of the rolling table the hours that are rolling alone."""
+    text = tiers(a_file(0), a_file(1), a_file(1, generation=3), a_file(30), states={2: ROLLING, 3: DROPPING}).rows(
+        "spans", "t1", hours(0, 9)
+    )
+    hot, rolling, cold = text.removeprefix("(").split("\n  UNION ALL ")
+    assert hot == "SELECT `tenant`, `start_time` FROM tael.spans"
+    assert rolling == f"SELECT `tenant`, `start_time` FROM tael.spans_rolling WHERE _partition_id IN ('{HOUR // 10**9 + 7200}')"
+    assert "s3('http://s3/tael/spans/tenant=t1/date=2026-09-21/hour=1{4/0-0,5/0-0,5/0-3}.parquet', 'Parquet'," in cold
+
+
+def test_hours_narrow_what_is_opened() -> None:
+    """A trace of the first and the last hour opens two files of three; a question about nothing opens none."""
+    source = tiers(a_file(0), a_file(1), a_file(2))
+    assert "{4/0-0,6/0-0}" in source.rows("spans", "t1", hours={HOUR, HOUR + 2 * HOUR_NS})
+    assert source.rows("spans", "t1", hours=set()) == "tael.spans"
+    assert source.trail.asked == {("spans", hours(0, 1)), ("spans", hours(2, 3))}
+
+
+def test_what_the_moment_does_not_allow() -> None:
+    """A move is waited for and a page loaded, where the range touches them."""
+    moving = tiers(states={0: MOVING})
+    with pytest.raises(HoursMoving):
+        moving.rows("spans", "t1", hours(0, 1))
+    assert moving.rows("spans", "t1", hours(1, 2)) == "tael.spans"
+    with pytest.raises(PagesMissing) as missing:
+        tiers(a_file(0), loaded=False).rows("spans", "t1", hours(0, 1))
+    assert missing.value.table == "spans"
+
+
+def test_files_that_are_done_without() -> None:
+    """Those that turned out to be unreadable and those of a later format are left out, and named."""
+    bad, later = a_file(0), a_file(1, form=FORMAT + 1)
+    source = tiers(bad, later, a_file(2), unreadable=frozenset({bad.key}))
+    assert "hour=16/0-0.parquet'" in source.rows("spans", "t1")
+    assert source.trail.left_out == {bad.key, later.key}
+    assert source.trail.opened == {a_file(2).key}
+
+
+def test_of_rows_with_one_key_the_latest_is_left() -> None:
+    """By place, and by generation where an hour has several files."""
+    one = tiers(a_file(0, "samples"), a_file(1, "samples")).merged("samples", "metric = 1", "t1")
+    assert "(tenant, metric, series, ts) NOT IN (SELECT" in one
+    assert "LIMIT 1 BY" not in one
+    two = tiers(a_file(0, "samples"), a_file(0, "samples", 5)).merged("samples", "metric = 1", "t1")
+    assert "ORDER BY generation DESC LIMIT 1 BY tenant, metric, series, ts" in two
+
+
+def test_a_snapshot_holds_until_its_hours_change() -> None:
+    """Changes of other hours and tables do not matter."""
+    source = tiers(a_file(0))
+    source.rows("spans", "t1", hours(0, 1))
+    then = source._manifest.head  # what it was made from
+    assert source.trail.holds(then, then)
+    assert Trail().holds(replace(then, revision=9), then)
+
+
+@given(st.integers(-30, 60), st.integers(0, 60), st.lists(st.integers(0, 40), max_size=4), st.booleans())
+def test_windows_are_the_range(first: int, length: int, cold: list[int], oldest_first: bool) -> None:
+    """Without a gap, in order, and what is hot is one piece."""
+    source, asked = tiers(*(a_file(hour) for hour in set(cold))), hours(first, first + length)
+    windows = list(source.windows("spans", asked, oldest_first=oldest_first))
+    in_time = windows if oldest_first else windows[::-1]
+    assert (in_time[0].start_ns, in_time[-1].end_ns) == (asked.start_ns, asked.end_ns)
+    assert all(one.end_ns == two.start_ns for one, two in pairwise(in_time))
+    if cold:
+        hot_from = HOUR + (max(cold) + 1) * HOUR_NS
+        assert sum(window.end_ns > hot_from for window in windows) <= 1
