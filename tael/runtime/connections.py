@@ -82,6 +82,12 @@ class Listener(web.Server):
         """It is no more."""
         self._by_silence.pop(connection, None)
 
+    def end_pipes(self) -> None:
+        """End the connections that were handed on and are still there."""
+        for connection in tuple(self._by_silence):
+            if isinstance(connection, Pipe):
+                connection.cut("drained")
+
     async def sweep(self) -> None:
         """End connections that keep us waiting, until cancelled."""
         while True:

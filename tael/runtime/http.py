@@ -112,6 +112,10 @@ def refuse_natively(request: web.Request, path: str, error: web.HTTPException) -
     return refuse(request, error, describe_native)
 
 
+async def _nothing() -> None:
+    pass
+
+
 @contextlib.asynccontextmanager
 async def serve(
     app: web.Application,
@@ -124,12 +128,13 @@ async def serve(
     limits: ConnectionSettings | None = None,
     refuse_unread: Refuse = refuse_natively,
     http2: Address | None = None,
+    end_http2: Callable[[], Awaitable[None]] = _nothing,
 ) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
 
     ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to. ``refuse_unread`` answers what
-    is no HTTP. Connections that begin as gRPC's do are handed to the listener at ``http2``. It speaks TLS where ``limits`` name a certificate;
-    raises BadSettings for one that cannot be used.
+    is no HTTP. Connections that begin as gRPC's do are handed to the listener at ``http2``; once nobody can come any more, ``end_http2`` is to
+    finish the calls on them. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
     """
     limits = limits or ConnectionSettings()
     tls = ListenerTls.of(limits)
@@ -143,6 +148,8 @@ async def serve(
         runner.sweep()
         yield Address(address.host, int(runner.addresses[0][1]))
     finally:
+        await site.stop()
+        await end_http2()
         await runner.cleanup()
 
 
@@ -190,6 +197,8 @@ class _Runner(web.AppRunner):
         if self._sweeping is not None:
             self._sweeping.cancel()
         await super().cleanup()
+        if self._listener is not None:
+            self._listener.end_pipes()
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()

@@ -9,6 +9,7 @@ import os
 import random
 import sys
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
@@ -53,6 +54,28 @@ async def test_h2_s2_a_request_reaches_the_log_byte_for_byte() -> None:
         assert (answer.code, answer.response and answer.response.HasField("partial_success")) == (OK, False)
         assert r.log.requests == [body]
         assert [(shard, signal, items) for shard, signal, _, items in r.log.appended] == [(0, "traces", 3)]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_plain_http_is_told_where_to_send(method: str) -> None:
+    """The default of several SDKs is http/protobuf, and their users come to 4317 with it."""
+    async with receiving() as r, aiohttp.ClientSession() as session:
+        async with session.request(method, f"http://{r.grpc}/v1/traces", data=request_of(3).SerializeToString()) as answer:
+            text = await answer.text()
+        assert answer.status == 400
+        assert "this port takes OTLP over gRPC" in text
+        assert "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in text
+        assert (await call(r.grpc, request_of(3).SerializeToString())).code is OK
+
+
+async def test_silent_connections_make_room() -> None:
+    """As many as may be open stay silent after HTTP/2's preface; whoever comes next is served."""
+    async with receiving(TAEL_MAX_CONNECTIONS=8) as r, contextlib.AsyncExitStack() as held:
+        for _ in range(20):
+            _, writer = await asyncio.open_connection(r.grpc.host, r.grpc.port)
+            held.callback(writer.close)
+            writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        assert (await call(r.grpc, request_of(3).SerializeToString())).code is OK
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
@@ -142,6 +165,7 @@ async def test_t6_the_drain_finishes_calls_that_were_accepted() -> None:
             waiting = asyncio.ensure_future(channel.unary_unary(TRACES_METHOD)(request_of(2).SerializeToString(), timeout=10))
             await eventually(lambda: log.waiting == 1)
             leaving = asyncio.ensure_future(stack.aclose())
+            await asyncio.sleep(0.2)  # asyncio forgets a connection that it accepts in the very moment in which the listener closes
             await eventually(lambda: refused(r.grpc))
             assert not waiting.done()
             log.gate.set()

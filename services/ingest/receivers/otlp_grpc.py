@@ -5,6 +5,9 @@ decompression by the core is off and a gzip message arrives as it is on the wire
 its first byte 0x1f can begin no protobuf message. Other compressions are for the core to refuse: deflate with UNIMPLEMENTED,
 what it does not know, zstd among them, with INTERNAL; clients retry neither.
 
+The address is answered by a listener that hands gRPC's connections on and tells a client of plain HTTP where to send instead: gRPC's core would
+answer with a frame that such a client cannot read. It costs a copy of the bytes, and bounds connections as every other listener does.
+
 gRPC's standard health service answers for the whole and for each signal's service, and says NOT_SERVING once the drain begins.
 """
 
@@ -12,10 +15,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
+from aiohttp import web
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -27,11 +32,13 @@ from tael.model.tenant import TENANT_HEADER
 from tael.otlp.inflate import GZIP
 from tael.otlp.signals import SIGNALS, Signal
 from tael.otlp.status import MAX_RESPONSE_BYTES, export_response, status_of
-from tael.runtime import rpc
+from tael.runtime import http, rpc
 from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
 
 log = get_logger("otlp-grpc")
+_WHAT = "OTLP gRPC"
+_BEHIND = Address("127.0.0.1", 0)
 _GZIP_MAGIC = b"\x1f\x8b"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _IDENTITY_AND_GZIP = 0b101
@@ -54,15 +61,51 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
     server.add_generic_rpc_handlers(tuple(_service(signal, pipeline) for signal in SIGNALS.values()))
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    address = rpc.bind(server, settings.otlp_grpc_addr, settings, what="OTLP gRPC", variable=OTLP_GRPC_ADDR)
+    # Under TLS the first bytes of gRPC and HTTP look the same: the server then has the address for itself.
+    direct = settings.tls_cert is not None
+    bound = rpc.bind(server, settings.otlp_grpc_addr if direct else _BEHIND, settings, what=_WHAT, variable=OTLP_GRPC_ADDR)
     await server.start()
     for service in ("", *(_names(signal)[0] for signal in SIGNALS.values())):
         await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
-    try:
-        yield address
-    finally:
+
+    async def end() -> None:
         await healthy.enter_graceful_shutdown()
         await server.stop(settings.drain_seconds)
+
+    if not direct:
+        async with _shared_with_http(settings, bound, end) as address:
+            yield address
+        return
+    try:
+        yield bound
+    finally:
+        await end()
+
+
+def _shared_with_http(
+    settings: ReceiverSettings, behind: Address, end: Callable[[], Awaitable[None]]
+) -> contextlib.AbstractAsyncContextManager[Address]:
+    """The address, answered in gRPC by what listens at ``behind`` until ``end``, and in HTTP by a sentence."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", partial(_say_where, settings.otlp_http_addr))
+    return http.serve(
+        app,
+        settings.otlp_grpc_addr,
+        what=_WHAT,
+        variable=OTLP_GRPC_ADDR,
+        limits=settings,
+        auto_decompress=False,
+        http2=behind,
+        end_http2=end,
+    )
+
+
+async def _say_where(otlp_http: Address, _: web.Request) -> web.Response:
+    text = (
+        f"this port takes OTLP over gRPC; OTLP over HTTP is received on port {otlp_http.port}: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or"
+        f" OTEL_EXPORTER_OTLP_ENDPOINT to port {otlp_http.port} with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n"
+    )
+    return web.Response(status=400, text=text)
 
 
 def _service(signal: Signal, pipeline: Pipeline) -> Any:
