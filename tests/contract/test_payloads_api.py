@@ -10,10 +10,12 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValueList
 from tael.model.payload import Reference
 from tael.model.signals import PAYLOADS
 from tael.otlp.anyvalue import encode_attributes
+from tael.otlp.decode import decode_logs
 from tests.support.hotnode import HotNode
+from tests.support.logs import MemoryLogs
 from tests.support.otlp import MemoryLog
 from tests.support.query import MemoryPayloads, MemorySpans, serving
-from tests.support.storage import HotTier, model_of, of_service, open_tier, wire_span
+from tests.support.storage import RECEIVED_NS, HotTier, logs_of, model_of, of_service, open_tier, wire_log, wire_span
 
 PROMPT, TOOLS = b"be kind " * 100, KeyValueList(values=encode_attributes({"role": "user", "n": [1, 2.5]})).SerializeToString()
 TRACE_ID = b"t" * 16
@@ -50,6 +52,16 @@ async def test_a_trace_has_its_payloads_in_place_and_a_list_has_references() -> 
         assert (await api.error("/api/v1/traces", payloads="all"))[0] == 400
         for path in (f"/tempo/api/v2/traces/{TRACE_ID.hex()}", f"/jaeger/api/traces/{TRACE_ID.hex()}"):
             assert PROMPT in (await api.get(path)).body
+
+
+async def test_log_records_have_references_or_values() -> None:
+    record = wire_log(attributes={"note": reference(PROMPT)}, body=reference(TOOLS, "map"))
+    logs = MemoryLogs(list(decode_logs([logs_of("agent", record)], RECEIVED_NS)))
+    async with serving(spans(), logs=logs, payloads=MemoryPayloads({"default": [PROMPT, TOOLS]})) as api:
+        (listed,) = (await api.json("/api/v1/logs"))["logs"]
+        assert listed["attributes"]["note"] == reference(PROMPT)
+        (whole,) = (await api.json("/api/v1/logs", payloads="inline"))["logs"]
+        assert (whole["attributes"]["note"], whole["body"]) == (PROMPT.decode(), {"role": "user", "n": [1, 2.5]})
 
 
 async def test_an_answer_takes_so_many_bytes_of_payloads() -> None:

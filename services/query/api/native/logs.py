@@ -36,5 +36,5 @@ class NativeLogs:
 
 
 def _json(page: Page[LogRecord]) -> web.Response:
-    head = {"cursor": page.cursor, "count": len(page.items), **partial_json(page.missing)}
+    head = {"cursor": page.cursor, "count": len(page.items), **partial_json(page.missing, page.unresolved)}
     return json_response({**head, "logs": [log_json(record) for record in page.items]})

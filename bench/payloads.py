@@ -1,0 +1,145 @@
+"""What putting payloads apart costs a receiver and saves the WAL, and how fast payloads are written, read and searched.
+
+python -m bench.payloads [--payloads 200000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client import CollectorRegistry
+
+from services.ingest.admission import Cut, Tolerant
+from services.ingest.pipeline import Pipeline
+from tael.cluster.shard import Router
+from tael.model.search import find_spans
+from tael.model.signals import PAYLOADS, TRACES
+from tael.model.time import ALL_TIME
+from tael.otlp.extract import Sizes
+from tael.otlp.signals import SIGNALS
+from tael.storage.api import SpanQuery
+from tests.support.hotnode import HotNode
+from tests.support.otlp import BASE_NS, MemoryLog, receiver_settings
+from tests.support.storage import HotTier, open_tier
+
+WORDS = [hashlib.sha256(str(number).encode()).hexdigest()[: 3 + number % 9] for number in range(30_000)]
+SYSTEM = " ".join(random.Random(0).choices(WORDS, k=800))
+ROUNDS, AT_ONCE = 40, 20
+NOTHING = Sizes(1 << 60, 1 << 60)
+
+
+def request_of(spans: int, attribute_bytes: int, *, prompts: bool = False, seed: int = 0) -> bytes:
+    """Spans of eleven attributes with values of this size; LLM calls have a system prompt in common and a question of their own."""
+    rng, request = random.Random(seed), ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    group.resource.attributes.add(key="service.name").value.string_value = "shop"
+    into = group.scope_spans.add().spans
+    for _ in range(spans):
+        span = into.add(trace_id=rng.randbytes(16), span_id=rng.randbytes(8), name="GET /cart", start_time_unix_nano=BASE_NS)
+        for number in range(11):
+            span.attributes.add(key=f"http.attribute.{number}").value.string_value = "v" * attribute_bytes
+        if prompts:
+            span.attributes.add(key="gen_ai.system_instructions").value.string_value = SYSTEM
+            span.attributes.add(key="gen_ai.input.messages").value.string_value = " ".join(rng.choices(WORDS, k=400))
+    return request.SerializeToString()
+
+
+def least_ms(*calls: Callable[[], object]) -> list[float]:
+    """Processor time of each call, the least of rounds that go through the calls in turn."""
+    found = [float("inf")] * len(calls)
+    for _ in range(ROUNDS):
+        for index, call in enumerate(calls):
+            started = time.process_time()
+            for _ in range(AT_ONCE):
+                call()
+            found[index] = min(found[index], (time.process_time() - started) / AT_ONCE * 1000)
+    return found
+
+
+def admission() -> None:
+    """Checking and cutting a request, with payloads and without."""
+    pipeline = Pipeline(MemoryLog(), Router(1), receiver_settings(), registry=CollectorRegistry())
+    apart = pipeline.admission(SIGNALS[TRACES])
+    assert isinstance(apart, Tolerant)
+    whole, cut = replace(apart, sizes=NOTHING), Cut(Router(1), 8 << 20, BASE_NS)
+    shapes = {
+        "100 spans of 0.4 KiB": request_of(100, 12),
+        "100 spans of 4 KiB, no value large": request_of(100, 350),
+        "100 LLM calls of 9 KiB": request_of(100, 12, prompts=True),
+    }
+    for name, request in shapes.items():
+        before, after = least_ms(lambda r=request: whole.admit("t", r, cut), lambda r=request: apart.admit("t", r, cut))  # type: ignore[misc]
+        print(f"{name} ({len(request)} bytes): {before:.3f} ms without, {after:.3f} ms with payloads: {100 * (after / before - 1):+.1f} %")
+
+
+async def wal_bytes() -> None:
+    """A thousand calls with one system prompt."""
+    log = MemoryLog()
+    pipeline = Pipeline(log, Router(1), receiver_settings(), registry=CollectorRegistry())
+    received = 0
+    for seed in range(100):
+        request = request_of(10, 12, prompts=True, seed=seed)
+        received += len(request)
+        async with pipeline.room("t") as room:
+            await pipeline.admit(SIGNALS[TRACES], "t", request, room)
+    appended = sum(len(body) for _, _, body, _ in log.appended)
+    print(
+        f"1,000 LLM calls: {received} bytes received, {appended} in the WAL, of them {sum(len(b) for _, s, b, _ in log.appended if s == PAYLOADS)} of payloads"
+    )
+
+
+async def storage(tier: HotTier, count: int) -> None:
+    """Payloads of 2 KiB, each with a span that refers to it, written and read."""
+    rng, hashes = random.Random(1), list[bytes]()
+    started, size = time.perf_counter(), 0
+    for number in range(0, count, 5_000):
+        contents = [f"needle{number + one} {' '.join(rng.choices(WORDS, k=280))}".encode() for one in range(min(5_000, count - number))]
+        size += sum(map(len, contents))
+        hashes += await tier.store_payloads(*contents, tenant="t")
+    seconds = time.perf_counter() - started
+    (bytes_on_disk,) = (
+        await tier.clickhouses[0].query("SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'payloads'", {})
+    )[0]
+    print(
+        f"{count} payloads of {size // count} bytes: {count / seconds:,.0f}/s written, {int(bytes_on_disk) / count:,.0f} bytes each on disk"
+    )
+    chosen = rng.sample(hashes, 50)
+    await timed("one by its hash", [lambda h=h: tier.payloads.get_payloads("t", [h]) for h in chosen])  # type: ignore[misc]
+    await timed("50 by their hashes", [lambda: tier.payloads.get_payloads("t", chosen)] * 5)
+    words = [SpanQuery(ALL_TIME, find_spans(text=f"needle{rng.randrange(count)}")) for _ in range(20)]
+    await timed("text= of one that no span refers to", [lambda q=q: tier.reader.find_spans("t", q) for q in words])  # type: ignore[misc]
+
+
+async def timed(name: str, calls: list[Callable[[], object]]) -> None:
+    """The median time of the calls."""
+    found = []
+    for call in calls:
+        started = time.perf_counter()
+        await call()  # type: ignore[misc]
+        found.append(time.perf_counter() - started)
+    print(f"{name}: {sorted(found)[len(found) // 2] * 1000:.1f} ms, at most {max(found) * 1000:.1f}")
+
+
+async def main() -> None:
+    """All of it, on this machine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--payloads", type=int, default=200_000)
+    count = parser.parse_args().payloads
+    admission()
+    await wal_bytes()
+    with tempfile.TemporaryDirectory() as folder, HotNode(Path(folder) / "node") as node:
+        async with open_tier([node]) as tier:
+            await storage(tier, count)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
