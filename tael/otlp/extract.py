@@ -12,7 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tael.model.payload import Form, Payload, Reference
+from tael.model.payload import Form, Payload, Reference, parse_reference
 from tael.model.time import NS_PER_SECOND, signed_ns
 from tael.otlp import genai
 
@@ -64,27 +64,34 @@ class Extraction:
         """Whether nothing was put apart."""
         return not self._found
 
-    def take(self, item: Any, room_bytes: int) -> bool:
-        """Put apart what is large in a span or log record; of one of more than ``room_bytes`` then also other values, the largest first.
+    def take(self, item: Any, size_bytes: int, room_bytes: int) -> bool:
+        """Put apart what is large in a span or log record, which has ``size_bytes``; where these are more than ``room_bytes`` then also other
+        values, the largest first.
 
         Says whether anything was. The item can be too large still: not all of it is values.
         """
-        hour, taken, left = _hour_of(item, self._now_ns), False, list[AnyValue]()
-        for key, value in _attributes(item):
-            if self._sizes.stands_apart(key, value.ByteSize()) and self._put(value, hour, PREVIEW_BYTES):
-                taken = True
-            else:
-                left.append(value)
-        excess = item.ByteSize() - room_bytes
-        if excess <= 0:
-            return taken
+        taken, harmless = False, self._sizes.harmless_bytes
+        for pairs in _attributes(item):  # runs for every item of a few KiB, so what is common makes one call
+            for pair in pairs:
+                if pair.ByteSize() > harmless and self._sizes.stands_apart(pair.key, pair.value.ByteSize()):
+                    taken |= self._put(pair.value, _hour_of(item, self._now_ns), PREVIEW_BYTES)
+        if size_bytes > room_bytes and (excess := item.ByteSize() - room_bytes) > 0:
+            taken |= self._shrink(item, excess)
+        return taken
+
+    def _shrink(self, item: Any, excess: int) -> bool:
+        """Put apart the largest values that are left, until so many bytes are gone."""
         body = item.body if isinstance(item, LogRecord) else None
-        for size, value in sorted(
-            ((value.ByteSize(), value) for value in (left if body is None else [*left, body])), key=_size, reverse=True
-        ):
-            if excess > 0 and size > _REFERENCE_BYTES and self._put(value, hour, BODY_PREVIEW_BYTES if value is body else PREVIEW_BYTES):
-                taken = True
-                excess -= size - value.ByteSize()
+        values = [pair.value for pairs in _attributes(item) for pair in pairs]
+        sized = ((value.ByteSize(), value) for value in (values if body is None else [*values, body]))
+        taken, hour = False, _hour_of(item, self._now_ns)
+        for size, value in sorted(sized, key=_size, reverse=True):
+            if excess <= 0 or size <= _REFERENCE_BYTES:
+                break
+            if _stands(value) or not self._put(value, hour, BODY_PREVIEW_BYTES if value is body else PREVIEW_BYTES):
+                continue
+            taken = True
+            excess -= size - value.ByteSize()
         return taken
 
     def referred(self, request: bytes) -> Sequence[Payload]:
@@ -111,12 +118,17 @@ def _size(sized: tuple[int, AnyValue]) -> int:
     return sized[0]
 
 
-def _attributes(item: Any) -> Iterator[tuple[str, AnyValue]]:
-    """Those of an item, of its events and of its links."""
-    owners: tuple[Any, ...] = (item, *item.events, *item.links) if isinstance(item, Span) else (item,)
-    for owner in owners:
-        for pair in owner.attributes:
-            yield pair.key, pair.value
+def _attributes(item: Any) -> Iterator[Any]:
+    """The lists of attributes of an item, of its events and of its links."""
+    yield item.attributes
+    if isinstance(item, Span):
+        yield from (event.attributes for event in item.events)
+        yield from (link.attributes for link in item.links)
+
+
+def _stands(value: AnyValue) -> bool:
+    """Whether it is a reference already, with a preview that makes it look larger than it need be."""
+    return value.WhichOneof("value") == "string_value" and parse_reference(value.string_value) is not None
 
 
 def _beginning(value: AnyValue, size: int) -> bytes:

@@ -96,7 +96,7 @@ def _item(raw: bytes, kind: type[Message], limits: ItemLimits, extraction: Extra
     message, before = kind.FromString(raw), cuts.total()
     if len(raw) > limits.harmless_bytes:
         _trim(message, limits, cuts)
-    changed = extraction.take(message, room) or cuts.total() > before
+    changed = extraction.take(message, len(raw), room) or cuts.total() > before
     return message.SerializeToString() if changed else raw
 
 

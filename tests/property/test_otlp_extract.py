@@ -84,14 +84,14 @@ def test_a_log_record_comes_together_again(own: Any, body: AttributeValue, room:
 def test_what_columns_are_read_from_stays() -> None:
     """A model's name of any length, and what is a member of a large text."""
     span = WireSpan(attributes=encode_attributes({"llm.invocation_parameters": "x" * 100_000, "gen_ai.request.model": "m" * 20_000}))
-    assert not Extraction(Sizes(), 0).take(span, 1 << 20)
+    assert not Extraction(Sizes(), 0).take(span, span.ByteSize(), 1 << 20)
 
 
 def test_a_reference_begins_as_its_value_does() -> None:
     """An array or map with the texts in it."""
     said: AttributeValue = [{"role": "user", "parts": [{"type": "text", "content": "Where is my parcel? " * 200}]}]
     span = WireSpan(attributes=encode_attributes({"gen_ai.input.messages": said, "note": "a note " * 2_000}))
-    assert Extraction(Sizes(), 0).take(span, 1 << 20)
+    assert Extraction(Sizes(), 0).take(span, span.ByteSize(), 1 << 20)
     (messages, note) = (parse_reference(pair.value.string_value) for pair in span.attributes)
     assert messages is not None
     assert note is not None

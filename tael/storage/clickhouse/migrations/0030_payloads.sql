@@ -18,7 +18,7 @@ ENGINE = {{replacing_engine}}
 PARTITION BY hour
 ORDER BY (tenant, hash, offset)
 -- Reading one payload reads a granule.
-SETTINGS {{settings}}, index_granularity_bytes = 1048576
+SETTINGS {{settings}}, index_granularity_bytes = 65536
 ;
 
 CREATE TABLE IF NOT EXISTS {{database}}.payloads_in_1 ({{payloads_in_1_columns}}) ENGINE = Null
