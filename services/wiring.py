@@ -178,6 +178,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredSh
     from tael.storage.gather import AllOf, Shards
     from tael.storage.holdings import HoldingReader, MergedHoldings
     from tael.storage.llm import LlmReader, MergedLlm
+    from tael.storage.llm_series import LlmSeries
     from tael.storage.merged import MergedLogs, MergedSpanCounts, MergedSpans
     from tael.storage.merged_series import MergedSeries
     from tael.storage.payloads import MergedPayloads, PayloadReader
@@ -205,8 +206,8 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredSh
         held.use([Shard(name, ClickHouseHoldings(client)) for name, client in each])
         payloads.use([Shard(name, ClickHousePayloads(client)) for name, client in each])
 
-    all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts))]))
-    readers = Readers(
+    all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts)), LlmSeries(MergedLlm(llm))]))
+    return Readers(
         MergedSpans(spans),
         MergedLogs(logs),
         all_series,
@@ -215,8 +216,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredSh
         MergedHoldings(held),
         MergedPayloads(payloads),
         MergedLlm(llm),
-    )
-    return readers, use
+    ), use
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:

@@ -22,6 +22,10 @@ class LlmReader(Protocol):
         """
         ...
 
+    async def has_calls(self, tenant: str, time_range: TimeRange) -> Answer[bool]:
+        """Whether ``calls`` would find any."""
+        ...
+
 
 class MergedLlm(Merged[LlmReader]):
     """See LlmReader."""
@@ -32,6 +36,11 @@ class MergedLlm(Merged[LlmReader]):
         if sum(map(len, found.values)) > max_rows:
             raise too_many(max_rows)
         return Answer(joined(found.values), found.missing)
+
+    async def has_calls(self, tenant: str, time_range: TimeRange) -> Answer[bool]:
+        """See LlmReader."""
+        found = await self._gather.ask(lambda reader: reader.has_calls(tenant, time_range))
+        return Answer(any(found.values), found.missing)
 
 
 def too_many(max_rows: int) -> TooLarge:

@@ -64,13 +64,13 @@ class _Counters:
 def call_series(counts: SpanCounts, start_ms: int, end_ms: int, wanted: Wanted, max_samples: int) -> Samples:
     """The series of calls that are wanted, by labels. Raises TooLarge."""
     counters = _counters(counts, start_ms, end_ms, len(CALL_BOUNDS) + 1, max_samples)
-    return _samples(_calls(counters, wanted), counters, start_ms)
+    return samples_of(_calls(counters, wanted), counters.times_ms, start_ms)
 
 
 def edge_series(counts: SpanCounts, start_ms: int, end_ms: int, wanted: Wanted, max_samples: int) -> Samples:
     """The series of the service graph that are wanted, by labels. Raises TooLarge."""
     counters = _counters(counts, start_ms, end_ms, len(EDGE_BOUNDS) + 1, max_samples)
-    return _samples(_edges(counters, wanted), counters, start_ms)
+    return samples_of(_edges(counters, wanted), counters.times_ms, start_ms)
 
 
 def call_labels(groups: Iterable[Group]) -> Iterator[Labels]:
@@ -107,16 +107,16 @@ def _counters(counts: SpanCounts, start_ms: int, end_ms: int, buckets: int, max_
     times = (first + np.arange(slots, dtype=np.int64)) * step
     newest = np.full(groups * slots, -ACTIVE_MS - 1, np.int64)
     np.maximum.at(newest, place, counts.newest_ms)
-    present = _present(newest.reshape(groups, slots), times)
-    return _Counters(counts.groups, times, np.cumsum(calls, axis=2), np.cumsum(seconds, axis=1), present)
+    there = present(newest.reshape(groups, slots), times)
+    return _Counters(counts.groups, times, np.cumsum(calls, axis=2), np.cumsum(seconds, axis=1), there)
 
 
-def _present(newest_ms: Longs, times_ms: Longs) -> Bools:
+def present(newest_ms: Longs, times_ms: Longs) -> Bools:
     """Where a group has a sample: while something was counted lately, and in the slot before something is."""
     counted = newest_ms >= 0
-    present: Bools = times_ms - np.maximum.accumulate(newest_ms, axis=1) <= ACTIVE_MS
-    present[:, :-1] |= counted[:, 1:]
-    return present
+    there: Bools = times_ms - np.maximum.accumulate(newest_ms, axis=1) <= ACTIVE_MS
+    there[:, :-1] |= counted[:, 1:]
+    return there
 
 
 Series = tuple[Labels, Floats, Bools]
@@ -182,9 +182,9 @@ def _histogram_series(
         yield labels, values, present
 
 
-def _samples(found: Iterable[Series], counters: _Counters, start_ms: int) -> Samples:
+def samples_of(found: Iterable[Series], times_ms: Longs, start_ms: int) -> Samples:
     """As samples of ``start < t``, by labels; series without any are left out."""
-    inside = counters.times_ms > start_ms
+    inside = times_ms > start_ms
     kept = [(labels, values, there) for labels, values, present in found if (there := present & inside).any()]
     kept.sort(key=lambda series: series[0])
     if not kept:
@@ -192,6 +192,6 @@ def _samples(found: Iterable[Series], counters: _Counters, start_ms: int) -> Sam
     return Samples(
         [labels for labels, _, _ in kept],
         offsets_of(np.array([there.sum() for _, _, there in kept])),
-        np.concatenate([counters.times_ms[there] for _, _, there in kept]),
+        np.concatenate([times_ms[there] for _, _, there in kept]),
         np.concatenate([values[there] for _, values, there in kept]),
     )

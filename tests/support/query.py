@@ -142,6 +142,10 @@ class MemoryLlm:
         """See LlmReader."""
         return Answer(calls_of(self._spans if tenant == DEFAULT_TENANT else [], time_range))
 
+    async def has_calls(self, tenant: str, time_range: TimeRange) -> Answer[bool]:
+        """See LlmReader."""
+        return Answer(len((await self.calls(tenant, time_range, 1 << 62)).value) > 0)
+
 
 class MemoryHoldings:
     """See HoldingReader: what a test says is stored."""

@@ -47,12 +47,23 @@ class ClickHouseLlm:
             raise too_many(max_rows)
         return Answer(await asyncio.to_thread(calls_of, columns))
 
+    async def has_calls(self, tenant: str, time_range: TimeRange) -> Answer[bool]:
+        """See LlmReader."""
+        where = _calls_within(tenant, time_range)
+        sql = f"SELECT 1 FROM {self._source.rows('spans', tenant, time_range)} WHERE {where} LIMIT 1"  # noqa: S608  # names of ours and parameters
+        return Answer(bool(await self._clickhouse.query(sql, where.parameters)))
+
+
+def _calls_within(tenant: str, time_range: TimeRange) -> Conditions:
+    where = Conditions(tenant)
+    where.within("start_time", time_range)
+    where.add("llm_operation != ''")
+    return where
+
 
 def spans_of_calls(source: Source, tenant: str, time_range: TimeRange, cost: str, limit: int) -> Statement:
     """Id, parent, trace, whether it is a call in the range, whether it has usage, failed, start, duration, cost, tokens and words of each span."""
-    within, around = Conditions(tenant), Conditions(tenant)
-    within.within("start_time", time_range)
-    within.add("llm_operation != ''")
+    within, around = _calls_within(tenant, time_range), Conditions(tenant)
     wider = TimeRange(max(0, time_range.start_ns - _AROUND_NS), time_range.end_ns + min(_AROUND_NS, (1 << 63) - 1 - time_range.end_ns))
     if around.within("start_time", wider) or "start" in around.parameters or "end" in around.parameters:
         around.texts = [text.replace("{start:", "{around_start:").replace("{end:", "{around_end:") for text in around.texts]
