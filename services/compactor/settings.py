@@ -21,9 +21,9 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         description="Interval at which retention is enforced, besides at start.",
     )
     cold_tier: Switch = Field(
-        default=False,
+        default=True,
         alias="TAEL_COLD_TIER",
-        description="Whether hours leave the hot tier for Parquet in the bucket. Only where every reader reads it too: what was begun is finished after it is off again.",
+        description="Whether hours leave the hot tier for Parquet in the bucket. What is there is read in any case, and what was begun is finished after it is off.",
     )
     hot_tier_hours: float = Field(
         default=24,

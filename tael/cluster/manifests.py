@@ -63,7 +63,7 @@ class Manifests:
         found = await self._kv.get(cold_key(shard))
         if found is None:
             # A key-value store that was lost must not look like a cluster that never rolled anything.
-            if await self._objects.list(f"{manifest_prefix(shard)}heads/"):
+            if await copies(self._objects, shard):
                 raise Unavailable(f"the manifest of shard {shard} is not in the key-value store; its compactor restores it from the bucket")
             return Head(shard), 0
         return Head.decode(found.key, found.value), found.revision
@@ -176,12 +176,20 @@ class ManifestOwner:
         return len(keys[:-_HEADS_KEPT])
 
 
+async def copies(objects: ObjectStore, shard: int) -> list[str]:
+    """The keys of the copies of a shard's heads, the newest last; none where the bucket is not made yet."""
+    try:
+        return await objects.list(f"{manifest_prefix(shard)}heads/")
+    except NotFound:
+        return []
+
+
 async def restore(kv: KeyValue, objects: ObjectStore, shard: int) -> tuple[Head, int]:
     """Put the newest head that the bucket has a copy of into a key-value store that has none; the head and its key's revision.
 
     Raises Conflict where there is one, NotFound where the bucket has no copy.
     """
-    keys = await objects.list(f"{manifest_prefix(shard)}heads/")
+    keys = await copies(objects, shard)
     if not keys:
         raise NotFound(f"the bucket has no manifest of shard {shard}")
     head = restored(Head.decode(keys[-1], await objects.get(keys[-1])))

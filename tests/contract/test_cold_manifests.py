@@ -11,7 +11,7 @@ from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cold import manifest as m
 from tael.cold.files import HOUR_NS
-from tael.errors import Conflict, Damaged, Fenced, Unavailable
+from tael.errors import Conflict, Damaged, Fenced, NotFound, Unavailable
 from tael.model.time import TimeRange
 from tests.support.memory_objects import MemoryObjects
 from tests.unit.test_cold_manifest import HOUR, a_file
@@ -114,6 +114,16 @@ async def test_a_lost_key_value_store_comes_back_from_the_bucket(kept: Kept) -> 
     assert again.revision > known.revision
     with pytest.raises((Conflict, Fenced)):
         await roll(owner)
+
+
+async def test_a_bucket_that_is_not_made_yet_has_no_manifest(kept: Kept) -> None:
+    """As at the first start, when queries come before the compactor has made it."""
+
+    class NoBucket(MemoryObjects):
+        async def list(self, prefix: str) -> list[str]:
+            raise NotFound("NoSuchBucket")
+
+    assert (await Manifests(kept.kv, NoBucket()).read(0)).revision == 0
 
 
 async def test_copies_of_old_heads_go(kept: Kept) -> None:

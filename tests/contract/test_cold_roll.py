@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import secrets
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from nats.aio.client import Client
+from pyarrow import parquet
 
 from services.compactor.roll import Roller
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
@@ -116,6 +118,18 @@ async def finish(roller: Roller) -> int:
     return steps
 
 
+async def reads_as_documented(cold: Cold, file: ColdFile) -> None:
+    """By a reader that is not ClickHouse: types, compression and indexes (docs/formats.md)."""
+    body = io.BytesIO(await cold.objects.get(file.key))
+    kinds = {field.name: str(field.type) for field in parquet.read_schema(body)}
+    assert (kinds["start_time"], kinds["trace_id"], kinds["parent_span_id"]) == ("timestamp[ns, tz=UTC]", "fixed_size_binary[16]", "string")
+    assert kinds["attributes_string"].startswith("map<string, string")
+    rows = parquet.read_table(body, columns=["service", "parent_span_id"]).to_pylist()
+    assert rows == [{"service": "shop", "parent_span_id": ""}] * 2
+    ids = parquet.ParquetFile(body).metadata.row_group(0).column(4)
+    assert (ids.path_in_schema, ids.compression, ids.has_column_index) == ("trace_id", "ZSTD", True)
+
+
 @pytest.fixture
 async def cold(shared_hot_node: HotNode, objects: MinioObjectStore, nats_client: Client) -> AsyncIterator[Cold]:
     kv = NatsKeyValue(nats_client, "tael")
@@ -152,6 +166,7 @@ async def test_every_table_goes_to_the_cold_tier(cold: Cold) -> None:
     assert HOUR <= of_t1.min_time_ns <= of_t1.max_time_ns < HOUR + HOUR_NS
     assert of_t1.bytes == len(await cold.objects.get(of_t1.key))
     assert manifest.files("series")[0].min_name is not None
+    await reads_as_documented(cold, of_t1)
     assert await cold.roll() == 0
 
 
@@ -222,7 +237,7 @@ async def test_rows_that_nobody_knows_of_are_taken_up(cold: Cold) -> None:
 async def test_late_rows_make_generations_that_are_merged(cold: Cold) -> None:
     """Samples of one series and time count once, the last written; unnamed files are deleted in the end."""
     for number in range(2):
-        await cold.tier.store(of_service("shop", wire_span(number)))
+        await cold.tier.store(of_service("shop", wire_span(number)), tenant="o'ther*")
         await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, batch().SerializeToString()), secrets.token_hex(8))
         await cold.roll()
     before = await cold.manifest()
@@ -233,7 +248,7 @@ async def test_late_rows_make_generations_that_are_merged(cold: Cold) -> None:
     while await roller.merge():
         pass
     after = await cold.manifest()
-    assert [(file.rows, file.tenant) for file in after.files("spans")] == [(2, "t1")]
+    assert [(file.rows, file.tenant) for file in after.files("spans")] == [(2, "o'ther*")]
     assert [file.rows for file in after.files("samples")] == [2]
     assert (await cold.ledger())["spans"] == 2
     assert await roller.sweep() > 0
