@@ -56,6 +56,12 @@ compose-test: dev ## Bring the offline compose up on a Docker engine, send spans
 helm-test: dev ## Lint the chart, render many sets of values, validate the manifests against Kubernetes' schemas
 	$(PY) -m pytest -q tests/unit/test_deploy.py
 
+SECONDS ?= 900
+SEED ?= 1
+.PHONY: soak
+soak: dev ## Faults of every kind against the suite, and a ledger of what was acknowledged (SECONDS=900, SEED=1)
+	$(PY) -m bench.soak --seconds $(SECONDS) --seed $(SEED)
+
 ##@ Measure
 .PHONY: bench-ingest
 bench-ingest: dev ## Items of a signal acknowledged and readable per second, through the whole suite

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.disk import fill, small_disk
 from tests.support.ledger import Ledger, assert_exactly_once
 from tests.support.suite import Suite, until
 
@@ -21,15 +20,13 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_nats_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 48 MB where NATS keeps its streams; skipped where none can be mounted."""
     store = tmp_path / "data" / "nats"
-    store.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", store], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.strip()}")
-    yield store
-    subprocess.run(["umount", "--lazy", store], check=True)
+    with small_disk(store) as problem:
+        if problem:
+            pytest.skip(f"needs the right to mount a tmpfs: {problem}")
+        yield store
 
 
 def readiness(address: str) -> tuple[int, dict[str, str]]:
@@ -41,20 +38,6 @@ def readiness(address: str) -> tuple[int, dict[str, str]]:
         return error.code, json.load(error)["reasons"]
 
 
-def fill(path: Path) -> None:
-    """Write until the disk is full to the last block."""
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
-    try:
-        for size in (1 << 20, 4096):
-            while True:
-                try:
-                    os.write(descriptor, bytes(size))
-                except OSError:
-                    break
-    finally:
-        os.close(descriptor)
-
-
 def internal_addresses(suite: Suite) -> dict[str, str]:
     """Where each kind of process answers ``/readyz``."""
     targets: list[dict[str, Any]] = suite.get("/internal/targets")
@@ -63,12 +46,12 @@ def internal_addresses(suite: Suite) -> dict[str, str]:
     return found | {"tael-serve": line.split("http://")[1].split("/")[0]}
 
 
-def test_a_full_disk_heals_by_itself(tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_heals_by_itself(tmp_path: Path, small_nats_disk: Path) -> None:
     """NATS never leaves its write error by itself: the supervisor restarts it, and what was acknowledged is there once."""
     with Suite(tmp_path) as suite, Ledger(suite) as ledger:
         ledger.wait_for(400)
         addresses, ingest = internal_addresses(suite), suite.children()["ingest"].pid
-        filler = small_disk / "filler"
+        filler = small_nats_disk / "filler"
         fill(filler)
         until(lambda: "wal" in readiness(addresses["tael-ingest"])[1], "ingest to say that the WAL takes nothing", 40)
         until(lambda: "nats" in readiness(addresses["tael-serve"])[1], "the supervisor to say that NATS is unhealthy", 20)
