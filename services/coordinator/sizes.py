@@ -1,7 +1,11 @@
-"""What the leader says on ``/metrics`` of the hot tier and of what it refused: parts, rows and bytes by shard and table; dead letters."""
+"""What the leader says on ``/metrics`` of the hot tier and of what it refused: parts, rows and bytes by shard and table; detached parts; dead letters.
+
+A detached part holds rows that no answer has. Its file is logged once, when the leader sees it first.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -11,7 +15,7 @@ from tael.cluster.shard import ShardAddress
 from tael.errors import Rejected, Retryable
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
-from tael.storage.api import PartitionSize, SchemaStore
+from tael.storage.api import DetachedPart, PartitionSize, SchemaStore
 
 log = get_logger("sizes")
 _LABELS = ["shard", "table"]
@@ -24,6 +28,12 @@ MOST_PARTS = Gauge(
 )
 ROWS = Gauge("tael_hot_rows", "Rows.", _LABELS, registry=REGISTRY)
 BYTES = Gauge("tael_hot_bytes", "Bytes on disk.", _LABELS, registry=REGISTRY)
+DETACHED = Gauge(
+    "tael_hot_detached_parts",
+    "Parts that are not read, because they were damaged or taken away.",
+    ["shard", "table", "reason"],
+    registry=REGISTRY,
+)
 DEAD_LETTERS = Gauge("tael_dead_letters", "Dead letters awaiting inspection.", registry=REGISTRY)
 
 
@@ -44,17 +54,19 @@ async def watch_sizes(
     every_seconds: float = 15.0,
 ) -> None:
     """Look every few seconds until ``stop``; what another leader looks at afterwards is forgotten here."""
+    seen: set[tuple[str, DetachedPart]] = set()
     try:
         while not stop.is_set:
             try:
                 DEAD_LETTERS.set(await letters.dead_letters())
                 for shard in await shards():
                     await _look(shard.name, schema(shard))
+                    seen = await _look_for_detached(shard.name, schema(shard), seen)
             except (Retryable, Rejected) as error:
                 log.debug("cannot read table sizes", reason=str(error))
             await stop.sleep(every_seconds)
     finally:
-        for gauge in (PARTS, MOST_PARTS, ROWS, BYTES):
+        for gauge in (PARTS, MOST_PARTS, ROWS, BYTES, DETACHED):
             gauge.clear()
 
 
@@ -67,3 +79,24 @@ async def _look(shard: str, schema: SchemaStore) -> None:
         MOST_PARTS.labels(shard, table).set(max(partition.parts for partition in partitions))
         ROWS.labels(shard, table).set(sum(partition.rows for partition in partitions))
         BYTES.labels(shard, table).set(sum(partition.bytes_on_disk for partition in partitions))
+
+
+async def _look_for_detached(shard: str, schema: SchemaStore, seen: set[tuple[str, DetachedPart]]) -> set[tuple[str, DetachedPart]]:
+    """Count a shard's detached parts and log those that are not in ``seen``; what is to be seen from then on."""
+    found = await schema.list_detached()
+    now = {(shard, part) for part in found}
+    counts = Counter((part.table, part.reason) for part in found)
+    for table, reason in {(part.table, part.reason) for of, part in seen if of == shard} - counts.keys():
+        DETACHED.remove(shard, table, reason)
+    for (table, reason), count in counts.items():
+        DETACHED.labels(shard, table, reason).set(count)
+    for _, part in sorted(now - seen, key=lambda one: one[1].path):
+        log.error(
+            "ClickHouse keeps a part aside, whose rows no answer has",
+            shard=shard,
+            table=part.table,
+            file=part.path,
+            reason=part.reason or "detached by hand",
+            bytes_on_disk=part.bytes_on_disk,
+        )
+    return {one for one in seen if one[0] != shard} | now

@@ -345,6 +345,17 @@ class PartitionSize:
     hours: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class DetachedPart:
+    """A part that no statement reads: ``reason`` is the engine's word (``broken-on-start``, ``noquorum``, …), "" where somebody took it away by hand."""
+
+    table: str
+    name: str
+    reason: str
+    path: str
+    bytes_on_disk: int
+
+
 class SchemaStore(Protocol):
     """One shard's schema and partitions, for the coordinator and the compactor.
 
@@ -361,6 +372,10 @@ class SchemaStore(Protocol):
 
     async def list_partitions(self) -> list[PartitionSize]:
         """Every partition of every table that grows with what is received, oldest first."""
+        ...
+
+    async def list_detached(self) -> list[DetachedPart]:
+        """Every part of the shard's tables that lies beside them on its disks and is not read."""
         ...
 
     async def drop_partition(self, partition: PartitionSize) -> None:

@@ -19,7 +19,7 @@ from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, schema_
 from tael.cluster.status import ClusterStatus
 from tael.errors import Unavailable
 from tael.runtime.service import Readiness, Stop
-from tael.storage.api import PartitionSize
+from tael.storage.api import DetachedPart, PartitionSize
 from tael.wal.jetstream.streams import JetStreamStreams, wal_states
 from tests.support.nats import NatsServer
 
@@ -50,6 +50,10 @@ class MemorySchema:
         return ["0001_first"]
 
     async def list_partitions(self) -> list[PartitionSize]:
+        """None."""
+        return []
+
+    async def list_detached(self) -> list[DetachedPart]:
         """None."""
         return []
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
-from tael.storage.api import PartitionSize
+from tael.storage.api import DetachedPart, PartitionSize
 from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, metric_wire, payload_wire, streams, wire
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
@@ -148,6 +148,8 @@ _APPLIED = "SELECT DISTINCT version FROM {database}.tael_migrations"
 _PARTITIONS = """SELECT table, toUInt32(partition_id) AS start, sum(rows), sum(bytes_on_disk), count()
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)}
 GROUP BY table, partition_id ORDER BY start, table"""
+_DETACHED = """SELECT table, name, reason, path, bytes_on_disk FROM system.detached_parts
+WHERE database = {database:String} ORDER BY table, name"""
 _DROP = "ALTER TABLE {database}.{table} DROP PARTITION ID {{start:String}}"
 
 
@@ -181,6 +183,13 @@ class ClickHouseSchema:
         """See SchemaStore."""
         rows = await self._clickhouse.query(_PARTITIONS, {"database": self._clickhouse.database, "tables": list(KEPT)})
         return [_partition(text(table), *map(int, numbers)) for table, *numbers in rows]
+
+    async def list_detached(self) -> list[DetachedPart]:
+        """See SchemaStore."""
+        rows = await self._clickhouse.query(_DETACHED, {"database": self._clickhouse.database})
+        return [
+            DetachedPart(text(table), text(name), text(reason or b""), text(path), int(size)) for table, name, reason, path, size in rows
+        ]
 
     async def drop_partition(self, partition: PartitionSize) -> None:
         """See SchemaStore."""
