@@ -3,6 +3,7 @@
     TaelError
     ├── Rejected        the request is wrong: change it, do not send it again as it is
     │   └── TooLarge    it is over a limit that a setting names
+    │       └── StoredInPart  some of its items are stored: send the ``rest`` in pieces, and not what is stored
     ├── Unauthenticated the caller did not say who it is in a way that is known: come with a token
     ├── Forbidden       the caller is known and may not do this: ask for the right, do not retry
     ├── NotFound        there is no such thing
@@ -39,6 +40,14 @@ class Rejected(TaelError):
 
 class TooLarge(Rejected):
     """The request is over a size limit; sending it again as it is cannot succeed."""
+
+
+class StoredInPart(TooLarge):
+    """A body of the WAL is too large and some of its items are stored; ``rest`` is the body without them, empty when all are."""
+
+    def __init__(self, reason: str, rest: bytes) -> None:
+        super().__init__(reason)
+        self.rest = rest
 
 
 class Unauthenticated(TaelError):

@@ -84,6 +84,12 @@ class WriterMetrics:
         self.dead_letters = Counter(
             "tael_writer_dead_letters", "Items that the hot tier permanently refused.", ["shard", "signal"], registry=registry
         )
+        self.incomplete = Counter(
+            "tael_writer_incomplete_inserts",
+            "Inserts that were stored in part and did not fit: their other items were written alone, and counts may lack the first.",
+            ["shard", "signal"],
+            registry=registry,
+        )
         self.retries = Counter("tael_writer_retries", "Inserts that were retried.", ["shard"], registry=registry)
         self.resends = Counter(
             "tael_writer_resends",

@@ -324,7 +324,8 @@ class BatchWriter(Protocol):
 
         Returns only when a reader of this shard can see the rows. MUST be idempotent in ``token``: a second call with the same token
         and body adds nothing, also after a restart, within the window that docs/formats.md states. Raises Retryable
-        when the same call may succeed later, Rejected when these bytes never will.
+        when the same call may succeed later, Rejected when these bytes never will, StoredInPart when they never will and some of their
+        items are readable already.
         """
         ...
 

@@ -9,12 +9,16 @@ from dataclasses import replace
 
 import pytest
 from nats.aio.client import Client
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
+from services.ingest.writer.bisect import halve
 from tael.errors import Overloaded, TooLarge
-from tael.model.signals import TRACES
+from tael.model.signals import LOGS, TRACES
+from tael.storage.clickhouse import stored
 from tael.storage.clickhouse import writer as clickhouse_writer
-from tael.storage.clickhouse.client import INSERT_LIMITS, ClickHouse
+from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
@@ -95,6 +99,65 @@ async def test_what_is_stored_in_part_is_completed_and_not_doubled(scarce: Scarc
     await ClickHouseWriter(scarce).write(TRACES, body, "token")
     assert await rows(scarce) == 6_000
     assert await rows(scarce, "red", "sum(calls)") == 6_000
+
+
+class Starved(ClickHouse):
+    """A ClickHouse that never has the memory for more than so many bytes, nor for what holds ``never``."""
+
+    most_bytes = 1 << 40
+    never = b"never fits"
+
+    async def insert(self, table, body, body_format, settings, limits=INSERT_LIMITS) -> None:  # type: ignore[no-untyped-def]  # as its base
+        """See ClickHouse."""
+        if len(body) > self.most_bytes or self.never in body:
+            raise (TooLarge("over its own limit") if limits.memory_bytes else Overloaded(OUT_OF_MEMORY, retry_after_seconds=0))
+        await super().insert(table, body, body_format, settings, limits)
+
+
+@pytest.mark.parametrize("signal", [TRACES, LOGS])
+async def test_what_is_stored_in_part_and_never_fits_ends(
+    signal: str, shared_hot_node: HotNode, nats_server: NatsServer, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items that are not there are written in pieces, one that fits nowhere is a dead letter, and all others are there once."""
+    monkeypatch.setattr(clickhouse_writer, "_STARVED_ATTEMPTS", 2)
+    kv = await open_cluster(nats_server, nats_client, 64 << 20)
+    table, body = ("spans", heavy(100, 1_000)) if signal == TRACES else ("logs", lines(100, 1_000))
+    cut = halve(signal, body)
+    assert cut is not None
+    starved = Starved(shared_hot_node.url, new_database())
+    async with migrated(starved):
+        storage = ClickHouseWriter(starved)
+        await storage.write(signal, cut[0], "before")
+        starved.most_bytes, starved.never = 20_000, (b"%d says" % 99 if signal == LOGS else body[-1_000:-900])
+        await JetStreamAppender(nats_client, "tael").append(0, signal, body, 100, "a")
+        async with writing(nats_client, kv, storage) as metrics, asyncio.timeout(60):
+            while not metrics.dead_letters._metrics:  # noqa: ASYNC110  # what is watched is in another process
+                await asyncio.sleep(0.05)
+        assert await rows(starved, table) == 99
+        assert await rows(starved, table, "uniqExact(span_id)" if signal == TRACES else "uniqExact(body)") == 99
+    assert metrics.dead_letters.labels("0", signal)._value.get() == 1
+    assert metrics.incomplete.labels("0", signal)._value.get() == 1
+
+
+def lines(count: int, text_bytes: int) -> bytes:
+    """A body of log records, several at each instant, of which two are the same."""
+    request = ExportLogsServiceRequest()
+    into = request.resource_logs.add().scope_logs.add().log_records
+    for index in range(count):
+        into.add(time_unix_nano=START_NS + index // 4).body.string_value = f"{index} says {'x' * text_bytes}"
+    return codec.encode("default", RECEIVED_NS, request.SerializeToString())
+
+
+def test_of_items_with_one_key_the_first_are_there() -> None:
+    """Rows are made in the order of the body."""
+    record = LogRecord(time_unix_nano=START_NS)
+    request = ExportLogsServiceRequest(resource_logs=[ResourceLogs(scope_logs=[ScopeLogs(log_records=[record] * 3)])])
+    body = codec.encode("default", RECEIVED_NS, request.SerializeToString())
+    row = (b"default", RECEIVED_NS, START_NS, b"0", b"")
+    for there in range(4):
+        rest = stored.rest_of(LOGS, body, [(*row, there)])
+        assert sum(one.items for one in codec.decode(rest)) == 3 - there or rest == body
+    assert stored.rest_of(LOGS, body, [(*row, 3)]) == b""
 
 
 async def test_a_server_without_memory_is_asked_a_few_times(scarce: Scarce, monkeypatch: pytest.MonkeyPatch) -> None:

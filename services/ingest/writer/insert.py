@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,7 +12,7 @@ from services.ingest.writer.flat import flat_bytes
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.plan import Insert, in_turns, inserts_of, prepared_insert
 from tael.cluster.lease import Lease
-from tael.errors import Rejected, TooLarge
+from tael.errors import Rejected, StoredInPart, TooLarge
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
 from tael.runtime.tasks import together
@@ -82,6 +83,9 @@ class Inserter:
         """Write one body, in halves where the hot tier refuses it; what cannot be cut any further becomes a dead letter."""
         try:
             await self._until_written(signal, body, token, stop)
+        except StoredInPart as refused:
+            await self._write_rest(signal, refused, token, sequence, stop)
+            return
         except Rejected as refused:
             reason, fresh = str(refused), body if isinstance(refused, TooLarge) else normalise(signal, body)
         else:
@@ -95,6 +99,17 @@ class Inserter:
         else:
             # Durable in its own stream before the intent is committed: an item is in the hot tier or in a letter, whatever dies.
             await self._bury(DeadLetter(self._parts.shard, sequence, signal, 1, reason, body), token, stop)
+
+    async def _write_rest(self, signal: str, refused: StoredInPart, token: str, sequence: int, stop: Stop) -> None:
+        """The items that are not there; what is counted from those that are may lack them, for only the whole insert would complete it."""
+        metrics, shard = self._parts.metrics, self._parts.name
+        log.error(
+            "an insert is stored in part and does not fit; its other items are written alone", shard=shard, token=token, reason=str(refused)
+        )
+        metrics.incomplete.labels(shard, signal).inc()
+        # Whoever repeats this finds more of them stored: the token is of what is left, not of the place.
+        if refused.rest:
+            await self._write_body(signal, refused.rest, f"{token}:r{hashlib.sha256(refused.rest).hexdigest()[:16]}", sequence, stop)
 
     async def _until_written(self, signal: str, body: bytes, token: str, stop: Stop) -> None:
         async def insert() -> None:

@@ -1,54 +1,117 @@
-"""Whether anything of a body is in the hot tier already, pure: the statement that finds out."""
+"""What of a body is in the hot tier already, pure: the statement that finds out, and the body without it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tael.model.signals import LOGS, TRACES
-from tael.pb.wal_pb2 import WalRecord
+from tael.pb.envelope_pb2 import Envelope
+from tael.pb.wal_pb2 import WalBatch, WalRecord
 from tael.storage.clickhouse.conditions import Statement
 from tael.wal import codec
 
-_TABLES: Final = {TRACES: ("spans", "start_time"), LOGS: ("logs", "timestamp")}
+Key: TypeAlias = tuple[str, int, int, str, str]
+"""Tenant, time of arrival, time, and two texts that tell items of one time apart."""
+_TABLES: Final = {
+    TRACES: ("spans", "start_time", "hex(trace_id), hex(span_id)"),
+    LOGS: ("logs", "timestamp", "toString(severity_number), if(body_type = 'string', hex(MD5(body)), '')"),
+}
 """The tables whose rows would be there twice; of the others' rows with one key, one remains."""
 
 
-def any_row(database: str, signal: str, body: bytes) -> Statement | None:
-    """A row of the requests in ``body``, if there is any: they are known by tenant and arrival. None where a row may well be written twice."""
+def count_rows(database: str, signal: str, body: bytes) -> Statement | None:
+    """How many rows of the requests in ``body`` there are of each key. None where a row may well be written twice."""
     if signal not in _TABLES:
         return None
-    table, column = _TABLES[signal]
-    records = codec.decode(body)
-    instants = sorted(instant for record in records for instant in _instants(signal, record))
+    table, column, told_apart = _TABLES[signal]
+    keys = [key for record in codec.decode(body) for key in _keys(signal, record)]
+    instants = [instant for _, _, instant, _, _ in keys]
     sql = (
-        f"SELECT 1 FROM {database}.{table} WHERE tenant IN {{tenants:Array(String)}}"  # noqa: S608  # names of ours
+        f"SELECT tenant, toUnixTimestamp64Nano(received_at), toUnixTimestamp64Nano({column}), {told_apart}, count()"  # noqa: S608  # names of ours
+        f" FROM {database}.{table} WHERE tenant IN {{tenants:Array(String)}}"
         f" AND {column} BETWEEN fromUnixTimestamp64Nano({{first:Int64}}, 'UTC') AND fromUnixTimestamp64Nano({{last:Int64}}, 'UTC')"
-        " AND toUnixTimestamp64Nano(received_at) IN {received:Array(Int64)} LIMIT 1"
+        " AND toUnixTimestamp64Nano(received_at) IN {received:Array(Int64)} GROUP BY ALL"
     )
     parameters = {
-        "tenants": sorted({record.tenant for record in records}),
-        "first": instants[0] if instants else 0,
-        "last": instants[-1] if instants else 0,
-        "received": sorted({_signed(record.received_at) for record in records}),
+        "tenants": sorted({tenant for tenant, *_ in keys}),
+        "first": min(instants, default=0),
+        "last": max(instants, default=0),
+        "received": sorted({received for _, received, *_ in keys}),
     }
     return Statement(sql, parameters)
 
 
-def _instants(signal: str, record: WalRecord) -> Iterator[int]:
-    """When each item of a record's request is stored, as the flattening has it."""
-    if signal == TRACES:
-        for group in ExportTraceServiceRequest.FromString(record.request).resource_spans:
-            for scoped in group.scope_spans:
-                yield from (_signed(span.start_time_unix_nano) for span in scoped.spans)
-        return
-    for logs in ExportLogsServiceRequest.FromString(record.request).resource_logs:
-        for lines in logs.scope_logs:
-            for line in lines.log_records:
-                yield _signed(line.time_unix_nano or line.observed_time_unix_nano or record.received_at)
+def rest_of(signal: str, body: bytes, rows: Iterable[Sequence[Any]]) -> bytes:
+    """The body without the items that ``rows`` counts; ``body`` itself when they are none of its items.
+
+    Rows are made in the order of the body, so of several items with one key the first are those that are there.
+    """
+    stored: Counter[Key] = Counter()
+    for tenant, received, instant, first, second, count in rows:
+        stored[_text(tenant), int(received), int(instant), _text(first), _text(second)] += int(count)
+    batch, left_out = WalBatch.FromString(body), 0
+    for record in batch.records:
+        keys, envelope = _keys(signal, record), Envelope.FromString(record.request)
+        for resourced in envelope.resources:
+            for scoped in resourced.scopes:
+                items = [item for item in scoped.items if not _take(stored, next(keys))]
+                left_out += len(scoped.items) - len(items)
+                del scoped.items[:]
+                scoped.items.extend(items)
+        record.request = _without_empty(envelope).SerializeToString()
+        record.items = sum(len(scoped.items) for resourced in envelope.resources for scoped in resourced.scopes)
+    if not left_out:
+        return body
+    return WalBatch(records=[record for record in batch.records if record.items]).SerializeToString()
+
+
+def _take(stored: Counter[Key], key: Key) -> bool:
+    if not stored[key]:
+        return False
+    stored[key] -= 1
+    return True
+
+
+def _without_empty(envelope: Envelope) -> Envelope:
+    for resourced in envelope.resources:
+        scopes = [scoped for scoped in resourced.scopes if scoped.items]
+        del resourced.scopes[:]
+        resourced.scopes.extend(scopes)
+    resources = [resourced for resourced in envelope.resources if resourced.scopes]
+    del envelope.resources[:]
+    envelope.resources.extend(resources)
+    return envelope
+
+
+def _keys(signal: str, record: WalRecord) -> Iterator[Key]:
+    """The key of each item of a record's request, as its row has it."""
+    received = _signed(record.received_at)
+    for resourced in Envelope.FromString(record.request).resources:
+        for scoped in resourced.scopes:
+            for item in scoped.items:
+                yield record.tenant, received, *(_of_span(item) if signal == TRACES else _of_log(item, record.received_at))
+
+
+def _of_span(item: bytes) -> tuple[int, str, str]:
+    span = Span.FromString(item)
+    return _signed(span.start_time_unix_nano), span.trace_id.hex().upper(), span.span_id.hex().upper()
+
+
+def _of_log(item: bytes, received_at_ns: int) -> tuple[int, str, str]:
+    line = LogRecord.FromString(item)
+    instant = _signed(line.time_unix_nano or line.observed_time_unix_nano or received_at_ns)
+    said = hashlib.md5(line.body.string_value.encode(), usedforsecurity=False).hexdigest().upper()
+    return instant, str(line.severity_number), said if line.body.HasField("string_value") else ""
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _signed(unsigned: int) -> int:

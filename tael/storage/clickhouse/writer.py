@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from tael.errors import Overloaded, Rejected, TooLarge
+from tael.errors import Overloaded, Rejected, StoredInPart, TooLarge
 from tael.model.signals import LOGS, METRICS, PAYLOADS, TOTALS, TRACES
 from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, payload_wire, stored, wire
 from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
@@ -81,9 +81,18 @@ class ClickHouseWriter:
         try:
             await self._within_memory(insert, token)
         except TooLarge:
-            if not await self._stored_in_part(signal, body):
+            if await self._rest(signal, body) == body:
                 raise
-            await insert(limits=replace(INSERT_LIMITS, memory_bytes=0))
+            await self._complete(partial(insert, limits=replace(INSERT_LIMITS, memory_bytes=0)), signal, body, token)
+
+    async def _complete(self, insert: Callable[[], Awaitable[None]], signal: str, body: bytes, token: str) -> None:
+        """Write a body whose rows are there in part: a part of one hour is stored before the next is made, and before what is counted from it. Only the
+        whole, under its token, completes these; where even that finds too little memory, the rows that are not there are to be written in pieces.
+        """
+        try:
+            await self._within_memory(insert, f"{token} whole")
+        except TooLarge as error:
+            raise StoredInPart(error.reason, await self._rest(signal, body)) from error
 
     async def _within_memory(self, insert: Callable[[], Awaitable[None]], token: str) -> None:
         """Insert; a server that is out of memory may be so because of others, several times in a row because of this insert."""
@@ -97,9 +106,9 @@ class ClickHouseWriter:
             raise TooLarge(error.reason) from error
         self._starved.pop(token, None)
 
-    async def _stored_in_part(self, signal: str, body: bytes) -> bool:
-        """Whether rows of the body are there. Then only the whole, under its token, completes it without doubling them: a part of one hour is
-        stored before the next is made, and before what is counted from it.
-        """
-        statement = stored.any_row(self._clickhouse.database, signal, body)
-        return statement is not None and bool(await self._clickhouse.query(statement.sql, statement.parameters))
+    async def _rest(self, signal: str, body: bytes) -> bytes:
+        """The body without the items whose rows are there."""
+        statement = stored.count_rows(self._clickhouse.database, signal, body)
+        if statement is None:
+            return body
+        return stored.rest_of(signal, body, await self._clickhouse.query(statement.sql, statement.parameters))
