@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,13 +12,11 @@ from yarl import URL
 from tael.runtime.config import Address
 from tael.runtime.http import serve
 
-_SILENT_SECONDS = 3600
-
 
 class FaultyStore:
     """Passes requests on to ``target``, and while ``fault`` is set spoils those of keys that hold ``where``.
 
-    ``busy`` answers 503 without asking, ``late`` asks and then answers 500, ``silent`` never answers, ``short`` ends a body half way.
+    ``busy`` answers 503 without asking, ``late`` asks and then answers 500, ``short`` ends a body half way.
     """
 
     def __init__(self, target: str) -> None:
@@ -35,8 +32,6 @@ class FaultyStore:
         self.spoiled += spoil
         if spoil and self.fault == "busy":
             return web.Response(status=503, text="<Error><Code>SlowDown</Code></Error>", content_type="application/xml")
-        if spoil and self.fault == "silent":
-            await asyncio.sleep(_SILENT_SECONDS)
         # The path goes on as it came, for it is signed.
         url = URL(self._target + request.raw_path, encoded=True)
         async with (
