@@ -50,7 +50,10 @@ class SpansetReader(Protocol):
     async def tag_names(
         self, tenant: str, predicate: Predicate, time_range: TimeRange, scopes: Sequence[Scope], limit: int
     ) -> Answer[dict[Scope, set[str]]]:
-        """The attribute keys of each scope, at most ``limit``, on the spans that satisfy a predicate."""
+        """The attribute keys of each scope, at most ``limit``, on the spans that satisfy a predicate.
+
+        Of everything in a range with very many spans, keys of the same hours MAY be told as well, and keys that are rare MAY be missing.
+        """
         ...
 
     async def tag_values(self, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:

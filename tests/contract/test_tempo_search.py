@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tael.otlp.encode import encode_spans
+from tael.storage.clickhouse.traceql import reader
 from tests.support.query import Api
 from tests.support.traceql_cases import SPANS, START, pairs
 
@@ -152,3 +155,15 @@ async def test_refusals(api: Api) -> None:
         response = await api.get(path, *parameters.items())
         assert (response.status, response.headers["Content-Type"].split(";")[0]) == (400, "text/plain"), path
         assert said in response.body.decode()
+
+
+async def test_names_of_tags_in_a_range_of_very_many_spans(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the names that were noted while the spans were written; with a query every span is looked at, as ever."""
+    await api.store(*encode_spans(SPANS * 8))
+    asked = {"scope": "resource", **RANGE}
+    exact = (await api.json("/tempo/api/v2/search/tags", **asked))["scopes"]
+    monkeypatch.setattr(reader, "MANY_SPANS", 0)
+    noted = (await api.json("/tempo/api/v2/search/tags", **asked))["scopes"]
+    assert [(scope["name"], set(scope["tags"])) for scope in noted] == [(scope["name"], set(scope["tags"])) for scope in exact]
+    of_one = await api.json("/tempo/api/v2/search/tags", q='{ resource.service.name = "shop" }', **asked)
+    assert [scope["tags"] for scope in of_one["scopes"]] == [["level", "service.name"]]

@@ -14,6 +14,7 @@ from tael.model import predicate as p
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse import native
+from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
@@ -40,6 +41,8 @@ _FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
 _AROUND_NS: Final = 300 * NS_PER_SECOND
 """A trace that overlaps the range is found by spans of it that start this long before or after it."""
 _PAGE: Final = 100
+MANY_SPANS: Final = 200_000
+"""Beyond as many spans in a range, names of tags are those noted when spans were written (one of eight is looked at)."""
 _SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrinsic.STATUS))
 """What an answer says of every trace."""
 
@@ -50,6 +53,7 @@ class ClickHouseSpansets:
     def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
         self._source = source or HotTables(clickhouse.database)
+        self._attribute_keys = ClickHouseAttributeKeys(clickhouse, self._source)
 
     async def find_traces(
         self,
@@ -132,11 +136,28 @@ class ClickHouseSpansets:
         self, tenant: str, predicate: p.Predicate, time_range: TimeRange, scopes: Sequence[Scope], limit: int
     ) -> Answer[dict[Scope, set[str]]]:
         """See SpansetReader."""
+        if predicate == p.EVERYTHING and await self._many(tenant, time_range):
+            return Answer(await self._known_names(tenant, time_range, scopes))
         found: dict[Scope, set[str]] = {}
         for scope in scopes:
             statement = statements.tag_names(self._source, tenant, predicate, time_range, scope, limit)
             found[scope] = {text(key) for (key,) in await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)}
         return Answer(found)
+
+    async def _many(self, tenant: str, time_range: TimeRange) -> bool:
+        """Whether looking at every span of a range takes too long for a list that is shown while somebody types."""
+        statement = statements.count_spans(self._source, tenant, time_range)
+        ((count,),) = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
+        return int(count) > MANY_SPANS
+
+    async def _known_names(self, tenant: str, time_range: TimeRange, scopes: Sequence[Scope]) -> dict[Scope, set[str]]:
+        """The keys that were noted as spans were written."""
+        found: dict[Scope, set[str]] = {scope: set() for scope in scopes}
+        for key in (await self._attribute_keys.list_keys(tenant, "traces", time_range)).value:
+            scope = Scope.SPAN if key.scope == "attribute" else Scope(key.scope)
+            if scope in found:
+                found[scope].add(key.key)
+        return found
 
     async def tag_values(self, tenant: str, predicate: p.Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""

@@ -169,6 +169,13 @@ def _having(test: TraceTest, parameters: dict[str, Any]) -> str:
     return f"({word.join(_having(part, parameters) for part in test.parts) or 'true'})"
 
 
+def count_spans(source: Source, tenant: str, time_range: TimeRange) -> Statement:
+    """How many spans a range has."""
+    where = Conditions(tenant)
+    where.within("start_time", time_range)
+    return Statement(f"SELECT count()\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}", where.parameters)  # names of ours
+
+
 def tag_names(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, scope: Scope, limit: int) -> Statement:
     """The attribute keys of a scope on the spans that satisfy a predicate."""
     where = Conditions(tenant)
