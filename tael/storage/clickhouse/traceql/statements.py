@@ -28,6 +28,7 @@ _IDS = (
 )
 """The ids as numbers, whose bytes in little endian are the id's: fixed widths are read at once, texts one by one."""
 
+_UNION = "\n  UNION ALL\n"
 _EXEMPLAR = ("any(trace_high)", "any(trace_low)", "any(start_ns)", "any(assumeNotNull(v))")
 _SLOT = "intDiv(start_ns - {grid_ns:Int64} + 2 * {step_ns:Int64} - 1, {step_ns:Int64}) - 1"
 """The step that a span is counted in, rounded up; the range begins a step before the grid, so that what is divided is not negative."""
@@ -154,11 +155,14 @@ def sum_spans(source: Source, tenant: str, predicate: Predicate, function: Metri
         *(["if(v >= 2, toInt64(ceil(log2(assumeNotNull(v)))), 0) AS power"] if bucketed else []),
     ]
     sums = ", ".join(("count()", *(f"{call}(assumeNotNull(v))" for call in ("sum", "min", "max")), *_EXEMPLAR))
-    inner = ", ".join((*_IDS[:2], *_IDS[4:5], f"{value} AS v", *selected))
-    sql = (
-        f"SELECT {', '.join(keys)}, {sums}\nFROM (\n  SELECT {inner}\n"  # noqa: S608  # names of ours and parameters
-        f"  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where}\n)\nGROUP BY {', '.join(keys)}"
-    )
+    # One group alone by cases: of two there would be four.
+    cases = columns.cases(function.by[0]) if len(function.by) == 1 else [("true", "")]
+    parts = []
+    for case, column in cases:
+        own = [selected[0], f"{column} AS g0", *selected[2:]] if column else selected
+        inner = ", ".join((*_IDS[:2], *_IDS[4:5], f"{value} AS v", *own))
+        parts.append(f"  SELECT {inner}\n  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where} AND {case}")  # noqa: S608  # names of ours and parameters
+    sql = f"SELECT {', '.join(keys)}, {sums}\nFROM (\n{_UNION.join(parts)}\n)\nGROUP BY {', '.join(keys)}"  # the same
     return Statement(sql, {**columns.parameters, **where.parameters, "grid_ns": grid.start_ns, "step_ns": grid.step_ns})
 
 
@@ -190,18 +194,22 @@ def tag_names(source: Source, tenant: str, predicate: Predicate, time_range: Tim
 def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Statement | None:
     """A field's values on the spans that satisfy a predicate, as text (fields.py) or a number; None for one that the table does not hold."""
     columns, where = FieldColumns(), Conditions(tenant)
-    column = columns.column(named)
-    if column is None:
+    if columns.column(named) is None:
         return None
     where.within("start_time", time_range)
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
     where.parameters["limit"] = limit
-    value = f"arrayJoin({column})" if column.startswith("arrayMap") else column
-    sql = (
-        f"SELECT DISTINCT toString({value}) AS value\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where} AND value != ''\n"  # names of ours
-        "ORDER BY value\nLIMIT {limit:UInt64}"
-    )
+    parts = [
+        f"  SELECT DISTINCT toString({_each(column)}) AS value\n  FROM {source.rows('spans', tenant, time_range)}\n"  # noqa: S608  # names of ours
+        f"  WHERE {where} AND {case} AND value != ''"
+        for case, column in columns.cases(named)
+    ]
+    sql = f"SELECT DISTINCT value\nFROM (\n{_UNION.join(parts)}\n)\nORDER BY value\nLIMIT {{limit:UInt64}}"  # the same
     return Statement(sql, {**columns.parameters, **where.parameters})
+
+
+def _each(column: str) -> str:
+    return f"arrayJoin({column})" if column.startswith("arrayMap") else column
 
 
 def count_values(
