@@ -6,9 +6,12 @@ import contextlib
 import ipaddress
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
@@ -53,6 +56,21 @@ class Client:
         """The JSON object at a path, its segments escaped; parameters that are None or empty are left out. Raises Failed."""
         with self._answer(path, parameters, "application/json") as response:
             return self._object(response.read())
+
+    def readiness(self) -> tuple[dict[str, Any], float]:
+        """What ``/readyz`` says, ready or not, and how many seconds the server's clock is ahead of ours. Raises Failed."""
+        request = urllib.request.Request(f"{self.server}/readyz", headers={"User-Agent": f"tael/{__version__}"})  # noqa: S310  # the user's own URL
+        try:
+            with self._opener.open(request, timeout=self._timeout_seconds) as response:
+                return self._object(response.read()), _ahead(response.headers)
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise self._refused(error) from None
+            return self._object(error.read()), _ahead(error.headers)
+        except urllib.error.URLError as error:
+            raise self._unreachable(error.reason) from None
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from None
 
     def send(self, method: str, *path: str, parameters: Parameters = ()) -> dict[str, Any]:
         """The JSON object that a request of this method without a body is answered with. Raises Failed."""
@@ -116,6 +134,13 @@ class Client:
             "Start one on this machine with `tael serve`, or name another with --server URL, TAEL_SERVER or --port-rest N.",
             EXIT_UNREACHABLE,
         )
+
+
+def _ahead(headers: Message) -> float:
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
+    except ValueError:
+        return 0.0
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:

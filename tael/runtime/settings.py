@@ -275,3 +275,7 @@ class WalSettings(Settings):
         alias="TAEL_NATS_MONITOR_URL",
         description="Monitoring URL of NATS, or of each server of a cluster, from which `sync_interval` is read.",
     )
+
+
+class StateSettings(NodeSettings, NatsSettings, WalSettings):
+    """What the commands take that speak to NATS themselves."""

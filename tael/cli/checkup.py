@@ -1,0 +1,34 @@
+"""The command that looks at a running cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from tael.cli.client import EXIT_FAILED
+from tael.cli.commands import Chosen, global_options
+from tael.cli.diagnose import diagnose
+
+_MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failure": ("FAILURE", "red")}
+
+
+@click.command()
+@global_options
+@click.pass_obj
+def doctor(asked: Chosen) -> None:
+    """Look at a running cluster and say what is wrong and what to do; exits with 1 when something is. With tokens it takes an admin's."""
+    client = asked.client()
+    ready, ahead = client.readiness()
+    services = client.get("api", "v1", "services", parameters=[("last", "15m")])
+    findings = diagnose(client.get("internal", "cluster"), ready, services, ahead)
+    if asked.output != "table":
+        click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            mark, colour = _MARKS[finding.level]
+            click.echo(f"{click.style(mark, fg=colour)}  {finding.what}" + (f"\n         -> {finding.cure}" if finding.cure else ""))
+    if any(finding.level == "failure" for finding in findings):
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,26 @@
+"""What `tael restore` refuses to read."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from tael.cluster.api import KeyValue
+from tael.cluster.backup import put_back
+from tael.errors import Rejected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("no JSON", "is no backup"),
+        ("[]", "is no backup"),
+        ('{"format": "tael-state/9"}', "tael-state/9"),
+        ('{"format": "tael-state/1", "cluster_id": "other", "keys": {}}', "is of the cluster 'other'"),
+        ('{"format": "tael-state/1", "cluster_id": "tael", "keys": {"a": {"value": "%", "revision": 1}}}', "is no backup"),
+    ],
+)
+async def test_what_is_no_backup_is_refused_before_anything_is_asked(text: str, words: str) -> None:
+    with pytest.raises(Rejected, match=words):
+        await put_back(cast("KeyValue", None), text.encode(), "tael")
