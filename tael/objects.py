@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.credentials.credentials import Credentials
+from minio.credentials.providers import IamAwsProvider, Provider, StaticProvider
 from minio.error import MinioException, S3Error
 
 from tael.errors import Conflict, NotFound, Rejected, Unavailable
@@ -67,6 +69,20 @@ async def check_conditional_writes(store: ObjectStore) -> bool:
         await store.delete(key)
 
 
+class _Role(Provider):
+    """Keys that AWS gives for a role, from wherever the environment says; asked for again shortly before they expire."""
+
+    def __init__(self, settings: ObjectStoreSettings, pool: urllib3.PoolManager) -> None:
+        self._source = IamAwsProvider(custom_endpoint=settings.s3_sts_url, region=settings.s3_region, http_client=pool)
+
+    def retrieve(self) -> Credentials:
+        """Raises Unavailable where none are given."""
+        try:
+            return self._source.retrieve()
+        except (ValueError, KeyError) as error:  # as the client says that the answer was none it can use
+            raise Unavailable(f"no keys are given for the role (TAEL_S3_AUTH=role): {error}") from error
+
+
 class MinioObjectStore:
     """MinIO, SeaweedFS or any S3; the blocking client runs in threads."""
 
@@ -78,10 +94,10 @@ class MinioObjectStore:
         self._pool = urllib3.PoolManager(
             timeout=_TIMEOUT, maxsize=8, retries=urllib3.Retry(total=2, backoff_factor=0.2), ssl_context=self._tls.context
         )
+        keys = StaticProvider(settings.s3_access_key, settings.s3_secret_key) if settings.s3_auth == "keys" else _Role(settings, self._pool)
         self._client = Minio(
             endpoint=parts.netloc,
-            access_key=settings.s3_access_key,
-            secret_key=settings.s3_secret_key,
+            credentials=keys,
             secure=parts.scheme == "https",
             region=settings.s3_region,
             http_client=self._pool,

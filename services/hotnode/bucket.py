@@ -13,7 +13,9 @@ from tael.runtime.settings import ObjectStoreSettings
 def engine_config(settings: ObjectStoreSettings) -> str:
     """The file's text. Without a secret key requests are not signed."""
     known = [("endpoint", settings.bucket_url), ("region", settings.s3_region)]
-    if settings.s3_secret_key:
+    if settings.s3_auth == "role":
+        known.append(("use_environment_credentials", "1"))
+    elif settings.s3_secret_key:
         known += [("access_key_id", settings.s3_access_key), ("secret_access_key", settings.s3_secret_key)]
     else:
         known.append(("no_sign_request", "1"))

@@ -121,6 +121,9 @@ CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list), Takes("valu
 Listen = Annotated[Address, BeforeValidator(_address), Takes("host:port, for example 127.0.0.1:4317")]
 OptionalListen = Annotated[Address | None, BeforeValidator(_optional_address), Takes("host:port, or off")]
 HttpUrl = Annotated[str, BeforeValidator(lambda v: _url(v, ("http", "https"))), Takes("an http:// or https:// URL")]
+OptionalHttpUrl = Annotated[
+    str | None, BeforeValidator(lambda v: v if v is None else _url(v, ("http", "https"))), Takes("an http:// or https:// URL")
+]
 HttpUrls = Annotated[tuple[str, ...], BeforeValidator(_http_urls), Takes("http:// or https:// URLs separated by commas")]
 OptionalPath = Annotated[Path | None, Takes("a path")]
 NatsUrls = Annotated[tuple[str, ...], BeforeValidator(_nats_urls), Takes("nats:// or tls:// URLs separated by commas")]

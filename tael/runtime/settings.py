@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tael.runtime.config import CA_FILE, Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, OptionalPath, Secret, Settings, Switch
+from tael.runtime.config import CA_FILE, Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, OptionalHttpUrl, OptionalPath, Secret, Settings, Switch
 from tael.runtime.origins import is_loopback
 
 
@@ -144,12 +144,27 @@ class ObjectStoreSettings(TrustSettings):
     s3_secret_key: Secret = Field(
         default="", alias="TAEL_S3_SECRET_KEY", description="Secret key; `tael serve` generates one when it is unset."
     )
+    s3_auth: Literal["keys", "role"] = Field(
+        default="keys",
+        alias="TAEL_S3_AUTH",
+        description="`keys` signs with the two above; `role` asks AWS for keys that expire, as the SDKs do: by web identity (IRSA), from the container's"
+        " endpoint (ECS, EKS Pod Identity) or from the machine's metadata (EC2).",
+    )
+    s3_sts_url: OptionalHttpUrl = Field(
+        default=None, alias="TAEL_S3_STS_URL", description="Where a role's keys are asked for, in place of AWS' own endpoint."
+    )
     s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region for request signing.")
 
     @property
     def bucket_url(self) -> str:
         """Where the URLs of the bucket's objects begin."""
         return f"{self.s3_url.rstrip('/')}/{self.s3_bucket}/"
+
+    @model_validator(mode="after")
+    def _keys_or_role(self) -> Self:
+        if self.s3_auth == "role" and self.s3_secret_key:
+            raise ValueError("TAEL_S3_AUTH=role takes no TAEL_S3_SECRET_KEY: unset one of them")
+        return self
 
 
 class ListenerTlsSettings(Settings):
