@@ -82,6 +82,10 @@ VALUES: dict[str, dict[str, Any]] = {
         "wal": {"replicas": 3, "maxBytes": "32GiB"},
         "secret": {"existing": "tael-keys"},
         "tokens": {"existing": "tael-tokens"},
+        "tls": {"existing": "tael-tls", "clientCa": True},
+        "trust": {"existing": "tael-trust", "clientCert": True},
+        "s3": {"url": "https://s3.example", "auth": "role"},
+        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/tael"}},
         "ingest": {
             "autoscaling": {"enabled": True},
             "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
@@ -262,6 +266,19 @@ def test_tokens_are_mounted_where_the_services_look_and_without_them_the_chart_s
         assert {"name": "tokens", "mountPath": "/etc/tael/tokens", "readOnly": True} in pod["containers"][0]["volumeMounts"]
 
 
+def test_certificates_are_mounted_where_the_services_look() -> None:
+    manifests = render(VALUES["two shards, own secret, scaled and reachable"])
+    files = {value for name, value in settings_of(manifests).items() if value.startswith("/etc/tael/")}
+    assert {f"/etc/tael/tls/{name}" for name in ("tls.crt", "tls.key", "ca.crt")} <= files
+    assert {f"/etc/tael/trust/{name}" for name in ("tls.crt", "tls.key", "ca.crt")} <= files
+    for deployment in of_kind(manifests, "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+        assert secrets == {"tokens": "tael-tokens", "tls": "tael-tls", "trust": "tael-trust"}
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert all(mounts[name] == f"/etc/tael/{name}" for name in secrets)
+
+
 def test_a_made_secret_keeps_odd_characters() -> None:
     (secret,) = of_kind(render(VALUES["small, made secret"]), "Secret")
     assert secret["stringData"] == {"TAEL_CLICKHOUSE_PASSWORD": 'p"a: $s', "TAEL_S3_SECRET_KEY": "0123"}
@@ -301,6 +318,9 @@ def test_an_autoscaler_owns_the_number_of_replicas() -> None:
         ({"ingest": {"settings": {"TAEL_S3_URL": "http://other"}}}, "TAEL_S3_URL"),
         ({"ingest": {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}}, "minReplicas"),
         ({"ingress": {"enabled": True}}, "queryHost"),
+        ({"s3": {"auth": "role"}}, "s3.auth=role is not for evaluation"),
+        ({"tls": {"clientCa": True}}, "tls.clientCa needs tls.existing"),
+        ({"trust": {"clientCert": True}}, "trust.clientCert needs trust.existing"),
         ({"typo": 1}, "typo"),
     ],
 )

@@ -108,6 +108,10 @@ TAEL_CLICKHOUSE_USER: {{ $backends.clickhouseUser | quote }}
 TAEL_S3_URL: {{ $backends.s3Url | quote }}
 TAEL_S3_BUCKET: {{ .Values.s3.bucket | quote }}
 TAEL_S3_REGION: {{ .Values.s3.region | quote }}
+{{- if eq .Values.s3.auth "role" }}
+{{- if .Values.evaluation.enabled }}{{ fail "s3.auth=role is not for evaluation mode, whose MinIO has keys of its own" }}{{ end }}
+TAEL_S3_AUTH: role
+{{- end }}
 TAEL_TRACE_RETENTION_DAYS: {{ .Values.retention.traceDays | quote }}
 TAEL_LOG_RETENTION_DAYS: {{ .Values.retention.logDays | quote }}
 TAEL_METRIC_RETENTION_DAYS: {{ .Values.retention.metricDays | quote }}
@@ -116,6 +120,22 @@ TAEL_OTLP_HTTP_ADDR: 0.0.0.0:4318
 TAEL_DD_AGENT_ADDR: 0.0.0.0:8126
 TAEL_REST_API_ADDR: 0.0.0.0:7701
 TAEL_GRPC_API_ADDR: 0.0.0.0:7702
+{{- if .Values.tls.existing }}
+TAEL_TLS_CERT: /etc/tael/tls/tls.crt
+TAEL_TLS_KEY: /etc/tael/tls/tls.key
+{{- if .Values.tls.clientCa }}
+TAEL_TLS_CLIENT_CA: /etc/tael/tls/ca.crt
+{{- end }}
+{{- else if .Values.tls.clientCa }}{{ fail "tls.clientCa needs tls.existing" }}
+{{- end }}
+{{- if .Values.trust.existing }}
+TAEL_CA_FILE: /etc/tael/trust/ca.crt
+{{- if .Values.trust.clientCert }}
+TAEL_CLIENT_CERT: /etc/tael/trust/tls.crt
+TAEL_CLIENT_KEY: /etc/tael/trust/tls.key
+{{- end }}
+{{- else if .Values.trust.clientCert }}{{ fail "trust.clientCert needs trust.existing" }}
+{{- end }}
 {{- if .Values.tokens.existing }}
 TAEL_TOKENS_FILE: /etc/tael/tokens/tokens
 {{- else }}
@@ -228,10 +248,12 @@ spec:
           volumeMounts:
             - name: tmp
               mountPath: /tmp
-            {{- if $root.Values.tokens.existing }}
-            - name: tokens
-              mountPath: /etc/tael/tokens
+            {{- range $name := list "tokens" "tls" "trust" }}
+            {{- if (index $root.Values $name).existing }}
+            - name: {{ $name }}
+              mountPath: /etc/tael/{{ $name }}
               readOnly: true
+            {{- end }}
             {{- end }}
             {{- with concat $root.Values.extraVolumeMounts ($values.extraVolumeMounts | default list) }}
             {{- toYaml . | nindent 12 }}
@@ -239,9 +261,11 @@ spec:
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 256Mi}
-        {{- with $root.Values.tokens.existing }}
-        - name: tokens
+        {{- range $name := list "tokens" "tls" "trust" }}
+        {{- with (index $root.Values $name).existing }}
+        - name: {{ $name }}
           secret: {secretName: {{ . }}, defaultMode: 0440}
+        {{- end }}
         {{- end }}
         {{- with concat $root.Values.extraVolumes ($values.extraVolumes | default list) }}
         {{- toYaml . | nindent 8 }}
