@@ -40,6 +40,7 @@ check: dev ## Lint, format, types, import contracts, generated files
 	scripts/proto --check
 	$(PY) -m docs.generate_configuration --check
 	$(PY) -m docs.generate_llm --check
+	$(PY) -m release.audit
 
 unit: dev ## The fast tests alone
 	$(PY) -m pytest -m "not system" tests/unit tests/property tests/golden
@@ -94,6 +95,17 @@ docs: dev ## Generate docs/configuration.md from the settings
 
 lock: ## Pin every dependency with its hashes
 	scripts/lock
+
+##@ Release
+.PHONY: audit release images-pin
+audit: dev ## Ask osv.dev for published vulnerabilities of what the image holds; needs a network
+	$(PY) -m release.audit --advisories
+
+release: dev ## Wheel, sdist, chart, SBOM, licences and (with an engine) the image into build/release
+	$(PY) -m release.build
+
+images-pin: dev ## Write the digest of every third-party image into Compose and the chart; needs a network
+	$(PY) -m release.images
 
 ##@ Keep house
 .PHONY: local dev clean

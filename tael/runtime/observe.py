@@ -14,6 +14,7 @@ def configure_logging(settings: NodeSettings, target: str) -> None:
     """Send structlog's and the standard library's records to standard error in the format and level of the settings."""
     level = getattr(logging, settings.log_level.upper())
     shared: list[structlog.typing.Processor] = [
+        _one_line,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -38,6 +39,14 @@ def configure_logging(settings: NodeSettings, target: str) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[plain], force=True)
+
+
+def _one_line(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Other people's libraries put what they were sent into their messages; values are quoted by the renderers, a message is not."""
+    said = event.get("event")
+    if isinstance(said, str) and not said.isprintable():
+        event["event"] = said.encode("unicode_escape").decode()
+    return event
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
