@@ -266,7 +266,12 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
             max_bytes=settings.wal_max_bytes,
             tls=ClientTls(settings),
         )
-        ports = app.Ports(kv, kv.ensure, streams, lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine))
+        ports = app.Ports(
+            kv,
+            kv.ensure,
+            streams,
+            lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine, cluster=settings.clickhouse_cluster),
+        )
         async with _process(settings, "coordinator", readiness, status) as found:
             await app.run(found, stop, ports, readiness)
 

@@ -113,6 +113,13 @@ class ClickHouseSettings(TrustSettings):
         alias="TAEL_CLICKHOUSE_ENGINE",
         description="`mergetree` for shards of one server each, `replicated` for shards with several replicas and a Keeper.",
     )
+    clickhouse_cluster: str = Field(
+        default="",
+        alias="TAEL_CLICKHOUSE_CLUSTER",
+        pattern=r"^[A-Za-z0-9_.-]{0,64}$",
+        description="Name of the shards' cluster in ClickHouse's `remote_servers`: with each new schema the coordinator then makes `<table>_all`, a Distributed"
+        " table over all shards, for SQL of your own.",
+    )
 
 
 class ShardSettings(Settings):

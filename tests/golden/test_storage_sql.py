@@ -21,6 +21,7 @@ from tael.storage.clickhouse import (
     log_streams,
     metric_wire,
     query_builder,
+    schema,
     span_counts,
     topology,
     totals,
@@ -167,3 +168,24 @@ def test_no_question_names_a_table_by_itself() -> None:
         if path.name not in own and re.search(r"(FROM|JOIN|IN) \(?\{\w*database\}", path.read_text())
     ]
     assert named == []
+
+
+_RELEASED = 12
+"""The last migration of which the file is kept: those that were released do not change."""
+
+
+@pytest.mark.parametrize("engine", ["mergetree", "replicated"])
+def test_the_schema_of_each_engine_is_as_written(engine: schema.Engine) -> None:
+    """What a shard's servers are told; of views their heads alone, which are what differs."""
+    migrations = [migration for migration in schema.read_migrations() if migration.version <= _RELEASED]
+    statements = [
+        schema.create_database("tael", engine),
+        *(schema.fill(text, "tael", engine) for one in migrations for text in one.statements),
+    ]
+    if engine == "replicated":
+        statements += schema.everywhere("tael", "shards")
+    heads = [re.sub(r"(?ms)(^CREATE MATERIALIZED VIEW .*?\bTO \S+).*", r"\1 …", text) for text in statements]
+    path, found = FOLDER / f"schema_{engine}.sql", ";\n\n".join(heads) + ";\n"
+    if os.environ.get("TAEL_UPDATE_GOLDEN"):
+        path.write_text(found)
+    assert path.read_text() == found

@@ -153,24 +153,48 @@ WHERE database = {database:String} ORDER BY table, name"""
 _DROP = "ALTER TABLE {database}.{table} DROP PARTITION ID {{start:String}}"
 
 
-class ClickHouseSchema:
-    """SchemaStore of one shard."""
+def create_database(database: str, engine: Engine) -> str:
+    """The statement that makes a shard's database. A replicated one carries every later statement to the shard's other servers by itself."""
+    return (_CREATE_REPLICATED_DATABASE if engine == "replicated" else _CREATE_DATABASE).format(database=database)
 
-    def __init__(self, clickhouse: ClickHouse, engine: Engine = "mergetree", migrations: list[Migration] | None = None) -> None:
+
+def everywhere(database: str, cluster: str) -> list[str]:
+    """The statements that make, of each table, one that reads it on all shards of a cluster that ClickHouse knows: for people's own SQL, as
+    tael itself asks each shard and says which did not answer. Made anew, because their columns are those that the table has now.
+    """
+    return [
+        statement
+        for table in KEPT
+        for statement in (
+            f"DROP TABLE IF EXISTS {database}.{table}_all",
+            f"CREATE TABLE IF NOT EXISTS {database}.{table}_all AS {database}.{table} ENGINE = Distributed('{cluster}', '{database}', '{table}')",
+        )
+    ]
+
+
+class ClickHouseSchema:
+    """SchemaStore of one shard; ``cluster`` is its name in ClickHouse's configuration, where it has one."""
+
+    def __init__(
+        self, clickhouse: ClickHouse, engine: Engine = "mergetree", migrations: list[Migration] | None = None, *, cluster: str = ""
+    ) -> None:
         self._clickhouse = clickhouse
+        self._cluster = cluster
         self._engine: Engine = engine
         self._migrations = read_migrations() if migrations is None else migrations
 
     async def migrate(self) -> list[str]:
         """See SchemaStore."""
         database = self._clickhouse.database
-        create = _CREATE_REPLICATED_DATABASE if self._engine == "replicated" else _CREATE_DATABASE
-        await self._clickhouse.command(create.format(database=database))
+        await self._clickhouse.command(create_database(database, self._engine))
         await self._clickhouse.command(fill(_CREATE_MIGRATIONS, database, self._engine))
         rows = await self._clickhouse.query(_APPLIED.format(database=database), {})
         waiting = pending(self._migrations, {int(version) for (version,) in rows})
         for migration in waiting:
             await self._apply(migration)
+        if self._cluster and waiting:
+            for statement in everywhere(database, self._cluster):
+                await self._clickhouse.command(statement)
         return [migration.name for migration in waiting]
 
     async def _apply(self, migration: Migration) -> None:

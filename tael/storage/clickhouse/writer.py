@@ -46,6 +46,9 @@ _SETTINGS: Final[dict[str, Any]] = {
     "throw_on_max_partitions_per_insert_block": 1,
     # Planning the flattening is most of what a small insert costs, and merging its steps a third of the planning.
     "query_plan_merge_expressions": 0,
+    # Where tables have replicas, most of them hold an insert before its entries leave the WAL; tables without replicas know no quorum.
+    "insert_quorum": "auto",
+    "insert_quorum_timeout": 60_000,
 }
 
 
