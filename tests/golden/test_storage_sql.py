@@ -185,7 +185,7 @@ def test_the_schema_of_each_engine_is_as_written(engine: schema.Engine) -> None:
     if engine == "replicated":
         statements += schema.everywhere("tael", "shards")
     heads = [re.sub(r"(?ms)(^CREATE MATERIALIZED VIEW .*?\bTO \S+).*", r"\1 …", text) for text in statements]
-    path, found = FOLDER / f"schema_{engine}.sql", ";\n\n".join(heads) + ";\n"
+    path, found = FOLDER.with_name("schema") / f"{engine}.sql", ";\n\n".join(heads) + ";\n"
     if os.environ.get("TAEL_UPDATE_GOLDEN"):
         path.write_text(found)
     assert path.read_text() == found
