@@ -9,7 +9,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from tael.cold.files import ROLLED
 from tael.cold.manifest import Head, Manifest
-from tael.errors import Damaged, Retryable, TaelError, Unavailable
+from tael.errors import Damaged, Rejected, Retryable, TaelError, Unavailable
 from tael.model.time import TimeRange
 from tael.runtime.observe import get_logger
 from tael.storage.api import Answer
@@ -77,7 +77,7 @@ class Tiers:
         """The newest head. Raises Retryable."""
         try:
             return await self._manifests.head(self._shard)
-        except Damaged as error:
+        except (Damaged, Rejected) as error:  # the bucket may refuse this process's credentials: nothing that a caller could change
             raise Unavailable(str(error)) from error
 
     def met(self, manifest: Manifest) -> Manifest:
@@ -90,7 +90,7 @@ class Tiers:
         """The manifest with these pages. Raises Retryable."""
         try:
             return self.met(await self._manifests.load(manifest, (table,), time_range))
-        except Damaged as error:
+        except (Damaged, Rejected) as error:  # the bucket may refuse this process's credentials: nothing that a caller could change
             raise Unavailable(str(error)) from error
 
     def hot(self) -> HotTables:
