@@ -80,6 +80,10 @@ bench-hostile: dev ## What hostile and slow senders cost, and what the others no
 bench-promql: dev ## PromQL beside a Prometheus on this machine, the same samples and queries (apt-get install prometheus)
 	$(PY) -m bench.promql
 
+.PHONY: bench-search
+bench-search: dev ## Reads of spans and log records through the query service, and what each costs the hot node
+	$(PY) -m bench.search
+
 .PHONY: bench-live
 bench-live: dev ## From acknowledgement to a live stream's screen
 	$(PY) -m bench.live

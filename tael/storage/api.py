@@ -149,7 +149,10 @@ class SpanReader(Protocol):
         ...
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
-        """The services with a span that started in the range, by name; a trace that two services share counts for each."""
+        """The services with a span that started in the range, by name; a trace that two services share counts for each.
+
+        Spans, errors and durations MUST be exact. Traces are where there are few, and an estimate (of a standard error of 2 % at most) where there are many.
+        """
         ...
 
 

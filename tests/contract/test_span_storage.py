@@ -309,12 +309,31 @@ async def test_services_are_summed(any_tier: HotTier) -> None:
     assert (await any_tier.reader.list_services("t1", TimeRange(0, START_NS))).value == []
 
 
+async def test_services_of_any_range_are_exact(hot_tier: HotTier) -> None:
+    """By hours, by minutes and between them; a trace that crosses them counts once."""
+    minute_ns, trace_id = 60 * 10**9, new_trace_id()
+    offsets = [0, 1, minute_ns - 1, minute_ns, 47 * minute_ns, 61 * minute_ns, 119 * minute_ns + 7, 120 * minute_ns, 200 * minute_ns]
+    await hot_tier.store(of_service("shop", *(wire_span(offset, trace_id=trace_id, duration_ns=3, status=2) for offset in offsets)))
+    await hot_tier.store(of_service("shop", *(wire_span(offset + 5, trace_id=trace_id, duration_ns=4) for offset in offsets)))
+    starts = sorted(START_NS + offset + later for offset in offsets for later in (0, 5))
+    for start_ns, end_ns in ((0, 201), (0, 1), (1, 61), (30, 120), (46, 48), (47, 200), (-30, 300)):
+        for around in (0, 6):
+            held = TimeRange(START_NS + start_ns * minute_ns + around, START_NS + end_ns * minute_ns - around)
+            within = [start for start in starts if held.start_ns <= start < held.end_ns]
+            stats = (await hot_tier.reader.list_services("t1", held)).value
+            assert [(one.span_count, one.trace_count) for one in stats] == ([(len(within), 1)] if within else [])
+            errors = sum((start - START_NS) in offsets for start in within)
+            assert [(one.error_count, one.duration_sum_ns) for one in stats] == ([(errors, 4 * len(within) - errors)] if within else [])
+
+
 async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
     """However often it comes, also for spans of several hours and tenants."""
     spans = [wire_span(hour * 3_600 * 10**9) for hour in range(4) for _ in range(5)]
     for _ in range(3):
         await hot_tier.store(of_service("shop", *spans), token="0:1-5:traces")
     assert sum([await rows_of(clickhouse, "spans") for clickhouse in hot_tier.clickhouses]) == 20
+    (stats,) = (await hot_tier.reader.list_services("t1", TimeRange(START_NS - 10**9, START_NS + 5 * 3_600 * 10**9))).value
+    assert stats.span_count == 20
     await hot_tier.store(of_service("shop", *spans), token="0:6-9:traces")
     assert sum([await rows_of(clickhouse, "spans") for clickhouse in hot_tier.clickhouses]) == 40
     assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 20

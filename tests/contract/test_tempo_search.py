@@ -132,6 +132,9 @@ async def test_tags(api: Api) -> None:
     assert await values("resource.service.name") == [("string", ""), ("string", "agent"), ("string", "db"), ("string", "shop")]
     assert await values("span.size") == [("float", "3.0"), ("float", "4.5"), ("int", "3")]
     assert await values("span.tags") == [("string", "a"), ("string", "b")]
+    assert await values("span.cached") == [("bool", "false"), ("bool", "true")]
+    assert await values("span.nosuch") == []
+    assert ("string", "GET /cart") in await values("name")
     assert await values("status") == [("keyword", "error"), ("keyword", "unset")]
     assert await values("name", q="{ status = error }") == [("string", "orphan"), ("string", "query db"), ("string", "read row")]
     assert await values("duration") == []

@@ -22,6 +22,7 @@ from tael.storage.clickhouse import (
     metric_wire,
     query_builder,
     schema,
+    service_counts,
     span_counts,
     topology,
     totals,
@@ -32,6 +33,7 @@ from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.clickhouse.series import query_builder as series_query_builder
 from tael.storage.clickhouse.source import HotTables
+from tael.storage.clickhouse.traceql import suggest
 from tests.support.storage import log_query, span_query
 
 HOT = HotTables("tael")
@@ -68,6 +70,7 @@ CASES = {
     "spans_in_3_select": flatten.spans_select("tael.spans_in_3") + "\n",
     "find_newest": find(),
     "find_of_service": find(service="shop", limit=20),
+    "find_operation": shown(query_builder.find_keys(HOT, "t1", span_query(HOUR, operation="GET"), named_since_ns=0)),
     "find_everything": find(
         time_range=ALL_TIME,
         service="shop",
@@ -84,7 +87,12 @@ CASES = {
     "find_in_an_empty_range": find(time_range=TimeRange(5, 5)),
     "fetch": shown(query_builder.fetch(HOT, "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),
     "get_trace": shown(query_builder.get_trace(HOT, "t1", b"t" * 16)),
-    "list_services": shown(query_builder.list_services(HOT, "t1", HOUR)),
+    "services_by_hours_and_minutes": shown(
+        service_counts.list_services(HOT, "t1", TimeRange(HOUR.start_ns + 7, HOUR.end_ns + 7_200 * 10**9), 0)
+    ),
+    "services_counted_since": shown(service_counts.counted_since(HOT, "t1")),
+    "services_within_an_hour": shown(service_counts.list_services(HOT, "t1", TimeRange(HOUR.start_ns, HOUR.start_ns + 100 * 10**9), 0)),
+    "services_before_they_were_counted": shown(service_counts.list_services(HOT, "t1", HOUR, HOUR.end_ns)),
 }
 
 CASES |= {
@@ -127,6 +135,9 @@ CASES |= {
     "streams_label_values": shown(log_streams.label_values(HOT, "t1", "k8s_pod_name", STREAMS, 9)),
     "logs_of_streams": shown(log_query_builder.find_keys(HOT, "t1", LogQuery(HOUR, streams=STREAMS.matchers))),
     "attribute_keys": shown(attribute_keys.list_keys(HOT, "t1", "logs", HOUR)),
+    "attribute_key_state": shown(attribute_keys.key_state(HOT, "t1", "traces", "attribute", "k", HOUR)),
+    "suggested_names": shown(suggest.list_names(HOT, "t1", HOUR, 9)),
+    "suggested_services": shown(suggest.list_services(HOT, "t1", HOUR)),
     "attribute_values": shown(attribute_keys.list_values(HOT, "t1", "traces", "attribute_int_values", "k", HOUR, 9)),
     "attribute_keys_of_spans_select": attribute_keys.keys_select("traces") + "\n",
     "counts_calls": shown(span_counts.count_calls(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000, 60_000, 1_001)),

@@ -78,6 +78,13 @@ def test_only_what_has_not_run_is_pending_in_order() -> None:
         pending([first, second], {1, 2, 3})
 
 
+REPEATABLE = (
+    "INSERT INTO {{database}}.tael_counted_since\n",
+    *(f"ALTER TABLE {{{{database}}}}.{view} MODIFY QUERY" for view in ("spans_to_span_attribute_keys", "logs_to_log_attribute_keys")),
+)
+"""What a second run does no harm to by itself: of several rows the largest counts, and a view that has its query keeps it."""
+
+
 def test_migrations_have_a_number_each_and_can_be_repeated() -> None:
     """Every statement may run twice."""
     migrations = read_migrations()
@@ -85,7 +92,7 @@ def test_migrations_have_a_number_each_and_can_be_repeated() -> None:
     assert versions == sorted(set(versions))
     for statement in (statement for migration in migrations for statement in migration.statements):
         code = "\n".join(line for line in statement.splitlines() if not line.lstrip().startswith("--")).strip()
-        assert "IF NOT EXISTS" in code or "IF EXISTS" in code, code[:80]
+        assert "IF NOT EXISTS" in code or "IF EXISTS" in code or code.startswith(REPEATABLE), code[:80]
 
 
 def test_placeholders_are_filled_for_either_engine() -> None:

@@ -1,7 +1,8 @@
 """AttributeKeyReader of one shard: the SQL that fills its tables as items are written, and the SQL that it asks.
 
 A row is of one tenant and hour: for each scope and type an array of keys. Arrays of keys, and not a row a key, because planning the statement that
-would make such rows costs more than finding the keys; one row in ``ONE_ROW_IN`` of an insert is looked at, for what is suggested need not be rare.
+would make such rows costs more than finding the keys. The first ``FIRST_ROWS`` of an insert are looked at and one in ``ONE_ROW_IN`` of the others, for what
+is suggested need not be rare. Of a key with more than ``VALUES_AT_ONCE`` values in an insert none is kept, or they would take the place of all others.
 """
 
 from __future__ import annotations
@@ -19,22 +20,26 @@ from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 
 TABLES: Final[dict[AttributeSignal, str]] = {"traces": "span_attribute_keys", "logs": "log_attribute_keys"}
-MAX_KEYS, MAX_VALUES, VALUE_BYTES, ONE_ROW_IN = 5_000, 5_000, 128, 8
+MAX_KEYS, MAX_VALUES, VALUE_BYTES, VALUES_AT_ONCE = 5_000, 5_000, 128, 300
+FIRST_ROWS, ONE_ROW_IN = 256, 8
+SUGGESTED_ROWS: Final = f"(rowNumberInBlock() < {FIRST_ROWS} OR rowNumberInBlock() % {ONE_ROW_IN} = 0)"
 _TYPES: Final[tuple[str, ...]] = ("string", "int", "double", "bool", "other")
 _MAPS: Final = {"attribute": "attributes", "resource": "resource"}
 _KEYS: Final = {f"{scope}_{kind}": f"mapKeys({column}_{kind})" for scope, column in _MAPS.items() for kind in _TYPES} | {
     f"instrumentation_{kind}": f"mapKeys(scope_{kind})" for kind in ("string", "other")
 }
 _NESTED_KEYS: Final = {
-    f"{scope}_string": f"arrayFlatten(arrayMap(m -> mapKeys(m), {scope}s.attributes_string))" for scope in ("event", "link")
+    f"{scope}_{kind}": f"arrayFlatten(arrayMap(m -> mapKeys(m), {scope}s.attributes_{kind}))"
+    for scope in ("event", "link")
+    for kind in ("string", "other")
 }
 _VALUES: Final = {"attribute_string": "String", "attribute_int": "Int64", "resource_string": "String"}
-_KEY_TYPE: Final = f"SimpleAggregateFunction(groupUniqArrayArray({MAX_KEYS}), Array(String)) CODEC(ZSTD(1))"
+KEYS_TYPE: Final = f"SimpleAggregateFunction(groupUniqArrayArray({MAX_KEYS}), Array(String)) CODEC(ZSTD(1))"
 
 
 def key_columns(signal: AttributeSignal) -> str:
     """The columns of keys of the signal's table, with their types."""
-    return ",\n    ".join(f"{name}_keys {_KEY_TYPE}" for name in _keys(signal))
+    return ",\n    ".join(f"{name}_keys {KEYS_TYPE}" for name in _keys(signal))
 
 
 def value_columns() -> str:
@@ -59,7 +64,9 @@ def _values(name: str) -> str:
     scope, _, kind = name.partition("_")
     column = f"{_MAPS[scope]}_{kind}"
     short = f"mapFilter((k, v) -> length(v) <= {VALUE_BYTES}, {column})" if kind == "string" else column
-    return f"groupUniqArrayArray({MAX_VALUES})(CAST({short}, 'Array(Tuple(String, {_VALUES[name]}))')) AS {name}_values"
+    by_key = f"groupUniqArrayMap({VALUES_AT_ONCE + 1})(CAST({short}, 'Map(String, {_VALUES[name]})')) AS {name}_by_key"
+    few = f"if(length(vs) > {VALUES_AT_ONCE}, [], arrayMap(v -> (k, v), vs))"
+    return f"arrayFlatten(arrayMap((k, vs) -> {few}, mapKeys({by_key}), mapValues({name}_by_key))) AS {name}_values"
 
 
 class ClickHouseAttributeKeys:
@@ -86,6 +93,19 @@ class ClickHouseAttributeKeys:
             found += [int(value) if isinstance(value, int) else text(value) for (value,) in rows]
         return Answer(found[:limit])
 
+    async def known_values(
+        self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
+    ) -> list[Value] | None:
+        """The values of a key as ``list_values`` has them; None where the items have others too, or may have."""
+        statement = key_state(self._source, tenant, signal, scope, key, time_range)
+        [state] = await self._clickhouse.query(statement.sql, statement.parameters)
+        *kinds, pairs = map(int, state)
+        kept = [f"{scope}_{kind}" in _VALUES for kind in _TYPES]
+        if pairs >= MAX_VALUES or any(there and not is_kept for there, is_kept in zip(kinds, kept, strict=True)):
+            return None
+        found = (await self.list_values(tenant, signal, scope, key, time_range, limit)).value
+        return found if found or not any(kinds) else None
+
 
 def _key(column: str, key: str) -> AttributeKey:
     scope, _, kind = column.partition("_")
@@ -108,6 +128,15 @@ def list_keys(source: Source, tenant: str, signal: AttributeSignal, time_range: 
     where, parameters = _hours(tenant, time_range)
     sql = f"SELECT DISTINCT entry.1 AS name, entry.2 AS key\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN arrayConcat({arrays}) AS entry\nWHERE {where}\nORDER BY name, key"
     return Statement(sql, parameters)
+
+
+def key_state(source: Source, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange) -> Statement:
+    """For each type whether the key has values of it, and how many pairs of values the fullest row has."""
+    where, parameters = _hours(tenant, time_range)
+    kinds = ", ".join(f"max(has({scope}_{kind}_keys, {{key:String}}))" for kind in _TYPES)
+    pairs = ", ".join(f"max(length({name}_values))" for name in _VALUES if name.startswith(scope))
+    sql = f"SELECT {kinds}, arrayMax([{pairs}])\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nWHERE {where}"
+    return Statement(sql, parameters | {"key": key})
 
 
 def list_values(

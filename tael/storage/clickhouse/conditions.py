@@ -39,7 +39,7 @@ class Conditions:
         if time_range.end_ns <= time_range.start_ns:
             self.add("false")
             return True
-        after, before = 0 < time_range.start_ns < _LAST_HOUR_NS, 0 < time_range.end_ns < _LAST_HOUR_NS
+        after, before = _held(time_range.start_ns), _held(time_range.end_ns)
         if after:
             self.add(f"{column} >= {instant('start')}", start=time_range.start_ns)
         if before:
@@ -49,7 +49,7 @@ class Conditions:
     def within_hours(self, column: str, time_range: TimeRange) -> None:
         """Narrow a column of hours to those that the range touches."""
         for operator, instant_ns, name in ((">=", time_range.start_ns, "first_hour"), ("<=", time_range.end_ns, "last_hour")):
-            if 0 < instant_ns < _LAST_HOUR_NS:
+            if _held(instant_ns):
                 self.add(f"{column} {operator} toStartOfHour({instant(name)})", **{name: instant_ns})
 
     def satisfy(self, predicate: Predicate, columns: Mapping[str, Column]) -> None:
@@ -58,6 +58,15 @@ class Conditions:
 
     def __str__(self) -> str:
         return "\n  AND ".join(self.texts)
+
+
+def bounded(time_range: TimeRange) -> bool:
+    """Whether a column of hours can be narrowed to the range at both ends."""
+    return _held(time_range.start_ns) and _held(time_range.end_ns)
+
+
+def _held(instant_ns: int) -> bool:
+    return 0 < instant_ns < _LAST_HOUR_NS
 
 
 def instant(parameter: str) -> str:

@@ -201,6 +201,7 @@ class _Compiler:
         self._parameters = parameters
         self._bound: dict[tuple[str, Any], str] = {}
         self._named: set[str] = set()
+        self._negated = False
 
     def compile(self, predicate: Predicate, *, conjunct: bool = False) -> str:
         """The predicate as one condition; ``conjunct`` says that the whole WHERE cannot hold without it."""
@@ -209,7 +210,10 @@ class _Compiler:
         if isinstance(predicate, Or):
             return self._any_key(predicate.parts) or self._joined(predicate.parts, "OR", "false")
         if isinstance(predicate, Not):
-            return f"NOT {self.compile(predicate.part)}"
+            outside, self._negated = self._negated, True
+            text = f"NOT {self.compile(predicate.part)}"
+            self._negated = outside
+            return text
         if isinstance(predicate, Exists | Listed):
             return self._exists(predicate.field) if isinstance(predicate, Exists) else self._listed(predicate.field)
         return self._compare(predicate) if isinstance(predicate, Compare) else self._of_text(predicate, indexed=conjunct)
@@ -235,6 +239,9 @@ class _Compiler:
         if service and leaf.field.scope == "resource":
             # The key of the table: without it every service's rows would be read.
             return f"(service = {self._bind('String', service)} AND {found})"
+        if leaf.field.scope == "resource" and leaf.op == "=" and isinstance(leaf.value, str) and leaf.value and not self._negated:
+            # Looking a key up in a map of dictionaries does not use the index of its values; the hint does, and is not evaluated for any row.
+            return f"(indexHint(mapContainsValue(resource_string, {self._bind('String', leaf.value)})) AND {found})"
         return found
 
     def _related(self, reading: _Reading, leaf: Compare) -> str:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from tael.cold.files import hour_of
-from tael.model.predicate import intrinsic, mentions, required_service
-from tael.model.span import STATUS_ERROR
-from tael.model.time import TimeRange, signed_ns
+from tael.model.predicate import EVERYTHING, Compare, Contains, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
+from tael.model.time import MAX_NS, TimeRange, signed_ns
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
@@ -33,14 +32,21 @@ class SpanKey:
     span_id: bytes
 
 
-def find_keys(source: Source, tenant: str, query: SpanQuery, columns: Mapping[str, Column] = SPAN_COLUMNS) -> Statement:
-    """The keys of the page, in its order."""
+def find_keys(
+    source: Source, tenant: str, query: SpanQuery, columns: Mapping[str, Column] = SPAN_COLUMNS, *, named_since_ns: int = MAX_NS
+) -> Statement:
+    """The keys of the page, in its order; ``span_names`` knows every span from ``named_since_ns`` on."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
     if mentions(query.predicate, _CONTENT):
         said = replace(columns[_CONTENT.key], payloads=_payloads(where, source, tenant, query.time_range))
         columns = {**columns, _CONTENT.key: said}
     where.satisfy(query.predicate, columns)
+    of_name = all_of(
+        part for part in conjuncts(query.predicate) if isinstance(part, Compare | Contains) and part.field == intrinsic("name")
+    )
+    if of_name != EVERYTHING and bounded and query.time_range.start_ns >= named_since_ns:
+        where.add(_has_name(source, tenant, query.time_range, of_name, where.parameters))
     if query.after is not None:
         _follow(where, query.after)
     where.parameters["limit"] = query.limit
@@ -99,15 +105,14 @@ def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[in
     return Statement(sql, {"tenant": tenant, "trace_id": trace_id.hex()})
 
 
-def list_services(source: Source, tenant: str, time_range: TimeRange) -> Statement:
-    """Sums by service, by name."""
-    where = Conditions(tenant)
-    where.within("start_time", time_range)
-    sql = (
-        f"SELECT service, count(), uniqExact(trace_id), countIf(status_code = {STATUS_ERROR}),\n"
-        f"  sum(toUInt128(greatest(duration_ns, 0)))\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nGROUP BY service\nORDER BY service"
-    )
-    return Statement(sql, where.parameters)
+def _has_name(source: Source, tenant: str, time_range: TimeRange, of_name: Predicate, parameters: dict[str, Any]) -> str:
+    """That service and name are among those that there are; so services without such a name are not read."""
+    hours = Conditions(tenant)
+    hours.within_hours("hour", time_range)
+    hours.parameters |= parameters
+    hours.satisfy(of_name, SPAN_COLUMNS)
+    parameters |= hours.parameters
+    return f"(service, name) IN (\n    SELECT service, name FROM {source.rows('span_names', tenant, time_range)}\n    WHERE {hours}\n  )"  # noqa: S608  # only names of ours and parameters
 
 
 def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRange) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
 from tael.storage.api import DetachedPart, PartitionSize
-from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, metric_wire, payload_wire, streams, wire
+from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, metric_wire, payload_wire, service_counts, streams, wire
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 
@@ -52,6 +52,9 @@ class _Kept:
 KEPT = {
     "spans": _Kept("traces"),
     "trace_index": _Kept("traces", 24),
+    "service_minutes": _Kept("traces"),
+    "service_hours": _Kept("traces"),
+    "span_names": _Kept("traces"),
     "logs": _Kept("logs"),
     "log_streams": _Kept("logs"),
     "span_attribute_keys": _Kept("traces"),
@@ -112,9 +115,15 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "span_key_columns": attribute_keys.key_columns("traces"),
         "log_key_columns": attribute_keys.key_columns("logs"),
         "one_row_in": str(attribute_keys.ONE_ROW_IN),
+        "attribute_keys_type": attribute_keys.KEYS_TYPE,
+        "suggested_rows": attribute_keys.SUGGESTED_ROWS,
         "attribute_value_columns": attribute_keys.value_columns(),
         "span_keys_select": attribute_keys.keys_select("traces"),
         "log_keys_select": attribute_keys.keys_select("logs"),
+        "trace_state": service_counts.TRACE_STATE,
+        "trace_state_merged": service_counts.TRACE_STATE_MERGED,
+        "service_sums": service_counts.SUMS,
+        "counted_start": service_counts.COUNTED_START,
         "stream_of_row": streams.stream_id("tenant", "CAST(resource_string, 'Map(String, String)')", "service"),
         "stream_labels": streams.labels("CAST(any(resource_string), 'Map(String, String)')", "toString(any(service))"),
     }

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tael.errors import Rejected
+from tael.model.predicate import intrinsic, mentions
 from tael.model.span import Span
-from tael.model.time import NS_PER_SECOND, TimeRange, signed_ns
+from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery
-from tael.storage.clickhouse import query_builder, rows
+from tael.storage.clickhouse import query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.predicate import span_columns
@@ -33,6 +34,7 @@ class ClickHouseSpans:
         self._source = source or HotTables(clickhouse.database)
         self._prices = prices or read_prices()
         self._columns = span_columns(self._prices)
+        self._since_ns: int | None = None
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
         """See SpanReader. Raises Rejected for a limit that is not from 1 to 10000."""
@@ -55,9 +57,12 @@ class ClickHouseSpans:
         return list(keys.values())
 
     async def _find_more(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
+        since_ns = await self._counted_since(tenant) if mentions(query.predicate, intrinsic("name")) else MAX_NS
         while True:
             asked = query.limit - len(keys)
-            found = await self._query(query_builder.find_keys(self._source, tenant, replace(query, limit=asked), self._columns))
+            page = replace(query, limit=asked)
+            statement = query_builder.find_keys(self._source, tenant, page, self._columns, named_since_ns=since_ns)
+            found = await self._query(statement)
             for service, start, trace, span in found:
                 key = SpanKey(rows.text(service), int(start), bytes(trace), bytes(span))
                 keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
@@ -89,8 +94,16 @@ class ClickHouseSpans:
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """See SpanReader."""
-        found = await self._query(query_builder.list_services(self._source, tenant, time_range))
+        statement = service_counts.list_services(self._source, tenant, time_range, await self._counted_since(tenant))
+        found = await self._query(statement)
         return Answer([ServiceStats(rows.text(name), *(int(number) for number in numbers)) for name, *numbers in found])
+
+    async def _counted_since(self, tenant: str) -> int:
+        """From when on the tables of counts know every span: it is written once, by the migration that makes them."""
+        if self._since_ns is None:
+            [(since_ns,)] = await self._query(service_counts.counted_since(self._source, tenant))
+            self._since_ns = int(since_ns)
+        return self._since_ns
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
         return await self._clickhouse.query(statement.sql, statement.parameters, limits)

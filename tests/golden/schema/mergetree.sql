@@ -313,7 +313,9 @@ CREATE TABLE IF NOT EXISTS tael.span_attribute_keys
     instrumentation_string_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     instrumentation_other_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     event_string_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
+    event_other_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     link_string_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
+    link_other_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     attribute_string_values SimpleAggregateFunction(groupUniqArrayArray(5000), Array(Tuple(String, String))) CODEC(ZSTD(1)),
     attribute_int_values SimpleAggregateFunction(groupUniqArrayArray(5000), Array(Tuple(String, Int64))) CODEC(ZSTD(1)),
     resource_string_values SimpleAggregateFunction(groupUniqArrayArray(5000), Array(Tuple(String, String))) CODEC(ZSTD(1))

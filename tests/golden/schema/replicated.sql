@@ -313,7 +313,9 @@ CREATE TABLE IF NOT EXISTS tael.span_attribute_keys
     instrumentation_string_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     instrumentation_other_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     event_string_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
+    event_other_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     link_string_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
+    link_other_keys SimpleAggregateFunction(groupUniqArrayArray(5000), Array(String)) CODEC(ZSTD(1)),
     attribute_string_values SimpleAggregateFunction(groupUniqArrayArray(5000), Array(Tuple(String, String))) CODEC(ZSTD(1)),
     attribute_int_values SimpleAggregateFunction(groupUniqArrayArray(5000), Array(Tuple(String, Int64))) CODEC(ZSTD(1)),
     resource_string_values SimpleAggregateFunction(groupUniqArrayArray(5000), Array(Tuple(String, String))) CODEC(ZSTD(1))
@@ -419,6 +421,18 @@ CREATE TABLE IF NOT EXISTS tael.spans_all AS tael.spans ENGINE = Distributed('sh
 DROP TABLE IF EXISTS tael.trace_index_all;
 
 CREATE TABLE IF NOT EXISTS tael.trace_index_all AS tael.trace_index ENGINE = Distributed('shards', 'tael', 'trace_index');
+
+DROP TABLE IF EXISTS tael.service_minutes_all;
+
+CREATE TABLE IF NOT EXISTS tael.service_minutes_all AS tael.service_minutes ENGINE = Distributed('shards', 'tael', 'service_minutes');
+
+DROP TABLE IF EXISTS tael.service_hours_all;
+
+CREATE TABLE IF NOT EXISTS tael.service_hours_all AS tael.service_hours ENGINE = Distributed('shards', 'tael', 'service_hours');
+
+DROP TABLE IF EXISTS tael.span_names_all;
+
+CREATE TABLE IF NOT EXISTS tael.span_names_all AS tael.span_names ENGINE = Distributed('shards', 'tael', 'span_names');
 
 DROP TABLE IF EXISTS tael.logs_all;
 

@@ -11,7 +11,9 @@ groupUniqArrayArray(5000)(CAST(mapKeys(attributes_string), 'Array(String)')) AS 
     groupUniqArrayArray(5000)(CAST(mapKeys(scope_string), 'Array(String)')) AS instrumentation_string_keys,
     groupUniqArrayArray(5000)(CAST(mapKeys(scope_other), 'Array(String)')) AS instrumentation_other_keys,
     groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), events.attributes_string)), 'Array(String)')) AS event_string_keys,
+    groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), events.attributes_other)), 'Array(String)')) AS event_other_keys,
     groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), links.attributes_string)), 'Array(String)')) AS link_string_keys,
-    groupUniqArrayArray(5000)(CAST(mapFilter((k, v) -> length(v) <= 128, attributes_string), 'Array(Tuple(String, String))')) AS attribute_string_values,
-    groupUniqArrayArray(5000)(CAST(attributes_int, 'Array(Tuple(String, Int64))')) AS attribute_int_values,
-    groupUniqArrayArray(5000)(CAST(mapFilter((k, v) -> length(v) <= 128, resource_string), 'Array(Tuple(String, String))')) AS resource_string_values
+    groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), links.attributes_other)), 'Array(String)')) AS link_other_keys,
+    arrayFlatten(arrayMap((k, vs) -> if(length(vs) > 300, [], arrayMap(v -> (k, v), vs)), mapKeys(groupUniqArrayMap(301)(CAST(mapFilter((k, v) -> length(v) <= 128, attributes_string), 'Map(String, String)')) AS attribute_string_by_key), mapValues(attribute_string_by_key))) AS attribute_string_values,
+    arrayFlatten(arrayMap((k, vs) -> if(length(vs) > 300, [], arrayMap(v -> (k, v), vs)), mapKeys(groupUniqArrayMap(301)(CAST(attributes_int, 'Map(String, Int64)')) AS attribute_int_by_key), mapValues(attribute_int_by_key))) AS attribute_int_values,
+    arrayFlatten(arrayMap((k, vs) -> if(length(vs) > 300, [], arrayMap(v -> (k, v), vs)), mapKeys(groupUniqArrayMap(301)(CAST(mapFilter((k, v) -> length(v) <= 128, resource_string), 'Map(String, String)')) AS resource_string_by_key), mapValues(resource_string_by_key))) AS resource_string_values

@@ -17,6 +17,7 @@ from tael.storage.clickhouse import native
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.flatten import UNKNOWN_SERVICE
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
 from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.rows import text
@@ -24,6 +25,7 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values, static_of
 from tael.storage.clickhouse.traceql.statements import After
+from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, Scope, Static, Type
@@ -54,6 +56,7 @@ class ClickHouseSpansets:
         self._clickhouse = clickhouse
         self._source = source or HotTables(clickhouse.database)
         self._attribute_keys = ClickHouseAttributeKeys(clickhouse, self._source)
+        self._suggestions = Suggestions(clickhouse, self._source)
 
     async def find_traces(
         self,
@@ -161,11 +164,22 @@ class ClickHouseSpansets:
 
     async def tag_values(self, tenant: str, predicate: p.Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""
+        found = set[Static]()
+        if predicate == p.EVERYTHING and named == SERVICE:
+            services = await self._suggestions.services(tenant, time_range)
+            found = {Static(Type.STRING, service) for service in sorted(services - {UNKNOWN_SERVICE})[:limit]}
+            if UNKNOWN_SERVICE not in services:
+                return Answer(found)
+            predicate = p.Compare(p.intrinsic("service"), "=", UNKNOWN_SERVICE)  # the spans say whether it was sent
+        elif predicate == p.EVERYTHING:
+            known = await self._suggestions.values(tenant, time_range, named, limit)
+            if known is not None:
+                return Answer(known)
         statement = statements.tag_values(self._source, tenant, predicate, time_range, named, limit)
         if statement is None:
             return Answer(set())
         rows = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
-        return Answer(distinct_values(named, [text(value) for (value,) in rows]))
+        return Answer(found | distinct_values(named, [text(value) for (value,) in rows]))
 
     def _sums(self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid) -> Statement | None:
         """The sums of the spans in which no compared attribute is a list; None where the store cannot tell them."""

@@ -1,0 +1,3 @@
+SELECT toUnixTimestamp64Nano(max(since))
+FROM tael.tael_counted_since
+
