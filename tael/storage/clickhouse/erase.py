@@ -22,6 +22,7 @@ _TIMES: Final = {
     "histograms": "ts",
     "exemplars": "ts",
     "red": "slot",
+    "service_minutes": "minute",
 }
 """When a row came or, where that is not kept, when it was; the others are of an hour."""
 _OWNERS: Final = {
@@ -136,7 +137,7 @@ def _tables(table: str) -> tuple[str, ...]:
 def _came(table: str) -> str:
     """Whether a row is the tenant's and of no later than the request."""
     column = _TIMES.get(table, "hour")
-    bound = _BEFORE if column not in ("hour", "slot") else f"toDateTime({_BEFORE}, 'UTC')"
+    bound = _BEFORE if column not in ("hour", "slot", "minute") else f"toDateTime({_BEFORE}, 'UTC')"
     return f"tenant = {{tenant:String}} AND {column} <= {bound}"
 
 
