@@ -76,7 +76,7 @@ async def test_a_request_over_the_bound_is_refused() -> None:
             async with api.session.post(api.url + "/api/v1/read", data=body) as response:
                 assert response.status == 400, body
                 assert (await response.json())["errorType"] == "bad_data"
-    with pytest.raises(Rejected, match="too long"):
+    with pytest.raises(Rejected, match="too large"):
         decode(bytes(cramjam.snappy.compress_raw(bytes(2 << 20))))
 
 

@@ -18,6 +18,7 @@ from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_tier, wire_log, wire_span
 
 FOR_EVER, DAY_NS = 36500.0, 86_400 * 10**9
+SIGNALS = ("logs", "metrics", "payloads", "traces")
 OF_NO_SIGNAL = {"tael_migrations", "tael_counted_since"}
 
 
@@ -37,7 +38,8 @@ async def filled(clickhouse: ClickHouse) -> set[str]:
 
 
 async def fill(tier: HotTier, tenant: str = "t1") -> None:
-    """A span, a log record and all kinds of samples, all of one day."""
+    """A span, a log record, a payload and all kinds of samples, all of one day."""
+    await tier.store_payloads(b"said", tenant=tenant)
     await tier.store(of_service("shop", wire_span(0)), tenant=tenant)
     await tier.store_logs(logs_of("shop", wire_log()), tenant=tenant)
     await tier.writers[0].write(METRICS, codec.encode(tenant, 1, batch().SerializeToString()), secrets.token_hex(8))
@@ -66,6 +68,7 @@ async def test_every_table_is_kept_as_long_as_its_signal(shared_hot_node: HotNod
         )
         assert await filled(clickhouse) == every - of_logs
         days["traces"] = days["logs"]
+        of_traces |= {"payloads"}  # which spans and log records refer to, so the longer of the two keeps them
         assert await gone() == len(of_traces)
         assert await filled(clickhouse) == every - of_logs - of_traces
         days["metrics"] = days["logs"]
@@ -103,9 +106,9 @@ async def test_a_tenant_with_a_shorter_retention_loses_its_rows_alone(shared_hot
         assert await rows_of(clickhouse, "shop") == {}
         assert set(await rows_of(clickhouse, "bank")) == tables
         held = (await ClickHouseHoldings(clickhouse).holdings(None)).value
-        assert [(one.tenant, one.signal) for one in held] == [(t, s) for t in ("bank", "long") for s in ("logs", "metrics", "traces")]
+        assert [(one.tenant, one.signal) for one in held] == [(t, s) for t in ("bank", "long") for s in SIGNALS]
         assert all(one.items > 0 and one.bytes > 0 and one.oldest_bytes <= one.bytes for one in held)
-        assert [one.tenant for one in (await ClickHouseHoldings(clickhouse).holdings("long")).value] == ["long"] * 3
+        assert [one.tenant for one in (await ClickHouseHoldings(clickhouse).holdings("long")).value] == ["long"] * len(SIGNALS)
         longer = Retention(dict.fromkeys(for_ever, days), {"long": for_ever})
         assert await retire(schema, rows, longer, "shard-0") == 0
         assert await rows_of(clickhouse, "bank") == {}

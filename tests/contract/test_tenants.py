@@ -131,7 +131,7 @@ async def test_refusals_have_the_shape_of_their_family(tokens_file: str) -> None
         assert tempo.headers["Content-Type"].startswith("text/plain")
         assert tempo.headers["WWW-Authenticate"].startswith("Bearer")
         several = await api.get("/api/v1/services", headers=bearer(RULES, X_Scope_OrgID="a|b"))
-        assert (several.status, "several tenants" in several.json()["error"]) == (400, True)
+        assert (several.status, "more than one tenant" in several.json()["error"]) == (400, True)
 
 
 async def test_the_same_ids_of_two_tenants_are_two_traces(shared_hot_node: HotNode, second_hot_node: HotNode) -> None:

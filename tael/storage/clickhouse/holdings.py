@@ -11,7 +11,7 @@ from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.schema import KEPT
 from tael.storage.holdings import Holding, merged_holdings
 
-ITEM_TABLES = frozenset(("spans", "logs", "samples", "histograms"))
+ITEM_TABLES = frozenset(("spans", "logs", "samples", "histograms", "payloads"))
 """Their rows are what a tenant sent; those of the others are made of them."""
 _OF_A_TABLE = """SELECT tenant, sum(rows), toUInt64(sum(bytes)), min(start), argMin(toUInt64(bytes), start)
 FROM
