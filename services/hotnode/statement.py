@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from services.hotnode.errors import INTO_OUTFILE_NOT_ALLOWED, SYNTAX_ERROR, UNKNOWN_TYPE_OF_QUERY, failed
 
@@ -102,7 +102,6 @@ class Other:
 
 
 Statement: TypeAlias = Insert | InsertFromInput | Select | Other
-Reading: TypeAlias = Literal["whole", "start"]
 
 
 def tokens(text: bytes) -> Iterator[Token]:
