@@ -15,6 +15,8 @@ NOT_IN_THE_GRAMMAR = {
     '{a="b"} | x="1" y="2"': "filters side by side",
     'SUM(RATE({a="b"}[1m])) BY (c)': "keywords in capitals",
     'rate({a="b"}[1m]) / on (c) group_left (rate({a="b"}[1m]))': "an operand in parentheses behind group_left",
+    "0x1Fp0": "hexadecimal floats",
+    "0x1.8p3": "hexadecimal floats",
 }
 """Loki's parser takes these."""
 NOT_IN_OURS = {'{a="b"} |= "\\q"': "escapes are the lexer's business, and an editor need not know them"}

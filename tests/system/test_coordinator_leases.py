@@ -252,7 +252,7 @@ async def test_a_damaged_key_costs_only_what_it_holds(nats_server: NatsServer, n
         status = await ClusterStatus(cluster.kv, "tael", "test", TTL_SECONDS, wal_states(nats_client, "tael")).read()
         assert status["shard_map_version"] >= garbage[SHARD_MAP_KEY]
         assert set(status["damaged_keys"]) == {writer_key(0), MEMBER_PREFIX + "ghost"}
-        assert status["damaged_keys"][writer_key(0)].startswith(f"revision {garbage[writer_key(0)]} is no Lease")
+        assert status["damaged_keys"][writer_key(0)].startswith(f"revision {garbage[writer_key(0)]} is not a Lease")
         assert [shard["writer"] and shard["writer"]["holder"] for shard in status["shards"]] == [None, "w1"]
         await kv.put(writer_key(0), Lease(holder="", epoch=7, committed=5).encode())
         repaired = await cluster.until_held(writer_key(0), "w1")
