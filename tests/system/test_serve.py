@@ -142,7 +142,7 @@ def test_a_second_suite_on_the_same_directory_is_one_line(suite: Suite) -> None:
     second = serve(suite.directory / "data")
     assert second.returncode == 1
     assert second.stderr == (
-        f"tael: another tael serve (process {suite.pid}) runs on {suite.directory / 'data'}; "
+        f"tael: another tael serve (process {suite.pid}) is already running on {suite.directory / 'data'}; "
         "stop it or set TAEL_DATA_DIR to another directory\n"
     )
 

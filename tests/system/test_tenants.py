@@ -32,6 +32,7 @@ TENANTS = ("red", "blue")
 WATCHERS = ("pink", "gold")
 """Tenants that send while they watch."""
 MINUTE_NS = 60 * 10**9
+SESSION = "conversation"
 """How long ago spans were: what is counted from them stands at the end of a quarter of a minute."""
 
 
@@ -98,9 +99,15 @@ def send_all(there: Door, tenant: str) -> None:
     now = time.time_ns()
     traces = ExportTraceServiceRequest()
     group = traces.resource_spans.add(resource=resource_of(tenant))
-    group.scope_spans.add().spans.add(
+    span = group.scope_spans.add().spans.add(
         trace_id=TRACE_ID, span_id=SPAN_ID, name=f"only-{tenant}", start_time_unix_nano=now - MINUTE_NS, end_time_unix_nano=now - MINUTE_NS
     )
+    said = json.dumps([{"role": "user", "parts": [{"type": "text", "content": f"hello from only-{tenant}"}]}])
+    model = {"gen_ai.operation.name": "chat", "gen_ai.request.model": f"only-{tenant}"}
+    call = {**model, "session.id": SESSION, "gen_ai.input.messages": said}
+    for key, value in call.items():
+        span.attributes.add(key=key).value.string_value = value
+    span.attributes.add(key="gen_ai.usage.input_tokens").value.int_value = 5
     logs = ExportLogsServiceRequest()
     record = (
         logs.resource_logs.add(resource=resource_of(tenant))
@@ -178,8 +185,18 @@ READS: list[tuple[str, dict[str, str]]] = [
     ("/api/v1/metrics", {**HOUR, "name": "stock"}),
     ("/api/v1/metrics/query", {**HOUR, "query": "stock"}),
     ("/api/v1/metrics/names", {}),
+    ("/api/v1/llm/calls", HOUR),
+    ("/api/v1/llm/usage", {**HOUR, "by": "model"}),
+    (f"/api/v1/llm/sessions/{SESSION}", HOUR),
 ]
 ELSEWHERE = {
+    "/api/v1/llm/sessions": "counts of sessions, which have one name for both: tests/contract/test_llm_api.py",
+    "/api/v1/llm/tools": "tests/contract/test_llm_api.py",
+    "/api/v1/blobs": "tests/contract/test_payloads_api.py",
+    "/api/v1/blobs/{sha256}": "tests/contract/test_payloads_api.py",
+    "/api/v1/deletions": "tests/contract/test_deletions.py",
+    "/api/v1/deletions/{id}": "tests/contract/test_deletions.py",
+    "/api/v1/retention": "tests/contract/test_retention_api.py",
     "/api/v1/services": "counted below",
     "/prometheus/api/v1/read": "read below",
     "/api/v1/traces/live": "watched below",
@@ -201,6 +218,7 @@ ELSEWHERE = {
     "/api/v1/admin/deadletters/{id}/replay": "tests/contract/test_dead_letters.py",
 }
 ABOUT_NOBODY = {
+    *(f"/api/v1/admin/cold{rest}" for rest in ("", "/roll", "/rebuild")),
     *("/", "/api/v1", "/healthz", "/readyz", "/metrics", "/internal/cluster", "/internal/targets"),
     *(f"/tempo/{path}" for path in ("api/echo", "api/status/buildinfo", "status/version", "ready")),
     *(f"/loki-api/loki/api/v1/{path}" for path in ("format_query", "drilldown-limits", "rules", "status/buildinfo")),
