@@ -9,9 +9,11 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from tael.errors import Overloaded, Rejected, Retryable, TaelError, TooLarge, Unavailable
+from tael.storage.api import ServiceStats
 from tael.storage.clickhouse.client import Limits, translate
 from tael.storage.clickhouse.rows import merge_maps
 from tael.storage.clickhouse.schema import Migration, fill, pending, read_migrations
+from tael.storage.clickhouse.spans import service_stats
 
 
 @pytest.mark.parametrize(
@@ -121,3 +123,9 @@ def test_encoded_values_are_read_by_their_letter() -> None:
     merged = merge_maps(({b"s": b"\xff"}, other))
     assert math.isnan(merged.pop("nan"))  # type: ignore[arg-type]  # a double by its letter
     assert merged == {"s": "\ufffd", "n": None, "i": -5, "d": 1e-7, "inf": -math.inf, "t": True, "f": False, "b": b"\0\1", "a": [], "k": {}}
+
+
+def test_a_service_has_no_more_traces_than_spans() -> None:
+    """The sketch that counts them errs by a percent in both directions."""
+    assert service_stats("shop", 20_000, 20_488, 3, 7) == ServiceStats("shop", 20_000, 20_000, 3, 7)
+    assert service_stats("shop", 20_000, 400, 3, 7) == ServiceStats("shop", 20_000, 400, 3, 7)

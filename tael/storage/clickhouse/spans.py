@@ -96,7 +96,7 @@ class ClickHouseSpans:
         """See SpanReader."""
         statement = service_counts.list_services(self._source, tenant, time_range, await self._counted_since(tenant))
         found = await self._query(statement)
-        return Answer([ServiceStats(rows.text(name), *(int(number) for number in numbers)) for name, *numbers in found])
+        return Answer([service_stats(rows.text(name), *map(int, numbers)) for name, *numbers in found])
 
     async def _counted_since(self, tenant: str) -> int:
         """From when on the tables of counts know every span: it is written once, by the migration that makes them."""
@@ -107,3 +107,8 @@ class ClickHouseSpans:
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
         return await self._clickhouse.query(statement.sql, statement.parameters, limits)
+
+
+def service_stats(name: str, spans: int, traces: int, *others: int) -> ServiceStats:
+    """A row of ``service_counts.list_services``. Traces are counted by a sketch, which may err above the number of their spans."""
+    return ServiceStats(name, spans, min(spans, traces), *others)
