@@ -2,7 +2,7 @@ SELECT DISTINCT name
 FROM tael.span_names
 WHERE tenant = {tenant:String}
   AND hour >= toStartOfHour(fromUnixTimestamp64Nano({first_hour:Int64}, 'UTC'))
-  AND hour <= toStartOfHour(fromUnixTimestamp64Nano({last_hour:Int64}, 'UTC')) AND name != ''
+  AND hour <= toStartOfHour(fromUnixTimestamp64Nano({last_hour:Int64}, 'UTC'))
 ORDER BY name
 LIMIT {limit:UInt64}
 
