@@ -57,5 +57,7 @@ def list_names(source: Source, tenant: str, time_range: TimeRange, limit: int) -
     where = Conditions(tenant)
     where.within_hours("hour", time_range)
     where.parameters["limit"] = limit
-    sql = f"SELECT DISTINCT name\nFROM {source.rows('span_names', tenant, time_range)}\nWHERE {where}\nORDER BY name\nLIMIT {{limit:UInt64}}"
+    sql = (
+        f"SELECT DISTINCT name\nFROM {source.rows('span_names', tenant, time_range)}\nWHERE {where}\nORDER BY name\nLIMIT {{limit:UInt64}}"
+    )
     return Statement(sql, where.parameters)
