@@ -92,7 +92,7 @@ async def run(
             ) as rest,
         ):
             readiness.set(_LISTENER)
-            log.info("listening", rest=str(rest), grpc=str(grpc or "off"))
+            log.info("listening", rest=str(rest), grpc=str(grpc.address if grpc else "off"))
             await stop.wait()
             readiness.set(_LISTENER, "draining")
 

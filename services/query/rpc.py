@@ -11,11 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any, Final
 
 import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.query.api.rpc import Call, Method, Service
 from services.query.settings import QuerySettings
@@ -25,39 +23,25 @@ from tael.model.tenant import TENANT_HEADER
 from tael.otlp.status import status_of
 from tael.runtime import rpc
 from tael.runtime.access import Access
-from tael.runtime.config import Address
 from tael.runtime.observe import get_logger
 
 log = get_logger("query-grpc")
 MISSING: Final = "tael-missing-shards"
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_REQUEST_BYTES = 4 << 20
 _DRAIN_SECONDS = 5.0
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: QuerySettings, services: Iterable[Service], access: Access) -> AsyncIterator[Address | None]:
-    """Listen while the block runs, then finish the calls that were accepted. Yields the address bound, None where there is to be none."""
+async def serve(settings: QuerySettings, services: Iterable[Service], access: Access) -> AsyncIterator[rpc.Server | None]:
+    """Listen while the block runs, then finish the calls that were accepted. Yields what listens, None where nothing is to."""
     if settings.grpc_api_addr is None:
         yield None
         return
     sizes = [("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.max_send_message_length", -1)]
-    server = grpc.aio.server(options=[*rpc.options(settings), *sizes])
-    healthy = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    names = []
-    for service in services:
-        server.add_generic_rpc_handlers((_handler(service, access),))
-        names.append(service.name)
-    address = rpc.bind(server, settings.grpc_api_addr, settings, what="the gRPC API's", variable="TAEL_GRPC_API_ADDR")
-    await server.start()
-    for name in ("", *names):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
-    try:
-        yield address
-    finally:
-        await healthy.enter_graceful_shutdown()
-        await server.stop(_DRAIN_SECONDS)
+    handlers = {service.name: _handler(service, access) for service in services}
+    server = rpc.Server(handlers, [*rpc.options(settings), *sizes], drain_seconds=_DRAIN_SECONDS)
+    async with server.listening(settings.grpc_api_addr, settings, what="the gRPC API's", variable="TAEL_GRPC_API_ADDR"):
+        yield server
 
 
 def _handler(service: Service, access: Access) -> Any:
@@ -77,7 +61,7 @@ def _streamed(method: Method, access: Access) -> Callable[[bytes, Any], AsyncIte
                 async for message in messages:
                     yield message.SerializeToString()
         except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged
-            await _abort(context, _status(error, method))
+            await rpc.abort(context, _status(error, method))
 
     return stream
 
@@ -88,7 +72,7 @@ def _single(method: Method, access: Access) -> Callable[[bytes, Any], Awaitable[
             async with contextlib.aclosing(_answer(method, access, request, context)) as messages:
                 return (await anext(messages)).SerializeToString()
         except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged
-            await _abort(context, _status(error, method))
+            await rpc.abort(context, _status(error, method))
             return b""
 
     return single
@@ -118,7 +102,3 @@ def _status(error: Exception, method: Method) -> Status:
     if status.code == code_pb2.INTERNAL:
         log.error("unhandled error", method=method.name, exc_info=error)
     return status
-
-
-async def _abort(context: Any, status: Status) -> None:
-    await context.abort(_CODES[status.code], status.message, (("grpc-status-details-bin", status.SerializeToString()),))

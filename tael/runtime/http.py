@@ -22,6 +22,7 @@ from tael.runtime.config import Address
 from tael.runtime.connections import Listener, Refuse
 from tael.runtime.observe import get_logger
 from tael.runtime.origins import foreign, is_loopback
+from tael.runtime.pipe import Behind
 from tael.runtime.service import Readiness, listening
 from tael.runtime.settings import ConnectionSettings
 from tael.runtime.tls import ListenerTls
@@ -112,10 +113,6 @@ def refuse_natively(request: web.Request, path: str, error: web.HTTPException) -
     return refuse(request, error, describe_native)
 
 
-async def _nothing() -> None:
-    pass
-
-
 @contextlib.asynccontextmanager
 async def serve(
     app: web.Application,
@@ -127,18 +124,16 @@ async def serve(
     auto_decompress: bool = True,
     limits: ConnectionSettings | None = None,
     refuse_unread: Refuse = refuse_natively,
-    http2: Address | None = None,
-    end_http2: Callable[[], Awaitable[None]] = _nothing,
+    http2: Behind | None = None,
 ) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
 
     ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to. ``refuse_unread`` answers what
-    is no HTTP. Connections that begin as gRPC's do are handed to the listener at ``http2``; once nobody can come any more, ``end_http2`` is to
-    finish the calls on them. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
+    is no HTTP. Connections that begin as gRPC's do are handed to ``http2``, which is ended once nobody can come any more. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
     """
     limits = limits or ConnectionSettings()
     tls = ListenerTls.of(limits)
-    options = {"auto_decompress": auto_decompress, "limits": limits, "refuse": refuse_unread, "http2": http2}
+    options = {"auto_decompress": auto_decompress, "limits": limits, "refuse": refuse_unread, "http2": http2 and http2.address}
     runner = _Runner(app, options, drain_seconds)
     await runner.setup()
     try:
@@ -149,7 +144,8 @@ async def serve(
         yield Address(address.host, int(runner.addresses[0][1]))
     finally:
         await site.stop()
-        await end_http2()
+        if http2 is not None:
+            await http2.end()
         await runner.cleanup()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import Counter
 
@@ -14,6 +14,19 @@ HTTP2: Final = b"PRI * HTTP/2.0"
 """How a connection of HTTP/2 begins that both sides know to be one, as gRPC's do."""
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound
 _DIAL_SECONDS = 5.0
+
+
+class Behind(Protocol):
+    """A listener that connections are handed to."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        ...
+
+    async def end(self) -> None:
+        """Finish what is going on over these connections; nobody comes any more. MUST be safe to call again."""
+        ...
 
 
 class Pipe(asyncio.Protocol):

@@ -1,18 +1,25 @@
-"""What every gRPC listener shares: how long connections live, and how an address is bound."""
+"""What every gRPC listener shares: how long connections live, how an address is bound, the health service, and how a call is refused."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+import grpc
+import grpc.aio
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
 from tael.runtime.config import Address
-from tael.runtime.grpc_tls import add_port
 from tael.runtime.service import listening
 from tael.runtime.settings import ConnectionSettings, ListenerTlsSettings
 from tael.runtime.tls import ListenerTls
 
 _IDLE_MS, _AGE_MS, _AGE_GRACE_MS = 300_000, 1_800_000, 30_000
 """Clients connect anew after half an hour, which spreads them over processes; a call that stalls ends with its connection."""
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 MAX_STREAMS: Final = 256
 """Calls at a time on one connection."""
 
@@ -34,14 +41,53 @@ def options(limits: ConnectionSettings) -> list[tuple[str, int]]:
     ]
 
 
-def bind(server: Any, address: Address, settings: ListenerTlsSettings, *, what: str, variable: str) -> Address:
-    """Bind a server that is not started yet, with TLS where it is asked for; the address has the port that the system chose.
+class Server:
+    """A gRPC server of some services, by name, with gRPC's standard health service, which says SERVING of all of them until ``end``.
 
-    Raises PortTaken, and BadSettings for certificates that cannot be used.
+    See Behind: another listener may hand connections to it.
     """
-    tls = ListenerTls.of(settings)
-    with listening(what, address, variable):
-        return Address(address.host, _bind(server, address, tls))
+
+    def __init__(self, handlers: Mapping[str, Any], options: Sequence[tuple[str, int]], *, drain_seconds: float) -> None:
+        self._server = grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers(tuple(handlers.values()))
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._names = ("", *handlers)
+        self._drain_seconds = drain_seconds
+        self._address: Address | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the port that the system chose."""
+        assert self._address is not None
+        return self._address
+
+    @contextlib.asynccontextmanager
+    async def listening(self, address: Address, settings: ListenerTlsSettings, *, what: str, variable: str) -> AsyncIterator[Address]:
+        """Listen while the block runs, with TLS where it is asked for, then finish the calls that were accepted. Yields the address bound.
+
+        Raises PortTaken, and BadSettings for certificates that cannot be used.
+        """
+        tls = ListenerTls.of(settings)
+        with listening(what, address, variable):
+            self._address = Address(address.host, _bind(self._server, address, tls))
+        await self._server.start()
+        for name in self._names:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        try:
+            yield self._address
+        finally:
+            await self.end()
+
+    async def end(self) -> None:
+        """Take no more calls, and return when those that were accepted have ended or their time is over; a second time there is nothing to do."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._drain_seconds)
+
+
+async def abort(context: Any, status: Status) -> None:
+    """Refuse a call with this status, its details included."""
+    await context.abort(_CODES[status.code], status.message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 def _bind(server: Any, address: Address, tls: ListenerTls | None) -> int:
@@ -50,6 +96,28 @@ def _bind(server: Any, address: Address, tls: ListenerTls | None) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(where)
     try:
-        return add_port(server, str(address), tls)
+        port = server.add_insecure_port(str(address)) if tls is None else server.add_secure_port(str(address), _credentials(tls))
+        return int(port)
     except RuntimeError as error:
         raise OSError(0, str(error)) from error
+
+
+def _credentials(tls: ListenerTls) -> grpc.ServerCredentials:
+    """Each handshake is made with the newest files."""
+    handed_out = tls.pem()
+    certificates = _configuration(handed_out)
+
+    def newest() -> Any:
+        nonlocal handed_out
+        found = tls.pem()
+        if found == handed_out:
+            return None  # go on with what there is
+        handed_out = found
+        return _configuration(found)
+
+    return grpc.dynamic_ssl_server_credentials(certificates, newest, require_client_authentication=tls.asks_clients)
+
+
+def _configuration(pem: tuple[bytes, bytes, bytes | None]) -> Any:
+    key, certificates, client_ca = pem
+    return grpc.ssl_server_certificate_configuration([(key, certificates)], client_ca)

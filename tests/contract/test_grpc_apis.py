@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -280,6 +281,34 @@ async def test_a_call_that_ends_early_ends_the_query() -> None:
             else:
                 assert (await refused(call))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
             await asyncio.wait_for(slow.cancelled.wait(), 5)
+
+
+class Gated(MemorySpansets):
+    """A reader that answers once it may."""
+
+    def __init__(self) -> None:
+        super().__init__(SPANS)
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def find_traces(self, *asked: Any, **options: Any) -> Any:
+        self.asked.set()
+        await self.gate.wait()
+        return await super().find_traces(*asked, **options)
+
+
+async def test_the_drain_finishes_calls_over_the_port_of_http() -> None:
+    """Their connections were handed on, and end after the calls on them."""
+    gated = Gated()
+    async with contextlib.AsyncExitStack() as stack:
+        api = await stack.enter_async_context(serving(MemorySpans(), spansets=gated))
+        async with grpc.aio.insecure_channel(api.url.removeprefix("http://")) as open_channel:
+            call = stubs("tempo_query").StreamingQuerierStub(open_channel).Search(tempo.SearchRequest(Query="{ }", **RANGE))
+            await asyncio.wait_for(gated.asked.wait(), 5)
+            leaving = asyncio.ensure_future(stack.aclose())
+            await asyncio.sleep(0.3)
+            gated.gate.set()
+            assert sum(len(message.traces) for message in await messages(call)) == 3
+            await leaving
 
 
 async def test_a_shard_that_does_not_answer_is_named() -> None:

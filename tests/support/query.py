@@ -335,7 +335,7 @@ async def serving(
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as session,
     ):
         paths = frozenset(route.resource.canonical for route in app.router.routes() if route.resource is not None)
-        yield Api(f"http://{bound}", session, readiness, spans, tier, paths, str(grpc))
+        yield Api(f"http://{bound}", session, readiness, spans, tier, paths, str(grpc and grpc.address))
 
 
 @asynccontextmanager

@@ -19,11 +19,9 @@ from functools import partial
 from typing import Any
 
 import grpc
-import grpc.aio
 from aiohttp import web
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.settings import OTLP_GRPC_ADDR, ReceiverSettings
@@ -40,7 +38,6 @@ log = get_logger("otlp-grpc")
 _WHAT = "OTLP gRPC"
 _BEHIND = Address("127.0.0.1", 0)
 _GZIP_MAGIC = b"\x1f\x8b"
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _IDENTITY_AND_GZIP = 0b101
 
 
@@ -57,46 +54,25 @@ def _options(settings: ReceiverSettings) -> list[tuple[str, int]]:
 @contextlib.asynccontextmanager
 async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish the calls that were accepted. Yields the address bound."""
-    server = grpc.aio.server(options=_options(settings))
-    server.add_generic_rpc_handlers(tuple(_service(signal, pipeline) for signal in SIGNALS.values()))
-    healthy = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    handlers = {_names(signal)[0]: _service(signal, pipeline) for signal in SIGNALS.values()}
+    server = rpc.Server(handlers, _options(settings), drain_seconds=settings.drain_seconds)
     # Under TLS the first bytes of gRPC and HTTP look the same: the server then has the address for itself.
     direct = settings.tls_cert is not None
-    bound = rpc.bind(server, settings.otlp_grpc_addr if direct else _BEHIND, settings, what=_WHAT, variable=OTLP_GRPC_ADDR)
-    await server.start()
-    for service in ("", *(_names(signal)[0] for signal in SIGNALS.values())):
-        await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
-
-    async def end() -> None:
-        await healthy.enter_graceful_shutdown()
-        await server.stop(settings.drain_seconds)
-
-    if not direct:
-        async with _shared_with_http(settings, bound, end) as address:
+    bind = settings.otlp_grpc_addr if direct else _BEHIND
+    async with server.listening(bind, settings, what=_WHAT, variable=OTLP_GRPC_ADDR) as bound:
+        if direct:
+            yield bound
+            return
+        async with _shared_with_http(settings, server) as address:
             yield address
-        return
-    try:
-        yield bound
-    finally:
-        await end()
 
 
-def _shared_with_http(
-    settings: ReceiverSettings, behind: Address, end: Callable[[], Awaitable[None]]
-) -> contextlib.AbstractAsyncContextManager[Address]:
-    """The address, answered in gRPC by what listens at ``behind`` until ``end``, and in HTTP by a sentence."""
+def _shared_with_http(settings: ReceiverSettings, server: rpc.Server) -> contextlib.AbstractAsyncContextManager[Address]:
+    """The address, answered in gRPC by ``server`` and in HTTP by a sentence."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", partial(_say_where, settings.otlp_http_addr))
     return http.serve(
-        app,
-        settings.otlp_grpc_addr,
-        what=_WHAT,
-        variable=OTLP_GRPC_ADDR,
-        limits=settings,
-        auto_decompress=False,
-        http2=behind,
-        end_http2=end,
+        app, settings.otlp_grpc_addr, what=_WHAT, variable=OTLP_GRPC_ADDR, limits=settings, auto_decompress=False, http2=server
     )
 
 
@@ -126,7 +102,7 @@ def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaita
         except Exception as error:  # noqa: BLE001  # whatever escapes would reach the client as UNKNOWN, which it drops data for
             status = _status(error)
         del request  # nothing of it is held while the refusal is on its way, nor by the error's traceback
-        await context.abort(_CODES[status.code], status.message, (("grpc-status-details-bin", status.SerializeToString()),))
+        await rpc.abort(context, status)
         return b""
 
     async def receive(request: bytes, metadata: dict[str, Any]) -> bytes:
