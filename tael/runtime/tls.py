@@ -1,61 +1,14 @@
 """TLS of listeners and of connections, from files that may change while the process runs: who connects next sees the new ones.
 
-Files that are bad at the start refuse the process. Files that turn bad later are logged, and what was read before stays.
+The files are watched (tael/runtime/watched.py).
 """
 
 from __future__ import annotations
 
 import ssl
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Generic, TypeVar
 
-from tael.errors import BadSettings
-from tael.runtime.observe import get_logger
 from tael.runtime.settings import ListenerTlsSettings, TrustSettings
-
-log = get_logger("tls")
-T = TypeVar("T")
-_LOOK_EVERY_SECONDS = 1.0
-
-
-class _Files(Generic[T]):
-    """What ``make`` makes of some files, by the setting that names each; made again once one has changed, looked at once a second."""
-
-    def __init__(self, files: Mapping[str, Path], make: Callable[[], T]) -> None:
-        self._files, self._make = files, make
-        self._looked_at = time.monotonic()
-        try:
-            self._seen = self._stamps()
-            self._value = make()
-        except (OSError, ValueError) as error:  # SSLError is an OSError
-            raise BadSettings([f"{_named(files)} cannot be used: {_why(error)}"]) from error
-
-    def read(self) -> T:
-        """The newest value that could be made."""
-        if time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
-            self._look()
-        return self._value
-
-    def _look(self) -> None:
-        self._looked_at = time.monotonic()
-        try:
-            stamps = self._stamps()
-            if stamps == self._seen:
-                return
-            self._seen = stamps
-            self._value = self._make()
-        except (OSError, ValueError) as error:
-            log.warning(
-                "certificates cannot be used as they are now; those from before stay", files=_named(self._files), reason=_why(error)
-            )
-        else:
-            log.info("certificates were read again", files=_named(self._files))
-
-    def _stamps(self) -> list[tuple[int, int, int]]:
-        found = [path.stat() for path in self._files.values()]
-        return [(file.st_ino, file.st_mtime_ns, file.st_size) for file in found]
+from tael.runtime.watched import WatchedFiles, reason
 
 
 class ListenerTls:
@@ -71,7 +24,7 @@ class ListenerTls:
         files = {"TAEL_TLS_CERT": self._cert, "TAEL_TLS_KEY": self._key}
         if self._client_ca is not None:
             files["TAEL_TLS_CLIENT_CA"] = self._client_ca
-        self._contexts = _Files(files, self._context)
+        self._contexts = WatchedFiles(files, self._context, _why)
 
     @classmethod
     def of(cls, settings: ListenerTlsSettings) -> ListenerTls | None:
@@ -128,7 +81,7 @@ class ClientTls:
         self.context = ssl.create_default_context()
         named = {"TAEL_CA_FILE": settings.ca_file, "TAEL_CLIENT_CERT": settings.client_cert, "TAEL_CLIENT_KEY": settings.client_key}
         files = {name: path for name, path in named.items() if path is not None}
-        self._loaded = _Files(files, self._load)
+        self._loaded = WatchedFiles(files, self._load, _why)
 
     def refresh(self) -> None:
         """Load what has changed."""
@@ -142,12 +95,8 @@ class ClientTls:
         self.generation += 1
 
 
-def _named(files: Mapping[str, Path]) -> str:
-    return ", ".join(f"{name}={str(path)!r}" for name, path in files.items())
-
-
 def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         reasons = {"KEY_VALUES_MISMATCH": "the key is not that of the certificate", "NO_CERTIFICATE_OR_CRL_FOUND": "no certificate in PEM"}
         return reasons.get(error.reason or "", error.reason or str(error))
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return reason(error)

@@ -1,12 +1,12 @@
-"""A small file of settings that may change while the process runs: read at the start, looked at again at most once a second.
+"""Small files that may change while the process runs: read at the start, looked at again at most once a second.
 
-A file that is bad at the start refuses the process. One that turns bad later is logged, and what was read before stays.
+Files that are bad at the start refuse the process. Those that turn bad later are logged, and what was read before stays.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -18,23 +18,29 @@ T = TypeVar("T")
 _LOOK_EVERY_SECONDS = 1.0
 
 
-class WatchedFile(Generic[T]):
-    """What ``parse`` makes of a file's text; it raises Rejected for a bad one. ``variable`` is the setting that names the file.
+def reason(error: Exception) -> str:
+    """An error in words, without the path, which stands beside it."""
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
-    Raises BadSettings when the file cannot be used at the start.
+
+class WatchedFiles(Generic[T]):
+    """What ``make`` makes of files, by the setting that names each; made again once one of them has changed.
+
+    ``make`` raises OSError, ValueError or Rejected for what cannot be used, which ``why`` says in words. Raises BadSettings when that is so at
+    the start.
     """
 
-    def __init__(self, path: Path, parse: Callable[[str], T], variable: str) -> None:
-        self._path, self._parse, self._variable = path, parse, variable
+    def __init__(self, files: Mapping[str, Path], make: Callable[[], T], why: Callable[[Exception], str] = reason) -> None:
+        self._files, self._make, self._why = files, make, why
         self._looked_at = time.monotonic()
         try:
-            self._seen = _stamp(path)
-            self._value = parse(path.read_text())
-        except (OSError, UnicodeDecodeError, Rejected) as error:
-            raise BadSettings([f"{variable}={str(path)!r} cannot be used: {_why(error)}"]) from error
+            self._seen = self._stamps()
+            self._value = make()
+        except (OSError, ValueError, Rejected) as error:
+            raise BadSettings([f"{self._named()} cannot be used: {why(error)}"]) from error
 
     def read(self) -> T:
-        """The newest value that could be read."""
+        """The newest value that could be made."""
         if time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
             self._look()
         return self._value
@@ -42,23 +48,26 @@ class WatchedFile(Generic[T]):
     def _look(self) -> None:
         self._looked_at = time.monotonic()
         try:
-            stamp = _stamp(self._path)
-            if stamp == self._seen:
+            stamps = self._stamps()
+            if stamps == self._seen:
                 return
-            self._seen = stamp
-            self._value = self._parse(self._path.read_text())
-        except (OSError, UnicodeDecodeError, Rejected) as error:
-            log.warning(
-                "cannot reload a file; keeping its previous content", setting=self._variable, file=str(self._path), reason=_why(error)
-            )
+            self._seen = stamps
+            self._value = self._make()
+        except (OSError, ValueError, Rejected) as error:
+            log.warning("cannot reload files; keeping what was read before", files=self._named(), reason=self._why(error))
         else:
-            log.info("reloaded", setting=self._variable, file=str(self._path))
+            log.info("reloaded", files=self._named())
+
+    def _stamps(self) -> list[tuple[int, int, int]]:
+        found = [path.stat() for path in self._files.values()]
+        return [(file.st_ino, file.st_mtime_ns, file.st_size) for file in found]
+
+    def _named(self) -> str:
+        return ", ".join(f"{variable}={str(path)!r}" for variable, path in self._files.items())
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+class WatchedFile(WatchedFiles[T]):
+    """What ``parse`` makes of one file's text; it raises Rejected for a bad one. ``variable`` is the setting that names the file."""
 
-
-def _why(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    def __init__(self, path: Path, parse: Callable[[str], T], variable: str) -> None:
+        super().__init__({variable: path}, lambda: parse(path.read_text()))

@@ -21,7 +21,7 @@ from tael.cli.client import Client, Failed
 from tael.errors import BadSettings, Unavailable
 from tael.objects import MinioObjectStore
 from tael.runtime import nats as runtime_nats
-from tael.runtime import tls
+from tael.runtime import watched
 from tael.runtime.config import Address, load
 from tael.runtime.http import json_response, serve
 from tael.runtime.settings import ConnectionSettings, NatsSettings, ObjectStoreSettings, TrustSettings
@@ -45,7 +45,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def look_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Changed files are seen at the next handshake and not a second later."""
-    monkeypatch.setattr(tls, "_LOOK_EVERY_SECONDS", -1)
+    monkeypatch.setattr(watched, "_LOOK_EVERY_SECONDS", -1)
 
 
 def listener_settings(pair: Pair, client_ca: Path | None = None) -> dict[str, Any]:
