@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from prometheus_client import REGISTRY, Gauge
 
@@ -40,6 +41,7 @@ from tael.wal.api import WalState
 
 log = get_logger("compactor")
 _ERASE_EVERY_SECONDS = 2.0
+Held: TypeAlias = Sequence[tuple[ShardAddress, Lease]]
 _EPOCH = Gauge(
     "tael_compactor_epoch", "Epoch of this process's compactor lease on the shard; 0 when it holds none.", ["shard"], registry=REGISTRY
 )
@@ -75,8 +77,8 @@ async def run(
         await enforce(settings, stop, kv, Stores(schema, rows), retention)
 
 
-async def erase(settings: CompactorSettings, stop: Stop, kv: KeyValue, eraser: Eraser) -> None:
-    """Carry out deletions on every held shard, side by side, until ``stop``."""
+async def _rounds(settings: CompactorSettings, stop: Stop, kv: KeyValue, every_seconds: float) -> AsyncIterator[Held]:
+    """The shards that this process holds, again and again until ``stop``; a round whose leases cannot be read is left out."""
     damaged = DamagedKeys()
     while not stop.is_set:
         try:
@@ -84,22 +86,29 @@ async def erase(settings: CompactorSettings, stop: Stop, kv: KeyValue, eraser: E
         except Retryable as error:
             log.warning("cannot read the leases; retrying", reason=str(error))
         else:
-            await together((eraser.work(shard) for shard, _ in held), name="erase")
-        await stop.sleep(_ERASE_EVERY_SECONDS)
+            yield held
+        await stop.sleep(every_seconds)
+
+
+def _often(settings: CompactorSettings) -> float:
+    return min(1.0, settings.lease_ttl_seconds / 3)
+
+
+async def erase(settings: CompactorSettings, stop: Stop, kv: KeyValue, eraser: Eraser) -> None:
+    """Carry out deletions on every held shard, side by side, until ``stop``."""
+    async for held in _rounds(settings, stop, kv, _ERASE_EVERY_SECONDS):
+        await together((eraser.work(shard) for shard, _ in held), name="erase")
 
 
 async def roll(settings: CompactorSettings, stop: Stop, kv: KeyValue, cold: ColdTier, retention: CurrentRetention) -> None:
     """Roll on every held shard, side by side, until ``stop``."""
-    damaged = DamagedKeys()
-    while not stop.is_set:
+    async for held in _rounds(settings, stop, kv, _often(settings)):
         try:
-            held = await _held(kv, settings.node_id, damaged)
             await cold.look()
         except Retryable as error:
-            log.warning("the leases cannot be read; retrying", reason=str(error))
-        else:
-            await together((cold.work(shard, lease, retention.read(), stop) for shard, lease in held), name="roll")
-        await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
+            log.warning("cannot read what was asked to be rolled; retrying", reason=str(error))
+            continue
+        await together((cold.work(shard, lease, retention.read(), stop) for shard, lease in held), name="roll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +122,18 @@ class Stores:
 async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores: Stores, retention: CurrentRetention) -> None:
     """Retire on every held shard, at once, on the interval and when the retention has changed, until ``stop``."""
     served: set[tuple[int, int]] = set()
-    damaged = DamagedKeys()
     due, wanted = time.monotonic(), retention.read()
-    while not stop.is_set:
+    async for held in _rounds(settings, stop, kv, _often(settings)):
         if time.monotonic() >= due or wanted != retention.read():
             served.clear()
             wanted = retention.read()
             due = time.monotonic() + settings.compact_interval_seconds
-        try:
-            held = await _held(kv, settings.node_id, damaged)
-        except Retryable as error:
-            log.warning("cannot read the leases; retrying", reason=str(error))
-        else:
-            _tell(held)
-            waiting = [(shard, lease) for shard, lease in held if (shard.index, lease.epoch) not in served]
-            served |= await _serve(waiting, stores, wanted)
-        await stop.sleep(min(1.0, settings.lease_ttl_seconds / 3))
+        _tell(held)
+        waiting = [(shard, lease) for shard, lease in held if (shard.index, lease.epoch) not in served]
+        served |= await _serve(waiting, stores, wanted)
 
 
-async def _serve(held: Sequence[tuple[ShardAddress, Lease]], stores: Stores, retention: Retention) -> set[tuple[int, int]]:
+async def _serve(held: Held, stores: Stores, retention: Retention) -> set[tuple[int, int]]:
     """Retire on each shard, side by side; index and epoch of those where nothing is left. A shard that fails costs no other."""
 
     async def serve(shard: ShardAddress) -> bool:
@@ -145,13 +147,13 @@ async def _serve(held: Sequence[tuple[ShardAddress, Lease]], stores: Stores, ret
     return {(shard.index, lease.epoch) for (shard, lease), ok in zip(held, done, strict=True) if ok}
 
 
-def _tell(held: Sequence[tuple[ShardAddress, Lease]]) -> None:
+def _tell(held: Held) -> None:
     _EPOCH.clear()
     for shard, lease in held:
         _EPOCH.labels(str(shard.index)).set(lease.epoch)
 
 
-async def _held(kv: KeyValue, node_id: str, damaged: DamagedKeys) -> list[tuple[ShardAddress, Lease]]:
+async def _held(kv: KeyValue, node_id: str, damaged: DamagedKeys) -> Held:
     stored = await kv.get(SHARD_MAP_KEY)
     held: list[tuple[ShardAddress, Lease]] = []
     shard_map = damaged.read(ShardMap, stored) if stored else None

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY, Counter, Gauge
 
 from tael.cluster.api import KeyValue
 from tael.cluster.deletions import Deletion, Deletions, Progress
-from tael.cluster.lease import Lease, writer_key
+from tael.cluster.lease import WRITER_PREFIX, Lease
 from tael.cluster.shard import ShardAddress
 from tael.cold.manifest import Head
 from tael.errors import Damaged, Rejected, Retryable
@@ -106,7 +106,7 @@ class Eraser:
     async def _behind(self, until: Mapping[str, int]) -> str:
         """Why something that came before the request may not be in the hot tier yet; empty when all of it is."""
         for name, last in until.items():
-            stored = await self._kv.get(f"{writer_key(0).removesuffix(wal_name(0))}{name}")
+            stored = await self._kv.get(f"{WRITER_PREFIX}{name}")
             committed = Lease.decode(stored).committed if stored else 0
             if committed < last:
                 return f"the WAL {name} is written up to {committed}, and what came before the request reaches to {last}"
