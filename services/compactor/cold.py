@@ -16,12 +16,11 @@ from tael.cluster.lease import Lease, bare_lease, compactor_key, writer_key
 from tael.cluster.manifests import ManifestOwner, Manifests
 from tael.cluster.rolls import ROLL_KEY, RollRequest
 from tael.cluster.shard import ShardAddress
-from tael.cold.files import HOUR_NS
 from tael.cold.plan import Policy
 from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
 from tael.model.lanes import aside_of
 from tael.model.retention import Retention
-from tael.model.time import NS_PER_SECOND
+from tael.model.time import HOUR_NS, NS_PER_SECOND
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import fail_at
 from tael.runtime.observe import get_logger

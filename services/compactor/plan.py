@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tael.model.retention import HOUR_NS, Retention, Tenants
+from tael.model.retention import Retention, Tenants
+from tael.model.time import HOUR_NS
 from tael.storage.api import PartitionSize
 
 

@@ -10,12 +10,12 @@ from prometheus_client import REGISTRY, Counter, Gauge
 from tael.cluster.manifests import ManifestOwner
 from tael.cold import manifest as transitions
 from tael.cold import plan
-from tael.cold.files import DAY_NS, HOUR_NS, ROLLED, ColdFile, day_of
+from tael.cold.files import ROLLED, ColdFile, day_of
 from tael.cold.manifest import OpenHour, decode_trash
 from tael.cold.plan import Partition, Policy
 from tael.errors import NotFound, Unavailable
 from tael.model.retention import Retention
-from tael.model.time import TimeRange
+from tael.model.time import DAY_NS, HOUR_NS, TimeRange
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger

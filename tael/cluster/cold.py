@@ -10,10 +10,10 @@ from tael.cluster.api import KeyValue
 from tael.cluster.manifests import cold_key
 from tael.cluster.rolls import ROLL_KEY, RollRequest
 from tael.cluster.shard import shard_name
-from tael.cold.files import HOUR_NS
 from tael.cold.manifest import Head
 from tael.cold.plan import Partition
 from tael.errors import Damaged, Retryable
+from tael.model.time import HOUR_NS
 from tael.runtime.tasks import together
 from tael.storage.api import Answer
 from tael.storage.rolling import RollStore

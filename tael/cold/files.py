@@ -6,10 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.model.time import DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
 
-HOUR_NS = 3600 * NS_PER_SECOND
-DAY_NS = 24 * HOUR_NS
 FORMAT = 1
 """The version of the columns and encodings of files that are written now."""
 

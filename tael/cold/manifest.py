@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import orjson
 
-from tael.cold.files import DAY_NS, HOUR_NS, ROLLED, ColdFile, day_of, hour_of
+from tael.cold.files import ROLLED, ColdFile, day_of, hour_of
 from tael.errors import Damaged, Fenced, Rejected
-from tael.model.time import ALL_TIME, TimeRange
+from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, TimeRange
 
 RECENT = 64
 """How many changes a head remembers: within that many, who holds an older head knows which hours changed since."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tael.cold.files import HOUR_NS, ROLLED
+from tael.cold.files import ROLLED
 from tael.cold.manifest import DROPPING, MOVING, Manifest, OpenHour, Trash
+from tael.model.time import HOUR_NS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tael.model.time import HOUR_NS
+
 ASIDE = 1 << 16
 """What the numbers of the WALs aside begin with: more than there are shards."""
-_HOUR_NS = 3_600 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Near:
 
 def near(now_ns: int, hours: int) -> Near:
     """So many hours before the one that is now, that one, and as many after it."""
-    this_hour_ns = now_ns - now_ns % _HOUR_NS
-    return Near(max(0, this_hour_ns - hours * _HOUR_NS), this_hour_ns + (hours + 1) * _HOUR_NS)
+    this_hour_ns = now_ns - now_ns % HOUR_NS
+    return Near(max(0, this_hour_ns - hours * HOUR_NS), this_hour_ns + (hours + 1) * HOUR_NS)
 
 
 def aside_of(shard: int) -> int:

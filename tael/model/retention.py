@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tael.model.signals import LOGS, PAYLOADS, TRACES
-from tael.model.time import NS_PER_SECOND
+from tael.model.time import HOUR_NS
 
-HOUR_NS = 3600 * NS_PER_SECOND
 _DAY_HOURS = 24
 _REFERRED_BY: Final = {PAYLOADS: (TRACES, LOGS)}
 

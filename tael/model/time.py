@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
+HOUR_NS = 3_600 * NS_PER_SECOND
+DAY_NS = 24 * HOUR_NS
 MAX_NS = (1 << 63) - 1
 
 

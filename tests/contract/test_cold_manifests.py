@@ -10,9 +10,8 @@ from nats.aio.client import Client
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cold import manifest as m
-from tael.cold.files import HOUR_NS
 from tael.errors import Conflict, Damaged, Fenced, NotFound, Unavailable
-from tael.model.time import TimeRange
+from tael.model.time import HOUR_NS, TimeRange
 from tests.support.memory_objects import MemoryObjects
 from tests.unit.test_cold_manifest import HOUR, a_file
 

@@ -17,12 +17,13 @@ from services.compactor.roll import Roller
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cold import manifest as transitions
-from tael.cold.files import HOUR_NS, ROLLED, ColdFile, hour_of
+from tael.cold.files import ROLLED, ColdFile, hour_of
 from tael.cold.manifest import MOVING, Manifest
 from tael.cold.plan import Policy
 from tael.errors import Fenced, Unavailable
 from tael.model.retention import Retention
 from tael.model.signals import METRICS
+from tael.model.time import HOUR_NS
 from tael.objects import MinioObjectStore
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rolling import ClickHouseRolling

@@ -15,9 +15,9 @@ from tael.cluster.lease import Intent, Lease, compactor_key, writer_key
 from tael.cluster.manifests import cold_key
 from tael.cluster.rolls import ROLL_KEY, RollRequest
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
-from tael.cold.files import HOUR_NS
 from tael.cold.plan import Partitions
 from tael.model.lanes import aside_of
+from tael.model.time import HOUR_NS
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Stop
 from tael.storage.clickhouse.rolling import ClickHouseRolling

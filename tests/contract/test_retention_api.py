@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from services.query.api.native.span_json import rfc3339
-from tael.model.retention import HOUR_NS
+from tael.model.time import HOUR_NS
 from tael.storage.holdings import Holding, merged_holdings
 from tests.contract.test_cli import tael
 from tests.support.query import MemoryHoldings, MemorySpans, serving

@@ -27,13 +27,12 @@ from services.query.app import ACCESS, REFUSE_UNREAD, SERVICES, build_app
 from services.query.settings import QuerySettings
 from tael.cluster.api import KeyValue
 from tael.cluster.cold import Cold, ShardCold
-from tael.cold.files import HOUR_NS
 from tael.cold.manifest import Head, Held
 from tael.cold.plan import Partition
 from tael.model.llm_calls import LlmCalls
 from tael.model.span import STATUS_ERROR, Span
 from tael.model.tenant import DEFAULT_TENANT
-from tael.model.time import ALL_TIME, TimeRange, signed_ns
+from tael.model.time import ALL_TIME, HOUR_NS, TimeRange, signed_ns
 from tael.otlp.matches import span_test
 from tael.runtime.config import Address, load
 from tael.runtime.http import serve

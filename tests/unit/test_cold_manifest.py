@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tael.cold import manifest as m
-from tael.cold.files import DAY_NS, HOUR_NS, ROLLED, ColdFile, day_of, file_key
+from tael.cold.files import ROLLED, ColdFile, day_of, file_key
 from tael.cold.manifest import DROPPING, ROLLING, Change, Head, Manifest
 from tael.errors import Damaged, Fenced, Rejected
 from tael.model.tenant import TENANT_PATTERN
-from tael.model.time import TimeRange
+from tael.model.time import DAY_NS, HOUR_NS, TimeRange
 
 HOUR = 480_000 * HOUR_NS
 NOW = HOUR + 100 * HOUR_NS

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tael.cold import manifest as m
 from tael.cold import plan
-from tael.cold.files import HOUR_NS, ROLLED, ColdFile
+from tael.cold.files import ROLLED, ColdFile
 from tael.cold.manifest import Change, Head, Manifest
 from tael.cold.plan import Partition, Partitions, Policy, next_step, waiting
+from tael.model.time import HOUR_NS
 from tests.unit.test_cold_manifest import HOUR, NOW, a_file, rolled
 
 Key = tuple[str, int]

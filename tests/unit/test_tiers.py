@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tael.cold.files import FORMAT, HOUR_NS, ColdFile, day_of
+from tael.cold.files import FORMAT, ColdFile, day_of
 from tael.cold.manifest import DROPPING, MOVING, ROLLING, Head, Manifest, OpenHour, State
-from tael.model.time import ALL_TIME, TimeRange
+from tael.model.time import ALL_TIME, HOUR_NS, TimeRange
 from tael.storage.clickhouse.tiers import HoursMoving, PagesMissing, TieredTables, Trail
 
 HOUR = 1_789_999_200_000_000_000

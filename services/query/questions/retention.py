@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from services.query.backend import Backend
 from services.query.parameters import Parameters
-from tael.model.retention import HOUR_NS, Retention
+from tael.model.retention import Retention
+from tael.model.time import DAY_NS
 from tael.storage.api import Answer
 from tael.storage.holdings import Holding
-
-_DAY_NS = 24 * HOUR_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Kept:
     @property
     def next_ns(self) -> int | None:
         """None where nothing is stored; a time that has passed where the compactor has not been there yet."""
-        return None if self.held is None else self.held.oldest_end_ns + int(self.days * _DAY_NS)
+        return None if self.held is None else self.held.oldest_end_ns + int(self.days * DAY_NS)
 
 
 async def list_retention(backend: Backend, tenant: str | None, pairs: Sequence[tuple[str, str]]) -> Answer[list[Kept]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tael.model.retention import HOUR_NS
-from tael.model.time import NS_PER_SECOND
+from tael.model.time import HOUR_NS, NS_PER_SECOND
 from tael.runtime.tasks import together
 from tael.storage.api import Answer
 from tael.storage.clickhouse.client import ClickHouse

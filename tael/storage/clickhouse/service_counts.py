@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from tael.model.span import STATUS_ERROR
-from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.model.time import HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse.conditions import Conditions, Statement, bounded
 from tael.storage.clickhouse.source import Source
 
@@ -19,7 +19,6 @@ _COUNT: Final = "uniqCombined64"
 _PRECISION: Final = 13
 """Registers of a state as a power of two; a state takes at most 6 kB."""
 _MINUTE_NS: Final = 60 * NS_PER_SECOND
-_HOUR_NS: Final = 3_600 * NS_PER_SECOND
 TRACE_STATE: Final = f"AggregateFunction({_COUNT}({_PRECISION}), FixedString(16))"
 TRACE_STATE_MERGED: Final = f"{_COUNT}MergeState({_PRECISION})"
 COUNTED_START: Final = "start_time >= toDateTime64(0, 9, 'UTC') AND start_time < fromUnixTimestamp64Nano(4294967296000000000, 'UTC')"
@@ -80,7 +79,7 @@ def places(time_range: TimeRange, since_ns: int) -> Iterator[Place]:
     first, last = _up(max(start, since_ns), _MINUTE_NS), _down(end, _MINUTE_NS)
     if first >= last:
         return
-    first_hour, last_hour = _up(first, _HOUR_NS), _down(last, _HOUR_NS)
+    first_hour, last_hour = _up(first, HOUR_NS), _down(last, HOUR_NS)
     if first_hour < last_hour:
         minutes = [(first, first_hour), (last_hour, last)]
         yield Place("service_hours", "hour", TimeRange(first_hour, last_hour))

@@ -12,10 +12,10 @@ from itertools import pairwise
 from os.path import commonprefix
 from typing import Final
 
-from tael.cold.files import FORMAT, HOUR_NS, ROLLED, ColdFile
+from tael.cold.files import FORMAT, ROLLED, ColdFile
 from tael.cold.manifest import DROPPING, Head, Manifest, OpenHour
 from tael.errors import TaelError, TooLarge
-from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
+from tael.model.time import ALL_TIME, HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse import parquet
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.source import HotTables

@@ -13,9 +13,8 @@ from services.query.api.native.span_json import rfc3339
 from services.query.api.tenant import reach_of
 from services.query.backend import Backend
 from services.query.questions.retention import Kept, list_retention
+from tael.model.time import DAY_NS
 from tael.runtime.http import json_response
-
-_DAY_NS = 86_400 * 10**9
 
 
 class RetentionApi:
@@ -43,7 +42,7 @@ def _kept_json(kept: Kept, now_ns: int) -> dict[str, Any]:
         "wanted_days": kept.days,
         "set_by": "limits file" if kept.is_own else "settings",
         "oldest": held and rfc3339(held.oldest_ns),
-        "actual_days": held and round((now_ns - held.oldest_ns) / _DAY_NS, 2),
+        "actual_days": held and round((now_ns - held.oldest_ns) / DAY_NS, 2),
         "items": held.items if held else 0,
         "bytes": held.bytes if held else 0,
         "next": {"at": rfc3339(next_ns), "bytes": held.oldest_bytes} if held and next_ns is not None else None,
