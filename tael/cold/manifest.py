@@ -271,12 +271,12 @@ def committed(manifest: Manifest, table: str, hour_ns: int, files: Iterable[Cold
 
 def dropped(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
     """The rolling table holds nothing more of the hour."""
-    return _opened(manifest, replace(_require(manifest, table, hour_ns, DROPPING)), epoch, close=True)
+    return _opened(manifest, _require(manifest, table, hour_ns, DROPPING), epoch, close=True)
 
 
 def unmoved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
     """Nothing was moved after all: neither table has rows of the hour, as when retention took them."""
-    return _opened(manifest, replace(_require(manifest, table, hour_ns, MOVING)), epoch, close=True)
+    return _opened(manifest, _require(manifest, table, hour_ns, MOVING), epoch, close=True)
 
 
 def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:

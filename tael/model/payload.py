@@ -6,7 +6,6 @@ a space how the value begins (docs/formats.md).
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -48,8 +47,3 @@ class Payload:
     sha256: bytes
     content: bytes
     hours: tuple[int, ...]
-
-
-def payload_of(content: bytes, *hours: int) -> Payload:
-    """The payload of this content."""
-    return Payload(hashlib.sha256(content).digest(), content, hours)

@@ -5,7 +5,7 @@ Times are milliseconds since the epoch, as Prometheus has them. A label set neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -60,6 +60,12 @@ class Matcher:
         if self.op in ("=", "!="):
             return (self.value == text) == (self.op == "=")
         return (compiled(self.value).fullmatch(text) is not None) == (self.op == "=~")
+
+
+def all_match(matchers: Iterable[Matcher], labels: Labels) -> bool:
+    """Whether a series with these labels meets every condition."""
+    values = dict(labels)
+    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
+from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, all_match
 from tael.model.time import NS_PER_MS, TimeRange
 from tael.storage import llm_metrics, series_merge
 from tael.storage.api import Answer
@@ -39,7 +39,7 @@ class LlmSeries:
             return Answer(series_merge.samples([]))
         start, end = selection.start_ms, selection.end_ms
         answer = await self._llm.calls(tenant, _range(start - _EARLIER_MS, end), MAX_SPANS)
-        found = llm_metrics.llm_series(answer.value, start, end, lambda labels: _match(labels, selection.matchers), max_samples)
+        found = llm_metrics.llm_series(answer.value, start, end, lambda labels: all_match(selection.matchers, labels), max_samples)
         return Answer(found, answer.missing)
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
@@ -55,7 +55,7 @@ class LlmSeries:
         if not _may_match(selection.matchers):
             return Answer([])
         answer = await self._llm.calls(tenant, self._listed(selection.start_ms, selection.end_ms), MAX_SPANS)
-        found = [labels for labels in llm_metrics.label_sets(answer.value) if _match(labels, selection.matchers)]
+        found = [labels for labels in llm_metrics.label_sets(answer.value) if all_match(selection.matchers, labels)]
         return Answer(series_merge.ordered([sorted(found)], limit), answer.missing)
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
@@ -111,8 +111,3 @@ def _may_match(matchers: Sequence[Matcher]) -> bool:
     return any(all(matcher.matches(name) for matcher in named) for name in llm_metrics.NAMES) and all(
         matcher.matches("") for matcher in others
     )
-
-
-def _match(labels: Labels, matchers: Sequence[Matcher]) -> bool:
-    values = dict(labels)
-    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
+from tael.model.series import METRIC_NAME, Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection, all_match
 from tael.model.span_counts import Group, SpanCounts
 from tael.storage import series_merge, span_metrics
 from tael.storage.api import Answer, SpanCountReader
@@ -88,7 +88,7 @@ class SpanSeries:
         parts, missing = [], dict[str, None]()
         for source in self._matching(selection.matchers):
             answer = await source.count(tenant, start, end, span_metrics.slot_ms(start, end), MAX_ROWS)
-            parts.append(source.samples(answer.value, start, end, lambda labels: _match(labels, selection.matchers), max_samples))
+            parts.append(source.samples(answer.value, start, end, lambda labels: all_match(selection.matchers, labels), max_samples))
             missing |= dict.fromkeys(answer.missing)
         return Answer(series_merge.samples(parts), tuple(missing))
 
@@ -110,7 +110,7 @@ class SpanSeries:
             counts = answer.value
             recent = np.unique(counts.group[counts.newest_ms >= start]).tolist()
             groups = (counts.groups[group] for group in recent)
-            found |= {labels for labels in source.labels(groups) if _match(labels, selection.matchers)}
+            found |= {labels for labels in source.labels(groups) if all_match(selection.matchers, labels)}
             missing |= dict.fromkeys(answer.missing)
         return Answer(series_merge.ordered([sorted(found)], limit), tuple(missing))
 
@@ -158,8 +158,3 @@ class SpanSeries:
 
     def _matching(self, matchers: Sequence[Matcher]) -> list[_Source]:
         return [source for source in self._sources if source.may_match(matchers)]
-
-
-def _match(labels: Labels, matchers: Sequence[Matcher]) -> bool:
-    values = dict(labels)
-    return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)

@@ -12,7 +12,7 @@ from services.ingest.payloads import PayloadSender
 from services.ingest.pipeline import Outcome, Pipeline
 from tael.cluster.shard import Router
 from tael.errors import Unavailable
-from tael.model.payload import Payload, payload_of
+from tael.model.payload import Payload
 from tael.model.signals import PAYLOADS, TRACES
 from tael.otlp.signals import SIGNALS
 from tests.support.otlp import BASE_NS, MemoryLog, receiver_settings, request_of
@@ -105,7 +105,7 @@ async def test_the_memory_is_bounded() -> None:
     """What was used longest ago is sent again."""
     log = MemoryLog()
     sender = PayloadSender(log, 2, CollectorRegistry())
-    one, two, three = (payload_of(content, 3_600) for content in (b"1", b"2", b"3"))
+    one, two, three = (Payload(hashlib.sha256(content).digest(), content, (3_600,)) for content in (b"1", b"2", b"3"))
 
     async def send(*payloads: Payload) -> int:
         before, log.seen = len(log.appended), set()

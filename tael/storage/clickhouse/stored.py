@@ -11,9 +11,11 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tael.model.signals import LOGS, TRACES
+from tael.model.time import signed_ns
 from tael.pb.envelope_pb2 import Envelope
 from tael.pb.wal_pb2 import WalBatch, WalRecord
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.rows import text
 from tael.wal import codec
 
 Key: TypeAlias = tuple[str, int, int, str, str]
@@ -54,7 +56,7 @@ def rest_of(signal: str, body: bytes, rows: Iterable[Sequence[Any]]) -> bytes:
     """
     stored: Counter[Key] = Counter()
     for tenant, received, instant, first, second, count in rows:
-        stored[_text(tenant), int(received), int(instant), _text(first), _text(second)] += int(count)
+        stored[text(tenant), int(received), int(instant), text(first), text(second)] += int(count)
     batch, left_out = WalBatch.FromString(body), 0
     for record in batch.records:
         keys, envelope = _keys(signal, record), Envelope.FromString(record.request)
@@ -91,7 +93,7 @@ def _without_empty(envelope: Envelope) -> Envelope:
 
 def _keys(signal: str, record: WalRecord) -> Iterator[Key]:
     """The key of each item of a record's request, as its row has it."""
-    received = _signed(record.received_at)
+    received = signed_ns(record.received_at)
     for resourced in Envelope.FromString(record.request).resources:
         for scoped in resourced.scopes:
             for item in scoped.items:
@@ -100,19 +102,11 @@ def _keys(signal: str, record: WalRecord) -> Iterator[Key]:
 
 def _of_span(item: bytes) -> tuple[int, str, str]:
     span = Span.FromString(item)
-    return _signed(span.start_time_unix_nano), span.trace_id.hex().upper(), span.span_id.hex().upper()
+    return signed_ns(span.start_time_unix_nano), span.trace_id.hex().upper(), span.span_id.hex().upper()
 
 
 def _of_log(item: bytes, received_at_ns: int) -> tuple[int, str, str]:
     line = LogRecord.FromString(item)
-    instant = _signed(line.time_unix_nano or line.observed_time_unix_nano or received_at_ns)
+    instant = signed_ns(line.time_unix_nano or line.observed_time_unix_nano or received_at_ns)
     said = hashlib.md5(line.body.string_value.encode(), usedforsecurity=False).hexdigest().upper()
     return instant, str(line.severity_number), said if line.body.HasField("string_value") else ""
-
-
-def _text(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
-
-
-def _signed(unsigned: int) -> int:
-    return unsigned - (1 << 64) if unsigned >> 63 else unsigned

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
 from tael.cold.files import ROLLED
@@ -34,6 +35,15 @@ _COLUMNS_SQL: Final = (
     "WHERE database = {database:String} AND table IN {tables:Array(String)} AND default_kind IN ('', 'DEFAULT')\nORDER BY table, position"
 )
 log = get_logger("tiers")
+
+
+@contextlib.contextmanager
+def _not_the_callers_fault() -> Iterator[None]:
+    """A manifest that is damaged, or a bucket that refuses this process's credentials, is nothing that a caller could change."""
+    try:
+        yield
+    except (Damaged, Rejected) as error:
+        raise Unavailable(str(error)) from error
 
 
 class ManifestReader(Protocol):
@@ -75,10 +85,8 @@ class Tiers:
 
     async def head(self) -> Head:
         """The newest head. Raises Retryable."""
-        try:
+        with _not_the_callers_fault():
             return await self._manifests.head(self._shard)
-        except (Damaged, Rejected) as error:  # the bucket may refuse this process's credentials: nothing that a caller could change
-            raise Unavailable(str(error)) from error
 
     def met(self, manifest: Manifest) -> Manifest:
         """Remember it, unless a later one is known."""
@@ -88,10 +96,8 @@ class Tiers:
 
     async def load(self, manifest: Manifest, table: str, time_range: TimeRange) -> Manifest:
         """The manifest with these pages. Raises Retryable."""
-        try:
+        with _not_the_callers_fault():
             return self.met(await self._manifests.load(manifest, (table,), time_range))
-        except (Damaged, Rejected) as error:  # the bucket may refuse this process's credentials: nothing that a caller could change
-            raise Unavailable(str(error)) from error
 
     def hot(self) -> HotTables:
         """The source of what is in the hot tier."""
