@@ -128,7 +128,7 @@ class Tolerant:
     """An admission of OTLP requests behind the limits of single items, with a second chance for text that is not UTF-8 and for deep nesting.
 
     ``request`` and ``item`` are the classes of the signal's requests and items; without ``limits`` nothing is cut and nothing put apart, which is
-    else what ``sizes`` say. What was cut or replaced, the client is told.
+    else what ``sizes`` say. The client is told what was cut or replaced.
     """
 
     inner: Strict

@@ -1,7 +1,7 @@
 """The gRPC listener of the query service: the services of every family, their callers known, their errors as statuses.
 
-A call that is cancelled or whose deadline passes ends what it asked, and gives its turn back. What an answer lacks is told in the trailer
-``tael-missing-shards``: most messages have no place for it.
+A call that is cancelled or past its deadline cancels its query and frees its slot. Shards that are missing from an answer are named in the trailer
+``tael-missing-shards``, because most messages have no field for them.
 """
 
 from __future__ import annotations

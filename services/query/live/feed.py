@@ -207,7 +207,7 @@ class LiveFeed(Generic[T]):
             if self._task is None or self._task.done():
                 started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._task = asyncio.create_task(self._run(started), name=f"live-{self._signal}")
-                # Whoever watches is told only once the subscription stands, or nothing of what follows would reach it.
+                # The watcher starts only once the subscription is active; items before that would not reach it.
                 await asyncio.wait((started, self._task), return_when=asyncio.FIRST_COMPLETED)
                 if not started.done():
                     await self._task
