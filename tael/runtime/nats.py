@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from nats import errors as nats_errors
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.js import errors as js_errors
 
 from tael.errors import Unavailable
 from tael.runtime.observe import get_logger
 from tael.runtime.settings import NatsSettings
+from tael.runtime.tasks import cancelled
 from tael.runtime.tls import ClientTls
 
 log = get_logger("nats")
@@ -32,9 +33,18 @@ REQUEST_SECONDS = 5.0
 
 
 class _Client(Client):
-    """nats-py takes ``tls://`` as a wish: where a server's first line offers no TLS, it would go on and send the password in the clear."""
+    """Two repairs of nats-py.
+
+    It takes ``tls://`` as a wish: where a server's first line offers no TLS, it would go on and send the password in the clear. And it leaves the
+    connection to a server that accepted it and then said nothing (one that is frozen) open when it tries the next.
+    """
 
     only_tls = False
+
+    async def _connect_to_server(self, s: Srv) -> None:  # named as inherited
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # as inherited
         if initial_connection and self.only_tls and not info.get("tls_required"):
@@ -59,9 +69,7 @@ async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]
                 await up.wait()
         yield client
     finally:
-        watching.cancel()
-        keeping.cancel()
-        await asyncio.gather(watching, keeping, return_exceptions=True)
+        await cancelled(watching, keeping)
         up.clear()
         with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
             await client.close()

@@ -30,6 +30,16 @@ async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B], *,
     return one, other  # type: ignore[return-value]  # in the order of the coroutines
 
 
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and return when all have ended, however they ended."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            # More than once: asyncio.wait_for of Python 3.11 loses a cancellation that comes just as what it waits for is done.
+            task.cancel()
+        await asyncio.wait(waiting, timeout=0.5)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def in_thread(call: Callable[..., T], *args: object) -> T:
     """What ``call`` comes to in a thread. Returns after the thread has, even when cancelled: what it works on is held until then."""
     running = asyncio.ensure_future(asyncio.to_thread(call, *args))

@@ -14,6 +14,7 @@ from tael.errors import Overloaded, Unavailable
 from tael.model.mark import Mark
 from tael.model.signals import LOGS, TRACES
 from tael.runtime.nats import connection
+from tael.runtime.settings import NatsSettings
 from tael.wal import codec
 from tael.wal.api import DeadLetter
 from tael.wal.jetstream.append import JetStreamAppender
@@ -238,6 +239,30 @@ async def test_a_process_can_start_before_its_server(nats_server: NatsServer, mo
         nats_server.kill()
     async with connection(nats_server.settings(), "in vain"):
         pass
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_left(nats_server: NatsServer) -> None:
+    """As a frozen node does: its connection is closed before the next try, not kept until memory is collected; and a client that is stopped just
+    as it is accepted does stop.
+    """
+    accepted: list[asyncio.StreamWriter] = []
+    second, left = asyncio.Event(), asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        if len(accepted) > 1:
+            second.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    async with asyncio.timeout(20), connection(NatsSettings(TAEL_NATS_URL=(nats_server.url,)), "test") as client:
+        await connected(client)
+        nats_server.kill()
+        async with await asyncio.start_server(mute, "127.0.0.1", nats_server.port):
+            await second.wait()
+            await left.wait()
+            assert not accepted[1].transport.is_closing()
 
 
 async def test_reads_go_on_from_any_sequence(nats_server: NatsServer, nats_client: Client) -> None:

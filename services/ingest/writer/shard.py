@@ -25,6 +25,7 @@ from tael.model.mark import Mark
 from tael.runtime.observe import get_logger
 from tael.runtime.retry import Stopped
 from tael.runtime.service import Stop
+from tael.runtime.tasks import cancelled
 from tael.wal.api import Entry
 
 log = get_logger("writer")
@@ -99,8 +100,7 @@ class ShardWriter:
             await self._settle(stop)
         finally:
             # Entries read ahead are still in the WAL: dropping them loses nothing.
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await cancelled(reading)
 
     async def _gather(self, after: Mark, stop: Stop) -> Sequence[Entry]:
         settings = self._parts.settings
