@@ -20,7 +20,7 @@ from tael.cold.plan import Policy
 from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
 from tael.model.lanes import aside_of
 from tael.model.retention import Retention
-from tael.model.time import HOUR_NS, NS_PER_SECOND
+from tael.model.time import DAY_NS, HOUR_NS, NS_PER_SECOND
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import fail_at
 from tael.runtime.observe import get_logger
@@ -127,7 +127,19 @@ class ColdTier:
                 break
         if time.monotonic() - shard.kept_house >= self._settings.compact_interval_seconds and not stop.is_set:
             await self._keep_house(shard.roller, retention)
-            shard.kept_house = time.monotonic()
+            # What is left is gone on with in the next turn; a writer that is behind has the shard for itself until the next interval.
+            if shard.paused or await self._roll_up(shard.roller, until, stop):
+                shard.kept_house = time.monotonic()
+
+    async def _roll_up(self, roller: Roller, until: float, stop: Stop) -> bool:
+        """Roll up what is past the raw window; False where something is left at ``until`` (monotonic)."""
+        days = self._settings.metric_raw_days
+        if not (days and self._settings.cold_tier):
+            return True
+        while not stop.is_set and await roller.roll_up(time.time_ns() - int(days * DAY_NS)):
+            if time.monotonic() > until:
+                return False
+        return True
 
     async def _keep_house(self, roller: Roller, retention: Retention) -> None:
         await roller.retire(retention)

@@ -28,6 +28,7 @@ _ROWS = Counter("tael_cold_rolled_rows", "Rows that went to the cold tier.", ["s
 _BYTES = Counter("tael_cold_rolled_bytes", "Bytes of the files that they are in.", ["shard", "table"], registry=REGISTRY)
 _SECONDS = Counter("tael_cold_roll_seconds", "Time that writing and checking files took.", ["shard", "table"], registry=REGISTRY)
 _MERGED = Counter("tael_cold_merged_files", "Files that went into others.", ["shard", "table"], registry=REGISTRY)
+_ROLLED_UP = Counter("tael_cold_rolled_up_samples", "Samples that went into 5-minute rollups.", ["shard"], registry=REGISTRY)
 _RETIRED = Counter("tael_cold_retired_files", "Files that outlived their retention.", ["shard", "table"], registry=REGISTRY)
 _WAITING = Gauge("tael_cold_waiting_hours", "Hours of tables that are to leave the hot tier.", ["shard"], registry=REGISTRY)
 _WAITING_BYTES = Gauge("tael_cold_waiting_bytes", "Their bytes in the hot tier.", ["shard"], registry=REGISTRY)
@@ -168,7 +169,8 @@ class Roller:
         table, hour_ns = hours[0]
         by_tenant: dict[str, list[ColdFile]] = {}
         for file in self._owner.manifest.hour_files(table, hour_ns):
-            by_tenant.setdefault(file.tenant, []).append(file)
+            if not file.resolution:
+                by_tenant.setdefault(file.tenant, []).append(file)
         generation = self._owner.manifest.revision + 1
         several = [files for files in by_tenant.values() if len(files) > 1]
         merged = [await self._merge_files(files, generation) for files in several]
@@ -185,6 +187,22 @@ class Roller:
             _MISMATCHES.labels(self._shard).inc()
             raise Unavailable(f"{merged.key} holds {merged.rows} rows, not the {rows} of {len(files)} files")
         return merged
+
+    async def roll_up(self, before_ns: int) -> bool:
+        """Put a rollup in the place of one file of samples that ended by then; False when there is none among the pages that are loaded."""
+        raw = plan.next_to_roll_up(self._owner.manifest, before_ns)
+        if raw is None:
+            return False
+        rollup, samples = await self._store.roll_up(raw, self._owner.manifest.revision + 1, self._pace)
+        # Every sample is in some bucket, and so is the last one of the hour.
+        if (rollup.tenant, samples) != (raw.tenant, raw.rows):
+            _MISMATCHES.labels(self._shard).inc()
+            raise Unavailable(f"{rollup.key} was made of {samples} samples, not the {raw.rows} of {raw.key}")
+        self._fail("rolled up")
+        await self._commit(transitions.rolled_up(self._owner.manifest, raw, rollup, self._owner.epoch, time.time_ns()))
+        _ROLLED_UP.labels(self._shard).inc(samples)
+        log.info("rolled up", shard=self._shard, start=raw.hour_ns // 10**9, samples=samples, rows=rollup.rows, bytes=rollup.bytes)
+        return True
 
     async def retire(self, retention: Retention) -> int:
         """Forget the files of which all is past its tenant's retention; how many."""

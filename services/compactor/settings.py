@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tael.runtime.config import Bytes, Switch
 from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, ObjectStoreSettings, RetentionSettings
@@ -31,6 +31,13 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         le=876_000,
         alias="TAEL_HOT_TIER_HOURS",
         description="How long after its end an hour stays in the hot tier; 0 rolls every hour that is over.",
+    )
+    metric_raw_days: float = Field(
+        default=30,
+        ge=0,
+        le=36500,
+        alias="TAEL_METRIC_RAW_DAYS",
+        description="How long samples of metrics are kept as they came; the hours of the cold tier that ended before become 5-minute rollups, which PromQL reads. 0 keeps all of them until their retention ends.",
     )
     roll_quiet_seconds: float = Field(
         default=600,
@@ -61,6 +68,22 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         alias="TAEL_ROLL_FREE_BYTES",
         description="While a shard's ClickHouse has less free space than this, every hour that is over is rolled, the oldest first; more than `TAEL_MIN_FREE_BYTES`, at which ingest refuses writes.",
     )
-    roll_failpoint: Literal["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged"] = Field(
+    roll_failpoint: Literal["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rolled up"] = Field(
         default="", alias="TAEL_ROLL_FAILPOINT", description="For fault tests: the compactor kills itself at this place."
     )
+
+    @model_validator(mode="after")
+    def _raw_window(self) -> Self:
+        # The default stands back behind the other two: it rolls up nothing that is hot still or gone already.
+        if self.metric_raw_days and "metric_raw_days" in self.model_fields_set:
+            if self.metric_raw_days * 24 < self.hot_tier_hours:
+                raise ValueError(
+                    f"TAEL_METRIC_RAW_DAYS={self.metric_raw_days:g} ends within TAEL_HOT_TIER_HOURS={self.hot_tier_hours:g}: "
+                    "only hours of the cold tier are rolled up"
+                )
+            if self.limits_file is None and 0 < self.metric_retention_days < self.metric_raw_days:
+                raise ValueError(
+                    f"TAEL_METRIC_RAW_DAYS={self.metric_raw_days:g} is longer than TAEL_METRIC_RETENTION_DAYS={self.metric_retention_days:g}: "
+                    "nothing would be rolled up"
+                )
+        return self

@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 from tael.model.time import DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
 
 FORMAT = 1
-"""The version of the columns and encodings of files that are written now."""
+"""The version of the columns and encodings of files that are written now, of rows as they came."""
+ROLLUP_FORMAT = 2
+"""That of rollups, and the latest that is read: who knows only the one before leaves them out and says so."""
+ROLLUP_SECONDS = 300
+"""How long the buckets of a rollup are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class ColdFile:
     """One tenant's rows of one hour of a table of one shard, as one generation wrote them.
 
     An hour has several files of a tenant where rows came late: each generation holds its own rows, and of rows with one key that of the larger
-    generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column.
+    generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file of samples with a
+    ``resolution`` is a rollup: a row for each series and bucket of so many seconds (docs/adr/0022).
     """
 
     table: str
@@ -79,11 +84,13 @@ class ColdFile:
     min_name: str | None = None
     max_name: str | None = None
     format: int = FORMAT
+    resolution: int = 0
 
     @property
     def key(self) -> str:
         """Its key in the bucket."""
-        return file_key(self.table, self.tenant, self.shard, self.hour_ns, self.generation)
+        folder = f"{self.table}_{self.resolution // 60}m" if self.resolution else self.table
+        return file_key(folder, self.tenant, self.shard, self.hour_ns, self.generation)
 
     def overlaps(self, time_range: TimeRange) -> bool:
         """Whether a row of it may be in the range."""
@@ -101,10 +108,10 @@ def _within(value: str | None, least: str | None, most: str | None) -> bool:
     return least.encode() <= value.encode() <= most.encode()
 
 
-def file_key(table: str, tenant: str, shard: int, hour_ns: int, generation: int) -> str:
-    """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``."""
+def file_key(folder: str, tenant: str, shard: int, hour_ns: int, generation: int) -> str:
+    """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``; the folder of rollups is ``samples_5m``."""
     at = datetime.fromtimestamp(hour_ns // NS_PER_SECOND, UTC)
-    return f"{table}/tenant={tenant_in_key(tenant)}/date={at:%Y-%m-%d}/hour={at:%H}/{shard}-{generation}.parquet"
+    return f"{folder}/tenant={tenant_in_key(tenant)}/date={at:%Y-%m-%d}/hour={at:%H}/{shard}-{generation}.parquet"
 
 
 def tenant_in_key(tenant: str) -> str:

@@ -280,10 +280,13 @@ def unmoved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
 
 
 def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:
-    """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that those did."""
+    """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that those did.
+
+    Rollups stay as they are: rows that came behind one stay beside it.
+    """
     _check_epoch(manifest, epoch)
     new = tuple(files)
-    before = manifest.hour_files(table, hour_ns)
+    before = [file for file in manifest.hour_files(table, hour_ns) if not file.resolution]
     _require_distinct(new)
     if not new:
         raise Rejected("no file can stand for others", where="files")
@@ -297,6 +300,19 @@ def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFil
     kept = tuple(file for file in manifest.pages[day] if file not in set(gone))
     head = _next(manifest.head, epoch, [(table, hour_ns)])
     return _paged(manifest, head, {day: (*kept, *new)}, [file.key for file in gone], now_ns)
+
+
+def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, now_ns: int) -> Change:
+    """``rollup``, of the generation that the next revision gives, in the place of the only file of its tenant and hour."""
+    _check_epoch(manifest, epoch)
+    wanted = replace(rollup, tenant=raw.tenant, shard=manifest.shard, hour_ns=raw.hour_ns, generation=manifest.revision + 1)
+    beside = [file for file in manifest.hour_files(raw.table, raw.hour_ns) if file.tenant == raw.tenant]
+    if rollup != wanted or raw.resolution or not rollup.resolution or beside != [raw]:
+        raise Rejected(f"{rollup.key} cannot stand for {raw.key}", where="files")
+    day = (raw.table, day_of(raw.hour_ns))
+    kept = tuple(file for file in manifest.pages[day] if file != raw)
+    head = _next(manifest.head, epoch, [(raw.table, raw.hour_ns)])
+    return _paged(manifest, head, {day: (*kept, rollup)}, [raw.key], now_ns)
 
 
 def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int) -> Change | None:
@@ -386,7 +402,9 @@ def _bounds(
 
 def encode_page(files: Iterable[ColdFile]) -> bytes:
     """The files of a table's day: gzip of a JSON array with an object a file."""
-    return gzip.compress(orjson.dumps([asdict(file) for file in files]), compresslevel=5, mtime=0)
+    # A resolution is named where there is one, so that versions without rollups can read the pages that have none.
+    listed = [{name: value for name, value in asdict(file).items() if name != "resolution" or value} for file in files]
+    return gzip.compress(orjson.dumps(listed), compresslevel=5, mtime=0)
 
 
 def decode_page(key: str, body: bytes) -> tuple[ColdFile, ...]:

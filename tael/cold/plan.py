@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tael.cold.files import ROLLED
+from tael.cold.files import ROLLED, ColdFile
 from tael.cold.manifest import DROPPING, MOVING, Manifest, OpenHour, Trash
 from tael.model.time import HOUR_NS
 
@@ -145,16 +145,40 @@ def _age(partition: Partition) -> tuple[int, int]:
 
 
 def hours_to_merge(manifest: Manifest) -> list[tuple[str, int]]:
-    """Table and hour of which some tenant has more than one file, of the loaded pages; oldest first."""
+    """Table and hour of which some tenant has more than one file that is no rollup, of the loaded pages; oldest first."""
     found: set[tuple[int, str]] = set()
     for (table, _), files in manifest.pages.items():
         seen: set[tuple[int, str]] = set()
         for file in files:
+            if file.resolution:
+                continue
             one = (file.hour_ns, file.tenant)
             if one in seen and manifest.open_hour(table, file.hour_ns) is None:
                 found.add((file.hour_ns, table))
             seen.add(one)
     return [(table, hour_ns) for hour_ns, table in sorted(found)]
+
+
+def next_to_roll_up(manifest: Manifest, before_ns: int) -> ColdFile | None:
+    """The oldest file of samples, of the loaded pages, whose hour ended by then and is to become a rollup.
+
+    It is all that the cold tier has of its tenant and hour: several files are merged first, and what came behind a rollup stays beside it.
+    """
+    counts: dict[tuple[int, str], int] = {}
+    for (table, _), files in manifest.pages.items():
+        for file in files if table == "samples" else ():
+            counts[file.hour_ns, file.tenant] = counts.get((file.hour_ns, file.tenant), 0) + 1
+    waiting = (
+        file
+        for (table, day), files in manifest.pages.items()
+        if table == "samples" and day < before_ns
+        for file in files
+        if not file.resolution
+        and file.hour_ns + HOUR_NS <= before_ns
+        and counts[file.hour_ns, file.tenant] == 1
+        and manifest.open_hour(table, file.hour_ns) is None
+    )
+    return min(waiting, key=lambda file: (file.hour_ns, file.tenant), default=None)
 
 
 def to_sweep(manifest: Manifest, grace_ns: int, now_ns: int) -> list[Trash]:

@@ -78,6 +78,14 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollups:
+    """That something was read of 5-minute rollups, of times before ``until_ms``; ``exact``: it is what the samples would have given."""
+
+    until_ms: int
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """Samples of ``len(labels)`` series, one series after the other, each ordered by time without two of one time.
 
@@ -92,6 +100,7 @@ class Samples:
     values: Floats
     histogram: Longs | None = None
     histograms: Histograms | None = field(default=None, repr=False)
+    rollups: Rollups | None = None
 
     @property
     def room(self) -> int:
@@ -106,6 +115,7 @@ class Grid:
     labels: Sequence[Labels]
     values: Floats
     present: Bools
+    rollups: Rollups | None = None
 
 
 GridFunction: TypeAlias = Literal[

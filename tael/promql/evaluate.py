@@ -35,7 +35,7 @@ from tael.promql.leaves import Leaves, check_modifiers
 from tael.promql.times import first_step, milliseconds, moved, subquery_steps
 from tael.vectors import binary, selectors, vectors
 from tael.vectors.aggregation.apply import Grouping, Places, aggregate
-from tael.vectors.annotations import Annotations
+from tael.vectors.annotations import Annotations, of_rollups
 from tael.vectors.binary import Operator
 from tael.vectors.matching import Rule
 from tael.vectors.ranges import call as range_call
@@ -86,6 +86,8 @@ def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, que
             value = run.value(expr, steps)
         if isinstance(value, Vector):
             value = vectors.without_empty(vectors.names_dropped(value))
+    for rollups, at in fetched.rollups():
+        run.notes.add(of_rollups(rollups), at)
     return Evaluated(value, run.notes)
 
 

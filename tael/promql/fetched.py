@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tael.model.series import Grid, Samples
+from tael.model.series import Grid, Rollups, Samples
 from tael.promql.ast import Call, VectorSelector
 from tael.vectors.values import Steps
 
@@ -31,3 +31,14 @@ class Fetched:
     samples: Mapping[VectorSelector, Samples]
     grids: Mapping[tuple[VectorSelector | Call, Steps], Grid] = field(default_factory=dict)
     info: Mapping[Call, Samples] = field(default_factory=dict)
+
+    def rollups(self) -> list[tuple[Rollups, int]]:
+        """Of which times rollups were read, for all that they answer exactly and for all else, each with the place of a cause in the query."""
+        told: dict[bool, tuple[Rollups, int]] = {}
+        read: list[tuple[VectorSelector | Call, Rollups | None]] = [(node, grid.rollups) for (node, _), grid in self.grids.items()]
+        read += [(node, samples.rollups) for node, samples in self.samples.items()]
+        read += [(node, samples.rollups) for node, samples in self.info.items()]
+        for node, rollups in read:
+            if rollups is not None and (rollups.exact not in told or rollups.until_ms > told[rollups.exact][0].until_ms):
+                told[rollups.exact] = (rollups, node.pos.start)
+        return list(told.values())

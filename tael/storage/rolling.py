@@ -54,6 +54,10 @@ class RollStore(Protocol):
         """Drop it from the rolling table; what is gone already is no error."""
         ...
 
+    async def roll_up(self, raw: ColdFile, generation: int, pace: Pace) -> tuple[ColdFile, int]:
+        """Write the rollup of a file of samples and read it back: the file as it is, and how many samples it says that it was made of."""
+        ...
+
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
         """Write one file with what several of one hour and tenant hold, and read it back. Of rows with one key the latest generation's counts."""
         ...

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tael.model.histogram import concatenate, offsets_of
-from tael.model.series import Exemplar, Family, Grid, Labels, Longs, Samples
+from tael.model.series import Exemplar, Family, Grid, Labels, Longs, Rollups, Samples
 
 Ordered = TypeVar("Ordered", Labels, str)
 
@@ -37,7 +37,13 @@ def samples(parts: Sequence[Samples]) -> Samples:
         np.concatenate([part.values for part in parts])[order],
         None if histogram is None else histogram[order],
         histograms,
+        _rollups(parts),
     )
+
+
+def _rollups(parts: Sequence[Samples] | Sequence[Grid]) -> Rollups | None:
+    found = [part.rollups for part in parts if part.rollups is not None]
+    return Rollups(max(one.until_ms for one in found), all(one.exact for one in found)) if found else None
 
 
 def _ranked(labels: Sequence[Labels]) -> tuple[list[Labels], Longs]:
@@ -77,7 +83,8 @@ def grids(parts: Sequence[Grid]) -> Grid | None:
     if len(labels) < len(rank):
         return None
     order = np.argsort(rank)
-    return Grid(labels, np.concatenate([part.values for part in parts])[order], np.concatenate([part.present for part in parts])[order])
+    values, present = (np.concatenate([getattr(part, name) for part in parts])[order] for name in ("values", "present"))
+    return Grid(labels, values, present, _rollups(parts))
 
 
 def ordered(parts: Iterable[Sequence[Ordered]], limit: int) -> list[Ordered]:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tael.model.series import Floats
+from tael.model.series import Floats, Rollups
 from tael.syntax.literals import quoted
 from tael.syntax.position import place
 
@@ -122,6 +122,14 @@ def classic_and_native(metric: str) -> str:
 def maybe_no_counter(metric: str) -> str:
     """A function for counters, over a metric that is not named like one."""
     return f"{INFO}metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {quoted(metric)}"
+
+
+def of_rollups(rollups: Rollups) -> str:
+    """That older samples are known by 5-minute rollups, and whether that shows."""
+    told = f"{INFO}uses 5-minute rollups before {_instant(rollups.until_ms)}"
+    if rollups.exact:
+        return told
+    return f"{told}: approximate there; rate, increase, delta and sum, avg, min, max and count over time, and instant selectors, are exact where start, step and range are multiples of 5m"
 
 
 def vain_sort() -> str:

@@ -43,6 +43,7 @@ UP = Selection((Matcher("__name__", "=", "up"),), 1_790_000_000_000, 1_790_003_6
 UP_OF_JOBS = replace(UP, matchers=(*UP.matchers, Matcher("job", "=~", "api|web"), Matcher("zone", "!=", ""), Matcher("path", "!~", "/x.*")))
 ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("job", "=", "api")), start_ms=-5)
 STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
+WIDE = GridRequest(UP.matchers, "increase", 1_790_000_100_000, 1_790_086_500_000, 3_600_000, 600_000)
 STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
 CURSOR = Cursor(1_790_000_000_000_000_007, b"t" * 16, b"s" * 8)
 
@@ -122,6 +123,7 @@ CASES |= {
     "series_select_histograms": shown(series_query_builder.select_histograms(HOT, "t1", UP, 1_001)),
     "series_any_histogram": shown(series_query_builder.any_histogram(HOT, "t1", UP)),
     "series_grid_rate": shown(series_query_builder.grid(HOT, "t1", GridRequest(UP_OF_JOBS.matchers, "rate", *STEPS, 300_000))),
+    "series_buckets": shown(series_query_builder.buckets(HOT, "t1", WIDE, ("count", "sum", "min", "before_resets"))),
     "series_grid_last_once": shown(series_query_builder.grid(HOT, "t1", GridRequest(UP.matchers, "last", -1, -1, 0, 1))),
     "series_grid_predict": shown(series_query_builder.grid(HOT, "t1", GridRequest(UP.matchers, "predict_linear", *STEPS, 60_500, -3.5))),
     "series_list": shown(series_query_builder.list_series(HOT, "t1", UP_OF_JOBS, 7)),

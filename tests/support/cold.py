@@ -50,14 +50,19 @@ class MemoryKeyValue:
         return revision + 1
 
 
+class Crash(BaseException):
+    """The process ends here."""
+
+
 class Cold:
-    """The cold tier of some shards. ``roll`` moves every hour that is over."""
+    """The cold tier of some shards. ``roll`` moves every hour that is over; ``crash_at`` names the place where the compactor dies."""
 
     def __init__(self, clickhouses: Sequence[ClickHouse]) -> None:
         self.kv, self.objects = MemoryKeyValue(), MemoryObjects()
         self.prefix = f"test-{secrets.token_hex(6)}/"
         settings = object_settings()
-        bucket_url = f"{settings['TAEL_S3_URL']}/{settings['TAEL_S3_BUCKET']}/{self.prefix}"
+        self.crash_at = ""
+        self.bucket_url = bucket_url = f"{settings['TAEL_S3_URL']}/{settings['TAEL_S3_BUCKET']}/{self.prefix}"
         self.manifests = Manifests(self.kv, self.objects)  # type: ignore[arg-type]  # as much of it as they need
         self.tiers = [
             Tiers(shard, f"shard-{shard}", clickhouse, self.manifests, bucket_url) for shard, clickhouse in enumerate(clickhouses)
@@ -74,10 +79,14 @@ class Cold:
                 self.objects,
                 _always,
                 Pace(),
-                lambda _: None,
+                self._fail,
             )
             for shard, clickhouse in enumerate(clickhouses)
         ]
+
+    def _fail(self, place: str) -> None:
+        if place == self.crash_at:
+            raise Crash
 
     async def roll(self, before_ns: int | None = None) -> None:
         """Roll every hour of every shard that is over, or that ended before a time."""
@@ -91,6 +100,18 @@ class Cold:
         if f"cold.{shard}" not in self.kv.kept:
             await roller.take()
         return await roller.step(Policy(before_ns or time.time_ns(), 0))
+
+    async def roll_up(self, before_ns: int | None = None) -> int:
+        """Roll up every cold hour of samples that is over, or that ended before a time; how many files."""
+        count = 0
+        for roller in self._rollers:
+            await roller.take()
+            await roller.load()
+            while await roller.merge():
+                pass
+            while await roller.roll_up(before_ns or time.time_ns()):
+                count += 1
+        return count
 
     def shards(self, build: Callable[[ClickHouse, Source | None], R]) -> list[AskedShard[R]]:
         """The shards with readers over their tiers."""

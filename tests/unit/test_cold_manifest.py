@@ -144,6 +144,27 @@ def test_generations_are_merged_into_one_file() -> None:
     assert trash not in m.swept(change.manifest, trash, 1).manifest.head.trash
 
 
+def test_a_rollup_takes_the_place_of_a_file() -> None:
+    """Of the only one of its tenant and hour; it is never merged with what came behind it, and its page is read by who knows no rollups only without it."""
+    manifest = rolled(Manifest(Head(0)), "samples", HOUR, "a", "b")
+    raw = a_file("samples", "a", generation=1)
+    rollup = replace(raw, generation=5, resolution=300, format=2, rows=1)
+    for wrong in (replace(rollup, generation=4), replace(rollup, tenant="b"), replace(rollup, resolution=0)):
+        with pytest.raises(Rejected):
+            m.rolled_up(manifest, raw, wrong, 1, NOW)
+    change = m.rolled_up(manifest, raw, rollup, 1, NOW)
+    assert reread(change).files("samples") == [a_file("samples", "b", generation=1), rollup]
+    trash = change.manifest.head.trash[-1]
+    assert raw.key in m.decode_trash(trash.key, change.objects[trash.key])
+    assert rollup.key.startswith("samples_5m/tenant=a/date=")
+    late = rolled(change.manifest, "samples", HOUR, "a")
+    with pytest.raises(Rejected):
+        m.rolled_up(late, late.files("samples")[-1], replace(rollup, generation=late.revision + 1), 1, NOW)
+    again = rolled(late, "samples", HOUR, "a")
+    merged = m.merged(again, "samples", HOUR, [a_file("samples", "a", generation=again.revision + 1)], 1, NOW)
+    assert [file.resolution for file in merged.manifest.files("samples", "a")] == [300, 0]
+
+
 def test_files_are_retired_by_a_predicate() -> None:
     """Those that it says yes to; the head's bounds follow, and a table without files has none."""
     manifest = Manifest(Head(0))

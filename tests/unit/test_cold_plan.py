@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +51,26 @@ def test_what_was_begun_is_finished_first() -> None:
     for manifest, in_hot, in_rolling, step in expected:
         found = next_step(manifest, Partitions(other + here * in_hot, other + here * in_rolling), Policy(1 << 62, 0), NOW)
         assert found == step(manifest.head.open[0])
+
+
+def test_the_oldest_hour_past_the_raw_window_is_rolled_up() -> None:
+    """Of samples alone, when it is over, whole and at rest; what is beside a rollup stays."""
+    manifest = rolled(rolled(Manifest(Head(0)), "samples", HOUR + HOUR_NS, "a"), "samples", HOUR, "a", "b")
+    manifest = rolled(manifest, "histograms", HOUR - HOUR_NS, "a")
+    assert plan.next_to_roll_up(manifest, HOUR + HOUR_NS - 1) is None
+    raw = plan.next_to_roll_up(manifest, HOUR + 9 * HOUR_NS)
+    assert raw is not None
+    assert (raw.table, raw.hour_ns, raw.tenant) == ("samples", HOUR, "a")
+    rollup = replace(raw, generation=manifest.revision + 1, resolution=300)
+    left = m.rolled_up(manifest, raw, rollup, 1, NOW).manifest
+    later = plan.next_to_roll_up(left, HOUR + 9 * HOUR_NS)
+    assert later is not None
+    assert (later.hour_ns, later.tenant) == (HOUR, "b")
+    assert plan.hours_to_merge(rolled(left, "samples", HOUR, "a")) == []
+    late = plan.next_to_roll_up(rolled(left, "samples", HOUR, "a", "b"), HOUR + HOUR_NS)
+    assert late is None
+    moving = m.begin_move(left, "samples", HOUR, 1).manifest
+    assert plan.next_to_roll_up(moving, HOUR + HOUR_NS) is None
 
 
 def test_hours_with_several_files_of_a_tenant_are_merged() -> None:

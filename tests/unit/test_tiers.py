@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tael.cold.files import FORMAT, ColdFile, day_of
+from tael.cold.files import FORMAT, ROLLUP_FORMAT, ColdFile, day_of
 from tael.cold.manifest import DROPPING, MOVING, ROLLING, Head, Manifest, OpenHour, State
 from tael.model.time import ALL_TIME, HOUR_NS, TimeRange
 from tael.storage.clickhouse.tiers import HoursMoving, PagesMissing, TieredTables, Trail
@@ -98,7 +98,7 @@ def test_what_the_moment_does_not_allow() -> None:
 
 def test_files_that_are_done_without() -> None:
     """Those that turned out to be unreadable and those of a later format are left out, and named."""
-    bad, later = a_file(0), a_file(1, form=FORMAT + 1)
+    bad, later = a_file(0), a_file(1, form=ROLLUP_FORMAT + 1)
     source = tiers(bad, later, a_file(2), unreadable=frozenset({bad.key}))
     assert "hour=16/0-0.parquet'" in source.rows("spans", "t1")
     assert source.trail.left_out == {bad.key, later.key}

@@ -86,7 +86,13 @@ class PromqlEngine:
         options = Options(lookback, self.options.subquery_step_ms, self.options.push)
         prepared = prepare(query.text, expr, query.steps)
         budget = Budget(self.options.max_samples, self.options.max_series)
-        answer = await fetch(self.reader, tenant, needs(prepared, query.steps, options), budget)
+        wanted = needs(prepared, query.steps, options)
+        answer = await fetch(self.reader, tenant, wanted, budget)
+        if any(samples.rollups for samples in answer.value.samples.values()):
+            # Rollups know more than their last values, which is all that samples show: what shards evaluate is asked of them, however small the steps.
+            pushed = needs(prepared, query.steps, replace(options, push_from_ms=0))
+            if pushed.grids != wanted.grids:
+                answer = await fetch(self.reader, tenant, pushed, Budget(self.options.max_samples, self.options.max_series))
         settings = Settings(lookback, self.options.subquery_step_ms, self.options.max_samples)
         evaluated = await in_thread(
             lambda check: evaluation.evaluate(prepared, query.steps, answer.value, replace(settings, check=check), query.text)

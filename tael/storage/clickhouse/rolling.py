@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from tael.cold.files import ROLLED, ColdFile
+from tael.cold.files import ROLLED, ROLLUP_FORMAT, ROLLUP_SECONDS, ColdFile
 from tael.cold.manifest import OpenHour
 from tael.cold.plan import Partition, Partitions
 from tael.errors import Unavailable
 from tael.model.time import NS_PER_SECOND
-from tael.storage.clickhouse import parquet
+from tael.storage.clickhouse import parquet, rollup
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.rows import text
@@ -118,6 +118,15 @@ class ClickHouseRolling:
         await self._clickhouse.command(sql, {}, _limits(pace))
         return await self._read_back(file, columns)
 
+    async def roll_up(self, raw: ColdFile, generation: int, pace: Pace) -> tuple[ColdFile, int]:
+        """See RollStore."""
+        file = replace(raw, generation=generation, resolution=ROLLUP_SECONDS, format=ROLLUP_FORMAT)
+        columns = await self._columns(raw.table)
+        await self._clickhouse.command(roll_up_statement(raw, columns, self._url(file), self._url(raw), pace), {}, _limits(pace))
+        written = await self._read_back(file, columns)
+        [(samples,)] = await self._clickhouse.query(rolled_up_statement(self._url(file)), {}, _CHECK_LIMITS)
+        return written, int(samples)
+
     async def _read_back(self, file: ColdFile, columns: Columns) -> ColdFile:
         rows = await self._clickhouse.query(read_back_statement(file.table, columns, self._url(file)), {}, _CHECK_LIMITS)
         if len(rows) != 1:
@@ -180,6 +189,20 @@ def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Se
         f"FROM (SELECT {names} FROM ({' UNION ALL '.join(branches)})\n"
         f"ORDER BY {', '.join((*rolled.order, 'place'))} {once})\n{_settings()}, use_hive_partitioning = 0, input_format_null_as_default = 1"
     )
+
+
+def roll_up_statement(raw: ColdFile, columns: Columns, url: str, raw_url: str, pace: Pace) -> str:
+    """The rollup of a file of samples, into another. What does not fit into the memory is sorted and grouped on disk."""
+    spill = pace.memory_bytes // 4
+    return (
+        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') {rollup.rolled_up(_from_file(raw.table, columns, raw_url), raw)}\n"
+        f"{_settings()}, use_hive_partitioning = 0, max_bytes_before_external_sort = {spill}, max_bytes_before_external_group_by = {spill}"
+    )
+
+
+def rolled_up_statement(url: str) -> str:
+    """How many samples a rollup was made of."""
+    return f"SELECT sum(`count`) + sum(stale)\nFROM s3('{url}', 'Parquet', {parquet.structure(rollup.COLUMNS)})\n{_READ}"  # the same
 
 
 def read_back_statement(table: str, columns: Columns, url: str) -> str:

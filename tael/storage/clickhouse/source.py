@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tael.model.time import ALL_TIME, TimeRange
+from tael.storage.clickhouse import rollup
 
 
 class Source(Protocol):
@@ -49,6 +50,14 @@ class Source(Protocol):
         """Those that satisfy ``where``, which reads key columns alone, and of rows with one key the last; for tables that replace rows."""
         ...
 
+    def rollups_until(self, tenant: str, time_range: TimeRange) -> int:
+        """The end, in nanoseconds, of the last hour in the range whose samples of the tenant are a rollup (docs/adr/0022); 0 where none is."""
+        ...
+
+    def with_rollups(self, where: object, tenant: str, time_range: TimeRange) -> str:
+        """As ``merged`` of samples, in the columns of rollups too: what is a sample as it came has a ``count`` of 0."""
+        ...
+
 
 class HotTables:
     """See Source: everything is in the shard's own tables."""
@@ -84,3 +93,11 @@ class HotTables:
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:  # noqa: ARG002  # the same
         """See Source. The condition goes before the merge: that it reads key columns alone makes it the same, and cheaper."""
         return f"{self.database}.{table} FINAL\nPREWHERE {where}"
+
+    def rollups_until(self, tenant: str, time_range: TimeRange) -> int:  # noqa: ARG002  # whatever the range
+        """See Source."""
+        return 0
+
+    def with_rollups(self, where: object, tenant: str, time_range: TimeRange) -> str:
+        """See Source."""
+        return f"(SELECT *, {rollup.NONE} FROM {self.merged('samples', where, tenant, time_range)})"  # noqa: S608  # names of ours and parameters

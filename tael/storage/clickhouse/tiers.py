@@ -12,11 +12,11 @@ from itertools import pairwise
 from os.path import commonprefix
 from typing import Final
 
-from tael.cold.files import FORMAT, ROLLED, ColdFile
+from tael.cold.files import ROLLED, ROLLUP_FORMAT, ColdFile
 from tael.cold.manifest import DROPPING, Head, Manifest, OpenHour
 from tael.errors import TaelError, TooLarge
 from tael.model.time import ALL_TIME, HOUR_NS, NS_PER_SECOND, TimeRange
-from tael.storage.clickhouse import parquet
+from tael.storage.clickhouse import parquet, rollup
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.source import HotTables
 
@@ -144,23 +144,44 @@ class TieredTables:
         Keys that came late are few: they are looked up for the hours that are elsewhere, of which the hot table has no partition as a rule.
         """
         places = self._places(table, tenant, time_range, None, "", "")
-        hot = self._hot.rows(table, tenant)
         if places == _Places():
             return self._hot.merged(table, where, tenant, time_range)
+        return self._merged(table, where, places)
+
+    def rollups_until(self, tenant: str, time_range: TimeRange) -> int:
+        """See Source."""
+        places = self._places("samples", tenant, time_range, None, "", "")
+        return max((file.hour_ns + HOUR_NS for file in places.files if file.resolution), default=0)
+
+    def with_rollups(self, where: object, tenant: str, time_range: TimeRange) -> str:
+        """See Source. A sample that came behind a rollup never hides a row of it, which stands for more than itself."""
+        places = self._places("samples", tenant, time_range, None, "", "")
+        if not any(file.resolution for file in places.files):
+            return f"(SELECT *, {rollup.NONE} FROM {self.merged('samples', where, tenant, time_range)})"  # noqa: S608  # see above
+        return self._merged("samples", where, places, rollups=True)
+
+    def _merged(self, table: str, where: object, places: _Places, *, rollups: bool = False) -> str:
+        hot = self._hot.rows(table, "")
         columns, order = self._listed(table), ROLLED[table].order
         key = f"({', '.join(order)})"
+        none, both = (f", {rollup.NONE}", f"{columns}, {rollup.listed(rollup.COLUMNS)}") if rollups else ("", columns)
         hours = [str(hour // NS_PER_SECOND) for hour in sorted(places.hours)]
         later = [f"SELECT {key} FROM {hot} PREWHERE {where} WHERE _partition_id IN ({_quoted(hours)})"]  # noqa: S608  # see above
-        branches = [f"SELECT {columns} FROM {hot} FINAL PREWHERE {where}"]  # noqa: S608  # see above
+        branches = [f"SELECT {columns}{none} FROM {hot} FINAL PREWHERE {where}"]  # noqa: S608  # see above
         if places.rolling:
             rolling = f"FROM {hot}_rolling FINAL PREWHERE {where} WHERE {_partitions(places.rolling)}"
-            branches.append(f"SELECT {columns} {rolling} AND {key} NOT IN ({later[0]})")  # see above
+            branches.append(f"SELECT {columns}{none} {rolling} AND {key} NOT IN ({later[0]})")  # see above
             later.append(f"SELECT {key} {rolling}")
         if places.files:
             several = len({file.hour_ns for file in places.files}) < len(places.files)
-            cold = self._cold(table, places.files, also=", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else "")
-            once = f" ORDER BY generation DESC LIMIT 1 BY {', '.join(order)}" if several else ""
-            branches.append(f"SELECT {columns} FROM ({cold}) WHERE ({where}) AND {key} NOT IN ({_union(later)}){once}")  # noqa: S608  # see above
+            also = f", {rollup.listed(rollup.COLUMNS)}" if rollups else ""
+            also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
+            cold = self._cold(table, places.files, also=also, more=rollup.COLUMNS if rollups else ())
+            apart = f", {rollup.IS_ROLLUP}" if rollups else ""
+            once = f" ORDER BY generation DESC LIMIT 1 BY {', '.join(order)}{apart}" if several else ""
+            shown = f"{key} NOT IN ({_union(later)})"
+            shown = f"({rollup.IS_ROLLUP} OR {shown})" if rollups else shown
+            branches.append(f"SELECT {both} FROM ({cold}) WHERE ({where}) AND {shown}{once}")  # noqa: S608  # see above
         return f"({_union(branches)})"
 
     def _places(self, table: str, tenant: str, time_range: TimeRange, hours: Collection[int] | None, service: str, name: str) -> _Places:
@@ -172,7 +193,7 @@ class TieredTables:
         rolling = dict.fromkeys(hour for place in found for hour in place.rolling)
         files = {file.key: file for place in found for file in place.files if file.may_have(service=service or None, name=name or None)}
         wanted = [file for file in files.values() if hours is None or file.hour_ns in hours]
-        readable = [file for file in wanted if file.key not in self._unreadable and file.format <= FORMAT]
+        readable = [file for file in wanted if file.key not in self._unreadable and file.format <= ROLLUP_FORMAT]
         self.trail.left_out.update({file.key for file in wanted} - {file.key for file in readable})
         return _Places(tuple(rolling), tuple(readable))
 
@@ -187,14 +208,16 @@ class TieredTables:
             raise PagesMissing(table, time_range)
         return _Places(rolling, tuple(manifest.files(table, tenant, time_range)))
 
-    def _cold(self, table: str, files: Sequence[ColdFile], *, also: str = "") -> str:
+    def _cold(self, table: str, files: Sequence[ColdFile], *, also: str = "", more: Columns = ()) -> str:
         """The rows of these files, as a SELECT to be put in brackets: at the end of a UNION its settings would be ignored."""
         if len(files) > MAX_FILES:
             raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: a shorter range")
         self.trail.opened.update(file.key for file in files)
         columns = self._columns[table]
         url = self._bucket_url + _keys([file.key for file in files])
-        return f"SELECT {parquet.read(table, columns)}{also} FROM s3('{url}', 'Parquet', {parquet.structure(columns)}) {_SETTINGS}"  # noqa: S608  # see above
+        return (
+            f"SELECT {parquet.read(table, columns)}{also} FROM s3('{url}', 'Parquet', {parquet.structure([*columns, *more])}) {_SETTINGS}"  # noqa: S608  # see above
+        )
 
     def _listed(self, table: str) -> str:
         return ", ".join(f"`{name}`" for name, _ in self._columns[table])

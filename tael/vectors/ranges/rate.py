@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tael.model.series import Bools, Floats, Longs
@@ -25,16 +27,32 @@ def increase(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floa
 
 
 def extrapolation(windows: Windows, grown: Floats, first: Floats, *, counter: bool) -> Floats:
-    """By what to multiply what was seen between the first and the last sample, so that it stands for the window.
+    """By what to multiply what was seen between the first and the last sample of each window, so that it stands for the window."""
+    first_ms, last_ms = windows.first(windows.times_ms), windows.last(windows.times_ms)
+    return extrapolated(Seen(first_ms, last_ms, windows.counts, windows.ends_ms, windows.range_ms), grown, first, counter=counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of each window: the times of its first and last sample and how many it holds; where windows end, and how long they are."""
+
+    first_ms: Floats
+    last_ms: Floats
+    counts: Longs
+    ends_ms: Longs
+    range_ms: int
+
+
+def extrapolated(seen: Seen, grown: Floats, first: Floats, *, counter: bool) -> Floats:
+    """See ``extrapolation``.
 
     The series is taken to begin and end in the window when its samples end more than 1.1 mean intervals before an edge, half an interval
     beyond them; a counter is not followed back to below 0. ``grown`` and ``first`` may be a histogram's counts.
     """
-    first_ms, last_ms = windows.first(windows.times_ms), windows.last(windows.times_ms)
-    to_start = (first_ms - (windows.ends_ms - windows.range_ms)) / 1000
-    to_end = (windows.ends_ms - last_ms) / 1000
-    sampled = (last_ms - first_ms) / 1000
-    mean = sampled / (windows.counts - 1)
+    to_start = (seen.first_ms - (seen.ends_ms - seen.range_ms)) / 1000
+    to_end = (seen.ends_ms - seen.last_ms) / 1000
+    sampled = (seen.last_ms - seen.first_ms) / 1000
+    mean = sampled / (seen.counts - 1)
     limit = mean * 1.1
     # "distance" is a view: both edges are corrected in place by the same rule.
     for distance in (to_start, to_end):

@@ -14,6 +14,8 @@ from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Longs, S
 from tael.storage.clickhouse.native import Column, lists, numbers, optional
 from tael.storage.clickhouse.series.labels import Ordered
 from tael.storage.clickhouse.series.runs import Numbers, Runs, runs
+from tael.vectors.ranges import rollups
+from tael.vectors.ranges.rollups import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,8 @@ def labelled(found: Numbered, order: Ordered) -> Samples:
     return Samples(order.labels, offsets, runs.take(found.times_ms, at), runs.take(found.values, at), histogram, found.histograms)
 
 
-def grid(parts: Sequence[Sequence[Column]], steps: Sequence[int], function: GridFunction) -> NumberedGrid:
+def joined(read: Sequence[NumberedGrid], steps: Sequence[int]) -> NumberedGrid:
     """The grids of consecutive stretches of time as one; ``steps`` says how many each stretch has."""
-    read = [_grid(columns, count, function) for columns, count in zip(parts, steps, strict=True)]
     if len(read) == 1:
         return read[0]
     series = np.unique(np.concatenate([part.series for part in read]))
@@ -105,7 +106,19 @@ def grid(parts: Sequence[Sequence[Column]], steps: Sequence[int], function: Grid
     return NumberedGrid(series, values, present)
 
 
-def _grid(columns: Sequence[Column], steps: int, function: GridFunction) -> NumberedGrid:
+def grid_of_buckets(columns: Sequence[Column], function: GridFunction, at: Places) -> NumberedGrid:
+    """The grid of the rows that ``query_builder.buckets`` asks for."""
+    if not columns:
+        return grid((), len(at.ends_ms), function)
+    of, ends, *others = (numbers(column) for column in columns)
+    series, firsts = np.unique(of, return_index=True)
+    named = dict(zip(rollups.COLUMNS[function], others, strict=True))
+    values, present = rollups.over(rollups.Buckets(np.append(firsts, len(of)), ends, named), function, at)
+    return NumberedGrid(series, np.where(present, values, np.nan), present)
+
+
+def grid(columns: Sequence[Column], steps: int, function: GridFunction) -> NumberedGrid:
+    """The grid of a statement of ``query_builder.grid`` over so many steps."""
     if not columns:
         return NumberedGrid(np.empty(0, np.uint64), np.empty((0, steps)), np.empty((0, steps), np.bool_))
     series, cells = numbers(columns[0]), optional(lists(columns[1]).values)

@@ -7,11 +7,14 @@ chooses rows there reads key columns alone, and so goes before the merge.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tael.metrics.identity import metric_id
 from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Selection
 from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
+from tael.storage.clickhouse import rollup
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.labels import LAST_SECOND, Where, hour_of, limited, matching
 from tael.storage.clickhouse.source import Source
@@ -102,6 +105,27 @@ def grid(source: Source, tenant: str, request: GridRequest) -> Statement:
         f"GROUP BY series\nHAVING arrayExists(v -> isNotNull(v), grid)\n{_WHOLE_KEY}"
     )
     return Statement(sql, where.parameters)
+
+
+def buckets(source: Source, tenant: str, request: GridRequest, columns: Sequence[str]) -> Statement:
+    """Each series, the ends in ms of buckets that its windows are made of, and ``columns`` of each, by series and end.
+
+    The windows of the request are of whole rollups (``rollups.places``); buckets are as long as they may be, so that a wide window is few rows.
+    """
+    step = request.step_ms or request.window_ms
+    length = math.gcd(step, request.window_ms) if step % rollup.STEP_MS == 0 else rollup.STEP_MS
+    base = request.start_ms - request.window_ms
+    wanted = step if step % rollup.STEP_MS == 0 else 0
+    selection = Selection(request.matchers, base, request.end_ms)
+    where = _of_series(source, tenant, selection)
+    samples = source.with_rollups(where, tenant, _held(selection))
+    group = rollup.Grouping(base, length, wanted, request.window_ms)
+    return Statement(f"{rollup.buckets(samples, columns, group)}\n{_WHOLE_KEY}", where.parameters)
+
+
+def rollups_until_ms(source: Source, tenant: str, selection: Selection) -> int:
+    """Before when some of the samples are rollups; 0 where none are."""
+    return source.rollups_until(tenant, _held(selection)) // NS_PER_MS
 
 
 def list_series(source: Source, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:

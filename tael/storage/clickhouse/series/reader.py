@@ -18,6 +18,7 @@ from tael.model.series import (
     GridRequest,
     Labels,
     Matcher,
+    Rollups,
     Samples,
     Selection,
     labels_of,
@@ -27,11 +28,13 @@ from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.rollup import STEP_MS
 from tael.storage.clickhouse.rows import text
-from tael.storage.clickhouse.series import columns, query_builder
+from tael.storage.clickhouse.series import columns, query_builder, rolled
 from tael.storage.clickhouse.series.labels import LabelCache, Ordered, label_sets
 from tael.storage.clickhouse.series.runs import Numbers
 from tael.storage.clickhouse.source import HotTables, Source
+from tael.vectors.ranges.rollups import COLUMNS
 
 MAX_EXEMPLARS: Final = 10_000
 MAX_SERIES: Final = 500_000
@@ -41,6 +44,12 @@ GRID_STEPS: Final = 1_000
 _LIMITS: Final = Limits(seconds=120, memory_bytes=2 << 30)
 """The caller's deadline comes first as a rule; a statement ends when nobody waits for it."""
 _SETTINGS: Final = {"allow_experimental_time_series_aggregate_functions": 1, "cancel_http_readonly_queries_on_client_close": 1}
+
+
+_SPILL: Final = {
+    "max_bytes_before_external_sort": _LIMITS.memory_bytes // 4,
+    "max_bytes_before_external_group_by": _LIMITS.memory_bytes // 4,
+}
 
 
 class ClickHouseSeries:
@@ -69,7 +78,9 @@ class ClickHouseSeries:
             assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
-        return Answer(columns.labelled(found, await self._in_order(tenant, selection, found.runs.series)))
+        labelled = columns.labelled(found, await self._in_order(tenant, selection, found.runs.series))
+        until_ms = query_builder.rollups_until_ms(self._source, tenant, selection)
+        return Answer(replace(labelled, rollups=Rollups(until_ms)) if until_ms else labelled)
 
     async def _histograms(self, tenant: str, selection: Selection, max_samples: int) -> list[native.Column]:
         if not await self._may_have_histograms(tenant, selection):
@@ -95,20 +106,47 @@ class ClickHouseSeries:
         histograms, found = await both(
             self._any_histogram(tenant, selection), self._grid(tenant, request, max_series), name="evaluate series"
         )
-        if histograms or columns.doubtful(found, request.function):
+        if histograms or found is None:
             return None
-        return Answer(columns.labelled_grid(found, await self._in_order(tenant, selection, found.series)))
+        labelled = columns.labelled_grid(found, await self._in_order(tenant, selection, found.series))
+        until_ms = query_builder.rollups_until_ms(self._source, tenant, selection)
+        return Answer(replace(labelled, rollups=Rollups(until_ms, exact=rolled.exact(request))) if until_ms else labelled)
 
-    async def _grid(self, tenant: str, request: GridRequest, max_series: int) -> columns.NumberedGrid:
-        stretches = _stretches(request)
-        parts = []
-        for stretch, _ in stretches:
-            statement = query_builder.grid(self._source, tenant, stretch)
-            parts.append(await self._columns(statement, {"max_rows_to_group_by": max_series}))
-        found = columns.grid(parts, [count for _, count in stretches], request.function)
-        if len(found.series) > max_series:
+    async def _grid(self, tenant: str, request: GridRequest, max_series: int) -> columns.NumberedGrid | None:
+        """None where a shard's arithmetic is in doubt; that over rollups is ours."""
+        selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
+        old, new = rolled.split(request, query_builder.rollups_until_ms(self._source, tenant, selection))
+        found = await self._evaluated(tenant, old, new, max_series)
+        if found is None and old is not None and rolled.exact(request):
+            # Whole buckets can be made of any samples.
+            found = await self._evaluated(tenant, request, None, max_series)
+        if found is not None and len(found.series) > max_series:
             raise TooLarge(TOO_MANY_SAMPLES)
         return found
+
+    async def _evaluated(
+        self, tenant: str, old: GridRequest | None, new: GridRequest | None, max_series: int
+    ) -> columns.NumberedGrid | None:
+        parts, steps = [], []
+        for stretch, count in _stretches(old) if old else ():
+            parts.append(await self._of_buckets(tenant, stretch, max_series))
+            steps.append(count)
+        for stretch, count in _stretches(new) if new else ():
+            statement = query_builder.grid(self._source, tenant, stretch)
+            part = columns.grid(await self._columns(statement, {"max_rows_to_group_by": max_series}), count, stretch.function)
+            if columns.doubtful(part, stretch.function):
+                return None
+            parts.append(part)
+            steps.append(count)
+        return columns.joined(parts, steps)
+
+    async def _of_buckets(self, tenant: str, request: GridRequest, max_series: int) -> columns.NumberedGrid:
+        """The steps whose windows reach into rollups, over whole buckets."""
+        at = rolled.places_of(request)
+        wide = replace(request, start_ms=int(at.ends_ms[0]), end_ms=int(at.ends_ms[-1]), window_ms=at.wide_ms)
+        most = max_series * (len(at.ends_ms) + at.wide_ms // STEP_MS)
+        statement = query_builder.buckets(self._source, tenant, wide, COLUMNS[request.function])
+        return columns.grid_of_buckets(await self._columns(statement, {**_SPILL, "max_rows_to_group_by": most}), request.function, at)
 
     async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
         """See SeriesReader."""

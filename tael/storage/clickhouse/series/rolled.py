@@ -1,0 +1,36 @@
+"""Which steps of a grid are evaluated over rollups, and whether that is exact; pure (docs/adr/0022)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tael.model.series import GridRequest
+from tael.storage.clickhouse.rollup import STEP_MS
+from tael.vectors.ranges import rollups
+from tael.vectors.ranges.rollups import COLUMNS, Places
+
+
+def split(request: GridRequest, until_ms: int) -> tuple[GridRequest | None, GridRequest | None]:
+    """The steps whose windows begin before ``until_ms`` and that rollups can answer, and the others."""
+    step = request.step_ms or 1
+    count = (request.end_ms - request.start_ms) // step + 1
+    old = min(count, max(0, -(-(until_ms + request.window_ms - request.start_ms) // step)))
+    if request.function not in COLUMNS or not until_ms or not old:
+        return None, request
+    last = request.start_ms + (old - 1) * step
+    later = replace(request, start_ms=last + step) if old < count else None
+    return replace(request, end_ms=last), later
+
+
+def exact(request: GridRequest) -> bool:
+    """Whether rollups answer as the samples would: every window is one of whole buckets, and nothing inside of a bucket is asked for."""
+    known = request.function in COLUMNS or request.function == "last"
+    return known and not any(time_ms % STEP_MS for time_ms in (request.start_ms, request.step_ms, request.window_ms))
+
+
+def places_of(request: GridRequest) -> Places:
+    """The windows of whole buckets for a request."""
+    times = np.arange(request.start_ms, request.end_ms + 1, request.step_ms or 1, dtype=np.int64)
+    return rollups.places(times, request.window_ms, STEP_MS)

@@ -1,0 +1,139 @@
+"""Functions over windows of rollups, which know of each bucket what Prometheus' functions make of its samples; pure (docs/adr/0022).
+
+A window is made of whole buckets. One that ends inside a bucket of five minutes is taken to end where that bucket begins, and one whose range is
+no number of such buckets to be longer, up to the next one; sums, counts and increases are then scaled to the range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from tael.model.series import Bools, Floats, GridFunction, Longs
+from tael.vectors import sums
+from tael.vectors.ranges.over_time import extreme
+from tael.vectors.ranges.rate import Seen, extrapolated
+from tael.vectors.windows import Windows, walk
+
+_OF_GROWTH: Final = ("count", "first_ms", "first", "last_ms", "last")
+COLUMNS: Final[Mapping[GridFunction, Sequence[str]]] = {
+    "rate": (*_OF_GROWTH, "before_resets"),
+    "increase": (*_OF_GROWTH, "before_resets"),
+    "delta": _OF_GROWTH,
+    "sum_over_time": ("sum",),
+    "avg_over_time": ("count", "sum"),
+    "min_over_time": ("min",),
+    "max_over_time": ("max",),
+    "count_over_time": ("count",),
+}
+"""What is to be known of buckets for a function, of those functions that are over whole buckets as over the samples."""
+_SCALED: Final = frozenset(("increase", "delta", "sum_over_time", "count_over_time"))
+"""What grows with the length of a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Buckets with samples of many series, one series after the other, each by time: series ``i`` has those from ``offsets[i]`` on.
+
+    ``columns`` are what COLUMNS names: ``before_resets`` is the sum of the values before each reset inside of a bucket, times are milliseconds.
+    """
+
+    offsets: Longs
+    ends_ms: Longs
+    columns: Mapping[str, Floats | Longs]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Windows of whole buckets in the place of those of ``range_ms`` that end at the steps: ``ends_ms`` never fall."""
+
+    ends_ms: Longs
+    wide_ms: int
+    range_ms: int
+
+    @property
+    def share(self) -> float:
+        """What the range is of the windows' length."""
+        return self.range_ms / self.wide_ms
+
+
+def places(times_ms: Longs, range_ms: int, length_ms: int) -> Places:
+    """The windows for ``(t - range, t]`` at each of ``times_ms`` over buckets of a length; see the module."""
+    return Places(times_ms // length_ms * length_ms, -(-range_ms // length_ms) * length_ms, range_ms)
+
+
+def over(buckets: Buckets, function: GridFunction, at: Places) -> tuple[Floats, Bools]:
+    """A function of COLUMNS for each series and window, and where it has a value."""
+    lo, hi = _until(buckets, at.ends_ms - at.wide_ms), _until(buckets, at.ends_ms)
+    ends = buckets.ends_ms.astype(np.float64)
+    windows = Windows(buckets.offsets, buckets.ends_ms, ends, lo, hi, at.ends_ms, at.ends_ms, at.wide_ms)
+    with np.errstate(all="ignore"):
+        values, present = _value(buckets, windows, function)
+        if function in _SCALED and at.wide_ms != at.range_ms:
+            values = values * at.share
+    return values, present
+
+
+def _value(buckets: Buckets, windows: Windows, function: GridFunction) -> tuple[Floats, Bools]:
+    if function in ("rate", "increase", "delta"):
+        return _grown(buckets, windows, function)
+    present = windows.counts > 0
+    if function in ("min_over_time", "max_over_time"):
+        return extreme(_of(windows, buckets.columns[function[:3]]), largest=function == "max_over_time")
+    if function == "count_over_time":
+        return _counts(buckets, windows).astype(np.float64), present
+    total, lost = sums.over(_of(windows, buckets.columns["sum"]))
+    if function == "sum_over_time":
+        return sums.whole(total, lost), present
+    return sums.mean(total, lost, _counts(buckets, windows)), present
+
+
+def _grown(buckets: Buckets, windows: Windows, function: GridFunction) -> tuple[Floats, Bools]:
+    """How much the value grew, as Prometheus extrapolates it; a reset may be inside a bucket or between two."""
+    columns, counter = buckets.columns, function != "delta"
+    first, counts = windows.first(columns["first"]), _counts(buckets, windows)
+    grown = windows.last(columns["last"]) - first
+    if counter:
+        _add_resets(buckets, windows, grown)
+    seen = Seen(windows.first(columns["first_ms"]), windows.last(columns["last_ms"]), counts, windows.ends_ms, windows.range_ms)
+    grown *= extrapolated(seen, grown, first, counter=counter)
+    return grown / (windows.range_ms / 1000) if function == "rate" else grown, counts >= 2
+
+
+def _add_resets(buckets: Buckets, windows: Windows, grown: Floats) -> None:
+    inside, last = buckets.columns["before_resets"], buckets.columns["last"]
+    before = np.concatenate((last[:1], last[:-1]))
+    between = np.where(windows.follows() & (buckets.columns["first"] < before), before, 0.0)
+    if not (inside.any() or between.any()):
+        return
+    steps = walk(windows.lo, windows.hi)
+    total = steps.ordered(grown).copy()
+    for place, (live, at) in enumerate(steps):
+        # What fell between a window's first bucket and the one before is not the window's.
+        total[:live] += inside[at] + between[at] if place else inside[at]
+    grown[...] = steps.back(total)
+
+
+def _counts(buckets: Buckets, windows: Windows) -> Longs:
+    running = np.concatenate((np.zeros(1, np.int64), np.cumsum(buckets.columns["count"], dtype=np.int64)))
+    counts: Longs = running[windows.hi] - running[windows.lo]
+    return counts
+
+
+def _of(windows: Windows, column: Floats | Longs) -> Windows:
+    """The same windows over another column."""
+    return replace(windows, values=np.asarray(column, np.float64))
+
+
+def _until(buckets: Buckets, ends_ms: Longs) -> Longs:
+    """For each series and each of ``ends_ms`` the position after the last bucket that ends by then; counted as ``windows.until`` counts samples."""
+    series, count = len(buckets.offsets) - 1, len(ends_ms)
+    cells = np.searchsorted(ends_ms, buckets.ends_ms, side="left")
+    cells += np.repeat(np.arange(series, dtype=np.int64) * (count + 1), np.diff(buckets.offsets))
+    sizes = np.bincount(cells, minlength=series * (count + 1)).reshape(series, count + 1)
+    sizes[:, 0] += buckets.offsets[:-1]
+    found: Longs = np.cumsum(sizes[:, :count], axis=1)
+    return found
