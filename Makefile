@@ -76,6 +76,10 @@ bench-overload: dev ## Several times what ingest takes, for two minutes
 bench-hostile: dev ## What hostile and slow senders cost, and what the others notice, for two minutes
 	$(PY) -m bench.hostile
 
+.PHONY: bench-big-trace
+bench-big-trace: dev ## What one read of a trace of 200,000 spans costs in each encoding
+	$(PY) -m bench.big_trace
+
 .PHONY: bench-promql
 bench-promql: dev ## PromQL beside a Prometheus on this machine, the same samples and queries (apt-get install prometheus)
 	$(PY) -m bench.promql

@@ -163,12 +163,15 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
             )
 
 
-def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredShards) -> tuple[Readers, Callable[[ShardMap], None]]:
+def _sharded_readers(  # noqa: PLR0915  # a few for each port
+    settings: QuerySettings, shards: _Shards, tiered: _TieredShards
+) -> tuple[Readers, Callable[[ShardMap], None]]:
     """The readers of every port over the shards of a map, and what changes the map. What leaves the hot tier is read over all tiers."""
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
     from tael.storage.clickhouse.holdings import ClickHouseHoldings
     from tael.storage.clickhouse.llm_calls import ClickHouseLlm
     from tael.storage.clickhouse.logs import ClickHouseLogs
+    from tael.storage.clickhouse.long_traces import ClickHouseLongTraces
     from tael.storage.clickhouse.payloads import ClickHousePayloads
     from tael.storage.clickhouse.series.reader import ClickHouseSeries
     from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
@@ -179,7 +182,8 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredSh
     from tael.storage.holdings import HoldingReader, MergedHoldings
     from tael.storage.llm import LlmReader, MergedLlm
     from tael.storage.llm_series import LlmSeries
-    from tael.storage.merged import MergedLogs, MergedSpanCounts, MergedSpans
+    from tael.storage.long_traces import LongTraceReader
+    from tael.storage.merged import MergedLogs, MergedLongTraces, MergedSpanCounts, MergedSpans
     from tael.storage.merged_series import MergedSeries
     from tael.storage.payloads import MergedPayloads, PayloadReader
     from tael.storage.readers import Readers
@@ -192,11 +196,12 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredSh
     spansets, topology = Shards[SpansetReader](deadline_seconds=seconds), Shards[TopologyReader](deadline_seconds=seconds)
     series, counts = Shards[SeriesReader](deadline_seconds=seconds), Shards[SpanCountReader](deadline_seconds=seconds)
     held, llm = Shards[HoldingReader](deadline_seconds=seconds), Shards[LlmReader](deadline_seconds=seconds)
-    payloads = Shards[PayloadReader](deadline_seconds=seconds)
+    payloads, long_traces = Shards[PayloadReader](deadline_seconds=seconds), Shards[LongTraceReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
         each = tiered.use([(shard.name, shards.client(shard)) for shard in shard_map.shards])
         spans.use(tiered.readers(lambda client, source, _: ClickHouseSpans(client, prices, source)))
+        long_traces.use(tiered.readers(lambda client, source, _: ClickHouseLongTraces(client, prices, source)))
         logs.use(tiered.readers(lambda client, source, _: ClickHouseLogs(client, source)))
         spansets.use(tiered.readers(lambda client, source, _: ClickHouseSpansets(client, source)))
         topology.use(tiered.readers(lambda client, source, _: ClickHouseTopology(client, source)))
@@ -209,6 +214,7 @@ def _sharded_readers(settings: QuerySettings, shards: _Shards, tiered: _TieredSh
     all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts)), LlmSeries(MergedLlm(llm))]))
     return Readers(
         MergedSpans(spans),
+        MergedLongTraces(long_traces),
         MergedLogs(logs),
         all_series,
         MergedSpansets(spansets),

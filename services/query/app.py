@@ -116,6 +116,7 @@ def build_app(
         settings=settings,
         turns=Turns(concurrency=settings.query_concurrency, queue=settings.query_queue, timeout_seconds=settings.query_timeout_seconds),
         spans=readers.spans,
+        long_traces=readers.long_traces,
         logs=readers.logs,
         spansets=readers.spansets,
         topology=readers.topology,

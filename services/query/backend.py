@@ -19,6 +19,7 @@ from tael.runtime.service import Readiness
 from tael.storage.api import Answer, LogReader, SpanReader
 from tael.storage.holdings import HoldingReader
 from tael.storage.llm import LlmReader
+from tael.storage.long_traces import LongTraceReader
 from tael.storage.payloads import PayloadReader
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import TopologyReader
@@ -56,6 +57,7 @@ class Backend:
     settings: QuerySettings
     turns: Turns
     spans: SpanReader
+    long_traces: LongTraceReader
     logs: LogReader
     spansets: SpansetReader
     topology: TopologyReader

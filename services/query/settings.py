@@ -56,10 +56,17 @@ class QuerySettings(
         default=10_000, ge=1, le=MAX_FIND_LIMIT, alias="TAEL_MAX_QUERY_LIMIT", description="Maximum `limit` of a query."
     )
     max_trace_spans: int = Field(
-        default=100_000,
+        default=1_000_000,
         ge=1,
         alias="TAEL_MAX_TRACE_SPANS",
         description="Maximum number of spans of one trace in an answer; a longer trace is truncated, and the answer says so.",
+    )
+    trace_block_bytes: Bytes = Field(
+        default="4MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=64 << 10,
+        le=1 << 30,
+        alias="TAEL_TRACE_BLOCK_BYTES",
+        description="About how much of a trace of more than 2,000 spans is read, held and sent at once; memory for such a read is a few times this.",
     )
     max_inline_payload_bytes: Bytes = Field(
         default="64MiB",  # type: ignore[assignment]  # parsed by the validator

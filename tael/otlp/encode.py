@@ -23,9 +23,9 @@ def encode_spans(spans: Iterable[Span]) -> list[ResourceSpans]:
     groups: dict[bytes, ResourceSpans] = {}
     scopes: dict[tuple[bytes, bytes], ScopeSpans] = {}
     for span in spans:
-        group = _resource_spans(span.resource)
+        group = encode_resource(span.resource)
         resource_key = group.SerializeToString()
-        scoped = _scope_spans(span.scope)
+        scoped = encode_scope(span.scope)
         scope_key = scoped.SerializeToString()
         into = scopes.get((resource_key, scope_key))
         if into is None:
@@ -36,12 +36,14 @@ def encode_spans(spans: Iterable[Span]) -> list[ResourceSpans]:
     return list(groups.values())
 
 
-def _resource_spans(resource: Resource) -> ResourceSpans:
+def encode_resource(resource: Resource) -> ResourceSpans:
+    """A resource with its schema URL, and no spans under it yet."""
     wire = WireResource(attributes=encode_attributes(resource.attributes), dropped_attributes_count=resource.dropped_attributes_count)
     return ResourceSpans(resource=wire, schema_url=resource.schema_url)
 
 
-def _scope_spans(scope: Scope) -> ScopeSpans:
+def encode_scope(scope: Scope) -> ScopeSpans:
+    """The same of a scope."""
     wire = InstrumentationScope(
         name=scope.name,
         version=scope.version,

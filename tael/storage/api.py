@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from tael.errors import TooLarge
 from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
 from tael.model.log import LogRecord
 from tael.model.predicate import EVERYTHING, Predicate, Value
@@ -42,6 +43,13 @@ class Answer(Generic[T]):
     def partial(self) -> bool:
         """Whether anything is missing."""
         return bool(self.missing)
+
+
+class TraceTooLong(TooLarge):
+    """The trace has more than ``most`` spans: it can be read in parts (long_traces.py)."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__("the trace is too long to be read as a whole", where="trace", accepted=f"at most {most} spans")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +149,12 @@ class SpanReader(Protocol):
         """
         ...
 
-    async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:
+    async def get_trace(
+        self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None, most: int | None = None
+    ) -> Answer[list[Span]]:
         """Every span of the trace ordered by start, then span id; an unknown id is an empty list, not an error.
+
+        Raises TraceTooLong for a trace of more than ``most`` spans, their copies counted, on one shard, and MUST NOT read many more to find out.
 
         ``time_range`` is a hint of where to look: a trace that overlaps it MUST be found whole.
         """

@@ -1,6 +1,8 @@
-"""The ports of spans, logs and attribute keys over several readers: how their answers become one."""
+"""The ports of spans, long traces, logs and attribute keys over several readers: how their answers become one."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
 from tael.model.log import LogRecord
@@ -24,7 +26,8 @@ from tael.storage.api import (
     SpanReader,
 )
 from tael.storage.gather import Merged
-from tael.storage.merge import add_services, add_streams, merge_keys, merge_logs, merge_newest, merge_trace, merge_values
+from tael.storage.long_traces import Form, LongTraceReader, Outline, Part, Slice, in_order, merge_outlines, merge_slices
+from tael.storage.merge import add_services, add_streams, merge_keys, merge_logs, merge_newest, merge_trace, merge_values, once_each
 from tael.storage.series_merge import ordered
 
 
@@ -36,15 +39,41 @@ class MergedSpans(Merged[SpanReader]):
         found = await self._gather.ask(lambda reader: reader.find_spans(tenant, query))
         return Answer(merge_newest(found.values, query.limit), found.missing)
 
-    async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:
+    async def get_trace(
+        self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None, most: int | None = None
+    ) -> Answer[list[Span]]:
         """See SpanReader."""
-        found = await self._gather.ask(lambda reader: reader.get_trace(tenant, trace_id, time_range))
+        found = await self._gather.ask(lambda reader: reader.get_trace(tenant, trace_id, time_range, most))
         return Answer(merge_trace(found.values), found.missing)
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """See SpanReader."""
         found = await self._gather.ask(lambda reader: reader.list_services(tenant, time_range))
         return Answer(add_services(found.values), found.missing)
+
+
+class MergedLongTraces(Merged[LongTraceReader]):
+    """See LongTraceReader."""
+
+    async def outline(self, tenant: str, trace_id: bytes, most: int, step: int) -> Answer[Outline]:
+        """See LongTraceReader."""
+        found = await self._gather.ask(lambda reader: reader.outline(tenant, trace_id, most, step))
+        return Answer(merge_outlines(found.values), found.missing)
+
+    async def read_spans(self, tenant: str, part: Part) -> Answer[list[Span]]:
+        """See LongTraceReader."""
+        found = await self._gather.ask(lambda reader: reader.read_spans(tenant, part))
+        return Answer(in_order(span for spans in found.values for span in spans)[: part.limit], found.missing)
+
+    async def read_bytes(self, tenant: str, part: Part, form: Form, known: Collection[int] = ()) -> Answer[Slice]:
+        """See LongTraceReader."""
+        found = await self._gather.ask(lambda reader: reader.read_bytes(tenant, part, form, known))
+        return Answer(merge_slices([one for one in found.values if one.keys], part.limit), found.missing)
+
+    async def calls(self, tenant: str, trace_id: bytes) -> Answer[list[Span]]:
+        """See LongTraceReader."""
+        found = await self._gather.ask(lambda reader: reader.calls(tenant, trace_id))
+        return Answer(once_each(span for spans in found.values for span in spans), found.missing)
 
 
 class MergedSpanCounts(Merged[SpanCountReader]):

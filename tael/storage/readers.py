@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tael.storage.api import LogReader, SeriesReader, SpanReader
 from tael.storage.holdings import HoldingReader
 from tael.storage.llm import LlmReader
+from tael.storage.long_traces import LongTraceReader
 from tael.storage.payloads import PayloadReader
 from tael.storage.spansets import SpansetReader
 from tael.storage.topology import TopologyReader
@@ -17,6 +18,7 @@ class Readers:
     """One reader a port."""
 
     spans: SpanReader
+    long_traces: LongTraceReader
     logs: LogReader
     series: SeriesReader
     spansets: SpansetReader

@@ -37,10 +37,11 @@ from tael.otlp.matches import span_test
 from tael.runtime.config import Address, load
 from tael.runtime.http import serve
 from tael.runtime.service import Readiness
-from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader
+from tael.storage.api import Answer, Cursor, LogReader, SeriesReader, ServiceStats, Shard, SpanQuery, SpanReader, TraceTooLong
 from tael.storage.gather import Shards
 from tael.storage.holdings import Holding, HoldingReader
 from tael.storage.llm import LlmReader
+from tael.storage.long_traces import Form, Key, LongTraceReader, Origin, Outline, Part, Slice, in_order
 from tael.storage.merge import newest_first, oldest_first
 from tael.storage.merged import MergedSpans
 from tael.storage.payloads import PayloadReader
@@ -93,9 +94,13 @@ class MemorySpans:
         found = sorted((span for span in self._of(tenant) if _matches(span, query)), key=newest_first)
         return Answer(found[: query.limit])
 
-    async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:
+    async def get_trace(
+        self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None, most: int | None = None
+    ) -> Answer[list[Span]]:
         """See SpanReader."""
         found = sorted((span for span in self._of(tenant) if span.trace_id == trace_id), key=oldest_first)
+        if most is not None and len(found) > most:
+            raise TraceTooLong(most)
         return Answer(found if time_range is None or any(span.start_ns < time_range.end_ns for span in found) else [])
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
@@ -108,6 +113,37 @@ class MemorySpans:
 
     def _of(self, tenant: str) -> list[Span]:
         return self.spans if tenant == DEFAULT_TENANT else []
+
+
+class MemoryLongTraces:
+    """See LongTraceReader: over the spans of a list, none of which has bytes."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+
+    def _of(self, trace_id: bytes) -> list[Span]:
+        return in_order(span for span in self._spans if span.trace_id == trace_id)
+
+    async def outline(self, tenant: str, trace_id: bytes, most: int, step: int) -> Answer[Outline]:
+        """See LongTraceReader."""
+        spans = self._of(trace_id)
+        return Answer(Outline(len(spans), any(span.llm for span in spans), list(map(Key.of, spans[:most:step]))))
+
+    async def read_spans(self, tenant: str, part: Part) -> Answer[list[Span]]:
+        """See LongTraceReader."""
+        own = [span for span in self._of(part.trace_id) if part.first <= Key.of(span) and (part.end is None or Key.of(span) < part.end)]
+        return Answer(own[: part.limit])
+
+    async def read_bytes(self, tenant: str, part: Part, form: Form, known: Collection[int] = ()) -> Answer[Slice]:
+        """See LongTraceReader."""
+        spans = (await self.read_spans(tenant, part)).value
+        keys = list(map(Key.of, spans))
+        origins = {hash(key): Origin(span.resource, span.scope) for key, span in zip(keys, spans, strict=True)}
+        return Answer(Slice(keys, spans, list(map(hash, keys)), [()] * len(spans), origins))
+
+    async def calls(self, tenant: str, trace_id: bytes) -> Answer[list[Span]]:
+        """See LongTraceReader."""
+        return Answer(self._of(trace_id))
 
 
 class MemoryTopology:
@@ -288,6 +324,7 @@ async def serving(
     spans: SpanReader,
     tier: HotTier | None = None,
     *,
+    long_traces: LongTraceReader | None = None,
     logs: LogReader | None = None,
     series: SeriesReader | None = None,
     spansets: SpansetReader | None = None,
@@ -310,6 +347,7 @@ async def serving(
         settings,
         readers=Readers(
             spans,
+            long_traces or MemoryLongTraces(held),
             logs or MemoryLogs(),
             series or MemorySeries(),
             spansets or MemorySpansets(held),
@@ -355,6 +393,14 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
     nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
     async with (
         open_tier(nodes) as tier,
-        serving(tier.reader, tier, spansets=tier.spansets, topology=tier.topology, payloads=tier.payloads, llm=tier.llm) as running,
+        serving(
+            tier.reader,
+            tier,
+            long_traces=tier.long_traces,
+            spansets=tier.spansets,
+            topology=tier.topology,
+            payloads=tier.payloads,
+            llm=tier.llm,
+        ) as running,
     ):
         yield running

@@ -35,6 +35,7 @@ from tael.storage.api import AskedShard, Cursor, LogCursor, LogQuery, LogReader,
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.llm_calls import ClickHouseLlm
 from tael.storage.clickhouse.logs import ClickHouseLogs
+from tael.storage.clickhouse.long_traces import ClickHouseLongTraces
 from tael.storage.clickhouse.payloads import ClickHousePayloads
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.source import Source
@@ -44,7 +45,8 @@ from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.storage.gather import Shards
 from tael.storage.llm import LlmReader, MergedLlm
-from tael.storage.merged import MergedLogs, MergedSpans
+from tael.storage.long_traces import LongTraceReader
+from tael.storage.merged import MergedLogs, MergedLongTraces, MergedSpans
 from tael.storage.payloads import MergedPayloads, PayloadReader
 from tael.storage.spansets import MergedSpansets, SpansetReader
 from tael.storage.topology import MergedTopology, TopologyReader
@@ -80,6 +82,9 @@ class HotTier:
         self.reader: SpanReader = lone(spans) or MergedSpans(self.gather(spans))
         self.logs: LogReader = lone(logs) or MergedLogs(self.gather(logs))
         self.spansets: SpansetReader = lone(spansets) or MergedSpansets(self.gather(spansets))
+        self.long_traces: LongTraceReader = MergedLongTraces(
+            self.gather(self.shards(lambda clickhouse, source: ClickHouseLongTraces(clickhouse, source=source)))
+        )
         self.topology: TopologyReader = MergedTopology(self.gather(self.shards(ClickHouseTopology)))
         self.llm: LlmReader = MergedLlm(self.gather(self.shards(lambda clickhouse, source: ClickHouseLlm(clickhouse, source=source))))
         self.payloads: PayloadReader = MergedPayloads(self.gather(self.shards(lambda clickhouse, _: ClickHousePayloads(clickhouse))))

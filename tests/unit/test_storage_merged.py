@@ -56,7 +56,9 @@ class ScriptedShard:
         await self._answer(tenant, query)
         return Answer([span(1)], self.missing)
 
-    async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:
+    async def get_trace(
+        self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None, most: int | None = None
+    ) -> Answer[list[Span]]:
         await self._answer(tenant, trace_id, time_range)
         return Answer([span(1)], self.missing)
 

@@ -25,16 +25,20 @@ _INLINE_REFERENCES = 16
 
 @dataclass(frozen=True, slots=True)
 class Resolved(Generic[T]):
-    """Items, how many of their references stand as they are, and the shards that could not be asked for them."""
+    """Items, how many of their references stand as they are, the shards that could not be asked for them, and what was put in place."""
 
     items: Sequence[T]
     left: int = 0
     missing: tuple[str, ...] = ()
+    taken_bytes: int = 0
 
 
-async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span]) -> Resolved[Span]:
-    """The spans with their payloads in place. An answer is not withheld for a payload: a reference that is not resolved stays and is counted."""
-    return await _resolve(backend, turn, tenant, spans, span_references, resolve_span, lambda span: span.start_ns)
+async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span], room_bytes: int | None = None) -> Resolved[Span]:
+    """The spans with their payloads in place, as many as ``room_bytes`` have room for, or a whole answer.
+
+    An answer is not withheld for a payload: a reference that is not resolved stays and is counted.
+    """
+    return await _resolve(backend, turn, tenant, spans, span_references, resolve_span, lambda span: span.start_ns, room_bytes)
 
 
 async def resolve_logs(backend: Backend, turn: Turn, tenant: str, records: Sequence[LogRecord]) -> Resolved[LogRecord]:
@@ -50,12 +54,14 @@ async def _resolve(
     references: Callable[[T], Iterator[Reference]],
     resolve: Callable[[T, Contents], T],
     time_ns: Callable[[T], int],
+    room_bytes: int | None = None,
 ) -> Resolved[T]:
     referring = [(index, found) for index, item in enumerate(items) if (found := list(references(item)))]
     if not referring:
         return Resolved(items)
     count = sum(len(found) for _, found in referring)
-    wanted, taken = _within(backend.settings.max_inline_payload_bytes, (reference for _, found in referring for reference in found))
+    room_bytes = backend.settings.max_inline_payload_bytes if room_bytes is None else room_bytes
+    wanted, taken = _within(room_bytes, (reference for _, found in referring for reference in found))
     times = [time_ns(items[index]) for index, _ in referring]
     try:
         contents, missing = await _contents(backend, turn, tenant, wanted, TimeRange(min(times), max(times) + 1))
@@ -69,7 +75,8 @@ async def _resolve(
         return changed
 
     resolved = in_place() if len(taken) <= _INLINE_REFERENCES else await asyncio.to_thread(in_place)
-    return Resolved(resolved, count - sum(reference.sha256 in contents for reference in taken), missing)
+    put = [reference for reference in taken if reference.sha256 in contents]
+    return Resolved(resolved, count - len(put), missing, sum(reference.size_bytes for reference in put))
 
 
 def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[bytes], list[Reference]]:

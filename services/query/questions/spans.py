@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from services.query.backend import Backend
 from services.query.parameters import Parameters
@@ -19,6 +20,9 @@ from tael.errors import NotFound, Unavailable
 from tael.model.span import Span
 from tael.model.time import TimeRange
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery
+
+WHOLE_SPANS: Final = 2_000
+"""Of a trace that is read as a whole."""
 
 
 class TraceUnknown(Unavailable):
@@ -73,7 +77,7 @@ async def get_trace(
 ) -> AsyncIterator[Answer[list[Span]]]:
     """Every span of a trace, by start, with its payloads in place; a time range is a hint where to look.
 
-    Raises NotFound when every shard was asked, TraceUnknown when one is missing, and as the reader does.
+    Raises TraceTooLong for one of more than ``WHOLE_SPANS`` (long_traces.py), NotFound when every shard was asked, TraceUnknown when one is missing, and as the reader does.
     """
     async with backend.turns.turn("trace", tenant) as turn:
         answer = await _ask_for_trace(backend, turn, tenant, trace_id, time_range)
@@ -106,7 +110,8 @@ def _all_missing(*missing: Iterable[str]) -> tuple[str, ...]:
 
 
 async def _ask_for_trace(backend: Backend, turn: Turn, tenant: str, trace_id: bytes, time_range: TimeRange | None) -> Answer[list[Span]]:
-    answer = await turn.ask(backend.spans.get_trace(tenant, trace_id, time_range))
+    most = min(WHOLE_SPANS, backend.settings.max_trace_spans)
+    answer = await turn.ask(backend.spans.get_trace(tenant, trace_id, time_range, most))
     if not answer.value:
         raise TraceUnknown(trace_id, answer.missing) if answer.missing else NotFound(f"trace {trace_id.hex()} was not found")
     return answer

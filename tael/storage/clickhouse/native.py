@@ -55,6 +55,13 @@ class Strings:
 
 
 @dataclass(frozen=True, slots=True)
+class Blobs:
+    """Row ``i`` is ``values[i]``, as it came."""
+
+    values: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Optional:
     """Row ``i`` is NULL where ``missing[i]``; ``values`` holds anything there."""
 
@@ -78,12 +85,15 @@ class Pairs:
     values: Column
 
 
-Column: TypeAlias = "Numbers | Strings | Optional | Lists | Pairs"
+Column: TypeAlias = "Numbers | Strings | Blobs | Optional | Lists | Pairs"
 
 
-def read(body: bytes) -> list[Column]:
-    """The columns of an answer, all blocks joined; no columns where there are no rows. Raises Unavailable for a body that ends too early."""
-    return join(read_blocks(body))
+def read(body: bytes, *, blobs: bool = False) -> list[Column]:
+    """The columns of an answer, all blocks joined; no columns where there are no rows. Raises Unavailable for a body that ends too early.
+
+    ``blobs``: columns of String are Blobs, and not texts.
+    """
+    return join(read_blocks(body, blobs=blobs))
 
 
 def join(blocks: Sequence[Sequence[Column]]) -> list[Column]:
@@ -91,9 +101,9 @@ def join(blocks: Sequence[Sequence[Column]]) -> list[Column]:
     return [_join(parts) for parts in zip(*blocks, strict=True)]
 
 
-def read_blocks(body: bytes) -> list[list[Column]]:
+def read_blocks(body: bytes, *, blobs: bool = False) -> list[list[Column]]:
     """The columns of each block. Raises Unavailable for a body that ends too early."""
-    cursor = _Cursor(body)
+    cursor = _Cursor(body, blobs=blobs)
     blocks: list[list[Column]] = []
     try:
         while cursor.at < len(body):
@@ -107,8 +117,9 @@ def read_blocks(body: bytes) -> list[list[Column]]:
 class _Cursor:
     """A place in the body."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, *, blobs: bool = False) -> None:
         self._body = body
+        self.blobs = blobs
         self.at = 0
 
     def varint(self) -> int:
@@ -130,11 +141,14 @@ class _Cursor:
         return [self.text() for _ in range(count)]
 
     def text(self) -> str:
+        return self.blob().decode("utf-8", "replace")
+
+    def blob(self) -> bytes:
         size = self.varint()
         begin, self.at = self.at, self.at + size
         if self.at > len(self._body):
             raise IndexError(self.at)
-        return self._body[begin : self.at].decode("utf-8", "replace")
+        return self._body[begin : self.at]
 
 
 def _read_column(cursor: _Cursor, rows: int) -> Column:
@@ -161,7 +175,7 @@ def _read(cursor: _Cursor, kind: str, rows: int) -> Column:
         key, value = _two(inner)
         return Lists(offsets, Pairs(_read(cursor, key, entries), _read(cursor, value, entries)))
     if name == "String":
-        return Strings(cursor.texts(rows), np.arange(rows))
+        return Blobs([cursor.blob() for _ in range(rows)]) if cursor.blobs else Strings(cursor.texts(rows), np.arange(rows))
     if name == "LowCardinality" and inner == "String":
         return _read_words(cursor, rows)
     raise Unavailable(f"ClickHouse answered with a column of {kind}, which is unexpected")
@@ -182,7 +196,7 @@ def _two(inner: str) -> tuple[str, str]:
     return key, value
 
 
-def _join(parts: Sequence[Column]) -> Column:
+def _join(parts: Sequence[Column]) -> Column:  # noqa: PLR0911  # one for each kind of column
     if len(parts) == 1:
         return parts[0]
     match parts[0]:
@@ -191,6 +205,8 @@ def _join(parts: Sequence[Column]) -> Column:
             starts = np.cumsum([0, *(len(part.words) for part in texts)])
             index = np.concatenate([part.index + start for part, start in zip(texts, starts[:-1], strict=True)])
             return Strings([word for part in texts for word in part.words], index)
+        case Blobs():
+            return Blobs([value for part in parts for value in blobs(part).values])
         case Optional():
             several = [optional(part) for part in parts]
             return Optional(np.concatenate([part.missing for part in several]), _join([part.values for part in several]))
@@ -215,6 +231,12 @@ def numbers(column: Column) -> Numbers:
 def strings(column: Column) -> Strings:
     """A column that holds strings."""
     assert isinstance(column, Strings)
+    return column
+
+
+def blobs(column: Column) -> Blobs:
+    """A column of bytes."""
+    assert isinstance(column, Blobs)
     return column
 
 

@@ -93,8 +93,11 @@ def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Stat
     return Statement(sql, {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]})
 
 
-def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None) -> Statement:
-    """The spans of a trace, in no order; the index says between which times to look, and ``hours`` in which hours where these are known."""
+def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None, limit: int | None = None) -> Statement:
+    """The spans of a trace, or any ``limit`` of them, in no order.
+
+    The index says between which times to look, and ``hours`` in which hours where these are known.
+    """
     sql = (
         f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)}\n"  # noqa: S608  # only names of ours and parameters
         "      WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)) AS bounds\n"
@@ -102,7 +105,8 @@ def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[in
         "WHERE tenant = {tenant:String}\n  AND trace_id = toFixedString(unhex({trace_id:String}), 16)\n"
         "  AND start_time >= bounds.1\n  AND start_time <= bounds.2"
     )
-    return Statement(sql, {"tenant": tenant, "trace_id": trace_id.hex()})
+    parameters: dict[str, Any] = {"tenant": tenant, "trace_id": trace_id.hex()}
+    return Statement(sql, parameters) if limit is None else Statement(f"{sql}\nLIMIT {{limit:UInt64}}", parameters | {"limit": limit})
 
 
 def _has_name(source: Source, tenant: str, time_range: TimeRange, of_name: Predicate, parameters: dict[str, Any]) -> str:

@@ -125,6 +125,21 @@ def _llm(value: Iterator[Any]) -> LlmCall | None:
     return call if call.operation else None
 
 
+def call(trace_id: bytes, row: Row) -> Span:
+    """The span of an LLM call with its ids, times and call alone: span id, parent, start, duration and LLM_COLUMNS."""
+    value = iter(row)
+    span_id, parent_span_id = bytes(next(value)), bytes(next(value))
+    start_ns = int(next(value)) & _UINT64
+    end_ns = start_ns + int(next(value)) & _UINT64
+    return Span(trace_id, span_id, parent_span_id, "", 0, start_ns, end_ns, Resource(), Scope(), llm=_llm(value))
+
+
+def bare(trace_id: bytes, number: int, parent: int) -> Span:
+    """A span with nothing but its ids, as numbers of eight bytes, the parent 0 for none."""
+    parent_span_id = parent.to_bytes(8, "big") if parent else b""
+    return Span(trace_id, number.to_bytes(8, "big"), parent_span_id, "", 0, 0, 0, Resource(), Scope())
+
+
 def attributes(value: Iterator[Any], maps: int) -> dict[str, AttributeValue]:
     """The attributes that the next ``maps`` columns hold together."""
     return merge_maps([next(value) for _ in range(maps)])

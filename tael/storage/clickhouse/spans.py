@@ -11,7 +11,7 @@ from tael.model.predicate import intrinsic, mentions
 from tael.model.span import Span
 from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
-from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery
+from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
 from tael.storage.clickhouse import query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
@@ -70,7 +70,13 @@ class ClickHouseSpans:
                 return
             query = replace(query, after=Cursor(key.start_ns % (1 << 64), key.trace_id, key.span_id))
 
-    async def get_trace(self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None) -> Answer[list[Span]]:  # noqa: ARG002  # the index knows better than the hint
+    async def get_trace(
+        self,
+        tenant: str,
+        trace_id: bytes,
+        time_range: TimeRange | None = None,  # noqa: ARG002  # the index knows better than the hint
+        most: int | None = None,
+    ) -> Answer[list[Span]]:
         """See SpanReader."""
         if len(trace_id) != 16:
             return Answer([])
@@ -80,7 +86,10 @@ class ClickHouseSpans:
             hours = {int(second) * NS_PER_SECOND for (second,) in named}
             if not hours:
                 return Answer([])
-        found = await self._query(query_builder.get_trace(self._source, tenant, trace_id, hours), POINT_LIMITS)
+        limit = None if most is None else most + 1
+        found = await self._query(query_builder.get_trace(self._source, tenant, trace_id, hours, limit), POINT_LIMITS)
+        if most is not None and len(found) > most:
+            raise TraceTooLong(most)
         if len(found) <= _INLINE_ROWS:
             return Answer(self._trace(found))
         # A long trace takes seconds to decode, in which the process must go on answering others.

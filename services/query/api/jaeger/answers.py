@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import TypeVar
 
 from services.query.api.jaeger import encode
 from services.query.api.jaeger.parameters import Search
 from services.query.backend import Backend
+from services.query.questions.long_traces import LongTrace, open_long_trace
 from services.query.questions.spans import get_trace
 from tael.errors import NotFound
 from tael.model.span import UNKNOWN_SERVICE, Span
 from tael.model.time import ALL_TIME, TimeRange
 from tael.runtime.tasks import together
-from tael.storage.api import Answer
+from tael.storage.api import Answer, TraceTooLong
 from tael.storage.merge import oldest_first
 
 T = TypeVar("T")
@@ -66,12 +68,30 @@ class JaegerAnswers:
             yield Answer([sorted(answer.value, key=oldest_first) for answer in answers if answer.value], missing)
 
     async def trace(self, tenant: str, trace_id: bytes, unknown: str, time_range: TimeRange | None = None) -> Answer[list[Span]]:
-        """A trace by start. Raises NotFound in the words of ``unknown``."""
+        """A trace by start. Raises NotFound in the words of ``unknown``, and TraceTooLong."""
         try:
             async with get_trace(self._backend, tenant, trace_id, time_range) as answer:
                 return Answer(sorted(answer.value, key=oldest_first), answer.missing)
         except NotFound:
             raise NotFound(unknown) from None
+
+    async def blocks(
+        self, tenant: str, trace_id: bytes, unknown: str, time_range: TimeRange | None = None
+    ) -> AsyncGenerator[Answer[Sequence[Span]]]:
+        """The same trace block by block, whatever its length, each with what is missing so far. Raises NotFound."""
+        try:
+            answer = await self.trace(tenant, trace_id, unknown, time_range)
+            yield Answer(answer.value, answer.missing)
+        except TraceTooLong:
+            trace = await self.long_trace(tenant, trace_id)
+            cut = [f"spans after the first {trace.shown} of {trace.spans}"] if trace.shown < trace.spans else []
+            async with contextlib.aclosing(trace.blocks()) as blocks:
+                async for spans in blocks:
+                    yield Answer(spans, (*trace.missing, *cut))
+
+    async def long_trace(self, tenant: str, trace_id: bytes) -> LongTrace:
+        """A trace that is too long for ``trace``."""
+        return await open_long_trace(self._backend, tenant, trace_id)
 
     async def _ask(self, route: str, tenant: str, answer: Awaitable[T]) -> T:
         async with self._backend.turns.turn(route, tenant) as turn:

@@ -32,17 +32,29 @@ def service_of(resource: Resource) -> str:
 
 def trace(spans: Sequence[Span]) -> dict[str, Any]:
     """One of ``data``: the spans of a trace, in their order, and each process once."""
-    processes: dict[str, str] = {}
-    bodies: dict[str, dict[str, Any]] = {}
-    encoded = []
-    for span in spans:
-        process = _process(span.resource)
+    processes = Processes()
+    encoded = processes.encode(spans)
+    return {"traceID": spans[0].trace_id.hex(), "spans": encoded, "processes": processes.bodies, "warnings": None}
+
+
+class Processes:
+    """The processes of a trace by name, in order of appearance; ``bodies`` are those of the spans that were encoded so far."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self.bodies: dict[str, dict[str, Any]] = {}
+
+    def encode(self, spans: Iterable[Span]) -> list[dict[str, Any]]:
+        """Spans, each with the name of its process."""
+        return [_span(span, self._name(span.resource)) for span in spans]
+
+    def _name(self, resource: Resource) -> str:
+        process = _process(resource)
         key = json.dumps(process, sort_keys=True)
-        if key not in processes:
-            processes[key] = f"p{len(processes) + 1}"
-            bodies[processes[key]] = process
-        encoded.append(_span(span, processes[key]))
-    return {"traceID": spans[0].trace_id.hex(), "spans": encoded, "processes": bodies, "warnings": None}
+        if key not in self._names:
+            self._names[key] = f"p{len(self._names) + 1}"
+            self.bodies[self._names[key]] = process
+        return self._names[key]
 
 
 def resource_spans(spans: Iterable[Span]) -> list[dict[str, Any]]:

@@ -15,14 +15,17 @@ from typing import Any
 from aiohttp import web
 
 from services.query.api.family import Route
-from services.query.api.jaeger import encode, parameters
+from services.query.api.jaeger import encode, long_traces, parameters
 from services.query.api.jaeger.answers import JaegerAnswers
 from services.query.api.jaeger.parameters import Search, Unprocessable
+from services.query.api.stream import stream
 from services.query.api.tenant import tenant_of
 from tael.errors import NotFound, Rejected
 from tael.model.span import Span
 from tael.runtime.http import json_response, refuse
-from tael.storage.api import Answer
+from tael.storage.api import Answer, TraceTooLong
+
+_JSON = "application/json; charset=utf-8"
 
 
 def refuse_jaeger(request: web.Request, error: Exception) -> web.Response:
@@ -119,16 +122,24 @@ class Jaeger:
         answer = await self._search(request, parameters.search_v3(_values(request)))
         return _answer({"summaries": [encode.summary(spans) for spans in answer.value]}, answer.missing)
 
-    async def trace(self, request: web.Request) -> web.Response:
+    async def trace(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/traces/{id}``."""
         trace_id = parameters.parse_id(request.match_info["trace_id"])
-        answer = await self._answers.trace(tenant_of(request), trace_id, "trace not found")
+        try:
+            answer = await self._answers.trace(tenant_of(request), trace_id, "trace not found")
+        except TraceTooLong:
+            trace = await self._answers.long_trace(tenant_of(request), trace_id)
+            return await stream(request, long_traces.ui_json(trace), _JSON)
         return _answer(await asyncio.to_thread(lambda: _envelope([encode.trace(answer.value)])), answer.missing)
 
-    async def trace_v3(self, request: web.Request) -> web.Response:
+    async def trace_v3(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v3/traces/{id}``."""
         trace_id = parameters.parse_id_v3(request.match_info["trace_id"])
-        answer = await self._answers.trace(tenant_of(request), trace_id, "No traces found")
+        try:
+            answer = await self._answers.trace(tenant_of(request), trace_id, "No traces found")
+        except TraceTooLong:
+            trace = await self._answers.long_trace(tenant_of(request), trace_id)
+            return await stream(request, long_traces.otlp_json(trace), _JSON)
         groups = await asyncio.to_thread(encode.resource_spans, answer.value)
         return _answer({"result": {"resourceSpans": groups}}, answer.missing)
 
@@ -150,8 +161,7 @@ class Jaeger:
 
 def _answer(body: Mapping[str, Any], missing: Sequence[str]) -> web.Response:
     """A body, with a warning where a shard is missing: Jaeger's shape has no place of its own for one."""
-    said = f"{', '.join(missing)} did not answer; this answer is partial"
-    return json_response({**body, "warnings": [said]} if missing else body)
+    return json_response({**body, "warnings": [long_traces.missing_text(missing)]} if missing else body)
 
 
 def _operations(found: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

@@ -46,10 +46,12 @@ class QueryServiceV2:
     async def _get_trace(self, call: Call, request: pb.GetTraceRequest) -> AsyncGenerator[Message]:
         trace_id = parameters.parse_id(request.trace_id.hex())
         hint = parameters.hint(request.start_time, request.end_time)
-        answer = await self._answers.trace(call.tenant, trace_id, "trace not found", hint)
-        call.lacks(answer.missing)
-        for chunk in await asyncio.to_thread(_chunks, answer.value):
-            yield chunk
+        processes = encode.Processes()
+        async with contextlib.aclosing(self._answers.blocks(call.tenant, trace_id, "trace not found", hint)) as blocks:
+            async for answer in blocks:
+                call.lacks(answer.missing)
+                for chunk in await asyncio.to_thread(_chunks, answer.value, processes):
+                    yield chunk
 
     async def _find_traces(self, call: Call, request: pb.FindTracesRequest) -> AsyncGenerator[Message]:
         search = parameters.search_message(request.query, request.query.tags, time.time_ns())
@@ -57,7 +59,7 @@ class QueryServiceV2:
             async for part in parts:
                 call.lacks(part.missing)
                 for spans in part.value:
-                    for chunk in await asyncio.to_thread(_chunks, spans):
+                    for chunk in await asyncio.to_thread(_chunks, spans, encode.Processes()):
                         yield chunk
 
     async def _get_services(self, call: Call, _: pb.GetServicesRequest) -> AsyncGenerator[Message]:
@@ -85,11 +87,11 @@ class QueryServiceV2:
         )
 
 
-def _chunks(spans: Sequence[Span]) -> list[Message]:
-    """The spans of one trace, each with its process."""
-    body = encode.trace(spans)
-    processes = {name: _process(process) for name, process in body["processes"].items()}
-    messages = [_span(span, encoded, processes) for span, encoded in zip(spans, body["spans"], strict=True)]
+def _chunks(spans: Sequence[Span], known: encode.Processes) -> list[Message]:
+    """Spans of one trace, each with its process."""
+    bodies = known.encode(spans)
+    processes = {name: _process(process) for name, process in known.bodies.items()}
+    messages = [_span(span, encoded, processes) for span, encoded in zip(spans, bodies, strict=True)]
     return list(packets(pb.SpansResponseChunk(spans=messages), "spans"))
 
 

@@ -49,10 +49,11 @@ class QueryServiceV3:
     async def _get_trace(self, call: Call, request: pb.GetTraceRequest) -> AsyncGenerator[Message]:
         trace_id = parameters.parse_id_v3(request.trace_id)
         hint = parameters.hint(request.start_time, request.end_time)
-        answer = await self._answers.trace(call.tenant, trace_id, "No traces found", hint)
-        call.lacks(answer.missing)
-        for chunk in await asyncio.to_thread(_chunks, answer.value):
-            yield chunk
+        async with contextlib.aclosing(self._answers.blocks(call.tenant, trace_id, "No traces found", hint)) as blocks:
+            async for answer in blocks:
+                call.lacks(answer.missing)
+                for chunk in await asyncio.to_thread(_chunks, answer.value):
+                    yield chunk
 
     async def _find_traces(self, call: Call, request: pb.FindTracesRequest) -> AsyncGenerator[Message]:
         async with contextlib.aclosing(self._answers.search(call.tenant, _asked(request.query))) as parts:

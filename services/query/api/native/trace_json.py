@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from services.query.api.native.span_json import Json, attributes_json, rfc3339, span_json, value_json
 from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.otlp.genai import EVENTS
-from tael.otlp.llm_usage import usage_of
+from tael.otlp.llm_usage import Usage, usage_of
 
 if TYPE_CHECKING:
     from services.query.questions.llm import Messages
 
 
-def trace_json(spans: Sequence[Span], messages: Messages, most: int) -> dict[str, Json]:
-    """``spans``, the first ``most`` of them, and ``llm`` where there are calls, of all spans."""
-    if not any(span.llm for span in spans):
-        return {"spans": [span_json(span) for span in spans[:most]]}
-    usage, counted = usage_of(spans)
-    told = [_told(span_json(span), messages.get(span.span_id, ()), counted=span.span_id in counted) for span in spans[:most]]
-    llm: Json = {
+def llm_json(usage: Usage) -> Json:
+    """What the calls of a trace used together."""
+    return {
         "calls": usage.calls,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cost_usd": usage.cost_usd,
     }
-    return {"llm": llm, "spans": list(told)}
 
 
-def _told(value: dict[str, Json], messages: Sequence[LogRecord], *, counted: bool) -> dict[str, Json]:
+def trace_json(spans: Sequence[Span], messages: Messages) -> dict[str, Json]:
+    """``spans``, and ``llm`` where there are calls."""
+    if not any(span.llm for span in spans):
+        return {"spans": [span_json(span) for span in spans]}
+    usage, counted = usage_of(spans)
+    return {"llm": llm_json(usage), "spans": [told_json(span, messages, counted) for span in spans]}
+
+
+def told_json(span: Span, messages: Messages, counted: Collection[bytes]) -> dict[str, Json]:
+    """A span; where it is of an LLM call, with what was said in it and whether it counts."""
+    value = span_json(span)
     llm = value.get("llm")
     if isinstance(llm, dict):
-        llm["counted"] = counted
-        llm["messages"] = [_message(record) for record in messages]
+        llm["counted"] = span.span_id in counted
+        llm["messages"] = [_message(record) for record in messages.get(span.span_id, ())]
     return value
 
 

@@ -13,16 +13,19 @@ from typing import Any
 from aiohttp import web
 
 from services.query.api.family import Route
+from services.query.api.native.long_trace_json import JSON, long_trace_json
 from services.query.api.native.partial import partial_json
 from services.query.api.native.span_json import Json, span_json
 from services.query.api.native.trace_json import trace_json
+from services.query.api.stream import stream
 from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
 from services.query.parameters import Parameters, parse_trace_id
 from services.query.questions import spans
+from services.query.questions.long_traces import open_long_trace
 from services.query.questions.payloads import INLINE, PAYLOADS, REFERENCE
 from tael.runtime.http import json_response
-from tael.storage.api import ServiceStats
+from tael.storage.api import ServiceStats, TraceTooLong
 
 _INLINE_SPANS = 200
 
@@ -47,15 +50,17 @@ class NativeTraces:
             head = {"cursor": page.cursor, **partial_json(page.missing, page.unresolved)}
             return await _answered(lambda: {**head, "spans": [span_json(span) for span in page.items]}, len(page.items))
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/traces/{trace_id}``: every span, by start, and what its LLM calls said and used."""
         wanted = Parameters(request.query.items(), known=(PAYLOADS,)).choice(PAYLOADS, (INLINE, REFERENCE))
-        trace_id, most = parse_trace_id(request.match_info["trace_id"]), self._backend.settings.max_trace_spans
-        async with spans.get_told_trace(self._backend, tenant_of(request), trace_id, inline=wanted != REFERENCE) as told:
-            head = {"trace_id": trace_id.hex(), "span_count": len(told.spans), **partial_json(told.missing, told.unresolved)}
-            if len(told.spans) > most:
-                head["truncated"] = f"only the first {most} spans are here (TAEL_MAX_TRACE_SPANS)"
-            return await _answered(lambda: {**head, **trace_json(told.spans, told.messages, most)}, len(told.spans))
+        trace_id, inline = parse_trace_id(request.match_info["trace_id"]), wanted != REFERENCE
+        try:
+            async with spans.get_told_trace(self._backend, tenant_of(request), trace_id, inline=inline) as told:
+                head = {"trace_id": trace_id.hex(), "span_count": len(told.spans), **partial_json(told.missing, told.unresolved)}
+                return await _answered(lambda: {**head, **trace_json(told.spans, told.messages)}, len(told.spans))
+        except TraceTooLong:
+            trace = await open_long_trace(self._backend, tenant_of(request), trace_id)
+            return await stream(request, long_trace_json(trace, inline=inline), JSON)
 
     async def services(self, request: web.Request) -> web.Response:
         """``GET /api/v1/services``: counts, mean duration and error rate of each service in the range."""

@@ -20,7 +20,12 @@ LLM_JSON: Final = "application/vnd.grafana.llm+json"
 def llm_trace(groups: Sequence[ResourceSpans]) -> dict[str, Any]:
     """The body for a trace; nothing for one without spans."""
     first = next((span for group in groups for scope in group.scope_spans for span in scope.spans), None)
-    return {} if first is None else {"trace": {"traceId": first.trace_id.hex(), "services": [_service(group) for group in groups]}}
+    return {} if first is None else {"trace": {"traceId": first.trace_id.hex(), "services": llm_services(groups)}}
+
+
+def llm_services(groups: Sequence[ResourceSpans]) -> list[dict[str, Any]]:
+    """What a trace's ``services`` are."""
+    return [_service(group) for group in groups]
 
 
 def llm_values(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ version 1 an answer that lacks a shard has status 206, and a trace over the size
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -17,10 +17,14 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from services.query.api.family import Route
+from services.query.api.stream import stream
+from services.query.api.tempo import long_traces
 from services.query.api.tempo.llm import ACCEPT, LLM_JSON, llm_trace
+from services.query.api.tempo.long_traces import missing_text
 from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
 from services.query.parameters import Parameters, parse_instant_ns, parse_trace_id
+from services.query.questions.long_traces import LongTrace, open_long_trace
 from services.query.questions.spans import get_trace
 from tael import __version__
 from tael.errors import Rejected, TooLarge
@@ -29,9 +33,9 @@ from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.otlp.encode import encode_spans
 from tael.pb.tempo_pb2 import PARTIAL, Trace, TraceByIDMetrics, TraceByIDResponse
 from tael.runtime.http import json_response, refuse
-from tael.storage.api import Answer
+from tael.storage.api import Answer, TraceTooLong
 
-PROTOBUF = "application/protobuf"
+PROTOBUF, JSON = "application/protobuf", "application/json; charset=utf-8"
 API_VERSION = "3.0.3"
 """Whose API this speaks."""
 _HINTS = ("start", "end")
@@ -82,48 +86,65 @@ class Tempo:
         """The same, as text."""
         return web.Response(text=f"tempo, version {API_VERSION} (tael {__version__})\n")
 
-    async def trace_v1(self, request: web.Request) -> web.Response:
+    async def trace_v1(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/traces/{id}``: ``tempopb.Trace``."""
 
         def build(answer: Answer[list[Span]]) -> web.Response:
-            if len(answer.value) > self._max_trace_spans:
-                raise TooLarge(
-                    f"the trace has {len(answer.value)} spans", accepted=f"{self._limit_text()}; version 2 gives the first of them"
-                )
             status = 206 if answer.missing else 200
             groups = encode_spans(answer.value)
             return (
                 _protobuf(_trace(groups), status) if _wants_protobuf(request) else json_response({"batches": _json(groups)}, status=status)
             )
 
-        return await self._answer(request, build)
+        async def build_long(trace: LongTrace) -> web.StreamResponse:
+            if trace.shown < trace.spans:
+                raise TooLarge(f"the trace has {trace.spans} spans", accepted=f"{self._limit_text()}; version 2 gives the first of them")
+            status = 206 if trace.missing else 200
+            if _wants_protobuf(request):
+                return await stream(request, long_traces.protobuf_v1(trace), PROTOBUF, status=status)
+            return await stream(request, long_traces.json_v1(trace), JSON, status=status)
 
-    async def trace_v2(self, request: web.Request) -> web.Response:
+        return await self._answer(request, build, build_long)
+
+    async def trace_v2(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v2/traces/{id}``: ``tempopb.TraceByIDResponse``."""
 
         def build(answer: Answer[list[Span]]) -> web.Response:
-            groups = encode_spans(answer.value[: self._max_trace_spans])
-            reasons = [f"{', '.join(answer.missing)} did not answer"] if answer.missing else []
-            if len(answer.value) > self._max_trace_spans:
-                reasons.append(f"the trace has {len(answer.value)} spans, of which this is the first part ({self._limit_text()})")
-            partial = {"status": "PARTIAL", "message": "; ".join(reasons)} if reasons else {}
+            groups = encode_spans(answer.value)
+            reason = missing_text(answer.missing)
+            partial = {"status": "PARTIAL", "message": reason} if reason else {}
             if wants_llm(request):
                 return llm_response(llm_trace(groups) | partial)
             if _wants_protobuf(request):
                 response = TraceByIDResponse(trace=_trace(groups), metrics=TraceByIDMetrics())
-                if reasons:
-                    response.status, response.message = PARTIAL, "; ".join(reasons)
+                if reason:
+                    response.status, response.message = PARTIAL, reason
                 return _protobuf(response)
             body: dict[str, Any] = {"trace": {"resourceSpans": _json(groups)}, "metrics": {}}
             return json_response(body | partial)
 
-        return await self._answer(request, build)
+        async def build_long(trace: LongTrace) -> web.StreamResponse:
+            if wants_llm(request):
+                return await stream(request, long_traces.llm(trace, self._limit_text()), LLM_JSON)
+            if _wants_protobuf(request):
+                return await stream(request, long_traces.protobuf_v2(trace, self._limit_text()), PROTOBUF)
+            return await stream(request, long_traces.json_v2(trace, self._limit_text()), JSON)
 
-    async def _answer(self, request: web.Request, build: Callable[[Answer[list[Span]]], web.Response]) -> web.Response:
+        return await self._answer(request, build, build_long)
+
+    async def _answer(
+        self,
+        request: web.Request,
+        build: Callable[[Answer[list[Span]]], web.Response],
+        build_long: Callable[[LongTrace], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
         trace_id = parse_tempo_trace_id(request.match_info["trace_id"])
         time_range = _hint(Parameters([pair for pair in request.query.items() if pair[0] in _HINTS], known=_HINTS))
-        async with get_trace(self._backend, tenant_of(request), trace_id, time_range) as answer:
-            return await asyncio.to_thread(build, answer)
+        try:
+            async with get_trace(self._backend, tenant_of(request), trace_id, time_range) as answer:
+                return await asyncio.to_thread(build, answer)
+        except TraceTooLong:
+            return await build_long(await open_long_trace(self._backend, tenant_of(request), trace_id))
 
     def _limit_text(self) -> str:
         return f"at most {self._max_trace_spans} spans, see TAEL_MAX_TRACE_SPANS"

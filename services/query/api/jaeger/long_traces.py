@@ -1,0 +1,51 @@
+"""Long traces in Jaeger's encodings, block by block. Processes, and what is missing, are known at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+from services.query.api.jaeger import encode
+from services.query.api.stream import elements, to_json
+from services.query.questions.long_traces import LongTrace
+
+
+async def ui_json(trace: LongTrace) -> AsyncGenerator[bytes]:
+    """The JSON of Jaeger's UI."""
+    processes = encode.Processes()
+    yield b'{"data":[{"traceID":' + to_json(trace.trace_id.hex()) + b',"spans":['
+    async for piece in elements(trace, processes.encode):
+        yield piece
+    yield b"]," + to_json({"processes": processes.bodies, "warnings": _cut(trace) or None})[1:]
+    tail: dict[str, Any] = {"total": 0, "limit": 0, "offset": 0, "errors": None}
+    yield b"]," + to_json(tail | _warnings(trace))[1:]
+
+
+async def otlp_json(trace: LongTrace) -> AsyncGenerator[bytes]:
+    """OTLP's JSON; resources stand once a block."""
+    yield b'{"result":{"resourceSpans":['
+    async for piece in elements(trace, encode.resource_spans):
+        yield piece
+    warnings = _warnings(trace)
+    yield b"]}," + to_json(warnings)[1:] if warnings else b"]}}"
+
+
+def missing_text(missing: Iterable[str]) -> str:
+    """The warning of an answer that lacks these."""
+    return f"{', '.join(missing)} did not answer; this answer is partial"
+
+
+def warnings_of(trace: LongTrace) -> list[str]:
+    """What a client has to be told of what was read so far."""
+    return [*([missing_text(trace.missing)] if trace.missing else []), *_cut(trace)]
+
+
+def _cut(trace: LongTrace) -> list[str]:
+    if trace.shown == trace.spans:
+        return []
+    return [f"the trace has {trace.spans} spans, of which these are the first {trace.shown} (TAEL_MAX_TRACE_SPANS)"]
+
+
+def _warnings(trace: LongTrace) -> dict[str, list[str]]:
+    said = warnings_of(trace)
+    return {"warnings": said} if said else {}

@@ -1,0 +1,61 @@
+"""Answers that are sent as they are made, piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from services.query.api.compress import takes_gzip
+from services.query.questions.long_traces import LongTrace
+from tael.model.span import Span
+from tael.runtime.observe import get_logger
+
+log = get_logger("query")
+
+
+async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_type: str, *, status: int = 200) -> web.StreamResponse:
+    """Send the pieces as one body. What fails before the first one is raised; later the connection is cut, so that nobody takes the beginning for the whole.
+
+    A client that goes away ends ``pieces``.
+    """
+    response = web.StreamResponse(status=status, headers={"Content-Type": content_type, "Vary": "Accept-Encoding"})
+    if takes_gzip(request.headers.get("Accept-Encoding", "")):
+        response.enable_compression(web.ContentCoding.gzip)
+    async with contextlib.aclosing(pieces):
+        first = await anext(pieces)
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        try:
+            await response.write(first)
+            async for piece in pieces:
+                await response.write(piece)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            log.warning("an answer was cut off", path=request.path, reason=str(error) or type(error).__name__)
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("cut off") from error
+    await response.write_eof()
+    return response
+
+
+async def elements(trace: LongTrace, items: Callable[[Sequence[Span]], Sequence[Any]]) -> AsyncGenerator[bytes]:
+    """What ``items`` makes of each block of a trace, as the elements of one JSON array; made in a thread."""
+    comma = b""
+    async with contextlib.aclosing(trace.blocks()) as blocks:
+        async for spans in blocks:
+            if spans:
+                yield comma + (await asyncio.to_thread(lambda made: to_json(items(made)), spans))[1:-1]
+                comma = b","
+
+
+def to_json(value: object) -> bytes:
+    """Compact JSON, with non-ASCII text as itself."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
