@@ -13,14 +13,29 @@ from tael.errors import BadSettings, Rejected
 from tael.otlp.prices import Prices, read_prices
 from tael.runtime.access import AccessSettings
 from tael.runtime.config import Bytes, Listen, OptionalListen, OptionalPath
-from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, ObjectStoreSettings, RetentionSettings
+from tael.runtime.settings import (
+    ClickHouseSettings,
+    GrpcConnectionSettings,
+    NatsSettings,
+    NodeSettings,
+    ObjectStoreSettings,
+    RetentionSettings,
+)
 from tael.storage.api import MAX_FIND_LIMIT
 
 PRICES_FILE = "TAEL_LLM_PRICES_FILE"
 
 
 class QuerySettings(
-    NodeSettings, NatsSettings, ClickHouseSettings, ObjectStoreSettings, AccessSettings, RetentionSettings, PromqlSettings, LogqlSettings
+    NodeSettings,
+    NatsSettings,
+    ClickHouseSettings,
+    ObjectStoreSettings,
+    AccessSettings,
+    GrpcConnectionSettings,
+    RetentionSettings,
+    PromqlSettings,
+    LogqlSettings,
 ):
     """Settings of the query service."""
 

@@ -14,31 +14,33 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tael.runtime.config import Address
 from tael.runtime.service import listening
-from tael.runtime.settings import ConnectionSettings, ListenerTlsSettings
+from tael.runtime.settings import GrpcConnectionSettings, ListenerTlsSettings
 from tael.runtime.tls import ListenerTls
 
-_IDLE_MS, _AGE_MS, _AGE_GRACE_MS = 300_000, 1_800_000, 30_000
-"""Clients connect anew after half an hour, which spreads them over processes; a call that stalls ends with its connection."""
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 MAX_STREAMS: Final = 256
 """Calls at a time on one connection."""
 
 
-def options(limits: ConnectionSettings) -> list[tuple[str, int]]:
+def options(limits: GrpcConnectionSettings) -> list[tuple[str, int]]:
     """The options of a listener's connections."""
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
-        ("grpc.server_handshake_timeout_ms", int(limits.header_seconds * 1000)),
-        ("grpc.max_connection_idle_ms", _IDLE_MS),
-        ("grpc.max_connection_age_ms", _AGE_MS),
-        ("grpc.max_connection_age_grace_ms", _AGE_GRACE_MS),
+        ("grpc.server_handshake_timeout_ms", _ms(limits.header_seconds)),
+        ("grpc.max_connection_idle_ms", _ms(limits.grpc_idle_seconds)),
+        ("grpc.max_connection_age_ms", _ms(limits.grpc_max_age_seconds)),
+        ("grpc.max_connection_age_grace_ms", _ms(limits.grpc_age_grace_seconds)),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", _ms(limits.grpc_min_ping_seconds)),
         ("grpc.http2.max_pings_without_data", 0),
     ]
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 class Server:

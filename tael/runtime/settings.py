@@ -241,6 +241,39 @@ class ConnectionSettings(ListenerTlsSettings):
     )
 
 
+class GrpcConnectionSettings(ConnectionSettings):
+    """How long connections to a gRPC listener live."""
+
+    grpc_idle_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        alias="TAEL_GRPC_IDLE_SECS",
+        description="A gRPC connection without a call for so long is closed; clients connect anew by themselves.",
+    )
+    grpc_max_age_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        le=86_400,
+        alias="TAEL_GRPC_MAX_AGE_SECS",
+        description="A gRPC connection takes no new calls after about so long, so that clients connect anew and spread over replicas.",
+    )
+    grpc_age_grace_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=86_400,
+        alias="TAEL_GRPC_AGE_GRACE_SECS",
+        description="How long calls that run then may go on before their connection is closed.",
+    )
+    grpc_min_ping_seconds: float = Field(
+        default=5.0,
+        ge=0.01,
+        le=3600,
+        alias="TAEL_GRPC_MIN_PING_SECS",
+        description="Clients that ping more often, with or without calls, are sent away (`ENHANCE_YOUR_CALM`, `too_many_pings`); a Collector pings every 10 s.",
+    )
+
+
 LIMITS_FILE = "TAEL_LIMITS_FILE"
 
 
