@@ -77,7 +77,7 @@ class QuerySettings(
         description="Maximum number of spans of one trace in an answer; a longer trace is truncated, and the answer says so.",
     )
     trace_block_bytes: Bytes = Field(
-        default="4MiB",  # type: ignore[assignment]  # parsed by the validator
+        default="8MiB",  # type: ignore[assignment]  # parsed by the validator
         ge=64 << 10,
         le=1 << 30,
         alias="TAEL_TRACE_BLOCK_BYTES",

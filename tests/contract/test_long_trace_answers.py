@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
+from services.query.api.jaeger import answers
 from services.query.questions import long_traces, spans
 from tael.errors import Unavailable
 from tael.model.attributes import Attributes
@@ -26,7 +27,7 @@ from tael.storage.long_traces import Form, LongTraceReader, Part, Slice
 from tael.storage.merged import MergedLongTraces
 from tests.contract.test_span_storage import everything
 from tests.support.query import Api, MemoryLongTraces, MemorySpans, serving
-from tests.support.storage import model_of, new_trace_id, of_service, wire_span
+from tests.support.storage import START_NS, model_of, new_trace_id, of_service, wire_span
 from tests.support.stubs import stubs
 
 _PROTOBUF: Final = {"Accept": "application/protobuf"}
@@ -118,7 +119,7 @@ async def test_a_long_trace_says_what_a_short_one_does(api: Api, cut_small: Call
     trace_id = new_trace_id()
     await api.store(*groups_of(trace_id))
 
-    async def answers() -> dict[str, Any]:
+    async def all_of_them() -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, (path, headers, read) in ENCODINGS.items():
             answer = await api.get(path.format(trace_id.hex()), headers=headers)
@@ -132,9 +133,9 @@ async def test_a_long_trace_says_what_a_short_one_does(api: Api, cut_small: Call
             found["jaeger v3, gRPC"] = by_start(flat_protobuf(Trace(resource_spans=groups)))
         return found
 
-    whole = await answers()
+    whole = await all_of_them()
     cut_small()
-    long = await answers()
+    long = await all_of_them()
     assert long.keys() == whole.keys()
     for name in whole:
         assert long[name] == whole[name], name
@@ -237,3 +238,14 @@ async def test_blocks_are_as_large_as_the_setting_says(cut_small: Callable[[], N
             assert len((await api.json(_PATH))["spans"]) == 200
         sizes[size] = max([len((await reader.read_spans("default", part)).value) for part in reader.parts])
     assert sizes == {0: 74, 20_000: 4}
+
+
+async def test_a_search_shows_the_beginning_of_a_long_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says so: a search holds many traces at once."""
+    monkeypatch.setattr(answers, "WHOLE_SPANS", 4)
+    async with serving(MemorySpans(many(10))) as api:
+        found = await api.json("/jaeger/api/traces", service="s", start=START_NS // 1000 - 10**6, end=START_NS // 1000 + 10**6)
+        (whole,) = (await api.json(f"/jaeger/api/traces/{(b't' * 16).hex()}"))["data"]
+    (trace,) = found["data"]
+    assert trace["spans"] == whole["spans"][:4]
+    assert "the first 4 spans of trace" in found["warnings"][0]

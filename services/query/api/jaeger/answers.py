@@ -10,12 +10,13 @@ from services.query.api.jaeger import encode
 from services.query.api.jaeger.parameters import Search
 from services.query.backend import Backend
 from services.query.questions.long_traces import LongTrace, open_long_trace
-from services.query.questions.spans import get_trace
+from services.query.questions.spans import WHOLE_SPANS, get_trace
 from tael.errors import NotFound
 from tael.model.span import UNKNOWN_SERVICE, Span
 from tael.model.time import ALL_TIME, TimeRange
 from tael.runtime.tasks import together
 from tael.storage.api import Answer, TraceTooLong
+from tael.storage.long_traces import BEGIN, Part
 from tael.storage.merge import oldest_first
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class JaegerAnswers:
         return Answer([(_shown(parent), _shown(child), calls) for (parent, child), calls in sorted(answer.value.items())], answer.missing)
 
     async def search(self, tenant: str, search: Search) -> AsyncGenerator[Answer[list[list[Span]]]]:
-        """Whole traces, the newest first, some at a time, each with the shards that are missing so far; without any where none match.
+        """Whole traces but for long ones, the newest first, some at a time, each with the shards that are missing so far; without any where none match.
 
         Each part has a turn of its own: whoever is slow in taking one keeps nobody waiting.
         """
@@ -62,7 +63,7 @@ class JaegerAnswers:
         if not trace_ids:
             yield Answer([], missing)
         for start in range(0, len(trace_ids), _AT_ONCE):
-            reads = [self._backend.spans.get_trace(tenant, trace_id) for trace_id in trace_ids[start : start + _AT_ONCE]]
+            reads = [self._beginning(tenant, trace_id) for trace_id in trace_ids[start : start + _AT_ONCE]]
             answers = await self._ask("jaeger search", tenant, together(reads, name="read a trace"))
             missing = tuple(dict.fromkeys((*missing, *(name for answer in answers for name in answer.missing))))
             yield Answer([sorted(answer.value, key=oldest_first) for answer in answers if answer.value], missing)
@@ -84,7 +85,7 @@ class JaegerAnswers:
             yield Answer(answer.value, answer.missing)
         except TraceTooLong:
             trace = await self.long_trace(tenant, trace_id)
-            cut = [f"spans after the first {trace.shown} of {trace.spans}"] if trace.shown < trace.spans else []
+            cut = [f"what follows the first {trace.shown} of {trace.spans} spans"] if trace.shown < trace.spans else []
             async with contextlib.aclosing(trace.blocks()) as blocks:
                 async for spans in blocks:
                     yield Answer(spans, (*trace.missing, *cut))
@@ -92,6 +93,14 @@ class JaegerAnswers:
     async def long_trace(self, tenant: str, trace_id: bytes) -> LongTrace:
         """A trace that is too long for ``trace``."""
         return await open_long_trace(self._backend, tenant, trace_id)
+
+    async def _beginning(self, tenant: str, trace_id: bytes) -> Answer[list[Span]]:
+        """A trace as a search shows it: of a long one the first spans, and a word of what it lacks."""
+        try:
+            return await self._backend.spans.get_trace(tenant, trace_id, most=WHOLE_SPANS)
+        except TraceTooLong:
+            first = await self._backend.long_traces.read_spans(tenant, Part(trace_id, BEGIN, None, WHOLE_SPANS))
+            return Answer(first.value, (*first.missing, f"what follows the first {WHOLE_SPANS} spans of trace {trace_id.hex()}"))
 
     async def _ask(self, route: str, tenant: str, answer: Awaitable[T]) -> T:
         async with self._backend.turns.turn(route, tenant) as turn:

@@ -32,7 +32,7 @@ async def otlp_json(trace: LongTrace) -> AsyncGenerator[bytes]:
 
 def missing_text(missing: Iterable[str]) -> str:
     """The warning of an answer that lacks these."""
-    return f"{', '.join(missing)} did not answer; this answer is partial"
+    return f"this answer is partial; it lacks {', '.join(missing)}"
 
 
 def warnings_of(trace: LongTrace) -> list[str]:

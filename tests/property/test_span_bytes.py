@@ -1,0 +1,58 @@
+"""Whatever spans OTLP can carry, the bytes that ClickHouse makes of them say what the spans themselves say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+from hypothesis import HealthCheck, given, settings
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
+
+from services.query.api.native.span_json import span_json
+from tael.model.signals import TRACES
+from tael.otlp.encode import encode_span
+from tael.storage.long_traces import BEGIN, Part
+from tael.wal import codec
+from tests.contract.test_long_traces import as_json
+from tests.property.test_span_round_trip import requests
+from tests.support.hotnode import HotNode
+from tests.support.storage import HotTier, open_tier
+
+
+async def check_bytes(tier: HotTier, batch: list[ExportTraceServiceRequest]) -> None:
+    """Write the spans of the batch as one trace, and compare what is read of it."""
+    trace_id, number = os.urandom(16), 0
+    for request in batch:
+        for group in request.resource_spans:
+            for scoped in group.scope_spans:
+                for span in scoped.spans:
+                    number += 1
+                    span.trace_id, span.span_id = trace_id, number.to_bytes(8, "big")
+    body = b"".join(codec.encode("t", 1, request.SerializeToString()) for request in batch)
+    await tier.writers[0].write(TRACES, body, os.urandom(8).hex())
+    part = Part(trace_id, BEGIN, None, 1_000)
+    spans = (await tier.long_traces.read_spans("t", part)).value
+    assert len(spans) == number
+    made = (await tier.long_traces.read_bytes("t", part, "json")).value
+    for read, stored in zip(as_json(made), spans, strict=True):
+        assert json.dumps(read, sort_keys=True) == json.dumps(span_json(stored), sort_keys=True)
+    encoded = (await tier.long_traces.read_bytes("t", part, "otlp")).value
+    assert [WireSpan.FromString(one) for one in encoded.bodies if isinstance(one, bytes)] == list(map(encode_span, spans))
+
+
+def test_bytes_say_what_spans_say(shared_hot_node: HotNode) -> None:
+    with asyncio.Runner() as runner:
+        opened = open_tier([shared_hot_node])
+        tier = runner.run(opened.__aenter__())
+
+        @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+        @given(requests)
+        def check(batch: list[ExportTraceServiceRequest]) -> None:
+            runner.run(check_bytes(tier, batch))
+
+        try:
+            check()
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
