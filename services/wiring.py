@@ -230,6 +230,7 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
     from services.compactor import app
     from tael.objects import MinioObjectStore
     from tael.storage.clickhouse.erase import ClickHouseErase
+    from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
     from tael.storage.clickhouse.rolling import ClickHouseRolling
     from tael.storage.clickhouse.schema import ClickHouseSchema
     from tael.storage.clickhouse.stored_rows import ClickHouseRows
@@ -246,6 +247,7 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
             rows=lambda shard: ClickHouseRows(shards.client(shard)),
             rolls=lambda shard: ClickHouseRolling(shards.client(shard), settings.bucket_url),
             erases=lambda shard: ClickHouseErase(shards.client(shard)),
+            cold_erases=lambda shard: ClickHouseColdErase(shards.client(shard), settings.bucket_url),
             wal_state=lambda wal: wal_state(client, settings.cluster_id, wal),
             wal_states=wal_states(client, settings.cluster_id),
             readiness=readiness,

@@ -22,7 +22,6 @@ from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.damaged import DamagedKeys
 from tael.cluster.lease import Lease, Member, bare_lease, compactor_key
-from tael.cluster.manifests import Manifests
 from tael.cluster.membership import heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.errors import Rejected, Retryable
@@ -34,7 +33,7 @@ from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.tasks import together
 from tael.storage.api import SchemaStore
-from tael.storage.erase import EraseStore
+from tael.storage.erase import ColdEraseStore, EraseStore
 from tael.storage.rolling import RollStore
 from tael.storage.rows import RowStore
 from tael.wal.api import WalState
@@ -57,6 +56,7 @@ async def run(
     rows: Callable[[ShardAddress], RowStore],
     rolls: Callable[[ShardAddress], RollStore],
     erases: Callable[[ShardAddress], EraseStore],
+    cold_erases: Callable[[ShardAddress], ColdEraseStore],
     wal_state: Callable[[int], Awaitable[WalState]],
     wal_states: WalStates,
     readiness: Readiness,
@@ -71,8 +71,9 @@ async def run(
     member = Member(node_id=settings.node_id, target="compactor", internal=str(settings.internal_addr), started_at=time.time())
     async with asyncio.TaskGroup() as group:
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
-        group.create_task(roll(settings, stop, kv, ColdTier(settings, kv, objects, rolls, wal_states), retention), name="roll")
-        eraser = Eraser(kv, erases, wal_state, Manifests(kv, objects).head)
+        cold = ColdTier(settings, kv, objects, rolls, cold_erases, wal_states)
+        group.create_task(roll(settings, stop, kv, cold, retention), name="roll")
+        eraser = Eraser(kv, erases, cold.erasing, wal_state)
         group.create_task(erase(settings, stop, kv, eraser), name="erase")
         await enforce(settings, stop, kv, Stores(schema, rows), retention)
 
@@ -97,7 +98,7 @@ def _often(settings: CompactorSettings) -> float:
 async def erase(settings: CompactorSettings, stop: Stop, kv: KeyValue, eraser: Eraser) -> None:
     """Carry out deletions on every held shard, side by side, until ``stop``."""
     async for held in _rounds(settings, stop, kv, _ERASE_EVERY_SECONDS):
-        await together((eraser.work(shard) for shard, _ in held), name="erase")
+        await together((eraser.work(shard, lease) for shard, lease in held), name="erase")
 
 
 async def roll(settings: CompactorSettings, stop: Stop, kv: KeyValue, cold: ColdTier, retention: CurrentRetention) -> None:

@@ -1,13 +1,19 @@
-"""Rolls hours of every held shard to the cold tier, one step after another on each, as fast as the hot tier can spare it."""
+"""Rolls hours of every held shard to the cold tier, one step after another on each, as fast as the hot tier can spare it.
+
+Deletions change the same files: whoever works on a shard's manifest holds it, so that neither meets the other half way.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from prometheus_client import REGISTRY, Gauge
 
+from services.compactor.rewrite import ColdEraser
 from services.compactor.roll import Roller
 from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
@@ -25,6 +31,7 @@ from tael.objects import ObjectStore
 from tael.runtime.failpoint import fail_at
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
+from tael.storage.erase import ColdEraseStore
 from tael.storage.rolling import Pace, RollStore
 from tael.wal.api import WalState
 
@@ -56,6 +63,7 @@ class _Shard:
     ages: Ages | None = None
     paused: bool = False
     intents: dict[int, int] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class ColdTier:
@@ -67,12 +75,14 @@ class ColdTier:
         kv: KeyValue,
         objects: ObjectStore,
         store: Callable[[ShardAddress], RollStore],
+        erases: Callable[[ShardAddress], ColdEraseStore],
         wal_states: WalStates,
     ) -> None:
         self._settings = settings
         self._kv = kv
         self._objects = objects
         self._store = store
+        self._erases = erases
         self._wal_states = wal_states
         self._manifests = Manifests(kv, objects)
         self._shards: dict[int, _Shard] = {}
@@ -90,14 +100,13 @@ class ColdTier:
 
     async def work(self, address: ShardAddress, lease: Lease, retention: Retention, stop: Stop) -> None:
         """Roll for a while, where something is to be done; raises nothing but what is a bug."""
-        shard = self._shards.get(address.index)
-        if shard is None or shard.epoch != lease.epoch:
-            shard = self._shards[address.index] = _Shard(lease.epoch)
+        shard = self._known(address, lease)
         if time.monotonic() < shard.due and shard.asked == self._request.before_ns:
             return
         shard.asked = self._request.before_ns
         try:
-            await self._work(address, shard, retention, stop)
+            async with self.hold(address, lease) as roller:
+                await self._work(address, shard, roller, retention, stop)
         except Fenced as error:
             log.info("this shard's cold tier is somebody else's now", shard=address.name, reason=str(error))
         except (Retryable, Conflict, Rejected, Damaged) as error:
@@ -105,16 +114,39 @@ class ColdTier:
         else:
             shard.due = time.monotonic() + (_PAUSED_SECONDS if shard.paused else _IDLE_SECONDS)
             return
-        # Whether the last change took effect is not known: the next attempt reads the manifest anew.
-        shard.roller, shard.due = None, time.monotonic() + _FAILED_SECONDS
+        shard.due = time.monotonic() + _FAILED_SECONDS
 
-    async def _work(self, address: ShardAddress, shard: _Shard, retention: Retention, stop: Stop) -> None:
+    @asynccontextmanager
+    async def hold(self, address: ShardAddress, lease: Lease) -> AsyncIterator[Roller]:
+        """The shard's manifest, nobody else's meanwhile. Raises Fenced where it is another process's, Retryable where it cannot be had."""
+        shard = self._known(address, lease)
+        async with shard.lock:
+            try:
+                if shard.roller is None:
+                    roller = self._roller(address, shard.epoch, self._store(address))
+                    await roller.take()
+                    shard.roller = roller
+                await shard.roller.confirm()
+                yield shard.roller
+            except BaseException:
+                # Whether the last change took effect is not known: the next attempt reads the manifest anew.
+                shard.roller = None
+                raise
+
+    @asynccontextmanager
+    async def erasing(self, address: ShardAddress, lease: Lease) -> AsyncIterator[ColdEraser]:
+        """The same, for deletions."""
+        async with self.hold(address, lease) as roller:
+            yield ColdEraser(roller.owner, self._erases(address), self._objects, self._pace, fail_at(self._settings.roll_failpoint))
+
+    def _known(self, address: ShardAddress, lease: Lease) -> _Shard:
+        shard = self._shards.get(address.index)
+        if shard is None or shard.epoch != lease.epoch:
+            shard = self._shards[address.index] = _Shard(lease.epoch)
+        return shard
+
+    async def _work(self, address: ShardAddress, shard: _Shard, roller: Roller, retention: Retention, stop: Stop) -> None:
         store = self._store(address)
-        if shard.roller is None:
-            roller = self._roller(address, shard.epoch, store)
-            await roller.take()
-            shard.roller = roller
-        await shard.roller.confirm()
         until = time.monotonic() + _TURN_SECONDS
         while time.monotonic() < until and not stop.is_set:
             low = await store.free_bytes() < self._settings.roll_free_bytes
@@ -123,12 +155,12 @@ class ColdTier:
             shard.paused = not low and await self._pauses(address, shard)
             _PAUSED.labels(str(address.index)).set(shard.paused)
             policies = [_NOTHING] if await self._unsettled(address, shard) else self._policies(low=low)
-            if shard.paused or not await _step(shard.roller, policies):
+            if shard.paused or not await _step(roller, policies):
                 break
         if time.monotonic() - shard.kept_house >= self._settings.compact_interval_seconds and not stop.is_set:
-            await self._keep_house(shard.roller, retention)
+            await self._keep_house(roller, retention)
             # What is left is gone on with in the next turn; a writer that is behind has the shard for itself until the next interval.
-            if shard.paused or await self._roll_up(shard.roller, until, stop):
+            if shard.paused or await self._roll_up(roller, until, stop):
                 shard.kept_house = time.monotonic()
 
     async def _roll_up(self, roller: Roller, until: float, stop: Stop) -> bool:

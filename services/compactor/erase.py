@@ -3,97 +3,135 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Gauge
 
+from services.compactor.rewrite import ColdEraser
 from tael.cluster.api import KeyValue
 from tael.cluster.deletions import Deletion, Deletions, Progress
 from tael.cluster.lease import WRITER_PREFIX, Lease
 from tael.cluster.shard import ShardAddress
-from tael.cold.manifest import Head
-from tael.errors import Damaged, Rejected, Retryable
+from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
 from tael.model.lanes import aside_of, wal_name
 from tael.runtime.observe import get_logger
-from tael.storage.erase import EraseStore, Erasure
+from tael.storage.erase import EraseStore, Erasure, Selection
 from tael.wal.api import WalState
 
 log = get_logger("compactor")
 _TRACES_AT_ONCE: Final = 1_000
 _ROUNDS: Final = 8
 """Of traces before other deletions, and other shards, get their turn."""
-_COLD_SECONDS: Final = 60.0
-"""What waits for the cold tier alone is looked at so often."""
+_WAITS_SECONDS: Final = 10.0
+"""A look that found nothing while something is still on its way is repeated so often."""
+_FORGET_SECONDS: Final = 3600.0
+"""From one look for deletions that were done long ago to the next."""
 _ROWS = Counter("tael_compactor_erased_rows", "Rows deleted because somebody asked for it.", ["shard"], registry=REGISTRY)
 _OPEN = Gauge("tael_compactor_open_deletions", "Deletions that this shard is not done with.", ["shard"], registry=REGISTRY)
 
 
 class Eraser:
-    """The deletions of all shards. ``wal_state`` tells what a WAL holds, ``head`` what of a shard is in the cold tier."""
+    """The deletions of all shards. ``wal_state`` tells what a WAL holds, ``cold`` holds a shard's cold tier."""
 
     def __init__(
         self,
         kv: KeyValue,
         store: Callable[[ShardAddress], EraseStore],
+        cold: Callable[[ShardAddress, Lease], AbstractAsyncContextManager[ColdEraser]],
         wal_state: Callable[[int], Awaitable[WalState]],
-        head: Callable[[int], Awaitable[Head]],
     ) -> None:
         self._kv = kv
         self._deletions = Deletions(kv)
         self._store = store
         self._wal_state = wal_state
-        self._head = head
+        self._cold = cold
         self._done: set[tuple[str, int]] = set()
         self._due: dict[tuple[str, int], float] = {}
+        self._forget_at = 0.0
 
-    async def work(self, shard: ShardAddress) -> None:
+    async def work(self, shard: ShardAddress, lease: Lease) -> None:
         """Go on with every open deletion of a shard, for a while each; raises nothing but what is a bug."""
         try:
+            if shard.index == 0 and time.monotonic() >= self._forget_at:
+                await self._deletions.forget(time.time_ns())
+                self._forget_at = time.monotonic() + _FORGET_SECONDS
             waiting = await self._deletions.list(lambda one: shard.index < one.shards and (one.id, shard.index) not in self._done)
             left = 0
             for deletion in waiting:
                 progress = await self._deletions.progress_of(deletion, shard.index)
                 if progress.state != "done" and time.monotonic() >= self._due.get((deletion.id, shard.index), 0.0):
-                    progress = await self._go_on(deletion, shard, progress)
+                    progress = await self._go_on(deletion, shard, lease, progress)
                 if progress.state == "done":
                     self._done.add((deletion.id, shard.index))
                 else:
                     left += 1
             _OPEN.labels(str(shard.index)).set(left)
-        except (Retryable, Rejected, Damaged) as error:
+        except Fenced as error:
+            log.info("this shard's deletions are somebody else's now", shard=shard.name, reason=str(error))
+        except (Retryable, Conflict, Rejected, Damaged) as error:
             log.warning("a deletion failed; retrying", shard=shard.name, reason=str(error))
 
-    async def _go_on(self, deletion: Deletion, shard: ShardAddress, before: Progress) -> Progress:
+    async def _go_on(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
         """The shard's progress after some more of the work."""
-        until = before.until or await self._ends(shard.index)
-        if not before.until:
+        if not progress.until:
             # What arrived before the request may still be on its way: the WALs' ends are kept before anything is looked at.
-            before = await self._tell(deletion, shard, before.model_copy(update={"state": "running", "until": until}))
-        behind = await self._behind(until)
-        rows, finished = await self._erase(deletion, self._store(shard))
-        cold = await self._in_the_cold_tier(shard.index)
-        reason = behind or ("" if finished and not rows else "a look that finds nothing more") or cold
-        if reason == cold != "":
-            self._due[deletion.id, shard.index] = time.monotonic() + _COLD_SECONDS
-        after = before.model_copy(update={"rows": before.rows + rows, "reason": reason, "state": "running" if reason else "done"})
-        _ROWS.labels(str(shard.index)).inc(rows)
-        if after != before:
+            until = await self._ends(shard.index)
+            progress = await self._tell(deletion, shard, progress.model_copy(update={"state": "running", "until": until}))
+        behind = await self._behind(progress.until)
+        before = progress.rows
+        progress, finished = await self._erase(deletion, shard, lease, progress)
+        found = progress.rows - before
+        looks = "a look that finds nothing more" if found else "" if finished else "hours that are on their way to the cold tier"
+        reason = behind or looks
+        after = progress.model_copy(update={"reason": reason, "state": "running" if reason else "done"})
+        _ROWS.labels(str(shard.index)).inc(found)
+        if reason and not found:
+            self._due[deletion.id, shard.index] = time.monotonic() + _WAITS_SECONDS
+        if after != progress:
             after = await self._tell(deletion, shard, after)
         if after.state == "done":
             log.info("deletion done", shard=shard.name, id=deletion.id, tenant=deletion.tenant, kind=deletion.kind, rows=after.rows)
         return after
 
-    async def _erase(self, deletion: Deletion, store: EraseStore) -> tuple[int, bool]:
-        """Rows deleted, and whether the last look found nothing more."""
+    async def _erase(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> tuple[Progress, bool]:
+        """The progress, and whether the last look found nothing more.
+
+        Each place is looked at after the one that its rows come from: hot, rolling, cold. A look at the cold tier holds it, so that no file that was
+        written before is committed behind it.
+        """
         what = Erasure(deletion.tenant, deletion.kind, deletion.value, deletion.requested_ns)
-        rows = 0
+        store = self._store(shard)
         for _ in range(_ROUNDS):
-            traces = await store.next_traces(what, _TRACES_AT_ONCE)
-            if not traces:
-                return rows + await store.erase_rest(what), True
-            rows += await store.erase_traces(what, traces)
-        return rows, False
+            traces = [bytes.fromhex(one) for one in progress.traces] or await self._next(what, shard, lease)
+            if not progress.traces and traces:
+                # Kept before anything of them goes: the spans by which they were found may be the first.
+                named = [trace_id.hex() for trace_id in traces]
+                progress = await self._tell(deletion, shard, progress.model_copy(update={"traces": named}))
+            rows = await (store.erase_traces(what, traces) if traces else store.erase_rest(what))
+            async with self._cold(shard, lease) as cold:
+                erased = await cold.erase(Selection(what, tuple(traces)))
+                later = await cold.later_traces(what, traces) if traces and not erased.left else ()
+            ended = [trace_id for trace_id in traces if trace_id not in later]
+            if ended and not erased.left:
+                rows += await store.erase_index(what, ended)
+            update = {"rows": progress.rows + rows + erased.rows} | ({} if erased.left else {"traces": ()})
+            progress = progress.model_copy(update=update)
+            if traces:
+                progress = await self._tell(deletion, shard, progress)
+            if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
+                return progress, not erased.left
+        return progress, False
+
+    async def _next(self, what: Erasure, shard: ShardAddress, lease: Lease) -> Sequence[bytes]:
+        if what.kind == "trace":
+            return [bytes.fromhex(what.value)]
+        found = await self._store(shard).next_traces(what, _TRACES_AT_ONCE)
+        if found or what.kind == "tenant":
+            return found
+        async with self._cold(shard, lease) as cold:
+            return await cold.next_traces(what, _TRACES_AT_ONCE)
 
     async def _tell(self, deletion: Deletion, shard: ShardAddress, progress: Progress) -> Progress:
         told = progress.model_copy(update={"at_ns": time.time_ns()})
@@ -110,10 +148,4 @@ class Eraser:
             committed = Lease.decode(stored).committed if stored else 0
             if committed < last:
                 return f"the WAL {name} is written up to {committed}, and what came before the request reaches to {last}"
-        return ""
-
-    async def _in_the_cold_tier(self, shard: int) -> str:
-        head = await self._head(shard)
-        if head.cold or head.open:
-            return "hours of this shard are in the cold tier, whose files are not rewritten yet: they go with their retention"
         return ""

@@ -63,6 +63,11 @@ class Roller:
         self._fail = fail
         self._grace_ns = grace_ns
 
+    @property
+    def owner(self) -> ManifestOwner:
+        """Who changes the manifest, for what else its task does to it."""
+        return self._owner
+
     async def take(self) -> None:
         """Make the shard's manifest this epoch's."""
         await self._owner.take()

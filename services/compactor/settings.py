@@ -68,9 +68,9 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         alias="TAEL_ROLL_FREE_BYTES",
         description="While a shard's ClickHouse has less free space than this, every hour that is over is rolled, the oldest first; more than `TAEL_MIN_FREE_BYTES`, at which ingest refuses writes.",
     )
-    roll_failpoint: Literal["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rolled up"] = Field(
-        default="", alias="TAEL_ROLL_FAILPOINT", description="For fault tests: the compactor kills itself at this place."
-    )
+    roll_failpoint: Literal[
+        "", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rolled up", "rewritten", "forgotten"
+    ] = Field(default="", alias="TAEL_ROLL_FAILPOINT", description="For fault tests: the compactor kills itself at this place.")
 
     @model_validator(mode="after")
     def _raw_window(self) -> Self:

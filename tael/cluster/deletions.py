@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from tael.cluster.api import KeyValue
 from tael.cluster.damaged import DamagedKeys
 from tael.cluster.stored import Stored
-from tael.model.time import NS_PER_MS
+from tael.model.time import DAY_NS, NS_PER_MS
 
 Kind = Literal["trace", "user", "session", "tenant"]
 KINDS: Final[tuple[Kind, ...]] = ("trace", "user", "session", "tenant")
 State = Literal["waiting", "running", "done"]
+FORGOTTEN_NS: Final = 90 * DAY_NS
+"""How long a deletion that is done can be asked for."""
 _REQUEST, _PROGRESS = "deletion.request.", "deletion.progress."
 
 
@@ -36,11 +38,13 @@ class Deletion(Stored):
 class Progress(Stored):
     """How far a shard is. ``until`` are the last sequences of its WALs when it began: what is behind them came later.
 
-    ``rows`` are those deleted so far, ``reason`` is what it waits for, ``at_ns`` when that was written.
+    ``traces`` (ids in hex) are those that it is at: once the spans by which they were found have gone, nothing else would tell. ``rows`` are those
+    deleted so far, ``reason`` is what it waits for, ``at_ns`` when that was written.
     """
 
     state: State = "waiting"
     until: Mapping[str, int] = {}
+    traces: Sequence[str] = ()
     rows: int = 0
     reason: str = ""
     at_ns: int = 0
@@ -97,3 +101,18 @@ class Deletions:
     async def tell(self, deletion: Deletion, shard: int, progress: Progress) -> None:
         """Keep how far a shard is. Two owners of a shard may both say so: what they did is the same."""
         await self._kv.put(f"{_PROGRESS}{deletion.id}.{shard}", progress.encode())
+
+    async def forget(self, now_ns: int) -> int:
+        """Drop those that were done ``FORGOTTEN_NS`` ago; how many.
+
+        The request goes last: of one without progress, a shard would only find again that nothing is left of it.
+        """
+        count = 0
+        for deletion in await self.list(lambda one: now_ns - one.requested_ns >= FORGOTTEN_NS):
+            progress = await self.progress(deletion)
+            if state_of(deletion, progress) == "done" and now_ns - max(one.at_ns for one in progress.values()) >= FORGOTTEN_NS:
+                for shard in progress:
+                    await self._kv.delete(f"{_PROGRESS}{deletion.id}.{shard}")
+                await self._kv.delete(_REQUEST + deletion.id)
+                count += 1
+        return count

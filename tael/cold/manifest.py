@@ -279,27 +279,38 @@ def unmoved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
     return _opened(manifest, _require(manifest, table, hour_ns, MOVING), epoch, close=True)
 
 
-def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:
-    """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that those did.
+def merged(
+    manifest: Manifest,
+    table: str,
+    hour_ns: int,
+    files: Iterable[ColdFile],
+    epoch: int,
+    now_ns: int,
+    *,
+    emptied: Collection[str] = (),
+    unnamed: Iterable[str] = (),
+) -> Change:
+    """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that is wanted of those.
 
+    Of the tenants in ``emptied`` nothing is, and their files go. ``unnamed`` are keys that nothing ever named, to be deleted as well.
     Rollups stay as they are: rows that came behind one stay beside it.
     """
     _check_epoch(manifest, epoch)
     new = tuple(files)
     before = [file for file in manifest.hour_files(table, hour_ns) if not file.resolution]
     _require_distinct(new)
-    if not new:
+    if not new and not emptied:
         raise Rejected("no file can stand for others", where="files")
     for file in new:
         known = any(old.tenant == file.tenant for old in before)
         if (file.table, file.hour_ns, file.shard, file.generation) != (table, hour_ns, manifest.shard, manifest.revision + 1) or not known:
             raise Rejected(f"{file.key} cannot stand for the files of {table} at {hour_ns}", where="files")
-    tenants = {file.tenant for file in new}
+    tenants = {file.tenant for file in new} | set(emptied)
     gone = [file for file in before if file.tenant in tenants]
     day = (table, day_of(hour_ns))
     kept = tuple(file for file in manifest.pages[day] if file not in set(gone))
     head = _next(manifest.head, epoch, [(table, hour_ns)])
-    return _paged(manifest, head, {day: (*kept, *new)}, [file.key for file in gone], now_ns)
+    return _paged(manifest, head, {day: (*kept, *new)}, [*(file.key for file in gone), *unnamed], now_ns)
 
 
 def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, now_ns: int) -> Change:

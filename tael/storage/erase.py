@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from tael.cold.files import ColdFile
+from tael.storage.rolling import Pace
+
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
@@ -17,6 +20,22 @@ class Erasure:
     before_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Of what is to go, the rows of these traces or, without traces, what is in no such trace (see ``erase_rest``)."""
+
+    what: Erasure
+    traces: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The rows of a file that are to go, and the checksum over their ids."""
+
+    rows: int
+    checksum: str
+
+
 class EraseStore(Protocol):
     """One shard's rows, in every table and on their way out of the hot tier.
 
@@ -24,16 +43,47 @@ class EraseStore(Protocol):
     """
 
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
-        """Some traces of which a span belongs to the user or session, the oldest first; the trace itself while anything of it is there.
-
-        Empty once there is none. MUST find a trace again until ``erase_traces`` has returned for it.
-        """
+        """Some traces of which a span belongs to the user or session, the oldest first; empty once there is none."""
         ...
 
     async def erase_traces(self, what: Erasure, traces: Sequence[bytes]) -> int:
-        """Delete their spans, log records, exemplars and index; how many rows. What came after ``before_ns`` stays."""
+        """Delete their spans, log records and exemplars; how many rows. What came after ``before_ns`` stays."""
+        ...
+
+    async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
+        """Delete their index, but of those that go on after ``before_ns``; how many rows. It says which hours a trace has: this comes last."""
         ...
 
     async def erase_rest(self, what: Erasure) -> int:
         """Delete what is in no such trace: log records of the user or session and what suggestions remember of them, or all of a tenant."""
+        ...
+
+
+class ColdEraseStore(Protocol):
+    """Rows of one shard in the files of its cold tier. Which files count, and which take their place, is the caller's to commit.
+
+    Every method raises Retryable when the shard or the bucket does not answer, Rejected when it refuses for good.
+    """
+
+    async def next_traces(self, what: Erasure, files: Sequence[ColdFile], limit: int) -> Sequence[bytes]:
+        """Some traces of which a span in these files belongs to the user or session, the oldest first; empty once there is none."""
+        ...
+
+    async def hours_of(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[int]:
+        """The starts of the hours, ns, in which these traces have spans, by their index."""
+        ...
+
+    async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
+        """Those of which these files have spans that came after ``before_ns``."""
+        ...
+
+    async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:
+        """The files of one table that hold rows which are to go, and which these are."""
+        ...
+
+    async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
+        """Write one file with what is to stay of several of one hour and tenant, and read it back. Of rows with one key the latest generation's counts.
+
+        Something MUST stay: a file without rows cannot be read back.
+        """
         ...

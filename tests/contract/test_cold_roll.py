@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 from pyarrow import parquet
 
+from services.compactor.rewrite import ColdEraser
 from services.compactor.roll import Roller
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.nats_kv import NatsKeyValue
@@ -26,7 +27,9 @@ from tael.model.signals import METRICS
 from tael.model.time import HOUR_NS
 from tael.objects import MinioObjectStore
 from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
 from tael.storage.clickhouse.rolling import ClickHouseRolling
+from tael.storage.erase import ColdEraseStore
 from tael.storage.rolling import Pace
 from tael.wal import codec
 from tests.contract.test_metric_tables import batch
@@ -64,6 +67,10 @@ class Cold:
     def bucket_url(self) -> str:
         return f"{self.url}/{object_settings()['TAEL_S3_BUCKET']}/"
 
+    def _fail(self, place: str) -> None:
+        if place == self.crash_at:
+            raise Crash
+
     def store(self) -> ClickHouseRolling:
         return ClickHouseRolling(self.clickhouse, self.bucket_url)
 
@@ -71,18 +78,20 @@ class Cold:
         """The next owner."""
         self.epoch += 1
 
-        def fail(place: str) -> None:
-            if place == self.crash_at:
-                raise Crash
-
         async def still_mine() -> None:
             if self.fenced:
                 raise Fenced("somebody else's")
 
         owner = ManifestOwner(self.kv, self.objects, Manifests(self.kv, self.objects), self.shard, self.epoch)
-        roller = Roller(owner, store or self.store(), self.objects, still_mine, Pace(), fail, grace_ns=0)
+        roller = Roller(owner, store or self.store(), self.objects, still_mine, Pace(), self._fail, grace_ns=0)
         await roller.take()
         return roller
+
+    async def eraser(self, store: ColdEraseStore | None = None) -> ColdEraser:
+        """The next owner, for deletions."""
+        owner = (await self.roller()).owner
+        store = store or ClickHouseColdErase(self.clickhouse, self.bucket_url)
+        return ColdEraser(owner, store, self.objects, Pace(), self._fail)
 
     async def roll(self) -> int:
         """Everything, by a new owner; how many steps it took."""

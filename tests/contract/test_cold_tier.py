@@ -20,6 +20,7 @@ from tael.model.lanes import aside_of
 from tael.model.time import HOUR_NS
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Stop
+from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
 from tael.storage.clickhouse.rolling import ClickHouseRolling
 from tael.wal.api import WalState
 from tests.contract.test_cold_roll import HOUR, Cold, cold
@@ -51,7 +52,10 @@ async def compactor(
     def store(_: ShardAddress) -> ClickHouseRolling:
         return (Low if low else ClickHouseRolling)(cold.clickhouse, cold.bucket_url)
 
-    tier, stop = ColdTier(settings, cold.kv, cold.objects, store, wal_states), Stop()
+    def erases(_: ShardAddress) -> ClickHouseColdErase:
+        return ClickHouseColdErase(cold.clickhouse, cold.bucket_url)
+
+    tier, stop = ColdTier(settings, cold.kv, cold.objects, store, erases, wal_states), Stop()
     running = asyncio.create_task(roll(settings, stop, cold.kv, tier, CurrentRetention(settings)))
     try:
         yield tier

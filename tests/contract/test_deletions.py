@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from services.compactor.erase import Eraser
-from tael.cluster.deletions import Deletions, Kind
+from services.compactor.rewrite import ColdEraser
+from tael.cluster.deletions import FORGOTTEN_NS, Deletions, Kind, Progress
 from tael.cluster.lease import Lease, writer_key
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
-from tael.cold.manifest import Head
+from tael.cold.files import ROLLED
 from tael.errors import Unavailable
 from tael.model.signals import LOGS, METRICS, TRACES
 from tael.storage.clickhouse.client import ClickHouse
@@ -27,13 +30,15 @@ from tael.storage.erase import EraseStore, Erasure
 from tael.wal import codec
 from tael.wal.api import WalState
 from tests.contract.test_cli import tael
+from tests.contract.test_cold_roll import Cold, Crash, cold
 from tests.contract.test_metric_tables import batch
 from tests.contract.test_retention import rows_of
-from tests.support.hotnode import HotNode
 from tests.support.key_value import MemoryKeyValue
 from tests.support.query import MemorySpans, serving
-from tests.support.storage import RECEIVED_NS, logs_of, of_service, open_tier, wire_log, wire_span
+from tests.support.storage import RECEIVED_NS, logs_of, of_service, wire_log, wire_span
 
+__all__ = ["cold"]
+LEASE = Lease(holder="here", epoch=1)
 SHARD = ShardAddress(index=0, name="shard-0", url="http://127.0.0.1:1")
 OLD, OTHER, AGAIN = (bytes([number]) * 16 for number in (1, 2, 3))
 LATER_NS = RECEIVED_NS + 3600 * 10**9
@@ -42,12 +47,13 @@ BEFORE_NS = RECEIVED_NS + 60 * 10**9
 
 @dataclass
 class Place:
-    """A shard with its deletions; ``ends`` are the last sequences of its WALs, ``head`` what is in the cold tier."""
+    """A shard with its deletions and its cold tier; ``last`` is the last sequence of its WAL, ``rolls`` what is to be cold once it is written."""
 
     clickhouse: ClickHouse
+    cold: Cold
+    rolls: Literal["nothing", "first", "all"] = "nothing"
     kv: MemoryKeyValue = field(default_factory=MemoryKeyValue)
     last: int = 0
-    head: Head = field(default_factory=lambda: Head(0))
 
     def eraser(self, store: EraseStore | None = None) -> Eraser:
         """A compactor that has just started."""
@@ -55,10 +61,11 @@ class Place:
         async def wal_state(wal: int) -> WalState:
             return WalState(1, self.last if wal == 0 else 0, 0)
 
-        async def head(_: int) -> Head:
-            return self.head
+        @asynccontextmanager
+        async def erasing(*_: object) -> AsyncIterator[ColdEraser]:
+            yield await self.cold.eraser()
 
-        return Eraser(self.kv, lambda _: store or ClickHouseErase(self.clickhouse), wal_state, head)
+        return Eraser(self.kv, lambda _: store or ClickHouseErase(self.clickhouse), erasing, wal_state)
 
     async def ask(self, kind: Kind, value: str, tenant: str = "t1") -> str:
         """A request for what came up to BEFORE_NS."""
@@ -97,34 +104,58 @@ class Place:
             wire_log(3, "of the other", trace_id=OTHER),
         ]
         await self.write(tenant, RECEIVED_NS, of_service("bot", *spans), logs_of("bot", *records))
+        if self.rolls != "nothing":
+            await self.cold.roll()
         later = wire_span(4, trace_id=AGAIN, span_id=b"later---", attributes={"enduser.id": "u1"})
         await self.write(tenant, LATER_NS, of_service("bot", later), logs_of("bot", wire_log(5, "later", trace_id=AGAIN)))
+        if self.rolls == "all":
+            await self.cold.roll()
 
     async def texts(self, sql: str) -> list[str]:
         """The strings of one column."""
         return [bytes(text).decode() for (text,) in await self.clickhouse.query(sql.replace("db.", f"{self.clickhouse.database}."), {})]
 
+    async def cold_rows(self, table: str, column: str, tenant: str = "t1") -> list[str]:
+        """The same of the files of a tenant."""
+        files = (await self.cold.manifest()).files(table, tenant)
+        urls = [f"SELECT {column} FROM s3('{self.cold.bucket_url}{file.key}', 'Parquet')" for file in files]
+        return sorted([text for url in urls for text in await self.texts(url)])
+
     async def left(self) -> tuple[list[str], list[str], list[str]]:
         """Span ids, bodies of log records, and traces of the index, of t1."""
+        spans = await self.texts("SELECT toString(span_id) FROM db.spans WHERE tenant = 't1' ORDER BY 1")
+        logs = await self.texts("SELECT body FROM db.logs WHERE tenant = 't1' ORDER BY 1")
         return (
-            await self.texts("SELECT toString(span_id) FROM db.spans WHERE tenant = 't1' ORDER BY 1"),
-            await self.texts("SELECT body FROM db.logs WHERE tenant = 't1' ORDER BY 1"),
+            sorted(spans + await self.cold_rows("spans", "toString(span_id)")),
+            sorted(logs + await self.cold_rows("logs", "body")),
             await self.texts("SELECT DISTINCT hex(trace_id) FROM db.trace_index WHERE tenant = 't1' ORDER BY 1"),
         )
 
 
+@pytest.fixture(params=["first", "all"])
+async def place(request: pytest.FixtureRequest, cold: Cold) -> Place:
+    """An empty shard of which some or all is cold once it is written."""
+    return Place(cold.clickhouse, cold, request.param)
+
+
 @pytest.fixture
-async def place(shared_hot_node: HotNode) -> AsyncIterator[Place]:
-    """An empty shard."""
-    async with open_tier([shared_hot_node]) as tier:
-        yield Place(tier.clickhouses[0])
+async def hot_place(cold: Cold) -> Place:
+    """An empty shard, all of which stays hot."""
+    return Place(cold.clickhouse, cold)
+
+
+async def _held(place: Place, tenant: str) -> dict[str, int]:
+    """Rows of a tenant by table, wherever they are."""
+    found = Counter(await rows_of(place.clickhouse, tenant))
+    manifest = await place.cold.manifest()
+    return dict(found + Counter({table: sum(file.rows for file in manifest.files(table, tenant)) for table in ROLLED}))
 
 
 async def finish(place: Place, deletion_id: str, eraser: Eraser | None = None) -> None:
     """Until it is done, which takes a few looks."""
     eraser = eraser or place.eraser()
     for _ in range(4):
-        await eraser.work(SHARD)
+        await eraser.work(SHARD, LEASE)
     assert await place.state(deletion_id) == ("done", "")
 
 
@@ -141,7 +172,7 @@ async def test_a_trace_goes_with_its_logs_and_its_index(place: Place) -> None:
     assert spans == ["again---", "later---", "other---"]
     assert logs == ["later", "of nobody", "of the other", "of the user"]
     assert index == [HEX["other"], HEX["again"]]
-    assert (await rows_of(place.clickhouse, "t2"))["spans"] == 5
+    assert (await _held(place, "t2"))["spans"] == 5
 
 
 async def test_what_came_after_the_request_stays(place: Place) -> None:
@@ -172,12 +203,13 @@ async def test_a_tenant_goes_out_of_every_table(place: Place) -> None:
     for tenant in ("t1", "t2"):
         await place.fill(tenant)
         await ClickHouseWriter(place.clickhouse).write(METRICS, codec.encode(tenant, 1, batch().SerializeToString()), secrets.token_hex(8))
-    before = await rows_of(place.clickhouse, "t2")
+    await place.cold.roll()
+    before = await _held(place, "t2")
     assert set(before) >= set(KEPT) - {"payloads"}
     deletion = (await Deletions(place.kv).ask("t1", "tenant", "t1", now_ns=time.time_ns() + 10**18, shards=1)).id
     await finish(place, deletion)
-    assert await rows_of(place.clickhouse, "t1") == {}
-    assert await rows_of(place.clickhouse, "t2") == before
+    assert await _held(place, "t1") == {}
+    assert await _held(place, "t2") == before
 
 
 class Dying:
@@ -204,6 +236,10 @@ class Dying:
         """See EraseStore."""
         return await self._store.erase_traces(what, traces)
 
+    async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
+        """See EraseStore."""
+        return await self._store.erase_index(what, traces)
+
     async def erase_rest(self, what: Erasure) -> int:
         """See EraseStore."""
         return await self._store.erase_rest(what)
@@ -214,36 +250,52 @@ async def test_whatever_dies_where_it_is_finished(place: Place) -> None:
     await place.fill()
     deletion = await place.ask("user", "u1")
     for after in range(3):
-        await place.eraser(Dying(place.clickhouse, after)).work(SHARD)
+        await place.eraser(Dying(place.clickhouse, after)).work(SHARD, LEASE)
     await finish(place, deletion)
     spans, logs, index = await place.left()
     assert (spans, logs) == (["later---", "other---"], ["later", "of nobody", "of the other"])
     assert index == [HEX["other"], HEX["again"]]
 
 
-async def test_it_is_not_done_before_the_wal_is_written(place: Place) -> None:
-    """What arrived before the request may be behind it in the WAL; nor while hours are in the cold tier."""
+async def test_it_is_not_done_before_the_wal_is_written(hot_place: Place) -> None:
+    """What arrived before the request may be behind it in the WAL; nor while hours are between the tiers."""
+    place = hot_place
     place.last = 7
     deletion = await place.ask("trace", OLD.hex())
-    eraser = place.eraser()
-    await eraser.work(SHARD)
+    await place.eraser().work(SHARD, LEASE)
     assert (await place.state(deletion))[0] == "running"
     assert "reaches to 7" in (await place.state(deletion))[1]
     await place.fill()
     place.last = 9
     await place.kv.put(writer_key(0), Lease(holder="w", epoch=1, committed=7).encode())
-    place.head = Head(0, cold={"spans": (0, 1)})
+    place.cold.crash_at = "rolling"
+    with pytest.raises(Crash):
+        await place.cold.roll()
+    place.cold.crash_at = ""
     for _ in range(3):
-        await eraser.work(SHARD)
+        await place.eraser().work(SHARD, LEASE)
     state, reason = await place.state(deletion)
-    assert (state, "cold tier" in reason) == ("running", True)
+    assert (state, "on their way" in reason) == ("running", True)
+    await place.cold.roll()
     assert (await place.left())[0] == ["again---", "later---", "other---"]
-    place.head = Head(0)
     await finish(place, deletion, place.eraser())
 
 
-async def test_deletions_are_asked_for_and_shown(place: Place) -> None:
+async def test_a_deletion_that_was_done_long_ago_is_forgotten(hot_place: Place) -> None:
+    """With its progress; one that is still open is not."""
+    deletions = Deletions(hot_place.kv)
+    done, still = [await deletions.ask("t1", "user", value, now_ns=BEFORE_NS, shards=1) for value in ("u1", "u2")]
+    await deletions.tell(done, 0, Progress(state="done", at_ns=BEFORE_NS))
+    await deletions.tell(still, 0, Progress(state="running", at_ns=BEFORE_NS))
+    assert await deletions.forget(BEFORE_NS + FORGOTTEN_NS - 1) == 0
+    assert await deletions.forget(BEFORE_NS + FORGOTTEN_NS) == 1
+    assert await deletions.list() == [still]
+    assert [found.key for found in await hot_place.kv.list("deletion.progress")] == [f"deletion.progress.{still.id}.0"]
+
+
+async def test_deletions_are_asked_for_and_shown(hot_place: Place) -> None:
     """By the API and by the command; each tenant sees its own, and asks for its own."""
+    place = hot_place
     await place.fill("default")
     await place.kv.put(SHARD_MAP_KEY, ShardMap(version=1, shards=(SHARD,)).encode())
     async with serving(MemorySpans(), kv=place.kv) as api:
@@ -252,7 +304,7 @@ async def test_deletions_are_asked_for_and_shown(place: Place) -> None:
         [listed] = (await api.json("/api/v1/deletions"))["deletions"]
         assert listed == asked
         for _ in range(3):
-            await place.eraser().work(SHARD)
+            await place.eraser().work(SHARD, LEASE)
         shown = await api.json(f"/api/v1/deletions/{asked['id']}")
         assert (shown["state"], shown["rows"], shown["shards"][0]["reason"]) == ("done", 4, None)
         table = await tael("--server", api.url, "deletions", "--format", "table")

@@ -90,15 +90,46 @@ class World:
     manifest: Manifest = field(default_factory=lambda: Manifest(Head(0)))
     epoch: int = 1
     written: set[int] = field(default_factory=set)
+    came: list[Key] = field(default_factory=list)
+    unwanted: dict[Key, int] = field(default_factory=dict)
 
     def partitions(self) -> Partitions:
         hot, rolling = (tuple(of(*key) for key, rows in place.items() if rows) for place in (self.hot, self.rolling))
         return Partitions(hot, rolling)
 
     def insert(self, key: Key) -> None:
-        row = len(self.written)
+        row = len(self.came)
+        self.came.append(key)
         self.written.add(row)
         self.hot.setdefault(key, set()).add(row)
+
+    def erase(self, key: Key, *, dies: bool = False) -> None:
+        """Take every other row that came so far out of each place, after the one that rows come from; ``dies`` before the last one's commit."""
+
+        def stays(row: int) -> bool:
+            return row % 2 == 1 or row >= self.unwanted[key]
+
+        self.unwanted.setdefault(key, len(self.came))
+        for place in (self.hot, self.rolling):
+            place[key] = set(filter(stays, place.get(key, ())))
+        files = self.manifest.hour_files(*key)
+        if files and self.manifest.open_hour(*key) is None:
+            left = {row for file in files for row in self.bucket[file.key] if stays(row)}
+            file = a_file(key[0], "t", key[1], self.manifest.revision + 1)
+            assert file.key not in self.bucket, "no file is ever written twice"
+            self.bucket[file.key] = left
+            if not dies:
+                new, emptied = ([file], ()) if left else ([], ("t",))
+                self.commit(m.merged(self.manifest, *key, new, self.epoch, NOW, emptied=emptied))
+        held = self.hot[key] | self.rolling[key] | {row for file in self.manifest.hour_files(*key) for row in self.bucket[file.key]}
+        self.written = {row for row in self.written if self.came[row] != key or stays(row) or row in held}
+
+    def zombie_moves(self, key: Key) -> set[Key]:
+        """As an owner that has lost its lease does; the hour, where it had rows to move."""
+        if not self.hot.get(key) or self.manifest.head.open or self.rolling.get(key):
+            return set()
+        self.rolling[key], self.hot[key] = self.hot[key], set()
+        return {key}
 
     def seen(self) -> list[int] | None:
         """The rows that a reader sees, each as often as it does; None while it waits."""
@@ -165,6 +196,7 @@ events = st.lists(
     st.one_of(
         st.tuples(st.just("insert"), st.sampled_from(["spans", "logs"]), st.integers(0, 2)),
         st.tuples(st.just("step"), st.just(""), st.integers(0, 4)),
+        st.tuples(st.just("erase"), st.sampled_from(["spans", "logs"]), st.integers(0, 2)),
         st.tuples(st.just("zombie moves"), st.sampled_from(["spans", "logs"]), st.integers(0, 2)),
     ),
     max_size=40,
@@ -173,17 +205,20 @@ events = st.lists(
 
 @given(events)
 def test_each_row_is_in_one_place_whatever_dies(history: list[tuple[str, str, int]]) -> None:
-    """Steps that end anywhere, rows that come late; at every moment a reader sees each row once, or waits. In the end all is cold."""
+    """Steps that end anywhere, rows that come late and that are deleted; at every moment a reader sees each row once, or waits.
+
+    In the end all is cold, and what was to go is nowhere.
+    """
     world = World()
     strays: set[Key] = set()
     for what, table, number in history:
         key = (table, HOUR + number * HOUR_NS)
         if what == "insert":
             world.insert(key)
+        elif what == "erase":
+            world.erase(key, dies=number == 0)
         elif what == "zombie moves":
-            if world.hot.get(key) and not world.manifest.head.open and not world.rolling.get(key):
-                world.rolling[key], world.hot[key] = world.hot[key], set()
-                strays.add(key)
+            strays |= world.zombie_moves(key)
         else:
             step = next_step(world.manifest, world.partitions(), Policy(1 << 62, 0), NOW)
             if step is not None:
@@ -199,7 +234,10 @@ def test_each_row_is_in_one_place_whatever_dies(history: list[tuple[str, str, in
         _check(world, {key for key in strays if key in world.rolling and world.manifest.open_hour(*key) is None and world.rolling[key]})
     assert not any(world.hot.values())
     assert not any(world.rolling.values())
+    for key in world.unwanted:
+        world.erase(key)
     assert sorted(world.seen() or []) == sorted(world.written)
+    assert not [row for row in world.written if row % 2 == 0 and row < world.unwanted.get(world.came[row], 0)]
 
 
 def _check(world: World, strays: set[Key]) -> None:

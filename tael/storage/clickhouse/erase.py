@@ -12,7 +12,7 @@ from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import instant
 from tael.storage.clickhouse.llm import quoted
 from tael.storage.clickhouse.schema import KEPT
-from tael.storage.erase import Erasure
+from tael.storage.erase import Erasure, Selection
 
 _TIMES: Final = {
     "spans": "received_at",
@@ -32,7 +32,11 @@ _OWNERS: Final = {
 """The column and the attributes that name a span's user or session."""
 _LIMITS: Final = Limits(seconds=600)
 _BEFORE: Final = instant("before")
-_OF_TRACES: Final = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
+OF_TRACES: Final = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
+LATER: Final = f"tenant = {{tenant:String}} AND {OF_TRACES} AND received_at > {_BEFORE}"
+"""Whether a span came after the request: its trace keeps its index, which says where it is."""
+OF_A_TRACE: Final = ("logs", "exemplars", "spans")
+"""The tables with rows of traces."""
 _VALUES: Final = ("attribute_string_values", "resource_string_values")
 
 
@@ -44,18 +48,14 @@ class ClickHouseErase:
 
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
         """See EraseStore."""
-        if what.kind == "tenant":
+        if what.kind not in _OWNERS:
             return ()
-        if what.kind == "trace":
-            trace_id = bytes.fromhex(what.value)
-            counts = [await self._count(table, where, parameters) for table, where, parameters in self._of_traces(what, [trace_id])]
-            return (trace_id,) if any(map(bool, counts)) else ()
         found: dict[bytes, int] = {}
         for table in _tables("spans"):
             rows = await self._clickhouse.query(
                 f"SELECT trace_id, toUnixTimestamp64Nano(min(start_time)) FROM {self._named(table)}\n"  # noqa: S608  # names of ours and parameters
-                f"WHERE {_came('spans')} AND {_belongs(what)} GROUP BY trace_id ORDER BY 2 LIMIT {{limit:UInt32}}",
-                _parameters(what) | {"limit": limit},
+                f"WHERE {came('spans')} AND {belongs(what)} GROUP BY trace_id ORDER BY 2 LIMIT {{limit:UInt32}}",
+                parameters_of(what) | {"limit": limit},
                 _LIMITS,
             )
             for trace_id, start in rows:
@@ -63,36 +63,23 @@ class ClickHouseErase:
         return sorted(found, key=lambda trace_id: found[trace_id])[:limit]
 
     async def erase_traces(self, what: Erasure, traces: Sequence[bytes]) -> int:
-        """See EraseStore. The spans by which a trace is found go last."""
-        return sum([await self._delete(table, where, parameters) for table, where, parameters in self._of_traces(what, traces)])
+        """See EraseStore."""
+        return sum([await self._delete(table, where, parameters) for table, where, parameters in _of_traces(what, traces)])
 
-    def _of_traces(self, what: Erasure, traces: Sequence[bytes]) -> Iterable[tuple[str, str, dict[str, Any]]]:
-        parameters = _parameters(what) | {"traces": [trace_id.hex() for trace_id in traces]}
-        for table in ("logs", "exemplars"):
-            for named in _tables(table):
-                yield named, f"{_came(table)} AND {_OF_TRACES}", parameters
-        # A trace that goes on after the request keeps its index, which says where its later spans are.
-        later = " UNION ALL ".join(
-            f"SELECT trace_id FROM {self._named(table)} WHERE tenant = {{tenant:String}} AND {_OF_TRACES} AND received_at > {_BEFORE}"  # noqa: S608  # the same
-            for table in _tables("spans")
-        )
-        yield "trace_index", f"tenant = {{tenant:String}} AND {_OF_TRACES} AND trace_id NOT IN ({later})", parameters
-        if what.kind != "trace":
-            for named in _tables("spans"):
-                yield named, f"{_came('spans')} AND {_OF_TRACES} AND NOT ({_belongs(what)})", parameters
-        for named in _tables("spans"):
-            yield named, f"{_came('spans')} AND {_OF_TRACES}", parameters
+    async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
+        """See EraseStore."""
+        later = " UNION ALL ".join(f"SELECT trace_id FROM {self._named(table)} WHERE {LATER}" for table in _tables("spans"))  # noqa: S608  # the same
+        where = f"tenant = {{tenant:String}} AND {OF_TRACES} AND trace_id NOT IN ({later})"
+        return await self._delete("trace_index", where, parameters_of(what, traces))
 
     async def erase_rest(self, what: Erasure) -> int:
         """See EraseStore."""
         if what.kind == "trace":
             return 0
-        parameters = _parameters(what)
+        parameters = parameters_of(what)
         if what.kind == "tenant":
-            return sum([await self._delete(named, _came(table), parameters) for table in KEPT for named in _tables(table)])
-        rows = sum(
-            [await self._delete(named, f"{_came('logs')} AND {_belongs(what, of_spans=False)}", parameters) for named in _tables("logs")]
-        )
+            return sum([await self._delete(named, came(table), parameters) for table in KEPT for named in _tables(table)])
+        rows = sum([await self._delete(named, condition("logs", Selection(what)), parameters) for named in _tables("logs")])
         for table in KEY_TABLES.values():
             await self._forget(table, what)
         return rows
@@ -103,10 +90,10 @@ class ClickHouseErase:
         for column in _VALUES:
             named = f"arrayExists(pair -> pair.2 = {{value:String}} AND pair.1 IN ({keys}), {column})"
             rest = f"arrayFilter(pair -> NOT (pair.2 = {{value:String}} AND pair.1 IN ({keys})), {column})"
-            where = f"{_came(table)} AND {named}"
-            for partition in await self._count(table, where, _parameters(what)):
+            where = f"{came(table)} AND {named}"
+            for partition in await self._count(table, where, parameters_of(what)):
                 statement = f"ALTER TABLE {self._named(table)} UPDATE {column} = {rest} IN PARTITION ID {{partition:String}} WHERE {where}"
-                await self._mutate(statement, _parameters(what) | {"partition": partition})
+                await self._mutate(statement, parameters_of(what) | {"partition": partition})
 
     async def _delete(self, table: str, where: str, parameters: Mapping[str, Any]) -> int:
         counts = await self._count(table, where, parameters)
@@ -129,24 +116,41 @@ class ClickHouseErase:
         return f"{self._clickhouse.database}.{table}"
 
 
+def _of_traces(what: Erasure, traces: Sequence[bytes]) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    for table in OF_A_TRACE:
+        for named in _tables(table):
+            yield named, condition(table, Selection(what, tuple(traces))), parameters_of(what, traces)
+
+
+def condition(table: str, selection: Selection) -> str:
+    """Whether a row of the table is to go; the parameters are those of ``parameters_of``."""
+    if selection.traces:
+        return f"{came(table)} AND {OF_TRACES}"
+    if selection.what.kind == "tenant":
+        return came(table)
+    return f"{came(table)} AND {belongs(selection.what, of_spans=False)}"
+
+
 def _tables(table: str) -> tuple[str, ...]:
     """The table, and where its hours are on their way to the cold tier."""
     return (table, f"{table}_rolling") if table in ROLLED else (table,)
 
 
-def _came(table: str) -> str:
+def came(table: str) -> str:
     """Whether a row is the tenant's and of no later than the request."""
     column = _TIMES.get(table, "hour")
     bound = _BEFORE if column not in ("hour", "slot", "minute") else f"toDateTime({_BEFORE}, 'UTC')"
     return f"tenant = {{tenant:String}} AND {column} <= {bound}"
 
 
-def _belongs(what: Erasure, *, of_spans: bool = True) -> str:
+def belongs(what: Erasure, *, of_spans: bool = True) -> str:
     """Whether a span or a log record names the user or session."""
     column, keys = _OWNERS[what.kind]
     maps = [f"{name}['{key}'] = {{value:String}}" for key in keys for name in ("attributes_string", "resource_string")]
     return f"({' OR '.join([f'{column} = {{value:String}}', *maps] if of_spans else maps)})"
 
 
-def _parameters(what: Erasure) -> dict[str, Any]:
-    return {"tenant": what.tenant, "value": what.value, "before": what.before_ns}
+def parameters_of(what: Erasure, traces: Sequence[bytes] = ()) -> dict[str, Any]:
+    """What the conditions name."""
+    named = {"tenant": what.tenant, "value": what.value, "before": what.before_ns}
+    return named | {"traces": [trace_id.hex() for trace_id in traces]} if traces else named

@@ -51,12 +51,46 @@ _MOVE_LIMITS: Final = Limits(seconds=60)
 _MAX_BOUND: Final = 256
 
 
-class ClickHouseRolling:
-    """See RollStore. ``bucket_url`` is where the URLs of the bucket's objects begin, for the server."""
+class ColdFiles:
+    """Writes files of the cold tier out of others. ``bucket_url`` is where the URLs of the bucket's objects begin, for the server."""
 
     def __init__(self, clickhouse: ClickHouse, bucket_url: str) -> None:
         self._clickhouse = clickhouse
         self._bucket_url = bucket_url
+
+    async def _merge(
+        self,
+        files: Sequence[ColdFile],
+        generation: int,
+        pace: Pace,
+        *,
+        without: str = "",
+        parameters: Mapping[str, Any] | None = None,
+    ) -> ColdFile:
+        columns = await self._columns(files[0].table)
+        newest_first = sorted(files, key=lambda file: -file.generation)
+        file = replace(files[0], generation=generation)
+        sql = merge_statement(file, columns, self._url(file), [self._url(one) for one in newest_first], without=without)
+        await self._clickhouse.command(sql, parameters or {}, _limits(pace))
+        return await self._read_back(file, columns)
+
+    async def _read_back(self, file: ColdFile, columns: Columns) -> ColdFile:
+        rows = await self._clickhouse.query(read_back_statement(file.table, columns, self._url(file)), {}, _CHECK_LIMITS)
+        if len(rows) != 1:
+            raise Unavailable(f"{file.key} holds {len(rows)} tenants' rows")
+        [(tenant, size, *measures)] = rows
+        return replace(_measured(replace(file, tenant=text(tenant)), measures), bytes=int(size))
+
+    async def _columns(self, table: str) -> Columns:
+        rows = await self._clickhouse.query(_COLUMNS, {"database": self._clickhouse.database, "table": table})
+        return [(text(name), text(kind)) for name, kind in rows]
+
+    def _url(self, file: ColdFile) -> str:
+        return self._bucket_url + file.key
+
+
+class ClickHouseRolling(ColdFiles):
+    """See RollStore."""
 
     async def partitions(self) -> Partitions:
         """See RollStore."""
@@ -111,12 +145,7 @@ class ClickHouseRolling:
 
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
         """See RollStore."""
-        columns = await self._columns(files[0].table)
-        newest_first = sorted(files, key=lambda file: -file.generation)
-        file = replace(files[0], generation=generation)
-        sql = merge_statement(file, columns, self._url(file), [self._url(one) for one in newest_first])
-        await self._clickhouse.command(sql, {}, _limits(pace))
-        return await self._read_back(file, columns)
+        return await self._merge(files, generation, pace)
 
     async def roll_up(self, raw: ColdFile, generation: int, pace: Pace) -> tuple[ColdFile, int]:
         """See RollStore."""
@@ -127,23 +156,9 @@ class ClickHouseRolling:
         [(samples,)] = await self._clickhouse.query(rolled_up_statement(self._url(file)), {}, _CHECK_LIMITS)
         return written, int(samples)
 
-    async def _read_back(self, file: ColdFile, columns: Columns) -> ColdFile:
-        rows = await self._clickhouse.query(read_back_statement(file.table, columns, self._url(file)), {}, _CHECK_LIMITS)
-        if len(rows) != 1:
-            raise Unavailable(f"{file.key} holds {len(rows)} tenants' rows")
-        [(tenant, size, *measures)] = rows
-        return replace(_measured(replace(file, tenant=text(tenant)), measures), bytes=int(size))
-
-    async def _columns(self, table: str) -> Columns:
-        rows = await self._clickhouse.query(_COLUMNS, {"database": self._clickhouse.database, "table": table})
-        return [(text(name), text(kind)) for name, kind in rows]
-
     async def _alter(self, statement: str, hour: OpenHour) -> None:
         sql = statement.format(database=self._clickhouse.database, table=hour.table)
         await self._clickhouse.command(sql, {"id": hour.partition_id}, _MOVE_LIMITS)
-
-    def _url(self, file: ColdFile) -> str:
-        return self._bucket_url + file.key
 
 
 def _partition(table: str, start_seconds: int, rows: int, size: int, newest_seconds: int) -> Partition:
@@ -151,12 +166,17 @@ def _partition(table: str, start_seconds: int, rows: int, size: int, newest_seco
 
 
 def _measures(table: str) -> str:
-    """Rows, checksum, and first and last time, service and name. The checksum is a sum, so that the order of rows does not matter."""
+    """Rows, checksum, and first and last time, service and name."""
     rolled = ROLLED[table]
     bounds = [f"min({column}), max({column})" if column else "NULL, NULL" for column in (rolled.service, rolled.name)]
     time = f"toUnixTimestamp64Nano(toDateTime64({{}}({rolled.time}), 9, 'UTC'))"
     times = f"{time.format('min')}, {time.format('max')}"
-    return f"count(), hex(sum(cityHash64({', '.join(rolled.ids)}))), {times}, {', '.join(bounds)}"
+    return f"count(), {checksum(table)}, {times}, {', '.join(bounds)}"
+
+
+def checksum(table: str) -> str:
+    """Of rows of a table: a sum modulo 2^64, so that the order of rows does not matter, and that of the rest is known once some are taken out."""
+    return f"hex(sum(cityHash64({', '.join(ROLLED[table].ids)})))"
 
 
 def _rows_of(database: str, table: str) -> str:
@@ -177,11 +197,13 @@ def export_statement(database: str, file: ColdFile, columns: Columns, url: str) 
     )
 
 
-def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Sequence[str]) -> str:
-    """The rows of several files of one hour and tenant, into one."""
+def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Sequence[str], *, without: str = "") -> str:
+    """The rows of several files of one hour and tenant, into one; but those that ``without`` holds for."""
     rolled = ROLLED[file.table]
     names = ", ".join(f"`{name}`" for name, _ in columns)
-    branches = [f"SELECT {names}, {place} AS place FROM {_from_file(file.table, columns, each)}" for place, each in enumerate(newest_first)]  # noqa: S608
+    kept = f" WHERE NOT ({without})" if without else ""
+    sources = [_from_file(file.table, columns, each) + kept for each in newest_first]
+    branches = [f"SELECT {names}, {place} AS place FROM {source}" for place, source in enumerate(sources)]  # noqa: S608  # names of columns
     # With LIMIT 1 BY the first of each key is left, which is of the latest generation.
     once = f"LIMIT 1 BY {', '.join(rolled.order)}\n" if rolled.replaces else ""
     return (

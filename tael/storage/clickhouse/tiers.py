@@ -213,14 +213,17 @@ class TieredTables:
         if len(files) > MAX_FILES:
             raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: a shorter range")
         self.trail.opened.update(file.key for file in files)
-        columns = self._columns[table]
-        url = self._bucket_url + _keys([file.key for file in files])
-        return (
-            f"SELECT {parquet.read(table, columns)}{also} FROM s3('{url}', 'Parquet', {parquet.structure([*columns, *more])}) {_SETTINGS}"  # noqa: S608  # see above
-        )
+        return cold_rows(self._bucket_url, files, self._columns[table], also=also, more=more)
 
     def _listed(self, table: str) -> str:
         return ", ".join(f"`{name}`" for name, _ in self._columns[table])
+
+
+def cold_rows(bucket_url: str, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = ()) -> str:
+    """The rows of files of one table, as a SELECT to be put in brackets."""
+    url = bucket_url + _keys([file.key for file in files])
+    structure = parquet.structure([*columns, *more])
+    return f"SELECT {parquet.read(files[0].table, columns)}{also} FROM s3('{url}', 'Parquet', {structure}) {_SETTINGS}"  # noqa: S608  # see above
 
 
 def _coldest_end(head: Head, table: str) -> int:

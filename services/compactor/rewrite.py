@@ -1,0 +1,138 @@
+"""Takes what somebody asked to be deleted out of the files of one shard's cold tier: each hour's are written anew without it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import REGISTRY, Counter
+
+from tael.cluster.manifests import ManifestOwner
+from tael.cold import manifest as transitions
+from tael.cold.files import ROLLED, ColdFile
+from tael.errors import Unavailable
+from tael.objects import ObjectStore
+from tael.runtime.failpoint import FailPoint
+from tael.runtime.observe import get_logger
+from tael.storage.erase import ColdEraseStore, Erasure, Selected, Selection
+from tael.storage.rolling import Pace
+
+log = get_logger("compactor")
+_TURN_SECONDS: Final = 20.0
+"""How long files are rewritten before the roll gets its turn."""
+_OF_TRACES: Final = ("logs", "exemplars", "spans")
+_MODULUS: Final = 1 << 64
+_REWRITTEN = Counter(
+    "tael_cold_rewritten_files", "Files that lost rows because somebody asked for it.", ["shard", "table"], registry=REGISTRY
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Rows that are in no file any more, and whether others are left for the next call."""
+
+    rows: int
+    left: bool
+
+
+class ColdEraser:
+    """One shard's cold files under one epoch of its lease, by the task that has its ``owner``.
+
+    Every method can be repeated by any owner, and raises Retryable where something does not answer, Fenced where the shard is somebody else's now.
+    """
+
+    def __init__(self, owner: ManifestOwner, store: ColdEraseStore, objects: ObjectStore, pace: Pace, fail: FailPoint) -> None:
+        self._owner = owner
+        self._store = store
+        self._objects = objects
+        self._pace = pace
+        self._fail = fail
+
+    async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
+        """See EraseStore, of what is in files."""
+        return await self._store.next_traces(what, await self._files("spans", what.tenant), limit)
+
+    async def later_traces(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[bytes]:
+        """Those that go on after the request in files."""
+        return await self._store.later_traces(what, traces, await self._spans_of(what, traces))
+
+    async def erase(self, selection: Selection) -> Erased:
+        """Rewrite what holds rows of the selection, for a while.
+
+        The hot tier MUST have been searched before: rows go from there to here, so that what is not found in either is nowhere. Hours that are
+        on their way are waited for.
+        """
+        until, rows = time.monotonic() + _TURN_SECONDS, 0
+        for table in self._tables(selection):
+            files = await (
+                self._spans_of(selection.what, selection.traces)
+                if table == "spans" and selection.traces
+                else self._files(table, selection.what.tenant)
+            )
+            rows += await self._drop_rollups([file for file in files if file.resolution], selection)
+            found = await self._store.select(selection, [file for file in files if not file.resolution])
+            for hour_ns in sorted({file.hour_ns for file in found}):
+                if time.monotonic() >= until:
+                    return Erased(rows, left=True)
+                if self._owner.manifest.open_hour(table, hour_ns) is None:
+                    rows += await self._rewrite(table, hour_ns, selection, found)
+        return Erased(rows, left=bool(self._owner.manifest.head.open))
+
+    def _tables(self, selection: Selection) -> Collection[str]:
+        if selection.traces:
+            return _OF_TRACES
+        return tuple(ROLLED) if selection.what.kind == "tenant" else ("logs",)
+
+    async def _files(self, table: str, tenant: str) -> list[ColdFile]:
+        return (await self._owner.load((table,))).files(table, tenant)
+
+    async def _spans_of(self, what: Erasure, traces: Sequence[bytes]) -> list[ColdFile]:
+        hours = await self._store.hours_of(what, traces)
+        return [file for file in await self._files("spans", what.tenant) if file.hour_ns in hours]
+
+    async def _drop_rollups(self, files: Sequence[ColdFile], selection: Selection) -> int:
+        """A rollup goes as a whole, as all that is kept by the hour."""
+        out = {file for file in files if file.hour_ns <= selection.what.before_ns}
+        change = transitions.retired(self._owner.manifest, out.__contains__, self._owner.epoch, time.time_ns())
+        if change is None:
+            return 0
+        await self._owner.commit(change)
+        return sum(file.rows for file in out)
+
+    async def _rewrite(self, table: str, hour_ns: int, selection: Selection, found: Mapping[ColdFile, Selected]) -> int:
+        """All files of the tenant's hour become one, so that of rows with one key the same counts as before."""
+        manifest, tenant = self._owner.manifest, selection.what.tenant
+        files = [file for file in manifest.hour_files(table, hour_ns) if file.tenant == tenant and not file.resolution]
+        out = {file: found[file] for file in files if file in found}
+        gone = sum(one.rows for one in out.values())
+        left: list[ColdFile] = []
+        if gone < sum(file.rows for file in files):
+            left = [await self._store.rewrite(selection, files, manifest.revision + 1, self._pace)]
+            _check(files, out, left[0])
+        self._fail("rewritten")
+        # What a merge or a roll wrote that died before its commit holds these rows too, and nothing else would ever delete it.
+        written = await self._objects.list(files[0].key.rpartition("-")[0] + "-")
+        unnamed = set(written) - {file.key for file in (*files, *left)}
+        await self._owner.commit(
+            transitions.merged(
+                manifest, table, hour_ns, left, self._owner.epoch, time.time_ns(), emptied=() if left else (tenant,), unnamed=unnamed
+            )
+        )
+        self._fail("forgotten")
+        _REWRITTEN.labels(str(manifest.shard), table).inc(len(files))
+        log.info("rewritten", shard=manifest.shard, table=table, start=hour_ns // 10**9, tenant=tenant, rows=gone, files=len(files))
+        return gone
+
+
+def _check(files: Sequence[ColdFile], out: Mapping[ColdFile, Selected], left: ColdFile) -> None:
+    """Raises Unavailable where the new file does not hold what the old ones did, less what was to go."""
+    rows = sum(file.rows for file in files) - sum(one.rows for one in out.values())
+    if ROLLED[left.table].replaces and len(files) > 1:
+        if not 0 < left.rows <= rows:
+            raise Unavailable(f"{left.key} holds {left.rows} rows, not up to {rows}")
+        return
+    kept = (sum(int(file.checksum, 16) for file in files) - sum(int(one.checksum, 16) for one in out.values())) % _MODULUS
+    if (left.rows, int(left.checksum, 16)) != (rows, kept):
+        raise Unavailable(f"{left.key} holds {left.rows} rows with checksum {left.checksum}, not {rows} with {kept:016X}")

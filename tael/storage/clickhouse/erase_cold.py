@@ -1,0 +1,72 @@
+"""ColdEraseStore of one shard: rows are counted by file, and what is to stay of an hour's files is written into another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from tael.cold.files import ColdFile
+from tael.model.time import NS_PER_SECOND
+from tael.storage.clickhouse.client import Limits
+from tael.storage.clickhouse.erase import LATER, OF_TRACES, belongs, came, condition, parameters_of
+from tael.storage.clickhouse.rolling import ColdFiles, checksum
+from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.tiers import cold_rows
+from tael.storage.erase import Erasure, Selected, Selection
+from tael.storage.rolling import Pace
+
+_FILES: Final = 256
+"""That one statement opens: what it reads of each stays in its memory."""
+_LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
+
+
+class ClickHouseColdErase(ColdFiles):
+    """See ColdEraseStore."""
+
+    async def next_traces(self, what: Erasure, files: Sequence[ColdFile], limit: int) -> Sequence[bytes]:
+        """See ColdEraseStore."""
+        where = f"{came('spans')} AND {belongs(what)}"
+        for some in _some(files):
+            found = await self._ask(some, "trace_id", f"WHERE {where} GROUP BY trace_id ORDER BY min(start_time) LIMIT {int(limit)}", what)
+            if found:
+                return [bytes(trace_id) for (trace_id,) in found]
+        return ()
+
+    async def hours_of(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[int]:
+        """See ColdEraseStore."""
+        sql = f"SELECT DISTINCT toUnixTimestamp(hour) FROM {self._clickhouse.database}.trace_index WHERE tenant = {{tenant:String}} AND {OF_TRACES}"  # noqa: S608  # names of ours and parameters
+        return frozenset(int(hour) * NS_PER_SECOND for (hour,) in await self._clickhouse.query(sql, parameters_of(what, traces), _LIMITS))
+
+    async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
+        """See ColdEraseStore."""
+        found = [await self._ask(some, "DISTINCT trace_id", f"WHERE {LATER}", what, traces) for some in _some(files)]
+        return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
+
+    async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:
+        """See ColdEraseStore."""
+        found: dict[ColdFile, Selected] = {}
+        for some in _some(files):
+            table = some[0].table
+            tail = f"WHERE {condition(table, selection)} GROUP BY _path"
+            asked = f"_path, count(), {checksum(table)}"
+            rows = await self._ask(some, asked, tail, selection.what, selection.traces, also=", _path")
+            for path, count, total in rows:
+                [file] = [file for file in some if text(path).endswith(file.key)]
+                found[file] = Selected(int(count), text(total))
+        return found
+
+    async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
+        """See ColdEraseStore."""
+        parameters = parameters_of(selection.what, selection.traces)
+        return await self._merge(files, generation, pace, without=condition(files[0].table, selection), parameters=parameters)
+
+    async def _ask(
+        self, files: Sequence[ColdFile], columns: str, tail: str, what: Erasure, traces: Sequence[bytes] = (), *, also: str = ""
+    ) -> Sequence[Sequence[Any]]:
+        rows = cold_rows(self._bucket_url, files, await self._columns(files[0].table), also=also)
+        return await self._clickhouse.query(f"SELECT {columns} FROM ({rows}) {tail}", parameters_of(what, traces), _LIMITS)  # noqa: S608  # the same
+
+
+def _some(files: Sequence[ColdFile]) -> Iterator[Sequence[ColdFile]]:
+    for start in range(0, len(files), _FILES):
+        yield files[start : start + _FILES]

@@ -1,0 +1,216 @@
+"""Deletions out of the cold tier's files, against the real parts: whoever dies where, what is to go goes and nothing else, once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from tael.cold import plan
+from tael.cold.files import ROLLED, ColdFile
+from tael.errors import Fenced, Unavailable
+from tael.model.signals import METRICS
+from tael.storage.clickhouse.erase import ClickHouseErase
+from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
+from tael.storage.erase import Erasure, Selection
+from tael.storage.rolling import Pace
+from tael.wal import codec
+from tests.contract.test_cold_roll import FILLED, HOUR, Cold, Crash, cold, finish
+from tests.contract.test_metric_tables import batch
+from tests.support.storage import RECEIVED_NS, logs_of, of_service, wire_log, wire_span
+
+__all__ = ["cold"]
+ONE, TWO = b"1" * 16, b"2" * 16
+
+
+def of_trace(trace_id: bytes, tenant: str = "t1") -> Selection:
+    """What came of a trace."""
+    return Selection(Erasure(tenant, "trace", trace_id.hex(), RECEIVED_NS + 1), (trace_id,))
+
+
+async def two_traces(cold: Cold) -> None:
+    """Two spans of each of two traces, and a log record, in a file of each table; a second file has a third span of each."""
+    for number, times in enumerate(((0, 1), (2,))):
+        spans = [wire_span(at, trace_id=trace_id) for at in times for trace_id in (ONE, TWO)]
+        await cold.tier.store(of_service("shop", *spans))
+        if number == 0:
+            await cold.tier.store_logs(logs_of("shop", wire_log(0, trace_id=ONE), wire_log(1, trace_id=TWO)))
+        await cold.roll()
+
+
+async def test_an_hours_files_become_one_without_the_rows(cold: Cold) -> None:
+    """What they held is swept, and a repeat finds nothing. Of an hour of which nothing stays no file does."""
+    await two_traces(cold)
+    before = (await cold.manifest()).files("spans")
+    assert [file.rows for file in before] == [4, 2]
+    eraser = await cold.eraser()
+    erased = await eraser.erase(of_trace(ONE))
+    assert (erased.rows, erased.left) == (4, False)
+    assert {table: count for table, count in (await cold.ledger()).items() if count} == {"spans": 3, "logs": 1}
+    [after] = (await cold.manifest()).files("spans")
+    assert after.generation > max(file.generation for file in before)
+    assert (await eraser.erase(of_trace(ONE))).rows == 0
+    assert (await eraser.erase(of_trace(TWO, "t2"))).rows == 0
+    assert (await eraser.erase(of_trace(TWO))).rows == 4
+    assert (await cold.manifest()).files("spans") == []
+    await (await cold.roller()).sweep()
+    keys = {key for table in ("spans", "logs") for key in await cold.objects.list(f"{table}/")}
+    assert not {file.key for file in (*before, after)} & keys
+
+
+async def test_what_a_dead_owner_wrote_goes_too(cold: Cold) -> None:
+    """A merge that died before its commit left a file that nothing names; it holds what is to go."""
+    await two_traces(cold)
+    cold.crash_at = "merged"
+    roller = await cold.roller()
+    await roller.load()
+    assert plan.hours_to_merge(roller.owner.manifest) == [("spans", HOUR)]
+    orphan = roller.owner.manifest.revision + 1
+    with pytest.raises(Crash):
+        await roller.merge()
+    cold.crash_at = ""
+    [key] = [key for key in await cold.objects.list("spans/") if key.endswith(f"/{cold.shard}-{orphan}.parquet")]
+    await (await cold.eraser()).erase(of_trace(ONE))
+    await (await cold.roller()).sweep()
+    assert key not in await cold.objects.list("spans/")
+    assert (await cold.ledger())["spans"] == 3
+
+
+async def test_whoever_dies_where_the_next_one_goes_on(cold: Cold) -> None:
+    """With the file written and not committed, and with the manifest changed."""
+    await two_traces(cold)
+    for place, logs in (("rewritten", 2), ("forgotten", 1)):
+        cold.crash_at, eraser = place, await cold.eraser()
+        with pytest.raises(Crash):
+            await eraser.erase(of_trace(ONE))
+        counts = await cold.ledger()
+        assert (counts["spans"], counts["logs"]) == (6, logs)
+    cold.crash_at = ""
+    assert (await (await cold.eraser()).erase(of_trace(ONE))).rows == 3
+    counts = await cold.ledger()
+    assert (counts["spans"], counts["logs"]) == (3, 1)
+
+
+async def test_a_zombie_rewrites_nothing(cold: Cold) -> None:
+    """Its commit is refused, and what it wrote is no file that counts."""
+    await two_traces(cold)
+    zombie = await cold.eraser()
+    await cold.roll()
+    before = await cold.manifest()
+    with pytest.raises(Fenced):
+        await zombie.erase(of_trace(ONE))
+    after = await cold.manifest()
+    assert after.files("spans") == before.files("spans")
+    assert (await cold.ledger())["spans"] == 6
+
+
+async def test_a_file_that_lost_other_rows_is_not_committed(cold: Cold) -> None:
+    """Its rows and its checksum must be those of the old files less those that were to go."""
+
+    class Losing(ClickHouseColdErase):
+        def __init__(self, traces: tuple[bytes, ...]) -> None:
+            super().__init__(cold.clickhouse, cold.bucket_url)
+            self._traces = traces
+
+        async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
+            return await super().rewrite(Selection(selection.what, self._traces), files, generation, pace)
+
+    await cold.tier.store(of_service("shop", *(wire_span(0, trace_id=trace_id) for trace_id in (ONE, TWO, b"3" * 16))))
+    await cold.roll()
+    for traces in ((TWO,), (ONE, TWO)):  # as many rows, but others; and more
+        with pytest.raises(Unavailable, match="checksum"):
+            await (await cold.eraser(Losing(traces))).erase(of_trace(ONE))
+        assert [file.rows for file in (await cold.manifest()).files("spans")] == [3]
+    await (await cold.eraser()).erase(of_trace(ONE))
+    assert (await cold.ledger())["spans"] == 2
+
+
+async def test_hours_on_their_way_are_waited_for(cold: Cold) -> None:
+    """Their rows are in neither of the places that a deletion looks at."""
+    await two_traces(cold)
+    await cold.tier.store(of_service("shop", wire_span(3, trace_id=ONE)))
+    cold.crash_at = "rolling"
+    with pytest.raises(Crash):
+        await finish(await cold.roller())
+    cold.crash_at = ""
+    assert (await (await cold.eraser()).erase(of_trace(ONE))).left
+    await cold.roll()
+    erased = await (await cold.eraser()).erase(of_trace(ONE))
+    assert (erased.rows, erased.left) == (4, False)
+
+
+async def test_a_tenant_goes_out_of_every_table(cold: Cold) -> None:
+    """Of series, samples and their rollups too; another tenant's files stay."""
+    await cold.tier.store(of_service("shop", wire_span(0), wire_span(1)))
+    await cold.tier.store(of_service("cart", wire_span(2)), tenant="o'ther*")
+    await cold.tier.store_logs(logs_of("shop", wire_log()))
+    metrics = batch()
+    metrics.value[1] = 2
+    await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, metrics.SerializeToString()), "once")
+    await cold.roll()
+    roller = await cold.roller()
+    await roller.load()
+    assert await roller.roll_up(1 << 62)
+    assert any(file.resolution for file in (await cold.manifest()).files("samples"))
+    what = Erasure("t1", "tenant", "t1", time.time_ns() + 10**18)
+    assert (await (await cold.eraser()).erase(Selection(what))).rows >= sum(FILLED.values()) - 2
+    assert await cold.ledger() == {**dict.fromkeys(ROLLED, 0), "spans": 1}
+
+
+async def test_a_ledger_holds_through_rolls_crashes_and_deletions(cold: Cold) -> None:
+    """Spans come and are rolled, owners die at any place, traces are deleted from wherever they are: the ledger says what is left at every moment."""
+    chance = random.Random(2)  # no secret
+    places = ["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rewritten", "forgotten"]
+    ledger: dict[bytes, int] = {}
+    hot = ClickHouseErase(cold.clickhouse)
+    for number in range(24):
+        trace_id = chance.randrange(1, 5).to_bytes(1, "big") * 16
+        cold.crash_at = chance.choice(places)
+        match chance.choice(["store", "store", "roll", "merge", "erase"]):
+            case "store":
+                await cold.tier.store(of_service("shop", wire_span(number, trace_id=trace_id)))
+                ledger[trace_id] = ledger.get(trace_id, 0) + 1
+            case "roll" | "merge" as step:
+                await _try(cold, step)
+            case _:
+                await _forget(cold, hot, trace_id)
+                ledger.pop(trace_id, None)
+        cold.crash_at = ""
+        if not (await cold.manifest()).moving(ROLLED):
+            assert (await cold.ledger())["spans"] == sum(ledger.values()), number
+    await cold.roll()
+    rows = [f"SELECT trace_id FROM s3('{cold.bucket_url}{file.key}', 'Parquet')" for file in (await cold.manifest()).files("spans")]
+    found = [bytes(trace_id) for sql in rows for (trace_id,) in await cold.clickhouse.query(sql, {})]
+    assert {trace_id: found.count(trace_id) for trace_id in found} == ledger
+
+
+async def _try(cold: Cold, step: str) -> None:
+    """As far as the owner lives."""
+    try:
+        roller = await cold.roller()
+        if step == "roll":
+            await finish(roller)
+        else:
+            await roller.load()
+            await roller.merge()
+    except Crash:
+        pass
+
+
+async def _forget(cold: Cold, hot: ClickHouseErase, trace_id: bytes) -> None:
+    """By owners that die, until one that lives finds nothing more."""
+    selection = of_trace(trace_id)
+    while True:
+        rows = await hot.erase_traces(selection.what, [trace_id])
+        try:
+            erased = await (await cold.eraser()).erase(selection)
+        except Crash:
+            cold.crash_at = ""
+            continue
+        if erased.left:
+            cold.crash_at = ""
+            await cold.roll()
+        elif not rows + erased.rows:
+            return
