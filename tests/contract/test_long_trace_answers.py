@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable, Collection
 from itertools import pairwise
@@ -17,6 +18,7 @@ from services.query.api.jaeger import answers
 from services.query.questions import long_traces, spans
 from tael.errors import Unavailable
 from tael.model.attributes import Attributes
+from tael.model.payload import Reference
 from tael.model.span import Span
 from tael.pb import jaeger_query_pb2 as v2
 from tael.pb import jaeger_query_v3_pb2 as v3
@@ -26,7 +28,7 @@ from tael.storage.gather import Shards
 from tael.storage.long_traces import Form, LongTraceReader, Part, Slice
 from tael.storage.merged import MergedLongTraces
 from tests.contract.test_span_storage import everything
-from tests.support.query import Api, MemoryLongTraces, MemorySpans, serving
+from tests.support.query import Api, MemoryLongTraces, MemoryPayloads, MemorySpans, serving
 from tests.support.storage import START_NS, model_of, new_trace_id, of_service, wire_span
 from tests.support.stubs import stubs
 
@@ -249,3 +251,31 @@ async def test_a_search_shows_the_beginning_of_a_long_trace(monkeypatch: pytest.
     (trace,) = found["data"]
     assert trace["spans"] == whole["spans"][:4]
     assert "the first 4 spans of trace" in found["warnings"][0]
+
+
+async def test_payloads_are_in_place_up_to_the_bytes_of_an_answer(cut_small: Callable[[], None]) -> None:
+    """Of all blocks together: what has no room stays a reference, and is counted."""
+    cut_small()
+    contents = [bytes([65 + index]) * 3_000 for index in range(6)]
+    own: list[Attributes] = [{"text": str(Reference(hashlib.sha256(one).digest(), len(one)))} for one in contents]
+    made = [wire_span(i, trace_id=b"t" * 16, span_id=bytes([i + 1]) * 8, attributes=attributes) for i, attributes in enumerate(own)]
+    held = model_of([of_service("s", *made)])
+    async with serving(MemorySpans(held), payloads=MemoryPayloads({"default": contents}), TAEL_MAX_INLINE_PAYLOAD_BYTES="12KiB") as api:
+        answer = await api.json(_PATH)
+        references = await api.json(_PATH, payloads="reference")
+    texts = [span["attributes"]["text"] for span in answer["spans"]]
+    assert texts == [*(one.decode() for one in contents[:4]), own[4]["text"], own[5]["text"]]
+    assert answer["unresolved_payloads"] == 2
+    assert [span["attributes"] for span in references["spans"]] == own
+    assert "unresolved_payloads" not in references
+
+
+async def test_what_has_begun_waits_for_its_turn(cut_small: Callable[[], None]) -> None:
+    """A trace of which a part was sent is not cut because others have taken all turns meanwhile; one that has not begun is refused."""
+    cut_small()
+    reader = Scripted(many(20), good=1_000)
+    async with serving(MemorySpans(many(20)), long_traces=reader, TAEL_QUERY_CONCURRENCY="1", TAEL_QUERY_QUEUE="0") as api:
+        answers_of_both = await asyncio.gather(api.get(_PATH), api.get(_PATH))
+    assert {answer.status for answer in answers_of_both} <= {200, 429}
+    assert [len(answer.json()["spans"]) for answer in answers_of_both if answer.status == 200]
+    assert all(len(answer.json()["spans"]) == 20 for answer in answers_of_both if answer.status == 200)

@@ -19,7 +19,7 @@ log = get_logger("query")
 
 
 async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_type: str, *, status: int = 200) -> web.StreamResponse:
-    """Send the pieces as one body. What fails before the first one is raised; later the connection is cut, so that nobody takes the beginning for the whole.
+    """Send the pieces as one body. What fails before the second one is raised; later the connection is cut, so that nobody takes the beginning for the whole.
 
     A client that goes away ends ``pieces``.
     """
@@ -27,7 +27,8 @@ async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_ty
     if takes_gzip(request.headers.get("Accept-Encoding", "")):
         response.enable_compression(web.ContentCoding.gzip)
     async with contextlib.aclosing(pieces):
-        first = await anext(pieces)
+        # The head is made of what is known; the second piece is the first that is read.
+        first = await anext(pieces) + await anext(pieces, b"")
         await response.prepare(request)
         if request.method == "HEAD":
             return response

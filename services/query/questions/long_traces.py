@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -11,7 +13,7 @@ from services.query.backend import Backend
 from services.query.questions.llm import Messages, by_span, messages_of
 from services.query.questions.payloads import resolve_logs, resolve_spans
 from services.query.turns import Turn
-from tael.errors import NotFound, Unavailable
+from tael.errors import NotFound, Overloaded, Unavailable
 from tael.model.attributes import Attributes
 from tael.model.log import LogRecord
 from tael.model.span import Resource, Scope, Span
@@ -45,7 +47,7 @@ class LongTrace:
         self._backend, self._tenant, self._bounds = backend, tenant, outline.value.bounds
         self._room_bytes = int(backend.settings.max_inline_payload_bytes)
         self._origins: dict[int, Origin] = {}
-        self._taken, self._block_bytes = 0, 0
+        self._taken, self._block_bytes, self._begun = 0, 0, False
 
     async def blocks(self) -> AsyncGenerator[Sequence[Span]]:
         """Blocks of spans, with their payloads in place."""
@@ -108,8 +110,21 @@ class LongTrace:
         self.unresolved += found.left
         return found.items
 
-    def _turn(self) -> AbstractAsyncContextManager[Turn]:
-        return self._backend.turns.turn("trace", self._tenant)
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Turn]:
+        """A turn. What has begun is not given up because all are taken for a while."""
+        give_up = time.monotonic() + self._backend.settings.query_timeout_seconds
+        async with contextlib.AsyncExitStack() as stack:
+            while True:
+                try:
+                    turn = await stack.enter_async_context(self._backend.turns.turn("trace", self._tenant))
+                    break
+                except Overloaded as error:
+                    if not self._begun or time.monotonic() > give_up:
+                        raise
+                    await asyncio.sleep(error.retry_after_seconds)
+            yield turn
+        self._begun = True
 
     def _heard(self, answer: Answer[T]) -> T:
         self._missing(answer.missing)
