@@ -24,7 +24,7 @@ from tael.storage.long_traces import BEGIN, Form, Origin, Outline, Part, Slice
 T = TypeVar("T")
 STEP: Final = 100
 """Spans between two places where a trace can be cut."""
-_MOST_STEPS: Final = 100
+_MOST_STEPS: Final = 250
 _MOST_ORIGINS: Final = 1_000
 """Resources with scopes that are remembered from one block to the next."""
 _SPAN_BYTES: Final = 500
