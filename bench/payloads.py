@@ -1,4 +1,4 @@
-"""What putting payloads apart costs a receiver and saves the WAL, and how fast payloads are written, read and searched.
+"""What putting payloads apart costs a receiver and saves the WAL, and how fast payloads are written, rolled, read and searched.
 
 python -m bench.payloads [--payloads 200000]
 """
@@ -28,6 +28,7 @@ from tael.otlp.extract import Sizes
 from tael.otlp.signals import SIGNALS
 from tael.storage.api import SpanQuery
 from tests.support.hotnode import HotNode
+from tests.support.objects import ObjectServer, object_settings
 from tests.support.otlp import BASE_NS, MemoryLog, receiver_settings
 from tests.support.storage import HotTier, open_tier
 
@@ -113,6 +114,19 @@ async def storage(tier: HotTier, count: int) -> None:
         f"{count} payloads of {size // count} bytes: {count / seconds:,.0f}/s written, {int(bytes_on_disk) / count:,.0f} bytes each on disk"
     )
     chosen = rng.sample(hashes, 50)
+    await read(tier, chosen, count)
+    assert tier.cold is not None
+    started = time.perf_counter()
+    await tier.cold.roll()
+    manifest = await tier.cold.manifests.read(0)
+    held = manifest.head.held["payloads"]
+    print(f"rolled: {count / (time.perf_counter() - started):,.0f}/s, {held.bytes / count:,.0f} bytes each in {held.files} file")
+    await read(tier, chosen, count)
+
+
+async def read(tier: HotTier, chosen: list[bytes], count: int) -> None:
+    """By hash, and by a word, from wherever they are."""
+    rng = random.Random(2)
     await timed("one by its hash", [lambda h=h: tier.payloads.get_payloads("t", [h]) for h in chosen])  # type: ignore[misc]
     await timed("50 by their hashes", [lambda: tier.payloads.get_payloads("t", chosen)] * 5)
     words = [SpanQuery(ALL_TIME, find_spans(text=f"needle{rng.randrange(count)}")) for _ in range(20)]
@@ -136,9 +150,15 @@ async def main() -> None:
     count = parser.parse_args().payloads
     admission()
     await wal_bytes()
-    with tempfile.TemporaryDirectory() as folder, HotNode(Path(folder) / "node") as node:
-        async with open_tier([node]) as tier:
-            await storage(tier, count)
+    with tempfile.TemporaryDirectory() as folder, HotNode(Path(folder) / "node", environment=object_settings()) as node:
+        store = ObjectServer(Path(folder) / "objects")
+        store.start()
+        try:
+            async with open_tier([node], tiering="cold") as tier:
+                tier.rolls = False
+                await storage(tier, count)
+        finally:
+            store.stop()
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
         counts.use(tiered.readers(lambda client, source, _: ClickHouseSpanCounts(client, source)))
         llm.use(tiered.readers(lambda client, source, _: ClickHouseLlm(client, prices, source)))
         held.use([Shard(name, ClickHouseHoldings(client)) for name, client in each])
-        payloads.use([Shard(name, ClickHousePayloads(client)) for name, client in each])
+        payloads.use(tiered.readers(lambda client, source, _: ClickHousePayloads(client, source)))
 
     all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts)), LlmSeries(MergedLlm(llm))]))
     return Readers(

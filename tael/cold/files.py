@@ -56,6 +56,7 @@ ROLLED = {
     "series": Rolled(
         "metrics", "hour", ("metric", "series", "hour"), ("tenant", "metric_name", "series"), replaces=True, name="metric_name"
     ),
+    "payloads": Rolled("payloads", "hour", ("hash", "offset", "content"), ("tenant", "hash", "offset"), replaces=True),
 }
 """Every table whose hours leave the hot tier. Partitions of each are hours."""
 

@@ -27,6 +27,11 @@ class TimeRange:
 ALL_TIME = TimeRange(-(1 << 63), MAX_NS)
 
 
+def whole_hours(time_range: TimeRange) -> TimeRange:
+    """The range from the beginning of its first hour on: what is kept by the hour stands at that."""
+    return TimeRange(max(time_range.start_ns - time_range.start_ns % HOUR_NS, ALL_TIME.start_ns), time_range.end_ns)
+
+
 def signed_ns(time_ns: int) -> int:
     """A time as the hot tier orders it: from 2^63 on, it counts as before 1970."""
     return time_ns - (1 << 64) if time_ns > MAX_NS else time_ns

@@ -146,6 +146,7 @@ async def test_a_tenant_goes_out_of_every_table(cold: Cold) -> None:
     await cold.tier.store(of_service("shop", wire_span(0), wire_span(1)))
     await cold.tier.store(of_service("cart", wire_span(2)), tenant="o'ther*")
     await cold.tier.store_logs(logs_of("shop", wire_log()))
+    await cold.tier.store_payloads(b"said")
     metrics = batch()
     metrics.value[1] = 2
     await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, metrics.SerializeToString()), "once")

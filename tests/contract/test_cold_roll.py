@@ -153,10 +153,11 @@ async def fill(tier: HotTier) -> None:
     await tier.store(of_service("shop", wire_span(0), wire_span(1)))
     await tier.store(of_service("cart", wire_span(2)), tenant="o'ther*")
     await tier.store_logs(logs_of("shop", wire_log()))
+    await tier.store_payloads(b"said")
     await tier.writers[0].write(METRICS, codec.encode("t1", 1, batch().SerializeToString()), secrets.token_hex(8))
 
 
-FILLED = {"spans": 3, "logs": 1, "samples": 2, "histograms": 1, "exemplars": 1, "series": 1}
+FILLED = {"spans": 3, "logs": 1, "samples": 2, "histograms": 1, "exemplars": 1, "series": 1, "payloads": 1}
 
 
 async def test_every_table_goes_to_the_cold_tier(cold: Cold) -> None:
@@ -270,7 +271,7 @@ async def test_late_rows_make_generations_that_are_merged(cold: Cold) -> None:
 
 
 async def test_files_are_retired_by_tenant_and_signal(cold: Cold) -> None:
-    """By whole hours; what is kept stays."""
+    """By whole hours; what is kept stays. Payloads go with the longer of traces and logs."""
     await fill(cold.tier)
     await cold.roll()
     roller = await cold.roller()
@@ -278,8 +279,12 @@ async def test_files_are_retired_by_tenant_and_signal(cold: Cold) -> None:
     every = {"traces": for_ever, "logs": for_ever, "metrics": for_ever}
     assert await roller.retire(Retention(every)) == 0
     days = (time.time_ns() - HOUR - HOUR_NS) / (24 * HOUR_NS)
-    assert await roller.retire(Retention({**every, "logs": days - 0.01}, {"t1": {"traces": days - 0.01}})) == 2
-    assert {table: count for table, count in (await cold.ledger()).items() if count != FILLED[table]} == {"spans": 1, "logs": 0}
+    assert await roller.retire(Retention({**every, "logs": days - 0.01}, {"t1": {"traces": days - 0.01}})) == 3
+    assert {table: count for table, count in (await cold.ledger()).items() if count != FILLED[table]} == {
+        "spans": 1,
+        "logs": 0,
+        "payloads": 0,
+    }
     assert await roller.sweep() > 0
     assert (await cold.ledger())["spans"] == 1
 

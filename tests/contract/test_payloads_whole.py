@@ -14,7 +14,7 @@ from tael.cluster.shard import Router
 from tael.model.attributes import AttributeValue
 from tael.model.search import find_spans
 from tael.model.signals import TRACES
-from tael.model.time import ALL_TIME
+from tael.model.time import ALL_TIME, HOUR_NS
 from tael.otlp.anyvalue import encode_attributes
 from tael.otlp.signals import SIGNALS
 from tael.storage.api import SpanQuery
@@ -23,12 +23,12 @@ from tests.support.otlp import MemoryLog, receiver_settings
 from tests.support.query import serving
 from tests.support.storage import HotTier, open_tier
 
-NOW_NS = time.time_ns()
+NOW_NS = time.time_ns() - 2 * HOUR_NS
 FILLER = "so it goes on and on " * 200
 
 
 async def ingest(tier: HotTier, *calls: dict[str, AttributeValue], tenant: str = "default") -> list[bytes]:
-    """Spans with these attributes, through a receiver and into every shard; their trace ids."""
+    """Spans with these attributes, through a receiver and into every shard, rolled where the tier is cold; their trace ids."""
     log, request = MemoryLog(), ExportTraceServiceRequest()
     pipeline = Pipeline(log, Router(len(tier.clickhouses)), receiver_settings(), registry=CollectorRegistry())
     spans = request.resource_spans.add().scope_spans.add().spans
@@ -42,6 +42,7 @@ async def ingest(tier: HotTier, *calls: dict[str, AttributeValue], tenant: str =
     assert (outcome.rejected, outcome.message) == (0, "")
     for shard, signal, body, _ in log.appended:
         await tier.writers[shard].write(signal, body, hashlib.sha256(body).hexdigest())
+    await tier.roll(0)
     return [span.trace_id for span in spans]
 
 
@@ -58,7 +59,7 @@ async def test_a_large_span_is_stored_whole(prompt: str, shared_hot_node: HotNod
         assert len(listed["attributes"]["gen_ai.input.messages"]) < 300
 
 
-async def test_words_are_found_in_payloads_and_beside_them(hot_tier: HotTier) -> None:
+async def test_words_are_found_in_payloads_and_beside_them(any_tier: HotTier) -> None:
     """Whole words of ASCII in any case, of other scripts a part; in texts and in structured messages; not in the words of a reference."""
     calls: list[dict[str, AttributeValue]] = [
         {"gen_ai.prompt": "A refund, please"},
@@ -68,10 +69,10 @@ async def test_words_are_found_in_payloads_and_beside_them(hot_tier: HotTier) ->
         },
         {"gen_ai.system_instructions": FILLER + "refunds"},
     ]
-    ids = await ingest(hot_tier, *calls)
+    ids = await ingest(any_tier, *calls)
 
     async def found(text: str) -> set[int]:
-        answer = await hot_tier.reader.find_spans("default", SpanQuery(ALL_TIME, find_spans(text=text)))
+        answer = await any_tier.reader.find_spans("default", SpanQuery(ALL_TIME, find_spans(text=text)))
         return {ids.index(span.trace_id) for span in answer.value}
 
     assert await found("refund") == {0, 1}
@@ -80,15 +81,15 @@ async def test_words_are_found_in_payloads_and_beside_them(hot_tier: HotTier) ->
     assert await found("sha256") == await found("payload") == await found("refund granted please") == set()
 
 
-async def test_a_hash_of_another_tenant_finds_nothing(hot_tier: HotTier) -> None:
+async def test_a_hash_of_another_tenant_finds_nothing(any_tier: HotTier) -> None:
     """Neither by its reference, nor by its words, nor by itself."""
     secret = FILLER + "the secret word"
-    await ingest(hot_tier, {"gen_ai.input.messages": secret}, tenant="bank")
+    await ingest(any_tier, {"gen_ai.input.messages": secret}, tenant="bank")
     reference = f"tael.payload:sha256:{hashlib.sha256(secret.encode()).hexdigest()}:{len(secret)}"
-    (trace_id,) = await ingest(hot_tier, {"gen_ai.input.messages": reference, "gen_ai.system": "x"}, tenant="shop")
-    assert (await hot_tier.reader.find_spans("shop", SpanQuery(ALL_TIME, find_spans(text="secret")))).value == []
+    (trace_id,) = await ingest(any_tier, {"gen_ai.input.messages": reference, "gen_ai.system": "x"}, tenant="shop")
+    assert (await any_tier.reader.find_spans("shop", SpanQuery(ALL_TIME, find_spans(text="secret")))).value == []
     headers = {"X-Scope-OrgID": "shop"}
-    async with serving(hot_tier.reader, hot_tier, payloads=hot_tier.payloads) as api:
+    async with serving(any_tier.reader, any_tier, payloads=any_tier.payloads) as api:
         trace = (await api.get(f"/api/v1/traces/{trace_id.hex()}", headers=headers)).json()
         assert trace["spans"][0]["attributes"]["gen_ai.input.messages"] == reference
         assert (await api.get(f"/api/v1/blobs/{reference.split(':')[2]}", headers=headers)).status == 404

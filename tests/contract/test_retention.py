@@ -68,7 +68,7 @@ async def test_every_table_is_kept_as_long_as_its_signal(shared_hot_node: HotNod
         )
         assert await filled(clickhouse) == every - of_logs
         days["traces"] = days["logs"]
-        of_traces |= {"payloads"}  # which spans and log records refer to, so the longer of the two keeps them
+        of_traces |= {"payloads", "payload_hours"}  # which spans and log records refer to, so the longer of the two keeps them
         assert await gone() == len(of_traces)
         assert await filled(clickhouse) == every - of_logs - of_traces
         days["metrics"] = days["logs"]

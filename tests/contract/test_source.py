@@ -35,7 +35,7 @@ MOVED = ("spans", "trace_index", "logs", "log_streams")
 class TwoTables(HotTables):
     """Rows of a table and of one beside it; neither has the other's."""
 
-    def words_indexed(self, time_range: TimeRange) -> bool:  # whatever the range
+    def words_indexed(self, table: str, time_range: TimeRange) -> bool:  # whatever the range
         return False
 
     def rows(self, table: str, tenant: str, time_range: TimeRange = ALL_TIME, **_: object) -> str:

@@ -87,7 +87,7 @@ class HotTier:
         )
         self.topology: TopologyReader = MergedTopology(self.gather(self.shards(ClickHouseTopology)))
         self.llm: LlmReader = MergedLlm(self.gather(self.shards(lambda clickhouse, source: ClickHouseLlm(clickhouse, source=source))))
-        self.payloads: PayloadReader = MergedPayloads(self.gather(self.shards(lambda clickhouse, _: ClickHousePayloads(clickhouse))))
+        self.payloads: PayloadReader = MergedPayloads(self.gather(self.shards(ClickHousePayloads)))
 
     def shards(self, build: Callable[[ClickHouse, Source | None], R]) -> Sequence[AskedShard[R]]:
         """The shards with readers that ``build`` makes of a client and a source."""
@@ -138,8 +138,12 @@ class HotTier:
         """Write contents to the hour of START_NS on one shard, and return their hashes."""
         hour = START_NS // 10**9 // 3600 * 3600
         wanted = [Wanted(hour, hashlib.sha256(content).digest(), content) for content in contents]
-        for body in bodies(tenant, shard, wanted, RECEIVED_NS, max_body_bytes):
+        for place, body in enumerate(bodies(tenant, shard, wanted, RECEIVED_NS, max_body_bytes)):
             await self.writers[shard].write(PAYLOADS, body.body, body.dedup_id)
+            if place == 0 and self.mixed:
+                await self.roll(0)
+        if not self.mixed:
+            await self.roll(None)
         return [one.sha256 for one in wanted]
 
 

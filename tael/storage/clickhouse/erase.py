@@ -18,6 +18,7 @@ _TIMES: Final = {
     "spans": "received_at",
     "logs": "received_at",
     "payloads": "received_at",
+    "payload_hours": "received_at",
     "samples": "ts",
     "histograms": "ts",
     "exemplars": "ts",

@@ -30,7 +30,7 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     """The keys of the page, in its order."""
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
-    where.satisfy(query.predicate, log_columns(indexed=source.words_indexed(query.time_range)))
+    where.satisfy(query.predicate, log_columns(indexed=source.words_indexed("logs", query.time_range)))
     service = required_service(query.predicate)
     if query.streams:
         service = _of_streams(where, source, tenant, query) or service
@@ -51,7 +51,7 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
 def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Statement:
     """Stream, whether exact, severity's text, slot, how many records and how many bytes of bodies."""
     where = Conditions(tenant)
-    columns = log_columns(indexed=source.words_indexed(counts.time_range))
+    columns = log_columns(indexed=source.words_indexed("logs", counts.time_range))
     where.within("timestamp", counts.time_range)
     where.satisfy(counts.predicate, columns)
     service = required_service(counts.predicate)

@@ -60,7 +60,7 @@ class Column:
     ``absent`` is what it reads as where it is missing, None for whatever; ``size`` is that of a FixedString. ``many`` marks an array of
     values, ``words_index`` the column that the text index is over, and ``named`` an expression to be written once, and then by that name.
     ``payloads`` selects the hashes, in hex, of the payloads that values may refer to, up to a condition on their ``content``, which is searched
-    for them.
+    for them, by its text index where ``payloads_indexed``.
     """
 
     kind: Kind
@@ -72,6 +72,7 @@ class Column:
     words_index: bool = False
     named: str = ""
     payloads: str = ""
+    payloads_indexed: bool = True
 
 
 def _call(name: str, kind: Kind) -> Column:
@@ -193,6 +194,7 @@ class _Reading:
     size: int = 0
     words_index: bool = False
     payloads: str = ""
+    payloads_indexed: bool = True
 
 
 class _Compiler:
@@ -328,7 +330,9 @@ class _Compiler:
         if column.kind != kind:
             return None
         if column.many:
-            return _Reading("x", over=self._value(column), when=column.present, payloads=column.payloads)
+            return _Reading(
+                "x", over=self._value(column), when=column.present, payloads=column.payloads, payloads_indexed=column.payloads_indexed
+            )
         return _Reading(column.value, column.present, column.absent, size=column.size, words_index=column.words_index)
 
     def _value(self, column: Column) -> str:
@@ -392,7 +396,7 @@ def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], str], *, in
         return found
     # The content is searched by its text index before any span is looked at.
     start, size = len(PREFIX) + 1, 2 * HASH_BYTES
-    referred = f"{reading.payloads} AND {test(_Reading('content', words_index=True), True)}"
+    referred = f"{reading.payloads} AND {test(_Reading('content', words_index=reading.payloads_indexed), True)}"
     return f"if(startsWith({reading.value}, '{PREFIX}'), substring({reading.value}, {start}, {size}) IN ({referred}), {found})"
 
 

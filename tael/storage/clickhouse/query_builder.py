@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tael.cold.files import hour_of
 from tael.model.predicate import EVERYTHING, Compare, Contains, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
-from tael.model.time import MAX_NS, TimeRange, signed_ns
+from tael.model.time import MAX_NS, TimeRange, signed_ns, whole_hours
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import rows
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
@@ -39,7 +39,11 @@ def find_keys(
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
     if mentions(query.predicate, _CONTENT):
-        said = replace(columns[_CONTENT.key], payloads=_payloads(where, source, tenant, query.time_range))
+        said = replace(
+            columns[_CONTENT.key],
+            payloads=_payloads(where, source, tenant, query.time_range),
+            payloads_indexed=source.words_indexed("payloads", whole_hours(query.time_range)),
+        )
         columns = {**columns, _CONTENT.key: said}
     where.satisfy(query.predicate, columns)
     of_name = all_of(
@@ -124,7 +128,7 @@ def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRa
     held = Conditions(tenant)
     held.within_hours("hour", time_range)
     where.parameters |= held.parameters
-    rows = source.rows("payloads", tenant, time_range)
+    rows = source.rows("payloads", tenant, whole_hours(time_range))
     return f"SELECT lower(hex(hash)) FROM {rows} WHERE {' AND '.join(held.texts)}"  # noqa: S608  # only names of ours and parameters
 
 

@@ -43,6 +43,14 @@ _WRITE: Final[Mapping[str, Any]] = {
     "optimize_read_in_order": 1,
     "max_insert_threads": 1,
 }
+_PIECES: Final[Mapping[str, Any]] = {
+    # Contents are of any bytes, and large: a group is what one payload is found by reading.
+    "output_format_parquet_string_as_string": 0,
+    "output_format_parquet_row_group_size_bytes": 2 << 20,
+    "max_block_size": 64,
+}
+"""What is other for payloads."""
+_MERGE: Final = "use_hive_partitioning = 0, input_format_null_as_default = 1, max_bytes_before_external_sort = 268435456"
 _STORE: Final = "s3_retry_attempts = 3, s3_connect_timeout_ms = 3000, s3_request_timeout_ms = 30000"
 """A store that does not answer is soon given up: the roll comes back to it."""
 _READ: Final = f"SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, {_STORE}"
@@ -193,7 +201,7 @@ def export_statement(database: str, file: ColdFile, columns: Columns, url: str) 
     return (
         f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {parquet.written(file.table, columns)}\n"
         f"FROM {_rows_of(database, file.table)} AND tenant = {{tenant:String}}\n"
-        f"ORDER BY {', '.join(ROLLED[file.table].order)}\n{_settings()}"
+        f"ORDER BY {', '.join(ROLLED[file.table].order)}\n{_settings(file.table)}"
     )
 
 
@@ -209,7 +217,7 @@ def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Se
     return (
         f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {parquet.written(file.table, columns)}\n"  # noqa: S608  # names of columns, and keys of ours
         f"FROM (SELECT {names} FROM ({' UNION ALL '.join(branches)})\n"
-        f"ORDER BY {', '.join((*rolled.order, 'place'))} {once})\n{_settings()}, use_hive_partitioning = 0, input_format_null_as_default = 1"
+        f"ORDER BY {', '.join((*rolled.order, 'place'))} {once})\n{_settings(file.table)}, {_MERGE}"
     )
 
 
@@ -218,7 +226,7 @@ def roll_up_statement(raw: ColdFile, columns: Columns, url: str, raw_url: str, p
     spill = pace.memory_bytes // 4
     return (
         f"INSERT INTO FUNCTION s3('{url}', 'Parquet') {rollup.rolled_up(_from_file(raw.table, columns, raw_url), raw)}\n"
-        f"{_settings()}, use_hive_partitioning = 0, max_bytes_before_external_sort = {spill}, max_bytes_before_external_group_by = {spill}"
+        f"{_settings(raw.table)}, use_hive_partitioning = 0, max_bytes_before_external_sort = {spill}, max_bytes_before_external_group_by = {spill}"
     )
 
 
@@ -236,8 +244,9 @@ def _from_file(table: str, columns: Columns, url: str, also: str = "") -> str:
     return f"(SELECT {parquet.read(table, columns)}{also} FROM s3('{url}', 'Parquet', {parquet.structure(columns)}))"  # noqa: S608  # the same
 
 
-def _settings() -> str:
-    return f"SETTINGS {', '.join(f'{name} = {value}' for name, value in _WRITE.items())}, {_STORE}"
+def _settings(table: str) -> str:
+    written = {**_WRITE, **(_PIECES if table == "payloads" else {})}
+    return f"SETTINGS {', '.join(f'{name} = {value}' for name, value in written.items())}, {_STORE}"
 
 
 def _limits(pace: Pace) -> Limits:

@@ -66,6 +66,7 @@ KEPT = {
     "metric_families": _Kept("metrics"),
     "red": _Kept("metrics", 24),
     "payloads": _Kept("payloads"),
+    "payload_hours": _Kept("payloads", 24),
 }
 """Every table that grows with what is received."""
 

@@ -17,8 +17,8 @@ class Source(Protocol):
     that table MUST be named as it is.
     """
 
-    def words_indexed(self, time_range: TimeRange) -> bool:
-        """Whether a text index knows the words of the body of every log record in the range."""
+    def words_indexed(self, table: str, time_range: TimeRange) -> bool:
+        """Whether a text index knows the words of every row of the table in the range: of bodies of log records, of contents of payloads."""
         ...
 
     def elsewhere(self, table: str) -> bool:
@@ -65,7 +65,7 @@ class HotTables:
     def __init__(self, database: str) -> None:
         self.database = database
 
-    def words_indexed(self, time_range: TimeRange) -> bool:  # noqa: ARG002  # whatever the range
+    def words_indexed(self, table: str, time_range: TimeRange) -> bool:  # noqa: ARG002  # whatever the range
         """See Source."""
         return True
 

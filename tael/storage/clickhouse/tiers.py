@@ -90,9 +90,9 @@ class TieredTables:
         self._unreadable = unreadable
         self.trail = Trail()
 
-    def words_indexed(self, time_range: TimeRange) -> bool:
+    def words_indexed(self, table: str, time_range: TimeRange) -> bool:
         """See Source."""
-        return _coldest_end(self._manifest.head, "logs") <= time_range.start_ns
+        return _coldest_end(self._manifest.head, table) <= time_range.start_ns
 
     def elsewhere(self, table: str) -> bool:
         """See Source."""

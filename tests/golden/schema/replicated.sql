@@ -477,3 +477,7 @@ CREATE TABLE IF NOT EXISTS tael.red_all AS tael.red ENGINE = Distributed('shards
 DROP TABLE IF EXISTS tael.payloads_all;
 
 CREATE TABLE IF NOT EXISTS tael.payloads_all AS tael.payloads ENGINE = Distributed('shards', 'tael', 'payloads');
+
+DROP TABLE IF EXISTS tael.payload_hours_all;
+
+CREATE TABLE IF NOT EXISTS tael.payload_hours_all AS tael.payload_hours ENGINE = Distributed('shards', 'tael', 'payload_hours');
