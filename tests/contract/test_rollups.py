@@ -195,6 +195,14 @@ async def test_a_rollup_can_be_made_again(both: Both) -> None:
     assert (file.rows, file.resolution, file.format) == (13, 300, 2)
 
 
+async def test_a_marker_that_is_alone_in_its_bucket_counts_once(both: Both) -> None:
+    """As when a series ended a while after its last sample."""
+    both.add("up", [(T0 + 1_000, 1.0), (T0 + 20 * MINUTE_MS, STALE)])
+    assert await both.rolled_up(1) == 1
+    [file] = (await both.cold.manifests.read(0)).files("samples")
+    assert (file.rows, file.resolution) == (2, 300)
+
+
 async def test_a_rollup_that_lacks_samples_is_not_committed(both: Both) -> None:
     both.add("up", [(T0 + at, 1.0) for at in range(0, HOUR_MS, 15_000)])
     await both.stored.flush()

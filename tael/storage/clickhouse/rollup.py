@@ -48,7 +48,7 @@ def rolled_up(raw: str, file: ColdFile) -> str:
     return (
         f"SELECT tenant, metric, series, {row}\n"  # noqa: S608  # names and numbers of ours
         "FROM (SELECT tenant, metric, series, arrayJoin(arrayFilter(row -> row.3 + row.4 > 0, [\n"
-        f"(if(ended, z_ms, {end}), z, n, if(ended, 0, markers), total, least_, most, a, a_ms, z_ms, resets),\n"
+        f"(if(ended, z_ms, {end}), z, n, if(ended OR n = 0, 0, markers), total, least_, most, a, a_ms, z_ms, resets),\n"
         f"(marked, {_STALE}, toUInt64(0), if(ended OR n = 0, markers, 0), 0., 0., 0., 0., marked, marked, 0.)])) AS row\n"
         "FROM (SELECT tenant, metric, series, end_ms, countIf(live) AS n, countIf(NOT live) AS markers, maxIf(ts, NOT live) AS marked,\n"
         f"{_sum('value', 'live')} AS total, {_extreme('min', 'value', 'live')} AS least_, {_extreme('max', 'value', 'live')} AS most,\n"
