@@ -2,44 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
 from tael.model.span import Resource, Scope
 from tael.otlp.encode import encode_resource, encode_scope
 
+Encoded: TypeAlias = tuple[bytes, Resource, Scope]
+"""A span, and what it came under. An origin that repeats SHOULD be the same object: it is encoded once for each."""
 _SPANS_TAG = b"\x12"  # ScopeSpans.spans = 2
 _SCOPES_TAG = b"\x12"  # ResourceSpans.scope_spans = 2
 
 
-def resource_spans(spans: Iterable[tuple[bytes, Resource, Scope]]) -> list[bytes]:
-    """``ResourceSpans`` messages of encoded spans, grouped and ordered as ``encode_spans`` does it.
-
-    An origin that repeats SHOULD be the same object: it is encoded once for each.
-    """
-    encoded: dict[tuple[int, int], list[bytes]] = {}
-    groups: dict[bytes, dict[bytes, list[bytes]]] = {}
-    for body, resource, scope in spans:
-        into = encoded.get((id(resource), id(scope)))
-        if into is None:
-            group = groups.setdefault(encode_resource(resource).SerializeToString(), {})
-            into = group.setdefault(encode_scope(scope).SerializeToString(), [])
-            encoded[id(resource), id(scope)] = into
-        into += (_SPANS_TAG, _varint(len(body)), body)
+def resource_spans(spans: Iterable[Encoded]) -> list[bytes]:
+    """``ResourceSpans`` messages of spans in protobuf, grouped and ordered as ``encode_spans`` does it."""
     return [
-        resource + b"".join(_framed(scope + b"".join(bodies)) for scope, bodies in scopes.items()) for resource, scopes in groups.items()
+        resource
+        + b"".join(_framed(_SCOPES_TAG, scope + b"".join(_framed(_SPANS_TAG, body) for body in bodies)) for scope, bodies in scopes)
+        for resource, scopes in _grouped(spans)
     ]
 
 
-def _framed(scope_spans: bytes) -> bytes:
-    return b"".join((_SCOPES_TAG, _varint(len(scope_spans)), scope_spans))
+def resource_spans_json(spans: Iterable[Encoded]) -> list[bytes]:
+    """The same of spans in protobuf's JSON."""
+    return [
+        _with(_json(ResourceSpans.FromString(resource)), b"scopeSpans", (_scope_json(*scoped) for scoped in scopes))
+        for resource, scopes in _grouped(spans)
+    ]
 
 
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    octets = bytearray()
+def _scope_json(scope: bytes, bodies: list[bytes]) -> bytes:
+    return _with(_json(ScopeSpans.FromString(scope)), b"spans", bodies)
+
+
+def _json(message: ResourceSpans | ScopeSpans) -> bytes:
+    return json.dumps(MessageToDict(message), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _with(fields: bytes, name: bytes, items: Iterable[bytes]) -> bytes:
+    """A JSON object with one more field, an array; a resource and a scope are there whenever they are encoded, so there is a field before it."""
+    return b"".join((fields[:-1], b',"', name, b'":[', b",".join(items), b"]}"))
+
+
+def _grouped(spans: Iterable[Encoded]) -> Iterator[tuple[bytes, Iterable[tuple[bytes, list[bytes]]]]]:
+    """Each resource, encoded, with each scope under it, encoded, and the spans under that."""
+    known: dict[tuple[int, int], list[bytes]] = {}
+    groups: dict[bytes, dict[bytes, list[bytes]]] = {}
+    for body, resource, scope in spans:
+        into = known.get((id(resource), id(scope)))
+        if into is None:
+            group = groups.setdefault(encode_resource(resource).SerializeToString(), {})
+            into = known[id(resource), id(scope)] = group.setdefault(encode_scope(scope).SerializeToString(), [])
+        into.append(body)
+    return ((resource, scopes.items()) for resource, scopes in groups.items())
+
+
+def _framed(tag: bytes, message: bytes) -> bytes:
+    number = len(message)
+    octets = bytearray(tag)
     while number >= 0x80:
         octets.append(number & 0x7F | 0x80)
         number >>= 7
     octets.append(number)
-    return bytes(octets)
+    return bytes(octets) + message

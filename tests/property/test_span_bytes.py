@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 
+from google.protobuf.json_format import MessageToDict
 from hypothesis import HealthCheck, given, settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
+from services.query.api.jaeger.encode import span_dict
 from services.query.api.native.span_json import span_json
 from tael.model.signals import TRACES
 from tael.otlp.encode import encode_span
@@ -38,6 +40,10 @@ async def check_bytes(tier: HotTier, batch: list[ExportTraceServiceRequest]) -> 
     made = (await tier.long_traces.read_bytes("t", part, "json")).value
     for read, stored in zip(as_json(made), spans, strict=True):
         assert json.dumps(read, sort_keys=True) == json.dumps(span_json(stored), sort_keys=True)
+    for form, whole in (("proto_json", MessageToDict), ("otlp_json", span_dict)):
+        forms = (await tier.long_traces.read_bytes("t", part, form)).value.bodies  # type: ignore[arg-type]  # both are forms
+        for one, stored in zip(forms, spans, strict=True):
+            assert not isinstance(one, bytes) or json.loads(one) == whole(encode_span(stored))
     encoded = (await tier.long_traces.read_bytes("t", part, "otlp")).value
     assert [WireSpan.FromString(one) for one in encoded.bodies if isinstance(one, bytes)] == list(map(encode_span, spans))
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from aiohttp import web
 
 from services.query.api.compress import takes_gzip
 from services.query.questions.long_traces import LongTrace
 from tael.model.span import Span
+from tael.otlp.assemble import resource_spans_json
 from tael.runtime.observe import get_logger
+from tael.storage.long_traces import Slice
 
 log = get_logger("query")
 
@@ -54,6 +56,24 @@ async def elements(trace: LongTrace, items: Callable[[Sequence[Span]], Sequence[
         async for spans in blocks:
             if spans:
                 yield comma + (await asyncio.to_thread(lambda made: to_json(items(made)), spans))[1:-1]
+                comma = b","
+
+
+async def encoded_groups(
+    trace: LongTrace, form: Literal["proto_json", "otlp_json"], to_dict: Callable[[Span], Mapping[str, Any]]
+) -> AsyncGenerator[bytes]:
+    """``ResourceSpans`` of each block in protobuf's JSON, as the elements of one array; ``to_dict`` for spans that come as such."""
+
+    def groups(block: Slice) -> bytes:
+        origins = [block.origins[number] for number in block.came_under]
+        bodies = (body if isinstance(body, bytes) else to_json(to_dict(body)) for body in block.bodies)
+        return b",".join(resource_spans_json((body, one.resource, one.scope) for body, one in zip(bodies, origins, strict=True)))
+
+    comma = b""
+    async with contextlib.aclosing(trace.encoded(form)) as blocks:
+        async for block in blocks:
+            if block.keys:
+                yield comma + await asyncio.to_thread(groups, block)
                 comma = b","
 
 

@@ -2,9 +2,10 @@
 
     json    the native API's JSON of a span as far as ``"flags":0``: resource, scope and the closing brace are the reader's to add
     otlp    ``opentelemetry.proto.trace.v1.Span`` in protobuf, without tag and length
+    others  its JSON (span_proto_json.py)
 
-The bytes are empty where a row says what these expressions cannot: it has to be read as a Span. Those are spans of LLM calls, lists and maps, and times after
-2262 (``json`` alone), and in both forms references of payloads and texts that are not UTF-8.
+The bytes are empty where a row says what these expressions cannot: it has to be read as a Span. In ``json`` those are spans of LLM calls and times after
+2262, in every JSON lists and maps, and everywhere references of payloads and texts that are not UTF-8.
 
 Lambdas stand for functions: ClickHouse writes them out where they are used, and computes an expression that stands there twice once.
 """
@@ -15,14 +16,14 @@ from typing import Final
 
 from tael.model.payload import PREFIX
 from tael.model.span import KIND_NAMES, STATUS_NAMES
+from tael.storage.clickhouse import span_proto_json
 from tael.storage.clickhouse.flatten import MAP_NAMES
+from tael.storage.clickhouse.span_expressions import NOT_UTF8, each
 from tael.storage.long_traces import Form
 
 SETTINGS: Final = {"output_format_json_escape_forward_slashes": 0, "output_format_json_quote_64bit_integers": 0}
 """What ``json`` is made under."""
 
-_NOT_UTF8: Final = "char(255)"
-"""Stands in JSON for what has no expression here; a text that holds it is not UTF-8, and so not used."""
 _EXACT_NS: Final = 1 << 53
 _START: Final = "toUnixTimestamp64Nano(start_time)"
 _END: Final = f"({_START} + duration_ns)"
@@ -35,7 +36,13 @@ def lambdas(form: Form) -> str:
 
 def expression(form: Form) -> str:
     """The bytes of a row in the scope of ``lambdas``."""
-    return _json() if form == "json" else _otlp()
+    match form:
+        case "json":
+            return _json()
+        case "otlp":
+            return _otlp()
+        case _:
+            return _plain(span_proto_json.expression(named=form == "proto_json"))
 
 
 _JSON_LAMBDAS: Final = {
@@ -46,13 +53,13 @@ _JSON_LAMBDAS: Final = {
     "other": (
         "v -> multiIf(startsWith(v, 'n'), 'null', startsWith(v, 'i'), substring(v, 2), startsWith(v, 'd'), real(substring(v, 2)), "
         "startsWith(v, 't'), 'true', startsWith(v, 'f'), 'false', "
-        f"startsWith(v, 'b'), concat('{{\"$bytes\":\"', substring(v, 2), '\"}}'), {_NOT_UTF8})"
+        f"startsWith(v, 'b'), concat('{{\"$bytes\":\"', substring(v, 2), '\"}}'), {NOT_UTF8})"
     ),
     "inside": "m -> substring(toJSONString(m), 2, length(toJSONString(m)) - 2)",
     "reals": "m -> arrayStringConcat(arrayMap((k, v) -> concat(toJSONString(k), ':', real(toString(v))), mapKeys(m), mapValues(m)), ',')",
     "others": "m -> arrayStringConcat(arrayMap((k, v) -> concat(toJSONString(k), ':', other(v)), mapKeys(m), mapValues(m)), ',')",
     "object": "parts -> concat('{', arrayStringConcat(arrayFilter(part -> part != '', parts), ','), '}')",
-    "stamp": f"t -> if(toUnixTimestamp64Nano(t) < 0, {_NOT_UTF8}, concat('\"', replaceOne(toString(t), ' ', 'T'), 'Z\"'))",
+    "stamp": f"t -> if(toUnixTimestamp64Nano(t) < 0, {NOT_UTF8}, concat('\"', replaceOne(toString(t), ' ', 'T'), 'Z\"'))",
 }
 _OTLP_LAMBDAS: Final = {
     # The remainder of a number modulo 256 is what char takes of it.
@@ -80,7 +87,12 @@ _OTLP_LAMBDAS: Final = {
     "others": "(tag, m) -> pairs(tag, mapKeys(m), arrayMap(v -> other(v), mapValues(m)))",
     "words": "m -> concat(arrayStringConcat(mapKeys(m), ' '), ' ', arrayStringConcat(mapValues(m), ' '))",
 }
-_LAMBDAS: Final[dict[Form, dict[str, str]]] = {"json": _JSON_LAMBDAS, "otlp": _OTLP_LAMBDAS}
+_LAMBDAS: Final[dict[Form, dict[str, str]]] = {
+    "json": _JSON_LAMBDAS,
+    "otlp": _OTLP_LAMBDAS,
+    "proto_json": span_proto_json.lambdas(hex_ids=False),
+    "otlp_json": span_proto_json.lambdas(hex_ids=True),
+}
 
 
 def _json() -> str:
@@ -114,11 +126,11 @@ def _json() -> str:
         "',\"dropped_attributes_count\":'",
         "toString(dropped_attributes_count)",
         "',\"events\":['",
-        _joined(_each("events", _JSON_EVENT, "event_name", "event_time", "texts", "rest", "dropped")),
+        _joined(each("events", _JSON_EVENT, "event_name", "event_time", "texts", "rest", "dropped")),
         "'],\"dropped_events_count\":'",
         "toString(dropped_events_count)",
         "',\"links\":['",
-        _joined(_each("links", _JSON_LINK, "link_trace", "link_span", "state", "link_flags", "texts", "rest", "dropped")),
+        _joined(each("links", _JSON_LINK, "link_trace", "link_span", "state", "link_flags", "texts", "rest", "dropped")),
         "'],\"dropped_links_count\":'",
         "toString(dropped_links_count)",
         "',\"trace_state\":'",
@@ -129,7 +141,12 @@ def _json() -> str:
     whole = f"concat({', '.join(parts)})"
     # A duration of more than 2^53 ns is divided more exactly by Python.
     plain = f"llm_operation = '' AND abs(duration_ns) < {_EXACT_NS}"
-    return f"if({plain}, arrayMap(b -> if(isValidUTF8(b) AND position(b, '{PREFIX}') = 0, b, ''), [{whole}])[1], '')"
+    return f"if({plain}, {_plain(whole)}, '')"
+
+
+def _plain(text: str) -> str:
+    """The text, or an empty one where it holds what has no expression, or a reference."""
+    return f"arrayMap(b -> if(isValidUTF8(b) AND position(b, '{PREFIX}') = 0, b, ''), [{text}])[1]"
 
 
 def _joined(texts: str) -> str:
@@ -141,17 +158,6 @@ def _named(number: str, names: tuple[str, ...]) -> str:
     return f"transform({number}, [{', '.join(map(str, range(len(names))))}], [{listed}], toString({number}))"
 
 
-_COLUMN_OF: Final = {
-    "event_name": "name",
-    "event_time": "time",
-    "link_trace": "trace_id",
-    "link_span": "span_id",
-    "state": "trace_state",
-    "link_flags": "flags",
-    "texts": "attributes_string",
-    "rest": "attributes_other",
-    "dropped": "dropped_attributes_count",
-}
 _JSON_EVENT: Final = (
     "concat('{\"name\":', toJSONString(event_name), ',\"timestamp\":', stamp(event_time), ',\"attributes\":', object([inside(texts), others(rest)]), "
     "',\"dropped_attributes_count\":', toString(dropped), '}')"
@@ -160,12 +166,6 @@ _JSON_LINK: Final = (
     'concat(\'{"trace_id":"\', lower(hex(link_trace)), \'","span_id":"\', lower(hex(link_span)), \'","trace_state":\', toJSONString(state), '
     "',\"flags\":', toString(link_flags), ',\"attributes\":', object([inside(texts), others(rest)]), ',\"dropped_attributes_count\":', toString(dropped), '}')"
 )
-
-
-def _each(nested: str, text: str, *names: str) -> str:
-    """The texts of a nested table's rows; ``names`` are those of its columns in the expression ``text``."""
-    columns = ", ".join(f"{nested}.{_COLUMN_OF[name]}" for name in names)
-    return f"arrayMap(({', '.join(names)}) -> {text}, {columns})"
 
 
 def _pairs(name: str, value: str) -> str:
@@ -207,9 +207,9 @@ def _otlp() -> str:
         _pairs("bool", "if(v, '\\x10\\x01', '\\x10\\0')"),
         "others('\\x4a', attributes_other)",
         "whole_number('\\x50', dropped_attributes_count)",
-        _frames("5a", _each("events", event, "event_time", "event_name", "texts", "rest", "dropped")),
+        _frames("5a", each("events", event, "event_time", "event_name", "texts", "rest", "dropped")),
         "whole_number('\\x60', dropped_events_count)",
-        _frames("6a", _each("links", link, "link_trace", "link_span", "state", "link_flags", "texts", "rest", "dropped")),
+        _frames("6a", each("links", link, "link_trace", "link_span", "state", "link_flags", "texts", "rest", "dropped")),
         "whole_number('\\x70', dropped_links_count)",
         f"if(status_code = 0 AND status_message = '', '', {_frames('7a', f'[{status}]')})",
         "if(flags = 0, '', concat(char(133, 1), fixed(flags)))",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.model.attributes import AttributeValue
 from tael.model.span import STATUS_ERROR, STATUS_OK, Event, Resource, Span
@@ -60,6 +61,12 @@ class Processes:
 def resource_spans(spans: Iterable[Span]) -> list[dict[str, Any]]:
     """OTLP's JSON: ids in hex, enums as numbers."""
     return [_hex_ids(MessageToDict(group, use_integers_for_enums=True)) for group in encode_spans(list(spans))]
+
+
+def span_dict(span: WireSpan) -> dict[str, Any]:
+    """A span of these."""
+    encoded: dict[str, Any] = _hex_ids(MessageToDict(span, use_integers_for_enums=True))
+    return encoded
 
 
 def summary(spans: Sequence[Span]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from services.query.api.jaeger import encode
-from services.query.api.stream import elements, to_json
+from services.query.api.stream import elements, encoded_groups, to_json
 from services.query.questions.long_traces import LongTrace
+from tael.otlp.encode import encode_span
 
 
 async def ui_json(trace: LongTrace) -> AsyncGenerator[bytes]:
@@ -24,7 +25,7 @@ async def ui_json(trace: LongTrace) -> AsyncGenerator[bytes]:
 async def otlp_json(trace: LongTrace) -> AsyncGenerator[bytes]:
     """OTLP's JSON; resources stand once a block."""
     yield b'{"result":{"resourceSpans":['
-    async for piece in elements(trace, encode.resource_spans):
+    async for piece in encoded_groups(trace, "otlp_json", lambda span: encode.span_dict(encode_span(span))):
         yield piece
     warnings = _warnings(trace)
     yield b"]}," + to_json(warnings)[1:] if warnings else b"]}}"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from services.query.api.stream import elements, to_json
+from services.query.api.stream import elements, encoded_groups, to_json
 from services.query.api.tempo.llm import llm_services
 from services.query.questions.long_traces import LongTrace
 from tael.model.span import Span
@@ -50,7 +50,7 @@ async def protobuf_v2(trace: LongTrace, limit_text: str) -> AsyncGenerator[bytes
 async def json_v1(trace: LongTrace) -> AsyncGenerator[bytes]:
     """The same as JSON."""
     yield b'{"batches":['
-    async for piece in elements(trace, _batches):
+    async for piece in encoded_groups(trace, "proto_json", _span_dict):
         yield piece
     yield b"]}"
 
@@ -58,7 +58,7 @@ async def json_v1(trace: LongTrace) -> AsyncGenerator[bytes]:
 async def json_v2(trace: LongTrace, limit_text: str) -> AsyncGenerator[bytes]:
     """The same as JSON."""
     yield b'{"trace":{"resourceSpans":['
-    async for piece in elements(trace, _batches):
+    async for piece in encoded_groups(trace, "proto_json", _span_dict):
         yield piece
     yield b"]}," + to_json({"metrics": {}, **_partial(trace, limit_text)})[1:]
 
@@ -72,8 +72,8 @@ async def llm(trace: LongTrace, limit_text: str) -> AsyncGenerator[bytes]:
     yield b"]}," + to_json(partial)[1:] if partial else b"]}}"
 
 
-def _batches(spans: Sequence[Span]) -> list[dict[str, Any]]:
-    return [MessageToDict(group) for group in encode_spans(spans)]
+def _span_dict(span: Span) -> dict[str, Any]:
+    return MessageToDict(encode_span(span))
 
 
 def _trace(block: Slice) -> Trace:
