@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import secrets
@@ -178,6 +179,11 @@ async def test_every_table_goes_to_the_cold_tier(cold: Cold) -> None:
     assert of_t1.bytes == len(await cold.objects.get(of_t1.key))
     assert manifest.files("series")[0].min_name is not None
     await reads_as_documented(cold, of_t1)
+    [pack] = manifest.files("payloads")
+    body = io.BytesIO(await cold.objects.get(pack.key))
+    assert {field.name: str(field.type) for field in parquet.read_schema(body)}["content"] == "binary"
+    [said] = parquet.read_table(body, columns=["hash", "offset", "size", "content"]).to_pylist()
+    assert said == {"hash": hashlib.sha256(b"said").digest(), "offset": 0, "size": 4, "content": b"said"}
     assert await cold.roll() == 0
 
 
