@@ -85,10 +85,9 @@ class JaegerAnswers:
             yield Answer(answer.value, answer.missing)
         except TraceTooLong:
             trace = await self.long_trace(tenant, trace_id)
-            cut = [f"what follows the first {trace.shown} of {trace.spans} spans"] if trace.shown < trace.spans else []
             async with contextlib.aclosing(trace.blocks()) as blocks:
                 async for spans in blocks:
-                    yield Answer(spans, (*trace.missing, *cut))
+                    yield Answer(spans, (*trace.missing, *left_out(trace)))
 
     async def long_trace(self, tenant: str, trace_id: bytes) -> LongTrace:
         """A trace that is too long for ``trace``."""
@@ -105,6 +104,11 @@ class JaegerAnswers:
     async def _ask(self, route: str, tenant: str, answer: Awaitable[T]) -> T:
         async with self._backend.turns.turn(route, tenant) as turn:
             return await turn.ask(answer)
+
+
+def left_out(trace: LongTrace) -> list[str]:
+    """What an answer lacks because of ``TAEL_MAX_TRACE_SPANS``."""
+    return [f"what follows the first {trace.shown} of {trace.spans} spans"] if trace.shown < trace.spans else []
 
 
 def _shown(service: str) -> str:

@@ -14,13 +14,16 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from services.query.api.jaeger import encode, parameters
-from services.query.api.jaeger.answers import JaegerAnswers
+from services.query.api.jaeger.answers import JaegerAnswers, left_out
 from services.query.api.jaeger.parameters import Search
 from services.query.api.rpc import PACKET_BYTES, Call, Method, Service
 from tael.errors import Rejected
 from tael.model.span import Span
-from tael.otlp.encode import encode_spans
+from tael.otlp.assemble import Encoded, resource_spans
+from tael.otlp.encode import encode_span, encode_spans
 from tael.pb import jaeger_query_v3_pb2 as pb
+from tael.storage.api import TraceTooLong
+from tael.storage.long_traces import Slice
 
 _SPANS = 500
 """Of one chunk at most; fewer where they are large."""
@@ -49,11 +52,19 @@ class QueryServiceV3:
     async def _get_trace(self, call: Call, request: pb.GetTraceRequest) -> AsyncGenerator[Message]:
         trace_id = parameters.parse_id_v3(request.trace_id)
         hint = parameters.hint(request.start_time, request.end_time)
-        async with contextlib.aclosing(self._answers.blocks(call.tenant, trace_id, "No traces found", hint)) as blocks:
-            async for answer in blocks:
-                call.lacks(answer.missing)
-                for chunk in await asyncio.to_thread(_chunks, answer.value):
-                    yield chunk
+        try:
+            answer = await self._answers.trace(call.tenant, trace_id, "No traces found", hint)
+        except TraceTooLong:
+            trace = await self._answers.long_trace(call.tenant, trace_id)
+            async with contextlib.aclosing(trace.encoded("otlp")) as blocks:
+                async for block in blocks:
+                    call.lacks([*trace.missing, *left_out(trace)])
+                    for body in await asyncio.to_thread(_chunks_of_bytes, block):
+                        yield body
+            return
+        call.lacks(answer.missing)
+        for chunk in await asyncio.to_thread(_chunks, answer.value):
+            yield chunk
 
     async def _find_traces(self, call: Call, request: pb.FindTracesRequest) -> AsyncGenerator[Message]:
         async with contextlib.aclosing(self._answers.search(call.tenant, _asked(request.query))) as parts:
@@ -101,6 +112,20 @@ def _asked(query: pb.TraceQueryParameters) -> Search:
 def _chunks(spans: Sequence[Span]) -> list[Message]:
     """The spans of one trace, as many in each chunk as keep it small."""
     return [chunk for start in range(0, len(spans), _SPANS) for chunk in _small(spans[start : start + _SPANS])]
+
+
+def _chunks_of_bytes(block: Slice) -> list[Message]:
+    """The same of spans that are encoded."""
+    made, bodies = list[Message](), list[Encoded]()
+    size = 0
+    for body, number in zip(block.bodies, block.came_under, strict=True):
+        encoded = body if isinstance(body, bytes) else encode_span(body).SerializeToString()
+        if bodies and (len(bodies) == _SPANS or size + len(encoded) > PACKET_BYTES):
+            made.append(pb.TracesData(resource_spans=resource_spans(bodies)))
+            bodies, size = [], 0
+        bodies.append((encoded, block.origins[number].resource, block.origins[number].scope))
+        size += len(encoded)
+    return [*made, pb.TracesData(resource_spans=resource_spans(bodies))] if bodies else made
 
 
 def _small(spans: Sequence[Span]) -> list[Message]:
