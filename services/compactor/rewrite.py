@@ -10,7 +10,7 @@ from typing import Final
 from prometheus_client import REGISTRY, Counter
 
 from tael.cluster.manifests import ManifestOwner
-from tael.cold import manifest as transitions
+from tael.cold import transitions
 from tael.cold.files import ROLLED, ColdFile
 from tael.errors import Unavailable
 from tael.objects import ObjectStore

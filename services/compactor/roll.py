@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from prometheus_client import REGISTRY, Counter, Gauge
 
 from tael.cluster.manifests import ManifestOwner
-from tael.cold import manifest as transitions
-from tael.cold import plan
+from tael.cold import plan, transitions
 from tael.cold.files import ROLLED, ColdFile, day_of
-from tael.cold.manifest import OpenHour, decode_trash
+from tael.cold.manifest import OpenHour
+from tael.cold.pages import decode_trash
 from tael.cold.plan import Partition, Policy
 from tael.errors import NotFound, Unavailable
 from tael.model.retention import Retention

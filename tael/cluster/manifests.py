@@ -12,18 +12,9 @@ from typing import Generic, TypeVar
 
 from tael.cluster.api import KeyValue
 from tael.cold.files import ROLLED, ColdFile
-from tael.cold.manifest import (
-    Change,
-    Head,
-    Manifest,
-    Pages,
-    decode_index,
-    decode_page,
-    head_key,
-    manifest_prefix,
-    restored,
-    taken,
-)
+from tael.cold.manifest import Head, Manifest
+from tael.cold.pages import Pages, decode_index, decode_page, head_key, manifest_prefix
+from tael.cold.transitions import Change, restored, taken
 from tael.errors import Conflict, Damaged, Fenced, NotFound, Unavailable
 from tael.model.time import ALL_TIME, TimeRange
 from tael.objects import ObjectStore

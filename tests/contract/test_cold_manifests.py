@@ -9,7 +9,8 @@ from nats.aio.client import Client
 
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.nats_kv import NatsKeyValue
-from tael.cold import manifest as m
+from tael.cold import transitions as m
+from tael.cold.pages import head_key
 from tael.errors import Conflict, Damaged, Fenced, NotFound, Unavailable
 from tael.model.time import HOUR_NS, TimeRange
 from tests.support.memory_objects import MemoryObjects
@@ -132,5 +133,5 @@ async def test_copies_of_old_heads_go(kept: Kept) -> None:
         await roll(owner, HOUR + number * HOUR_NS)
     assert await owner.tidy() == 5
     heads = [key for key in kept.objects.kept if "/heads/" in key]
-    assert max(heads) == m.head_key(0, owner.manifest.revision)
+    assert max(heads) == head_key(0, owner.manifest.revision)
     assert await owner.tidy() == 0

@@ -18,9 +18,8 @@ from services.compactor.rewrite import ColdEraser
 from services.compactor.roll import Roller
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.nats_kv import NatsKeyValue
-from tael.cold import manifest as transitions
 from tael.cold.files import ROLLED, ColdFile, hour_of
-from tael.cold.manifest import MOVING, Manifest
+from tael.cold.manifest import MOVING, ROLLING, Manifest
 from tael.cold.plan import Policy
 from tael.errors import Fenced, Unavailable
 from tael.model.retention import Retention
@@ -337,5 +336,5 @@ async def test_a_policy_says_which_hours_leave(cold: Cold) -> None:
     assert not await roller.step(Policy(before_ns=HOUR + HOUR_NS - 1, quiet_ns=0))
     assert not await roller.step(Policy(before_ns=1 << 62, quiet_ns=3600 * 10**9))
     assert await roller.step(Policy(before_ns=HOUR + HOUR_NS, quiet_ns=0))
-    assert (await cold.manifest()).head.open[0].state == transitions.ROLLING
+    assert (await cold.manifest()).head.open[0].state == ROLLING
     assert 0 < await cold.store().free_bytes() < 1 << 60

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tael.cold import manifest as transitions
+from tael.cold import transitions
 from tael.cold.files import hour_of
 from tael.errors import Unavailable
 from tael.model.time import TimeRange

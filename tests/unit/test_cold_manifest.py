@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tael.cold import manifest as m
+from tael.cold import transitions as m
 from tael.cold.files import ROLLED, ColdFile, day_of, file_key
-from tael.cold.manifest import DROPPING, ROLLING, Change, Head, Manifest
+from tael.cold.manifest import DROPPING, MOVING, RECENT, ROLLING, Head, Held, Manifest, OpenHour, Trash
+from tael.cold.pages import decode_index, decode_page, decode_trash, encode_page
+from tael.cold.transitions import Change
 from tael.errors import Damaged, Fenced, Rejected
 from tael.model.tenant import TENANT_PATTERN
 from tael.model.time import DAY_NS, HOUR_NS, TimeRange
@@ -36,7 +38,7 @@ def rolled(manifest: Manifest, table: str, hour_ns: int, *tenants: str, epoch: i
     return m.dropped(manifest, table, hour_ns, epoch).manifest
 
 
-def opened(manifest: Manifest, table: str = "spans", hour_ns: int = HOUR) -> m.OpenHour:
+def opened(manifest: Manifest, table: str = "spans", hour_ns: int = HOUR) -> OpenHour:
     found = manifest.open_hour(table, hour_ns)
     assert found is not None
     return found
@@ -45,8 +47,8 @@ def opened(manifest: Manifest, table: str = "spans", hour_ns: int = HOUR) -> m.O
 def reread(change: Change) -> Manifest:
     """What somebody reads who has the head and the objects alone, all pages loaded."""
     head = Head.decode("cold.0", change.manifest.head.encode())
-    index = m.decode_index(head.index, change.objects[head.index])
-    return Manifest(head, index, {day: m.decode_page(key, change.objects[key]) for day, key in index.items()})
+    index = decode_index(head.index, change.objects[head.index])
+    return Manifest(head, index, {day: decode_page(key, change.objects[key]) for day, key in index.items()})
 
 
 def test_an_hour_goes_from_hot_to_cold() -> None:
@@ -108,7 +110,7 @@ def test_an_older_epoch_changes_nothing() -> None:
         lambda: m.moved(manifest, "spans", HOUR, 1),
         lambda: m.retired(full, lambda _: True, 1, NOW),
         lambda: m.merged(full, "spans", HOUR, [a_file(generation=9)], 1, NOW),
-        lambda: m.swept(full, m.Trash(0, ""), 1),
+        lambda: m.swept(full, Trash(0, ""), 1),
     ]
     for fenced in steps:
         with pytest.raises(Fenced):
@@ -124,7 +126,7 @@ def test_a_new_owner_writes_other_files_than_the_one_before() -> None:
         m.committed(manifest, "spans", HOUR, [a_file(generation=3)], 3, NOW)
     change = m.committed(manifest, "spans", HOUR, [a_file(generation=4)], 3, NOW)
     [trash] = change.manifest.head.trash
-    assert m.decode_trash(trash.key, change.objects[trash.key]) == [a_file(generation=1).key, a_file(generation=3).key]
+    assert decode_trash(trash.key, change.objects[trash.key]) == [a_file(generation=1).key, a_file(generation=3).key]
 
 
 def test_generations_are_merged_into_one_file() -> None:
@@ -138,7 +140,7 @@ def test_generations_are_merged_into_one_file() -> None:
     change = m.merged(manifest, "spans", HOUR, [a_file(tenant="a", generation=9)], 1, NOW)
     assert [(file.tenant, file.generation) for file in reread(change).files("spans")] == [("b", 1), ("a", 9)]
     trash = change.manifest.head.trash[-1]
-    keys = m.decode_trash(trash.key, change.objects[trash.key])
+    keys = decode_trash(trash.key, change.objects[trash.key])
     assert {a_file(tenant="a", generation=1).key, a_file(tenant="a", generation=5).key} <= set(keys)
     assert not {file.key for file in change.manifest.files("spans")} & set(keys)
     assert trash not in m.swept(change.manifest, trash, 1).manifest.head.trash
@@ -155,7 +157,7 @@ def test_a_rollup_takes_the_place_of_a_file() -> None:
     change = m.rolled_up(manifest, raw, rollup, 1, NOW)
     assert reread(change).files("samples") == [a_file("samples", "b", generation=1), rollup]
     trash = change.manifest.head.trash[-1]
-    assert raw.key in m.decode_trash(trash.key, change.objects[trash.key])
+    assert raw.key in decode_trash(trash.key, change.objects[trash.key])
     assert rollup.key.startswith("samples_5m/tenant=a/date=")
     late = rolled(change.manifest, "samples", HOUR, "a")
     with pytest.raises(Rejected):
@@ -193,7 +195,7 @@ def test_a_reader_sees_whether_its_hours_changed() -> None:
     assert manifest.head.unchanged_since(before, ["spans"])
     assert not manifest.head.unchanged_since(before, ["spans", "logs"])
     assert not before.unchanged_since(manifest.head, ["spans"], mine)
-    for hour in range(1, m.RECENT):
+    for hour in range(1, RECENT):
         manifest = rolled(manifest, "samples", HOUR + hour * HOUR_NS, "a")
     assert not manifest.head.unchanged_since(before, ["spans"], mine)
     unloaded = m.moved(m.begin_move(Manifest(before), "spans", HOUR, 1).manifest, "spans", HOUR, 1).manifest
@@ -203,8 +205,8 @@ def test_a_reader_sees_whether_its_hours_changed() -> None:
 
 def test_what_is_damaged_says_so() -> None:
     """A head, an index, a page, a list of keys."""
-    for decode in (Head.decode, m.decode_index, m.decode_page, m.decode_trash):
-        for body in (b"", b"{}x", b"[1]", m.encode_page([])[:-9]):
+    for decode in (Head.decode, decode_index, decode_page, decode_trash):
+        for body in (b"", b"{}x", b"[1]", encode_page([])[:-9]):
             with pytest.raises(Damaged, match="the key"):
                 decode("the key", body)
 
@@ -268,22 +270,22 @@ def _step(manifest: Manifest, what: str, table: str, hour: int, epoch: int) -> C
         return m.begin_move(manifest, table, hour, epoch)
     if found.state == ROLLING:
         return m.committed(manifest, table, hour, [a_file(table, "t", hour, found.generation)], epoch, NOW)
-    return (m.moved if found.state == m.MOVING else m.dropped)(manifest, table, hour, epoch)
+    return (m.moved if found.state == MOVING else m.dropped)(manifest, table, hour, epoch)
 
 
 def _check(manifest: Manifest, bucket: Mapping[str, bytes]) -> None:
-    index = m.decode_index("", bucket[manifest.head.index]) if manifest.head.index else {}
-    pages = {day: m.decode_page(key, bucket[key]) for day, key in index.items()}
+    index = decode_index("", bucket[manifest.head.index]) if manifest.head.index else {}
+    pages = {day: decode_page(key, bucket[key]) for day, key in index.items()}
     assert (index, pages) == (manifest.index, manifest.pages)
     files = [file for page in pages.values() for file in page]
     named = [file.key for file in files] + list(index.values()) + [manifest.head.index]
     assert len(set(named)) == len(named)
-    unused = [key for trash in manifest.head.trash for key in m.decode_trash("", bucket[trash.key])]
+    unused = [key for trash in manifest.head.trash for key in decode_trash("", bucket[trash.key])]
     assert not set(unused) & {file.key for file in files}
     for (table, day), page in pages.items():
         assert all((file.table, day_of(file.hour_ns)) == (table, day) for file in page)
     for table in ROLLED:
         hours = [file.hour_ns for file in files if file.table == table]
         held = [file for file in files if file.table == table]
-        assert manifest.head.held.get(table, m.Held()) == m.Held().plus(held, [])
+        assert manifest.head.held.get(table, Held()) == Held().plus(held, [])
         assert manifest.head.cold.get(table) == ((min(hours), max(hours)) if hours else None)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tael.cold import manifest as m
 from tael.cold import plan
+from tael.cold import transitions as m
 from tael.cold.files import ROLLED, ColdFile
-from tael.cold.manifest import Change, Head, Manifest
+from tael.cold.manifest import Head, Manifest, OpenHour
 from tael.cold.plan import Partition, Partitions, Policy, next_step, waiting
+from tael.cold.transitions import Change
 from tael.model.time import HOUR_NS
 from tests.unit.test_cold_manifest import HOUR, NOW, a_file, rolled
 
@@ -38,7 +39,7 @@ def test_what_was_begun_is_finished_first() -> None:
     rolling = m.moved(moving, "spans", HOUR, 1).manifest
     dropping = m.committed(rolling, "spans", HOUR, [], 1, NOW).manifest
     here, other = (of("spans", HOUR),), (of("logs", HOUR - HOUR_NS),)
-    expected: list[tuple[Manifest, bool, bool, Callable[[m.OpenHour], plan.Step]]] = [
+    expected: list[tuple[Manifest, bool, bool, Callable[[OpenHour], plan.Step]]] = [
         (moving, True, False, plan.Move),
         (moving, True, True, plan.Untangle),
         (moving, False, True, plan.SayMoved),
@@ -184,7 +185,7 @@ class World:
         else:
             self.commit(m.moved(self.manifest, *key, self.epoch))
 
-    def _export(self, hour: m.OpenHour) -> None:
+    def _export(self, hour: OpenHour) -> None:
         rows = self.rolling.get((hour.table, hour.hour_ns), set())
         file: ColdFile = a_file(hour.table, "t", hour.hour_ns, hour.generation)
         assert file.key not in self.bucket, "no file is ever written twice"

@@ -1,0 +1,237 @@
+"""How a manifest changes, pure: each transition gives the next revision, and the objects that must be in the bucket before its head is written.
+
+Every one checks the owner's epoch: Fenced where a later owner was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tael.cold.files import ROLLED, ColdFile, day_of, hour_of
+from tael.cold.manifest import DROPPING, MOVING, RECENT, ROLLING, Changed, Head, Held, Manifest, OpenHour, State, Trash
+from tael.cold.pages import Pages, encode_index, encode_page, encode_trash, object_key
+from tael.errors import Fenced, Rejected
+from tael.model.time import DAY_NS, HOUR_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A manifest after a transition, and the objects to be written before its head is, by key."""
+
+    manifest: Manifest
+    objects: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def taken(manifest: Manifest, epoch: int) -> Change:
+    """The manifest under its next owner: every compare-and-set of the one before fails from here on.
+
+    An hour that is rolling gets a new generation: the owner before may be writing its files still, and must not write over those that count.
+    Raises Fenced where a later owner was there already.
+    """
+    _check_epoch(manifest, epoch)
+    opened = tuple(
+        replace(one, epoch=epoch, generation=manifest.revision + 1, abandoned=(*one.abandoned, one.generation))
+        if one.state == ROLLING
+        else replace(one, epoch=epoch)
+        for one in manifest.head.open
+    )
+    return Change(replace(manifest, head=replace(manifest.head, revision=manifest.revision + 1, epoch=epoch, open=opened)))
+
+
+def restored(head: Head) -> Head:
+    """A copy of a head in a key-value store that has lost all: its leases count epochs from the beginning, so this one is nobody's."""
+    return replace(head, revision=head.revision + 1, epoch=0, open=tuple(replace(one, epoch=0) for one in head.open))
+
+
+def begin_move(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
+    """The hour's rows are about to be moved to the rolling table. Raises Rejected where they are on their way already."""
+    if table not in ROLLED or hour_ns != hour_of(hour_ns):
+        raise Rejected(f"{table} has no hour {hour_ns}", where="table", accepted=", ".join(ROLLED))
+    if (found := manifest.open_hour(table, hour_ns)) is not None:
+        raise Rejected(f"the hour {hour_ns} of {table} is {found.state}", where="hour", accepted="an hour that is not on its way")
+    return _opened(manifest, OpenHour(table, hour_ns, manifest.revision + 1, MOVING, epoch), epoch)
+
+
+def moved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
+    """All of them are in the rolling table."""
+    return _opened(manifest, replace(_require(manifest, table, hour_ns, MOVING), state=ROLLING), epoch)
+
+
+def adopted(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
+    """Rows of an hour that is not on its way were found in the rolling table: an owner that had lost its lease moved them."""
+    change = begin_move(manifest, table, hour_ns, epoch)
+    return Change(moved(change.manifest, table, hour_ns, epoch).manifest, change.objects)
+
+
+def committed(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:
+    """The files hold what the rolling table has of the hour. Raises Rejected for files that do not belong to it."""
+    found = _require(manifest, table, hour_ns, ROLLING)
+    new = tuple(files)
+    for file in new:
+        if (file.table, file.hour_ns, file.generation, file.shard) != (table, hour_ns, found.generation, manifest.shard):
+            raise Rejected(f"{file.key} is no file of generation {found.generation} of {table} at {hour_ns}", where="files")
+    _require_distinct(new)
+    kept = manifest.pages.get((table, day_of(hour_ns)), ())
+    trash = [replace(file, generation=generation).key for generation in found.abandoned for file in new]
+    change = _opened(manifest, replace(found, state=DROPPING, abandoned=()), epoch)
+    return _paged(manifest, change.manifest.head, {(table, day_of(hour_ns)): (*kept, *new)}, trash, now_ns)
+
+
+def dropped(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
+    """The rolling table holds nothing more of the hour."""
+    return _opened(manifest, _require(manifest, table, hour_ns, DROPPING), epoch, close=True)
+
+
+def unmoved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
+    """Nothing was moved after all: neither table has rows of the hour, as when retention took them."""
+    return _opened(manifest, _require(manifest, table, hour_ns, MOVING), epoch, close=True)
+
+
+def merged(
+    manifest: Manifest,
+    table: str,
+    hour_ns: int,
+    files: Iterable[ColdFile],
+    epoch: int,
+    now_ns: int,
+    *,
+    emptied: Collection[str] = (),
+    unnamed: Iterable[str] = (),
+) -> Change:
+    """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that is wanted of those.
+
+    Of the tenants in ``emptied`` nothing is, and their files go. ``unnamed`` are keys that nothing ever named, to be deleted as well.
+    Rollups stay as they are: rows that came behind one stay beside it.
+    """
+    _check_epoch(manifest, epoch)
+    new = tuple(files)
+    before = [file for file in manifest.hour_files(table, hour_ns) if not file.resolution]
+    _require_distinct(new)
+    if not new and not emptied:
+        raise Rejected("no file can stand for others", where="files")
+    for file in new:
+        known = any(old.tenant == file.tenant for old in before)
+        if (file.table, file.hour_ns, file.shard, file.generation) != (table, hour_ns, manifest.shard, manifest.revision + 1) or not known:
+            raise Rejected(f"{file.key} cannot stand for the files of {table} at {hour_ns}", where="files")
+    tenants = {file.tenant for file in new} | set(emptied)
+    gone = [file for file in before if file.tenant in tenants]
+    day = (table, day_of(hour_ns))
+    kept = tuple(file for file in manifest.pages[day] if file not in set(gone))
+    head = _next(manifest.head, epoch, [(table, hour_ns)])
+    return _paged(manifest, head, {day: (*kept, *new)}, [*(file.key for file in gone), *unnamed], now_ns)
+
+
+def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, now_ns: int) -> Change:
+    """``rollup``, of the generation that the next revision gives, in the place of the only file of its tenant and hour."""
+    _check_epoch(manifest, epoch)
+    wanted = replace(rollup, tenant=raw.tenant, shard=manifest.shard, hour_ns=raw.hour_ns, generation=manifest.revision + 1)
+    beside = [file for file in manifest.hour_files(raw.table, raw.hour_ns) if file.tenant == raw.tenant]
+    if rollup != wanted or raw.resolution or not rollup.resolution or beside != [raw]:
+        raise Rejected(f"{rollup.key} cannot stand for {raw.key}", where="files")
+    day = (raw.table, day_of(raw.hour_ns))
+    kept = tuple(file for file in manifest.pages[day] if file != raw)
+    head = _next(manifest.head, epoch, [(raw.table, raw.hour_ns)])
+    return _paged(manifest, head, {day: (*kept, rollup)}, [raw.key], now_ns)
+
+
+def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int) -> Change | None:
+    """Without the files that ``gone`` says yes to, among the loaded pages; None where there are none."""
+    _check_epoch(manifest, epoch)
+    pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
+    removed: list[ColdFile] = []
+    for day, files in manifest.pages.items():
+        out = [file for file in files if gone(file)]
+        if out:
+            removed += out
+            pages[day] = tuple(file for file in files if file not in set(out))
+    if not removed:
+        return None
+    head = _next(manifest.head, epoch, sorted({(file.table, file.hour_ns) for file in removed}))
+    return _paged(manifest, head, pages, [file.key for file in removed], now_ns)
+
+
+def swept(manifest: Manifest, trash: Trash, epoch: int) -> Change:
+    """The keys that ``trash`` lists, and its object, are deleted."""
+    _check_epoch(manifest, epoch)
+    kept = tuple(one for one in manifest.head.trash if one != trash)
+    return Change(replace(manifest, head=replace(_next(manifest.head, epoch, []), trash=kept)))
+
+
+def _opened(manifest: Manifest, hour: OpenHour, epoch: int, *, close: bool = False) -> Change:
+    _check_epoch(manifest, epoch)
+    others = tuple(one for one in manifest.head.open if (one.table, one.hour_ns) != (hour.table, hour.hour_ns))
+    head = _next(manifest.head, epoch, [(hour.table, hour.hour_ns)])
+    return Change(replace(manifest, head=replace(head, open=others if close else (*others, hour))))
+
+
+def _next(head: Head, epoch: int, changed: Iterable[tuple[str, int]]) -> Head:
+    revision = head.revision + 1
+    news = tuple(Changed(revision, table, hour_ns) for table, hour_ns in changed)
+    return replace(head, revision=revision, epoch=epoch, recent=(*head.recent, *news)[-RECENT:])
+
+
+def _paged(
+    manifest: Manifest, head: Head, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], trash: Iterable[str], now_ns: int
+) -> Change:
+    """The manifest with these pages in place of those of the same days; empty ones go."""
+    if (manifest.head.index and not manifest.index) or manifest.index.keys() & pages.keys() - manifest.pages.keys():
+        raise LookupError(f"the pages of {sorted(pages)} are not loaded")  # what is not known must not be written over
+    objects: dict[str, bytes] = {}
+    index = dict(manifest.index)
+    unused = [*trash, *(index[day] for day in pages if day in index), *([head.index] if head.index else [])]
+    held = dict(head.held)
+    for (table, day), files in pages.items():
+        held[table] = held.get(table, Held()).plus(files, manifest.pages.get((table, day), ()))
+        index.pop((table, day), None)
+        if files:
+            body = encode_page(sorted(files, key=lambda file: (file.hour_ns, file.generation, file.tenant)))
+            index[table, day] = object_key(head.shard, head.revision, "pages", body)
+            objects[index[table, day]] = body
+    body = encode_index(index)
+    key = object_key(head.shard, head.revision, "index", body) if index else ""
+    held = {table: one for table, one in held.items() if one.files}
+    head = replace(head, index=key, cold=_bounds(index, {**manifest.pages, **pages}, head.cold), held=held)
+    if key:
+        objects[key] = body
+    unused = sorted(set(unused) - objects.keys() - set(index.values()))
+    if unused:
+        body = encode_trash(unused)
+        key = object_key(head.shard, head.revision, "trash", body)
+        objects[key] = body
+        head = replace(head, trash=(*head.trash, Trash(now_ns, key)))
+    loaded = {day: tuple(files) for day, files in {**manifest.pages, **pages}.items() if files}
+    return Change(Manifest(head, index, loaded), objects)
+
+
+def _bounds(
+    index: Pages, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], before: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[int, int]]:
+    """First and last hour of each table's files; a day whose page is not loaded counts whole, within what was known."""
+    found: dict[str, tuple[int, int]] = {}
+    for table in {table for table, _ in index}:
+        days = sorted(day for name, day in index if name == table)
+        known = before.get(table, (days[0], days[-1] + DAY_NS - HOUR_NS))
+        first, last = pages.get((table, days[0])), pages.get((table, days[-1]))
+        found[table] = (
+            min(file.hour_ns for file in first) if first else max(days[0], known[0]),
+            max(file.hour_ns for file in last) if last else min(days[-1] + DAY_NS - HOUR_NS, max(known[1], days[-1])),
+        )
+    return found
+
+
+def _check_epoch(manifest: Manifest, epoch: int) -> None:
+    if manifest.head.epoch > epoch:
+        raise Fenced(f"the manifest of shard {manifest.shard} is under epoch {manifest.head.epoch}, later than {epoch}")
+
+
+def _require(manifest: Manifest, table: str, hour_ns: int, state: State) -> OpenHour:
+    found = manifest.open_hour(table, hour_ns)
+    if found is None or found.state != state:
+        raise Rejected(f"the hour {hour_ns} of {table} is {found.state if found else 'not on its way'}", where="hour", accepted=state)
+    return found
+
+
+def _require_distinct(files: tuple[ColdFile, ...]) -> None:
+    if len({file.key for file in files}) != len(files):
+        raise Rejected("two files have one key", where="files")
