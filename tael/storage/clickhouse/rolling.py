@@ -43,13 +43,17 @@ _WRITE: Final[Mapping[str, Any]] = {
     "optimize_read_in_order": 1,
     "max_insert_threads": 1,
 }
-_PIECES: Final[Mapping[str, Any]] = {
-    # Contents are of any bytes, and large: a group is what one payload is found by reading.
-    "output_format_parquet_string_as_string": 0,
-    "output_format_parquet_row_group_size_bytes": 2 << 20,
-    "max_block_size": 64,
+_WRITE_OF: Final[Mapping[str, Mapping[str, Any]]] = {
+    # In the order of their series, and nobody looks for a value: filters would be a third of the file.
+    "samples": {"output_format_parquet_write_bloom_filter": 0},
+    "payloads": {
+        # Contents are of any bytes, and large: a group is what one payload is found by reading.
+        "output_format_parquet_string_as_string": 0,
+        "output_format_parquet_row_group_size_bytes": 2 << 20,
+        "max_block_size": 64,
+    },
 }
-"""What is other for payloads."""
+"""What is other for a table."""
 _MERGE: Final = "use_hive_partitioning = 0, input_format_null_as_default = 1, max_bytes_before_external_sort = 268435456"
 _STORE: Final = "s3_retry_attempts = 3, s3_connect_timeout_ms = 3000, s3_request_timeout_ms = 30000"
 """A store that does not answer is soon given up: the roll comes back to it."""
@@ -245,7 +249,7 @@ def _from_file(table: str, columns: Columns, url: str, also: str = "") -> str:
 
 
 def _settings(table: str) -> str:
-    written = {**_WRITE, **(_PIECES if table == "payloads" else {})}
+    written = {**_WRITE, **_WRITE_OF.get(table, {})}
     return f"SETTINGS {', '.join(f'{name} = {value}' for name, value in written.items())}, {_STORE}"
 
 
