@@ -13,4 +13,4 @@ case "$PUBLISH_ADDR" in
     done
     ;;
 esac
-chown 10001:10001 /data/nats /data/objects
+chown 10001:10001 /data/*

