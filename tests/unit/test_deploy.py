@@ -82,11 +82,23 @@ VALUES: dict[str, dict[str, Any]] = {
         "s3": {"url": "https://s3.example", "auth": "role"},
         "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/tael"}},
         "ingest": {
-            "autoscaling": {"enabled": True},
+            "autoscaling": {
+                "enabled": True,
+                "metrics": [
+                    {"type": "External", "name": "tael_ingest_request_p99_seconds", "averageValue": "250m", "selector": {"cluster": "a"}}
+                ],
+            },
             "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
             "settings": {"TAEL_MAX_REQUEST_BYTES": "32MiB"},
         },
-        "query": {"autoscaling": {"enabled": True, "minReplicas": 3}},
+        "query": {
+            "autoscaling": {
+                "enabled": True,
+                "minReplicas": 3,
+                "metrics": [{"type": "Pods", "name": "tael_query_waiting", "averageValue": 2}],
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 600}},
+            }
+        },
         "ingress": {
             "enabled": True,
             "className": "nginx",
@@ -279,6 +291,9 @@ def test_an_autoscaler_owns_the_number_of_replicas() -> None:
         ({"ingress": {"enabled": True}}, "queryHost"),
         ({"s3": {"auth": "role"}}, "s3.auth=role is not for evaluation"),
         ({"tls": {"clientCa": True}}, "tls.clientCa needs tls.existing"),
+        ({"trust": {"existing": "ca"}}, r"trust.existing is not for evaluation mode(.*\n){2}.*s3.url=https"),
+        ({"query": {"autoscaling": {"metrics": [{"type": "Object", "name": "x", "averageValue": 1}]}}}, "type"),
+        ({"query": {"autoscaling": {"metrics": [{"type": "Pods", "name": "x"}]}}}, "averageValue"),
         ({"trust": {"clientCert": True}}, "trust.clientCert needs trust.existing"),
         ({"typo": 1}, "typo"),
     ],

@@ -129,6 +129,9 @@ TAEL_TLS_CLIENT_CA: /etc/tael/tls/ca.crt
 {{- else if .Values.tls.clientCa }}{{ fail "tls.clientCa needs tls.existing" }}
 {{- end }}
 {{- if .Values.trust.existing }}
+{{- if .Values.evaluation.enabled }}
+{{- fail "trust.existing is not for evaluation mode, whose NATS, ClickHouse and MinIO speak no TLS (the listeners do, by tls.existing). With your own backends:\n  --set evaluation.enabled=false --set nats.url=tls://NATS:4222\n  --set clickhouse.urls='{https://CLICKHOUSE:8443}' --set s3.url=https://S3" }}
+{{- end }}
 TAEL_CA_FILE: /etc/tael/trust/ca.crt
 {{- if .Values.trust.clientCert }}
 TAEL_CLIENT_CERT: /etc/tael/trust/tls.crt
