@@ -379,6 +379,15 @@ def test_every_alert_asks_for_metrics_that_exist() -> None:
     assert not [name for name in asked if f"`{name}" not in text]
 
 
+def test_every_alert_has_its_meaning_and_action_in_the_document_and_no_other_is_there() -> None:
+    section = (DEPLOY.parent / "docs" / "operations.md").read_text().partition("### What each alert means")[2].partition("\n#")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line.startswith("| `Tael")]
+    (rule,) = of_kind(render(VALUES["everything on"]), "PrometheusRule")
+    alerts = [each["alert"] for group in rule["spec"]["groups"] for each in group["rules"]]
+    assert [row[0].strip("` |") for row in rows] == alerts
+    assert all(len(row) == 3 and min(map(len, row)) > 10 for row in rows)
+
+
 def test_grafana_gets_a_data_source_for_each_api_and_each_leads_to_the_others() -> None:
     sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
     assert {(source["type"], source["url"]) for source in sources} == {
