@@ -105,7 +105,7 @@ class World:
         self.hot.setdefault(key, set()).add(row)
 
     def erase(self, key: Key, *, dies: bool = False) -> None:
-        """Take every other row that came so far out of each place, after the one that rows come from; ``dies`` before the last one's commit."""
+        """Take every other row that came so far out of each place, after the one that rows come from; ``dies`` before the last one's commit, and the next owner follows."""
 
         def stays(row: int) -> bool:
             return row % 2 == 1 or row >= self.unwanted[key]
@@ -119,7 +119,10 @@ class World:
             file = a_file(key[0], "t", key[1], self.manifest.revision + 1)
             assert file.key not in self.bucket, "no file is ever written twice"
             self.bucket[file.key] = left
-            if not dies:
+            if dies:
+                self.epoch += 1
+                self.commit(m.taken(self.manifest, self.epoch))
+            else:
                 new, emptied = ([file], ()) if left else ([], ("t",))
                 self.commit(m.merged(self.manifest, *key, new, self.epoch, NOW, emptied=emptied))
         held = self.hot[key] | self.rolling[key] | {row for file in self.manifest.hour_files(*key) for row in self.bucket[file.key]}
