@@ -81,7 +81,7 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
     seconds = _number(found["ttft_seconds"])
     return LlmCall(
         provider=_provider(found["provider"]),
-        operation=OPERATIONS.get(found["operation"].strip('"').lower(), OTHER_OPERATION),
+        operation=OPERATIONS.get(found["operation"].lower(), OTHER_OPERATION),
         cost_usd=_number(found["cost_usd"]),
         ttft_ms=_number(found["ttft_ms"]) if seconds is None else seconds * 1000,
         finish_reason=_reason(found["finish_reason"]),
@@ -91,7 +91,7 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
 
 
 def _first(texts: Mapping[str, str], keys: Sequence[str]) -> str:
-    return next((text for key in keys if (text := _of_key(texts, key))), "")
+    return next((text for key in keys if (text := _of_key(texts, key))), "").strip('"')
 
 
 def _of_key(texts: Mapping[str, str], key: str) -> str:

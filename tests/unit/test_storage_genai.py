@@ -136,6 +136,42 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
         {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.chat.tokenUsage": '{"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}'},
         LlmCall("", "", "chat", 5, 1, 6),
     ),
+    (
+        {
+            "mlflow.spanType": '"LLM"',
+            "mlflow.llm.model": '"gpt-5"',
+            "mlflow.llm.cost": '{"input_cost": 0.1, "total_cost": 0.25}',
+            "mlflow.chat.tokenUsage": '{"input_tokens": 9, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2}',
+            "mlflow.trace.session": '"s-2"',
+            "mlflow.trace.user": "ben",
+        },
+        LlmCall("", "gpt-5", "chat", 9, cost_usd=0.25, cache_read_tokens=4, cache_write_tokens=2, session_id="s-2", user_id="ben"),
+    ),
+    (
+        {
+            "langsmith.span.kind": "llm",
+            "langsmith.metadata.ls_provider": "anthropic",
+            "langsmith.metadata.ls_model_name": "claude",
+            "langsmith.metadata.thread_id": "t-1",
+            "langsmith.metadata.user_id": "cleo",
+            "langsmith.trace.session_id": "project",
+            "gen_ai.usage.input_token_details": '{"cache_read": 3, "cache_creation": 2}',
+            "gen_ai.usage.output_token_details": '{"reasoning": 1}',
+        },
+        LlmCall(
+            "anthropic",
+            "claude",
+            "chat",
+            cache_read_tokens=3,
+            cache_write_tokens=2,
+            reasoning_tokens=1,
+            session_id="t-1",
+            user_id="cleo",
+        ),
+    ),
+    ({"langsmith.span.kind": "chain", "langsmith.trace.session_id": "s-3"}, LlmCall(operation="chain", session_id="s-3")),
+    ({"langsmith.span.kind": "tool", "langsmith.metadata.conversation_id": "s-4"}, LlmCall(operation="tool", session_id="s-4")),
+    ({"mlflow.spanType": '"AGENT"', "mlflow.trace.session": '""'}, LlmCall(operation="agent")),
 ]
 
 

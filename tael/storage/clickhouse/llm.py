@@ -87,7 +87,7 @@ def _member_of_column(column: str) -> str:
 
 def _first(column: str) -> str:
     listed = ", ".join(quoted(genai.KEYS[column]))
-    return f"m[arrayFirst(k -> m[k] != '', [{listed}])]"
+    return f"trim(BOTH '\"' FROM m[arrayFirst(k -> m[k] != '', [{listed}])])"
 
 
 def _number(column: str) -> str:
@@ -119,7 +119,7 @@ def quoted(texts: Iterable[str]) -> list[str]:
 
 _COMPUTED = {
     "provider": _provider(),
-    "operation": _renamed(f"lower(trim(BOTH '\"' FROM {_first('operation')}))", genai.OPERATIONS, f"'{genai.OTHER_OPERATION}'"),
+    "operation": _renamed(f"lower({_first('operation')})", genai.OPERATIONS, f"'{genai.OTHER_OPERATION}'"),
     "total_tokens": f"ifNull({_whole('total_tokens')}, {_whole('input_tokens')} + {_whole('output_tokens')})",
     "ttft_ms": f"ifNull({_number('ttft_seconds')} * 1000, {_number('ttft_ms')})",
     "finish_reason": f"extract({_first('finish_reason')}, {quoted([genai.FIRST_REASON])[0]})",
