@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 UNHEALTHY_SECONDS, SILENT_SECONDS, STARTING_SECONDS = 5.0, 60.0, 300.0
 """How long a process may report an error, may not answer at all, and may take until it is healthy for the first time."""
 _LONGEST_PROBLEM = 300
+_NEVER_PASSES = "write error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Health:
         """Whether the problem has lasted so long that it will not pass by itself."""
         if self.unhealthy_since is None:
             return False
-        if not self.was_healthy:
+        # nats-server that meets a full disk while it starts answers with its write error until it is restarted: no start takes as long.
+        if not self.was_healthy and _NEVER_PASSES not in check.problem:
             return now - self.started_at >= STARTING_SECONDS
         return now - self.unhealthy_since >= (UNHEALTHY_SECONDS if check.answered else SILENT_SECONDS)
 

@@ -7,6 +7,7 @@ import pytest
 from services.serve.health import SILENT_SECONDS, STARTING_SECONDS, UNHEALTHY_SECONDS, Check, Health, problem_of
 
 WELL, SICK, SILENT = Check(), Check("write error"), Check("no answer", answered=False)
+STARTING = Check("failed to be ready for connections after 1ms: server")
 
 
 @pytest.mark.parametrize(("check", "patience"), [(SICK, UNHEALTHY_SECONDS), (SILENT, SILENT_SECONDS)])
@@ -23,9 +24,17 @@ def test_a_good_answer_forgives() -> None:
 
 
 def test_a_process_may_take_long_to_start() -> None:
-    health = Health(100).after(SICK, 101).after(SILENT, 200)
-    assert not health.needs_restart(SILENT, 99 + STARTING_SECONDS)
-    assert health.needs_restart(SILENT, 100 + STARTING_SECONDS)
+    health = Health(100).after(STARTING, 101).after(SILENT, 200)
+    for check in (STARTING, SILENT):
+        assert not health.needs_restart(check, 99 + STARTING_SECONDS)
+        assert health.needs_restart(check, 100 + STARTING_SECONDS)
+
+
+def test_a_write_error_before_the_first_good_answer_needs_a_restart_all_the_same() -> None:
+    """NATS that was started while its disk was full, and got an append before it was asked for its health."""
+    health = Health(100).after(SICK, 101)
+    assert not health.needs_restart(SICK, 101 + UNHEALTHY_SECONDS - 0.1)
+    assert health.needs_restart(SICK, 101 + UNHEALTHY_SECONDS)
 
 
 @pytest.mark.parametrize(
