@@ -62,7 +62,8 @@ class WalState:
     """A shard's WAL: the first and last sequence that it holds, its size, the size that it may have (0 when that is not known), and when it
     was made (ns since the epoch), which tells it from one of the same name that was made later.
 
-    ``last`` stays when everything is trimmed.
+    ``last`` stays when everything is trimmed. ``last_appended_at_ns`` is the last entry's time stamp, 0 where there has been none; it tells
+    that entry from one that took its sequence later.
     """
 
     first: int
@@ -70,6 +71,7 @@ class WalState:
     size_bytes: int
     max_bytes: int = 0
     created_ns: int = 0
+    last_appended_at_ns: int = 0
 
 
 class WalAppender(Protocol):

@@ -161,3 +161,18 @@ async def test_a_reader_returns_nothing_behind_an_entry_that_changed(bench: Benc
     place = await reader.resume(mark)
     assert place == reader.mark(entries[6])
     assert [entry.sequence for entry in await reader.read(place, max_items=100, max_bytes=10**6, wait_seconds=0.2)] == list(range(8, 18))
+
+
+@pytest.mark.parametrize("new", [1, 2, 3])
+async def test_a_reader_that_has_read_all_notices_that_the_last_entries_are_others(
+    bench: Bench, nats_server: NatsServer, nats_client: Client, new: int
+) -> None:
+    """Also where as many were appended as were lost, so that the WAL ends where it did and nothing follows."""
+    await append(bench, *names(1, 10))
+    reader = JetStreamReader(nats_client, "tael", 0)
+    mark = reader.mark((await reader.read(Mark(), max_items=10, max_bytes=10**6, wait_seconds=1))[-1])
+    assert not await reader.read(mark, max_items=10, max_bytes=10**6, wait_seconds=0.2)
+    await truncate(nats_server, nats_client, 3)
+    await append(bench, *names(11, 10 + new))
+    with pytest.raises(Diverged):
+        await reader.read(mark, max_items=10, max_bytes=10**6, wait_seconds=0.2)

@@ -189,6 +189,10 @@ class JetStreamReader:
         self._tail.ends(state.last, known=known, turns=turns)
         if state.created_ns != self._created_ns or state.last < self._fetched.sequence:
             raise Diverged(self._difference(state))
+        # As many entries may have come as were lost: no number tells then, and nothing follows whose reading would bring the anchor along.
+        last = self._fetched
+        if last.digest and state.first <= state.last == last.sequence and state.last_appended_at_ns != last.appended_at_ns:
+            raise Diverged(f"entry {state.last} of {self._what} is not the entry that was read before")
         self._connection, self._looked_at = connection, time.monotonic()
 
     async def _hold_against_leader(self, anchor: Mark) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from tael.errors import Unavailable
 from tael.model.lanes import aside_of, wal_name
@@ -19,6 +19,7 @@ from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_conn
 from tael.runtime.tasks import together
 from tael.runtime.tls import ClientTls
 from tael.wal.api import WalState
+from tael.wal.jetstream.direct import time_ns
 from tael.wal.jetstream.names import (
     DUPLICATE_WINDOW_SECONDS,
     FULL_CODES,
@@ -42,14 +43,23 @@ async def stream_state(client: Client, stream: str, what: str) -> WalState:
     """The same of any stream; ``what`` it holds is for errors."""
     require_connected(client)
     with reachable(f"asking for {what}"):
-        try:
-            found = await answered(client, client.jetstream(timeout=REQUEST_SECONDS).stream_info(stream))
-        except js_errors.NotFoundError as error:
-            raise Unavailable(f"{what}: the stream does not exist yet") from error
-        except js_errors.APIError as error:
-            raise Unavailable(f"the state of {what} cannot be read: {error.description}") from error
-    state = found.state
-    return WalState(state.first_seq, state.last_seq, state.bytes, max(0, found.config.max_bytes or 0), _created_ns(found))
+        # Not through the client's own call: that leaves out when the last entry was appended.
+        answer = await answered(client, client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=REQUEST_SECONDS))
+    found: dict[str, Any] = json.loads(answer.data)
+    if error := found.get("error"):
+        if error.get("code") == 404:
+            raise Unavailable(f"{what}: the stream does not exist yet")
+        raise Unavailable(f"the state of {what} cannot be read: {error.get('description')}")
+    state = found["state"]
+    return WalState(
+        state["first_seq"],
+        state["last_seq"],
+        state["bytes"],
+        max(0, found["config"].get("max_bytes") or 0),
+        # To the microsecond, as the marks in the leases have it.
+        time_ns(found["created"]) // 1000 * 1000,
+        max(0, time_ns(state["last_ts"])),
+    )
 
 
 def wal_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[list[WalState | None]]]:
@@ -65,12 +75,6 @@ def wal_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[lis
         return await together((one(shard) for shard in range(shard_count)), name="look at a WAL")
 
     return states
-
-
-def _created_ns(found: StreamInfo) -> int:
-    """When a stream was made, to the microsecond that the client keeps: what tells it from one of the same name made later."""
-    created = found.created
-    return 0 if created is None else int(created.timestamp()) * 10**9 + created.microsecond * 1000
 
 
 class JetStreamStreams:
