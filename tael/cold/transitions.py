@@ -48,8 +48,7 @@ def begin_move(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Chan
     """The hour's rows are about to be moved to the rolling table. Raises Rejected where they are on their way already."""
     if table not in ROLLED or hour_ns != hour_of(hour_ns):
         raise Rejected(f"{table} has no hour {hour_ns}", where="table", accepted=", ".join(ROLLED))
-    if (found := manifest.open_hour(table, hour_ns)) is not None:
-        raise Rejected(f"the hour {hour_ns} of {table} is {found.state}", where="hour", accepted="an hour that is not on its way")
+    _require_at_rest(manifest, table, hour_ns)
     return _opened(manifest, OpenHour(table, hour_ns, manifest.revision + 1, MOVING, epoch), epoch)
 
 
@@ -102,9 +101,10 @@ def merged(
     """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that is wanted of those.
 
     Of the tenants in ``emptied`` nothing is, and their files go. ``unnamed`` are keys that nothing ever named, to be deleted as well.
-    Rollups stay as they are: rows that came behind one stay beside it.
+    Rollups stay as they are: rows that came behind one stay beside it. Raises Rejected for an hour on its way, of which more files are to come.
     """
     _check_epoch(manifest, epoch)
+    _require_at_rest(manifest, table, hour_ns)
     new = tuple(files)
     before = [file for file in manifest.hour_files(table, hour_ns) if not file.resolution]
     _require_distinct(new)
@@ -123,8 +123,12 @@ def merged(
 
 
 def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, now_ns: int) -> Change:
-    """``rollup``, of the generation that the next revision gives, in the place of the only file of its tenant and hour."""
+    """``rollup``, of the generation that the next revision gives, in the place of the only file of its tenant and hour.
+
+    Raises Rejected for an hour on its way, as ``merged`` does.
+    """
     _check_epoch(manifest, epoch)
+    _require_at_rest(manifest, raw.table, raw.hour_ns)
     wanted = replace(rollup, tenant=raw.tenant, shard=manifest.shard, hour_ns=raw.hour_ns, generation=manifest.revision + 1)
     beside = [file for file in manifest.hour_files(raw.table, raw.hour_ns) if file.tenant == raw.tenant]
     if rollup != wanted or raw.resolution or not rollup.resolution or beside != [raw]:
@@ -174,7 +178,8 @@ def _next(head: Head, epoch: int, changed: Iterable[tuple[str, int]]) -> Head:
 def _paged(
     manifest: Manifest, head: Head, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], trash: Iterable[str], now_ns: int
 ) -> Change:
-    """The manifest with these pages in place of those of the same days; empty ones go."""
+    """The manifest with these pages in place of those of the same days, each by hour, generation and tenant; empty ones go."""
+    pages = {day: tuple(sorted(files, key=lambda file: (file.hour_ns, file.generation, file.tenant))) for day, files in pages.items()}
     if (manifest.head.index and not manifest.index) or manifest.index.keys() & pages.keys() - manifest.pages.keys():
         raise LookupError(f"the pages of {sorted(pages)} are not loaded")  # what is not known must not be written over
     objects: dict[str, bytes] = {}
@@ -185,7 +190,7 @@ def _paged(
         held[table] = held.get(table, Held()).plus(files, manifest.pages.get((table, day), ()))
         index.pop((table, day), None)
         if files:
-            body = encode_page(sorted(files, key=lambda file: (file.hour_ns, file.generation, file.tenant)))
+            body = encode_page(files)
             index[table, day] = object_key(head.shard, head.revision, "pages", body)
             objects[index[table, day]] = body
     body = encode_index(index)
@@ -200,7 +205,7 @@ def _paged(
         key = object_key(head.shard, head.revision, "trash", body)
         objects[key] = body
         head = replace(head, trash=(*head.trash, Trash(now_ns, key)))
-    loaded = {day: tuple(files) for day, files in {**manifest.pages, **pages}.items() if files}
+    loaded = {day: files for day, files in {**manifest.pages, **pages}.items() if files}
     return Change(Manifest(head, index, loaded), objects)
 
 
@@ -230,6 +235,12 @@ def _require(manifest: Manifest, table: str, hour_ns: int, state: State) -> Open
     if found is None or found.state != state:
         raise Rejected(f"the hour {hour_ns} of {table} is {found.state if found else 'not on its way'}", where="hour", accepted=state)
     return found
+
+
+def _require_at_rest(manifest: Manifest, table: str, hour_ns: int) -> None:
+    # Its generation is given already: a file made now would count as later than those that are still to come.
+    if (found := manifest.open_hour(table, hour_ns)) is not None:
+        raise Rejected(f"the hour {hour_ns} of {table} is {found.state}", where="hour", accepted="an hour that is not on its way")
 
 
 def _require_distinct(files: tuple[ColdFile, ...]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import ClassVar
+
+import pytest
 
 from services.compactor.app import roll
 from services.compactor.cold import ColdTier
@@ -15,16 +18,20 @@ from tael.cluster.lease import Intent, Lease, compactor_key, writer_key
 from tael.cluster.manifests import cold_key
 from tael.cluster.rolls import ROLL_KEY, RollRequest
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
+from tael.cold.files import ColdFile
 from tael.cold.plan import Partitions
+from tael.errors import Unavailable
 from tael.model.lanes import aside_of
 from tael.model.time import HOUR_NS
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Stop
 from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
 from tael.storage.clickhouse.rolling import ClickHouseRolling
+from tael.storage.erase import ColdEraseStore, Erasure, Selection
+from tael.storage.rolling import Pace
 from tael.wal.api import WalState
 from tests.contract.test_cold_roll import HOUR, Cold, cold
-from tests.support.storage import of_service, wire_span
+from tests.support.storage import RECEIVED_NS, of_service, wire_span
 
 __all__ = ["cold"]
 _DEADLINE_SECONDS = 30.0
@@ -39,7 +46,13 @@ class Low(ClickHouseRolling):
 
 @asynccontextmanager
 async def compactor(
-    cold: Cold, node_id: str, variables: Mapping[str, str] | None = None, *, low: bool = False, behind: int = 0
+    cold: Cold,
+    node_id: str,
+    variables: Mapping[str, str] | None = None,
+    *,
+    low: bool = False,
+    behind: int = 0,
+    eraser: ColdEraseStore | None = None,
 ) -> AsyncIterator[ColdTier]:
     """The loop of one compactor over shards that are all the same ClickHouse; ``behind`` entries wait in each WAL."""
     settings = CompactorSettings.model_validate(
@@ -52,8 +65,8 @@ async def compactor(
     def store(_: ShardAddress) -> ClickHouseRolling:
         return (Low if low else ClickHouseRolling)(cold.clickhouse, cold.bucket_url)
 
-    def erases(_: ShardAddress) -> ClickHouseColdErase:
-        return ClickHouseColdErase(cold.clickhouse, cold.bucket_url)
+    def erases(_: ShardAddress) -> ColdEraseStore:
+        return eraser or ClickHouseColdErase(cold.clickhouse, cold.bucket_url)
 
     tier, stop = ColdTier(settings, cold.kv, cold.objects, store, erases, wal_states), Stop()
     running = asyncio.create_task(roll(settings, stop, cold.kv, tier, CurrentRetention(settings)))
@@ -103,6 +116,38 @@ async def test_a_compactor_rolls_what_it_holds(cold: Cold) -> None:
         await gone(cold)
     assert (await cold.ledger())["spans"] == 2
     assert (await cold.manifest()).head.epoch == 2
+
+
+async def test_a_deletion_that_failed_writes_another_file_the_next_time(cold: Cold) -> None:
+    """In the same process too: the first insert may still be going on where nobody waits for it any more."""
+
+    class Failing(ClickHouseColdErase):
+        written: ClassVar[list[str]] = []
+
+        async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
+            file = await super().rewrite(selection, files, generation, pace)
+            self.written.append(file.key)
+            if len(self.written) == 1:
+                raise Unavailable("the answer was lost")
+            return file
+
+    trace_id = b"1" * 16
+    await hold(cold, "one")
+    await cold.tier.store(of_service("shop", wire_span(0), wire_span(1, trace_id=trace_id)))
+    await cold.roll()
+    address, lease = ShardAddress(index=cold.shard, url="http://unused"), Lease(holder="one", epoch=cold.epoch + 1)
+    selection = Selection(Erasure("t1", "trace", trace_id.hex(), RECEIVED_NS + 1), (trace_id,))
+    async with compactor(cold, "nobody", eraser=Failing(cold.clickhouse, cold.bucket_url)) as tier:
+        for attempt in range(2):
+            async with AsyncExitStack() as stack:
+                if attempt == 0:
+                    stack.enter_context(pytest.raises(Unavailable))
+                eraser = await stack.enter_async_context(tier.erasing(address, lease))
+                await eraser.erase(selection)
+    [file] = (await cold.manifest()).files("spans")
+    assert len(set(Failing.written)) == 2
+    assert (file.key, file.rows) == (Failing.written[1], 1)
+    assert (await cold.ledger())["spans"] == 1
 
 
 async def test_a_manifest_is_looked_at_and_restored_by_hand(cold: Cold) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -36,6 +37,20 @@ def rolled(manifest: Manifest, table: str, hour_ns: int, *tenants: str, epoch: i
     files = [a_file(table, tenant, hour_ns, generation) for tenant in tenants]
     manifest = m.committed(manifest, table, hour_ns, files, epoch, NOW).manifest
     return m.dropped(manifest, table, hour_ns, epoch).manifest
+
+
+def on_their_way(table: str) -> list[Manifest]:
+    """An hour that has a file, while late rows of it are moving, rolling and dropping."""
+    moving = m.begin_move(rolled(Manifest(Head(0)), table, HOUR, "t"), table, HOUR, 1).manifest
+    rolling = m.moved(moving, table, HOUR, 1).manifest
+    file = a_file(table, hour_ns=HOUR, tenant="u", generation=opened(rolling, table).generation)
+    return [moving, rolling, m.committed(rolling, table, HOUR, [file], 1, NOW).manifest]
+
+
+def rollup_of(manifest: Manifest) -> tuple[ColdFile, ColdFile]:
+    """The first file of samples, and a rollup of it."""
+    raw = manifest.files("samples")[0]
+    return raw, replace(raw, generation=manifest.revision + 1, resolution=300, format=2)
 
 
 def opened(manifest: Manifest, table: str = "spans", hour_ns: int = HOUR) -> OpenHour:
@@ -94,6 +109,8 @@ def test_impossible_steps_are_refused() -> None:
         lambda: m.dropped(rolling, "spans", HOUR, 1),
         lambda: m.merged(rolling, "spans", HOUR, [a_file()], 1, NOW),
         lambda: m.merged(rolling, "spans", HOUR, [], 1, NOW),
+        *(partial(m.merged, one, "spans", HOUR, [a_file(generation=one.revision + 1)], 1, NOW) for one in on_their_way("spans")),
+        *(partial(m.rolled_up, one, *rollup_of(one), 1, NOW) for one in on_their_way("samples")),
     ]
     for refused in steps:
         with pytest.raises(Rejected):
@@ -144,6 +161,17 @@ def test_generations_are_merged_into_one_file() -> None:
     assert {a_file(tenant="a", generation=1).key, a_file(tenant="a", generation=5).key} <= set(keys)
     assert not {file.key for file in change.manifest.files("spans")} & set(keys)
     assert trash not in m.swept(change.manifest, trash, 1).manifest.head.trash
+
+
+def test_the_files_of_a_day_are_in_one_order() -> None:
+    """By hour and generation, whichever hour came first, for who made the change as for who reads it."""
+    manifest = Manifest(Head(0))
+    for hour_ns in (HOUR + 2 * HOUR_NS, HOUR, HOUR + HOUR_NS, HOUR):
+        manifest = rolled(manifest, "spans", hour_ns, "b", "a")
+    change = m.merged(manifest, "spans", HOUR, [a_file(tenant="b", generation=manifest.revision + 1)], 1, NOW)
+    expected = [(0, "a"), (0, "a"), (0, "b"), (1, "a"), (1, "b"), (2, "a"), (2, "b")]
+    for one in (change.manifest, reread(change)):
+        assert [((file.hour_ns - HOUR) // HOUR_NS, file.tenant) for file in one.files("spans")] == expected
 
 
 def test_a_rollup_takes_the_place_of_a_file() -> None:
@@ -263,14 +291,26 @@ def _step(manifest: Manifest, what: str, table: str, hour: int, epoch: int) -> C
     if what == "retire":
         return m.retired(manifest, lambda file: file.hour_ns <= hour, epoch, NOW)
     if what == "merge":
-        files = manifest.hour_files(table, hour)
-        return m.merged(manifest, table, hour, [replace(files[0], generation=manifest.revision + 1)], epoch, NOW) if files else None
+        return _merge(manifest, table, hour, epoch)
     found = manifest.open_hour(table, hour)
     if found is None:
         return m.begin_move(manifest, table, hour, epoch)
     if found.state == ROLLING:
         return m.committed(manifest, table, hour, [a_file(table, "t", hour, found.generation)], epoch, NOW)
     return (m.moved if found.state == MOVING else m.dropped)(manifest, table, hour, epoch)
+
+
+def _merge(manifest: Manifest, table: str, hour: int, epoch: int) -> Change | None:
+    files = manifest.hour_files(table, hour)
+    if not files:
+        return None
+    try:
+        change = m.merged(manifest, table, hour, [replace(files[0], generation=manifest.revision + 1)], epoch, NOW)
+    except Rejected:
+        assert manifest.open_hour(table, hour) is not None
+        return None
+    assert manifest.open_hour(table, hour) is None
+    return change
 
 
 def _check(manifest: Manifest, bucket: Mapping[str, bytes]) -> None:
