@@ -168,7 +168,7 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
 ) -> tuple[Readers, Callable[[ShardMap], None]]:
     """The readers of every port over the shards of a map, and what changes the map. What leaves the hot tier is read over all tiers."""
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
-    from tael.storage.clickhouse.holdings import ClickHouseHoldings
+    from tael.storage.clickhouse.holdings import ClickHouseHoldings, TableHoldings
     from tael.storage.clickhouse.llm_calls import ClickHouseLlm
     from tael.storage.clickhouse.logs import ClickHouseLogs
     from tael.storage.clickhouse.long_traces import ClickHouseLongTraces
@@ -199,7 +199,7 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
     payloads, long_traces = Shards[PayloadReader](deadline_seconds=seconds), Shards[LongTraceReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
-        each = tiered.use([(shard.name, shards.client(shard)) for shard in shard_map.shards])
+        tiered.use([(shard.name, shards.client(shard)) for shard in shard_map.shards])
         spans.use(tiered.readers(lambda client, source, _: ClickHouseSpans(client, prices, source)))
         long_traces.use(tiered.readers(lambda client, source, _: ClickHouseLongTraces(client, prices, source)))
         logs.use(tiered.readers(lambda client, source, _: ClickHouseLogs(client, source)))
@@ -208,7 +208,8 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
         series.use(tiered.readers(lambda client, source, labels: ClickHouseSeries(client, settings.promql_max_series, source, labels)))
         counts.use(tiered.readers(lambda client, source, _: ClickHouseSpanCounts(client, source)))
         llm.use(tiered.readers(lambda client, source, _: ClickHouseLlm(client, prices, source)))
-        held.use([Shard(name, ClickHouseHoldings(client)) for name, client in each])
+        by_table = tiered.readers(lambda client, source, _: TableHoldings(client, source))
+        held.use([Shard(shard.name, ClickHouseHoldings(shard)) for shard in by_table])
         payloads.use(tiered.readers(lambda client, source, _: ClickHousePayloads(client, source)))
 
     all_series = MergedSeries(AllOf[SeriesReader]([MergedSeries(series), SpanSeries(MergedSpanCounts(counts)), LlmSeries(MergedLlm(llm))]))
@@ -349,14 +350,13 @@ class _TieredShards:
         self._bucket_url = bucket_url
         self._known: list[tuple[Tiers, ClickHouse, LabelCache]] = []
 
-    def use(self, shards: Sequence[tuple[str, ClickHouse]]) -> Sequence[tuple[str, ClickHouse]]:
-        """These are the shards from now on, by number: those that were there, and new ones. Returns them."""
+    def use(self, shards: Sequence[tuple[str, ClickHouse]]) -> None:
+        """These are the shards from now on, by number: those that were there, and new ones."""
         from tael.storage.clickhouse.series.labels import LabelCache
         from tael.storage.clickhouse.tiered import Tiers
 
         for number, (name, client) in enumerate(shards[len(self._known) :], start=len(self._known)):
             self._known.append((Tiers(number, name, client, self._manifests, self._bucket_url), client, LabelCache()))
-        return shards
 
     def readers(self, build: Callable[[ClickHouse, Source, LabelCache], R]) -> list[TieredShard[R]]:
         """Each shard with the reader that ``build`` makes for every question, of its client, its tiers and its labels."""

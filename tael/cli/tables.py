@@ -242,12 +242,13 @@ def print_retention(answer: Mapping[str, Any]) -> None:
     """``retention``: one line a tenant and signal."""
     if _nothing(answer["retention"], "items are stored", "`make demo` to send some"):
         return
-    table = Rows("TENANT", "SIGNAL", ">WANTED", "?SET BY", ">ACTUAL", "?OLDEST", ">ITEMS", ">BYTES", "NEXT TO GO", "?>ITS BYTES")
+    table = Rows("TENANT", "SIGNAL", ">WANTED", "?SET BY", ">ACTUAL", "?OLDEST", ">ITEMS", ">HOT", ">COLD", "NEXT TO GO", "?>ITS BYTES")
     for one in answer["retention"]:
         goes, stored = one["next"], one["oldest"] is not None
         cells = [_plain(one["tenant"]), one["signal"], f"{one['wanted_days']:g} d", one["set_by"]]
         cells += [f"{one['actual_days']:.2f} d", _minute(one["oldest"])] if stored else ["-", "-"]
-        cells += [f"{one['items']:,}", _bytes(one["bytes"]), _minute(goes["at"]) if goes else "-", _bytes(goes["bytes"]) if goes else "-"]
+        cells += [f"{one['items']:,}", _bytes(one["hot_bytes"]), _bytes(one["cold_bytes"])]
+        cells += [_minute(goes["at"]) if goes else "-", _bytes(goes["bytes"]) if goes else "-"]
         table.add_row(*cells)
     _print(table.fitted())
 

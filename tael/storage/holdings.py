@@ -10,18 +10,25 @@ from tael.storage.gather import Merged
 
 
 class Holding(NamedTuple):
-    """A signal of a tenant. ``items`` are its spans, log records or samples; ``bytes`` are those on disk of all its tables, about.
+    """A signal of a tenant. ``items`` are its spans, log records or samples, of rollups the rows; ``hot_bytes`` are those on disk of all its tables,
+    about, and ``cold_bytes`` those of its files.
 
-    ``oldest_ns`` is the beginning of its oldest partition, which ends at ``oldest_end_ns`` and goes with ``oldest_bytes``.
+    ``oldest_ns`` is the beginning of its oldest partition or hour of files, which ends at ``oldest_end_ns`` and goes with ``oldest_bytes``.
     """
 
     tenant: str
     signal: str
     items: int
-    bytes: int
+    hot_bytes: int
+    cold_bytes: int
     oldest_ns: int
     oldest_end_ns: int
     oldest_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """In both tiers."""
+        return self.hot_bytes + self.cold_bytes
 
 
 class HoldingReader(Protocol):
@@ -53,4 +60,5 @@ def merged_holdings(holdings: Iterable[Holding]) -> list[Holding]:
 def _sum(one: Holding, other: Holding) -> Holding:
     first = min(one.oldest_end_ns, other.oldest_end_ns)
     goes = sum(each.oldest_bytes for each in (one, other) if each.oldest_end_ns == first)
-    return Holding(*one[:2], one.items + other.items, one.bytes + other.bytes, min(one.oldest_ns, other.oldest_ns), first, goes)
+    hot, cold = one.hot_bytes + other.hot_bytes, one.cold_bytes + other.cold_bytes
+    return Holding(*one[:2], one.items + other.items, hot, cold, min(one.oldest_ns, other.oldest_ns), first, goes)

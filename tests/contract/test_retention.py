@@ -5,15 +5,21 @@ from __future__ import annotations
 import secrets
 import time
 
+import pytest
+
 from services.compactor.retire import retire
+from tael.cold.files import ROLLED
 from tael.model.retention import Retention
 from tael.model.signals import METRICS
+from tael.storage.api import Shard
 from tael.storage.clickhouse.client import ClickHouse
-from tael.storage.clickhouse.holdings import ClickHouseHoldings
+from tael.storage.clickhouse.holdings import ClickHouseHoldings, TableHoldings
 from tael.storage.clickhouse.schema import KEPT, ClickHouseSchema
 from tael.storage.clickhouse.stored_rows import ClickHouseRows
+from tael.storage.holdings import Holding
 from tael.wal import codec
 from tests.contract.test_metric_tables import batch
+from tests.support.cold import Crash
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_tier, wire_log, wire_span
 
@@ -105,11 +111,52 @@ async def test_a_tenant_with_a_shorter_retention_loses_its_rows_alone(shared_hot
         assert await retire(schema, rows, shorter, "shard-0") == 0
         assert await rows_of(clickhouse, "shop") == {}
         assert set(await rows_of(clickhouse, "bank")) == tables
-        held = (await ClickHouseHoldings(clickhouse).holdings(None)).value
+        reader = ClickHouseHoldings(Shard("shard-0", TableHoldings(clickhouse)))
+        held = (await reader.holdings(None)).value
         assert [(one.tenant, one.signal) for one in held] == [(t, s) for t in ("bank", "long") for s in SIGNALS]
         assert all(one.items > 0 and one.bytes > 0 and one.oldest_bytes <= one.bytes for one in held)
-        assert [one.tenant for one in (await ClickHouseHoldings(clickhouse).holdings("long")).value] == ["long"] * len(SIGNALS)
+        assert [one.tenant for one in (await reader.holdings("long")).value] == ["long"] * len(SIGNALS)
         longer = Retention(dict.fromkeys(for_ever, days), {"long": for_ever})
         assert await retire(schema, rows, longer, "shard-0") == 0
         assert await rows_of(clickhouse, "bank") == {}
         assert set(await rows_of(clickhouse, "long")) == tables
+
+
+@pytest.mark.usefixtures("object_server")
+async def test_what_is_stored_counts_in_every_tier(shared_hot_node: HotNode) -> None:
+    """Items stay as many wherever they are, on their way too; bytes are told apart; what goes next is the oldest hour of either tier."""
+    async with open_tier([shared_hot_node], tiering="cold") as tier:
+        cold = tier.cold
+        assert cold is not None
+        [reader] = [ClickHouseHoldings(shard) for shard in tier.shards(TableHoldings)]
+
+        async def held(tenant: str | None = None) -> dict[tuple[str, str], Holding]:
+            answer = await reader.holdings(tenant)
+            assert not answer.missing
+            return {one[:2]: one for one in answer.value}
+
+        tier.rolls = False
+        for tenant in ("shop", "bank"):
+            await fill(tier, tenant)
+        before = await held()
+        assert {one.cold_bytes for one in before.values()} == {0}
+        cold.crash_at = "rolling"
+        with pytest.raises(Crash):
+            await cold.roll()
+        assert {key: one.items for key, one in (await held()).items()} == {key: one.items for key, one in before.items()}
+        cold.crash_at = ""
+        await cold.roll()
+        files = await cold.manifests.read(0)
+        after = await held()
+        for (tenant, signal), one in after.items():
+            own = [file for table in ROLLED for file in files.files(table, tenant) if KEPT[table].signal == signal]
+            assert (one.items, one.cold_bytes) == (before[tenant, signal].items, sum(file.bytes for file in own))
+            assert one.oldest_ns == before[tenant, signal].oldest_ns
+            assert one.hot_bytes < before[tenant, signal].hot_bytes
+        goes = after["bank", "logs"]
+        assert goes.oldest_bytes == goes.bytes  # of the one hour that there is
+        await fill(tier, "bank")
+        await tier.store_payloads(b"more", tenant="bank")  # the writer's token of the one that was said is still known
+        late = await held("bank")
+        assert {key: one.items for key, one in late.items()} == {key: 2 * before[key].items for key in late}
+        assert all(late[key].hot_bytes > after[key].hot_bytes and late[key].cold_bytes == after[key].cold_bytes for key in late)

@@ -1,13 +1,18 @@
-"""HoldingReader of one shard: rows are counted by tenant and partition, and bytes shared out by rows."""
+"""HoldingReader of one shard: rows are counted by tenant and partition, and bytes shared out by rows; of what is cold the manifest says both."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from tael.cold.files import ColdFile
+from tael.cold.manifest import OpenHour
 from tael.model.time import HOUR_NS, NS_PER_SECOND
 from tael.runtime.tasks import together
-from tael.storage.api import Answer
+from tael.storage.api import Answer, AskedShard
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.schema import KEPT
+from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.holdings import Holding, merged_holdings
 
 ITEM_TABLES = frozenset(("spans", "logs", "samples", "histograms", "payloads"))
@@ -26,24 +31,59 @@ FROM
 GROUP BY tenant"""
 
 
-class ClickHouseHoldings:
-    """See HoldingReader."""
+class TableHoldings:
+    """The same of one table, in every tier of the source."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
+        self._source = source or HotTables(clickhouse.database)
+
+    async def holdings(self, table: str, tenant: str | None) -> Answer[list[Holding]]:
+        """Each tenant of which the table has rows; ``tenant`` None is every tenant. Raises as SpanReader does."""
+        places = self._source.places(table, tenant)
+        found = await self._of(table, table, tenant)
+        if places.rolling:
+            found += await self._of(table, f"{table}_rolling", tenant, places.rolling)
+        return Answer(merged_holdings([*found, *_of_files(table, places.files)]))
+
+    async def _of(self, table: str, place: str, tenant: str | None, hours: Iterable[OpenHour] = ()) -> list[Holding]:
+        database, kept = self._clickhouse.database, KEPT[table]
+        where = ["tenant = {tenant:String}"] if tenant is not None else []
+        where += ["_partition_id IN {ids:Array(String)}"] if hours else []
+        statement = _OF_A_TABLE.format(database=database, table=place, where=" AND ".join(where) or "1")
+        parameters = {"database": database, "table": place, "tenant": tenant or "", "ids": [hour.partition_id for hour in hours]}
+        found = []
+        for name, count, size, start, oldest_bytes in await self._clickhouse.query(statement, parameters):
+            start_ns = int(start) * NS_PER_SECOND
+            items = int(count) if table in ITEM_TABLES else 0
+            found.append(
+                Holding(text(name), kept.signal, items, int(size), 0, start_ns, start_ns + kept.hours * HOUR_NS, int(oldest_bytes))
+            )
+        return found
+
+
+def _of_files(table: str, files: Iterable[ColdFile]) -> Iterable[Holding]:
+    by_tenant: dict[str, list[ColdFile]] = {}
+    for file in files:
+        by_tenant.setdefault(file.tenant, []).append(file)
+    for tenant, own in by_tenant.items():
+        first = min(file.hour_ns for file in own)
+        items = sum(file.rows for file in own) if table in ITEM_TABLES else 0
+        goes = sum(file.bytes for file in own if file.hour_ns == first)
+        yield Holding(tenant, KEPT[table].signal, items, 0, sum(file.bytes for file in own), first, first + HOUR_NS, goes)
+
+
+class ClickHouseHoldings:
+    """See HoldingReader. Each table is a question of its own: a roll changes one at a time, and holds up only that one's answer."""
+
+    def __init__(self, shard: AskedShard[TableHoldings]) -> None:
+        self._shard = shard
 
     async def holdings(self, tenant: str | None) -> Answer[list[Holding]]:
         """See HoldingReader."""
-        of_tables = await together((self._of(table, tenant) for table in KEPT), name="holdings")
-        return Answer(merged_holdings(one for several in of_tables for one in several))
+        answers = await together((self._of(table, tenant) for table in KEPT), name="holdings")
+        missing = dict.fromkeys(name for answer in answers for name in answer.missing)
+        return Answer(merged_holdings(one for answer in answers for one in answer.value), tuple(missing))
 
-    async def _of(self, table: str, tenant: str | None) -> list[Holding]:
-        database, kept = self._clickhouse.database, KEPT[table]
-        statement = _OF_A_TABLE.format(database=database, table=table, where="1" if tenant is None else "tenant = {tenant:String}")
-        rows = await self._clickhouse.query(statement, {"database": database, "table": table, "tenant": tenant or ""})
-        found = []
-        for name, count, size, start, oldest_bytes in rows:
-            start_ns = int(start) * NS_PER_SECOND
-            items = int(count) if table in ITEM_TABLES else 0
-            found.append(Holding(text(name), kept.signal, items, int(size), start_ns, start_ns + kept.hours * HOUR_NS, int(oldest_bytes)))
-        return found
+    async def _of(self, table: str, tenant: str | None) -> Answer[list[Holding]]:
+        return await self._shard.ask(lambda reader: reader.holdings(table, tenant))

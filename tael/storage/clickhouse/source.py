@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from tael.cold.files import ColdFile
+from tael.cold.manifest import OpenHour
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.clickhouse import rollup
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where rows are beside the hot table."""
+
+    rolling: tuple[OpenHour, ...] = ()
+    files: tuple[ColdFile, ...] = ()
+
+    @property
+    def hours(self) -> set[int]:
+        """The starts of their hours."""
+        return {one.hour_ns for one in self.rolling} | {file.hour_ns for file in self.files}
 
 
 class Source(Protocol):
@@ -23,6 +39,10 @@ class Source(Protocol):
 
     def elsewhere(self, table: str) -> bool:
         """Whether some rows of the table may be in another place than the hot table, so that it is worth finding out which hours are needed."""
+        ...
+
+    def places(self, table: str, tenant: str | None) -> Places:
+        """Where rows of the table are beside the hot one, of a tenant or of all, whether or not they can be read there."""
         ...
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
@@ -72,6 +92,10 @@ class HotTables:
     def elsewhere(self, table: str) -> bool:  # noqa: ARG002  # whatever the table
         """See Source."""
         return False
+
+    def places(self, table: str, tenant: str | None) -> Places:  # noqa: ARG002  # the same
+        """See Source."""
+        return Places()
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:  # noqa: ARG002  # the same
         """See Source."""

@@ -18,7 +18,7 @@ from tael.errors import TaelError, TooLarge
 from tael.model.time import ALL_TIME, HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse import parquet, rollup
 from tael.storage.clickhouse.parquet import Columns
-from tael.storage.clickhouse.source import HotTables
+from tael.storage.clickhouse.source import HotTables, Places
 
 MAX_FILES: Final = 4_000
 """Of one place in a statement: their keys are a part of its text."""
@@ -56,19 +56,6 @@ class Trail:
         return now == then or all(now.unchanged_since(then, (table,), time_range) for table, time_range in self.asked)
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Where rows are beside the hot table."""
-
-    rolling: tuple[OpenHour, ...] = ()
-    files: tuple[ColdFile, ...] = ()
-
-    @property
-    def hours(self) -> set[int]:
-        """The starts of their hours."""
-        return {one.hour_ns for one in self.rolling} | {file.hour_ns for file in self.files}
-
-
 class TieredTables:
     """See Source. ``columns`` are those of each hot table that has hours elsewhere, and ``unreadable`` keys of files to do without.
 
@@ -99,6 +86,13 @@ class TieredTables:
         head = self._manifest.head
         return table in ROLLED and (head.has_cold(table) or any(one.table == table for one in head.open))
 
+    def places(self, table: str, tenant: str | None) -> Places:
+        """See Source."""
+        if table not in ROLLED:
+            return Places()
+        self.trail.asked.add((table, ALL_TIME))
+        return self._place(table, tenant, ALL_TIME)
+
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
         """See Source. What is hot is one piece, then come one hour, two, four, …; the oldest first the other way round."""
         head = self._manifest.head
@@ -128,7 +122,7 @@ class TieredTables:
         """See Source."""
         places = self._places(table, tenant, time_range, hours, service, name)
         hot = self._hot.rows(table, tenant)
-        if places == _Places():
+        if places == Places():
             return hot
         columns = self._listed(table)
         branches = [f"SELECT {columns} FROM {hot}"]  # noqa: S608  # see above
@@ -144,7 +138,7 @@ class TieredTables:
         Keys that came late are few: they are looked up for the hours that are elsewhere, of which the hot table has no partition as a rule.
         """
         places = self._places(table, tenant, time_range, None, "", "")
-        if places == _Places():
+        if places == Places():
             return self._hot.merged(table, where, tenant, time_range)
         return self._merged(table, where, places)
 
@@ -160,7 +154,7 @@ class TieredTables:
             return f"(SELECT *, {rollup.NONE} FROM {self.merged('samples', where, tenant, time_range)})"  # noqa: S608  # see above
         return self._merged("samples", where, places, rollups=True)
 
-    def _merged(self, table: str, where: object, places: _Places, *, rollups: bool = False) -> str:
+    def _merged(self, table: str, where: object, places: Places, *, rollups: bool = False) -> str:
         hot = self._hot.rows(table, "")
         columns, order = self._listed(table), ROLLED[table].order
         key = f"({', '.join(order)})"
@@ -184,9 +178,9 @@ class TieredTables:
             branches.append(f"SELECT {both} FROM ({cold}) WHERE ({where}) AND {shown}{once}")  # noqa: S608  # see above
         return f"({_union(branches)})"
 
-    def _places(self, table: str, tenant: str, time_range: TimeRange, hours: Collection[int] | None, service: str, name: str) -> _Places:
+    def _places(self, table: str, tenant: str, time_range: TimeRange, hours: Collection[int] | None, service: str, name: str) -> Places:
         if table not in ROLLED:
-            return _Places()
+            return Places()
         ranges = [_unbounded(time_range)] if hours is None else _stretches(hours)
         self.trail.asked.update((table, one) for one in ranges)
         found = [self._place(table, tenant, one) for one in ranges]
@@ -195,18 +189,18 @@ class TieredTables:
         wanted = [file for file in files.values() if hours is None or file.hour_ns in hours]
         readable = [file for file in wanted if file.key not in self._unreadable and file.format <= ROLLUP_FORMAT]
         self.trail.left_out.update({file.key for file in wanted} - {file.key for file in readable})
-        return _Places(tuple(rolling), tuple(readable))
+        return Places(tuple(rolling), tuple(readable))
 
-    def _place(self, table: str, tenant: str, time_range: TimeRange) -> _Places:
+    def _place(self, table: str, tenant: str | None, time_range: TimeRange) -> Places:
         manifest = self._manifest
         if manifest.moving((table,), time_range):
             raise HoursMoving(f"rows of {table} are moving")
         rolling = manifest.rolling(table, time_range)
         if not manifest.head.has_cold(table, time_range):
-            return _Places(rolling)
+            return Places(rolling)
         if not manifest.index or manifest.missing_pages((table,), time_range):
             raise PagesMissing(table, time_range)
-        return _Places(rolling, tuple(manifest.files(table, tenant, time_range)))
+        return Places(rolling, tuple(manifest.files(table, tenant, time_range)))
 
     def _cold(self, table: str, files: Sequence[ColdFile], *, also: str = "", more: Columns = ()) -> str:
         """The rows of these files, as a SELECT to be put in brackets: at the end of a UNION its settings would be ignored."""

@@ -45,5 +45,7 @@ def _kept_json(kept: Kept, now_ns: int) -> dict[str, Any]:
         "actual_days": held and round((now_ns - held.oldest_ns) / DAY_NS, 2),
         "items": held.items if held else 0,
         "bytes": held.bytes if held else 0,
+        "hot_bytes": held.hot_bytes if held else 0,
+        "cold_bytes": held.cold_bytes if held else 0,
         "next": {"at": rfc3339(next_ns), "bytes": held.oldest_bytes} if held and next_ns is not None else None,
     }
