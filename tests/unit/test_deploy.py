@@ -30,7 +30,7 @@ BACKENDS = {
     "s3": {"url": "http://minio:9000"},
 }
 # Kinds that Kubernetes' own schemas do not know.
-CUSTOM = {"HTTPRoute", "GRPCRoute", "PodMonitor", "PrometheusRule"}
+CUSTOM = {"HTTPRoute", "GRPCRoute", "PodMonitor", "ServiceMonitor", "PrometheusRule"}
 VALUES: dict[str, dict[str, Any]] = {
     "default": {"image": IMAGE},
     "everything on": {
@@ -68,11 +68,14 @@ VALUES: dict[str, dict[str, Any]] = {
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "prometheusRule": {"enabled": True},
         "dashboards": {"enabled": True},
+        "datasources": {"enabled": True},
     },
     "two shards, own secret, scaled and reachable": {
         **BACKENDS,
         "image": {**IMAGE, "tag": "1.2.3"},
         "imagePullSecrets": [{"name": "pull"}],
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "datasources": {"enabled": True, "token": "TAEL_TOKEN"},
         "clickhouse": {"urls": ["http://ch-0:8123", "https://ch-1:8443"], "user": "tael"},
         "wal": {"replicas": 3, "maxBytes": "32GiB"},
         "secret": {"existing": "tael-keys"},
@@ -159,9 +162,9 @@ def test_manifests_are_valid(manifests: list[dict[str, Any]], version: str) -> N
 
 @pytest.mark.parametrize("name", VALUES)
 def test_manifests_are_the_golden_ones(name: str) -> None:
-    """What a change of the chart means, for a person to read: ``TAEL_UPDATE_GOLDEN=1`` writes the files anew. Dashboards and passwords are left out."""
+    """What a change of the chart means, for a person to read: ``TAEL_UPDATE_GOLDEN=1`` writes the files anew. Dashboards, data sources and passwords are left out."""
     path = GOLDEN / f"{re.sub(r'[^a-z]+', '-', name)}.yaml"
-    shown = [m for m in render(VALUES[name]) if "-dashboard-" not in m["metadata"]["name"]]
+    shown = [m for m in render(VALUES[name]) if not re.search("-dashboard-|-datasources$", m["metadata"]["name"])]
     text = re.sub(r"(checksum/\w+): \w+", r"\1: CHECKSUM", yaml.safe_dump_all(shown, sort_keys=True, width=1000))
     text = re.sub(r"\b[A-Za-z0-9]{32}\b", "MADE-AT-RANDOM", text)
     if os.environ.get("TAEL_UPDATE_GOLDEN"):
@@ -192,7 +195,8 @@ def test_selectors_match_the_pods_they_mean(manifests: list[dict[str, Any]]) -> 
     for manifest in [m for m in manifests if m["kind"] in selecting]:
         selector = manifest["spec"].get("selector") or manifest["spec"]["podSelector"]
         wanted = selector.get("matchLabels", selector).items()
-        assert [name for name, labels in pods.items() if wanted <= labels.items()] == [manifest["metadata"]["name"]]
+        own = re.sub(r"-(headless|metrics)$", "", manifest["metadata"]["name"])
+        assert [name for name, labels in pods.items() if wanted <= labels.items()] == [own]
 
 
 def test_no_service_links_because_their_variables_look_like_settings(manifests: list[dict[str, Any]]) -> None:
@@ -255,6 +259,48 @@ def test_a_made_secret_keeps_odd_characters() -> None:
     assert secret["stringData"] == {"TAEL_CLICKHOUSE_PASSWORD": 'p"a: $s', "TAEL_S3_SECRET_KEY": "0123"}
 
 
+@pytest.mark.parametrize("value", [33_554_432, 33_554_432.0, "33554432"])
+def test_a_large_number_is_written_in_full(value: object) -> None:
+    """A number in YAML may be a float when a template sees it, and 3.3554432e+07 is refused by every service."""
+    name = "TAEL_MAX_REQUEST_BYTES"
+    manifests = render({"image": IMAGE, "settings": {name: value}, "ingest": {"settings": {"TAEL_MAX_INFLIGHT_BYTES": value}}})
+    assert settings_of(manifests)[name] == "33554432"
+    (ingest,) = [d for d in of_kind(manifests, "Deployment") if d["metadata"]["name"] == "tael-ingest"]
+    assert {"name": "TAEL_MAX_INFLIGHT_BYTES", "value": "33554432"} in ingest["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
+def test_a_service_monitor_finds_every_process_once() -> None:
+    manifests = render(VALUES["two shards, own secret, scaled and reachable"])
+    (monitor,) = of_kind(manifests, "ServiceMonitor")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    found = [
+        (service["spec"]["selector"]["app.kubernetes.io/component"], port["targetPort"])
+        for service in of_kind(manifests, "Service")
+        if wanted <= service["metadata"]["labels"].items()
+        for port in service["spec"]["ports"]
+        if port["name"] == endpoint["port"]
+    ]
+    assert sorted(found) == [(name, "internal") for name in sorted(SERVICES)]
+
+
+def test_grafana_in_the_cluster_gets_composes_data_sources() -> None:
+    compose_has = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
+    (plain,) = [m for m in of_kind(render(VALUES["everything on"]), "ConfigMap") if m["metadata"]["name"] == "tael-datasources"]
+    assert plain["metadata"]["labels"]["grafana_datasource"] == "1"
+    found = yaml.safe_load(plain["data"]["tael.yaml"])["datasources"]
+    assert found == [{**each, "url": each["url"].replace("query:", "tael-query.obs:")} for each in compose_has]
+    secured = render(VALUES["two shards, own secret, scaled and reachable"])
+    (plain,) = [m for m in of_kind(secured, "ConfigMap") if m["metadata"]["name"] == "tael-datasources"]
+    for each in yaml.safe_load(plain["data"]["tael.yaml"])["datasources"]:
+        assert each["url"].startswith("https://tael-query.obs:7701/")
+        assert "streamingEnabled" not in each["jsonData"]
+        assert (each["jsonData"]["httpHeaderName1"], each["secureJsonData"]) == (
+            "Authorization",
+            {"httpHeaderValue1": "Bearer ${TAEL_TOKEN}"},
+        )
+
+
 def test_an_autoscaler_owns_the_number_of_replicas() -> None:
     manifests = render(VALUES["two shards, own secret, scaled and reachable"])
     scaled = {h["spec"]["scaleTargetRef"]["name"] for h in of_kind(manifests, "HorizontalPodAutoscaler")}
@@ -289,6 +335,11 @@ def test_an_autoscaler_owns_the_number_of_replicas() -> None:
         ({"ingest": {"settings": {"TAEL_S3_URL": "http://other"}}}, "TAEL_S3_URL"),
         ({"ingest": {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}}, "minReplicas"),
         ({"ingress": {"enabled": True}}, "queryHost"),
+        ({"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}, "scraped twice"),
+        ({"settings": {"TAEL_DRAIN_SECS": 60}}, r"terminationGracePeriodSeconds: 60 is too short.* 75 or more"),
+        ({"ingest": {"settings": {"TAEL_DRAIN_SECS": "60"}}}, "terminationGracePeriodSeconds"),
+        ({"ingest": {"terminationGracePeriodSeconds": 20}}, "terminationGracePeriodSeconds"),
+        ({"datasources": {"token": "no variable"}}, "token"),
         ({"s3": {"auth": "role"}}, "s3.auth=role is not for evaluation"),
         ({"tls": {"clientCa": True}}, "tls.clientCa needs tls.existing"),
         ({"trust": {"existing": "ca"}}, r"trust.existing is not for evaluation mode(.*\n){2}.*s3.url=https"),
@@ -326,6 +377,8 @@ def test_the_bundled_backends_are_configured_as_composes_are() -> None:
         ("clickhouse-users.xml", "clickhouse/users.xml"),
     ):
         assert (CHART / "files" / ours).read_text() == (DEPLOY / theirs).read_text()
+    sources = "datasources/tael.yaml"
+    assert (CHART / "files" / sources).read_text() == (DEPLOY / "grafana/provisioning" / sources).read_text()
     dashboards = {path.name: path.read_text() for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")}
     assert {path.name: path.read_text() for path in (CHART / "files" / "dashboards").glob("*.json")} == dashboards
     images = {

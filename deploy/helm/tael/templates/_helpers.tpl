@@ -88,6 +88,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}{{ end }}
 {{- end }}
 
+{{/* A setting as text: quote alone would write 33554432, which Helm may hold as a float, as 3.3554432e+07. */}}
+{{- define "tael.text" -}}
+{{- if kindIs "string" . }}{{ . | quote }}{{ else }}{{ . | toJson | quote }}{{ end }}
+{{- end }}
+
+{{/* http, or https where the listeners have a certificate. */}}
+{{- define "tael.scheme" -}}
+http{{ if .Values.tls.existing }}s{{ end }}
+{{- end }}
+
 {{/* What every service is told. */}}
 {{- define "tael.settings" -}}
 {{- $backends := include "tael.backends" . | fromYaml }}
@@ -154,6 +164,10 @@ TAEL_ALLOW_OPEN: "true"
 {{- $own := include "tael.settings" $root | fromYaml }}
 {{- range $name, $_ := $values.settings }}
 {{- if or (hasKey $own $name) (eq $name "TAEL_NATS_URL") }}{{ fail (printf "%s.settings.%s: the chart sets this variable itself; use the value that stands for it" $.service $name) }}{{ end }}
+{{- end }}
+{{- $drain := $values.settings.TAEL_DRAIN_SECS | default $root.Values.settings.TAEL_DRAIN_SECS | default 10 }}
+{{- if and (eq .service "ingest") (lt (int $values.terminationGracePeriodSeconds) (add 15 (int $drain) | int)) }}
+{{- fail (printf "ingest.terminationGracePeriodSeconds: %d is too short for TAEL_DRAIN_SECS=%d, 5 s before it and the writer's last batch behind it: %d or more" (int $values.terminationGracePeriodSeconds) (int $drain) (add 15 (int $drain))) }}
 {{- end }}
 apiVersion: apps/v1
 kind: Deployment
@@ -222,7 +236,7 @@ spec:
               valueFrom: {fieldRef: {fieldPath: metadata.name}}
             {{- range $name, $value := $values.settings }}
             - name: {{ $name }}
-              value: {{ $value | quote }}
+              value: {{ include "tael.text" $value }}
             {{- end }}
             {{- with concat $root.Values.extraEnv ($values.extraEnv | default list) }}
             {{- toYaml . | nindent 12 }}
@@ -278,6 +292,8 @@ spec:
         - maxSkew: 1
           topologyKey: {{ . }}
           whenUnsatisfiable: ScheduleAnyway
+          # Counted among the pods of one version: those that a rollout is about to end would otherwise push the new ones together.
+          matchLabelKeys: [pod-template-hash]
           labelSelector:
             matchLabels:
               {{- include "tael.selector" $ | nindent 14 }}
@@ -316,10 +332,37 @@ spec:
   selector:
     {{- include "tael.selector" . | nindent 4 }}
   ports:
-    {{- range .ports }}
-    - name: {{ .name }}
-      port: {{ .port }}
-      targetPort: {{ .name }}
-      appProtocol: {{ .protocol }}
-    {{- end }}
+    {{- include "tael.ports" . | nindent 4 }}
+{{- end }}
+
+{{/* The ports of a Service. Takes root and ports (a list of name, port, protocol and, where it is not the name, target). */}}
+{{- define "tael.ports" -}}
+{{- range .ports }}
+{{- $target := .target | default .name }}
+- name: {{ .name }}
+  port: {{ .port }}
+  targetPort: {{ $target }}
+  appProtocol: {{ if and $.root.Values.tls.existing (ne $target "internal") }}https{{ else }}{{ .protocol }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* A service's pods by DNS, each with its address. Takes root, service, name, ports, and unready: whether pods that are not ready are named too. */}}
+{{- define "tael.headless" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "tael.name" .root }}-{{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "tael.labels" .root | nindent 4 }}
+    app.kubernetes.io/component: {{ .service }}
+spec:
+  clusterIP: None
+  {{- if .unready }}
+  publishNotReadyAddresses: true
+  {{- end }}
+  selector:
+    {{- include "tael.selector" . | nindent 4 }}
+  ports:
+    {{- include "tael.ports" . | nindent 4 }}
 {{- end }}
