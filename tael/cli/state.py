@@ -22,7 +22,7 @@ T = TypeVar("T")
 def backup(file: Path) -> None:
     """Write leases, shard map and manifest heads to FILE (- is standard output).
 
-    Needs the settings of a service: TAEL_NATS_URL, TAEL_CLUSTER_ID, and those of TLS.
+    Needs the settings of a service: TAEL_NATS_URL, TAEL_NATS_CREDS_FILE, TAEL_CLUSTER_ID, and those of TLS.
     """
     from tael.cluster.backup import take
 

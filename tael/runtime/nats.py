@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from nats.aio.client import Client, Srv
 from nats.js import errors as js_errors
 
 from tael.errors import Unavailable
+from tael.runtime.nats_keys import key_arguments
 from tael.runtime.observe import get_logger
 from tael.runtime.settings import NatsSettings
 from tael.runtime.tasks import cancelled
@@ -61,7 +62,8 @@ async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]
     client = _Client()
     client.only_tls = any(url.startswith("tls:") for url in settings.nats_urls)
     up = asyncio.Event()
-    keeping = asyncio.create_task(_keep(client, settings.nats_urls, name, up, ClientTls(settings)), name="nats-connection")
+    keep = _keep(client, settings.nats_urls, name, up, ClientTls(settings), key_arguments(settings))
+    keeping = asyncio.create_task(keep, name="nats-connection")
     watching = asyncio.create_task(_leave_sick_servers(client), name="nats-watch")
     try:
         with contextlib.suppress(TimeoutError):
@@ -107,7 +109,9 @@ def shown_server(client: Client) -> str:
     return url.netloc.rpartition("@")[2] if url else "none"
 
 
-async def _keep(client: Client, urls: Sequence[str], name: str, up: asyncio.Event, tls: ClientTls) -> None:
+async def _keep(
+    client: Client, urls: Sequence[str], name: str, up: asyncio.Event, tls: ClientTls, keys: Callable[[], dict[str, Any]]
+) -> None:
     """Connect, and connect again should the client give up: it closes for good on errors such as a changed password."""
     shown = ",".join(urlsplit(url).hostname or "" for url in urls)
     said = ""
@@ -141,6 +145,7 @@ async def _keep(client: Client, urls: Sequence[str], name: str, up: asyncio.Even
             list(urls),
             name=name,
             tls=tls.context,  # used where the server offers TLS
+            **keys(),
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # annotated int, only ever slept on
             connect_timeout=2,

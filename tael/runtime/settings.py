@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -79,6 +80,9 @@ class TrustSettings(Settings):
         return self
 
 
+NATS_CREDS_FILE = "TAEL_NATS_CREDS_FILE"
+
+
 class NatsSettings(TrustSettings):
     """The WAL and the cluster's state."""
 
@@ -86,7 +90,12 @@ class NatsSettings(TrustSettings):
         default=("nats://127.0.0.1:4222",),
         min_length=1,
         alias="TAEL_NATS_URL",
-        description="URLs of the NATS server or of several servers of a cluster; any that answers is used. Credentials go in each URL.",
+        description="URLs of the NATS server or of several servers of a cluster; any that answers is used. A user and password, or a token, go in each URL.",
+    )
+    nats_creds_file: OptionalPath = Field(
+        default=None,
+        alias=NATS_CREDS_FILE,
+        description="A NATS user's `.creds` file (JWT and seed), or a file with an nkey's seed; read again when it changes. The URLs then hold no credentials.",
     )
     lease_ttl_seconds: float = Field(
         default=5.0,
@@ -95,6 +104,12 @@ class NatsSettings(TrustSettings):
         alias="TAEL_LEASE_TTL_SECS",
         description="A member or leader that has not renewed its lease for this long is considered dead; heartbeats are sent three times as often.",
     )
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> Self:
+        if self.nats_creds_file is not None and any(urlsplit(url).username for url in self.nats_urls):
+            raise ValueError(f"{NATS_CREDS_FILE} and credentials in TAEL_NATS_URL exclude each other: set one of them")
+        return self
 
 
 class ClickHouseSettings(TrustSettings):

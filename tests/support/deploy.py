@@ -73,8 +73,9 @@ def compose(*names: str) -> dict[str, Any]:
 
 
 def filled(text: object) -> str:
-    """A value with its defaults in place of its variables."""
-    return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", str(text))
+    """A value with its defaults in place of its variables, none of which is set."""
+    text = re.sub(r"\$\{[A-Z0-9_]+:\+[^}]*\}", "", str(text))
+    return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", text)
 
 
 def rendered(*names: str) -> dict[str, Any] | None:

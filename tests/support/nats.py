@@ -32,6 +32,7 @@ class NatsServer:
         max_file: str = "8GB",
         host: str = "127.0.0.1",
         cluster: str = "",
+        authorization: str = "",
         launcher: tuple[str, ...] = (),
     ) -> None:
         self.port, self.monitor_port = free_port(), free_port()
@@ -44,7 +45,7 @@ class NatsServer:
         self._log = directory / "nats.log"
         self._config = directory / "nats.conf"
         self._config.write_text(
-            f"listen: {host}:{self.port}\nhttp: {host}:{self.monitor_port}\nmax_payload: 8MB\n{cluster}\n"
+            f"listen: {host}:{self.port}\nhttp: {host}:{self.monitor_port}\nmax_payload: 8MB\n{cluster}\n{authorization}\n"
             f'jetstream {{ store_dir: "{directory}", max_mem: 64MB, max_file: {max_file}, sync_interval: "{sync}" }}\n'
         )
         self._process: subprocess.Popen[bytes] | None = None

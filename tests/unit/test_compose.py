@@ -18,7 +18,7 @@ from tests.support.deploy import DEPLOY, compose, filled, known_settings, model_
 from tests.support.suite import free_port
 
 SERVICES = {"coordinator", "ingest", "query", "compactor"}
-OVERRIDES = ("docker-compose.offline.yml", "docker-compose.seaweedfs.yml", "docker-compose.cluster.yml")
+OVERRIDES = ("docker-compose.offline.yml", "docker-compose.seaweedfs.yml", "docker-compose.cluster.yml", "docker-compose.nats.yml")
 COMPOSE = [("docker-compose.yml", *more) for more in ((), *((name,) for name in OVERRIDES))]
 
 
@@ -134,6 +134,16 @@ def test_a_cluster_has_three_copies_of_the_wal_and_two_shards() -> None:
     shards = filled(coordinator["TAEL_CLICKHOUSE_URLS"]).split(",")
     assert shards == [f"http://{name}:8123" for name in services if name.startswith("clickhouse")]
     assert len(shards) == 2
+
+
+def test_a_nats_of_ones_own_takes_the_place_of_the_bundled_one_for_whoever_speaks_to_it() -> None:
+    base, services = compose("docker-compose.yml"), compose("docker-compose.yml", "docker-compose.nats.yml")
+    assert services["nats"]["profiles"] == ["unused"]
+    assert all("TAEL_NATS_URL" in base[name]["environment"] for name in SERVICES)
+    for name in SERVICES:
+        assert filled(services[name]["environment"]["TAEL_NATS_URL"]) == "nats://host.docker.internal:4222"
+        assert services[name]["environment"]["TAEL_NATS_CREDS_FILE"] == "${NATS_CREDS_FILE:+/etc/tael/nats.creds}"
+        assert "${NATS_CREDS_FILE:-/dev/null}:/etc/tael/nats.creds:ro" in services[name]["volumes"]
 
 
 @pytest.mark.parametrize("files", COMPOSE)

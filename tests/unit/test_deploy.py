@@ -78,6 +78,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "datasources": {"enabled": True, "token": "TAEL_TOKEN"},
         "clickhouse": {"urls": ["http://ch-0:8123", "https://ch-1:8443"], "user": "tael"},
         "wal": {"replicas": 3, "maxBytes": "32GiB"},
+        "nats": {"url": "tls://nats:4222", "credentials": {"existing": "tael-nats", "key": "tael.creds"}},
         "secret": {"existing": "tael-keys"},
         "tokens": {"existing": "tael-tokens"},
         "tls": {"existing": "tael-tls", "clientCa": True},
@@ -245,11 +246,12 @@ def test_certificates_are_mounted_where_the_services_look() -> None:
     manifests = render(VALUES["two shards, own secret, scaled and reachable"])
     files = {value for name, value in settings_of(manifests).items() if value.startswith("/etc/tael/")}
     assert {f"/etc/tael/tls/{name}" for name in ("tls.crt", "tls.key", "ca.crt")} <= files
+    assert "/etc/tael/nats/tael.creds" in files
     assert {f"/etc/tael/trust/{name}" for name in ("tls.crt", "tls.key", "ca.crt")} <= files
     for deployment in of_kind(manifests, "Deployment"):
         pod = deployment["spec"]["template"]["spec"]
         secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
-        assert secrets == {"tokens": "tael-tokens", "tls": "tael-tls", "trust": "tael-trust"}
+        assert secrets == {"tokens": "tael-tokens", "tls": "tael-tls", "trust": "tael-trust", "nats": "tael-nats"}
         mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
         assert all(mounts[name] == f"/etc/tael/{name}" for name in secrets)
 
@@ -340,6 +342,7 @@ def test_an_autoscaler_owns_the_number_of_replicas() -> None:
         ({"ingest": {"settings": {"TAEL_DRAIN_SECS": "60"}}}, "terminationGracePeriodSeconds"),
         ({"ingest": {"terminationGracePeriodSeconds": 20}}, "terminationGracePeriodSeconds"),
         ({"datasources": {"token": "no variable"}}, "token"),
+        ({"nats": {"credentials": {"existing": "keys"}}}, "nats.credentials is not for evaluation"),
         ({"s3": {"auth": "role"}}, "s3.auth=role is not for evaluation"),
         ({"tls": {"clientCa": True}}, "tls.clientCa needs tls.existing"),
         ({"trust": {"existing": "ca"}}, r"trust.existing is not for evaluation mode(.*\n){2}.*s3.url=https"),

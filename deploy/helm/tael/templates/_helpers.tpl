@@ -109,6 +109,10 @@ TAEL_INTERNAL_OPEN: "true"
 {{- with $backends.natsUrl }}
 TAEL_NATS_URL: {{ . | quote }}
 {{- end }}
+{{- if .Values.nats.credentials.existing }}
+{{- if .Values.evaluation.enabled }}{{ fail "nats.credentials is not for evaluation mode, whose NATS has a password of its own: set evaluation.enabled=false and nats.url" }}{{ end }}
+TAEL_NATS_CREDS_FILE: /etc/tael/nats/{{ .Values.nats.credentials.key }}
+{{- end }}
 TAEL_NATS_MONITOR_URL: {{ $backends.natsMonitorUrl | quote }}
 TAEL_WAL_REPLICAS: {{ .Values.wal.replicas | quote }}
 TAEL_WAL_MAX_BYTES: {{ .Values.wal.maxBytes | quote }}
@@ -272,6 +276,11 @@ spec:
               readOnly: true
             {{- end }}
             {{- end }}
+            {{- if $root.Values.nats.credentials.existing }}
+            - name: nats
+              mountPath: /etc/tael/nats
+              readOnly: true
+            {{- end }}
             {{- with concat $root.Values.extraVolumeMounts ($values.extraVolumeMounts | default list) }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
@@ -283,6 +292,10 @@ spec:
         - name: {{ $name }}
           secret: {secretName: {{ . }}, defaultMode: 0440}
         {{- end }}
+        {{- end }}
+        {{- with $root.Values.nats.credentials.existing }}
+        - name: nats
+          secret: {secretName: {{ . }}, defaultMode: 0440}
         {{- end }}
         {{- with concat $root.Values.extraVolumes ($values.extraVolumes | default list) }}
         {{- toYaml . | nindent 8 }}

@@ -1,0 +1,90 @@
+"""NATS users that are known by keys: an nkey, and an operator with an account and a user, as ``nsc`` would make them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import nkeys
+
+_ANY = {"subs": -1, "data": -1, "payload": -1}
+_ACCOUNT = {"imports": -1, "exports": -1, "wildcards": True, "conn": -1, "leaf": -1}
+_JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A seed of a kind (user, account, operator) and the name that goes with it."""
+
+    seed: str
+
+    @classmethod
+    def make(cls, kind: int = nkeys.PREFIX_BYTE_USER) -> Key:
+        """A new one."""
+        return cls(nkeys.encode_seed(os.urandom(32), kind).decode())
+
+    @property
+    def public(self) -> str:
+        """What a server knows of it."""
+        return bytes(nkeys.from_seed(bytearray(self.seed.encode())).public_key).decode()
+
+    def sign(self, data: bytes) -> bytes:
+        """Its signature."""
+        return bytes(nkeys.from_seed(bytearray(self.seed.encode())).sign(data))
+
+    def jwt(self, subject: str, claims: dict[str, Any], expires: float | None = None) -> str:
+        """A claim about a subject, signed by this key, in the way of NATS."""
+        body: dict[str, Any] = {
+            "iat": int(time.time()),
+            "iss": self.public,
+            "name": "tael",
+            "sub": subject,
+            "nats": {"version": 2, **claims},
+        }
+        if expires is not None:
+            body["exp"] = int(expires)
+        body["jti"] = base64.b32encode(hashlib.sha256(json.dumps(body).encode()).digest()).decode().rstrip("=")
+        text = f"{_part({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_part(body)}"
+        return f"{text}.{_base64(self.sign(text.encode()))}"
+
+
+def _part(value: dict[str, Any]) -> str:
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+class Operator:
+    """An operator, its system's account and one with JetStream, and the users of that."""
+
+    def __init__(self) -> None:
+        self._key, self._system, self._account = (
+            Key.make(kind) for kind in (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_ACCOUNT)
+        )
+
+    def configuration(self) -> str:
+        """What a server needs to know of it."""
+        operator = self._key.jwt(self._key.public, {"type": "operator", "system_account": self._system.public})
+        accounts = {self._system.public: self._claim(self._system, {}), self._account.public: self._claim(self._account, _JETSTREAM)}
+        preload = "\n".join(f"{name}: {jwt}" for name, jwt in accounts.items())
+        return f"operator: {operator}\nsystem_account: {self._system.public}\nresolver: MEMORY\nresolver_preload: {{\n{preload}\n}}\n"
+
+    def _claim(self, account: Key, limits: dict[str, int]) -> str:
+        return self._key.jwt(account.public, {"type": "account", "limits": {**_ANY, **_ACCOUNT, **limits}})
+
+    def credentials(self, *, expires: float | None = None) -> str:
+        """The text of a ``.creds`` file of a new user."""
+        user = Key.make()
+        jwt = self._account.jwt(user.public, {"type": "user", **_ANY}, expires)
+        return (
+            f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+            "************************* IMPORTANT *************************\nNKEY Seed printed below can be used to sign and prove identity.\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n"
+        )
