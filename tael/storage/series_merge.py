@@ -18,8 +18,11 @@ def samples(parts: Sequence[Samples]) -> Samples:
     parts = [part for part in parts if len(part.labels)]
     if not parts:
         return Samples([], np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
-    if len(parts) == 1:
-        return parts[0]
+    return parts[0] if len(parts) == 1 else united(parts)
+
+
+def united(parts: Sequence[Samples]) -> Samples:
+    """The same of parts that may know a series more than once themselves; at least one."""
     labels, rank = _ranked([label for part in parts for label in part.labels])
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
     series = np.repeat(rank, sizes)

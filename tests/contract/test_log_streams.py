@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tael.metrics.identity import series_id
+from tael.metrics.identity import labels_id
 from tael.model.log import LogRecord
 from tael.model.series import Labels, Matcher, Selection
 from tael.model.signals import LOGS
@@ -111,7 +111,7 @@ async def test_a_record_says_its_stream_as_the_table_does(hot_tier: HotTier) -> 
         for row in await clickhouse.query(f"SELECT toUnixTimestamp64Nano(timestamp) AS time, stream FROM {clickhouse.database}.logs", {})
     ]
     assert {int(time): int(stream) for time, stream in rows} == {
-        record.timestamp_ns: series_id("t1", attributes_of(record.stream)) for record in written
+        record.timestamp_ns: labels_id("t1", attributes_of(record.stream)) for record in written
     }
     assert len(written[0].stream) == len(INDEX_LABELS)
     assert stream_labels({"service.name": 5, "k8s.pod.name": ""}) == UNKNOWN
@@ -138,6 +138,6 @@ async def test_records_of_an_older_schema_and_writer_have_their_stream(shared_ho
         await ClickHouseSchema(clickhouse).migrate()
         await tier.store_logs(logs_of("shop", wire_log(2)))
         rows = await clickhouse.query(f"SELECT stream FROM {clickhouse.database}.logs", {})
-        assert [number for (number,) in rows] == [series_id("t1", (("service.name", "shop"),))] * 2
+        assert [number for (number,) in rows] == [labels_id("t1", (("service.name", "shop"),))] * 2
         found = (await ClickHouseLogStreams(clickhouse).list_streams("t1", Selection(matchers, START_MS, START_MS), 0)).value
         assert found == [LogStream((("service_name", "shop"),), 1, 5)]

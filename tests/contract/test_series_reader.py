@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tael.errors import Rejected, TooLarge, Unavailable
+from tael.metrics.identity import labels_id
 from tael.model.series import (
     STALE,
     STALE_BITS,
@@ -410,3 +411,28 @@ async def test_a_regular_expression_that_is_none_is_refused(shared_hot_node: Hot
         await stored.flush()
         with pytest.raises(Rejected):
             await stored.reader.select("t1", Selection(matchers("__name__=~("), *EVER), MANY)
+
+
+async def test_a_series_under_two_numbers_is_one(shared_hot_node: HotNode, second_hot_node: HotNode) -> None:
+    """Its number is made otherwise since docs/adr/0024: what was written before an upgrade goes on behind it, on whatever shard."""
+    labels = labels_of({"__name__": "up", "job": "api", "n": "0"})
+    others = [labels_of({"__name__": "up", "job": "api", "n": name}) for name in ("1", "2")]
+    for nodes in ([shared_hot_node], [shared_hot_node, second_hot_node]):
+        async with open_tier(nodes, tiering="hot") as tier:
+            store = StoredSeries(tier)
+            before = labels_id("t1", labels)
+            store.add(labels, [(T0 + step * MINUTE, float(step)) for step in range(10)], number=before)
+            store.add(labels, [(T0 + step * MINUTE, float(step)) for step in range(8, 20)])
+            for other in others:
+                store.add(other, [(T0, 1.0)])
+            found = await select(store, "__name__=up")
+            assert list(found) == [",".join("=".join(pair) for pair in one) for one in (labels, *others)]
+            assert found[",".join("=".join(pair) for pair in labels)] == [(step * MINUTE, float(step)) for step in range(20)]
+            asked = Selection(matchers("__name__=up"), *EVER)
+            assert (await store.reader.list_series("t1", asked, 0)).value == [labels, *others]
+            assert (await store.reader.list_series("t1", asked, 2)).value == [labels, others[0]]
+            request = GridRequest(matchers("__name__=up"), "rate", T0 + 5 * MINUTE, T0 + 15 * MINUTE, MINUTE, 5 * MINUTE)
+            assert await store.reader.grid("t1", request, MANY) is None
+            elsewhere = GridRequest(matchers("__name__=up"), "rate", T0 + 16 * MINUTE, T0 + 19 * MINUTE, MINUTE, 5 * MINUTE)
+            assert (answer := await store.reader.grid("t1", elsewhere, MANY)) is not None
+            assert list(answer.value.labels) == [labels]

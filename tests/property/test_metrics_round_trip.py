@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from tael.metrics.bodies import bodies
-from tael.metrics.identity import series_id
-from tael.model.series import Labels
+from tael.metrics.identity import labels_id, series_id
+from tael.model.series import Labels, labels_of
 from tael.otlp.anyvalue import encode_attributes
 from tael.pb.metrics_pb2 import MetricBatch
 from tests.support.metrics import CUMULATIVE, DELTA, T0_MS, T0_NS, Door, Reader, bits, request, shop
@@ -103,8 +103,23 @@ def test_what_is_told_is_the_same_whatever_is_known(metrics: list[tuple[str, lis
 def test_series_ids_tell_label_sets_and_tenants_apart(pairs: dict[str, str], first: str, second: str) -> None:
     """Names, values and tenants do not run into each other."""
     labels = tuple(sorted(pairs.items()))
-    assert (series_id(first, labels) == series_id(second, labels)) == (first == second)
-    if labels:
-        (name, value), *rest = labels
-        assert series_id(first, labels) != series_id(first, ((name + value, ""), *rest))
-        assert series_id(first, labels) != series_id(first + name, ((value, ""), *rest))
+    for identify in (series_id, labels_id):
+        assert (identify(first, labels) == identify(second, labels)) == (first == second)
+        if labels:
+            (name, value), *rest = labels
+            assert identify(first, labels) != identify(first, ((name + value, ""), *rest))
+            assert identify(first, labels) != identify(first + name, ((value, ""), *rest))
+
+
+NAMES = st.dictionaries(st.sampled_from(["__name__", "instance", "n"]), st.text(min_size=1, max_size=3))
+
+
+@given(NAMES, NAMES, st.sampled_from(["service_name", "service", "app", "namespace"]), st.text(min_size=1), st.text(min_size=1))
+def test_series_of_a_job_and_service_lie_together(
+    first: dict[str, str], second: dict[str, str], label: str, job: str, service: str
+) -> None:
+    """Their numbers begin alike, whatever else tells them apart."""
+    of = {"job": job, label: service}
+    one, other = (series_id("t1", labels_of({**own, **of})) for own in (first, second))
+    assert one >> 52 == other >> 52
+    assert series_id("t1", labels_of({"job": job, **first})) >> 58 == one >> 58

@@ -182,10 +182,13 @@ class StoredSeries:
         self._tier = tier
         self._batches: dict[tuple[str, int], MetricBatch] = {}
 
-    def add(self, labels: Mapping[str, str] | Labels, samples: Iterable[tuple[int, Sample]], *, tenant: str = "t1") -> None:
-        """Have ``(time in ms, value)`` pairs of one series written by the next ``flush``."""
+    def add(
+        self, labels: Mapping[str, str] | Labels, samples: Iterable[tuple[int, Sample]], *, tenant: str = "t1", number: int | None = None
+    ) -> None:
+        """Have ``(time in ms, value)`` pairs of one series written by the next ``flush``, under another ``number`` than its own where one is said."""
         series = labels if isinstance(labels, tuple) else labels_of(labels)
-        metric, number = numbers_of(tenant, series)
+        metric, own = numbers_of(tenant, series)
+        number = own if number is None else number
         batch = self._batches.setdefault((tenant, number % len(self._tier.clickhouses)), MetricBatch())
         hours = set()
         for time_ms, value in samples:

@@ -1,8 +1,8 @@
-SELECT series, any(labels)
+SELECT any(series), mapSort(labels) AS own
 FROM tael.series
 WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND metric_name = {value_0:String} AND match(labels[{label_1:String}], {value_1:String}) AND labels[{label_2:String}] != {value_2:String} AND NOT match(labels[{label_3:String}], {value_3:String})
-GROUP BY series
-ORDER BY mapSort(any(labels))
+GROUP BY own
+ORDER BY own
 LIMIT {limit:UInt64}
 
 -- limit = 7

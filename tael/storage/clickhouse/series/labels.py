@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -19,10 +19,14 @@ REMEMBERED: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """Series by labels: the labels, and where each of these series stands among those that were asked about."""
+    """Series by labels: the labels, and where each of these series stands among those that were asked about.
+
+    ``repeated`` says that some stand there under two numbers: one of another release (docs/adr/0024).
+    """
 
     labels: Sequence[Labels]
     positions: Longs
+    repeated: bool = False
 
 
 class LabelCache:
@@ -42,7 +46,7 @@ class LabelCache:
         if known is None:
             return None
         self._orders[key] = known
-        return Ordered(known.labels, by_number[known.positions])
+        return replace(known, positions=by_number[known.positions])
 
     def put_in_order(self, series: Numbers, labels: Mapping[int, Labels]) -> Ordered:
         """Those of ``series`` whose ``labels`` are known, by labels; remembered when all are."""
@@ -50,12 +54,13 @@ class LabelCache:
         wanted = series[by_number]
         known = sorted((found, position) for position, number in enumerate(wanted.tolist()) if (found := labels.get(number)) is not None)
         positions = np.array([position for _, position in known], np.int64)
-        ordered = Ordered([found for found, _ in known], positions)
+        in_order = [found for found, _ in known]
+        ordered = Ordered(in_order, positions, any(one == other for one, other in pairwise(in_order)))
         if len(known) == len(series) <= self._size:
             self._orders[wanted.tobytes()] = ordered
             while sum(len(of.labels) for of in self._orders.values()) > self._size:
                 del self._orders[next(iter(self._orders))]
-        return Ordered(ordered.labels, by_number[positions])
+        return replace(ordered, positions=by_number[positions])
 
     def find(self, series: list[int]) -> dict[int, Labels]:
         """The labels of those of ``series`` that are known."""

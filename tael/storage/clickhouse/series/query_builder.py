@@ -129,10 +129,11 @@ def rollups_until_ms(source: Source, tenant: str, selection: Selection) -> int:
 
 
 def list_series(source: Source, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:
-    """Number and labels of at most ``limit`` series: of the first ones by labels where they are to be ``ordered``."""
+    """Number and labels of at most ``limit`` series: of the first ones by labels, each once, where they are to be ``ordered``."""
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), {"limit": limit})
-    order = "\nORDER BY mapSort(any(labels))" if ordered else ""
-    sql = f"SELECT series, any(labels)\nFROM {_series(source, tenant, selection)}\nWHERE {where}\nGROUP BY series{order}\nLIMIT {{limit:UInt64}}"
+    chosen = "any(series), mapSort(labels) AS own" if ordered else "series, any(labels)"
+    group = "own\nORDER BY own" if ordered else "series"
+    sql = f"SELECT {chosen}\nFROM {_series(source, tenant, selection)}\nWHERE {where}\nGROUP BY {group}\nLIMIT {{limit:UInt64}}"
     return Statement(sql, where.parameters)
 
 

@@ -24,6 +24,7 @@ from tael.model.series import (
     labels_of,
 )
 from tael.runtime.tasks import both
+from tael.storage import series_merge
 from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
@@ -78,7 +79,10 @@ class ClickHouseSeries:
             assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
-        labelled = columns.labelled(found, await self._in_order(tenant, selection, found.runs.series))
+        order = await self._in_order(tenant, selection, found.runs.series)
+        labelled = columns.labelled(found, order)
+        if order.repeated:
+            labelled = series_merge.united([labelled])
         until_ms = query_builder.rollups_until_ms(self._source, tenant, selection)
         return Answer(replace(labelled, rollups=Rollups(until_ms)) if until_ms else labelled)
 
@@ -108,7 +112,10 @@ class ClickHouseSeries:
         )
         if histograms or found is None:
             return None
-        labelled = columns.labelled_grid(found, await self._in_order(tenant, selection, found.series))
+        order = await self._in_order(tenant, selection, found.series)
+        if order.repeated:
+            return None
+        labelled = columns.labelled_grid(found, order)
         until_ms = query_builder.rollups_until_ms(self._source, tenant, selection)
         return Answer(replace(labelled, rollups=Rollups(until_ms, exact=rolled.exact(request))) if until_ms else labelled)
 
@@ -151,7 +158,7 @@ class ClickHouseSeries:
     async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
         """See SeriesReader."""
         if not limit:
-            return Answer(sorted((await self._ask_labels(tenant, selection)).values()))
+            return Answer(sorted(set((await self._ask_labels(tenant, selection)).values())))
         statement = query_builder.list_series(self._source, tenant, selection, limit, ordered=True)
         return Answer(sorted(label_sets(await self._columns(statement)).values()))
 
