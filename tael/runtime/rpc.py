@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from tael.runtime.settings import GrpcConnectionSettings, ListenerTlsSettings
 from tael.runtime.tls import ListenerTls
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_REFUSING_SECONDS = 0.25
 MAX_STREAMS: Final = 256
 """Calls at a time on one connection."""
 
@@ -51,7 +53,8 @@ class Server:
 
     def __init__(self, handlers: Mapping[str, Any], options: Sequence[tuple[str, int]], *, drain_seconds: float) -> None:
         self._server = grpc.aio.server(options=options)
-        self._server.add_generic_rpc_handlers(tuple(handlers.values()))
+        self._draining = asyncio.Event()
+        self._server.add_generic_rpc_handlers(tuple(_Draining(each, self._draining) for each in handlers.values()))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = ("", *handlers)
@@ -82,9 +85,34 @@ class Server:
             await self.end()
 
     async def end(self) -> None:
-        """Take no more calls, and return when those that were accepted have ended or their time is over; a second time there is nothing to do."""
-        await self._health.enter_graceful_shutdown()
+        """Take no more calls, and return when those that were accepted have ended or their time is over; a second time there is nothing to do.
+
+        For a moment calls are refused as those of a server that shuts down. gRPC itself ends what comes after its stop as CANCELLED, the
+        word for a client that gave up; by then clients wait before they try again.
+        """
+        if not self._draining.is_set():
+            self._draining.set()
+            await self._health.enter_graceful_shutdown()
+            await asyncio.sleep(_REFUSING_SECONDS)
         await self._server.stop(self._drain_seconds)
+
+
+class _Draining(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """A service's handlers until the drain begins; from then on one that refuses every call, whatever kind it is of."""
+
+    def __init__(self, handlers: Any, draining: asyncio.Event) -> None:
+        self._handlers, self._draining = handlers, draining
+
+    def service(self, handler_call_details: Any) -> Any:
+        """See grpc.GenericRpcHandler."""
+        return _REFUSING if self._draining.is_set() else self._handlers.service(handler_call_details)
+
+
+async def _refuse(_: Any, context: Any) -> None:
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "this server is shutting down: send again")
+
+
+_REFUSING: Final = grpc.stream_stream_rpc_method_handler(_refuse)
 
 
 async def abort(context: Any, status: Status) -> None:

@@ -8,6 +8,7 @@ import gzip
 import os
 import random
 import sys
+from collections import Counter
 
 import aiohttp
 import grpc
@@ -172,6 +173,31 @@ async def test_t6_the_drain_finishes_calls_that_were_accepted() -> None:
             assert await waiting == b""
             await leaving
     assert len(log.spans) == 2
+
+
+async def test_t6_calls_that_come_during_the_drain_are_told_to_come_again() -> None:
+    """By UNAVAILABLE, which gRPC names for a server that shuts down, and not by the CANCELLED of a client that gave up."""
+    codes: Counter[grpc.StatusCode] = Counter()
+    leaving = asyncio.Event()
+
+    async def sends(address: Address) -> None:
+        body = request_of(20).SerializeToString()
+        async with grpc.aio.insecure_channel(str(address)) as channel:
+            while not leaving.is_set() or codes[CODE.OK] == 0:
+                try:
+                    await channel.unary_unary(TRACES_METHOD)(body, timeout=10)
+                    codes[CODE.OK] += 1
+                except grpc.aio.AioRpcError as error:
+                    codes[error.code()] += 1
+                    await asyncio.sleep(1)  # as exporters do
+
+    async with asyncio.TaskGroup() as group:
+        async with receiving() as r:
+            for _ in range(40):
+                group.create_task(sends(r.grpc))
+            await eventually(lambda: codes[CODE.OK] > 200)
+        leaving.set()
+    assert set(codes) == {CODE.OK, CODE.UNAVAILABLE}, codes
 
 
 async def test_t1_a_signal_that_is_not_taken_is_unimplemented() -> None:
