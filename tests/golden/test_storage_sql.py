@@ -68,7 +68,7 @@ CASES = {
     "totals_in_1_columns": wire.landing_columns(wire.wal_batch(metric_wire.TOTAL_BATCH)) + "\n",
     "totals_in_1_schema": wire.format_schema(wire.wal_batch(metric_wire.TOTAL_BATCH)),
     "spans_in_schema": wire.format_schema(wire.wal_batch(wire.TRACE_REQUEST)),
-    "spans_in_4_select": flatten.spans_select("tael.spans_in_4") + "\n",
+    "spans_in_5_select": flatten.spans_select("tael.spans_in_5") + "\n",
     "find_newest": find(),
     "find_of_service": find(service="shop", limit=20),
     "find_operation": shown(query_builder.find_keys(HOT, "t1", span_query(HOUR, operation="GET"), named_since_ns=0)),

@@ -3,6 +3,9 @@
 A row is of one tenant and hour: for each scope and type an array of keys. Arrays of keys, and not a row a key, because planning the statement that
 would make such rows costs more than finding the keys. The first ``FIRST_ROWS`` of an insert are looked at and one in ``ONE_ROW_IN`` of the others, for what
 is suggested need not be rare. Of a key with more than ``VALUES_AT_ONCE`` values in an insert none is kept, or they would take the place of all others.
+
+What resources and scopes say stands in dictionaries that any function unpacks, row by row (flatten.py). Aggregates do not: so the different maps of an
+insert are collected first, and it is these that are looked into.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ MAX_KEYS, MAX_VALUES, VALUE_BYTES, VALUES_AT_ONCE = 5_000, 5_000, 128, 300
 FIRST_ROWS, ONE_ROW_IN = 256, 8
 SUGGESTED_ROWS: Final = f"(rowNumberInBlock() < {FIRST_ROWS} OR rowNumberInBlock() % {ONE_ROW_IN} = 0)"
 _TYPES: Final[tuple[str, ...]] = ("string", "int", "double", "bool", "other")
-_MAPS: Final = {"attribute": "attributes", "resource": "resource"}
-_KEYS: Final = {f"{scope}_{kind}": f"mapKeys({column}_{kind})" for scope, column in _MAPS.items() for kind in _TYPES} | {
-    f"instrumentation_{kind}": f"mapKeys(scope_{kind})" for kind in ("string", "other")
+_OWN_KEYS: Final = {f"attribute_{kind}": f"mapKeys(attributes_{kind})" for kind in _TYPES}
+_SHARED_MAPS: Final = {f"resource_{kind}": f"resource_{kind}" for kind in _TYPES} | {
+    f"instrumentation_{kind}": f"scope_{kind}" for kind in ("string", "other")
 }
 _NESTED_KEYS: Final = {
     f"{scope}_{kind}": f"arrayFlatten(arrayMap(m -> mapKeys(m), {scope}s.attributes_{kind}))"
@@ -39,7 +42,7 @@ KEYS_TYPE: Final = f"SimpleAggregateFunction(groupUniqArrayArray({MAX_KEYS}), Ar
 
 def key_columns(signal: AttributeSignal) -> str:
     """The columns of keys of the signal's table, with their types."""
-    return ",\n    ".join(f"{name}_keys {KEYS_TYPE}" for name in _keys(signal))
+    return ",\n    ".join(f"{name}_keys {KEYS_TYPE}" for name in _columns(signal))
 
 
 def value_columns() -> str:
@@ -52,19 +55,29 @@ def value_columns() -> str:
 
 def keys_select(signal: AttributeSignal) -> str:
     """The aggregates that fill the signal's table, one row a tenant and hour of an insert."""
-    found = [f"groupUniqArrayArray({MAX_KEYS})(CAST({text}, 'Array(String)')) AS {name}_keys" for name, text in _keys(signal).items()]
-    return ",\n    ".join([*found, *map(_values, _VALUES)])
+    own = _OWN_KEYS | _NESTED_KEYS if signal == "traces" else _OWN_KEYS
+    found = [f"groupUniqArrayArray({MAX_KEYS})(CAST({text}, 'Array(String)')) AS {name}_keys" for name, text in own.items()]
+    return ",\n    ".join([*found, *map(_shared_keys, _SHARED_MAPS), *map(_values, _VALUES)])
 
 
-def _keys(signal: AttributeSignal) -> dict[str, str]:
-    return _KEYS | _NESTED_KEYS if signal == "traces" else _KEYS
+def _columns(signal: AttributeSignal) -> list[str]:
+    """The names of the columns of keys, in the order of the table; the last ones were added to it."""
+    return [*_OWN_KEYS, *_SHARED_MAPS, *(_NESTED_KEYS if signal == "traces" else ())]
+
+
+def _shared_keys(name: str) -> str:
+    each = f"arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray({_SHARED_MAPS[name]})), 'Array(Array(String))'))"
+    return f"arraySlice(arrayDistinct({each}), 1, {MAX_KEYS}) AS {name}_keys"
 
 
 def _values(name: str) -> str:
-    scope, _, kind = name.partition("_")
-    column = f"{_MAPS[scope]}_{kind}"
-    short = f"mapFilter((k, v) -> length(v) <= {VALUE_BYTES}, {column})" if kind == "string" else column
-    by_key = f"groupUniqArrayMap({VALUES_AT_ONCE + 1})(CAST({short}, 'Map(String, {_VALUES[name]})')) AS {name}_by_key"
+    _scope, _, kind = name.partition("_")
+    kept, most = f"Map(String, {_VALUES[name]})", f"groupUniqArrayMap({VALUES_AT_ONCE + 1})"
+    short = f"mapFilter((k, v) -> length(v) <= {VALUE_BYTES}, {{}})".format if kind == "string" else "{}".format
+    if name in _SHARED_MAPS:
+        by_key = f"arrayReduce('{most}', arrayMap(m -> {short('m')}, CAST(groupUniqArray({_SHARED_MAPS[name]}), 'Array({kept})'))) AS {name}_by_key"
+    else:
+        by_key = f"{most}(CAST({short(f'attributes_{kind}')}, '{kept}')) AS {name}_by_key"
     few = f"if(length(vs) > {VALUES_AT_ONCE}, [], arrayMap(v -> (k, v), vs))"
     return f"arrayFlatten(arrayMap((k, vs) -> {few}, mapKeys({by_key}), mapValues({name}_by_key))) AS {name}_values"
 
@@ -124,7 +137,7 @@ _KINDS: Final[dict[str, Kind]] = {"string": "string", "int": "int", "double": "d
 
 def list_keys(source: Source, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Statement:
     """Column of the table and key, ordered."""
-    arrays = ", ".join(f"arrayMap(k -> ('{name}', k), {name}_keys)" for name in _keys(signal))
+    arrays = ", ".join(f"arrayMap(k -> ('{name}', k), {name}_keys)" for name in _columns(signal))
     where, parameters = _hours(tenant, time_range)
     sql = f"SELECT DISTINCT entry.1 AS name, entry.2 AS key\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN arrayConcat({arrays}) AS entry\nWHERE {where}\nORDER BY name, key"
     return Statement(sql, parameters)

@@ -23,7 +23,7 @@ import re
 
 from tael.storage.clickhouse import llm
 
-LANDING_TABLE = "spans_in_4"
+LANDING_TABLE = "spans_in_5"
 UNKNOWN_SERVICE = "unknown_service"
 
 _DICTIONARY = "LowCardinality(String)"
@@ -151,15 +151,18 @@ SCOPE_COLUMNS = (
     "scope_dropped_attributes_count",
     "scope_schema_url",
 )
+RESOURCE_VALUE_HASHES = "arrayMap(v -> xxHash32(v), mapValues(resource_string))"
+"""What the index of resources' values is made of (docs/adr/0020): an index of the values themselves would unpack them for every row."""
 BATCH_COLUMNS = ("batch_tenant", "batch_received_at", "resource_service")
 
 
 def spans_select(source: str) -> str:
     """The rows of ``spans`` from the landing table ``source``: records, then resources, then scopes, then spans, each unfolded once."""
-    spans = unfolded(source, "resource_spans", "scope_spans", "spans", "sp")
-    spans = select([*BATCH_COLUMNS, *RESOURCE_COLUMNS, *SCOPE_COLUMNS, "sp", f"{llm.call_tuple('sp.attributes')} AS call"], spans)
+    shared_columns = (*RESOURCE_COLUMNS, "resource_value_hashes", *SCOPE_COLUMNS)
+    spans = unfolded(source, "resource_spans", "scope_spans", "spans", "sp", resource_value_hashes=RESOURCE_VALUE_HASHES)
+    spans = select([*BATCH_COLUMNS, *shared_columns, "sp", f"{llm.call_tuple('sp.attributes')} AS call"], spans)
     columns = [f"{text} AS {name}" for name, text in _span_columns()]
-    return select([*columns, *RESOURCE_COLUMNS, *SCOPE_COLUMNS], spans)
+    return select([*columns, *shared_columns], spans)
 
 
 def unfolded(source: str, groups: str, scopes: str, items: str, item: str, **shared_by_resource: str) -> str:

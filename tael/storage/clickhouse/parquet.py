@@ -10,13 +10,16 @@ from typing import Final, TypeAlias
 
 Columns: TypeAlias = Sequence[tuple[str, str]]
 """Name and type of each column of a hot table, in its order."""
+_LEFT_OUT: Final = {"spans": ("resource_value_hashes",)}
+"""What an index of the hot table is over: nothing that a file has an index of."""
 _HEX: Final = {"spans": ("parent_span_id", "links.trace_id", "links.span_id"), "exemplars": ("trace_id",)}
 
 
 def written(table: str, columns: Columns) -> str:
     """What is selected from the hot columns to be written."""
     hexed = _HEX.get(table, ())
-    return ", ".join(f"{_each(kind, 'lower(hex({}))', name)} AS `{name}`" if name in hexed else f"`{name}`" for name, kind in columns)
+    kept = [(name, kind) for name, kind in columns if name not in _LEFT_OUT.get(table, ())]
+    return ", ".join(f"{_each(kind, 'lower(hex({}))', name)} AS `{name}`" if name in hexed else f"`{name}`" for name, kind in kept)
 
 
 def read(table: str, columns: Columns) -> str:

@@ -241,10 +241,14 @@ class _Compiler:
         if service and leaf.field.scope == "resource":
             # The key of the table: without it every service's rows would be read.
             return f"(service = {self._bind('String', service)} AND {found})"
-        if leaf.field.scope == "resource" and leaf.op == "=" and isinstance(leaf.value, str) and leaf.value and not self._negated:
-            # Looking a key up in a map of dictionaries does not use the index of its values; the hint does, and is not evaluated for any row.
-            return f"(indexHint(mapContainsValue(resource_string, {self._bind('String', leaf.value)})) AND {found})"
+        if leaf.field.scope == "resource" and self._indexed(leaf):
+            # Looking a key up in a map does not use the index of the hashes of its values; the hint does, and is not evaluated for any row.
+            return f"(indexHint(has(resource_value_hashes, xxHash32({self._bind('String', leaf.value)}))) AND {found})"
         return found
+
+    def _indexed(self, leaf: Compare) -> bool:
+        """Whether an index of values can say where it does not hold: of a table of spans, which has one."""
+        return "duration" in self._columns and leaf.op == "=" and isinstance(leaf.value, str) and bool(leaf.value) and not self._negated
 
     def _related(self, reading: _Reading, leaf: Compare) -> str:
         if not isinstance(leaf.value, bytes):

@@ -4,7 +4,7 @@ WHERE tenant = {tenant:String}
   AND trace_id = toFixedString(unhex({p1:String}), 16)
   AND span_id = toFixedString(unhex({p2:String}), 8)
   AND toInt8(level) = {p3:Int64}
-  AND (attributes_string[{p4:String}] = {p5:String} OR (indexHint(mapContainsValue(resource_string, {p5:String})) AND resource_string[{p4:String}] = {p5:String}))
+  AND (attributes_string[{p4:String}] = {p5:String} OR resource_string[{p4:String}] = {p5:String})
   AND hasAllTokens(body, {p6:Array(String)})
   AND (hasAllTokens(body, {p8:Array(String)}) AND positionCaseInsensitiveUTF8(body, {p7:String}) > 0)
   AND (timestamp < fromUnixTimestamp64Nano({after:Int64}, 'UTC') OR (timestamp = fromUnixTimestamp64Nano({after:Int64}, 'UTC') AND serial > {after_serial:UInt64}))

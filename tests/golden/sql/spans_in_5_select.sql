@@ -58,6 +58,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  resource_value_hashes,
   scope_name,
   scope_version,
   scope_string,
@@ -76,6 +77,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  resource_value_hashes,
   scope_name,
   scope_version,
   scope_string,
@@ -96,6 +98,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  resource_value_hashes,
   scope_name,
   scope_version,
   scope_string,
@@ -115,6 +118,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  resource_value_hashes,
   (ss.scope.name)::LowCardinality(String) AS scope_name,
   (ss.scope.version)::LowCardinality(String) AS scope_version,
   mapFromArrays(arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.key, ss.scope.attributes.value.value), arrayFilter((x, o) -> o = 'string_value', ss.scope.attributes.value.string_value, ss.scope.attributes.value.value))::Map(LowCardinality(String), LowCardinality(String)) AS scope_string,
@@ -134,6 +138,7 @@ SELECT
   resource_other,
   resource_dropped_attributes_count,
   resource_schema_url,
+  resource_value_hashes,
   arrayJoin(scopes) AS ss
 FROM (
 SELECT
@@ -147,10 +152,11 @@ SELECT
   (coalesce(nullIf(arrayFirst(x -> x.key = 'service.name' AND x.value.value = 'string_value', rs.resource.attributes).value.string_value, ''), 'unknown_service'))::LowCardinality(String) AS resource_service,
   rs.resource.dropped_attributes_count AS resource_dropped_attributes_count,
   (rs.schema_url)::LowCardinality(String) AS resource_schema_url,
+  arrayMap(v -> xxHash32(v), mapValues(resource_string)) AS resource_value_hashes,
   rs.scope_spans AS scopes
 FROM (
 SELECT r.tenant AS tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_spans) AS rs
-FROM (SELECT arrayJoin(records) AS r FROM tael.spans_in_4)
+FROM (SELECT arrayJoin(records) AS r FROM tael.spans_in_5)
 )
 )
 )
