@@ -27,6 +27,7 @@ def may_take(found: Versioned | None, observed: Observed | None, *, node_id: str
     if found is None:
         return True
     lease = bare_lease(found)
+    # Its own key means that this process was restarted or could not renew in time: nobody else acts under it.
     if lease.holder in {"", node_id}:
         return True
     return observed is not None and observed.revision == found.revision and now - observed.since >= ttl_seconds
@@ -61,6 +62,7 @@ class Leadership:
     async def release(self) -> None:
         """Give the lease up, so that a standby need not wait for it to go stale."""
         if self._held is not None:
+            # By compare-and-set: a leader that lost the lease without knowing must not give up its successor's.
             lease, revision = self._held
             self._held = None
             await self._kv.update(LEADER_KEY, lease.model_copy(update={"holder": ""}).encode(), revision)
@@ -72,6 +74,7 @@ class Leadership:
         except Unavailable:
             self._observed = None  # nobody could renew: the length is counted from when the store is back
             raise
+        # Only the time between two looks of this process counts; the age of the key by any other clock is never asked.
         if found is not None and (self._observed is None or self._observed.revision != found.revision):
             self._observed = Observed(found.revision, now)
         if not may_take(found, self._observed, node_id=self._node_id, ttl_seconds=self._ttl_seconds, now=now):
@@ -84,6 +87,7 @@ class Leadership:
             )
         except Conflict:
             return
+        # From before the write, as in _renew.
         self._held, self._renewed = (lease, revision), now
 
     async def _renew(self, lease: Lease, revision: int) -> None:
@@ -102,9 +106,10 @@ class Leadership:
 
     async def _lost(self, lease: Lease) -> None:
         found = await self._kv.get(LEADER_KEY)
-        # The conflict is with our own renewal whose acknowledgement was lost.
+        # The conflict is with our own renewal whose acknowledgement was lost. Others count from when that was written, which nobody here
+        # knows: only another renewal says from when the length runs.
         if found is not None and bare_lease(found) == lease:
-            self._held, self._renewed = (lease, found.revision), time.monotonic()
+            await self._renew(lease, found.revision)
             return
         self._held = self._observed = None
         by = bare_lease(found) if found else None

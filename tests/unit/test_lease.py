@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tael.cluster.api import Versioned
-from tael.cluster.leadership import Observed, may_take
+from tael.cluster.leadership import Leadership, Observed, may_take
 from tael.cluster.lease import LEADER_KEY, Intent, Lease
 from tael.cluster.membership import Liveness
 from tael.cluster.shard import Router, ShardMap, next_shard_map
+from tael.errors import Unavailable
+from tests.support.key_value import MemoryKeyValue
 
 
 def test_an_epoch_grows_with_each_grant_and_progress_travels() -> None:
@@ -50,6 +54,40 @@ def test_when_a_candidate_may_take_the_lead(holder: str, observed: Observed | No
     found = Versioned(LEADER_KEY, Lease(holder=holder, epoch=1).encode(), 7)
     assert may_take(found, observed, node_id="me", ttl_seconds=5.0, now=now) is takes
     assert may_take(None, None, node_id="me", ttl_seconds=5.0, now=now)
+
+
+class _LosesAnAnswer(MemoryKeyValue):
+    """Writes, and then does not say so, when ``loses`` is set."""
+
+    loses = False
+
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """See KeyValue."""
+        written = await super().update(key, value, revision)
+        if self.loses:
+            self.loses = False
+            raise Unavailable("the answer was lost")
+        return written
+
+
+def test_a_leader_whose_renewal_was_not_answered_renews_again() -> None:
+    """Others count from when the lost renewal was written; to hold it for renewed from now would give two leaders."""
+
+    async def renew() -> tuple[int, int, int]:
+        kv = _LosesAnAnswer()
+        leadership = Leadership(kv, "me", 60.0)
+        await leadership.step()
+        kv.loses = True
+        with pytest.raises(Unavailable):
+            await leadership.step()
+        lost = await kv.get(LEADER_KEY)
+        await leadership.step()
+        now = await kv.get(LEADER_KEY)
+        return leadership.epoch, lost.revision if lost else 0, now.revision if now else 0
+
+    epoch, lost, now = asyncio.run(renew())
+    assert epoch == 1
+    assert now == lost + 1
 
 
 def test_shards_are_appended_and_never_taken_away() -> None:
