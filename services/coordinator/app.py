@@ -34,6 +34,7 @@ from tael.storage.api import SchemaStore
 
 log = get_logger("coordinator")
 _SYNC_CHECK_SECONDS = 30.0
+# Ten minutes at the default lease: a member that died is shown as such for a while before it is forgotten.
 _FORGET_AFTER_TTLS = 120
 _LEADING = Gauge("tael_coordinator_epoch", "Epoch of this process's leadership; 0 when it is not the leader.", registry=REGISTRY)
 _LAZY_SYNC = Gauge("tael_nats_lazy_sync", "1 when NATS acknowledges writes before they are fsynced.", registry=REGISTRY)
@@ -72,6 +73,7 @@ async def run(settings: CoordinatorSettings, stop: Stop, ports: Ports, readiness
     except Stopped:
         return
     readiness.set("nats")
+    # Ready until the streams are known to be refused: a coordinator that stands by never makes them, and must be ready all the same.
     readiness.set("streams")
     member = Member(node_id=settings.node_id, target="coordinator", internal=str(settings.internal_addr), started_at=time.time())
     leadership = Leadership(ports.kv, settings.node_id, settings.lease_ttl_seconds)
@@ -93,17 +95,20 @@ async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, lea
                 log.warning("fenced: this coordinator is no longer the leader", reason=str(fenced))
             except Retryable as error:
                 log.warning("cannot reach the leader's lease", reason=str(error))
+            # Asked again and not taken from step(): a step that failed says nothing about whether the lease still stands.
             epoch = leadership.epoch
             _LEADING.set(epoch)
             if epoch and term is None:
                 log.info("leading", epoch=epoch)
                 term = asyncio.create_task(Term(settings, ports, leadership, epoch, readiness).run(stop), name=f"term-{epoch}")
             if term is not None and term.done():
+                # It ended with an error (BadSettings), which awaiting raises, or because the epoch had gone.
                 ended, term = term, None
                 await ended
             elif term is not None and not epoch:
                 ended, term = term, None
                 ended.cancel()
+                # Awaited before the next step: two terms of one process must not hand out leases side by side.
                 await asyncio.gather(ended, return_exceptions=True)
             await stop.sleep(settings.lease_ttl_seconds / 3)
     finally:
@@ -144,6 +149,7 @@ class Term:
                 except (Retryable, Conflict) as error:
                     log.warning("reconciling failed; retrying", reason=str(error))
                     if isinstance(error, Retryable):
+                        # Not after a Conflict: another leader wrote, and heartbeats went on meanwhile.
                         self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when it is back
                 await stop.sleep(pause)
         finally:
@@ -151,12 +157,14 @@ class Term:
             await self._migrations.close()
 
     async def _reconcile(self) -> None:
+        # This order is what a writer relies on: its stream and its schema are there before it is granted the lease.
         shard_map = await self._publish_shard_map()
         await self._ensure_streams(len(shard_map.shards))
         migrated = await self._migrations.step(shard_map)
         members = await self._live_members()
         writers = [m.node_id for m in members if m.target == "ingest"]
         await self._hand_out(writer_key, migrated, writers, self._writer_lease)
+        # Assigned apart from the main WALs, so that each process has its share of both kinds.
         await self._hand_out(writer_key, map(aside_of, migrated), writers, self._writer_lease)
         await self._hand_out(compactor_key, migrated, [m.node_id for m in members if m.target == "compactor"], bare_lease)
 
@@ -183,6 +191,7 @@ class Term:
         except ValueError as error:
             raise BadSettings([f"TAEL_CLICKHOUSE_URLS={','.join(self._settings.clickhouse_urls)!r} cannot be used: {error}"]) from error
         if found is None:
+            # Compare-and-set in both cases: a leader that slept must not put an older map in place of its successor's.
             await self._ports.kv.create(SHARD_MAP_KEY, wanted.encode())
         elif wanted != current:
             await self._ports.kv.update(SHARD_MAP_KEY, wanted.encode(), found.revision)
@@ -197,6 +206,7 @@ class Term:
         now = time.monotonic()
         self._liveness.observe({value.key: value.revision for value in found}, now)
         for value in found:
+            # A process that slept for so long and wakes writes its key anew: forgetting it costs nothing but one round.
             if (self._liveness.age_seconds(value.key, now) or 0.0) > self._settings.lease_ttl_seconds * _FORGET_AFTER_TTLS:
                 await self._ports.kv.delete(value.key)
                 self._damaged.forget(value.key)
@@ -216,10 +226,12 @@ class Term:
         leases = {shard: lease for shard, lease in known.items() if lease is not None}
         for shard, member in assign({shard: lease.holder for shard, lease in leases.items()}, members).items():
             before, found = leases[shard], held[shard]
+            # The compare-and-set below guards against a change after the read, this against a read by a leader that was deposed before.
             if before.granted_by > self._epoch:
                 log.warning("lease left alone: granted by a newer leader", lease=key_of(shard), leader_epoch=before.granted_by)
                 continue
             lease = before.grant(member, granted_by=self._epoch)
+            # The writer has moved its own lease forward since the read, as it does with each batch: the next round tries again.
             with contextlib.suppress(Conflict):
                 if found is None:
                     await self._ports.kv.create(key_of(shard), lease.encode())

@@ -17,9 +17,11 @@ def assign(holders: Mapping[int, str], members: Sequence[str]) -> dict[int, str]
     held: dict[str, list[int]] = {member: [] for member in sorted(set(members))}
     orphans: list[int] = []
     for shard, holder in sorted(holders.items()):
+        # A holder that is no live member falls through to the orphans.
         held.get(holder, orphans).append(shard)
     grants: dict[int, str] = {}
     for shard in orphans:
+        # Orphans go first to whoever has least: often that balances by itself, and no shard has to leave a writer that works.
         lightest = min(held, key=lambda member: len(held[member]))
         held[lightest].append(shard)
         grants[shard] = lightest

@@ -39,6 +39,7 @@ class Migrations:
         if self._running:
             # A short wait lets a fresh start hand out leases in this very round; a slow shard is looked at again in the next one.
             await asyncio.wait(self._running.values(), timeout=0.1)
+        # The key is the address and not the index: a shard that moved to another ClickHouse is migrated there too.
         for shard in [shard for shard, task in self._running.items() if task.done()]:
             state = self._running.pop(shard).result()
             await self._publish(shard, state)
@@ -67,6 +68,7 @@ class Migrations:
     async def _publish(self, shard: ShardAddress, state: SchemaState) -> None:
         key = schema_key(shard.index)
         found = await self._kv.get(key)
+        # Written only when it changed: every retry of a shard that is away would otherwise wake all who watch the bucket.
         if found is None or self._damaged.read(SchemaState, found) != state:
             await self._kv.put(key, state.encode())
             if not state.migrated:

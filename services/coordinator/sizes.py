@@ -86,6 +86,7 @@ async def _look_for_detached(shard: str, schema: SchemaStore, seen: set[tuple[st
     found = await schema.list_detached()
     now = {(shard, part) for part in found}
     counts = Counter((part.table, part.reason) for part in found)
+    # A gauge whose last part went would keep its old number: labels that no part has any more are removed.
     for table, reason in {(part.table, part.reason) for of, part in seen if of == shard} - counts.keys():
         DETACHED.remove(shard, table, reason)
     for (table, reason), count in counts.items():

@@ -45,6 +45,7 @@ async def put_back(kv: KeyValue, text: bytes, cluster_id: str) -> list[str]:
             f"the cluster has state already ({', '.join(present[:3])}, …): restore into a NATS without it, before anything is started"
         )
     values = {key: _without_holder(one) for key, one in stored.items() if not key.startswith((MEMBER_PREFIX, _HEADS))}
+    # create() and not put(): a coordinator that was started meanwhile has written first, and its state must not be overwritten.
     for key, value in sorted(values.items()):
         await kv.create(key, value)
     return sorted(values)
@@ -60,8 +61,10 @@ def _without_holder(stored: Versioned) -> bytes:
         lease = Lease.decode(stored)
     except Damaged:
         return stored.value
+    # An intent names entries of a WAL that went with the NATS it was taken from; the new epoch fences a writer that still runs.
     changes: dict[str, Any] = {"holder": "", "epoch": lease.epoch + 1, "intent": None}
     if stored.key.startswith(WRITER_PREFIX):
+        # Random and not one more: a store that was restored twice from the same file must not count to the same generation.
         changes["generation"] = secrets.randbits(48)
     return lease.model_copy(update=changes).encode()
 

@@ -69,6 +69,7 @@ class ColdControl:
         shards: list[int] = []
         for number in sorted(self._stores()):
             state, _ = await self._head(number)
+            # Deleting is all that is done here: a missing head is what makes the shard's compactor restore it, under its own lease.
             if state == "damaged" or (force and state == "ok"):
                 await self._kv.delete(cold_key(number))
             if force or state != "ok":

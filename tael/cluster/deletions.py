@@ -52,6 +52,7 @@ class Progress(Stored):
 
 def new_deletion(tenant: str, kind: Kind, value: str, *, now_ns: int, shards: int) -> Deletion:
     """A request with an id of its own; ids are in order of time."""
+    # Twelve hex digits of milliseconds have one length for some nine thousand years, so that the order of keys is the order of time.
     found = f"{now_ns // NS_PER_MS:012x}{secrets.token_hex(4)}"
     return Deletion(id=found, tenant=tenant, kind=kind, value=value, requested_ns=now_ns, shards=shards)
 
@@ -108,6 +109,7 @@ class Deletions:
         The request goes last: of one without progress, a shard would only find again that nothing is left of it.
         """
         count = 0
+        # The request's time bounds the end's from below and is at hand; progress is read only of what can be old enough.
         for deletion in await self.list(lambda one: now_ns - one.requested_ns >= FORGOTTEN_NS):
             progress = await self.progress(deletion)
             if state_of(deletion, progress) == "done" and now_ns - max(one.at_ns for one in progress.values()) >= FORGOTTEN_NS:

@@ -24,6 +24,7 @@ async def follow_shard_map(kv: KeyValue, apply: Callable[[ShardMap], None]) -> A
         async for change in kv.watch(SHARD_MAP_KEY):
             if change.key == SHARD_MAP_KEY and change.value:
                 shard_map = damaged.read(ShardMap, change)
+                # Versions only grow: an older one, of a store that was restored from a backup, would take away shards that are written to.
                 if shard_map is not None and shard_map.version > version:
                     version = shard_map.version
                     apply(shard_map)

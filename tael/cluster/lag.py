@@ -16,10 +16,12 @@ class Ages:
 
     def observe(self, last: int, committed: int, now: float) -> float:
         """Seconds that the entry after ``committed`` has been seen to be there; 0 when there is none."""
+        # A WAL that was recreated counts from 1 again; against its old marks nothing in it would ever be seen to arrive.
         if self._marks and last < self._marks[-1][1]:
             self._marks.clear()
         if not self._marks or last > self._marks[-1][1]:
             self._marks.append((now, last))
+        # The first mark beyond committed is the look at which the entry after committed was first there.
         while self._marks and self._marks[0][1] <= committed:
             self._marks.popleft()
         if len(self._marks) > _MAX_MARKS:

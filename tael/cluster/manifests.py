@@ -23,6 +23,7 @@ from tael.runtime.tasks import together
 
 log = get_logger("manifests")
 T = TypeVar("T")
+# A page is a day of one of seven tables: a year and a half of one shard.
 _PAGES_KEPT = 4096
 _AT_ONCE = 16
 _HEADS_KEPT = 16
@@ -53,7 +54,7 @@ class Manifests:
         """The same with the revision of its key, 0 for one that is not there."""
         found = await self._kv.get(cold_key(shard))
         if found is None:
-            # A key-value store that was lost must not look like a cluster that never rolled anything.
+            # Asked of the bucket on each look at a shard without a head, which is cheap: it has no files yet, or is about to be restored.
             if await copies(self._objects, shard):
                 raise Unavailable(f"the manifest of shard {shard} is not in the key-value store; its compactor restores it from the bucket")
             return Head(shard), 0
@@ -78,6 +79,7 @@ class Manifests:
             manifest = Manifest(manifest.head, await self._index(manifest.head))
         missing = list(manifest.missing_pages(tables, time_range).items())
         pages = dict(manifest.pages)
+        # A few at a time: a question about a year would open a connection for each of its days.
         for start in range(0, len(missing), _AT_ONCE):
             part = missing[start : start + _AT_ONCE]
             found = await together((self._page(key) for _, key in part), name="read a page")
@@ -139,6 +141,7 @@ class ManifestOwner:
         Raises Fenced where another owner changed it. Retryable says nothing about whether it took effect: ``take`` again, and decide again.
         When this returns, the bucket has a copy of the head as well, so that nothing is done that the bucket would not know of.
         """
+        # Objects before the head that names them: a reader must find whatever a head says. Those of a commit that fails are garbage.
         await together((self._objects.put(key, body) for key, body in change.objects.items()), name="write a manifest")
         head = change.manifest.head
         body = head.encode()
@@ -150,6 +153,7 @@ class ManifestOwner:
         except Conflict as error:
             await self._settle(body, error)
         self.manifest = change.manifest
+        # After the key and never before: a copy of a head that lost its compare-and-set would be restored as if it had counted.
         await self._objects.put(head_key(self._shard, head.revision), body)
 
     async def _settle(self, body: bytes, error: Conflict) -> None:
@@ -162,6 +166,7 @@ class ManifestOwner:
     async def tidy(self) -> int:
         """Delete copies of heads that later ones make useless; how many."""
         keys = await self._objects.list(f"{manifest_prefix(self._shard)}heads/")
+        # Keys end in the revision with leading zeros, so the last ones are the newest.
         for key in keys[:-_HEADS_KEPT]:
             await self._objects.delete(key)
         return len(keys[:-_HEADS_KEPT])
@@ -184,6 +189,7 @@ async def restore(kv: KeyValue, objects: ObjectStore, shard: int) -> tuple[Head,
     if not keys:
         raise NotFound(f"the bucket has no manifest of shard {shard}")
     head = restored(Head.decode(keys[-1], await objects.get(keys[-1])))
+    # create() decides between two compactors that restore at once; the loser gets Conflict and reads what the other put there.
     revision = await kv.create(cold_key(shard), head.encode())
     log.warning("restored a shard's manifest from the bucket", shard=shard, revision=head.revision)
     return head, revision

@@ -23,6 +23,8 @@ class Liveness:
     def observe(self, revisions: dict[str, int], now: float) -> None:
         """Every key that is there now, with its revision; keys that are missing are forgotten."""
         self._changed = {
+            # A key that is seen for the first time counts as just changed: nobody knows how long it has been there, and waiting is the safe
+            # side.
             key: known if (known := self._changed.get(key)) is not None and known[0] == revision else (revision, now)
             for key, revision in revisions.items()
         }
@@ -49,5 +51,6 @@ async def heartbeat(kv: KeyValue, member: Member, stop: Stop, ttl_seconds: float
         except Retryable as error:
             log.warning("the heartbeat failed", reason=str(error))
         await stop.sleep(ttl_seconds / 3)
+    # A clean end is seen at once; without it the member would keep its leases until its heartbeat is missed.
     with contextlib.suppress(Retryable):
         await kv.delete(key)

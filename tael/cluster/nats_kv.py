@@ -24,7 +24,9 @@ from tael.errors import Conflict, Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.runtime.tasks import together
 
+# A fifth of the default lease: a hint that was lost delays a grant less than a dead holder would.
 _POLL_SECONDS = 1.0
+# Wrong last sequence, with and without the sequence in the error's text (nats-server's server/errors.json).
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _MARKER_TTL_SECONDS = 3600
 """How long a deleted key leaves a marker behind; without an end, every process that ever ran would."""
@@ -45,11 +47,13 @@ class NatsKeyValue:
         config = StreamConfig(
             name=self._stream,
             subjects=[f"{self._prefix}>"],
+            # One message a key: the newest value is all that a lease needs, and history would grow by a message a heartbeat.
             max_msgs_per_subject=1,
             discard=DiscardPolicy.NEW,
             storage=StorageType.FILE,
             num_replicas=self._replicas,
             allow_rollup_hdrs=True,
+            # No message is removed by itself: a lease that went so would come back with an epoch that was used before.
             deny_delete=True,
             # Any replica answers a direct get: a holder that reads its lease as it was believes that it still holds it.
             allow_direct=False,
@@ -70,6 +74,7 @@ class NatsKeyValue:
                 found = await answered(self._client, self._js.get_msg(self._stream, subject=self._prefix + key))
             except js_errors.NotFoundError:
                 return None
+        # A marker of a deletion, which stays for _MARKER_TTL_SECONDS.
         if (found.headers or {}).get("KV-Operation"):
             return None
         return Versioned(key, found.data or b"", found.seq or 0)
@@ -107,6 +112,7 @@ class NatsKeyValue:
                 raise Unavailable("the cluster's bucket does not exist yet: the coordinator makes it") from error
         subjects = info.state.subjects or {}
         keys = sorted(s.removeprefix(self._prefix) for s in subjects if s.startswith(self._prefix + prefix))
+        # Key by key from the leader and not by a consumer of last values: a replica may answer that one with an older lease.
         found = await together((self.get(key) for key in keys), name="read a key")
         return [value for value in found if value is not None]
 
@@ -121,6 +127,7 @@ class NatsKeyValue:
         seen: dict[str, int] = {}
         try:
             while True:
+                # Before the list and not after it: a change that comes while it is read sets the hint again, and another round follows.
                 hint.clear()
                 try:
                     if subscription is None:
@@ -132,6 +139,7 @@ class NatsKeyValue:
                 else:
                     # Deletions are seen as absence, so one that happened while the connection was down is reported too.
                     for key in seen.keys() - {value.key for value in present}:
+                        # keys() - set is a new set, so popping from seen is safe here.
                         yield Versioned(key, b"", seen.pop(key))
                     for value in present:
                         if seen.get(value.key) != value.revision:

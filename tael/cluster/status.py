@@ -35,6 +35,7 @@ class ClusterStatus:
         keys = _Keys({value.key: value for value in await self._kv.list("")})
         now = time.monotonic()
         members = [key for key in sorted(keys.stored) if key.startswith(MEMBER_PREFIX)]
+        # The first question counts every member as alive; from the second one on, whoever did not beat in between shows its age.
         self._liveness.observe({key: keys.stored[key].revision for key in members}, now)
         known = keys.read(ShardMap, SHARD_MAP_KEY)
         shards = known.shards if known else ()
