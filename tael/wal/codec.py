@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tael.pb.wal_pb2 import WalBatch, WalRecord
 
 DIGEST_BYTES = 16
+# A tag is the field's number in proto/wal.proto times eight plus its wire type: one byte each, as no number is above 15.
 _RECORDS = 0x0A
 _TENANT, _RECEIVED_AT, _REQUEST, _DIGEST, _ITEMS = 0x0A, 0x11, 0x1A, 0x22, 0x28
 
@@ -109,6 +110,7 @@ def _varint(number: int) -> bytes:
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     """The number that starts at ``at``, and where it ends."""
     number = 0
+    # Ten bytes are the most that a number of 64 bits takes; more would be read past the end of damaged bytes.
     for shift in range(0, 70, 7):
         if at >= len(data):
             break

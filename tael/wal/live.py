@@ -13,6 +13,8 @@ from tael.runtime.nats import reachable, require_connected
 from tael.wal.api import LiveBody
 from tael.wal.jetstream.names import ITEMS_HEADER, subject_of
 
+# How far one watcher may fall behind. Beyond it the client drops messages, which LiveBus allows, and reads on: NATS cuts off a connection
+# that does not read, and this one is everybody's.
 _PENDING_MESSAGES, _PENDING_BYTES = 4096, 32 << 20
 
 

@@ -64,6 +64,7 @@ def pieces(content: bytes, most: int) -> Iterator[tuple[int, bytes]]:
     at = 0
     while len(content) - at > most:
         end = at + most
+        # rfind gives -1 where there is no space, which is 0 here: a word longer than a kilobyte is cut where the piece ends.
         end = content.rfind(b" ", max(at, end - _LONGEST_WORD_BYTES), end) + 1 or end
         yield at, content[at:end]
         at = end
@@ -77,6 +78,8 @@ def joined(found: Iterable[tuple[int, bytes]], size_bytes: int) -> bytes | None:
     for offset, piece in sorted(found):
         if offset > held:
             return None
+        # Senders with other limits cut elsewhere, so pieces may overlap: what is held already is skipped, and
+        # of a piece within it nothing is left.
         fresh = piece[held - offset :]
         parts.append(fresh)
         held += len(fresh)

@@ -24,7 +24,9 @@ from tael.wal.jetstream.names import FULL_CODES, ITEMS_HEADER, subject_of
 from tael.wal.jetstream.streams import wal_state
 from tael.wal.tail import Tails
 
+# NATS counts a message's headers as payload (max_payload).
 _HEADER_ROOM_BYTES = 4096
+# Enough that an fsync is shared by all who wait, and little enough that nobody waits for a long entry of others.
 _JOIN_BYTES = 1 << 20
 
 
@@ -89,6 +91,7 @@ class JetStreamAppender:
         self._cluster_id = cluster_id
         self._limit = in_flight_bytes
         self._patience_seconds = patience_seconds
+        # Three attempts fit into the patience, so that one which is lost with the stream's leader is not the last.
         self._attempt_seconds = min(REQUEST_SECONDS, patience_seconds / 3)
         self._in_flight = 0
         self._queues: dict[tuple[int, str], _Queue] = {}

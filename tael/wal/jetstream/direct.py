@@ -31,6 +31,7 @@ async def direct_get(client: Client, stream: str, first: int, count: int, what: 
 
     Any replica may answer, one that is behind too.
     """
+    # Room for the two largest messages that there can be: a reader whose last entry fills the answer would never see what follows it.
     most = max(_FETCH_BYTES, 2 * client.max_payload)
     return await _direct(client, stream, {"seq": first, "batch": count, "max_bytes": most}, what)
 
@@ -69,6 +70,7 @@ async def delete_message(client: Client, stream: str, sequence: int) -> None:
 
 def time_ns(instant: str) -> int:
     """RFC 3339 with up to nine digits of a second, in UTC, as nanoseconds since the epoch."""
+    # The float that timestamp() gives has whole seconds exactly; nanoseconds since 1970 would need 61 bits and lose the last digits.
     whole, _, fraction = instant.removesuffix("Z").partition(".")
     return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
 
@@ -79,6 +81,7 @@ async def _direct(client: Client, stream: str, wanted: dict[str, Any], what: str
     ended: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
 
     async def receive(message: Msg) -> None:
+        # What is stored is never empty: a message without data is the server's status line, which ends the batch.
         if message.data:
             found.append(message)
         elif not ended.done():

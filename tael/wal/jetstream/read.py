@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
+# An answer ends at _FETCH_BYTES as well, which comes first where entries are joined appends.
 _FETCH = 128
 _POLL_SECONDS = 0.05
 _LOOK_EVERY_SECONDS = 2.0
@@ -104,9 +105,11 @@ class JetStreamReader:
         """See WalReader."""
         state = await self.state()
         if state.created_ns != mark.stream_created_ns:
+            # A stream that was made later holds nothing that was read: everything in it is to be written.
             place = Mark(max(0, state.first - 1), stream_created_ns=state.created_ns)
         else:
             place = await self._last_before(mark, state)
+        # Two witnesses saw how far the WAL reached: direct gets of this reader and acknowledgements of receivers in this process.
         last = max([self._seen_last, *(gone.last for gone in self._tail.take_gone())])
         self._lost += lost_between([Gone(place.sequence + 1, last)], mark.sequence)
         self._seen_last = place.sequence
@@ -135,8 +138,10 @@ class JetStreamReader:
     async def bury(self, letter: DeadLetter) -> None:
         """See WalReader."""
         require_connected(self._client)
+        # A header ends at a line break, and is ASCII: a reason with either would make the letter unreadable.
         reason = " ".join(letter.reason.split())[:1000].encode("ascii", "replace").decode()
         headers = {
+            # By its content: a batch that is repeated buries the same letters, and halves of one entry are letters of their own.
             "Nats-Msg-Id": f"{letter.shard}:{letter.sequence}:{digest_of(letter.body)}",
             ITEMS_HEADER: str(letter.items),
             SEQUENCE_HEADER: str(letter.sequence),
@@ -167,6 +172,7 @@ class JetStreamReader:
             return
         anchor = self._fetched
         # The anchor itself is asked for again: the same bytes under the same sequence say that this is still the WAL that was read.
+        # And one more than the rest, for the anchor.
         found = await self._following(max(1, anchor.sequence), _FETCH + 1)
         if anchor.digest and not (found and found[0].mark(self._created_ns) == anchor):
             await self._hold_against_leader(anchor)
@@ -249,6 +255,7 @@ class JetStreamReader:
 
 def _contiguous(entries: list[Entry]) -> list[Entry]:
     """The entries up to the first gap."""
+    # Behind a gap every sequence is ahead of its number, so nothing behind it passes.
     return [entry for number, entry in enumerate(entries) if entry.sequence == entries[0].sequence + number]
 
 
