@@ -27,6 +27,7 @@ def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
     Records are cut first, then the items of a single record.
     """
     batch = WalBatch.FromString(body)
+    # By records first: requests that are fine are stored as they came, and only the one that is refused is taken apart.
     if len(batch.records) > 1:
         middle = len(batch.records) // 2
         return (
@@ -103,5 +104,6 @@ def _cut_parallel(signal: str, whole: Message) -> tuple[Message, Message] | None
 def _like(batch: WalBatch, envelope: Message) -> bytes:
     record = batch.records[0]
     out = WalBatch()
+    # Without digest and number of items: resends were sorted out before, and the hot tier reads neither.
     out.records.add(tenant=record.tenant, received_at=record.received_at, request=envelope.SerializeToString())
     return out.SerializeToString()

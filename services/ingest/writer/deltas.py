@@ -67,6 +67,7 @@ def read_increments(bodies: Iterable[bytes]) -> list[Increments]:
 
 def batch_id(name: str) -> int:
     """A batch's name as the number that its totals keep, which is neither 0 nor TOTAL_BETWEEN."""
+    # With the second bit set a name is at least 2, beyond both reserved numbers; it leaves 63 bits to tell batches apart.
     return int(xxh3_64_intdigest(name.encode())) | 2
 
 
@@ -97,6 +98,8 @@ class Running(Generic[T]):
         """The totals after the increments of a batch, series by series; the last of each names the batch, the ones before are TOTAL_BETWEEN."""
         rows = [row for ids, group in _by_series(increments) for row in self._add_to(ids, group, batch)]
         while len(self._totals) > self._most:
+            # Even one of this batch may go: the next batch is prepared when this one is written, and reads
+            # the total back from the hot tier.
             self._totals.popitem(last=False)
         return rows
 

@@ -43,6 +43,7 @@ class Inserter:
             async with turns:
                 await self._write(insert, most, stop)
 
+        # Groups one after the other: an item must not be readable before the payloads that it refers to.
         for group in in_turns(inserts):
             await together((write(insert) for insert in group), name="insert")
         self._parts.fail("after_insert")
@@ -76,6 +77,7 @@ class Inserter:
         if halves is None:
             await self._write_body(signal, body, token, sequence, stop)
             return
+        # A token names the bytes that the same halving makes of the same range, so that whoever repeats the intent finds what is stored.
         for side, half in zip("lr", halves, strict=True):
             await self._write_within(signal, half, f"{token}:{side}", sequence, most, stop)
 

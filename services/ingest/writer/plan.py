@@ -14,6 +14,7 @@ from tael.model.mark import Mark
 from tael.model.signals import REFERRED
 from tael.wal.api import Entry
 
+# Gathering begins together with the insert: at four times its length, the hot tier inserts for a quarter of the time at light load.
 _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
 
 
@@ -25,6 +26,7 @@ def linger_seconds(insert_seconds: float, most_seconds: float) -> float:
 def intent_of(entries: Sequence[Entry], insert_items: int, mark: Mark | None = None) -> Intent:
     """The intent to write ``entries``, the last of which has this mark, in inserts of at most ``insert_items`` items where the entries allow it, about equal in size, and of at most FLAT_BYTES flattened."""
     items = sum(entry.items for entry in entries)
+    # Equal shares, and not full inserts with a small one behind: planning costs a small insert what it costs a large one (docs/adr/0004).
     share = items / (-(-items // insert_items) or 1)
     cuts: list[int] = []
     before, full, flat = 0, 1, 0

@@ -42,6 +42,7 @@ class WriterPool:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(group, stop), name="watch-writer-leases")
             await stop.wait()
+            # Writers see the stop themselves; the group waits for the batch that each is in.
             watching.cancel()
 
     async def _watch(self, group: asyncio.TaskGroup, stop: Stop) -> None:
@@ -52,6 +53,8 @@ class WriterPool:
             if shard is None or lease is None:
                 continue
             epoch, task = self._running.get(shard, (0, None))
+            # Each write of progress comes by here too, under the epoch that runs. Of a lease that went to another its writer learns by its
+            # next compare-and-set, before which nothing that it does can harm.
             if lease.holder == self._node_id and lease.epoch > epoch and not stop.is_set:
                 # The same process may be granted the shard again: the task of the older epoch would only be fenced at its next write.
                 if task is not None:

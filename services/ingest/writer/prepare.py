@@ -39,6 +39,7 @@ class DeltaPreparation:
     async def prepare(self, entries: Sequence[Entry], batch: str) -> Sequence[Entry]:
         """See Preparation."""
         found = read_increments(entry.body for entry in entries)
+        # All that can fail comes before anything is added: a preparation that is repeated must not add the same increments twice.
         for increments in found:
             await self._look_up(increments)
         bodies, items, name = [], 0, batch_id(batch)

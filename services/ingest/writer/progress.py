@@ -41,9 +41,11 @@ class Progress:
         except Damaged as error:
             last = self.lease.model_copy(update={"holder": ""}).encode().decode()
             raise Fenced(f"{error}; this writer, which now stops, last wrote {last}") from error
+        # Equal in holder, epoch and all progress: nobody else writes that.
         if current == lease:
             return found.revision
         if current.epoch == epoch and current.holder == node_id:
+            # Somebody put the key back by hand, or rewrote it as it was: it is still ours, so the same write is tried on top of that.
             self._revision = found.revision
             raise Unavailable("the lease's revision moved under the same epoch", retry_after_seconds=0)
         raise Fenced(

@@ -38,6 +38,7 @@ class Resends:
     def learn(self, appended_at_ns: int, digests: Sequence[bytes]) -> None:
         """Know the records of an entry that was written before, the next in the order of the WAL."""
         self._known.update(digests)
+        # Times of a WAL only grow, so the oldest are always in front and forgetting costs nothing for those that stay.
         self._order.append((appended_at_ns, digests))
         self._forget_before(appended_at_ns - _WINDOW_NS)
 
@@ -80,6 +81,7 @@ class Resends:
     def _sort_out(self, entry: Entry) -> tuple[Entry | None, list[bytes], int]:
         digests: list[bytes] = []
         kept: list[Envelope] = []
+        # Appends that were joined may hold a request and its resend: both are in this entry, and neither is known yet.
         here: set[bytes] = set()
         count = 0
         for envelope in envelopes(entry.body):
@@ -98,6 +100,7 @@ class Resends:
         return replace(entry, body=body, items=sum(envelope.items for envelope in kept)), digests, count - len(kept)
 
     def _forget_before(self, time_ns: int) -> None:
+        # By the WAL's own time and not the clock: a successor hours later forgets the same, and so drops the same.
         while self._order and (self._order[0][0] < time_ns or len(self._known) > self._most):
             self._known.difference_update(self._order.popleft()[1])
 

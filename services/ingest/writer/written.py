@@ -35,6 +35,7 @@ class WrittenRecords:
             if message.generation == lease.generation:
                 through = max(through, message.through)
         while through < lease.committed:
+            # All of them were appended no later than the last committed one, so its time and digest serve as the mark of every part.
             last = replace(lease.place, sequence=min(lease.committed, through + _LOAD_ENTRIES))
             for entry in await self._read(through + 1, last, stop):
                 self._resends.read(entry)
@@ -56,8 +57,10 @@ class WrittenRecords:
             self._resends.saved(message)
             self._saved.append((place, message.entries[-1].appended_at))
         old = 0
+        # Twice the window, as a successor begins with an intent whose entries may be older than the newest that was seen here.
         while self._saved and self._saved[0][1] < self._newest_ns - 2 * WINDOW_SECONDS * 10**9:
             old = self._saved.popleft()[0]
+        # A purge up to its place takes predecessors' messages along, which are older.
         if old:
             await self._parts.digests.forget(old)
 
