@@ -152,9 +152,11 @@ class Tolerant:
         bounded, warnings = self._bound(request, extraction, cut)
         try:
             admitted = self.inner.admit(tenant, bounded, cut)
+        # TooLarge is a Rejected that no repair cures.
         except TooLarge:
             raise
         except Rejected:
+            # From the request as it came and not as it was bounded: what was cut is cut again, from what can be read.
             repaired = repair(self.request, self.item, request)
             if repaired is None:
                 raise

@@ -55,6 +55,7 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
     """Serve until ``stop``, then drain."""
     member = Member(
         node_id=settings.node_id,
+        # The coordinator grants writer leases to members of the target ``ingest`` only.
         target="receive" if settings.ingest_role == "receive" else "ingest",
         internal=str(settings.internal_addr),
         started_at=time.time(),

@@ -22,12 +22,15 @@ class Room:
 
     async def take(self, size_bytes: int) -> None:
         """Hold ``size_bytes`` more. Raises Overloaded when they do not come free in time."""
+        # Counted behind the await: a wait that is refused or cancelled holds nothing, and the block's end must not release it.
         await self.budget.acquire(size_bytes, self.tenant)
         self.size_bytes += size_bytes
 
     @contextlib.asynccontextmanager
     async def more(self, size_bytes: int) -> AsyncIterator[None]:
         """Hold ``size_bytes`` more while the block runs, though no more than the budget has beside what this request holds."""
+        # A request that would need more than there is at all is let in alone, as soon as nobody else holds
+        # anything, and does not wait for ever.
         extra = min(size_bytes, self.budget.limit_bytes - self.size_bytes)
         await self.budget.acquire(extra, self.tenant)
         try:
@@ -89,6 +92,7 @@ class ByteBudget:
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await told
+        # A cancellation may come at the moment of the grant: withdraw() gives the bytes back then, or they would be held for good.
         except BaseException as error:
             self._tell(self._shares.withdraw(ask))
             if isinstance(error, TimeoutError):

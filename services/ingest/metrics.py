@@ -117,6 +117,8 @@ class TranslatedAdmission:
 
 
 def _part(body: Body, wal: int) -> Part:
+    # Without what is announced, which depends on what this receiver remembers: a resend must be known
+    # whichever receiver takes it (ADR 0005).
     identity = b"told" + body.told if body.told else b"announced" + body.announced
     return Part(wal, body.items, body.told + body.announced, identity)
 

@@ -85,12 +85,14 @@ class Observer:
         self._tell(wals)
 
     async def _wals(self) -> Mapping[int, WalView]:
+        # The first WAL of each shard only: what lies far from now may wait, and holds nobody off (docs/adr/0013).
         states = await self.wal_states(self.shard_count())
         views: dict[int, WalView] = {}
         for shard, state in enumerate(states):
             lease = await self.kv.get(writer_key(shard))
             if state is not None:
                 known = self._damaged.read(Lease, lease) if lease else None
+                # Without a lease nobody writes: everything that is there waits.
                 committed = known.committed if known else state.first - 1
                 views[shard] = WalView(state.first, state.last, state.size_bytes, state.max_bytes, committed)
         missing = [str(shard) for shard, state in enumerate(states) if state is None]

@@ -35,6 +35,7 @@ class PayloadSender:
     async def send(self, wal: int, tenant: str, payloads: Sequence[Payload], now_ns: int) -> None:
         """Return once every payload is in the WAL, in every hour in which it is referred to. Raises as the appender does."""
         fresh: dict[Key, Wanted] = {}
+        # Read before anything is looked up or sent: what a loss in between takes is then kept under a number that is not asked for again.
         turns = self._appender.turns(wal)
         for key, wanted in _each(turns, wal, tenant, payloads):
             known = key in self._sent
@@ -46,6 +47,7 @@ class PayloadSender:
         # One after the other: a payload of many pieces must not fill what may wait for the WAL.
         for body in bodies(tenant, wal, fresh.values(), now_ns, self._appender.max_body_bytes):
             await self._appender.append(wal, PAYLOADS, body.body, body.items, body.dedup_id)
+        # Only now: a payload whose append failed must be sent with the next request.
         self._sent.update(dict.fromkeys(fresh))
         while len(self._sent) > self._most:
             self._sent.popitem(last=False)

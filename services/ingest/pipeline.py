@@ -185,12 +185,14 @@ class Pipeline:
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
         admitted = await self._checked(admission or self.admission(signal), tenant, request, room, cut)
         rejected = len(admitted.refusals.positions)
+        # After the check, which counts the items, and before the append: a request over its rate is refused while nothing of it is stored.
         self.limits.take(tenant, len(request), admitted.items - rejected)
         self.telemetry.received.labels(signal.name).inc(len(request))
         if len(admitted.parts) == 1:
             await self._append(admitted.parts[0], signal.name, tenant, cut.now_ns)
         elif admitted.parts:
             await self._append_all(admitted.parts, signal.name, tenant, cut.now_ns)
+        # Series are remembered as announced only now: had an append failed, the next request would leave out what nobody can look up.
         admitted.appended()
         if admitted.parts and signal.watched:
             self.limits.look_at_keys(tenant, signal, admitted.parts[0].request)
@@ -204,12 +206,14 @@ class Pipeline:
         if len(request) <= _ADMIT_INLINE_BYTES and admission.is_light(request):
             return admission.admit(tenant, request, cut)
         messages = await self.compute(admission.weigh, request, small=False)
+        # Whether some value is that large is not known before it is parsed: by its size alone the request may have one.
         copies = _COPIES if len(request) > _LARGE_BYTES else 1
         async with room.more(copies * len(request) + messages * _MESSAGE_BYTES):
             return await self.compute(admission.admit, tenant, request, cut, small=False)
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
         """Append a part behind what it refers to."""
+        # Before the payloads, which may be known and not sent: entries that are lost at any time from here on show as another number.
         turns = self._appender.turns(part.shard)
         if part.payloads:
             await self._payloads.send(part.shard, tenant, part.payloads, received_at_ns)
@@ -218,6 +222,8 @@ class Pipeline:
         known_by = digest.digest()[: codec.DIGEST_BYTES]
         body = codec.encode(tenant, received_at_ns, part.request, digest=known_by, items=part.items)
         await self._appender.append(part.shard, signal, body, part.items, known_by.hex())
+        # The item is stored already. Its client sends it again, finds the payloads forgotten and stores
+        # them; the item is known by its digest.
         if part.payloads and self._appender.turns(part.shard) != turns:
             raise Unavailable(
                 f"the WAL of shard {wal_name(part.shard)} lost entries meanwhile, among them perhaps payloads of this request"

@@ -56,6 +56,7 @@ class WatchedAppender:
             failure.retrying = True
         try:
             await self._appender.append(shard, signal, body, items, dedup_id)
+        # Overloaded is no failure of this kind: a WAL that says that it is full answers, and Pressure speaks for it.
         except Unavailable as error:
             self._failures[shard] = _Failure(str(error), self._now())
             raise

@@ -26,6 +26,7 @@ class TokenBucket:
         """How long until ``amount`` may be taken; 0 when it may be now."""
         self.level = min(self.burst, self.level + max(0.0, now - self.at) * self.rate)
         self.at = max(self.at, now)
+        # An amount above the burst waits for a full bucket only: it could never be saved up, and take() leaves the rest as a debt.
         return max(0.0, min(amount, self.burst) - self.level) / self.rate
 
     def take(self, amount: float) -> None:

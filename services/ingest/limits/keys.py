@@ -53,6 +53,7 @@ class KeyWatch:
         """Count the keys of a request that was due; ``items`` is the word for what has them."""
         seen, most = self._of(tenant, items, now), self._max_keys_of(tenant)
         new = [key for key in keys if hash(key) not in seen.keys]
+        # One key beyond the limit is all that has to be known; those behind it are neither kept nor counted.
         room = min(most + 1 - len(seen.keys), self._max_tracked - self.tracked)
         added = {hash(key) for key in new[: max(0, room)]}
         seen.keys |= added
@@ -83,5 +84,6 @@ class KeyWatch:
         found = self._seen.get((tenant, items))
         if found is None:
             found = self._seen[tenant, items] = _Seen()
+            # A tenant counts as a key: names are the senders' to choose, and must not grow this without bound.
             self.tracked += 1
         return found

@@ -43,6 +43,7 @@ class SeriesLimiter:
     def admit(self, tenant: str, metric: str, labels: Labels, now: float) -> str:
         """Count one series and return "", or return why the tenant may not have it. ``now`` is seconds since the epoch."""
         counted = self._counted(tenant, now)
+        # Eight bytes for a series' labels. Two series whose hashes meet count as one, which lets one more in than the limit says.
         series = hash(labels)
         if series in counted.series:
             return ""
@@ -97,6 +98,7 @@ class SeriesLimiter:
                         f"attribute {name} of metric {metric} has {limits.max_attribute_values} values in this hour,"
                         " which is its limit (TAEL_MAX_ATTRIBUTE_VALUES)"
                     )
+        # Last, for it is the process' limit and not the tenant's: what the tenant can mend is named first.
         if self.tracked + 1 + len(new_values) > self._max_tracked:
             return f"this process counts {self.tracked} series and attribute values, which is all it does (TAEL_MAX_TRACKED_SERIES)"
         return ""

@@ -48,6 +48,7 @@ class Shares:
 
     def ask(self, ask: Ask) -> list[Ask]:
         """Grant at once, make it wait, or refuse it."""
+        # Not past those who wait, even where it would fit: small requests would keep a large one waiting for ever.
         if not self.waiting_bytes and self.held_bytes + ask.size_bytes <= self.limit_bytes:
             self._grant(ask)
             return []
@@ -59,6 +60,7 @@ class Shares:
             tenant.queue.append(ask)
             tenant.waiting_bytes += ask.size_bytes
             self.waiting_bytes += ask.size_bytes
+        # Who was driven out may have been next and too large: those behind may fit now.
         return driven_out + self._serve()
 
     def release(self, tenant: str, size_bytes: int) -> list[Ask]:
@@ -99,6 +101,7 @@ class Shares:
 
     def _next(self) -> Ask | None:
         waiting = [tenant for tenant in self._tenants.values() if tenant.queue]
+        # min() takes the first of equals, and tenants stand in the order of their last grant: equals are served in turn.
         return min(waiting, key=lambda tenant: tenant.held_bytes).queue[0] if waiting else None
 
     def _grant(self, ask: Ask) -> None:
@@ -115,6 +118,7 @@ class Shares:
             if most is None or not most.queue or most.queue[-1].tenant == ask.tenant:
                 break
             newest = most.queue[-1]
+            # Otherwise two tenants with equal shares would drive each other out in turns, and neither would be served.
             if most.waiting_bytes - newest.size_bytes < self.waiting_of(ask.tenant) + ask.size_bytes:
                 break
             self._remove(newest)

@@ -44,6 +44,7 @@ class TenantLimits:
         self._now = now
         self._buckets: OrderedDict[str, _Buckets] = OrderedDict()
         self._named: set[str] = set()
+        # Series are counted in threads as well, where large requests are translated; rates and keys are the event loop's alone.
         self._counting = threading.Lock()
         self._series = SeriesLimiter(self.of, settings.max_tracked_series, self._warned)
         self._keys = KeyWatch(lambda tenant: self.of(tenant).max_attribute_keys, _MAX_TRACKED_KEYS, self._warned)
@@ -67,12 +68,14 @@ class TenantLimits:
     def check(self, tenant: str) -> None:
         """Raise Overloaded when the tenant has to wait before it may send anything: to be asked before a body is read."""
         buckets = self._of(tenant)
+        # One byte and one item: the sizes are not known yet, and this much is refused only while a bucket is in debt or empty.
         self._require(tenant, "bytes_per_second", buckets.bytes, 1)
         self._require(tenant, "items_per_second", buckets.items, 1)
 
     def take(self, tenant: str, size_bytes: int, items: int) -> None:
         """Count a request against the tenant's rates. Raises Overloaded, and counts nothing, when it has to wait."""
         buckets = self._of(tenant)
+        # Both buckets are asked before either is taken from: a request that one of them refuses must not cost the other.
         self._require(tenant, "bytes_per_second", buckets.bytes, size_bytes)
         self._require(tenant, "items_per_second", buckets.items, items)
         if buckets.bytes is not None:
@@ -109,6 +112,7 @@ class TenantLimits:
     def _of(self, tenant: str) -> _Buckets:
         limits = self.of(tenant)
         found = self._buckets.get(tenant)
+        # By identity, for each request comes by here: reading the file anew fills the buckets of those that it names, which is one burst.
         if found is None or found.limits is not limits:
             found = self._buckets[tenant] = _Buckets(
                 limits, self._bucket(limits.bytes_per_second, limits), self._bucket(limits.items_per_second, limits)

@@ -36,6 +36,7 @@ async def read_snappy(request: web.Request, pipeline: Pipeline, room: Room, limi
     """The whole body, a block of snappy, unpacked and its bytes held in ``room``. Raises the same."""
     packed = await read_as_sent(request, room, limit_bytes)
     size = snappy.unpacked_bytes(packed)
+    # A block begins with the size that it unpacks to, so a bomb is refused before a byte of it is unpacked.
     if size > limit_bytes:
         raise too_large(limit_bytes, MAX_REQUEST_BYTES)
     await room.take(size)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 _USUAL_HEADERS = "content-type, content-encoding, authorization, x-scope-orgid, traceparent, tracestate, baggage"
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_-]+(\s*,\s*[A-Za-z0-9_-]+)*")
+# The longest that Chromium keeps the answer to a preflight.
 _MAX_AGE_SECONDS = 7200
 
 

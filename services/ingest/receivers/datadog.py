@@ -85,6 +85,7 @@ class _Agent:
             {
                 "version": __version__,
                 "endpoints": [V03, V04, V05],
+                # True would let tracers send statistics in place of the spans that they do not sample.
                 "client_drop_p0s": False,
                 "span_meta_structs": True,
                 "long_running_spans": False,

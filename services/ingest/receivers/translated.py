@@ -63,6 +63,7 @@ class Protocol:
             converted, left_out = await pipeline.compute(_translated, *arguments, small=len(body) <= _INLINE_BYTES)
             await room.take(max(0, len(converted) - len(body)))
             outcome = await pipeline.admit(SIGNALS[self.signal], tenant, converted, room)
+        # Warnings alone go unsaid: these protocols have no place for them beside success, and a text would turn it into a 400.
         said = "; ".join(text for text in (left_out, outcome.message if outcome.rejected else "") if text)
         return http.describe_text(400, said) if said else web.Response(status=self.success)
 
