@@ -29,6 +29,7 @@ CUT = Counter("tael_http_connections_cut", "Connections closed because the clien
 _SWEEP_SECONDS = 1.0
 _HEAD_SLACK_BYTES = 64 << 10
 _PATH_BYTES = 256
+# While thousands wait for us, each new connection would otherwise walk past all of them to find one that may be closed.
 _LOOKED_AT = 100
 
 
@@ -184,6 +185,7 @@ class Connection(web.RequestHandler):
         since, before = self._window
         if now - since < limits.body_window_seconds:
             return ""
+        # Windows follow each other: a client that was fast at first and then stops is not carried by its average.
         self._window = (now, self._received)
         return "slow body" if self._received - before < limits.body_bytes_per_second * (now - since) else ""
 

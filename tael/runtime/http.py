@@ -80,6 +80,7 @@ def errors_to_status(describe: Describe = describe_native) -> Any:
     async def middleware(request: web.Request, handler: Route) -> web.StreamResponse:
         try:
             return await handler(request)
+        # The client is gone: there is nobody to answer, and nothing to log as a fault of ours.
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged
@@ -143,6 +144,7 @@ async def serve(
         runner.sweep()
         yield Address(address.host, int(runner.addresses[0][1]))
     finally:
+        # No new connections first; then gRPC's calls end over pipes that still stand; and only then are connections closed.
         await site.stop()
         if http2 is not None:
             await http2.end()

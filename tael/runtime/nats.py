@@ -28,6 +28,7 @@ T = TypeVar("T")
 _RECONNECT_SECONDS = 0.25
 _FIRST_WAIT_SECONDS = 5.0
 _UNSENT_MAX_BYTES = 96 << 20
+# The client tells its callbacks that the connection is lost, and not the calls that wait: they have to look.
 _NOTICE_SECONDS = 0.1
 _PROBE_SECONDS, _PROBES = 1.0, 3
 REQUEST_SECONDS = 5.0
@@ -84,6 +85,7 @@ async def _leave_sick_servers(client: Client) -> None:
     failures = 0
     while True:
         await asyncio.sleep(_PROBE_SECONDS)
+        # With a single server there is nowhere to go: leaving it would only add a reconnect to its trouble.
         if not client.is_connected or len(client.servers) < 2:
             failures = 0
             continue

@@ -27,6 +27,7 @@ MAX_STREAMS: Final = 256
 def options(limits: GrpcConnectionSettings) -> list[tuple[str, int]]:
     """The options of a listener's connections."""
     return [
+        # Otherwise a second process could bind the same port, and the system would deal connections out between the two in silence.
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
         ("grpc.server_handshake_timeout_ms", _ms(limits.header_seconds)),

@@ -55,6 +55,7 @@ class ListenerTls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self._cert, self._key)
+        # aiohttp speaks HTTP/1 alone: a client that offers h2 as well must not be left to choose it.
         context.set_alpn_protocols(["http/1.1"])
         authority = self._client_ca.read_bytes() if self._client_ca is not None else None
         if self._client_ca is not None:

@@ -51,6 +51,7 @@ class WatchedFiles(Generic[T]):
             stamps = self._stamps()
             if stamps == self._seen:
                 return
+            # Before the files are read: one that is bad is complained about once, and not each second until it is mended.
             self._seen = stamps
             self._value = self._make()
         except (OSError, ValueError, Rejected) as error:
@@ -60,6 +61,7 @@ class WatchedFiles(Generic[T]):
 
     def _stamps(self) -> list[tuple[int, int, int]]:
         found = [path.stat() for path in self._files.values()]
+        # The inode too: a file that is put in place by a rename may have the size and the time of the one before.
         return [(file.st_ino, file.st_mtime_ns, file.st_size) for file in found]
 
     def _named(self) -> str:
