@@ -40,6 +40,7 @@ def _of_shard(whole: Translation, shard: int, shards: int, max_bytes: int) -> li
     samples, deltas = _columns_of(whole.samples, shard, shards), _columns_of(whole.deltas, shard, shards)
     batch = MetricBatch(histograms=_of(whole.histograms, shard, shards), exemplars=_of(whole.exemplars, shard, shards))
     counted = Deltas(histograms=_of(whole.delta_histograms, shard, shards))
+    # Half of a body is for what is told: what it announces then fits beside it, and how samples are cut does not depend on that.
     room = max_bytes // 2
     told = list(_packed(_pieces(samples, deltas, batch, counted, room), room))
     news = MetricBatch(
@@ -50,6 +51,7 @@ def _of_shard(whole: Translation, shard: int, shards: int, max_bytes: int) -> li
 
 
 def _columns_of(columns: Columns, shard: int, shards: int) -> Columns:
+    # Below the bits of its job and its service a series' number has 52 of all labels, so one job's series spread over the shards.
     return columns if shards == 1 else columns.take(columns.series % shards == shard)
 
 
@@ -59,6 +61,7 @@ def _of(messages: Sequence[M], shard: int, shards: int) -> Sequence[M]:
 
 def _pieces(samples: Columns, deltas: Columns, batch: MetricBatch, counted: Deltas, room: int) -> Iterator[tuple[int, bytes]]:
     """Encoded fields of a batch with the count of their items, each smaller than ``room``."""
+    # Four packed columns of eight bytes a row; the frames are for the tags and lengths of the columns, and of the message around deltas.
     rows = max(1, (room - 2 * _FRAME_BYTES) // _ROW_BYTES)
     for columns, wrap in ((samples, False), (deltas, True)):
         for start in range(0, len(columns), rows):
@@ -110,6 +113,7 @@ def _announce(shard: int, told: list[tuple[int, bytes]], news: list[bytes], max_
     """Bodies of what is told, with as much news as fits; what is left goes in bodies of its own."""
     for items, data in told:
         announced, size = list[bytes](), len(data)
+        # Announcements are no part of a body's identity, so it does not matter which body has room for them.
         while news and size + len(news[-1]) <= max_bytes:
             announced.append(news.pop())
             size += len(announced[-1])
@@ -120,6 +124,7 @@ def _announce(shard: int, told: list[tuple[int, bytes]], news: list[bytes], max_
 
 def encode_columns(columns: Columns) -> bytes:
     """Columns as fields 1 to 4 of ``MetricBatch`` or ``Deltas``."""
+    # Packed fixed-width fields are little-endian, as the arrays are in memory on every machine that this runs on.
     arrays = (columns.metric, columns.series, columns.time_ms, columns.value)
     return b"".join(encode_field(number, array.tobytes()) for number, array in enumerate(arrays, 1) if len(array))
 

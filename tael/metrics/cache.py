@@ -83,11 +83,13 @@ class SeriesCache:
 
     def _forget_old_hours(self, known: Known) -> None:
         while len(known.hours) > KNOWN_HOURS:
+            # The hour that was added first, whatever its time: with backfill the oldest hour may be the one that is in use.
             forgotten = len(known.hours.pop(next(iter(known.hours))))
             known.group.size -= forgotten
             self._count(known.group, -forgotten)
 
     def _count(self, group: Group, more: int) -> None:
+        # A group that was forgotten while a request used it is no longer counted, or its entries would never be taken off again.
         if self._groups.get(group.key) is not group:
             return
         self.entries += more

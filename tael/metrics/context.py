@@ -96,6 +96,7 @@ class Contexts:
         member = metric.WhichOneof("data") or ""
         points = getattr(metric, member) if member else None
         temporality, monotonic = (points.aggregation_temporality, points.is_monotonic) if points is not None else (0, False)
+        # Everything that decides on the series' names and on how values are taken; a description changes without either.
         key = (scope.scope, scope.schema_url, metric.name, metric.unit, member, temporality, monotonic)
         found: Context | None = group.contexts.get(key)
         if found is None:

@@ -20,6 +20,7 @@ _STALE_BYTES = STALE_BITS.to_bytes(8, "little")
 def native_histogram(ids: Ids, time_ms: int, received: wire.Histogram) -> Histogram:
     """The histogram as it is stored. Raises Refused for one that does not hold together."""
     [(metric, series)] = unpack(ids)
+    # Compared as bytes: the marker is one particular NaN, and a NaN equals nothing.
     if pack("<d", received.sum) == _STALE_BYTES:
         return Histogram(metric=metric, series=series, time_ms=time_ms, sum=STALE)
     custom = received.schema == CUSTOM_BUCKETS
@@ -59,6 +60,7 @@ def _buckets(spans: Sequence[wire.Span], counts: Iterable[float]) -> tuple[list[
         raise Refused("a histogram's spans do not match its counts")
     if len(values) > MAX_BUCKETS:
         raise Refused(f"a histogram has {len(values)} buckets of one sign, more than {MAX_BUCKETS}")
+    # The first offset is an index and may be negative; the later ones are gaps.
     if any(span.offset < 0 for span in spans[1:]) or any(value < 0 for value in values):
         raise Refused("a histogram has spans that overlap, or a negative count")
     indexes: list[int] = []
@@ -67,6 +69,7 @@ def _buckets(spans: Sequence[wire.Span], counts: Iterable[float]) -> tuple[list[
         at += span.offset
         indexes += range(at, at + span.length)
         at += span.length
+    # The ends are enough: indexes ascend, because gaps are not negative.
     if indexes and not -(1 << 31) <= indexes[0] <= indexes[-1] < 1 << 31:
         raise Refused("a histogram's bucket index is beyond 32 bits")
     filled = [(index, value) for index, value in zip(indexes, values, strict=True) if value]

@@ -43,6 +43,7 @@ def tail_of(point: bytes) -> bytes | None:
         return None
     tail = point[size:]
     parsed = NumberPoint.FromString(tail)
+    # Written anew it has to be the same bytes: then there are attributes and nothing else, no field that is unknown here either.
     attributes = NumberPoint(attributes=parsed.attributes)
     return tail if attributes.SerializeToString() == tail else None
 
@@ -78,6 +79,7 @@ def _decode(heads: list[bytes], size: int) -> tuple[npt.NDArray[np.int64], npt.N
         return None
     bits = rows["value"].copy()
     if not is_double.all():
+        # All rows are converted, and those that were doubles are left out below: cheaper than picking out the integers first.
         integers = bits.view(np.int64).astype(np.float64).view(np.uint64)
         bits = np.where(is_double, bits, integers)
     return (rows["time"] // NS_PER_MS).astype(np.int64), bits.view(np.float64)

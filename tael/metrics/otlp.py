@@ -123,10 +123,13 @@ class _Walk:
     def _in_bulk(self, points: list[bytes], first: int, context: Context) -> Iterable[tuple[int, bytes]]:
         """Take in the points that are known by their tails; the others, with their positions."""
         time_ms = time_ms_of(points[0])
+        # One hour for the whole request: a sender's points are of about one time. Where they are not, decode()
+        # notices, and all are taken one by one.
         if self._hour < 0:
             self._hour = time_ms - time_ms % HOUR_MS
         size = head_bytes(points[0])
         known = context.known.at(self._hour)
+        # A point of another layout is cut in the wrong place and so is not known; were it by chance, decoding its head would notice.
         found = [ids for ids in map(known.get, [point[size:] for point in points]) if ids is not None]
         regular = self._heads[size, context.delta]
         regular.ids += found

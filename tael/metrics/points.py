@@ -79,6 +79,7 @@ def add_histogram(raw: bytes, context: Context, draft: Draft) -> int:
 
     ids = _identify(draft, context, time_ms, stale, (attributes, bounds, has_sum), label_sets)
     exemplars = read_exemplars(point.exemplars, lambda value: _bucket_of(ids, bounds, value), context.names, time_ms)
+    # Prometheus' buckets are cumulative, and +Inf is the count itself: the two must be equal whatever the buckets add up to.
     values = [*map(float, accumulate(counts[:-1])), float(point.count), float(point.count), *((point.sum,) if has_sum else ())]
     _add_samples(draft, context, ids, time_ms, None if stale else values)
     draft.exemplars += exemplars
@@ -99,6 +100,7 @@ def _ascending(bounds: Sequence[float]) -> Sequence[float]:
 
 
 def _bucket_of(ids: Ids, bounds: Sequence[float], value: float) -> Ids:
+    # From the left, as an upper bound belongs to its bucket; beyond the last bound this is the place of +Inf.
     at = bisect_left(bounds, value) * PAIR_BYTES
     return ids[at : at + PAIR_BYTES]
 
@@ -145,6 +147,7 @@ def _native_buckets(buckets: Buckets, down: int) -> tuple[list[int], list[float]
     found: dict[int, int] = {}
     for position, count in enumerate(buckets.bucket_counts, buckets.offset):
         if count:
+            # OTLP's bucket i ends at base^(i+1), Prometheus' at base^i; the shift rounds down for negative indexes too.
             index = (position >> down) + 1
             found[index] = found.get(index, 0) + count
     if found and max(found) >= _INDEX_LIMIT:

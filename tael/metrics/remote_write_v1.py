@@ -54,6 +54,7 @@ def _in_bulk(series: list[bytes], known: Known, draft: Draft) -> bool:
     named, tails = known.at(hour), Tails()
     for raw in series:
         size = _tail_bytes(raw)
+        # Where the end is no tail, the labels are cut in the wrong place and nothing is known by them: the series is parsed.
         ids = named.get(raw[:-size])
         if ids is None:
             _add(raw, known, draft)

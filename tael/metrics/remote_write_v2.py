@@ -103,6 +103,7 @@ def _in_bulk(series: list[bytes], table: _Table, known: Known, draft: Draft) -> 
     if hour is None or references is None or references[0].max() >= len(table.symbols):
         return not series
     keys, borders = table.numbers[references[0]].tobytes(), references[1]
+    # Senders repeat a few kinds of metadata: each distinct rest is parsed once a request.
     named, tails, start, checked = known.at(hour), Tails(), 0, {b""}
     ends = iter(borders)
     for raw, parts in zip(series, cut, strict=True):
@@ -125,6 +126,7 @@ def _in_bulk(series: list[bytes], table: _Table, known: Known, draft: Draft) -> 
 
 def _cut(raw: bytes) -> tuple[bytes, bytes, bytes] | None:
     """References, tail and the rest of a series of the common layout, as far as a look at its marks tells."""
+    # A length of one byte only: up to 127 bytes of references are what common label sets have.
     if raw[:1] != b"\x0a" or len(raw) < 2 + SHORT or not 0 < raw[1] < 0x80:
         return None
     at = 2 + raw[1]

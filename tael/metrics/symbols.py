@@ -43,6 +43,7 @@ def read_references(packed: list[bytes]) -> tuple[npt.NDArray[np.int64], list[in
     raw = np.frombuffer(b"".join(packed), np.uint8)
     borders = np.cumsum(np.fromiter(map(len, packed), np.int64, len(packed)))
     last = raw < 0x80
+    # A field that ends within a varint would run into the next one once they are joined.
     if not last[borders - 1].all():
         return None
     ends = np.flatnonzero(last)

@@ -62,6 +62,7 @@ class Tails:
 
     def add(self, tail: bytes, ids: Ids) -> None:
         """One more."""
+        # By length, as each of the two has a layout of its own.
         self.tails[len(tail)].append(tail)
         self.ids[len(tail)].append(ids)
 
