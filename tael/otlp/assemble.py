@@ -53,6 +53,7 @@ def _grouped(spans: Iterable[Encoded]) -> Iterator[tuple[bytes, Iterable[tuple[b
     known: dict[tuple[int, int], list[bytes]] = {}
     groups: dict[bytes, dict[bytes, list[bytes]]] = {}
     for body, resource, scope in spans:
+        # By identity, to encode an origin once and not once a span; the callers hold their origins, so that no id is used twice.
         into = known.get((id(resource), id(scope)))
         if into is None:
             group = groups.setdefault(encode_resource(resource).SerializeToString(), {})

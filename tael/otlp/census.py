@@ -19,6 +19,7 @@ from tael.pb.envelope_pb2 import Envelope
 MAX_REQUEST_MESSAGES = "TAEL_MAX_REQUEST_MESSAGES"
 MOST_MESSAGES = 500_000
 OPENED_ABOVE_BYTES = 2 << 10
+# A small request may be dense: what 10,000 messages cost is bounded by their number.
 _ALWAYS_ALLOWED = 10_000
 _LEAST_BYTES_PER_FIELD = 16
 _LEAST_BYTES_PER_VALUE, _VALUES_PER_MESSAGE = 3, 8
@@ -28,6 +29,7 @@ _KIND, _LENGTH, _ONE_BYTE = 0x87, 2, 0x7F
 """Of a tag: what tells one of a single byte and its kind; fields of a number above 15 hold no messages here, and are skipped."""
 _FIXED_BYTES = {1: 8, 5: 4}
 _LOOK_EVERY, _MOST_NUMBER = 500, 15
+# At about a microsecond each, that many hold up the event loop for a few milliseconds.
 _FEW = 3_000
 
 

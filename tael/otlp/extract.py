@@ -75,6 +75,7 @@ class Extraction:
             for pair in pairs:
                 if pair.ByteSize() > harmless and self._sizes.stands_apart(pair.key, pair.value.ByteSize()):
                     taken |= self._put(pair.value, _hour_of(item, self._now_ns), PREVIEW_BYTES)
+        # Measured again: what was put apart above may have been enough.
         if size_bytes > room_bytes and (excess := item.ByteSize() - room_bytes) > 0:
             taken |= self._shrink(item, excess)
         return taken
@@ -85,6 +86,7 @@ class Extraction:
         values = [pair.value for pairs in _attributes(item) for pair in pairs]
         sized = ((value.ByteSize(), value) for value in (values if body is None else [*values, body]))
         taken, hour = False, _hour_of(item, self._now_ns)
+        # The largest first, so that as few values as possible need a second read to be shown.
         for size, value in sorted(sized, key=_size, reverse=True):
             if excess <= 0 or size <= _REFERENCE_BYTES:
                 break
@@ -96,6 +98,8 @@ class Extraction:
 
     def referred(self, request: bytes) -> Sequence[Payload]:
         """Those of the payloads that the items of ``request`` refer to, by hash."""
+        # Looked for in the bytes, which are not parsed again; a text that only looks like a reference is
+        # not among those that were put apart.
         hashes = {bytes.fromhex(found.decode()) for found in _REFERRED.findall(request)} & self._found.keys()
         return [Payload(sha256, self._found[sha256][0], tuple(sorted(self._found[sha256][1]))) for sha256 in sorted(hashes)]
 
@@ -157,4 +161,5 @@ def _hour_of(item: Any, now_ns: int) -> int:
     """The start of the hour that ClickHouse stores the item in."""
     time_ns = item.start_time_unix_nano if isinstance(item, Span) else item.time_unix_nano or item.observed_time_unix_nano or now_ns
     seconds = signed_ns(time_ns) // NS_PER_SECOND
+    # ClickHouse's DateTime is 32 bits and wraps: a payload must be found under the hour that its item is stored in.
     return (seconds - seconds % _HOUR_SECONDS) & 0xFFFFFFFF

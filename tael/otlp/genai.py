@@ -45,6 +45,7 @@ _CONTENT_PREFIXES = PROMPT_PREFIXES + COMPLETION_PREFIXES
 _KEPT_PREFIXES = (*MARKER_PREFIXES, *DIALECTS["content"]["other_prefixes"])
 _TEXTS = ("model", "response_model", "session_id", "user_id", "agent_name", "tool_name")
 _REASON = re.compile(FIRST_REASON)
+# float() alone would take "nan", "infinity" and "1_000" as well.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 

@@ -13,6 +13,7 @@ ENCODINGS = ("", "identity", GZIP, ZSTD)
 _STEP_BYTES = 1 << 20
 _FEED_BYTES = 64 << 10
 _MAX_MEMBERS = 1024
+# What zstd's own decoder takes unless it is told otherwise (ZSTD_WINDOWLOG_LIMIT_DEFAULT): the window is memory before any byte is out.
 _MAX_WINDOW_BYTES = 1 << 27
 _ZSTD_FEED_BYTES = 128  # a block of 128 KiB may take 4 bytes, and zstandard cannot stop within what it was fed
 
@@ -50,6 +51,7 @@ def _gunzip(body: bytes, limit_bytes: int, variable: str) -> bytes:
                 rest = body[at : at + _FEED_BYTES]
                 at += len(rest)
             try:
+                # One byte beyond the limit is enough to know; and never 0, which zlib reads as no limit.
                 chunk = member.decompress(rest, min(_STEP_BYTES, limit_bytes - total + 1))
             except zlib.error as error:
                 raise Rejected("the body is not valid gzip", where="body") from error
@@ -62,6 +64,7 @@ def _gunzip(body: bytes, limit_bytes: int, variable: str) -> bytes:
                 raise Rejected("the gzip body ends early", where="body")
             if chunk:
                 chunks.append(chunk)
+        # What followed the member was fed with it, and is read again as the next one.
         at -= len(member.unused_data)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

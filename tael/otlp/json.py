@@ -31,6 +31,7 @@ _F = FieldDescriptor
 _HEX_IDS = frozenset({"trace_id", "span_id", "parent_span_id"})
 _MAX_DEPTH = 100
 _CONTAINER_BYTES, _VALUE_BYTES = 240, 60
+# Python reads digits in quadratic time: a text of a megabyte must not get that far.
 _INTEGER = re.compile(r"[+-]?\d{1,40}")
 _INTEGER_BITS = {
     _F.TYPE_INT32: (-(1 << 31), (1 << 31) - 1),
@@ -191,6 +192,7 @@ def _read_integer(value: Any, path: str, low: int, high: int) -> int:
     if isinstance(value, str):
         number = int(value) if _INTEGER.fullmatch(value) else None
     elif isinstance(value, float):
+        # 1e3 and 3.0 are integers in protobuf's JSON.
         number = int(value) if value.is_integer() else None
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -226,6 +228,7 @@ def _read_string(value: Any, path: str, _depth: int) -> str:
         raise _wrong(path, value, "a string")
     if value.isascii():
         return value
+    # JSON can spell half of a surrogate pair, which no UTF-8 has and protobuf refuses: it becomes U+FFFD.
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -23,6 +23,7 @@ from tael.otlp import genai
 from tael.otlp.extract import Extraction
 from tael.pb.envelope_pb2 import Envelope, Resourced, Scoped
 
+# An empty attribute on the wire: its tag and a length of 0.
 _LEAST_PAIR_BYTES = 2
 _CONTENT_FACTOR = 16
 _LENGTHS_BYTES = 256
@@ -124,6 +125,7 @@ def _shape(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[tuple[str, bo
 
 def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str], *, of_llm: bool) -> int:
     """Cut a list of attributes; how many of them are gone. Whatever stands beside an attribute of an LLM call is of the call, too."""
+    # Counted apart, so that a prompt of many attributes does not push out the others, nor they the prompt.
     left = {False: limits.attributes, True: limits.attributes * _CONTENT_FACTOR}
     kept: list[KeyValue] = []
     of_llm = of_llm or any(genai.is_marker(pair.key) for pair in pairs)
@@ -138,6 +140,7 @@ def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str], *, of_llm: b
             kept.append(pair)
     gone = len(pairs) - len(kept)
     if gone:
+        # Copied before the list is cleared, which may take the messages in it along.
         copies = [KeyValue.FromString(pair.SerializeToString()) for pair in kept]
         del pairs[:]
         pairs.extend(copies)

@@ -65,6 +65,8 @@ def _told_again(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], told
         if outer is None:
             return
         kind = outer.llm.operation if outer.llm is not None else ""
+        # An agent or a chain always sums up. A model's call repeats another one only where both are of one operation and neither a tool nor
+        # an agent stands between them: a call that a tool makes is another call.
         if around in told and (kind not in PRICED_OPERATIONS or (same and kind == call.operation)):
             yield around
         same = same and kind not in OTHER_CALL
@@ -72,4 +74,5 @@ def _told_again(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], told
 
 
 def _has_usage(call: LlmCall) -> bool:
+    # Zero is usage that was told, None is not.
     return not (call.input_tokens is call.output_tokens is call.total_tokens is call.cost_usd is None)

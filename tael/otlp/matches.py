@@ -71,6 +71,7 @@ def _of_value(leaf: Compare | Regex | Exists | Words | Contains | Listed) -> Cal
         return lambda value: isinstance(value, list | tuple)
     if isinstance(leaf, Compare):
         wanted, related = _TYPES[kind_of(leaf.value)], relation(leaf)
+        # By exact type: in Python True equals 1, and the hot tier keeps the two in different maps.
         return lambda value: type(value) is wanted and related(value)
     holds = _of_text(leaf)
     return lambda value: isinstance(value, str) and holds(value)

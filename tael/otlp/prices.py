@@ -58,6 +58,8 @@ class Price:
     def cost_usd(self, call: LlmCall) -> float:
         """What a call's tokens cost; counts that it did not say are zero."""
         read, written = call.cache_read_tokens or 0, call.cache_write_tokens or 0
+        # Input tokens include those from and into the cache (OpenTelemetry's gen_ai conventions); who
+        # counts them apart comes out below zero.
         plain = max(0, (call.input_tokens or 0) - read - written)
         whole = plain * self.input + read * self.cache_read + written * self.cache_write + (call.output_tokens or 0) * self.output
         return whole / TOKENS_PER_PRICE
@@ -75,6 +77,7 @@ class Prices:
         """The cost of a call that reports none; None where it reports one, is no call of a model, or has no price or no tokens."""
         if call.cost_usd is not None or call.operation not in PRICED_OPERATIONS or call.input_tokens is call.output_tokens is None:
             return None
+        # The model that answered is what is billed; the one that was asked for may be an alias.
         price = self.price(call.response_model, start_ns) or self.price(call.model, start_ns)
         return None if price is None else price.cost_usd(call)
 

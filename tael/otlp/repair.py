@@ -90,6 +90,7 @@ def _repaired(raw: bytes, kind: type[Message], done: _Repair) -> bytes:
         twin = loose(kind.DESCRIPTOR.full_name).FromString(raw)
         _fix(twin, done, 0)
         fixed = twin.SerializeToString()
+        # Raises where something else is broken as well.
         kind.FromString(fixed)
         return fixed
     return raw

@@ -152,6 +152,7 @@ def scan_logs(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> S
                 odd += 1
                 example = example or f"record {position} has a trace_id of {len(trace_id)} and a span_id of {len(span_id)} bytes"
             time_ns = record.time_unix_nano or record.observed_time_unix_nano
+            # Without a time a record is of its arrival, and that is always kept.
             if 0 < time_ns < kept.since_ns:
                 refusals.add(position, too_old("time", kept.set_by), f"record {position} at {_shown(time_ns)}")
             elif time_ns and not near.since_ns <= time_ns < near.until_ns:

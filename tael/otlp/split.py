@@ -120,6 +120,7 @@ def _by_size(opened: _Opened, max_bytes: int) -> Iterator[tuple[Envelope, int]]:
         start = 0
         for i, item in enumerate(items):
             size += len(item) + _FRAME_BYTES
+            # Frames are counted again for each scope, though a repeated resource is written once: the estimate is never too small.
             if size > max_bytes and (piece.items or i > start):
                 piece.extend(resourced, scoped, items[start:i])
                 yield piece.envelope, piece.items

@@ -79,6 +79,7 @@ def _add(pool: descriptor_pool.DescriptorPool, file: FileDescriptor, *, loose: b
 
 
 def _proto(file: FileDescriptor) -> descriptor_pb2.FileDescriptorProto:
+    # Text, bytes and messages are all length-delimited on the wire, so that only the descriptor has to change.
     proto = descriptor_pb2.FileDescriptorProto()
     file.CopyToProto(proto)
     return proto
