@@ -80,9 +80,11 @@ class _Building:
 
     def add(self, trace: Sequence[DatadogSpan]) -> None:
         """Add what was flushed together of one trace."""
+        # Tracers write the upper half on one span of a flush; it is that of all spans with the same lower half.
         high = {span.trace_id: bits for span in trace if (bits := _high_bits(span)) is not None}
         flags = _SAMPLED if any(span.metrics.get(PRIORITY, 0) > 0 for span in trace) else 0
         shared = {"deployment.environment.name": _first(trace, _ENV), "host.name": _first(trace, _HOSTNAME)}
+        # Reversed, so that the first span of a service decides, as with the other values of a flush.
         versions = {span.service: str(span.meta[_VERSION]) for span in reversed(trace) if span.meta.get(_VERSION)}
         for span in trace:
             self._spend(_size_bytes(span))

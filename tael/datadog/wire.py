@@ -80,6 +80,7 @@ class _Reader:
     def array(self, where: str) -> int:
         """The length of the array that comes next. It may claim any: its items are read one by one."""
         length = self._take(self._unpacker.read_array_header, where)
+        # An item takes a byte at least: what claims more than is left cannot be true, and must not be looped over.
         if length > self._size - self._unpacker.tell():
             raise _early(where)
         self._require_few(length + 1)
@@ -208,6 +209,7 @@ def _clean(text: str) -> str:
 def _whole(value: Any, where: str, field: str) -> int:
     if value is None:
         return 0
+    # Some tracers have floats alone and send 1.0 where others send 1.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value <= _U64:

@@ -54,6 +54,7 @@ def _span(raw: Fields, resource: Resource) -> Span:
     start_us, parent = _microseconds(raw.get(8), "startTime"), _whole(raw.get(4), "parentSpanId")
     references = [_struct(reference, "a reference") for reference in _list(raw.get(6), "references")]
     if not parent:
+        # A parent is a child-of reference within the trace (refType 0); into another trace it is a link.
         parent = next((_whole(r.get(4), "spanId") for r in references if not r.get(1) and _trace_id(r.get(2), r.get(3)) == trace_id), 0)
     parent_id = _span_id(parent) if parent else b""
     links = (_link(reference) for reference in references)

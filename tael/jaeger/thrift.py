@@ -77,6 +77,7 @@ class _Reader:
 
     def _size(self) -> int:
         (size,) = _SIZE.unpack(self._take(4))
+        # Each element takes a byte at least, so this bounds what is allocated for a list too.
         if size > len(self._body) - self.at:
             raise self._early()
         return int(size)
