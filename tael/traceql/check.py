@@ -149,6 +149,7 @@ def _expression(expression: Expression) -> None:
 def _together(op: str, left: Type, right: Type, shown: str) -> None:
     if Type.ATTRIBUTE not in (left, right) and left is not right and not {left, right} <= NUMERIC:
         raise TypeMismatch(f"binary operations must operate on the same type: {shown}")
+    # An attribute passes whatever the operator: its type is known only when a span is seen.
     if not {left, right} <= _TYPES_OF[op] | {Type.ATTRIBUTE}:
         raise TypeMismatch(f"illegal operation for the given types: {shown}")
 

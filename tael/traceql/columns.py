@@ -129,6 +129,7 @@ def of_values(values: Sequence[Any]) -> Column:
     for kind, found in rows.items():
         has = np.zeros(len(values), dtype=bool)
         has[list(found)] = True
+        # Rows without a value hold None among texts and 0 among numbers: zeros of dtype object would be the integer 0.
         array = np.empty(len(values), dtype=dtype_of(kind)) if kind is Type.STRING else np.zeros(len(values), dtype=dtype_of(kind))
         array[list(found)] = list(found.values())
         typed[kind] = Typed(has, array)

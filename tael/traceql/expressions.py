@@ -148,6 +148,7 @@ def compare(op: str, left: Column, right: Column) -> Mask:
     found = np.zeros(left.size, dtype=bool)
     for kind in left.typed.keys() & right.typed.keys():
         _compare_typed(call, left.typed[kind], right.typed[kind], found)
+    # Numbers of different types as well, which numpy compares as floats: 3.0 is found by "= 3".
     for mine in NUMERIC & left.typed.keys():
         for theirs in (NUMERIC & right.typed.keys()) - {mine}:
             _compare_typed(call, left.typed[mine], right.typed[theirs], found)
@@ -185,6 +186,7 @@ def _whole(op: str, left: Array, right: Array, has: Mask) -> Typed:
         return Typed(has, {"+": np.add, "-": np.subtract, "*": np.multiply}[op](left, right))
     has = has & (right != 0)
     divisor = np.where(right == 0, 1, right)
+    # Go's division truncates towards zero where // would round down; taking the remainder off first makes both agree.
     rest = np.fmod(left, divisor)
     return Typed(has, rest if op == "%" else (left - rest) // divisor)
 
@@ -194,6 +196,7 @@ def _negated(column: Column) -> Column:
 
 
 def _compare_typed(call: Callable[[Any, Any], Any], left: Typed, right: Typed, found: Mask) -> None:
+    # Only where both have a value: what stands in the other rows of an object array cannot be compared at all.
     rows = np.flatnonzero(left.has & right.has)
     found[rows] |= np.asarray(call(left.values[rows], right.values[rows]), dtype=bool)
 
@@ -230,6 +233,7 @@ def _matches(pattern: Pattern, values: Array) -> Mask:
 
 def _expand(rows: Rows, owner: Rows) -> tuple[Rows, Rows]:
     """For each row its elements, or -1: the positions in ``rows`` and the elements beside them."""
+    # Owners grow, so that a span's elements are one range; a span without any keeps one row, for its own conditions.
     first, last = np.searchsorted(owner, rows, side="left"), np.searchsorted(owner, rows, side="right")
     count = np.maximum(last - first, 1)
     if (total := int(count.sum())) > MAX_ROWS:

@@ -56,6 +56,7 @@ class Grid:
 
     def slots(self, start_ns: Rows) -> Rows:
         """The sample that each span is counted in; it may lie outside of ``range(count)``."""
+        # Rounded up: a span that starts at the very time of a sample is counted in it, as windows are open at their start.
         return -((self.start_ns - start_ns) // self.step_ns)
 
     def times_ms(self) -> list[int]:
@@ -123,6 +124,7 @@ class Accumulator:
     def add(self, block: Block, mask: Mask) -> None:
         """Count the spans of ``mask`` that start within the grid."""
         slots = self._grid.slots(block.start_ns)
+        # Whole traces are read: spans of a trace that begins or ends beyond the grid are here too.
         rows = np.flatnonzero(mask & (slots >= 0) & (slots < self._grid.count))
         value = None if self._function.of is None else _value_column(self._function.of, block).take(rows)
         if value is not None:
@@ -142,6 +144,7 @@ class Accumulator:
 
     def series(self) -> list[Series]:
         """The series of the function, without second stages, by their labels."""
+        # A count of nothing is a series of zeros, where a sum, or a group that nobody has seen, is no series.
         if not self.groups and self._function.op in _COUNTED and not self._function.by:
             self.groups[()] = Sums.none(self._grid.count)
         found = [series for labels, sums in self.groups.items() for series in self._of_group(labels, sums)]
@@ -221,6 +224,7 @@ def _top(stage: TopK, series: Sequence[Series]) -> list[Series]:
         return []
     matrix = np.stack([one.values for one in ordered])
     sign = -1.0 if stage.op == "topk" else 1.0
+    # NaN goes last under either sign. Stable, so that equal samples rank by their labels, which the rows are ordered by.
     ranks = np.argsort(np.where(np.isnan(matrix), np.inf, sign * matrix), axis=0, kind="stable")
     kept = np.full(matrix.shape, fill_value=False)
     np.put_along_axis(kept, ranks[: stage.n], values=True, axis=0)
@@ -271,6 +275,7 @@ def _buckets(value: Column, slots: Rows, size: int) -> dict[float, NDArray[np.in
     durations = value.typed.get(Type.DURATION)
     unit = NS if durations is not None and durations.has.any() else 1.0
     large = raw >= 2
+    # log2 of a power of two is exact, so a value on a bound is counted in the bucket that ends there.
     powers = np.ceil(np.log2(raw[large]))
     found: dict[float, NDArray[np.int64]] = {}
     for power in np.unique(powers).tolist():
@@ -308,6 +313,7 @@ def _quantile(quantile: float, bounds: list[float], counts: NDArray[np.int64]) -
 
 
 def _exemplars(block: Block, rows: Rows, values: Floats | None, limit: int) -> list[Exemplar]:
+    # Spread evenly over the rows, and so over the traces, which stand one after the other: the first ones would be of one trace.
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64)) if len(rows) else np.zeros(0, dtype=np.int64)
     return [
         Exemplar(int(block.start_ns[rows[at]]), 1.0 if values is None else float(values[at]), block.trace_ids[block.trace[rows[at]]])

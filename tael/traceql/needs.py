@@ -121,6 +121,7 @@ def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: PL
             return Lowered(p.Exists(_field(named)), exact=True)
         case Exists(operand=Attribute() as named) if _of_one_span(named):
             return Lowered(p.Not(p.Exists(_field(named))), exact=True)
+        # The negation of a superset is no superset: only what is exact may be negated, and never a test of "some event".
         case Unary(op="!", operand=operand) if not isinstance(operand, Attribute) and all(map(_of_one_span, fields_of(operand))):
             inner = lower(operand, lists=lists)
             return Lowered(p.Not(inner.predicate), exact=True) if inner.exact else ANYTHING
@@ -194,6 +195,7 @@ def _test(stage: Stage) -> TraceTest:
             return trace_test(stage)
         case SpansetOperation(op="||", left=left, right=right):
             return AnyOf((_test(left), _test(right)))
+        # The left side must not match: a trace without it may be in the answer, and one with it too, through other spans.
         case SpansetOperation(op=op, right=right) if op.startswith("!"):
             return _test(right)
         case SpansetOperation(left=left, right=right):
@@ -241,6 +243,7 @@ def _leaves(field: p.Field, op: str, literal: Static) -> Iterator[p.Predicate]:
     assert value is not None
     if op in ("=~", "!~"):
         match = p.Regex(field, f"^(?s:{value})$")
+        # A span without the attribute satisfies neither: that it is at least the empty text says that it is there and a text.
         yield match if op == "=~" else p.all_of((p.Compare(field, ">=", ""), p.Not(match)))
     elif isinstance(value, bool | str):
         yield p.Compare(field, _OPS[op], value)
@@ -249,6 +252,7 @@ def _leaves(field: p.Field, op: str, literal: Static) -> Iterator[p.Predicate]:
 
 
 def _number_leaves(field: p.Field, op: str, value: float) -> Iterator[p.Predicate]:
+    # Integers and floats stand in different maps of the hot tier, so a number is looked for in both.
     yield p.Compare(field, _OPS[op], float(value))
     if float(value).is_integer():
         whole = int(value)
@@ -282,6 +286,7 @@ def _intrinsic(intrinsic: Intrinsic, op: str, literal: Static) -> Lowered:
 
 def _id(intrinsic: Intrinsic, op: str, text: str) -> Lowered:
     name, size = _IDS[intrinsic]
+    # The hot tier has ids as bytes: their order is that of the hex texts only where lengths agree, so that is left to the evaluation.
     if op not in ("=", "!=") or (intrinsic is Intrinsic.PARENT_ID and not text):
         return ANYTHING
     try:

@@ -380,6 +380,7 @@ class _Parser:
         left = self._nested(self._field_unary)
         while (own := _FIELD_LEVELS.get(self._token.kind, 0)) > level:
             op = self._take().kind
+            # One level lower lets another ^ in on the right: 2^3^2 is 2^9.
             right = self._field(own - 1 if op == "^" else own)
             left = _binary(op, left, right)
         return left

@@ -134,6 +134,7 @@ def _column(named: Named, block: Block, rows: Rows, matching: Mapping[bool, Mapp
     if not (is_event(named) or is_link(named)):
         return block.column(named).take(rows)
     elements = block.events if is_event(named) else block.links
+    # A later pair of one owner replaces an earlier one, so this holds each span's last element; one that matched goes before it.
     last = dict(zip(elements.owner.tolist(), range(len(elements.owner)), strict=True)) | dict(matching[is_event(named)])
     column = elements.column(named)
     return of_statics([column.at(last[row]) if row in last else None for row in rows.tolist()])

@@ -72,6 +72,7 @@ class Block:
         """First start and last end of each trace."""
         if not self.size:
             return self.start_ns, self.start_ns
+        # reduceat needs the rows of a trace side by side and no trace without rows, both of which a block promises.
         return np.minimum.reduceat(self.start_ns, self.first_rows), np.maximum.reduceat(self.start_ns + self.duration_ns, self.first_rows)
 
     def column(self, named: Named) -> Column:

@@ -149,6 +149,7 @@ def _related(op: str, left: Mask, right: Mask, block: Block) -> Mask:
         # Between spansets "&&" asks of the trace that both match, and keeps the spans of either.
         return (left | right) & both[block.trace]
     tree = block.structure
+    # Tempo's nested-set numbers of orphans are zero, so no structural operator finds them, "!>" neither.
     left, right = left & tree.in_tree, right & tree.in_tree
     forward, back = _RELATIONS[op.lstrip("!&")]
     if op.startswith("!"):
@@ -177,6 +178,7 @@ def _grouped(expression: Expression, block: Block, spansets: list[Spanset]) -> l
 
 
 def _joined(trace: int, parts: Iterable[Spanset]) -> Spanset:
+    # unique also sorts: groups hold rows in turns, and a spanset's rows grow.
     return Spanset(trace, np.unique(np.concatenate([part.rows for part in parts])))
 
 
