@@ -100,6 +100,7 @@ def _windowed(
     last = (steps.count - 1) * per_step + wide
     sums = np.zeros((2, count, last + 1))
     if series:
+        # One place on: position p then holds the sum of the slots before p, so that a window is the difference of two positions.
         at = (np.array(series), np.array(slots) + 1)
         for place in range(2):
             np.add.at(sums[place], at, np.array([pair[place] for pair in values], np.float64))
@@ -115,6 +116,7 @@ def _add_rest(leaf: Leaf, rest: Samples, steps: Steps, places: dict[Labels, int]
     ends = shifted(steps, leaf.aggregation.range.offset_ns)
     own = windows(rest.offsets, rest.times_ms, rest.values, ends, steps.times_ms, leaf.aggregation.range.range_ns)
     running = np.concatenate(([0.0], np.cumsum(rest.values)))
+    # No row comes twice, as the labels of series differ: "+=" by an index that repeats would add only once.
     rows = np.array([places[labels] for labels in rest.labels])
     total[rows] += running[own.hi] - running[own.lo]
     lines[rows] += own.counts

@@ -55,6 +55,7 @@ def leaves(expr: Expr) -> Iterator[Leaf]:
 def leaf_of(expr: VectorAggregation) -> Leaf:
     """The range aggregation below, summed at once where that is the same."""
     assert isinstance(expr.expr, RangeAggregation)
+    # Summed as lines are read, there is a series a group and not one for each stream, which is what the limit of series counts.
     once = expr.op == "sum" and expr.expr.op in ADDED_AT_ONCE and expr.expr.grouping is None
     return Leaf(expr.expr, (expr.grouping or Grouping()) if once else None)
 

@@ -48,6 +48,7 @@ def hints_for(read: Iterable[str], groups: Collection[str], *, without: bool, si
     ``single`` says that all series become one; ``unwrapped`` is the label that is unwrapped.
     """
     names = {name for name in (*read, *groups, unwrapped) if name}
+    # Whether a parser sets the name or the name with the suffix depends on the stream of each line.
     required = frozenset(names | {name.removesuffix(_SUFFIX) for name in names})
     if single:
         return Hints(required) if required else Hints(nothing=True)

@@ -79,6 +79,7 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     labels = _grouped(leaf)
     if labels is None or leaf.aggregation.op not in COUNTED or leaf.aggregation.range.unwrap is not None:
         return None
+    # Every window is then whole slots: its ends move by the step from one to the next, and are the range apart.
     slot_ns = math.gcd(steps.step_ms, leaf.aggregation.range.range_ns) if steps.step_ms else leaf.aggregation.range.range_ns
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
     if not _counted_stages(leaf.query.stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
@@ -107,6 +108,7 @@ def _lines_wanted(stages: tuple[Stage, ...]) -> list[Predicate]:
         if isinstance(stage, LineFilter):
             found += _line(stage)
         elif isinstance(stage, Filtered) and not parsed and isinstance(stage.filter, TextFilter):
+            # Before any parser only: behind one, trace_id may be a label that it found in the line.
             found += _id(stage.filter.matcher)
         elif isinstance(stage, LineFormat | UnpackParser | Decolorize):
             break
@@ -119,10 +121,13 @@ def _line(stage: LineFilter) -> list[Predicate]:
     if any(text.ip for text in stage.texts):
         return []
     parts = [part for part in (_text(stage.op, text) for text in stage.texts) if part is not None]
+    # One alternative that the storage cannot look for lets any line through.
     if len(parts) < len(stage.texts):
         return []
     part = parts[0] if len(parts) == 1 else Or(tuple(parts))
     safe = stage.op not in NEGATIVE and "~" not in stage.op and all(_is_safe(text.text) for text in stage.texts)
+    # Maps and arrays are stored in protobuf's encoding, and the line is their JSON: where the two may differ,
+    # such bodies are left to the rows.
     return [part if safe else Or((part, Not(_WRITTEN_AS_READ)))]
 
 

@@ -58,6 +58,7 @@ def _term_ns(term: re.Match[str], text: str) -> int:
     if unit not in _UNITS_NS:
         raise ValueError(f"time: unknown unit {quoted(unit)} in duration {quoted(text)}")
     scale = _UNITS_NS[unit]
+    # In integers, as Go does it: 0.3s is 300,000,000 ns and not the nearest float of it.
     return int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
 
 

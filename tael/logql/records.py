@@ -28,6 +28,7 @@ Typed: TypeAlias = "tuple[tuple[str, type, AttributeValue], ...]"
 
 _STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9]+")
+# What Go's JSON encoder escapes beyond JSON itself, and so Loki's lines and labels have.
 _ESCAPED: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
@@ -58,6 +59,7 @@ def entry(record: LogRecord) -> Entry:
     """The line of a record."""
     stream, rest = _of_resource(record.resource.attributes)
     line = text_of(record.body)
+    # Of equal names the later wins: the resource's, the scope's, the record's attributes, and last the record's own fields.
     metadata = {**rest, **_of_scope(record.scope)}
     attributes = record.attributes
     if record.event_name and "event_name" in attributes:
@@ -124,6 +126,7 @@ def text_of(value: AttributeValue) -> str:  # noqa: PLR0911 - one line a type
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
+        # Go's JSON encoder writes e-7 where its %g has e-07.
         return re.sub(r"e([+-])0", r"e\1", compact(value))
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()

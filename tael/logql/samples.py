@@ -50,6 +50,7 @@ class Leaf:
         span, own = self.aggregation.range, self.outer or self.aggregation.grouping
         if self.aggregation.op == "absent_over_time":
             return Grouping()
+        # The label that is unwrapped is the sample's value: left among the labels, each value would be a series.
         if span.unwrap is not None and (own is None or own.without):
             return Grouping((*(own.labels if own else ()), span.unwrap.label), without=True)
         return own
@@ -116,6 +117,8 @@ class Extraction:
         try:
             return self._convert(text)
         except ValueError as problem:
+            # The sample stays, with the error among its labels: the query fails by it (checked_errors) unless a
+            # filter behind the unwrap drops it.
             row.error, row.details = EXTRACTION_ERROR, str(problem)
             return 0.0
 
@@ -175,6 +178,7 @@ def _key(grouping: Grouping | None) -> Callable[[Row], Labels]:
     hidden = frozenset(names)
 
     def key(row: Row) -> Labels:
+        # Grouping is left aside for a line that failed: the error's text shows the stream that it came from.
         if row.error:
             return _pairs(row.labels())
         if grouping.without:

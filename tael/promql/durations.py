@@ -48,6 +48,7 @@ def calculated(duration: Milliseconds, *, step_ms: int, range_ms: int, negative:
 
 
 def _rounded(seconds: float) -> int:
+    # Cut off as in Go, but for products that only rounding keeps from being whole: 1.001 s is 1000.9999999999999 ms.
     return int(seconds * 1000) if abs(seconds * 1000 - round(seconds * 1000)) > 1e-6 else round(seconds * 1000)
 
 
@@ -55,6 +56,7 @@ def _expression(tokens: Tokens, least: int, context: str, expected: str) -> Dura
     left = _term(tokens, context, expected)
     while (level := _PRECEDENCE.get(tokens.peek().kind, 0)) >= least:
         op = tokens.next()
+        # A power binds to the right, everything else to the left.
         right = _expression(tokens, level if op.kind == "^" else level + 1, context, expected)
         if op.kind in "/%" and isinstance(right, Number) and right.value == 0:
             raise ParseError(tokens.query, op.pos, "division by zero" if op.kind == "/" else "modulo by zero")

@@ -176,8 +176,10 @@ class Evaluation:
             found = self.leaves.ranges(node, steps)
         else:
             samples, drop = self._subquery(node, steps)
+            # The steps' own times beside the moved ones: predict_linear and the like speak of the time of the step, whatever "@" says.
             found = selectors.ranges(samples, moved(node, steps), steps.times_ms, milliseconds(node.range), drop)
         self.bounded(found.floats.lo.size)
+        # One window for all steps, where "@" fixes it.
         return found if found.floats.lo.shape[1] == steps.count else found.repeated(steps.count)
 
     def _subquery(self, node: Subquery, steps: Steps) -> tuple[Samples, Bools | None]:
@@ -187,6 +189,7 @@ class Evaluation:
             return Samples([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0)), None
         value = self.value(node.expr, inner)
         assert isinstance(value, Vector | Scalar)
+        # A series with no sample at any inner step would become a window that is there and empty.
         vector = vectors.without_empty(value if isinstance(value, Vector) else vectors.of_scalar(value.values))
         return selectors.samples_of(vector, inner), vector.drop_name
 

@@ -36,6 +36,7 @@ class Leaves:
         if not node.smoothed:
             newest, _ = selectors.instant(self.fetched.samples[node], moved(node, steps), self.lookback_ms)
             return vectors.repeated(newest, steps.count)
+        # A value is interpolated between the samples on both sides: windows reach as far beyond the step as before it.
         ends = _later(moved(node, steps), self.lookback_ms)
         windows = selectors.ranges(self.fetched.samples[node], ends, steps.times_ms, 2 * self.lookback_ms)
         if windows.native is not None and windows.native.any():
@@ -49,6 +50,7 @@ class Leaves:
 
     def infos(self, node: Call, steps: Steps) -> tuple[Vector, Floats]:
         """The series that a call of ``info`` may take labels from, and their samples' times, at its first argument's time."""
+        # As in Prometheus, info series are read at the time of the argument's first selector, its offset included.
         selector = next(iter(_selectors(node.args[0])), None)
         at = steps if selector is None else moved(selector, steps)
         return self._timed(self.fetched.info[node], at, steps)

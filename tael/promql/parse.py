@@ -148,6 +148,7 @@ class _Parser:
 
     def _unary(self) -> Expr:
         sign = self._tokens.next()
+        # A sign binds less than a power: -2^2 is -4.
         inner = self.expression(OF_POWER)
         pos = Pos(sign.pos.start, inner.pos.end)
         if isinstance(inner, Number):
@@ -373,6 +374,7 @@ class _Parser:
         if not math.isfinite(seconds) or abs(seconds) >= float(1 << 63):
             shown = {math.inf: "+Inf", -math.inf: "-Inf"}.get(seconds, "NaN" if math.isnan(seconds) else f"{seconds:f}")
             raise self._error(expr.pos, f"timestamp out of bounds for @ modifier: {shown}")
+        # Halves go away from zero, as Go's math.Round has it; Python's round() would take them to the even neighbour.
         return math.floor(seconds * 1000 + 0.5) if seconds >= 0 else math.ceil(seconds * 1000 - 0.5)
 
     def _timed(self, expr: VectorSelector | MatrixSelector | Subquery, timed: VectorSelector | Subquery) -> Expr:

@@ -27,6 +27,8 @@ def subquery_steps(node: Subquery, steps: Steps, default_step_ms: int) -> Steps:
     outer = moved(node, steps)
     interval = default_step_ms if node.step is None else milliseconds(node.step)
     begin = outer.start_ms - milliseconds(node.range)
+    # On multiples of the step since the epoch, whenever the query begins, so that a shifted range sees the same inner samples. Always
+    # behind begin, as a range is open at its start.
     first = begin - begin % interval + interval
     return Steps(first, outer.end_ms, interval)
 

@@ -26,6 +26,7 @@ def _no_constant(_: str) -> Any:
     raise ValueError(NO_VALUE)
 
 
+# Numbers stay as they are written: a label says 1.0 or 1e3 where the line does.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_Object, parse_float=str, parse_int=str, parse_constant=_no_constant, strict=False)
 
 

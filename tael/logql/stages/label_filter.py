@@ -48,6 +48,7 @@ def label_filter(stage: LabelFilter) -> Run:  # noqa: PLR0911 - one line a kind 
     match stage:
         case BothFilters(left=left, right=right):
             one, other = label_filter(left), label_filter(right)
+            # Both sides run, unlike with "and": the right one may mark the line with an error, and an "or" around may keep it.
             return lambda row: bool(one(row) & other(row))
         case EitherFilter(left=left, right=right):
             one, other = label_filter(left), label_filter(right)
@@ -70,6 +71,7 @@ def names_read(stage: LabelFilter) -> list[str]:
         case BothFilters(left=left, right=right) | EitherFilter(left=left, right=right):
             return [*names_read(left), *names_read(right)]
         case TextFilter(matcher=matcher):
+            # It holds for any value, and for none: parsers need not find the label for it.
             return [] if matcher.op == "=~" and matcher.value == ".*" else [matcher.name]
         case _:
             return [stage.name]

@@ -103,6 +103,7 @@ class Execution:
         elif isinstance(value, dict):
             yield from ((key, value[key]) for key in sorted(value))
         elif isinstance(value, int) and not isinstance(value, bool):
+            # More rounds than the output may have characters are cut off: a label's number must not decide how long we run.
             yield from ((number, number) for number in range(min(value, MAX_OUTPUT_CHARACTERS)))
         elif value is not None:
             raise self._error(pipe.commands[0], f"range can't iterate over {shown(value)}")
@@ -154,6 +155,7 @@ class Execution:
 
     def _field(self, node: Field, value: Value, name: str) -> Value:
         if isinstance(value, dict):
+            # The labels are a map of texts, of which a missing one is the empty text; of any other map it is nil.
             return value.get(name, "" if value is self._variables[0][1] else None)
         if value is None:
             raise self._error(node, f"nil data; no entry for key {name!r}")

@@ -38,6 +38,7 @@ def _quantiles(arguments: Arguments) -> Vector:
     parts = []
     for q in asked:
         found = quantiles.answer(known, quantiles.quantile(q), arguments.notes, at, arguments.steps.times_ms)
+        # The quantile is a label: one that changes from step to step makes a series for each of its values.
         for value in np.unique(q).tolist() if not np.isnan(q).any() else [np.nan]:
             labels = [vectors.with_label(own, label, quantiles.labelled(value)) for own in found.labels]
             there = found.present & ((q == value) | np.isnan(q))

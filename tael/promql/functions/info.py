@@ -28,6 +28,7 @@ def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Match
     wanted = {matcher.name for matcher in matchers or () if matcher.name != METRIC_NAME}
     optional = all(matcher.matches("") for matcher in matchers or () if matcher.name != METRIC_NAME)
     chooses = any(matcher.op in {"=", "=~"} for matcher in names)
+    # An info series in the argument itself is passed on as it is: it would otherwise meet itself.
     ignored = [chooses and all(m.matches(vectors.name_of(own)) for m in names) for own in base.labels]
     known = _index(infos, times_ms, [labels for labels, skip in zip(base.labels, ignored, strict=True) if not skip])
     parts = []
@@ -68,6 +69,7 @@ def _newest(infos: Vector, times_ms: Floats, rows: list[int]) -> _Infos:
         raise Rejected("info sample should be float")
     times = np.where(present, times_ms[rows], -np.inf)
     best = times.max(axis=0)
+    # A process that restarted with other attributes has two info series for as long as a sample is looked for: the newer one counts.
     newest = present & (times == best)
     clash = np.flatnonzero(newest.sum(axis=0) > 1)
     if len(clash):
@@ -84,6 +86,7 @@ def _enriched(
     labels: Labels, present: Bools, known: Mapping[Labels, Mapping[str, _Infos]], wanted: set[str], *, optional: bool
 ) -> list[tuple[Labels, Bools]]:
     """The label sets that a series has over time, and when it has each."""
+    # Info series come and go within the range, so a series' labels may change from step to step: each state is a series of its own.
     states: list[tuple[dict[str, str], Bools, bool]] = [({}, present, False)]
     own = {name for name, _ in labels}
     for metric in known.get(_identity(labels), {}).values():
