@@ -47,6 +47,7 @@ class Budget:
                 return await question(self._left)
             with contextlib.suppress(TooLarge):
                 return await question(self._left // self._sharing)
+        # Outside of the turns, so that small reads go on meanwhile: together they may hold twice the budget, and take() refuses the sum.
         async with self._alone:
             return await question(self._left)
 

@@ -32,6 +32,7 @@ class FairSemaphore:
         try:
             await turn
         except asyncio.CancelledError:
+            # The place was given at the very moment of the cancellation: it goes to the next one, or it would be lost for good.
             if turn.done() and not turn.cancelled():
                 self.release()
             else:
@@ -44,6 +45,7 @@ class FairSemaphore:
             tenant, queue = self._queues.popitem(last=False)
             turn = queue.popleft()
             if queue:
+                # Behind all other tenants: its next query is admitted when each of them has had one.
                 self._queues[tenant] = queue
             if not turn.done():
                 turn.set_result(None)

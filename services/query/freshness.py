@@ -23,6 +23,7 @@ log = get_logger("freshness")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
 _LOOK_EVERY_SECONDS = 2.0
+# A context variable, because answers are built many calls below the request, and by code that knows nothing of shards.
 _LAGS: ContextVar[Mapping[str, float]] = ContextVar("lags")
 
 

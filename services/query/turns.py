@@ -29,6 +29,7 @@ WAITING = Gauge("tael_query_waiting", "Queries waiting in the queue.")
 
 def shard_timeout_seconds(timeout_seconds: float) -> float:
     """A shard's share of a query's time: nine tenths, at least 50 ms less than all of it, never less than half."""
+    # The 50 ms are for what is left to do with the other shards' answers where a tenth of a short time would be too little.
     return max(timeout_seconds / 2, min(timeout_seconds * 0.9, timeout_seconds - 0.05))
 
 

@@ -83,6 +83,7 @@ class Watcher(Generic[T]):
     @property
     def room_bytes(self) -> int:
         """How many more bytes of frames may wait for this client: its own bound, and what all clients share."""
+        # The bound of all is there because a thousand clients that read slowly are each within their own.
         return min(_WATCHER_BYTES - self.waiting_bytes, self.limits.total_bytes - self.limits.waiting_bytes)
 
     def offer(self, event: bytes) -> bool:
@@ -275,6 +276,8 @@ class LiveFeed(Generic[T]):
         for record in codec.decode(body.body):
             interested = [watcher for watcher in watchers if watcher.tenant == record.tenant]
             items = self._read(record.request, record.received_at) if interested else ()
+            # Guessed from the mean on the wire: what a frame takes is known only when it is made, and making it
+            # twice costs more than a bad guess.
             at_once = max(1, min(_EVENT_ITEMS, _EVENT_BYTES * len(items) // len(record.request))) if items else 1
             found += [_events_of(watcher, [item for item in items if watcher.matches(item)], at_once) for watcher in interested]
         return found
@@ -289,6 +292,7 @@ def _items_by_tenant(body: bytes) -> dict[str, int]:
     """How many items of each tenant a body holds. Raises ValueError for one that is not the WAL's."""
     items: dict[str, int] = {}
     for envelope in codec.envelopes(body):
+        # Envelopes of older releases do not say how many items they hold: at least one was missed.
         items[envelope.tenant] = items.get(envelope.tenant, 0) + max(1, envelope.items)
     return items
 

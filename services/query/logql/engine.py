@@ -86,6 +86,7 @@ class LogqlEngine:
             return Answer([])
         pages = Pages(self.reader, tenant, LogQuery(asked.time_range, predicate, oldest_first=asked.oldest_first, streams=query.matchers))
         pick = _Pick(query, asked, time.time_ns())
+        # Where stages may drop lines, a first page of the limit alone would mostly need a second one.
         first = asked.limit if decided(query) and not asked.interval_ns else max(asked.limit, LOOKED_AT)
         async for page in pages.read(first):
             pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= asked.limit)

@@ -32,6 +32,7 @@ class Pages:
             if len(answer.value) < size:
                 return
             after = LogCursor(answer.value[-1].timestamp_ns, answer.value[-1].serial)
+            # Fourfold, so that a query which drops nearly every line takes a few pages, and one that is soon satisfied has not read far.
             size = min(size * 4, MAX_FIND_LIMIT)
 
 

@@ -52,6 +52,7 @@ class _Fetch:
 
     async def _grid(self, node: GridNode, request: GridRequest, left_to_us: list[GridNode]) -> None:
         steps = node[1].count
+        # A grid holds a value for each series and step, however many samples are behind it: its bound is one of series.
         answer = await self.budget.ask(lambda most: self.reader.grid(self.tenant, request, most // steps))
         if answer is None:
             left_to_us.append(node)

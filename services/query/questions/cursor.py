@@ -28,6 +28,7 @@ def query_digest(filters: Sequence[tuple[str, str]]) -> bytes:
     digest = hashlib.blake2b(digest_size=8)
     for key, value in sorted(filters):
         for text in (key, value):
+            # With its length before it: "ab" and "c" must not digest as "a" and "bc" do.
             encoded = text.encode()
             digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.digest()

@@ -19,6 +19,7 @@ Messages: TypeAlias = "Mapping[bytes, list[LogRecord]]"
 """By the id of the span that they were said in, in order of time."""
 MAX_MESSAGES = 2_000
 """Of one trace; the first ones."""
+# A record of a call may be stamped by another clock, or when it was written, after the span had ended.
 _LEEWAY_NS = 3_600 * 10**9
 _IS_MESSAGE = Or(
     tuple(Compare(field, "=", name) for field in (intrinsic("event_name"), Field("attribute", "event.name")) for name in EVENTS)

@@ -119,6 +119,7 @@ class LongTrace:
                 try:
                     turn = await stack.enter_async_context(self._backend.turns.turn("trace", self._tenant))
                     break
+                # Only before the first block can the client be told to come again; later the answer has begun.
                 except Overloaded as error:
                     if not self._begun or time.monotonic() > give_up:
                         raise
@@ -141,6 +142,8 @@ class LongTrace:
             yield Part(self.trace_id, self._bounds[at] if at else BEGIN, end, left)
             at, left = at + steps, left - self._taken
             expected = STEP * self._block_bytes / max(1, self._taken)
+            # At most doubled: the spans at the start of a trace say little of the sizes of those behind, and a block
+            # must not be many times too large.
             steps = max(1, min(_MOST_STEPS, 2 * steps, int(self._backend.settings.trace_block_bytes / max(1, expected))))
 
     def _took(self, spans: int, size_bytes: int) -> None:

@@ -161,6 +161,7 @@ def matchers_of(service: str, names: Sequence[str], *, derived: bool = False) ->
 
 def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
     """Ranges of milliseconds that cover the time range from its end backwards, each longer than the one before."""
+    # A selection leaves its start out and holds its end, a TimeRange is the other way round.
     start_ms = max(-1, time_range.start_ns // 1_000_000 - 1)
     end_ms = min(time_range.end_ns, now_ns) // 1_000_000
     length = _FIRST_LOOK_MS * 2
@@ -176,6 +177,7 @@ def points_of(samples: Samples, families: Mapping[str, Family], kind: str, limit
     described = [_family_of(dict(labels).get(METRIC_NAME, ""), families) for labels in samples.labels]
     wanted = np.array([not kind or _type(family) == kind for family in described], np.bool_)
     kept = np.flatnonzero(~is_stale(samples.values) & wanted[owners]) if len(owners) else owners
+    # By time, and of one time in the order of the series, so that the same question has the same answer.
     newest = kept[np.lexsort((owners[kept], -samples.times_ms[kept]))][:limit]
     shapes = documents(samples.histograms) if samples.histograms is not None and samples.histogram is not None else []
     points = []

@@ -52,6 +52,7 @@ def read_page(
     parameters = Parameters(pairs, known=(*filters, *RANGE, "limit", "cursor"), repeatable=("attribute",))
     limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=max_limit, high_from="TAEL_MAX_QUERY_LIMIT")
     time_range = parameters.time_range(now_ns=now_ns)
+    # Without the limit: the next page may have another size.
     digest = query_digest([(name, value) for name, value in pairs if value and name not in ("limit", "cursor")])
     after = None
     if parameters.text("cursor"):

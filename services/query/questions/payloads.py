@@ -86,6 +86,7 @@ def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[byte
     refused: set[bytes] = set()
     size = 0
     for reference in references:
+        # Left out once, left out wherever it repeats: an answer does not show a payload in one place and its reference in another.
         if reference.sha256 in refused or size + reference.size_bytes > limit_bytes:
             refused.add(reference.sha256)
             continue
