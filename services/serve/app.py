@@ -86,6 +86,7 @@ class Supervisor:
             if await self._reached(self._front, None):
                 ready()
             await self._stop.wait()
+            # A start that is under way is waited for: a process that it adds behind the drain's back would be stopped by nobody.
             await starting
             clean = await self._drain()
         if self._refusals:
@@ -121,6 +122,7 @@ class Supervisor:
         """Stop step after step; True when every process left by itself. A second Ctrl-C or SIGTERM cuts it short."""
         hasten = asyncio.Event()
         loop = asyncio.get_running_loop()
+        # From here on a signal hastens the drain; the handler before it could only ask for the drain again.
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, hasten.set)
         self._lines.write("serve", "draining (Ctrl-C again to cut it short)")

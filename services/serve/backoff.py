@@ -21,6 +21,7 @@ class Restarts:
     def delay_seconds(self, chance: float) -> float:
         """How long to wait: doubling up to LONGEST_SECONDS, of which ``chance`` (0 to 1) takes off up to a half."""
         doubled = FIRST_SECONDS * 2.0 ** min(self.in_a_row - 1, 10)
+        # By chance, so that processes which ended together, by one cause, do not all come back at once.
         return min(LONGEST_SECONDS, doubled) * (1 - chance / 2)
 
     @property

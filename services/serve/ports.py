@@ -67,6 +67,7 @@ def choose(names: Iterable[str], old: dict[str, int], is_free: Callable[[int], b
     ports: dict[str, int] = {}
 
     def fits(name: str, port: int) -> bool:
+        # The second port cannot be chosen, so that both must be free.
         needed = {port, port + S3_GRPC_OFFSET} if name == "s3-admin" else {port}
         return not needed & used and all(is_free(p) for p in needed)
 

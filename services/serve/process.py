@@ -37,6 +37,7 @@ def _die_with_parent() -> Callable[[], None]:
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The supervisor died between the fork and the prctl: no signal will come any more.
         if os.getppid() != parent:
             os._exit(1)
 
@@ -121,6 +122,7 @@ class Supervised:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
+                # Ctrl-C goes to all of the terminal's foreground group: only the supervisor is to get it, which then drains in order.
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),
             )
@@ -128,6 +130,7 @@ class Supervised:
             return f"could not be started: {error.strerror or error}"
         self._child = child
         assert child.stdout is not None
+        # The drain began while the child was being made, and found none to signal.
         if self._draining.is_set():
             self._signal(signal.SIGTERM)
         self._gave_up = ""
@@ -146,6 +149,7 @@ class Supervised:
         health, was_ready = Health(started_at=time.monotonic()), False
         while not self._draining.is_set():
             ready = await self._check(self.process.ready_url)
+            # Whoever is ready is alive: one request a look is enough while all is well.
             alive = await self._check(self.process.live_url) if ready.problem and self.process.live_url else ready
             now = time.monotonic()
             self._say(ready.problem, "again" if was_ready else f"after {now - health.started_at:.1f} s")
