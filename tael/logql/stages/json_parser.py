@@ -12,7 +12,7 @@ from tael.logql.ast import JsonParser
 from tael.logql.row import Row
 from tael.logql.stages import Run
 from tael.logql.stages.json_path import json_path, values_at
-from tael.logql.stages.json_scan import NO_VALUE, members, unescaped
+from tael.logql.stages.json_scan import NO_VALUE, characters_of, members
 from tael.logql.stages.names import path_name
 
 JSON_ERROR: Final = "JSONParserErr"
@@ -71,7 +71,7 @@ def _document(line: str) -> _Object | None:
 def _walk(row: Row, document: _Object, path: tuple[str, ...]) -> None:
     for key, value in document:
         if isinstance(value, str):
-            _found(row, (*path, key), unescaped(value) or "" if "\ufffd" in value else value)
+            _found(row, (*path, key), value if value.isascii() else characters_of(value))
         elif isinstance(value, bool):
             _found(row, (*path, key), "true" if value else "false")
         elif isinstance(value, _Object) and row.hints.wants_prefix(path_name((*path, key))):
@@ -102,7 +102,7 @@ def json_paths(line: str) -> dict[str, list[str]]:
             if isinstance(value, _Object):
                 walk(value, (*path, key))
             elif isinstance(value, str | bool):
-                found.setdefault(path_name((*path, key)), [*path, key])
+                found.setdefault(path_name((*path, key)), [characters_of(step) for step in (*path, key)])
 
     document = _document(line)
     if document is not None:

@@ -48,7 +48,12 @@ def unescaped(raw: str) -> str | None:
             raw = json.loads(f'"{raw}"', strict=False)
         except ValueError:
             return None
-    return _SURROGATES.sub(" ", raw) if _SURROGATES.search(raw) else raw
+    return characters_of(raw)
+
+
+def characters_of(text: str) -> str:
+    """A text with a space for each of what is no character: halves of surrogate pairs, which JSON can spell and UTF-8 cannot, and U+FFFD."""
+    return _SURROGATES.sub(" ", text) if _SURROGATES.search(text) else text
 
 
 def members(text: str) -> Iterator[tuple[str, Value]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,7 @@ MAX_OUTPUT_CHARACTERS: Final = 1 << 20
 LAZY: Final = ("and", "or")
 CONTEXT: Final = ("__line__", "__timestamp__", "now")
 _KINDS: Final[dict[str, tuple[type, ...]]] = {"s": (str,), "i": (int,), "t": (GoTime,)}
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _WORDS: Final = {"s": "string", "i": "int", "t": "time.Time"}
 
 
@@ -46,7 +48,9 @@ class Execution:
         data: Value = dict(self.fields)
         self._variables = [("$", data)]
         self._all(nodes, data)
-        return "".join(self._out)
+        made = "".join(self._out)
+        # fromJson and printf's %c can make half of a surrogate pair, which no UTF-8 has and no answer can hold: Go's are U+FFFD.
+        return made if made.isascii() else _SURROGATES.sub("\ufffd", made)
 
     def _write(self, text: str) -> None:
         self._size += len(text)
