@@ -93,7 +93,7 @@ async def _look_for_detached(shard: str, schema: SchemaStore, seen: set[tuple[st
         DETACHED.labels(shard, table, reason).set(count)
     for _, part in sorted(now - seen, key=lambda one: one[1].path):
         log.error(
-            "ClickHouse keeps a part aside, whose rows no answer has",
+            "ClickHouse has detached a part; its rows are missing from answers",
             shard=shard,
             table=part.table,
             file=part.path,

@@ -96,8 +96,8 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Requests that go to the WAL byte for byte: how they are checked, what is kept of a tenant at a time, and what an item is routed by, from it and
-    its resource.
+    """Requests that go to the WAL byte for byte. ``scan`` checks them, ``kept`` gives a tenant's retention at a time, and ``routing_key`` is what an
+    item is routed by, made from the item and its resource.
     """
 
     scan: Callable[[bytes, Kept, Near], Scan]
@@ -127,8 +127,8 @@ class Verbatim:
 class Tolerant:
     """An admission of OTLP requests behind the limits of single items, with a second chance for text that is not UTF-8 and for deep nesting.
 
-    ``request`` and ``item`` are the classes of the signal's requests and items; without ``limits`` nothing is cut and nothing put apart, which is
-    else what ``sizes`` say. The client is told what was cut or replaced.
+    ``request`` and ``item`` are the classes of the signal's requests and items. Without ``limits`` nothing is cut and no payload is put apart;
+    with them ``sizes`` decide which values become payloads. The client's answer names what was cut or replaced.
     """
 
     inner: Strict

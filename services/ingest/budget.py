@@ -14,7 +14,7 @@ from tael.model.tenant import DEFAULT_TENANT
 
 @dataclass(slots=True)
 class Room:
-    """The bytes that one request holds of a budget; it may take more as it learns its size."""
+    """One request's reservation in a budget, which grows as the request learns its size."""
 
     budget: ByteBudget
     tenant: str
@@ -64,7 +64,7 @@ class ByteBudget:
 
     @contextlib.asynccontextmanager
     async def room(self, tenant: str = DEFAULT_TENANT) -> AsyncIterator[Room]:
-        """An empty room, whose bytes are given back when the block ends."""
+        """A reservation, empty at first; its bytes are given back when the block ends."""
         room = Room(self, tenant)
         try:
             yield room
@@ -112,6 +112,6 @@ class ByteBudget:
     def _refusal(self, tenant: str) -> Overloaded:
         shares = self._shares
         return Overloaded(
-            f"this process holds {shares.held_bytes} of the {shares.limit_bytes} bytes of requests that it may hold"
-            f" (TAEL_MAX_INFLIGHT_BYTES), {shares.held_by(tenant)} of them for tenant {tenant}"
+            f"{shares.held_bytes} of {shares.limit_bytes} bytes of requests in flight are in use (TAEL_MAX_INFLIGHT_BYTES),"
+            f" {shares.held_by(tenant)} of them by tenant {tenant}"
         )

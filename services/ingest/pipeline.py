@@ -59,7 +59,7 @@ KeptOf: TypeAlias = "Callable[[str, str, int], Kept]"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a client is told of a stored request: how many items were refused and why, or what it should know although none was."""
+    """The outcome of a stored request: how many items were refused and why, or a warning although none was."""
 
     rejected: int = 0
     message: str = ""
@@ -93,7 +93,7 @@ def kept_of(retention: CurrentRetention, signal: str, tenant: str, now_ns: int) 
 
 
 class Pipeline:
-    """One for the process. ``router`` may be replaced whenever the shard map grows; ``access`` says whose a request is.
+    """One for the process. ``router`` may be replaced whenever the shard map grows; ``access`` decides which tenant a request is of.
 
     ``require`` raises Overloaded while nothing may be taken.
     """
@@ -226,7 +226,7 @@ class Pipeline:
         # them; the item is known by its digest.
         if part.payloads and self._appender.turns(part.shard) != turns:
             raise Unavailable(
-                f"the WAL of shard {wal_name(part.shard)} lost entries meanwhile, among them perhaps payloads of this request"
+                f"the WAL of shard {wal_name(part.shard)} lost entries while this request was stored, perhaps its payloads among them"
             )
 
     async def _append_all(self, parts: Sequence[Part], signal: str, tenant: str, received_at_ns: int) -> None:

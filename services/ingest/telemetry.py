@@ -27,7 +27,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 class Telemetry:
-    """One for the process. ``held_bytes`` and ``waiting_bytes`` tell what requests hold and wait for now."""
+    """One for the process. ``held_bytes`` and ``waiting_bytes`` give the bytes that requests hold and wait for now."""
 
     def __init__(self, registry: CollectorRegistry, *, held_bytes: Callable[[], int], waiting_bytes: Callable[[], int]) -> None:
         self.accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients.", ["signal"], registry=registry)

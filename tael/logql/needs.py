@@ -92,7 +92,7 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
 
 
 def _grouped(leaf: Leaf) -> set[str] | None:
-    """The labels by which the leaf's series are told apart, None where other labels are needed than can be counted by."""
+    """The labels that distinguish the leaf's series, None where shards cannot count by one of them."""
     grouping = leaf.grouping()
     if grouping is None or grouping.without:
         return None

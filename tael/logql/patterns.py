@@ -34,7 +34,7 @@ class _Shape:
 
 
 class Patterns:
-    """Collects lines; at most ``MOST_SHAPES`` shapes are told apart, later ones are left out."""
+    """Collects lines in at most ``MOST_SHAPES`` shapes; lines of further shapes are left out."""
 
     def __init__(self, step_ns: int) -> None:
         self._step_ns = step_ns

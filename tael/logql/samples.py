@@ -46,7 +46,7 @@ class Leaf:
         return self.aggregation.range.query
 
     def grouping(self) -> Grouping | None:
-        """By what its series are told apart; None keeps all labels."""
+        """The labels that distinguish its series; None keeps all."""
         span, own = self.aggregation.range, self.outer or self.aggregation.grouping
         if self.aggregation.op == "absent_over_time":
             return Grouping()

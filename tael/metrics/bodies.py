@@ -23,7 +23,7 @@ _FRAME_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One ``MetricBatch`` for one shard: ``items`` samples and the like, the bytes that hold them, and those that announce."""
+    """One ``MetricBatch`` for one shard: ``told`` holds its ``items`` samples, histograms and exemplars, ``announced`` series and families."""
 
     shard: int
     items: int
@@ -110,7 +110,7 @@ def _packed(pieces: Iterable[tuple[int, bytes]], room: int) -> Iterator[tuple[in
 
 
 def _announce(shard: int, told: list[tuple[int, bytes]], news: list[bytes], max_bytes: int) -> Iterator[Body]:
-    """Bodies of what is told, with as much news as fits; what is left goes in bodies of its own."""
+    """Bodies of samples with as many announcements as fit; those that are left go in bodies of their own."""
     for items, data in told:
         announced, size = list[bytes](), len(data)
         # Announcements are no part of a body's identity, so it does not matter which body has room for them.

@@ -20,7 +20,7 @@ _NS_PER_MS = 1_000_000
 
 
 def read_exemplars(encoded: Iterable[bytes], series_of: Callable[[float], Ids], names: Names, point_ms: int) -> list[Exemplar]:
-    """A point's exemplars; one without a time has the point's. ``series_of`` says whose a value is. Raises DecodeError."""
+    """A point's exemplars; one without a time has the point's. ``series_of`` gives the series of a value. Raises DecodeError."""
     found: list[Exemplar] = []
     for exemplar in [WireExemplar.FromString(raw) for raw in encoded]:
         member = exemplar.WhichOneof("value")

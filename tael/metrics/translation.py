@@ -97,7 +97,7 @@ class Translation:
     learned: list[Learned]
 
     def apart(self, near: Near) -> tuple[Translation, Translation | None]:
-        """What is told of instants near now, and what of others, None where there is nothing; series are announced with their samples.
+        """The part of instants near now, and that of others, None where there is nothing; series are announced with their samples.
 
         Increments and metadata are near whatever their time: a series' increments need one order. What is far is ordered by time, so that its halves
         have fewer hours.

@@ -132,9 +132,9 @@ def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str], *, of_llm: b
     for pair in pairs:
         content = of_llm or genai.is_kept_whole(pair.key)
         if not left[content]:
-            cuts[f"attributes dropped, an item takes {limits.attributes} (TAEL_MAX_ATTRIBUTES)"] += 1
+            cuts[f"attributes dropped, an item may have {limits.attributes} (TAEL_MAX_ATTRIBUTES)"] += 1
         elif len(pair.key.encode()) > limits.key_bytes:
-            cuts[f"attributes dropped, a key takes {limits.key_bytes} bytes (TAEL_MAX_ATTRIBUTE_KEY_BYTES)"] += 1
+            cuts[f"attributes dropped, a key may have {limits.key_bytes} bytes (TAEL_MAX_ATTRIBUTE_KEY_BYTES)"] += 1
         elif content or _trim_value(pair.value, limits.value_bytes, cuts):
             left[content] -= 1
             kept.append(pair)
@@ -163,5 +163,5 @@ def _trim_value(value: AnyValue, limit_bytes: int, cuts: Counter[str]) -> bool:
             value.bytes_value = value.bytes_value[:limit_bytes]
             cuts[f"attribute values cut to {limit_bytes} bytes (TAEL_MAX_ATTRIBUTE_VALUE_BYTES)"] += 1
         return True
-    cuts[f"attributes dropped, an array or map takes {limit_bytes} bytes (TAEL_MAX_ATTRIBUTE_VALUE_BYTES)"] += 1
+    cuts[f"attributes dropped, an array or map may have {limit_bytes} bytes (TAEL_MAX_ATTRIBUTE_VALUE_BYTES)"] += 1
     return False

@@ -30,7 +30,7 @@ class Tree:
         return cls(np.where(ids[found] == parents, found, -1) if len(ids) else found)
 
     def counted(self, operations: Sequence[str], operation: Longs, told: Bools) -> Bools:
-        """Those that are ``told`` (have usage) and that no span below tells again; row ``i`` is of ``operations[operation[i]]``."""
+        """Those of the ``told`` spans, which report usage, that no span below reports again; row ``i`` is of ``operations[operation[i]]``."""
         priced = np.array([name in PRICED_OPERATIONS for name in operations], np.bool_)
         other_call = np.array([name in OTHER_CALL for name in operations], np.bool_)
         repeats = np.zeros(len(told), np.bool_)

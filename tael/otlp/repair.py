@@ -43,7 +43,7 @@ class _Repair:
     def warnings(self) -> tuple[str, ...]:
         said = []
         if self.texts:
-            said.append(f"{self.texts} texts are not UTF-8, what is not was replaced by U+FFFD")
+            said.append(f"{self.texts} texts are not UTF-8, their invalid bytes were replaced by U+FFFD")
         if self.cut:
             said.append(f"{self.cut} values nested deeper than {MAX_DEPTH} levels were cut")
         return tuple(said)

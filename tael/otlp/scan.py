@@ -105,7 +105,7 @@ def scan_spans(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> 
 
 def too_old(what: str, set_by: str) -> str:
     """Why an item is refused whose time is past its retention, and what sets that."""
-    return f"{what} is further back than its retention ({set_by})"
+    return f"{what} is older than the retention ({set_by})"
 
 
 def _shown(time_ns: int) -> str:

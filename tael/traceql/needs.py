@@ -328,7 +328,7 @@ def _unlowered(expression: Expression) -> Iterator[Named]:
 
 
 def _of_trace(named: Named) -> bool:
-    """Whether a field can be told only with the whole trace at hand."""
+    """Whether a field needs the whole trace."""
     return isinstance(named, Field) and named.intrinsic not in _OF_SPAN
 
 

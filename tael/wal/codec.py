@@ -43,7 +43,7 @@ def overhead_bytes(tenant: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A record without its request: whose it is, what it is known by, how many items it holds (0 where it does not say), and where it
+    """A record without its request: its tenant, the digest that it is known by, how many items it holds (0 where it does not say), and where it
     stands in its body.
     """
 

@@ -82,7 +82,7 @@ async def test_a_part_that_is_set_aside_is_counted_and_named(hot_nodes: MakeNode
         stop.set()
         await watching
     await clickhouse.close()
-    lines = [line for line in logs if line["event"] == "ClickHouse keeps a part aside, whose rows no answer has"]
+    lines = [line for line in logs if line["event"] == "ClickHouse has detached a part; its rows are missing from answers"]
     assert sorted(line["reason"] for line in lines) == ["broken-on-start", "detached by hand"]
     assert all("/detached/" in line["file"] and line["table"] == "spans" for line in lines)
 

@@ -151,7 +151,7 @@ async def test_items_past_their_retention_are_refused_with_the_reason() -> None:
                 status, text = await d.post(f"/v1/{signal}", json.dumps(body).encode(), **{"Content-Type": "application/json"})
                 said = json.loads(text)["partialSuccess"]
                 assert (status, said[REJECTED[signal]]) == (200, "1")
-                assert "further back than its retention" in said["errorMessage"]
+                assert "older than the retention" in said["errorMessage"]
     assert {signal for _, signal, _, _ in d.log.appended} == set(SIGNALS)
 
 

@@ -53,7 +53,7 @@ async def test_what_can_never_be_stored_is_a_400_once_the_rest_is() -> None:
     async with receiving(TAEL_LOG_RETENTION_DAYS=7) as r:
         answer = await push(r, json.dumps(pushed(["1600000000000000000", "old"], [now(), "kept"], ["x", "y"])).encode(), JSON)
         assert answer.status == 400
-        assert b"further back than its retention" in answer.body
+        assert b"older than the retention" in answer.body
         assert b"an entry has no time" in answer.body
         assert lines(r) == ["kept"]
 

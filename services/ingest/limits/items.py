@@ -10,7 +10,7 @@ from tael.runtime.config import Bytes, Settings
 
 
 class ItemLimitSettings(Settings):
-    """What is beyond is cut off, and the client is told so in its answer."""
+    """What exceeds a limit is cut off, and the client's answer says so."""
 
     max_attributes: int = Field(
         default=1024,
@@ -37,20 +37,20 @@ class ItemLimitSettings(Settings):
         default="8KiB",  # type: ignore[assignment]  # parsed by the validator
         ge=512,
         alias="TAEL_PAYLOAD_BYTES",
-        description="An attribute's value of so many bytes or more is kept apart as a payload, the span or log record has a reference to it.",
+        description="Size from which an attribute's value is stored separately, as a payload to which the span or log record refers.",
     )
     payload_content_bytes: Bytes = Field(
         default="2KiB",  # type: ignore[assignment]  # parsed by the validator
         ge=512,
         alias="TAEL_PAYLOAD_CONTENT_BYTES",
-        description="The same of a value that holds a prompt or a completion.",
+        description="The same for values that hold a prompt or a completion.",
     )
     payloads_remembered: int = Field(
         default=100_000,
         ge=0,
         le=100_000_000,
         alias="TAEL_PAYLOADS_REMEMBERED",
-        description="Payloads that a receiver remembers to have sent, about 250 bytes each; one that it does not is sent again, and stored once.",
+        description="Number of payloads that a receiver remembers having sent, about 250 bytes each; one that it forgot is sent again, and still stored once.",
     )
 
     @property

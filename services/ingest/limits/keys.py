@@ -63,14 +63,14 @@ class KeyWatch:
             self._warn(tenant, items, most, sorted(new)[:_EXAMPLES])
 
     def take_warnings(self, tenant: str) -> str:
-        """What the tenant has not been told yet, as one line; empty when there is nothing."""
+        """The warnings that were not sent to the tenant yet, as one line; empty when there are none."""
         return "; ".join(self._warnings.pop(tenant, ()))
 
     def _warn(self, tenant: str, items: str, most: int, examples: list[str]) -> None:
         named = ", ".join(repr(key[:60]) for key in examples)
         text = (
             f"the {items} of tenant {tenant} have more than {most} different attribute keys in this hour (TAEL_MAX_ATTRIBUTE_KEYS),"
-            f" {named} among them; all are kept, but what varies is better found as a value than as part of a key"
+            f" {named} among them; all are kept, but variable parts belong in values, where they can be searched for"
         )
         self._warnings.setdefault(tenant, []).append(text)
         self._on_warning(tenant, text)

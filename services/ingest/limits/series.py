@@ -66,7 +66,7 @@ class SeriesLimiter:
         return len(counted.series) if counted else 0
 
     def take_warnings(self, tenant: str) -> str:
-        """What the tenant has not been told yet, as one line; empty when there is nothing."""
+        """The warnings that were not sent to the tenant yet, as one line; empty when there are none."""
         counted = self._tenants.get(tenant)
         if counted is None or not counted.warnings:
             return ""
@@ -100,7 +100,7 @@ class SeriesLimiter:
                     )
         # Last, for it is the process' limit and not the tenant's: what the tenant can mend is named first.
         if self.tracked + 1 + len(new_values) > self._max_tracked:
-            return f"this process counts {self.tracked} series and attribute values, which is all it does (TAEL_MAX_TRACKED_SERIES)"
+            return f"this process tracks {self.tracked} series and attribute values already, its maximum (TAEL_MAX_TRACKED_SERIES)"
         return ""
 
     def _warn(self, counted: _Counted, limits: Limits, tenant: str, metric: str, new_values: list[tuple[str, int]]) -> None:

@@ -98,7 +98,7 @@ class TenantLimits:
             self._keys.see(tenant, signal.items, attribute_keys(request, signal.item, _LOOK_AT_ITEMS), now)
 
     def take_warnings(self, tenant: str) -> str:
-        """What the tenant should be told and has not been, or nothing."""
+        """The warnings that were not sent to the tenant yet, as one line; empty when there are none."""
         with self._counting:
             said = self._series.take_warnings(tenant), self._keys.take_warnings(tenant)
         return "; ".join(text for text in said if text)

@@ -65,7 +65,7 @@ async def stream_state(client: Client, stream: str, what: str) -> WalState:
 
 
 def wal_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[list[WalState | None]]]:
-    """A function that tells what the WALs of the first ``n`` shards hold; None where it cannot be told."""
+    """A function that looks at the WALs of the first ``n`` shards; None stands for one that cannot be read."""
 
     async def one(shard: int) -> WalState | None:
         try:

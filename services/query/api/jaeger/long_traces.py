@@ -37,7 +37,7 @@ def missing_text(missing: Iterable[str]) -> str:
 
 
 def warnings_of(trace: LongTrace) -> list[str]:
-    """What a client has to be told of what was read so far."""
+    """The warnings about what was read so far."""
     return [*([missing_text(trace.missing)] if trace.missing else []), *_cut(trace)]
 
 

@@ -127,7 +127,7 @@ class Streams:
 
 
 class _Volume:
-    """By which labels a volume is told: those that are asked for, or that the selector names, or that there are."""
+    """The labels that volumes are added up by: those that are asked for, else those that the selector names, else all."""
 
     def __init__(self, form: Form, matchers: Iterable[Matcher]) -> None:
         self._names = [name.strip() for name in form.text("targetLabels").split(",") if name.strip()]
