@@ -27,6 +27,7 @@ HEAD_BYTES = 1 << 20
 """Of one line of a request's head, and of the head as a whole, as Go's servers take it."""
 CUT = Counter("tael_http_connections_cut", "Connections closed because the client was too slow, or to make room.", ["reason"])
 _SWEEP_SECONDS = 1.0
+# A head that is just small enough may come in one read with the beginning of its body.
 _HEAD_SLACK_BYTES = 64 << 10
 _PATH_BYTES = 256
 # While thousands wait for us, each new connection would otherwise walk past all of them to find one that may be closed.
@@ -140,6 +141,7 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        # Only at the very beginning, and in one piece, as clients send the preface: a connection that has spoken HTTP/1 does not change.
         if not self._received and data.startswith(HTTP2) and self._listener.http2 is not None and self.transport is not None:
             self._hand_over(self.transport, data, self._listener.http2)
             return

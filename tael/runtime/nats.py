@@ -27,6 +27,7 @@ log = get_logger("nats")
 T = TypeVar("T")
 _RECONNECT_SECONDS = 0.25
 _FIRST_WAIT_SECONDS = 5.0
+# Above what appends may have in flight (64 MiB), so that only a server which takes nothing at all lets it grow so far.
 _UNSENT_MAX_BYTES = 96 << 20
 # The client tells its callbacks that the connection is lost, and not the calls that wait: they have to look.
 _NOTICE_SECONDS = 0.1
@@ -151,6 +152,7 @@ async def _keep(
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # annotated int, only ever slept on
             connect_timeout=2,
+            # A server that is frozen, and so keeps its connections, is given up after ten to fifteen seconds.
             ping_interval=5,
             max_outstanding_pings=2,
             # Nothing is buffered while the connection is down, and a publish never waits in the client for a server that stalls.
@@ -185,6 +187,7 @@ async def answered(client: Client, call: Awaitable[T]) -> T:
                 raise Unavailable("lost the connection to NATS while waiting for its answer")
         return waiting.result()
     finally:
+        # The call has a timeout of its own, but that is seconds away, and what it waits for cannot come any more.
         waiting.cancel()
 
 

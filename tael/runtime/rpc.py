@@ -34,10 +34,12 @@ def options(limits: GrpcConnectionSettings) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", _ms(limits.grpc_idle_seconds)),
         ("grpc.max_connection_age_ms", _ms(limits.grpc_max_age_seconds)),
         ("grpc.max_connection_age_grace_ms", _ms(limits.grpc_age_grace_seconds)),
+        # A client that is gone without a word (a laptop that sleeps, a NAT that forgot) would hold its streams for ever.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(limits.grpc_min_ping_seconds)),
+        # 0 is without a limit: how often a client may ping is bounded by the interval above, and exporters ping while they are idle.
         ("grpc.http2.max_pings_without_data", 0),
     ]
 

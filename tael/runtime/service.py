@@ -102,6 +102,7 @@ def run(main: Callable[[Stop], Awaitable[None]]) -> int:
     raise_open_files()
     try:
         return uvloop.run(_run(main))
+    # Services run their parts in task groups; the first error is the cause, those behind it come of the cancellation.
     except BaseExceptionGroup as group:
         return explain(_first(group))
     except (TaelError, OSError) as error:
