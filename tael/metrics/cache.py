@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 Ids: TypeAlias = bytes
 """Metric id and series id, 8 bytes little endian each; of several series one after the other."""
 PAIR_BYTES = 16
+# The hour that is, the one before it for what comes late, and the next for a clock that is ahead.
 KNOWN_HOURS = 3
 
 

@@ -48,6 +48,7 @@ class OtlpTranslator:
             message = Request.FromString(request)
             walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series, accepts), bulk=True)
             if not walk.run(message):
+                # Series that the first pass announced are asked for again and count once: the limiter knows them by now.
                 walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series, accepts), bulk=False)
                 walk.run(message)
         except DecodeError as error:

@@ -73,6 +73,7 @@ class Columns:
 
     def ordered(self) -> Columns:
         """By series and time: a request has the same rows in the same order, whatever of it was known and decoded in bulk."""
+        # A scrape has one time, which spares the sort its second key.
         one_time = len(self) and (self.time_ms == self.time_ms[0]).all()
         return self.take(np.argsort(self.series) if one_time else np.lexsort((self.time_ms, self.series)))
 
@@ -210,6 +211,7 @@ class Draft:
         if ids is None:
             announced = [self._announcement(labels_of(labels), hour) for labels in label_sets()]
             ids = b"".join([_IDS.pack(series.metric, series.series) for series in announced])
+            # All of them are made before any is kept, since any may be refused.
             self.new_series |= {(series.series, hour): series for series in announced}
             self.learned[known, hour, key] = ids
         return ids

@@ -117,6 +117,7 @@ def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
         if not isinstance(below, dict):
             return
         tree = below
+    # An attribute may be a value and another one's prefix at once (a, a.b): which came first stays.
     tree.setdefault(path[-1], value)
 
 
@@ -185,6 +186,7 @@ def _message(value: Mapping[str, Any], role: str) -> Message | None:
     calls = value.get("tool_calls") or value.get("toolCalls")
     if content is None and not calls and "role" not in value:
         return None
+    # A list under "contents" or "text" without a role is a request around its messages, and no message itself.
     if "role" not in value and isinstance(content, Mapping | list) and "parts" not in value and not calls and "content" not in value:
         return None
     who = str(value.get("role") or value.get("type") or role).lower()
@@ -267,6 +269,7 @@ class Conversation:
         new = []
         for message, text in zip(said.input, texts, strict=True):
             seen[text] = seen.get(text, 0) + 1
+            # Counted, and not only known: who says "yes" twice has said two things.
             if seen[text] > self._shown.get(text, 0) or not (carries or message.role == "system"):
                 new.append(message)
                 self._shown[text] = self._shown.get(text, 0) + 1

@@ -103,6 +103,7 @@ def _item(raw: bytes, kind: type[Message], limits: ItemLimits, extraction: Extra
 
 def _trim(owner: Any, limits: ItemLimits, cuts: Counter[str]) -> None:
     pair_fields, inner_fields = _shape(owner.DESCRIPTOR)
+    # Events and log records of a call are known by their name; their attributes may be called plainly "role" and "content".
     of_llm = genai.is_marker(getattr(owner, "event_name", "") or getattr(owner, "name", ""))
     for name in pair_fields:
         dropped = _trim_pairs(getattr(owner, name), limits, cuts, of_llm=of_llm)

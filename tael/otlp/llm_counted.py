@@ -26,6 +26,7 @@ class Tree:
         """From the ids of spans, each once, and those of their parents, which are told apart across traces."""
         order = np.argsort(ids)
         place = np.searchsorted(ids, parents, sorter=order)
+        # An id that is not there is placed beside its neighbour, the largest one at the end; the comparison below tells.
         found = order[np.minimum(place, len(ids) - 1)] if len(ids) else place
         return cls(np.where(ids[found] == parents, found, -1) if len(ids) else found)
 
@@ -36,6 +37,7 @@ class Tree:
         repeats = np.zeros(len(told), np.bool_)
         calls = np.flatnonzero(told)
         outer, same = self.around[calls], priced[operation[calls]]
+        # A level a round for all calls at once; parents that form a cycle end at the bound.
         for _ in range(MAX_DEPTH):
             going = outer >= 0
             calls, outer, same = calls[going], outer[going], same[going]

@@ -21,6 +21,7 @@ _MAX_MESSAGE_BYTES = 64 << 10
 _PLAIN: dict[type[BaseException], int] = {
     Unauthenticated: code_pb2.UNAUTHENTICATED,
     Forbidden: code_pb2.PERMISSION_DENIED,
+    # A signal that is not received here is a method that is not implemented: clients give up and do not send it again.
     NotFound: code_pb2.UNIMPLEMENTED,
 }
 

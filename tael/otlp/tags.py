@@ -14,6 +14,7 @@ from tael.model.span import STATUS_ERROR, STATUS_OK, STATUS_UNSET, Scope
 
 KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 """Kinds by their names in tags; unknown ones are unspecified."""
+# The number 0 as well, which equals False.
 _NO_ERROR = ("", "false", False)
 
 
