@@ -158,6 +158,7 @@ class _Series:
         self.pack()
         parts = self.packed or [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
         of, times, values = (np.concatenate([part[place] for part in parts]) for place in range(3))
+        # Stable, so that lines of one nanosecond stay in the order in which they came.
         order = np.lexsort((times, of))
         offsets = np.concatenate(([0], np.cumsum(np.bincount(of, minlength=len(self.places)))))
         return Samples(list(self.places), offsets.astype(np.int64), times[order], values[order])

@@ -39,6 +39,7 @@ class Fetched:
         read += [(node, samples.rollups) for node, samples in self.samples.items()]
         read += [(node, samples.rollups) for node, samples in self.info.items()]
         for node, rollups in read:
+            # One info of each kind, of the rollups that reach furthest: what is newer than that time is all made of samples.
             if rollups is not None and (rollups.exact not in told or rollups.until_ms > told[rollups.exact][0].until_ms):
                 told[rollups.exact] = (rollups, node.pos.start)
         return list(told.values())

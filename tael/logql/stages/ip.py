@@ -12,6 +12,7 @@ from tael.syntax.literals import quoted
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
+# Where Loki looks for an address: at a digit with a dot within the next three characters, and at hex digits before a colon.
 _CANDIDATE: Final = re.compile(
     r"[0-9](?=[^.]{0,2}\.)[0-9.]*|(?:::(?=[0-9a-fA-F])|[0-9a-fA-F]{1,4}:)[0-9a-fA-F:.]*",
 )

@@ -114,6 +114,7 @@ def _extracting(stage: LogfmtParser) -> Run:
         if row.hints.skip(row.parsed):
             return True
         for name in names:
+            # A label that is asked for is there for every line, empty where the line does not have it.
             if row.name_for(name) == name:
                 row.set(name, "")
         try:

@@ -73,7 +73,9 @@ class LinePattern:
             if capture:
                 continue
             found = line.find(text, at)
+            # Before any text but the first there is a capture, which must have taken a character at least.
             if found < 0 or (place and found == at):
                 return False
             at = found + len(text)
+        # A capture at the end needs something that is left, a text that there is nothing.
         return self._parts[-1][1] == (at != len(line))

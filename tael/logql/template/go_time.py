@@ -90,6 +90,7 @@ def _instant(found: dict[str, str], zone: tzinfo) -> GoTime:
     year = first("2006", default=-1)
     if year < 0:
         short = first("06", default=-1)
+        # Go's rule for a year of two digits.
         year = 0 if short < 0 else short + (1900 if short >= 69 else 2000)
     if not year:
         return ZERO
