@@ -42,6 +42,7 @@ async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_ty
             raise
         except Exception as error:
             log.warning("an answer was cut off", path=request.path, reason=str(error) or type(error).__name__)
+            # Not closed but aborted: a chunked body that ends in order would look whole.
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("cut off") from error

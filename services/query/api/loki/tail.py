@@ -82,11 +82,13 @@ class Tail:
             wanted = Wanted(TimeRange(asked.start_ns, asked.now_ns + _OVERLAP_NS), asked.limit)
             answer = await turn.ask(self._engine.lines(tenant_of(request), query, wanted))
         rows = answer.value[::-1]
+        # By time and text: what comes from the WAL has no serial yet by which the two could be told to be one.
         framing.known = {(row.timestamp_ns, row.line) for row in rows if row.timestamp_ns > asked.now_ns - _OVERLAP_NS}
         if rows:
             await socket.send_str(frame(rows).decode())
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(self._live(request, socket, asked, framing, watcher), name="loki-tail")
+            # Read only to notice that the client has gone; nothing that it says is expected.
             async for message in socket:
                 if message.type is WSMsgType.ERROR:
                     break

@@ -41,6 +41,7 @@ def numbers(values: Floats) -> list[str]:
         return _written(values.astype(np.int64)).split(",")
     texts = (_written(values) + ",").replace(".0,", ",")[:-1].split(",")
     size = np.abs(values)
+    # In this range orjson writes the same digits as Prometheus; outside of it, it takes to exponents sooner.
     plain = (size >= 1e-4) & (size < 1e16) | (size == 0)
     for row in np.flatnonzero(~plain).tolist():
         texts[row] = compact(float(values[row]))
@@ -144,6 +145,7 @@ def _floats(labels: Sequence[Labels], begins: Sequence[str], values: Floats, pre
     pieces = [""] * (2 * len(begins))
     pieces[::2] = [('"],[' if column else "") + begin for column, begin in enumerate(begins)]
     for own, there, count in zip(labels, present, np.count_nonzero(present, axis=1).tolist(), strict=True):
+        # Most series have a sample at each step: two slices put such a row together without a call a sample.
         if count == len(begins):
             pieces[1::2] = texts[at : at + count]
             pairs = "".join(pieces)

@@ -106,6 +106,7 @@ def _histogram(several: Histograms, row: int, time_ms: int) -> Histogram:
     one = several.take(np.array([row]))
     layout = int(one.bounds[0])
     return Histogram(
+        # As a float histogram whatever came in: its counts are absolute, where integer ones would have to be differences again.
         count_float=float(one.count[0]),
         sum=float(one.sum[0]),
         schema=int(one.schema[0]),
