@@ -159,6 +159,32 @@ async def test_a_damaged_lease_stops_its_own_shard_until_it_is_repaired(bench: B
     await asyncio.wait_for(pool, 20)
 
 
+@pytest.mark.parametrize("epoch", [1, 4], ids=["a smaller one", "the same one"])
+async def test_a_grant_is_taken_though_epochs_began_anew(bench: Bench, epoch: int) -> None:
+    """As they do when NATS has lost its disk: the writer of the old epoch is fenced, and the same process is granted the shard again."""
+    fenced: list[str] = []
+    stop, tier = Stop(), MemoryTier()
+
+    async def parts_of(shard: int) -> Parts:
+        settings = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05"})
+        reader = JetStreamReader(bench.client, "tael", shard)
+        digests = JetStreamDigests(bench.client, "tael", shard)
+        return Parts(shard, "node-a", bench.kv, reader, digests, tier, settings, WriterMetrics(CollectorRegistry()), fail_at(""))
+
+    await bench.kv.put(writer_key(0), Lease(holder="node-a", epoch=4).encode())
+    pool = asyncio.create_task(WriterPool(bench.kv, "node-a", parts_of, lambda _, reason: fenced.append(str(reason))).run(stop))
+    await bench.append("1")
+    await holds(lambda: tier.names == ["1"])
+    held = await bench.lease()
+    await bench.kv.put(writer_key(0), held.model_copy(update={"holder": "", "epoch": 0}).encode())
+    await bench.append("2")
+    await holds(lambda: fenced)
+    await bench.kv.put(writer_key(0), (await bench.lease()).model_copy(update={"holder": "node-a", "epoch": epoch}).encode())
+    await holds(lambda: tier.names == ["1", "2"])
+    stop.set()
+    await asyncio.wait_for(pool, 20)
+
+
 def test_lingering_follows_the_cost_of_an_insert() -> None:
     """Short when inserts are cheap, never beyond the setting."""
     assert linger_seconds(0.0, 1.0) == 0.1

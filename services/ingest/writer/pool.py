@@ -55,7 +55,9 @@ class WriterPool:
             epoch, task = self._running.get(shard, (0, None))
             # Each write of progress comes by here too, under the epoch that runs. Of a lease that went to another its writer learns by its
             # next compare-and-set, before which nothing that it does can harm.
-            if lease.holder == self._node_id and lease.epoch > epoch and not stop.is_set:
+            # Epochs only grow, until the cluster's state is lost and they begin anew: a smaller one is a grant too, and so is the same one behind an end.
+            granted = lease.epoch != epoch or (task is not None and task.done())
+            if lease.holder == self._node_id and granted and not stop.is_set:
                 # The same process may be granted the shard again: the task of the older epoch would only be fenced at its next write.
                 if task is not None:
                     task.cancel()
