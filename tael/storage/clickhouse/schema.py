@@ -144,8 +144,8 @@ def pending(migrations: list[Migration], applied: set[int]) -> list[Migration]:
     """Those that have not run, oldest first. Raises Rejected when something was applied that this program does not know."""
     unknown = applied - {migration.version for migration in migrations}
     if unknown:
-        newest = max((migration.version for migration in migrations), default=0)
-        raise Rejected(f"the schema has migration {max(unknown)} and this program knows {newest}: run a newer tael", where="schema")
+        named = ", ".join(map(str, sorted(unknown)))
+        raise Rejected(f"the tables have migrations that this program does not know ({named}): run a newer tael", where="schema")
     return [migration for migration in migrations if migration.version not in applied]
 
 
