@@ -1,0 +1,67 @@
+"""What the suite costs while nobody sends or asks: CPU and memory of each process.
+
+    python -m bench.idle [--seconds 120] [--settle 60]
+
+Starts the suite by `tael serve` in a directory of its own with the settings that it has by default, waits until it has settled, and looks at every
+process at both ends of the time. RSS counts the pages that processes share (the interpreter, libraries) in each; USS is what would be free if it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from tests.support.suite import Suite
+
+_MIB = 1 << 20
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.idle")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--settle", type=float, default=60)
+    options = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="tael-idle-"))
+    try:
+        with Suite(directory, env={"TAEL_LEASE_TTL_SECS": ""}) as suite:
+            time.sleep(options.settle)
+            processes = {"supervisor": psutil.Process(suite.pid), **suite.children()}
+            before = _seconds(processes)
+            time.sleep(options.seconds)
+            _show(processes, before, options.seconds)
+    finally:
+        shutil.rmtree(directory)
+
+
+def _seconds(processes: dict[str, psutil.Process]) -> dict[str, float]:
+    return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
+
+
+def _show(processes: dict[str, psutil.Process], before: dict[str, float], seconds: float) -> None:
+    table = Table("", *(f"{name}" for name in ("CPU s", "core", "RSS MiB", "USS MiB")))
+    after, total = _seconds(processes), [0.0, 0.0, 0.0]
+    for name, process in processes.items():
+        memory = process.memory_full_info()
+        row = (after[name] - before[name], memory.rss / _MIB, memory.uss / _MIB)
+        total = [a + b for a, b in zip(total, row, strict=True)]
+        table.add_row(name, *_cells(row, seconds))
+    table.add_section()
+    table.add_row("all", *_cells(tuple(total), seconds))
+    Console().print(table)
+
+
+def _cells(row: tuple[float, ...], seconds: float) -> tuple[str, ...]:
+    cpu, rss, uss = row
+    return f"{cpu:.2f}", f"{cpu / seconds:.3f}", f"{rss:.0f}", f"{uss:.0f}"
+
+
+if __name__ == "__main__":
+    main()
