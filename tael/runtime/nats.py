@@ -17,7 +17,7 @@ from nats.aio.client import Client, Srv
 from nats.js import errors as js_errors
 
 from tael.errors import Unavailable
-from tael.runtime.nats_keys import key_arguments
+from tael.runtime.nats_keys import Keys, keys_from
 from tael.runtime.observe import get_logger
 from tael.runtime.settings import NatsSettings
 from tael.runtime.tasks import cancelled
@@ -36,13 +36,18 @@ REQUEST_SECONDS = 5.0
 
 
 class _Client(Client):
-    """Two repairs of nats-py.
+    """Repairs of nats-py.
 
     It takes ``tls://`` as a wish: where a server's first line offers no TLS, it would go on and send the password in the clear. And it leaves the
     connection to a server that accepted it and then said nothing (one that is frozen) open when it tries the next.
     """
 
     only_tls = False
+
+    def showing(self, keys: Keys | None) -> dict[str, Any]:
+        """The arguments of ``connect`` with which these keys are shown."""
+        self._public_nkey = keys.public if keys is not None else None
+        return keys.arguments() if keys is not None else {}
 
     async def _connect_to_server(self, s: Srv) -> None:  # named as inherited
         if self._transport is not None:
@@ -64,7 +69,7 @@ async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]
     client = _Client()
     client.only_tls = any(url.startswith("tls:") for url in settings.nats_urls)
     up = asyncio.Event()
-    keep = _keep(client, settings.nats_urls, name, up, ClientTls(settings), key_arguments(settings))
+    keep = _keep(client, settings.nats_urls, name, up, ClientTls(settings), keys_from(settings))
     keeping = asyncio.create_task(keep, name="nats-connection")
     watching = asyncio.create_task(_leave_sick_servers(client), name="nats-watch")
     try:
@@ -113,7 +118,7 @@ def shown_server(client: Client) -> str:
 
 
 async def _keep(
-    client: Client, urls: Sequence[str], name: str, up: asyncio.Event, tls: ClientTls, keys: Callable[[], dict[str, Any]]
+    client: _Client, urls: Sequence[str], name: str, up: asyncio.Event, tls: ClientTls, keys: Callable[[], Keys | None]
 ) -> None:
     """Connect, and connect again should the client give up: it closes for good on errors such as a changed password."""
     shown = ",".join(urlsplit(url).hostname or "" for url in urls)
@@ -148,7 +153,7 @@ async def _keep(
             list(urls),
             name=name,
             tls=tls.context,  # used where the server offers TLS
-            **keys(),
+            **client.showing(keys()),
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # annotated int, only ever slept on
             connect_timeout=2,

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import nkeys
 import pytest
+from nacl.signing import SigningKey
 
 from tael.errors import BadSettings
 from tael.runtime import nats as runtime_nats
 from tael.runtime import watched
 from tael.runtime.config import load
-from tael.runtime.nats_keys import key_arguments
+from tael.runtime.nats_keys import keys_from
 from tael.runtime.settings import NatsSettings
 from tests.support.nats import NatsServer
-from tests.support.nats_auth import Key, Operator
+from tests.support.nats_auth import ACCOUNT, USER, Key, Operator
 from tests.support.otlp import eventually
 
 BCRYPT_OF_SECRET = "$2b$04$MXEnnFSxH786ZbTy8bfER.oPyPtGcdSZ3SX6bk1NxWekIlP17dOG."
@@ -109,10 +109,21 @@ async def test_a_renewed_file_is_used_when_the_old_jwt_has_expired(tmp_path: Pat
         "no seed",
         "SUAHWPVWWJGM",
         "-----BEGIN NATS USER JWT-----\na.b.c\n------END NATS USER JWT------\n",
-        Key.make(nkeys.PREFIX_BYTE_ACCOUNT).seed,
+        Key.make(ACCOUNT).seed,
         Operator().credentials().replace("USER NKEY SEED", "OTHER"),
+        Key.make().seed[:-1] + "?",
+        Key(USER, SigningKey(b"x" * 32)).seed.replace("P", "Q"),
     ],
-    ids=["nothing", "no seed", "a piece of a seed", "no seed behind the JWT", "an account's seed", "a seed without its marks"],
+    ids=[
+        "nothing",
+        "no seed",
+        "a piece of a seed",
+        "no seed behind the JWT",
+        "an account's seed",
+        "a seed without its marks",
+        "no base 32",
+        "a mistyped seed",
+    ],
 )
 async def test_another_file_is_refused_at_the_start_and_never_shown(tmp_path: Path, text: str) -> None:
     file = tmp_path / "tael.creds"
@@ -126,6 +137,6 @@ async def test_another_file_is_refused_at_the_start_and_never_shown(tmp_path: Pa
 
 def test_a_file_that_is_not_there_is_refused_and_so_are_two_kinds_of_credentials(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="No such file"):
-        key_arguments(load(NatsSettings, {"TAEL_NATS_CREDS_FILE": str(tmp_path / "none")}))
+        keys_from(load(NatsSettings, {"TAEL_NATS_CREDS_FILE": str(tmp_path / "none")}))
     with pytest.raises(BadSettings, match="exclude each other"):
         load(NatsSettings, {"TAEL_NATS_URL": "nats://tael:secret@nats:4222", "TAEL_NATS_CREDS_FILE": "/x"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import json
 import os
@@ -10,7 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import nkeys
+import nacl.signing
+
+OPERATOR, ACCOUNT, USER = 14 << 3, 0, 20 << 3
 
 _ANY = {"subs": -1, "data": -1, "payload": -1}
 _ACCOUNT = {"imports": -1, "exports": -1, "wildcards": True, "conn": -1, "leaf": -1}
@@ -19,23 +22,29 @@ _JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": 
 
 @dataclass(frozen=True)
 class Key:
-    """A seed of a kind (user, account, operator) and the name that goes with it."""
+    """A key of a kind: user, account or operator."""
 
-    seed: str
+    kind: int
+    private: nacl.signing.SigningKey
 
     @classmethod
-    def make(cls, kind: int = nkeys.PREFIX_BYTE_USER) -> Key:
+    def make(cls, kind: int = USER) -> Key:
         """A new one."""
-        return cls(nkeys.encode_seed(os.urandom(32), kind).decode())
+        return cls(kind, nacl.signing.SigningKey(os.urandom(32)))
+
+    @property
+    def seed(self) -> str:
+        """What its owner keeps: S, the kind, and the private key."""
+        return _checked(bytes([18 << 3 | self.kind >> 5, (self.kind & 31) << 3]) + bytes(self.private))
 
     @property
     def public(self) -> str:
         """What a server knows of it."""
-        return bytes(nkeys.from_seed(bytearray(self.seed.encode())).public_key).decode()
+        return _checked(bytes([self.kind]) + bytes(self.private.verify_key))
 
     def sign(self, data: bytes) -> bytes:
         """Its signature."""
-        return bytes(nkeys.from_seed(bytearray(self.seed.encode())).sign(data))
+        return self.private.sign(data).signature
 
     def jwt(self, subject: str, claims: dict[str, Any], expires: float | None = None) -> str:
         """A claim about a subject, signed by this key, in the way of NATS."""
@@ -53,6 +62,10 @@ class Key:
         return f"{text}.{_base64(self.sign(text.encode()))}"
 
 
+def _checked(data: bytes) -> str:
+    return base64.b32encode(data + binascii.crc_hqx(data, 0).to_bytes(2, "little")).decode().rstrip("=")
+
+
 def _part(value: dict[str, Any]) -> str:
     return _base64(json.dumps(value, separators=(",", ":")).encode())
 
@@ -65,9 +78,7 @@ class Operator:
     """An operator, its system's account and one with JetStream, and the users of that."""
 
     def __init__(self) -> None:
-        self._key, self._system, self._account = (
-            Key.make(kind) for kind in (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_ACCOUNT)
-        )
+        self._key, self._system, self._account = (Key.make(kind) for kind in (OPERATOR, ACCOUNT, ACCOUNT))
 
     def configuration(self) -> str:
         """What a server needs to know of it."""
