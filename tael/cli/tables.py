@@ -71,10 +71,17 @@ def print_series(answer: Mapping[str, Any]) -> None:
         values = [value for _, value in series["values"]]
         plain = [value for value in values if not isinstance(value, str)] or [""]
         samples = len(values) + len(series.get("histograms", ()))
-        table.add_row(_plain(f"{{{labels}}}"), str(samples), str(min(plain)), str(max(plain)), str(values[-1] if values else ""))
+        table.add_row(
+            _plain(f"{{{labels}}}"), str(samples), _number(min(plain)), _number(max(plain)), _number(values[-1] if values else "")
+        )
     _print(table.fitted())
     for warning in answer["warnings"]:
         _print(Text(warning, style="yellow"))
+
+
+def _number(value: float | str) -> str:
+    """Six digits are for people; JSON has them all."""
+    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def log_line(record: Mapping[str, Any]) -> None:
