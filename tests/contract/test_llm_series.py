@@ -30,10 +30,10 @@ async def fill(tier: HotTier) -> None:
     await tier.store(of_service("bot", agent, *calls, other), tenant="default")
 
 
-async def test_tokens_and_cost_are_series(hot_tier: HotTier) -> None:
+async def test_tokens_and_cost_are_series(any_tier: HotTier) -> None:
     """Each call once, by what it was; rates come out as of any counter."""
-    await fill(hot_tier)
-    reader = LlmSeries(hot_tier.llm, now_ms=lambda: T0 + 60_000)
+    await fill(any_tier)
+    reader = LlmSeries(any_tier.llm, now_ms=lambda: T0 + 60_000)
     selection = Selection((Matcher("__name__", "=~", "gen_ai_client_.*"),), T0 - 60_000, T0 + 60_000)
     found = (await reader.select("default", selection, 10**6)).value
     last = {
@@ -57,13 +57,13 @@ async def test_tokens_and_cost_are_series(hot_tier: HotTier) -> None:
     assert set(found.labels) <= set(listed)
 
 
-async def test_lists_know_them_where_there_are_calls(hot_tier: HotTier) -> None:
+async def test_lists_know_them_where_there_are_calls(any_tier: HotTier) -> None:
     """And nothing of them where there are none."""
-    reader = LlmSeries(hot_tier.llm, now_ms=lambda: T0 + 60_000)
+    reader = LlmSeries(any_tier.llm, now_ms=lambda: T0 + 60_000)
     everything, named = Selection((), T0 - 60_000, T0 + 60_000), Matcher("__name__", "=", "gen_ai_client_cost_usd_total")
     for there in (False, True):
         if there:
-            await fill(hot_tier)
+            await fill(any_tier)
         assert ("gen_ai_token_type" in (await reader.label_names("default", everything, 0)).value) is there
         assert ("gen_ai_client_cost_usd_total" in (await reader.label_values("default", "__name__", everything, 0)).value) is there
         assert bool((await reader.families("default", "", 0)).value) is there

@@ -82,44 +82,44 @@ async def test_a_record_comes_out_as_it_went_in(any_tier: HotTier) -> None:
     assert LEVELS[read.level] == "error"
 
 
-async def test_bodies_of_every_type_survive(hot_tier: HotTier) -> None:
+async def test_bodies_of_every_type_survive(any_tier: HotTier) -> None:
     """Types that compare equal stay apart too."""
-    await hot_tier.store_logs(logs_of("shop", *(wire_log(i, body) for i, body in enumerate(BODIES)), wire_log(99, math.nan)))
-    read = [record.body for record in reversed(await found(hot_tier))]
+    await any_tier.store_logs(logs_of("shop", *(wire_log(i, body) for i, body in enumerate(BODIES)), wire_log(99, math.nan)))
+    read = [record.body for record in reversed(await found(any_tier))]
     assert repr(read) == repr([*BODIES, math.nan])
 
 
-async def test_a_record_without_a_body_has_none(hot_tier: HotTier) -> None:
-    await hot_tier.store_logs(logs_of("shop", WireLogRecord(time_unix_nano=START_NS)))
-    assert [record.body for record in await found(hot_tier)] == [None]
+async def test_a_record_without_a_body_has_none(any_tier: HotTier) -> None:
+    await any_tier.store_logs(logs_of("shop", WireLogRecord(time_unix_nano=START_NS)))
+    assert [record.body for record in await found(any_tier)] == [None]
 
 
-async def test_time_is_the_event_then_the_observation_then_the_arrival(hot_tier: HotTier) -> None:
+async def test_time_is_the_event_then_the_observation_then_the_arrival(any_tier: HotTier) -> None:
     """D2."""
     records = [WireLogRecord(time_unix_nano=time, observed_time_unix_nano=seen) for time, seen in [(0, 0), (0, 7), (9, 7), (9, 0)]]
-    await hot_tier.store_logs(logs_of("shop", *records))
-    read = await found(hot_tier, time_range=ALL_TIME)
+    await any_tier.store_logs(logs_of("shop", *records))
+    read = await found(any_tier, time_range=ALL_TIME)
     assert sorted((record.timestamp_ns, record.observed_ns) for record in read) == [(7, 7), (9, 0), (9, 7), (RECEIVED_NS, 0)]
 
 
-async def test_strange_times_neither_fail_nor_poison_the_batch(hot_tier: HotTier) -> None:
+async def test_strange_times_neither_fail_nor_poison_the_batch(any_tier: HotTier) -> None:
     """Beyond 2^63 and beyond 32 bits of hours."""
     huge = (1 << 64) - 1
-    written = await hot_tier.store_logs(logs_of("shop", *(WireLogRecord(time_unix_nano=t) for t in (1, huge, 1 << 63, 5 * 10**18))))
-    read = await found(hot_tier, time_range=ALL_TIME)
+    written = await any_tier.store_logs(logs_of("shop", *(WireLogRecord(time_unix_nano=t) for t in (1, huge, 1 << 63, 5 * 10**18))))
+    read = await found(any_tier, time_range=ALL_TIME)
     assert sorted(read, key=lambda record: record.timestamp_ns) == sorted(written, key=lambda record: record.timestamp_ns)
 
 
-async def test_ids_that_are_none_leave_a_record_outside_its_trace(hot_tier: HotTier) -> None:
+async def test_ids_that_are_none_leave_a_record_outside_its_trace(any_tier: HotTier) -> None:
     """D1: absent, all zero, or of a wrong length."""
     trace_id = new_trace_id()
     pairs = [(b"", b""), (bytes(16), bytes(8)), (b"short", b"x" * 9), (trace_id, b"s" * 8), (trace_id, b"")]
-    await hot_tier.store_logs(logs_of("shop", *(wire_log(i, trace_id=t, span_id=s) for i, (t, s) in enumerate(pairs))))
-    read = reversed(await found(hot_tier))
+    await any_tier.store_logs(logs_of("shop", *(wire_log(i, trace_id=t, span_id=s) for i, (t, s) in enumerate(pairs))))
+    read = reversed(await found(any_tier))
     assert [(record.trace_id, record.span_id) for record in read] == [(b"", b"")] * 3 + [(trace_id, b"s" * 8), (trace_id, b"")]
-    assert len(await found(hot_tier, trace_id=trace_id)) == 2
-    assert len(await found(hot_tier, trace_id=trace_id, span_id=b"s" * 8)) == 1
-    assert await found(hot_tier, trace_id=new_trace_id()) == []
+    assert len(await found(any_tier, trace_id=trace_id)) == 2
+    assert len(await found(any_tier, trace_id=trace_id, span_id=b"s" * 8)) == 1
+    assert await found(any_tier, trace_id=new_trace_id()) == []
 
 
 LEVELLED: list[tuple[dict[str, Any], str]] = [
@@ -144,11 +144,11 @@ LEVELLED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_levels_are_detected_as_the_model_says(hot_tier: HotTier) -> None:
+async def test_levels_are_detected_as_the_model_says(any_tier: HotTier) -> None:
     """By number, text, attribute, and the start of the body; the same in SQL as in Python."""
     wires = [wire_log(i, fields.pop("body", "hello"), **fields) for i, fields in enumerate(dict(given) for given, _ in LEVELLED)]
-    written = await hot_tier.store_logs(logs_of("shop", *wires))
-    read = list(reversed(await found(hot_tier)))
+    written = await any_tier.store_logs(logs_of("shop", *wires))
+    read = list(reversed(await found(any_tier)))
     assert [LEVELS[record.level] for record in written] == [name for _, name in LEVELLED]
     assert [LEVELS[record.level] for record in read] == [name for _, name in LEVELLED]
 
@@ -193,32 +193,32 @@ async def test_each_filter_narrows(any_tier: HotTier) -> None:
         assert await found(any_tier, **query) == expected, query
 
 
-async def test_values_are_never_part_of_the_sql(hot_tier: HotTier) -> None:
+async def test_values_are_never_part_of_the_sql(any_tier: HotTier) -> None:
     """Quotes, braces, backslashes and tabs are compared like any other text."""
     nasty = "x'\"\\{tenant:String}`;--\t\n%_"
-    written = await hot_tier.store_logs(logs_of(nasty, wire_log(0, nasty, attributes={nasty: nasty})), tenant=nasty)
-    assert await found(hot_tier, nasty, service=nasty, body_contains=nasty, words=nasty, attributes=[(nasty, nasty)]) == written
+    written = await any_tier.store_logs(logs_of(nasty, wire_log(0, nasty, attributes={nasty: nasty})), tenant=nasty)
+    assert await found(any_tier, nasty, service=nasty, body_contains=nasty, words=nasty, attributes=[(nasty, nasty)]) == written
 
 
 @pytest.mark.parametrize("oldest_first", [False, True])
 @pytest.mark.parametrize("service", ["", "shop"])
-async def test_pages_neither_repeat_nor_skip(hot_tier: HotTier, service: str, oldest_first: bool) -> None:
+async def test_pages_neither_repeat_nor_skip(any_tier: HotTier, service: str, oldest_first: bool) -> None:
     """Through records of which many are of one instant, and some are equal."""
-    await hot_tier.store_logs(logs_of("shop", *(wire_log((i // 9) * 1_800 * 10**9, f"n{i // 2}") for i in range(40))))
+    await any_tier.store_logs(logs_of("shop", *(wire_log((i // 9) * 1_800 * 10**9, f"n{i // 2}") for i in range(40))))
     day = TimeRange(START_NS, START_NS + 86_400 * 10**9)
     pages: list[LogRecord] = []
     after: LogCursor | None = None
-    while page := await found(hot_tier, time_range=day, service=service, limit=6, after=after, oldest_first=oldest_first):
+    while page := await found(any_tier, time_range=day, service=service, limit=6, after=after, oldest_first=oldest_first):
         pages += page
         after = LogCursor(page[-1].timestamp_ns, page[-1].serial)
     assert sorted(str(record.body) for record in pages) == sorted(f"n{i // 2}" for i in range(40))
     assert pages == sorted(pages, key=oldest_log_first if oldest_first else newest_log_first)
 
 
-async def test_a_large_page_is_whole(hot_tier: HotTier) -> None:
+async def test_a_large_page_is_whole(any_tier: HotTier) -> None:
     """Of more records than are fetched at once."""
-    await hot_tier.store_logs(logs_of("shop", *(wire_log(i, i) for i in range(4_500))))
-    assert [record.body for record in await found(hot_tier, limit=4_400)] == list(range(4_499, 99, -1))
+    await any_tier.store_logs(logs_of("shop", *(wire_log(i, i) for i in range(4_500))))
+    assert [record.body for record in await found(any_tier, limit=4_400)] == list(range(4_499, 99, -1))
 
 
 async def test_a_limit_out_of_range_is_rejected(hot_tier: HotTier) -> None:
@@ -226,13 +226,13 @@ async def test_a_limit_out_of_range_is_rejected(hot_tier: HotTier) -> None:
         await found(hot_tier, limit=0)
 
 
-async def test_tenants_do_not_see_each_other(hot_tier: HotTier) -> None:
+async def test_tenants_do_not_see_each_other(any_tier: HotTier) -> None:
     """Not even in one trace."""
     trace_id = new_trace_id()
-    mine = await hot_tier.store_logs(logs_of("mine", wire_log(trace_id=trace_id)), tenant="t1")
-    await hot_tier.store_logs(logs_of("theirs", wire_log(trace_id=trace_id)), tenant="t2")
-    assert await found(hot_tier, trace_id=trace_id) == mine
-    assert await found(hot_tier, "t3") == []
+    mine = await any_tier.store_logs(logs_of("mine", wire_log(trace_id=trace_id)), tenant="t1")
+    await any_tier.store_logs(logs_of("theirs", wire_log(trace_id=trace_id)), tenant="t2")
+    assert await found(any_tier, trace_id=trace_id) == mine
+    assert await found(any_tier, "t3") == []
 
 
 async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
@@ -242,10 +242,10 @@ async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
     assert len(await found(hot_tier, time_range=ALL_TIME)) == 4
 
 
-async def test_a_resource_without_a_name_is_an_unknown_service(hot_tier: HotTier) -> None:
+async def test_a_resource_without_a_name_is_an_unknown_service(any_tier: HotTier) -> None:
     group = ResourceLogs(scope_logs=[ScopeLogs(log_records=[wire_log()])])
-    await hot_tier.store_logs(group)
-    assert await found(hot_tier, service="unknown_service") == list(decode_logs([group], RECEIVED_NS))
+    await any_tier.store_logs(group)
+    assert await found(any_tier, service="unknown_service") == list(decode_logs([group], RECEIVED_NS))
 
 
 async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, hot_nodes: MakeNode) -> None:

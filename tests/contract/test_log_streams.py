@@ -29,10 +29,10 @@ NOW = Selection((), START_MS, START_MS)
 
 
 @pytest.fixture
-def streams(hot_tier: HotTier) -> LogStreamReader:
+def streams(any_tier: HotTier) -> LogStreamReader:
     """The streams of the tier."""
     shards: list[Shard[LogStreamReader]] = [
-        Shard(f"shard-{index}", ClickHouseLogStreams(clickhouse)) for index, clickhouse in enumerate(hot_tier.clickhouses)
+        Shard(f"shard-{index}", ClickHouseLogStreams(clickhouse)) for index, clickhouse in enumerate(any_tier.clickhouses)
     ]
     return shards[0].reader if len(shards) == 1 else MergedLogStreams(Shards(shards))
 
@@ -59,9 +59,9 @@ def attributes_of(labels: Labels) -> Labels:
     return tuple(sorted((INDEX_LABELS[label], value) for label, value in labels))
 
 
-async def test_streams_are_counted_once(hot_tier: HotTier, streams: LogStreamReader) -> None:
+async def test_streams_are_counted_once(any_tier: HotTier, streams: LogStreamReader) -> None:
     """Each with the records and bytes of the hours of the range, on whatever shards they are."""
-    await store(hot_tier)
+    await store(any_tier)
     assert (await streams.list_streams("t1", NOW, 0)).value == [LogStream(CART, 21, 84), LogStream(CART_2, 1, 1)]
     later = Selection((), START_MS, START_MS + HOUR_MS)
     found = (await streams.list_streams("t1", later, 0)).value
@@ -70,9 +70,9 @@ async def test_streams_are_counted_once(hot_tier: HotTier, streams: LogStreamRea
     assert (await streams.list_streams("t1", Selection((), START_MS + 2 * HOUR_MS, START_MS + 3 * HOUR_MS), 0)).value == []
 
 
-async def test_matchers_narrow(hot_tier: HotTier, streams: LogStreamReader) -> None:
+async def test_matchers_narrow(any_tier: HotTier, streams: LogStreamReader) -> None:
     """A label that is missing counts as the empty string; ``__name__`` is a label like any other."""
-    await store(hot_tier)
+    await store(any_tier)
     later = (START_MS, START_MS + HOUR_MS)
     cases: list[tuple[tuple[Matcher, ...], list[Labels]]] = [
         ((Matcher("service_name", "=", "cart"),), [CART, CART_2]),
@@ -86,12 +86,12 @@ async def test_matchers_narrow(hot_tier: HotTier, streams: LogStreamReader) -> N
     for matchers, expected in cases:
         found = (await streams.list_streams("t1", Selection(matchers, *later), 0)).value
         assert [stream.labels for stream in found] == expected, matchers
-        records = (await hot_tier.logs.find_logs("t1", LogQuery(ALL_TIME, streams=matchers))).value
+        records = (await any_tier.logs.find_logs("t1", LogQuery(ALL_TIME, streams=matchers))).value
         assert {record.stream for record in records} == set(expected), matchers
 
 
-async def test_labels_and_their_values(hot_tier: HotTier, streams: LogStreamReader) -> None:
-    await store(hot_tier)
+async def test_labels_and_their_values(any_tier: HotTier, streams: LogStreamReader) -> None:
+    await store(any_tier)
     later = Selection((), START_MS, START_MS + HOUR_MS)
     assert (await streams.label_names("t1", later, 0)).value == ["deployment_environment_name", "k8s_pod_name", "service_name"]
     assert (await streams.label_names("t1", later, 1)).value == ["deployment_environment_name"]
@@ -117,12 +117,12 @@ async def test_a_record_says_its_stream_as_the_table_does(hot_tier: HotTier) -> 
     assert stream_labels({"service.name": 5, "k8s.pod.name": ""}) == UNKNOWN
 
 
-async def test_streams_and_a_service_page_in_the_order_of_the_table(hot_tier: HotTier) -> None:
+async def test_streams_and_a_service_page_in_the_order_of_the_table(any_tier: HotTier) -> None:
     """With other filters beside."""
-    written = await store(hot_tier)
+    written = await store(any_tier)
     query = log_query(ALL_TIME, limit=5, body_contains="four")
     matchers = (Matcher("service_name", "=", "cart"), Matcher("k8s_pod_name", "=", "cart-1"))
-    found = (await hot_tier.logs.find_logs("t1", LogQuery(query.time_range, query.predicate, 5, streams=matchers))).value
+    found = (await any_tier.logs.find_logs("t1", LogQuery(query.time_range, query.predicate, 5, streams=matchers))).value
     assert [record.timestamp_ns for record in found] == sorted((r.timestamp_ns for r in written if r.body == "four"), reverse=True)[:5]
 
 

@@ -79,18 +79,18 @@ async def test_the_most_complete_copy_is_read(any_tier: HotTier) -> None:
     assert (await any_tier.long_traces.outline("other", trace_id, 2, 1)).value.spans == 0
 
 
-async def test_what_has_no_bytes_comes_as_a_span(hot_tier: HotTier) -> None:
+async def test_what_has_no_bytes_comes_as_a_span(any_tier: HotTier) -> None:
     """References of payloads, for whoever resolves them; calls of models in JSON, which says of them what a column does not hold."""
     trace_id = new_trace_id()
     reference = f"tael.payload:sha256:{'0' * 64}:5000 it begins"
     call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
     own: list[Attributes] = [{"a": "plain"}, {"b": reference}, {"c": f"not {reference}"}, call]
-    await hot_tier.store(
+    await any_tier.store(
         of_service("shop", *(wire_span(index, trace_id=trace_id, attributes=attributes) for index, attributes in enumerate(own)))
     )
     part = Part(trace_id, BEGIN, None, 1_000)
     for form, expected in (("json", [bytes, Span, Span, Span]), ("otlp", [bytes, Span, Span, bytes])):
-        assert [type(body) for body in (await hot_tier.long_traces.read_bytes("t1", part, form)).value.bodies] == expected  # type: ignore[arg-type]
+        assert [type(body) for body in (await any_tier.long_traces.read_bytes("t1", part, form)).value.bodies] == expected  # type: ignore[arg-type]
 
 
 def test_copies_on_two_shards_are_one() -> None:

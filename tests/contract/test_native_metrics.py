@@ -17,10 +17,9 @@ from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import TimeRange
 from tael.vectors.histograms import text as histogram_text
 from tests.contract.test_cli import tael
-from tests.support.hotnode import HotNode
 from tests.support.query import Api, MemorySpans, serving
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
-from tests.support.storage import open_tier
+from tests.support.storage import composed
 
 T0 = 1_790_000_000
 RANGE = {"start": str(T0), "end": str(T0 + 61)}
@@ -35,8 +34,7 @@ async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
         async with serving(MemorySpans(), series=store.reader) as served:
             yield served
         return
-    nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
-    async with open_tier(nodes) as tier:
+    async with composed(request, request.param) as tier:
         store = StoredSeries(tier)
         await _fill(store)
         async with serving(MemorySpans(), series=store.reader) as served:

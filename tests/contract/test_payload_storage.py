@@ -1,4 +1,4 @@
-"""Payloads in the hot tier: whole, once, by tenant, however they were cut and by whomever they were sent."""
+"""Payloads in every tier: whole, once, by tenant, however they were cut and by whomever they were sent."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ async def test_one_of_which_a_piece_is_missing_is_not_there(any_tier: HotTier) -
     """What a reader gets is the content or nothing."""
     content = b"x" * 50_000
     sha256 = hashlib.sha256(content).digest()
-    await any_tier.store_payloads(content, max_body_bytes=20_000)
-    await any_tier.clickhouses[0].command(
-        f"ALTER TABLE {any_tier.clickhouses[0].database}.payloads DELETE WHERE offset > 0 SETTINGS mutations_sync = 1"
-    )
+    for body in [*bodies("t1", 0, [Wanted(START_NS // HOUR_NS * 3_600, sha256, content)], RECEIVED_NS, 20_000)][:2]:
+        await any_tier.writers[0].write(PAYLOADS, body.body, body.dedup_id)
+    await any_tier.roll(0)
     assert (await any_tier.payloads.get_payloads("t1", [sha256])).value == {}
 
 

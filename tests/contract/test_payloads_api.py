@@ -86,6 +86,21 @@ async def test_a_posted_payload_is_read_by_its_hash(shared_hot_node: HotNode) ->
         assert (await api.error("/api/v1/blobs/abc"))[0] == 400
 
 
+async def test_payloads_are_read_from_every_tier(any_tier: HotTier) -> None:
+    """By their hash, and in the place of their references."""
+    prompt, tools = await any_tier.store_payloads(PROMPT, TOOLS, tenant="default")
+    attributes = {"gen_ai.input.messages": reference(PROMPT), "tools": reference(TOOLS, "map"), "lost": reference(b"gone")}
+    await any_tier.store(of_service("agent", wire_span(trace_id=TRACE_ID, attributes=attributes), wire_span()), tenant="default")
+    async with serving(any_tier.reader, any_tier, payloads=any_tier.payloads) as api:
+        for sha256, content in ((prompt, PROMPT), (tools, TOOLS)):
+            found = await api.get(f"/api/v1/blobs/{sha256.hex()}")
+            assert (found.status, found.body) == (200, content)
+        trace = await api.json(f"/api/v1/traces/{TRACE_ID.hex()}")
+    read = trace["spans"][0]["attributes"]
+    assert (read["gen_ai.input.messages"], read["tools"]) == (PROMPT.decode(), {"role": "user", "n": [1, 2.5]})
+    assert (trace["unresolved_payloads"], read["lost"]) == (1, reference(b"gone"))
+
+
 async def test_a_payload_of_another_tenant_is_not_found() -> None:
     async with serving(spans(), payloads=MemoryPayloads({"bank": [PROMPT]})) as api:
         assert (await api.error(f"/api/v1/blobs/{hashlib.sha256(PROMPT).hexdigest()}"))[0] == 404

@@ -31,7 +31,7 @@ from tael.storage.merged_series import MergedSeries
 from tael.vectors.histograms.text import expressions, parse
 from tests.support.hotnode import HotNode
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
-from tests.support.storage import MakeNode, open_tier
+from tests.support.storage import COMPOSITIONS, MakeNode, composed, open_tier
 
 T0 = 1_790_002_800_000
 """The start of an hour."""
@@ -40,18 +40,13 @@ EVER = (0, T0 + 24 * HOUR)
 MANY = 1_000_000
 
 
-@pytest.fixture(params=["memory", "one-shard", "two-shards", "mixed"])
-async def store(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[SeriesStore]:
+@pytest.fixture(params=["memory", *COMPOSITIONS])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[SeriesStore]:
     """Each composition in turn, empty."""
     if request.param == "memory":
         yield MemorySeries()
         return
-    nodes = [shared_hot_node]
-    if request.param == "two-shards":
-        nodes.append(request.getfixturevalue("second_hot_node"))
-    if request.param == "mixed":
-        request.getfixturevalue("object_server")
-    async with open_tier(nodes, tiering="mixed" if request.param == "mixed" else "hot") as tier:
+    async with composed(request, request.param) as tier:
         yield StoredSeries(tier)
 
 

@@ -1,4 +1,4 @@
-"""Metrics that are made of spans: counted right, on one shard and two, as Tempo's metrics generator names them."""
+"""Metrics that are made of spans: counted right, in every tier, as Tempo's metrics generator names them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.model.series import GridRequest, Matcher, Selection
-from tael.storage.api import Shard, SpanCountReader
 from tael.storage.clickhouse import span_counts
 from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
-from tael.storage.gather import AllOf, Shards
+from tael.storage.gather import AllOf
 from tael.storage.merged import MergedSpanCounts
 from tael.storage.merged_series import MergedSeries
 from tael.storage.span_series import SpanSeries
 from tests.contract.test_series_reader import matchers
 from tests.support.series import MemorySeries
-from tests.support.storage import START_NS, HotTier, new_trace_id, of_service, wire_span
+from tests.support.storage import START_NS, HotTier, lone, new_trace_id, of_service, wire_span
 
 S, MS = 10**9, 10**6
 T0 = START_NS // MS
@@ -27,8 +26,8 @@ SLOT = T0 // 15_000 * 15_000 + 15_000
 
 
 def reader(tier: HotTier, now_ms: int = T0 + 60_000) -> SpanSeries:
-    shards: list[Shard[SpanCountReader]] = [Shard(f"shard-{i}", ClickHouseSpanCounts(c)) for i, c in enumerate(tier.clickhouses)]
-    return SpanSeries(shards[0].reader if len(shards) == 1 else MergedSpanCounts(Shards(shards)), now_ms=lambda: now_ms)
+    shards = tier.shards(ClickHouseSpanCounts)
+    return SpanSeries(lone(shards) or MergedSpanCounts(tier.gather(shards)), now_ms=lambda: now_ms)
 
 
 async def read(tier: HotTier, *texts: str, start: int = T0 - 60_000, end: int = T0 + 60_000) -> dict[str, list[tuple[int, float]]]:
@@ -49,14 +48,14 @@ def of_kind(kind: int, offset_ns: int, **fields: object) -> WireSpan:
     return span
 
 
-async def test_calls_are_counted_by_slot_and_keep_growing(hot_tier: HotTier) -> None:
+async def test_calls_are_counted_by_slot_and_keep_growing(any_tier: HotTier) -> None:
     """From a zero before the first, in the slot in which a span ends, on whatever shard it is; errors apart."""
-    await hot_tier.store(
+    await any_tier.store(
         of_service("shop", *(of_kind(2, 0, name="GET") for _ in range(10)), of_kind(2, 0, name="GET", status=2)),
         of_service("shop", of_kind(2, 14 * S, name="GET", duration_ns=16 * S), of_kind(1, 0, name="step")),
     )
-    await hot_tier.store(of_service("other", of_kind(3, 0)), tenant="t2")
-    found = await read(hot_tier, "__name__=traces_spanmetrics_calls_total", "service=shop")
+    await any_tier.store(of_service("other", of_kind(3, 0)), tenant="t2")
+    found = await read(any_tier, "__name__=traces_spanmetrics_calls_total", "service=shop")
     ok = "service=shop,span_kind=SPAN_KIND_SERVER,span_name=GET,status_code=STATUS_CODE_UNSET"
     assert found[ok] == [(-15, 0), (0, 10), (15, 10), (30, 11), (45, 11)]
     assert found[ok.replace("UNSET", "ERROR")] == [(-15, 0), (0, 1), (15, 1), (30, 1), (45, 1)]
@@ -64,21 +63,21 @@ async def test_calls_are_counted_by_slot_and_keep_growing(hot_tier: HotTier) -> 
     assert len(found) == 3
 
 
-async def test_what_came_before_the_range_is_in_its_counters(hot_tier: HotTier) -> None:
+async def test_what_came_before_the_range_is_in_its_counters(any_tier: HotTier) -> None:
     """A series that has had nothing for ten minutes has ended."""
-    await hot_tier.store(of_service("shop", of_kind(2, 0), of_kind(2, 0), of_kind(2, 30 * S)))
-    found = await read(hot_tier, "__name__=traces_spanmetrics_calls_total", start=SLOT + 1_000, end=SLOT + 40_000)
+    await any_tier.store(of_service("shop", of_kind(2, 0), of_kind(2, 0), of_kind(2, 30 * S)))
+    found = await read(any_tier, "__name__=traces_spanmetrics_calls_total", start=SLOT + 1_000, end=SLOT + 40_000)
     assert list(found.values()) == [[(15, 2), (30, 3)]]
-    late = await read(hot_tier, "__name__=traces_spanmetrics_calls_total", start=SLOT + 600_000, end=SLOT + 700_000)
+    late = await read(any_tier, "__name__=traces_spanmetrics_calls_total", start=SLOT + 600_000, end=SLOT + 700_000)
     assert list(late.values()) == [[(615, 3), (630, 3)]]
-    assert await read(hot_tier, "__name__=traces_spanmetrics_calls_total", start=SLOT + 660_000, end=SLOT + 700_000) == {}
+    assert await read(any_tier, "__name__=traces_spanmetrics_calls_total", start=SLOT + 660_000, end=SLOT + 700_000) == {}
 
 
-async def test_durations_are_a_classic_histogram(hot_tier: HotTier) -> None:
+async def test_durations_are_a_classic_histogram(any_tier: HotTier) -> None:
     """A bucket holds what is no longer than its bound; what is longer than all is only in the last."""
     durations = [-5, 0, 2 * MS, 2 * MS + 1, 4 * MS, 1024 * MS, 16_384 * MS, 20 * S]
-    await hot_tier.store(of_service("shop", *(of_kind(2, -20 * S, duration_ns=duration) for duration in durations)))
-    found = await read(hot_tier, "__name__=~traces_spanmetrics_latency_.*", "service=shop", start=SLOT, end=SLOT + 15_000)
+    await any_tier.store(of_service("shop", *(of_kind(2, -20 * S, duration_ns=duration) for duration in durations)))
+    found = await read(any_tier, "__name__=~traces_spanmetrics_latency_.*", "service=shop", start=SLOT, end=SLOT + 15_000)
     buckets = {labels.split(",")[0]: samples for labels, samples in found.items() if labels.startswith("le=")}
     assert {le: samples[-1][1] for le, samples in buckets.items()} == {
         "le=0.002": 3,
@@ -87,16 +86,17 @@ async def test_durations_are_a_classic_histogram(hot_tier: HotTier) -> None:
         "le=16.384": 7,
         "le=+Inf": 8,
     }
-    named = await reader(hot_tier).list_series("t1", Selection(matchers("__name__=~.*latency_(sum|count)"), T0 - 60_000, T0 + 60_000), 0)
+    named = await reader(any_tier).list_series("t1", Selection(matchers("__name__=~.*latency_(sum|count)"), T0 - 60_000, T0 + 60_000), 0)
     assert [dict(labels)["__name__"].rpartition("_")[2] for labels in named.value] == ["count", "sum"]
-    total = await read(hot_tier, "__name__=traces_spanmetrics_latency_sum", start=SLOT, end=SLOT + 15_000)
+    total = await read(any_tier, "__name__=traces_spanmetrics_latency_sum", start=SLOT, end=SLOT + 15_000)
     assert next(iter(total.values()))[-1][1] == pytest.approx(0.002 + 0.002000001 + 0.004 + 1.024 + 16.384 + 20)
-    count = await read(hot_tier, "__name__=traces_spanmetrics_latency_count", start=SLOT, end=SLOT + 15_000)
+    count = await read(any_tier, "__name__=traces_spanmetrics_latency_count", start=SLOT, end=SLOT + 15_000)
     assert next(iter(count.values()))[-1][1] == 8
 
 
 async def fill_graph(tier: HotTier) -> None:
     """Three calls from web to shop, of which one fails; one message from shop to mail; spans that are no calls."""
+    web, shop, mail = [], [], []
     for status in (0, 0, 2):
         trace, client = new_trace_id(), os.urandom(7) + b"\0"
         server = of_kind(2, 20 * MS, duration_ns=150 * MS, trace_id=trace, status=status)
@@ -106,53 +106,53 @@ async def fill_graph(tier: HotTier) -> None:
         consumer.parent_span_id = sent
         alone = of_kind(2, 0, trace_id=trace)
         alone.parent_span_id = os.urandom(8)
-        await tier.store(
-            of_service("web", of_kind(3, 0, duration_ns=300 * MS, trace_id=trace, span_id=client), of_kind(3, 0, trace_id=trace))
-        )
-        await tier.store(of_service("shop", server, alone, *([of_kind(4, 0, trace_id=trace, span_id=sent)] if status else [])))
-        await tier.store(of_service("mail", consumer))
+        web += [of_kind(3, 0, duration_ns=300 * MS, trace_id=trace, span_id=client), of_kind(3, 0, trace_id=trace)]
+        shop += [server, alone, *([of_kind(4, 0, trace_id=trace, span_id=sent)] if status else [])]
+        mail.append(consumer)
+    for service, spans in (("web", web), ("shop", shop), ("mail", mail)):
+        await tier.store(of_service(service, *spans))
 
 
-async def test_calls_between_services_are_the_edges_of_a_graph(hot_tier: HotTier) -> None:
+async def test_calls_between_services_are_the_edges_of_a_graph(any_tier: HotTier) -> None:
     """A client's span with a server's below it, whenever they were written; how long either took."""
-    await fill_graph(hot_tier)
+    await fill_graph(any_tier)
     edge = "client=web,server=shop"
-    assert await read(hot_tier, "__name__=traces_service_graph_request_total") == {
+    assert await read(any_tier, "__name__=traces_service_graph_request_total") == {
         edge: [(-15, 0), (0, 3), (15, 3), (30, 3), (45, 3)],
         "client=shop,connection_type=messaging_system,server=mail": [(-15, 0), (0, 1), (15, 1), (30, 1), (45, 1)],
     }
-    assert await read(hot_tier, "__name__=traces_service_graph_request_failed_total", end=SLOT) == {edge: [(-15, 0), (0, 1)]}
+    assert await read(any_tier, "__name__=traces_service_graph_request_failed_total", end=SLOT) == {edge: [(-15, 0), (0, 1)]}
     for side, seconds, le in (("server", 0.45, "0.2"), ("client", 0.9, "0.4")):
         metric = f"__name__=traces_service_graph_request_{side}_seconds"
-        assert (await read(hot_tier, f"{metric}_sum", "client=web", end=SLOT))[edge] == [(-15, 0), (0, seconds)]
-        assert (await read(hot_tier, f"{metric}_count", "client=web", end=SLOT))[edge] == [(-15, 0), (0, 3)]
-        buckets = await read(hot_tier, f"{metric}_bucket", "client=web", start=SLOT - 1, end=SLOT)
+        assert (await read(any_tier, f"{metric}_sum", "client=web", end=SLOT))[edge] == [(-15, 0), (0, seconds)]
+        assert (await read(any_tier, f"{metric}_count", "client=web", end=SLOT))[edge] == [(-15, 0), (0, 3)]
+        buckets = await read(any_tier, f"{metric}_bucket", "client=web", start=SLOT - 1, end=SLOT)
         filled = [name for name, samples in buckets.items() if samples[0][1] == 3]
         assert len(buckets) == 9
         assert min(filled, key=lambda name: float(name.partition("le=")[2].partition(",")[0])).split(",")[1] == f"le={le}"
 
 
-async def test_of_many_spans_a_part_of_the_traces_stands_for_all(hot_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_many_spans_a_part_of_the_traces_stands_for_all(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is looked at is bounded, and the counts are near."""
     monkeypatch.setattr(span_counts, "JOINED_SPANS", 200)
-    for _ in range(4):
+    for _ in range(2):
         spans = []
-        for _ in range(100):
+        for _ in range(200):
             client = of_kind(3, 0)
             server = of_kind(2, 0, trace_id=client.trace_id)
             server.parent_span_id = client.span_id
             spans += [client, server]
-        await hot_tier.store(of_service("both", *spans))
-    [samples] = (await read(hot_tier, "__name__=traces_service_graph_request_total")).values()
+        await any_tier.store(of_service("both", *spans))
+    [samples] = (await read(any_tier, "__name__=traces_service_graph_request_total")).values()
     assert 200 < samples[-1][1] < 700
 
 
-async def test_lists_name_what_there_is(hot_tier: HotTier) -> None:
+async def test_lists_name_what_there_is(any_tier: HotTier) -> None:
     """Labels and their values, also beside stored series."""
-    await fill_graph(hot_tier)
+    await fill_graph(any_tier)
     stored = MemorySeries()
     stored.add({"__name__": "up", "job": "a"}, [(T0, 1.0)])
-    joined = MergedSeries(AllOf([stored, reader(hot_tier)]))
+    joined = MergedSeries(AllOf([stored, reader(any_tier)]))
     around = Selection((), T0 - 60_000, T0 + 60_000)
     names = (await joined.label_values("t1", "__name__", around, 0)).value
     assert {"up", "traces_spanmetrics_calls_total", "traces_service_graph_request_failed_total"} < set(names)
@@ -166,9 +166,9 @@ async def test_lists_name_what_there_is(hot_tier: HotTier) -> None:
     assert [family.type for family in (await joined.families("t1", "traces_spanmetrics_latency", 0)).value] == ["histogram"]
 
 
-async def test_a_grid_is_left_to_the_caller_only_where_spans_may_match(hot_tier: HotTier) -> None:
+async def test_a_grid_is_left_to_the_caller_only_where_spans_may_match(any_tier: HotTier) -> None:
     """Every other grid costs nothing."""
-    spans = reader(hot_tier)
+    spans = reader(any_tier)
 
     async def answers(*chosen: Matcher) -> bool:
         return await spans.grid("t1", GridRequest(chosen, "rate", T0, T0 + 60_000, 15_000, 60_000), 10) is not None

@@ -120,7 +120,7 @@ async def test_types_survive_that_compare_equal(any_tier: HotTier) -> None:
         assert repr({key: attributes[key] for key in values}) == repr(values)
 
 
-async def test_strange_times_neither_fail_nor_poison_the_batch(hot_tier: HotTier) -> None:
+async def test_strange_times_neither_fail_nor_poison_the_batch(any_tier: HotTier) -> None:
     """Zero, beyond 2^63, beyond 32 bits of hours, an end before its start: all come back, and so do their neighbours."""
     huge = (1 << 64) - 1
     pairs = [(0, 0), (1, huge), (huge, 3), (huge, huge), (1 << 63, 0), ((1 << 63) - 1, 1 << 63), (START_NS, START_NS - 5), (5 * 10**18, 1)]
@@ -130,30 +130,30 @@ async def test_strange_times_neither_fail_nor_poison_the_batch(hot_tier: HotTier
         for i, (s, e) in enumerate(pairs)
     ]
     spans[0].events.add(time_unix_nano=huge, name="late")
-    written = await hot_tier.store(of_service("shop", *spans))
-    assert await trace(hot_tier, trace_id) == sorted(written, key=lambda span: span.start_ns)
-    answer = await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))
+    written = await any_tier.store(of_service("shop", *spans))
+    assert await trace(any_tier, trace_id) == sorted(written, key=lambda span: span.start_ns)
+    answer = await any_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))
     assert answer.value == sorted(written, key=newest_first)
-    assert await found(hot_tier) == [written[6]]
+    assert await found(any_tier) == [written[6]]
     assert written[6].duration_ns == 0
 
 
-async def test_a_repeated_key_keeps_one_value(hot_tier: HotTier) -> None:
+async def test_a_repeated_key_keeps_one_value(any_tier: HotTier) -> None:
     """The last of the type; the batch is never refused for it."""
     trace_id = new_trace_id()
     span = wire_span(trace_id=trace_id)
     span.attributes.extend([KeyValue(key="k", value=AnyValue(string_value=text)) for text in ("first", "last")])
-    await hot_tier.store(of_service("shop", span))
-    assert (await trace(hot_tier, trace_id))[0].attributes == {"k": "last"}
+    await any_tier.store(of_service("shop", span))
+    assert (await trace(any_tier, trace_id))[0].attributes == {"k": "last"}
 
 
-async def test_text_that_is_not_utf8_does_not_fail_reads(hot_tier: HotTier) -> None:
+async def test_text_that_is_not_utf8_does_not_fail_reads(any_tier: HotTier) -> None:
     """The gate refuses such a request, yet one in the log must not cost the answers that it is in."""
     trace_id = new_trace_id()
     group = of_service("shop", wire_span(trace_id=trace_id, name="marked", attributes={"k": "marked"}))
     body = codec.encode("t1", RECEIVED_NS, b"\x0a" + _length(group) + group.SerializeToString()).replace(b"marked", b"mar\xffed")
-    await asyncio.gather(*(writer.write(TRACES, body, "token") for writer in hot_tier.writers[:1]))
-    (read,) = await trace(hot_tier, trace_id)
+    await asyncio.gather(*(writer.write(TRACES, body, "token") for writer in any_tier.writers[:1]))
+    (read,) = await trace(any_tier, trace_id)
     assert (read.name, read.attributes) == ("mar\ufffded", {"k": "mar\ufffded"})
 
 
@@ -162,11 +162,11 @@ def _length(group: ResourceSpans) -> bytes:
     return bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
 
 
-async def test_a_service_without_a_name_is_unknown(hot_tier: HotTier) -> None:
+async def test_a_service_without_a_name_is_unknown(any_tier: HotTier) -> None:
     """As OpenTelemetry's SDKs call it."""
     group = ResourceSpans(scope_spans=[ScopeSpans(spans=[wire_span()])])
-    written = await hot_tier.store(group)
-    assert await found(hot_tier, service="unknown_service") == written
+    written = await any_tier.store(group)
+    assert await found(any_tier, service="unknown_service") == written
 
 
 async def test_each_filter_narrows(any_tier: HotTier) -> None:
@@ -228,9 +228,9 @@ async def test_values_are_never_part_of_the_sql(any_tier: HotTier) -> None:
     assert [stats.name for stats in (await any_tier.reader.list_services(nasty, AROUND)).value] == [nasty]
 
 
-async def test_the_range_is_half_open(hot_tier: HotTier) -> None:
+async def test_the_range_is_half_open(any_tier: HotTier) -> None:
     """A span that starts at its end is outside; an empty range holds nothing."""
-    first, second = await hot_tier.store(of_service("shop", wire_span(0), wire_span(1)))
+    first, second = await any_tier.store(of_service("shop", wire_span(0), wire_span(1)))
     for time_range, expected in [
         (TimeRange(START_NS, START_NS + 1), [first]),
         (TimeRange(START_NS + 1, START_NS + 2), [second]),
@@ -238,7 +238,7 @@ async def test_the_range_is_half_open(hot_tier: HotTier) -> None:
         (TimeRange(START_NS + 5, START_NS), []),
         (ALL_TIME, [second, first]),
     ]:
-        assert (await hot_tier.reader.find_spans("t1", SpanQuery(time_range))).value == expected
+        assert (await any_tier.reader.find_spans("t1", SpanQuery(time_range))).value == expected
 
 
 @pytest.mark.parametrize("service", ["", "shop"])
@@ -257,10 +257,10 @@ async def test_pages_neither_repeat_nor_skip(any_tier: HotTier, service: str) ->
     assert len(written) == 40
 
 
-async def test_a_large_page_is_whole(hot_tier: HotTier) -> None:
+async def test_a_large_page_is_whole(any_tier: HotTier) -> None:
     """Of more spans than are fetched at once."""
-    written = await hot_tier.store(of_service("shop", *(wire_span(i // 2) for i in range(2_300))))
-    assert await found(hot_tier, limit=2_200) == sorted(written, key=newest_first)[:2_200]
+    written = await any_tier.store(of_service("shop", *(wire_span(i // 2) for i in range(2_300))))
+    assert await found(any_tier, limit=2_200) == sorted(written, key=newest_first)[:2_200]
 
 
 async def test_a_limit_out_of_range_is_rejected(hot_tier: HotTier) -> None:
@@ -280,11 +280,11 @@ async def test_tenants_do_not_see_each_other(any_tier: HotTier) -> None:
     assert await trace(any_tier, trace_id, tenant="t3") == []
 
 
-async def test_an_unknown_trace_is_empty(hot_tier: HotTier) -> None:
+async def test_an_unknown_trace_is_empty(any_tier: HotTier) -> None:
     """And so is an id that no trace can have."""
-    await hot_tier.store(of_service("shop", wire_span()))
-    assert await trace(hot_tier, new_trace_id()) == []
-    assert await trace(hot_tier, b"short") == []
+    await any_tier.store(of_service("shop", wire_span()))
+    assert await trace(any_tier, new_trace_id()) == []
+    assert await trace(any_tier, b"short") == []
 
 
 async def test_a_trace_is_whole_across_hours_and_batches(any_tier: HotTier) -> None:
@@ -309,18 +309,18 @@ async def test_services_are_summed(any_tier: HotTier) -> None:
     assert (await any_tier.reader.list_services("t1", TimeRange(0, START_NS))).value == []
 
 
-async def test_services_of_any_range_are_exact(hot_tier: HotTier) -> None:
+async def test_services_of_any_range_are_exact(any_tier: HotTier) -> None:
     """By hours, by minutes and between them; a trace that crosses them counts once."""
     minute_ns, trace_id = 60 * 10**9, new_trace_id()
     offsets = [0, 1, minute_ns - 1, minute_ns, 47 * minute_ns, 61 * minute_ns, 119 * minute_ns + 7, 120 * minute_ns, 200 * minute_ns]
-    await hot_tier.store(of_service("shop", *(wire_span(offset, trace_id=trace_id, duration_ns=3, status=2) for offset in offsets)))
-    await hot_tier.store(of_service("shop", *(wire_span(offset + 5, trace_id=trace_id, duration_ns=4) for offset in offsets)))
+    await any_tier.store(of_service("shop", *(wire_span(offset, trace_id=trace_id, duration_ns=3, status=2) for offset in offsets)))
+    await any_tier.store(of_service("shop", *(wire_span(offset + 5, trace_id=trace_id, duration_ns=4) for offset in offsets)))
     starts = sorted(START_NS + offset + later for offset in offsets for later in (0, 5))
     for start_ns, end_ns in ((0, 201), (0, 1), (1, 61), (30, 120), (46, 48), (47, 200), (-30, 300)):
         for around in (0, 6):
             held = TimeRange(START_NS + start_ns * minute_ns + around, START_NS + end_ns * minute_ns - around)
             within = [start for start in starts if held.start_ns <= start < held.end_ns]
-            stats = (await hot_tier.reader.list_services("t1", held)).value
+            stats = (await any_tier.reader.list_services("t1", held)).value
             assert [(one.span_count, one.trace_count) for one in stats] == ([(len(within), 1)] if within else [])
             errors = sum((start - START_NS) in offsets for start in within)
             assert [(one.error_count, one.duration_sum_ns) for one in stats] == ([(errors, 4 * len(within) - errors)] if within else [])
@@ -339,7 +339,7 @@ async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
     assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 20
 
 
-async def test_a_span_that_was_sent_again_is_there_once(hot_tier: HotTier) -> None:
+async def test_a_span_that_was_sent_again_is_there_once(any_tier: HotTier) -> None:
     """The most complete one, in its trace and in pages of any size, whatever came first: ended before running, with more before with less."""
     trace_id, bare = new_trace_id(), [wire_span(index // 3, trace_id=new_trace_id()) for index in range(12)]
     running, ended = (wire_span(20, trace_id=trace_id, span_id=b"s" * 8, duration_ns=length) for length in (-START_NS - 20, 7))
@@ -349,15 +349,15 @@ async def test_a_span_that_was_sent_again_is_there_once(hot_tier: HotTier) -> No
         again.trace_id, again.span_id = span.trace_id, span.span_id
         again.start_time_unix_nano, again.end_time_unix_nano = span.start_time_unix_nano, span.end_time_unix_nano
     for group in ((running, *full), bare[:5], (ended, *bare), (running, later)):
-        await hot_tier.store(of_service("shop", *group))
-    trace = (await hot_tier.reader.get_trace("t1", trace_id)).value
+        await any_tier.store(of_service("shop", *group))
+    trace = (await any_tier.reader.get_trace("t1", trace_id)).value
     assert [(span.start_ns, span.end_ns) for span in trace] == [(START_NS + 20, START_NS + 27), (START_NS + 21, START_NS + 1_021)]
     expected = {(span.trace_id, span.span_id) for span in (*full, later)}
     for limit in (1, 3, 14, 100):
         found: list[Span] = []
         after = None
         while True:
-            page = (await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME, limit=limit, after=after))).value
+            page = (await any_tier.reader.find_spans("t1", SpanQuery(ALL_TIME, limit=limit, after=after))).value
             found += page
             if len(page) < limit:
                 break
@@ -533,12 +533,12 @@ async def test_partitions_are_hours_that_can_be_dropped(shared_hot_node: HotNode
             await schema.drop_partition(replace(second, table="tael_migrations"))
 
 
-async def test_arrays_of_any_depth_come_back(hot_tier: HotTier) -> None:
+async def test_arrays_of_any_depth_come_back(any_tier: HotTier) -> None:
     """As deep as protobuf itself reads."""
     value = AnyValue(string_value="core")
     for _ in range(15):
         value = AnyValue(array_value=ArrayValue(values=[value]))
     span = wire_span(trace_id=new_trace_id())
     span.attributes.add(key="deep", value=value)
-    written = await hot_tier.store(of_service("shop", span))
-    assert await trace(hot_tier, span.trace_id) == written
+    written = await any_tier.store(of_service("shop", span))
+    assert await trace(any_tier, span.trace_id) == written

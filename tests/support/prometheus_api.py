@@ -17,10 +17,9 @@ import pytest
 from tael.model.series import Exemplar, Family, labels_of
 from tael.model.tenant import DEFAULT_TENANT
 from tael.vectors.histograms import text as histogram_text
-from tests.support.hotnode import HotNode
 from tests.support.query import Api, MemorySpans, Response, serving
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
-from tests.support.storage import open_tier
+from tests.support.storage import composed
 
 T0 = 1_790_002_800
 """The start of an hour, in seconds."""
@@ -65,8 +64,7 @@ async def prom(request: pytest.FixtureRequest) -> AsyncIterator[Prom]:
         async with serving(MemorySpans(), series=store.reader) as api:
             yield await _filled(Prom(api, store))
         return
-    nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
-    async with open_tier(nodes) as tier:
+    async with composed(request, request.param) as tier:
         store = StoredSeries(tier)
         async with serving(MemorySpans(), series=store.reader) as api:
             yield await _filled(Prom(api, store))

@@ -50,14 +50,13 @@ from tael.storage.spansets import SpansetReader
 from tael.storage.topology import Calls, Operation, TopologyReader
 from tael.wal.api import DeadLetters, LiveBus, WalAppender
 from tests.support.dead_letters import MemoryLetters
-from tests.support.hotnode import HotNode
 from tests.support.key_value import MemoryKeyValue
 from tests.support.live import MemoryBus
 from tests.support.llm import calls_of
 from tests.support.logs import MemoryLogs
 from tests.support.otlp import MemoryLog
 from tests.support.series import MemorySeries
-from tests.support.storage import HotTier, model_of, open_tier
+from tests.support.storage import HotTier, composed, model_of
 from tests.support.traceql import MemorySpansets
 
 CLUSTER: dict[str, Any] = {
@@ -383,16 +382,15 @@ async def with_a_stalled_shard(spans: Sequence[Span]) -> AsyncIterator[Api]:
         yield api
 
 
-@pytest.fixture(params=["memory", "hot-nodes"])
+@pytest.fixture(params=["memory", "two-shards"])
 async def api(request: pytest.FixtureRequest) -> AsyncIterator[Api]:
     """The application over spans in memory, then over two shards on hot nodes."""
     if request.param == "memory":
         async with serving(MemorySpans()) as running:
             yield running
         return
-    nodes: list[HotNode] = [request.getfixturevalue("shared_hot_node"), request.getfixturevalue("second_hot_node")]
     async with (
-        open_tier(nodes) as tier,
+        composed(request, request.param) as tier,
         serving(
             tier.reader,
             tier,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
@@ -317,27 +317,40 @@ def second_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNod
         yield node
 
 
-@pytest.fixture(params=["one-shard", "two-shards"])
-async def hot_tier(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[HotTier]:
-    """The hot tier with one shard, then with two."""
-    nodes = [shared_hot_node]
-    if request.param == "two-shards":
-        nodes.append(request.getfixturevalue("second_hot_node"))
-    async with open_tier(nodes) as tier:
+COMPOSITIONS: Mapping[str, tuple[int, Tiering]] = {
+    "one-shard": (1, "hot"),
+    "two-shards": (2, "hot"),
+    "cold": (2, "cold"),
+    "mixed": (2, "mixed"),
+}
+"""What every reader's battery runs against: how many shards, and where their rows are.
+
+A tier with files asks its shards through the gathering reader even where it has one shard, so that two of them show all that one would.
+"""
+
+
+@asynccontextmanager
+async def composed(request: pytest.FixtureRequest, name: str) -> AsyncIterator[HotTier]:
+    """The tier of a composition, empty."""
+    shards, tiering = COMPOSITIONS[name]
+    nodes = [request.getfixturevalue(node) for node in ("shared_hot_node", "second_hot_node")[:shards]]
+    if tiering != "hot":
+        request.getfixturevalue("object_server")
+    async with open_tier(nodes, tiering=tiering, deadline_seconds=10.0 if tiering == "hot" else 60.0) as tier:
         yield tier
 
 
-@pytest.fixture(params=["one-shard", "two-shards", "mixed"])
-async def any_tier(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[HotTier]:
-    """What every reader's battery runs against: one shard, two, and one with every other item in the cold tier."""
-    nodes = [shared_hot_node]
-    tiering: Tiering = "hot"
-    if request.param == "two-shards":
-        nodes.append(request.getfixturevalue("second_hot_node"))
-    elif request.param == "mixed":
-        tiering = "mixed"
-        request.getfixturevalue("object_server")
-    async with open_tier(nodes, tiering=tiering) as tier:
+@pytest.fixture(params=["one-shard", "two-shards"])
+async def hot_tier(request: pytest.FixtureRequest) -> AsyncIterator[HotTier]:
+    """The hot tier with one shard, then with two; for what no tier could change."""
+    async with composed(request, request.param) as tier:
+        yield tier
+
+
+@pytest.fixture(params=COMPOSITIONS)
+async def any_tier(request: pytest.FixtureRequest) -> AsyncIterator[HotTier]:
+    """Each composition."""
+    async with composed(request, request.param) as tier:
         yield tier
 
 
