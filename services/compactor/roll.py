@@ -28,7 +28,7 @@ _ROWS = Counter("tael_cold_rolled_rows", "Rows that went to the cold tier.", ["s
 _BYTES = Counter("tael_cold_rolled_bytes", "Bytes of the files that they are in.", ["shard", "table"], registry=REGISTRY)
 _SECONDS = Counter("tael_cold_roll_seconds", "Time that writing and checking files took.", ["shard", "table"], registry=REGISTRY)
 _MERGED = Counter("tael_cold_merged_files", "Files that went into others.", ["shard", "table"], registry=REGISTRY)
-_ROLLED_UP = Counter("tael_cold_rolled_up_samples", "Samples that went into 5-minute rollups.", ["shard"], registry=REGISTRY)
+_ROLLED_UP = Counter("tael_cold_rolled_up_samples", "Samples and histograms that went into 5-minute rollups.", ["shard"], registry=REGISTRY)
 _RETIRED = Counter("tael_cold_retired_files", "Files that outlived their retention.", ["shard", "table"], registry=REGISTRY)
 _WAITING = Gauge("tael_cold_waiting_hours", "Hours of tables that are to leave the hot tier.", ["shard"], registry=REGISTRY)
 _WAITING_BYTES = Gauge("tael_cold_waiting_bytes", "Their bytes in the hot tier.", ["shard"], registry=REGISTRY)
@@ -194,7 +194,7 @@ class Roller:
         return merged
 
     async def roll_up(self, before_ns: int) -> bool:
-        """Put a rollup in the place of one file of samples that ended by then; False when there is none among the pages that are loaded."""
+        """Put a rollup in the place of one file of samples or histograms that ended by then; False when there is none among the pages that are loaded."""
         raw = plan.next_to_roll_up(self._owner.manifest, before_ns)
         if raw is None:
             return False
@@ -206,7 +206,15 @@ class Roller:
         self._fail("rolled up")
         await self._commit(transitions.rolled_up(self._owner.manifest, raw, rollup, self._owner.epoch, time.time_ns()))
         _ROLLED_UP.labels(self._shard).inc(samples)
-        log.info("rolled up", shard=self._shard, start=raw.hour_ns // 10**9, samples=samples, rows=rollup.rows, bytes=rollup.bytes)
+        log.info(
+            "rolled up",
+            shard=self._shard,
+            table=raw.table,
+            start=raw.hour_ns // 10**9,
+            samples=samples,
+            rows=rollup.rows,
+            bytes=rollup.bytes,
+        )
         return True
 
     async def retire(self, retention: Retention) -> int:

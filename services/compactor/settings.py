@@ -37,7 +37,7 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         ge=0,
         le=36500,
         alias="TAEL_METRIC_RAW_DAYS",
-        description="How long samples of metrics are kept as they came; the hours of the cold tier that ended before become 5-minute rollups, which PromQL reads. 0 keeps all of them until their retention ends.",
+        description="How long samples and native histograms of metrics are kept as they came; the hours of the cold tier that ended before become 5-minute rollups, which PromQL reads. 0 keeps all of them until their retention ends.",
     )
     roll_quiet_seconds: float = Field(
         default=600,

@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tael.model.series import ROLLUP_MS
 from tael.model.time import DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
 
 FORMAT = 1
 """The version of the columns and encodings of files that are written now, of rows as they came."""
 ROLLUP_FORMAT = 2
 """That of rollups, and the latest that is read: who knows only the one before leaves them out and says so."""
-ROLLUP_SECONDS = 300
+ROLLUP_SECONDS = ROLLUP_MS // 1000
 """How long the buckets of a rollup are."""
 
 
@@ -60,14 +61,17 @@ ROLLED = {
 }
 """Every table whose hours leave the hot tier. Partitions of each are hours."""
 
+ROLLED_UP = frozenset(("samples", "histograms"))
+"""Those of which old hours become rollups."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColdFile:
     """One tenant's rows of one hour of a table of one shard, as one generation wrote them.
 
     An hour has several files of a tenant where rows came late: each generation holds its own rows, and of rows with one key that of the larger
-    generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file of samples with a
-    ``resolution`` is a rollup: a row for each series and bucket of so many seconds (docs/adr/0022).
+    generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file of samples or
+    histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of so many seconds (docs/adr/0022).
     """
 
     table: str
@@ -110,7 +114,7 @@ def _within(value: str | None, least: str | None, most: str | None) -> bool:
 
 
 def file_key(folder: str, tenant: str, shard: int, hour_ns: int, generation: int) -> str:
-    """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``; the folder of rollups is ``samples_5m``."""
+    """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``; the folders of rollups are ``samples_5m`` and ``histograms_5m``."""
     at = datetime.fromtimestamp(hour_ns // NS_PER_SECOND, UTC)
     return f"{folder}/tenant={tenant_in_key(tenant)}/date={at:%Y-%m-%d}/hour={at:%H}/{shard}-{generation}.parquet"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tael.cold.files import ROLLED, ColdFile
+from tael.cold.files import ROLLED, ROLLED_UP, ColdFile
 from tael.cold.manifest import DROPPING, MOVING, Manifest, OpenHour, Trash
 from tael.model.time import HOUR_NS
 
@@ -160,25 +161,22 @@ def hours_to_merge(manifest: Manifest) -> list[tuple[str, int]]:
 
 
 def next_to_roll_up(manifest: Manifest, before_ns: int) -> ColdFile | None:
-    """The oldest file of samples, of the loaded pages, whose hour ended by then and is to become a rollup.
+    """The oldest file of samples or histograms, of the loaded pages, whose hour ended by then and is to become a rollup.
 
-    It is all that the cold tier has of its tenant and hour: several files are merged first, and what came behind a rollup stays beside it.
+    It is all that the cold tier has of its table, tenant and hour: several files are merged first, and what came behind a rollup stays beside it.
     """
-    counts: dict[tuple[int, str], int] = {}
-    for (table, _), files in manifest.pages.items():
-        for file in files if table == "samples" else ():
-            counts[file.hour_ns, file.tenant] = counts.get((file.hour_ns, file.tenant), 0) + 1
+    counts = Counter((table, file.hour_ns, file.tenant) for (table, _), files in manifest.pages.items() for file in files)
     waiting = (
         file
         for (table, day), files in manifest.pages.items()
-        if table == "samples" and day < before_ns
+        if table in ROLLED_UP and day < before_ns
         for file in files
         if not file.resolution
         and file.hour_ns + HOUR_NS <= before_ns
-        and counts[file.hour_ns, file.tenant] == 1
+        and counts[table, file.hour_ns, file.tenant] == 1
         and manifest.open_hour(table, file.hour_ns) is None
     )
-    return min(waiting, key=lambda file: (file.hour_ns, file.tenant), default=None)
+    return min(waiting, key=lambda file: (file.hour_ns, file.table, file.tenant), default=None)
 
 
 def to_sweep(manifest: Manifest, grace_ns: int, now_ns: int) -> list[Trash]:

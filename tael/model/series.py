@@ -77,12 +77,20 @@ class Selection:
     end_ms: int
 
 
+ROLLUP_MS = 300_000
+"""How long the buckets of rollups are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rollups:
-    """That something was read of 5-minute rollups, of times before ``until_ms``; ``exact``: it is what the samples would have given."""
+    """That something was read of 5-minute rollups, of times before ``until_ms``; ``exact``: it is what the samples would have given.
+
+    ``histograms``: some of it is native histograms, of which each bucket has a few.
+    """
 
     until_ms: int
     exact: bool = False
+    histograms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,8 @@ class Samples:
 
     Series ``i`` has the samples from ``offsets[i]`` up to, not including, ``offsets[i + 1]``. A sample is a float (``values``, where
     ``histogram`` is -1) or a native histogram: then ``histogram`` is its position in ``histograms`` and its value is NaN, or the stale
-    marker in a sample that ends a series of histograms.
+    marker in a sample that ends a series of histograms. ``weights`` says how many samples each stands for where rollups left some out;
+    without it each is one.
     """
 
     labels: Sequence[Labels]
@@ -101,6 +110,7 @@ class Samples:
     histogram: Longs | None = None
     histograms: Histograms | None = field(default=None, repr=False)
     rollups: Rollups | None = None
+    weights: Floats | None = None
 
     @property
     def room(self) -> int:

@@ -55,7 +55,7 @@ class RollStore(Protocol):
         ...
 
     async def roll_up(self, raw: ColdFile, generation: int, pace: Pace) -> tuple[ColdFile, int]:
-        """Write the rollup of a file of samples and read it back: the file as it is, and how many samples it says that it was made of."""
+        """Write the rollup of a file and read it back: the file as it is, and how many rows it says that it was made of."""
         ...
 
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tael.model.histogram import concatenate, offsets_of
-from tael.model.series import Exemplar, Family, Grid, Labels, Longs, Rollups, Samples
+from tael.model.series import Exemplar, Family, Floats, Grid, Labels, Longs, Rollups, Samples
 
 Ordered = TypeVar("Ordered", Labels, str)
 
@@ -41,12 +41,21 @@ def united(parts: Sequence[Samples]) -> Samples:
         None if histogram is None else histogram[order],
         histograms,
         _rollups(parts),
+        None if (weights := _weights(parts)) is None else weights[order],
     )
+
+
+def _weights(parts: Sequence[Samples]) -> Floats | None:
+    if all(part.weights is None for part in parts):
+        return None
+    return np.concatenate([np.ones(len(part.times_ms)) if part.weights is None else part.weights for part in parts])
 
 
 def _rollups(parts: Sequence[Samples] | Sequence[Grid]) -> Rollups | None:
     found = [part.rollups for part in parts if part.rollups is not None]
-    return Rollups(max(one.until_ms for one in found), all(one.exact for one in found)) if found else None
+    if not found:
+        return None
+    return Rollups(max(one.until_ms for one in found), all(one.exact for one in found), any(one.histograms for one in found))
 
 
 def _ranked(labels: Sequence[Labels]) -> tuple[list[Labels], Longs]:

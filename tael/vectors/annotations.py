@@ -129,6 +129,9 @@ def of_rollups(rollups: Rollups) -> str:
     told = f"{INFO}uses 5-minute rollups before {_instant(rollups.until_ms)}"
     if rollups.exact:
         return told
+    if rollups.histograms:
+        exact = "rate, increase, delta and count over time of native histograms, and instant selectors,"
+        return f"{told}: approximate there; {exact} are exact where start, step and range are multiples of 5m"
     return f"{told}: approximate there; rate, increase, delta and sum, avg, min, max and count over time, and instant selectors, are exact where start, step and range are multiples of 5m"
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tael.model.histogram import RESET_NO, RESET_UNKNOWN, RESET_YES, Histograms, offsets_of
-from tael.model.series import Bools, Floats, Grid, Longs, Samples, is_stale
+from tael.model.series import ROLLUP_MS, Bools, Floats, Grid, Longs, Samples, is_stale
 from tael.vectors.histograms import windows as histogram_windows
+from tael.vectors.ranges import rollups
 from tael.vectors.values import Steps, Vector
-from tael.vectors.windows import Windows, blocks, until, windows
+from tael.vectors.windows import Windows, after, blocks, until, windows
 
 
 def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Longs]:
@@ -44,11 +45,24 @@ def of_grid(grid: Grid) -> Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """Where windows begin and end, by step, and what their range is of their length."""
+
+    begins_ms: Longs
+    ends_ms: Longs
+    share: Floats
+
+    def repeated(self, steps: int) -> Whole:
+        """Those of one step at each of ``steps``."""
+        return Whole(np.broadcast_to(self.begins_ms, steps), np.broadcast_to(self.ends_ms, steps), np.broadcast_to(self.share, steps))
+
+
+@dataclass(frozen=True, slots=True)
 class Ranges:
     """The windows of a range selector or a subquery, one a series and step.
 
     ``floats`` are windows over the floats alone. ``mixed`` is there when some sample is a histogram: windows over all ``samples`` (which hold
-    no stale markers), and which of them hold one.
+    no stale markers), and which of them hold one. ``whole`` says where these are, where rollups made some of them other than they were asked for.
     """
 
     samples: Samples
@@ -56,6 +70,7 @@ class Ranges:
     mixed: Windows | None
     native: Bools | None
     drop_name: Bools | None = None
+    whole: Whole | None = None
 
     @property
     def present(self) -> Bools:
@@ -66,15 +81,17 @@ class Ranges:
         """These windows, of one step, at each of ``steps``."""
         mixed = None if self.mixed is None else self.mixed.repeated(steps)
         native = None if self.native is None else np.broadcast_to(self.native, (len(self.native), steps))
-        return replace(self, floats=self.floats.repeated(steps), mixed=mixed, native=native)
+        whole = None if self.whole is None else self.whole.repeated(steps)
+        return replace(self, floats=self.floats.repeated(steps), mixed=mixed, native=native, whole=whole)
 
     def histogram_windows(self, rows: Longs, columns: Longs) -> histogram_windows.Windows:
         """These windows, one after the other, as the operations on histograms take them."""
         assert self.mixed is not None
-        ends = self.mixed.ends_ms[columns]
-        return histogram_windows.Windows(
-            self.samples, self.mixed.lo[rows, columns], self.mixed.hi[rows, columns], ends - self.mixed.range_ms, ends
-        )
+        begins_ms, ends_ms = self.mixed.ends_ms - self.mixed.range_ms, self.mixed.ends_ms
+        if self.whole is not None:
+            begins_ms, ends_ms = self.whole.begins_ms, self.whole.ends_ms
+        lo, hi = self.mixed.lo[rows, columns], self.mixed.hi[rows, columns]
+        return histogram_windows.Windows(self.samples, lo, hi, begins_ms[columns], ends_ms[columns])
 
 
 def ranges(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int, drop_name: Bools | None = None) -> Ranges:
@@ -83,9 +100,21 @@ def ranges(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int, drop_n
     if fresh.histogram is None:
         return Ranges(fresh, _windows(fresh, ends, steps_ms, range_ms), None, None, drop_name)
     mixed = _windows(fresh, ends, steps_ms, range_ms)
+    if (whole := _whole(fresh, mixed)) is not None:
+        edges = (after(fresh.offsets, fresh.times_ms, each) for each in (whole.begins_ms, whole.ends_ms))
+        mixed = replace(mixed, lo=next(edges), hi=next(edges))
     alone = _kept(fresh, fresh.histogram < 0)
     native = histogram_windows.with_histograms(fresh, mixed.lo.ravel(), mixed.hi.ravel()).reshape(mixed.lo.shape)
-    return Ranges(fresh, _windows(alone, ends, steps_ms, range_ms), mixed, native, drop_name)
+    return Ranges(fresh, _windows(alone, ends, steps_ms, range_ms), mixed, native, drop_name, whole)
+
+
+def _whole(samples: Samples, asked: Windows) -> Whole | None:
+    """The windows of whole buckets (see ``ranges.rollups``) in the place of those that begin before the end of rollups of histograms."""
+    if samples.rollups is None or not samples.rollups.histograms:
+        return None
+    begins_ms = asked.ends_ms - asked.range_ms
+    old, at = begins_ms < samples.rollups.until_ms, rollups.places(asked.ends_ms, asked.range_ms, ROLLUP_MS)
+    return Whole(np.where(old, at.ends_ms - at.wide_ms, begins_ms), np.where(old, at.ends_ms, asked.ends_ms), np.where(old, at.share, 1.0))
 
 
 def _windows(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int) -> Windows:
@@ -104,8 +133,14 @@ def _kept(samples: Samples, kept: Bools) -> Samples:
         return samples
     before = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)))
     histogram = None if samples.histogram is None else samples.histogram[kept]
+    weights = None if samples.weights is None else samples.weights[kept]
     return replace(
-        samples, offsets=before[samples.offsets], times_ms=samples.times_ms[kept], values=samples.values[kept], histogram=histogram
+        samples,
+        offsets=before[samples.offsets],
+        times_ms=samples.times_ms[kept],
+        values=samples.values[kept],
+        histogram=histogram,
+        weights=weights,
     )
 
 

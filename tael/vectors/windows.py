@@ -103,6 +103,17 @@ def until(offsets: Longs, times_ms: Longs, steps: Steps) -> Longs:
     return result
 
 
+def after(offsets: Longs, times_ms: Longs, ends_ms: Longs) -> Longs:
+    """The same for any times that never fall."""
+    series, count = len(offsets) - 1, len(ends_ms)
+    cells = np.searchsorted(ends_ms, times_ms, side="left")
+    cells += np.repeat(np.arange(series, dtype=np.int64) * (count + 1), np.diff(offsets))
+    sizes = np.bincount(cells, minlength=series * (count + 1)).reshape(series, count + 1)
+    sizes[:, 0] += offsets[:-1]
+    found: Longs = np.cumsum(sizes[:, :count], axis=1)
+    return found
+
+
 def blocks(series: int, cells: int) -> Iterator[slice]:
     """The series in blocks that hold about ``TOGETHER`` cells, of which a series has so many."""
     together = max(1, TOGETHER // max(1, cells))

@@ -55,9 +55,12 @@ def test_what_was_begun_is_finished_first() -> None:
 
 
 def test_the_oldest_hour_past_the_raw_window_is_rolled_up() -> None:
-    """Of samples alone, when it is over, whole and at rest; what is beside a rollup stays."""
+    """Of samples and histograms, when it is over, whole and at rest; what is beside a rollup stays."""
     manifest = rolled(rolled(Manifest(Head(0)), "samples", HOUR + HOUR_NS, "a"), "samples", HOUR, "a", "b")
-    manifest = rolled(manifest, "histograms", HOUR - HOUR_NS, "a")
+    histograms = plan.next_to_roll_up(rolled(manifest, "histograms", HOUR - HOUR_NS, "a"), HOUR)
+    assert histograms is not None
+    assert (histograms.table, histograms.hour_ns) == ("histograms", HOUR - HOUR_NS)
+    manifest = rolled(rolled(manifest, "exemplars", HOUR - HOUR_NS, "a"), "series", HOUR - HOUR_NS, "a")
     assert plan.next_to_roll_up(manifest, HOUR + HOUR_NS - 1) is None
     raw = plan.next_to_roll_up(manifest, HOUR + 9 * HOUR_NS)
     assert raw is not None

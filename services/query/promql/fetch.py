@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from services.query.budget import Budget
-from tael.model.series import Grid, GridRequest, Samples, Selection
+from tael.model.series import ROLLUP_MS, Grid, GridRequest, Samples, Selection, is_stale
 from tael.promql.ast import Call, VectorSelector
 from tael.promql.fetched import Fetched
-from tael.promql.needs import GridNode, Needs
+from tael.promql.needs import GridNode, Needs, selector_of
 from tael.storage.api import Answer, SeriesReader
+from tael.vectors.ranges.rollups import OF_HISTOGRAMS, exact
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class _Fetch:
 
     async def run(self, needs: Needs) -> Answer[Fetched]:
         left_to_us: list[GridNode] = []
+        as_samples, asked = frozenset(needs.samples), dict(needs.grids)
         await self.budget.all(
             *(self._select(self.samples, selector, selection) for selector, selection in needs.samples.items()),
             *(self._select(self.info, call, selection) for call, selection in needs.info.items()),
@@ -43,10 +45,17 @@ class _Fetch:
         )
         again = dict(needs.without_grid(node) for node in left_to_us)
         await self.budget.all(*(self._select(self.samples, selector, selection) for selector, selection in again.items()))
+        doubtful = as_samples | {selector_of(node[0]) for node in left_to_us if not exact(asked[node], OF_HISTOGRAMS)}
+        for selector in again.keys() - doubtful:
+            self.samples[selector] = _exact(self.samples[selector])
         return Answer(Fetched(self.samples, self.grids, self.info), self.budget.missing)
 
     async def _select(self, into: dict[T, Samples], key: T, selection: Selection) -> None:
         answer = await self.budget.ask(lambda most: self.reader.select(self.tenant, selection, most))
+        if (rollups := answer.value.rollups) is not None and rollups.histograms:
+            # Their windows are of whole buckets: the first one may begin in the bucket before the one that it was asked from.
+            wider = replace(selection, start_ms=selection.start_ms - 2 * ROLLUP_MS)
+            answer = await self.budget.ask(lambda most: self.reader.select(self.tenant, wider, most))
         self.budget.take(answer.value.room, len(answer.value.labels), answer.missing)
         into[key] = answer.value
 
@@ -59,3 +68,12 @@ class _Fetch:
             return
         self.budget.take(answer.value.values.size, len(answer.value.labels), answer.missing)
         self.grids[node] = answer.value
+
+
+def _exact(samples: Samples) -> Samples:
+    """Samples of which only that is asked which rollups of histograms answer exactly; floats beside them are known by their last values."""
+    rollups = samples.rollups
+    if rollups is None or samples.histogram is None:
+        return samples
+    floats = (samples.histogram < 0) & ~is_stale(samples.values) & (samples.times_ms <= rollups.until_ms)
+    return samples if floats.any() else replace(samples, rollups=replace(rollups, exact=True))

@@ -14,7 +14,7 @@ from tael.cold.manifest import OpenHour
 from tael.cold.plan import Partition, Partitions
 from tael.errors import Unavailable
 from tael.model.time import NS_PER_SECOND
-from tael.storage.clickhouse import parquet, rollup
+from tael.storage.clickhouse import parquet, rollup, thinned
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.rows import text
@@ -165,7 +165,7 @@ class ClickHouseRolling(ColdFiles):
         columns = await self._columns(raw.table)
         await self._clickhouse.command(roll_up_statement(raw, columns, self._url(file), self._url(raw), pace), {}, _limits(pace))
         written = await self._read_back(file, columns)
-        [(samples,)] = await self._clickhouse.query(rolled_up_statement(self._url(file)), {}, _CHECK_LIMITS)
+        [(samples,)] = await self._clickhouse.query(rolled_up_statement(raw.table, self._url(file)), {}, _CHECK_LIMITS)
         return written, int(samples)
 
     async def _alter(self, statement: str, hour: OpenHour) -> None:
@@ -226,17 +226,19 @@ def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Se
 
 
 def roll_up_statement(raw: ColdFile, columns: Columns, url: str, raw_url: str, pace: Pace) -> str:
-    """The rollup of a file of samples, into another. What does not fit into the memory is sorted and grouped on disk."""
-    spill = pace.memory_bytes // 4
+    """The rollup of a file, into another. What does not fit into the memory is sorted and grouped on disk."""
+    spill, rows = pace.memory_bytes // 4, _from_file(raw.table, columns, raw_url)
+    rolled = rollup.rolled_up(rows, raw) if raw.table == "samples" else thinned.thinned(rows, columns)
     return (
-        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') {rollup.rolled_up(_from_file(raw.table, columns, raw_url), raw)}\n"
+        f"INSERT INTO FUNCTION s3('{url}', 'Parquet') {rolled}\n"
         f"{_settings(raw.table)}, use_hive_partitioning = 0, max_bytes_before_external_sort = {spill}, max_bytes_before_external_group_by = {spill}"
     )
 
 
-def rolled_up_statement(url: str) -> str:
-    """How many samples a rollup was made of."""
-    return f"SELECT sum(`count`) + sum(stale)\nFROM s3('{url}', 'Parquet', {parquet.structure(rollup.COLUMNS)})\n{_READ}"  # the same
+def rolled_up_statement(table: str, url: str) -> str:
+    """How many rows a rollup was made of."""
+    made_of = "sum(`count`) + sum(stale)" if table == "samples" else "toUInt64(sum(weight))"
+    return f"SELECT {made_of}\nFROM s3('{url}', 'Parquet', {parquet.structure(rollup.BESIDE[table])})\n{_READ}"  # the same
 
 
 def read_back_statement(table: str, columns: Columns, url: str) -> str:

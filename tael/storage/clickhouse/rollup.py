@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tael.cold.files import ROLLUP_SECONDS, ColdFile
+from tael.cold.files import ColdFile
+from tael.model.series import ROLLUP_MS
 from tael.model.time import HOUR_NS, NS_PER_MS
 from tael.storage.clickhouse.parquet import Columns
 
-STEP_MS: Final = ROLLUP_SECONDS * 1000
 _TIME: Final = "DateTime64(3, 'UTC')"
 COLUMNS: Final[Columns] = (
     ("count", "UInt64"),
@@ -28,9 +28,10 @@ COLUMNS: Final[Columns] = (
     ("before_resets", "Float64"),
 )
 """What a rollup has beside the columns of samples; a sample as it came has zeros there."""
-NONE: Final = ", ".join(
-    f"CAST(0, '{kind}') AS `{name}`" if kind != _TIME else f"toDateTime64(0, 3, 'UTC') AS `{name}`" for name, kind in COLUMNS
-)
+WEIGHT: Final[Columns] = (("weight", "Float64"),)
+"""What one has beside those of histograms: how many of its five minutes a row stands for, one and half of those that were left out on either side."""
+BESIDE: Final = {"samples": COLUMNS, "histograms": WEIGHT}
+"""The same by table."""
 IS_ROLLUP: Final = "`count` + `stale` > 0"
 _STALE: Final = "reinterpretAsFloat64(toUInt64(0x7FF0000000000002))"
 _LIVE: Final = "reinterpretAsUInt64({}) != 0x7FF0000000000002"
@@ -55,7 +56,7 @@ def rolled_up(raw: str, file: ColdFile) -> str:
         "argMinIf(value, ts, live) AS a, minIf(ts, live) AS a_ms, argMaxIf(value, ts, live) AS z, maxIf(ts, live) AS z_ms,\n"
         "sumIf(before, live AND value < before) AS resets, n > 0 AND markers > 0 AND marked > z_ms AS ended\n"
         f"FROM (SELECT *, {_before('value', 'tenant, metric, series, end_ms, live', 'ts')}\n"
-        f"FROM (SELECT tenant, metric, series, ts, value, {_end_ms('ts')} AS end_ms, {_LIVE.format('value')} AS live FROM {raw}))\n"
+        f"FROM (SELECT tenant, metric, series, ts, value, {end_ms('ts')} AS end_ms, {_LIVE.format('value')} AS live FROM {raw}))\n"
         "GROUP BY tenant, metric, series, end_ms))\nORDER BY tenant, metric, series, ts"
     )
 
@@ -93,13 +94,21 @@ def buckets(samples: str, columns: Sequence[str], group: Grouping) -> str:
     return f"SELECT series, end_ms{chosen}\nFROM ({rows})\nGROUP BY series, end_ms\nORDER BY series, end_ms"  # the same
 
 
+def none(table: str) -> str:
+    """The same for a row as it came, as columns to be selected."""
+    return ", ".join(
+        f"CAST(0, '{kind}') AS `{name}`" if kind != _TIME else f"toDateTime64(0, 3, 'UTC') AS `{name}`" for name, kind in BESIDE[table]
+    )
+
+
 def listed(columns: Sequence[tuple[str, str]]) -> str:
     """Names of columns."""
     return ", ".join(f"`{name}`" for name, _ in columns)
 
 
-def _end_ms(time: str) -> str:
-    return f"intDiv(toUnixTimestamp64Milli({time}) + {STEP_MS - 1}, {STEP_MS}) * {STEP_MS}"
+def end_ms(time: str) -> str:
+    """The end, in milliseconds, of the bucket of five minutes that a time is in."""
+    return f"intDiv(toUnixTimestamp64Milli({time}) + {ROLLUP_MS - 1}, {ROLLUP_MS}) * {ROLLUP_MS}"
 
 
 def _before(value: str, of: str, time: str) -> str:

@@ -70,12 +70,12 @@ class Source(Protocol):
         """Those that satisfy ``where``, which reads key columns alone, and of rows with one key the last; for tables that replace rows."""
         ...
 
-    def rollups_until(self, tenant: str, time_range: TimeRange) -> int:
-        """The end, in nanoseconds, of the last hour in the range whose samples of the tenant are a rollup (docs/adr/0022); 0 where none is."""
+    def rollups_until(self, table: str, tenant: str, time_range: TimeRange) -> int:
+        """The end, in nanoseconds, of the last hour in the range whose rows of the tenant are a rollup (docs/adr/0022); 0 where none is."""
         ...
 
-    def with_rollups(self, where: object, tenant: str, time_range: TimeRange) -> str:
-        """As ``merged`` of samples, in the columns of rollups too: what is a sample as it came has a ``count`` of 0."""
+    def with_rollups(self, table: str, where: object, tenant: str, time_range: TimeRange) -> str:
+        """As ``merged`` of samples or histograms, in the columns of rollups too, which are 0 in what is as it came."""
         ...
 
 
@@ -118,10 +118,10 @@ class HotTables:
         """See Source. The condition goes before the merge: that it reads key columns alone makes it the same, and cheaper."""
         return f"{self.database}.{table} FINAL\nPREWHERE {where}"
 
-    def rollups_until(self, tenant: str, time_range: TimeRange) -> int:  # noqa: ARG002  # whatever the range
+    def rollups_until(self, table: str, tenant: str, time_range: TimeRange) -> int:  # noqa: ARG002  # whatever the range
         """See Source."""
         return 0
 
-    def with_rollups(self, where: object, tenant: str, time_range: TimeRange) -> str:
+    def with_rollups(self, table: str, where: object, tenant: str, time_range: TimeRange) -> str:
         """See Source."""
-        return f"(SELECT *, {rollup.NONE} FROM {self.merged('samples', where, tenant, time_range)})"  # noqa: S608  # names of ours and parameters
+        return f"(SELECT *, {rollup.none(table)} FROM {self.merged(table, where, tenant, time_range)})"  # noqa: S608  # names of ours and parameters

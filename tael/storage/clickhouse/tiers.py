@@ -142,23 +142,24 @@ class TieredTables:
             return self._hot.merged(table, where, tenant, time_range)
         return self._merged(table, where, places)
 
-    def rollups_until(self, tenant: str, time_range: TimeRange) -> int:
+    def rollups_until(self, table: str, tenant: str, time_range: TimeRange) -> int:
         """See Source."""
-        places = self._places("samples", tenant, time_range, None, "", "")
+        places = self._places(table, tenant, time_range, None, "", "")
         return max((file.hour_ns + HOUR_NS for file in places.files if file.resolution), default=0)
 
-    def with_rollups(self, where: object, tenant: str, time_range: TimeRange) -> str:
+    def with_rollups(self, table: str, where: object, tenant: str, time_range: TimeRange) -> str:
         """See Source. A sample that came behind a rollup never hides a row of it, which stands for more than itself."""
-        places = self._places("samples", tenant, time_range, None, "", "")
+        places = self._places(table, tenant, time_range, None, "", "")
         if not any(file.resolution for file in places.files):
-            return f"(SELECT *, {rollup.NONE} FROM {self.merged('samples', where, tenant, time_range)})"  # noqa: S608  # see above
-        return self._merged("samples", where, places, rollups=True)
+            return f"(SELECT *, {rollup.none(table)} FROM {self.merged(table, where, tenant, time_range)})"  # noqa: S608  # see above
+        return self._merged(table, where, places, rollup.BESIDE[table])
 
-    def _merged(self, table: str, where: object, places: Places, *, rollups: bool = False) -> str:
+    def _merged(self, table: str, where: object, places: Places, beside: Columns = ()) -> str:
         hot = self._hot.rows(table, "")
         columns, order = self._listed(table), ROLLED[table].order
         key = f"({', '.join(order)})"
-        none, both = (f", {rollup.NONE}", f"{columns}, {rollup.listed(rollup.COLUMNS)}") if rollups else ("", columns)
+        none, own = (f", {rollup.none(table)}", f", {rollup.listed(beside)}") if beside else ("", "")
+        rollups = beside and table == "samples"  # a row of histograms is one that came, and a later one of its time replaces it
         hours = [str(hour // NS_PER_SECOND) for hour in sorted(places.hours)]
         later = [f"SELECT {key} FROM {hot} PREWHERE {where} WHERE _partition_id IN ({_quoted(hours)})"]  # noqa: S608  # see above
         branches = [f"SELECT {columns}{none} FROM {hot} FINAL PREWHERE {where}"]  # noqa: S608  # see above
@@ -168,14 +169,14 @@ class TieredTables:
             later.append(f"SELECT {key} {rolling}")
         if places.files:
             several = len({file.hour_ns for file in places.files}) < len(places.files)
-            also = f", {rollup.listed(rollup.COLUMNS)}" if rollups else ""
+            also = own
             also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
-            cold = self._cold(table, places.files, also=also, more=rollup.COLUMNS if rollups else ())
+            cold = self._cold(table, places.files, also=also, more=beside)
             apart = f", {rollup.IS_ROLLUP}" if rollups else ""
             once = f" ORDER BY generation DESC LIMIT 1 BY {', '.join(order)}{apart}" if several else ""
             shown = f"{key} NOT IN ({_union(later)})"
             shown = f"({rollup.IS_ROLLUP} OR {shown})" if rollups else shown
-            branches.append(f"SELECT {both} FROM ({cold}) WHERE ({where}) AND {shown}{once}")  # noqa: S608  # see above
+            branches.append(f"SELECT {columns}{own} FROM ({cold}) WHERE ({where}) AND {shown}{once}")  # noqa: S608  # see above
         return f"({_union(branches)})"
 
     def _places(self, table: str, tenant: str, time_range: TimeRange, hours: Collection[int] | None, service: str, name: str) -> Places:

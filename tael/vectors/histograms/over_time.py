@@ -93,12 +93,13 @@ def _changed(windows: Windows, at: Longs) -> Bools:
     return either(windows, at, unequal, lambda later, earlier: ~equal(windows.histograms, later, earlier))
 
 
-def _aggregate(windows: Windows, by: Callable[[Histograms, Longs, Longs, int], Sums]) -> Evaluated:
+def _aggregate(windows: Windows, by: Callable[[Histograms, Longs, Longs, int, Floats | None], Sums]) -> Evaluated:
     mixed = beside_floats(windows)
     rows = np.flatnonzero(~mixed)
     pure = windows.take(rows)
     positions, owner = members(pure.lo, pure.hi)
-    total = by(windows.histograms, windows.position[positions], owner, len(rows))
+    weights = None if windows.samples.weights is None else windows.samples.weights[positions]
+    total = by(windows.histograms, windows.position[positions], owner, len(rows), weights)
     notes = joined({Note.MIXED_IN_SERIES: mixed}, spread(total.notes, rows, len(mixed)))
     found = np.flatnonzero(total.present)
     return of_rows(rows[found], len(mixed), total.histograms.take(found), notes)
@@ -110,5 +111,5 @@ SUM = OfHistograms(lambda windows: _aggregate(windows, sum_by))
 AVERAGE = OfHistograms(lambda windows: _aggregate(windows, average_by))
 LAST = OfHistograms(lambda windows: _at(windows, windows.hi - 1), few=True)
 FIRST = OfHistograms(lambda windows: _at(windows, windows.lo), few=True)
-COUNT = OfHistograms(lambda windows: _floats(windows.counts > 0, windows.counts.astype(np.float64)), few=True)
+COUNT = OfHistograms(lambda windows: _floats(windows.counts > 0, windows.weights), few=True)
 PRESENT = OfHistograms(lambda windows: _floats(windows.counts > 0, np.ones(len(windows.lo))), few=True)

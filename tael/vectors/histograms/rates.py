@@ -93,7 +93,7 @@ def _extrapolation(windows: Windows, grown: Floats, *, counter: bool) -> Floats:
     times = windows.samples.times_ms
     first, last = times[windows.lo], times[windows.hi - 1]
     to_start, to_end, sampled = (first - windows.start_ms) / 1000, (windows.end_ms - last) / 1000, (last - first) / 1000
-    mean = sampled / (windows.counts - 1)
+    mean = sampled / (windows.weights - 1)
     to_start = np.where(to_start >= mean * 1.1, mean / 2, to_start)
     to_end = np.where(to_end >= mean * 1.1, mean / 2, to_end)
     if counter:

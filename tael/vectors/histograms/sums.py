@@ -24,24 +24,25 @@ class Sums:
     notes: Notes
 
 
-def sum_by(histograms: Histograms, rows: Longs, groups: Longs, count: int) -> Sums:
-    """``sum by`` over histogram samples: ``rows[k]`` of ``histograms`` belongs to group ``groups[k]`` of ``count``.
+def sum_by(histograms: Histograms, rows: Longs, groups: Longs, count: int, weights: Floats | None = None) -> Sums:
+    """``sum by`` over histogram samples: ``rows[k]`` of ``histograms`` belongs to group ``groups[k]`` of ``count``, ``weights[k]`` times.
 
     A group that mixes exponential and custom buckets has no result, and the notes say so. Mixing floats and histograms is the caller's
     to see.
     """
-    total = weighted(histograms, rows, np.ones(len(rows)), groups, count)
+    total = weighted(histograms, rows, np.ones(len(rows)) if weights is None else weights, groups, count)
     return _aggregated(histograms, rows, groups, total)
 
 
-def average_by(histograms: Histograms, rows: Longs, groups: Longs, count: int) -> Sums:
+def average_by(histograms: Histograms, rows: Longs, groups: Longs, count: int, weights: Floats | None = None) -> Sums:
     """``avg by``, likewise; a mean exists also where the sum is beyond the largest number."""
-    members = np.bincount(groups, minlength=count)
-    total = weighted(histograms, rows, np.ones(len(rows)), groups, count)
+    each = np.ones(len(rows)) if weights is None else weights
+    members = np.bincount(groups, each, minlength=count)
+    total = weighted(histograms, rows, each, groups, count)
     average = replace(total, histograms=scaled(total.histograms, 1.0 / np.maximum(members, 1)))
     overflown = _infinite(total.histograms)[groups]
     if overflown.any():
-        again = weighted(histograms, rows[overflown], 1.0 / members[groups[overflown]], groups[overflown], count)
+        again = weighted(histograms, rows[overflown], each[overflown] / members[groups[overflown]], groups[overflown], count)
         pick = np.arange(count) + np.where(_infinite(total.histograms), count, 0)
         average = replace(average, histograms=concatenate([average.histograms, again.histograms]).take(pick))
     return _aggregated(histograms, rows, groups, average)

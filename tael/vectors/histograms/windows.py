@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tael.model.histogram import Histograms, empty
-from tael.model.series import Bools, Longs, Samples
+from tael.model.series import Bools, Floats, Longs, Samples
 from tael.vectors.histograms.binary import Cells
 from tael.vectors.histograms.notes import Note, Notes, joined
 from tael.vectors.histograms.resets import detect
@@ -43,6 +43,15 @@ class Windows:
         """How many samples each window holds."""
         return self.hi - self.lo
 
+    @property
+    def weights(self) -> Floats:
+        """How many samples these stand for: more where rollups left some out."""
+        weights = self.samples.weights
+        if weights is None:
+            return self.counts.astype(np.float64)
+        running = np.concatenate((np.zeros(1), np.cumsum(weights)))
+        return running[self.hi] - running[self.lo]
+
     def take(self, rows: Longs | slice) -> Windows:
         """Some of the windows."""
         return Windows(self.samples, self.lo[rows], self.hi[rows], self.start_ms[rows], self.end_ms[rows])
@@ -60,6 +69,7 @@ class Windows:
             times_ms=self.samples.times_ms[first:last],
             values=self.samples.values[first:last],
             histogram=None if found is None else found[first:last],
+            weights=None if self.samples.weights is None else self.samples.weights[first:last],
         )
         return Windows(samples, some.lo - first, some.hi - first, some.start_ms, some.end_ms)
 

@@ -14,8 +14,11 @@ from tael.vectors.binary import placed
 from tael.vectors.histograms import extended as histogram_extended
 from tael.vectors.histograms import over_time as histogram_over_time
 from tael.vectors.histograms import windows as histogram_windows
+from tael.vectors.histograms.binary import Cells
 from tael.vectors.histograms.notes import OF_OPERATION, Notes
+from tael.vectors.histograms.scaling import scaled
 from tael.vectors.ranges import extended as range_extended
+from tael.vectors.ranges import rollups
 from tael.vectors.ranges.functions import OfFloats, RangeFunction
 from tael.vectors.selectors import Ranges
 from tael.vectors.values import Vector
@@ -116,7 +119,17 @@ def _with_histograms(
         return result
     found = histogram_over_time.evaluate(function.histograms, windows, check)
     _note(function, found.notes, ranges, rows, notes, at)
-    return placed(result, rows, columns, found.present, found.samples)
+    cells = found.samples
+    if ranges.whole is not None and function.name in rollups.SCALED:
+        cells = _shared(cells, ranges.whole.share[columns])
+    return placed(result, rows, columns, found.present, cells)
+
+
+def _shared(cells: Cells, share: Floats) -> Cells:
+    """What grows with the length of a window, for a part of it. No two windows have one histogram."""
+    factors, some = np.ones(len(cells.histograms)), cells.cells >= 0
+    factors[cells.cells[some]] = share[some]
+    return Cells(cells.values * share, cells.cells, scaled(cells.histograms, factors))
 
 
 def _note(function: RangeFunction, found: Notes, ranges: Ranges, rows: Longs, notes: Annotations, at: tuple[int, int]) -> None:

@@ -6,17 +6,17 @@ no number of such buckets to be longer, up to the next one; sums, counts and inc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from tael.model.series import Bools, Floats, GridFunction, Longs
+from tael.model.series import ROLLUP_MS, Bools, Floats, GridFunction, GridRequest, Longs
 from tael.vectors import sums
 from tael.vectors.ranges.over_time import extreme
 from tael.vectors.ranges.rate import Seen, extrapolated
-from tael.vectors.windows import Windows, walk
+from tael.vectors.windows import Windows, after, walk
 
 _OF_GROWTH: Final = ("count", "first_ms", "first", "last_ms", "last")
 COLUMNS: Final[Mapping[GridFunction, Sequence[str]]] = {
@@ -30,8 +30,12 @@ COLUMNS: Final[Mapping[GridFunction, Sequence[str]]] = {
     "count_over_time": ("count",),
 }
 """What is to be known of buckets for a function, of those functions that are over whole buckets as over the samples."""
-_SCALED: Final = frozenset(("increase", "delta", "sum_over_time", "count_over_time"))
+SCALED: Final = frozenset(("increase", "delta", "sum_over_time", "count_over_time"))
 """What grows with the length of a window."""
+
+
+OF_HISTOGRAMS: Final = frozenset(("last", "rate", "increase", "delta", "count_over_time"))
+"""Those that are so of native histograms, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,12 @@ class Places:
         return self.range_ms / self.wide_ms
 
 
+def exact(request: GridRequest, functions: Collection[str]) -> bool:
+    """Whether rollups answer as the samples would: the function is one of those, and every window one of whole buckets."""
+    aligned = not any(time_ms % ROLLUP_MS for time_ms in (request.start_ms, request.step_ms, request.window_ms))
+    return request.function in functions and aligned
+
+
 def places(times_ms: Longs, range_ms: int, length_ms: int) -> Places:
     """The windows for ``(t - range, t]`` at each of ``times_ms`` over buckets of a length; see the module."""
     return Places(times_ms // length_ms * length_ms, -(-range_ms // length_ms) * length_ms, range_ms)
@@ -67,12 +77,12 @@ def places(times_ms: Longs, range_ms: int, length_ms: int) -> Places:
 
 def over(buckets: Buckets, function: GridFunction, at: Places) -> tuple[Floats, Bools]:
     """A function of COLUMNS for each series and window, and where it has a value."""
-    lo, hi = _until(buckets, at.ends_ms - at.wide_ms), _until(buckets, at.ends_ms)
+    lo, hi = (after(buckets.offsets, buckets.ends_ms, edges) for edges in (at.ends_ms - at.wide_ms, at.ends_ms))
     ends = buckets.ends_ms.astype(np.float64)
     windows = Windows(buckets.offsets, buckets.ends_ms, ends, lo, hi, at.ends_ms, at.ends_ms, at.wide_ms)
     with np.errstate(all="ignore"):
         values, present = _value(buckets, windows, function)
-        if function in _SCALED and at.wide_ms != at.range_ms:
+        if function in SCALED and at.wide_ms != at.range_ms:
             values = values * at.share
     return values, present
 
@@ -126,14 +136,3 @@ def _counts(buckets: Buckets, windows: Windows) -> Longs:
 def _of(windows: Windows, column: Floats | Longs) -> Windows:
     """The same windows over another column."""
     return replace(windows, values=np.asarray(column, np.float64))
-
-
-def _until(buckets: Buckets, ends_ms: Longs) -> Longs:
-    """For each series and each of ``ends_ms`` the position after the last bucket that ends by then; counted as ``windows.until`` counts samples."""
-    series, count = len(buckets.offsets) - 1, len(ends_ms)
-    cells = np.searchsorted(ends_ms, buckets.ends_ms, side="left")
-    cells += np.repeat(np.arange(series, dtype=np.int64) * (count + 1), np.diff(buckets.offsets))
-    sizes = np.bincount(cells, minlength=series * (count + 1)).reshape(series, count + 1)
-    sizes[:, 0] += buckets.offsets[:-1]
-    found: Longs = np.cumsum(sizes[:, :count], axis=1)
-    return found

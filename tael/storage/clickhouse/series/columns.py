@@ -13,6 +13,7 @@ from tael.model.histogram import Buckets, Histograms, from_columns, offsets_of
 from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Longs, Samples, is_stale
 from tael.storage.clickhouse.native import Column, lists, numbers, optional
 from tael.storage.clickhouse.series.labels import Ordered
+from tael.storage.clickhouse.series.query_builder import HISTOGRAM_COLUMNS
 from tael.storage.clickhouse.series.runs import Numbers, Runs, runs
 from tael.vectors.ranges import rollups
 from tael.vectors.ranges.rollups import Places
@@ -27,6 +28,7 @@ class Numbered:
     values: Floats
     histogram: Longs | None = None
     histograms: Histograms | None = None
+    weights: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,21 @@ def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Num
     last = np.ones(len(order), np.bool_)
     last[:-1] = (series[1:] != series[:-1]) | (times[1:] != times[:-1])
     found = runs([(series[last], times[last])])
-    return None if found is None else Numbered(found, times[last], values[order][last], position[order][last], read)
+    weights = _weights(len(floats[0]), columns)
+    return (
+        None
+        if found is None
+        else Numbered(
+            found, times[last], values[order][last], position[order][last], read, None if weights is None else weights[order][last]
+        )
+    )
+
+
+def _weights(floats: int, columns: Sequence[Column]) -> Floats | None:
+    """How many samples each row stands for; None where rollups were not asked for."""
+    if len(columns) == len(HISTOGRAM_COLUMNS):
+        return None
+    return np.concatenate((np.ones(floats), np.maximum(numbers(columns[-1]), 1.0)))
 
 
 def _histograms(columns: Sequence[Column]) -> Histograms:
@@ -88,7 +104,10 @@ def labelled(found: Numbered, order: Ordered) -> Samples:
     runs, at = found.runs, order.positions
     histogram = None if found.histogram is None else runs.take(found.histogram, at)
     offsets = offsets_of(runs.samples()[at])
-    return Samples(order.labels, offsets, runs.take(found.times_ms, at), runs.take(found.values, at), histogram, found.histograms)
+    weights = None if found.weights is None else runs.take(found.weights, at)
+    return Samples(
+        order.labels, offsets, runs.take(found.times_ms, at), runs.take(found.values, at), histogram, found.histograms, weights=weights
+    )
 
 
 def joined(read: Sequence[NumberedGrid], steps: Sequence[int]) -> NumberedGrid:

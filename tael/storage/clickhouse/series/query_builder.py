@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tael.metrics.identity import metric_id
-from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Selection
+from tael.model.series import METRIC_NAME, ROLLUP_MS, GridFunction, GridRequest, Selection
 from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse import rollup
 from tael.storage.clickhouse.conditions import Statement
@@ -72,12 +72,14 @@ def select_samples(source: Source, tenant: str, selection: Selection, limit: int
     return Statement(f"{chosen}\nLIMIT {{limit:UInt64}}" + (f"\n{_WHOLE_KEY}" if merged else ""), where.parameters)
 
 
-def select_histograms(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
-    """Rows of HISTOGRAM_COLUMNS in any order, at most ``limit``, without duplicates."""
+def select_histograms(source: Source, tenant: str, selection: Selection, limit: int, *, rollups: bool = False) -> Statement:
+    """Rows of HISTOGRAM_COLUMNS in any order, at most ``limit``, without duplicates; with ``rollups`` of their weight too, which is 0 where a row is one that came."""
     where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
-    places = source.merged("histograms", where, tenant, _held(selection))
-    sql = f"SELECT {', '.join(HISTOGRAM_COLUMNS)}\nFROM {places}\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
+    asked = source.with_rollups if rollups else source.merged
+    places = asked("histograms", where, tenant, _held(selection))
+    columns = (*HISTOGRAM_COLUMNS, *(name for name, _ in rollup.WEIGHT if rollups))
+    sql = f"SELECT {', '.join(columns)}\nFROM {places}\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
     return Statement(sql, where.parameters)
 
 
@@ -113,19 +115,19 @@ def buckets(source: Source, tenant: str, request: GridRequest, columns: Sequence
     The windows of the request are of whole rollups (``rollups.places``); buckets are as long as they may be, so that a wide window is few rows.
     """
     step = request.step_ms or request.window_ms
-    length = math.gcd(step, request.window_ms) if step % rollup.STEP_MS == 0 else rollup.STEP_MS
+    length = math.gcd(step, request.window_ms) if step % ROLLUP_MS == 0 else ROLLUP_MS
     base = request.start_ms - request.window_ms
-    wanted = step if step % rollup.STEP_MS == 0 else 0
+    wanted = step if step % ROLLUP_MS == 0 else 0
     selection = Selection(request.matchers, base, request.end_ms)
     where = _of_series(source, tenant, selection)
-    samples = source.with_rollups(where, tenant, _held(selection))
+    samples = source.with_rollups("samples", where, tenant, _held(selection))
     group = rollup.Grouping(base, length, wanted, request.window_ms)
     return Statement(f"{rollup.buckets(samples, columns, group)}\n{_WHOLE_KEY}", where.parameters)
 
 
-def rollups_until_ms(source: Source, tenant: str, selection: Selection) -> int:
-    """Before when some of the samples are rollups; 0 where none are."""
-    return source.rollups_until(tenant, _held(selection)) // NS_PER_MS
+def rollups_until_ms(source: Source, tenant: str, selection: Selection, table: str = "samples") -> int:
+    """Before when some of the samples, or histograms, are rollups; 0 where none are."""
+    return source.rollups_until(table, tenant, _held(selection)) // NS_PER_MS
 
 
 def list_series(source: Source, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:

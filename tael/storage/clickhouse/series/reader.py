@@ -10,6 +10,7 @@ from tael.errors import TooLarge
 from tael.model.histogram import SAMPLE_BYTES
 from tael.model.series import (
     METRIC_NAME,
+    ROLLUP_MS,
     TOO_MANY_SAMPLES,
     TOO_MANY_SERIES,
     Exemplar,
@@ -29,7 +30,6 @@ from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
-from tael.storage.clickhouse.rollup import STEP_MS
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.series import columns, query_builder, rolled
 from tael.storage.clickhouse.series.labels import LabelCache, Ordered, label_sets
@@ -83,13 +83,19 @@ class ClickHouseSeries:
         labelled = columns.labelled(found, order)
         if order.repeated:
             labelled = series_merge.united([labelled])
-        until_ms = query_builder.rollups_until_ms(self._source, tenant, selection)
-        return Answer(replace(labelled, rollups=Rollups(until_ms)) if until_ms else labelled)
+        return Answer(replace(labelled, rollups=self._rollups(tenant, selection, rolled_histograms=found.weights is not None)))
+
+    def _rollups(self, tenant: str, selection: Selection, *, rolled_histograms: bool) -> Rollups | None:
+        of_samples = query_builder.rollups_until_ms(self._source, tenant, selection)
+        of_histograms = query_builder.rollups_until_ms(self._source, tenant, selection, "histograms") if rolled_histograms else 0
+        until_ms = max(of_samples, of_histograms)
+        return Rollups(until_ms, histograms=rolled_histograms) if until_ms else None
 
     async def _histograms(self, tenant: str, selection: Selection, max_samples: int) -> list[native.Column]:
         if not await self._may_have_histograms(tenant, selection):
             return []
-        statement = query_builder.select_histograms(self._source, tenant, selection, max_samples + 1)
+        rollups = query_builder.rollups_until_ms(self._source, tenant, selection, "histograms") > 0
+        statement = query_builder.select_histograms(self._source, tenant, selection, max_samples + 1, rollups=rollups)
         return await self._columns(statement, _histogram_bytes(max_samples))
 
     async def _any_histogram(self, tenant: str, selection: Selection) -> bool:
@@ -151,7 +157,7 @@ class ClickHouseSeries:
         """The steps whose windows reach into rollups, over whole buckets."""
         at = rolled.places_of(request)
         wide = replace(request, start_ms=int(at.ends_ms[0]), end_ms=int(at.ends_ms[-1]), window_ms=at.wide_ms)
-        most = max_series * (len(at.ends_ms) + at.wide_ms // STEP_MS)
+        most = max_series * (len(at.ends_ms) + at.wide_ms // ROLLUP_MS)
         statement = query_builder.buckets(self._source, tenant, wide, COLUMNS[request.function])
         return columns.grid_of_buckets(await self._columns(statement, {**_SPILL, "max_rows_to_group_by": most}), request.function, at)
 

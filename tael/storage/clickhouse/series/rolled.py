@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tael.model.series import GridRequest
-from tael.storage.clickhouse.rollup import STEP_MS
+from tael.model.series import ROLLUP_MS, GridRequest
 from tael.vectors.ranges import rollups
 from tael.vectors.ranges.rollups import COLUMNS, Places
 
@@ -26,11 +25,10 @@ def split(request: GridRequest, until_ms: int) -> tuple[GridRequest | None, Grid
 
 def exact(request: GridRequest) -> bool:
     """Whether rollups answer as the samples would: every window is one of whole buckets, and nothing inside of a bucket is asked for."""
-    known = request.function in COLUMNS or request.function == "last"
-    return known and not any(time_ms % STEP_MS for time_ms in (request.start_ms, request.step_ms, request.window_ms))
+    return rollups.exact(request, (*COLUMNS, "last"))
 
 
 def places_of(request: GridRequest) -> Places:
     """The windows of whole buckets for a request."""
     times = np.arange(request.start_ms, request.end_ms + 1, request.step_ms or 1, dtype=np.int64)
-    return rollups.places(times, request.window_ms, STEP_MS)
+    return rollups.places(times, request.window_ms, ROLLUP_MS)
