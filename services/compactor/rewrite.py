@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from prometheus_client import REGISTRY, Counter
 
 from tael.cluster.manifests import ManifestOwner
 from tael.cold import transitions
-from tael.cold.files import ROLLED, ColdFile
+from tael.cold.files import ROLLED, ROLLED_UP, ROLLUP_SECONDS, ColdFile
 from tael.errors import Unavailable
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
@@ -95,7 +95,8 @@ class ColdEraser:
     async def _drop_rollups(self, files: Sequence[ColdFile], selection: Selection) -> int:
         """A rollup goes as a whole, as all that is kept by the hour."""
         out = {file for file in files if file.hour_ns <= selection.what.before_ns}
-        change = transitions.retired(self._owner.manifest, out.__contains__, self._owner.epoch, time.time_ns())
+        unnamed = set().union(*[await self._unnamed(file) for file in out]) if out else set()
+        change = transitions.retired(self._owner.manifest, out.__contains__, self._owner.epoch, time.time_ns(), unnamed=unnamed)
         if change is None:
             return 0
         await self._owner.commit(change)
@@ -112,9 +113,7 @@ class ColdEraser:
             left = [await self._store.rewrite(selection, files, manifest.revision + 1, self._pace)]
             _check(files, out, left[0])
         self._fail("rewritten")
-        # What a merge or a roll wrote that died before its commit holds these rows too, and nothing else would ever delete it.
-        written = await self._objects.list(files[0].key.rpartition("-")[0] + "-")
-        unnamed = set(written) - {file.key for file in (*files, *left)}
+        unnamed = await self._unnamed(files[0]) - {file.key for file in left}
         await self._owner.commit(
             transitions.merged(
                 manifest, table, hour_ns, left, self._owner.epoch, time.time_ns(), emptied=() if left else (tenant,), unnamed=unnamed
@@ -124,6 +123,17 @@ class ColdEraser:
         _REWRITTEN.labels(str(manifest.shard), table).inc(len(files))
         log.info("rewritten", shard=manifest.shard, table=table, start=hour_ns // 10**9, tenant=tenant, rows=gone, files=len(files))
         return gone
+
+    async def _unnamed(self, file: ColdFile) -> set[str]:
+        """Keys of its tenant and hour that nothing names.
+
+        What a roll, a merge or a rollup wrote that died before its commit holds the same rows, and nothing else would ever delete it.
+        """
+        named = {one.key for one in self._owner.manifest.hour_files(file.table, file.hour_ns)}
+        written: set[str] = set()
+        for resolution in {0, ROLLUP_SECONDS} if file.table in ROLLED_UP else {0}:
+            written.update(await self._objects.list(replace(file, resolution=resolution).key.rpartition("-")[0] + "-"))
+        return written - named
 
 
 def _check(files: Sequence[ColdFile], out: Mapping[ColdFile, Selected], left: ColdFile) -> None:

@@ -181,6 +181,7 @@ class Roller:
         merged = [await self._merge_files(files, generation) for files in several]
         self._fail("merged")
         await self._commit(transitions.merged(self._owner.manifest, table, hour_ns, merged, self._owner.epoch, time.time_ns()))
+        self._fail("replaced")
         _MERGED.labels(self._shard, table).inc(sum(map(len, several)))
         return True
 
@@ -205,6 +206,7 @@ class Roller:
             raise Unavailable(f"{rollup.key} was made of {samples} samples, not the {raw.rows} of {raw.key}")
         self._fail("rolled up")
         await self._commit(transitions.rolled_up(self._owner.manifest, raw, rollup, self._owner.epoch, time.time_ns()))
+        self._fail("replaced")
         _ROLLED_UP.labels(self._shard).inc(samples)
         log.info(
             "rolled up",

@@ -69,7 +69,7 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         description="While a shard's ClickHouse has less free space than this, every hour that is over is rolled, the oldest first; more than `TAEL_MIN_FREE_BYTES`, at which ingest refuses writes.",
     )
     roll_failpoint: Literal[
-        "", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rolled up", "rewritten", "forgotten"
+        "", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rolled up", "replaced", "rewritten", "forgotten"
     ] = Field(default="", alias="TAEL_ROLL_FAILPOINT", description="For fault tests: the compactor kills itself at this place.")
 
     @model_validator(mode="after")

@@ -139,8 +139,8 @@ def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, n
     return _paged(manifest, head, {day: (*kept, rollup)}, [raw.key], now_ns)
 
 
-def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int) -> Change | None:
-    """Without the files that ``gone`` says yes to, among the loaded pages; None where there are none."""
+def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change | None:
+    """Without the files that ``gone`` says yes to, among the loaded pages; None where there are none. ``unnamed`` as in ``merged``."""
     _check_epoch(manifest, epoch)
     pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
     removed: list[ColdFile] = []
@@ -152,7 +152,7 @@ def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, no
     if not removed:
         return None
     head = _next(manifest.head, epoch, sorted({(file.table, file.hour_ns) for file in removed}))
-    return _paged(manifest, head, pages, [file.key for file in removed], now_ns)
+    return _paged(manifest, head, pages, [*(file.key for file in removed), *unnamed], now_ns)
 
 
 def swept(manifest: Manifest, trash: Trash, epoch: int) -> Change:

@@ -153,11 +153,21 @@ async def test_a_tenant_goes_out_of_every_table(cold: Cold) -> None:
     await cold.roll()
     roller = await cold.roller()
     await roller.load()
-    assert await roller.roll_up(1 << 62)
-    assert any(file.resolution for file in (await cold.manifest()).files("samples"))
+    cold.crash_at = "rolled up"
+    with pytest.raises(Crash):
+        await roller.roll_up(1 << 62)
+    cold.crash_at, roller = "", await cold.roller()
+    await roller.load()
+    while await roller.roll_up(1 << 62):
+        pass
+    manifest = await cold.manifest()
+    assert [file.resolution for table in ("samples", "histograms") for file in manifest.files(table)] == [300, 300]
     what = Erasure("t1", "tenant", "t1", time.time_ns() + 10**18)
     assert (await (await cold.eraser()).erase(Selection(what))).rows >= sum(FILLED.values()) - 2
     assert await cold.ledger() == {**dict.fromkeys(ROLLED, 0), "spans": 1}
+    await (await cold.roller()).sweep()
+    left = [key for key in await cold.objects.list("") if f"/{cold.shard}-" in key and "/tenant=t1/" in key]
+    assert left == [], "what a rollup wrote that died goes as well"
 
 
 async def test_a_ledger_holds_through_rolls_crashes_and_deletions(cold: Cold) -> None:

@@ -275,6 +275,49 @@ async def test_late_rows_make_generations_that_are_merged(cold: Cold) -> None:
     assert [key for key in await cold.objects.list(f"_manifest/{cold.shard}/pages/") if key not in after.index.values()] == []
 
 
+async def test_whoever_dies_in_a_merge_or_a_rollup_the_next_one_goes_on(cold: Cold) -> None:
+    """At each place once: what is in files is there once, as it was, and what was written in vain is no file that counts. A zombie commits nothing."""
+
+    async def write() -> None:
+        await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, batch().SerializeToString()), secrets.token_hex(8))
+        await cold.roll()
+
+    async def keep_house() -> None:
+        roller = await cold.roller()
+        await roller.load()
+        while await roller.merge() or await roller.roll_up(1 << 62):
+            pass
+
+    await write()
+    await write()
+    cold.crash_at = "merged"
+    with pytest.raises(Crash):
+        await keep_house()
+    assert (await cold.ledger())["samples"] == 2 * FILLED["samples"]
+    cold.crash_at = "rolled up"  # behind the merge, which the next owner makes
+    with pytest.raises(Crash):
+        await keep_house()
+    assert [file.resolution for table in ("samples", "histograms") for file in (await cold.manifest()).files(table)] == [0, 0]
+    assert (await cold.ledger())["samples"] == FILLED["samples"]
+    zombie = await cold.roller()
+    await zombie.load()
+    cold.crash_at = "replaced"
+    for resolutions in ({"histograms": 300, "samples": 0}, {"histograms": 300, "samples": 300}):
+        with pytest.raises(Crash):
+            await keep_house()
+        assert {file.table: file.resolution for table in resolutions for file in (await cold.manifest()).files(table)} == resolutions
+    cold.crash_at = ""
+    before = await cold.manifest()
+    with pytest.raises(Fenced):
+        await zombie.roll_up(1 << 62)
+    await keep_house()
+    after = await cold.manifest()
+    assert [after.files(table) for table in ("samples", "histograms")] == [before.files(table) for table in ("samples", "histograms")]
+    written = [key for key in await cold.objects.list("histograms_5m/") if f"/{cold.shard}-" in key]
+    assert after.files("histograms")[0].key in written
+    assert len(written) == 3, "an owner that died and a zombie wrote one in vain"
+
+
 async def test_files_are_retired_by_tenant_and_signal(cold: Cold) -> None:
     """By whole hours; what is kept stays. Payloads go with the longer of traces and logs."""
     await fill(cold.tier)
