@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tael.vectors.histograms.text import parse
+from tests.support.remote_write import request_of
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -59,3 +62,54 @@ def test_a_trace_is_rolled_read_and_deleted(tmp_path: Path) -> None:
         )
         assert done["rows"] >= 1
         assert traces_of(suite) == []
+
+
+def write(suite: Suite, body: bytes) -> None:
+    """Send a remote write."""
+    headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{suite.http_port}/api/v1/write", data=body, headers=headers, method="POST"
+    )  # a loopback URL
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # the same
+        assert answer.status in (200, 204)
+
+
+def test_old_metrics_become_rollups(tmp_path: Path) -> None:
+    """By the compactor's own rounds, within seconds of a raw window of minutes; rates over them are those of the samples, and the answer says so."""
+    settings = {
+        "TAEL_HOT_TIER_HOURS": "0",
+        "TAEL_ROLL_QUIET_SECS": "0",
+        "TAEL_METRIC_RAW_DAYS": "0.001",
+        "TAEL_COMPACT_INTERVAL_SECS": "1",
+    }
+    hour = int(time.time()) // 3_600 * 3_600 - 7_200
+    times = range(hour, hour + 3_600, 15)
+    growing = "{{{{schema:0 count:{0} sum:{0} buckets:[{0}]}}}}"
+    body = request_of(
+        [
+            ((("__name__", "requests_total"), ("job", "shop")), [(at * 1000, 2.0 * (at - hour)) for at in times]),
+            ((("__name__", "latency"), ("job", "shop")), [(at * 1000, parse(growing.format(at - hour + 1))) for at in times]),
+        ]
+    )
+    points = [{"timeUnixNano": str(at * 10**9), "startTimeUnixNano": str(hour * 10**9), "asDouble": float(at - hour)} for at in times]
+    counter = {"name": "jobs", "sum": {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": points}}
+    with Suite(tmp_path, env=settings) as suite:
+        write(suite, body)
+        post(f"http://127.0.0.1:{suite.http_port}/v1/metrics", {"resourceMetrics": [{"scopeMetrics": [{"metrics": [counter]}]}]})
+
+        def ask(query: str) -> Any:
+            asked = {"query": query, "start": hour + 1_800, "end": hour + 3_600, "step": 300}
+            return suite.get(f"/prometheus/api/v1/query_range?{urllib.parse.urlencode(asked)}")
+
+        def told(query: str) -> Any:
+            return (answer := ask(query)) and any("uses 5-minute rollups before" in info for info in answer.get("infos", ())) and answer
+
+        for query, rate in (
+            ("rate(requests_total[10m])", 2.0),
+            ("rate(jobs_total[30m])", 1.0),
+            ("histogram_count(rate(latency[10m]))", 1.0),
+        ):
+            answer = until(lambda query=query: told(query), f"rollups behind {query}", 90, pause=0.5)  # type: ignore[misc]  # a default binds it
+            assert not any("approximate" in info for info in answer["infos"]), answer
+            [series] = answer["data"]["result"]
+            assert [float(value) for _, value in series["values"]] == pytest.approx([rate] * 7)
