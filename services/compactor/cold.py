@@ -164,11 +164,11 @@ class ColdTier:
                 shard.kept_house = time.monotonic()
 
     async def _roll_up(self, roller: Roller, until: float, stop: Stop) -> bool:
-        """Roll up what is past the raw window; False where something is left at ``until`` (monotonic)."""
+        """Roll up what is past the raw window, and gather its days; False where something is left at ``until`` (monotonic)."""
         days = self._settings.metric_raw_days
         if not (days and self._settings.cold_tier):
             return True
-        while not stop.is_set and await roller.roll_up(time.time_ns() - int(days * DAY_NS)):
+        while not stop.is_set and await _settle(roller, time.time_ns() - int(days * DAY_NS)):
             if time.monotonic() > until:
                 return False
         return True
@@ -228,6 +228,10 @@ class ColdTier:
 
         owner = ManifestOwner(self._kv, self._objects, self._manifests, address.index, epoch)
         return Roller(owner, store, self._objects, still_mine, self._pace, fail_at(self._settings.roll_failpoint))
+
+
+async def _settle(roller: Roller, before_ns: int) -> bool:
+    return await roller.roll_up(before_ns) or await roller.gather(before_ns)
 
 
 async def _step(roller: Roller, policies: Sequence[Policy]) -> bool:

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, Counter
 
 from tael.cluster.manifests import ManifestOwner
 from tael.cold import transitions
-from tael.cold.files import ROLLED, ROLLED_UP, ROLLUP_SECONDS, ColdFile
+from tael.cold.files import DAY_HOURS, GATHERED, ROLLED, ROLLED_UP, ROLLUP_SECONDS, ColdFile, day_of
 from tael.errors import Unavailable
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
@@ -71,8 +71,8 @@ class ColdEraser:
                 if table == "spans" and selection.traces
                 else self._files(table, selection.what.tenant)
             )
-            rows += await self._drop_rollups([file for file in files if file.resolution], selection)
-            found = await self._store.select(selection, [file for file in files if not file.resolution])
+            rows += await self._drop_settled([file for file in files if file.settled], selection)
+            found = await self._store.select(selection, [file for file in files if not file.settled])
             for hour_ns in sorted({file.hour_ns for file in found}):
                 if time.monotonic() >= until:
                     return Erased(rows, left=True)
@@ -92,8 +92,8 @@ class ColdEraser:
         hours = await self._store.hours_of(what, traces)
         return [file for file in await self._files("spans", what.tenant) if file.hour_ns in hours]
 
-    async def _drop_rollups(self, files: Sequence[ColdFile], selection: Selection) -> int:
-        """A rollup goes as a whole, as all that is kept by the hour."""
+    async def _drop_settled(self, files: Sequence[ColdFile], selection: Selection) -> int:
+        """A rollup or a day goes as a whole, as all that is kept by the hour."""
         out = {file for file in files if file.hour_ns <= selection.what.before_ns}
         unnamed = set().union(*[await self._unnamed(file) for file in out]) if out else set()
         change = transitions.retired(self._owner.manifest, out.__contains__, self._owner.epoch, time.time_ns(), unnamed=unnamed)
@@ -105,7 +105,7 @@ class ColdEraser:
     async def _rewrite(self, table: str, hour_ns: int, selection: Selection, found: Mapping[ColdFile, Selected]) -> int:
         """All files of the tenant's hour become one, so that of rows with one key the same counts as before."""
         manifest, tenant = self._owner.manifest, selection.what.tenant
-        files = [file for file in manifest.hour_files(table, hour_ns) if file.tenant == tenant and not file.resolution]
+        files = [file for file in manifest.hour_files(table, hour_ns) if file.tenant == tenant and not file.settled]
         out = {file: found[file] for file in files if file in found}
         gone = sum(one.rows for one in out.values())
         left: list[ColdFile] = []
@@ -125,14 +125,18 @@ class ColdEraser:
         return gone
 
     async def _unnamed(self, file: ColdFile) -> set[str]:
-        """Keys of its tenant and hour that nothing names.
+        """Keys of its tenant and hours that nothing names.
 
         What a roll, a merge or a rollup wrote that died before its commit holds the same rows, and nothing else would ever delete it.
         """
-        named = {one.key for one in self._owner.manifest.hour_files(file.table, file.hour_ns)}
+        hours = file.each_hour
+        named = {one.key for hour_ns in hours for one in self._owner.manifest.hour_files(file.table, hour_ns)}
+        day = replace(file, hour_ns=day_of(file.hour_ns), hours=DAY_HOURS)
+        places = [*(replace(file, hour_ns=hour_ns, hours=1) for hour_ns in hours), *([day] if file.table in GATHERED else [])]
         written: set[str] = set()
-        for resolution in {0, ROLLUP_SECONDS} if file.table in ROLLED_UP else {0}:
-            written.update(await self._objects.list(replace(file, resolution=resolution).key.rpartition("-")[0] + "-"))
+        for place in places:
+            for resolution in {0, ROLLUP_SECONDS} if file.table in ROLLED_UP else {0}:
+                written.update(await self._objects.list(replace(place, resolution=resolution).key.rpartition("-")[0] + "-"))
         return written - named
 
 

@@ -174,7 +174,7 @@ class Roller:
         table, hour_ns = hours[0]
         by_tenant: dict[str, list[ColdFile]] = {}
         for file in self._owner.manifest.hour_files(table, hour_ns):
-            if not file.resolution:
+            if not file.settled:
                 by_tenant.setdefault(file.tenant, []).append(file)
         generation = self._owner.manifest.revision + 1
         several = [files for files in by_tenant.values() if len(files) > 1]
@@ -187,12 +187,16 @@ class Roller:
 
     async def _merge_files(self, files: Sequence[ColdFile], generation: int) -> ColdFile:
         merged = await self._store.merge(files, generation, self._pace)
-        rows = sum(file.rows for file in files)
-        fewer_is_fine = ROLLED[merged.table].replaces and max(file.rows for file in files) <= merged.rows <= rows
+        self._check_merged(files, merged)
+        return merged
+
+    def _check_merged(self, files: Sequence[ColdFile], merged: ColdFile) -> None:
+        rows, hours = sum(file.rows for file in files), [hour_ns for file in files for hour_ns in file.each_hour]
+        twice = ROLLED[merged.table].replaces and len(set(hours)) < len(hours)
+        fewer_is_fine = twice and max(file.rows for file in files) <= merged.rows <= rows
         if merged.rows != rows and not fewer_is_fine:
             _MISMATCHES.labels(self._shard).inc()
             raise Unavailable(f"{merged.key} holds {merged.rows} rows, not the {rows} of {len(files)} files")
-        return merged
 
     async def roll_up(self, before_ns: int) -> bool:
         """Put a rollup in the place of one file of samples or histograms that ended by then; False when there is none among the pages that are loaded."""
@@ -219,6 +223,20 @@ class Roller:
         )
         return True
 
+    async def gather(self, before_ns: int) -> bool:
+        """Put one file in the place of those of a tenant's day that ended by then; False when there are none among the pages that are loaded."""
+        several = plan.next_to_gather(self._owner.manifest, before_ns)
+        if not several:
+            return False
+        whole = await self._store.gather(several, self._owner.manifest.revision + 1, self._pace)
+        self._check_merged(several, whole)
+        self._fail("merged")
+        await self._commit(transitions.gathered(self._owner.manifest, several, whole, self._owner.epoch, time.time_ns()))
+        self._fail("replaced")
+        _MERGED.labels(self._shard, whole.table).inc(len(several))
+        log.info("gathered", shard=self._shard, table=whole.table, start=whole.hour_ns // 10**9, files=len(several), rows=whole.rows)
+        return True
+
     async def retire(self, retention: Retention) -> int:
         """Forget the files of which all is past its tenant's retention; how many."""
         now_ns = time.time_ns()
@@ -228,7 +246,7 @@ class Roller:
                 await self._load(table, day)
 
         def gone(file: ColdFile) -> bool:
-            return retention.past(ROLLED[file.table].signal, file.hour_ns + HOUR_NS, now_ns).holds(file.tenant)
+            return retention.past(ROLLED[file.table].signal, file.end_ns, now_ns).holds(file.tenant)
 
         out = [file for page in self._owner.manifest.pages.values() for file in page if gone(file)]
         change = transitions.retired(self._owner.manifest, gone, self._owner.epoch, now_ns)

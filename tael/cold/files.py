@@ -63,6 +63,9 @@ ROLLED = {
 
 ROLLED_UP = frozenset(("samples", "histograms"))
 """Those of which old hours become rollups."""
+GATHERED = ROLLED_UP | {"series", "exemplars"}
+"""Those of which the old files of a day become one; of samples and histograms, the rollups."""
+DAY_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ class ColdFile:
 
     An hour has several files of a tenant where rows came late: each generation holds its own rows, and of rows with one key that of the larger
     generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file of samples or
-    histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of so many seconds (docs/adr/0022).
+    histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of so many seconds (docs/adr/0022). One of 24 ``hours``
+    holds a day, from ``hour_ns`` on.
     """
 
     table: str
@@ -90,12 +94,28 @@ class ColdFile:
     max_name: str | None = None
     format: int = FORMAT
     resolution: int = 0
+    hours: int = 1
 
     @property
     def key(self) -> str:
         """Its key in the bucket."""
         folder = f"{self.table}_{self.resolution // 60}m" if self.resolution else self.table
-        return file_key(folder, self.tenant, self.shard, self.hour_ns, self.generation)
+        return file_key(folder, self.tenant, self.shard, self.hour_ns, self.generation, day=self.hours > 1)
+
+    @property
+    def end_ns(self) -> int:
+        """Where its last hour ends."""
+        return self.hour_ns + self.hours * HOUR_NS
+
+    @property
+    def each_hour(self) -> range:
+        """The starts of its hours."""
+        return range(self.hour_ns, self.end_ns, HOUR_NS)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is a rollup or a day: rows of its hours that come later stay beside it."""
+        return self.resolution > 0 or self.hours > 1
 
     def overlaps(self, time_range: TimeRange) -> bool:
         """Whether a row of it may be in the range."""
@@ -113,10 +133,14 @@ def _within(value: str | None, least: str | None, most: str | None) -> bool:
     return least.encode() <= value.encode() <= most.encode()
 
 
-def file_key(folder: str, tenant: str, shard: int, hour_ns: int, generation: int) -> str:
-    """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``; the folders of rollups are ``samples_5m`` and ``histograms_5m``."""
+def file_key(folder: str, tenant: str, shard: int, hour_ns: int, generation: int, *, day: bool = False) -> str:
+    """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``; the folders of rollups are ``samples_5m`` and ``histograms_5m``.
+
+    A day's is ``<table>_day/tenant=…/date=…/<shard>-<generation>.parquet``.
+    """
     at = datetime.fromtimestamp(hour_ns // NS_PER_SECOND, UTC)
-    return f"{folder}/tenant={tenant_in_key(tenant)}/date={at:%Y-%m-%d}/hour={at:%H}/{shard}-{generation}.parquet"
+    place = f"tenant={tenant_in_key(tenant)}/date={at:%Y-%m-%d}"
+    return f"{folder}_day/{place}/{shard}-{generation}.parquet" if day else f"{folder}/{place}/hour={at:%H}/{shard}-{generation}.parquet"
 
 
 def tenant_in_key(tenant: str) -> str:

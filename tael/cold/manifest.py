@@ -184,9 +184,9 @@ class Manifest:
         return found
 
     def hour_files(self, table: str, hour_ns: int) -> list[ColdFile]:
-        """Every file of an hour. Raises LookupError where its page is not loaded."""
+        """Every file that holds an hour. Raises LookupError where its page is not loaded."""
         day = (table, day_of(hour_ns))
-        return [file for file in self.pages[day] if file.hour_ns == hour_ns] if day in self.index else []
+        return [file for file in self.pages[day] if hour_ns in file.each_hour] if day in self.index else []
 
     def rolling(self, table: str, time_range: TimeRange = ALL_TIME) -> tuple[OpenHour, ...]:
         """The hours of the table to be read from ``<table>_rolling``: those alone, for it may hold others that are not to be read."""

@@ -19,8 +19,9 @@ Pages = Mapping[tuple[str, int], str]
 
 def encode_page(files: Iterable[ColdFile]) -> bytes:
     """The files of a table's day: gzip of a JSON array with an object a file."""
-    # A resolution is named where there is one, so that versions without rollups can read the pages that have none.
-    listed = [{name: value for name, value in asdict(file).items() if name != "resolution" or value} for file in files]
+    # What few files have is named where it is, so that versions without rollups or days can read the pages that have none.
+    few = {"resolution": 0, "hours": 1}
+    listed = [{name: value for name, value in asdict(file).items() if few.get(name, ()) != value} for file in files]
     return gzip.compress(orjson.dumps(listed), compresslevel=5, mtime=0)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tael.cold.files import ROLLED, ROLLED_UP, ColdFile
+from tael.cold.files import GATHERED, ROLLED, ROLLED_UP, ColdFile, day_of
 from tael.cold.manifest import DROPPING, MOVING, Manifest, OpenHour, Trash
-from tael.model.time import HOUR_NS
+from tael.model.time import DAY_NS, HOUR_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,12 @@ def _age(partition: Partition) -> tuple[int, int]:
 
 
 def hours_to_merge(manifest: Manifest) -> list[tuple[str, int]]:
-    """Table and hour of which some tenant has more than one file that is no rollup, of the loaded pages; oldest first."""
+    """Table and hour of which some tenant has more than one file that is no rollup and no day, of the loaded pages; oldest first."""
     found: set[tuple[int, str]] = set()
     for (table, _), files in manifest.pages.items():
         seen: set[tuple[int, str]] = set()
         for file in files:
-            if file.resolution:
+            if file.settled:
                 continue
             one = (file.hour_ns, file.tenant)
             if one in seen and manifest.open_hour(table, file.hour_ns) is None:
@@ -165,18 +165,43 @@ def next_to_roll_up(manifest: Manifest, before_ns: int) -> ColdFile | None:
 
     It is all that the cold tier has of its table, tenant and hour: several files are merged first, and what came behind a rollup stays beside it.
     """
-    counts = Counter((table, file.hour_ns, file.tenant) for (table, _), files in manifest.pages.items() for file in files)
+    counts = Counter(
+        (table, hour_ns, file.tenant)
+        for (table, _), files in manifest.pages.items()
+        if table in ROLLED_UP
+        for file in files
+        for hour_ns in file.each_hour
+    )
     waiting = (
         file
         for (table, day), files in manifest.pages.items()
         if table in ROLLED_UP and day < before_ns
         for file in files
-        if not file.resolution
+        if not file.settled
         and file.hour_ns + HOUR_NS <= before_ns
         and counts[table, file.hour_ns, file.tenant] == 1
         and manifest.open_hour(table, file.hour_ns) is None
     )
     return min(waiting, key=lambda file: (file.hour_ns, file.table, file.tenant), default=None)
+
+
+def next_to_gather(manifest: Manifest, before_ns: int) -> Sequence[ColdFile]:
+    """The files of a table, a tenant and a day that are to become one, of the loaded pages; of the oldest day that ended by then. None as a rule.
+
+    What came behind a rollup is no rollup, and stays beside the day.
+    """
+    on_their_way = {(hour.table, day_of(hour.hour_ns)) for hour in manifest.head.open}
+    for (table, day), files in sorted(manifest.pages.items(), key=lambda page: (page[0][1], page[0][0])):
+        if table not in GATHERED or day + DAY_NS > before_ns or (table, day) in on_their_way:
+            continue
+        of_tenant: dict[str, list[ColdFile]] = {}
+        for file in files:
+            if file.resolution or table not in ROLLED_UP:
+                of_tenant.setdefault(file.tenant, []).append(file)
+        for _, several in sorted(of_tenant.items()):
+            if len(several) > 1:
+                return several
+    return ()
 
 
 def to_sweep(manifest: Manifest, grace_ns: int, now_ns: int) -> list[Trash]:

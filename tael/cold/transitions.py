@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tael.cold.files import ROLLED, ColdFile, day_of, hour_of
+from tael.cold.files import DAY_HOURS, ROLLED, ColdFile, day_of, hour_of
 from tael.cold.manifest import DROPPING, MOVING, RECENT, ROLLING, Changed, Head, Held, Manifest, OpenHour, State, Trash
 from tael.cold.pages import Pages, encode_index, encode_page, encode_trash, object_key
 from tael.errors import Fenced, Rejected
@@ -101,12 +101,12 @@ def merged(
     """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that is wanted of those.
 
     Of the tenants in ``emptied`` nothing is, and their files go. ``unnamed`` are keys that nothing ever named, to be deleted as well.
-    Rollups stay as they are: rows that came behind one stay beside it. Raises Rejected for an hour on its way, of which more files are to come.
+    Rollups and days stay as they are: rows that came behind one stay beside it. Raises Rejected for an hour on its way, of which more files are to come.
     """
     _check_epoch(manifest, epoch)
     _require_at_rest(manifest, table, hour_ns)
     new = tuple(files)
-    before = [file for file in manifest.hour_files(table, hour_ns) if not file.resolution]
+    before = [file for file in manifest.hour_files(table, hour_ns) if not file.settled]
     _require_distinct(new)
     if not new and not emptied:
         raise Rejected("no file can stand for others", where="files")
@@ -131,12 +131,33 @@ def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, n
     _require_at_rest(manifest, raw.table, raw.hour_ns)
     wanted = replace(rollup, tenant=raw.tenant, shard=manifest.shard, hour_ns=raw.hour_ns, generation=manifest.revision + 1)
     beside = [file for file in manifest.hour_files(raw.table, raw.hour_ns) if file.tenant == raw.tenant]
-    if rollup != wanted or raw.resolution or not rollup.resolution or beside != [raw]:
+    if rollup != wanted or raw.settled or not rollup.resolution or beside != [raw]:
         raise Rejected(f"{rollup.key} cannot stand for {raw.key}", where="files")
     day = (raw.table, day_of(raw.hour_ns))
     kept = tuple(file for file in manifest.pages[day] if file != raw)
     head = _next(manifest.head, epoch, [(raw.table, raw.hour_ns)])
     return _paged(manifest, head, {day: (*kept, rollup)}, [raw.key], now_ns)
+
+
+def gathered(manifest: Manifest, several: Collection[ColdFile], whole: ColdFile, epoch: int, now_ns: int) -> Change:
+    """``whole``, of the generation that the next revision gives, in the place of several files of a tenant's day.
+
+    Raises Rejected where an hour of it is on its way.
+    """
+    _check_epoch(manifest, epoch)
+    table, day = whole.table, day_of(whole.hour_ns)
+    for hour_ns in whole.each_hour:
+        _require_at_rest(manifest, table, hour_ns)
+    wanted = replace(whole, shard=manifest.shard, hour_ns=day, hours=DAY_HOURS, generation=manifest.revision + 1)
+    known = set(manifest.pages[table, day])
+    alike = {(file.tenant, file.resolution) for file in several} == {(whole.tenant, whole.resolution)}
+    if whole != wanted or len(several) < 2 or not alike or not known.issuperset(several):
+        raise Rejected(f"{whole.key} cannot stand for {len(several)} files", where="files")
+    kept = tuple(file for file in manifest.pages[table, day] if file not in set(several))
+    head = _next(
+        manifest.head, epoch, [(table, hour_ns) for hour_ns in sorted({hour_ns for file in several for hour_ns in file.each_hour})]
+    )
+    return _paged(manifest, head, {(table, day): (*kept, whole)}, [file.key for file in several], now_ns)
 
 
 def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change | None:
@@ -220,7 +241,7 @@ def _bounds(
         first, last = pages.get((table, days[0])), pages.get((table, days[-1]))
         found[table] = (
             min(file.hour_ns for file in first) if first else max(days[0], known[0]),
-            max(file.hour_ns for file in last) if last else min(days[-1] + DAY_NS - HOUR_NS, max(known[1], days[-1])),
+            max(file.end_ns for file in last) - HOUR_NS if last else min(days[-1] + DAY_NS - HOUR_NS, max(known[1], days[-1])),
         )
     return found
 

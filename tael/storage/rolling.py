@@ -58,6 +58,10 @@ class RollStore(Protocol):
         """Write the rollup of a file and read it back: the file as it is, and how many rows it says that it was made of."""
         ...
 
+    async def gather(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
+        """Write one file of a day with what several of one tenant and day hold, and read it back."""
+        ...
+
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
         """Write one file with what several of one hour and tenant hold, and read it back. Of rows with one key the latest generation's counts."""
         ...

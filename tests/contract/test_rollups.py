@@ -220,6 +220,33 @@ async def test_native_histograms(both: Both) -> None:
     assert files[2].rows > 400
 
 
+async def test_days_are_files(both: Both) -> None:
+    """What was an hour's file each is one, of series and exemplars too; nobody sees a difference, nor late rows twice, and a year is a few hundred files."""
+    chance = random.Random(5)
+    for job in ("a", "b"):
+        both.add("x_total", jagged(chance), job=job)
+        both.add("h", observed(chance), job=job)
+    assert await both.rolled_up(3) == 6
+    assert await both.cold.gather((T0 + 3 * HOUR_MS) * 10**6) == 0, "the day is not over"
+    assert await both.cold.gather() == 3
+    manifest = await both.cold.manifests.read(0)
+    files = {table: manifest.files(table) for table in ("samples", "histograms", "series")}
+    assert [(file.hours, len(own)) for own in files.values() for file in own] == [(24, 1)] * 3
+    late = [(T0 + HOUR_MS + 7 * MINUTE_MS + 1, 3.0)]
+    added_up = ("sum_over_time(x_total[5m])", "count_over_time(x_total[10m])", *EXACT_OF_HISTOGRAMS[:2])
+    for rolls in (False, True):
+        for text in (*added_up, *(() if rolls else EXACT[1:4])):
+            found, wanted = await both.ask(text, 5 * MINUTE_MS, 3 * HOUR_MS, 5 * MINUTE_MS)
+            same(found, wanted)
+        if not rolls:
+            both.add("x_total", late, job="a")
+            both.add("other", late)
+            await both.stored.flush()
+            await both.cold.roll()
+            assert await both.cold.roll_up() == 0
+            assert await both.cold.gather() == 1, "of series alone"
+
+
 async def test_other_windows_of_histograms(both: Both) -> None:
     """They are of whole buckets, scaled; what adds all of them up counts those that were left out."""
     both.add(

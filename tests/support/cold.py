@@ -113,6 +113,16 @@ class Cold:
                 count += 1
         return count
 
+    async def gather(self, before_ns: int | None = None) -> int:
+        """Gather the files of days that are over, or that ended before a time; how many files they became."""
+        count = 0
+        for roller in self._rollers:
+            await roller.take()
+            await roller.load()
+            while await roller.gather(before_ns or time.time_ns()):
+                count += 1
+        return count
+
     def shards(self, build: Callable[[ClickHouse, Source | None], R]) -> list[AskedShard[R]]:
         """The shards with readers over their tiers."""
         return [TieredShard(tiers, partial(build, clickhouse)) for tiers, clickhouse in zip(self.tiers, self._clickhouses, strict=True)]

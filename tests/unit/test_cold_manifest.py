@@ -195,6 +195,39 @@ def test_a_rollup_takes_the_place_of_a_file() -> None:
     assert [file.resolution for file in merged.manifest.files("samples", "a")] == [300, 0]
 
 
+def test_a_day_takes_the_place_of_its_files() -> None:
+    """Of a tenant, alike, and at rest; what comes later stays beside it, and is no file to be merged with it."""
+    day = day_of(HOUR)
+    manifest = Manifest(Head(0))
+    for hour in (3, 5, 23):
+        manifest = rolled(manifest, "series", day + hour * HOUR_NS, "a", "b")
+    several = manifest.files("series", "a")
+    whole = replace(a_file("series", "a", day, manifest.revision + 1), hours=24, rows=30)
+    wrong = (replace(whole, generation=1), replace(whole, hours=1), replace(whole, tenant="b"), replace(whole, hour_ns=day + HOUR_NS))
+    for one in wrong:
+        with pytest.raises(Rejected):
+            m.gathered(manifest, several, one, 1, NOW)
+    with pytest.raises(Rejected):
+        m.gathered(m.begin_move(manifest, "series", day, 1).manifest, several, replace(whole, generation=manifest.revision + 2), 1, NOW)
+    with pytest.raises(Rejected):
+        m.gathered(manifest, several[:1], whole, 1, NOW)
+    before = manifest.head
+    change = m.gathered(manifest, several, whole, 1, NOW)
+    after = reread(change)
+    assert after.files("series", "a") == [whole]
+    assert whole.key == f"series_day/tenant=a/date=2024-10-04/0-{whole.generation}.parquet"
+    assert after.hour_files("series", day + 5 * HOUR_NS) == [whole, manifest.files("series", "b")[1]]
+    assert after.head.cold["series"] == (day, day + 23 * HOUR_NS)
+    assert not after.head.unchanged_since(before, ["series"], TimeRange(day + 3 * HOUR_NS, day + 4 * HOUR_NS))
+    trash = after.head.trash[-1]
+    assert {file.key for file in several} <= set(decode_trash(trash.key, change.objects[trash.key]))
+    late = rolled(after, "series", day + 5 * HOUR_NS, "a")
+    with pytest.raises(Rejected):
+        m.merged(late, "series", day + 7 * HOUR_NS, [a_file("series", "a", day + 7 * HOUR_NS, late.revision + 1)], 1, NOW)
+    again = replace(whole, generation=late.revision + 1)
+    assert m.gathered(late, late.files("series", "a"), again, 1, NOW).manifest.files("series", "a") == [again]
+
+
 def test_files_are_retired_by_a_predicate() -> None:
     """Those that it says yes to; the head's bounds follow, and a table without files has none."""
     manifest = Manifest(Head(0))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tael.cold import plan
 from tael.cold import transitions as m
-from tael.cold.files import ROLLED, ColdFile
+from tael.cold.files import ROLLED, ColdFile, day_of
 from tael.cold.manifest import Head, Manifest, OpenHour
 from tael.cold.plan import Partition, Partitions, Policy, next_step, waiting
 from tael.cold.transitions import Change
@@ -82,6 +82,29 @@ def test_hours_with_several_files_of_a_tenant_are_merged() -> None:
     manifest = rolled(rolled(rolled(Manifest(Head(0)), "spans", HOUR, "a"), "spans", HOUR, "a"), "logs", HOUR, "a")
     assert plan.hours_to_merge(manifest) == [("spans", HOUR)]
     assert plan.hours_to_merge(m.begin_move(manifest, "spans", HOUR, 1).manifest) == []
+
+
+def test_old_days_are_gathered() -> None:
+    """Of what is a rollup, or is never one; when the day is over and at rest, the oldest first."""
+    day = day_of(HOUR)
+    manifest = Manifest(Head(0))
+    for table, hour in (("samples", 1), ("samples", 2), ("samples", 3), ("series", 1), ("series", 2), ("spans", 1), ("spans", 2)):
+        manifest = rolled(manifest, table, day + hour * HOUR_NS, "a")
+    assert plan.next_to_gather(manifest, day + 23 * HOUR_NS) == ()
+    assert plan.next_to_gather(manifest, day + 24 * HOUR_NS) == manifest.files("series")
+    moving = m.begin_move(manifest, "series", day + 9 * HOUR_NS, 1).manifest
+    assert plan.next_to_gather(moving, day + 24 * HOUR_NS) == ()
+    for raw in manifest.files("samples")[:2]:
+        manifest = m.rolled_up(manifest, raw, replace(raw, generation=manifest.revision + 1, resolution=300), 1, NOW).manifest
+    rollups = manifest.files("samples")[:2]
+    assert plan.next_to_gather(manifest, day + 24 * HOUR_NS) == rollups
+    whole = replace(rollups[0], hour_ns=day, hours=24, generation=manifest.revision + 1)
+    left = m.gathered(manifest, rollups, whole, 1, NOW).manifest
+    assert plan.next_to_gather(left, day + 24 * HOUR_NS) == left.files("series")
+    late = rolled(left, "samples", day + HOUR_NS, "a")
+    assert plan.hours_to_merge(rolled(late, "samples", day + 7 * HOUR_NS, "a")) == []
+    waiting_ = plan.next_to_roll_up(late, day + 48 * HOUR_NS)
+    assert waiting_ is None, "every hour of the day has a rollup by now"
 
 
 @dataclass

@@ -67,10 +67,10 @@ def _of_files(table: str, files: Iterable[ColdFile]) -> Iterable[Holding]:
     for file in files:
         by_tenant.setdefault(file.tenant, []).append(file)
     for tenant, own in by_tenant.items():
-        first = min(file.hour_ns for file in own)
+        first = min(own, key=lambda file: file.end_ns)
         items = sum(file.rows for file in own) if table in ITEM_TABLES else 0
-        goes = sum(file.bytes for file in own if file.hour_ns == first)
-        yield Holding(tenant, KEPT[table].signal, items, 0, sum(file.bytes for file in own), first, first + HOUR_NS, goes)
+        goes = sum(file.bytes for file in own if file.end_ns == first.end_ns)
+        yield Holding(tenant, KEPT[table].signal, items, 0, sum(file.bytes for file in own), first.hour_ns, first.end_ns, goes)
 
 
 class ClickHouseHoldings:

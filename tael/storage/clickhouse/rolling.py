@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from tael.cold.files import ROLLED, ROLLUP_FORMAT, ROLLUP_SECONDS, ColdFile
+from tael.cold.files import DAY_HOURS, ROLLED, ROLLUP_FORMAT, ROLLUP_SECONDS, ColdFile, day_of
 from tael.cold.manifest import OpenHour
 from tael.cold.plan import Partition, Partitions
 from tael.errors import Unavailable
@@ -79,9 +79,13 @@ class ColdFiles:
         without: str = "",
         parameters: Mapping[str, Any] | None = None,
     ) -> ColdFile:
-        columns = await self._columns(files[0].table)
-        newest_first = sorted(files, key=lambda file: -file.generation)
-        file = replace(files[0], generation=generation)
+        return await self._written(replace(files[0], generation=generation), files, pace, without=without, parameters=parameters)
+
+    async def _written(
+        self, file: ColdFile, files: Sequence[ColdFile], pace: Pace, *, without: str = "", parameters: Mapping[str, Any] | None = None
+    ) -> ColdFile:
+        columns = [*await self._columns(file.table), *(rollup.BESIDE[file.table] if file.resolution else ())]
+        newest_first = sorted(files, key=lambda one: -one.generation)
         sql = merge_statement(file, columns, self._url(file), [self._url(one) for one in newest_first], without=without)
         await self._clickhouse.command(sql, parameters or {}, _limits(pace))
         return await self._read_back(file, columns)
@@ -159,6 +163,11 @@ class ClickHouseRolling(ColdFiles):
         """See RollStore."""
         return await self._merge(files, generation, pace)
 
+    async def gather(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
+        """See RollStore."""
+        first = files[0]
+        return await self._written(replace(first, hour_ns=day_of(first.hour_ns), hours=DAY_HOURS, generation=generation), files, pace)
+
     async def roll_up(self, raw: ColdFile, generation: int, pace: Pace) -> tuple[ColdFile, int]:
         """See RollStore."""
         file = replace(raw, generation=generation, resolution=ROLLUP_SECONDS, format=ROLLUP_FORMAT)
@@ -210,18 +219,19 @@ def export_statement(database: str, file: ColdFile, columns: Columns, url: str) 
 
 
 def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Sequence[str], *, without: str = "") -> str:
-    """The rows of several files of one hour and tenant, into one; but those that ``without`` holds for."""
+    """The rows of several files of a tenant, of one hour or of one day, into one; but those that ``without`` holds for."""
     rolled = ROLLED[file.table]
     names = ", ".join(f"`{name}`" for name, _ in columns)
     kept = f" WHERE NOT ({without})" if without else ""
     sources = [_from_file(file.table, columns, each) + kept for each in newest_first]
     branches = [f"SELECT {names}, {place} AS place FROM {source}" for place, source in enumerate(sources)]  # noqa: S608  # names of columns
     # With LIMIT 1 BY the first of each key is left, which is of the latest generation.
-    once = f"LIMIT 1 BY {', '.join(rolled.order)}\n" if rolled.replaces else ""
+    key = rolled.order if rolled.time in rolled.order else (*rolled.order, rolled.time)
+    once = f"LIMIT 1 BY {', '.join(key)}\n" if rolled.replaces else ""
     return (
         f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {parquet.written(file.table, columns)}\n"  # noqa: S608  # names of columns, and keys of ours
         f"FROM (SELECT {names} FROM ({' UNION ALL '.join(branches)})\n"
-        f"ORDER BY {', '.join((*rolled.order, 'place'))} {once})\n{_settings(file.table)}, {_MERGE}"
+        f"ORDER BY {', '.join((*key, 'place'))} {once})\n{_settings(file.table)}, {_MERGE}"
     )
 
 

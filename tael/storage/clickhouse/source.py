@@ -22,7 +22,7 @@ class Places:
     @property
     def hours(self) -> set[int]:
         """The starts of their hours."""
-        return {one.hour_ns for one in self.rolling} | {file.hour_ns for file in self.files}
+        return {one.hour_ns for one in self.rolling} | {hour_ns for file in self.files for hour_ns in file.each_hour}
 
 
 class Source(Protocol):

@@ -22,8 +22,11 @@ from tael.storage.clickhouse.source import HotTables, Places
 
 MAX_FILES: Final = 4_000
 """Of one place in a statement: their keys are a part of its text."""
+_WIDEST_NS: Final = MAX_FILES // 4 * HOUR_NS
+"""Of a window, so that its statement has room for several files an hour."""
 _LAST_HOUR_NS: Final = (1 << 32) * NS_PER_SECOND
 _SUFFIX: Final = ".parquet"
+_SHORTER: Final = "a shorter range, or, of metrics, a shorter TAEL_METRIC_RAW_DAYS, past which a day is one file"
 _SETTINGS: Final = (
     # The path's tenant is escaped, and its date and hour are no columns of ours. A store that does not answer is soon given up.
     "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, s3_retry_attempts = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
@@ -94,7 +97,7 @@ class TieredTables:
         return self._place(table, tenant, ALL_TIME)
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
-        """See Source. What is hot is one piece, then come one hour, two, four, …; the oldest first the other way round."""
+        """See Source. What is hot is one piece, then come one hour, two, four, …, as far as a statement may; the oldest first the other way round."""
         head = self._manifest.head
         first, end = _coldest_start(head, table), _coldest_end(head, table)
         if end <= time_range.start_ns or first >= time_range.end_ns:
@@ -103,7 +106,7 @@ class TieredTables:
         at, stop = (first, end) if oldest_first else (end, first)
         while at < stop if oldest_first else at > stop:
             bounds.append(at)
-            at, step = at + step if oldest_first else at - step, 2 * step
+            at, step = at + step if oldest_first else at - step, min(2 * step, _WIDEST_NS)
         inside = sorted(bound for bound in (*bounds, *((end,) if oldest_first else ())) if time_range.start_ns < bound < time_range.end_ns)
         edges = [time_range.start_ns, *inside, time_range.end_ns]
         pieces = [TimeRange(start, until) for start, until in pairwise(edges)]
@@ -145,7 +148,7 @@ class TieredTables:
     def rollups_until(self, table: str, tenant: str, time_range: TimeRange) -> int:
         """See Source."""
         places = self._places(table, tenant, time_range, None, "", "")
-        return max((file.hour_ns + HOUR_NS for file in places.files if file.resolution), default=0)
+        return max((file.end_ns for file in places.files if file.resolution), default=0)
 
     def with_rollups(self, table: str, where: object, tenant: str, time_range: TimeRange) -> str:
         """See Source. A sample that came behind a rollup never hides a row of it, which stands for more than itself."""
@@ -168,7 +171,7 @@ class TieredTables:
             branches.append(f"SELECT {columns}{none} {rolling} AND {key} NOT IN ({later[0]})")  # see above
             later.append(f"SELECT {key} {rolling}")
         if places.files:
-            several = len({file.hour_ns for file in places.files}) < len(places.files)
+            several = _overlap(places.files)
             also = own
             also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
             cold = self._cold(table, places.files, also=also, more=beside)
@@ -187,7 +190,7 @@ class TieredTables:
         found = [self._place(table, tenant, one) for one in ranges]
         rolling = dict.fromkeys(hour for place in found for hour in place.rolling)
         files = {file.key: file for place in found for file in place.files if file.may_have(service=service or None, name=name or None)}
-        wanted = [file for file in files.values() if hours is None or file.hour_ns in hours]
+        wanted = [file for file in files.values() if hours is None or any(hour_ns in hours for hour_ns in file.each_hour)]
         readable = [file for file in wanted if file.key not in self._unreadable and file.format <= ROLLUP_FORMAT]
         self.trail.left_out.update({file.key for file in wanted} - {file.key for file in readable})
         return Places(tuple(rolling), tuple(readable))
@@ -206,7 +209,7 @@ class TieredTables:
     def _cold(self, table: str, files: Sequence[ColdFile], *, also: str = "", more: Columns = ()) -> str:
         """The rows of these files, as a SELECT to be put in brackets: at the end of a UNION its settings would be ignored."""
         if len(files) > MAX_FILES:
-            raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: a shorter range")
+            raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: {_SHORTER}")
         self.trail.opened.update(file.key for file in files)
         return cold_rows(self._bucket_url, files, self._columns[table], also=also, more=more)
 
@@ -232,6 +235,11 @@ def _coldest_start(head: Head, table: str) -> int:
     first = [one.hour_ns for one in head.open if one.table == table and one.state != DROPPING]
     first += [head.cold[table][0]] if table in head.cold else []
     return min(first) if first else ALL_TIME.end_ns
+
+
+def _overlap(files: Sequence[ColdFile]) -> bool:
+    """Whether two of them hold rows of one hour."""
+    return any(later.hour_ns < earlier.end_ns for earlier, later in pairwise(sorted(files, key=lambda file: (file.hour_ns, -file.hours))))
 
 
 def _unbounded(time_range: TimeRange) -> TimeRange:
