@@ -88,6 +88,10 @@ bench-promql: dev ## PromQL beside a Prometheus on this machine, the same sample
 bench-search: dev ## Reads of spans and log records through the query service, and what each costs the hot node
 	$(PY) -m bench.search
 
+.PHONY: bench-cold
+bench-cold: dev ## What rolling costs, and questions over a year's manifest
+	$(PY) -m bench.cold
+
 .PHONY: bench-live
 bench-live: dev ## From acknowledgement to a live stream's screen
 	$(PY) -m bench.live
