@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, Counter, Gauge
 
 from tael.cluster.manifests import ManifestOwner
 from tael.cold import plan, transitions
-from tael.cold.files import ROLLED, ColdFile, day_of
+from tael.cold.files import ROLLED, ColdFile, day_of, overlap
 from tael.cold.manifest import OpenHour
 from tael.cold.pages import decode_trash
 from tael.cold.plan import Partition, Policy
@@ -191,9 +191,8 @@ class Roller:
         return merged
 
     def _check_merged(self, files: Sequence[ColdFile], merged: ColdFile) -> None:
-        rows, hours = sum(file.rows for file in files), [hour_ns for file in files for hour_ns in file.each_hour]
-        twice = ROLLED[merged.table].replaces and len(set(hours)) < len(hours)
-        fewer_is_fine = twice and max(file.rows for file in files) <= merged.rows <= rows
+        rows = sum(file.rows for file in files)
+        fewer_is_fine = ROLLED[merged.table].replaces and overlap(files) and max(file.rows for file in files) <= merged.rows <= rows
         if merged.rows != rows and not fewer_is_fine:
             _MISMATCHES.labels(self._shard).inc()
             raise Unavailable(f"{merged.key} holds {merged.rows} rows, not the {rows} of {len(files)} files")

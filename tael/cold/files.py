@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from tael.model.series import ROLLUP_MS
 from tael.model.time import DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
@@ -149,6 +151,12 @@ def tenant_in_key(tenant: str) -> str:
     A point behind a point is one of them. No tenant's name has a ``~``, so that two tenants never meet.
     """
     return re.sub(r"[^A-Za-z0-9_.-]|(?<=\.)\.", lambda match: f"~{ord(match[0]):02X}", tenant)
+
+
+def overlap(files: Iterable[ColdFile]) -> bool:
+    """Whether two of them hold rows of one hour, so that some of these may have one key."""
+    in_order = sorted(files, key=lambda file: (file.hour_ns, -file.hours))
+    return any(later.hour_ns < earlier.end_ns for earlier, later in pairwise(in_order))
 
 
 def hour_of(time_ns: int) -> int:

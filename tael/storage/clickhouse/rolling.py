@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from tael.cold.files import DAY_HOURS, ROLLED, ROLLUP_FORMAT, ROLLUP_SECONDS, ColdFile, day_of
+from tael.cold.files import DAY_HOURS, ROLLED, ROLLUP_FORMAT, ROLLUP_SECONDS, ColdFile, day_of, overlap
 from tael.cold.manifest import OpenHour
 from tael.cold.plan import Partition, Partitions
 from tael.errors import Unavailable
@@ -86,7 +86,9 @@ class ColdFiles:
     ) -> ColdFile:
         columns = [*await self._columns(file.table), *(rollup.BESIDE[file.table] if file.resolution else ())]
         newest_first = sorted(files, key=lambda one: -one.generation)
-        sql = merge_statement(file, columns, self._url(file), [self._url(one) for one in newest_first], without=without)
+        sql = merge_statement(
+            file, columns, self._url(file), [self._url(one) for one in newest_first], without=without, apart=not overlap(files)
+        )
         await self._clickhouse.command(sql, parameters or {}, _limits(pace))
         return await self._read_back(file, columns)
 
@@ -218,8 +220,13 @@ def export_statement(database: str, file: ColdFile, columns: Columns, url: str) 
     )
 
 
-def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Sequence[str], *, without: str = "") -> str:
-    """The rows of several files of a tenant, of one hour or of one day, into one; but those that ``without`` holds for."""
+def merge_statement(
+    file: ColdFile, columns: Columns, url: str, newest_first: Sequence[str], *, without: str = "", apart: bool = False
+) -> str:
+    """The rows of several files of a tenant, of one hour or of one day, into one; but those that ``without`` holds for.
+
+    ``apart``: no two of the files have rows of one key, so that the keys need not be remembered.
+    """
     rolled = ROLLED[file.table]
     names = ", ".join(f"`{name}`" for name, _ in columns)
     kept = f" WHERE NOT ({without})" if without else ""
@@ -227,7 +234,7 @@ def merge_statement(file: ColdFile, columns: Columns, url: str, newest_first: Se
     branches = [f"SELECT {names}, {place} AS place FROM {source}" for place, source in enumerate(sources)]  # noqa: S608  # names of columns
     # With LIMIT 1 BY the first of each key is left, which is of the latest generation.
     key = rolled.order if rolled.time in rolled.order else (*rolled.order, rolled.time)
-    once = f"LIMIT 1 BY {', '.join(key)}\n" if rolled.replaces else ""
+    once = f"LIMIT 1 BY {', '.join(key)}\n" if rolled.replaces and not apart else ""
     return (
         f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {parquet.written(file.table, columns)}\n"  # noqa: S608  # names of columns, and keys of ours
         f"FROM (SELECT {names} FROM ({' UNION ALL '.join(branches)})\n"

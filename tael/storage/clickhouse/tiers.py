@@ -12,7 +12,7 @@ from itertools import pairwise
 from os.path import commonprefix
 from typing import Final
 
-from tael.cold.files import ROLLED, ROLLUP_FORMAT, ColdFile
+from tael.cold.files import ROLLED, ROLLUP_FORMAT, ColdFile, overlap
 from tael.cold.manifest import DROPPING, Head, Manifest, OpenHour
 from tael.errors import TaelError, TooLarge
 from tael.model.time import ALL_TIME, HOUR_NS, NS_PER_SECOND, TimeRange
@@ -171,7 +171,7 @@ class TieredTables:
             branches.append(f"SELECT {columns}{none} {rolling} AND {key} NOT IN ({later[0]})")  # see above
             later.append(f"SELECT {key} {rolling}")
         if places.files:
-            several = _overlap(places.files)
+            several = overlap(places.files)
             also = own
             also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
             cold = self._cold(table, places.files, also=also, more=beside)
@@ -235,11 +235,6 @@ def _coldest_start(head: Head, table: str) -> int:
     first = [one.hour_ns for one in head.open if one.table == table and one.state != DROPPING]
     first += [head.cold[table][0]] if table in head.cold else []
     return min(first) if first else ALL_TIME.end_ns
-
-
-def _overlap(files: Sequence[ColdFile]) -> bool:
-    """Whether two of them hold rows of one hour."""
-    return any(later.hour_ns < earlier.end_ns for earlier, later in pairwise(sorted(files, key=lambda file: (file.hour_ns, -file.hours))))
 
 
 def _unbounded(time_range: TimeRange) -> TimeRange:
