@@ -12,6 +12,7 @@ from tael.cold import plan
 from tael.cold.files import ROLLED, ColdFile
 from tael.errors import Fenced, Unavailable
 from tael.model.signals import METRICS
+from tael.model.time import HOUR_NS
 from tael.storage.clickhouse.erase import ClickHouseErase
 from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
 from tael.storage.erase import Erasure, Selection
@@ -19,6 +20,7 @@ from tael.storage.rolling import Pace
 from tael.wal import codec
 from tests.contract.test_cold_roll import FILLED, HOUR, Cold, Crash, cold, finish
 from tests.contract.test_metric_tables import batch
+from tests.support.series import StoredSeries
 from tests.support.storage import RECEIVED_NS, logs_of, of_service, wire_log, wire_span
 
 __all__ = ["cold"]
@@ -170,10 +172,39 @@ async def test_a_tenant_goes_out_of_every_table(cold: Cold) -> None:
     assert left == [], "what a rollup wrote that died goes as well"
 
 
+async def test_days_of_a_tenant_go(cold: Cold) -> None:
+    """With what an owner wrote of them that died; another tenant's stay."""
+    series = StoredSeries(cold.tier)
+    for tenant in ("t1", "t2"):
+        times = [(HOUR + hour * HOUR_NS) // 10**6 + 1_000 for hour in range(3)]
+        series.add({"__name__": "up"}, [(at, 1.0) for at in times], tenant=tenant)
+    await series.flush()
+    await cold.roll()
+    roller = await cold.roller()
+    await roller.load()
+    while await roller.roll_up(1 << 62):
+        pass
+    cold.crash_at = "merged"
+    with pytest.raises(Crash):
+        await roller.gather(1 << 62)
+    cold.crash_at, roller = "", await cold.roller()
+    await roller.load()
+    while await roller.gather(1 << 62):
+        pass
+    assert [file.hours for table in ("samples", "series") for file in (await cold.manifest()).files(table)] == [24] * 4
+    what = Erasure("t1", "tenant", "t1", time.time_ns() + 10**18)
+    assert (await (await cold.eraser()).erase(Selection(what))).rows == 6
+    await (await cold.roller()).sweep()
+    counts = await cold.ledger()
+    assert (counts["samples"], counts["series"]) == (3, 3)
+    left = [key for key in await cold.objects.list("") if f"/{cold.shard}-" in key and "/tenant=t1/" in key]
+    assert left == []
+
+
 async def test_a_ledger_holds_through_rolls_crashes_and_deletions(cold: Cold) -> None:
     """Spans come and are rolled, owners die at any place, traces are deleted from wherever they are: the ledger says what is left at every moment."""
     chance = random.Random(2)  # no secret
-    places = ["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rewritten", "forgotten"]
+    places = ["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "replaced", "rewritten", "forgotten"]
     ledger: dict[bytes, int] = {}
     hot = ClickHouseErase(cold.clickhouse)
     for number in range(24):

@@ -228,10 +228,16 @@ async def test_days_are_files(both: Both) -> None:
         both.add("h", observed(chance), job=job)
     assert await both.rolled_up(3) == 6
     assert await both.cold.gather((T0 + 3 * HOUR_MS) * 10**6) == 0, "the day is not over"
-    assert await both.cold.gather() == 3
+    for place, left in (("merged", 3), ("replaced", 2)):
+        both.cold.crash_at = place
+        with pytest.raises(Crash):
+            await both.cold.gather()
+        both.cold.crash_at = ""
+        files = [file for table in ("samples", "histograms", "series") for file in (await both.cold.manifests.read(0)).files(table)]
+        assert len([file for file in files if file.hours == 1]) == 3 * left
+    assert await both.cold.gather() == 2
     manifest = await both.cold.manifests.read(0)
-    files = {table: manifest.files(table) for table in ("samples", "histograms", "series")}
-    assert [(file.hours, len(own)) for own in files.values() for file in own] == [(24, 1)] * 3
+    assert [file.hours for table in ("samples", "histograms", "series") for file in manifest.files(table)] == [24] * 3
     late = [(T0 + HOUR_MS + 7 * MINUTE_MS + 1, 3.0)]
     added_up = ("sum_over_time(x_total[5m])", "count_over_time(x_total[10m])", *EXACT_OF_HISTOGRAMS[:2])
     for rolls in (False, True):

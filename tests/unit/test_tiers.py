@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tael.cold.files import FORMAT, ROLLUP_FORMAT, ColdFile, day_of
 from tael.cold.manifest import DROPPING, MOVING, ROLLING, Head, Manifest, OpenHour, State
-from tael.model.time import ALL_TIME, HOUR_NS, TimeRange
+from tael.errors import TooLarge
+from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, TimeRange
 from tael.storage.clickhouse.tiers import HoursMoving, PagesMissing, TieredTables, Trail
 
 HOUR = 1_789_999_200_000_000_000
@@ -134,3 +135,24 @@ def test_windows_are_the_range(first: int, length: int, cold: list[int], oldest_
     if cold:
         hot_from = HOUR + (max(cold) + 1) * HOUR_NS
         assert sum(window.end_ns > hot_from for window in windows) <= 1
+
+
+def test_a_year() -> None:
+    """Of hours it is refused with what would do, and searched in windows that may be asked for; of days it is a statement."""
+    year = hours(-8_760, 0)
+    of_hours = tiers(*(a_file(-hour, "spans", hour) for hour in range(1, 8_761)))
+    with pytest.raises(TooLarge, match=r"8760 files.*a shorter range, or, of metrics, a shorter TAEL_METRIC_RAW_DAYS"):
+        of_hours.rows("spans", "t1", year)
+    assert all("s3(" in of_hours.rows("spans", "t1", window) for window in of_hours.windows("spans", year))
+    start = day_of(HOUR)
+    days = [
+        replace(a_file(0, "samples", day), hour_ns=start - day * DAY_NS, hours=24, resolution=300, min_time_ns=start - day * DAY_NS)
+        for day in range(1, 366)
+    ]
+    source = tiers(*days)
+    text = source.with_rollups("samples", "x", "t1", year)
+    assert len(source.trail.opened) == 365
+    assert "LIMIT 1 BY" not in text, "no two of them hold an hour"
+    assert source.rollups_until("samples", "t1", year) == start
+    late = tiers(*days, a_file(-40, "samples", 900))
+    assert "LIMIT 1 BY" in late.with_rollups("samples", "x", "t1", year)
