@@ -24,7 +24,6 @@ from tael.traceql.metrics import Grid
 from tael.traceql.parse import parse, parse_field
 from tael.vectors.histograms import text as histogram_text
 from tael.vectors.histograms.text import expressions
-from tests.support.hotnode import HotNode
 from tests.support.objects import ObjectServer
 from tests.support.series import StoredSeries
 from tests.support.storage import START_NS, HotTier, log_query, logs_of, of_service, open_tier, span_query, wire_log, wire_span
@@ -153,9 +152,10 @@ def _text(value: Any) -> str:
     return repr(value)
 
 
-@pytest.fixture
-async def tier(shared_hot_node: HotNode, object_server: ObjectServer) -> Any:  # it has to run
-    async with open_tier([shared_hot_node], tiering="cold", deadline_seconds=60) as opened:
+@pytest.fixture(params=[1, 2], ids=["one-shard", "two-shards"])
+async def tier(request: pytest.FixtureRequest, object_server: ObjectServer) -> Any:  # it has to run
+    nodes = [request.getfixturevalue(name) for name in ("shared_hot_node", "second_hot_node")[: request.param]]
+    async with open_tier(nodes, tiering="cold", deadline_seconds=60) as opened:
         opened.rolls = False
         yield opened
 
