@@ -71,13 +71,18 @@ class ColdEraser:
                 if table == "spans" and selection.traces
                 else self._files(table, selection.what.tenant)
             )
-            rows += await self._drop_settled([file for file in files if file.settled], selection)
-            found = await self._store.select(selection, [file for file in files if not file.settled])
-            for hour_ns in sorted({file.hour_ns for file in found}):
+            if not selection.traces:
+                rows += await self._drop_settled([file for file in files if file.settled], selection)
+                files = [file for file in files if not file.settled]
+            found = await self._store.select(selection, files)
+            for hour_ns, settled in sorted({(file.hour_ns, file.settled) for file in found}):
                 if time.monotonic() >= until:
                     return Erased(rows, left=True)
-                if self._owner.manifest.open_hour(table, hour_ns) is None:
-                    rows += await self._rewrite(table, hour_ns, selection, found)
+                own = [file for file in found if (file.hour_ns, file.settled) == (hour_ns, settled)]
+                if not any(self._owner.manifest.open_hour(table, one) for one in own[0].each_hour):
+                    rows += await (
+                        self._rewrite_day(own[0], selection, found) if settled else self._rewrite(table, hour_ns, selection, found)
+                    )
         return Erased(rows, left=bool(self._owner.manifest.head.open))
 
     def _tables(self, selection: Selection) -> Collection[str]:
@@ -93,7 +98,7 @@ class ColdEraser:
         return [file for file in await self._files("spans", what.tenant) if file.hour_ns in hours]
 
     async def _drop_settled(self, files: Sequence[ColdFile], selection: Selection) -> int:
-        """A rollup or a day goes as a whole, as all that is kept by the hour."""
+        """A rollup or a day goes as a whole where all of a tenant does, as all that is kept by the hour."""
         out = {file for file in files if file.hour_ns <= selection.what.before_ns}
         unnamed = set().union(*[await self._unnamed(file) for file in out]) if out else set()
         change = transitions.retired(self._owner.manifest, out.__contains__, self._owner.epoch, time.time_ns(), unnamed=unnamed)
@@ -123,6 +128,20 @@ class ColdEraser:
         _REWRITTEN.labels(str(manifest.shard), table).inc(len(files))
         log.info("rewritten", shard=manifest.shard, table=table, start=hour_ns // 10**9, tenant=tenant, rows=gone, files=len(files))
         return gone
+
+    async def _rewrite_day(self, file: ColdFile, selection: Selection, found: Mapping[ColdFile, Selected]) -> int:
+        """One that holds a day, of which some is to go; late files of its hours stand for themselves."""
+        manifest, gone, left = self._owner.manifest, found[file], None
+        if gone.rows < file.rows:
+            left = await self._store.rewrite(selection, [file], manifest.revision + 1, self._pace)
+            _check([file], {file: gone}, left)
+        self._fail("rewritten")
+        unnamed = await self._unnamed(file) - ({left.key} if left else set())
+        change = transitions.replaced(manifest, file, left, self._owner.epoch, time.time_ns(), unnamed=unnamed)
+        await self._owner.commit(change)
+        self._fail("forgotten")
+        _REWRITTEN.labels(str(manifest.shard), file.table).inc()
+        return gone.rows
 
     async def _unnamed(self, file: ColdFile) -> set[str]:
         """Keys of its tenant and hours that nothing names.

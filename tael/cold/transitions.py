@@ -14,6 +14,8 @@ from tael.cold.pages import Pages, encode_index, encode_page, encode_trash, obje
 from tael.errors import Fenced, Rejected
 from tael.model.time import DAY_NS, HOUR_NS
 
+_PLACE = ("table", "tenant", "shard", "hour_ns", "hours", "resolution")
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -158,6 +160,23 @@ def gathered(manifest: Manifest, several: Collection[ColdFile], whole: ColdFile,
         manifest.head, epoch, [(table, hour_ns) for hour_ns in sorted({hour_ns for file in several for hour_ns in file.each_hour})]
     )
     return _paged(manifest, head, {(table, day): (*kept, whole)}, [file.key for file in several], now_ns)
+
+
+def replaced(manifest: Manifest, file: ColdFile, left: ColdFile | None, epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change:
+    """``left``, of the generation that the next revision gives, in the place of one file that is no part of a merge; None where nothing is left.
+
+    Raises Rejected where an hour of it is on its way. ``unnamed`` as in ``merged``.
+    """
+    _check_epoch(manifest, epoch)
+    for hour_ns in file.each_hour:
+        _require_at_rest(manifest, file.table, hour_ns)
+    day = (file.table, day_of(file.hour_ns))
+    wanted = None if left is None else replace(left, **{name: getattr(file, name) for name in _PLACE}, generation=manifest.revision + 1)
+    if left != wanted or file not in manifest.pages[day]:
+        raise Rejected(f"{left.key if left else 'nothing'} cannot stand for {file.key}", where="files")
+    kept = tuple(one for one in manifest.pages[day] if one != file)
+    head = _next(manifest.head, epoch, [(file.table, hour_ns) for hour_ns in file.each_hour])
+    return _paged(manifest, head, {day: (*kept, *([left] if left else []))}, [file.key, *unnamed], now_ns)
 
 
 def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change | None:

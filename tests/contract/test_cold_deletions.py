@@ -13,6 +13,7 @@ from tael.cold.files import ROLLED, ColdFile
 from tael.errors import Fenced, Unavailable
 from tael.model.signals import METRICS
 from tael.model.time import HOUR_NS
+from tael.pb.metrics_pb2 import MetricBatch
 from tael.storage.clickhouse.erase import ClickHouseErase
 from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
 from tael.storage.erase import Erasure, Selection
@@ -199,6 +200,32 @@ async def test_days_of_a_tenant_go(cold: Cold) -> None:
     assert (counts["samples"], counts["series"]) == (3, 3)
     left = [key for key in await cold.objects.list("") if f"/{cold.shard}-" in key and "/tenant=t1/" in key]
     assert left == []
+
+
+async def test_a_trace_goes_out_of_a_day_of_exemplars(cold: Cold) -> None:
+    """And nothing else of the day does; whoever dies meanwhile."""
+    for hour in range(2):
+        metrics = MetricBatch()
+        for trace_id in (ONE, TWO, b"3" * 16):
+            metrics.exemplars.add(metric=1, series=2, time_ms=(HOUR - hour * HOUR_NS) // 10**6 + 5, value=1.0, trace_id=trace_id)
+        await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, metrics.SerializeToString()), f"{hour}")
+    await cold.roll()
+    roller = await cold.roller()
+    await roller.load()
+    assert await roller.gather(1 << 62)
+    for place, left in (("rewritten", 6), ("forgotten", 4)):
+        cold.crash_at, eraser = place, await cold.eraser()
+        with pytest.raises(Crash):
+            await eraser.erase(of_trace(ONE))
+        assert (await cold.ledger())["exemplars"] == left
+    cold.crash_at = ""
+    assert (await (await cold.eraser()).erase(of_trace(ONE))).rows == 0
+    assert (await (await cold.eraser()).erase(of_trace(TWO))).rows == 2
+    [day] = (await cold.manifest()).files("exemplars")
+    assert (day.rows, day.hours) == (2, 24)
+    assert (await (await cold.eraser()).erase(of_trace(b"3" * 16))).rows == 2
+    await (await cold.roller()).sweep()
+    assert [key for key in await cold.objects.list("exemplars") if f"/{cold.shard}-" in key] == []
 
 
 async def test_a_ledger_holds_through_rolls_crashes_and_deletions(cold: Cold) -> None:
