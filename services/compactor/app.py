@@ -122,7 +122,9 @@ class Stores:
 
 async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores: Stores, retention: CurrentRetention) -> None:
     """Retire on every held shard, at once, on the interval and when the retention has changed, until ``stop``."""
+    # By epoch too, so that a shard granted anew is served at once and not only when the interval is over.
     served: set[tuple[int, int]] = set()
+    # Due at once: what expired while no compactor ran need not wait for the first interval.
     due, wanted = time.monotonic(), retention.read()
     async for held in _rounds(settings, stop, kv, _often(settings)):
         if time.monotonic() >= due or wanted != retention.read():

@@ -101,6 +101,7 @@ class ColdTier:
     async def work(self, address: ShardAddress, lease: Lease, retention: Retention, stop: Stop) -> None:
         """Roll for a while, where something is to be done; raises nothing but what is a bug."""
         shard = self._known(address, lease)
+        # A request by hand is served at once, however long the shard was to be left alone.
         if time.monotonic() < shard.due and shard.asked == self._request.before_ns:
             return
         shard.asked = self._request.before_ns
@@ -141,6 +142,7 @@ class ColdTier:
 
     def _known(self, address: ShardAddress, lease: Lease) -> _Shard:
         shard = self._shards.get(address.index)
+        # Under another epoch nothing that was remembered holds: others may have changed the manifest, and the writer, meanwhile.
         if shard is None or shard.epoch != lease.epoch:
             shard = self._shards[address.index] = _Shard(lease.epoch)
         return shard
@@ -155,9 +157,11 @@ class ColdTier:
             shard.paused = not low and await self._pauses(address, shard)
             _PAUSED.labels(str(address.index)).set(shard.paused)
             policies = [_NOTHING] if await self._unsettled(address, shard) else self._policies(low=low)
+            # One step at a time, with a new look at the disk and the writer before each: a step may take minutes.
             if shard.paused or not await _step(roller, policies):
                 break
         if time.monotonic() - shard.kept_house >= self._settings.compact_interval_seconds and not stop.is_set:
+            # After the steps, because freeing the hot disk cannot wait and this can.
             await self._keep_house(roller, retention)
             # What is left is gone on with in the next turn; a writer that is behind has the shard for itself until the next interval.
             if shard.paused or await self._roll_up(roller, until, stop):
@@ -186,6 +190,7 @@ class ColdTier:
         settings = self._settings
         if not settings.cold_tier:
             return [_NOTHING]
+        # The time of quiet is asked for even then: an hour that is still written to would leave a file for every move.
         window_ns = 0 if low else int(settings.hot_tier_hours * HOUR_NS)
         quiet_ns = int(settings.roll_quiet_seconds * NS_PER_SECOND)
         asked = [Policy(self._request.before_ns, min(quiet_ns, _ASKED_QUIET_NS))] if self._request.before_ns else []
@@ -223,6 +228,7 @@ class ColdTier:
         async def still_mine() -> None:
             found = await self._kv.get(compactor_key(address.index))
             lease = bare_lease(found) if found else None
+            # The holder alone is not enough: the lease may have gone to another process and come back, and that one moved hours.
             if lease is None or (lease.holder, lease.epoch) != (self._settings.node_id, epoch):
                 raise Fenced(f"the lease of shard {address.index} is not this process's any more")
 

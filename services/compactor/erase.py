@@ -54,9 +54,11 @@ class Eraser:
     async def work(self, shard: ShardAddress, lease: Lease) -> None:
         """Go on with every open deletion of a shard, for a while each; raises nothing but what is a bug."""
         try:
+            # Deletions are listed once for all shards, and every cluster has a shard 0: one holder is enough to forget them.
             if shard.index == 0 and time.monotonic() >= self._forget_at:
                 await self._deletions.forget(time.time_ns())
                 self._forget_at = time.monotonic() + _FORGET_SECONDS
+            # A shard added after the request holds nothing that came before it.
             waiting = await self._deletions.list(lambda one: shard.index < one.shards and (one.id, shard.index) not in self._done)
             left = 0
             for deletion in waiting:
@@ -87,6 +89,7 @@ class Eraser:
         reason = behind or looks
         after = progress.model_copy(update={"reason": reason, "state": "running" if reason else "done"})
         _ROWS.labels(str(shard.index)).inc(found)
+        # A look that found something is followed by the next at once: there is probably more.
         if reason and not found:
             self._due[deletion.id, shard.index] = time.monotonic() + _WAITS_SECONDS
         if after != progress:
@@ -114,12 +117,14 @@ class Eraser:
                 erased = await cold.erase(Selection(what, tuple(traces)))
                 later = await cold.later_traces(what, traces) if traces and not erased.left else ()
             ended = [trace_id for trace_id in traces if trace_id not in later]
+            # After the cold files: hours_of finds their hours by this index, and a rewrite that goes on later needs it again.
             if ended and not erased.left:
                 rows += await store.erase_index(what, ended)
             update = {"rows": progress.rows + rows + erased.rows} | ({} if erased.left else {"traces": ()})
             progress = progress.model_copy(update=update)
             if traces:
                 progress = await self._tell(deletion, shard, progress)
+            # A deletion of one trace names the same trace each time, so only a look that finds nothing ends it.
             if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
                 return progress, not erased.left
         return progress, False

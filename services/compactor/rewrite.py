@@ -79,6 +79,7 @@ class ColdEraser:
                 if time.monotonic() >= until:
                     return Erased(rows, left=True)
                 own = [file for file in found if (file.hour_ns, file.settled) == (hour_ns, settled)]
+                # An hour on its way has its generation already: a file made now would count as later than those still to come.
                 if not any(self._owner.manifest.open_hour(table, one) for one in own[0].each_hour):
                     rows += await (
                         self._rewrite_day(own[0], selection, found) if settled else self._rewrite(table, hour_ns, selection, found)
@@ -162,10 +163,12 @@ class ColdEraser:
 def _check(files: Sequence[ColdFile], out: Mapping[ColdFile, Selected], left: ColdFile) -> None:
     """Raises Unavailable where the new file does not hold what the old ones did, less what was to go."""
     rows = sum(file.rows for file in files) - sum(one.rows for one in out.values())
+    # Rows with one key in several files became one, so how many are left is known only within bounds.
     if ROLLED[left.table].replaces and len(files) > 1:
         if not 0 < left.rows <= rows:
             raise Unavailable(f"{left.key} holds {left.rows} rows, not up to {rows}")
         return
+    # A checksum is a sum over rows modulo 2^64, so that of what is left is a difference.
     kept = (sum(int(file.checksum, 16) for file in files) - sum(int(one.checksum, 16) for one in out.values())) % _MODULUS
     if (left.rows, int(left.checksum, 16)) != (rows, kept):
         raise Unavailable(f"{left.key} holds {left.rows} rows with checksum {left.checksum}, not {rows} with {kept:016X}")

@@ -137,6 +137,7 @@ class Roller:
         started = time.monotonic()
         files = [await self._write(file) for file in await self._store.contents(hour, self._owner.manifest.shard)]
         self._fail("exported")
+        # The day's page is written anew as a whole, so what it names already has to be known.
         await self._load(hour.table, hour.hour_ns)
         change = transitions.committed(self._owner.manifest, hour.table, hour.hour_ns, files, self._owner.epoch, time.time_ns())
         await self._commit(change)
@@ -176,6 +177,7 @@ class Roller:
         for file in self._owner.manifest.hour_files(table, hour_ns):
             if not file.settled:
                 by_tenant.setdefault(file.tenant, []).append(file)
+        # The revision that this commit makes. Where another owner makes it first, no manifest ever names our file.
         generation = self._owner.manifest.revision + 1
         several = [files for files in by_tenant.values() if len(files) > 1]
         merged = [await self._merge_files(files, generation) for files in several]
@@ -262,8 +264,10 @@ class Roller:
         for trash in plan.to_sweep(self._owner.manifest, self._grace_ns, time.time_ns()):
             try:
                 keys = decode_trash(trash.key, await self._objects.get(trash.key))
+            # A sweep that died after its last deletion and before its commit: nothing is left but to say so.
             except NotFound:
                 keys = []
+            # The list goes last: as long as it is there, a sweep that dies is repeated in full.
             for key in (*keys, trash.key):
                 await self._objects.delete(key)
             count += len(keys) + 1

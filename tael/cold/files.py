@@ -150,6 +150,7 @@ def tenant_in_key(tenant: str) -> str:
 
     A point behind a point is one of them. No tenant's name has a ``~``, so that two tenants never meet.
     """
+    # Path parts like ``..`` would be resolved on the way by some clients, and braces and stars would be patterns to the engine.
     return re.sub(r"[^A-Za-z0-9_.-]|(?<=\.)\.", lambda match: f"~{ord(match[0]):02X}", tenant)
 
 

@@ -136,8 +136,10 @@ class Head:
 
     def unchanged_since(self, before: Head, tables: Collection[str], time_range: TimeRange = ALL_TIME) -> bool:
         """Whether what ``before`` says of these tables and this range still holds; False too where nobody remembers."""
+        # One revision with two contents: a key-value store was restored from a copy, and another owner counted on from there.
         if self.revision == before.revision:
             return self == before
+        # Where the oldest change remembered is later than ``before``, those in between are forgotten.
         if self.revision < before.revision or (len(self.recent) >= RECENT and self.recent[0].revision > before.revision):
             return False
         return not any(one.revision > before.revision and one.table in tables and _touches(one.hour_ns, time_range) for one in self.recent)
@@ -180,6 +182,7 @@ class Manifest:
         """
         found: list[ColdFile] = []
         for day in self.days((table,), time_range):
+            # A page that is missing raises: to leave it out would answer as if its files had no rows.
             found += (file for file in self.pages[day] if (tenant is None or file.tenant == tenant) and file.overlaps(time_range))
         return found
 

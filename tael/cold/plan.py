@@ -113,6 +113,7 @@ def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns
     """
     rolling = {(one.table, one.hour_ns): one for one in partitions.rolling}
     hot = {(one.table, one.hour_ns) for one in partitions.hot}
+    # One hour at a time: a second one would only make more rows that readers have to look for in two tables.
     if manifest.head.open:
         hour = manifest.head.open[0]
         return _finish(hour, in_hot=(hour.table, hour.hour_ns) in hot, in_rolling=(hour.table, hour.hour_ns) in rolling)
@@ -134,6 +135,7 @@ def _finish(hour: OpenHour, *, in_hot: bool, in_rolling: bool) -> Step:
 
 def waiting(hot: Iterable[Partition], policy: Policy, now_ns: int) -> list[Partition]:
     """The partitions that may leave the hot tier now, oldest first."""
+    # An hour that is not over is still written to, whatever was asked for.
     over = min(policy.before_ns, now_ns)
     return sorted(
         (one for one in hot if one.table in ROLLED and one.hour_ns + HOUR_NS <= over and now_ns - one.newest_ns >= policy.quiet_ns),
@@ -154,6 +156,7 @@ def hours_to_merge(manifest: Manifest) -> list[tuple[str, int]]:
             if file.settled:
                 continue
             one = (file.hour_ns, file.tenant)
+            # An hour on its way is about to get another file, and would have to be merged again.
             if one in seen and manifest.open_hour(table, file.hour_ns) is None:
                 found.add((file.hour_ns, table))
             seen.add(one)

@@ -32,12 +32,14 @@ def taken(manifest: Manifest, epoch: int) -> Change:
     Raises Fenced where a later owner was there already.
     """
     _check_epoch(manifest, epoch)
+    # Of an hour that moves no file is written yet, and one that is dropping has its files committed: both keep their generation.
     opened = tuple(
         replace(one, epoch=epoch, generation=manifest.revision + 1, abandoned=(*one.abandoned, one.generation))
         if one.state == ROLLING
         else replace(one, epoch=epoch)
         for one in manifest.head.open
     )
+    # Readers find every row where it was, so no hour counts as changed.
     return Change(replace(manifest, head=replace(manifest.head, revision=manifest.revision + 1, epoch=epoch, open=opened)))
 
 
@@ -73,7 +75,9 @@ def committed(manifest: Manifest, table: str, hour_ns: int, files: Iterable[Cold
         if (file.table, file.hour_ns, file.generation, file.shard) != (table, hour_ns, found.generation, manifest.shard):
             raise Rejected(f"{file.key} is no file of generation {found.generation} of {table} at {hour_ns}", where="files")
     _require_distinct(new)
+    # Empty for a day without files; for a page that is not loaded ``_paged`` raises.
     kept = manifest.pages.get((table, day_of(hour_ns)), ())
+    # The owner before may have written any of these or none; deleting a key that is not there is no failure.
     trash = [replace(file, generation=generation).key for generation in found.abandoned for file in new]
     change = _opened(manifest, replace(found, state=DROPPING, abandoned=()), epoch)
     return _paged(manifest, change.manifest.head, {(table, day_of(hour_ns)): (*kept, *new)}, trash, now_ns)
@@ -224,6 +228,7 @@ def _paged(
         raise LookupError(f"the pages of {sorted(pages)} are not loaded")  # what is not known must not be written over
     objects: dict[str, bytes] = {}
     index = dict(manifest.index)
+    # A reader of the head before still goes from that index to these pages, so they are listed and not deleted yet.
     unused = [*trash, *(index[day] for day in pages if day in index), *([head.index] if head.index else [])]
     held = dict(head.held)
     for (table, day), files in pages.items():
