@@ -341,6 +341,17 @@ async def test_what_comes_late_stays_beside_a_rollup(both: Both) -> None:
             same(found, wanted)
 
 
+async def test_a_late_sample_of_a_counter_is_no_reset(both: Both) -> None:
+    """A rollup's samples on both sides of it are not known, so it neither follows the rollup's last one nor comes before the next bucket's."""
+    both.add("x_total", [(T0 + at, at / 1000) for at in range(0, HOUR_MS, 15_000)])
+    assert await both.rolled_up(1) == 1
+    both.add("x_total", [(T0 + at, at / 1000) for at in (7 * MINUTE_MS + 1, 8 * MINUTE_MS + 1)])
+    await both.stored.flush()
+    for text in ("increase(x_total[5m])", "rate(x_total[30m])"):
+        found, wanted = await both.ask(text, 5 * MINUTE_MS, 55 * MINUTE_MS, 5 * MINUTE_MS)
+        same(found, wanted)
+
+
 async def test_a_rollup_can_be_made_again(both: Both) -> None:
     """An owner that dies before it is committed leaves a file that nobody reads; one that is not whole is not committed."""
     both.add("up", [(T0 + at, 1.0) for at in range(0, HOUR_MS, 15_000)])

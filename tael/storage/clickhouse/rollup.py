@@ -35,6 +35,9 @@ BESIDE: Final = {"samples": COLUMNS, "histograms": WEIGHT}
 IS_ROLLUP: Final = "`count` + `stale` > 0"
 _STALE: Final = "reinterpretAsFloat64(toUInt64(0x7FF0000000000002))"
 _LIVE: Final = "reinterpretAsUInt64({}) != 0x7FF0000000000002"
+_EARLIER: Final = "OVER (PARTITION BY series, end_ms ORDER BY a_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+_LAST_BEFORE: Final = f"if(count() {_EARLIER} > 0 AND max(z_ts) {_EARLIER} < a_ts, argMax(z, z_ts) {_EARLIER}, nan) AS before"
+"""The last value before a row begins; NaN, below which nothing is, where there is none or a rollup goes on beyond."""
 
 
 def rolled_up(raw: str, file: ColdFile) -> str:
@@ -77,7 +80,8 @@ class Grouping:
 def buckets(samples: str, columns: Sequence[str], group: Grouping) -> str:
     """A SELECT of series, end in milliseconds, and those of BUCKET, by series and end, from samples with the columns of rollups.
 
-    A bucket may have several rows, of which each is one sample or a rollup: what a reset took between two of them is found here.
+    A bucket may have several rows, of which each is one sample or a rollup: what a reset took between two of them is found here. A sample that
+    came late may lie between those of a rollup, which are not known any more: it is no reset, and not what comes before the row behind it.
     """
     one = "`count` = 0"
     since = f"toUnixTimestamp64Milli(ts) - {group.base_ms}"
@@ -89,7 +93,7 @@ def buckets(samples: str, columns: Sequence[str], group: Grouping) -> str:
         f"if({one}, ts, last_ts) AS z_ts, before_resets AS resets\nFROM {samples}\nWHERE {_LIVE.format('value')}{wanted}"
     )
     if "before_resets" in columns:
-        rows = f"SELECT *, {_before('z', 'series, end_ms', 'a_ts')}\nFROM ({rows})"  # the same
+        rows = f"SELECT *, {_LAST_BEFORE}\nFROM ({rows})"  # the same
     chosen = "".join(f", {BUCKET[name]}" for name in columns)
     return f"SELECT series, end_ms{chosen}\nFROM ({rows})\nGROUP BY series, end_ms\nORDER BY series, end_ms"  # the same
 

@@ -1,5 +1,5 @@
 SELECT series, end_ms, sum(n), if(isFinite(sumIf(total, 1)), sumKahanIf(total, 1), sumIf(total, 1)), if(countIf(1 AND NOT isNaN(least_)) = 0, nan, minIf(least_, 1 AND NOT isNaN(least_))), sum(resets) + sumIf(before, a < before)
-FROM (SELECT *, lagInFrame(z, 1, nan) OVER (PARTITION BY series, end_ms ORDER BY a_ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+FROM (SELECT *, if(count() OVER (PARTITION BY series, end_ms ORDER BY a_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) > 0 AND max(z_ts) OVER (PARTITION BY series, end_ms ORDER BY a_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) < a_ts, argMax(z, z_ts) OVER (PARTITION BY series, end_ms ORDER BY a_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), nan) AS before
 FROM (SELECT series, intDiv(toUnixTimestamp64Milli(ts) - 1789999500000 + 599999, 600000) * 600000 + 1789999500000 AS end_ms, value AS z, if(`count` = 0, toUInt64(1), `count`) AS n, if(`count` = 0, value, `sum`) AS total,
 if(`count` = 0, value, `min`) AS least_, if(`count` = 0, value, `max`) AS most, if(`count` = 0, value, `first`) AS a, if(`count` = 0, ts, first_ts) AS a_ts,
 if(`count` = 0, ts, last_ts) AS z_ts, before_resets AS resets
