@@ -107,7 +107,7 @@ async def roll(settings: CompactorSettings, stop: Stop, kv: KeyValue, cold: Cold
         try:
             await cold.look()
         except Retryable as error:
-            log.warning("cannot read what was asked to be rolled; retrying", reason=str(error))
+            log.warning("cannot read the roll request; retrying", reason=str(error))
             continue
         await together((cold.work(shard, lease, retention.read(), stop) for shard, lease in held), name="roll")
 

@@ -90,13 +90,13 @@ class ColdTier:
         self._request = RollRequest()
 
     async def look(self) -> None:
-        """Read what was asked for by hand. Raises Retryable."""
+        """Read the roll that was requested by hand. Raises Retryable."""
         found = await self._kv.get(ROLL_KEY)
         if found is not None:
             try:
                 self._request = RollRequest.decode(found)
             except Damaged as error:
-                log.warning("what was asked to be rolled cannot be read", reason=str(error))
+                log.warning("the roll request cannot be read", reason=str(error))
 
     async def work(self, address: ShardAddress, lease: Lease, retention: Retention, stop: Stop) -> None:
         """Roll for a while, where something is to be done; raises nothing but what is a bug."""
@@ -109,7 +109,7 @@ class ColdTier:
             async with self.hold(address, lease) as roller:
                 await self._work(address, shard, roller, retention, stop)
         except Fenced as error:
-            log.info("this shard's cold tier is somebody else's now", shard=address.name, reason=str(error))
+            log.info("another compactor owns this shard's cold tier now", shard=address.name, reason=str(error))
         except (Retryable, Conflict, Rejected, Damaged) as error:
             log.warning("rolling failed; retrying", shard=address.name, reason=str(error))
         else:
@@ -119,7 +119,7 @@ class ColdTier:
 
     @asynccontextmanager
     async def hold(self, address: ShardAddress, lease: Lease) -> AsyncIterator[Roller]:
-        """The shard's manifest, nobody else's meanwhile. Raises Fenced where it is another process's, Retryable where it cannot be had."""
+        """The shard's manifest, nobody else's meanwhile. Raises Fenced where it is another process's, Retryable where nothing answers."""
         shard = self._known(address, lease)
         async with shard.lock:
             try:

@@ -28,8 +28,8 @@ _WAITS_SECONDS: Final = 10.0
 """A look that found nothing while something is still on its way is repeated so often."""
 _FORGET_SECONDS: Final = 3600.0
 """From one look for deletions that were done long ago to the next."""
-_ROWS = Counter("tael_compactor_erased_rows", "Rows deleted because somebody asked for it.", ["shard"], registry=REGISTRY)
-_OPEN = Gauge("tael_compactor_open_deletions", "Deletions that this shard is not done with.", ["shard"], registry=REGISTRY)
+_ROWS = Counter("tael_compactor_erased_rows", "Rows removed by deletion requests.", ["shard"], registry=REGISTRY)
+_OPEN = Gauge("tael_compactor_open_deletions", "Deletions not yet finished on the shard.", ["shard"], registry=REGISTRY)
 
 
 class Eraser:
@@ -71,7 +71,7 @@ class Eraser:
                     left += 1
             _OPEN.labels(str(shard.index)).set(left)
         except Fenced as error:
-            log.info("this shard's deletions are somebody else's now", shard=shard.name, reason=str(error))
+            log.info("another compactor owns this shard's deletions now", shard=shard.name, reason=str(error))
         except (Retryable, Conflict, Rejected, Damaged) as error:
             log.warning("a deletion failed; retrying", shard=shard.name, reason=str(error))
 

@@ -25,7 +25,7 @@ _TURN_SECONDS: Final = 20.0
 _OF_TRACES: Final = ("logs", "exemplars", "spans")
 _MODULUS: Final = 1 << 64
 _REWRITTEN = Counter(
-    "tael_cold_rewritten_files", "Files that lost rows because somebody asked for it.", ["shard", "table"], registry=REGISTRY
+    "tael_cold_rewritten_files", "Files rewritten without rows that were to be deleted.", ["shard", "table"], registry=REGISTRY
 )
 
 
@@ -40,7 +40,7 @@ class Erased:
 class ColdEraser:
     """One shard's cold files under one epoch of its lease, by the task that has its ``owner``.
 
-    Every method can be repeated by any owner, and raises Retryable where something does not answer, Fenced where the shard is somebody else's now.
+    Every method can be repeated by any owner, and raises Retryable where something does not answer, Fenced where another process owns the shard now.
     """
 
     def __init__(self, owner: ManifestOwner, store: ColdEraseStore, objects: ObjectStore, pace: Pace, fail: FailPoint) -> None:
@@ -166,7 +166,7 @@ def _check(files: Sequence[ColdFile], out: Mapping[ColdFile, Selected], left: Co
     # Rows with one key in several files became one, so how many are left is known only within bounds.
     if ROLLED[left.table].replaces and len(files) > 1:
         if not 0 < left.rows <= rows:
-            raise Unavailable(f"{left.key} holds {left.rows} rows, not up to {rows}")
+            raise Unavailable(f"{left.key} holds {left.rows} rows; 1 to {rows} were expected")
         return
     # A checksum is a sum over rows modulo 2^64, so that of what is left is a difference.
     kept = (sum(int(file.checksum, 16) for file in files) - sum(int(one.checksum, 16) for one in out.values())) % _MODULUS

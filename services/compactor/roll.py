@@ -24,16 +24,16 @@ from tael.storage.rolling import Pace, RollStore
 log = get_logger("compactor")
 GRACE_NS = HOUR_NS
 """How long files that nothing names are kept: any query that read an older manifest has ended."""
-_ROWS = Counter("tael_cold_rolled_rows", "Rows that went to the cold tier.", ["shard", "table"], registry=REGISTRY)
-_BYTES = Counter("tael_cold_rolled_bytes", "Bytes of the files that they are in.", ["shard", "table"], registry=REGISTRY)
-_SECONDS = Counter("tael_cold_roll_seconds", "Time that writing and checking files took.", ["shard", "table"], registry=REGISTRY)
-_MERGED = Counter("tael_cold_merged_files", "Files that went into others.", ["shard", "table"], registry=REGISTRY)
-_ROLLED_UP = Counter("tael_cold_rolled_up_samples", "Samples and histograms that went into 5-minute rollups.", ["shard"], registry=REGISTRY)
-_RETIRED = Counter("tael_cold_retired_files", "Files that outlived their retention.", ["shard", "table"], registry=REGISTRY)
-_WAITING = Gauge("tael_cold_waiting_hours", "Hours of tables that are to leave the hot tier.", ["shard"], registry=REGISTRY)
-_WAITING_BYTES = Gauge("tael_cold_waiting_bytes", "Their bytes in the hot tier.", ["shard"], registry=REGISTRY)
+_ROWS = Counter("tael_cold_rolled_rows", "Rows written to the cold tier.", ["shard", "table"], registry=REGISTRY)
+_BYTES = Counter("tael_cold_rolled_bytes", "Bytes of the files that rolls wrote.", ["shard", "table"], registry=REGISTRY)
+_SECONDS = Counter("tael_cold_roll_seconds", "Seconds spent writing and checking files.", ["shard", "table"], registry=REGISTRY)
+_MERGED = Counter("tael_cold_merged_files", "Files merged into larger ones.", ["shard", "table"], registry=REGISTRY)
+_ROLLED_UP = Counter("tael_cold_rolled_up_samples", "Samples and histograms replaced by 5-minute rollups.", ["shard"], registry=REGISTRY)
+_RETIRED = Counter("tael_cold_retired_files", "Files removed because their retention had passed.", ["shard", "table"], registry=REGISTRY)
+_WAITING = Gauge("tael_cold_waiting_hours", "Hours of tables waiting to leave the hot tier.", ["shard"], registry=REGISTRY)
+_WAITING_BYTES = Gauge("tael_cold_waiting_bytes", "Bytes of the hours waiting to leave the hot tier.", ["shard"], registry=REGISTRY)
 _MISMATCHES = Counter(
-    "tael_cold_mismatches", "Files that were not what they were made of, and written again.", ["shard"], registry=REGISTRY
+    "tael_cold_mismatches", "Files whose contents did not match their source; they are written again.", ["shard"], registry=REGISTRY
 )
 
 
@@ -41,7 +41,7 @@ class Roller:
     """One shard's cold tier under one epoch of its lease. One task uses it; ``take`` comes first, and again after anything that failed.
 
     ``still_mine`` raises Fenced unless the lease is this epoch's: it is asked directly before rows are moved or dropped, which ClickHouse does for
-    whoever asks. Every method raises Retryable where something does not answer, and Fenced where the shard is somebody else's now.
+    whoever asks. Every method raises Retryable where something does not answer, and Fenced where another process owns the shard now.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class Roller:
                 await self._begin(partition)
             case plan.Adopt(Partition(table=table, hour_ns=hour_ns)):
                 log.warning(
-                    "rows of an hour that nobody rolls are in the rolling table; taking them up", table=table, start=hour_ns // 10**9
+                    "the rolling table holds rows of an hour that is not on its way; taking the hour over",
+                    table=table,
+                    start=hour_ns // 10**9,
                 )
                 await self._commit(transitions.adopted(self._owner.manifest, table, hour_ns, self._owner.epoch))
             case plan.Move(hour):

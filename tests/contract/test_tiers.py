@@ -142,7 +142,7 @@ async def test_a_move_is_waited_for(tier: HotTier, monkeypatch: pytest.MonkeyPat
     owner = tier.cold.owners[0]
     await owner.take()
     await owner.commit(transitions.begin_move(owner.manifest, "spans", hour_of(START_NS), 1))
-    with pytest.raises(Unavailable, match="no compactor ends it"):
+    with pytest.raises(Unavailable, match="no compactor finishes the move"):
         await ledger.find_spans()
     later = await tier.reader.find_spans("t1", span_query(TimeRange(DAY.start_ns + HOUR_NS, DAY.end_ns)))
     assert len(later.value) == 2

@@ -110,6 +110,7 @@ class Limits:
 
     def settings(self) -> dict[str, Any]:
         """As ClickHouse's settings."""
+        # 0 makes the server measure by the clock; else it ends a statement by an estimate of how long it will take.
         settings: dict[str, Any] = {"max_execution_time": self.seconds, "timeout_before_checking_execution_speed": 0}
         if self.memory_bytes:
             settings["max_memory_usage"] = self.memory_bytes
@@ -228,7 +229,9 @@ class ClickHouse:
                     compress=False,
                     connect_timeout=5,
                     send_receive_timeout=300,
+                    # Who asks retries: it knows its deadline, and whether the answer is still wanted.
                     query_retries=0,
+                    # A session runs one statement at a time, and many of ours run at once.
                     autogenerate_session_id=False,
                     **self._tls_options(),
                 )
@@ -288,7 +291,7 @@ def _by_code(code: int, text: str) -> TaelError:
     if code in _DATA or _TOO_SPREAD in text:
         return Rejected(text)
     if _TOO_LONG in text:
-        return TooLarge("the query is too long", where="query", accepted="shorter expressions, some 200 kB with what stands around them")
+        return TooLarge("the query is too long", where="query", accepted="shorter expressions: about 200 kB of text in all")
     if code in _RESULT_TOO_LARGE:
         return TooLarge(f"the answer is too large: {text}", where="query", accepted="a narrower query")
     return Unavailable(text)

@@ -47,7 +47,7 @@ def _not_the_callers_fault() -> Iterator[None]:
 
 
 class ManifestReader(Protocol):
-    """Reads the shards' manifests. Every method raises Retryable when the answer cannot be had, Damaged for what cannot be read."""
+    """Reads the shards' manifests. Every method raises Retryable when nothing answers, Damaged for what cannot be read."""
 
     async def head(self, shard: int) -> Head:
         """The newest head; it MUST NOT be older than any whose write has returned."""
@@ -80,7 +80,7 @@ class Tiers:
             except Retryable as error:
                 # A store that is away may take seconds to say so, and nobody waits for that but the first question.
                 self._ask_again_at = time.monotonic() + _AGAIN_SECONDS
-                log.warning("a shard's manifest cannot be had; reading its hot tier alone", shard=self.name, reason=error.reason)
+                log.warning("cannot read a shard's manifest; reading its hot tier alone", shard=self.name, reason=error.reason)
         return self._manifest
 
     async def head(self) -> Head:
@@ -90,6 +90,7 @@ class Tiers:
 
     def met(self, manifest: Manifest) -> Manifest:
         """Remember it, unless a later one is known."""
+        # Several questions load pages at once: one that began with an older head must not take a newer one's place.
         if self._manifest is None or manifest.revision >= self._manifest.revision:
             self._manifest = manifest
         return manifest
@@ -156,7 +157,7 @@ class TieredShard(Generic[R]):
             if head is None:
                 return Answer(answer.value, (*answer.missing, *self._left_out(source)))
             manifest = self._tiers.met(Manifest(head))
-        raise Unavailable("hours of the range kept going from tier to tier while they were read")
+        raise Unavailable("hours of the range kept moving between tiers while they were read")
 
     async def _after(self, error: TaelError, source: TieredTables, manifest: Manifest, patience: float) -> tuple[Manifest, frozenset[str]]:
         """The manifest to ask again with, and the keys of files to do without. Raises the error where neither would help."""
@@ -179,6 +180,7 @@ class TieredShard(Generic[R]):
 
     async def _overtaken(self, source: TieredTables, manifest: Manifest) -> Head | None:
         """The newest head, where what it says of what was asked for is not what the snapshot said. Raises Retryable."""
+        # No statement named a table whose hours move.
         if not source.trail.asked:
             return None
         try:
@@ -187,6 +189,7 @@ class TieredShard(Generic[R]):
             if manifest.revision == 0:  # nothing was ever rolled, and without NATS nothing begins to be
                 return None
             raise
+        # Read behind the answer and not before it: only such a head says that nothing moved while rows were read.
         if not source.trail.holds(head, manifest.head):
             return head
         if head.revision > manifest.revision:
@@ -197,7 +200,7 @@ class TieredShard(Generic[R]):
         """The next manifest. Raises Unavailable where none comes in time: a compactor died in between, and another one has yet to take over."""
         while (head := await self._tiers.head()).revision <= manifest.revision:
             if time.monotonic() > patience:
-                raise Unavailable(f"{error}, and no compactor ends it") from error
+                raise Unavailable(f"{error}, and no compactor finishes the move") from error
             await asyncio.sleep(_LOOK_SECONDS)
         return self._tiers.met(Manifest(head))
 
