@@ -78,6 +78,7 @@ def _values(name: str) -> str:
         by_key = f"arrayReduce('{most}', arrayMap(m -> {short('m')}, CAST(groupUniqArray({_SHARED_MAPS[name]}), 'Array({kept})'))) AS {name}_by_key"
     else:
         by_key = f"{most}(CAST({short(f'attributes_{kind}')}, '{kept}')) AS {name}_by_key"
+    # One more than may be kept was collected, so that a key with too many is told from one with just as many.
     few = f"if(length(vs) > {VALUES_AT_ONCE}, [], arrayMap(v -> (k, v), vs))"
     return f"arrayFlatten(arrayMap((k, vs) -> {few}, mapKeys({by_key}), mapValues({name}_by_key))) AS {name}_values"
 

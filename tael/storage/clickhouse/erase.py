@@ -97,6 +97,7 @@ class ClickHouseErase:
                 await self._mutate(statement, parameters_of(what) | {"partition": partition})
 
     async def _delete(self, table: str, where: str, parameters: Mapping[str, Any]) -> int:
+        # Counted first: the caller reports it, and no mutation is begun in a partition without such rows.
         counts = await self._count(table, where, parameters)
         for partition in counts:
             statement = f"ALTER TABLE {self._named(table)} DELETE IN PARTITION ID {{partition:String}} WHERE {where}"
@@ -110,7 +111,10 @@ class ClickHouseErase:
 
     async def _mutate(self, statement: str, parameters: Mapping[str, Any]) -> None:
         await self._clickhouse.command(
-            f"{statement} SETTINGS mutations_sync = 2, allow_nondeterministic_mutations = 1", parameters, _LIMITS
+            # 2: the rows have gone on every replica when this returns. The other setting allows the subqueries of the conditions.
+            f"{statement} SETTINGS mutations_sync = 2, allow_nondeterministic_mutations = 1",
+            parameters,
+            _LIMITS,
         )
 
     def _named(self, table: str) -> str:

@@ -65,6 +65,7 @@ def spans_of_calls(source: Source, tenant: str, time_range: TimeRange, cost: str
     """Id, parent, trace, whether it is a call in the range, whether it has usage, failed, start, duration, cost, tokens and words of each span."""
     within, around = _calls_within(tenant, time_range), Conditions(tenant)
     wider = TimeRange(max(0, time_range.start_ns - _AROUND_NS), time_range.end_ns + min(_AROUND_NS, (1 << 63) - 1 - time_range.end_ns))
+    # Both conditions stand in one statement, so the bounds of the wider one need names of their own.
     if around.within("start_time", wider) or "start" in around.parameters or "end" in around.parameters:
         around.texts = [text.replace("{start:", "{around_start:").replace("{end:", "{around_end:") for text in around.texts]
     bounds = {f"around_{name}": around.parameters[name] for name in ("start", "end") if name in around.parameters}
@@ -98,6 +99,7 @@ def calls_of(columns: Sequence[Column]) -> LlmCalls:
             _NONE,
             _NONE,
         )
+    # A span that was sent twice is one call, and would be charged twice.
     ids, once = np.unique(native.numbers(columns[0]), return_index=True)
     parent, trace, inside, told, failed, start, duration, cost, *tokens = (
         native.numbers(column)[once] for column in columns[1 : 9 + len(TOKENS)]

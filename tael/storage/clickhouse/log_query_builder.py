@@ -90,6 +90,7 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
     where.add(f"timestamp >= {instant('first')}", first=min(times))
     where.add(f"timestamp <= {instant('last')}", last=max(times))
     where.add(
+        # The bounds above choose granules by the table's key; the pairs choose the rows in them, for times alone may be shared.
         "(toUnixTimestamp64Nano(timestamp), serial) IN {keys:Array(Tuple(Int64, UInt64))}",
         keys=[(key.timestamp_ns, key.serial) for key in keys],
     )

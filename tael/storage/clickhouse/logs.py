@@ -32,6 +32,7 @@ class ClickHouseLogs:
         if not 1 <= query.limit <= MAX_FIND_LIMIT:
             raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
         keys: list[LogKey] = []
+        # Windows come in the order of the answer, so a page that is full needs no later one.
         for window in self._source.windows("logs", query.time_range, oldest_first=query.oldest_first):
             if len(keys) < query.limit and _may_follow(query, window):
                 keys += await self._find_keys(tenant, replace(query, time_range=window, limit=query.limit - len(keys)))

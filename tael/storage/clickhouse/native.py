@@ -155,6 +155,7 @@ def _read_column(cursor: _Cursor, rows: int) -> Column:
     cursor.text()
     kind = cursor.text()
     if rows:
+        # A block without rows is the header that the server begins with: it has types and no data, and so no versions.
         cursor.at += 8 * kind.count("LowCardinality(")
     return _read(cursor, kind, rows)
 
@@ -187,6 +188,7 @@ def _read_words(cursor: _Cursor, rows: int) -> Strings:
     flags, keys = (int(number) for number in cursor.numbers("<u8", 2))
     words = cursor.texts(keys)
     (count,) = cursor.numbers("<u8", 1)
+    # The low byte of the flags is how wide the numbers are.
     return Strings(words, cursor.numbers(_INDEXES[flags & 0xFF], int(count)))
 
 
@@ -202,6 +204,7 @@ def _join(parts: Sequence[Column]) -> Column:  # noqa: PLR0911  # one for each k
     match parts[0]:
         case Strings():
             texts = [strings(part) for part in parts]
+            # Each block has a dictionary of its own, so its numbers move on by the words of those before it.
             starts = np.cumsum([0, *(len(part.words) for part in texts)])
             index = np.concatenate([part.index + start for part, start in zip(texts, starts[:-1], strict=True)])
             return Strings([word for part in texts for word in part.words], index)

@@ -48,6 +48,7 @@ _LETTERS: Final[dict[Kind, tuple[str, str]]] = {
     "bytes": ("startsWith({}, 'b')", "base64Decode(substring({}, 2))"),
 }
 """How a map of other values says that it holds one of a type, and the value (flatten.py)."""
+# As many as hasAllTokens takes.
 _TOKENS_AT_ONCE: Final = 64
 _INNER_WORD: Final = re.compile(r"(?<=[^A-Za-z0-9\x80-\U0010ffff])[A-Za-z0-9]+(?=[^A-Za-z0-9\x80-\U0010ffff])")
 _ZEROS: Final = "toFixedString('', {})"
@@ -248,6 +249,7 @@ class _Compiler:
 
     def _indexed(self, leaf: Compare) -> bool:
         """Whether an index of values can say where it does not hold: of a table of spans, which has one."""
+        # Under NOT the wanted rows are those without the value, which a hint that the value is there would leave out.
         return "duration" in self._columns and leaf.op == "=" and isinstance(leaf.value, str) and bool(leaf.value) and not self._negated
 
     def _related(self, reading: _Reading, leaf: Compare) -> str:
@@ -255,6 +257,7 @@ class _Compiler:
             return f"{reading.value} {leaf.op} {self._bind(_TYPES[kind_of(leaf.value)], leaf.value)}"
         if leaf.op not in ("=", "!="):
             return f"hex({reading.value}) {leaf.op} {self._bind('String', leaf.value.hex().upper())}"
+        # An id of another length equals none; toFixedString would raise for a longer one and fill a shorter one with zeros.
         if reading.size and len(leaf.value) != reading.size:
             return "false" if leaf.op == "=" else "true"
         literal = f"unhex({self._bind('String', leaf.value.hex())})"

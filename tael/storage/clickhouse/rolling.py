@@ -23,8 +23,9 @@ from tael.storage.rolling import Pace
 _PARTITIONS: Final = """SELECT table, toUInt32(partition_id), sum(rows), sum(bytes_on_disk), toUnixTimestamp(max(modification_time))
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)} AND rows > 0
 GROUP BY table, partition_id ORDER BY 2, 1"""
-# alter_sync: on every replica of the shard, for readers may ask any.
+# Of several disks the fullest counts: it is the one that stops inserts first.
 _FREE: Final = "SELECT min(free_space) FROM system.disks WHERE is_remote = 0"
+# alter_sync: on every replica of the shard, for readers may ask any.
 _MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} TO TABLE {database}.{table}_rolling SETTINGS alter_sync = 2"
 _DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}} SETTINGS alter_sync = 2"
 _IN_BOTH: Final = """SELECT count(), countIf({ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}}))
@@ -33,6 +34,7 @@ SUFFIX: Final = "_rolling"
 _COLUMNS: Final = """SELECT name, type FROM system.columns
 WHERE database = {database:String} AND table = {table:String} AND default_kind IN ('', 'DEFAULT') ORDER BY position"""
 _WRITE: Final[Mapping[str, Any]] = {
+    # An attempt that died may have left a file under this key: the next one writes the same rows over it.
     "s3_truncate_on_insert": 1,
     "output_format_parquet_compression_method": "'zstd'",
     "output_format_parquet_write_page_index": 1,
@@ -41,6 +43,7 @@ _WRITE: Final[Mapping[str, Any]] = {
     "output_format_parquet_row_group_size": 32_768,
     "max_block_size": 8_192,
     "optimize_read_in_order": 1,
+    # One writer, so that rows come into the file in the order of the SELECT.
     "max_insert_threads": 1,
 }
 _WRITE_OF: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -143,6 +146,7 @@ class ClickHouseRolling(ColdFiles):
         ids = f"({', '.join(ROLLED[hour.table].ids)})"
         sql = _IN_BOTH.format(database=self._clickhouse.database, table=hour.table, ids=ids)
         [(rows, twice)] = await self._clickhouse.query(sql, {"id": hour.partition_id}, _CHECK_LIMITS)
+        # The copies in the rolling table go and not those in the hot one, which may have got late rows since.
         if int(rows) == int(twice):
             await self.drop(hour)
         return int(rows) == int(twice)

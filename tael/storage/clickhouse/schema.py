@@ -214,6 +214,7 @@ class ClickHouseSchema:
         database = self._clickhouse.database
         for statement in migration.statements:
             await self._clickhouse.command(fill(statement, database, self._engine))
+        # Recorded after its last statement: one that was cut off runs again, as each of its statements may.
         await self._clickhouse.command(_RECORD.format(database=database), {"version": migration.version, "name": migration.name})
 
     async def list_partitions(self) -> list[PartitionSize]:

@@ -54,6 +54,7 @@ def rest_of(signal: str, body: bytes, rows: Iterable[Sequence[Any]]) -> bytes:
 
     Rows are made in the order of the body, so of several items with one key the first are those that are there.
     """
+    # Counted and not a set: equal log lines of one batch are several rows, and as many of them may be there.
     stored: Counter[Key] = Counter()
     for tenant, received, instant, first, second, count in rows:
         stored[text(tenant), int(received), int(instant), text(first), text(second)] += int(count)

@@ -14,6 +14,7 @@ from tael.storage.clickhouse.schema import KEPT
 
 _COUNT = """SELECT toUInt32(_partition_id), count() FROM {database}.{table}
 WHERE _partition_id IN {{ids:Array(String)}} AND {tenants} GROUP BY 1"""
+# mutations_sync = 2: on every replica of the shard.
 _DELETE = "ALTER TABLE {database}.{table} DELETE IN PARTITION ID {{start:String}} WHERE {tenants} SETTINGS mutations_sync = 2"
 _DELETE_LIMITS = Limits(seconds=600)
 

@@ -164,6 +164,7 @@ class TieredTables:
         none, own = (f", {rollup.none(table)}", f", {rollup.listed(beside)}") if beside else ("", "")
         rollups = beside and table == "samples"  # a row of histograms is one that came, and a later one of its time replaces it
         hours = [str(hour // NS_PER_SECOND) for hour in sorted(places.hours)]
+        # Without FINAL: it is asked whether a key is there, not which of its rows counts.
         later = [f"SELECT {key} FROM {hot} PREWHERE {where} WHERE _partition_id IN ({_quoted(hours)})"]  # noqa: S608  # see above
         branches = [f"SELECT {columns}{none} FROM {hot} FINAL PREWHERE {where}"]  # noqa: S608  # see above
         if places.rolling:
@@ -171,6 +172,7 @@ class TieredTables:
             branches.append(f"SELECT {columns}{none} {rolling} AND {key} NOT IN ({later[0]})")  # see above
             later.append(f"SELECT {key} {rolling}")
         if places.files:
+            # Only hours of several files can have a key twice; the others are spared the sort.
             several = overlap(places.files)
             also = own
             also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
@@ -191,6 +193,7 @@ class TieredTables:
         rolling = dict.fromkeys(hour for place in found for hour in place.rolling)
         files = {file.key: file for place in found for file in place.files if file.may_have(service=service or None, name=name or None)}
         wanted = [file for file in files.values() if hours is None or any(hour_ns in hours for hour_ns in file.each_hour)]
+        # A file of a later format is named as missing: columns that nobody here knows would be read as if they were not there.
         readable = [file for file in wanted if file.key not in self._unreadable and file.format <= ROLLUP_FORMAT]
         self.trail.left_out.update({file.key for file in wanted} - {file.key for file in readable})
         return Places(tuple(rolling), tuple(readable))
@@ -208,6 +211,7 @@ class TieredTables:
 
     def _cold(self, table: str, files: Sequence[ColdFile], *, also: str = "", more: Columns = ()) -> str:
         """The rows of these files, as a SELECT to be put in brackets: at the end of a UNION its settings would be ignored."""
+        # Refused rather than cut: with some of the files the answer would be wrong without a sign of it.
         if len(files) > MAX_FILES:
             raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: {_SHORTER}")
         self.trail.opened.update(file.key for file in files)

@@ -59,8 +59,10 @@ def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Num
     series, times = (np.concatenate((floats[column], numbers(columns[column]))) for column in (0, 1))
     read = _histograms(columns)
     ended = is_stale(read.sum)
+    # A histogram with a stale sum is no histogram but the same marker that ends a series of floats.
     values = np.concatenate((floats[2], np.where(ended, STALE, np.nan)))
     position = np.concatenate((np.full(len(floats[0]), -1, np.int64), np.where(ended, -1, np.arange(len(read)))))
+    # Histograms were put behind floats, so of two rows at one time the last is the histogram.
     order = np.lexsort((np.arange(len(series)), times, series))
     series, times = series[order], times[order]
     last = np.ones(len(order), np.bool_)

@@ -42,6 +42,7 @@ class LabelCache:
         """All of ``series`` by labels, where exactly these were put in order lately: a query that is repeated need not do it again."""
         by_number = np.argsort(series)
         key = series[by_number].tobytes()
+        # Taken out and put back, so that the dictionary is in the order of use and the first one is the first to be forgotten.
         known = self._orders.pop(key, None)
         if known is None:
             return None
@@ -58,6 +59,7 @@ class LabelCache:
         ordered = Ordered(in_order, positions, any(one == other for one, other in pairwise(in_order)))
         if len(known) == len(series) <= self._size:
             self._orders[wanted.tobytes()] = ordered
+            # Bounded by series and not by orders: one of all series costs as much as thousands of small ones.
             while sum(len(of.labels) for of in self._orders.values()) > self._size:
                 del self._orders[next(iter(self._orders))]
         return replace(ordered, positions=by_number[positions])

@@ -100,6 +100,7 @@ def grid(source: Source, tenant: str, request: GridRequest) -> Statement:
     argument = f", {request.argument!r}" if request.function == "predict_linear" else ""
     function = (
         f"timeSeries{GRID_FUNCTIONS[request.function]}ToGrid({_literal_time(request.start_ms)}, {_literal_time(request.end_ms)}, "
+        # An instant query has no step, and the functions want one: from its start to its end, which are the same, any will do.
         f"{_literal_seconds(request.step_ms or 1)}, {_literal_seconds(request.window_ms)}{argument})(ts, value)"
     )
     sql = (
@@ -133,6 +134,7 @@ def rollups_until_ms(source: Source, tenant: str, selection: Selection, table: s
 def list_series(source: Source, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:
     """Number and labels of at most ``limit`` series: of the first ones by labels, each once, where they are to be ``ordered``."""
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), {"limit": limit})
+    # By labels and not by number: one label set may stand under the numbers of two releases (docs/adr/0024).
     chosen = "any(series), mapSort(labels) AS own" if ordered else "series, any(labels)"
     group = "own\nORDER BY own" if ordered else "series"
     sql = f"SELECT {chosen}\nFROM {_series(source, tenant, selection)}\nWHERE {where}\nGROUP BY {group}\nLIMIT {{limit:UInt64}}"
@@ -153,6 +155,7 @@ def label_values(source: Source, tenant: str, name: str, selection: Selection, l
 
 def _distinct(source: Source, tenant: str, selection: Selection, what: str, limit: int, **parameters: Any) -> Statement:
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
+    # A map reads as the empty text where a label is missing, and no label of Prometheus has an empty value.
     sql = f"SELECT DISTINCT {what} AS found\nFROM {_series(source, tenant, selection)}\nWHERE {where} AND found != ''\nORDER BY found"
     return Statement(sql + limited(where, limit), where.parameters)
 
@@ -193,6 +196,7 @@ def _of_series(source: Source, tenant: str, selection: Selection) -> Where:
         where.add("metric = {metric:UInt64}", metric=metric_id(name))
         if len(selection.matchers) > 1:
             where.add(f"series IN (SELECT series FROM {series} WHERE {of_series})")  # noqa: S608  # the same
+    # A bound that the column cannot hold would wrap around; no sample lies beyond it.
     if selection.start_ms >= 0:
         where.add(f"ts > {_time('start')}", start=selection.start_ms)
     if selection.end_ms < LAST_SECOND * 1000:
@@ -215,6 +219,7 @@ def _literal_seconds(milliseconds: int) -> str:
 
 def _held(selection: Selection) -> TimeRange:
     """The instants that the selection's milliseconds stand for."""
+    # A selection leaves its start out and takes its end in; a range of time does it the other way round.
     return TimeRange((selection.start_ms + 1) * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS)
 
 

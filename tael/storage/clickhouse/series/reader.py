@@ -66,6 +66,8 @@ class ClickHouseSeries:
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
+        # One more than allowed tells that there are too many. Rows are cut before duplicates are seen, but an answer in which none
+        # overlap has as many samples as rows.
         limit = max_samples + 1
         floats, histograms = await both(
             self._blocks(query_builder.select_samples(self._source, tenant, selection, limit)),
@@ -116,6 +118,7 @@ class ClickHouseSeries:
         histograms, found = await both(
             self._any_histogram(tenant, selection), self._grid(tenant, request, max_series), name="evaluate series"
         )
+        # The engine's functions know floats alone, so the caller evaluates series with native histograms from their samples.
         if histograms or found is None:
             return None
         order = await self._in_order(tenant, selection, found.series)
@@ -157,6 +160,7 @@ class ClickHouseSeries:
         """The steps whose windows reach into rollups, over whole buckets."""
         at = rolled.places_of(request)
         wide = replace(request, start_ms=int(at.ends_ms[0]), end_ms=int(at.ends_ms[-1]), window_ms=at.wide_ms)
+        # Groups are buckets of series; of each series there are as many as its windows reach over.
         most = max_series * (len(at.ends_ms) + at.wide_ms // ROLLUP_MS)
         statement = query_builder.buckets(self._source, tenant, wide, COLUMNS[request.function])
         return columns.grid_of_buckets(await self._columns(statement, {**_SPILL, "max_rows_to_group_by": most}), request.function, at)

@@ -15,6 +15,7 @@ def split(request: GridRequest, until_ms: int) -> tuple[GridRequest | None, Grid
     """The steps whose windows begin before ``until_ms`` and that rollups can answer, and the others."""
     step = request.step_ms or 1
     count = (request.end_ms - request.start_ms) // step + 1
+    # Rounded up: a step whose window begins exactly at ``until_ms`` sees no rollup, because windows leave their start out.
     old = min(count, max(0, -(-(until_ms + request.window_ms - request.start_ms) // step)))
     if request.function not in COLUMNS or not until_ms or not old:
         return None, request

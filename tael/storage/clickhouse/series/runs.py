@@ -49,6 +49,7 @@ class Runs:
         while first < len(begins):
             last = max(first + 1, int(np.searchsorted(before, before[first] + TOGETHER)))
             some = slice(first, last)
+            # clip, because numpy fills ``out`` by way of a copy where it may have to raise; every index is within the column.
             np.take(column, _each(begins[some], sizes[some]), out=taken[before[first] : before[min(last, len(begins))]], mode="clip")
             first = last
         return taken
@@ -77,6 +78,7 @@ def _of_block(series: Numbers, times_ms: Longs, before: int) -> tuple[Longs, Num
     """The rows where its runs begin, ``before`` rows of other blocks counted too, their series, first and last times."""
     first = np.ones(len(series), np.bool_)
     first[1:] = series[1:] != series[:-1]
+    # Equal times too: a duplicate begins a run of its own, which then overlaps with the one before it.
     first[1:] |= times_ms[1:] <= times_ms[:-1]
     begins = np.flatnonzero(first)
     ends = np.append(begins, len(series))[1:]
