@@ -49,12 +49,52 @@ def test_a_long_query_is_refused() -> None:
         parse('{a="' + "b" * 140_000 + '"}')
 
 
+LONG = '{{$a := repeat 1000000 "a"}}'
+
+
 @pytest.mark.parametrize(
-    "template", ['{{repeat 2000000 "a"}}', '{{range $i, $x := (fromJson "[1]")}}{{repeat 1000000 "a"}}{{repeat 1000000 "a"}}{{end}}']
+    "template",
+    [
+        '{{repeat 2000000 "a"}}',
+        '{{range $i, $x := (fromJson "[1]")}}{{repeat 1000000 "a"}}{{repeat 1000000 "a"}}{{end}}',
+        "{{alignLeft 4000000000 .a}}",
+        "{{alignRight 4000000000 .a | trunc 1}}",
+        '{{printf "%900000s%900000s" .a .a}}',
+        LONG + '{{Replace $a "a" $a -1 | trunc 1}}',
+        LONG + '{{replace "a" $a $a | trunc 1}}',
+        LONG + '{{regexReplaceAll "a" $a $a | trunc 1}}',
+        LONG + "{{print" + " $a" * 4000 + " | trunc 1}}",
+        LONG + "{{println" + " $a" * 4000 + " | trunc 1}}",
+        LONG + '{{printf ""' + " $a" * 4000 + " | trunc 1}}",
+        LONG + r'{{indent 1000 (Replace $a "a" "\n" -1) | trunc 1}}',
+        '{{$a := "aaaa"}}{{range 60}}{{$a = print $a $a}}{{end}}',
+        r'{{$a := "\\"}}{{range 60}}{{$a = js $a}}{{end}}',
+        "{{range 1000000}}{{range 1000000}}{{end}}{{end}}",
+        '{{range 1000000}}{{$a := repeat 100000 "a"}}{{end}}',
+        '{{fromJson (printf "%s%s" (repeat 900 "[") (repeat 900 "]"))}}',
+    ],
 )
-def test_a_template_cannot_make_a_line_of_any_size(template: str) -> None:
+def test_a_template_makes_and_does_no_more_than_a_line_may_take(template: str) -> None:
     """The line stays, marked with the error."""
     query: Any = parse(f'{{a="b"}} | line_format `{template}`')
     row = Row(1, "line", {"a": "b"}, {})
     assert Pipeline(query.stages).keeps(row)
     assert (row.line, row.error) == ("line", "TemplateFormatErr")
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        ("{{.x | ToUpper | trunc 3}}", "XXX"),
+        ('{{Replace .x "x" "" -1}}nothing', "nothing"),
+        ('{{printf "%1000001s and more" .a}}', "%!(NOVERB)%!(EXTRA string=b)"),
+        ('{{fromJson (repeat 100000 "[")}}', "<no value>"),
+        ("{{divf 1790000000123456789 1000000 | int}}", "1790000000123"),
+    ],
+)
+def test_what_was_received_may_be_longer(template: str, line: str) -> None:
+    """A long line can be cut; what Go refuses in a format is refused alike, and a quotient may have as many digits as there are."""
+    query: Any = parse(f'{{a="b"}} | line_format `{template}`')
+    row = Row(1, "line", {"a": "b", "x": "x" * 3_000_000}, {})
+    assert Pipeline(query.stages).keeps(row)
+    assert (row.line, row.error) == (line, "")

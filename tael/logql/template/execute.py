@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from tael.logql.template.bounds import MAX_CHARACTERS, MAX_WORK, STEP_WORK, characters_of, require_room
 from tael.logql.template.errors import CallError, TemplateError
 from tael.logql.template.functions import FUNCTIONS, TemplateFunction
 from tael.logql.template.go_time import GoTime
 from tael.logql.template.nodes import Action, Branch, Command, Field, Function, Leave, Literal, Node, Operand, Pipe, Text, Variable
 from tael.logql.template.values import Value, shown, truth, type_name
 
-MAX_OUTPUT_CHARACTERS: Final = 1 << 20
 LAZY: Final = ("and", "or")
 CONTEXT: Final = ("__line__", "__timestamp__", "now")
 _KINDS: Final[dict[str, tuple[type, ...]]] = {"s": (str,), "i": (int,), "t": (GoTime,)}
@@ -42,24 +42,35 @@ class Execution:
     _variables: list[tuple[str, Value]] = field(default_factory=list)
     _out: list[str] = field(default_factory=list)
     _size: int = 0
+    _work: int = 0
 
     def run(self, nodes: tuple[Node, ...]) -> str:
         """The text that the template makes. Raises TemplateError."""
         data: Value = dict(self.fields)
         self._variables = [("$", data)]
-        self._all(nodes, data)
+        try:
+            self._all(nodes, data)
+        except RecursionError:
+            # fromJson may have read a value as deep as it can, and to show it takes a little more.
+            raise TemplateError(f"template: {self.name}: a value is nested too deep") from None
         made = "".join(self._out)
         # fromJson and printf's %c can make half of a surrogate pair, which no UTF-8 has and no answer can hold: Go's are U+FFFD.
         return made if made.isascii() else _SURROGATES.sub("\ufffd", made)
 
     def _write(self, text: str) -> None:
         self._size += len(text)
-        if self._size > MAX_OUTPUT_CHARACTERS:
-            raise TemplateError(f"template: {self.name}: the result is longer than {MAX_OUTPUT_CHARACTERS} characters")
+        if self._size > MAX_CHARACTERS:
+            raise TemplateError(f"template: {self.name}: the result is longer than {MAX_CHARACTERS} characters")
         self._out.append(text)
+
+    def _spend(self, work: int) -> None:
+        self._work += work
+        if self._work > MAX_WORK:
+            raise TemplateError(f"template: {self.name}: it takes too many steps for one line")
 
     def _all(self, nodes: tuple[Node, ...], dot: Value) -> None:
         for node in nodes:
+            self._spend(STEP_WORK)
             self._one(node, dot)
 
     def _one(self, node: Node, dot: Value) -> None:
@@ -87,8 +98,10 @@ class Execution:
 
     def _range(self, node: Branch, dot: Value) -> None:
         value = self._pipe(Pipe(node.pipe.commands, pos=node.pipe.pos), dot)
-        entries = list(self._entries(value, node.pipe))
-        for key, entry in entries:
+        empty = True
+        for key, entry in self._entries(value, node.pipe):
+            empty = False
+            self._spend(STEP_WORK)
             depth = len(self._variables)
             self._bind(node.pipe, key, entry)
             try:
@@ -98,7 +111,7 @@ class Execution:
                     break
             finally:
                 del self._variables[depth:]
-        if not entries:
+        if empty:
             self._all(node.otherwise, dot)
 
     def _entries(self, value: Value, pipe: Pipe) -> Iterator[tuple[Value, Value]]:
@@ -108,7 +121,7 @@ class Execution:
             yield from ((key, value[key]) for key in sorted(value))
         elif isinstance(value, int) and not isinstance(value, bool):
             # More rounds than the output may have characters are cut off: a label's number must not decide how long we run.
-            yield from ((number, number) for number in range(min(value, MAX_OUTPUT_CHARACTERS)))
+            yield from ((number, number) for number in range(min(value, MAX_CHARACTERS)))
         elif value is not None:
             raise self._error(pipe.commands[0], f"range can't iterate over {shown(value)}")
 
@@ -179,9 +192,12 @@ class Execution:
             self._typed(command, value, _kind(known.takes, len(values)))
             values.append(value)
         try:
-            return known.call(*values)
+            made = known.call(*values)
+            require_room(characters_of(made), *values)
         except (CallError, ValueError, OverflowError) as problem:
             raise self._error(command, f"error calling {function.name}: {problem}") from None
+        self._spend(STEP_WORK + characters_of(made) + sum(map(characters_of, values)))
+        return made
 
     def _context(self, name: str) -> Value:
         return self.line if name == "__line__" else GoTime(self.timestamp_ns if name == "__timestamp__" else self.now_ns)

@@ -13,12 +13,13 @@ import math
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, DivisionByZero, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation
 from functools import reduce
 from typing import Any, Final
 
 from tael.errors import Rejected
 from tael.logql.quantities import go_duration_ns, go_float, size_bytes
+from tael.logql.template.bounds import MAX_CHARACTERS, require_room, require_room_for
 from tael.logql.template.errors import CallError
 from tael.logql.template.go_time import GoTime, parsed, zone_named
 from tael.logql.template.printf import sprintf
@@ -28,6 +29,8 @@ from tael.syntax.literals import quoted
 
 _INT64: Final = 1 << 64
 _DIGITS: Final = Decimal("1e-16")
+_WIDE: Final = Context(prec=700)
+"""Enough for any quotient of two doubles."""
 _ZONE: Final = zone_named("UTC")
 
 
@@ -87,7 +90,8 @@ def _decimals(operation: Callable[[Decimal, Decimal], Decimal]) -> Callable[...,
 
 
 def _divided(left: Decimal, right: Decimal) -> Decimal:
-    return (left / right).quantize(_DIGITS, ROUND_HALF_UP)
+    # The context's 28 digits are too few for a quotient of 13 and 16 decimals, as milliseconds of an epoch in nanoseconds have.
+    return (left / right).quantize(_DIGITS, ROUND_HALF_UP, context=_WIDE)
 
 
 def _rounded(value: Value, places: Value, *half: Value) -> float:
@@ -114,6 +118,7 @@ def _part(start: Value, end: Value, text: str) -> str:
 def _aligned(size: int, text: str, *, right: bool) -> str:
     if size < 0 or size == len(text):
         return text
+    require_room(size, text)
     if right:
         return text.rjust(size) if size > len(text) else text[len(text) - size :]
     return text.ljust(size)[:size]
@@ -128,15 +133,20 @@ def _trimmed(text: str, cut: str) -> str:
 
 
 def _replaced(text: str, old: str, new: str, count: int) -> str:
+    found = text.count(old) if count < 0 else min(count, text.count(old))
+    require_room(len(text) + found * (len(new) - len(old)), text)
     return text.replace(old, new, count)
 
 
 def _substituted(regex: str, text: str, replacement: str, *, literal: bool) -> str:
     pattern = _regex(regex)
-    found, last = [], 0
+    found, last, size = [], 0, len(text)
     for match in pattern.finditer(text):
         found += [text[last : match.start()], replacement if literal else expanded(replacement, match)]
         last = match.end()
+        size += len(found[-1]) - (last - match.start())
+        # The rest may still get shorter, but not by more than there is of it.
+        require_room(size - (len(text) - last), text)
     return "".join([*found, text[last:]])
 
 
@@ -155,13 +165,14 @@ def _repeated(count: Value, text: str) -> str:
     times = _integer(count)
     if times < 0:
         raise CallError("strings: negative Repeat count")
-    if times * len(text) > 1 << 20:
+    if times * len(text) > MAX_CHARACTERS:
         raise CallError("strings: Repeat output length over 1 MiB")
     return text * times
 
 
 def _indented(spaces: int, text: str) -> str:
     pad = " " * max(0, min(spaces, 1 << 10))
+    require_room(len(text) + len(pad) * (text.count("\n") + 1), text)
     return pad + text.replace("\n", "\n" + pad)
 
 
@@ -177,7 +188,7 @@ def _decoded(text: str) -> str:
 def _json(text: str) -> Value:
     try:
         found: Value = json.loads(text, parse_int=float)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found
 
@@ -253,7 +264,13 @@ def _slice(value: Value, *at: Value) -> Value:
 
 
 def _texts(*values: Value) -> str:
+    require_room_for(*values)
     return sprint(values)
+
+
+def _lines(*values: Value) -> str:
+    require_room_for(*values)
+    return " ".join(map(shown, values)) + "\n"
 
 
 def _of(takes: str, call: Callable[..., Value]) -> TemplateFunction:
@@ -296,7 +313,7 @@ FUNCTIONS: Final[dict[str, TemplateFunction]] = {
     "hasSuffix": _of("ss", lambda part, text: text.endswith(part)),
     "indent": _of("is", _indented),
     "nindent": _of("is", lambda spaces, text: "\n" + _indented(spaces, text)),
-    "replace": _of("sss", lambda old, new, text: text.replace(old, new)),
+    "replace": _of("sss", lambda old, new, text: _replaced(text, old, new, -1)),
     "repeat": _of("is", _repeated),
     "trim": _of("s", str.strip),
     "trimAll": _of("ss", lambda cut, text: _trimmed(text, cut)),
@@ -336,10 +353,10 @@ FUNCTIONS: Final[dict[str, TemplateFunction]] = {
     "index": _of("aa*", _index),
     "slice": _of("aa*", _slice),
     "print": _of("a*", _texts),
-    "println": _of("a*", lambda *values: " ".join(map(shown, values)) + "\n"),
+    "println": _of("a*", _lines),
     "printf": _of("sa*", sprintf),
-    "html": _of("a*", lambda *values: html.escape(sprint(values)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")),
-    "js": _of("a*", lambda *values: json.dumps(sprint(values))[1:-1].replace("<", "\\u003C").replace(">", "\\u003E")),
-    "urlquery": _of("a*", lambda *values: urllib.parse.quote_plus(sprint(values), safe="~")),
+    "html": _of("a*", lambda *values: html.escape(_texts(*values)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")),
+    "js": _of("a*", lambda *values: json.dumps(_texts(*values))[1:-1].replace("<", "\\u003C").replace(">", "\\u003E")),
+    "urlquery": _of("a*", lambda *values: urllib.parse.quote_plus(_texts(*values), safe="~")),
 }
 """By name. ``and``, ``or``, ``__line__``, ``__timestamp__`` and ``now`` are the executor's: they read more than their arguments."""

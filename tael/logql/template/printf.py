@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tael.logql.template.bounds import require_room, require_room_for
 from tael.logql.template.values import Value, go_g, shown, type_name
 from tael.syntax.literals import quoted
 
@@ -13,9 +14,11 @@ _PARTS: Final = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:(?P<dot>\.)(?P
 
 def sprintf(layout: str, *values: Value) -> str:
     """``layout`` with the values at its verbs; what does not fit is written as ``%!d(string=x)``, as Go has it."""
-    left = list(values)
+    left, size = list(values), 0
+    large = next((found for found in _PARTS.finditer(layout) if _too_large(found["width"]) or _too_large(found["precision"])), None)
+    layout, end = (layout, "") if large is None else (layout[: large.start()], "%!(NOVERB)")
 
-    def written(found: re.Match[str]) -> str:
+    def one(found: re.Match[str]) -> str:
         verb = found["verb"]
         if verb == "%":
             return "%"
@@ -23,10 +26,23 @@ def sprintf(layout: str, *values: Value) -> str:
             return "%!(NOVERB)"
         return _one(found, left.pop(0)) if left else f"%!{verb}(MISSING)"
 
-    text = _PARTS.sub(written, layout)
+    def written(found: re.Match[str]) -> str:
+        nonlocal size
+        text = one(found)
+        size += len(text)
+        require_room(size, *values)
+        return text
+
+    text = _PARTS.sub(written, layout) + end
     if left:
+        require_room_for(*left)
         text += "%!(EXTRA " + ", ".join(f"{type_name(value)}={shown(value)}" for value in left) + ")"
     return text
+
+
+def _too_large(number: str | None) -> bool:
+    """Go reads no width or precision above a million, and nothing of the layout behind it."""
+    return len(number or "") > 7 or int(number or 0) > 1_000_000
 
 
 def _one(found: re.Match[str], value: Value) -> str:
