@@ -77,6 +77,7 @@ def _lock(directory: Path) -> None:
 
 async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, directory: Path) -> None:
     spool_dir = directory / "spool"
+    # What a process that was killed has left: nobody reads it any more.
     shutil.rmtree(spool_dir, ignore_errors=True)
     spool_dir.mkdir()
     runner = Runner(engine, threads=settings.hotnode_threads, waiting=settings.hotnode_waiting)
@@ -104,7 +105,9 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
         app,
         access_log=None,
         shutdown_timeout=settings.hotnode_drain_seconds,
+        # A client that goes away stops its statement.
         handler_cancellation=True,
+        # receive.py decompresses: in threads, into a bounded spool, and encodings that aiohttp does not know.
         auto_decompress=False,
         max_line_size=_URI_BYTES,
         max_field_size=_URI_BYTES,

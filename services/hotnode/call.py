@@ -79,6 +79,7 @@ def read_call(method: str, fields: Iterable[tuple[str, str]], headers: Mapping[s
     readonly = _integer(given, "readonly", 0)
     by_get = method in ("GET", "HEAD")
     return Call(
+        # The statement's bytes as they came, also those that are no UTF-8: what they mean is for the engine to say.
         query=given.get("query", "").encode("utf-8", "surrogateescape"),
         query_id=given.get("query_id") or str(uuid.uuid4()),
         database=headers.get("X-ClickHouse-Database") or given.get("database", ""),
@@ -162,6 +163,7 @@ def _basic(authorization: str) -> Credentials:
 
 def check_credentials(given: Credentials, known: Credentials) -> None:
     """Raise StatementFailed 516 unless these are the known user's."""
+    # Both are compared, and each in constant time, so that the time of an answer does not say which one is wrong.
     same_user = hmac.compare_digest(given.user.encode(), known.user.encode())
     same_password = hmac.compare_digest(given.password.encode(), known.password.encode())
     if not (same_user and same_password):

@@ -74,6 +74,7 @@ class Engine:
     def open(self) -> None:
         """Load the engine and open the directory."""
         self._chdb = importlib.import_module("chdb._chdb")
+        # The process has handlers of its own, which let statements finish.
         self._chdb.set_signal_handlers_enabled(0)
         self._directory.mkdir(parents=True, exist_ok=True)
         self._control = self.connect(self._options)
@@ -97,6 +98,7 @@ class Engine:
         """Ask the engine to stop the statement that runs under this id; it may take a while to notice."""
         with self._control_lock:
             if self._control is not None:
+                # The engine makes ids of its own; the client's stands in a setting (call.py).
                 self._control.query(f"KILL QUERY WHERE Settings['log_comment'] = {quoted(query_id)} ASYNC")
 
     def close(self) -> None:

@@ -107,6 +107,7 @@ def _check_verbs(found: Sequence[Token]) -> None:
     verb = found[0].text if found else ""
     if verb in _VERBS:
         raise _denied(verb)
+    # CREATE OR REPLACE TEMPORARY FUNCTION: at most three words stand between the verb and what it makes.
     if verb in ("CREATE", "REPLACE", "ALTER", "DROP") and (kind := _OBJECTS.intersection(words[1:5])):
         raise _denied(f"{verb} {min(kind)}")
     for first, second in itertools.pairwise(words):

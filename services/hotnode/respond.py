@@ -83,6 +83,7 @@ class Exchange:
             await response.write_eof()
         except StatementFailed as error:
             await response.write(await _encode(encoder, answer.exception_block(tag, self._text(error)), last=True))
+            # No last chunk, and the connection ends: a client that knows no exception block sees a body that was cut.
             response.force_close()
             if self.request.transport is not None:
                 self.request.transport.close()

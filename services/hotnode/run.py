@@ -120,6 +120,7 @@ class Runner:
     def __init__(self, engine: Engine, *, threads: int, waiting: int) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="statement")
+        # A thread apart: where every other one is busy, statements could not be killed.
         self._control = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._limit = threads + waiting
         self._ids: set[str] = set()

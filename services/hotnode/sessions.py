@@ -44,6 +44,7 @@ class Session:
         """Undo what ``call.prelude()`` put in force."""
         parts = [f"USE `{self.state.database}`;"] if call.database else []
         before = self.state.settings
+        # What the session had not set goes back to the default and not to what was read, or it would count as set from then on.
         values = (f"{name} = {quoted(before[name]) if name in before else 'DEFAULT'}" for name in call.settings)
         if call.settings:
             parts.append("SET " + ", ".join(values))

@@ -238,6 +238,7 @@ def _format_word(found: list[Token]) -> int | None:
     for index in range(len(found) - 2, 0, -1):
         token = found[index]
         if token.depth == 0 and token.kind == "word" and token.text == "FORMAT" and found[index + 1].kind in ("word", "name"):
+            # There it is a column that is called format.
             if found[index - 1].text in _BEFORE_AN_OPERAND:
                 continue
             after = found[index + 2 :]
@@ -259,6 +260,7 @@ def _with_our_processes(sql: bytes, found: list[Token]) -> bytes:
 
 
 def _replace(sql: bytes, spans: list[tuple[int, int]], by: bytes) -> bytes:
+    # From the end, so that the offsets of those before it stay right.
     for start, end in reversed(spans):
         sql = sql[:start] + by + sql[end:]
     return sql

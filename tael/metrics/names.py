@@ -93,6 +93,7 @@ def _tokens(name: str, unit: str, kind: Kind) -> list[str]:
         return []
     tokens += [token for token in _tokens_of_unit(unit) if token not in tokens]
     suffix = _suffix_of(kind, unit)
+    # A name that has the suffix already has it at the end, and once.
     return [*(token for token in tokens if token != suffix), suffix] if suffix else tokens
 
 
@@ -138,4 +139,5 @@ def _label_name(name: str) -> str:
         return ""
     if built[:1].isdigit():
         return f"key_{built}"
+    # Prometheus' receiver puts ``key`` before one underscore and leaves two, which its own labels begin with.
     return f"key{built}" if built.startswith("_") and not built.startswith("__") else built

@@ -118,6 +118,7 @@ def concatenate(parts: Sequence[Histograms]) -> Histograms:
     layouts: dict[Bounds, int] = {}
     bounds = []
     for part in parts:
+        # The last entry is -1, so that an exponential histogram, whose position is -1, stays one.
         moved = np.array([*(layouts.setdefault(layout, len(layouts)) for layout in part.layouts), -1], np.int32)
         bounds.append(moved[part.bounds])
     return Histograms(
@@ -175,6 +176,7 @@ def from_columns(
     layouts: dict[bytes, int] = {}
     bounds = np.full(len(schema), -1, np.int32)
     for row in np.flatnonzero(schema == CUSTOM_BUCKETS):
+        # By their bytes, which is exact for floats and needs no tuple a row.
         bounds[row] = layouts.setdefault(values[offsets[row] : offsets[row + 1]].tobytes(), len(layouts))
     shared = tuple(tuple(np.frombuffer(layout).tolist()) for layout in layouts)
     return compact(Histograms(schema, count, sum, zero_threshold, zero_count, positive, negative, bounds, shared, reset_hint))

@@ -115,6 +115,7 @@ def groups_of(calls: LlmCalls, by: Sequence[str]) -> tuple[Longs, Longs]:
     for name in by:
         words = calls.words[name]
         combined = combined * len(words.words) + words.codes
+        # Numbered anew after each dimension: the product of all their sizes would not fit into 64 bits.
         _, combined = np.unique(combined, return_inverse=True)
     _, first, group = np.unique(combined, return_index=True, return_inverse=True)
     return group, first

@@ -65,10 +65,12 @@ class Pipe(asyncio.Protocol):
                 transport, _ = await loop.create_connection(
                     lambda: _Back(self._client), _LOOPBACK.get(target.host, target.host), target.port
                 )
+        # The time that is over is one as well: TimeoutError is an OSError.
         except OSError:
             self._client.abort()
             return
         self._server = transport
+        # It went while we dialled, and its connection_lost knew of no server to close.
         if self._client.is_closing():
             transport.abort()
             return

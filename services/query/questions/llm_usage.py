@@ -113,6 +113,7 @@ async def tools(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]])
 
 def quantile_ns(ordered: Sequence[int], share: float) -> int:
     """The smallest duration that this share of the calls did not exceed; ``ordered`` has one at least."""
+    # Rounded up, by flooring the negative: 0.95 of ten calls is all ten.
     return int(ordered[min(len(ordered) - 1, max(0, -int(-len(ordered) * share // 1) - 1))])
 
 

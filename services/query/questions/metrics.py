@@ -23,6 +23,7 @@ from tael.vectors.histograms.documents import Document, documents
 from tael.vectors.values import Steps
 
 _DEFAULT_LIMIT, _DEFAULT_RANGE_NS = 500, 3600 * NS_PER_SECOND
+# The newest points are in the first two minutes as a rule; where they are not, a year is eight looks.
 _FIRST_LOOK_MS, _LOOK_FACTOR = 60_000, 8
 _STEPS, _LEAST_STEP_MS, _MAX_STEPS = 250, 1_000, 11_000
 _TYPES = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "gaugehistogram": "histogram", "summary": "summary"}

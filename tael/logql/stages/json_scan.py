@@ -141,6 +141,7 @@ def _block_end(text: str, at: int) -> int:
     opened, closed = ("[", "]") if text[at] == "[" else ("{", "}")
     depth = 0
     for found in _BLOCK.finditer(text, at):
+        # A quote that begins no string with an end: what follows may be inside of it.
         if found[0] == '"':
             return -1
         if found[0] == opened:

@@ -97,6 +97,7 @@ def _divided(left: Decimal, right: Decimal) -> Decimal:
 def _rounded(value: Value, places: Value, *half: Value) -> float:
     power = 10.0 ** _integer(places)
     scaled = power * _float(value)
+    # As sprig: of a negative number the fraction is negative, so that it always goes down.
     over = math.modf(scaled)[0] >= (_float(half[0]) if half else 0.5)
     return (math.ceil(scaled) if over else math.floor(scaled)) / power
 
@@ -187,6 +188,7 @@ def _decoded(text: str) -> str:
 
 def _json(text: str) -> Value:
     try:
+        # Go reads every number into a float.
         found: Value = json.loads(text, parse_int=float)
     except (ValueError, RecursionError):
         return None
@@ -204,6 +206,7 @@ def _hex(digits: str) -> bool:
     return len(digits) == 2 and all(digit in "0123456789abcdefABCDEF" for digit in digits)
 
 
+# As Loki tells units apart, by the number of digits: days, seconds, milliseconds, microseconds, nanoseconds.
 _LENGTHS: Final = {5: 86_400_000_000_000, 10: 1_000_000_000, 13: 1_000_000, 16: 1_000, 19: 1}
 
 

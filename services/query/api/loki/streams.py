@@ -96,6 +96,7 @@ class Streams:
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
 
         def at(slot: int) -> float:
+            # As Loki: a point stands a millisecond before the next step begins, and the last one at the end of the range.
             end = bounds.start_ns + (slot + 1) * step
             return seconds(end - 1_000_000 if end < bounds.end_ns else bounds.end_ns)
 

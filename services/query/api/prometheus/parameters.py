@@ -86,6 +86,7 @@ class Form:
             raise invalid("step", 'cannot parse "" to a valid duration')
         if step <= 0:
             raise invalid("step", "zero or negative query resolution step widths are not accepted. Try a positive integer")
+        # As Prometheus counts: steps and not points, of which one more passes.
         if (end - start) // step > MAX_POINTS:
             raise Rejected("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
         return Steps(start, end, step)

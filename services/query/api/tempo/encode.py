@@ -62,6 +62,7 @@ def text_of(value: Static) -> str:
 def number(value: float) -> float | int | str:
     """A double as protobuf's JSON has it."""
     if math.isfinite(value):
+        # From 2^53 on, not every integer is a double, and one in full would show digits that nobody sent.
         return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
