@@ -8,7 +8,6 @@ OpenTelemetry Collector".
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tael.logql.hints import ALL, Hints
 from tael.logql.levels import LEVEL, detected_level
 from tael.logql.row import Row
 from tael.model.attributes import Attributes, AttributeValue
+from tael.model.json_text import to_text
 from tael.model.log import LogRecord
 from tael.model.span import Scope
 from tael.model.streams import INDEX_LABELS, stream_labels
@@ -130,7 +130,7 @@ def text_of(value: AttributeValue) -> str:  # noqa: PLR0911 - one line a type
         return re.sub(r"e([+-])0", r"e\1", compact(value))
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True).translate(_ESCAPED)
+    return to_text(_plain(value), sort_keys=True).translate(_ESCAPED)
 
 
 def _plain(value: AttributeValue) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from tael.errors import Forbidden, NotFound, Overloaded, Rejected, Retryable, TaelError, TooLarge, Unauthenticated
+from tael.model import json_text
 from tael.runtime.config import Address
 from tael.runtime.connections import Listener, Refuse
 from tael.runtime.observe import get_logger
@@ -47,8 +47,7 @@ _STATUSES: tuple[tuple[type[TaelError], int], ...] = (
 
 def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """A JSON body, compact, with non-ASCII text as itself."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")
+    return web.Response(body=json_text.to_bytes(value), status=status, headers=headers, content_type="application/json", charset="utf-8")
 
 
 def describe_native(status: int, text: str) -> web.Response:

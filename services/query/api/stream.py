@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from aiohttp import web
 
 from services.query.api.compress import takes_gzip
 from services.query.questions.long_traces import LongTrace
+from tael.model.json_text import to_bytes
 from tael.model.span import Span
 from tael.otlp.assemble import resource_spans_json
 from tael.runtime.observe import get_logger
@@ -56,7 +56,7 @@ async def elements(trace: LongTrace, items: Callable[[Sequence[Span]], Sequence[
     async with contextlib.aclosing(trace.blocks()) as blocks:
         async for spans in blocks:
             if spans:
-                yield comma + (await asyncio.to_thread(lambda made: to_json(items(made)), spans))[1:-1]
+                yield comma + (await asyncio.to_thread(lambda made: to_bytes(items(made)), spans))[1:-1]
                 comma = b","
 
 
@@ -67,7 +67,7 @@ async def encoded_groups(
 
     def groups(block: Slice) -> bytes:
         origins = [block.origins[number] for number in block.came_under]
-        bodies = (body if isinstance(body, bytes) else to_json(to_dict(body)) for body in block.bodies)
+        bodies = (body if isinstance(body, bytes) else to_bytes(to_dict(body)) for body in block.bodies)
         return b",".join(resource_spans_json((body, one.resource, one.scope) for body, one in zip(bodies, origins, strict=True)))
 
     comma = b""
@@ -76,8 +76,3 @@ async def encoded_groups(
             if block.keys:
                 yield comma + await asyncio.to_thread(groups, block)
                 comma = b","
-
-
-def to_json(value: object) -> bytes:
-    """Compact JSON, with non-ASCII text as itself."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

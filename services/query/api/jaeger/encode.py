@@ -1,7 +1,7 @@
 """Spans in Jaeger's JSON, pure.
 
 Source: Jaeger's ``ui`` JSON model and its translation from OTLP, as Jaeger 2.20 answers. Times are microseconds. Attributes are tags of five types;
-lists and maps are JSON as text, and integers that JavaScript cannot hold are text, too.
+lists and maps are JSON as text, and so are numbers that JSON or JavaScript cannot hold.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.model.attributes import AttributeValue
+from tael.model.json_text import finite, to_text
 from tael.model.span import STATUS_ERROR, STATUS_OK, Event, Resource, Span
 from tael.otlp.encode import encode_spans
 
@@ -165,7 +166,7 @@ def _tag(key: str, value: AttributeValue) -> dict[str, Any]:
     if isinstance(value, int):
         return {"key": key, "type": "int64", "value": value if -_EXACT <= value <= _EXACT else str(value)}
     if isinstance(value, float):
-        return {"key": key, "type": "float64", "value": value}
+        return {"key": key, "type": "float64", "value": finite(value)}
     if isinstance(value, bytes):
         return {"key": key, "type": "binary", "value": base64.b64encode(value).decode()}
     return {"key": key, "type": "string", "value": value if isinstance(value, str) else as_json(value)}
@@ -173,7 +174,7 @@ def _tag(key: str, value: AttributeValue) -> dict[str, Any]:
 
 def as_json(value: AttributeValue) -> str:
     """A list or a map as compact JSON; bytes in it are base64."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return to_text(value, default=_plain)
 
 
 def _plain(value: object) -> object:

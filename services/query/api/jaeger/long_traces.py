@@ -6,20 +6,21 @@ from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from services.query.api.jaeger import encode
-from services.query.api.stream import elements, encoded_groups, to_json
+from services.query.api.stream import elements, encoded_groups
 from services.query.questions.long_traces import LongTrace
+from tael.model.json_text import to_bytes
 from tael.otlp.encode import encode_span
 
 
 async def ui_json(trace: LongTrace) -> AsyncGenerator[bytes]:
     """The JSON of Jaeger's UI."""
     processes = encode.Processes()
-    yield b'{"data":[{"traceID":' + to_json(trace.trace_id.hex()) + b',"spans":['
+    yield b'{"data":[{"traceID":' + to_bytes(trace.trace_id.hex()) + b',"spans":['
     async for piece in elements(trace, processes.encode):
         yield piece
-    yield b"]," + to_json({"processes": processes.bodies, "warnings": _cut(trace) or None})[1:]
+    yield b"]," + to_bytes({"processes": processes.bodies, "warnings": _cut(trace) or None})[1:]
     tail: dict[str, Any] = {"total": 0, "limit": 0, "offset": 0, "errors": None}
-    yield b"]," + to_json(tail | _warnings(trace))[1:]
+    yield b"]," + to_bytes(tail | _warnings(trace))[1:]
 
 
 async def otlp_json(trace: LongTrace) -> AsyncGenerator[bytes]:
@@ -28,7 +29,7 @@ async def otlp_json(trace: LongTrace) -> AsyncGenerator[bytes]:
     async for piece in encoded_groups(trace, "otlp_json", lambda span: encode.span_dict(encode_span(span))):
         yield piece
     warnings = _warnings(trace)
-    yield b"]}," + to_json(warnings)[1:] if warnings else b"]}}"
+    yield b"]}," + to_bytes(warnings)[1:] if warnings else b"]}}"
 
 
 def missing_text(missing: Iterable[str]) -> str:

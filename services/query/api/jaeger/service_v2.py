@@ -134,7 +134,7 @@ def _tag(key: str, kind: str, value: Any) -> pb.KeyValue:
         case "int64":
             return pb.KeyValue(key=key, v_type=pb.INT64, v_int64=int(value))
         case "float64":
-            return pb.KeyValue(key=key, v_type=pb.FLOAT64, v_float64=value)
+            return pb.KeyValue(key=key, v_type=pb.FLOAT64, v_float64=float(value))
         case "binary":
             return pb.KeyValue(key=key, v_type=pb.BINARY, v_binary=base64.b64decode(value))
         case _:

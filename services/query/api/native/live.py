@@ -7,7 +7,6 @@ have missed, ``event: end`` that the server ends the stream; a comment every few
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -25,6 +24,7 @@ from services.query.live.spans import LiveSpan
 from services.query.parameters import Parameters
 from services.query.questions.filters import LOG_FILTERS, SPAN_FILTERS, read_log_filters, read_span_filters
 from tael.errors import Forbidden, Unauthenticated
+from tael.model.json_text import to_bytes
 from tael.model.log import LogRecord
 from tael.model.span import Span
 from tael.otlp.matches import Test, log_test, span_test
@@ -86,15 +86,11 @@ def _record(item: LiveRecord) -> bytes:
 
 
 def _span_bytes(span: Span) -> bytes:
-    return _dumped(span_json(span))
+    return to_bytes(span_json(span))
 
 
 def _record_bytes(record: LogRecord) -> bytes:
-    return _dumped(log_json(record))
-
-
-def _dumped(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_bytes(log_json(record))
 
 
 def _span_filter(pairs: Iterable[tuple[str, str]]) -> Test:

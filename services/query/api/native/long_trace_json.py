@@ -10,9 +10,9 @@ from typing import Any, Final
 from services.query.api.native.partial import partial_json
 from services.query.api.native.span_json import resource_json, scope_json
 from services.query.api.native.trace_json import llm_json, told_json
-from services.query.api.stream import to_json
 from services.query.questions.llm import Messages
 from services.query.questions.long_traces import LongTrace
+from tael.model.json_text import to_bytes
 from tael.storage.long_traces import Origin, Slice
 
 JSON: Final = "application/json; charset=utf-8"
@@ -26,24 +26,24 @@ async def long_trace_json(trace: LongTrace, *, inline: bool) -> AsyncGenerator[b
         head["truncated"] = f"only the first {trace.shown} spans are here (TAEL_MAX_TRACE_SPANS)"
     if trace.calls:
         head["llm"] = llm_json(usage)
-    yield to_json(head)[:-1] + b',"spans":['
+    yield to_bytes(head)[:-1] + b',"spans":['
     comma = b""
     async with contextlib.aclosing(trace.encoded("json", inline=inline)) as blocks:
         async for block in blocks:
             if block.keys:
                 yield comma + await asyncio.to_thread(_block_json, block, messages, counted)
                 comma = b","
-    yield b"]," + to_json(partial_json(list(trace.missing), trace.unresolved))[1:]
+    yield b"]," + to_bytes(partial_json(list(trace.missing), trace.unresolved))[1:]
 
 
 def _block_json(block: Slice, messages: Messages, counted: frozenset[bytes]) -> bytes:
     ends = {number: _end(block.origins[number]) for number in set(block.came_under)}
     return b",".join(
-        body + ends[number] if isinstance(body, bytes) else to_json(told_json(body, messages, counted))
+        body + ends[number] if isinstance(body, bytes) else to_bytes(told_json(body, messages, counted))
         for body, number in zip(block.bodies, block.came_under, strict=True)
     )
 
 
 def _end(origin: Origin) -> bytes:
     """How the JSON of a span ends that came under ``origin``."""
-    return b"," + to_json({"resource": resource_json(origin.resource), "scope": scope_json(origin.scope)})[1:]
+    return b"," + to_bytes({"resource": resource_json(origin.resource), "scope": scope_json(origin.scope)})[1:]

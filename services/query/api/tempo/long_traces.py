@@ -13,9 +13,10 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from services.query.api.stream import elements, encoded_groups, to_json
+from services.query.api.stream import elements, encoded_groups
 from services.query.api.tempo.llm import llm_services
 from services.query.questions.long_traces import LongTrace
+from tael.model.json_text import to_bytes
 from tael.model.span import Span
 from tael.otlp.assemble import resource_spans
 from tael.otlp.encode import encode_span, encode_spans
@@ -60,16 +61,16 @@ async def json_v2(trace: LongTrace, limit_text: str) -> AsyncGenerator[bytes]:
     yield b'{"trace":{"resourceSpans":['
     async for piece in encoded_groups(trace, "proto_json", _span_dict):
         yield piece
-    yield b"]}," + to_json({"metrics": {}, **_partial(trace, limit_text)})[1:]
+    yield b"]}," + to_bytes({"metrics": {}, **_partial(trace, limit_text)})[1:]
 
 
 async def llm(trace: LongTrace, limit_text: str) -> AsyncGenerator[bytes]:
     """The JSON for language models."""
-    yield b'{"trace":{"traceId":' + to_json(trace.trace_id.hex()) + b',"services":['
+    yield b'{"trace":{"traceId":' + to_bytes(trace.trace_id.hex()) + b',"services":['
     async for piece in elements(trace, lambda spans: llm_services(encode_spans(spans))):
         yield piece
     partial = _partial(trace, limit_text)
-    yield b"]}," + to_json(partial)[1:] if partial else b"]}}"
+    yield b"]}," + to_bytes(partial)[1:] if partial else b"]}}"
 
 
 def _span_dict(span: Span) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""What our JSON is, whatever is in it."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import MappingProxyType
+
+import pytest
+
+from services.query.api.jaeger.encode import as_json, tags
+from tael.logql.records import text_of
+from tael.model.json_text import to_bytes, to_text
+from tael.runtime.http import json_response
+
+ODD = {"a": [math.nan, {"b": -math.inf}], "c": (math.inf, 1.5, True, None)}
+PLAIN = {"a": ["NaN", {"b": "-Infinity"}], "c": ["Infinity", 1.5, True, None]}
+
+
+def test_numbers_that_json_lacks_are_texts() -> None:
+    """However deep; all else is as it was."""
+    assert json.loads(to_text(ODD)) == PLAIN
+    assert to_bytes({"é": 1}) == '{"é":1}'.encode()
+    assert to_text({"b": 1, "a": math.nan}, sort_keys=True) == '{"a":"NaN","b":1}'
+    body = json_response(ODD).body
+    assert isinstance(body, bytes)
+    assert json.loads(body) == PLAIN
+
+
+def test_a_structure_that_holds_itself_is_refused() -> None:
+    """And not walked for ever."""
+    around: list[object] = []
+    around.append(around)
+    with pytest.raises((ValueError, RecursionError)):
+        to_text(around)
+
+
+def test_jaeger_and_loki_write_them_inside_texts_too() -> None:
+    """A tag keeps its type, as one of an integer that JavaScript cannot hold does."""
+    assert tags({"x": math.nan, "y": 1.5}) == [
+        {"key": "x", "type": "float64", "value": "NaN"},
+        {"key": "y", "type": "float64", "value": 1.5},
+    ]
+    assert as_json([math.inf, b"x", MappingProxyType({"k": math.nan})]) == '["Infinity","eA==",{"k":"NaN"}]'
+    assert text_of({"k": [math.nan, 2.0]}) == '{"k":["NaN",2]}'
