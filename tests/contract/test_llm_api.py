@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
+from services.query.questions import llm_session
 from tests.contract.test_cli import tael
 from tests.support.query import Api
 from tests.support.storage import new_trace_id, of_service, wire_span
@@ -97,6 +98,51 @@ async def test_a_session_is_told_in_order_across_traces(api: Api) -> None:
     ]
     assert (told["usage"]["calls"], told["usage"]["cost_usd"]) == (2, pytest.approx(5.0))
     assert (await api.error("/api/v1/llm/sessions/other"))[0] == 404
+
+
+async def test_a_long_session_is_told_from_its_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much as there is room for, whether its traces are read whole or by their calls; the answer names where the rest is."""
+    first, second = new_trace_id(), new_trace_id()
+    said = [[{"role": "user", "content": f"question {at}"}] for at in range(6)]
+    spans = [
+        call(
+            at,
+            first if at < 2 else second,
+            b"call---%d" % at,
+            operation__name="chat",
+            conversation__id="s/1",
+            usage__input_tokens=1,
+            prompt=json.dumps(said[at]),
+        )
+        for at in range(6)
+    ]
+    await api.store(of_service("bot", *spans))
+
+    async def told(**parameters: Any) -> tuple[list[str], list[str], Any]:
+        answer = await api.json("/api/v1/llm/sessions/s%2F1", **parameters)
+        return answer["traces"], [one["parts"][0]["text"][-1] for one in answer["messages"]], answer.get("truncated")
+
+    whole = ([first.hex(), second.hex()], list("012345"), None)
+    assert await told() == whole
+    monkeypatch.setattr(llm_session, "WHOLE_SPANS", 1)
+    monkeypatch.setattr(llm_session, "_PAGE", 1)
+    assert await told() == whole
+    for bound, most in (("MAX_CALLS", 3), ("MAX_BYTES", 1_300)):
+        with monkeypatch.context() as bounded:
+            bounded.setattr(llm_session, bound, most)
+            traces, texts, cut = await told()
+            assert (traces, texts) == ([second.hex()], list("345"))
+            assert cut is not None
+            end = cut.rpartition("end=")[2]
+            traces, texts, cut = await told(end=end)
+            assert (traces, texts) == ([first.hex(), second.hex()], list("012"))
+            assert cut is None
+    monkeypatch.setattr(llm_session, "MAX_TRACES", 1)
+    traces, texts, cut = await told()
+    assert (traces, texts) == ([second.hex()], list("2345"))
+    assert cut is not None
+    traces, texts, cut = await told(end=cut.rpartition("end=")[2])
+    assert (traces, texts, cut) == ([first.hex()], list("01"), None)
 
 
 async def test_calls_and_tools_are_listed(api: Api) -> None:

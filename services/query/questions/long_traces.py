@@ -54,7 +54,7 @@ class LongTrace:
         for part in self._parts():
             async with self._turn() as turn:
                 spans = await self._spans(turn, part)
-            self._took(len(spans), sum(_bytes_of(span) + _bytes_under(span.resource, span.scope) for span in spans))
+            self._took(len(spans), sum(bytes_of(span) + _bytes_under(span.resource, span.scope) for span in spans))
             yield spans
 
     async def encoded(self, form: Form, *, inline: bool = True) -> AsyncGenerator[Slice]:
@@ -165,10 +165,11 @@ def _bytes_of_slice(block: Slice, form: Form) -> int:
     """About what a block takes in an answer: JSON says with every span what it came under."""
     under = {number: _bytes_under(block.origins[number].resource, block.origins[number].scope) for number in set(block.came_under)}
     origins = map(under.__getitem__, block.came_under) if form == "json" else under.values()
-    return sum(len(body) if isinstance(body, bytes) else _bytes_of(body) for body in block.bodies) + sum(origins)
+    return sum(len(body) if isinstance(body, bytes) else bytes_of(body) for body in block.bodies) + sum(origins)
 
 
-def _bytes_of(span: Span) -> int:
+def bytes_of(span: Span) -> int:
+    """About what a span takes in an answer."""
     return _SPAN_BYTES + _texts(span.attributes) + sum(_texts(event.attributes) for event in span.events)
 
 

@@ -41,9 +41,11 @@ async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequen
     return await _resolve(backend, turn, tenant, spans, span_references, resolve_span, lambda span: span.start_ns, room_bytes)
 
 
-async def resolve_logs(backend: Backend, turn: Turn, tenant: str, records: Sequence[LogRecord]) -> Resolved[LogRecord]:
+async def resolve_logs(
+    backend: Backend, turn: Turn, tenant: str, records: Sequence[LogRecord], room_bytes: int | None = None
+) -> Resolved[LogRecord]:
     """The same of log records."""
-    return await _resolve(backend, turn, tenant, records, log_references, resolve_log, lambda record: record.timestamp_ns)
+    return await _resolve(backend, turn, tenant, records, log_references, resolve_log, lambda record: record.timestamp_ns, room_bytes)
 
 
 async def _resolve(

@@ -12,7 +12,7 @@ from services.query.api.native.partial import partial_json
 from services.query.api.native.span_json import rfc3339, span_json
 from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
-from services.query.questions import llm_calls, llm_usage
+from services.query.questions import llm_calls, llm_session, llm_usage
 from tael.model.llm_calls import LlmUsage
 from tael.model.span import Span
 from tael.model.time import NS_PER_MS
@@ -70,7 +70,7 @@ class LlmApi:
     async def session(self, request: web.Request) -> web.Response:
         """``GET /api/v1/llm/sessions/{id}``: the conversation of a session, in order and across traces, each thing once."""
         name = request.match_info["id"]
-        async with llm_calls.get_session(self._backend, tenant_of(request), name, list(request.query.items())) as told:
+        async with llm_session.get_session(self._backend, tenant_of(request), name, list(request.query.items())) as told:
             used = told.usage
             answer = {
                 "session_id": name,
@@ -86,8 +86,8 @@ class LlmApi:
             }
             if told.unresolved:
                 answer["unresolved_payloads"] = told.unresolved
-            if told.shortened:
-                answer["truncated"] = f"only the newest {len(told.traces)} traces of the session are here"
+            if told.older_ns is not None:
+                answer["truncated"] = f"only the newest of the session is here; what came before with end={rfc3339(told.older_ns)}"
             return json_response(answer)
 
     async def tools(self, request: web.Request) -> web.Response:

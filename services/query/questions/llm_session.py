@@ -1,0 +1,219 @@
+"""What was said in a session, in order and across traces: the newest of it, within the bounds of one answer."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from services.query.backend import Backend
+from services.query.parameters import Parameters
+from services.query.questions.llm import Messages, by_span, messages_of
+from services.query.questions.long_traces import bytes_of
+from services.query.questions.page import RANGE
+from services.query.questions.payloads import resolve_logs, resolve_spans
+from services.query.turns import Turn
+from tael.errors import NotFound
+from tael.model.attributes import Attributes
+from tael.model.log import LogRecord
+from tael.model.predicate import Compare, Or, all_of, intrinsic
+from tael.model.span import Span
+from tael.model.time import TimeRange
+from tael.otlp.conversation import Conversation, Message, said_in
+from tael.otlp.llm_usage import Usage, usage_of
+from tael.storage.api import Answer, Cursor, SpanQuery, TraceTooLong
+from tael.storage.merge import oldest_first
+
+MAX_NAMED: Final = 2_000
+"""Spans that name a session of which its traces are found; the newest."""
+MAX_TRACES: Final = 200
+MAX_CALLS: Final = 2_000
+MAX_BYTES: Final = 32 << 20
+"""Of the texts of the calls that are told; what came before is left out once there are so many."""
+WHOLE_SPANS: Final = 500
+"""Of a trace that is read as a whole; of a longer one its calls alone are."""
+_PAGE: Final = 100
+_SPEAKING: Final = ("chat", "completion")
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A message of a session, and the call that it was new in."""
+
+    span: Span
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTold:
+    """A session: its traces in order of time, the conversation, and what was used in them. ``older_ns``: calls before it are left out.
+
+    ``unresolved`` counts payloads whose references stand in their place.
+    """
+
+    traces: list[bytes]
+    turns: list[Turned]
+    usage: Usage
+    older_ns: int | None
+    unresolved: int
+    missing: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What is told of a trace: its calls, oldest first, and the messages of those that came as log records. ``cut``: it has older calls."""
+
+    trace_id: bytes
+    calls: Sequence[Span]
+    messages: Messages
+    usage: Usage
+    cut: bool
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A session that is being read, and what there is room for still."""
+
+    backend: Backend
+    turn: Turn
+    tenant: str
+    end_ns: int
+    room_calls: int
+    room_bytes: int
+    payload_bytes: int
+    unresolved: int = 0
+    missing: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is read."""
+        return self.room_calls <= 0 or self.room_bytes <= 0
+
+    def heard(self, missing: Iterable[str]) -> None:
+        """Remember what lacks."""
+        self.missing |= dict.fromkeys(missing)
+
+
+@contextlib.asynccontextmanager
+async def get_session(backend: Backend, tenant: str, session: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[SessionTold]:
+    """What was said in a session before the end of a range, each thing once; of a long one the newest. Raises NotFound, Rejected, and as the readers do."""
+    time_range = Parameters(pairs, known=RANGE).time_range(now_ns=time.time_ns())
+    async with backend.turns.turn("llm", tenant) as turn:
+        payload_bytes = int(backend.settings.max_inline_payload_bytes)
+        reading = _Reading(backend, turn, tenant, time_range.end_ns, MAX_CALLS, MAX_BYTES, payload_bytes)
+        traces, more = await _traces_of(reading, session, time_range)
+        if not traces:
+            raise NotFound(f"session {session!r} was not found")
+        read: list[_Trace] = []
+        while len(read) < len(traces) and not reading.full and not (read and read[-1].cut):
+            read.append(await _read(reading, traces[len(read)]))
+        shortened = more or len(read) < len(traces) or read[-1].cut
+        turns, conversation, usage = list[Turned](), Conversation(), Usage()
+        for one in reversed(read):
+            turns += _turns(conversation, one.calls, one.messages)
+            usage = usage + one.usage
+        shown = [one.trace_id for one in reversed(read)]
+        yield SessionTold(shown, turns, usage, _oldest(read, time_range) if shortened else None, reading.unresolved, tuple(reading.missing))
+
+
+def _oldest(read: Sequence[_Trace], time_range: TimeRange) -> int:
+    return min((span.start_ns for one in read for span in one.calls), default=time_range.start_ns)
+
+
+async def _traces_of(reading: _Reading, session: str, time_range: TimeRange) -> tuple[list[bytes], bool]:
+    """The traces that name a session, the newest first, and whether there may be more."""
+    traces: dict[bytes, None] = {}
+    named, after = 0, None
+    while named < MAX_NAMED and len(traces) <= MAX_TRACES:
+        query = SpanQuery(time_range, Compare(intrinsic("llm_session_id"), "=", session), _PAGE, after)
+        answer = await reading.turn.ask(reading.backend.spans.find_spans(reading.tenant, query))
+        reading.heard(answer.missing)
+        traces |= dict.fromkeys(span.trace_id for span in answer.value)
+        if len(answer.value) < _PAGE:
+            return list(traces)[:MAX_TRACES], len(traces) > MAX_TRACES
+        named, after = named + len(answer.value), _behind(answer.value[-1])
+    return list(traces)[:MAX_TRACES], True
+
+
+def _behind(span: Span) -> Cursor:
+    return Cursor(span.start_ns, span.trace_id, span.span_id)
+
+
+async def _read(reading: _Reading, trace_id: bytes) -> _Trace:
+    backend, turn, tenant = reading.backend, reading.turn, reading.tenant
+    try:
+        around, whole = await turn.ask(backend.spans.get_trace(tenant, trace_id, None, WHOLE_SPANS)), True
+    except TraceTooLong:
+        around, whole = await turn.ask(backend.long_traces.calls(tenant, trace_id)), False
+    reading.heard(around.missing)
+    usage, counted = usage_of(around.value)
+    known = _speaking(around.value, counted, reading.end_ns)
+    wanted = known[-reading.room_calls :]
+    found = Answer(wanted) if whole else await _texts_of(reading, trace_id, wanted)
+    reading.heard(found.missing)
+    calls, messages = await _resolved(reading, found.value)
+    return _Trace(trace_id, calls, messages, usage, len(calls) < len(known))
+
+
+async def _texts_of(reading: _Reading, trace_id: bytes, wanted: Sequence[Span]) -> Answer[list[Span]]:
+    """The spans of these calls with all that they say, oldest first: the newest that there is room for."""
+    ids = {span.span_id for span in wanted}
+    if not ids:
+        return Answer([])
+    speaking = Or(tuple(Compare(intrinsic("llm_operation"), "=", kind) for kind in _SPEAKING))
+    predicate = all_of((Compare(intrinsic("trace_id"), "=", trace_id), speaking))
+    time_range = TimeRange(wanted[0].start_ns, wanted[-1].start_ns + 1)
+    found: list[Span] = []
+    size, after, missing = 0, None, dict[str, None]()
+    while size < reading.room_bytes:
+        query = SpanQuery(time_range, predicate, _PAGE, after)
+        answer = await reading.turn.ask(reading.backend.spans.find_spans(reading.tenant, query))
+        missing |= dict.fromkeys(answer.missing)
+        page = [span for span in answer.value if span.span_id in ids]
+        size, found = size + sum(map(bytes_of, page)), found + page
+        if len(answer.value) < _PAGE:
+            break
+        after = _behind(answer.value[-1])
+    return Answer(found[::-1], tuple(missing))
+
+
+async def _resolved(reading: _Reading, calls: Sequence[Span]) -> tuple[Sequence[Span], Messages]:
+    """The newest of these calls that there is room for, with their payloads and messages."""
+    backend, turn, tenant = reading.backend, reading.turn, reading.tenant
+    kept: list[Span] = []
+    for span in reversed(calls):
+        if reading.full:
+            break
+        kept.append(span)
+        reading.room_calls -= 1
+        reading.room_bytes -= bytes_of(span)
+    messages = await messages_of(backend, turn, tenant, kept)
+    told = await resolve_spans(backend, turn, tenant, kept[::-1], reading.payload_bytes)
+    records = [record for span in told.items for record in messages.value.get(span.span_id, ())]
+    said = await resolve_logs(backend, turn, tenant, records, reading.payload_bytes - told.taken_bytes)
+    reading.payload_bytes -= told.taken_bytes + said.taken_bytes
+    reading.unresolved += told.left + said.left
+    reading.heard((*messages.missing, *told.missing, *said.missing))
+    return told.items, by_span(said.items)
+
+
+def _speaking(spans: Sequence[Span], counted: frozenset[bytes], end_ns: int) -> list[Span]:
+    """The calls of a trace that say something, in order of time: those that count, or all where none has usage."""
+    calls = sorted((span for span in spans if span.llm is not None and span.llm.operation in _SPEAKING), key=oldest_first)
+    counting = [span for span in calls if span.span_id in counted] or calls
+    return [span for span in counting if span.start_ns < end_ns]
+
+
+def _turns(conversation: Conversation, calls: Sequence[Span], messages: Messages) -> Iterator[Turned]:
+    """What is new in each call."""
+    for span in calls:
+        events: list[tuple[str, Any, Attributes]] = [(event.name, None, event.attributes) for event in span.events]
+        records = [_event(record) for record in messages.get(span.span_id, ())]
+        for message in conversation.add(said_in(span.attributes, [*events, *records])):
+            yield Turned(span, message)
+
+
+def _event(record: LogRecord) -> tuple[str, Any, Attributes]:
+    return record.event_name or str(record.attributes.get("event.name", "")), record.body, record.attributes
