@@ -22,6 +22,7 @@ from tael.metrics.names import Names
 from tael.metrics.numbers import Heads, head_bytes, time_ms_of
 from tael.metrics.points import add_exponential, add_histogram, add_number, add_summary
 from tael.metrics.translation import ANY, Accepts, AdmitSeries, Columns, Draft, Refused, Translation
+from tael.model.lanes import counted_from_ms
 from tael.pb.metrics_request_pb2 import Metric, Request, ResourceMetrics
 
 TARGET_INFO_EVERY_MS = 150_000
@@ -94,7 +95,8 @@ class _Walk:
 
     def _may_be_added(self, increments: Columns) -> bool:
         """Whether these are known for the hour that they count in (tael.metrics.points), and all of them finite."""
-        return self._hour <= self.draft.now_ms and bool(np.isfinite(increments.value).all())
+        now_ms = self.draft.now_ms
+        return counted_from_ms(now_ms) <= self._hour <= now_ms and bool(np.isfinite(increments.value).all())
 
     def _resource(self, resource: ResourceMetrics) -> _Seen:
         group, target = self._contexts.target(self.draft.tenant, resource)

@@ -15,6 +15,7 @@ from tael.metrics.labels import number_text, parse_attributes
 from tael.metrics.numbers import NS_PER_MS, tail_of
 from tael.metrics.translation import MAX_BUCKETS, Draft, Refused, unpack
 from tael.model.histogram import MAX_SCHEMA, MIN_SCHEMA
+from tael.model.lanes import counted_at_ms
 from tael.model.series import STALE
 from tael.pb.metrics_pb2 import Histogram
 from tael.pb.metrics_request_pb2 import Buckets, ExponentialPoint, HistogramPoint, NumberPoint, SummaryPoint
@@ -45,8 +46,8 @@ def add_number(raw: bytes, context: Context, draft: Draft) -> int:
 
 
 def _identify(draft: Draft, context: Context, time_ms: int, stale: int, key: Hashable, label_sets: LabelSets) -> Ids:
-    """The ids of a point's series. An increment ahead of its arrival counts at its arrival, so that is the hour to announce."""
-    counts_ms = min(time_ms, draft.now_ms) if context.delta and not stale else time_ms
+    """The ids of a point's series, which is announced for the hour that an increment counts in."""
+    counts_ms = counted_at_ms(time_ms, draft.now_ms) if context.delta and not stale else time_ms
     return draft.identify(context.known, counts_ms, key, label_sets)
 
 

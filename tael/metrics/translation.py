@@ -100,7 +100,7 @@ class Translation:
     def apart(self, near: Near) -> tuple[Translation, Translation | None]:
         """The part of instants near now, and that of others, None where there is nothing; series are announced with their samples.
 
-        Increments and metadata are near whatever their time: a series' increments need one order. What is far is ordered by time, so that its halves
+        Increments and metadata are near whatever their time: a series' increments need one order (see ``lanes.counted_at_ms``). What is far is ordered by time, so that its halves
         have fewer hours.
         """
         since_ms, until_ms = near.since_ns // _NS_PER_MS, near.until_ns // _NS_PER_MS

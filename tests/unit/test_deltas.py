@@ -13,6 +13,7 @@ from services.ingest.writer.bisect import halve, normalise
 from services.ingest.writer.deltas import Running, batch_id, read_increments
 from services.ingest.writer.prepare import DeltaPreparation
 from tael.metrics.accumulate import add_histogram, upper_bound
+from tael.model.lanes import INCREMENT_HOURS
 from tael.model.signals import METRICS, TOTALS
 from tael.pb.metrics_pb2 import Deltas, Histogram, MetricBatch, TotalBatch
 from tael.storage.api import TOTAL_BETWEEN, Total
@@ -62,6 +63,25 @@ def test_an_increment_of_the_future_counts_at_its_arrival() -> None:
     """So that those that follow are not behind it."""
     totals = Running(100, add)
     assert added(totals, 2, body([(1, 86_400_000, 2.0)])) == [(1, ARRIVED_MS, 2.0)]
+
+
+def test_increments_of_days_before_count_in_few_hours() -> None:
+    """At the beginning of the window, in which others keep their times; a histogram's do too."""
+    hour_ms = 3_600_000
+    arrived_ms = 1_000 * hour_ms + 5
+    deltas = Deltas(
+        metric=[1] * 900,
+        series=[1] * 900,
+        time_ms=[arrived_ms - back * hour_ms for back in range(900)],
+        value=[1.0] * 900,
+        histograms=[Histogram(series=2, time_ms=hour_ms)],
+    )
+    [found] = read_increments([codec.encode("t", arrived_ms * 1_000_000, MetricBatch(deltas=deltas).SerializeToString())])
+    totals = [(row.total.time_ms, row.total.value) for row in Running(100, add).add(found.samples, 2)]
+    since_ms = (1_000 - INCREMENT_HOURS) * hour_ms
+    assert [time_ms for time_ms, _ in totals] == [since_ms, *(arrived_ms - back * hour_ms for back in reversed(range(INCREMENT_HOURS + 1)))]
+    assert (totals[0][1], totals[-1]) == (900 - INCREMENT_HOURS - 1, (arrived_ms, 900))
+    assert found.histograms[0].time_ms == since_ms
 
 
 def test_a_batch_counts_once() -> None:

@@ -13,6 +13,7 @@ from tael.errors import Rejected
 from tael.metrics.cache import SeriesCache
 from tael.metrics.names import Names
 from tael.metrics.otlp import OtlpTranslator, spread
+from tael.model.lanes import INCREMENT_HOURS
 from tael.model.series import STALE_BITS
 from tael.otlp.anyvalue import encode_attributes
 from tests.support.metrics import DELTA, SHOP, T0_MS, T0_NS, Door, admit_all, bits, labels, number, refusals, request, shop
@@ -348,6 +349,23 @@ def test_an_increment_ahead_of_its_arrival_is_announced_for_the_hour_in_which_it
         assert {series.hour for series in translation.new_series} <= {T0_MS // 3_600_000 * 3600}
     [ended] = door.translate(request(number("x", 0, kind="sum", temporality=DELTA, at_ns=T0_NS + 2 * hour_ns, flags=1))).new_series
     assert ended.hour == T0_MS // 3_600_000 * 3600 + 7200
+
+
+def test_increments_of_thousands_of_hours_are_announced_for_few() -> None:
+    """Of days before their arrival they count at the beginning of a window; told with the times that they came with, whether known or not."""
+    hour_ns, hour_ms = 3_600_000_000_000, 3_600_000
+    now_hour_ms = T0_MS - T0_MS % hour_ms
+    hours = {(now_hour_ms - back * hour_ms) // 1000 for back in range(INCREMENT_HOURS + 1)}
+    door = Door()
+    values = [1.0] * 5_000
+    made = [
+        number("x", *values, kind="sum", temporality=DELTA, at_ns=T0_NS - 4_999 * hour_ns, step_ns=hour_ns),
+        number("y", 1.0, kind="sum", temporality=DELTA, at_ns=T0_NS - 4_999 * hour_ns),
+    ]
+    for metric in (*made, *made):
+        translation = door.translate(request(metric))
+        assert translation.deltas.time_ms[0] == T0_MS - 4_999 * hour_ms
+        assert {series.hour for series in translation.new_series} <= hours
 
 
 def test_what_is_not_a_request_is_rejected() -> None:
