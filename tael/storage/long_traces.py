@@ -12,9 +12,9 @@ from tael.model.time import signed_ns
 from tael.storage.api import Answer
 from tael.storage.merge import once_each
 
-Form: TypeAlias = Literal["json", "otlp", "proto_json", "otlp_json"]
-"""Bytes of a span: the native API's JSON of it up to ``flags``, without the closing brace; OTLP's protobuf of it; or the JSON of that, as protobuf has it
-(ids in base64, names) or as OTLP has it (ids in hex, numbers). All without its origin.
+Form: TypeAlias = Literal["json", "otlp", "proto_json", "otlp_json", "jaeger"]
+"""Bytes of a span: the native API's JSON of it up to ``flags``, without the closing brace; OTLP's protobuf of it; the JSON of that, as protobuf has it
+(ids in base64, names) or as OTLP has it (ids in hex, numbers); or Jaeger's JSON of it up to ``logs``. All without its origin.
 """
 
 

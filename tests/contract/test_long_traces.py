@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
+from services.query.api.jaeger.encode import Processes
 from services.query.api.native.span_json import resource_json, scope_json, span_json
 from tael.model.attributes import Attributes
 from tael.model.span import Resource, Scope, Span
@@ -23,7 +24,7 @@ async def parts_of(tier: HotTier, trace_id: bytes, step: int = 3) -> list[Part]:
 
 
 async def test_bytes_say_what_spans_say(any_tier: HotTier) -> None:
-    """In both forms, of every type of value and of every field."""
+    """In every form, of every type of value and of every field."""
     trace_id = new_trace_id()
     group = everything(trace_id)
     for index in range(5):
@@ -41,6 +42,8 @@ async def test_bytes_say_what_spans_say(any_tier: HotTier) -> None:
         spans = (await any_tier.long_traces.read_spans("t1", part)).value
         assert spans == [span for span in whole if part.first <= Key.of(span) and (part.end is None or Key.of(span) < part.end)]
         assert as_json((await any_tier.long_traces.read_bytes("t1", part, "json")).value) == [span_json(span) for span in spans]
+        jaeger = (await any_tier.long_traces.read_bytes("t1", part, "jaeger")).value
+        assert json.loads(b"[" + Processes().encode_slice(jaeger) + b"]") == Processes().encode(spans)
         read = (await any_tier.long_traces.read_bytes("t1", part, "otlp")).value
         assert [WireSpan.FromString(body) for body in read.bodies] == [encode_span(span) for span in spans]  # type: ignore[arg-type]
         assert [read.origins[number] for number in read.came_under] == [Origin(span.resource, span.scope) for span in spans]
@@ -89,7 +92,11 @@ async def test_what_has_no_bytes_comes_as_a_span(any_tier: HotTier) -> None:
         of_service("shop", *(wire_span(index, trace_id=trace_id, attributes=attributes) for index, attributes in enumerate(own)))
     )
     part = Part(trace_id, BEGIN, None, 1_000)
-    for form, expected in (("json", [bytes, Span, Span, Span]), ("otlp", [bytes, Span, Span, bytes])):
+    for form, expected in (
+        ("json", [bytes, Span, Span, Span]),
+        ("otlp", [bytes, Span, Span, bytes]),
+        ("jaeger", [bytes, Span, Span, bytes]),
+    ):
         assert [type(body) for body in (await any_tier.long_traces.read_bytes("t1", part, form)).value.bodies] == expected  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
-from services.query.api.jaeger.encode import span_dict
+from services.query.api.jaeger.encode import Processes, span_dict
 from services.query.api.native.span_json import span_json
 from tael.model.signals import TRACES
 from tael.otlp.encode import encode_span
@@ -44,6 +44,10 @@ async def check_bytes(tier: HotTier, batch: list[ExportTraceServiceRequest]) -> 
         forms = (await tier.long_traces.read_bytes("t", part, form)).value.bodies  # type: ignore[arg-type]  # both are forms
         for one, stored in zip(forms, spans, strict=True):
             assert not isinstance(one, bytes) or json.loads(one) == whole(encode_span(stored))
+    jaeger = Processes()
+    listed = json.loads(b"[" + jaeger.encode_slice((await tier.long_traces.read_bytes("t", part, "jaeger")).value) + b"]")
+    assert json.dumps(listed) == json.dumps((own := Processes()).encode(spans))
+    assert jaeger.bodies == own.bodies
     encoded = (await tier.long_traces.read_bytes("t", part, "otlp")).value
     assert [WireSpan.FromString(one) for one in encoded.bodies if isinstance(one, bytes)] == list(map(encode_span, spans))
 

@@ -2,7 +2,8 @@
 
     json    the native API's JSON of a span as far as ``"flags":0``: resource, scope and the closing brace are the reader's to add
     otlp    ``opentelemetry.proto.trace.v1.Span`` in protobuf, without tag and length
-    others  its JSON (span_proto_json.py)
+    jaeger  Jaeger's JSON of it as far as its logs (span_jaeger_json.py)
+    others  OTLP's JSON of it (span_proto_json.py)
 
 The bytes are empty where a row says what these expressions cannot: it has to be read as a Span. In ``json`` those are spans of LLM calls and times after
 2262, in every JSON lists and maps, and everywhere references of payloads and texts that are not UTF-8.
@@ -16,13 +17,13 @@ from typing import Final
 
 from tael.model.payload import PREFIX
 from tael.model.span import KIND_NAMES, STATUS_NAMES
-from tael.storage.clickhouse import span_proto_json
+from tael.storage.clickhouse import span_jaeger_json, span_proto_json
 from tael.storage.clickhouse.flatten import MAP_NAMES
 from tael.storage.clickhouse.span_expressions import NOT_UTF8, each
 from tael.storage.long_traces import Form
 
 SETTINGS: Final = {"output_format_json_escape_forward_slashes": 0, "output_format_json_quote_64bit_integers": 0}
-"""What ``json`` is made under."""
+"""What ``json`` and ``jaeger`` are made under."""
 
 _EXACT_NS: Final = 1 << 53
 _START: Final = "toUnixTimestamp64Nano(start_time)"
@@ -41,6 +42,8 @@ def expression(form: Form) -> str:
             return _json()
         case "otlp":
             return _otlp()
+        case "jaeger":
+            return _plain(span_jaeger_json.expression())
         case _:
             return _plain(span_proto_json.expression(named=form == "proto_json"))
 
@@ -90,6 +93,7 @@ _OTLP_LAMBDAS: Final = {
 _LAMBDAS: Final[dict[Form, dict[str, str]]] = {
     "json": _JSON_LAMBDAS,
     "otlp": _OTLP_LAMBDAS,
+    "jaeger": span_jaeger_json.LAMBDAS,
     "proto_json": span_proto_json.lambdas(hex_ids=False),
     "otlp_json": span_proto_json.lambdas(hex_ids=True),
 }

@@ -15,9 +15,10 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.model.attributes import AttributeValue
-from tael.model.json_text import finite, to_text
+from tael.model.json_text import finite, to_bytes, to_text
 from tael.model.span import STATUS_ERROR, STATUS_OK, Event, Resource, Span
 from tael.otlp.encode import encode_spans
+from tael.storage.long_traces import Origin, Slice
 
 NO_SERVICE, NO_NAME = "missing-service-name", "empty-span-name"
 KINDS: Final = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
@@ -44,11 +45,24 @@ class Processes:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+        self._endings: dict[int, bytes] = {}
         self.bodies: dict[str, dict[str, Any]] = {}
 
     def encode(self, spans: Iterable[Span]) -> list[dict[str, Any]]:
         """Spans, each with the name of its process."""
         return [_span(span, self._name(span.resource)) for span in spans]
+
+    def encode_slice(self, block: Slice) -> bytes:
+        """The same of spans that are bytes already, as far as their logs, as the elements of a JSON array."""
+        return b",".join(
+            body + self._ending(number, block.origins) if isinstance(body, bytes) else to_bytes(self.encode((body,))[0])
+            for body, number in zip(block.bodies, block.came_under, strict=True)
+        )
+
+    def _ending(self, number: int, origins: Mapping[int, Origin]) -> bytes:
+        if number not in self._endings:
+            self._endings[number] = b"," + to_bytes({"processID": self._name(origins[number].resource), "warnings": None})[1:]
+        return self._endings[number]
 
     def _name(self, resource: Resource) -> str:
         process = _process(resource)

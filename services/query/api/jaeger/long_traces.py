@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from services.query.api.jaeger import encode
-from services.query.api.stream import elements, encoded_groups
+from services.query.api.stream import encoded_groups
 from services.query.questions.long_traces import LongTrace
 from tael.model.json_text import to_bytes
 from tael.otlp.encode import encode_span
@@ -16,8 +18,12 @@ async def ui_json(trace: LongTrace) -> AsyncGenerator[bytes]:
     """The JSON of Jaeger's UI."""
     processes = encode.Processes()
     yield b'{"data":[{"traceID":' + to_bytes(trace.trace_id.hex()) + b',"spans":['
-    async for piece in elements(trace, processes.encode):
-        yield piece
+    comma = b""
+    async with contextlib.aclosing(trace.encoded("jaeger")) as blocks:
+        async for block in blocks:
+            if block.keys:
+                yield comma + await asyncio.to_thread(processes.encode_slice, block)
+                comma = b","
     yield b"]," + to_bytes({"processes": processes.bodies, "warnings": _cut(trace) or None})[1:]
     tail: dict[str, Any] = {"total": 0, "limit": 0, "offset": 0, "errors": None}
     yield b"]," + to_bytes(tail | _warnings(trace))[1:]

@@ -1,0 +1,88 @@
+"""Expressions that make a row of ``spans`` into Jaeger's JSON of it, as far as its logs; pure text, as ``span_bytes`` says.
+
+What they write is what services/query/api/jaeger/encode.py makes of a span: tags in the order of their keys, times in microseconds. The process, the warnings
+and the closing brace are the reader's to add. A list or a map has no expression, nor has a span that says one key twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tael.model.span import STATUS_ERROR, STATUS_OK
+from tael.storage.clickhouse.span_expressions import NOT_UTF8, each
+
+_EXACT: Final = 1 << 53
+_KINDS: Final = ("internal", "server", "client", "producer", "consumer")
+LAMBDAS: Final = {
+    "real": (
+        "t -> multiIf(t = 'nan', '\"NaN\"', t = 'inf', '\"Infinity\"', t = '-inf', '\"-Infinity\"', "
+        "multiSearchAny(t, ['.', 'e']), t, concat(t, '.0'))"
+    ),
+    "whole": f"n -> if(n BETWEEN -{_EXACT} AND {_EXACT}, toString(n), concat('\"', toString(n), '\"'))",
+    "micros": "t -> toString(intDiv(reinterpretAsUInt64(toUnixTimestamp64Nano(t)), 1000))",
+    "tag": "(k, typed) -> concat('{\"key\":', toJSONString(k), ',\"type\":\"', typed, '}')",
+    "text": 'v -> concat(\'string","value":\', toJSONString(v))',
+    "told": "(k, v) -> if(v = '', '', tag(k, text(v)))",
+    "other": (
+        "v -> multiIf(startsWith(v, 'i'), concat('int64\",\"value\":', whole(toInt64OrZero(substring(v, 2)))), "
+        "startsWith(v, 'd'), concat('float64\",\"value\":', real(substring(v, 2))), "
+        "startsWith(v, 't'), 'bool\",\"value\":true', startsWith(v, 'f'), 'bool\",\"value\":false', "
+        f"startsWith(v, 'b'), concat('binary\",\"value\":\"', substring(v, 2), '\"'), {NOT_UTF8})"
+    ),
+    "strings": "m -> arrayMap((k, v) -> (k, tag(k, text(v))), mapKeys(m), mapValues(m))",
+    "ints": 'm -> arrayMap((k, v) -> (k, tag(k, concat(\'int64","value":\', whole(v)))), mapKeys(m), mapValues(m))',
+    "doubles": 'm -> arrayMap((k, v) -> (k, tag(k, concat(\'float64","value":\', real(toString(v))))), mapKeys(m), mapValues(m))',
+    "bools": "m -> arrayMap((k, v) -> (k, tag(k, concat('bool\",\"value\":', if(v, 'true', 'false')))), mapKeys(m), mapValues(m))",
+    "others": "m -> arrayFilter(p -> p.2 != '', arrayMap((k, v) -> (k, if(v = 'n', '', tag(k, other(v)))), mapKeys(m), mapValues(m)))",
+    "joined": "parts -> arrayStringConcat(arrayFilter(part -> part != '', parts), ',')",
+    "in_order": (
+        f"pairs -> if(arrayUniq(pairs.1) = length(pairs), arrayStringConcat(arrayMap(p -> p.2, arraySort(pairs)), ','), {NOT_UTF8})"
+    ),
+    "reference": (
+        '(kind, trace, span) -> concat(\'{"refType":"\', kind, \'","traceID":"\', lower(hex(trace)), \'","spanID":"\', lower(hex(span)), \'"}\')'
+    ),
+}
+
+
+def expression() -> str:
+    """The JSON of a row, whatever it says."""
+    own = "arrayConcat(strings(attributes_string), ints(attributes_int), doubles(attributes_double), bools(attributes_bool), others(attributes_other))"
+    event = (
+        "concat('{\"timestamp\":', micros(event_time), ',\"fields\":[', "
+        "joined([told('event', event_name), in_order(arrayConcat(strings(texts), others(rest)))]), ']}')"
+    )
+    link = "reference(if(texts['opentracing.ref_type'] = 'child_of', 'CHILD_OF', 'FOLLOWS_FROM'), link_trace, link_span)"
+    linked = "arrayExists((t, s) -> t = toString(trace_id) AND s = parent_span_id, links.trace_id, links.span_id)"
+    tags = [
+        "told('otel.scope.name', toString(scope_name))",
+        "told('otel.scope.version', toString(scope_version))",
+        f"in_order({own})",
+        f"told('span.kind', transform(kind, [1, 2, 3, 4, 5], [{', '.join(repr(name) for name in _KINDS)}], ''))",
+        f"told('otel.status_code', transform(status_code, [{STATUS_OK}, {STATUS_ERROR}], ['OK', 'ERROR'], ''))",
+        f'if(status_code = {STATUS_ERROR}, \'{{"key":"error","type":"bool","value":true}}\', \'\')',
+        "told('otel.status_description', status_message)",
+        "told('w3c.tracestate', trace_state)",
+    ]
+    parts = [
+        '\'{"traceID":"\'',
+        "lower(hex(trace_id))",
+        '\'","spanID":"\'',
+        "lower(hex(span_id))",
+        '\'","operationName":\'',
+        "if(name = '', '\"empty-span-name\"', toJSONString(name))",
+        "',\"references\":['",
+        (
+            f"joined([if(parent_span_id = '' OR {linked}, '', reference('CHILD_OF', trace_id, parent_span_id)), "
+            f"arrayStringConcat({each('links', link, 'link_trace', 'link_span', 'texts')}, ',')])"
+        ),
+        "'],\"startTime\":'",
+        "micros(start_time)",
+        "',\"duration\":'",
+        "toString(intDiv(greatest(duration_ns, 0), 1000))",
+        "',\"tags\":['",
+        f"joined([{', '.join(tags)}])",
+        "'],\"logs\":['",
+        f"arrayStringConcat({each('events', event, 'event_name', 'event_time', 'texts', 'rest')}, ',')",
+        "']'",
+    ]
+    return f"concat({', '.join(parts)})"
