@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from tael.traceql.ast import Static, Type
 from tael.traceql.metrics import Labels, Series
 
-Counts: TypeAlias = "dict[tuple[bool, str, Static], NDArray[np.int64]]"
-"""By whether the spans are selected, the attribute's name with its scope, and its value: how many spans have it, at each step."""
+Counts: TypeAlias = "dict[tuple[bool, str, Static | None], NDArray[np.int64]]"
+"""By whether the spans are selected, the attribute's name with its scope, and its value: how many spans have it, at each step.
+
+None stands for all the values that are not told each by itself, because they are less frequent."""
 _META = "__meta_type"
 
 
@@ -28,14 +30,15 @@ def series(counts: Counts, top: int) -> list[Series]:
     for selected in (False, True):
         word = "selection" if selected else "baseline"
         for name, values in _by_name(counts, selected).items():
-            ranked = sorted(values.items(), key=lambda pair: (-int(pair[1].sum()), str(pair[0].value)))
+            told = [(value, own) for value, own in values.items() if value is not None]
+            ranked = sorted(told, key=lambda pair: (-int(pair[1].sum()), str(pair[0].value)))
             found += [Series(_labels(word, name, value), own.astype(float)) for value, own in ranked[:top]]
             found.append(Series(_labels(f"{word}_total", name, None), np.sum(list(values.values()), axis=0).astype(float)))
     return sorted(found, key=lambda one: [(name, "" if value is None else str(value.value)) for name, value in one.labels])
 
 
-def _by_name(counts: Counts, selected: bool) -> Mapping[str, Mapping[Static, NDArray[np.int64]]]:
-    found: dict[str, dict[Static, NDArray[np.int64]]] = {}
+def _by_name(counts: Counts, selected: bool) -> Mapping[str, Mapping[Static | None, NDArray[np.int64]]]:
+    found: dict[str, dict[Static | None, NDArray[np.int64]]] = {}
     for (own, name, value), numbers in counts.items():
         if own is selected:
             found.setdefault(name, {})[value] = numbers
@@ -46,7 +49,7 @@ def _labels(word: str, name: str, value: Static | None) -> Labels:
     return ((_META, Static(Type.STRING, word)), (name, value))
 
 
-def counts_of(rows: Iterable[tuple[bool, str, Static, int, int]], size: int) -> Counts:
+def counts_of(rows: Iterable[tuple[bool, str, Static | None, int, int]], size: int) -> Counts:
     """Rows of selected, name, value, step and count as arrays over the steps."""
     found: Counts = {}
     for selected, name, value, slot, count in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
-from tael.storage.clickhouse.client import ClickHouse, Limits, Row
+from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.flatten import UNKNOWN_SERVICE
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
@@ -23,13 +23,14 @@ from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
-from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values, static_of
+from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values
+from tael.storage.clickhouse.traceql.compared import Compared, among, compared
+from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
 from tael.storage.clickhouse.traceql.statements import After
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, Scope, Static, Type
-from tael.traceql.columns import Mask
 from tael.traceql.metrics import Accumulator, Exemplar, Grid, Labels, Sums
 from tael.traceql.needs import HasSpan, fields, listed, span_predicate, trace_test
 from tael.traceql.results import FoundTrace, find, newest_first
@@ -45,18 +46,21 @@ _AROUND_NS: Final = 300 * NS_PER_SECOND
 _PAGE: Final = 100
 MANY_SPANS: Final = 200_000
 """Beyond as many spans in a range, names of tags are those noted when spans were written (one of eight is looked at)."""
+_SPARE: Final = 2
+"""So many times the values that are shown of an attribute are told by each shard: which are the most frequent of all is seen when they are put together."""
 _SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrinsic.STATUS))
 """What an answer says of every trace."""
 
 
 class ClickHouseSpansets:
-    """See SpansetReader."""
+    """See SpansetReader; ``compare()`` counts more than ``many`` spans attribute by attribute."""
 
-    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None, *, many: int = MANY) -> None:
         self._clickhouse = clickhouse
         self._source = source or HotTables(clickhouse.database)
         self._attribute_keys = ClickHouseAttributeKeys(clickhouse, self._source)
         self._suggestions = Suggestions(clickhouse, self._source)
+        self._values = ValueCounts(clickhouse, _LIMITS, many=many)
 
     async def find_traces(
         self,
@@ -99,41 +103,30 @@ class ClickHouseSpansets:
     async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[comparison.Counts]:
         """See SpansetReader."""
         found: comparison.Counts = {}
-        async for base, selected, parameters, time_range in self._compared(tenant, query, compare, grid):
-            statement = statements.count_values(self._source, tenant, base, selected, parameters, time_range, grid)
-            rows = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
-            comparison.add(found, comparison.counts_of(_values(rows), grid.count))
+        async for spans in self._compared(tenant, query, compare, grid):
+            comparison.add(found, await self._values.count(spans, grid.count, _SPARE * compare.top))
         return Answer(found)
 
-    async def _compared(
-        self, tenant: str, query: Query, compare: Compare, grid: Grid
-    ) -> AsyncIterator[tuple[str, str, dict[str, Any], TimeRange]]:
-        """The spans to compare as conditions: one pair for all where the store can judge each span alone, else the spans of a page of traces."""
+    async def _compared(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> AsyncIterator[Compared]:
+        """The spans to compare: those that the store can judge alone and, by their ids, those that have to be evaluated."""
         first, last = grid.range_ns
         time_range, chosen = TimeRange(max(0, first + 1), last + 1), Pipeline((compare.selection,))
+        base, selection = (span_predicate(pipeline, lists=False) for pipeline in (query.pipeline, chosen))
+        if base is None or selection is None or not (base.exact and selection.exact):
+            async for page in self._pages(tenant, query, time_range):
+                for spans in await self._blocks(tenant, page, list(fields(query))):
+                    for part in among(self._source, tenant, spans, query.pipeline, compare, grid):
+                        yield part
+            return
+        lists = [*listed(query.pipeline), *listed(chosen)]
         parameters: dict[str, Any] = {}
-        if not listed(query.pipeline) and not listed(chosen):
-            lowered = [span_predicate(pipeline) for pipeline in (query.pipeline, chosen)]
-            exact = [condition(one.predicate, SPAN_COLUMNS, parameters) for one in lowered if one is not None and one.exact]
-            if len(exact) == len(lowered):
-                yield exact[0], exact[1], parameters, time_range
-                return
-        async for page in self._pages(tenant, query, time_range):
-            for spans in await self._blocks(tenant, page, [*_SHOWN, *(named for named in fields(query) if named not in _SHOWN)]):
-                base = matched(query.pipeline, spans)
-                selected = base & matched(chosen, spans)
-                parameters = {}
-                conditions = [
-                    statements.among(_keys(spans, mask), name, parameters) for name, mask in (("base", base), ("chosen", selected))
-                ]
-                if spans.size:
-                    start, end = int(spans.start_ns.min()), int(spans.start_ns.max())
-                    yield (
-                        conditions[0],
-                        conditions[1],
-                        parameters,
-                        TimeRange(max(time_range.start_ns, start), min(time_range.end_ns, end + 1)),
-                    )
+        wanted = p.all_of([base.predicate, *(p.Not(is_list) for is_list in lists)])
+        conditions = [condition(one, SPAN_COLUMNS, parameters) for one in (wanted, selection.predicate)]
+        yield compared(self._source, tenant, time_range, conditions, parameters, compare, grid)
+        if lists:
+            async for spans in self._read_spans(tenant, query, p.Or(tuple(lists)), time_range):
+                for part in among(self._source, tenant, spans, query.pipeline, compare, grid):
+                    yield part
 
     async def tag_names(
         self, tenant: str, predicate: p.Predicate, time_range: TimeRange, scopes: Sequence[Scope], limit: int
@@ -191,11 +184,16 @@ class ClickHouseSpansets:
 
     async def _sum_rows(self, tenant: str, query: Query, also: p.Predicate, into: Accumulator, grid: Grid) -> None:
         """Evaluate spans one by one, whatever their traces: those that may match and satisfy ``also``."""
+        first, last = grid.range_ns
+        async for spans in self._read_spans(tenant, query, also, TimeRange(max(0, first + 1), last + 1)):
+            await asyncio.to_thread(_add, spans, query, into)
+
+    async def _read_spans(self, tenant: str, query: Query, also: p.Predicate, time_range: TimeRange) -> AsyncIterator[Block]:
+        """The spans that may match and satisfy ``also``, in halves of the range where they are too many for one answer."""
         alone = span_predicate(query.pipeline)
         assert alone is not None
         wanted, named = p.all_of([alone.predicate, also]), list(fields(query))
-        first, last = grid.range_ns
-        windows = [TimeRange(max(0, first + 1), last + 1)]
+        windows = [time_range]
         while windows:
             window = windows.pop()
             statement, selected = statements.read_spans(self._source, tenant, wanted, window, named)
@@ -207,7 +205,7 @@ class ClickHouseSpansets:
                     raise
                 windows += [TimeRange(window.start_ns, middle), TimeRange(middle, window.end_ns)]
                 continue
-            await asyncio.to_thread(_add, block(columns, selected), query, into)
+            yield block(columns, selected)
 
     async def _sum_traces(self, tenant: str, query: Query, into: Accumulator, grid: Grid) -> None:
         """Evaluate whole traces, a page at a time."""
@@ -261,24 +259,6 @@ class ClickHouseSpansets:
     async def _columns(self, statement: Statement) -> list[native.Column]:
         body = await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, _SETTINGS)
         return await asyncio.to_thread(native.read, body)
-
-
-def _keys(spans: Block, mask: Mask) -> list[tuple[int, int]]:
-    """Span id and first half of the trace id, as the numbers that the store makes of them."""
-    return [
-        (int.from_bytes(spans.span_ids[row], "little"), int.from_bytes(spans.trace_ids[spans.trace[row]][:8], "little"))
-        for row in np.flatnonzero(mask).tolist()
-    ]
-
-
-def _values(rows: Sequence[Row]) -> Iterator[tuple[bool, str, Static, int, int]]:
-    for chosen, name, value, slot, count in rows:
-        label = text(name)
-        static = static_of(text(value))
-        if static is not None and label in ("kind", "status"):
-            static = Static(Type.KIND if label == "kind" else Type.STATUS, static.value)
-        if static is not None:
-            yield bool(chosen), label, static, int(slot), int(count)
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:

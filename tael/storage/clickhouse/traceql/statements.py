@@ -17,41 +17,22 @@ from tael.traceql.ast import MetricsAggregate, Named, Scope
 from tael.traceql.metrics import Grid
 from tael.traceql.needs import AllOf, HasSpan, TraceTest, predicates
 
-_START = "toUnixTimestamp64Nano(start_time)"
+START = "toUnixTimestamp64Nano(start_time)"
+"""When a span started, in nanoseconds."""
 _IDS = (
     "reinterpretAsUInt64(substring(trace_id, 1, 8)) AS trace_high",
     "reinterpretAsUInt64(substring(trace_id, 9, 8)) AS trace_low",
     "reinterpretAsUInt64(span_id) AS span",
     "reinterpretAsUInt64(substring(parent_span_id, 1, 8)) AS parent",
-    f"{_START} AS start_ns",
+    f"{START} AS start_ns",
     "greatest(duration_ns, 0) AS own_duration_ns",
 )
 """The ids as numbers, whose bytes in little endian are the id's: fixed widths are read at once, texts one by one."""
 
 _UNION = "\n  UNION ALL\n"
 _EXEMPLAR = ("any(trace_high)", "any(trace_low)", "any(start_ns)", "any(assumeNotNull(v))")
-_SLOT = "intDiv(start_ns - {grid_ns:Int64} + 2 * {step_ns:Int64} - 1, {step_ns:Int64}) - 1"
+SLOT = "intDiv(start_ns - {grid_ns:Int64} + 2 * {step_ns:Int64} - 1, {step_ns:Int64}) - 1"
 """The step that a span is counted in, rounded up; the range begins a step before the grid, so that what is divided is not negative."""
-_COMPARED = (
-    ("name", "concat('s', name)"),
-    ("kind", "concat('i', toString(kind))"),
-    ("status", "concat('i', toString(status_code))"),
-    ("statusMessage", "concat('s', status_message)"),
-    ("instrumentation:name", "concat('s', scope_name)"),
-    ("instrumentation:version", "concat('s', scope_version)"),
-)
-_TYPED_TEXTS = {
-    "string": "concat('s', v)",
-    "int": "concat('i', toString(v))",
-    "double": "concat('d', toString(v))",
-    "bool": "if(v, 't', 'f')",
-}
-_COMPARED_MAPS = (
-    *(("span", f"attributes_{name}", text) for name, text in _TYPED_TEXTS.items()),
-    *(("resource", f"resource_{name}", text) for name, text in _TYPED_TEXTS.items()),
-    ("instrumentation", "scope_string", "concat('s', v)"),
-    ("instrumentation", "scope_other", "v"),
-)
 _MAPS = {
     Scope.SPAN: [f"mapKeys(attributes_{name})" for name in MAP_NAMES],
     Scope.RESOURCE: [f"mapKeys(resource_{name})" for name in MAP_NAMES],
@@ -88,7 +69,7 @@ def find_traces(source: Source, tenant: str, test: TraceTest, time_range: TimeRa
     where.parameters["limit"] = limit
     filtered = f"HAVING {' AND '.join(having)}\n" if having else ""
     sql = (
-        f"SELECT hex(trace_id), max({_START}) AS newest\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nGROUP BY trace_id\n"
+        f"SELECT hex(trace_id), max({START}) AS newest\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nGROUP BY trace_id\n"
         f"{filtered}ORDER BY newest DESC, hex(trace_id) DESC\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
@@ -150,7 +131,7 @@ def sum_spans(source: Source, tenant: str, predicate: Predicate, function: Metri
     bucketed = function.op in ("quantile_over_time", "histogram_over_time")
     keys = ["slot", *(f"g{at}" for at in range(len(groups))), *(["power"] if bucketed else [])]
     selected = [
-        f"{_SLOT} AS slot",
+        f"{SLOT} AS slot",
         *(f"{group} AS g{at}" for at, group in enumerate(groups)),
         *(["if(v >= 2, toInt64(ceil(log2(assumeNotNull(v)))), 0) AS power"] if bucketed else []),
     ]
@@ -210,33 +191,3 @@ def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: Ti
 
 def _each(column: str) -> str:
     return f"arrayJoin({column})" if column.startswith("arrayMap") else column
-
-
-def count_values(
-    source: Source, tenant: str, base: str, selected: str, parameters: Mapping[str, Any], time_range: TimeRange, grid: Grid
-) -> Statement:
-    """How many spans have each value of each attribute, by step and by whether they are selected; ``base`` and ``selected`` are conditions.
-
-    Columns: selected, the attribute's name with its scope, its value as text, slot, count.
-    """
-    where = Conditions(tenant)
-    where.within("start_time", time_range)
-    where.add(base)
-    pairs = [*(f"[('{name}', {text})]" for name, text in _COMPARED), *(_pairs(*column) for column in _COMPARED_MAPS)]
-    sql = (
-        "SELECT chosen, pair.1 AS name, pair.2 AS value, slot, count()\nFROM (\n"  # noqa: S608  # names of ours and parameters
-        f"  SELECT toUInt8({selected}) AS chosen, {_SLOT} AS slot, {_IDS[4]},\n    arrayJoin(arrayConcat({', '.join(pairs)})) AS pair\n"
-        f"  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where}\n)\nGROUP BY chosen, name, value, slot"
-    )
-    bounds = {"grid_ns": grid.start_ns, "step_ns": grid.step_ns}
-    return Statement(sql, {**parameters, **where.parameters, **bounds})
-
-
-def among(keys: Sequence[tuple[int, int]], name: str, parameters: dict[str, Any]) -> str:
-    """The condition that a span is one of these, by its own id and its trace's first half as numbers."""
-    parameters[name] = list(keys)
-    return f"(reinterpretAsUInt64(span_id), reinterpretAsUInt64(substring(trace_id, 1, 8))) IN {{{name}:Array(Tuple(UInt64, UInt64))}}"
-
-
-def _pairs(scope: str, column: str, value: str) -> str:
-    return f"arrayMap((k, v) -> ('{scope}.' || k, {value}), mapKeys({column}), mapValues({column}))"

@@ -1,0 +1,70 @@
+"""``compare()`` over few spans, which are counted at once, and over many, attribute by attribute: both say the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from tael.model.time import NS_PER_SECOND
+from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
+from tael.storage.spansets import MergedSpansets
+from tael.traceql import comparison
+from tael.traceql.ast import Compare, Static, Type
+from tael.traceql.metrics import Grid, Labels
+from tael.traceql.parse import parse
+from tests.support.storage import START_NS, HotTier, of_service, wire_span
+
+GRID = Grid(START_NS // NS_PER_SECOND * NS_PER_SECOND, NS_PER_SECOND, 6)
+QUERIES = (
+    "{ } | compare({ status = error })",
+    "{ } | compare({ span.size = 0 }, 2)",
+    '{ span.tags = "a" } | compare({ resource.service.name = "shop" })',
+    '{ span.tags != "a" } | compare({ kind = client })',
+    f"{{ }} | compare({{ status = error }}, 10, {START_NS + 1}, {START_NS + 2 * NS_PER_SECOND})",
+    "{ status = error } >> { } | compare({ span.rare = 1 })",
+)
+
+
+async def compared(tier: HotTier, text: str, many: int) -> dict[Labels, list[float]]:
+    """The series of a query by their labels."""
+    query = parse(text)
+    assert isinstance(query.metrics, Compare)
+    shards = tier.shards(lambda clickhouse, source: ClickHouseSpansets(clickhouse, source, many=many))
+    answer = await MergedSpansets(tier.gather(shards)).compare_spans("t1", query, query.metrics, GRID)
+    return {series.labels: series.values.tolist() for series in comparison.series(answer.value, query.metrics.top)}
+
+
+async def fill(tier: HotTier) -> None:
+    """Every type of value, defaults among them, keys that one span has, and lists."""
+    spans = []
+    for place in range(24):
+        attributes = {
+            "size": place % 3,
+            "ratio": place % 2 / 2,
+            "cached": place % 4 == 0,
+            "route": f"/r/{place % 5}" if place % 6 else "",
+            "id": f"id-{place}",
+            "tags": ["a", "b"] if place % 8 == 0 else "a",
+            **({"rare": 1} if place == 7 else {}),
+        }
+        trace_id, span_id, status = (place // 4 + 1).to_bytes(16), (place + 1).to_bytes(8), 2 if place % 4 == 1 else 0
+        span = wire_span(place * NS_PER_SECOND // 5, status=status, trace_id=trace_id, span_id=span_id, attributes=attributes)
+        span.parent_span_id = place.to_bytes(8) if place % 4 else b""
+        spans.append(span)
+    await tier.store(of_service("shop", *spans[:12], zone="eu"), of_service("db", *spans[12:], zone=""))
+
+
+@pytest.mark.parametrize("query", QUERIES)
+async def test_both_ways_agree(any_tier: HotTier, query: str) -> None:
+    """Whatever the types, tiers and shards."""
+    await fill(any_tier)
+    few, many = [await compared(any_tier, query, many) for many in (1 << 60, -1)]
+    assert few == many
+    assert few
+
+
+async def test_a_selection_within_a_time(hot_tier: HotTier) -> None:
+    """Spans outside of it are the baseline's, whatever they are."""
+    await fill(hot_tier)
+    found = await compared(hot_tier, QUERIES[4], -1)
+    told = {labels: sum(values) for labels, values in found.items() if labels[1] == ("status", Static(Type.STATUS, 2))}
+    assert {str(labels[0][1].value): count for labels, count in told.items() if labels[0][1]} == {"selection": 3, "baseline": 3}
