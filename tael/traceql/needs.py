@@ -7,7 +7,7 @@ do. What the store cannot tell of one span alone (its place in the trace, sums, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tael.model import predicate as p
@@ -69,6 +69,11 @@ _IDS = {
     Intrinsic.LINK_TRACE_ID: ("link_trace_id", 16),
     Intrinsic.LINK_SPAN_ID: ("link_span_id", 8),
 }
+_OF_ROOT: dict[Named, tuple[Named, ...]] = {
+    Field(Intrinsic.ROOT_NAME): (Field(Intrinsic.NAME),),
+    Field(Intrinsic.ROOT_SERVICE): (SERVICE,),
+}
+"""What is read of every span for what its trace's root has."""
 _MIRRORED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -141,8 +146,7 @@ def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: PL
 
 def listed(pipeline: Pipeline) -> list[p.Predicate]:
     """For each attribute that the pipeline's filters compare, that it is a list."""
-    found = (named for stage in pipeline.stages if isinstance(stage, Filter) for named in fields_of(stage.expression))
-    return [p.Listed(_field(named)) for named in dict.fromkeys(found) if isinstance(named, Attribute)]
+    return lists_in(stage.expression for stage in pipeline.stages if isinstance(stage, Filter))
 
 
 def trace_test(pipeline: Pipeline) -> TraceTest:
@@ -171,9 +175,24 @@ def span_predicate(pipeline: Pipeline, *, lists: bool = True) -> Lowered | None:
     return found
 
 
-def fields(query: Query) -> set[Named]:
-    """Every field that the evaluation or the answer reads, beside ids and times; a name without a scope may be the span's or the resource's."""
-    found = set(_stage_fields(query.pipeline))
+def told(pipeline: Pipeline) -> list[Expression]:
+    """The filters, wherever in the pipeline, that the store can tell of a span alone in which no compared attribute is a list."""
+    filters = (leaf.expression for stage in pipeline.stages for leaf in leaves_of(stage) if isinstance(leaf, Filter))
+    return [one for one in dict.fromkeys(filters) if lower(one, lists=False).exact]
+
+
+def lists_in(expressions: Iterable[Expression]) -> list[p.Predicate]:
+    """For each attribute that expressions compare, that it is a list."""
+    found = (named for expression in expressions for named in fields_of(expression))
+    return [p.Listed(_field(named)) for named in dict.fromkeys(found) if isinstance(named, Attribute)]
+
+
+def fields(query: Query, known: Collection[Expression] = ()) -> set[Named]:
+    """Every field that the evaluation or the answer reads, beside ids and times; a name without a scope may be the span's or the resource's.
+
+    Filters that are ``known`` read none.
+    """
+    found = {named for stage in query.pipeline.stages for named in _stage_fields(stage, known)}
     if isinstance(query.metrics, MetricsAggregate):
         found |= {*query.metrics.by, *([query.metrics.of] if query.metrics.of else [])}
     if isinstance(query.metrics, Compare):
@@ -184,7 +203,7 @@ def fields(query: Query) -> set[Named]:
 def _scoped(named: Named) -> tuple[Named, ...]:
     if isinstance(named, Attribute) and named.scope is Scope.ANY:
         return (Attribute(Scope.SPAN, named.name), Attribute(Scope.RESOURCE, named.name))
-    return (named,)
+    return (named, *_OF_ROOT.get(named, ()))
 
 
 def _test(stage: Stage) -> TraceTest:
@@ -332,9 +351,11 @@ def _of_trace(named: Named) -> bool:
     return isinstance(named, Field) and named.intrinsic not in _OF_SPAN
 
 
-def _stage_fields(stage: Stage | Scalar) -> Iterator[Named]:
+def _stage_fields(stage: Stage | Scalar, known: Collection[Expression] = ()) -> Iterator[Named]:
     for leaf in leaves_of(stage):
         match leaf:
+            case Filter(expression=expression) if expression in known:
+                pass
             case Filter(expression=expression) | GroupBy(expression=expression) | Aggregate(expression=expression):
                 yield from fields_of(expression)
             case Select(fields=named):

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from tael.traceql.ast import Attribute, Field, Intrinsic, Named, Scope, Type
-from tael.traceql.columns import Array, Column, Rows, first_of, of_type
+from tael.traceql.ast import Attribute, Expression, Field, Intrinsic, Named, Scope, Type
+from tael.traceql.columns import Array, Column, Mask, Rows, first_of, of_type
 from tael.traceql.structure import ROOT, Structure, structure_of
 
 
@@ -30,7 +30,7 @@ class Block:
     """Spans of whole traces, the rows of a trace together and in the order of their start.
 
     ``trace[i]`` numbers the trace of row i, from 0 and growing; ``columns`` holds what the query names and what this class derives from: NAME, SERVICE,
-    STATUS, and the bounds of each span in nanoseconds since the epoch.
+    STATUS, and the bounds of each span in nanoseconds since the epoch. ``known`` has the spans of filters that were evaluated where they are stored.
     """
 
     trace: Rows
@@ -42,6 +42,7 @@ class Block:
     columns: Mapping[Named, Column]
     events: Elements = field(default_factory=Elements)
     links: Elements = field(default_factory=Elements)
+    known: Mapping[Expression, Mask] = field(default_factory=dict)
     _derived_columns: dict[Named, Column] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -52,7 +53,7 @@ class Block:
     @cached_property
     def structure(self) -> Structure:
         """The trees."""
-        return structure_of(self.trace, list(self.span_ids), list(self.parent_ids))
+        return structure_of(self.trace, self.span_ids, self.parent_ids)
 
     @cached_property
     def first_rows(self) -> Rows:

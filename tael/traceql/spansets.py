@@ -28,7 +28,7 @@ from tael.traceql.ast import (
     Static,
     Type,
 )
-from tael.traceql.columns import Array, Column, Mask, Rows, of_type
+from tael.traceql.columns import Array, Column, Mask, Rows, constant, of_type
 from tael.traceql.expressions import compare, evaluate, frame_of, matching
 from tael.traceql.spans import Block
 from tael.traceql.structure import Structure
@@ -68,12 +68,23 @@ def run(pipeline: Pipeline, block: Block) -> list[Spanset]:
 def matched(pipeline: Pipeline, block: Block) -> Mask:
     """The spans that are in one of the spansets that a pipeline leaves."""
     found = np.ones(block.size, dtype=bool)
-    if all(isinstance(stage, Filter | SpansetOperation | Select) for stage in pipeline.stages):
-        for stage in pipeline.stages:
-            if isinstance(stage, Filter | SpansetOperation):
-                found = _mask(stage, block, found)
-        return found
-    return _mask_of(run(pipeline, block), block)
+    if not all(isinstance(stage, Filter | SpansetOperation | Select | ScalarFilter) for stage in pipeline.stages):
+        return _mask_of(run(pipeline, block), block)
+    for stage in pipeline.stages:
+        if isinstance(stage, Filter | SpansetOperation):
+            found = _mask(stage, block, found)
+        elif isinstance(stage, ScalarFilter):
+            found = _mask_compared(stage, block, found)
+    return found
+
+
+def _mask_compared(stage: ScalarFilter, block: Block, within: Mask) -> Mask:
+    """The spans of the traces whose aggregate compares so, each trace being one spanset."""
+    if isinstance(stage.left, Aggregate) and stage.left.expression is None and isinstance(stage.right, Static):
+        counts = np.bincount(block.trace[within], minlength=len(block.trace_ids))
+        held: Mask = (counts > 0) & compare(stage.op, of_type(Type.INT, counts), constant(stage.right, len(counts)))
+        return within & held[block.trace]
+    return _mask_of(_stage(stage, block, list(_by_trace(block, within))), block)
 
 
 def _stages(stages: Sequence[Stage], block: Block, spansets: list[Spanset]) -> list[Spanset]:
@@ -134,7 +145,7 @@ def _mask(stage: Spansets, block: Block, within: Mask) -> Mask:
     """The spans that an expression over spansets leaves of those in ``within``, all traces at once."""
     match stage:
         case Filter(expression=expression):
-            return within & matching(expression, block)
+            return within & (block.known[expression] if expression in block.known else matching(expression, block))
         case Pipeline(stages=stages):
             return _mask_of(_stages(stages, block, list(_by_trace(block, within))), block)
         case SpansetOperation(op=op, left=left, right=right):

@@ -7,6 +7,7 @@ orphan: it and what hangs below it are outside the tree and have zeros (Tempo's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tael.traceql.columns import Mask, Rows
+from tael.traceql.ids import numbers_of
 
 ROOT, ORPHAN = -1, -2
 
@@ -116,19 +118,20 @@ class Structure:
         return found
 
 
-def structure_of(trace: Rows, span_ids: list[bytes], parent_ids: list[bytes]) -> Structure:
-    """The trees of spans that stand in any order; a parent id that is empty makes a root. Of two spans with one id, the first is the parent."""
-    rows: dict[tuple[int, bytes], int] = {}
-    traces = trace.tolist()
-    for row, key in enumerate(zip(traces, span_ids, strict=True)):
-        rows.setdefault(key, row)
-    parents = [
-        (rows.get((number, parent), ORPHAN) if parent.strip(b"\0") else ROOT) for number, parent in zip(traces, parent_ids, strict=True)
-    ]
-    found = np.array(parents, dtype=np.int64) if parents else np.zeros(0, dtype=np.int64)
+def structure_of(trace: Rows, span_ids: Sequence[bytes], parent_ids: Sequence[bytes]) -> Structure:
+    """The trees of spans whose traces' numbers grow; a parent id that is empty makes a root. Of two spans with one id, the first is the parent."""
+    spans, parents = numbers_of(span_ids), numbers_of(parent_ids)
+    size = len(trace)
+    # Ids as small numbers, so that a span's and its trace's make one number to be looked up.
+    ids, small = np.unique(np.concatenate((spans, parents)), return_inverse=True)
+    keys = trace * len(ids) + small[:size]
+    wanted = trace * len(ids) + small[size:]
+    known, first = np.unique(keys, return_index=True)
+    at = np.minimum(np.searchsorted(known, wanted), max(0, len(known) - 1))
+    found = np.where(known[at] == wanted, first[at], ORPHAN) if size else np.zeros(0, dtype=np.int64)
     # A span that names itself as its parent has none.
-    found[found == np.arange(len(found))] = ORPHAN
-    return Structure(found, trace)
+    found[found == np.arange(size)] = ORPHAN
+    return Structure(np.where(parents == 0, ROOT, found).astype(np.int64), trace)
 
 
 def _ranges(starts: Rows, ends: Rows) -> Rows:

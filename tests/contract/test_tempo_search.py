@@ -9,6 +9,7 @@ import pytest
 from tael.otlp.encode import encode_spans
 from tael.storage.clickhouse.traceql import reader
 from tests.support.query import Api
+from tests.support.storage import START_NS, of_service, wire_span
 from tests.support.traceql_cases import SPANS, START, pairs
 
 SEARCH = "/tempo/api/search"
@@ -170,3 +171,23 @@ async def test_names_of_tags_in_a_range_of_very_many_spans(api: Api, monkeypatch
     assert [(scope["name"], set(scope["tags"])) for scope in noted] == [(scope["name"], set(scope["tags"])) for scope in exact]
     of_one = await api.json("/tempo/api/v2/search/tags", q='{ resource.service.name = "shop" }', **asked)
     assert [scope["tags"] for scope in of_one["scopes"]] == [["level", "service.name"]]
+
+
+async def test_a_trace_that_began_long_before_the_range(api: Api) -> None:
+    """Its spans before the range count for what is related to them, whether it is searched for or counted."""
+    root, middle, late = (wire_span(at * 10**9, name=name, trace_id=b"f" * 16, span_id=bytes([at // 60 + 1]) * 8) for at, name in LONG)
+    middle.parent_span_id, late.parent_span_id = root.span_id, middle.span_id
+    await api.store(of_service("agent", root, middle, late))
+    at = START_NS // 10**9 + 7200
+    within = {"start": at - 30, "end": at + 30}
+    for query, count in (
+        ('{ } >> { name = "call" }', 1),
+        ('{ name = "call" } << { }', 0),
+        ("{ } | count() > 2", 1),
+    ):
+        body = await api.json("/tempo/api/metrics/query_range", q=f"{query} | count_over_time()", step="60s", **within)
+        assert sum(sample["value"] for series in body["series"] for sample in series["samples"] if "value" in sample) == count, query
+    assert len((await api.json(SEARCH, q='{ } >> { name = "call" }', **within)).get("traces", [])) == 1
+
+
+LONG = ((0, "run"), (3600, "step"), (7200, "call"))

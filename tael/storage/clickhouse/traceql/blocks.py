@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tael.model.attributes import AttributeValue
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.rows import other_value
-from tael.traceql.ast import Field, Intrinsic, Named, Static, Type
+from tael.traceql.ast import Expression, Field, Intrinsic, Named, Static, Type
 from tael.traceql.columns import Column, Rows, of_type, of_values
 from tael.traceql.expressions import is_event, is_link
+from tael.traceql.ids import Ids
 from tael.traceql.spans import Block, Elements
 
 _TYPES = {Intrinsic.STATUS: Type.STATUS, Intrinsic.KIND: Type.KIND, Intrinsic.EVENT_TIME_SINCE_START: Type.DURATION}
@@ -40,14 +42,23 @@ def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
     return Block(
         np.cumsum(changes) - 1,
         _split(ids[changes].tobytes(), 16),
-        _split(span.astype("<u8").tobytes(), 8),
-        [b"" if id_ == b"\0" * 8 else id_ for id_ in _split(parent.astype("<u8").tobytes(), 8)],
+        Ids(span),
+        Ids(parent, absent=True),
         start_ns.astype(np.int64),
         duration_ns.astype(np.int64),
         found,
         events,
         links,
     )
+
+
+def known_filters(columns: Sequence[native.Column], fields: Sequence[Named], known: Sequence[Expression]) -> tuple[Block, bool]:
+    """The block of an answer to ``read_candidates``, and whether a compared attribute is a list on any of its spans."""
+    if not columns:
+        return block((), ()), False
+    flags = [native.numbers(column).astype(bool) for column in columns[_ID_COLUMNS : _ID_COLUMNS + len(known) + 1]]
+    found = block([*columns[:_ID_COLUMNS], *columns[_ID_COLUMNS + len(known) + 1 :]], fields)
+    return replace(found, known=dict(zip(known, flags[:-1], strict=True))), bool(flags[-1].any())
 
 
 def value_of(text: str) -> AttributeValue:

@@ -18,7 +18,7 @@ from tael.storage.clickhouse.conditions import Conditions, Statement
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql.statements import SLOT, START
 from tael.traceql.ast import Compare, Pipeline
-from tael.traceql.columns import Rows
+from tael.traceql.columns import Mask, Rows
 from tael.traceql.metrics import Grid
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
@@ -114,12 +114,12 @@ def compared(
     return Compared(rows, str(where), selected, {**parameters, **where.parameters, **bounds}, time_range)
 
 
-def among(source: Source, tenant: str, spans: Block, pipeline: Pipeline, compare: Compare, grid: Grid) -> Iterator[Compared]:
-    """The spans of a block that a pipeline leaves, by their ids, as many at a time as a statement takes."""
-    base = matched(pipeline, spans)
+def among(source: Source, tenant: str, spans: Block, base: Mask, compare: Compare, grid: Grid) -> Iterator[Compared]:
+    """The spans of a mask, by their ids, as many at a time as a statement takes, and from few granules."""
     selected = base & matched(Pipeline((compare.selection,)), spans)
     first, last = grid.range_ns
     rows = np.flatnonzero(base & (spans.start_ns > first) & (spans.start_ns <= last))
+    rows = rows[np.argsort(spans.start_ns[rows], kind="stable")]
     for at in range(0, len(rows), _IDS_AT_ONCE):
         own = rows[at : at + _IDS_AT_ONCE]
         time_range = TimeRange(int(spans.start_ns[own].min()), int(spans.start_ns[own].max()) + 1)
@@ -215,7 +215,8 @@ def count_entries(spans: Compared, one: Map, most: int, counted: Sequence[str], 
 def _frequent(spans: Compared, valued: Valued, most: int) -> str:
     """An array of the values that are frequent on the selected spans or on the others."""
     tops = ", ".join(
-        f"arrayMap(x -> x.3, groupArraySortedIf({most})((-toInt64({own}), toString(value), value), {own} > 0))" for own in ("chosen_spans", "others")
+        f"arrayMap(x -> x.3, groupArraySortedIf({most})((-toInt64({own}), toString(value), value), {own} > 0))"
+        for own in ("chosen_spans", "others")
     )
     counts = f"countIf({spans.selected}) AS chosen_spans, count() - chosen_spans AS others"
     inner = (

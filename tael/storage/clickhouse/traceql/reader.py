@@ -15,22 +15,21 @@ from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
-from tael.storage.clickhouse.client import ClickHouse, Limits
+from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.flatten import UNKNOWN_SERVICE
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
-from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
-from tael.storage.clickhouse.traceql.statements import After
 from tael.storage.clickhouse.traceql.suggest import Suggestions
+from tael.storage.clickhouse.traceql.traces import AROUND_NS, LIMITS, TraceBlocks
 from tael.storage.gather import Part
 from tael.traceql import comparison
-from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, Scope, Static, Type
+from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
 from tael.traceql.metrics import Accumulator, Exemplar, Grid, Labels, Sums
 from tael.traceql.needs import HasSpan, fields, listed, span_predicate, trace_test
 from tael.traceql.results import FoundTrace, find, newest_first
@@ -38,11 +37,7 @@ from tael.traceql.spans import SERVICE, Block
 from tael.traceql.spansets import matched
 from tael.traceql.text import show
 
-_LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
-_SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
 _FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
-_AROUND_NS: Final = 300 * NS_PER_SECOND
-"""A trace that overlaps the range is found by spans of it that start this long before or after it."""
 _PAGE: Final = 100
 MANY_SPANS: Final = 200_000
 """Beyond as many spans in a range, names of tags are those noted when spans were written (one of eight is looked at)."""
@@ -60,7 +55,8 @@ class ClickHouseSpansets:
         self._source = source or HotTables(clickhouse.database)
         self._attribute_keys = ClickHouseAttributeKeys(clickhouse, self._source)
         self._suggestions = Suggestions(clickhouse, self._source)
-        self._values = ValueCounts(clickhouse, _LIMITS, many=many)
+        self._traces = TraceBlocks(clickhouse, self._source)
+        self._values = ValueCounts(clickhouse, LIMITS, many=many)
 
     async def find_traces(
         self,
@@ -75,9 +71,9 @@ class ClickHouseSpansets:
         """See SpansetReader."""
         found: list[FoundTrace] = []
         named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]
-        async with aclosing(self._candidates(tenant, query, time_range)) as pages:
+        async with aclosing(self._found(tenant, query, time_range)) as pages:
             async for page in pages:
-                for spans in await self._blocks(tenant, page, named):
+                for spans in await self._traces.of(tenant, page, named):
                     found += await asyncio.to_thread(find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans)
                 if len(found) >= limit:
                     break
@@ -94,7 +90,7 @@ class ClickHouseSpansets:
         lists = listed(query.pipeline)
         statement = self._sums(tenant, query, lists, function, grid)
         if statement is not None:
-            for labels, sums in _groups(await self._columns(statement), function, grid):
+            for labels, sums in _groups(await self._traces.columns(statement), function, grid):
                 into.add_sums(labels, sums)
         if statement is None or lists:
             await self._sum_rows(tenant, query, p.Or(tuple(lists)) if statement is not None else p.EVERYTHING, into, grid)
@@ -113,10 +109,9 @@ class ClickHouseSpansets:
         time_range, chosen = TimeRange(max(0, first + 1), last + 1), Pipeline((compare.selection,))
         base, selection = (span_predicate(pipeline, lists=False) for pipeline in (query.pipeline, chosen))
         if base is None or selection is None or not (base.exact and selection.exact):
-            async for page in self._pages(tenant, query, time_range):
-                for spans in await self._blocks(tenant, page, list(fields(query))):
-                    for part in among(self._source, tenant, spans, query.pipeline, compare, grid):
-                        yield part
+            async for spans, mask in self._traces.matching(tenant, query, time_range):
+                for part in among(self._source, tenant, spans, mask, compare, grid):
+                    yield part
             return
         lists = [*listed(query.pipeline), *listed(chosen)]
         parameters: dict[str, Any] = {}
@@ -125,7 +120,8 @@ class ClickHouseSpansets:
         yield compared(self._source, tenant, time_range, conditions, parameters, compare, grid)
         if lists:
             async for spans in self._read_spans(tenant, query, p.Or(tuple(lists)), time_range):
-                for part in among(self._source, tenant, spans, query.pipeline, compare, grid):
+                mask = matched(query.pipeline, spans)
+                for part in among(self._source, tenant, spans, mask, compare, grid):
                     yield part
 
     async def tag_names(
@@ -137,13 +133,13 @@ class ClickHouseSpansets:
         found: dict[Scope, set[str]] = {}
         for scope in scopes:
             statement = statements.tag_names(self._source, tenant, predicate, time_range, scope, limit)
-            found[scope] = {text(key) for (key,) in await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)}
+            found[scope] = {text(key) for (key,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)}
         return Answer(found)
 
     async def _many(self, tenant: str, time_range: TimeRange) -> bool:
         """Whether looking at every span of a range takes too long for a list that is shown while somebody types."""
         statement = statements.count_spans(self._source, tenant, time_range)
-        ((count,),) = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
+        ((count,),) = await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
         return int(count) > MANY_SPANS
 
     async def _known_names(self, tenant: str, time_range: TimeRange, scopes: Sequence[Scope]) -> dict[Scope, set[str]]:
@@ -171,7 +167,7 @@ class ClickHouseSpansets:
         statement = statements.tag_values(self._source, tenant, predicate, time_range, named, limit)
         if statement is None:
             return Answer(set())
-        rows = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
+        rows = await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
         return Answer(found | distinct_values(named, [text(value) for (value,) in rows]))
 
     def _sums(self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid) -> Statement | None:
@@ -198,7 +194,7 @@ class ClickHouseSpansets:
             window = windows.pop()
             statement, selected = statements.read_spans(self._source, tenant, wanted, window, named)
             try:
-                columns = await self._columns(statement)
+                columns = await self._traces.columns(statement)
             except TooLarge:
                 middle = (window.start_ns + window.end_ns) // 2
                 if middle == window.start_ns:
@@ -208,57 +204,40 @@ class ClickHouseSpansets:
             yield block(columns, selected)
 
     async def _sum_traces(self, tenant: str, query: Query, into: Accumulator, grid: Grid) -> None:
-        """Evaluate whole traces, a page at a time."""
+        """Evaluate whole traces."""
         first, last = grid.range_ns
-        async for page in self._pages(tenant, query, TimeRange(max(0, first + 1 - _AROUND_NS), last + 1 + _AROUND_NS)):
-            for spans in await self._blocks(tenant, page, [*_SHOWN, *(named for named in fields(query) if named not in _SHOWN)]):
-                await asyncio.to_thread(_add, spans, query, into)
+        async for spans, mask in self._traces.matching(tenant, query, TimeRange(max(0, first + 1), last + 1)):
+            await asyncio.to_thread(into.add, spans, mask)
 
-    async def _candidates(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncGenerator[list[bytes], None]:
-        """Pages of traces that may match, from windows that grow towards the past: what is common is found in the newest of them."""
+    async def _found(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncGenerator[list[bytes], None]:
+        """Pages of traces that may match, from windows that grow towards the past: what is common is found in the newest of them.
+
+        Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so that is found
+        out first, for all of a window at once.
+        """
         seen: set[bytes] = set()
-        # Where several spans of a trace are asked for, they may lie on both sides of a window's bound.
-        around = 0 if isinstance(trace_test(query.pipeline), HasSpan) else _AROUND_NS
-        end, size = time_range.end_ns + _AROUND_NS, _FIRST_WINDOW_NS + _AROUND_NS
-        while end > (oldest := max(0, time_range.start_ns - _AROUND_NS)):
+        test = trace_test(query.pipeline)
+        alone = isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages)
+        end, size = time_range.end_ns + AROUND_NS, _FIRST_WINDOW_NS + AROUND_NS
+        while end > (oldest := max(0, time_range.start_ns - AROUND_NS)):
             window = TimeRange(max(oldest, end - size), end)
-            async for page in self._pages(tenant, query, TimeRange(max(oldest, window.start_ns - around), window.end_ns)):
+            pages = self._traces.pages(tenant, query, window) if alone else self._related(tenant, query, window)
+            async for page in pages:
                 fresh = [trace_id for trace_id in page if trace_id not in seen]
                 seen.update(fresh)
                 if fresh:
                     yield fresh
             end, size = window.start_ns, 2 * size
 
-    async def _pages(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
-        test, after = trace_test(query.pipeline), None
-        while True:
-            statement = statements.find_traces(self._source, tenant, test, window, _PAGE, after)
-            found = await self._clickhouse.query(statement.sql, statement.parameters, _LIMITS)
-            ids = [bytes.fromhex(bytes(trace_id).decode()) for trace_id, _ in found]
-            if ids:
-                yield ids
-            if len(ids) < _PAGE:
-                return
-            after = After(int(found[-1][1]), ids[-1])
-
-    async def _blocks(self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named]) -> list[Block]:
-        """The spans of these traces; in halves where they are too many for one answer. Raises TooLarge for one trace that is."""
-        hours: set[int] | None = None
-        if self._source.elsewhere("spans"):
-            held = trace_hours(self._source, tenant, trace_ids)
-            hours = {int(second) * NS_PER_SECOND for (second,) in await self._clickhouse.query(held.sql, held.parameters, _LIMITS)}
-        statement, selected = statements.read_traces(self._source, tenant, trace_ids, named, hours)
-        try:
-            return [block(await self._columns(statement), selected)]
-        except TooLarge:
-            if len(trace_ids) == 1:
-                raise
-        half = len(trace_ids) // 2
-        return [*await self._blocks(tenant, trace_ids[:half], named), *await self._blocks(tenant, trace_ids[half:], named)]
-
-    async def _columns(self, statement: Statement) -> list[native.Column]:
-        body = await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, _SETTINGS)
-        return await asyncio.to_thread(native.read, body)
+    async def _related(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
+        """The traces of which the pipeline leaves something, those that began last first."""
+        found: list[tuple[int, bytes]] = []
+        async for spans, mask in self._traces.matching(tenant, query, window):
+            first, _ = spans.trace_bounds_ns
+            found += [(-int(first[trace]), spans.trace_ids[trace]) for trace in np.unique(spans.trace[mask]).tolist()]
+        ids = [trace_id for _, trace_id in sorted(found)]
+        for at in range(0, len(ids), _PAGE):
+            yield ids[at : at + _PAGE]
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:

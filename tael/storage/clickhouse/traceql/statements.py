@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tael.model import predicate as p
 from tael.model.predicate import Predicate
-from tael.model.time import TimeRange
-from tael.storage.clickhouse.conditions import Conditions, Statement
+from tael.model.time import HOUR_NS, TimeRange
+from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.flatten import MAP_NAMES
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
 from tael.storage.clickhouse.source import Source
@@ -17,6 +18,7 @@ from tael.traceql.ast import MetricsAggregate, Named, Scope
 from tael.traceql.metrics import Grid
 from tael.traceql.needs import AllOf, HasSpan, TraceTest, predicates
 
+DAY_NS = 24 * HOUR_NS
 START = "toUnixTimestamp64Nano(start_time)"
 """When a span started, in nanoseconds."""
 _IDS = (
@@ -60,7 +62,7 @@ def find_traces(source: Source, tenant: str, test: TraceTest, time_range: TimeRa
     """Traces that pass a test by their spans in the range, the one with the newest such span first: id in hex, start of that span."""
     where = Conditions(tenant)
     where.within("start_time", time_range)
-    having = [_having(test, where.parameters)] if not isinstance(test, HasSpan) else []
+    having = [] if isinstance(test, HasSpan) else [_having(test, where.parameters)]
     wanted = " OR ".join(condition(predicate, SPAN_COLUMNS, where.parameters) for predicate in predicates(test)) or "true"
     where.add(f"({wanted})")
     if after is not None:
@@ -94,6 +96,78 @@ def read_traces(
     )
     parameters: Mapping[str, Any] = {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]}
     return Statement(sql, {**columns.parameters, **parameters}), [named for named, _ in selected]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Traces by a test of their spans in a range; of them the ``part``-th of ``parts`` by a hash of their id."""
+
+    test: TraceTest
+    time_range: TimeRange
+    part: int = 0
+    parts: int = 1
+
+
+def read_candidates(
+    source: Source, tenant: str, wanted: Candidates, fields: Sequence[Named], known: Sequence[Predicate], lists: Sequence[Predicate]
+) -> tuple[Statement, list[Named]]:
+    """The spans in a range of the traces that pass a test, as ``read_traces`` has them.
+
+    Beside the ids, a column for each ``known`` predicate, and one that says whether the span satisfies one of ``lists``.
+    """
+    columns, where, rows = FieldColumns(), _within(tenant, wanted), source.rows("spans", tenant, wanted.time_range)
+    selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
+    flags = [condition(one, SPAN_COLUMNS, where.parameters) for one in (*known, p.Or(tuple(lists)))]
+    of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
+    shown = (*_IDS, *(f"CAST({flag}, 'UInt8')" for flag in flags), *(f"{text} AS f{at}" for at, (_, text) in enumerate(selected)))
+    sql = (
+        f"SELECT {', '.join(shown)}\nFROM {rows}\nWHERE {where}\n  AND {of_trace}\n"  # names of ours and parameters
+        "ORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
+    )
+    return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
+
+
+def is_of_any(test: TraceTest) -> bool:
+    """Whether every trace passes a test."""
+    if isinstance(test, HasSpan):
+        return test.predicate == p.EVERYTHING
+    return (all if isinstance(test, AllOf) else any)(is_of_any(part) for part in test.parts)
+
+
+def find_longer(source: Source, tenant: str, wanted: Candidates) -> Statement:
+    """Ids, in hex, of the candidates that have spans outside of the range, within a day."""
+    where, rows = _within(tenant, wanted), source.rows("spans", tenant, wanted.time_range)
+    of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
+    near = Conditions(tenant)
+    near.within_hours("hour", TimeRange(max(0, wanted.time_range.start_ns - DAY_NS), wanted.time_range.end_ns + DAY_NS))
+    parameters = {**where.parameters, **near.parameters, "start": wanted.time_range.start_ns, "end": wanted.time_range.end_ns}
+    sql = (
+        f"SELECT hex(trace_id)\nFROM {source.rows('trace_index', tenant)}\nWHERE {near}\n  AND {of_trace}\nGROUP BY trace_id\n"  # names of ours and parameters
+        f"HAVING min(first_start) < {instant('start')} OR max(last_start) >= {instant('end')}"
+    )
+    return Statement(sql, parameters)
+
+
+def _within(tenant: str, wanted: Candidates) -> Conditions:
+    where = Conditions(tenant)
+    where.within("start_time", wanted.time_range)
+    if wanted.parts > 1:
+        where.add("cityHash64(trace_id) % {parts:UInt64} = {part:UInt64}", parts=wanted.parts, part=wanted.part)
+    return where
+
+
+def _passing(test: TraceTest, spans: str, parameters: dict[str, Any], also: str = "") -> str:
+    """The condition that a trace passes a test and ``also``, empty for none; ``spans`` are FROM and WHERE."""
+    if isinstance(test, HasSpan):
+        if test.predicate == p.EVERYTHING:
+            return also
+        more = f"\n    AND {also}" if also else ""
+        return f"trace_id IN (\n    SELECT trace_id {spans}\n    AND {condition(test.predicate, SPAN_COLUMNS, parameters)}{more}\n  )"  # names of ours and parameters
+    if isinstance(test, AllOf):
+        for part in test.parts:
+            also = _passing(part, spans, parameters, also)
+        return also
+    return f"({' OR '.join(_passing(part, spans, parameters, also) or 'true' for part in test.parts) or 'false'})"
 
 
 def read_spans(

@@ -1,0 +1,135 @@
+"""Whole traces of one shard as blocks of spans: those of given ids, and those that may match a query in a range, very many of them at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from tael.errors import TooLarge
+from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.storage.clickhouse import native
+from tael.storage.clickhouse.client import ClickHouse, Limits, Row
+from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.query_builder import trace_hours
+from tael.storage.clickhouse.source import Source
+from tael.storage.clickhouse.traceql import statements
+from tael.storage.clickhouse.traceql.blocks import block, known_filters
+from tael.storage.clickhouse.traceql.statements import After, Candidates
+from tael.traceql.ast import Named, Query
+from tael.traceql.columns import Mask
+from tael.traceql.needs import fields, lists_in, lower, told, trace_test
+from tael.traceql.spans import Block
+from tael.traceql.spansets import matched
+from tael.traceql.structure import ORPHAN
+
+LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
+AROUND_NS: Final = 300 * NS_PER_SECOND
+"""A trace that overlaps a range is found by spans of it that start this long before or after it."""
+_SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
+_PAGE: Final = 100
+_SPANS_OF_A_PART: Final = 1_000_000
+
+
+class TraceBlocks:
+    """Reads traces. Every method raises TooLarge for one trace that is too large, and as the client does."""
+
+    def __init__(self, clickhouse: ClickHouse, source: Source) -> None:
+        self._clickhouse = clickhouse
+        self._source = source
+
+    async def matching(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncIterator[tuple[Block, Mask]]:
+        """Blocks in which every trace is whole that may match and has a span in the range, and the spans that the pipeline leaves.
+
+        Of a trace, spans count that start up to five minutes outside of the range. Where one in that range has a parent that does not, all of the
+        trace counts that started within a day.
+        """
+        around = TimeRange(max(0, time_range.start_ns - AROUND_NS), time_range.end_ns + AROUND_NS)
+        parts = [Candidates(trace_test(query.pipeline), around)]
+        ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
+        if int(count) > 2 * _SPANS_OF_A_PART and statements.is_of_any(parts[0].test):
+            parts = list(_divided(parts[0], 1 + int(count) // _SPANS_OF_A_PART))
+        while parts:
+            part = parts.pop()
+            try:
+                spans = await self._candidates(tenant, query, part)
+            except TooLarge:
+                parts += _divided(part, 4)
+                continue
+            far = await self._longer(tenant, spans, part)
+            yield spans, await asyncio.to_thread(_matched, query, spans, far)
+            for page in range(0, len(far), _PAGE):
+                for whole in await self.of(tenant, far[page : page + _PAGE], list(fields(query))):
+                    yield whole, await asyncio.to_thread(matched, query.pipeline, whole)
+
+    async def _candidates(self, tenant: str, query: Query, part: Candidates) -> Block:
+        """The spans of the part, with filters evaluated by the store unless a compared attribute is a list somewhere."""
+        known = told(query.pipeline)
+        predicates = [lower(one, lists=False).predicate for one in known]
+        named = list(fields(query, known))
+        statement, selected = statements.read_candidates(self._source, tenant, part, named, predicates, lists_in(known))
+        found, has_list = known_filters(await self.columns(statement), selected, known)
+        if not has_list:
+            return found
+        statement, selected = statements.read_candidates(self._source, tenant, part, list(fields(query)), (), ())
+        return known_filters(await self.columns(statement), selected, ())[0]
+
+    async def _longer(self, tenant: str, spans: Block, part: Candidates) -> list[bytes]:
+        """The traces that have a span outside of the part's range, as far as an unknown parent tells that there may be any."""
+        if not spans.size or not (await asyncio.to_thread(lambda: spans.structure.parent == ORPHAN)).any():
+            return []
+        found = await self._rows(statements.find_longer(self._source, tenant, part))
+        return [bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found]
+
+    async def pages(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
+        """Ids of traces that may match, those with the newest spans first."""
+        test, after = trace_test(query.pipeline), None
+        while True:
+            found = await self._rows(statements.find_traces(self._source, tenant, test, window, _PAGE, after))
+            ids = [bytes.fromhex(bytes(trace_id).decode()) for trace_id, _ in found]
+            if ids:
+                yield ids
+            if len(ids) < _PAGE:
+                return
+            after = After(int(found[-1][1]), ids[-1])
+
+    async def of(self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named]) -> list[Block]:
+        """The spans of these traces; in halves where they are too many for one answer."""
+        hours: set[int] | None = None
+        if self._source.elsewhere("spans"):
+            hours = {int(second) * NS_PER_SECOND for (second,) in await self._rows(trace_hours(self._source, tenant, trace_ids))}
+        statement, selected = statements.read_traces(self._source, tenant, trace_ids, named, hours)
+        try:
+            return [block(await self.columns(statement), selected)]
+        except TooLarge:
+            if len(trace_ids) == 1:
+                raise
+        half = len(trace_ids) // 2
+        return [*await self.of(tenant, trace_ids[:half], named), *await self.of(tenant, trace_ids[half:], named)]
+
+    async def columns(self, statement: Statement) -> list[native.Column]:
+        """A statement's answer by columns."""
+        body = await self._clickhouse.native(statement.sql, statement.parameters, LIMITS, _SETTINGS)
+        return await asyncio.to_thread(native.read, body)
+
+    async def _rows(self, statement: Statement) -> list[Row]:
+        return await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
+
+
+def _matched(query: Query, spans: Block, without: Sequence[bytes]) -> Mask:
+    """The spans that the pipeline leaves of the other traces."""
+    found = matched(query.pipeline, spans)
+    if without:
+        left_out = set(without)
+        kept = np.fromiter((trace_id not in left_out for trace_id in spans.trace_ids), dtype=bool, count=len(spans.trace_ids))
+        found = found & kept[spans.trace]
+    return found
+
+
+def _divided(part: Candidates, into: int) -> Iterator[Candidates]:
+    """The part in so many; ids are divided by a hash, so that a part's parts are those with its remainder."""
+    for number in range(into):
+        yield replace(part, parts=part.parts * into, part=part.part + number * part.parts)
