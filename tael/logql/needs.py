@@ -55,13 +55,14 @@ _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "
 class Counts:
     """How a leaf is counted: of the lines that satisfy ``predicate``, those that satisfy ``exact``; the others must be looked at.
 
-    Slots are ``slot_ns`` long; ``by_severity`` says that the level is asked for.
+    Slots are ``slot_ns`` long; ``by_severity`` says that the level is asked for, ``by_stream`` that labels of streams are.
     """
 
     predicate: Predicate
     exact: Predicate
     slot_ns: int
     by_severity: bool
+    by_stream: bool
 
 
 def wanted(query: LogQuery) -> Predicate:
@@ -88,7 +89,7 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     exact = [_WRITTEN_AS_READ, *(_level_by_severity() if by_severity else ())]
     for name in sorted(labels & INDEX_LABELS.keys() - {SERVICE}):
         exact += _of_the_stream(name, INDEX_LABELS[name])
-    return Counts(wanted(leaf.query), all_of(exact), slot_ns, by_severity)
+    return Counts(wanted(leaf.query), all_of(exact), slot_ns, by_severity, bool(labels & INDEX_LABELS.keys()))
 
 
 def _grouped(leaf: Leaf) -> set[str] | None:

@@ -96,7 +96,7 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
-    """How many records there are of each stream in each slot.
+    """How many records there are of each stream in each slot; of all streams together, which have no labels then, without ``by_stream``.
 
     They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. ``exact`` tells those that satisfy it from the others,
     and ``by_severity`` those of one severity's text from each other. Slots are ``slot_ns`` long from the beginning of the range on.
@@ -110,6 +110,7 @@ class LogCounts:
     slot_ns: int = 0
     by_severity: bool = False
     sizes: bool = False
+    by_stream: bool = True
 
 
 class LogCount(NamedTuple):

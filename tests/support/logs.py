@@ -38,7 +38,7 @@ class MemoryLogs:
         return Answer(
             [
                 LogCount(
-                    stream_labels(record.resource.attributes),
+                    stream_labels(record.resource.attributes) if counts.by_stream else (),
                     exact(record),
                     record.severity_text if counts.by_severity else "",
                     (record.timestamp_ns - start) // slot if slot else 0,

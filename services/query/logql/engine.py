@@ -130,7 +130,8 @@ class LogqlEngine:
             samples = await self._samples(tenant, leaf, steps, wanted(leaf.query))
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
-        asked = LogCounts(_range_of(leaf, steps), plan.predicate, leaf.query.matchers, plan.exact, plan.slot_ns, plan.by_severity, sizes)
+        time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
+        asked = LogCounts(time_range, plan.predicate, matchers, plan.exact, plan.slot_ns, plan.by_severity, sizes, plan.by_stream)
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)

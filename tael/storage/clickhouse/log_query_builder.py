@@ -31,9 +31,7 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
     where.satisfy(query.predicate, log_columns(indexed=source.words_indexed("logs", query.time_range)))
-    service = required_service(query.predicate)
-    if query.streams:
-        service = _of_streams(where, source, tenant, query) or service
+    service = _of_streams(where, source, tenant, query)
     if query.after is not None:
         _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
@@ -48,15 +46,19 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     return Statement(sql, where.parameters)
 
 
+def service_of(query: LogQuery | LogCounts) -> str:
+    """The one service that the records are of, or nothing where they may be of several."""
+    named = next((matcher.value for matcher in query.streams if matcher.name == "service_name" and matcher.op == "="), "")
+    return named or required_service(query.predicate)
+
+
 def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Statement:
     """Stream, whether exact, severity's text, slot, how many records and how many bytes of bodies."""
     where = Conditions(tenant)
     columns = log_columns(indexed=source.words_indexed("logs", counts.time_range))
     where.within("timestamp", counts.time_range)
     where.satisfy(counts.predicate, columns)
-    service = required_service(counts.predicate)
-    if counts.streams:
-        service = _of_streams(where, source, tenant, counts) or service
+    service = _of_streams(where, source, tenant, counts)
     exact = " AND ".join(conditions(counts.exact, columns, where.parameters)) or "true"
     severity = "toString(severity_text)" if counts.by_severity else "''"
     slot = "0"
@@ -64,11 +66,12 @@ def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Stateme
         slot = "intDiv(toUnixTimestamp64Nano(timestamp) - {slots_from:Int64}, {slot:Int64})"
         where.parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
     where.parameters["limit"] = limit
-    size = "sum(length(body))" if counts.sizes else "0"
+    stream = "stream" if counts.by_stream else "0"
+    size = "sum(body.size)" if counts.sizes else "0"
     sql = (
-        f"SELECT stream, {exact} AS exact, {severity} AS severity, {slot} AS slot_number, count(), {size}\n"
+        f"SELECT {stream} AS own_stream, {exact} AS exact, {severity} AS severity, {slot} AS slot_number, count(), {size}\n"
         f"FROM {source.rows('logs', tenant, counts.time_range, service=service)}\nWHERE {where}\n"
-        "GROUP BY stream, exact, severity, slot_number\nLIMIT {limit:UInt64}"
+        "GROUP BY own_stream, exact, severity, slot_number\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, where.parameters)
 
@@ -100,11 +103,13 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
 
 def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery | LogCounts) -> str:
     """Narrow to the streams that match; the one service that these are of, or nothing where they may be of several."""
+    service = service_of(query)
+    if not query.streams:
+        return service
     streams = matching(tenant, stream_matchers(query.streams), _hours(query.time_range), where.parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, query.time_range)
     where.add(f"stream IN (SELECT stream FROM {held} WHERE {streams})")  # noqa: S608  # only names of ours and parameters
-    service = next((matcher.value for matcher in query.streams if matcher.name == "service_name" and matcher.op == "="), "")
-    if service:
+    if service and service != required_service(query.predicate):
         where.add("service = {service:String}", service=service)
     return service
 

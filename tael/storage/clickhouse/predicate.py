@@ -234,7 +234,8 @@ class _Compiler:
         owner, kinds = (
             ("scope", ("string", "other")) if scope == "instrumentation" else (_OWN[scope], ("string", "int", "double", "bool", "other"))
         )
-        return _in_some([f"hasAny(mapKeys({owner}_{kind}), {keys})" for kind in kinds])
+        # Most maps are empty, and that is cheap to see; hasAny takes twice as long as a look at each key.
+        return _in_some([f"({owner}_{kind}.size0 > 0 AND arrayExists(x -> x IN {keys}, mapKeys({owner}_{kind})))" for kind in kinds])
 
     def _compare(self, leaf: Compare) -> str:
         found = self._leaf(leaf.field, kind_of(leaf.value), lambda reading: self._related(reading, leaf), relation(leaf))
