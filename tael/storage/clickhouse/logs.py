@@ -11,7 +11,9 @@ from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
 from tael.storage.clickhouse import log_query_builder, log_rows, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
+from tael.storage.clickhouse.conditions import bounded
 from tael.storage.clickhouse.log_query_builder import LogKey
+from tael.storage.clickhouse.narrowing import Newest
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.streams import labels_held
 from tael.storage.merge import log_order
@@ -35,11 +37,23 @@ class ClickHouseLogs:
         # Windows come in the order of the answer, so a page that is full needs no later one.
         for window in self._source.windows("logs", query.time_range, oldest_first=query.oldest_first):
             if len(keys) < query.limit and _may_follow(query, window):
-                keys += await self._find_keys(tenant, replace(query, time_range=window, limit=query.limit - len(keys)))
+                keys += await self._find_within(tenant, replace(query, time_range=window, limit=query.limit - len(keys)))
         records: list[LogRecord] = []
         for start in range(0, len(keys), _FETCH_KEYS):
             records += await self._fetch(tenant, keys[start : start + _FETCH_KEYS])
         return Answer(sorted(records, key=log_order(query)))
+
+    async def _find_within(self, tenant: str, query: LogQuery) -> list[LogKey]:
+        """Look in all of the range at once where its rows are in the order of the page, or have no bounds; else in the newest ones first."""
+        if query.oldest_first or log_query_builder.service_of(query) or not bounded(query.time_range):
+            return await self._find_keys(tenant, query)
+        last_ns = query.time_range.end_ns if query.after is None else min(query.time_range.end_ns, signed_ns(query.after.timestamp_ns) + 1)
+        newest, keys = Newest(TimeRange(query.time_range.start_ns, last_ns)), list[LogKey]()
+        while len(keys) < query.limit and (piece := newest.next()) is not None:
+            found = await self._find_keys(tenant, replace(query, time_range=piece, limit=query.limit - len(keys)))
+            keys += found
+            newest.had(len(found), query.limit - len(keys))
+        return keys
 
     async def _find_keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
         statement = log_query_builder.find_keys(self._source, tenant, query)
@@ -52,7 +66,7 @@ class ClickHouseLogs:
         found = await self._clickhouse.query(statement.sql, statement.parameters)
         if len(found) > max_rows:
             raise TooLarge(f"more than {max_rows} groups and time steps to count", where="query", accepted="fewer labels or longer steps")
-        labels = await self._labels(tenant, counts)
+        labels = await self._labels(tenant, counts) if counts.by_stream else {}
         return Answer(
             [
                 LogCount(labels.get(int(stream), ()), bool(exact), rows.text(severity), int(slot), int(count), int(size))

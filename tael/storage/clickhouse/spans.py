@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tael.errors import Rejected
-from tael.model.predicate import intrinsic, mentions
+from tael.model.predicate import intrinsic, mentions, required_service
 from tael.model.span import Span
 from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
 from tael.storage.clickhouse import query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
-from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.conditions import Statement, bounded
+from tael.storage.clickhouse.narrowing import Newest
 from tael.storage.clickhouse.predicate import span_columns
 from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.clickhouse.source import HotTables, Source
@@ -53,8 +54,20 @@ class ClickHouseSpans:
         keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
         for window in self._source.windows("spans", query.time_range):
             if len(keys) < query.limit and (query.after is None or window.start_ns <= signed_ns(query.after.start_ns)):
-                await self._find_more(tenant, replace(query, time_range=window), keys)
+                await self._find_within(tenant, replace(query, time_range=window), keys)
         return list(keys.values())
+
+    async def _find_within(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
+        """Look in all of the range at once where its rows are in the order of the page, or have no bounds; else in the newest ones first."""
+        if required_service(query.predicate) or not bounded(query.time_range):
+            await self._find_more(tenant, query, keys)
+            return
+        last_ns = query.time_range.end_ns if query.after is None else min(query.time_range.end_ns, signed_ns(query.after.start_ns) + 1)
+        newest = Newest(TimeRange(query.time_range.start_ns, last_ns))
+        while len(keys) < query.limit and (piece := newest.next()) is not None:
+            before = len(keys)
+            await self._find_more(tenant, replace(query, time_range=piece), keys)
+            newest.had(len(keys) - before, query.limit - len(keys))
 
     async def _find_more(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
         since_ns = await self._counted_since(tenant) if mentions(query.predicate, intrinsic("name")) else MAX_NS
