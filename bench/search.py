@@ -1,7 +1,7 @@
 """How long reads of spans and log records take, through the query service, and what each costs the hot node.
 
     python -m bench.search                         2 million spans and 1 million log records of one hour
-    python -m bench.search --full                  10 million of each
+    python -m bench.search --full                  10 million spans and 20 million log records
     python -m bench.search --hours 24 --only services
 
 The data (bench/search_data.py says its shape) is written once and kept under ``~/.cache/tael``; an hour that has been written for a while is one part, and so
@@ -93,9 +93,17 @@ def questions(of: Known, hours: int) -> list[Question]:
     def get(at: int) -> str:
         return f"/api/v1/traces/{of.traces[at % len(of.traces)]}"
 
-    def loki(at: int) -> dict[str, Any]:
-        text = f'{{service_name="service-{at % 3}"}} |= "request {of.numbers[at % len(of.numbers)]}"'
-        return {"query": text, "start": span["start"] * 10**9, "end": END_S * 10**9, "limit": 100}
+    def needle(at: int) -> str:
+        return f'{{service_name="service-{at % 3}"}} |= "request {of.numbers[at % len(of.numbers)]}"'
+
+    def loki(name: str, path: str, query: Callable[[int], str] = lambda _: "", **fixed: Any) -> Question:
+        bounds = {"start": span["start"] * 10**9, "end": END_S * 10**9} | fixed
+        return Question(
+            name, lambda _: f"/loki-api/loki/api/v1/{path}", lambda at: bounds | ({"query": text} if (text := query(at)) else {})
+        )
+
+    def metrics(name: str, text: str) -> Question:
+        return tempo(name, "metrics/query_range", q=text, step="15s")
 
     return [
         Question("trace by id", get, lambda _: {}),
@@ -122,6 +130,18 @@ def questions(of: Known, hours: int) -> list[Question]:
         tempo("TraceQL, attribute, rare", "search", q=f'{{ span.session.id = "{of.sessions[0]}" }}', limit=20),
         tempo("TraceQL, attribute, absent", "search", q='{ span.session.id = "none" }', limit=20),
         tempo("TraceQL, errors of a service", "search", q='{ resource.service.name = "service-3" && status = error }', limit=20),
+        tempo("TraceQL, related", "search", q="{ status = error } >> { kind = client }", limit=20),
+        tempo("TraceQL, related, none", "search", q="{ status = error } >> { status = error && duration > 400ms }", limit=20),
+        tempo("TraceQL, counted", "search", q="{ status = error } | count() > 2", limit=20),
+        metrics("TraceQL, rate by service", "{ } | rate() by (resource.service.name)"),
+        metrics("TraceQL, rate by attribute", "{ status = error } | rate() by (span.http.route)"),
+        metrics("TraceQL, count_over_time of an attribute", '{ span.http.request.method = "PUT" } | count_over_time()'),
+        metrics("TraceQL, quantiles by service", "{ } | quantile_over_time(duration, .5, .9) by (resource.service.name)"),
+        metrics("TraceQL, rate of related", "{ status = error } >> { kind = client } | rate()"),
+        metrics("TraceQL, rate of counted", "{ status = error } | count() > 1 | rate()"),
+        metrics("TraceQL, rate of counted, all", "{ } | count() > 9 | rate()"),
+        metrics("TraceQL, compare, of a service", '{ resource.service.name = "service-3" } | compare({ status = error })'),
+        metrics("TraceQL, compare, all", "{ } | compare({ status = error })"),
         tempo("tag names", "v2/search/tags"),
         tempo("tag values, attribute", "v2/search/tag/span.http.route/values"),
         tempo("tag values, resource", "v2/search/tag/resource.service.name/values"),
@@ -131,13 +151,36 @@ def questions(of: Known, hours: int) -> list[Question]:
         logs("logs, rare word", words=lambda at: of.numbers[at % len(of.numbers)]),
         logs("logs, absent word", words=lambda at: f"none{at}"),
         logs("logs, by trace", trace_id=lambda at: of.log_traces[at % len(of.log_traces)]),
-        Question("LogQL, label and needle", lambda _: "/loki-api/loki/api/v1/query_range", loki),
-        Question("LogQL, label values", lambda _: "/loki-api/loki/api/v1/label/k8s_pod_name/values", lambda _: span),
+        loki("LogQL, label and needle", "query_range", needle, limit=100),
+        loki("LogQL, count by level", "query_range", lambda _: 'sum by (level) (count_over_time({service_name=~".+"}[1m]))', step=60),
+        loki(
+            "LogQL, count by level, of a service",
+            "query_range",
+            lambda at: f'sum by (level) (count_over_time({{service_name="service-{at % 3}"}}[1m]))',
+            step=60,
+        ),
+        loki(
+            "LogQL, rate by pod",
+            "query_range",
+            lambda at: f'sum by (k8s_pod_name) (rate({{service_name="service-{at % 3}"}}[1m]))',
+            step=60,
+        ),
+        loki(
+            "LogQL, count by label of a needle",
+            "query_range",
+            lambda at: f'sum by (service_name) (count_over_time({{service_name=~".+"}} |= "word{2000 + at}" [1m]))',
+            step=60,
+        ),
+        loki("LogQL, volume", "index/volume", lambda _: '{service_name=~".+"}'),
+        loki("LogQL, volume by minute", "index/volume_range", lambda _: '{service_name=~".+"}', step=60),
+        loki("LogQL, detected fields", "detected_fields", lambda at: f'{{service_name="service-{at % 3}"}}'),
+        loki("LogQL, detected labels", "detected_labels"),
+        loki("LogQL, label values", "label/k8s_pod_name/values"),
     ]
 
 
 async def measure(api: Api, hot_node: psutil.Process, question: Question, rounds: int) -> tuple[list[float], list[float], int]:
-    """Milliseconds of each round, the hot node's CPU milliseconds, and the bytes of the last answer."""
+    """Milliseconds of each round, the hot node's CPU milliseconds, and the bytes of the last answer; a question that is refused is asked no more."""
     clock, cpu, size = list[float](), list[float](), 0
     for at in itertools.chain([rounds], range(rounds)):
         url, parameters = api.url + question.path(at), {name: str(value) for name, value in question.parameters(at).items()}
@@ -147,9 +190,10 @@ async def measure(api: Api, hot_node: psutil.Process, question: Question, rounds
         clock.append((time.perf_counter() - began) * 1000)
         cpu.append((sum(hot_node.cpu_times()[:2]) - used) * 1000)
         if answer.status not in (200, 404):
-            raise SystemExit(f"{question.name}: {answer.status} {body[:500]!r} of {quote(url)} {parameters}")
+            print(f"{question.name}: {answer.status} {body[:500]!r} of {quote(url)} {parameters}")
+            break
         size = len(body)
-    return clock[1:], cpu[1:], size
+    return clock[1:] or clock, cpu[1:] or cpu, size
 
 
 async def sizes(clickhouse: ClickHouse) -> dict[str, str]:
@@ -203,12 +247,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spans", type=int, default=2_000_000)
     parser.add_argument("--logs", type=int, default=1_000_000)
-    parser.add_argument("--full", action="store_true", help="10 million spans and 10 million log records")
+    parser.add_argument("--full", action="store_true", help="10 million spans and 20 million log records")
     parser.add_argument("--hours", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="only questions whose name holds this text")
     chosen = parser.parse_args()
-    spans, logs = (10_000_000, 10_000_000) if chosen.full else (chosen.spans, chosen.logs)
+    spans, logs = (10_000_000, 20_000_000) if chosen.full else (chosen.spans, chosen.logs)
     uvloop.run(run(spans, logs, chosen.hours, chosen.rounds, chosen.only))
 
 

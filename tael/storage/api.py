@@ -191,26 +191,12 @@ class LogReader(Protocol):
         """
         ...
 
-
-class LogStreamReader(Protocol):
-    """Reads which streams log records belong to, on one shard or several. Ranges are looked at by whole hours.
-
-    A stream is where records with its labels are; several shards may have records of one. Raises as SpanReader.
-    """
-
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
-        """The streams that match, by labels, each once; at most ``limit`` where it is not 0.
+        """The streams that match and may have a record in the range (to the hour), by labels, each once; at most ``limit`` where it is not 0.
 
-        ``records`` and ``bytes`` count every record of the hours that the range touches.
+        A stream is where records with its labels are; several shards may have records of one. ``records`` and ``bytes`` count every record of
+        the hours that the range touches as it was written.
         """
-        ...
-
-    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """Names of the labels of those streams, ordered."""
-        ...
-
-    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """Values of one label of those streams, ordered."""
         ...
 
 

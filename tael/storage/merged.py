@@ -19,7 +19,6 @@ from tael.storage.api import (
     LogCounts,
     LogQuery,
     LogReader,
-    LogStreamReader,
     ServiceStats,
     SpanCountReader,
     SpanQuery,
@@ -28,7 +27,6 @@ from tael.storage.api import (
 from tael.storage.gather import Merged
 from tael.storage.long_traces import Form, LongTraceReader, Outline, Part, Slice, in_order, merge_outlines, merge_slices
 from tael.storage.merge import add_services, add_streams, merge_keys, merge_logs, merge_newest, merge_trace, merge_values, once_each
-from tael.storage.series_merge import ordered
 
 
 class MergedSpans(Merged[SpanReader]):
@@ -108,24 +106,10 @@ class MergedLogs(Merged[LogReader]):
         found = await self._gather.ask(lambda reader: reader.count_logs(tenant, counts, max_rows))
         return Answer([row for rows in found.values for row in rows], found.missing)
 
-
-class MergedLogStreams(Merged[LogStreamReader]):
-    """See LogStreamReader."""
-
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
-        """See LogStreamReader."""
+        """See LogReader."""
         found = await self._gather.ask(lambda reader: reader.list_streams(tenant, selection, limit))
         return Answer(add_streams(found.values, limit), found.missing)
-
-    async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """See LogStreamReader."""
-        found = await self._gather.ask(lambda reader: reader.label_names(tenant, selection, limit))
-        return Answer(ordered(found.values, limit), found.missing)
-
-    async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """See LogStreamReader."""
-        found = await self._gather.ask(lambda reader: reader.label_values(tenant, name, selection, limit))
-        return Answer(ordered(found.values, limit), found.missing)
 
 
 class MergedAttributeKeys(Merged[AttributeKeyReader]):

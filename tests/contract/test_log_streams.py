@@ -1,4 +1,4 @@
-"""What every composition of the hot tier must hold for log streams (LogStreamReader in tael/storage/api.py), on one shard and on two."""
+"""What every composition of the hot tier must hold for log streams (LogReader.list_streams in tael/storage/api.py), on one shard and on two."""
 
 from __future__ import annotations
 
@@ -14,27 +14,15 @@ from tael.model.signals import LOGS
 from tael.model.span import UNKNOWN_SERVICE
 from tael.model.streams import INDEX_LABELS, LogStream, stream_labels
 from tael.model.time import ALL_TIME
-from tael.storage.api import LogQuery, LogStreamReader, Shard
-from tael.storage.clickhouse.log_streams import ClickHouseLogStreams
+from tael.storage.api import LogQuery
 from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.writer import LANDINGS
-from tael.storage.gather import Shards
-from tael.storage.merged import MergedLogStreams
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, log_query, logs_of, new_trace_id, open_tier, wire_log
 
 HOUR_NS, HOUR_MS = 3_600 * 10**9, 3_600_000
 START_MS = START_NS // 10**6
 NOW = Selection((), START_MS, START_MS)
-
-
-@pytest.fixture
-def streams(any_tier: HotTier) -> LogStreamReader:
-    """The streams of the tier."""
-    shards: list[Shard[LogStreamReader]] = [
-        Shard(f"shard-{index}", ClickHouseLogStreams(clickhouse)) for index, clickhouse in enumerate(any_tier.clickhouses)
-    ]
-    return shards[0].reader if len(shards) == 1 else MergedLogStreams(Shards(shards))
 
 
 async def store(tier: HotTier) -> list[LogRecord]:
@@ -59,18 +47,18 @@ def attributes_of(labels: Labels) -> Labels:
     return tuple(sorted((INDEX_LABELS[label], value) for label, value in labels))
 
 
-async def test_streams_are_counted_once(any_tier: HotTier, streams: LogStreamReader) -> None:
+async def test_streams_are_counted_once(any_tier: HotTier) -> None:
     """Each with the records and bytes of the hours of the range, on whatever shards they are."""
     await store(any_tier)
-    assert (await streams.list_streams("t1", NOW, 0)).value == [LogStream(CART, 21, 84), LogStream(CART_2, 1, 1)]
+    assert (await any_tier.logs.list_streams("t1", NOW, 0)).value == [LogStream(CART, 21, 84), LogStream(CART_2, 1, 1)]
     later = Selection((), START_MS, START_MS + HOUR_MS)
-    found = (await streams.list_streams("t1", later, 0)).value
+    found = (await any_tier.logs.list_streams("t1", later, 0)).value
     assert found == [LogStream(CART, 21, 84), LogStream(CART_2, 1, 1), LogStream(UNKNOWN, 1, 0)]
-    assert (await streams.list_streams("t1", later, 2)).value == found[:2]
-    assert (await streams.list_streams("t1", Selection((), START_MS + 2 * HOUR_MS, START_MS + 3 * HOUR_MS), 0)).value == []
+    assert (await any_tier.logs.list_streams("t1", later, 2)).value == found[:2]
+    assert (await any_tier.logs.list_streams("t1", Selection((), START_MS + 2 * HOUR_MS, START_MS + 3 * HOUR_MS), 0)).value == []
 
 
-async def test_matchers_narrow(any_tier: HotTier, streams: LogStreamReader) -> None:
+async def test_matchers_narrow(any_tier: HotTier) -> None:
     """A label that is missing counts as the empty string; ``__name__`` is a label like any other."""
     await store(any_tier)
     later = (START_MS, START_MS + HOUR_MS)
@@ -84,21 +72,10 @@ async def test_matchers_narrow(any_tier: HotTier, streams: LogStreamReader) -> N
         ((Matcher("__name__", "!=", "x"),), [CART, CART_2, UNKNOWN]),
     ]
     for matchers, expected in cases:
-        found = (await streams.list_streams("t1", Selection(matchers, *later), 0)).value
+        found = (await any_tier.logs.list_streams("t1", Selection(matchers, *later), 0)).value
         assert [stream.labels for stream in found] == expected, matchers
         records = (await any_tier.logs.find_logs("t1", LogQuery(ALL_TIME, streams=matchers))).value
         assert {record.stream for record in records} == set(expected), matchers
-
-
-async def test_labels_and_their_values(any_tier: HotTier, streams: LogStreamReader) -> None:
-    await store(any_tier)
-    later = Selection((), START_MS, START_MS + HOUR_MS)
-    assert (await streams.label_names("t1", later, 0)).value == ["deployment_environment_name", "k8s_pod_name", "service_name"]
-    assert (await streams.label_names("t1", later, 1)).value == ["deployment_environment_name"]
-    assert (await streams.label_values("t1", "service_name", later, 0)).value == ["cart", UNKNOWN_SERVICE]
-    pods = Selection((Matcher("service_name", "=", "cart"),), *(START_MS, START_MS))
-    assert (await streams.label_values("t1", "k8s_pod_name", pods, 1)).value == ["cart-1"]
-    assert (await streams.label_values("t1", "nope", pods, 0)).value == []
 
 
 async def test_a_record_says_its_stream_as_the_table_does(hot_tier: HotTier) -> None:
@@ -117,12 +94,12 @@ async def test_a_record_says_its_stream_as_the_table_does(hot_tier: HotTier) -> 
     assert stream_labels({"service.name": 5, "k8s.pod.name": ""}) == UNKNOWN
 
 
-async def test_streams_and_a_service_page_in_the_order_of_the_table(any_tier: HotTier) -> None:
+async def test_streams_and_a_service_page_in_the_order_of_the_table(hot_tier: HotTier) -> None:
     """With other filters beside."""
-    written = await store(any_tier)
+    written = await store(hot_tier)
     query = log_query(ALL_TIME, limit=5, body_contains="four")
     matchers = (Matcher("service_name", "=", "cart"), Matcher("k8s_pod_name", "=", "cart-1"))
-    found = (await any_tier.logs.find_logs("t1", LogQuery(query.time_range, query.predicate, 5, streams=matchers))).value
+    found = (await hot_tier.logs.find_logs("t1", LogQuery(query.time_range, query.predicate, 5, streams=matchers))).value
     assert [record.timestamp_ns for record in found] == sorted((r.timestamp_ns for r in written if r.body == "four"), reverse=True)[:5]
 
 
@@ -139,5 +116,5 @@ async def test_records_of_an_older_schema_and_writer_have_their_stream(shared_ho
         await tier.store_logs(logs_of("shop", wire_log(2)))
         rows = await clickhouse.query(f"SELECT stream FROM {clickhouse.database}.logs", {})
         assert [number for (number,) in rows] == [labels_id("t1", (("service.name", "shop"),))] * 2
-        found = (await ClickHouseLogStreams(clickhouse).list_streams("t1", Selection(matchers, START_MS, START_MS), 0)).value
+        found = (await tier.logs.list_streams("t1", Selection(matchers, START_MS, START_MS), 0)).value
         assert found == [LogStream((("service_name", "shop"),), 1, 5)]

@@ -49,6 +49,9 @@ class Stalled:
     async def count_logs(self, *_: Any) -> Any:
         raise TimeoutError
 
+    async def list_streams(self, *_: Any) -> Any:
+        raise TimeoutError
+
 
 @pytest.fixture
 async def loki() -> AsyncIterator[Api]:
@@ -227,7 +230,7 @@ async def test_labels_values_and_series(loki: Api) -> None:
     assert await data(loki, "label/service_name/values", query='{service_namespace="eu"}') == ["shop"]
     assert await loki.json(f"{LOKI}/label/nope/values", **RANGE) == {"status": "success"}
     shop, job = {"service_name": "shop", "service_namespace": "eu"}, {"service_name": "job"}
-    assert await data(loki, "series") == [shop, job]
+    assert await data(loki, "series") == [job, shop]
     assert await data(loki, "series", **{"match[]": '{service_namespace=~"e."}'}) == [shop]
     assert await loki.json(f"{LOKI}/detected_labels", **RANGE) == {
         "detectedLabels": [{"label": "service_name", "cardinality": 2}, {"label": "service_namespace", "cardinality": 1}]

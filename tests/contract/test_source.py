@@ -10,7 +10,6 @@ import pytest
 from tael.model.series import Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import ServiceStats
-from tael.storage.clickhouse.log_streams import ClickHouseLogStreams
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.spans import ClickHouseSpans
@@ -95,6 +94,5 @@ async def test_logs(tier: HotTier) -> None:
         found = (await reader.find_logs("t1", log_query(ALL_TIME, **filters))).value
         assert [record.body for record in found] == ["Payment DECLINED 1", "Payment DECLINED 0"], filters
     start_ms = START_NS // 10**6
-    streams = ClickHouseLogStreams(tier.clickhouses[0], both(tier))
     selection = Selection((Matcher("service_name", "=", "shop"),), start_ms, start_ms + 3_600_000)
-    assert [stream.records for stream in (await streams.list_streams("t1", selection, 0)).value] == [2]
+    assert [stream.records for stream in (await reader.list_streams("t1", selection, 0)).value] == [2]

@@ -133,8 +133,6 @@ CASES |= {
     "series_metric_names": shown(series_query_builder.label_values(HOT, "t1", "__name__", UP, 0)),
     "streams_list": shown(log_streams.list_streams(HOT, "t1", STREAMS, 0)),
     "streams_list_first": shown(log_streams.list_streams(HOT, "t1", STREAMS, 5)),
-    "streams_label_names": shown(log_streams.label_names(HOT, "t1", STREAMS)),
-    "streams_label_values": shown(log_streams.label_values(HOT, "t1", "k8s_pod_name", STREAMS, 9)),
     "logs_of_streams": shown(log_query_builder.find_keys(HOT, "t1", LogQuery(HOUR, streams=STREAMS.matchers))),
     "attribute_keys": shown(attribute_keys.list_keys(HOT, "t1", "logs", HOUR)),
     "attribute_key_state": shown(attribute_keys.key_state(HOT, "t1", "traces", "attribute", "k", HOUR)),

@@ -8,13 +8,14 @@ from tael.errors import TooLarge
 from tael.logql.records import text_of
 from tael.logql.stages.label_filter import condition
 from tael.model.log import LogRecord
+from tael.model.series import Selection
 from tael.model.span import Resource, Scope
-from tael.model.streams import stream_labels
+from tael.model.streams import LogStream, stream_labels
 from tael.model.tenant import DEFAULT_TENANT
-from tael.model.time import signed_ns
+from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.otlp.matches import log_test
 from tael.storage.api import Answer, LogCount, LogCounts, LogCursor, LogQuery
-from tael.storage.merge import log_order
+from tael.storage.merge import add_streams, log_order
 
 
 class MemoryLogs:
@@ -48,6 +49,12 @@ class MemoryLogs:
                 for record in found
             ]
         )
+
+    async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
+        """See LogReader; the counts are those of the range."""
+        time_range = TimeRange(selection.start_ms * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS)
+        counts = await self.count_logs(tenant, LogCounts(time_range, streams=selection.matchers, sizes=True), len(self.records))
+        return Answer(add_streams([[LogStream(row.labels, row.records, row.bytes) for row in counts.value]], limit))
 
 
 def _at(after: LogCursor) -> LogRecord:

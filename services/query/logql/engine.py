@@ -22,8 +22,8 @@ from tael.logql.row import Row
 from tael.logql.samples import BYTES, Bounds, Extraction, Leaf
 from tael.model.log import LogRecord
 from tael.model.predicate import NOTHING, Not, Predicate, all_of
-from tael.model.series import Labels, Matcher, Samples
-from tael.model.time import TimeRange
+from tael.model.series import Labels, Matcher, Samples, Selection
+from tael.model.time import NS_PER_MS, TimeRange
 from tael.runtime.tasks import together
 from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader
 from tael.vectors.values import Steps, Vector
@@ -113,11 +113,15 @@ class LogqlEngine:
             raise TooLarge(f"the result has more than {self.options.max_series} series (TAEL_LOGQL_MAX_SERIES)")
         return Answer(value, tuple(missing))
 
-    async def streams(
-        self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0, *, sizes: bool = False
-    ) -> Answer[list[Stream]]:
+    async def labels(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange) -> Answer[list[dict[str, str]]]:
+        """The labels of the streams that have lines in the hours of the range."""
+        selection = Selection(matchers, time_range.start_ns // NS_PER_MS, max(time_range.start_ns, time_range.end_ns - 1) // NS_PER_MS)
+        answer = await self.reader.list_streams(tenant, selection, 0)
+        return Answer([dict(stream.labels) for stream in answer.value], answer.missing)
+
+    async def streams(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0) -> Answer[list[Stream]]:
         """The streams that have lines in the range, with how many and how large; slot by slot where slots are asked for."""
-        answer = await self.reader.count_logs(tenant, LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=sizes), MAX_GROUPS)
+        answer = await self.reader.count_logs(tenant, LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True), MAX_GROUPS)
         found: dict[tuple[Labels, int], Stream] = {}
         for part in answer.value:
             known = found.get((part.labels, part.slot), Stream({}, 0, 0))

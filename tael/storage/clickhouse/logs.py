@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from tael.errors import Rejected, TooLarge
 from tael.model.log import LogRecord
-from tael.model.series import Labels
+from tael.model.series import Labels, Selection
+from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
-from tael.storage.clickhouse import log_query_builder, log_rows, rows
+from tael.storage.clickhouse import log_query_builder, log_rows, log_streams, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
 from tael.storage.clickhouse.conditions import bounded
 from tael.storage.clickhouse.log_query_builder import LogKey
@@ -73,6 +74,13 @@ class ClickHouseLogs:
                 for stream, exact, severity, slot, count, size in found
             ]
         )
+
+    async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
+        """See LogReader."""
+        statement = log_streams.list_streams(self._source, tenant, selection, limit)
+        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        streams = [LogStream(labels_held(held), int(count), int(size)) for held, count, size in found]
+        return Answer(sorted(streams, key=lambda stream: stream.labels))
 
     async def _labels(self, tenant: str, counts: LogCounts) -> dict[int, Labels]:
         statement = log_query_builder.stream_labels(self._source, tenant, counts)

@@ -46,15 +46,15 @@ class Streams:
 
     async def labels(self, request: web.Request) -> web.StreamResponse:
         """The names of the streams' labels."""
-        answer = await self._found(request, await read(request))
-        names = {name for stream in answer.value for name in stream.labels}
+        answer = await self._labels(request, await read(request))
+        names = {name for labels in answer.value for name in labels}
         return success(sorted(names) or None, answer.missing)
 
     async def values(self, request: web.Request) -> web.StreamResponse:
         """The values of one label; no data at all for a label that there is not."""
         name = request.match_info["name"]
-        answer = await self._found(request, await read(request))
-        found = {stream.labels[name] for stream in answer.value if name in stream.labels}
+        answer = await self._labels(request, await read(request))
+        found = {labels[name] for labels in answer.value if name in labels}
         return success(sorted(found) or None, answer.missing)
 
     async def series(self, request: web.Request) -> web.StreamResponse:
@@ -64,14 +64,14 @@ class Streams:
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         missing: dict[str, None] = {}
         for matchers in selectors:
-            answer = await self._asked(request, form, matchers)
-            found |= {tuple(sorted(stream.labels.items())): stream.labels for stream in answer.value}
+            answer = await self._labels_of(request, form, matchers)
+            found |= {tuple(sorted(labels.items())): labels for labels in answer.value}
             missing |= dict.fromkeys(answer.missing)
         return success(list(found.values()), missing)
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
         """How many streams, lines and bytes there are. There are no chunks: each stream counts as one."""
-        answer = await self._found(request, await read(request), required=True)
+        answer = await self._found(request, await read(request))
         streams = len(answer.value)
         sizes = {"bytes": sum(stream.bytes for stream in answer.value), "entries": sum(stream.count for stream in answer.value)}
         return json_of({"streams": streams, "chunks": streams, **sizes})
@@ -79,7 +79,7 @@ class Streams:
     async def volume(self, request: web.Request) -> web.StreamResponse:
         """The bytes of lines, by labels."""
         form = await read(request)
-        answer = await self._found(request, form, required=True)
+        answer = await self._found(request, form)
         at = seconds(form.bounds().end_ns)
         sizes = _sizes(answer.value, _Volume(form, parse_matchers(form.text("query"))))
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
@@ -91,7 +91,7 @@ class Streams:
         form = await read(request)
         bounds = form.bounds()
         step = form.step_ns(bounds)
-        answer = await self._found(request, form, required=True, slot_ns=step)
+        answer = await self._found(request, form, step)
         sizes = _sizes(answer.value, _Volume(form, parse_matchers(form.text("query"))))
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
 
@@ -105,26 +105,30 @@ class Streams:
 
     async def detected_labels(self, request: web.Request) -> web.StreamResponse:
         """The streams' labels with how many values each has; labels of ids alone are left out."""
-        answer = await self._found(request, await read(request))
+        answer = await self._labels(request, await read(request))
         found: dict[str, set[str]] = {}
-        for stream in answer.value:
-            for name, value in stream.labels.items():
+        for labels in answer.value:
+            for name, value in labels.items():
                 found.setdefault(name, set()).add(value)
         shown = {name: values for name, values in found.items() if name in _ALWAYS_SHOWN or not all(map(_ID.fullmatch, values))}
         return json_of({"detectedLabels": [{"label": name, "cardinality": len(values)} for name, values in sorted(shown.items())]})
 
-    async def _found(self, request: web.Request, form: Form, *, required: bool = False, slot_ns: int = 0) -> Answer[list[Stream]]:
+    async def _labels(self, request: web.Request, form: Form) -> Answer[list[dict[str, str]]]:
         query = form.text("query")
-        if required and not query:
-            raise Rejected("parse error : syntax error: unexpected $end")
-        return await self._asked(request, form, parse_matchers(query) if query else (), slot_ns, sizes=required)
+        return await self._labels_of(request, form, parse_matchers(query) if query else ())
 
-    async def _asked(
-        self, request: web.Request, form: Form, matchers: tuple[Matcher, ...], slot_ns: int = 0, *, sizes: bool = False
-    ) -> Answer[list[Stream]]:
+    async def _labels_of(self, request: web.Request, form: Form, matchers: tuple[Matcher, ...]) -> Answer[list[dict[str, str]]]:
         bounds = form.bounds()
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
-            return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns, sizes=sizes))
+            return await turn.ask(self._engine.labels(tenant_of(request), matchers, bounds))
+
+    async def _found(self, request: web.Request, form: Form, slot_ns: int = 0) -> Answer[list[Stream]]:
+        query = form.text("query")
+        if not query:
+            raise Rejected("parse error : syntax error: unexpected $end")
+        matchers, bounds = parse_matchers(query), form.bounds()
+        async with self._turns.turn("loki streams", tenant_of(request)) as turn:
+            return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns))
 
 
 class _Volume:
