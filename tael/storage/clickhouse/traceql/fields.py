@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tael.model.span import UNKNOWN_SERVICE
 from tael.traceql.ast import Attribute, Field, Intrinsic, Named, Scope
 from tael.traceql.spans import SERVICE
 
@@ -47,13 +48,18 @@ class FieldColumns:
     def cases(self, named: Named) -> list[tuple[str, str]]:
         """The field by cases: a condition, and the expression where it holds, for each; together they hold for every span, each once.
 
-        One value of a map of strings is read eight times as fast as which keys five maps have, so spans with such a value are a case of their own.
+        A service stands in a column of its own, but for one that was not sent. One value of a map of strings is read eight times as fast as which keys five maps have, so spans with such a value are a case of their own.
         Raises ValueError for a field that the table does not hold.
         """
         column = self.column(named)
         if column is None:
             raise ValueError(f"{named} is not stored")
-        if not isinstance(named, Attribute) or named == SERVICE or named.scope not in (Scope.SPAN, Scope.RESOURCE):
+        if named == SERVICE:
+            return [
+                (f"service != '{UNKNOWN_SERVICE}'", "toLowCardinality(concat('s', service))"),
+                (f"service = '{UNKNOWN_SERVICE}'", column),
+            ]
+        if not isinstance(named, Attribute) or named.scope not in (Scope.SPAN, Scope.RESOURCE):
             return [("true", column)]
         text = f"{'attributes' if named.scope is Scope.SPAN else 'resource'}_string[{self._bind(named.name)}]"
         return [(f"{text} != ''", f"toLowCardinality(concat('s', {text}))"), (f"{text} = ''", column)]

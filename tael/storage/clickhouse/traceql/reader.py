@@ -88,7 +88,7 @@ class ClickHouseSpansets:
             await self._sum_traces(tenant, query, into, grid)
             return Answer(into.groups)
         lists = listed(query.pipeline)
-        statement = self._sums(tenant, query, lists, function, grid)
+        statement = self._sums(tenant, query, lists, function, grid, exemplars=bool(exemplars))
         if statement is not None:
             for labels, sums in _groups(await self._traces.columns(statement), function, grid):
                 into.add_sums(labels, sums)
@@ -170,13 +170,15 @@ class ClickHouseSpansets:
         rows = await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
         return Answer(found | distinct_values(named, [text(value) for (value,) in rows]))
 
-    def _sums(self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid) -> Statement | None:
+    def _sums(
+        self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid, *, exemplars: bool
+    ) -> Statement | None:
         """The sums of the spans in which no compared attribute is a list; None where the store cannot tell them."""
         alone = span_predicate(query.pipeline, lists=False)
         if alone is None or not alone.exact:
             return None
         wanted = p.all_of([alone.predicate, *(p.Not(is_list) for is_list in lists)])
-        return statements.sum_spans(self._source, tenant, wanted, function, grid)
+        return statements.sum_spans(self._source, tenant, wanted, function, grid, exemplars=exemplars)
 
     async def _sum_rows(self, tenant: str, query: Query, also: p.Predicate, into: Accumulator, grid: Grid) -> None:
         """Evaluate spans one by one, whatever their traces: those that may match and satisfy ``also``."""
@@ -254,7 +256,7 @@ def _groups(columns: Sequence[native.Column], function: MetricsAggregate, grid: 
     groups = [group_values(named, column) for named, column in zip(function.by, columns[1 : 1 + width], strict=True)]
     names = [show(named) for named in function.by]
     numbers = [native.numbers(column) for column in columns[1 + width :]]
-    powers = numbers.pop(0) if len(numbers) == 9 else None  # the power stands before eight sums
+    powers = numbers.pop(0) if len(numbers) % 4 else None  # the power stands before four sums, or eight
     found: dict[Labels, Sums] = {}
     unit = 1e9 if function.of == Field(Intrinsic.DURATION) else 1.0
     for row, slot in enumerate(slots.tolist()):
@@ -262,13 +264,14 @@ def _groups(columns: Sequence[native.Column], function: MetricsAggregate, grid: 
             continue
         labels = tuple((name, values[row]) for name, values in zip(names, groups, strict=True))
         sums = found.setdefault(labels, Sums.none(grid.count))
-        count, total, least, most, high, low, start, value = (column[row] for column in numbers)
+        count, total, least, most, *exemplar = (column[row] for column in numbers)
         sums.counts[slot] += int(count)
         sums.sums[slot] += total / unit
         sums.least[slot], sums.most[slot] = min(sums.least[slot], least / unit), max(sums.most[slot], most / unit)
         if powers is not None and most >= 2:  # smaller values are in no bucket
             counts = sums.buckets.setdefault(2.0 ** int(powers[row]) / unit, np.zeros(grid.count, dtype=np.int64))
             counts[slot] += int(count)
-        trace_id = np.array([high, low], dtype="<u8").tobytes()
-        sums.exemplars.append(Exemplar(int(start), float(value) / unit, trace_id))
+        if exemplar:
+            high, low, start, value = exemplar
+            sums.exemplars.append(Exemplar(int(start), float(value) / unit, np.array([high, low], dtype="<u8").tobytes()))
     return list(found.items())

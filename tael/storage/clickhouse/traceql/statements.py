@@ -185,11 +185,13 @@ def read_spans(
     return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
 
 
-def sum_spans(source: Source, tenant: str, predicate: Predicate, function: MetricsAggregate, grid: Grid) -> Statement | None:
+def sum_spans(
+    source: Source, tenant: str, predicate: Predicate, function: MetricsAggregate, grid: Grid, *, exemplars: bool
+) -> Statement | None:
     """Counts and sums by step and group, of the spans that satisfy a predicate; None for a function that needs the spans.
 
-    Columns: slot, each group's value as text, power of two (where the function has buckets), count, sum, least, most, and a span of the
-    group: its trace as two numbers, its start, its value.
+    Columns: slot, each group's value as text, power of two (where the function has buckets), count, sum, least, most, and with ``exemplars`` a span of
+    the group: its trace as two numbers, its start, its value.
     """
     columns = FieldColumns()
     groups = [columns.column(named) for named in function.by]
@@ -209,13 +211,13 @@ def sum_spans(source: Source, tenant: str, predicate: Predicate, function: Metri
         *(f"{group} AS g{at}" for at, group in enumerate(groups)),
         *(["if(v >= 2, toInt64(ceil(log2(assumeNotNull(v)))), 0) AS power"] if bucketed else []),
     ]
-    sums = ", ".join(("count()", *(f"{call}(assumeNotNull(v))" for call in ("sum", "min", "max")), *_EXEMPLAR))
+    sums = ", ".join(("count()", *(f"{call}(assumeNotNull(v))" for call in ("sum", "min", "max")), *(_EXEMPLAR if exemplars else ())))
     # One group alone by cases: of two there would be four.
     cases = columns.cases(function.by[0]) if len(function.by) == 1 else [("true", "")]
     parts = []
     for case, column in cases:
         own = [selected[0], f"{column} AS g0", *selected[2:]] if column else selected
-        inner = ", ".join((*_IDS[:2], *_IDS[4:5], f"{value} AS v", *own))
+        inner = ", ".join((*(_IDS[:2] if exemplars else ()), _IDS[4], f"{value} AS v", *own))
         parts.append(f"  SELECT {inner}\n  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where} AND {case}")  # noqa: S608  # names of ours and parameters
     sql = f"SELECT {', '.join(keys)}, {sums}\nFROM (\n{_UNION.join(parts)}\n)\nGROUP BY {', '.join(keys)}"  # the same
     return Statement(sql, {**columns.parameters, **where.parameters, "grid_ns": grid.start_ns, "step_ns": grid.step_ns})
