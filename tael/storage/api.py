@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tael.errors import TooLarge
-from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
 from tael.model.log import LogRecord
-from tael.model.predicate import EVERYTHING, Predicate, Value
+from tael.model.predicate import EVERYTHING, Predicate
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts
@@ -197,20 +196,6 @@ class LogReader(Protocol):
         A stream is where records with its labels are; several shards may have records of one. ``records`` and ``bytes`` count every record of
         the hours that the range touches as it was written.
         """
-        ...
-
-
-class AttributeKeyReader(Protocol):
-    """Reads which attribute keys items have, for suggestions, on one shard or several. Ranges are looked at by whole hours. Raises as SpanReader."""
-
-    async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
-        """The keys of the signal's items, by scope, type and key, each once. A key that is common MUST be there; a rare one may be missing."""
-        ...
-
-    async def list_values(
-        self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
-    ) -> Answer[list[Value]]:
-        """Some values of a key that are strings or, on the item itself, integers: strings first, ordered, each once, at most ``limit``."""
         ...
 
 

@@ -6,9 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from tael.model.attribute_keys import AttributeKey
 from tael.model.log import LogRecord
-from tael.model.predicate import Value
 from tael.model.series import Labels
 from tael.model.span import Span
 from tael.model.streams import LogStream
@@ -77,16 +75,6 @@ def add_streams(parts: Iterable[Sequence[LogStream]], limit: int) -> list[LogStr
         totals[stream.labels] = LogStream(stream.labels, known.records + stream.records, known.bytes + stream.bytes)
     found = [totals[labels] for labels in sorted(totals)]
     return found[:limit] if limit else found
-
-
-def merge_keys(parts: Iterable[Sequence[AttributeKey]]) -> list[AttributeKey]:
-    """The keys by scope, type and key, each once."""
-    return sorted({key for part in parts for key in part}, key=lambda key: (key.scope, key.kind or "other", key.key))
-
-
-def merge_values(parts: Iterable[Sequence[Value]], limit: int) -> list[Value]:
-    """The values, strings before integers, each once; at most ``limit``."""
-    return sorted({value for part in parts for value in part}, key=lambda value: (isinstance(value, int), value))[:limit]
 
 
 def merge_trace(parts: Iterable[Sequence[Span]]) -> list[Span]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
 from tael.model.log import LogRecord
-from tael.model.predicate import Value
 from tael.model.series import Selection
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts, joined
@@ -14,7 +12,6 @@ from tael.model.streams import LogStream
 from tael.model.time import TimeRange
 from tael.storage.api import (
     Answer,
-    AttributeKeyReader,
     LogCount,
     LogCounts,
     LogQuery,
@@ -26,7 +23,7 @@ from tael.storage.api import (
 )
 from tael.storage.gather import Merged
 from tael.storage.long_traces import Form, LongTraceReader, Outline, Part, Slice, in_order, merge_outlines, merge_slices
-from tael.storage.merge import add_services, add_streams, merge_keys, merge_logs, merge_newest, merge_trace, merge_values, once_each
+from tael.storage.merge import add_services, add_streams, merge_logs, merge_newest, merge_trace, once_each
 
 
 class MergedSpans(Merged[SpanReader]):
@@ -110,19 +107,3 @@ class MergedLogs(Merged[LogReader]):
         """See LogReader."""
         found = await self._gather.ask(lambda reader: reader.list_streams(tenant, selection, limit))
         return Answer(add_streams(found.values, limit), found.missing)
-
-
-class MergedAttributeKeys(Merged[AttributeKeyReader]):
-    """See AttributeKeyReader."""
-
-    async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
-        """See AttributeKeyReader."""
-        found = await self._gather.ask(lambda reader: reader.list_keys(tenant, signal, time_range))
-        return Answer(merge_keys(found.values), found.missing)
-
-    async def list_values(
-        self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
-    ) -> Answer[list[Value]]:
-        """See AttributeKeyReader."""
-        found = await self._gather.ask(lambda reader: reader.list_values(tenant, signal, scope, key, time_range, limit))
-        return Answer(merge_values(found.values, limit), found.missing)

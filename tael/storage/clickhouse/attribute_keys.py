@@ -1,4 +1,4 @@
-"""AttributeKeyReader of one shard: the SQL that fills its tables as items are written, and the SQL that it asks.
+"""Which attribute keys items have, for suggestions: the SQL that fills the tables as items are written, and the SQL that asks them.
 
 A row is of one tenant and hour: for each scope and type an array of keys. Arrays of keys, and not a row a key, because planning the statement that
 would make such rows costs more than finding the keys. The first ``FIRST_ROWS`` of an insert are looked at and one in ``ONE_ROW_IN`` of the others, for what
@@ -84,14 +84,14 @@ def _values(name: str) -> str:
 
 
 class ClickHouseAttributeKeys:
-    """See AttributeKeyReader."""
+    """The keys of one shard's items. Ranges are looked at by whole hours. Raises as SpanReader."""
 
     def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
         self._source = source or HotTables(clickhouse.database)
 
     async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
-        """See AttributeKeyReader."""
+        """The keys of the signal's items, by scope, type and key, each once. A key that is common is there; a rare one may be missing."""
         statement = list_keys(self._source, tenant, signal, time_range)
         rows = await self._clickhouse.query(statement.sql, statement.parameters)
         return Answer([_key(text(name), text(key)) for name, key in rows])
@@ -99,7 +99,7 @@ class ClickHouseAttributeKeys:
     async def list_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> Answer[list[Value]]:
-        """See AttributeKeyReader."""
+        """Some values of a key that are strings or, on the item itself, integers: strings first, ordered, each once, at most ``limit``."""
         found: list[Value] = []
         for name in (name for name in _VALUES if name.startswith(scope)):
             statement = list_values(self._source, tenant, signal, f"{name}_values", key, time_range, limit)
