@@ -172,7 +172,7 @@ class TieredTables:
             branches.append(f"SELECT {columns}{none} {rolling} AND {key} NOT IN ({later[0]})")  # see above
             later.append(f"SELECT {key} {rolling}")
         if places.files:
-            # Only hours of several files can have a key twice; the others are spared the sort.
+            # Only hours that several files cover can have a key twice; the others are spared the sort.
             several = overlap(places.files)
             also = own
             also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
