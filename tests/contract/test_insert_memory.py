@@ -112,7 +112,7 @@ async def test_what_a_resource_says_takes_no_memory_for_each_span(scarce: Scarce
     into = group.scope_spans.add().spans
     for index in range(6_000):
         into.add(trace_id=os.urandom(16), span_id=os.urandom(8), name="x", start_time_unix_nano=START_NS + index)
-    scarce.memory_bytes = 96 << 20
+    scarce.memory_bytes = 48 << 20
     await ClickHouseWriter(scarce).write(TRACES, codec.encode("default", RECEIVED_NS, request.SerializeToString()), "token")
     assert not scarce.refused
     assert await rows(scarce) == 6_000

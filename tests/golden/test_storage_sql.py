@@ -100,7 +100,7 @@ CASES |= {
     "logs_in_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)) + "\n",
     "logs_in_schema": wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST)),
     "logs_in_1_select": flatten_logs.logs_select_1("tael.logs_in_1") + "\n",
-    "logs_in_2_select": flatten_logs.logs_select("tael.logs_in_2") + "\n",
+    "logs_in_3_select": flatten_logs.logs_select("tael.logs_in_3") + "\n",
     "logs_newest": find_logs(),
     "logs_of_service": find_logs(service="shop", limit=20, min_level=4),
     "logs_everything": find_logs(
@@ -139,7 +139,8 @@ CASES |= {
     "suggested_names": shown(suggest.list_names(HOT, "t1", HOUR, 9)),
     "suggested_services": shown(suggest.list_services(HOT, "t1", HOUR)),
     "attribute_values": shown(attribute_keys.list_values(HOT, "t1", "traces", "attribute_int_values", "k", HOUR, 9)),
-    "attribute_keys_of_spans_select": attribute_keys.keys_select("traces") + "\n",
+    "attribute_keys_of_spans_select": attribute_keys.own_keys_select("traces") + "\n",
+    "attribute_keys_of_resources_select": attribute_keys.shared_keys_select("traces", "tael.spans_in_5") + "\n",
     "counts_calls": shown(span_counts.count_calls(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000, 60_000, 1_001)),
     "counts_spans": shown(span_counts.count_spans(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000)),
     "counts_edges": shown(span_counts.count_edges(HOT, "t1", 1_790_000_000_000, 1_790_003_600_000, 60_000, 1_001, 1)),

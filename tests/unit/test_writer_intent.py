@@ -54,11 +54,14 @@ def test_what_items_repeat_counts_for_each_of_them() -> None:
     body = _large(10, 1_000)
     assert len(body) + 10 * 1_000 < flat_bytes(TRACES, body) < len(body) + 10 * 1_100
     assert flat_bytes(METRICS, body) == flat_bytes(TRACES, body + b"\xff") - 1 == len(body)
+    large = _large(10, 1_000_000)
+    assert len(large) + 10 * 64_000 < flat_bytes(TRACES, large) < len(large) + 10 * 70_000
+    assert len(large) + 10 * 1_000_000 < flat_bytes(TRACES, large, whole=True)
 
 
 def test_an_insert_holds_little_of_what_is_large_when_flattened() -> None:
     """An entry that is too large alone is an insert of its own, and so is what follows it."""
-    half, over = _large(1_000, FLAT_BYTES // 2_000), _large(3_000, FLAT_BYTES // 2_000)
+    half, over = _large(FLAT_BYTES // 100_000, 50_000), _large(3 * FLAT_BYTES // 100_000, 50_000)
     entries = [Entry(1 + at, TRACES, 10, body) for at, body in enumerate([b"", half, half, over, b"", b""])]
     intent = intent_of(entries, 1_000)
     assert intent.ranges() == [(1, 2), (3, 3), (4, 4), (5, 6)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from services.ingest.writer.bisect import halve, normalise
-from services.ingest.writer.flat import flat_bytes
+from services.ingest.writer.flat import FLAT_BYTES, flat_bytes
 from services.ingest.writer.parts import Parts
 from services.ingest.writer.plan import Insert, in_turns, inserts_of, prepared_insert
 from tael.cluster.lease import Lease
@@ -73,7 +73,7 @@ class Inserter:
 
     async def _write_within(self, signal: str, body: bytes, token: str, sequence: int, most: int, stop: Stop) -> None:
         """Write one body in pieces of at most ``most`` bytes flattened, 0 for whole; one item is a piece however large it is."""
-        halves = halve(signal, body) if most and flat_bytes(signal, body) > most else None
+        halves = halve(signal, body) if most and flat_bytes(signal, body, whole=most > FLAT_BYTES) > most else None
         if halves is None:
             await self._write_body(signal, body, token, sequence, stop)
             return

@@ -4,8 +4,8 @@ A row is of one tenant and hour: for each scope and type an array of keys. Array
 would make such rows costs more than finding the keys. The first ``FIRST_ROWS`` of an insert are looked at and one in ``ONE_ROW_IN`` of the others, for what
 is suggested need not be rare. Of a key with more than ``VALUES_AT_ONCE`` values in an insert none is kept, or they would take the place of all others.
 
-What resources and scopes say stands in dictionaries that any function unpacks, row by row (flatten.py). Aggregates do not: so the different maps of an
-insert are collected first, and it is these that are looked into.
+What resources and scopes say stands in dictionaries that functions and aggregates unpack, row by row (flatten.py). It is found in the landing tables,
+where each stands once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tael.model.attribute_keys import AttributeKey, AttributeSignal, ValueScope
 from tael.model.predicate import FieldScope, Kind, Value
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
+from tael.storage.clickhouse import flatten
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.labels import hour_of
@@ -37,6 +38,17 @@ _NESTED_KEYS: Final = {
     for kind in ("string", "other")
 }
 _VALUES: Final = {"attribute_string": "String", "attribute_int": "Int64", "resource_string": "String"}
+_LANDED: Final[dict[AttributeSignal, tuple[str, str, str, str]]] = {
+    "traces": ("resource_spans", "scope_spans", "spans", "i.start_time_unix_nano"),
+    "logs": (
+        "resource_logs",
+        "scope_logs",
+        "log_records",
+        "multiIf(i.time_unix_nano != 0, i.time_unix_nano, i.observed_time_unix_nano != 0, i.observed_time_unix_nano, batch_received_at)",
+    ),
+}
+"""What a request holds, level by level, and the nanoseconds of an item ``i``."""
+_FEW_OF_EACH: Final = f"groupUniqArrayMap({VALUES_AT_ONCE + 1})"
 KEYS_TYPE: Final = f"SimpleAggregateFunction(groupUniqArrayArray({MAX_KEYS}), Array(String)) CODEC(ZSTD(1))"
 
 
@@ -56,8 +68,44 @@ def value_columns() -> str:
 def keys_select(signal: AttributeSignal) -> str:
     """The aggregates that fill the signal's table, one row a tenant and hour of an insert."""
     own = _OWN_KEYS | _NESTED_KEYS if signal == "traces" else _OWN_KEYS
-    found = [f"groupUniqArrayArray({MAX_KEYS})(CAST({text}, 'Array(String)')) AS {name}_keys" for name, text in own.items()]
-    return ",\n    ".join([*found, *map(_shared_keys, _SHARED_MAPS), *map(_values, _VALUES)])
+    return ",\n    ".join([*map(_keys, own, own.values()), *map(_shared_keys, _SHARED_MAPS), *map(_values, _VALUES)])
+
+
+def own_keys_select(signal: AttributeSignal) -> str:
+    """The same without what resources and scopes say, which ``shared_keys_select`` has."""
+    own = _OWN_KEYS | _NESTED_KEYS if signal == "traces" else _OWN_KEYS
+    return ",\n    ".join([*map(_keys, own, own.values()), *(_values(name) for name in _VALUES if name not in _SHARED_MAPS)])
+
+
+def shared_keys_select(signal: AttributeSignal, source: str) -> str:
+    """The rows of the same table from the landing table ``source``, for what resources and scopes say: no item is unfolded, and nothing copied for one."""
+    groups, scopes, items, time_ns = _LANDED[signal]
+    resources = (
+        "SELECT r.tenant AS tenant, r.received_at AS batch_received_at, "  # noqa: S608  # a table's name, ours
+        f"arrayJoin(r.request.{groups}) AS rs\nFROM (SELECT arrayJoin(records) AS r FROM {source})"
+    )
+    hours = (
+        f"arrayDistinct(arrayFlatten(arrayMap(ss -> arrayMap(i -> toStartOfHour({flatten.instant(time_ns)}), ss.{items}), rs.{scopes})))"
+    )
+    around = f"arrayFlatten(rs.{scopes}.scope.attributes) AS around"
+    told = flatten.select(["tenant", f"{hours} AS hours", "rs.resource.attributes AS own", around], resources)
+    members = ", ".join(f"'{kind}_value'" for kind in _TYPES[:-1])
+    keys = {f"resource_{kind}": _of_type("own", f"= '{kind}_value'") for kind in _TYPES[:-1]}
+    keys |= {"resource_other": _of_type("own", f"NOT IN ({members})")}
+    keys |= {f"instrumentation_{name}": _of_type("around", f"{sign} 'string_value'") for name, sign in (("string", "="), ("other", "!="))}
+    short = f"arrayFilter(x -> x.value.value = 'string_value' AND length(x.value.string_value) <= {VALUE_BYTES}, own) AS short"
+    told = flatten.select(["tenant", "arrayJoin(hours) AS hour", *(f"{text} AS {name}" for name, text in keys.items()), short], told)
+    by_key = f"{_FEW_OF_EACH}(mapFromArrays(short.key, short.value.string_value)) AS resource_string_by_key"
+    found = [*(_keys(name, name) for name in keys), _pairs("resource_string", by_key)]
+    return flatten.select(["tenant", "hour", *found], told) + "\nGROUP BY tenant, hour"
+
+
+def _of_type(pairs: str, test: str) -> str:
+    return f"arrayFilter((k, o) -> o {test}, {pairs}.key, {pairs}.value.value)"
+
+
+def _keys(name: str, keys: str) -> str:
+    return f"groupUniqArrayArray({MAX_KEYS})(CAST({keys}, 'Array(String)')) AS {name}_keys"
 
 
 def _columns(signal: AttributeSignal) -> list[str]:
@@ -72,12 +120,16 @@ def _shared_keys(name: str) -> str:
 
 def _values(name: str) -> str:
     _scope, _, kind = name.partition("_")
-    kept, most = f"Map(String, {_VALUES[name]})", f"groupUniqArrayMap({VALUES_AT_ONCE + 1})"
+    kept = f"Map(String, {_VALUES[name]})"
     short = f"mapFilter((k, v) -> length(v) <= {VALUE_BYTES}, {{}})".format if kind == "string" else "{}".format
     if name in _SHARED_MAPS:
-        by_key = f"arrayReduce('{most}', arrayMap(m -> {short('m')}, CAST(groupUniqArray({_SHARED_MAPS[name]}), 'Array({kept})'))) AS {name}_by_key"
-    else:
-        by_key = f"{most}(CAST({short(f'attributes_{kind}')}, '{kept}')) AS {name}_by_key"
+        maps = f"arrayMap(m -> {short('m')}, CAST(groupUniqArray({_SHARED_MAPS[name]}), 'Array({kept})'))"
+        return _pairs(name, f"arrayReduce('{_FEW_OF_EACH}', {maps}) AS {name}_by_key")
+    return _pairs(name, f"{_FEW_OF_EACH}(CAST({short(f'attributes_{kind}')}, '{kept}')) AS {name}_by_key")
+
+
+def _pairs(name: str, by_key: str) -> str:
+    """Keys with their values, but keys of too many; ``by_key`` names a map of arrays."""
     # One more than may be kept was collected, so that a key with too many is told from one with just as many.
     few = f"if(length(vs) > {VALUES_AT_ONCE}, [], arrayMap(v -> (k, v), vs))"
     return f"arrayFlatten(arrayMap((k, vs) -> {few}, mapKeys({by_key}), mapValues({name}_by_key))) AS {name}_values"

@@ -19,7 +19,7 @@ from tael.storage.clickhouse.flatten import (
     unfolded,
 )
 
-LANDING_TABLE = "logs_in_2"
+LANDING_TABLE = "logs_in_3"
 
 _BODY = (
     "multiIf(lr.body.value = 'string_value', lr.body.string_value, lr.body.value = 'array_value', lr.body.array_value, "
@@ -33,8 +33,13 @@ _RESOURCE = "CAST(resource_string, 'Map(String, String)')"
 
 
 def logs_select(source: str) -> str:
-    """The rows of ``logs`` from the landing table ``source``; the stream of a record is computed once a resource."""
-    return _logs_select(source, stream=streams.stream_id("tenant", _RESOURCE, "toString(resource_service)"))
+    """The rows of ``logs`` from the landing table ``source``; the stream of a record and its labels are computed once a resource."""
+    service = "toString(resource_service)"
+    return _logs_select(
+        source,
+        stream=streams.stream_id("tenant", _RESOURCE, service),
+        stream_labels=f"CAST({streams.labels(_RESOURCE, service)}, '{streams.LABELS_TYPE}')",
+    )
 
 
 def logs_select_1(source: str) -> str:

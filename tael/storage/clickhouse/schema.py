@@ -37,6 +37,7 @@ _TABLE_SETTINGS = ", ".join(
     )
 )
 _AT_ONCE = "min_parts_to_merge_at_once = 20"
+_RESOURCE = "CAST(resource_string, 'Map(String, String)')"
 _ONE_PART_AFTERWARDS = "min_age_to_force_merge_seconds = 600, min_age_to_force_merge_on_partition_only = 1"
 """An hour to which nothing was added for ten minutes becomes one part: then its rows need no merge when they are read."""
 
@@ -115,7 +116,8 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "spans_in_5_select": flatten.spans_select(f"{database}.spans_in_5"),
         "resource_value_hashes": flatten.RESOURCE_VALUE_HASHES,
         "logs_in_1_select": flatten_logs.logs_select_1(f"{database}.logs_in_1"),
-        "logs_in_2_select": flatten_logs.logs_select(f"{database}.logs_in_2"),
+        "logs_in_2_select": _released("logs_in_2_select", database),
+        "logs_in_3_select": flatten_logs.logs_select(f"{database}.logs_in_3"),
         "span_key_columns": attribute_keys.key_columns("traces"),
         "log_key_columns": attribute_keys.key_columns("logs"),
         "one_row_in": str(attribute_keys.ONE_ROW_IN),
@@ -124,11 +126,17 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "attribute_value_columns": attribute_keys.value_columns(),
         "span_keys_select": attribute_keys.keys_select("traces"),
         "log_keys_select": attribute_keys.keys_select("logs"),
+        "own_span_keys_select": attribute_keys.own_keys_select("traces"),
+        "own_log_keys_select": attribute_keys.own_keys_select("logs"),
+        "shared_span_keys_select": attribute_keys.shared_keys_select("traces", f"{database}.spans_in_5"),
+        "shared_log_keys_select": attribute_keys.shared_keys_select("logs", f"{database}.logs_in_3"),
         "trace_state": service_counts.TRACE_STATE,
         "trace_state_merged": service_counts.TRACE_STATE_MERGED,
         "service_sums": service_counts.SUMS,
         "counted_start": service_counts.COUNTED_START,
         "stream_of_row": streams.stream_id("tenant", "CAST(resource_string, 'Map(String, String)')", "service"),
+        "labels_type": streams.LABELS_TYPE,
+        "labels_of_row": f"CAST({streams.labels(_RESOURCE, 'toString(service)')}, '{streams.LABELS_TYPE}')",
         "stream_labels": streams.labels("CAST(any(resource_string), 'Map(String, String)')", "toString(any(service))"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)

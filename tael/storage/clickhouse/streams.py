@@ -14,6 +14,7 @@ from tael.model.series import Labels, Matcher, labels_of
 from tael.model.streams import INDEX_LABELS
 from tael.storage.clickhouse.rows import text
 
+LABELS_TYPE: Final = "Map(LowCardinality(String), LowCardinality(String))"
 _LABELS: Final = {name: label for label, name in INDEX_LABELS.items()}
 _NAMES: Final = ", ".join(f"'{name}'" for name in INDEX_LABELS.values())
 

@@ -7,13 +7,5 @@ groupUniqArrayArray(5000)(CAST(mapKeys(attributes_string), 'Array(String)')) AS 
     groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), events.attributes_other)), 'Array(String)')) AS event_other_keys,
     groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), links.attributes_string)), 'Array(String)')) AS link_string_keys,
     groupUniqArrayArray(5000)(CAST(arrayFlatten(arrayMap(m -> mapKeys(m), links.attributes_other)), 'Array(String)')) AS link_other_keys,
-    arraySlice(arrayDistinct(arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray(resource_string)), 'Array(Array(String))'))), 1, 5000) AS resource_string_keys,
-    arraySlice(arrayDistinct(arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray(resource_int)), 'Array(Array(String))'))), 1, 5000) AS resource_int_keys,
-    arraySlice(arrayDistinct(arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray(resource_double)), 'Array(Array(String))'))), 1, 5000) AS resource_double_keys,
-    arraySlice(arrayDistinct(arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray(resource_bool)), 'Array(Array(String))'))), 1, 5000) AS resource_bool_keys,
-    arraySlice(arrayDistinct(arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray(resource_other)), 'Array(Array(String))'))), 1, 5000) AS resource_other_keys,
-    arraySlice(arrayDistinct(arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray(scope_string)), 'Array(Array(String))'))), 1, 5000) AS instrumentation_string_keys,
-    arraySlice(arrayDistinct(arrayFlatten(CAST(arrayMap(m -> mapKeys(m), groupUniqArray(scope_other)), 'Array(Array(String))'))), 1, 5000) AS instrumentation_other_keys,
     arrayFlatten(arrayMap((k, vs) -> if(length(vs) > 300, [], arrayMap(v -> (k, v), vs)), mapKeys(groupUniqArrayMap(301)(CAST(mapFilter((k, v) -> length(v) <= 128, attributes_string), 'Map(String, String)')) AS attribute_string_by_key), mapValues(attribute_string_by_key))) AS attribute_string_values,
-    arrayFlatten(arrayMap((k, vs) -> if(length(vs) > 300, [], arrayMap(v -> (k, v), vs)), mapKeys(groupUniqArrayMap(301)(CAST(attributes_int, 'Map(String, Int64)')) AS attribute_int_by_key), mapValues(attribute_int_by_key))) AS attribute_int_values,
-    arrayFlatten(arrayMap((k, vs) -> if(length(vs) > 300, [], arrayMap(v -> (k, v), vs)), mapKeys(arrayReduce('groupUniqArrayMap(301)', arrayMap(m -> mapFilter((k, v) -> length(v) <= 128, m), CAST(groupUniqArray(resource_string), 'Array(Map(String, String))'))) AS resource_string_by_key), mapValues(resource_string_by_key))) AS resource_string_values
+    arrayFlatten(arrayMap((k, vs) -> if(length(vs) > 300, [], arrayMap(v -> (k, v), vs)), mapKeys(groupUniqArrayMap(301)(CAST(attributes_int, 'Map(String, Int64)')) AS attribute_int_by_key), mapValues(attribute_int_by_key))) AS attribute_int_values

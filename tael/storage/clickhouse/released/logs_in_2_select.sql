@@ -104,7 +104,7 @@ SELECT
   rs.scope_logs AS scopes
 FROM (
 SELECT r.tenant AS tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_logs) AS rs
-FROM (SELECT arrayJoin(records) AS r FROM tael.logs_in_2)
+FROM (SELECT arrayJoin(records) AS r FROM {{database}}.logs_in_2)
 )
 )
 )
