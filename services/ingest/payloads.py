@@ -1,4 +1,8 @@
-"""Payloads on their way into the WAL, before what refers to them: each once an hour, tenant and WAL, as far as this process remembers."""
+"""Payloads on their way into the WAL, before what refers to them: each once an hour, tenant and WAL, as far as this process remembers.
+
+What it remembers holds for some time only: a payload that nothing refers to is collected once no receiver can rely on it any more
+(docs/adr/0025).
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,13 @@ _KNOWN: Final = "known"
 
 
 class PayloadSender:
-    """One for the process. It remembers ``most`` payloads, those used longest ago are forgotten first."""
+    """One for the process. It remembers ``most`` payloads, those used longest ago are forgotten first, and each for ``relied_ns``."""
 
-    def __init__(self, appender: WalAppender, most: int, registry: CollectorRegistry) -> None:
+    def __init__(self, appender: WalAppender, most: int, relied_ns: int, registry: CollectorRegistry) -> None:
         self._appender = appender
         self._most = most
-        self._sent: OrderedDict[Key, None] = OrderedDict()
+        self._relied_ns = relied_ns
+        self._sent: OrderedDict[Key, int] = OrderedDict()
         self._bytes = Counter(
             "tael_ingest_payload_bytes",
             "Bytes of payloads that items referred to: sent to the WAL, or known to be in it.",
@@ -33,12 +38,16 @@ class PayloadSender:
         )
 
     async def send(self, wal: int, tenant: str, payloads: Sequence[Payload], now_ns: int) -> None:
-        """Return once every payload is in the WAL, in every hour in which it is referred to. Raises as the appender does."""
+        """Return once every payload is in the WAL, in every hour in which it is referred to, since ``relied_ns`` before ``now_ns`` or later.
+
+        Raises as the appender does.
+        """
         fresh: dict[Key, Wanted] = {}
         # Read before anything is looked up or sent: what a loss in between takes is then kept under a number that is not asked for again.
         turns = self._appender.turns(wal)
         for key, wanted in _each(turns, wal, tenant, payloads):
-            known = key in self._sent
+            # By the time that is stored with it, on the same clock: whoever collects goes by that.
+            known = key in self._sent and now_ns - self._sent[key] < self._relied_ns
             if known:
                 self._sent.move_to_end(key)
             else:
@@ -48,7 +57,9 @@ class PayloadSender:
         for body in bodies(tenant, wal, fresh.values(), now_ns, self._appender.max_body_bytes):
             await self._appender.append(wal, PAYLOADS, body.body, body.items, body.dedup_id)
         # Only now: a payload whose append failed must be sent with the next request.
-        self._sent.update(dict.fromkeys(fresh))
+        for key in fresh:
+            self._sent[key] = now_ns
+            self._sent.move_to_end(key)
         while len(self._sent) > self._most:
             self._sent.popitem(last=False)
 

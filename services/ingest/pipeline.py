@@ -117,7 +117,8 @@ class Pipeline:
         self.metrics = MetricAdmissions(settings, self.limits.admit_series, bounds, settings.remote_write_ahead_seconds)
         self._admissions = admissions(settings, self.metrics, kept)
         self._appender = appender
-        self._payloads = PayloadSender(appender, settings.payloads_remembered, registry)
+        self._payloads = PayloadSender(appender, settings.payloads_remembered, settings.payloads_relied_on_ns, registry)
+        self._relied_ns = settings.payloads_relied_on_ns
         self._budget = ByteBudget(settings.max_inflight_bytes, settings.inflight_wait_seconds)
         self._max_request_bytes = settings.max_request_bytes
         self._computing = asyncio.Semaphore(_THREADS)
@@ -222,12 +223,18 @@ class Pipeline:
         known_by = digest.digest()[: codec.DIGEST_BYTES]
         body = codec.encode(tenant, received_at_ns, part.request, digest=known_by, items=part.items)
         await self._appender.append(part.shard, signal, body, part.items, known_by.hex())
-        # The item is stored already. Its client sends it again, finds the payloads forgotten and stores
-        # them; the item is known by its digest.
-        if part.payloads and self._appender.turns(part.shard) != turns:
-            raise Unavailable(
-                f"the WAL of shard {wal_name(part.shard)} lost entries while this request was stored, perhaps its payloads among them"
-            )
+        if part.payloads:
+            self._require_payloads(part.shard, turns, received_at_ns)
+
+    def _require_payloads(self, wal: int, turns: int, received_at_ns: int) -> None:
+        """Raises Unavailable where payloads that a stored request relies on may be gone by now.
+
+        Its client sends it again, finds the payloads forgotten and stores them; the item is known by its digest.
+        """
+        if self._appender.turns(wal) != turns:
+            raise Unavailable(f"the WAL of shard {wal_name(wal)} lost entries while this request was stored, perhaps its payloads among them")
+        if self._now_ns() - received_at_ns > self._relied_ns // 2:
+            raise Unavailable("the request took so long that payloads which it relies on may have been collected meanwhile")
 
     async def _append_all(self, parts: Sequence[Part], signal: str, tenant: str, received_at_ns: int) -> None:
         """Append all parts at once and wait for every one, so that a retry finds as much as possible done."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from tael.model.time import NS_PER_SECOND
 from tael.runtime.config import CA_FILE, Bytes, HttpUrl, HttpUrls, Listen, NatsUrls, OptionalHttpUrl, OptionalPath, Secret, Settings, Switch
 from tael.runtime.origins import is_loopback
 
@@ -300,6 +301,23 @@ class LimitsFileSettings(Settings):
         alias=LIMITS_FILE,
         description="JSON file of limits and retention per tenant (format: docs/operations.md); reloaded when it changes.",
     )
+
+
+class PayloadSettings(Settings):
+    """How long a receiver relies on payloads that it sent; for ingest and the compactor alike."""
+
+    payloads_relied_on_seconds: float = Field(
+        default=3600,
+        ge=600,
+        le=86_400,
+        alias="TAEL_PAYLOADS_RELIED_ON_SECS",
+        description="How long a receiver that remembers a payload does not send it again. One that nothing refers to any more is deleted after twice this time at the earliest, so give ingest and the compactor the same.",
+    )
+
+    @property
+    def payloads_relied_on_ns(self) -> int:
+        """The same in nanoseconds."""
+        return int(self.payloads_relied_on_seconds * NS_PER_SECOND)
 
 
 class RetentionSettings(LimitsFileSettings):

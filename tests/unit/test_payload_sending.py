@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -104,7 +105,7 @@ async def test_a_wal_that_lost_entries_is_told_everything_again() -> None:
 async def test_the_memory_is_bounded() -> None:
     """What was used longest ago is sent again."""
     log = MemoryLog()
-    sender = PayloadSender(log, 2, CollectorRegistry())
+    sender = PayloadSender(log, 2, 100, CollectorRegistry())
     one, two, three = (Payload(hashlib.sha256(content).digest(), content, (3_600,)) for content in (b"1", b"2", b"3"))
 
     async def send(*payloads: Payload) -> int:
@@ -113,3 +114,41 @@ async def test_the_memory_is_bounded() -> None:
         return len(log.appended) - before
 
     assert [await send(one, two), await send(one), await send(three), await send(one), await send(two)] == [1, 0, 1, 0, 1]
+
+
+async def test_what_was_sent_is_relied_on_for_a_while_only() -> None:
+    """However often it is used: what nothing refers to may be collected some time after it was sent last."""
+    log = MemoryLog()
+    sender, content = PayloadSender(log, 2, 100, CollectorRegistry()), b"1"
+
+    async def send(now_ns: int) -> int:
+        before, log.seen = len(log.appended), set()
+        await sender.send(0, "t", [Payload(hashlib.sha256(content).digest(), content, (3_600,))], now_ns)
+        return len(log.appended) - before
+
+    assert [await send(now_ns) for now_ns in (5, 60, 104, 105, 150, 204, 205)] == [1, 0, 0, 1, 0, 0, 1]
+
+
+async def test_a_request_that_took_longer_than_that_is_not_answered_with_success() -> None:
+    """A process may sleep between what it relies on and the append: the client sends the payloads again."""
+    now = BASE_NS
+
+    @dataclass
+    class Sleeping(MemoryLog):
+        seconds: int = 0
+
+        async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
+            nonlocal now
+            now += self.seconds * 10**9 if signal == TRACES else 0
+            await super().append(shard, signal, body, items, dedup_id)
+
+    log = Sleeping()
+    p = Pipeline(log, Router(1), receiver_settings(), registry=CollectorRegistry(), now_ns=lambda: now)
+    await admit(p, asking("one"))
+    log.seconds = 3_601
+    with pytest.raises(Unavailable, match="collected"):
+        await admit(p, asking("two"))
+    log.seconds = 0
+    log.seen.clear()
+    await admit(p, asking("two"))
+    assert signals(log) == [PAYLOADS, TRACES, TRACES, PAYLOADS, TRACES]

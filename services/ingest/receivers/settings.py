@@ -13,13 +13,15 @@ from tael.model.tenant import TENANT_PATTERN
 from tael.otlp.census import MAX_REQUEST_MESSAGES, MOST_MESSAGES
 from tael.runtime.access import AccessSettings
 from tael.runtime.config import Bytes, CommaList, Listen, OptionalListen, Switch
-from tael.runtime.settings import GrpcConnectionSettings, RetentionSettings
+from tael.runtime.settings import GrpcConnectionSettings, PayloadSettings, RetentionSettings
 
 MAX_REQUEST_BYTES = "TAEL_MAX_REQUEST_BYTES"
 OTLP_GRPC_ADDR, OTLP_HTTP_ADDR, DD_AGENT_ADDR = "TAEL_OTLP_GRPC_ADDR", "TAEL_OTLP_HTTP_ADDR", "TAEL_DD_AGENT_ADDR"
 
 
-class ReceiverSettings(AccessSettings, GrpcConnectionSettings, LimitSettings, ItemLimitSettings, MetricSettings, RetentionSettings):
+class ReceiverSettings(
+    AccessSettings, GrpcConnectionSettings, LimitSettings, ItemLimitSettings, MetricSettings, PayloadSettings, RetentionSettings
+):
     """The receivers' listeners and limits."""
 
     near_hours: int = Field(
