@@ -37,7 +37,11 @@ from tests.support.storage import span_query
 
 START_NS = 1_790_000_000_000_000_000
 DAY_NS = 86_400 * 10**9
-VIEWS = {"no trace index": "spans_to_trace_index", "no attribute keys": "spans_to_span_attribute_keys"}
+VIEWS = {
+    "no trace index": "spans_to_trace_index",
+    "no attribute keys": "spans_to_span_attribute_keys",
+    "no payload references": "spans_to_payload_references",
+}
 """Variants that lack a view of the table."""
 BATCH, PER_REQUEST, ROUNDS = 20_000, 100, 12
 SERVICES = ("cart", "checkout", "frontend", "payment", "shipping", "search", "email", "ads", "currency", "agent")

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", bound=NodeSettings)
 R = TypeVar("R")
+_COPY_SECONDS = 60.0
+"""How long a shard may take to give the compactor payloads, as nobody waits for that."""
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 
 
@@ -229,25 +231,43 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:
     """Retention on ClickHouse; from there to the bucket on S3."""
     from services.compactor import app
+    from tael.cluster.manifests import Manifests
     from tael.objects import MinioObjectStore
+    from tael.storage.clickhouse.collecting import ClickHouseCollect
     from tael.storage.clickhouse.erase import ClickHouseErase
     from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
+    from tael.storage.clickhouse.payloads import ClickHousePayloads
     from tael.storage.clickhouse.rolling import ClickHouseRolling
     from tael.storage.clickhouse.schema import ClickHouseSchema
     from tael.storage.clickhouse.stored_rows import ClickHouseRows
+    from tael.storage.clickhouse.writer import ClickHouseWriter
+    from tael.storage.gather import Shards
+    from tael.storage.payloads import MergedPayloads, PayloadReader
 
     readiness = Readiness("nats", "object store")
     async with _process(settings, "compactor", readiness) as found, _nats(settings, "compactor") as client, _Shards(settings) as shards:
         readiness.set("nats")
+        kv, objects = NatsKeyValue(client, settings.cluster_id), MinioObjectStore(settings)
+        tiered = _TieredShards(Manifests(kv, objects), settings.bucket_url)
+
+        def payloads(all_shards: Sequence[ShardAddress]) -> PayloadReader:
+            tiered.use([(shard.name, shards.client(shard)) for shard in all_shards])
+            readers = tiered.readers(lambda client, source, _: ClickHousePayloads(client, source))
+            return MergedPayloads(Shards[PayloadReader](readers, deadline_seconds=_COPY_SECONDS))
+
         await app.run(
             found,
             stop,
-            kv=NatsKeyValue(client, settings.cluster_id),
-            objects=MinioObjectStore(settings),
+            kv=kv,
+            objects=objects,
             schema=lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine),
             rows=lambda shard: ClickHouseRows(shards.client(shard)),
             rolls=lambda shard: ClickHouseRolling(shards.client(shard), settings.bucket_url),
             erases=lambda shard: ClickHouseErase(shards.client(shard)),
+            collects=lambda shard: ClickHouseCollect(shards.client(shard)),
+            writers=lambda shard: ClickHouseWriter(shards.client(shard)),
+            payloads=payloads,
+            letters=JetStreamDeadLetters(client, settings.cluster_id),
             cold_erases=lambda shard: ClickHouseColdErase(shards.client(shard), settings.bucket_url),
             wal_state=lambda wal: wal_state(client, settings.cluster_id, wal),
             wal_states=wal_states(client, settings.cluster_id),

@@ -16,6 +16,8 @@ from typing import TypeAlias
 from prometheus_client import REGISTRY, Gauge
 
 from services.compactor.cold import ColdTier, WalStates
+from services.compactor.collect import Collector, Times
+from services.compactor.collect import Ports as CollectPorts
 from services.compactor.erase import Eraser
 from services.compactor.retire import retire
 from services.compactor.settings import CompactorSettings
@@ -26,20 +28,25 @@ from tael.cluster.membership import heartbeat
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.errors import Rejected, Retryable
 from tael.model.retention import Retention
+from tael.model.time import NS_PER_SECOND
 from tael.objects import ObjectStore, check_conditional_writes
+from tael.runtime.failpoint import fail_at
 from tael.runtime.observe import get_logger
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.tasks import together
-from tael.storage.api import SchemaStore
+from tael.storage.api import BatchWriter, SchemaStore
+from tael.storage.collecting import CollectStore
 from tael.storage.erase import ColdEraseStore, EraseStore
+from tael.storage.payloads import PayloadReader
 from tael.storage.rolling import RollStore
 from tael.storage.rows import RowStore
-from tael.wal.api import WalState
+from tael.wal.api import DeadLetters, WalState
 
 log = get_logger("compactor")
 _ERASE_EVERY_SECONDS = 2.0
+_COLLECT_EVERY_SECONDS = 10.0
 Held: TypeAlias = Sequence[tuple[ShardAddress, Lease]]
 _EPOCH = Gauge(
     "tael_compactor_epoch", "Epoch of this process's compactor lease on the shard; 0 when it holds none.", ["shard"], registry=REGISTRY
@@ -56,6 +63,10 @@ async def run(
     rows: Callable[[ShardAddress], RowStore],
     rolls: Callable[[ShardAddress], RollStore],
     erases: Callable[[ShardAddress], EraseStore],
+    collects: Callable[[ShardAddress], CollectStore],
+    writers: Callable[[ShardAddress], BatchWriter],
+    payloads: Callable[[Sequence[ShardAddress]], PayloadReader],
+    letters: DeadLetters,
     cold_erases: Callable[[ShardAddress], ColdEraseStore],
     wal_state: Callable[[int], Awaitable[WalState]],
     wal_states: WalStates,
@@ -73,8 +84,11 @@ async def run(
         group.create_task(heartbeat(kv, member, stop, settings.lease_ttl_seconds), name="heartbeat")
         cold = ColdTier(settings, kv, objects, rolls, cold_erases, wal_states)
         group.create_task(roll(settings, stop, kv, cold, retention), name="roll")
-        eraser = Eraser(kv, erases, cold.erasing, wal_state)
+        eraser = Eraser(kv, erases, cold.erasing, wal_state, settings.payloads_relied_on_ns)
         group.create_task(erase(settings, stop, kv, eraser), name="erase")
+        ports = CollectPorts(kv, collects, writers, payloads, cold.erasing, wal_state, letters)
+        collector = Collector(ports, _times(settings), fail_at(settings.roll_failpoint))
+        group.create_task(collect(settings, stop, kv, collector), name="collect")
         await enforce(settings, stop, kv, Stores(schema, rows), retention)
 
 
@@ -99,6 +113,23 @@ async def erase(settings: CompactorSettings, stop: Stop, kv: KeyValue, eraser: E
     """Carry out deletions on every held shard, side by side, until ``stop``."""
     async for held in _rounds(settings, stop, kv, _ERASE_EVERY_SECONDS):
         await together((eraser.work(shard, lease) for shard, lease in held), name="erase")
+
+
+async def collect(settings: CompactorSettings, stop: Stop, kv: KeyValue, collector: Collector) -> None:
+    """Collect payloads on every held shard, side by side, until ``stop``."""
+    damaged = DamagedKeys()
+    async for held in _rounds(settings, stop, kv, _COLLECT_EVERY_SECONDS):
+        try:
+            shards = await _all_shards(kv, damaged)
+        except Retryable as error:
+            log.warning("cannot read the shard map; retrying", reason=str(error))
+            continue
+        await together((collector.work(shard, lease, shards) for shard, lease in held), name="collect")
+
+
+def _times(settings: CompactorSettings) -> Times:
+    grace_ns, every_ns = (int(seconds * NS_PER_SECOND) for seconds in (settings.payload_grace_seconds, settings.compact_interval_seconds))
+    return Times(settings.payloads_relied_on_ns, grace_ns, every_ns)
 
 
 async def roll(settings: CompactorSettings, stop: Stop, kv: KeyValue, cold: ColdTier, retention: CurrentRetention) -> None:
@@ -156,11 +187,15 @@ def _tell(held: Held) -> None:
         _EPOCH.labels(str(shard.index)).set(lease.epoch)
 
 
-async def _held(kv: KeyValue, node_id: str, damaged: DamagedKeys) -> Held:
+async def _all_shards(kv: KeyValue, damaged: DamagedKeys) -> Sequence[ShardAddress]:
     stored = await kv.get(SHARD_MAP_KEY)
-    held: list[tuple[ShardAddress, Lease]] = []
     shard_map = damaged.read(ShardMap, stored) if stored else None
-    for shard in shard_map.shards if shard_map else ():
+    return shard_map.shards if shard_map else ()
+
+
+async def _held(kv: KeyValue, node_id: str, damaged: DamagedKeys) -> Held:
+    held: list[tuple[ShardAddress, Lease]] = []
+    for shard in await _all_shards(kv, damaged):
         found = await kv.get(compactor_key(shard.index))
         if found is not None and (lease := bare_lease(found)).holder == node_id:
             held.append((shard, lease))

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Gauge
 
 from services.compactor.rewrite import ColdEraser
+from services.compactor.written import behind_of, ends_of
 from tael.cluster.api import KeyValue
 from tael.cluster.deletions import Deletion, Deletions, Progress
-from tael.cluster.lease import WRITER_PREFIX, Lease
+from tael.cluster.lease import Lease
 from tael.cluster.shard import ShardAddress
 from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
-from tael.model.lanes import aside_of, wal_name
+from tael.model.lanes import aside_of
+from tael.model.time import NS_PER_SECOND
 from tael.runtime.observe import get_logger
-from tael.storage.erase import EraseStore, Erasure, Selection
+from tael.storage.erase import Cause, EraseStore, Erasure, Selection
 from tael.wal.api import WalState
 
 log = get_logger("compactor")
 _TRACES_AT_ONCE: Final = 1_000
 _ROUNDS: Final = 8
 """Of traces before other deletions, and other shards, get their turn."""
+_ON_THEIR_WAY: Final = "hours that are on their way to the cold tier"
 _WAITS_SECONDS: Final = 10.0
 """A look that found nothing while something is still on its way is repeated so often."""
+_DUE_SECONDS: Final = 60.0
+"""The same while payloads are to go."""
 _FORGET_SECONDS: Final = 3600.0
 """From one look for deletions that were done long ago to the next."""
 _ROWS = Counter("tael_compactor_erased_rows", "Rows removed by deletion requests.", ["shard"], registry=REGISTRY)
@@ -33,7 +39,9 @@ _OPEN = Gauge("tael_compactor_open_deletions", "Deletions not yet finished on th
 
 
 class Eraser:
-    """The deletions of all shards. ``wal_state`` tells what a WAL holds, ``cold`` holds a shard's cold tier."""
+    """The deletions of all shards. ``wal_state`` tells what a WAL holds, ``cold`` holds a shard's cold tier; ``relied_ns`` is how long a receiver relies
+    on having sent a payload.
+    """
 
     def __init__(
         self,
@@ -41,12 +49,17 @@ class Eraser:
         store: Callable[[ShardAddress], EraseStore],
         cold: Callable[[ShardAddress, Lease], AbstractAsyncContextManager[ColdEraser]],
         wal_state: Callable[[int], Awaitable[WalState]],
+        relied_ns: int,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._kv = kv
         self._deletions = Deletions(kv)
         self._store = store
         self._wal_state = wal_state
         self._cold = cold
+        self._due_ns = 2 * relied_ns
+        self._now_ns = now_ns
         self._done: set[tuple[str, int]] = set()
         self._due: dict[tuple[str, int], float] = {}
         self._forget_at = 0.0
@@ -79,19 +92,22 @@ class Eraser:
         """The shard's progress after some more of the work."""
         if not progress.until:
             # What arrived before the request may still be on its way: the WALs' ends are kept before anything is looked at.
-            until = await self._ends(shard.index)
+            until = await ends_of(self._wal_state, (shard.index, aside_of(shard.index)))
             progress = await self._tell(deletion, shard, progress.model_copy(update={"state": "running", "until": until}))
-        behind = await self._behind(progress.until)
-        before = progress.rows
-        progress, finished = await self._erase(deletion, shard, lease, progress)
+        before, reason = progress.rows, ""
+        if not progress.gone:
+            behind = await behind_of(self._kv, progress.until)
+            progress, finished = await self._erase(deletion, shard, lease, progress)
+            looks = "a look that finds nothing more" if progress.rows > before else "" if finished else _ON_THEIR_WAY
+            reason = behind or looks
+            progress = progress.model_copy(update={"gone": not reason})
         found = progress.rows - before
-        looks = "a look that finds nothing more" if found else "" if finished else "hours that are on their way to the cold tier"
-        reason = behind or looks
+        reason = reason or await self._condemned(deletion, shard)
         after = progress.model_copy(update={"reason": reason, "state": "running" if reason else "done"})
         _ROWS.labels(str(shard.index)).inc(found)
         # A look that found something is followed by the next at once: there is probably more.
         if reason and not found:
-            self._due[deletion.id, shard.index] = time.monotonic() + _WAITS_SECONDS
+            self._due[deletion.id, shard.index] = time.monotonic() + (_DUE_SECONDS if progress.gone else _WAITS_SECONDS)
         if after != progress:
             after = await self._tell(deletion, shard, after)
         if after.state == "done":
@@ -105,21 +121,29 @@ class Eraser:
         written before is committed behind it.
         """
         what = Erasure(deletion.tenant, deletion.kind, deletion.value, deletion.requested_ns)
-        store = self._store(shard)
+        store, now_ns = self._store(shard), self._now_ns()
+        cause = Cause(deletion.id, now_ns, now_ns + self._due_ns)
         for _ in range(_ROUNDS):
             traces = [bytes.fromhex(one) for one in progress.traces] or await self._next(what, shard, lease)
             if not progress.traces and traces:
                 # Kept before anything of them goes: the spans by which they were found may be the first.
                 named = [trace_id.hex() for trace_id in traces]
                 progress = await self._tell(deletion, shard, progress.model_copy(update={"traces": named}))
+            if not traces and what.kind != "tenant":
+                # Log records in no trace are known by what they hold: what they refer to is condemned before they go.
+                await store.condemn(what, await store.loose_items(what), cause)
             rows = await (store.erase_traces(what, traces) if traces else store.erase_rest(what))
             async with self._cold(shard, lease) as cold:
+                if not traces and what.kind != "tenant":
+                    await store.condemn(what, await cold.loose_items(what), cause)
                 erased = await cold.erase(Selection(what, tuple(traces)))
                 later = await cold.later_traces(what, traces) if traces and not erased.left else ()
             ended = [trace_id for trace_id in traces if trace_id not in later]
             # After the cold files: hours_of finds their hours by this index, and a rewrite that goes on later needs it again.
             if ended and not erased.left:
                 rows += await store.erase_index(what, ended)
+            if not erased.left:
+                await store.condemn(what, traces, cause)
             update = {"rows": progress.rows + rows + erased.rows} | ({} if erased.left else {"traces": ()})
             progress = progress.model_copy(update=update)
             if traces:
@@ -128,6 +152,13 @@ class Eraser:
             if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
                 return progress, not erased.left
         return progress, False
+
+    async def _condemned(self, deletion: Deletion, shard: ShardAddress) -> str:
+        left = await self._store(shard).condemned(deletion.id)
+        if not left.count:
+            return ""
+        due = datetime.fromtimestamp(left.due_ns // NS_PER_SECOND, UTC)
+        return f"{left.count} payloads that it referred to: those that nothing else refers to go after {due:%Y-%m-%dT%H:%M:%SZ}"
 
     async def _next(self, what: Erasure, shard: ShardAddress, lease: Lease) -> Sequence[bytes]:
         if what.kind == "trace":
@@ -142,15 +173,3 @@ class Eraser:
         told = progress.model_copy(update={"at_ns": time.time_ns()})
         await self._deletions.tell(deletion, shard.index, told)
         return told
-
-    async def _ends(self, shard: int) -> Mapping[str, int]:
-        return {wal_name(wal): (await self._wal_state(wal)).last for wal in (shard, aside_of(shard))}
-
-    async def _behind(self, until: Mapping[str, int]) -> str:
-        """Why something that came before the request may not be in the hot tier yet; empty when all of it is."""
-        for name, last in until.items():
-            stored = await self._kv.get(f"{WRITER_PREFIX}{name}")
-            committed = Lease.decode(stored).committed if stored else 0
-            if committed < last:
-                return f"the WAL {name} is written up to {committed}, and what came before the request reaches to {last}"
-        return ""

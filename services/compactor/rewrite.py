@@ -13,6 +13,7 @@ from tael.cluster.manifests import ManifestOwner
 from tael.cold import transitions
 from tael.cold.files import DAY_HOURS, GATHERED, ROLLED, ROLLED_UP, ROLLUP_SECONDS, ColdFile, day_of
 from tael.errors import Unavailable
+from tael.model.time import HOUR_NS, TimeRange
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger
@@ -58,6 +59,21 @@ class ColdEraser:
         """Those that go on after the request in files."""
         return await self._store.later_traces(what, traces, await self._spans_of(what, traces))
 
+    async def loose_items(self, what: Erasure) -> Sequence[bytes]:
+        """See EraseStore, of what is in files."""
+        return await self._store.loose_items(what, await self._files("logs", what.tenant))
+
+    async def collect(self, selection: Selection) -> Erased:
+        """Rewrite the payloads of the selection's hour without those that it names; the hot tier MUST have been rid of them before."""
+        hour_ns = selection.hour_ns
+        assert hour_ns is not None
+        manifest = await self._owner.load(("payloads",), TimeRange(hour_ns, hour_ns + HOUR_NS))
+        if manifest.open_hour("payloads", hour_ns) is not None:
+            return Erased(0, left=True)
+        files = [file for file in manifest.hour_files("payloads", hour_ns) if file.tenant == selection.what.tenant]
+        found = await self._store.select(selection, files)
+        return Erased(await self._rewrite("payloads", hour_ns, selection, found) if found else 0, left=False)
+
     async def erase(self, selection: Selection) -> Erased:
         """Rewrite what holds rows of the selection, for a while.
 
@@ -89,7 +105,8 @@ class ColdEraser:
     def _tables(self, selection: Selection) -> Collection[str]:
         if selection.traces:
             return _OF_TRACES
-        return tuple(ROLLED) if selection.what.kind == "tenant" else ("logs",)
+        # Payloads are condemned, and collected once nobody relies on them.
+        return tuple(table for table in ROLLED if table != "payloads") if selection.what.kind == "tenant" else ("logs",)
 
     async def _files(self, table: str, tenant: str) -> list[ColdFile]:
         return (await self._owner.load((table,))).files(table, tenant)

@@ -7,10 +7,10 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tael.runtime.config import Bytes, Switch
-from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, ObjectStoreSettings, RetentionSettings
+from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings, ObjectStoreSettings, PayloadSettings, RetentionSettings
 
 
-class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectStoreSettings, RetentionSettings):
+class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectStoreSettings, PayloadSettings, RetentionSettings):
     """Settings of the compactor."""
 
     compact_interval_seconds: float = Field(
@@ -19,6 +19,13 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         le=86400,
         alias="TAEL_COMPACT_INTERVAL_SECS",
         description="Interval at which retention is enforced, besides at start.",
+    )
+    payload_grace_seconds: float = Field(
+        default=86_400,
+        ge=1,
+        le=31_536_000,
+        alias="TAEL_PAYLOAD_GRACE_SECS",
+        description="How long a payload is kept that nothing refers to, such as one that was posted by hand; at least twice `TAEL_PAYLOADS_RELIED_ON_SECS`.",
     )
     cold_tier: Switch = Field(
         default=True,
@@ -69,7 +76,20 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         description="While a shard's ClickHouse has less free space than this, every hour that is over is rolled, the oldest first; more than `TAEL_MIN_FREE_BYTES`, at which ingest refuses writes.",
     )
     roll_failpoint: Literal[
-        "", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "rolled up", "replaced", "rewritten", "forgotten"
+        "",
+        "moving",
+        "moved",
+        "rolling",
+        "exported",
+        "committed",
+        "dropped",
+        "merged",
+        "rolled up",
+        "replaced",
+        "rewritten",
+        "forgotten",
+        "deleted",
+        "collected",
     ] = Field(default="", alias="TAEL_ROLL_FAILPOINT", description="For fault tests: the compactor kills itself at this place.")
 
     @model_validator(mode="after")

@@ -232,7 +232,9 @@ class Pipeline:
         Its client sends it again, finds the payloads forgotten and stores them; the item is known by its digest.
         """
         if self._appender.turns(wal) != turns:
-            raise Unavailable(f"the WAL of shard {wal_name(wal)} lost entries while this request was stored, perhaps its payloads among them")
+            raise Unavailable(
+                f"the WAL of shard {wal_name(wal)} lost entries while this request was stored, perhaps its payloads among them"
+            )
         if self._now_ns() - received_at_ns > self._relied_ns // 2:
             raise Unavailable("the request took so long that payloads which it relies on may have been collected meanwhile")
 

@@ -39,13 +39,14 @@ class Progress(Stored):
     """How far a shard is. ``until`` are the last sequences of its WALs when it began: what is behind them came later.
 
     ``traces`` (ids in hex) are those that it is at: once the spans by which they were found have gone, nothing else would tell. ``rows`` are those
-    deleted so far, ``reason`` is what it waits for, ``at_ns`` when that was written.
+    deleted so far, ``reason`` is what it waits for, ``at_ns`` when that was written. ``gone`` says that no row is left, but perhaps payloads.
     """
 
     state: State = "waiting"
     until: Mapping[str, int] = {}
     traces: Sequence[str] = ()
     rows: int = 0
+    gone: bool = False
     reason: str = ""
     at_ns: int = 0
 

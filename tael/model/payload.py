@@ -15,6 +15,8 @@ PREFIX: Final = "tael.payload:sha256:"
 HASH_BYTES: Final = 32
 _REFERENCE = re.compile(r"tael\.payload:sha256:([0-9a-f]{64}):([0-9]{1,18})(?::(array|map|bytes))?(?: (.*))?", re.DOTALL)
 
+_ANYWHERE = re.compile(rb"tael\.payload:sha256:([0-9a-f]{64})")
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -29,6 +31,11 @@ class Reference:
         form = "" if self.form == "string" else f":{self.form}"
         preview = f" {self.preview}" if self.preview else ""
         return f"{PREFIX}{self.sha256.hex()}:{self.size_bytes}{form}{preview}"
+
+
+def hashes_in(data: bytes) -> set[bytes]:
+    """The hashes of what stands as a reference anywhere in an encoded message."""
+    return {bytes.fromhex(found.decode()) for found in _ANYWHERE.findall(data)}
 
 
 def parse_reference(text: str) -> Reference | None:

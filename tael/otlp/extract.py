@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tael.model.payload import Form, Payload, Reference, parse_reference
+from tael.model.payload import Form, Payload, Reference, hashes_in, parse_reference
 from tael.model.time import NS_PER_SECOND, signed_ns
 from tael.otlp import genai
 
@@ -22,7 +21,6 @@ BODY_PREVIEW_BYTES: Final = 64 << 10
 _REFERENCE_BYTES: Final = 256
 """About what a reference takes; a value of no more stays."""
 _HOUR_SECONDS: Final = 3600
-_REFERRED: Final = re.compile(rb"tael\.payload:sha256:([0-9a-f]{64})")
 _FORMS: Final[dict[str, Form]] = {"string_value": "string", "bytes_value": "bytes", "array_value": "array", "kvlist_value": "map"}
 
 
@@ -100,7 +98,7 @@ class Extraction:
         """Those of the payloads that the items of ``request`` refer to, by hash."""
         # Looked for in the bytes, which are not parsed again; a text that only looks like a reference is
         # not among those that were put apart.
-        hashes = {bytes.fromhex(found.decode()) for found in _REFERRED.findall(request)} & self._found.keys()
+        hashes = hashes_in(request) & self._found.keys()
         return [Payload(sha256, self._found[sha256][0], tuple(sorted(self._found[sha256][1]))) for sha256 in sorted(hashes)]
 
     def _put(self, value: AnyValue, hour: int, preview_bytes: int) -> bool:

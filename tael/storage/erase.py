@@ -22,10 +22,32 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Of what is to go, the rows of these traces or, without traces, what is in no such trace (see ``erase_rest``)."""
+    """Of what is to go, the rows of these traces or, without traces, what is in no such trace (see ``erase_rest``).
+
+    With ``hour_ns`` it is nothing but payloads of that hour, as far as they came up to ``before_ns``: those of ``hashes``, or all where there are none.
+    """
 
     what: Erasure
     traces: tuple[bytes, ...] = ()
+    hashes: tuple[bytes, ...] = ()
+    hour_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why payloads are condemned, from when on, and when they are due to be looked at again."""
+
+    name: str
+    since_ns: int
+    due_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condemned:
+    """How many payloads are, and when the last of them is due."""
+
+    count: int
+    due_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +77,24 @@ class EraseStore(Protocol):
         ...
 
     async def erase_rest(self, what: Erasure) -> int:
-        """Delete what is in no such trace: log records of the user or session and what suggestions remember of them, or all of a tenant."""
+        """Delete what is in no such trace: log records of the user or session and what suggestions remember of them, or all of a tenant but its
+        payloads.
+        """
+        ...
+
+    async def loose_items(self, what: Erasure) -> Sequence[bytes]:
+        """Of the log records of the user or session that are in no trace: what those that refer to payloads are known by in the index of references."""
+        ...
+
+    async def condemn(self, what: Erasure, items: Sequence[bytes], cause: Cause) -> None:
+        """Forget what traces and such log records refer to, or all that a tenant's rows do, up to ``before_ns``; the payloads are condemned before.
+
+        Those that something else refers to are spared when they are looked at again (CollectStore).
+        """
+        ...
+
+    async def condemned(self, cause: str) -> Condemned:
+        """What is left of those that were condemned for a cause and that nothing else refers to."""
         ...
 
 
@@ -79,6 +118,10 @@ class ColdEraseStore(Protocol):
 
     async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:
         """The files of one table that hold rows which are to go, and which these are."""
+        ...
+
+    async def loose_items(self, what: Erasure, files: Sequence[ColdFile]) -> Sequence[bytes]:
+        """See EraseStore, of files of log records."""
         ...
 
     async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:

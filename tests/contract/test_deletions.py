@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.erase import ClickHouseErase
 from tael.storage.clickhouse.schema import KEPT
 from tael.storage.clickhouse.writer import ClickHouseWriter
-from tael.storage.erase import EraseStore, Erasure
+from tael.storage.erase import EraseStore
 from tael.wal import codec
 from tael.wal.api import WalState
 from tests.contract.test_cli import tael
@@ -43,6 +43,7 @@ SHARD = ShardAddress(index=0, name="shard-0", url="http://127.0.0.1:1")
 OLD, OTHER, AGAIN = (bytes([number]) * 16 for number in (1, 2, 3))
 LATER_NS = RECEIVED_NS + 3600 * 10**9
 BEFORE_NS = RECEIVED_NS + 60 * 10**9
+RELIED_NS = 3600 * 10**9
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Place:
         async def erasing(*_: object) -> AsyncIterator[ColdEraser]:
             yield await self.cold.eraser()
 
-        return Eraser(self.kv, lambda _: store or ClickHouseErase(self.clickhouse), erasing, wal_state)
+        return Eraser(self.kv, lambda _: store or ClickHouseErase(self.clickhouse), erasing, wal_state, RELIED_NS)
 
     async def ask(self, kind: Kind, value: str, tenant: str = "t1") -> str:
         """A request for what came up to BEFORE_NS."""
@@ -205,44 +206,25 @@ async def test_a_tenant_goes_out_of_every_table(place: Place) -> None:
         await ClickHouseWriter(place.clickhouse).write(METRICS, codec.encode(tenant, 1, batch().SerializeToString()), secrets.token_hex(8))
     await place.cold.roll()
     before = await _held(place, "t2")
-    assert set(before) >= set(KEPT) - {"payloads", "payload_hours"}
+    assert set(before) >= set(KEPT) - {"payloads", "payload_hours", "payload_references"}
     deletion = (await Deletions(place.kv).ask("t1", "tenant", "t1", now_ns=time.time_ns() + 10**18, shards=1)).id
     await finish(place, deletion)
     assert await _held(place, "t1") == {}
     assert await _held(place, "t2") == before
 
 
-class Dying:
+class Dying(ClickHouseErase):
     """A store whose process dies with the nth statement that changes something."""
 
     def __init__(self, clickhouse: ClickHouse, after: int) -> None:
-        self._store = ClickHouseErase(clickhouse)
+        super().__init__(clickhouse)
         self._after = after
-        inner = self._store._mutate
 
-        async def mutate(*arguments: Any) -> None:
-            self._after -= 1
-            if self._after < 0:
-                raise Unavailable("it died")
-            await inner(*arguments)
-
-        self._store._mutate = mutate  # type: ignore[assignment, method-assign]  # where a process dies is between two of these
-
-    async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
-        """See EraseStore."""
-        return await self._store.next_traces(what, limit)
-
-    async def erase_traces(self, what: Erasure, traces: Sequence[bytes]) -> int:
-        """See EraseStore."""
-        return await self._store.erase_traces(what, traces)
-
-    async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
-        """See EraseStore."""
-        return await self._store.erase_index(what, traces)
-
-    async def erase_rest(self, what: Erasure) -> int:
-        """See EraseStore."""
-        return await self._store.erase_rest(what)
+    async def _mutate(self, statement: str, parameters: Mapping[str, Any]) -> None:
+        self._after -= 1
+        if self._after < 0:
+            raise Unavailable("it died")
+        await super()._mutate(statement, parameters)
 
 
 async def test_whatever_dies_where_it_is_finished(place: Place) -> None:

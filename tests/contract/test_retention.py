@@ -25,7 +25,7 @@ from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_t
 
 FOR_EVER, DAY_NS = 36500.0, 86_400 * 10**9
 SIGNALS = ("logs", "metrics", "payloads", "traces")
-OF_NO_SIGNAL = {"tael_migrations", "tael_counted_since"}
+OF_NO_SIGNAL = {"tael_migrations", "tael_counted_since", "tael_condemned_payloads"}
 
 
 async def tables(clickhouse: ClickHouse) -> set[str]:
@@ -74,7 +74,11 @@ async def test_every_table_is_kept_as_long_as_its_signal(shared_hot_node: HotNod
         )
         assert await filled(clickhouse) == every - of_logs
         days["traces"] = days["logs"]
-        of_traces |= {"payloads", "payload_hours"}  # which spans and log records refer to, so the longer of the two keeps them
+        of_traces |= {
+            "payloads",
+            "payload_hours",
+            "payload_references",
+        }  # which spans and log records refer to, so the longer of the two keeps them
         assert await gone() == len(of_traces)
         assert await filled(clickhouse) == every - of_logs - of_traces
         days["metrics"] = days["logs"]

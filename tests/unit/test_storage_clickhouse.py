@@ -83,6 +83,7 @@ def test_only_what_has_not_run_is_pending_in_order() -> None:
 REPEATABLE = (
     "INSERT INTO {{database}}.tael_counted_since\n",
     "INSERT INTO {{database}}.payload_hours\n",
+    "INSERT INTO {{database}}.payload_references\n",
     *(
         f"ALTER TABLE {{{{database}}}}.{view} MODIFY QUERY"
         for view in ("spans_to_span_attribute_keys", "logs_to_log_attribute_keys", "logs_to_log_streams")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from tael.cold.files import ROLLED
+from tael.model.time import NS_PER_SECOND
 from tael.otlp.genai import KEYS
 from tael.storage.clickhouse.attribute_keys import TABLES as KEY_TABLES
-from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import instant
 from tael.storage.clickhouse.llm import quoted
+from tael.storage.clickhouse.mutations import MUTATION_LIMITS, Mutations
+from tael.storage.clickhouse.references import LOOSE_ITEM, NO_ITEM, OF_LOG, left_alone, used
 from tael.storage.clickhouse.schema import KEPT
-from tael.storage.erase import Erasure, Selection
+from tael.storage.erase import Cause, Condemned, Erasure, Selection
 
 _TIMES: Final = {
     "spans": "received_at",
     "logs": "received_at",
     "payloads": "received_at",
     "payload_hours": "received_at",
+    "payload_references": "received_at",
     "samples": "ts",
     "histograms": "ts",
     "exemplars": "ts",
@@ -31,21 +34,28 @@ _OWNERS: Final = {
     "session": ("llm_session_id", KEYS["session_id"]),
 }
 """The column and the attributes that name a span's user or session."""
-_LIMITS: Final = Limits(seconds=600)
 _BEFORE: Final = instant("before")
 OF_TRACES: Final = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
 LATER: Final = f"tenant = {{tenant:String}} AND {OF_TRACES} AND received_at > {_BEFORE}"
 """Whether a span came after the request: its trace keeps its index, which says where it is."""
+OF_AN_HOUR: Final = "hour = toDateTime({hour:Int64}, 'UTC')"
+OF_HASHES: Final = "hash IN (SELECT arrayJoin(arrayMap(h -> toFixedString(unhex(h), 32), {hashes:Array(String)})))"
 OF_A_TRACE: Final = ("logs", "exemplars", "spans")
 """The tables with rows of traces."""
 _VALUES: Final = ("attribute_string_values", "resource_string_values")
+_OF_PAYLOADS: Final = ("payloads", "payload_hours", "payload_references")
+"""Payloads are condemned, and go once nobody relies on them."""
+_OF_ITEMS: Final = "item IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
+LOOSE: Final = f"trace_id = {NO_ITEM} AND notEmpty({OF_LOG})"
+"""Whether a log record is in no trace and refers to payloads."""
+_ITEMS_AT_ONCE: Final = 1_000
+_OF_A_TENANT: Final = tuple(table for table in KEPT if table not in _OF_PAYLOADS)
+CONDEMNED: Final = "tael_condemned_payloads"
+"""Payloads to be looked at once more before they are deleted."""
 
 
-class ClickHouseErase:
+class ClickHouseErase(Mutations):
     """See EraseStore."""
-
-    def __init__(self, clickhouse: ClickHouse) -> None:
-        self._clickhouse = clickhouse
 
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
         """See EraseStore."""
@@ -57,7 +67,7 @@ class ClickHouseErase:
                 f"SELECT trace_id, toUnixTimestamp64Nano(min(start_time)) FROM {self._named(table)}\n"  # noqa: S608  # names of ours and parameters
                 f"WHERE {came('spans')} AND {belongs(what)} GROUP BY trace_id ORDER BY 2 LIMIT {{limit:UInt32}}",
                 parameters_of(what) | {"limit": limit},
-                _LIMITS,
+                MUTATION_LIMITS,
             )
             for trace_id, start in rows:
                 found[bytes(trace_id)] = min(int(start), found.get(bytes(trace_id), int(start)))
@@ -79,11 +89,50 @@ class ClickHouseErase:
             return 0
         parameters = parameters_of(what)
         if what.kind == "tenant":
-            return sum([await self._delete(named, came(table), parameters) for table in KEPT for named in _tables(table)])
+            return sum([await self._delete(named, came(table), parameters) for table in _OF_A_TENANT for named in _tables(table)])
         rows = sum([await self._delete(named, condition("logs", Selection(what)), parameters) for named in _tables("logs")])
         for table in KEY_TABLES.values():
             await self._forget(table, what)
         return rows
+
+    async def loose_items(self, what: Erasure) -> Sequence[bytes]:
+        """See EraseStore."""
+        if what.kind not in _OWNERS:
+            return ()
+        found: set[bytes] = set()
+        for named in _tables("logs"):
+            sql = f"SELECT DISTINCT {LOOSE_ITEM} FROM {self._named(named)} WHERE {condition('logs', Selection(what))} AND {LOOSE}"  # noqa: S608  # the same
+            found.update(bytes(item) for (item,) in await self._clickhouse.query(sql, parameters_of(what), MUTATION_LIMITS))
+        return sorted(found)
+
+    async def condemn(self, what: Erasure, items: Sequence[bytes], cause: Cause) -> None:
+        """See EraseStore."""
+        if what.kind == "tenant":
+            await self._condemn(came("payload_references"), parameters_of(what), cause)
+        for start in range(0, len(items), _ITEMS_AT_ONCE):
+            parameters = parameters_of(what, items[start : start + _ITEMS_AT_ONCE])
+            await self._condemn(f"{came('payload_references')} AND {_OF_ITEMS}", parameters, cause)
+
+    async def _condemn(self, where: str, parameters: dict[str, Any], cause: Cause) -> None:
+        """Condemned first: it is what the references say, and they go behind it."""
+        await self._clickhouse.command(
+            f"INSERT INTO {self._named(CONDEMNED)} SELECT DISTINCT tenant, hour, hash, {{cause:String}}, {instant('since')}, {instant('due')}\n"  # the same
+            f"FROM {self._named('payload_references')} WHERE {where} SETTINGS insert_deduplicate = 0",
+            parameters | {"cause": cause.name, "since": cause.since_ns, "due": cause.due_ns},
+            MUTATION_LIMITS,
+        )
+        await self._delete("payload_references", f"{where} AND item != {NO_ITEM}", parameters)
+
+    async def condemned(self, cause: str) -> Condemned:
+        """See EraseStore."""
+        own = f"SELECT tenant, hour, hash, due FROM {self._named(CONDEMNED)} FINAL WHERE cause = {{cause:String}}"  # noqa: S608  # the same
+        referred = used(self._named("payload_references"), f"(tenant, hash) IN (SELECT tenant, hash FROM ({own}))")  # noqa: S608  # the same
+        sql = (
+            f"SELECT count(), toUnixTimestamp64Nano(max(due)) FROM ({own})\n"  # noqa: S608  # the same
+            f"WHERE (tenant, hour, hash) NOT IN (SELECT tenant, hour, hash FROM ({referred}) WHERE referred > 0 OR {left_alone(self._named('tael_migrations'))})"
+        )
+        [(count, due)] = await self._clickhouse.query(sql, {"cause": cause}, MUTATION_LIMITS)
+        return Condemned(int(count), int(due))
 
     async def _forget(self, table: str, what: Erasure) -> None:
         """Take the user or session out of the values that suggestions remember."""
@@ -96,30 +145,6 @@ class ClickHouseErase:
                 statement = f"ALTER TABLE {self._named(table)} UPDATE {column} = {rest} IN PARTITION ID {{partition:String}} WHERE {where}"
                 await self._mutate(statement, parameters_of(what) | {"partition": partition})
 
-    async def _delete(self, table: str, where: str, parameters: Mapping[str, Any]) -> int:
-        # Counted first: the caller reports it, and no mutation is begun in a partition without such rows.
-        counts = await self._count(table, where, parameters)
-        for partition in counts:
-            statement = f"ALTER TABLE {self._named(table)} DELETE IN PARTITION ID {{partition:String}} WHERE {where}"
-            await self._mutate(statement, {**parameters, "partition": partition})
-        return sum(counts.values())
-
-    async def _count(self, table: str, where: str, parameters: Mapping[str, Any]) -> dict[str, int]:
-        """Rows by partition."""
-        statement = f"SELECT _partition_id, count() FROM {self._named(table)} WHERE {where} GROUP BY 1"  # noqa: S608  # the same
-        return {bytes(name).decode(): int(rows) for name, rows in await self._clickhouse.query(statement, parameters, _LIMITS)}
-
-    async def _mutate(self, statement: str, parameters: Mapping[str, Any]) -> None:
-        await self._clickhouse.command(
-            # 2: the rows have gone on every replica when this returns. The other setting allows the subqueries of the conditions.
-            f"{statement} SETTINGS mutations_sync = 2, allow_nondeterministic_mutations = 1",
-            parameters,
-            _LIMITS,
-        )
-
-    def _named(self, table: str) -> str:
-        return f"{self._clickhouse.database}.{table}"
-
 
 def _of_traces(what: Erasure, traces: Sequence[bytes]) -> Iterable[tuple[str, str, dict[str, Any]]]:
     for table in OF_A_TRACE:
@@ -129,6 +154,8 @@ def _of_traces(what: Erasure, traces: Sequence[bytes]) -> Iterable[tuple[str, st
 
 def condition(table: str, selection: Selection) -> str:
     """Whether a row of the table is to go; the parameters are those of ``parameters_of``."""
+    if selection.hour_ns is not None:
+        return f"{came(table)} AND {OF_AN_HOUR}{f' AND {OF_HASHES}' if selection.hashes else ''}"
     if selection.traces:
         return f"{came(table)} AND {OF_TRACES}"
     if selection.what.kind == "tenant":
@@ -159,3 +186,10 @@ def parameters_of(what: Erasure, traces: Sequence[bytes] = ()) -> dict[str, Any]
     """What the conditions name."""
     named = {"tenant": what.tenant, "value": what.value, "before": what.before_ns}
     return named | {"traces": [trace_id.hex() for trace_id in traces]} if traces else named
+
+
+def parameters_of_all(selection: Selection) -> dict[str, Any]:
+    """The same of a selection."""
+    named = parameters_of(selection.what, selection.traces)
+    hour = (selection.hour_ns or 0) // NS_PER_SECOND
+    return named | {"hour": hour, "hashes": [sha256.hex() for sha256 in selection.hashes]}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tael.cold.files import ColdFile
 from tael.model.time import NS_PER_SECOND
 from tael.storage.clickhouse.client import Limits
-from tael.storage.clickhouse.erase import LATER, OF_TRACES, belongs, came, condition, parameters_of
+from tael.storage.clickhouse.erase import LATER, LOOSE, OF_TRACES, belongs, came, condition, parameters_of, parameters_of_all
+from tael.storage.clickhouse.references import LOOSE_ITEM
 from tael.storage.clickhouse.rolling import ColdFiles, checksum
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.tiers import cold_rows
@@ -27,7 +28,9 @@ class ClickHouseColdErase(ColdFiles):
         """See ColdEraseStore."""
         where = f"{came('spans')} AND {belongs(what)}"
         for some in _some(files):
-            found = await self._ask(some, "trace_id", f"WHERE {where} GROUP BY trace_id ORDER BY min(start_time) LIMIT {int(limit)}", what)
+            found = await self._ask(
+                some, "trace_id", f"WHERE {where} GROUP BY trace_id ORDER BY min(start_time) LIMIT {int(limit)}", parameters_of(what)
+            )
             if found:
                 return [bytes(trace_id) for (trace_id,) in found]
         return ()
@@ -39,7 +42,7 @@ class ClickHouseColdErase(ColdFiles):
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
         """See ColdEraseStore."""
-        found = [await self._ask(some, "DISTINCT trace_id", f"WHERE {LATER}", what, traces) for some in _some(files)]
+        found = [await self._ask(some, "DISTINCT trace_id", f"WHERE {LATER}", parameters_of(what, traces)) for some in _some(files)]
         return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
 
     async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:
@@ -49,7 +52,7 @@ class ClickHouseColdErase(ColdFiles):
             table = some[0].table
             tail = f"WHERE {condition(table, selection)} GROUP BY _path"
             asked = f"_path, count(), {checksum(table)}"
-            rows = await self._ask(some, asked, tail, selection.what, selection.traces, also=", _path")
+            rows = await self._ask(some, asked, tail, parameters_of_all(selection), also=", _path")
             for path, count, total in rows:
                 [file] = [file for file in some if text(path).endswith(file.key)]
                 found[file] = Selected(int(count), text(total))
@@ -57,14 +60,20 @@ class ClickHouseColdErase(ColdFiles):
 
     async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
         """See ColdEraseStore."""
-        parameters = parameters_of(selection.what, selection.traces)
-        return await self._merge(files, generation, pace, without=condition(files[0].table, selection), parameters=parameters)
+        where, parameters = condition(files[0].table, selection), parameters_of_all(selection)
+        return await self._merge(files, generation, pace, without=where, parameters=parameters)
+
+    async def loose_items(self, what: Erasure, files: Sequence[ColdFile]) -> Sequence[bytes]:
+        """See ColdEraseStore."""
+        where = f"WHERE {condition('logs', Selection(what))} AND {LOOSE}"
+        found = [await self._ask(some, f"DISTINCT {LOOSE_ITEM}", where, parameters_of(what)) for some in _some(files)]
+        return sorted({bytes(item) for rows in found for (item,) in rows})
 
     async def _ask(
-        self, files: Sequence[ColdFile], columns: str, tail: str, what: Erasure, traces: Sequence[bytes] = (), *, also: str = ""
+        self, files: Sequence[ColdFile], columns: str, tail: str, parameters: Mapping[str, Any], *, also: str = ""
     ) -> Sequence[Sequence[Any]]:
         rows = cold_rows(self._bucket_url, files, await self._columns(files[0].table), also=also)
-        return await self._clickhouse.query(f"SELECT {columns} FROM ({rows}) {tail}", parameters_of(what, traces), _LIMITS)  # noqa: S608  # the same
+        return await self._clickhouse.query(f"SELECT {columns} FROM ({rows}) {tail}", parameters, _LIMITS)  # noqa: S608  # the same
 
 
 def _some(files: Sequence[ColdFile]) -> Iterator[Sequence[ColdFile]]:

@@ -14,7 +14,17 @@ from typing import Literal
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
 from tael.storage.api import DetachedPart, PartitionSize
-from tael.storage.clickhouse import attribute_keys, flatten, flatten_logs, metric_wire, payload_wire, service_counts, streams, wire
+from tael.storage.clickhouse import (
+    attribute_keys,
+    flatten,
+    flatten_logs,
+    metric_wire,
+    payload_wire,
+    references,
+    service_counts,
+    streams,
+    wire,
+)
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
 
@@ -68,6 +78,7 @@ KEPT = {
     "red": _Kept("metrics", 24),
     "payloads": _Kept("payloads"),
     "payload_hours": _Kept("payloads", 24),
+    "payload_references": _Kept("payloads", 24),
 }
 """Every table that grows with what is received."""
 
@@ -118,6 +129,8 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "logs_in_1_select": flatten_logs.logs_select_1(f"{database}.logs_in_1"),
         "logs_in_2_select": _released("logs_in_2_select", database),
         "logs_in_3_select": flatten_logs.logs_select(f"{database}.logs_in_3"),
+        "span_references_select": references.span_references_select(f"{database}.spans"),
+        "log_references_select": references.log_references_select(f"{database}.logs"),
         "span_key_columns": attribute_keys.key_columns("traces"),
         "log_key_columns": attribute_keys.key_columns("logs"),
         "one_row_in": str(attribute_keys.ONE_ROW_IN),

@@ -481,3 +481,7 @@ CREATE TABLE IF NOT EXISTS tael.payloads_all AS tael.payloads ENGINE = Distribut
 DROP TABLE IF EXISTS tael.payload_hours_all;
 
 CREATE TABLE IF NOT EXISTS tael.payload_hours_all AS tael.payload_hours ENGINE = Distributed('shards', 'tael', 'payload_hours');
+
+DROP TABLE IF EXISTS tael.payload_references_all;
+
+CREATE TABLE IF NOT EXISTS tael.payload_references_all AS tael.payload_references ENGINE = Distributed('shards', 'tael', 'payload_references');

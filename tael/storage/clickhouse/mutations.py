@@ -1,0 +1,42 @@
+"""Deletes rows out of a shard's tables: counted by partition, and the partitions that have some are written anew without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tael.storage.clickhouse.client import ClickHouse, Limits
+
+MUTATION_LIMITS: Final = Limits(seconds=600)
+
+
+class Mutations:
+    """Conditions are SQL of ours with parameters."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def _delete(self, table: str, where: str, parameters: Mapping[str, Any]) -> int:
+        """How many rows went, in every replica, when this returns."""
+        # Counted first: the caller reports it, and no mutation is begun in a partition without such rows.
+        counts = await self._count(table, where, parameters)
+        for partition in counts:
+            statement = f"ALTER TABLE {self._named(table)} DELETE IN PARTITION ID {{partition:String}} WHERE {where}"
+            await self._mutate(statement, {**parameters, "partition": partition})
+        return sum(counts.values())
+
+    async def _count(self, table: str, where: str, parameters: Mapping[str, Any]) -> dict[str, int]:
+        """Rows by partition."""
+        statement = f"SELECT _partition_id, count() FROM {self._named(table)} WHERE {where} GROUP BY 1"  # noqa: S608  # names of ours and parameters
+        return {bytes(name).decode(): int(rows) for name, rows in await self._clickhouse.query(statement, parameters, MUTATION_LIMITS)}
+
+    async def _mutate(self, statement: str, parameters: Mapping[str, Any]) -> None:
+        await self._clickhouse.command(
+            # 2: the rows have gone on every replica when this returns. The other setting allows the subqueries of the conditions.
+            f"{statement} SETTINGS mutations_sync = 2, allow_nondeterministic_mutations = 1",
+            parameters,
+            MUTATION_LIMITS,
+        )
+
+    def _named(self, table: str) -> str:
+        return f"{self._clickhouse.database}.{table}"

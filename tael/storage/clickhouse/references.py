@@ -1,0 +1,64 @@
+"""What of a row refers to payloads, as SQL; pure. It is what readers resolve (tael.otlp.resolve): values of attributes of items, of events and of links, and
+bodies of log records, that begin as a reference does.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tael.model.payload import PREFIX
+
+NO_ITEM: Final = "toFixedString('', 16)"
+"""Stands for the payload itself."""
+NEVER: Final = "toDateTime64(0, 9, 'UTC')"
+"""When a payload was sent that was not."""
+_BEGINS: Final = f"startsWith(value, '{PREFIX}')"
+_WHOLE: Final = f"match(reference, '^{PREFIX.replace('.', '[.]')}[0-9a-f]{{64}}:')"
+_HASH: Final = f"toFixedString(unhex(substring(reference, {len(PREFIX) + 1}, 64)), 32)"
+
+
+def _of(attributes: str) -> str:
+    return f"arrayFilter(value -> {_BEGINS}, mapValues({attributes}))"
+
+
+def _of_each(attributes: str) -> str:
+    return f"arrayFlatten(arrayMap(one -> {_of('one')}, `{attributes}`))"
+
+
+_OF_SPAN: Final = f"arrayConcat({_of('attributes_string')}, {_of_each('events.attributes_string')}, {_of_each('links.attributes_string')})"
+OF_LOG: Final = f"arrayConcat({_of('attributes_string')}, if(startsWith(body, '{PREFIX}'), [body], []))"
+LOOSE_ITEM: Final = "sipHash128(timestamp, serial)"
+"""Names a log record that is in no trace."""
+_LOG_ITEM: Final = f"if(trace_id = {NO_ITEM}, {LOOSE_ITEM}, trace_id)"
+
+
+def span_references_select(source: str) -> str:
+    """The rows of ``payload_references`` that come of spans."""
+    return _select(source, _OF_SPAN, "start_time", "trace_id")
+
+
+def log_references_select(source: str) -> str:
+    """The same of log records."""
+    return _select(source, OF_LOG, "timestamp", _LOG_ITEM)
+
+
+def used(index: str, where: str) -> str:
+    """Of each payload and hour of the index: when it was sent there last, how much there refers to it, and when the last of all that came."""
+    return (
+        f"SELECT tenant, hash, hour, maxIf(received_at, item = {NO_ITEM}) AS sent, countIf(item != {NO_ITEM}) AS referred, max(received_at) AS last\n"  # the same
+        f"FROM {index} WHERE {where} GROUP BY tenant, hash, hour"
+    )
+
+
+def left_alone(migrations: str) -> str:
+    """Whether a row of ``used`` is a payload of an hour before the index began: what refers to it is not known."""
+    began = f"SELECT max(applied_at) FROM {migrations} WHERE endsWith(name, 'payload_references')"  # noqa: S608  # the same
+    return f"(sent > {NEVER} AND least(hour, sent) <= ({began}))"
+
+
+def _select(source: str, references: str, time: str, item: str) -> str:
+    rows = f"SELECT tenant, toStartOfHour({time}) AS hour, {item} AS item, received_at, arrayJoin({references}) AS reference FROM {source}"  # noqa: S608  # names of ours
+    return (
+        f"SELECT tenant, {_HASH} AS hash, hour, item, max(received_at) AS received_at\n"  # the same
+        f"FROM ({rows})\nWHERE {_WHOLE}\nGROUP BY tenant, hash, hour, item"
+    )
