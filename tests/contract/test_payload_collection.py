@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tael.errors import Unavailable
+from tael.model.signals import PAYLOADS
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.collecting import ClickHouseCollect
 from tael.storage.clickhouse.erase import ClickHouseErase
+from tael.storage.clickhouse.stored import index_references
 from tael.wal.api import DeadLetter
 from tests.support.cold import Crash
 from tests.support.collecting import LEASE, Place, hash_of
@@ -334,3 +336,22 @@ async def test_what_came_before_the_index_is_left_to_its_retention(place: Place)
     assert await place.readable(SYSTEM, ASKED, OTHER, "new " * 2_000) == [True, True, True, True]
     await place.erase()
     assert await place.is_done(deletion)
+
+
+async def test_rows_whose_views_were_not_fed_are_indexed(hot_place: Place) -> None:
+    """As of an insert for which the server has too little memory: what is there is not written again."""
+    place, [clickhouse] = hot_place, hot_place.tier.clickhouses
+    await place.say(ONE, SYSTEM)
+    await place.log_loose(ASKED, "u1")
+    bodies = [(signal, body) for _, signal, body, _ in place.log.appended if signal != PAYLOADS]
+    await place.write()
+    sql = f"SELECT hex(hash), hour, hex(item), received_at FROM {clickhouse.database}.payload_references FINAL ORDER BY ALL"
+    before = await clickhouse.query(sql, {})
+    assert len(before) == 4
+    where = "item != toFixedString('', 16) SETTINGS mutations_sync = 2"
+    await clickhouse.command(f"ALTER TABLE {clickhouse.database}.payload_references DELETE WHERE {where}")
+    for signal, body in bodies:
+        statement = index_references(clickhouse.database, signal, body)
+        assert statement is not None
+        await clickhouse.command(statement.sql, statement.parameters)
+    assert await clickhouse.query(sql, {}) == before

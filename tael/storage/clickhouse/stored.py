@@ -1,4 +1,4 @@
-"""What of a body is in the hot tier already, pure: the statement that finds out, and the body without it."""
+"""What of a body is in the hot tier already, pure: the statement that finds out, the one that indexes what it refers to, and the body without it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tael.model.time import signed_ns
 from tael.pb.envelope_pb2 import Envelope
 from tael.pb.wal_pb2 import WalBatch, WalRecord
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.references import log_references_select, span_references_select
 from tael.storage.clickhouse.rows import text
 from tael.wal import codec
 
@@ -32,13 +33,33 @@ def count_rows(database: str, signal: str, body: bytes) -> Statement | None:
     if signal not in _TABLES:
         return None
     table, column, told_apart = _TABLES[signal]
+    where = _these(signal, body)
+    sql = (
+        f"SELECT tenant, toUnixTimestamp64Nano(received_at), toUnixTimestamp64Nano({column}), {told_apart}, count()"  # noqa: S608  # names of ours
+        f" FROM {database}.{table} WHERE {where.sql} GROUP BY ALL"
+    )
+    return Statement(sql, where.parameters)
+
+
+def index_references(database: str, signal: str, body: bytes) -> Statement | None:
+    """Put what the rows that are there refer to into the index of references. None for a signal of which nothing does."""
+    if signal not in _TABLES:
+        return None
+    table, where = _TABLES[signal][0], _these(signal, body)
+    rows = f"(SELECT * FROM {database}.{table} WHERE {where.sql})"  # noqa: S608  # the same
+    select = span_references_select(rows) if signal == TRACES else log_references_select(rows)
+    return Statement(f"INSERT INTO {database}.payload_references {select}", where.parameters)
+
+
+def _these(signal: str, body: bytes) -> Statement:
+    """Whether a row came with a request of the body, or with another one of that instant and tenant."""
+    column = _TABLES[signal][1]
     keys = [key for record in codec.decode(body) for key in _keys(signal, record)]
     instants = [instant for _, _, instant, _, _ in keys]
     sql = (
-        f"SELECT tenant, toUnixTimestamp64Nano(received_at), toUnixTimestamp64Nano({column}), {told_apart}, count()"  # noqa: S608  # names of ours
-        f" FROM {database}.{table} WHERE tenant IN {{tenants:Array(String)}}"
+        "tenant IN {tenants:Array(String)}"
         f" AND {column} BETWEEN fromUnixTimestamp64Nano({{first:Int64}}, 'UTC') AND fromUnixTimestamp64Nano({{last:Int64}}, 'UTC')"
-        " AND toUnixTimestamp64Nano(received_at) IN {received:Array(Int64)} GROUP BY ALL"
+        " AND toUnixTimestamp64Nano(received_at) IN {received:Array(Int64)}"
     )
     parameters = {
         "tenants": sorted({tenant for tenant, *_ in keys}),

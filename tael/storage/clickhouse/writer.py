@@ -95,6 +95,9 @@ class ClickHouseWriter:
         try:
             await self._within_memory(insert, f"{token} whole")
         except TooLarge as error:
+            # What is there is not written again, nor are the views fed: no payload may be collected that it refers to.
+            if (index := stored.index_references(self._clickhouse.database, signal, body)) is not None:
+                await self._clickhouse.command(index.sql, index.parameters, INSERT_LIMITS)
             raise StoredInPart(error.reason, await self._rest(signal, body)) from error
 
     async def _within_memory(self, insert: Callable[[], Awaitable[None]], token: str) -> None:
