@@ -11,6 +11,8 @@ export PYTHON
 # make demo: traces a second, and for how long (0: until Ctrl-C)
 RATE ?= 5
 DURATION ?= 30
+# make test: processes for all tests but those of the whole suite, which keep the machine busy by themselves
+TEST_PROCESSES ?= 2
 
 .PHONY: help
 help: ## List the targets
@@ -30,7 +32,8 @@ demo: local ## Send a shop's and an LLM agent's traces, logs and metrics (RATE=5
 ##@ Check
 .PHONY: test check format unit
 test: check ## Everything: lint, types, import contracts, generated files, all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not system" -n $(TEST_PROCESSES) --dist loadfile
+	$(PY) -m pytest -m system
 
 check: dev ## Lint, format, types, import contracts, generated files
 	$(PY) -m ruff check .
