@@ -63,7 +63,7 @@ async def rows(clickhouse: ClickHouse, columns: str, table: str) -> Sequence[Any
     return [tuple(row) for row in await clickhouse.query(f"SELECT {columns} FROM {clickhouse.database}.{table} FINAL ORDER BY ALL", {})]
 
 
-@pytest.mark.parametrize("hot_tier", [1], indirect=True)
+@pytest.mark.parametrize("hot_tier", ["one-shard"], indirect=True)
 async def test_every_part_of_a_batch_becomes_rows(hot_tier: HotTier) -> None:
     """Bodies joined, one of them written twice, whose later value wins where a key comes again."""
     [clickhouse] = hot_tier.clickhouses
@@ -87,7 +87,7 @@ async def test_every_part_of_a_batch_becomes_rows(hot_tier: HotTier) -> None:
     assert await rows(clickhouse, "name, type, unit, help", "metric_families") == [(b"up", b"gauge", b"", b"whether it is")]
 
 
-@pytest.mark.parametrize("hot_tier", [1], indirect=True)
+@pytest.mark.parametrize("hot_tier", ["one-shard"], indirect=True)
 async def test_the_engine_hashes_names_as_we_do(hot_tier: HotTier) -> None:
     """So that a query may write xxh3('name')."""
     for name in ("", "up", "http_requests_total", "ä" * 300):
@@ -95,7 +95,7 @@ async def test_the_engine_hashes_names_as_we_do(hot_tier: HotTier) -> None:
         assert found == xxhash.xxh3_64_intdigest(name.encode())
 
 
-@pytest.mark.parametrize("hot_tier", [1], indirect=True)
+@pytest.mark.parametrize("hot_tier", ["one-shard"], indirect=True)
 async def test_retention_sees_and_drops_every_hour(hot_tier: HotTier) -> None:
     """Each table is parted by hour, and a dropped hour is gone while the next one stays."""
     [clickhouse] = hot_tier.clickhouses

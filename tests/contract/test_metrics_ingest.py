@@ -227,7 +227,7 @@ async def test_remote_write_becomes_rows_of_every_table(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("place", ["before_insert", "between_tables", "after_insert"])
-@pytest.mark.parametrize("hot_tier", [1], indirect=True)
+@pytest.mark.parametrize("hot_tier", ["one-shard"], indirect=True)
 async def test_increments_add_up_once_wherever_a_writer_dies(bench: Bench, place: str) -> None:
     """Sums, histograms and exponential histograms; the successor repeats the intent and goes on from what the hot tier has."""
 
@@ -258,7 +258,7 @@ async def test_increments_add_up_once_wherever_a_writer_dies(bench: Bench, place
 
 
 @pytest.mark.parametrize("place", ["before_insert", "between_tables", "after_insert"])
-@pytest.mark.parametrize("hot_tier", [1], indirect=True)
+@pytest.mark.parametrize("hot_tier", ["one-shard"], indirect=True)
 async def test_late_and_equal_times_count_wherever_a_writer_dies(bench: Bench, place: str) -> None:
     """Across hours, and with one that claims to be of next year; the last sample has them all."""
     total = 0
