@@ -1,7 +1,8 @@
 """Which hosts and origins a listener on loopback answers to. Pure.
 
 A web page that a user of this machine has open can reach such a listener: by a name that it resolves to 127.0.0.1 (DNS rebinding), which
-shows in Host, and by a simple POST, which shows in Origin or Sec-Fetch-Site (Fetch standard, "CORS protocol"; W3C Fetch Metadata).
+shows in Host, and by a simple POST or a WebSocket, which shows in Origin or Sec-Fetch-Site (Fetch standard, "CORS protocol"; W3C Fetch
+Metadata).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def foreign(method: str, headers: Mapping[str, str], hosts: Collection[str], ori
     host = host_name(headers.get("Host", ""))
     if host and not (_is_nobodys(host) or host in hosts):
         return f"this server does not answer for the host {host[:100]!r}; add it to TAEL_ALLOWED_HOSTS if it should"
-    if method in _SAFE_METHODS:
+    # A page reads what comes over a WebSocket, of any site: nothing but the server's own check of Origin stands before it (RFC 6455, 10.2).
+    if method in _SAFE_METHODS and headers.get("Upgrade", "").lower() != "websocket":
         return ""
     origin = headers.get("Origin")
     if origin is None:

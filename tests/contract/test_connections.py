@@ -242,6 +242,20 @@ async def test_the_query_api_refuses_foreign_hosts_in_each_api_s_shape() -> None
             assert answer.status == 403
 
 
+@pytest.mark.parametrize(("origin", "expected"), [("https://evil.example", 403), ("null", 403), ("http://localhost:3000", 101), ("", 101)])
+async def test_no_other_sites_page_reads_logs_over_a_websocket(origin: str, expected: int) -> None:
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "WebSocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    async with serving(MemorySpans()) as q, aiohttp.ClientSession() as http:
+        headers = {**handshake, **({"Origin": origin} if origin else {})}
+        async with http.get(f"{q.url}/loki-api/loki/api/v1/tail", params={"query": '{a="b"}'}, headers=headers) as answer:
+            assert answer.status == expected
+
+
 def test_a_process_may_open_as_many_files_as_the_system_lets_it() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
