@@ -15,6 +15,7 @@ from aiohttp import web
 from services.hotnode import telemetry
 from services.hotnode.bucket import engine_config
 from services.hotnode.call import Credentials
+from services.hotnode.connections import QuietRunner
 from services.hotnode.engine import Engine
 from services.hotnode.guard import rules_for
 from services.hotnode.respond import Node
@@ -101,7 +102,7 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
     )
     app = web.Application()
     server.add_routes(app)
-    web_runner = web.AppRunner(
+    web_runner = QuietRunner(
         app,
         access_log=None,
         shutdown_timeout=settings.hotnode_drain_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -89,6 +90,17 @@ def test_nothing_runs_without_the_password(node: HotNode, headers: dict[str, str
     status, body = ask(node, headers)
     assert status == 403
     assert b"AUTHENTICATION_FAILED" in body
+
+
+def test_what_is_no_http_is_one_line_without_what_was_sent(node: HotNode) -> None:
+    for sent in (f"X-ClickHouse-Key {PASSWORD}", f"Authorization: Bearer {PASSWORD}\x00"):
+        with socket.create_connection(("127.0.0.1", node.port), timeout=10) as wire:
+            wire.sendall(f"GET / HTTP/1.1\r\n{sent}\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: wire.recv(4096), b""))
+        assert answer.split(b" ")[1] == b"400"
+        assert PASSWORD not in answer.decode() + node.log
+    assert "Traceback" not in node.log
+    assert node.log.count("malformed request") == 2
 
 
 def test_a_listener_for_everybody_wants_a_password(tmp_path: Path) -> None:
