@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +17,8 @@ from tael.cli.waterfall import milliseconds, waterfall
 _PIPED_COLUMNS = 1000
 _FLEXIBLE = 24
 """Characters that a column keeps which is shortened to fit, while others can still go."""
+_LEAST = 10
+"""Characters that any column keeps."""
 _STATUS_STYLES = {"error": "red", "ok": "green"}
 _LEVEL_STYLES = {"fatal": "bold red", "error": "red", "warn": "yellow", "debug": "dim", "trace": "dim"}
 
@@ -157,7 +159,7 @@ def print_calls(answer: Mapping[str, Any]) -> None:
     """``llm calls``: one line a call."""
     if _nothing(answer["calls"], "LLM calls match", "a longer --last, fewer filters, or --operation any"):
         return
-    table = Rows("START", "SERVICE", "~MODEL", "?KIND", "STATUS", ">DURATION", ">INPUT", ">OUTPUT", ">COST", "?SESSION", "?TRACE")
+    table = Rows("START", "SERVICE", "~MODEL", "?KIND", "STATUS", ">DURATION", "?>INPUT", "?>OUTPUT", ">COST", "?SESSION", "?TRACE")
     for span in answer["calls"]:
         call, start = span["llm"], span["start_time"].replace("T", " ")[:-7]
         model = _plain(call["response_model"] or call["model"] or "-")
@@ -356,19 +358,26 @@ class Rows:
         kept = list(range(len(self._columns)))
         while self._width(kept) > _width() and (optional := [at for at in kept if "?" in self._columns[at]]):
             kept.remove(optional[-1])
+        widths = self._shares(kept)
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for at in kept:
-            flexible = "~" in self._columns[at]
-            table.add_column(
-                self._name(at),
-                justify="right" if ">" in self._columns[at] else "left",
-                no_wrap=True,
-                overflow="ellipsis",
-                min_width=None if flexible else self._natural(at),
-            )
+            justify: JustifyMethod = "right" if ">" in self._columns[at] else "left"
+            table.add_column(self._name(at), justify=justify, no_wrap=True, overflow="ellipsis", width=widths[at])
         for cells in self._cells:
             table.add_row(*(cells[at] for at in kept))
         return table
+
+    def _shares(self, kept: Sequence[int]) -> dict[int, int]:
+        """The width of each column: text gives way, that of ~ columns first, the widest first; a number is never cut."""
+        widths = {at: min(self._natural(at), _width()) for at in kept}
+        for mark in ("~", ""):
+            giving = [at for at in kept if mark in self._columns[at] and ">" not in self._columns[at]]
+            while sum(widths.values()) + 2 * len(kept) > _width():
+                widest = max(giving, key=widths.__getitem__, default=None)
+                if widest is None or widths[widest] <= _LEAST:
+                    break
+                widths[widest] -= 1
+        return widths
 
     def _name(self, at: int) -> str:
         return self._columns[at].lstrip("?~>")
