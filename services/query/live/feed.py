@@ -109,6 +109,8 @@ class Watcher(Generic[T]):
     async def events(self, heartbeat_seconds: float) -> AsyncIterator[bytes]:
         """Frames to send, heartbeats in silence, until the stream is closed."""
         while True:
+            # Before what is sent, not after: what is lost while the client reads must wake the wait below.
+            self._wake.clear()
             if not self._events:
                 self._tell_losses()
             while self._events:
@@ -117,7 +119,6 @@ class Watcher(Generic[T]):
                 yield event
             if self._closed:
                 return
-            self._wake.clear()
             try:
                 async with asyncio.timeout(heartbeat_seconds):
                     await self._wake.wait()
