@@ -122,8 +122,9 @@ def _duration_or_number(query: str, at: int) -> Token | None:
         return None
     text = number[0]
     if text.isdigit():
-        if int(text) >= 1 << 63:
-            raise ParseError(query, at, f"{text} does not fit a 64-bit integer")
+        # By length first: Python refuses to read thousands of digits.
+        if len(text.lstrip("0")) > 19 or int(text) >= 1 << 63:
+            raise ParseError(query, at, f"{text[:40]} does not fit a 64-bit integer")
         return Token("int", text, at, int(text))
     return Token("float", text, at, float(text))
 
