@@ -12,7 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
-from aiohttp import http_exceptions, web
+from aiohttp import StreamReader, http_exceptions, web
+from aiohttp.streams import EMPTY_PAYLOAD
 from prometheus_client import Counter
 
 from tael.runtime.config import Address
@@ -109,6 +110,7 @@ class Connection(web.RequestHandler):
         self._head_since: float | None = None
         self._head_bytes = 0
         self._start = b""
+        self._payload: StreamReader = EMPTY_PAYLOAD
         self._received = 0
         self._window: tuple[float, int] | None = None
         self._unread_since: float | None = None
@@ -148,11 +150,16 @@ class Connection(web.RequestHandler):
         self._received += len(data)
         if data:
             self._listener.heard(self)
-        # Taken before the parser sees the data: afterwards it may have become a request.
-        between = self._current_request is None and not self._messages
+        if self._force_close:
+            return  # answered for good; what was on its way is nobody's
+        # Taken before the parser sees the data: afterwards it may have become a request. What is left of the body of one that was answered
+        # early, as when it is refused, is no head either.
+        between = self._current_request is None and not self._messages and self._payload.is_eof()
         if between and self._head_since is None:
             self._start, self._head_bytes = data[:_PATH_BYTES], 0
         super().data_received(data)
+        if self._messages:
+            self._payload = self._messages[-1][1]
         if not between or self._messages or self._current_request is not None:
             self._head_since = None
             return

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import re
 import resource
 import time
 from collections.abc import AsyncIterator
@@ -138,6 +139,21 @@ async def status(r: Receivers, **headers: str) -> int:
     body = request_of(1).SerializeToString()
     async with aiohttp.ClientSession() as http, http.post(r.url, data=body, headers={**PROTOBUF, **headers}) as answer:
         return answer.status
+
+
+async def test_a_large_body_that_is_refused_unread_is_no_malformed_head(capsys: pytest.CaptureFixture[str]) -> None:
+    size = 3 * HEAD_BYTES
+    async with listener() as (address, _):
+        wire = await Wire.open(address, f"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode())
+        for _ in range(size >> 16):
+            wire.writer.write(bytes(1 << 16))
+            await wire.writer.drain()
+        wire.writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        answer = await wire.rest()
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"405", b"200"]
+    said = "".join(capsys.readouterr())
+    assert "malformed" not in said
+    assert "Traceback" not in said
 
 
 async def test_a_drain_does_not_wait_for_a_stalled_upload() -> None:
