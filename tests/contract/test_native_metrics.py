@@ -22,6 +22,7 @@ from tests.support.series import MemorySeries, SeriesStore, StoredSeries
 from tests.support.storage import composed
 
 T0 = 1_790_000_000
+DERIVED_NAMES = ("gen_ai_client_cost_usd_total", "traces_service_graph_request_total", "traces_spanmetrics_calls_total")
 RANGE = {"start": str(T0), "end": str(T0 + 61)}
 
 
@@ -49,6 +50,8 @@ async def _fill(store: SeriesStore) -> None:
     add("orders_total", {0: 1.0, 15: 4.0, 30: 9.0}, job="eu/shop", route="/pay")
     add("temperature_celsius", {10: float("inf"), 20: 21.5, 25: STALE}, job="room")
     add("latency_seconds", {40: histogram_text.parse("{{schema:0 sum:5 count:4 buckets:[1 2 1]}}")}, job="eu/shop")
+    for name in DERIVED_NAMES:
+        add(name, {50: 1.0})
     store.add_family(Family("orders", "counter", "", "Orders."), tenant=DEFAULT_TENANT)
     store.add_family(Family("temperature_celsius", "gauge", "celsius", ""), tenant=DEFAULT_TENANT)
     store.add_family(Family("latency_seconds", "histogram", "seconds", ""), tenant=DEFAULT_TENANT)
@@ -146,3 +149,13 @@ def test_looks_cover_the_range_once(start_s: int, length_s: int) -> None:
         assert begin == end
     if found:
         assert found[-1][0] == start_s * 1000 - 1
+
+
+async def test_what_nobody_sent_is_left_out_until_it_is_asked_for(api: Api) -> None:
+    """By list; by name it is there."""
+    names = [name for name, *_ in _told(await api.json("/api/v1/metrics", **RANGE))]
+    assert names
+    assert not set(names) & set(DERIVED_NAMES)
+    asked = [name for name, *_ in _told(await api.json("/api/v1/metrics", **RANGE, derived="true"))]
+    assert sorted(set(asked) - set(names)) == sorted(DERIVED_NAMES)
+    assert [name for name, *_ in _told(await api.json("/api/v1/metrics", **RANGE, name=DERIVED_NAMES[0]))] == [DERIVED_NAMES[0]]

@@ -19,6 +19,7 @@ from tael.errors import Rejected
 from tael.metrics.names import Kind, Names
 from tael.model.series import METRIC_NAME, Family, Labels, Matcher, Samples, Selection, is_stale
 from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.storage.llm_metrics import COST
 from tael.vectors.histograms.documents import Document, documents
 from tael.vectors.values import Steps
 
@@ -28,7 +29,7 @@ _FIRST_LOOK_MS, _LOOK_FACTOR = 60_000, 8
 _STEPS, _LEAST_STEP_MS, _MAX_STEPS = 250, 1_000, 11_000
 _TYPES = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "gaugehistogram": "histogram", "summary": "summary"}
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count")
-DERIVED = "traces_spanmetrics_.*|traces_service_graph_.*|target_info"
+DERIVED = f"traces_spanmetrics_.*|traces_service_graph_.*|target_info|{COST}"
 """Metrics that nobody sent: made of spans and of resources."""
 _OF_A_FAMILY = f"({'|'.join(_SUFFIXES)})?"
 
