@@ -136,7 +136,8 @@ def _ask_shards(suite: Suite, sql: str) -> list[int]:
     totals: list[int] = []
     for shard in suite.get("/internal/cluster")["shards"]:
         url = f"{shard['url']}/?{urllib.parse.urlencode({'query': f'{sql} FORMAT JSONCompact'})}"
-        with urllib.request.urlopen(url) as answer:  # noqa: S310  # a loopback http URL
+        request = urllib.request.Request(url, headers=suite.clickhouse_login())  # noqa: S310  # a loopback http URL
+        with urllib.request.urlopen(request) as answer:  # noqa: S310  # the same
             row = [int(value) for value in json.load(answer)["data"][0]]
         totals = [known + value for known, value in zip(totals or [0] * len(row), row, strict=True)]
     return totals
