@@ -1,4 +1,4 @@
-"""The hot node's connections: what is no HTTP is one line of the log, without what was sent, which may be a password."""
+"""The hot node's connections: a request that is not valid HTTP is logged as one line, without its content, which may hold a password."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ MAX_NAMED: Final = 2_000
 MAX_TRACES: Final = 200
 MAX_CALLS: Final = 2_000
 MAX_BYTES: Final = 32 << 20
-"""Of the texts of the calls that are told; what came before is left out once there are so many."""
+"""Bytes of text in the calls of one answer; older calls are left out beyond it."""
 WHOLE_SPANS: Final = 500
-"""Of a trace that is read as a whole; of a longer one its calls alone are."""
+"""The longest trace that is read whole; of a longer one only the calls are read."""
 _PAGE: Final = 100
 _SPEAKING: Final = ("chat", "completion")
 

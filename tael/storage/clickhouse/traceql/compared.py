@@ -2,7 +2,7 @@
 
 A key that many spans have is counted by itself, for one key of a map is read several times as fast as the map. What that leaves is counted from the maps'
 entries: rare keys, and values that read as a missing key does ('', 0, false). Sizes of maps, which cost little, say whether anything is left.
-Values by step are told of the most frequent ones alone, and of the others how many there are together.
+Counts by step are returned for the most frequent values, and one total for the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 
 FEW: Final = 100
-"""Values of an attribute that are told by step without looking first which of them are frequent."""
+"""Up to so many values of an attribute are counted by step without finding the frequent ones first."""
 _KEYS_OF_A_MAP: Final = 16
 _IDS_AT_ONCE: Final = 1_000
 """ClickHouse takes parameters of up to 128 KiB."""
