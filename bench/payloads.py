@@ -90,8 +90,8 @@ async def wal_bytes() -> None:
     for seed in range(100):
         request = request_of(10, 12, prompts=True, seed=seed)
         received += len(request)
-        async with pipeline.room("t") as room:
-            await pipeline.admit(SIGNALS[TRACES], "t", request, room)
+        async with pipeline.reserve("t") as reservation:
+            await pipeline.admit(SIGNALS[TRACES], "t", request, reservation)
     appended = sum(len(body) for _, _, body, _ in log.appended)
     print(
         f"1,000 LLM calls: {received} bytes received, {appended} in the WAL, of them {sum(len(b) for _, s, b, _ in log.appended if s == PAYLOADS)} of payloads"

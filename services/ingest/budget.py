@@ -13,7 +13,7 @@ from tael.model.tenant import DEFAULT_TENANT
 
 
 @dataclass(slots=True)
-class Room:
+class Reservation:
     """One request's reservation in a budget, which grows as the request learns its size."""
 
     budget: ByteBudget
@@ -63,16 +63,16 @@ class ByteBudget:
         return self._shares.waiting_bytes
 
     @contextlib.asynccontextmanager
-    async def room(self, tenant: str = DEFAULT_TENANT) -> AsyncIterator[Room]:
+    async def reserve(self, tenant: str = DEFAULT_TENANT) -> AsyncIterator[Reservation]:
         """A reservation, empty at first; its bytes are given back when the block ends."""
-        room = Room(self, tenant)
+        reservation = Reservation(self, tenant)
         try:
-            yield room
+            yield reservation
         finally:
-            self.release(room.size_bytes, tenant)
+            self.release(reservation.size_bytes, tenant)
 
     async def acquire(self, size_bytes: int, tenant: str = DEFAULT_TENANT) -> None:
-        """Hold ``size_bytes`` until they are released. Raises Overloaded when there is no room to wait in, or waiting takes too long."""
+        """Hold ``size_bytes`` until they are released. Raises Overloaded when too many bytes already wait, or waiting takes too long."""
         if not size_bytes:
             return
         ask = Ask(tenant, size_bytes)

@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.ingest.admission import Admission, Admitted, Census, Cut, Tolerant, Verbatim
-from services.ingest.budget import ByteBudget, Room
+from services.ingest.budget import ByteBudget, Reservation
 from services.ingest.limits.tenants import TenantLimits
 from services.ingest.metrics import Bounds, MetricAdmissions
 from services.ingest.payloads import PayloadSender
@@ -126,14 +126,14 @@ class Pipeline:
         self._now_ns = now_ns
         self.telemetry = Telemetry(registry, held_bytes=lambda: self._budget.held_bytes, waiting_bytes=lambda: self._budget.waiting_bytes)
 
-    def room(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Room]:
+    def reserve(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Reservation]:
         """Space for one request's bytes, to be taken before they are held and given back when the block ends.
 
         Raises Overloaded at once under backpressure or the tenant has sent more than its rate: nothing is read then.
         """
         self._require()
         self.limits.check(tenant)
-        return self._budget.room(tenant)
+        return self._budget.reserve(tenant)
 
     @property
     def held_bytes(self) -> int:
@@ -147,20 +147,20 @@ class Pipeline:
             raise NotFound(f"this server does not receive {signal.name}")
         return admission
 
-    async def inflate(self, encoding: str, body: bytes, room: Room) -> bytes:
+    async def inflate(self, encoding: str, body: bytes, reservation: Reservation) -> bytes:
         """Undo a content encoding within the request limit, and hold what ``body`` grew by. Raises TooLarge, Rejected or Overloaded.
 
-        What is small and stays small is inflated at once; the rest in threads, few at a time, which keep their turn until they have room: what
-        is inflated and not yet counted stays a few requests, however many come at once.
+        What is small and stays small is inflated at once; the rest in threads, few at a time, which keep their turn until the budget has
+        bytes for them: what is inflated and not yet counted stays a few requests, however many come at once.
         """
         if len(body) <= _INFLATE_INLINE_BYTES:
             with contextlib.suppress(TooLarge):
                 inflated = inflate(encoding, body, min(self._max_request_bytes, _INFLATED_INLINE_BYTES), MAX_REQUEST_BYTES)
-                await room.take(max(0, len(inflated) - len(body)))
+                await reservation.take(max(0, len(inflated) - len(body)))
                 return inflated
         async with self._computing:
             inflated = await in_thread(inflate, encoding, body, self._max_request_bytes, MAX_REQUEST_BYTES)
-            await room.take(max(0, len(inflated) - len(body)))
+            await reservation.take(max(0, len(inflated) - len(body)))
         return inflated
 
     async def compute(self, call: Callable[..., T], *args: object, small: bool) -> T:
@@ -176,15 +176,17 @@ class Pipeline:
             await in_thread(self._memory.give_back)
         return result
 
-    async def admit(self, signal: Signal, tenant: str, request: bytes, room: Room, admission: Admission | None = None) -> Outcome:
+    async def admit(
+        self, signal: Signal, tenant: str, request: bytes, reservation: Reservation, admission: Admission | None = None
+    ) -> Outcome:
         """Store a request; return once all of it is durable. ``admission`` is for requests of a form that is not OTLP's.
 
-        ``room`` holds the request's bytes, and what it takes in memory while it is checked. Raises Rejected when it is malformed, Overloaded
+        ``reservation`` holds the request's bytes, and what it takes in memory while it is checked. Raises Rejected when it is malformed, Overloaded
         or Unavailable when the WAL did not take all of it: the same request may then be sent again, and what was already stored is not stored
         twice.
         """
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
-        admitted = await self._checked(admission or self.admission(signal), tenant, request, room, cut)
+        admitted = await self._checked(admission or self.admission(signal), tenant, request, reservation, cut)
         rejected = len(admitted.refusals.positions)
         # After the check, which counts the items, and before the append: a request over its rate is refused while nothing of it is stored.
         self.limits.take(tenant, len(request), admitted.items - rejected)
@@ -202,14 +204,14 @@ class Pipeline:
         said = (admitted.refusals.explain(admitted.items, signal.items), *admitted.warnings, self.limits.take_warnings(tenant))
         return Outcome(rejected, "; ".join(text for text in said if text))
 
-    async def _checked(self, admission: Admission, tenant: str, request: bytes, room: Room, cut: Cut) -> Admitted:
+    async def _checked(self, admission: Admission, tenant: str, request: bytes, reservation: Reservation, cut: Cut) -> Admitted:
         """Check and cut; what is large, or holds much, in a thread, with the memory held that it takes when it is taken apart."""
         if len(request) <= _ADMIT_INLINE_BYTES and admission.is_light(request):
             return admission.admit(tenant, request, cut)
         messages = await self.compute(admission.weigh, request, small=False)
         # Whether some value is that large is not known before it is parsed: by its size alone the request may have one.
         copies = _COPIES if len(request) > _LARGE_BYTES else 1
-        async with room.more(copies * len(request) + messages * _MESSAGE_BYTES):
+        async with reservation.more(copies * len(request) + messages * _MESSAGE_BYTES):
             return await self.compute(admission.admit, tenant, request, cut, small=False)
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:

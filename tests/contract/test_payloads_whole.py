@@ -37,8 +37,8 @@ async def ingest(tier: HotTier, *calls: dict[str, AttributeValue], tenant: str =
         spans.add(
             trace_id=trace_id, span_id=b"12345678", start_time_unix_nano=NOW_NS, name="chat", attributes=encode_attributes(attributes)
         )
-    async with pipeline.room(tenant) as room:
-        outcome = await pipeline.admit(SIGNALS[TRACES], tenant, request.SerializeToString(), room)
+    async with pipeline.reserve(tenant) as reservation:
+        outcome = await pipeline.admit(SIGNALS[TRACES], tenant, request.SerializeToString(), reservation)
     assert (outcome.rejected, outcome.message) == (0, "")
     for shard, signal, body, _ in log.appended:
         await tier.writers[shard].write(signal, body, hashlib.sha256(body).hexdigest())

@@ -52,8 +52,8 @@ async def written_and_read(tier: HotTier, tenant: str, request: ExportLogsServic
     """The records of the request as they were given and as they are read."""
     log = MemoryLog()
     pipeline = Pipeline(log, Router(1), receiver_settings(), now_ns=lambda: NOW_NS, registry=CollectorRegistry())
-    async with pipeline.room(tenant) as room:
-        await pipeline.admit(SIGNALS[LOGS], tenant, request.SerializeToString(), room)
+    async with pipeline.reserve(tenant) as reservation:
+        await pipeline.admit(SIGNALS[LOGS], tenant, request.SerializeToString(), reservation)
     for _, _, body, _ in log.appended:
         await tier.writers[0].write(LOGS, body, os.urandom(8).hex())
     read = (await tier.logs.find_logs(tenant, LogQuery(ALL_TIME))).value

@@ -66,8 +66,8 @@ async def received(requests: list[bytes], stops_after: list[int]) -> MemoryLog:
         failed = []
         for request in waiting:
             try:
-                async with pipeline.room("t") as room:
-                    await pipeline.admit(SIGNALS[TRACES], "t", request, room)
+                async with pipeline.reserve("t") as reservation:
+                    await pipeline.admit(SIGNALS[TRACES], "t", request, reservation)
             except Unavailable:
                 failed.append(request)
         waiting = failed

@@ -92,8 +92,8 @@ class Place:
             await clickhouse.command(f"{sql} SETTINGS mutations_sync = 2", {"at": time_ns})
 
     async def _admit(self, signal: str, request: Any, tenant: str) -> None:
-        async with self._pipeline.room(tenant) as room:
-            await self._pipeline.admit(SIGNALS[signal], tenant, request.SerializeToString(), room)
+        async with self._pipeline.reserve(tenant) as reservation:
+            await self._pipeline.admit(SIGNALS[signal], tenant, request.SerializeToString(), reservation)
 
     async def say(self, trace_id: bytes, *texts: str, tenant: str = "t1", hours_later: int = 0, user: str = "") -> None:
         """A span with prompts."""

@@ -38,8 +38,8 @@ def asking(question: str, *, hours_ago: int = 0, traces: int = 1) -> ExportTrace
 
 
 async def admit(p: Pipeline, request: ExportTraceServiceRequest, tenant: str = "t") -> Outcome:
-    async with p.room(tenant) as room:
-        return await p.admit(SIGNALS[TRACES], tenant, request.SerializeToString(), room)
+    async with p.reserve(tenant) as reservation:
+        return await p.admit(SIGNALS[TRACES], tenant, request.SerializeToString(), reservation)
 
 
 def signals(log: MemoryLog) -> list[str]:

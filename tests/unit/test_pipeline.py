@@ -28,8 +28,8 @@ def pipeline(log: Any, shards: int = 1) -> Pipeline:
 
 
 async def admit(p: Pipeline, signal: Signal, tenant: str, body: bytes) -> Outcome:
-    async with p.room(tenant) as room:
-        return await p.admit(signal, tenant, body, room)
+    async with p.reserve(tenant) as reservation:
+        return await p.admit(signal, tenant, body, reservation)
 
 
 async def test_untouched_bytes_in_an_envelope_with_tenant_and_arrival() -> None:
@@ -166,10 +166,10 @@ async def test_a_waiter_that_is_cancelled_gives_its_turn_and_bytes_away(granted_
 
 async def test_a_room_gives_everything_back() -> None:
     budget = ByteBudget(100, wait_seconds=0)
-    async with budget.room() as room:
-        await room.take(60)
-        await room.take(40)
+    async with budget.reserve() as reservation:
+        await reservation.take(60)
+        await reservation.take(40)
         with pytest.raises(Overloaded):
-            await room.take(1)
+            await reservation.take(1)
         assert budget.held_bytes == 100
     assert budget.held_bytes == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from services.ingest.budget import Room
+from services.ingest.budget import Reservation
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.settings import MAX_REQUEST_BYTES
 from tael.auth import INGEST
@@ -20,31 +20,35 @@ def tenant_of(request: web.Request, pipeline: Pipeline) -> str:
     return pipeline.access.tenant(INGEST, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER))
 
 
-async def read_body(request: web.Request, pipeline: Pipeline, room: Room, limit_bytes: int) -> bytes:
-    """The whole body, its content encoding undone and its bytes held in ``room``.
+async def read_body(request: web.Request, pipeline: Pipeline, reservation: Reservation, limit_bytes: int) -> bytes:
+    """The whole body, its content encoding undone and its bytes held in ``reservation``.
 
-    Raises TooLarge beyond ``limit_bytes``, Overloaded without room, Rejected for a broken encoding, HTTPUnsupportedMediaType for an unknown one.
+    Raises TooLarge beyond ``limit_bytes``, Overloaded when the byte budget is used up, Rejected for a broken encoding and
+    HTTPUnsupportedMediaType for an unknown one.
     """
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ENCODINGS:
         raise web.HTTPUnsupportedMediaType(reason=f"Content-Encoding takes {', '.join(name for name in ENCODINGS if name)}")
-    body = await read_as_sent(request, room, limit_bytes)
-    return body if encoding in ("", "identity") else await pipeline.inflate(encoding, body, room)
+    body = await read_as_sent(request, reservation, limit_bytes)
+    return body if encoding in ("", "identity") else await pipeline.inflate(encoding, body, reservation)
 
 
-async def read_snappy(request: web.Request, pipeline: Pipeline, room: Room, limit_bytes: int) -> bytes:
-    """The whole body, a block of snappy, unpacked and its bytes held in ``room``. Raises the same."""
-    packed = await read_as_sent(request, room, limit_bytes)
+async def read_snappy(request: web.Request, pipeline: Pipeline, reservation: Reservation, limit_bytes: int) -> bytes:
+    """The whole body, a block of snappy, unpacked and its bytes held in ``reservation``. Raises the same."""
+    packed = await read_as_sent(request, reservation, limit_bytes)
     size = snappy.unpacked_bytes(packed)
     # A block begins with the size that it unpacks to, so a bomb is refused before a byte of it is unpacked.
     if size > limit_bytes:
         raise too_large(limit_bytes, MAX_REQUEST_BYTES)
-    await room.take(size)
+    await reservation.take(size)
     return await pipeline.compute(snappy.unpack, packed, small=size <= _SNAPPY_INLINE_BYTES)
 
 
-async def read_as_sent(request: web.Request, room: Room, limit_bytes: int) -> bytes:
-    """The whole body as it was sent, its bytes held in ``room``. Raises TooLarge beyond ``limit_bytes`` and Overloaded without room."""
+async def read_as_sent(request: web.Request, reservation: Reservation, limit_bytes: int) -> bytes:
+    """The whole body as it was sent, its bytes held in ``reservation``.
+
+    Raises TooLarge beyond ``limit_bytes`` and Overloaded when the byte budget is used up.
+    """
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes, MAX_REQUEST_BYTES)
     chunks: list[bytes] = []
@@ -53,6 +57,6 @@ async def read_as_sent(request: web.Request, room: Room, limit_bytes: int) -> by
         received += len(chunk)
         if received > limit_bytes:
             raise too_large(limit_bytes, MAX_REQUEST_BYTES)
-        await room.take(len(chunk))
+        await reservation.take(len(chunk))
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -108,8 +108,8 @@ class _Agent:
     async def _traces(self, request: web.Request) -> web.Response:
         tenant = self._settings.dd_agent_tenant or tenant_of(request, self._pipeline)
         origin, limit = origin_of(request.headers), self._settings.max_request_bytes
-        async with self._pipeline.room(tenant) as room:
-            body = await read_body(request, self._pipeline, room, limit)
+        async with self._pipeline.reserve(tenant) as reservation:
+            body = await read_body(request, self._pipeline, reservation, limit)
             read = _reader(request, body)
 
             def convert() -> bytes:
@@ -119,8 +119,8 @@ class _Agent:
                 return translate(traces, origin, limit_bytes=limit, variable=MAX_REQUEST_BYTES).SerializeToString()
 
             converted = await self._pipeline.compute(convert, small=len(body) <= _INLINE_BYTES)
-            await room.take(max(0, len(converted) - len(body)))
-            await self._pipeline.admit(SIGNALS[TRACES], tenant, converted, room)
+            await reservation.take(max(0, len(converted) - len(body)))
+            await self._pipeline.admit(SIGNALS[TRACES], tenant, converted, reservation)
         return http.json_response({"rate_by_service": {}})
 
     async def drop(self, request: web.Request) -> web.Response:

@@ -108,11 +108,11 @@ def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaita
     async def receive(request: bytes, metadata: dict[str, Any]) -> bytes:
         tenant = pipeline.access.tenant(INGEST, metadata.get("authorization"), metadata.get(TENANT_HEADER.lower()))
         pipeline.admission(signal)
-        async with pipeline.room(tenant) as room:
-            await room.take(len(request))
+        async with pipeline.reserve(tenant) as reservation:
+            await reservation.take(len(request))
             if request[:2] == _GZIP_MAGIC:
-                request = await pipeline.inflate(GZIP, request, room)
-            outcome = await pipeline.admit(signal, tenant, request, room)
+                request = await pipeline.inflate(GZIP, request, reservation)
+            outcome = await pipeline.admit(signal, tenant, request, reservation)
         return export_response(signal, outcome.rejected, outcome.message).SerializeToString() if outcome.message else b""
 
     return export

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
-from services.ingest.budget import Room
+from services.ingest.budget import Reservation
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers import jaeger, loki, remote_write, zipkin
 from services.ingest.receivers.body import read_body, tenant_of
@@ -85,19 +85,19 @@ class _Receiver:
         self._pipeline.admission(signal)
         if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
             raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
-        async with self._pipeline.room(tenant) as room:
-            body = await read_body(request, self._pipeline, room, self._settings.max_request_bytes)
+        async with self._pipeline.reserve(tenant) as reservation:
+            body = await read_body(request, self._pipeline, reservation, self._settings.max_request_bytes)
             warnings: tuple[str, ...] = ()
             if request.content_type == JSON:
-                body, warnings = await self._from_json(signal, body, room)
-            outcome = await self._pipeline.admit(signal, tenant, body, room)
+                body, warnings = await self._from_json(signal, body, reservation)
+            outcome = await self._pipeline.admit(signal, tenant, body, reservation)
         said = "; ".join(text for text in (outcome.message, *warnings) if text)
         return _message(request, 200, export_response(signal, outcome.rejected, said))
 
-    async def _from_json(self, signal: Signal, text: bytes, room: Room) -> tuple[bytes, tuple[str, ...]]:
+    async def _from_json(self, signal: Signal, text: bytes, reservation: Reservation) -> tuple[bytes, tuple[str, ...]]:
         """A request in JSON as protobuf, and what its sender should know; the memory that it takes meanwhile is held."""
         size_bytes = weigh_json(text, self._settings.max_request_messages)
-        async with room.more(size_bytes):
+        async with reservation.more(size_bytes):
             return await self._pipeline.compute(_from_json, signal, text, small=size_bytes <= _JSON_INLINE_BYTES)
 
     async def answer(self, request: web.Request, route: http.Route) -> web.StreamResponse:

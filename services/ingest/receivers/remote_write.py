@@ -34,9 +34,9 @@ def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
             raise web.HTTPUnsupportedMediaType(reason="Content-Encoding takes snappy")
         tenant = tenant_of(request, pipeline)
         counting = _Counting(pipeline.metrics.remote_write[version])
-        async with pipeline.room(tenant) as room:
-            body = await read_snappy(request, pipeline, room, settings.max_request_bytes)
-            outcome = await pipeline.admit(SIGNALS[METRICS], tenant, body, room, counting)
+        async with pipeline.reserve(tenant) as reservation:
+            body = await read_snappy(request, pipeline, reservation, settings.max_request_bytes)
+            outcome = await pipeline.admit(SIGNALS[METRICS], tenant, body, reservation, counting)
         status = 400 if outcome.rejected else 204
         return web.Response(status=status, text=outcome.message if outcome.rejected else None, headers=counting.headers())
 

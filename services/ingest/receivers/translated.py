@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from services.ingest.budget import Room
+from services.ingest.budget import Reservation
 from services.ingest.pipeline import Pipeline
 from services.ingest.receivers.body import tenant_of
 from services.ingest.receivers.settings import ReceiverSettings
@@ -19,7 +19,7 @@ from tael.otlp.signals import SIGNALS
 from tael.otlp.translated import Translated
 from tael.runtime import http
 
-ReadBody: TypeAlias = "Callable[[web.Request, Pipeline, Room, int], Awaitable[bytes]]"
+ReadBody: TypeAlias = "Callable[[web.Request, Pipeline, Reservation, int], Awaitable[bytes]]"
 Translate: TypeAlias = "Callable[[bytes, int], Translated[Any]]"
 _INLINE_BYTES = 32 << 10
 
@@ -57,12 +57,12 @@ class Protocol:
 
     async def _receive(self, request: web.Request, settings: ReceiverSettings, pipeline: Pipeline) -> web.Response:
         form, tenant = self.form(request), tenant_of(request, pipeline)
-        async with pipeline.room(tenant) as room:
-            body = await form.read(request, pipeline, room, settings.max_request_bytes)
+        async with pipeline.reserve(tenant) as reservation:
+            body = await form.read(request, pipeline, reservation, settings.max_request_bytes)
             arguments = (form.translate, body, settings.max_request_messages)
             converted, left_out = await pipeline.compute(_translated, *arguments, small=len(body) <= _INLINE_BYTES)
-            await room.take(max(0, len(converted) - len(body)))
-            outcome = await pipeline.admit(SIGNALS[self.signal], tenant, converted, room)
+            await reservation.take(max(0, len(converted) - len(body)))
+            outcome = await pipeline.admit(SIGNALS[self.signal], tenant, converted, reservation)
         # Warnings alone go unsaid: these protocols have no place for them beside success, and a text would turn it into a 400.
         said = "; ".join(text for text in (left_out, outcome.message if outcome.rejected else "") if text)
         return http.describe_text(400, said) if said else web.Response(status=self.success)
