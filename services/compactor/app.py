@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TypeAlias
 
 from prometheus_client import REGISTRY, Gauge
@@ -20,6 +20,7 @@ from services.compactor.collect import Collector, Times
 from services.compactor.collect import Ports as CollectPorts
 from services.compactor.erase import Eraser
 from services.compactor.retire import retire
+from services.compactor.setbacks import Setbacks
 from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.damaged import DamagedKeys
@@ -89,7 +90,7 @@ async def run(
         ports = CollectPorts(kv, collects, writers, payloads, cold.erasing, wal_state, letters)
         collector = Collector(ports, _times(settings), fail_at(settings.roll_failpoint))
         group.create_task(collect(settings, stop, kv, collector), name="collect")
-        await enforce(settings, stop, kv, Stores(schema, rows), retention)
+        await enforce(settings, stop, kv, Stores(schema, rows, _setbacks(settings)), retention)
 
 
 async def _rounds(settings: CompactorSettings, stop: Stop, kv: KeyValue, every_seconds: float) -> AsyncIterator[Held]:
@@ -127,6 +128,11 @@ async def collect(settings: CompactorSettings, stop: Stop, kv: KeyValue, collect
         await together((collector.work(shard, lease, shards) for shard, lease in held), name="collect")
 
 
+def _setbacks(settings: CompactorSettings) -> Callable[[ShardAddress], Setbacks]:
+    """Those of retention, one for each shard."""
+    return cache(lambda shard: Setbacks(shard.name, settings.compact_interval_seconds))
+
+
 def _times(settings: CompactorSettings) -> Times:
     grace_ns, every_ns = (int(seconds * NS_PER_SECOND) for seconds in (settings.payload_grace_seconds, settings.compact_interval_seconds))
     return Times(settings.payloads_relied_on_ns, grace_ns, every_ns)
@@ -149,6 +155,7 @@ class Stores:
 
     schema: Callable[[ShardAddress], SchemaStore]
     rows: Callable[[ShardAddress], RowStore]
+    setbacks: Callable[[ShardAddress], Setbacks]
 
 
 async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores: Stores, retention: CurrentRetention) -> None:
@@ -172,7 +179,7 @@ async def _serve(held: Held, stores: Stores, retention: Retention) -> set[tuple[
 
     async def serve(shard: ShardAddress) -> bool:
         try:
-            return await retire(stores.schema(shard), stores.rows(shard), retention, shard.name) == 0
+            return await retire(stores.schema(shard), stores.rows(shard), retention, shard.name, setbacks=stores.setbacks(shard)) == 0
         except (Retryable, Rejected) as error:
             log.warning("retention failed; retrying", shard=shard.name, reason=str(error))
             return False

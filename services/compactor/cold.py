@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, Gauge
 
 from services.compactor.rewrite import ColdEraser
 from services.compactor.roll import Roller
+from services.compactor.setbacks import Setbacks
 from services.compactor.settings import CompactorSettings
 from tael.cluster.api import KeyValue
 from tael.cluster.lag import Ages
@@ -56,6 +57,7 @@ class _Shard:
     """What is known of a shard under one epoch; ``due`` is when it is looked at again, ``kept_house`` when that was last done (monotonic)."""
 
     epoch: int
+    setbacks: Setbacks
     roller: Roller | None = None
     due: float = 0.0
     kept_house: float = float("-inf")
@@ -124,7 +126,7 @@ class ColdTier:
         async with shard.lock:
             try:
                 if shard.roller is None:
-                    roller = self._roller(address, shard.epoch, self._store(address))
+                    roller = self._roller(address, shard, self._store(address))
                     await roller.take()
                     shard.roller = roller
                 await shard.roller.confirm()
@@ -144,7 +146,7 @@ class ColdTier:
         shard = self._shards.get(address.index)
         # Under another epoch nothing that was remembered holds: others may have changed the manifest, and the writer, meanwhile.
         if shard is None or shard.epoch != lease.epoch:
-            shard = self._shards[address.index] = _Shard(lease.epoch)
+            shard = self._shards[address.index] = _Shard(lease.epoch, Setbacks(address.index, self._settings.compact_interval_seconds))
         return shard
 
     async def _work(self, address: ShardAddress, shard: _Shard, roller: Roller, retention: Retention, stop: Stop) -> None:
@@ -224,16 +226,19 @@ class ColdTier:
             shard.intents[wal] = now
         return waiting
 
-    def _roller(self, address: ShardAddress, epoch: int, store: RollStore) -> Roller:
+    def _roller(self, address: ShardAddress, shard: _Shard, store: RollStore) -> Roller:
         async def still_mine() -> None:
             found = await self._kv.get(compactor_key(address.index))
             lease = bare_lease(found) if found else None
             # The holder alone is not enough: the lease may have gone to another process and come back, and that one moved hours.
-            if lease is None or (lease.holder, lease.epoch) != (self._settings.node_id, epoch):
+            if lease is None or (lease.holder, lease.epoch) != (self._settings.node_id, shard.epoch):
                 raise Fenced(f"the lease of shard {address.index} is not this process's any more")
 
-        owner = ManifestOwner(self._kv, self._objects, self._manifests, address.index, epoch)
-        return Roller(owner, store, self._objects, still_mine, self._pace, fail_at(self._settings.roll_failpoint))
+        owner, fail = (
+            ManifestOwner(self._kv, self._objects, self._manifests, address.index, shard.epoch),
+            fail_at(self._settings.roll_failpoint),
+        )
+        return Roller(owner, store, self._objects, still_mine, self._pace, fail, setbacks=shard.setbacks)
 
 
 async def _settle(roller: Roller, before_ns: int) -> bool:

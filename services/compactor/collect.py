@@ -16,10 +16,12 @@ from typing import Final
 from prometheus_client import REGISTRY, Counter
 
 from services.compactor.rewrite import ColdEraser
+from services.compactor.setbacks import Setbacks
 from services.compactor.written import behind_of, ends_of
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import Lease
 from tael.cluster.shard import ShardAddress
+from tael.cold.plan import Work
 from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
 from tael.model.lanes import aside_of
 from tael.model.payload import hashes_in
@@ -94,6 +96,7 @@ class _Shard:
     """What is known of a shard under one epoch: since when changes are looked at, and the days with references to what was not found."""
 
     epoch: int
+    setbacks: Setbacks
     since_ns: int = 0
     looked_ns: int = 0
     unfound: set[int] = field(default_factory=set)
@@ -114,7 +117,7 @@ class Collector:
         """Look for a while at a shard, one of ``shards``; raises nothing but what is a bug."""
         known = self._shards.get(shard.index)
         if known is None or known.epoch != lease.epoch:
-            known = self._shards[shard.index] = _Shard(lease.epoch)
+            known = self._shards[shard.index] = _Shard(lease.epoch, Setbacks(shard.index, self._times.every_ns / NS_PER_SECOND))
         try:
             if self._now_ns() - known.looked_ns >= self._times.every_ns:
                 await self.look(shard, known, shards)
@@ -130,8 +133,11 @@ class Collector:
         # A payload that was just sent is before what refers to it, in the WAL as in the tables.
         sent_until_ns = now_ns - self._times.relied_ns
         for day_ns in sorted({*await store.changed_days(known.since_ns), *known.unfound}):
-            await store.condemn(day_ns, sent_until_ns, now_ns, now_ns + self._times.kept_ns)
-            found = await self._copy(shard, await store.strays(day_ns, _STRAYS_AT_ONCE), shards)
+            work = Work("look", "payload_references", day_ns)
+            if found := work not in known.setbacks.aside():
+                with known.setbacks.of(work, f"payload_references of {day_ns // NS_PER_SECOND}"):
+                    await store.condemn(day_ns, sent_until_ns, now_ns, now_ns + self._times.kept_ns)
+                    found = await self._copy(shard, await store.strays(day_ns, _STRAYS_AT_ONCE), shards)
             (known.unfound.discard if found else known.unfound.add)(day_ns)
         await store.spare()
         known.since_ns, known.looked_ns = sent_until_ns - HOUR_NS, now_ns
@@ -177,7 +183,12 @@ class Collector:
         until = time.monotonic() + _TURN_SECONDS
         while time.monotonic() < until and (hours := await store.due(second.at_ns, _HOURS_AT_ONCE)):
             for due in hours:
-                await self._collect(shard, lease, due, second.lettered, shards)
+                work = Work("collect", "payloads", due.hour_ns, due.tenant)
+                if work in known.setbacks.aside():
+                    await store.postpone(due, self._now_ns() + int(known.setbacks.pause_seconds(work) * NS_PER_SECOND))
+                    continue
+                with known.setbacks.of(work, f"payloads of {due.tenant}, {due.hour_ns // NS_PER_SECOND}"):
+                    await self._collect(shard, lease, due, second.lettered, shards)
 
     async def _collect(
         self, shard: ShardAddress, lease: Lease, due: Due, lettered: frozenset[bytes], shards: Sequence[ShardAddress]

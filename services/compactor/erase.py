@@ -27,6 +27,7 @@ log = get_logger("compactor")
 _TRACES_AT_ONCE: Final = 1_000
 _ROUNDS: Final = 8
 """Of traces before other deletions, and other shards, get their turn."""
+_FAILED: Final = "it failed and is tried again: "
 _ON_THEIR_WAY: Final = "hours that are on their way to the cold tier"
 _WAITS_SECONDS: Final = 10.0
 """A look that found nothing while something is still on its way is repeated so often."""
@@ -77,7 +78,7 @@ class Eraser:
             for deletion in waiting:
                 progress = await self._deletions.progress_of(deletion, shard.index)
                 if progress.state != "done" and time.monotonic() >= self._due.get((deletion.id, shard.index), 0.0):
-                    progress = await self._go_on(deletion, shard, lease, progress)
+                    progress = await self._try(deletion, shard, lease, progress)
                 if progress.state == "done":
                     self._done.add((deletion.id, shard.index))
                 else:
@@ -86,7 +87,18 @@ class Eraser:
         except Fenced as error:
             log.info("another compactor owns this shard's deletions now", shard=shard.name, reason=str(error))
         except (Retryable, Conflict, Rejected, Damaged) as error:
-            log.warning("a deletion failed; retrying", shard=shard.name, reason=str(error))
+            log.warning("deletions failed; retrying", shard=shard.name, reason=str(error))
+
+    async def _try(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
+        """``_go_on``; a deletion that fails says why, waits, and costs no other."""
+        try:
+            return await self._go_on(deletion, shard, lease, progress)
+        except (Retryable, Rejected, Damaged) as error:
+            self._due[deletion.id, shard.index] = time.monotonic() + _WAITS_SECONDS
+            log.warning("a deletion failed; retrying", shard=shard.name, id=deletion.id, reason=str(error))
+            # Read again: it may have come further before it failed.
+            progress = await self._deletions.progress_of(deletion, shard.index)
+            return await self._tell(deletion, shard, progress.model_copy(update={"state": "running", "reason": f"{_FAILED}{error}"}))
 
     async def _go_on(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
         """The shard's progress after some more of the work."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from prometheus_client import REGISTRY, Counter, Gauge
 
 from services.compactor.plan import past_retention
+from services.compactor.setbacks import Setbacks
+from tael.cold.plan import Work
 from tael.model.retention import Retention, Tenants
 from tael.runtime.observe import get_logger
 from tael.storage.api import PartitionSize, SchemaStore
@@ -16,24 +18,39 @@ from tael.storage.rows import RowStore
 log = get_logger("compactor")
 _REWRITTEN_AT_ONCE = 32
 """Partitions that lose rows in one go: each is written anew, so that others get their turn in between."""
+_ASIDE_SECONDS = 3600.0
 _PARTITIONS = Counter("tael_compactor_dropped_partitions", "Partitions dropped.", ["shard"], registry=REGISTRY)
 _ROWS = Counter("tael_compactor_deleted_rows", "Rows deleted because of the retention of their tenant.", ["shard"], registry=REGISTRY)
 _LEFT = Gauge("tael_compactor_expired_partitions", "Partitions with rows that are still to be deleted.", ["shard"], registry=REGISTRY)
 
 
-async def retire(schema: SchemaStore, rows: RowStore, retention: Retention, shard: str, *, at_once: int = _REWRITTEN_AT_ONCE) -> int:
+async def retire(
+    schema: SchemaStore,
+    rows: RowStore,
+    retention: Retention,
+    shard: str,
+    *,
+    setbacks: Setbacks | None = None,
+    at_once: int = _REWRITTEN_AT_ONCE,
+) -> int:
     """Drop and delete what has outlived its retention; how many partitions with such rows are left for the next call.
 
-    Repeating it, by whoever, changes nothing more. Raises Retryable, and Rejected, as the stores do.
+    Repeating it, by whoever, changes nothing more. Raises Retryable, and Rejected, as the stores do; a partition that fails again and again is left
+    out until ``setbacks`` lets it be tried again.
     """
-    past = past_retention(await schema.list_partitions(), retention, time.time_ns())
+    setbacks = setbacks or Setbacks(shard, _ASIDE_SECONDS)
+    aside = setbacks.aside()
+    listed = [one for one in await schema.list_partitions() if _work(one) not in aside]
+    past = past_retention(listed, retention, time.time_ns())
     for partition in past.whole:
-        await schema.drop_partition(partition)
+        with setbacks.of(_work(partition), _name(partition)):
+            await schema.drop_partition(partition)
         _PARTITIONS.labels(shard).inc()
         log.info("dropped", shard=shard, table=partition.table, start=partition.start_ns // 10**9, rows=partition.rows)
-    found = await _with_rows(rows, past.in_part)
+    found = await _with_rows(rows, past.in_part, setbacks)
     for partition, tenants, count in found[:at_once]:
-        await rows.delete_rows(partition, tenants)
+        with setbacks.of(_work(partition), _name(partition)):
+            await rows.delete_rows(partition, tenants)
         _ROWS.labels(shard).inc(count)
         log.info("deleted rows", shard=shard, table=partition.table, start=partition.start_ns // 10**9, rows=count)
     left = len(found[at_once:])
@@ -41,13 +58,27 @@ async def retire(schema: SchemaStore, rows: RowStore, retention: Retention, shar
     return left
 
 
-async def _with_rows(rows: RowStore, in_part: Sequence[tuple[PartitionSize, Tenants]]) -> list[tuple[PartitionSize, Tenants, int]]:
+async def _with_rows(
+    rows: RowStore, in_part: Sequence[tuple[PartitionSize, Tenants]], setbacks: Setbacks
+) -> list[tuple[PartitionSize, Tenants, int]]:
     """Those that hold rows of their tenants, and how many; one question for each table and choice of tenants."""
     alike: dict[tuple[str, Tenants], list[PartitionSize]] = {}
     for partition, tenants in in_part:
         alike.setdefault((partition.table, tenants), []).append(partition)
     found: list[tuple[PartitionSize, Tenants, int]] = []
-    for (_, tenants), partitions in alike.items():
-        counts = await rows.count_rows(partitions, tenants)
+    aside = setbacks.aside()
+    for (table, tenants), partitions in alike.items():
+        if (work := Work("count", table, 0)) in aside:
+            continue
+        with setbacks.of(work, table):
+            counts = await rows.count_rows(partitions, tenants)
         found += [(partition, tenants, counts[partition]) for partition in partitions if counts.get(partition)]
     return sorted(found, key=lambda one: (one[0].start_ns, one[0].table))
+
+
+def _work(partition: PartitionSize) -> Work:
+    return Work("retire", partition.table, partition.start_ns)
+
+
+def _name(partition: PartitionSize) -> str:
+    return f"{partition.table} of {partition.start_ns // 10**9}"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from prometheus_client import REGISTRY, Counter, Gauge
 
+from services.compactor.setbacks import Setbacks
 from tael.cluster.manifests import ManifestOwner
 from tael.cold import plan, transitions
 from tael.cold.files import ROLLED, ColdFile, day_of, overlap
-from tael.cold.manifest import OpenHour
+from tael.cold.manifest import OpenHour, Trash
 from tael.cold.pages import decode_trash
-from tael.cold.plan import Partition, Policy
-from tael.errors import NotFound, Unavailable
+from tael.cold.plan import Partition, Policy, Work
+from tael.errors import Damaged, NotFound, Unavailable
 from tael.model.retention import Retention
-from tael.model.time import DAY_NS, HOUR_NS, TimeRange
+from tael.model.time import DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger
@@ -40,7 +43,7 @@ _MISMATCHES = Counter(
 class Roller:
     """One shard's cold tier under one epoch of its lease. One task uses it; ``take`` comes first, and again after anything that failed.
 
-    ``still_mine`` raises Fenced unless the lease is this epoch's: it is asked directly before rows are moved or dropped, which ClickHouse does for
+    What fails again and again is set aside (``setbacks``), and the others go on. ``still_mine`` raises Fenced unless the lease is this epoch's: it is asked directly before rows are moved or dropped, which ClickHouse does for
     whoever asks. Every method raises Retryable where something does not answer, and Fenced where another process owns the shard now.
     """
 
@@ -53,6 +56,7 @@ class Roller:
         pace: Pace,
         fail: FailPoint,
         *,
+        setbacks: Setbacks | None = None,
         grace_ns: int = GRACE_NS,
     ) -> None:
         self._owner = owner
@@ -61,6 +65,7 @@ class Roller:
         self._still_mine = still_mine
         self._pace = pace
         self._fail = fail
+        self._setbacks = setbacks or Setbacks(owner.manifest.shard, GRACE_NS / NS_PER_SECOND)
         self._grace_ns = grace_ns
 
     @property
@@ -83,10 +88,12 @@ class Roller:
         waiting = plan.waiting(partitions.hot, policy, now_ns)
         _WAITING.labels(self._shard).set(len(waiting))
         _WAITING_BYTES.labels(self._shard).set(sum(one.bytes for one in waiting))
-        step = plan.next_step(self._owner.manifest, partitions, policy, now_ns)
+        step = plan.next_step(self._owner.manifest, partitions, policy, now_ns, self._setbacks.aside())
         if step is None:
             return False
-        await self._do(step)
+        work = plan.work_of(step)
+        with self._setbacks.of(work, _hour(work)):
+            await self._do(step)
         return True
 
     async def _do(self, step: plan.Step) -> None:
@@ -171,10 +178,15 @@ class Roller:
 
     async def merge(self) -> bool:
         """Merge the generations of one hour; False when there is none to merge among the pages that are loaded."""
-        hours = plan.hours_to_merge(self._owner.manifest)
+        hours = plan.hours_to_merge(self._owner.manifest, self._setbacks.aside())
         if not hours:
             return False
-        table, hour_ns = hours[0]
+        work = Work("merge", *hours[0])
+        with self._setbacks.of(work, _hour(work)):
+            await self._merge(*hours[0])
+        return True
+
+    async def _merge(self, table: str, hour_ns: int) -> None:
         by_tenant: dict[str, list[ColdFile]] = {}
         for file in self._owner.manifest.hour_files(table, hour_ns):
             if not file.settled:
@@ -187,7 +199,6 @@ class Roller:
         await self._commit(transitions.merged(self._owner.manifest, table, hour_ns, merged, self._owner.epoch, time.time_ns()))
         self._fail("replaced")
         _MERGED.labels(self._shard, table).inc(sum(map(len, several)))
-        return True
 
     async def _merge_files(self, files: Sequence[ColdFile], generation: int) -> ColdFile:
         merged = await self._store.merge(files, generation, self._pace)
@@ -203,9 +214,14 @@ class Roller:
 
     async def roll_up(self, before_ns: int) -> bool:
         """Put a rollup in the place of one file of samples or histograms that ended by then; False when there is none among the pages that are loaded."""
-        raw = plan.next_to_roll_up(self._owner.manifest, before_ns)
+        raw = plan.next_to_roll_up(self._owner.manifest, before_ns, self._setbacks.aside())
         if raw is None:
             return False
+        with self._setbacks.of(plan.rolls_up(raw), raw.key):
+            await self._roll_up(raw)
+        return True
+
+    async def _roll_up(self, raw: ColdFile) -> None:
         rollup, samples = await self._store.roll_up(raw, self._owner.manifest.revision + 1, self._pace)
         # Every sample is in some bucket, and so is the last one of the hour.
         if (rollup.tenant, samples) != (raw.tenant, raw.rows):
@@ -224,13 +240,17 @@ class Roller:
             rows=rollup.rows,
             bytes=rollup.bytes,
         )
-        return True
 
     async def gather(self, before_ns: int) -> bool:
         """Put one file in the place of those of a tenant's day that ended by then; False when there are none among the pages that are loaded."""
-        several = plan.next_to_gather(self._owner.manifest, before_ns)
+        several = plan.next_to_gather(self._owner.manifest, before_ns, self._setbacks.aside())
         if not several:
             return False
+        with self._setbacks.of(plan.gathers(several[0]), _hour(plan.gathers(several[0]))):
+            await self._gather(several)
+        return True
+
+    async def _gather(self, several: Sequence[ColdFile]) -> None:
         whole = await self._store.gather(several, self._owner.manifest.revision + 1, self._pace)
         self._check_merged(several, whole)
         self._fail("merged")
@@ -238,15 +258,16 @@ class Roller:
         self._fail("replaced")
         _MERGED.labels(self._shard, whole.table).inc(len(several))
         log.info("gathered", shard=self._shard, table=whole.table, start=whole.hour_ns // 10**9, files=len(several), rows=whole.rows)
-        return True
 
     async def retire(self, retention: Retention) -> int:
         """Forget the files of which all is past its tenant's retention; how many."""
         now_ns = time.time_ns()
-        for table, day in (await self._owner.load(())).days():
-            # An hour of it may be past where the whole of it is not: from the end of its first hour on.
-            if not retention.past(ROLLED[table].signal, day + HOUR_NS, now_ns).is_nobody:
-                await self._load(table, day)
+        # An hour of it may be past where the whole of it is not: from the end of its first hour on.
+        await self._load_pages(
+            (table, day)
+            for table, day in (await self._owner.load(())).days()
+            if not retention.past(ROLLED[table].signal, day + HOUR_NS, now_ns).is_nobody
+        )
 
         def gone(file: ColdFile) -> bool:
             return retention.past(ROLLED[file.table].signal, file.end_ns, now_ns).holds(file.tenant)
@@ -263,22 +284,37 @@ class Roller:
     async def sweep(self) -> int:
         """Delete what was unnamed for the time of grace, and copies of heads that later ones make useless; how many objects."""
         count = 0
-        for trash in plan.to_sweep(self._owner.manifest, self._grace_ns, time.time_ns()):
-            try:
-                keys = decode_trash(trash.key, await self._objects.get(trash.key))
-            # A sweep that died after its last deletion and before its commit: nothing is left but to say so.
-            except NotFound:
-                keys = []
-            # The list goes last: as long as it is there, a sweep that dies is repeated in full.
-            for key in (*keys, trash.key):
-                await self._objects.delete(key)
-            count += len(keys) + 1
-            await self._commit(transitions.swept(self._owner.manifest, trash, self._owner.epoch))
+        for trash in plan.to_sweep(self._owner.manifest, self._grace_ns, time.time_ns(), self._setbacks.aside()):
+            with self._setbacks.of(plan.sweeps(trash), trash.key):
+                count += await self._sweep(trash)
         return count + await self._owner.tidy()
 
+    async def _sweep(self, trash: Trash) -> int:
+        try:
+            keys = decode_trash(trash.key, await self._objects.get(trash.key))
+        # A sweep that died after its last deletion and before its commit: nothing is left but to say so.
+        except NotFound:
+            keys = []
+        # The list goes last: as long as it is there, a sweep that dies is repeated in full.
+        for key in (*keys, trash.key):
+            await self._objects.delete(key)
+        await self._commit(transitions.swept(self._owner.manifest, trash, self._owner.epoch))
+        return len(keys) + 1
+
     async def load(self) -> None:
-        """Load every page, for ``merge`` to choose among."""
-        await self._owner.load()
+        """Load every page that can be read, for ``merge`` to choose among."""
+        try:
+            await self._owner.load()
+        except Damaged:
+            await self._load_pages((await self._owner.load(())).days())
+
+    async def _load_pages(self, days: Iterable[tuple[str, int]]) -> None:
+        """One after another; a page that cannot be read is the business of its day alone."""
+        aside = self._setbacks.aside()
+        for table, day in days:
+            if (work := Work("read", table, day)) not in aside:
+                with contextlib.suppress(Damaged), self._setbacks.of(work, self._owner.manifest.index[table, day]):
+                    await self._load(table, day)
 
     async def _say(self, transition: Callable[..., transitions.Change], hour: OpenHour) -> None:
         await self._commit(transition(self._owner.manifest, hour.table, hour.hour_ns, self._owner.epoch))
@@ -293,3 +329,7 @@ class Roller:
     @property
     def _shard(self) -> str:
         return str(self._owner.manifest.shard)
+
+
+def _hour(work: Work) -> str:
+    return f"{work.table} {datetime.fromtimestamp(work.start_ns // NS_PER_SECOND, UTC):%Y-%m-%dT%H:%MZ}{f' of {work.tenant}' if work.tenant else ''}"

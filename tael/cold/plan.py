@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from tael.cold.files import GATHERED, ROLLED, ROLLED_UP, ColdFile, day_of
 from tael.cold.manifest import DROPPING, MOVING, Manifest, OpenHour, Trash
 from tael.model.time import DAY_NS, HOUR_NS
+
+OPEN_AT_MOST: Final = 8
+"""Hours on their way of which one may be set aside: each is looked for in two tables, and stands in the head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A piece of work that can fail by itself: of which ``kind``, on which hour or day of a table, of which tenant where it is one tenant's."""
+
+    kind: str
+    table: str
+    start_ns: int
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +118,42 @@ class SayDropped:
 Step: TypeAlias = Begin | Adopt | Move | Untangle | SayMoved | SayUnmoved | Export | Drop | SayDropped
 
 
-def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns: int) -> Step | None:
+def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns: int, aside: Collection[Work] = ()) -> Step | None:
     """The next step of a shard's roll; None when nothing is to be done now.
 
     What was begun is finished first, then what nobody knows of is taken up, then the oldest hour that may leave goes. Every step either
-    changes the manifest or the partitions, or can be repeated.
+    changes the manifest or the partitions, or can be repeated. Hours in ``aside`` are passed over; one whose move fails is given back to the hot table.
     """
     rolling = {(one.table, one.hour_ns): one for one in partitions.rolling}
     hot = {(one.table, one.hour_ns) for one in partitions.hot}
     # One hour at a time: a second one would only make more rows that readers have to look for in two tables.
-    if manifest.head.open:
-        hour = manifest.head.open[0]
-        return _finish(hour, in_hot=(hour.table, hour.hour_ns) in hot, in_rolling=(hour.table, hour.hour_ns) in rolling)
-    if rolling:
-        return Adopt(min(rolling.values(), key=_age))
-    leaving = waiting(partitions.hot, policy, now_ns)
-    return Begin(leaving[0]) if leaving else None
+    for hour in manifest.head.open:
+        place = (hour.table, hour.hour_ns)
+        if rolls(*place) not in aside:
+            return _finish(hour, in_hot=place in hot, in_rolling=place in rolling)
+        if hour.state == MOVING and place in hot and place not in rolling:
+            return SayUnmoved(hour)  # readers would wait for it
+    known = {(hour.table, hour.hour_ns) for hour in manifest.head.open}
+    unknown = [one for place, one in rolling.items() if place not in known and rolls(*place) not in aside]
+    if unknown:
+        return Adopt(min(unknown, key=_age))
+    leaving = [
+        one
+        for one in waiting(partitions.hot, policy, now_ns)
+        if (one.table, one.hour_ns) not in known and rolls(one.table, one.hour_ns) not in aside
+    ]
+    return Begin(leaving[0]) if leaving and len(known) < OPEN_AT_MOST else None
+
+
+def rolls(table: str, hour_ns: int) -> Work:
+    """The roll of an hour."""
+    return Work("roll", table, hour_ns)
+
+
+def work_of(step: Step) -> Work:
+    """The roll that a step belongs to."""
+    one = step.partition if isinstance(step, (Begin, Adopt)) else step.hour
+    return rolls(one.table, one.hour_ns)
 
 
 def _finish(hour: OpenHour, *, in_hot: bool, in_rolling: bool) -> Step:
@@ -147,8 +180,11 @@ def _age(partition: Partition) -> tuple[int, int]:
     return partition.hour_ns, list(ROLLED).index(partition.table) if partition.table in ROLLED else -1
 
 
-def hours_to_merge(manifest: Manifest) -> list[tuple[str, int]]:
-    """Table and hour of which some tenant has more than one file that is no rollup and no day, of the loaded pages; oldest first."""
+def hours_to_merge(manifest: Manifest, aside: Collection[Work] = ()) -> list[tuple[str, int]]:
+    """Table and hour of which some tenant has more than one file that is no rollup and no day, of the loaded pages; oldest first.
+
+    Here and below, what is in ``aside`` is left out.
+    """
     found: set[tuple[int, str]] = set()
     for (table, _), files in manifest.pages.items():
         seen: set[tuple[int, str]] = set()
@@ -160,10 +196,10 @@ def hours_to_merge(manifest: Manifest) -> list[tuple[str, int]]:
             if one in seen and manifest.open_hour(table, file.hour_ns) is None:
                 found.add((file.hour_ns, table))
             seen.add(one)
-    return [(table, hour_ns) for hour_ns, table in sorted(found)]
+    return [(table, hour_ns) for hour_ns, table in sorted(found) if Work("merge", table, hour_ns) not in aside]
 
 
-def next_to_roll_up(manifest: Manifest, before_ns: int) -> ColdFile | None:
+def next_to_roll_up(manifest: Manifest, before_ns: int, aside: Collection[Work] = ()) -> ColdFile | None:
     """The oldest file of samples or histograms, of the loaded pages, whose hour ended by then and is to become a rollup.
 
     It is all that the cold tier has of its table, tenant and hour: several files are merged first, and what came behind a rollup stays beside it.
@@ -184,11 +220,22 @@ def next_to_roll_up(manifest: Manifest, before_ns: int) -> ColdFile | None:
         and file.hour_ns + HOUR_NS <= before_ns
         and counts[table, file.hour_ns, file.tenant] == 1
         and manifest.open_hour(table, file.hour_ns) is None
+        and rolls_up(file) not in aside
     )
     return min(waiting, key=lambda file: (file.hour_ns, file.table, file.tenant), default=None)
 
 
-def next_to_gather(manifest: Manifest, before_ns: int) -> Sequence[ColdFile]:
+def rolls_up(raw: ColdFile) -> Work:
+    """The rollup of a file."""
+    return Work("roll up", raw.table, raw.hour_ns, raw.tenant)
+
+
+def gathers(file: ColdFile) -> Work:
+    """The gathering of the day that a file is of."""
+    return Work("gather", file.table, day_of(file.hour_ns), file.tenant)
+
+
+def next_to_gather(manifest: Manifest, before_ns: int, aside: Collection[Work] = ()) -> Sequence[ColdFile]:
     """The files of a table, a tenant and a day that are to become one, of the loaded pages; of the oldest day that ended by then. None as a rule.
 
     What came behind a rollup is no rollup, and stays beside the day.
@@ -202,11 +249,16 @@ def next_to_gather(manifest: Manifest, before_ns: int) -> Sequence[ColdFile]:
             if file.resolution or table not in ROLLED_UP:
                 of_tenant.setdefault(file.tenant, []).append(file)
         for _, several in sorted(of_tenant.items()):
-            if len(several) > 1:
+            if len(several) > 1 and gathers(several[0]) not in aside:
                 return several
     return ()
 
 
-def to_sweep(manifest: Manifest, grace_ns: int, now_ns: int) -> list[Trash]:
+def to_sweep(manifest: Manifest, grace_ns: int, now_ns: int, aside: Collection[Work] = ()) -> list[Trash]:
     """What was unnamed for so long that no reader can still want it, oldest first."""
-    return [trash for trash in manifest.head.trash if now_ns - trash.since_ns >= grace_ns]
+    return [trash for trash in manifest.head.trash if now_ns - trash.since_ns >= grace_ns and sweeps(trash) not in aside]
+
+
+def sweeps(trash: Trash) -> Work:
+    """The sweep of a list of what is unnamed."""
+    return Work("sweep", trash.key, trash.since_ns)

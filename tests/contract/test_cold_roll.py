@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from services.compactor.rewrite import ColdEraser
 from services.compactor.roll import Roller
+from services.compactor.setbacks import ATTEMPTS
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cold.files import ROLLED, ColdFile, hour_of
@@ -370,6 +371,56 @@ async def test_a_file_that_is_not_what_it_was_made_of_is_not_committed(cold: Col
     assert (await cold.manifest()).files("spans") == []
     await cold.roll()
     assert (await cold.ledger())["spans"] == 2
+
+
+async def test_an_hour_that_cannot_be_exported_holds_no_other_up(cold: Cold) -> None:
+    """Its rows are read where they stand; when it can be exported again it is."""
+
+    class Failing(ClickHouseRolling):
+        fails = True
+
+        async def export(self, file: ColdFile, pace: Pace) -> ColdFile:
+            if self.fails and file.hour_ns == HOUR:
+                raise Unavailable("a part is damaged")
+            return await super().export(file, pace)
+
+    store = Failing(cold.clickhouse, cold.bucket_url)
+    await cold.tier.store(of_service("shop", wire_span(0), wire_span(HOUR_NS)))
+    roller = await cold.roller(store)
+    for _ in range(ATTEMPTS):
+        with pytest.raises(Unavailable):
+            await finish(roller)
+    await finish(roller)
+    await cold.tier.store(of_service("shop", wire_span(1)))
+    await finish(roller)
+    manifest = await cold.manifest()
+    assert [(one.hour_ns, one.state) for one in manifest.head.open] == [(HOUR, ROLLING)]
+    assert [file.hour_ns for file in manifest.files("spans")] == [HOUR + HOUR_NS]
+    assert (await cold.ledger())["spans"] == 3
+    store.fails = False
+    await cold.roll()
+    assert [(file.hour_ns, file.rows) for file in (await cold.manifest()).files("spans")] == [(HOUR, 1), (HOUR, 1), (HOUR + HOUR_NS, 1)]
+
+
+async def test_a_page_that_is_gone_costs_its_day_alone(cold: Cold) -> None:
+    """Files of other days are merged and retired, and its own stay as they are."""
+    for number in range(2):
+        await cold.tier.store(of_service("shop", wire_span(number), wire_span(number + 48 * HOUR_NS)))
+        await cold.roll()
+    manifest = await cold.manifest()
+    lost, _ = sorted(manifest.index.items())
+    body = await cold.objects.get(lost[1])
+    await cold.objects.delete(lost[1])
+    roller = await cold.roller()
+    await roller.load()
+    assert await roller.merge()
+    assert not await roller.merge()
+    await cold.objects.put(lost[1], body)
+    assert [(file.hour_ns, file.rows) for file in (await cold.manifest()).files("spans")] == [
+        (HOUR, 1),
+        (HOUR, 1),
+        (HOUR + 48 * HOUR_NS, 2),
+    ]
 
 
 async def test_a_policy_says_which_hours_leave(cold: Cold) -> None:

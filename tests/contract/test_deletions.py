@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,13 +20,13 @@ from tael.cluster.deletions import FORGOTTEN_NS, Deletions, Kind, Progress
 from tael.cluster.lease import Lease, writer_key
 from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.cold.files import ROLLED
-from tael.errors import Unavailable
+from tael.errors import Rejected, Unavailable
 from tael.model.signals import LOGS, METRICS, TRACES
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.erase import ClickHouseErase
 from tael.storage.clickhouse.schema import KEPT
 from tael.storage.clickhouse.writer import ClickHouseWriter
-from tael.storage.erase import EraseStore
+from tael.storage.erase import EraseStore, Erasure
 from tael.wal import codec
 from tael.wal.api import WalState
 from tests.contract.test_cli import tael
@@ -237,6 +237,26 @@ async def test_whatever_dies_where_it_is_finished(place: Place) -> None:
     spans, logs, index = await place.left()
     assert (spans, logs) == (["later---", "other---"], ["later", "of nobody", "of the other"])
     assert index == [HEX["other"], HEX["again"]]
+
+
+async def test_a_deletion_that_fails_costs_no_other(hot_place: Place) -> None:
+    """It says why, and is tried again."""
+
+    class Failing(ClickHouseErase):
+        fails = True
+
+        async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
+            if self.fails and what.value == "u1":
+                raise Rejected("the statement is refused")
+            return await super().next_traces(what, limit)
+
+    await hot_place.fill()
+    first, second = [await hot_place.ask("user", user) for user in ("u1", "u2")]
+    eraser = hot_place.eraser(store := Failing(hot_place.clickhouse))
+    await finish(hot_place, second, eraser)
+    assert await hot_place.state(first) == ("running", "it failed and is tried again: the statement is refused")
+    store.fails = False
+    await finish(hot_place, first)
 
 
 async def test_it_is_not_done_before_the_wal_is_written(hot_place: Place) -> None:

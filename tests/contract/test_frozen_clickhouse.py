@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from services.compactor.app import Stores, enforce
+from services.compactor.setbacks import Setbacks
 from services.compactor.settings import CompactorSettings
 from services.coordinator import sizes
 from services.coordinator.migrate import Migrations
@@ -214,7 +215,7 @@ async def test_the_compactor_goes_on_by_itself(shard: tuple[HotNode, ClickHouse]
     await kv.put(compactor_key(0), Lease(holder="me", epoch=1).encode())
     await ClickHouseWriter(clickhouse).write(TRACES, body("a"), "token")
     settings = CompactorSettings.model_validate({"TAEL_NODE_ID": "me", "TAEL_TRACE_RETENTION_DAYS": "0", "TAEL_LEASE_TTL_SECS": "1"})
-    stores = Stores(lambda _: ClickHouseSchema(clickhouse), lambda _: ClickHouseRows(clickhouse))
+    stores = Stores(lambda _: ClickHouseSchema(clickhouse), lambda _: ClickHouseRows(clickhouse), lambda _: Setbacks(0, 3600))
     with frozen(node):
         async with running(lambda stop: enforce(settings, stop, kv, stores, CurrentRetention(settings))) as task:
             await asyncio.sleep(2 * PATIENCE_SECONDS)

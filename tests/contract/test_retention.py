@@ -8,10 +8,12 @@ import time
 import pytest
 
 from services.compactor.retire import retire
+from services.compactor.setbacks import ATTEMPTS, Setbacks
 from tael.cold.files import ROLLED
+from tael.errors import Unavailable
 from tael.model.retention import Retention
 from tael.model.signals import METRICS
-from tael.storage.api import Shard
+from tael.storage.api import PartitionSize, Shard
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.holdings import ClickHouseHoldings, TableHoldings
 from tael.storage.clickhouse.schema import KEPT, ClickHouseSchema
@@ -124,6 +126,26 @@ async def test_a_tenant_with_a_shorter_retention_loses_its_rows_alone(shared_hot
         assert await retire(schema, rows, longer, "shard-0") == 0
         assert await rows_of(clickhouse, "bank") == {}
         assert set(await rows_of(clickhouse, "long")) == tables
+
+
+async def test_a_partition_that_cannot_be_dropped_holds_no_other_up(shared_hot_node: HotNode) -> None:
+
+    class Failing(ClickHouseSchema):
+        async def drop_partition(self, partition: PartitionSize) -> None:
+            if partition.table == "spans":
+                raise Unavailable("it cannot be dropped")
+            await super().drop_partition(partition)
+
+    async with open_tier([shared_hot_node]) as tier:
+        [clickhouse] = tier.clickhouses
+        schema, setbacks = Failing(clickhouse), Setbacks(0, 3600)
+        await fill(tier)
+        days = Retention(dict.fromkeys(("traces", "logs", "metrics"), (time.time_ns() - START_NS) / DAY_NS - 3))
+        for _ in range(ATTEMPTS):
+            with pytest.raises(Unavailable):
+                await retire(schema, ClickHouseRows(clickhouse), days, "0", setbacks=setbacks)
+        assert await retire(schema, ClickHouseRows(clickhouse), days, "0", setbacks=setbacks) == 0
+        assert {one.table for one in await schema.list_partitions()} == {"spans"}
 
 
 @pytest.mark.usefixtures("object_server")

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
+from prometheus_client import REGISTRY
 
+from services.compactor.setbacks import ATTEMPTS
 from services.query.promql.engine import EngineOptions, Outcome, PromqlEngine, Query
-from tael.errors import Unavailable
+from tael.errors import TaelError, Unavailable
 from tael.model.histogram import Histograms
 from tael.model.series import STALE
 from tael.vectors.histograms import text as histogram_text
@@ -387,3 +389,27 @@ async def test_a_rollup_that_lacks_samples_is_not_committed(both: Both) -> None:
     with pytest.raises(Unavailable, match="was made of 9 samples, not the 240 of"):
         await both.cold.roll_up()
     assert (await both.cold.manifests.read(0)).files("samples") == [file]
+
+
+async def test_a_file_that_cannot_be_read_holds_no_later_hour_up(both: Both) -> None:
+    """It is left alone after some attempts, and rolled up with the others once it is whole again."""
+    both.add("up", [(T0 + at, 1.0) for at in range(0, 3 * HOUR_MS, 15_000)])
+    await both.stored.flush()
+    await both.cold.roll()
+    bad, *_ = (await both.cold.manifests.read(0)).files("samples")
+    clickhouse, url = both.tier.clickhouses[0], both.cold.bucket_url + bad.key
+    kept = f"{both.cold.bucket_url}kept.parquet"
+    write = "INSERT INTO FUNCTION s3('{}', '{}') SELECT {} SETTINGS s3_truncate_on_insert = 1"
+    await clickhouse.command(write.format(kept, "Parquet", f"* FROM s3('{url}', 'Parquet')"))
+    await clickhouse.command(write.format(url, "RawBLOB", "'no file at all'"))
+    for _ in range(ATTEMPTS):
+        with pytest.raises(TaelError):
+            await both.cold.roll_up()
+    assert await both.cold.roll_up() == 2
+    assert [file.resolution for file in (await both.cold.manifests.read(0)).files("samples")] == [0, 300, 300]
+    assert REGISTRY.get_sample_value("tael_compactor_set_aside", {"shard": "0", "work": "roll up"}) == 1
+    await clickhouse.command(write.format(url, "Parquet", f"* FROM s3('{kept}', 'Parquet')"))
+    both.cold.later()
+    assert await both.cold.roll_up() == 1
+    found, wanted = await both.ask("sum_over_time(up[10m])", 5 * MINUTE_MS, 3 * HOUR_MS - 5 * MINUTE_MS, 5 * MINUTE_MS)
+    same(found, wanted)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from services.compactor.roll import Roller
+from services.compactor.setbacks import Setbacks
 from tael.cluster.api import Versioned
 from tael.cluster.manifests import ManifestOwner, Manifests
 from tael.cold.plan import Policy
@@ -72,6 +73,7 @@ class Cold:
             ManifestOwner(self.kv, self.objects, self.manifests, shard, 1)  # type: ignore[arg-type]  # the same
             for shard in range(len(clickhouses))
         ]
+        self._later = 0.0
         self._rollers = [
             Roller(
                 self.owners[shard],
@@ -80,6 +82,7 @@ class Cold:
                 _always,
                 Pace(),
                 self._fail,
+                setbacks=Setbacks(shard, 3600, now=lambda: time.monotonic() + self._later),
             )
             for shard, clickhouse in enumerate(clickhouses)
         ]
@@ -87,6 +90,10 @@ class Cold:
     def _fail(self, place: str) -> None:
         if place == self.crash_at:
             raise Crash
+
+    def later(self) -> None:
+        """So much time goes by that what failed is tried again."""
+        self._later += 3600
 
     async def roll(self, before_ns: int | None = None) -> None:
         """Roll every hour of every shard that is over, or that ended before a time."""

@@ -54,6 +54,28 @@ def test_what_was_begun_is_finished_first() -> None:
         assert found == step(manifest.head.open[0])
 
 
+def test_an_hour_that_is_set_aside_holds_no_other_up() -> None:
+    """It stays where it is found; one that moves is given back, for readers wait for it. Few are left on their way."""
+    policy, bad, next_hour = Policy(1 << 62, 0), {plan.rolls("spans", HOUR)}, of("spans", HOUR + HOUR_NS)
+    moving = m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest
+    rolling = m.moved(moving, "spans", HOUR, 1).manifest
+    both = Partitions((of("spans", HOUR), next_hour), (of("spans", HOUR),))
+    assert next_step(Manifest(Head(0)), Partitions(both.hot, ()), policy, NOW, bad) == plan.Begin(next_hour)
+    assert next_step(Manifest(Head(0)), both, policy, NOW, bad) == plan.Begin(next_hour)
+    assert next_step(moving, Partitions(both.hot, ()), policy, NOW, bad) == plan.SayUnmoved(moving.head.open[0])
+    assert next_step(rolling, both, policy, NOW, bad) == plan.Begin(next_hour)
+    assert next_step(rolling, both, policy, NOW, {plan.rolls("spans", next_hour.hour_ns)}) == plan.Export(rolling.head.open[0])
+    begun = m.begin_move(rolling, "spans", HOUR + HOUR_NS, 1).manifest
+    step = next_step(begun, both, policy, NOW, bad)
+    assert step == plan.Move(begun.head.open[1])
+    assert plan.work_of(step) == plan.rolls("spans", HOUR + HOUR_NS)
+    stuck, all_bad = rolling, set(bad)
+    for number in range(1, plan.OPEN_AT_MOST):
+        stuck = m.moved(m.begin_move(stuck, "logs", HOUR + number * HOUR_NS, 1).manifest, "logs", HOUR + number * HOUR_NS, 1).manifest
+        all_bad.add(plan.rolls("logs", HOUR + number * HOUR_NS))
+    assert next_step(stuck, both, policy, NOW, all_bad) is None
+
+
 def test_the_oldest_hour_past_the_raw_window_is_rolled_up() -> None:
     """Of samples and histograms, when it is over, whole and at rest; what is beside a rollup stays."""
     manifest = rolled(rolled(Manifest(Head(0)), "samples", HOUR + HOUR_NS, "a"), "samples", HOUR, "a", "b")

@@ -1,0 +1,89 @@
+"""What failed several times is set aside for a while, so that one hour or file that is bad holds nothing else up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import REGISTRY, Gauge
+
+from tael.cold.plan import Work
+from tael.errors import Conflict, Damaged, Rejected, Retryable
+from tael.runtime.observe import get_logger
+
+log = get_logger("compactor")
+ATTEMPTS: Final = 3
+"""How often something may fail before it is set aside; after that, once each time that it is tried again."""
+_FIRST_SECONDS: Final = 60.0
+_ASIDE = Gauge(
+    "tael_compactor_set_aside",
+    "Hours, files and other pieces of work that failed repeatedly and wait.",
+    ["shard", "work"],
+    registry=REGISTRY,
+)
+
+
+@dataclass(slots=True)
+class _Failed:
+    times: int = 0
+    until: float = 0.0
+
+
+class Setbacks:
+    """The failures of one shard's work. The pause begins at a minute, doubles with each failure and ends at ``longest_seconds``.
+
+    It grows because a failure may be the bucket's or the shard's: when those are back, what failed meanwhile is soon tried again.
+    """
+
+    def __init__(self, shard: int | str, longest_seconds: float, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._shard = str(shard)
+        self._longest = longest_seconds
+        self._now = now
+        self._failed: dict[Work, _Failed] = {}
+
+    def pause_seconds(self, work: Work) -> float:
+        """How long it is still set aside."""
+        failed = self._failed.get(work)
+        return max(0.0, failed.until - self._now()) if failed else 0.0
+
+    def aside(self) -> frozenset[Work]:
+        """What is not to be tried now."""
+        now = self._now()
+        return frozenset(work for work, failed in self._failed.items() if failed.until > now)
+
+    @contextmanager
+    def of(self, work: Work, name: str) -> Iterator[None]:
+        """Count a failure of what is done inside, and raise it as it is; what succeeds begins anew. The log calls it ``name``, a file's key or an hour."""
+        try:
+            yield
+        except (Retryable, Conflict, Rejected, Damaged) as error:
+            self._count(work, name, error)
+            raise
+        if work in self._failed and work not in self.aside():  # giving an hour back that is set aside is no success
+            del self._failed[work]
+            self._show(work.kind)
+
+    def _count(self, work: Work, name: str, error: Exception) -> None:
+        failed = self._failed.setdefault(work, _Failed())
+        failed.times += 1
+        if failed.times >= ATTEMPTS:
+            pause = min(self._longest, _FIRST_SECONDS * 2.0 ** min(failed.times - ATTEMPTS, 20))
+            failed.until = self._now() + pause
+            log.warning(
+                "set aside after repeated failures; the rest goes on",
+                shard=self._shard,
+                work=work.kind,
+                what=name,
+                failures=failed.times,
+                reason=str(error),
+                retry_in_seconds=pause,
+            )
+        self._show(work.kind)
+
+    def _show(self, kind: str) -> None:
+        counts = Counter(work.kind for work, failed in self._failed.items() if failed.times >= ATTEMPTS)
+        _ASIDE.labels(self._shard, kind).set(counts[kind])

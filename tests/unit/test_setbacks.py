@@ -1,0 +1,68 @@
+"""What fails again and again waits, for longer each time, and is forgotten once it succeeds."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from prometheus_client import REGISTRY
+
+from services.compactor.setbacks import Setbacks
+from tael.cold.plan import Work
+from tael.errors import Fenced, Unavailable
+
+BAD, GOOD = Work("merge", "spans", 0), Work("merge", "spans", 3600)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fail(setbacks: Setbacks, times: int) -> None:
+    for _ in range(times):
+        with suppress(Unavailable), setbacks.of(BAD, "a file"):
+            raise Unavailable("it cannot be read")
+
+
+def aside_gauge() -> float | None:
+    return REGISTRY.get_sample_value("tael_compactor_set_aside", {"shard": "77", "work": "merge"})
+
+
+def test_it_waits_after_some_attempts_and_longer_after_each_other_one() -> None:
+    clock = Clock()
+    setbacks = Setbacks(77, 200, now=clock)
+    fail(setbacks, 2)
+    assert setbacks.aside() == frozenset()
+    with setbacks.of(GOOD, "another file"):
+        pass
+    for pause in (60, 120, 200, 200):
+        fail(setbacks, 1)
+        assert setbacks.aside() == {BAD}
+        assert (setbacks.pause_seconds(BAD), setbacks.pause_seconds(GOOD)) == (pause, 0)
+        assert aside_gauge() == 1
+        clock.now += pause
+        assert setbacks.aside() == frozenset()
+    with setbacks.of(BAD, "a file"):
+        pass
+    assert aside_gauge() == 0
+    fail(setbacks, 2)
+    assert setbacks.aside() == frozenset()
+
+
+def test_giving_it_back_meanwhile_is_no_success() -> None:
+    setbacks = Setbacks(77, 200, now=Clock())
+    fail(setbacks, 3)
+    with setbacks.of(BAD, "a file"):
+        pass
+    assert setbacks.aside() == {BAD}
+
+
+def test_an_owner_that_was_fenced_says_nothing_about_the_work() -> None:
+    setbacks = Setbacks(77, 200, now=Clock())
+    for _ in range(9):
+        with pytest.raises(Fenced), setbacks.of(BAD, "a file"):
+            raise Fenced("somebody else's")
+    assert setbacks.aside() == frozenset()
