@@ -30,10 +30,21 @@ def once_each(spans: Iterable[Span]) -> list[Span]:
     """
     kept: dict[tuple[bytes, bytes, int], Span] = {}
     for span in spans:
-        other = kept.setdefault((span.trace_id, span.span_id, span.start_ns), span)
+        other = kept.setdefault(_identity(span), span)
         if other is not span and _completeness(span) > _completeness(other):
-            kept[span.trace_id, span.span_id, span.start_ns] = span
+            kept[_identity(span)] = span
     return list(kept.values())
+
+
+def most_complete(spans: Iterable[Span], matching: Iterable[Span]) -> list[Span]:
+    """The spans, once each, of which the most complete copy is among ``matching``: a copy that says less may match where it does not."""
+    found = {_identity(span): span for span in once_each(matching)}
+    best = ((span, found.get(_identity(span))) for span in once_each(spans))
+    return [match for span, match in best if match is not None and _completeness(match) >= _completeness(span)]
+
+
+def _identity(span: Span) -> tuple[bytes, bytes, int]:
+    return span.trace_id, span.span_id, span.start_ns
 
 
 def _completeness(span: Span) -> tuple[bool, int, int, int]:

@@ -17,7 +17,7 @@ from tael.storage.api import Answer
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
-from tael.storage.clickhouse.native import Column
+from tael.storage.clickhouse.native import Column, Numbers
 from tael.storage.clickhouse.prices import computed_cost
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.llm import too_many
@@ -78,7 +78,7 @@ def spans_of_calls(source: Source, tenant: str, time_range: TimeRange, cost: str
         "SELECT sipHash64(trace_id, reinterpretAsUInt64(span_id)), sipHash64(trace_id, reinterpretAsUInt64(parent_span_id)), sipHash64(trace_id),\n"  # noqa: S608  # names of ours and parameters
         f"  toUInt8(notEmpty(CAST(llm_operation, 'String')){' AND ' + inside if inside else ''}),\n"
         "  toUInt8(NOT (isNull(llm_input_tokens) AND isNull(llm_output_tokens) AND isNull(llm_total_tokens) AND isNull(llm_cost_usd))),\n"
-        f"  toUInt8(status_code = {STATUS_ERROR}), toUnixTimestamp64Nano(start_time), greatest(duration_ns, 0),\n"
+        f"  toUInt8(status_code = {STATUS_ERROR}), toUnixTimestamp64Nano(start_time), toInt64(duration_ns),\n"
         f"  toFloat64(coalesce(llm_cost_usd, {cost}, nan)), {tokens}, {words}\n"
         f"FROM {source.rows('spans', tenant, wider)}\nWHERE {around}\n"
         f"  AND trace_id IN (SELECT trace_id FROM {source.rows('spans', tenant, time_range)} WHERE {within})\nLIMIT {{limit:UInt64}}"
@@ -100,7 +100,7 @@ def calls_of(columns: Sequence[Column]) -> LlmCalls:
             _NONE,
         )
     # A span that was sent twice is one call, and would be charged twice.
-    ids, once = np.unique(native.numbers(columns[0]), return_index=True)
+    ids, once = _once_each(*(native.numbers(columns[at]) for at in (0, 4, 7)))
     parent, trace, inside, told, failed, start, duration, cost, *tokens = (
         native.numbers(column)[once] for column in columns[1 : 9 + len(TOKENS)]
     )
@@ -118,10 +118,20 @@ def calls_of(columns: Sequence[Column]) -> LlmCalls:
         counted,
         failed.astype(np.bool_),
         start,
-        duration,
+        np.maximum(duration, 0),
         trace.view(np.int64),
     )
     return whole.take(inside.astype(np.bool_))
+
+
+def _once_each(ids: Numbers, told: Numbers, duration: Numbers) -> tuple[Numbers, np.typing.NDArray[np.intp]]:
+    """The ids, each once, and the row of each: of a span's copies one that has ended, then one with usage, then the longest."""
+    found, first = np.unique(ids, return_index=True)
+    if len(found) == len(ids):
+        return found, first
+    order = np.lexsort((-duration, -told.astype(np.int64), duration < 0))
+    found, first = np.unique(ids[order], return_index=True)
+    return found, order[first]
 
 
 def _words(column: Column, rows: np.typing.NDArray[np.intp]) -> Words:

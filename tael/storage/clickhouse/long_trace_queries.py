@@ -8,23 +8,13 @@ from typing import Final
 from tael.storage.clickhouse import rows, span_bytes
 from tael.storage.clickhouse.conditions import Statement, instant
 from tael.storage.clickhouse.source import Source
+from tael.storage.clickhouse.span_expressions import RANKS
 from tael.storage.long_traces import Form, Key, Part
 
 _ID: Final = "toFixedString(unhex({trace_id:String}), 16)"
 _NUMBER: Final = "reinterpretAsUInt64(reverse(span_id))"
 _KEY: Final = f"toUnixTimestamp64Nano(start_time), {_NUMBER}"
 _ORIGIN: Final = f"sipHash64({', '.join((*rows.RESOURCE_COLUMNS, *rows.SCOPE_COLUMNS))})"
-_SAID: Final = (
-    "toUInt64(length(attributes_string) + length(attributes_int) + length(attributes_double) + length(attributes_bool) + length(attributes_other)"
-    " + length(events.time) + length(links.span_id))"
-)
-_RANKS: Final = (
-    "toUInt8(duration_ns >= 0)",
-    _SAID,
-    "reinterpretAsUInt64(toUnixTimestamp64Nano(start_time) + duration_ns)",
-    "toInt32(status_code)",
-)
-"""What ``merge.once_each`` tells copies of a span apart by."""
 CALL_COLUMNS: Final = ("span_id", "parent_span_id", "toUnixTimestamp64Nano(start_time) AS start_ns", "duration_ns", *rows.LLM_COLUMNS)
 
 
@@ -44,8 +34,8 @@ def outline(source: Source, tenant: str, trace_id: bytes, most: int, step: int, 
 def bytes_of_part(source: Source, tenant: str, part: Part, form: Form, hours: Collection[int] | None) -> Statement:
     """Key, origin, ranks and bytes of each span of a part, in order of keys, each once."""
     with_bounds, where, parameters = _of_part(source, tenant, part, hours)
-    ranks = [f"{text} AS rank_{place}" for place, text in enumerate(_RANKS)]
-    order = ", ".join(f"rank_{place} DESC" for place in range(len(_RANKS)))
+    ranks = [f"{text} AS rank_{place}" for place, text in enumerate(RANKS)]
+    order = ", ".join(f"rank_{place} DESC" for place in range(len(RANKS)))
     sql = (
         f"WITH {span_bytes.lambdas(form)},\n  {with_bounds}\n"
         f"SELECT {_KEY} AS number, {_ORIGIN}, {', '.join(ranks)},\n  {span_bytes.expression(form)} AS body\n{where}\n"
@@ -57,7 +47,7 @@ def bytes_of_part(source: Source, tenant: str, part: Part, form: Form, hours: Co
 def spans_of_part(source: Source, tenant: str, part: Part, hours: Collection[int] | None) -> Statement:
     """The rows of a part's spans, in order, each once."""
     with_bounds, where, parameters = _of_part(source, tenant, part, hours)
-    order = ", ".join((f"{text} DESC") for text in _RANKS)
+    order = ", ".join((f"{text} DESC") for text in RANKS)
     sql = (
         f"WITH {with_bounds}\nSELECT {', '.join(rows.COLUMNS)}\n{where}\n"
         f"ORDER BY start_time, {_NUMBER}, {order}\nLIMIT 1 BY start_time, {_NUMBER}\nLIMIT {{limit:UInt64}}"

@@ -38,14 +38,7 @@ def find_keys(
     """The keys of the page, in its order; ``span_names`` knows every span from ``named_since_ns`` on."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
-    if mentions(query.predicate, _CONTENT):
-        said = replace(
-            columns[_CONTENT.key],
-            payloads=_payloads(where, source, tenant, query.time_range),
-            payloads_indexed=source.words_indexed("payloads", whole_hours(query.time_range)),
-        )
-        columns = {**columns, _CONTENT.key: said}
-    where.satisfy(query.predicate, columns)
+    _satisfy(where, source, tenant, query.predicate, query.time_range, columns)
     of_name = all_of(
         part for part in conjuncts(query.predicate) if isinstance(part, Compare | Contains) and part.field == intrinsic("name")
     )
@@ -64,8 +57,10 @@ def find_keys(
     return Statement(sql, where.parameters)
 
 
-def fetch(source: Source, tenant: str, keys: Sequence[SpanKey]) -> Statement:
-    """The spans of these keys (at least one), in no order."""
+def fetch(
+    source: Source, tenant: str, keys: Sequence[SpanKey], predicate: Predicate = EVERYTHING, columns: Mapping[str, Column] = SPAN_COLUMNS
+) -> Statement:
+    """The spans of these keys (at least one), in no order; of a span that was sent more than once, each copy that satisfies the predicate."""
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
     held = TimeRange(min(starts), max(starts) + 1)
@@ -81,6 +76,7 @@ def fetch(source: Source, tenant: str, keys: Sequence[SpanKey]) -> Statement:
         "(toUnixTimestamp64Nano(start_time), hex(trace_id), hex(span_id)) IN {keys:Array(Tuple(Int64, String, String))}",
         keys=[(key.start_ns, key.trace_id.hex().upper(), key.span_id.hex().upper()) for key in keys],
     )
+    _satisfy(where, source, tenant, predicate, held, columns)
     places = source.rows(
         "spans", tenant, held, hours={hour_of(start) for start in starts}, service=services[0] if len(services) == 1 else ""
     )
@@ -121,6 +117,19 @@ def _has_name(source: Source, tenant: str, time_range: TimeRange, of_name: Predi
     hours.satisfy(of_name, SPAN_COLUMNS)
     parameters |= hours.parameters
     return f"(service, name) IN (\n    SELECT service, name FROM {source.rows('span_names', tenant, time_range)}\n    WHERE {hours}\n  )"  # noqa: S608  # only names of ours and parameters
+
+
+def _satisfy(
+    where: Conditions, source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, columns: Mapping[str, Column]
+) -> None:
+    if mentions(predicate, _CONTENT):
+        said = replace(
+            columns[_CONTENT.key],
+            payloads=_payloads(where, source, tenant, time_range),
+            payloads_indexed=source.words_indexed("payloads", whole_hours(time_range)),
+        )
+        columns = {**columns, _CONTENT.key: said}
+    where.satisfy(predicate, columns)
 
 
 def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRange) -> str:

@@ -1,4 +1,4 @@
-"""What the expressions of ``span_bytes`` and ``span_proto_json`` share; pure text."""
+"""What statements about spans share; pure text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from typing import Final
 
 NOT_UTF8: Final = "char(255)"
 """Stands in JSON for what has no expression here; a text that holds it is not UTF-8, and so not used."""
+_SAID: Final = (
+    "toUInt64(length(attributes_string) + length(attributes_int) + length(attributes_double) + length(attributes_bool) + length(attributes_other)"
+    " + length(events.time) + length(links.span_id))"
+)
+RANKS: Final = (
+    "toUInt8(duration_ns >= 0)",
+    _SAID,
+    "reinterpretAsUInt64(toUnixTimestamp64Nano(start_time) + duration_ns)",
+    "toInt32(status_code)",
+)
+"""What ``merge.once_each`` tells copies of a span apart by."""
 _COLUMN_OF: Final = {
     "event_name": "name",
     "event_time": "time",

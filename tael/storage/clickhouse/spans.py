@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tael.errors import Rejected
-from tael.model.predicate import intrinsic, mentions, required_service
+from tael.model.predicate import EVERYTHING, Predicate, intrinsic, mentions, required_service
 from tael.model.span import Span
 from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
@@ -19,7 +20,7 @@ from tael.storage.clickhouse.narrowing import Newest
 from tael.storage.clickhouse.predicate import span_columns
 from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.clickhouse.source import HotTables, Source
-from tael.storage.merge import newest_first, oldest_first, once_each
+from tael.storage.merge import most_complete, newest_first, oldest_first, once_each
 
 _FETCH_KEYS = 1_000
 """How many spans are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
@@ -41,11 +42,27 @@ class ClickHouseSpans:
         """See SpanReader. Raises Rejected for a limit that is not from 1 to 10000."""
         if not 1 <= query.limit <= MAX_FIND_LIMIT:
             raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
-        keys, spans = await self._find_keys(tenant, query), list[Span]()
-        for start in range(0, len(keys), _FETCH_KEYS):
-            statement = query_builder.fetch(self._source, tenant, keys[start : start + _FETCH_KEYS])
-            spans += [self._span(row) for row in await self._query(statement, POINT_LIMITS)]
-        return Answer(sorted(once_each(spans), key=newest_first)[: query.limit])
+        spans, asked, after = list[Span](), query.limit, query.after
+        while True:
+            keys = await self._find_keys(tenant, replace(query, limit=asked, after=after))
+            for start in range(0, len(keys), _FETCH_KEYS):
+                spans += await self._fetch(tenant, keys[start : start + _FETCH_KEYS], query.predicate)
+            if len(keys) < asked or len(spans) >= query.limit:
+                return Answer(sorted(spans, key=newest_first)[: query.limit])
+            # Spans whose most complete copy does not match were left out. Where they are many, fewer questions find what is behind them.
+            after, asked = _cursor(keys[-1]), min(2 * asked, MAX_FIND_LIMIT)
+
+    async def _fetch(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate) -> list[Span]:
+        """The spans of keys that some copy satisfies the predicate of, each once; without those of which the most complete copy does not."""
+        statement = query_builder.fetch(self._source, tenant, keys)
+        spans = [self._span(row) for row in await self._query(statement, POINT_LIMITS)]
+        if len(spans) == len(keys) or predicate == EVERYTHING:
+            return once_each(spans)
+        copies = Counter(map(newest_first, spans))
+        several = [key for key in keys if copies[-key.start_ns, key.trace_id, key.span_id] > 1]
+        statement = query_builder.fetch(self._source, tenant, several, predicate, self._columns)
+        matching = [self._span(row) for row in await self._query(statement)]
+        return most_complete(spans, [*matching, *(span for span in spans if copies[newest_first(span)] == 1)])
 
     async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:
         """The keys of the page, each once. A span that was sent twice has two rows, one after the other, so the page is read on until it is full:
@@ -81,7 +98,7 @@ class ClickHouseSpans:
                 keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
             if len(found) < asked or len(keys) == query.limit:
                 return
-            query = replace(query, after=Cursor(key.start_ns % (1 << 64), key.trace_id, key.span_id))
+            query = replace(query, after=_cursor(key))
 
     async def get_trace(
         self,
@@ -129,6 +146,10 @@ class ClickHouseSpans:
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
         return await self._clickhouse.query(statement.sql, statement.parameters, limits)
+
+
+def _cursor(key: SpanKey) -> Cursor:
+    return Cursor(key.start_ns % (1 << 64), key.trace_id, key.span_id)
 
 
 def service_stats(name: str, spans: int, traces: int, *others: int) -> ServiceStats:

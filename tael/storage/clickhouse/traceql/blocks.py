@@ -52,6 +52,14 @@ def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
     )
 
 
+def has_copies(columns: Sequence[native.Column]) -> bool:
+    """Whether an answer in the order of trace, start and span has two rows of one span."""
+    if not columns:
+        return False
+    high, low, span, _, start_ns, _ = (native.numbers(column) for column in columns[:_ID_COLUMNS])
+    return bool(np.logical_and.reduce([numbers[1:] == numbers[:-1] for numbers in (high, low, start_ns, span)]).any())
+
+
 def known_filters(columns: Sequence[native.Column], fields: Sequence[Named], known: Sequence[Expression]) -> tuple[Block, bool]:
     """The block of an answer to ``read_candidates``, and whether a compared attribute is a list on any of its spans."""
     if not columns:

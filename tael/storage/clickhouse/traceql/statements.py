@@ -13,6 +13,7 @@ from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.flatten import MAP_NAMES
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
 from tael.storage.clickhouse.source import Source
+from tael.storage.clickhouse.span_expressions import RANKS
 from tael.storage.clickhouse.traceql.fields import FieldColumns
 from tael.traceql.ast import MetricsAggregate, Named, Scope
 from tael.traceql.metrics import Grid
@@ -78,11 +79,18 @@ def find_traces(source: Source, tenant: str, test: TraceTest, time_range: TimeRa
 
 
 def read_traces(
-    source: Source, tenant: str, trace_ids: Sequence[bytes], fields: Sequence[Named], hours: Collection[int] | None = None
+    source: Source,
+    tenant: str,
+    trace_ids: Sequence[bytes],
+    fields: Sequence[Named],
+    hours: Collection[int] | None = None,
+    *,
+    once: bool = False,
 ) -> tuple[Statement, list[Named]]:
     """All spans of these traces, a trace after the other and by start, and the fields in the order of their columns.
 
-    ``hours`` are those that the traces have spans in, where they are known.
+    ``hours`` are those that the traces have spans in, where they are known. Each copy of a span that was sent more than once, or ``once`` the most
+    complete one, which takes a look at all that a span says.
     """
     columns = FieldColumns()
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
@@ -91,8 +99,7 @@ def read_traces(
     sql = (
         f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)} WHERE {where}) AS bounds\n"  # noqa: S608  # names of ours and parameters
         f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
-        f"FROM {source.rows('spans', tenant, hours=hours)}\nWHERE {where}\n  AND start_time >= bounds.1\n  AND start_time <= bounds.2\n"
-        "ORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
+        f"FROM {source.rows('spans', tenant, hours=hours)}\nWHERE {where}\n  AND start_time >= bounds.1\n  AND start_time <= bounds.2\n{_order(once=once)}"
     )
     parameters: Mapping[str, Any] = {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]}
     return Statement(sql, {**columns.parameters, **parameters}), [named for named, _ in selected]
@@ -108,8 +115,22 @@ class Candidates:
     parts: int = 1
 
 
+def _order(*, once: bool) -> str:
+    by_id = ("trace_id", "start_time", "span_id")
+    if not once:
+        return f"ORDER BY {', '.join(by_id)}"
+    return f"ORDER BY {', '.join((*by_id, *(f'{rank} DESC' for rank in RANKS)))}\nLIMIT 1 BY {', '.join(by_id)}"
+
+
 def read_candidates(
-    source: Source, tenant: str, wanted: Candidates, fields: Sequence[Named], known: Sequence[Predicate], lists: Sequence[Predicate]
+    source: Source,
+    tenant: str,
+    wanted: Candidates,
+    fields: Sequence[Named],
+    known: Sequence[Predicate],
+    lists: Sequence[Predicate],
+    *,
+    once: bool = False,
 ) -> tuple[Statement, list[Named]]:
     """The spans in a range of the traces that pass a test, as ``read_traces`` has them.
 
@@ -121,8 +142,7 @@ def read_candidates(
     of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
     shown = (*_IDS, *(f"CAST({flag}, 'UInt8')" for flag in flags), *(f"{text} AS f{at}" for at, (_, text) in enumerate(selected)))
     sql = (
-        f"SELECT {', '.join(shown)}\nFROM {rows}\nWHERE {where}\n  AND {of_trace}\n"  # names of ours and parameters
-        "ORDER BY trace_id, start_time, span_id\nLIMIT 1 BY trace_id, start_time, span_id"
+        f"SELECT {', '.join(shown)}\nFROM {rows}\nWHERE {where}\n  AND {of_trace}\n{_order(once=once)}"  # names of ours and parameters
     )
     return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
-from tael.storage.clickhouse.traceql.blocks import block, known_filters
+from tael.storage.clickhouse.traceql.blocks import block, has_copies, known_filters
 from tael.storage.clickhouse.traceql.statements import After, Candidates
 from tael.traceql.ast import Named, Query
 from tael.traceql.columns import Mask
@@ -70,12 +71,11 @@ class TraceBlocks:
         known = told(query.pipeline)
         predicates = [lower(one, lists=False).predicate for one in known]
         named = list(fields(query, known))
-        statement, selected = statements.read_candidates(self._source, tenant, part, named, predicates, lists_in(known))
-        found, has_list = known_filters(await self.columns(statement), selected, known)
+        read = partial(statements.read_candidates, self._source, tenant, part)
+        found, has_list = known_filters(*await self._once_each(partial(read, named, predicates, lists_in(known))), known)
         if not has_list:
             return found
-        statement, selected = statements.read_candidates(self._source, tenant, part, list(fields(query)), (), ())
-        return known_filters(await self.columns(statement), selected, ())[0]
+        return known_filters(*await self._once_each(partial(read, list(fields(query)), (), ())), ())[0]
 
     async def _longer(self, tenant: str, spans: Block, part: Candidates) -> list[bytes]:
         """The traces that have a span outside of the part's range, as far as an unknown parent tells that there may be any."""
@@ -101,14 +101,19 @@ class TraceBlocks:
         hours: set[int] | None = None
         if self._source.elsewhere("spans"):
             hours = {int(second) * NS_PER_SECOND for (second,) in await self._rows(trace_hours(self._source, tenant, trace_ids))}
-        statement, selected = statements.read_traces(self._source, tenant, trace_ids, named, hours)
         try:
-            return [block(await self.columns(statement), selected)]
+            return [block(*await self._once_each(partial(statements.read_traces, self._source, tenant, trace_ids, named, hours)))]
         except TooLarge:
             if len(trace_ids) == 1:
                 raise
         half = len(trace_ids) // 2
         return [*await self.of(tenant, trace_ids[:half], named), *await self.of(tenant, trace_ids[half:], named)]
+
+    async def _once_each(self, read: Callable[..., tuple[Statement, list[Named]]]) -> tuple[list[native.Column], list[Named]]:
+        """The answer to a statement, of copies of a span the most complete one: which that is is asked only where there are any."""
+        statement, selected = read()
+        columns = await self.columns(statement)
+        return (await self.columns(read(once=True)[0]) if has_copies(columns) else columns), selected
 
     async def columns(self, statement: Statement) -> list[native.Column]:
         """A statement's answer by columns."""
