@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tael.otlp.genai import COMPLETION_KEYS, COMPLETION_PREFIXES, DIALECTS, MARKER_PREFIXES, PROMPT_KEYS, PROMPT_PREFIXES
+from tael.otlp.genai import COMPLETION_KEYS, COMPLETION_PREFIXES, DIALECTS, EVERY_MEMBER, MARKER_PREFIXES, PROMPT_KEYS, PROMPT_PREFIXES
 
 OUTPUT = Path(__file__).with_name("llm.md")
 
@@ -37,11 +37,14 @@ def _columns() -> str:
     for name, column in DIALECTS["columns"].items():
         for index, (dialect, key) in enumerate(column["keys"]):
             rows.append(f"| {f'`{name}`' if index == 0 else ''} | {column['about'] if index == 0 else ''} | {_key(key)} | {dialect} |\n")
+        rows += [f"|  |  | else the sum of {' and '.join(map(_key, keys))} | {dialect} |\n" for dialect, keys in column.get("sums", ())]
     return "| column | what it says | attribute | dialect |\n| --- | --- | --- | --- |\n" + "".join(rows)
 
 
 def _key(key: str) -> str:
     name, _, member = key.partition("|")
+    if member == EVERY_MEMBER:
+        return f"all members of `{name}`"
     return f"`{name}`, member `{member}`" if member else f"`{name}`"
 
 

@@ -7,10 +7,13 @@ compared with.
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from importlib import resources
+from operator import add
 from typing import Any, Final
 
 from tael.model.attributes import Attributes, AttributeValue
@@ -21,7 +24,12 @@ MARKER_PREFIXES: Final = tuple(DIALECTS["markers"])
 """A span with an attribute that starts with one of these is an LLM span."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(key for _, key in column["keys"]) for name, column in DIALECTS["columns"].items()}
 """For each column the keys in the order in which they are asked; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``."""
-COLUMN_KEYS: Final = frozenset(key.partition("|")[0] for keys in KEYS.values() for key in keys)
+SUMS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    name: tuple(tuple(keys) for _, keys in column.get("sums", ())) for name, column in DIALECTS["columns"].items()
+}
+"""For each column the groups of keys whose numbers add up to it where none of ``KEYS`` gives it; ``a.b|*`` is the sum of the members of an object."""
+ALL_KEYS: Final = frozenset(key for name in KEYS for key in (*KEYS[name], *(part for group in SUMS[name] for part in group)))
+COLUMN_KEYS: Final = frozenset(key.partition("|")[0] for key in ALL_KEYS)
 """The attributes that columns are read from."""
 OPERATIONS: Final[dict[str, str]] = {name: operation for operation, names in DIALECTS["operations"].items() for name in names}
 """What an operation's name, in lower case, counts as; every other name is OTHER_OPERATION."""
@@ -39,6 +47,7 @@ EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
 CONVERSATION: Final[Mapping[str, Sequence[str]]] = DIALECTS["conversation"]
 """Where the messages of a call's ``system``, ``input`` and ``output`` are read from, in this order."""
 MEMBER: Final = "|"
+EVERY_MEMBER: Final = "*"
 
 _CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
 _CONTENT_PREFIXES = PROMPT_PREFIXES + COMPLETION_PREFIXES
@@ -75,16 +84,16 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
         return None
     texts = {key: _text(value) for key, value in attributes.items()}
     found = {name: _first(texts, keys) for name, keys in KEYS.items()}
-    tokens = {name: _whole(_number(found[name])) for name in KEYS if name.endswith("_tokens")}
+    tokens = {name: _whole(_amount(found[name])) for name in KEYS if name.endswith("_tokens")}
     if tokens["total_tokens"] is None and tokens["input_tokens"] is not None and tokens["output_tokens"] is not None:
         tokens["total_tokens"] = tokens["input_tokens"] + tokens["output_tokens"]
     said: dict[str, Any] = {name: found[name] for name in _TEXTS} | tokens
-    seconds = _number(found["ttft_seconds"])
+    seconds = _amount(found["ttft_seconds"])
     return LlmCall(
         provider=_provider(found["provider"]),
         operation=OPERATIONS.get(found["operation"].lower(), OTHER_OPERATION),
-        cost_usd=_number(found["cost_usd"]),
-        ttft_ms=_number(found["ttft_ms"]) if seconds is None else seconds * 1000,
+        cost_usd=_sum_of(texts, "cost_usd") if (cost := _amount(found["cost_usd"])) is None else cost,
+        ttft_ms=_amount(found["ttft_ms"]) if seconds is None else seconds * 1000,
         finish_reason=_reason(found["finish_reason"]),
         temperature=_number(found["temperature"]),
         **said,
@@ -105,7 +114,24 @@ def _member(text: str, name: str) -> str:
         value = json.loads(text)
     except ValueError:
         return ""
-    return _text(value.get(name)) if isinstance(value, dict) else ""
+    if not isinstance(value, dict):
+        return ""
+    if name != EVERY_MEMBER:
+        return _text(value.get(name))
+    amounts = _amounts(map(_text, value.values()))
+    return repr(reduce(add, amounts)) if amounts else ""
+
+
+def _sum_of(texts: Mapping[str, str], column: str) -> float | None:
+    """What the parts of the first group that has any add up to."""
+    for group in SUMS[column]:
+        if amounts := _amounts(_of_key(texts, key) for key in group):
+            return reduce(add, amounts)
+    return None
+
+
+def _amounts(texts: Iterable[str]) -> list[float]:
+    return [amount for text in texts if (amount := _amount(text.strip('"'))) is not None]
 
 
 def _text(value: AttributeValue) -> str:
@@ -131,6 +157,12 @@ def _reason(text: str) -> str:
 
 def _number(text: str) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _amount(text: str) -> float | None:
+    """What can be counted or paid: a number that is negative, or beyond all, says nothing."""
+    number = _number(text)
+    return number if number is not None and 0 <= number < math.inf else None
 
 
 def _whole(number: float | None) -> int | None:

@@ -69,7 +69,7 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
             "gen_ai.response.finish_reasons": [],
             "gen_ai.usage.total_tokens": -5,
         },
-        LlmCall("a", "fallback", "other", total_tokens=-5, response_model="fallback"),
+        LlmCall("a", "fallback", "other", response_model="fallback"),
     ),
     (
         {
@@ -123,6 +123,31 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
         },
         LlmCall("", "gpt-5", "chat", 7, 2, 9, 0.3, None, "", 0.5, session_id="s-1"),
     ),
+    (
+        {
+            "langfuse.observation.cost_details": '{"input": 0.1, "output": "0.2", "cache": 1e-3, "note": "x", "off": -1, "deep": {"input": 5}}'
+        },
+        LlmCall(operation="other", cost_usd=0.1 + 0.2 + 0.001),
+    ),
+    ({"langfuse.observation.cost_details": "{}", "gen_ai.usage.cost": "free"}, LlmCall(operation="other")),
+    ({"langfuse.observation.cost_details": "[1, 2]"}, LlmCall(operation="other")),
+    ({"gen_ai.cost.input_cost": 0.25, "gen_ai.cost.output_cost": "0.5"}, LlmCall(operation="other", cost_usd=0.75)),
+    ({"gen_ai.cost.total_cost": 0.5, "gen_ai.cost.input_cost": 0.25}, LlmCall(operation="other", cost_usd=0.5)),
+    (
+        {"gen_ai.cost.total_cost": -1, "gen_ai.cost.input_cost": -2.0, "gen_ai.cost.output_cost": 3},
+        LlmCall(operation="other", cost_usd=3.0),
+    ),
+    (
+        {"llm.cost.prompt": 0.25, "llm.cost.completion": 0.0, "mlflow.llm.cost": '{"input_cost": 7}'},
+        LlmCall(operation="other", cost_usd=0.25),
+    ),
+    ({"mlflow.spanType": "LLM", "mlflow.llm.cost": '{"input_cost": 0.5, "output_cost": 0.25}'}, LlmCall(operation="chat", cost_usd=0.75)),
+    (
+        {"gen_ai.usage.input_tokens": -5, "gen_ai.usage.output_tokens": 7, "gen_ai.usage.cost": -0.5, "ai.response.msToFirstChunk": -1},
+        LlmCall(operation="other", output_tokens=7),
+    ),
+    ({"gen_ai.usage.input_tokens": -1, "gen_ai.usage.cost": float("inf"), "llm.cost.prompt": float("nan")}, LlmCall(operation="other")),
+    ({"gen_ai.usage.total_tokens": -1, "gen_ai.usage.input_tokens": 2, "gen_ai.usage.output_tokens": 3}, LlmCall("", "", "other", 2, 3, 5)),
     ({"langfuse.observation.usage_details": "no JSON"}, LlmCall(operation="other")),
     (
         {"openinference.span.kind": "EMBEDDING", "embedding.model_name": "e-1", "llm.invocation_parameters": '{"temperature": 1}'},

@@ -70,11 +70,22 @@ def _texts(pairs: str) -> str:
 
 def _with_json(texts: str) -> str:
     """The map and beside its entries the members of JSON objects that some column is read from."""
-    keys = sorted({key for several in genai.KEYS.values() for key in several if genai.MEMBER in key})
-    members = (key.partition(genai.MEMBER) for key in keys)
-    raw = (f"JSONExtractRaw({texts}['{name}'], '{member}')" for name, _, member in members)
-    values = ", ".join(f"trim(BOTH '\"' FROM {text})" for text in raw)
+    keys = sorted(key for key in genai.ALL_KEYS if genai.MEMBER in key)
+    values = ", ".join(_json_member(texts, *key.split(genai.MEMBER)) for key in keys)
     return f"mapUpdate({texts}, mapFromArrays([{', '.join(quoted(keys))}], [{values}]))"
+
+
+def _json_member(texts: str, name: str, member: str) -> str:
+    text = f"{texts}['{name}']"
+    if member != genai.EVERY_MEMBER:
+        return f"trim(BOTH '\"' FROM JSONExtractRaw({text}, '{member}'))"
+    return f"ifNull(toString({_sum(f'arrayMap(x -> x.2, JSONExtractKeysAndValuesRaw({text}))')}), '')"
+
+
+def _sum(texts: str) -> str:
+    """What the numbers among an array's texts add up to; NULL where there are none."""
+    amounts = f"arrayFilter(n -> ifNull(n >= 0 AND isFinite(n), 0), arrayMap(t -> toFloat64OrNull(trim(BOTH '\"' FROM t)), {texts}))"
+    return f"arrayMap(a -> if(empty(a), NULL, arraySum(arrayMap(n -> assumeNotNull(n), a))), [{amounts}])[1]"
 
 
 def _member_of_column(column: str) -> str:
@@ -82,7 +93,7 @@ def _member_of_column(column: str) -> str:
         return _COMPUTED[column]
     if column.endswith("_tokens"):
         return _whole(column)
-    return _number(column) if column in ("cost_usd", "temperature") else _first(column)
+    return _number(column) if column == "temperature" else _first(column)
 
 
 def _first(column: str) -> str:
@@ -94,8 +105,18 @@ def _number(column: str) -> str:
     return f"toFloat64OrNull({_first(column)})"
 
 
+def _amount(column: str) -> str:
+    """A number that is not negative; NULL for every other, and for what is beyond all."""
+    return f"arrayMap(n -> if(n >= 0 AND isFinite(n), n, NULL), [{_number(column)}])[1]"
+
+
+def _sum_of(column: str) -> str:
+    """What the parts of the first group that has any add up to."""
+    return ", ".join(_sum(f"arrayMap(k -> m[k], [{', '.join(quoted(group))}])") for group in genai.SUMS[column])
+
+
 def _whole(column: str) -> str:
-    return f"accurateCastOrNull({_number(column)}, 'Int64')"
+    return f"accurateCastOrNull({_amount(column)}, 'Int64')"
 
 
 def _renamed(text: str, names: Mapping[str, str], otherwise: str) -> str:
@@ -121,6 +142,7 @@ _COMPUTED = {
     "provider": _provider(),
     "operation": _renamed(f"lower({_first('operation')})", genai.OPERATIONS, f"'{genai.OTHER_OPERATION}'"),
     "total_tokens": f"ifNull({_whole('total_tokens')}, {_whole('input_tokens')} + {_whole('output_tokens')})",
-    "ttft_ms": f"ifNull({_number('ttft_seconds')} * 1000, {_number('ttft_ms')})",
+    "cost_usd": f"coalesce({_amount('cost_usd')}, {_sum_of('cost_usd')})",
+    "ttft_ms": f"ifNull({_amount('ttft_seconds')} * 1000, {_amount('ttft_ms')})",
     "finish_reason": f"extract({_first('finish_reason')}, {quoted([genai.FIRST_REASON])[0]})",
 }

@@ -141,9 +141,7 @@ def read_candidates(
     flags = [condition(one, SPAN_COLUMNS, where.parameters) for one in (*known, p.Or(tuple(lists)))]
     of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
     shown = (*_IDS, *(f"CAST({flag}, 'UInt8')" for flag in flags), *(f"{text} AS f{at}" for at, (_, text) in enumerate(selected)))
-    sql = (
-        f"SELECT {', '.join(shown)}\nFROM {rows}\nWHERE {where}\n  AND {of_trace}\n{_order(once=once)}"  # names of ours and parameters
-    )
+    sql = f"SELECT {', '.join(shown)}\nFROM {rows}\nWHERE {where}\n  AND {of_trace}\n{_order(once=once)}"  # names of ours and parameters
     return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
 
 
