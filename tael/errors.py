@@ -10,6 +10,7 @@
     ├── Retryable       nothing was stored: send the same again after ``retry_after_seconds``
     │   ├── Overloaded  this process or this tenant is over its limit
     │   └── Unavailable a part that the answer needs cannot be reached
+    │       └── Unreadable  an object of the bucket cannot be read: go on without it, and name it
     ├── Fenced          somebody else owns this now: stop, do not retry
     ├── Damaged         what is stored under a key cannot be read: leave it alone, name it, go on with the others
     ├── Conflict        the value changed since it was read: read again, decide again
@@ -77,6 +78,15 @@ class Overloaded(Retryable):
 
 class Unavailable(Retryable):
     """A part that this request needs cannot be reached now."""
+
+
+class Unreadable(Unavailable):
+    """An object of the bucket cannot be read; ``key`` ends in its key. ``alone``: others probably can."""
+
+    def __init__(self, key: str, *, alone: bool) -> None:
+        super().__init__(f"the object {key} cannot be read")
+        self.key = key
+        self.alone = alone
 
 
 class Fenced(TaelError):

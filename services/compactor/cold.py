@@ -140,7 +140,8 @@ class ColdTier:
     async def erasing(self, address: ShardAddress, lease: Lease) -> AsyncIterator[ColdEraser]:
         """The same, for deletions."""
         async with self.hold(address, lease) as roller:
-            yield ColdEraser(roller.owner, self._erases(address), self._objects, self._pace, fail_at(self._settings.roll_failpoint))
+            fail, setbacks = fail_at(self._settings.roll_failpoint), self._known(address, lease).setbacks
+            yield ColdEraser(roller.owner, self._erases(address), self._objects, self._pace, fail, setbacks)
 
     def _known(self, address: ShardAddress, lease: Lease) -> _Shard:
         shard = self._shards.get(address.index)

@@ -8,8 +8,8 @@ those that still nothing refers to. What refers to a payload of another hour or 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from services.compactor.written import behind_of, ends_of
 from tael.cluster.api import KeyValue
 from tael.cluster.lease import Lease
 from tael.cluster.shard import ShardAddress
+from tael.cold.files import day_of
 from tael.cold.plan import Work
 from tael.errors import Conflict, Damaged, Fenced, Rejected, Retryable
 from tael.model.lanes import aside_of
@@ -182,43 +183,63 @@ class Collector:
         await store.spare()
         until = time.monotonic() + _TURN_SECONDS
         while time.monotonic() < until and (hours := await store.due(second.at_ns, _HOURS_AT_ONCE)):
-            for due in hours:
-                work = Work("collect", "payloads", due.hour_ns, due.tenant)
-                if work in known.setbacks.aside():
-                    await store.postpone(due, self._now_ns() + int(known.setbacks.pause_seconds(work) * NS_PER_SECOND))
-                    continue
-                with known.setbacks.of(work, f"payloads of {due.tenant}, {due.hour_ns // NS_PER_SECOND}"):
-                    await self._collect(shard, lease, due, second.lettered, shards)
+            for dues in _batches(hours, known.setbacks):
+                await self._try(shard, lease, known, dues, second.lettered, shards)
 
-    async def _collect(
-        self, shard: ShardAddress, lease: Lease, due: Due, lettered: frozenset[bytes], shards: Sequence[ShardAddress]
+    async def _try(
+        self,
+        shard: ShardAddress,
+        lease: Lease,
+        known: _Shard,
+        dues: Sequence[Due],
+        lettered: frozenset[bytes],
+        shards: Sequence[ShardAddress],
     ) -> None:
-        store, later_ns = self._ports.store(shard), self._now_ns() + self._times.relied_ns
+        """Delete those of ``dues`` that nothing needs. One that failed comes alone, and waits while it is set aside."""
+        works = [_work(due) for due in dues]
+        if works[0] in known.setbacks.aside():
+            pause_ns = int(known.setbacks.pause_seconds(works[0]) * NS_PER_SECOND)
+            await self._ports.store(shard).postpone(dues[0], self._now_ns() + pause_ns)
+            return
+        with ExitStack() as stack:
+            for work in works:
+                stack.enter_context(known.setbacks.of(work, f"payloads of {work.tenant}, {work.start_ns // NS_PER_SECOND}"))
+            unneeded = [await self._unneeded(shard, due, lettered, shards) for due in dues]
+            await self._collect(shard, lease, [due for due in unneeded if due.hashes])
+
+    async def _collect(self, shard: ShardAddress, lease: Lease, dues: Sequence[Due]) -> None:
+        """Delete payloads of hours of a day, out of files by one change of the manifest for each thousand of an hour."""
+        store = self._ports.store(shard)
+        left = {due: [replace(due, hashes=())] if await store.is_all(due) else [*due.parts(_AT_ONCE)] for due in dues}
+        rows = 0
+        while batch := [(due, parts.pop(0)) for due, parts in left.items() if parts]:
+            rows += sum([await store.delete(part) for _, part in batch])
+            self._fail("deleted")
+            async with self._ports.cold(shard, lease) as cold:
+                waiting = await cold.collect([part.selection for _, part in batch])
+            self._fail("collected")
+            for due, part in batch:
+                if due.hour_ns not in waiting:
+                    await store.forget(part)
+                    continue
+                # The hour is on its way to the cold tier.
+                await store.postpone(due, self._now_ns() + _ON_ITS_WAY_NS)
+                del left[due]
+        count = sum(len(due.hashes) for due in left)
+        _COLLECTED.labels(str(shard.index)).inc(count)
+        if left:
+            start = dues[0].hour_ns // NS_PER_SECOND
+            log.info("collected payloads", shard=shard.name, start=start, hours=len(left), payloads=count, rows=rows)
+
+    async def _unneeded(self, shard: ShardAddress, due: Due, lettered: frozenset[bytes], shards: Sequence[ShardAddress]) -> Due:
+        """What of it nothing needs; the rest is due later."""
         needed = set(lettered)
         for part in due.parts(_AT_ONCE):
             for one in shards:
                 needed |= await self._ports.store(one).needed(due.tenant, part.hashes)
         if kept := tuple(sha256 for sha256 in due.hashes if sha256 in needed):
-            await store.postpone(replace(due, hashes=kept), later_ns)
-        due = replace(due, hashes=tuple(sha256 for sha256 in due.hashes if sha256 not in needed))
-        if not due.hashes:
-            return
-        parts = [replace(due, hashes=())] if await store.is_all(due) else due.parts(_AT_ONCE)
-        rows = 0
-        for part in parts:
-            rows += await store.delete(part)
-            self._fail("deleted")
-            async with self._ports.cold(shard, lease) as cold:
-                erased = await cold.collect(part.selection)
-            if erased.left:
-                # The hour is on its way to the cold tier.
-                await store.postpone(due, self._now_ns() + _ON_ITS_WAY_NS)
-                return
-            rows += erased.rows
-            self._fail("collected")
-            await store.forget(part)
-        _COLLECTED.labels(str(shard.index)).inc(len(due.hashes))
-        log.info("collected payloads", shard=shard.name, start=due.hour_ns // NS_PER_SECOND, payloads=len(due.hashes), rows=rows)
+            await self._ports.store(shard).postpone(replace(due, hashes=kept), self._now_ns() + self._times.relied_ns)
+        return replace(due, hashes=tuple(sha256 for sha256 in due.hashes if sha256 not in needed))
 
     async def _lettered(self) -> frozenset[bytes]:
         """What dead letters refer to: who replays one appends it again."""
@@ -229,3 +250,19 @@ class Collector:
                 found |= hashes_in(buried.letter.body)
             after = letters[-1].letter_id
         return frozenset(found)
+
+
+def _work(due: Due) -> Work:
+    return Work("collect", "payloads", due.hour_ns, due.tenant)
+
+
+def _batches(dues: Iterable[Due], setbacks: Setbacks) -> Sequence[Sequence[Due]]:
+    """Those of a tenant and a day together, each hour once; one that failed before is alone, so that it costs the others nothing more."""
+    batches: dict[object, list[Due]] = {}
+    seen: dict[Work, int] = {}
+    for due in dues:
+        work = _work(due)
+        place = due if setbacks.has_failed(work) else (due.tenant, day_of(due.hour_ns), seen.get(work, 0))
+        batches.setdefault(place, []).append(due)
+        seen[work] = seen.get(work, 0) + 1
+    return list(batches.values())

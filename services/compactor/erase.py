@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Final
@@ -28,11 +28,13 @@ _TRACES_AT_ONCE: Final = 1_000
 _ROUNDS: Final = 8
 """Of traces before other deletions, and other shards, get their turn."""
 _FAILED: Final = "it failed and is tried again: "
+_UNREAD: Final = "files that cannot be read: "
 _ON_THEIR_WAY: Final = "hours that are on their way to the cold tier"
+_NAMED: Final = 3
 _WAITS_SECONDS: Final = 10.0
 """A look that found nothing while something is still on its way is repeated so often."""
 _DUE_SECONDS: Final = 60.0
-"""The same while payloads are to go."""
+"""The same while payloads are to go, or files cannot be read."""
 _FORGET_SECONDS: Final = 3600.0
 """From one look for deletions that were done long ago to the next."""
 _ROWS = Counter("tael_compactor_erased_rows", "Rows removed by deletion requests.", ["shard"], registry=REGISTRY)
@@ -109,9 +111,8 @@ class Eraser:
         before, reason = progress.rows, ""
         if not progress.gone:
             behind = await behind_of(self._kv, progress.until)
-            progress, finished = await self._erase(deletion, shard, lease, progress)
-            looks = "a look that finds nothing more" if progress.rows > before else "" if finished else _ON_THEIR_WAY
-            reason = behind or looks
+            progress, waits = await self._erase(deletion, shard, lease, progress)
+            reason = behind or ("a look that finds nothing more" if progress.rows > before else waits)
             progress = progress.model_copy(update={"gone": not reason})
         found = progress.rows - before
         reason = reason or await self._condemned(deletion, shard)
@@ -119,15 +120,16 @@ class Eraser:
         _ROWS.labels(str(shard.index)).inc(found)
         # A look that found something is followed by the next at once: there is probably more.
         if reason and not found:
-            self._due[deletion.id, shard.index] = time.monotonic() + (_DUE_SECONDS if progress.gone else _WAITS_SECONDS)
+            seldom = progress.gone or reason.startswith(_UNREAD)
+            self._due[deletion.id, shard.index] = time.monotonic() + (_DUE_SECONDS if seldom else _WAITS_SECONDS)
         if after != progress:
             after = await self._tell(deletion, shard, after)
         if after.state == "done":
             log.info("deletion done", shard=shard.name, id=deletion.id, tenant=deletion.tenant, kind=deletion.kind, rows=after.rows)
         return after
 
-    async def _erase(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> tuple[Progress, bool]:
-        """The progress, and whether the last look found nothing more.
+    async def _erase(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> tuple[Progress, str]:
+        """The progress, and what the deletion waits for; nothing where the last look saw all and left nothing.
 
         Each place is looked at after the one that its rows come from: hot, rolling, cold. A look at the cold tier holds it, so that no file that was
         written before is committed behind it.
@@ -136,7 +138,10 @@ class Eraser:
         store, now_ns = self._store(shard), self._now_ns()
         cause = Cause(deletion.id, now_ns, now_ns + self._due_ns)
         for _ in range(_ROUNDS):
-            traces = [bytes.fromhex(one) for one in progress.traces] or await self._next(what, shard, lease)
+            traces: Sequence[bytes] = [bytes.fromhex(one) for one in progress.traces]
+            unread: tuple[str, ...] = ()
+            if not traces:
+                traces, unread = await self._next(what, shard, lease)
             if not progress.traces and traces:
                 # Kept before anything of them goes: the spans by which they were found may be the first.
                 named = [trace_id.hex() for trace_id in traces]
@@ -162,8 +167,8 @@ class Eraser:
                 progress = await self._tell(deletion, shard, progress)
             # A deletion of one trace names the same trace each time, so only a look that finds nothing ends it.
             if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
-                return progress, not erased.left
-        return progress, False
+                return progress, _waits_for(erased.left, {*unread, *erased.unread})
+        return progress, _ON_THEIR_WAY
 
     async def _condemned(self, deletion: Deletion, shard: ShardAddress) -> str:
         left = await self._store(shard).condemned(deletion.id)
@@ -172,16 +177,24 @@ class Eraser:
         due = datetime.fromtimestamp(left.due_ns // NS_PER_SECOND, UTC)
         return f"{left.count} payloads that it referred to: those that nothing else refers to go after {due:%Y-%m-%dT%H:%M:%SZ}"
 
-    async def _next(self, what: Erasure, shard: ShardAddress, lease: Lease) -> Sequence[bytes]:
+    async def _next(self, what: Erasure, shard: ShardAddress, lease: Lease) -> tuple[Sequence[bytes], tuple[str, ...]]:
+        """Some traces, and the files that could not be read when there were none."""
         if what.kind == "trace":
-            return [bytes.fromhex(what.value)]
+            return [bytes.fromhex(what.value)], ()
         found = await self._store(shard).next_traces(what, _TRACES_AT_ONCE)
         if found or what.kind == "tenant":
-            return found
+            return found, ()
         async with self._cold(shard, lease) as cold:
-            return await cold.next_traces(what, _TRACES_AT_ONCE)
+            return await cold.next_traces(what, _TRACES_AT_ONCE), cold.unread
 
     async def _tell(self, deletion: Deletion, shard: ShardAddress, progress: Progress) -> Progress:
         told = progress.model_copy(update={"at_ns": time.time_ns()})
         await self._deletions.tell(deletion, shard.index, told)
         return told
+
+
+def _waits_for(left: bool, unread: Collection[str]) -> str:
+    if unread:
+        more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
+        return f"{_UNREAD}{', '.join(sorted(unread)[:_NAMED])}{more}"
+    return _ON_THEIR_WAY if left else ""

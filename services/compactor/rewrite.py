@@ -1,18 +1,26 @@
-"""Takes what somebody asked to be deleted out of the files of one shard's cold tier: each hour's are written anew without it."""
+"""Takes what somebody asked to be deleted out of the files of one shard's cold tier: each hour's are written anew without it.
+
+What was written of a day counts by one change of the manifest: the index that each change writes anew is as long as the tier is old.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import groupby
+from typing import Final, TypeVar
 
 from prometheus_client import REGISTRY, Counter
 
+from services.compactor.setbacks import Setbacks
 from tael.cluster.manifests import ManifestOwner
 from tael.cold import transitions
 from tael.cold.files import DAY_HOURS, GATHERED, ROLLED, ROLLED_UP, ROLLUP_SECONDS, ColdFile, day_of
-from tael.errors import Unavailable
+from tael.cold.plan import Work
+from tael.errors import Damaged, Rejected, Retryable, TaelError, Unavailable, Unreadable
 from tael.model.time import HOUR_NS, TimeRange
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
@@ -20,7 +28,9 @@ from tael.runtime.observe import get_logger
 from tael.storage.erase import ColdEraseStore, Erasure, Selected, Selection
 from tael.storage.rolling import Pace
 
+T = TypeVar("T")
 log = get_logger("compactor")
+_ASIDE_SECONDS: Final = 3600.0
 _TURN_SECONDS: Final = 20.0
 """How long files are rewritten before the roll gets its turn."""
 _OF_TRACES: Final = ("logs", "exemplars", "spans")
@@ -32,47 +42,89 @@ _REWRITTEN = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """Rows that are in no file any more, and whether others are left for the next call."""
+    """Rows that are in no file any more, and whether others are left for the next call: in any case where files could not be read, keys in ``unread``."""
 
     rows: int
     left: bool
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Files of an hour, or one that is settled, and what of them is to go."""
+
+    files: tuple[ColdFile, ...]
+    selection: Selection
+    out: Mapping[ColdFile, Selected]
+
+    @property
+    def hours(self) -> Collection[int]:
+        return self.files[0].each_hour
 
 
 class ColdEraser:
-    """One shard's cold files under one epoch of its lease, by the task that has its ``owner``.
+    """One shard's cold files under one epoch of its lease, by the task that has its ``owner``; for one call, or for several that go on from each other.
 
     Every method can be repeated by any owner, and raises Retryable where something does not answer, Fenced where another process owns the shard now.
+    Files that cannot be read are left out, named in ``unread``, and cost no others.
     """
 
-    def __init__(self, owner: ManifestOwner, store: ColdEraseStore, objects: ObjectStore, pace: Pace, fail: FailPoint) -> None:
+    def __init__(
+        self,
+        owner: ManifestOwner,
+        store: ColdEraseStore,
+        objects: ObjectStore,
+        pace: Pace,
+        fail: FailPoint,
+        setbacks: Setbacks | None = None,
+    ) -> None:
         self._owner = owner
         self._store = store
         self._objects = objects
         self._pace = pace
         self._fail = fail
+        self._setbacks = setbacks or Setbacks(owner.manifest.shard, _ASIDE_SECONDS)
+        self._unread: set[str] = set()
+        self._skipped: set[Work] = set()
+        self._failed: list[TaelError] = []
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Keys of files that could not be read, or that are set aside because they could not."""
+        return tuple(sorted(self._unread))
 
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
         """See EraseStore, of what is in files."""
-        return await self._store.next_traces(what, await self._files("spans", what.tenant), limit)
+        files = await self._files("spans", what.tenant)
+        return await self._reading(files, lambda some: self._store.next_traces(what, some, limit))
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[bytes]:
         """Those that go on after the request in files."""
-        return await self._store.later_traces(what, traces, await self._spans_of(what, traces))
+        return await self._reading(await self._spans_of(what, traces), lambda some: self._store.later_traces(what, traces, some))
 
     async def loose_items(self, what: Erasure) -> Sequence[bytes]:
         """See EraseStore, of what is in files."""
-        return await self._store.loose_items(what, await self._files("logs", what.tenant))
+        return await self._reading(await self._files("logs", what.tenant), lambda some: self._store.loose_items(what, some))
 
-    async def collect(self, selection: Selection) -> Erased:
-        """Rewrite the payloads of the selection's hour without those that it names; the hot tier MUST have been rid of them before."""
-        hour_ns = selection.hour_ns
-        assert hour_ns is not None
-        manifest = await self._owner.load(("payloads",), TimeRange(hour_ns, hour_ns + HOUR_NS))
-        if manifest.open_hour("payloads", hour_ns) is not None:
-            return Erased(0, left=True)
-        files = [file for file in manifest.hour_files("payloads", hour_ns) if file.tenant == selection.what.tenant]
-        found = await self._store.select(selection, files)
-        return Erased(await self._rewrite("payloads", hour_ns, selection, found) if found else 0, left=False)
+    async def collect(self, selections: Sequence[Selection]) -> Collection[int]:
+        """Rewrite the payloads of hours of a day, one selection each, without those that it names; the hours that are on their way, and have to wait.
+
+        The hot tier MUST have been rid of them before.
+        """
+        hours = [one.hour_ns for one in selections if one.hour_ns is not None]
+        manifest = await self._owner.load(("payloads",), TimeRange(min(hours), max(hours) + HOUR_NS))
+        waiting = {hour_ns for hour_ns in hours if manifest.open_hour("payloads", hour_ns) is not None}
+        places: list[_Place] = []
+        for selection in selections:
+            hour_ns, tenant = selection.hour_ns, selection.what.tenant
+            if hour_ns is not None and hour_ns not in waiting:
+                files = tuple(file for file in manifest.hour_files("payloads", hour_ns) if file.tenant == tenant)
+                found = await self._store.select(selection, files)
+                places += [_Place(files, selection, found)] if found else []
+        await self._rewrite(places, math.inf)
+        if self._failed:
+            raise self._failed[0]
+        return waiting
 
     async def erase(self, selection: Selection) -> Erased:
         """Rewrite what holds rows of the selection, for a while.
@@ -82,6 +134,8 @@ class ColdEraser:
         """
         until, rows = time.monotonic() + _TURN_SECONDS, 0
         for table in self._tables(selection):
+            if time.monotonic() >= until:
+                break
             files = await (
                 self._spans_of(selection.what, selection.traces)
                 if table == "spans" and selection.traces
@@ -90,17 +144,14 @@ class ColdEraser:
             if not selection.traces:
                 rows += await self._drop_settled([file for file in files if file.settled], selection)
                 files = [file for file in files if not file.settled]
-            found = await self._store.select(selection, files)
-            for hour_ns, settled in sorted({(file.hour_ns, file.settled) for file in found}):
-                if time.monotonic() >= until:
-                    return Erased(rows, left=True)
-                own = [file for file in found if (file.hour_ns, file.settled) == (hour_ns, settled)]
-                # An hour on its way has its generation already: a file made now would count as later than those still to come.
-                if not any(self._owner.manifest.open_hour(table, one) for one in own[0].each_hour):
-                    rows += await (
-                        self._rewrite_day(own[0], selection, found) if settled else self._rewrite(table, hour_ns, selection, found)
-                    )
-        return Erased(rows, left=bool(self._owner.manifest.head.open))
+            found = await self._reading(files, lambda some: self._store.select(selection, some))
+            for _, places in groupby(self._places(found, selection), lambda place: day_of(place.files[0].hour_ns)):
+                if time.monotonic() < until:
+                    rows += await self._rewrite([*places], until)
+        if self._failed:
+            raise self._failed[0]
+        left = time.monotonic() >= until or bool(self._owner.manifest.head.open or self._unread)
+        return Erased(rows, left, self.unread)
 
     def _tables(self, selection: Selection) -> Collection[str]:
         if selection.traces:
@@ -125,41 +176,82 @@ class ColdEraser:
         await self._owner.commit(change)
         return sum(file.rows for file in out)
 
-    async def _rewrite(self, table: str, hour_ns: int, selection: Selection, found: Mapping[ColdFile, Selected]) -> int:
-        """All files of the tenant's hour become one, so that of rows with one key the same counts as before."""
-        manifest, tenant = self._owner.manifest, selection.what.tenant
-        files = [file for file in manifest.hour_files(table, hour_ns) if file.tenant == tenant and not file.settled]
-        out = {file: found[file] for file in files if file in found}
-        gone = sum(one.rows for one in out.values())
-        left: list[ColdFile] = []
-        if gone < sum(file.rows for file in files):
-            left = [await self._store.rewrite(selection, files, manifest.revision + 1, self._pace)]
-            _check(files, out, left[0])
-        self._fail("rewritten")
-        unnamed = await self._unnamed(files[0]) - {file.key for file in left}
-        await self._owner.commit(
-            transitions.merged(
-                manifest, table, hour_ns, left, self._owner.epoch, time.time_ns(), emptied=() if left else (tenant,), unnamed=unnamed
-            )
-        )
-        self._fail("forgotten")
-        _REWRITTEN.labels(str(manifest.shard), table).inc(len(files))
-        log.info("rewritten", shard=manifest.shard, table=table, start=hour_ns // 10**9, tenant=tenant, rows=gone, files=len(files))
-        return gone
+    async def _reading(self, files: Sequence[ColdFile], ask: Callable[[Sequence[ColdFile]], Awaitable[T]]) -> T:
+        """What is said of all files but those that cannot be read, and those beside them: an hour is written anew as a whole."""
+        left, aside = list(files), self._setbacks.aside()
+        self._unread |= {file.key for file in files if _work(file) in aside}
+        self._skipped |= aside
+        while True:
+            left = [file for file in left if _work(file) not in self._skipped]
+            try:
+                return await ask(left)
+            except Unreadable as error:
+                named = [file for file in left if error.alone and error.key.endswith(file.key)]
+                if not named:
+                    raise
+                self._unread.add(named[0].key)
+                self._skipped.add(_work(named[0]))
+                with contextlib.suppress(Unreadable), self._setbacks.of(_work(named[0]), named[0].key):
+                    raise
 
-    async def _rewrite_day(self, file: ColdFile, selection: Selection, found: Mapping[ColdFile, Selected]) -> int:
-        """One that holds a day, of which some is to go; late files of its hours stand for themselves."""
-        manifest, gone, left = self._owner.manifest, found[file], None
-        if gone.rows < file.rows:
-            left = await self._store.rewrite(selection, [file], manifest.revision + 1, self._pace)
-            _check([file], {file: gone}, left)
+    def _places(self, found: Mapping[ColdFile, Selected], selection: Selection) -> list[_Place]:
+        """What of the files found is written anew together, in the order of time. All files of an hour are: of rows with one key the same then counts."""
+        one_of = {file.hour_ns: file for file in found if not file.settled}
+        merged = [
+            tuple(file for file in self._owner.manifest.hour_files(one.table, hour_ns) if file.tenant == one.tenant and not file.settled)
+            for hour_ns, one in one_of.items()
+        ]
+        groups = [*merged, *((file,) for file in found if file.settled)]
+        places = [_Place(group, selection, {file: found[file] for file in group if file in found}) for group in groups]
+        return sorted(places, key=lambda place: (place.files[0].hour_ns, place.files[0].resolution))
+
+    async def _rewrite(self, places: Sequence[_Place], until: float) -> int:
+        """Write the files of a day anew, until a time (monotonic), and make them count; how many rows are gone. A place that fails costs no other."""
+        swaps: list[transitions.Swap] = []
+        rows, unnamed = 0, set[str]()
+        for place in places:
+            table, first = place.files[0].table, place.files[0]
+            # An hour on its way has its generation already: a file made now would count as later than those still to come.
+            if any(self._owner.manifest.open_hour(table, hour_ns) for hour_ns in place.hours) or (swaps and time.monotonic() >= until):
+                continue
+            try:
+                with self._setbacks.of(_work(first), first.key):
+                    swap = await self._written(place)
+                    unnamed |= await self._unnamed(first)
+            except (Retryable, Rejected, Damaged) as error:
+                self._failed.append(error)
+                continue
+            swaps.append(swap)
+            rows += sum(one.rows for one in place.out.values())
         self._fail("rewritten")
-        unnamed = await self._unnamed(file) - ({left.key} if left else set())
-        change = transitions.replaced(manifest, file, left, self._owner.epoch, time.time_ns(), unnamed=unnamed)
-        await self._owner.commit(change)
+        if swaps:
+            await self._count(swaps, rows, unnamed)
+        return rows
+
+    async def _written(self, place: _Place) -> transitions.Swap:
+        gone, left = sum(one.rows for one in place.out.values()), None
+        if gone < sum(file.rows for file in place.files):
+            left = await self._store.rewrite(place.selection, place.files, self._owner.manifest.revision + 1, self._pace)
+            _check(place.files, place.out, left)
+        return transitions.Swap(place.files, left)
+
+    async def _count(self, swaps: Sequence[transitions.Swap], rows: int, unnamed: Collection[str]) -> None:
+        manifest, first = self._owner.manifest, swaps[0].gone[0]
+        orphans = set(unnamed) - {swap.left.key for swap in swaps if swap.left}
+        await self._owner.commit(transitions.rewritten(manifest, swaps, self._owner.epoch, time.time_ns(), unnamed=orphans))
         self._fail("forgotten")
-        _REWRITTEN.labels(str(manifest.shard), file.table).inc()
-        return gone.rows
+        files = sum(len(swap.gone) for swap in swaps)
+        _REWRITTEN.labels(str(manifest.shard), first.table).inc(files)
+        log.info(
+            "rewritten",
+            shard=manifest.shard,
+            table=first.table,
+            start=first.hour_ns // 10**9,
+            hours=len(swaps),
+            tenant=first.tenant,
+            rows=rows,
+            files=files,
+        )
 
     async def _unnamed(self, file: ColdFile) -> set[str]:
         """Keys of its tenant and hours that nothing names.
@@ -175,6 +267,10 @@ class ColdEraser:
             for resolution in {0, ROLLUP_SECONDS} if file.table in ROLLED_UP else {0}:
                 written.update(await self._objects.list(replace(place, resolution=resolution).key.rpartition("-")[0] + "-"))
         return written - named
+
+
+def _work(file: ColdFile) -> Work:
+    return Work("delete", file.table, file.hour_ns, file.tenant)
 
 
 def _check(files: Sequence[ColdFile], out: Mapping[ColdFile, Selected], left: ColdFile) -> None:

@@ -50,6 +50,10 @@ class Setbacks:
         failed = self._failed.get(work)
         return max(0.0, failed.until - self._now()) if failed else 0.0
 
+    def has_failed(self, work: Work) -> bool:
+        """Whether it has failed since it last succeeded."""
+        return work in self._failed
+
     def aside(self) -> frozenset[Work]:
         """What is not to be tried now."""
         now = self._now()

@@ -93,20 +93,9 @@ def unmoved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
     return _opened(manifest, _require(manifest, table, hour_ns, MOVING), epoch, close=True)
 
 
-def merged(
-    manifest: Manifest,
-    table: str,
-    hour_ns: int,
-    files: Iterable[ColdFile],
-    epoch: int,
-    now_ns: int,
-    *,
-    emptied: Collection[str] = (),
-    unnamed: Iterable[str] = (),
-) -> Change:
+def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:
     """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that is wanted of those.
 
-    Of the tenants in ``emptied`` nothing is, and their files go. ``unnamed`` are keys that nothing ever named, to be deleted as well.
     Rollups and days stay as they are: rows that came behind one stay beside it. Raises Rejected for an hour on its way, of which more files are to come.
     """
     _check_epoch(manifest, epoch)
@@ -114,18 +103,18 @@ def merged(
     new = tuple(files)
     before = [file for file in manifest.hour_files(table, hour_ns) if not file.settled]
     _require_distinct(new)
-    if not new and not emptied:
+    if not new:
         raise Rejected("no file can stand for others", where="files")
     for file in new:
         known = any(old.tenant == file.tenant for old in before)
         if (file.table, file.hour_ns, file.shard, file.generation) != (table, hour_ns, manifest.shard, manifest.revision + 1) or not known:
             raise Rejected(f"{file.key} cannot stand for the files of {table} at {hour_ns}", where="files")
-    tenants = {file.tenant for file in new} | set(emptied)
+    tenants = {file.tenant for file in new}
     gone = [file for file in before if file.tenant in tenants]
     day = (table, day_of(hour_ns))
     kept = tuple(file for file in manifest.pages[day] if file not in set(gone))
     head = _next(manifest.head, epoch, [(table, hour_ns)])
-    return _paged(manifest, head, {day: (*kept, *new)}, [*(file.key for file in gone), *unnamed], now_ns)
+    return _paged(manifest, head, {day: (*kept, *new)}, [file.key for file in gone], now_ns)
 
 
 def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, now_ns: int) -> Change:
@@ -166,25 +155,39 @@ def gathered(manifest: Manifest, several: Collection[ColdFile], whole: ColdFile,
     return _paged(manifest, head, {(table, day): (*kept, whole)}, [file.key for file in several], now_ns)
 
 
-def replaced(manifest: Manifest, file: ColdFile, left: ColdFile | None, epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change:
-    """``left``, of the generation that the next revision gives, in the place of one file that is no part of a merge; None where nothing is left.
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """``left`` in the place of ``gone``, the files of a tenant's hour that can be merged, or one that is settled; None where nothing stays."""
 
-    Raises Rejected where an hour of it is on its way. ``unnamed`` as in ``merged``.
+    gone: tuple[ColdFile, ...]
+    left: ColdFile | None
+
+
+def rewritten(manifest: Manifest, swaps: Collection[Swap], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change:
+    """All swaps at once: each file that is left is of the generation that the next revision gives.
+
+    ``unnamed`` are keys that nothing ever named, to be deleted as well. Raises Rejected where an hour of any is on its way.
     """
     _check_epoch(manifest, epoch)
-    for hour_ns in file.each_hour:
-        _require_at_rest(manifest, file.table, hour_ns)
-    day = (file.table, day_of(file.hour_ns))
-    wanted = None if left is None else replace(left, **{name: getattr(file, name) for name in _PLACE}, generation=manifest.revision + 1)
-    if left != wanted or file not in manifest.pages[day]:
-        raise Rejected(f"{left.key if left else 'nothing'} cannot stand for {file.key}", where="files")
-    kept = tuple(one for one in manifest.pages[day] if one != file)
-    head = _next(manifest.head, epoch, [(file.table, hour_ns) for hour_ns in file.each_hour])
-    return _paged(manifest, head, {day: (*kept, *([left] if left else []))}, [file.key, *unnamed], now_ns)
+    hours = sorted({(file.table, hour_ns) for swap in swaps for file in swap.gone for hour_ns in file.each_hour})
+    for table, hour_ns in hours:
+        _require_at_rest(manifest, table, hour_ns)
+    pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
+    for swap in swaps:
+        first, gone = swap.gone[0], set(swap.gone)
+        day = (first.table, day_of(first.hour_ns))
+        before = pages.get(day, manifest.pages[day])
+        places = {tuple(getattr(file, name) for name in _PLACE) for file in (*swap.gone, *([swap.left] if swap.left else []))}
+        generation = swap.left.generation if swap.left else manifest.revision + 1
+        if len(places) != 1 or generation != manifest.revision + 1 or not gone.issubset(before):
+            raise Rejected(f"{swap.left.key if swap.left else 'nothing'} cannot stand for {first.key}", where="files")
+        pages[day] = (*(file for file in before if file not in gone), *([swap.left] if swap.left else []))
+    trash = [file.key for swap in swaps for file in swap.gone]
+    return _paged(manifest, _next(manifest.head, epoch, hours), pages, [*trash, *unnamed], now_ns)
 
 
 def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change | None:
-    """Without the files that ``gone`` says yes to, among the loaded pages; None where there are none. ``unnamed`` as in ``merged``."""
+    """Without the files that ``gone`` says yes to, among the loaded pages; None where there are none. ``unnamed`` as in ``rewritten``."""
     _check_epoch(manifest, epoch)
     pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
     removed: list[ColdFile] = []

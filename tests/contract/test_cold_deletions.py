@@ -96,6 +96,46 @@ async def test_whoever_dies_where_the_next_one_goes_on(cold: Cold) -> None:
     assert (counts["spans"], counts["logs"]) == (3, 1)
 
 
+async def test_the_hours_of_a_day_are_one_change(cold: Cold) -> None:
+    """Also where the owner dies with all of them written, and of the day behind it none."""
+    hours = [0, 1, 2, 26, 27]
+    for hour in hours:
+        await cold.tier.store(of_service("shop", *(wire_span(hour * HOUR_NS, trace_id=trace_id) for trace_id in (ONE, TWO))))
+    await cold.roll()
+    cold.crash_at, eraser = "rewritten", await cold.eraser()
+    with pytest.raises(Crash):
+        await eraser.erase(of_trace(ONE))
+    assert (await cold.ledger())["spans"] == 10
+    cold.crash_at, eraser = "", await cold.eraser()
+    before = (await cold.manifest()).revision
+    assert (await eraser.erase(of_trace(ONE))).rows == 5
+    manifest = await cold.manifest()
+    days = {file.hour_ns // (24 * HOUR_NS) for file in manifest.files("spans")}
+    assert manifest.revision - before == len(days) == 2
+    assert [(file.hour_ns, file.rows) for file in manifest.files("spans")] == [(HOUR + hour * HOUR_NS, 1) for hour in hours]
+    assert (await cold.ledger())["spans"] == 5
+    await (await cold.roller()).sweep()
+    named = {file.key for file in manifest.files("spans")}
+    assert {key for key in await cold.objects.list("spans/") if f"/{cold.shard}-" in key} == named
+
+
+async def test_a_file_that_cannot_be_read_costs_no_other(cold: Cold) -> None:
+    """It is named, and nothing is left once it can be read."""
+    for hour in range(3):
+        await cold.tier.store(of_service("shop", *(wire_span(hour * HOUR_NS, trace_id=trace_id) for trace_id in (ONE, TWO))))
+    await cold.roll()
+    bad = (await cold.manifest()).files("spans")[1]
+    body = await cold.objects.get(bad.key)
+    await cold.objects.put(bad.key, b"no file at all")
+    for rows in (2, 0):
+        erased = await (await cold.eraser()).erase(of_trace(ONE))
+        assert (erased.rows, erased.left, erased.unread) == (rows, True, (bad.key,))
+    assert [file.rows for file in (await cold.manifest()).files("spans")] == [1, 2, 1]
+    await cold.objects.put(bad.key, body)
+    assert (await (await cold.eraser()).erase(of_trace(ONE))).rows == 1
+    assert (await cold.ledger())["spans"] == 3
+
+
 async def test_a_zombie_rewrites_nothing(cold: Cold) -> None:
     """Its commit is refused, and what it wrote is no file that counts."""
     await two_traces(cold)

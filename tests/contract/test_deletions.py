@@ -239,6 +239,24 @@ async def test_whatever_dies_where_it_is_finished(place: Place) -> None:
     assert index == [HEX["other"], HEX["again"]]
 
 
+async def test_a_file_that_cannot_be_read_is_named(cold: Cold) -> None:
+    """A user's rows go out of all others; the deletion is not done until it can be read."""
+    place = Place(cold.clickhouse, cold, "all")
+    await place.fill()
+    deletion = await place.ask("user", "u2")
+    bad = (await cold.manifest()).files("spans")[0]
+    body = await cold.objects.get(bad.key)
+    await cold.objects.put(bad.key, b"no file at all")
+    eraser = place.eraser()
+    for _ in range(2):
+        await eraser.work(SHARD, LEASE)
+    assert await place.state(deletion) == ("running", f"files that cannot be read: {bad.key}")
+    await cold.objects.put(bad.key, body)
+    await finish(place, deletion)
+    spans, _, _ = await place.left()
+    assert "other---" not in spans
+
+
 async def test_a_deletion_that_fails_costs_no_other(hot_place: Place) -> None:
     """It says why, and is tried again."""
 

@@ -163,6 +163,41 @@ def test_generations_are_merged_into_one_file() -> None:
     assert trash not in m.swept(change.manifest, trash, 1).manifest.head.trash
 
 
+def test_files_of_several_hours_are_swapped_at_once() -> None:
+    """One page and one index for all of a day; what nothing stays of goes, what does not fit is refused."""
+    manifest = rolled(rolled(Manifest(Head(0)), "spans", HOUR, "a", "b"), "spans", HOUR, "a")
+    manifest = rolled(rolled(manifest, "spans", HOUR + HOUR_NS, "a"), "spans", HOUR + 48 * HOUR_NS, "a")
+    first, second, third = (
+        tuple(manifest.files("spans", "a", TimeRange(at, at + HOUR_NS))) for at in (HOUR, HOUR + HOUR_NS, HOUR + 48 * HOUR_NS)
+    )
+    left = a_file(tenant="a", generation=manifest.revision + 1)
+    swaps = [m.Swap(first, left), m.Swap(second, None), m.Swap(third, replace(third[0], generation=left.generation))]
+    change = m.rewritten(manifest, swaps, 1, NOW, unnamed=["spans/orphan"])
+    after = reread(change)
+    assert [(file.tenant, file.hour_ns, file.generation) for file in after.files("spans")] == [
+        ("b", HOUR, 1),
+        ("a", HOUR, left.generation),
+        ("a", HOUR + 48 * HOUR_NS, left.generation),
+    ]
+    assert sum("/index/" in key for key in change.objects) == 1
+    assert sum("/pages/" in key for key in change.objects) == 2
+    assert {one.hour_ns for one in after.head.recent if one.revision == after.revision} == {HOUR, HOUR + HOUR_NS, HOUR + 48 * HOUR_NS}
+    trash = change.manifest.head.trash[-1]
+    gone = set(decode_trash(trash.key, change.objects[trash.key]))
+    assert {"spans/orphan", *(file.key for file in (*first, *second, *third))} <= gone
+    wrong = [
+        m.Swap(first, replace(left, generation=left.generation + 1)),
+        m.Swap(first, replace(left, tenant="b")),
+        m.Swap((*first, *second), left),
+        m.Swap((a_file(tenant="a", generation=99),), left),
+    ]
+    for swap in wrong:
+        with pytest.raises(Rejected):
+            m.rewritten(manifest, [swap], 1, NOW)
+    with pytest.raises(Rejected):
+        m.rewritten(m.begin_move(manifest, "spans", HOUR, 1).manifest, swaps, 1, NOW)
+
+
 def test_the_files_of_a_day_are_in_one_order() -> None:
     """By hour and generation, whichever hour came first, for who made the change as for who reads it."""
     manifest = Manifest(Head(0))

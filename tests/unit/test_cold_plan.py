@@ -171,8 +171,7 @@ class World:
                 self.epoch += 1
                 self.commit(m.taken(self.manifest, self.epoch))
             else:
-                new, emptied = ([file], ()) if left else ([], ("t",))
-                self.commit(m.merged(self.manifest, *key, new, self.epoch, NOW, emptied=emptied))
+                self.commit(m.rewritten(self.manifest, [m.Swap(tuple(files), file if left else None)], self.epoch, NOW))
         held = self.hot[key] | self.rolling[key] | {row for file in self.manifest.hour_files(*key) for row in self.bucket[file.key]}
         self.written = {row for row in self.written if self.came[row] != key or stays(row) or row in held}
 

@@ -20,21 +20,11 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from prometheus_client import REGISTRY, Counter
 
-from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable
+from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable, Unreadable
 from tael.runtime.observe import get_logger
 from tael.runtime.tls import ClientTls
 
 Row: TypeAlias = Sequence[Any]
-
-
-class Unreadable(Unavailable):
-    """An object of the bucket cannot be read; ``key`` ends in its key. ``alone``: others probably can."""
-
-    def __init__(self, key: str, *, alone: bool) -> None:
-        super().__init__(f"the object {key} cannot be read")
-        self.key = key
-        self.alone = alone
-
 
 _OVERLOADED: Final = {
     202: 1.0,  # TOO_MANY_SIMULTANEOUS_QUERIES

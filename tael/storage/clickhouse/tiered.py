@@ -10,11 +10,11 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from tael.cold.files import ROLLED
 from tael.cold.manifest import Head, Manifest
-from tael.errors import Damaged, Rejected, Retryable, TaelError, Unavailable
+from tael.errors import Damaged, Rejected, Retryable, TaelError, Unavailable, Unreadable
 from tael.model.time import TimeRange
 from tael.runtime.observe import get_logger
 from tael.storage.api import Answer
-from tael.storage.clickhouse.client import ClickHouse, Unreadable
+from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
