@@ -64,6 +64,12 @@ def llm_series(calls: LlmCalls, start_ms: int, end_ms: int, wanted: Wanted, max_
     return samples_of(series(), times, start_ms)
 
 
+def is_counted(labels: Labels) -> bool:
+    """Whether these are labels of one of these series; an application's own metric of such a name has a job."""
+    own = dict(labels)
+    return own.get(METRIC_NAME) in NAMES and "job" not in own
+
+
 def label_sets(calls: LlmCalls) -> Iterator[Labels]:
     """The label sets of the series of these calls."""
     counted = calls.take(calls.counted)

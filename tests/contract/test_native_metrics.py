@@ -15,6 +15,7 @@ from services.query.questions.metrics import looks
 from tael.model.series import STALE, Family, labels_of
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import TimeRange
+from tael.storage.llm_series import FAMILIES
 from tael.vectors.histograms import text as histogram_text
 from tests.contract.test_cli import tael
 from tests.support.query import Api, MemorySpans, serving
@@ -52,6 +53,11 @@ async def _fill(store: SeriesStore) -> None:
     add("latency_seconds", {40: histogram_text.parse("{{schema:0 sum:5 count:4 buckets:[1 2 1]}}")}, job="eu/shop")
     for name in DERIVED_NAMES:
         add(name, {50: 1.0})
+    add("gen_ai_client_token_usage_sum", {71: 5.0}, service="bot", gen_ai_token_type="input")
+    add("gen_ai_client_token_usage_sum", {72: 7.0}, job="bot", gen_ai_token_type="input")
+    store.add_family(Family("gen_ai_client_token_usage", "histogram", "{token}", "Tokens, as the SDK counts them."), tenant=DEFAULT_TENANT)
+    for family in FAMILIES:
+        store.add_family(family, tenant=DEFAULT_TENANT)
     store.add_family(Family("orders", "counter", "", "Orders."), tenant=DEFAULT_TENANT)
     store.add_family(Family("temperature_celsius", "gauge", "celsius", ""), tenant=DEFAULT_TENANT)
     store.add_family(Family("latency_seconds", "histogram", "seconds", ""), tenant=DEFAULT_TENANT)
@@ -149,6 +155,21 @@ def test_looks_cover_the_range_once(start_s: int, length_s: int) -> None:
         assert begin == end
     if found:
         assert found[-1][0] == start_s * 1000 - 1
+
+
+async def test_usage_that_an_application_sent_is_listed(api: Api) -> None:
+    """What is counted from spans has its name and no job, and is not."""
+    usage = "gen_ai_client_token_usage"
+    later = {"start": str(T0 + 61), "end": str(T0 + 80)}
+    points = _told(await api.json("/api/v1/metrics", **later))
+    assert [value for name, _, value in points if name.startswith(usage)] == [7.0]
+    asked = _told(await api.json("/api/v1/metrics", **later, derived="true"))
+    assert sorted(value for name, _, value in asked if name.startswith(usage)) == [5.0, 7.0]
+    named = _told(await api.json("/api/v1/metrics", **later, name=usage))
+    assert sorted(value for _, _, value in named) == [5.0, 7.0]
+    families = (await api.json("/api/v1/metrics/names", match=usage))["names"]
+    assert [family["description"] for family in families] == ["Tokens, as the SDK counts them."]
+    assert len((await api.json("/api/v1/metrics/names", match=usage, derived="true"))["names"]) == 2
 
 
 async def test_what_nobody_sent_is_left_out_until_it_is_asked_for(api: Api) -> None:

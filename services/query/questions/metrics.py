@@ -19,7 +19,7 @@ from tael.errors import Rejected
 from tael.metrics.names import Kind, Names
 from tael.model.series import METRIC_NAME, Family, Labels, Matcher, Samples, Selection, is_stale
 from tael.model.time import NS_PER_SECOND, TimeRange
-from tael.storage.llm_metrics import COST
+from tael.storage import llm_metrics, llm_series
 from tael.vectors.histograms.documents import Document, documents
 from tael.vectors.values import Steps
 
@@ -29,7 +29,7 @@ _FIRST_LOOK_MS, _LOOK_FACTOR = 60_000, 8
 _STEPS, _LEAST_STEP_MS, _MAX_STEPS = 250, 1_000, 11_000
 _TYPES = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "gaugehistogram": "histogram", "summary": "summary"}
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count")
-DERIVED = f"traces_spanmetrics_.*|traces_service_graph_.*|target_info|{COST}"
+DERIVED = f"traces_spanmetrics_.*|traces_service_graph_.*|target_info|{llm_metrics.COST}"
 """Metrics that nobody sent: made of spans and of resources."""
 _OF_A_FAMILY = f"({'|'.join(_SUFFIXES)})?"
 
@@ -86,6 +86,7 @@ async def find_points(backend: Backend, tenant: str, pairs: Sequence[tuple[str, 
     limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=most, high_from="TAEL_MAX_QUERY_LIMIT")
     kind = parameters.choice("metric_type", sorted(set(_TYPES.values())))
     derived = parameters.choice("derived", ("true", "false")) == "true"
+    counted = derived or bool(parameters.text("name"))
     time_range = parameters.time_range(now_ns=now_ns)
     reader, max_samples = backend.engine.reader, backend.engine.options.max_samples
     async with backend.turns.turn("metrics", tenant) as turn:
@@ -96,7 +97,7 @@ async def find_points(backend: Backend, tenant: str, pairs: Sequence[tuple[str, 
         for start_ms, end_ms in looks(time_range, now_ns):
             answer = await turn.ask(reader.select(tenant, Selection(matchers, start_ms, end_ms), max_samples))
             missing.update(answer.missing)
-            points += await asyncio.to_thread(points_of, answer.value, known, kind, limit - len(points))
+            points += await asyncio.to_thread(points_of, answer.value, known, kind, limit - len(points), counted=counted)
             if len(points) >= limit:
                 break
         yield Points(points, tuple(sorted(missing)))
@@ -127,8 +128,13 @@ async def list_names(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
     derived, match = parameters.choice("derived", ("true", "false")) == "true", _stem(parameters.text("match").lower())
     async with backend.turns.turn("metrics", tenant) as turn:
         answer = await turn.ask(backend.engine.reader.families(tenant, "", 0))
-    found = [family for family in answer.value if match in family.name.lower() and (derived or re.fullmatch(DERIVED, family.name) is None)]
+    found = [family for family in answer.value if match in family.name.lower() and (derived or not is_derived(family))]
     return Families(sorted(found, key=lambda family: family.name), answer.missing)
+
+
+def is_derived(family: Family) -> bool:
+    """Whether nobody sent a family: of one that applications send too, the description tells."""
+    return re.fullmatch(DERIVED, family.name) is not None or family in llm_series.FAMILIES
 
 
 def names_of(name: str, families: Iterable[Family]) -> tuple[str, ...]:
@@ -173,11 +179,17 @@ def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
         end_ms, length = begin, length * _LOOK_FACTOR
 
 
-def points_of(samples: Samples, families: Mapping[str, Family], kind: str, limit: int) -> list[Point]:
-    """The newest ``limit`` samples as points, of one metric type where ``kind`` is not empty; stale markers are none."""
+def points_of(samples: Samples, families: Mapping[str, Family], kind: str, limit: int, *, counted: bool) -> list[Point]:
+    """The newest ``limit`` samples as points, of one metric type where ``kind`` is not empty; stale markers are none.
+
+    Series that are counted from LLM calls are left out unless ``counted``, also those with the name of a metric that applications send.
+    """
     owners = np.repeat(np.arange(len(samples.labels)), np.diff(samples.offsets))
     described = [_family_of(dict(labels).get(METRIC_NAME, ""), families) for labels in samples.labels]
-    wanted = np.array([not kind or _type(family) == kind for family in described], np.bool_)
+    of_kind = [not kind or _type(family) == kind for family in described]
+    wanted = np.array(
+        [mine and (counted or not llm_metrics.is_counted(labels)) for mine, labels in zip(of_kind, samples.labels, strict=True)], np.bool_
+    )
     kept = np.flatnonzero(~is_stale(samples.values) & wanted[owners]) if len(owners) else owners
     # By time, and of one time in the order of the series, so that the same question has the same answer.
     newest = kept[np.lexsort((owners[kept], -samples.times_ms[kept]))][:limit]
