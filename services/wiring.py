@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from aiohttp import web
 from prometheus_client import REGISTRY
 
 from tael.cluster.nats_kv import NatsKeyValue
@@ -338,8 +337,7 @@ TARGETS = {
 async def _process(settings: N, target: str, readiness: Readiness, status: ClusterStatus | None = None) -> AsyncIterator[N]:
     """Logs, and the internal listener, which answers from the first moment on. Yields the settings with the address where others find it."""
     configure_logging(settings, target)
-    app = web.Application(middlewares=[http.errors_to_status(), http.checked(http.require_local(settings.internal_addr, ()))])
-    http.add_process_routes(app, readiness)
+    app = http.internal_app(settings.internal_addr, readiness)
     if status is not None:
         http.add_cluster_routes(app, status.read)
     async with http.serve(app, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR") as bound:

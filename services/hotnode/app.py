@@ -38,8 +38,7 @@ _READ_BYTES: Final = 1 << 20
 async def run(settings: HotNodeSettings, stop: Stop) -> None:
     """Serve until told to stop. Raises BadSettings when the directory is another process's, PortTaken for the address."""
     readiness = Readiness("engine")
-    internal = web.Application(middlewares=[http.errors_to_status()])
-    http.add_process_routes(internal, readiness)
+    internal = http.internal_app(settings.internal_addr, readiness)
     async with http.serve(internal, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR"):
         directory, engine = await asyncio.to_thread(_open, settings)
         readiness.set("engine")

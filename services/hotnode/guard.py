@@ -38,8 +38,8 @@ _ENDS_TABLES: Final = frozenset(
     | {"WINDOW", "WITH"}
 )
 _IDENTIFIER: Final = re.compile(r"[\w.]+")
-# A path upwards (a range of a glob has two dots between digits), an escape, a user in the URL.
-_NOT_IN_A_KEY: Final = re.compile(r"(?<!\d)\.\.|\.\.(?!\d)|\\|''|@")
+# A path upwards (a range of a glob has two dots between digits), an escape of a string or of a URL, a user in the URL.
+_NOT_IN_A_KEY: Final = re.compile(r"(?<!\d)\.\.|\.\.(?!\d)|\\|%|''|@")
 _NAME: Final = re.compile(r"\w+")
 
 

@@ -21,7 +21,15 @@ class NatsRoutes:
 
 
 def nats_conf(
-    *, client: Address, monitor: Address, store: Path, user: str, password: str, name: str = "tael", routes: NatsRoutes | None = None
+    *,
+    client: Address,
+    monitor: Address,
+    store: Path,
+    user: str,
+    password: str,
+    name: str = "tael",
+    monitor_path: str = "",
+    routes: NatsRoutes | None = None,
 ) -> str:
     """One JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut loses up to two minutes.
 
@@ -32,6 +40,7 @@ def nats_conf(
 server_name: {name}
 listen: {json.dumps(str(client))}
 http: {json.dumps(str(monitor))}
+http_base_path: {json.dumps(monitor_path)}
 max_payload: {MAX_PAYLOAD_BYTES}
 authorization {{
   user: {json.dumps(user)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class NatsNode:
     client: Address
     monitor: Address
     routes: Address | None
+    monitor_path: str
 
     @property
     def config_file(self) -> Path:
@@ -31,14 +33,19 @@ class NatsNode:
         return self.directory / "nats.conf"
 
     @property
+    def monitor_url(self) -> str:
+        """Where it is monitored: whoever does not know the path learns nothing there, for nats-server asks nobody for a password."""
+        return f"http://{self.monitor}{self.monitor_path}"
+
+    @property
     def ready_url(self) -> str:
         """Answers 200 while it takes what is its to take: of a cluster's server that is all but what it has yet to catch up with."""
-        return f"http://{self.monitor}/healthz" + ("?js-server-only=true" if self.routes else "")
+        return f"{self.monitor_url}/healthz" + ("?js-server-only=true" if self.routes else "")
 
     @property
     def live_url(self) -> str:
         """Answers 200 while a restart would not help: a server that waits for the others of its cluster is well."""
-        return f"http://{self.monitor}/healthz" + ("?js-enabled-only=true" if self.routes else "")
+        return f"{self.monitor_url}/healthz" + ("?js-enabled-only=true" if self.routes else "")
 
 
 def nats_names(settings: ServeSettings) -> list[str]:
@@ -52,7 +59,7 @@ def nats_port_names(settings: ServeSettings) -> list[str]:
     return [f"{name}{kind}" for name in nats_names(settings) for kind in kinds]
 
 
-def nats_nodes(settings: ServeSettings, ports: Mapping[str, int]) -> list[NatsNode]:
+def nats_nodes(settings: ServeSettings, ports: Mapping[str, int], password: str) -> list[NatsNode]:
     """The servers. A cluster has a directory of its own: a server takes no streams along that it kept before it was in one."""
     alone = settings.nats_nodes == 1
     return [
@@ -62,6 +69,7 @@ def nats_nodes(settings: ServeSettings, ports: Mapping[str, int]) -> list[NatsNo
             Address(HOST, ports[name]),
             Address(HOST, ports[f"{name}-monitor"]),
             None if alone else Address(HOST, ports[f"{name}-routes"]),
+            f"/{hashlib.sha256(f'monitor {password}'.encode()).hexdigest()}",
         )
         for name in nats_names(settings)
     ]
@@ -75,6 +83,7 @@ def nats_files(nodes: list[NatsNode], password: str) -> dict[Path, str]:
             name=node.name if node.routes else "tael",
             client=node.client,
             monitor=node.monitor,
+            monitor_path=node.monitor_path,
             store=node.directory / "jetstream",
             user=NATS_USER,
             password=password,

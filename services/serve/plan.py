@@ -105,7 +105,7 @@ def plan(
 ) -> Plan:
     """The whole suite. ``ports`` has a free one for each of ``port_names``; addresses in ``settings`` have their final ports."""
     directory, s3_secret = settings.directory, settings.s3_secret_key or credentials.s3
-    nodes = nats_nodes(settings, ports)
+    nodes = nats_nodes(settings, ports, credentials.nats)
     outside = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
     wiring = {
@@ -113,7 +113,7 @@ def plan(
         "TAEL_CLUSTER_ID": settings.cluster_id,
         "TAEL_CLICKHOUSE_PASSWORD": given.get("TAEL_CLICKHOUSE_PASSWORD", credentials.hotnode),
         "TAEL_NATS_URL": ",".join(f"nats://{NATS_USER}:{credentials.nats}@{node.client}" for node in nodes),
-        "TAEL_NATS_MONITOR_URL": ",".join(f"http://{node.monitor}" for node in nodes),
+        "TAEL_NATS_MONITOR_URL": ",".join(node.monitor_url for node in nodes),
         "TAEL_WAL_REPLICAS": given.get("TAEL_WAL_REPLICAS", str(settings.nats_nodes)),
         "TAEL_S3_URL": f"http://{HOST}:{ports['s3']}",
         "TAEL_S3_ACCESS_KEY": settings.s3_access_key,

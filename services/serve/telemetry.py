@@ -27,8 +27,7 @@ def application(watched: Sequence[Supervised], own: Address) -> web.Application:
         name = one.process.name
         READY.labels(name).set_function(lambda one=one: one.ready.is_set())  # type: ignore[misc]  # binds the loop's variable
         RESIDENT.labels(name).set_function(lambda one=one: resident_bytes(one.pid))  # type: ignore[misc]  # the same
-    app = web.Application(middlewares=[http.errors_to_status()])
-    http.add_process_routes(app, _AllReady(watched))
+    app = http.internal_app(own, _AllReady(watched))
     listed = targets((one.process for one in watched), own)
 
     async def answer(_: web.Request) -> web.Response:

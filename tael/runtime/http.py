@@ -224,10 +224,12 @@ def checked(check: Check) -> Any:
     return middleware
 
 
-def add_process_routes(app: web.Application, readiness: Readiness) -> None:
-    """Answer what ``process_routes`` has."""
+def internal_app(address: Address, readiness: Readiness) -> web.Application:
+    """What an internal listener on ``address`` answers: ``process_routes``, and on loopback not to foreign hosts."""
+    app = web.Application(middlewares=[errors_to_status(), checked(require_local(address, ()))])
     for path, handler in process_routes(readiness).items():
         app.router.add_get(path, handler)
+    return app
 
 
 def process_routes(readiness: Readiness) -> dict[str, Route]:

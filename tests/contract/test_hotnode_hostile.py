@@ -85,6 +85,18 @@ def test_web_pages_are_refused_whatever_they_know(node: HotNode, headers: dict[s
     assert ask(node, {**LOGIN, **headers}, path=path, method="POST" if path == "/" else "GET")[0] == 403
 
 
+def test_foreign_hosts_read_no_metrics(tmp_path: Path) -> None:
+    internal = f"127.0.0.1:{free_port()}"
+    with HotNode(tmp_path / "hot", environment={"TAEL_INTERNAL_ADDR": internal}):
+        statuses = []
+        for host in (internal, "evil.example"):
+            connection = http.client.HTTPConnection(internal, timeout=10)
+            connection.request("GET", "/metrics", headers={"Host": host})
+            statuses.append(connection.getresponse().status)
+            connection.close()
+    assert statuses == [200, 403]
+
+
 @pytest.mark.parametrize("headers", [{}, {"X-ClickHouse-User": "default"}, {"X-ClickHouse-Key": "guessed"}])
 def test_nothing_runs_without_the_password(node: HotNode, headers: dict[str, str]) -> None:
     status, body = ask(node, headers)
@@ -196,6 +208,8 @@ def test_parameters_and_settings_open_no_other_way(known: ClickHouse, sql: str, 
         "s3('http://127.0.0.1:8333/tael')",
         "s3('http://127.0.0.1:8333/tael/../other/x')",
         "s3('http://127.0.0.1:8333/tael\\x2f..\\x2fother')",
+        "s3('http://127.0.0.1:8333/tael/%2e%2e/other/x')",
+        "s3('http://127.0.0.1:8333/tael/%252e%252e/other/x')",
         "s3('http://evil.example/tael/x.parquet')",
         "s3('http://127.0.0.1:8333@evil.example/tael/x')",
         "s3(concat('http://evil.example/', 'x'))",

@@ -17,6 +17,7 @@ import pytest
 from services.serve import app
 from services.serve.credentials import ensure_certificate, load_credentials
 from services.serve.lines import Lines
+from services.serve.nats import nats_nodes
 from services.serve.plan import Drain, Plan, Process, certificate_files, plan
 from services.serve.ports import internal_ports
 from services.serve.process import Supervised
@@ -79,6 +80,9 @@ async def nobody_gets_in(http: aiohttp.ClientSession, ports: dict[str, int]) -> 
     writer.write(b'CONNECT {"verbose":false}\r\nPING\r\n')
     assert b"Authorization Violation" in await reader.readline()
     writer.close()
+    for path in ("/", "/varz", "/connz", "/jsz", "/healthz", "/debug/vars"):
+        async with http.get(f"http://127.0.0.1:{ports['nats-monitor']}{path}") as answer:
+            assert answer.status == 404
     for part, path in (("filer", "/"), ("filer", "/buckets/"), ("master", "/dir/assign"), ("master", "/col/delete?collection=tael")):
         async with http.get(f"http://127.0.0.1:{ports[f's3-{part}']}{path}") as answer:
             assert answer.status == 400, await answer.text()
@@ -95,12 +99,12 @@ async def test_nats_and_seaweedfs_come_up_ready_and_drain(tmp_path: Path, http: 
     """The planned configuration is accepted, durable, on loopback only, and both leave on SIGTERM."""
     settings = load(ServeSettings, {"TAEL_DATA_DIR": str(tmp_path)})
     ports = internal_ports(settings, tmp_path / "ports.json")
-    beside = Path(sys.executable)
+    beside, credentials = Path(sys.executable), load_credentials(tmp_path / "credentials.json")
     whole = plan(
         settings,
         ports,
         {},
-        load_credentials(tmp_path / "credentials.json"),
+        credentials,
         python=sys.executable,
         nats_server=str(beside.with_name("nats-server")),
         weed=str(beside.with_name("weed")),
@@ -114,7 +118,8 @@ async def test_nats_and_seaweedfs_come_up_ready_and_drain(tmp_path: Path, http: 
         for one in both:
             group.create_task(one.run())
         await asyncio.wait_for(asyncio.gather(*(one.ready.wait() for one in both)), 30)
-        async with http.get(f"http://127.0.0.1:{ports['nats-monitor']}/varz") as answer:
+        (node,) = nats_nodes(settings, ports, credentials.nats)
+        async with http.get(f"{node.monitor_url}/varz") as answer:
             varz = await answer.json()
         assert varz["jetstream"]["config"]["sync_always"] is True
         assert varz["max_payload"] == 8 << 20

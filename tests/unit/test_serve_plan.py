@@ -57,7 +57,8 @@ def test_services_are_wired_to_the_planned_ports() -> None:
     ports = ports_of(settings_of(TAEL_SHARDS="2"))
     coordinator = named(decided, "coordinator-0").env
     assert coordinator["TAEL_NATS_URL"] == f"nats://tael:nats-secret@127.0.0.1:{ports['nats']}"
-    assert coordinator["TAEL_NATS_MONITOR_URL"] == f"http://127.0.0.1:{ports['nats-monitor']}"
+    monitor, _, path = coordinator["TAEL_NATS_MONITOR_URL"].rpartition("/")
+    assert (monitor, len(path)) == (f"http://127.0.0.1:{ports['nats-monitor']}", 64)
     assert coordinator["TAEL_CLICKHOUSE_URLS"] == f"http://127.0.0.1:{ports['hotnode-0']},http://127.0.0.1:{ports['hotnode-1']}"
     assert named(decided, "compactor").env["TAEL_S3_URL"] == f"http://127.0.0.1:{ports['s3']}"
     for index in (0, 1):

@@ -7,6 +7,7 @@ import json
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -128,7 +129,9 @@ class JetStreamStreams:
             try:
                 found = await asyncio.to_thread(_read_json, f"{url}/varz", self._tls)
             except (OSError, ValueError) as error:
-                raise Unavailable(f"NATS' monitoring at {url} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
+                # Without its path, which may be what keeps others out.
+                where = urlsplit(url).netloc
+                raise Unavailable(f"NATS' monitoring at {where} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
             config = (found.get("jetstream") or {}).get("config") or {}
             if not config.get("sync_always"):
                 seconds, name = config.get("sync_interval", 0) / 1e9, found.get("server_name", "?")
