@@ -107,6 +107,7 @@ class Connection(web.RequestHandler):
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(listener, loop=loop, **options)
         self._listener = listener
+        self._opened_at = loop.time()
         self._head_since: float | None = None
         self._head_bytes = 0
         self._start = b""
@@ -183,6 +184,8 @@ class Connection(web.RequestHandler):
         limits, request = self._listener.limits, self._current_request
         if self._unread_since is not None and now - self._unread_since > limits.body_window_seconds * 6:
             return "unread answer"
+        if not self._received and now - self._opened_at > limits.header_seconds:
+            return "silent"
         if self._head_since is not None and now - self._head_since > limits.header_seconds:
             return "slow head"
         if request is None or request.content.is_eof() or self._reading_paused:

@@ -233,7 +233,7 @@ class ConnectionSettings(ListenerTlsSettings):
         gt=0,
         le=3600,
         alias="TAEL_HEADER_SECS",
-        description="How long a client may take to send the request line and headers.",
+        description="How long a client may take to send the request line and headers, the first ones from when it connects.",
     )
     idle_seconds: float = Field(
         default=620.0,

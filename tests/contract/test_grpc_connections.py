@@ -169,3 +169,16 @@ async def _ask(service: str, channel: Any) -> None:
         return
     stub = stubs("jaeger_query_v3").QueryServiceStub(channel)
     assert [chunk async for chunk in stub.GetTrace(v3.GetTraceRequest(trace_id=SPANS[0].trace_id.hex()))]
+
+
+@SERVICES
+@pytest.mark.parametrize("sent", [b"", b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], ids=["nothing", "a letter", "a preface"])
+async def test_a_connection_that_says_no_more_is_closed(service: str, sent: bytes) -> None:
+    """After the time for a request's head, however it began."""
+    async with listening(service, TAEL_HEADER_SECS="0.5") as address:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent)
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 30)
+        writer.close()
