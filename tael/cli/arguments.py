@@ -11,9 +11,10 @@ import click
 
 from tael.model.log import LEVELS
 
-_AGO = re.compile(r"-?((?:\d+(?:\.\d+)?[smhdw])+)(?:\s+ago)?", re.IGNORECASE)
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_UNITS = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)"
+_PART = re.compile(rf"(\d+(?:\.\d+)?|an?(?=\s))\s*{_UNITS}(?![a-z])(?:\s*(?:,|and\s)\s*|\s*)", re.IGNORECASE)
+_AGO = re.compile(r"(?:now\s*)?([-+])?\s*(.+?)(\s+ago)?", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d{1,2}:\d\d(?::\d\d)?)?")
 _ALIASES = {
@@ -25,7 +26,7 @@ _ALIASES = {
     "notice": "info",
     "information": "info",
 }
-TIMES = "RFC 3339, 15m or 15m ago, 10:30, 2026-01-31, 2026-01-31 10:30 (local time), now, today, yesterday, or a count since 1970"
+TIMES = "RFC 3339, 15m, 2 hours ago or now-1h30m, 10:30, 2026-01-31, 2026-01-31 10:30 (local time), now, today, yesterday, or a count since 1970"
 
 
 def instant(text: str, now: datetime) -> str:
@@ -33,13 +34,31 @@ def instant(text: str, now: datetime) -> str:
     word = text.strip()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     named = {"now": now, "today": midnight, "yesterday": midnight - timedelta(days=1)}.get(word.lower())
-    if named is None and (ago := _AGO.fullmatch(word)):
-        named = now - timedelta(seconds=sum(float(count) * _SECONDS[unit.lower()] for count, unit in _PART.findall(ago[1])))
+    if named is None and (away := _AGO.fullmatch(word)) and (parts := _parts(away[2])):
+        seconds = sum(float(count) * _SECONDS[unit] for count, unit in parts)
+        named = now + timedelta(seconds=seconds if away[1] == "+" and not away[3] else -seconds)
     if named is None and _CLOCK.fullmatch(word):
         named = _parsed(f"{now:%Y-%m-%d} {word.zfill(5)}", now)
     if named is None and _DATE.fullmatch(word):
         named = _parsed(word, now)
     return word if named is None else named.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def duration(text: str) -> str:
+    """A length of time as the API takes it: ``2 hours`` is ``2h``; what is not understood is left as it is."""
+    return "".join(count + unit for count, unit in _parts(text)) or text.strip()
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    """The counts of a length of time and their units as the API spells them; none where any of it is not understood."""
+    found, at, text = list[tuple[str, str]](), 0, text.strip()
+    while at < len(text):
+        if (part := _PART.match(text, at)) is None:
+            return []
+        unit = part[2].lower()
+        found.append(("1" if part[1].lower() in ("a", "an") else part[1], "ms" if unit.startswith(("ms", "mil")) else unit[0]))
+        at = part.end()
+    return found
 
 
 def _parsed(text: str, now: datetime) -> datetime | None:
@@ -60,6 +79,16 @@ class Instant(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's signature
         """As RFC 3339."""
         return instant(str(value), self._now())
+
+
+class Duration(click.ParamType[str]):
+    """A length of time as people type it."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's signature
+        """As the API takes it."""
+        return duration(str(value))
 
 
 class Severity(click.ParamType[str]):

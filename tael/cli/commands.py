@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import click
 
 from tael import __version__
-from tael.cli.arguments import TIMES, Instant, Severity
+from tael.cli.arguments import TIMES, Duration, Instant, Severity
 from tael.cli.client import Client
-from tael.cli.compact import chosen, compact_answer
+from tael.cli.compact import chosen, compact_answer, has_place, known_fields
 from tael.cli.complete import complete_services
 from tael.cli.failures import Root
 from tael.runtime.config import CA_FILE, SERVER, TENANT, TOKEN
@@ -56,7 +56,7 @@ class Chosen:
         if answer.get("partial"):
             click.echo(f"warning: the answer is partial, {', '.join(answer['missing_shards'])} did not answer", err=True)
         if self.output != "table" or fields:
-            shown = chosen(answer, [name.strip() for name in fields.split(",")]) if fields else answer if full else compact_answer(answer)
+            shown = _chosen(answer, fields) if fields else answer if full else compact_answer(answer)
             click.echo(json.dumps(shown, ensure_ascii=False, indent=indent if full and not fields else None))
         else:
             from tael.cli import tables
@@ -73,6 +73,17 @@ class Chosen:
             from tael.cli import tables
 
             follow(self.client(), signal, parameters, getattr(tables, line), count)
+
+
+def _chosen(answer: Mapping[str, Any], fields: str) -> dict[str, Any]:
+    """The answer with these fields of its items. Raises UsageError for one that no item has a place for."""
+    names = [name.strip() for name in fields.split(",") if name.strip()]
+    known = known_fields(answer)
+    if known and (unknown := [name for name in names if not has_place(name, known)]):
+        raise click.UsageError(
+            f"--fields: there is no {', '.join(unknown)}; there are {', '.join(known)}, and keys of objects behind a dot"
+        )
+    return chosen(answer, names)
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -178,7 +189,7 @@ def query() -> None:
 @click.option("--text", help="Words in the prompts or completions of an LLM call.")
 @click.option("--model", help="Model of an LLM call.")
 @click.option("--min-cost-usd", type=float, help="LLM calls that cost at least this.")
-@click.option("--last", metavar="DURATION", help="How far back, such as 15m, 1h30m or 2d.")
+@click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m, 1h30m or 2 days.")
 @click.option("--start", metavar="TIME", type=Instant(), help=f"From this time on: {TIMES}.")
 @click.option("--end", metavar="TIME", type=Instant(), help="Before this time, as --start.")
 @click.option("--limit", type=click.IntRange(min=1), help="Spans in one answer [100].")
@@ -201,7 +212,7 @@ def traces(asked: Chosen, /, attribute: tuple[str, ...], fields: str, full: bool
 @click.option("--trace-id", help="Records of this trace.")
 @click.option("--span-id", help="Records of this span.")
 @click.option("--attribute", multiple=True, metavar="KEY=VALUE", help="An attribute of the record or its resource; repeat to AND.")
-@click.option("--last", metavar="DURATION", help="How far back, such as 15m, 1h30m or 2d.")
+@click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m, 1h30m or 2 days.")
 @click.option("--start", metavar="TIME", type=Instant(), help=f"From this time on: {TIMES}.")
 @click.option("--end", metavar="TIME", type=Instant(), help="Before this time, as --start.")
 @click.option("--limit", type=click.IntRange(min=1), help="Records in one answer [100].")
@@ -221,7 +232,7 @@ def query_logs(asked: Chosen, /, attribute: tuple[str, ...], fields: str, full: 
 @click.option("--service", help="Name of the service, in full.", shell_complete=complete_services)
 @click.option("--name", help="Name of the metric, in full, or of a family without _total, _bucket, _sum and _count.")
 @click.option("--metric-type", type=click.Choice(["gauge", "histogram", "sum", "summary"]), help="What kind of metric.")
-@click.option("--last", metavar="DURATION", help="How far back, such as 15m, 1h30m or 2d.")
+@click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m, 1h30m or 2 days.")
 @click.option("--start", metavar="TIME", type=Instant(), help=f"From this time on: {TIMES}.")
 @click.option("--end", metavar="TIME", type=Instant(), help="Before this time, as --start.")
 @click.option("--limit", type=click.IntRange(min=1), help="Points in one answer [500].")
@@ -272,7 +283,7 @@ def trace(asked: Chosen, trace_id: str, fields: str, full: bool) -> None:
 
 @main.command()
 @global_options
-@click.option("--last", metavar="DURATION", help="How far back, such as 15m or 2d.")
+@click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m or 2 days.")
 @click.pass_obj
 def services(asked: Chosen, last: str | None) -> None:
     """Services that sent spans, with their error rates."""

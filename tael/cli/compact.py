@@ -38,6 +38,17 @@ def chosen(answer: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     return {key: [_picked(item, fields) for item in value] if key in _LISTS else value for key, value in answer.items()}
 
 
+def known_fields(answer: Mapping[str, Any]) -> list[str]:
+    """The fields that some item of an answer has, in their order; none without items."""
+    items = (item for key, value in answer.items() if key in _LISTS for item in value)
+    return list(dict.fromkeys(name for item in items for name in item))
+
+
+def has_place(field: str, known: Sequence[str]) -> bool:
+    """Whether a field is one of the known ones, or a path into one; an item need not have what it leads to."""
+    return any(field == name or field.startswith(f"{name}.") for name in known)
+
+
 def _picked(item: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     return {name: found for name in fields if (found := _at(item, name)) is not None}
 

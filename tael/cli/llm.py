@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from tael.cli.arguments import TIMES, Instant
+from tael.cli.arguments import TIMES, Duration, Instant
 from tael.cli.commands import Chosen, fields_options, global_options
 from tael.cli.complete import complete_services
 
@@ -26,7 +26,7 @@ def _filters(command: Callable[P, T]) -> Callable[P, T]:
         click.option("--user", help="For this user."),
         click.option("--agent", help="By this agent."),
         click.option("--tool", help="Of this tool."),
-        click.option("--last", metavar="DURATION", help="How far back, such as 15m, 1h30m or 2d."),
+        click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m, 1h30m or 2 days."),
         click.option("--start", metavar="TIME", type=Instant(), help=f"From this time on: {TIMES}."),
         click.option("--end", metavar="TIME", type=Instant(), help="Before this time, as --start."),
         click.option("--limit", type=click.IntRange(min=1), help="Lines in one answer [100]."),

@@ -97,6 +97,11 @@ async def test_json_for_agents_is_compact() -> None:
         refused = await tael("--format", "json", "query", "traces", "--min-duration-ms", "5", "--max-duration-ms", "1", environment=here)
         assert refused.code == 2
         assert "max_duration_ms" in json.loads(refused.err)["error"]
+        misspelt = await tael("query", "traces", "--fields", "operation,nosuch", environment=here)
+        assert (misspelt.code, misspelt.out) == (2, "")
+        assert "there is no nosuch; there are trace_id, " in misspelt.err
+        assert (await tael("query", "traces", "--fields", "attributes.nosuch", "--limit", "1", environment=here)).json()["spans"] == [{}]
+        assert (await tael("query", "traces", "--last", "2 hours", "--fields", "status", environment=here)).code == 0
         empty = await tael("--format", "table", "query", "traces", "--service", "nothing", environment=here)
         assert empty.out.startswith("no spans match; try ")
         assert (await tael("query", "traces", environment={"TAEL_SERVER": "ftp://x"})).code == 2

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 import click
 import pytest
 
-from tael.cli.arguments import Severity, instant
-from tael.cli.compact import PREVIEW, chosen, compact, compact_answer
+from tael.cli.arguments import Severity, duration, instant
+from tael.cli.compact import PREVIEW, chosen, compact, compact_answer, has_place, known_fields
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=timezone(timedelta(hours=2)))
 
@@ -31,11 +31,44 @@ NOW = datetime(2026, 3, 4, 15, 30, tzinfo=timezone(timedelta(hours=2)))
         ("1772631000", "1772631000"),
         ("25:99", "25:99"),
         ("soon", "soon"),
+        ("now-1h", "2026-03-04T12:30:00Z"),
+        ("now - 1h 30m", "2026-03-04T12:00:00Z"),
+        ("now+1h", "2026-03-04T14:30:00Z"),
+        ("1 hour ago", "2026-03-04T12:30:00Z"),
+        ("an hour ago", "2026-03-04T12:30:00Z"),
+        ("1 day and 2 hours ago", "2026-03-03T11:30:00Z"),
+        ("90 min", "2026-03-04T12:00:00Z"),
+        ("500ms ago", "2026-03-04T13:29:59.500000Z"),
+        ("2 fortnights ago", "2 fortnights ago"),
+        ("now-", "now-"),
+        ("1h soon", "1h soon"),
     ],
 )
 def test_times_as_people_type_them(typed: str, meant: str) -> None:
     """In local time where no zone is said; what is not understood goes to the server as it is."""
     assert instant(typed, NOW) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("15m", "15m"),
+        ("2h30m", "2h30m"),
+        ("2 hours", "2h"),
+        ("90 min", "90m"),
+        ("1 day", "1d"),
+        ("1 day, 3 hours", "1d3h"),
+        ("a week", "1w"),
+        ("1.5 Hours", "1.5h"),
+        ("250 milliseconds", "250ms"),
+        ("10", "10"),
+        ("2 months", "2 months"),
+        ("", ""),
+    ],
+)
+def test_lengths_of_time_as_people_type_them(typed: str, meant: str) -> None:
+    """As the API takes them; what is not understood goes to the server as it is."""
+    assert duration(typed) == meant
 
 
 @pytest.mark.parametrize(
@@ -75,3 +108,18 @@ def test_chosen_fields() -> None:
         "spans": [{"attributes.http.route": "/x", "trace_id": "a"}],
         "partial": False,
     }
+
+
+def test_known_fields() -> None:
+    """Those of any item; whatever is in an object has a place."""
+    answer = {"spans": [{"trace_id": "a", "attributes": {}}, {"llm": None}], "cursor": None}
+    known = known_fields(answer)
+    assert known == ["trace_id", "attributes", "llm"]
+    assert [
+        name for name in ("trace_id", "attributes.http.route", "llm.model", "nosuch", "trace_ids", "nosuch.a") if not has_place(name, known)
+    ] == [
+        "nosuch",
+        "trace_ids",
+        "nosuch.a",
+    ]
+    assert known_fields({"spans": []}) == []
