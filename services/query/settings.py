@@ -50,6 +50,11 @@ class QuerySettings(
         description="Listen address for Tempo's streaming API and Jaeger's query services over gRPC; `off` turns them off."
         " Connections that speak gRPC to `TAEL_REST_API_ADDR` are answered from here, too.",
     )
+    otlp_http_addr: Listen = Field(
+        default="127.0.0.1:4318",  # type: ignore[assignment]  # parsed by the validator
+        alias="TAEL_OTLP_HTTP_ADDR",
+        description="Listen address for OTLP over HTTP (protobuf and JSON), whose port the page at `/` of the REST address names.",
+    )
     query_timeout_seconds: float = Field(
         default=30.0,
         ge=0.1,

@@ -33,4 +33,4 @@ def family(backend: Backend) -> Family:
         *ColdApi(backend.cold).routes(),
         *DeadLetterApi(backend.letters, backend.appender).routes(),
     ]
-    return Family([*Index(routes).routes(), *routes], refuse=refuse_native)
+    return Family([*Index(routes, otlp_port=backend.settings.otlp_http_addr.port).routes(), *routes], refuse=refuse_native)

@@ -30,8 +30,9 @@ _STYLE = (
 class Index:
     """The handlers, over the routes of the native API."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], *, otlp_port: int) -> None:
         self._routes = routes
+        self._otlp_port = otlp_port
 
     def routes(self) -> list[Route]:
         """Every route; both say nothing that needs a token."""
@@ -52,7 +53,7 @@ class Index:
             f"<title>tael</title><style>{_STYLE}</style><h1>tael {__version__}</h1>"
             "<p>An OpenTelemetry backend: traces, logs and metrics in over OTLP, out to Grafana, a JSON API and a command line.</p>"
             f"<h2>Grafana data sources</h2><table>{sources}</table>"
-            "<h2>Send telemetry</h2><pre>export OTEL_EXPORTER_OTLP_ENDPOINT=http://HOST:4318\n"
+            f"<h2>Send telemetry</h2><pre>export OTEL_EXPORTER_OTLP_ENDPOINT={request.scheme}://HOST:{self._otlp_port}\n"
             "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\nexport OTEL_SERVICE_NAME=my-service</pre>"
             "<h2>Look</h2><pre>tael services\ntael query traces --last 15m\ntael live logs</pre>"
             '<p><a href="/api/v1">Endpoints of the JSON API</a> · <a href="/readyz">readiness</a> · <a href="/metrics">metrics of this process</a></p></html>'
