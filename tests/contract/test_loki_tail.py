@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,12 +19,14 @@ from tests.support.query import Api, MemorySpans, serving
 from tests.support.storage import RECEIVED_NS, START_NS, logs_of, wire_log
 
 TAIL = "/loki/api/v1/tail"
+TOKEN = "tail-token-0123456789"
 SECOND = 1_000_000_000
 PAST = logs_of("shop", wire_log(0, "one"), wire_log(1, "two"), wire_log(2, "other"))
 
 
-def connect(api: Api, query: str, **parameters: Any) -> Any:
-    return api.session.ws_connect(api.url + TAIL, params={"query": query, "start": str(START_NS - SECOND), **parameters})
+def connect(api: Api, query: str, *, bearer: str = "", **parameters: Any) -> Any:
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return api.session.ws_connect(api.url + TAIL, headers=headers, params={"query": query, "start": str(START_NS - SECOND), **parameters})
 
 
 async def frame(socket: aiohttp.ClientWebSocketResponse) -> Any:
@@ -68,7 +71,7 @@ async def test_a_metric_query_is_closed_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize(("query", "parameters"), [("{", {}), ('{a="b"}', {"delay_for": "6"}), ('{a="b"}', {"limit": "0"})])
-async def test_a_bad_request_is_refused_at_the_handshake(query: str, parameters: dict[str, str]) -> None:
+async def test_a_bad_request_is_refused_at_the_handshake(query: str, parameters: dict[str, Any]) -> None:
     async with serving(MemorySpans(), bus=MemoryBus()) as api:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await connect(api, query, **parameters)
@@ -85,3 +88,20 @@ async def test_the_end_of_the_feed_cuts_the_connection_so_that_clients_come_agai
             message = await socket.receive()
         assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.ERROR)
         assert socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
+
+
+async def test_a_tail_ends_when_its_token_is_taken_away(tmp_path: Path) -> None:
+    """Whether lines come or none do, and whoever comes again is refused."""
+    tokens, bus = tmp_path / "tokens", MemoryBus()
+    tokens.write_text(f"{TOKEN} shop query\n")
+    async with serving(MemorySpans(), bus=bus, TAEL_TOKENS_FILE=str(tokens), TAEL_LIVE_HEARTBEAT_SECS="0.1") as api:
+        async with connect(api, '{service_name="shop"}', bearer=TOKEN) as socket:
+            tokens.write_text("another-token-0123456789 shop query\n")
+            async with asyncio.timeout(10):
+                while (message := await socket.receive()).type != aiohttp.WSMsgType.CLOSED:
+                    assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING)
+            assert socket.close_code == 1006
+        await eventually(lambda: not bus.queues.get(LOGS))
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await connect(api, '{service_name="shop"}', bearer=TOKEN)
+        assert refused.value.status == 401

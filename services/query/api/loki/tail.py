@@ -1,7 +1,7 @@
 """Loki's tail: a WebSocket that gives the lines of the last hour and then every line as it comes.
 
-A bad query is refused at the handshake; a metric query ends the connection with 1011. When the server drains, the connection is cut without a
-close frame, for that is what makes Grafana come again.
+A bad query is refused at the handshake; a metric query ends the connection with 1011. When the server drains, or the token is taken away, the
+connection is cut without a close frame, for that is what makes Grafana come again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from services.query.api.family import Route
+from services.query.api.live import events
 from services.query.api.loki.parameters import DEFAULT_LIMIT, DEFAULT_SINCE_NS, Form, read
 from services.query.api.tenant import tenant_of
 from services.query.live.feed import LiveFeed, Watcher
@@ -97,7 +98,7 @@ class Tail:
     async def _live(
         self, request: web.Request, socket: web.WebSocketResponse, asked: _Asked, framing: _Frames, watcher: Watcher[LiveRecord]
     ) -> None:
-        async for event in watcher.events(self._heartbeat_seconds):
+        async for event in events(request, watcher, self._heartbeat_seconds):
             if event == _ENDED:
                 if request.transport is not None:
                     request.transport.close()

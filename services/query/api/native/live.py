@@ -7,23 +7,22 @@ have missed, ``event: end`` that the server ends the stream; a comment every few
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from aiohttp import web
 
 from services.query.api.family import Route
+from services.query.api.live import events
 from services.query.api.native import sse
 from services.query.api.native.log_json import log_json
 from services.query.api.native.span_json import span_json
-from services.query.api.tenant import REQUIRE_ALLOWED, tenant_of
-from services.query.live.feed import LiveFeed, Watcher
+from services.query.api.tenant import tenant_of
+from services.query.live.feed import LiveFeed
 from services.query.live.logs import LiveRecord
 from services.query.live.spans import LiveSpan
 from services.query.parameters import Parameters
 from services.query.questions.filters import LOG_FILTERS, SPAN_FILTERS, read_log_filters, read_span_filters
-from tael.errors import Forbidden, Unauthenticated
 from tael.model.json_text import to_bytes
 from tael.model.log import LogRecord
 from tael.model.span import Span
@@ -61,20 +60,9 @@ class Live:
             await response.prepare(request)
             with contextlib.suppress(ConnectionError):  # the client is gone, which is how most streams end
                 await response.write(sse.PREAMBLE)
-                asked_at = time.monotonic()
-                async for event in watcher.events(self._heartbeat_seconds):
+                async for event in events(request, watcher, self._heartbeat_seconds):
                     await response.write(event)
-                    if time.monotonic() - asked_at >= self._heartbeat_seconds:
-                        asked_at = time.monotonic()
-                        _end_when_forbidden(request, watcher)
         return response
-
-
-def _end_when_forbidden(request: web.Request, watcher: Watcher[T]) -> None:
-    try:
-        request[REQUIRE_ALLOWED]()
-    except (Unauthenticated, Forbidden) as error:
-        watcher.close(f"the token no longer allows it: {error}")
 
 
 def _span(item: LiveSpan) -> bytes:
