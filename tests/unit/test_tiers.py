@@ -137,6 +137,19 @@ def test_windows_are_the_range(first: int, length: int, cold: list[int], oldest_
         assert sum(window.end_ns > hot_from for window in windows) <= 1
 
 
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_years_without_a_file_are_no_windows(oldest_first: bool) -> None:
+    """A record of 1970 beside one of now: each in a window, with nothing between; what no page tells of yet is walked through."""
+    files = [a_file(0), a_file(-HOUR // HOUR_NS)]
+    known, unknown = tiers(*files), tiers(*files)
+    unknown._manifest = replace(unknown._manifest, index={})
+    windows = known.windows("spans", ALL_TIME, oldest_first=oldest_first)
+    assert len(windows) <= 8
+    assert sum("hour=14/" in known.rows("spans", "t1", window) for window in windows) == 1
+    assert sum("date=1970-01-01" in known.rows("spans", "t1", window) for window in windows) == 1
+    assert len(unknown.windows("spans", ALL_TIME, oldest_first=oldest_first)) > 400
+
+
 def test_a_year() -> None:
     """Of hours it is refused with what would do, and searched in windows that may be asked for; of days it is a statement."""
     year = hours(-8_760, 0)

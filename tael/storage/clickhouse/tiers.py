@@ -6,16 +6,17 @@ UNION ALL into which the engine pushes the conditions; files are named one by on
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from os.path import commonprefix
 from typing import Final
 
-from tael.cold.files import ROLLED, ROLLUP_FORMAT, ColdFile, overlap
+from tael.cold.files import ROLLED, ROLLUP_FORMAT, ColdFile, day_of, overlap
 from tael.cold.manifest import DROPPING, Head, Manifest, OpenHour
 from tael.errors import TaelError, TooLarge
-from tael.model.time import ALL_TIME, HOUR_NS, NS_PER_SECOND, TimeRange
+from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse import parquet, rollup
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.source import HotTables, Places
@@ -97,7 +98,10 @@ class TieredTables:
         return self._place(table, tenant, ALL_TIME)
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
-        """See Source. What is hot is one piece, then come one hour, two, four, …, as far as a statement may; the oldest first the other way round."""
+        """See Source. What is hot is one piece, then come one hour, two, four, …, as far as a statement may; the oldest first the other way round.
+
+        Months in which nothing is cold go with the piece behind them: one hour of 1970 is no question for each of them.
+        """
         head = self._manifest.head
         first, end = _coldest_start(head, table), _coldest_end(head, table)
         if end <= time_range.start_ns or first >= time_range.end_ns:
@@ -110,7 +114,11 @@ class TieredTables:
         inside = sorted(bound for bound in (*bounds, *((end,) if oldest_first else ())) if time_range.start_ns < bound < time_range.end_ns)
         edges = [time_range.start_ns, *inside, time_range.end_ns]
         pieces = [TimeRange(start, until) for start, until in pairwise(edges)]
-        return pieces if oldest_first else pieces[::-1]
+        hot, *cold = pieces[::-1]
+        days = [day for _, day in self._manifest.days((table,), time_range)] if self._manifest.index else None
+        opened = [one.hour_ns for one in head.open if one.table == table]
+        cold = _joined(cold[::-1] if oldest_first else cold, None if days is None else sorted({*days, *map(day_of, opened)}))
+        return [*cold, hot] if oldest_first else [hot, *cold]
 
     def rows(
         self,
@@ -239,6 +247,23 @@ def _coldest_start(head: Head, table: str) -> int:
     first = [one.hour_ns for one in head.open if one.table == table and one.state != DROPPING]
     first += [head.cold[table][0]] if table in head.cold else []
     return min(first) if first else ALL_TIME.end_ns
+
+
+def _joined(pieces: Sequence[TimeRange], days: Sequence[int] | None) -> list[TimeRange]:
+    """Neighbouring pieces, in either order, such that each but the last touches one of the days (their starts, sorted); as they are where those are unknown."""
+    if days is None:
+        return list(pieces)
+    found: list[TimeRange] = []
+    empty = False
+    for piece in pieces:
+        at = bisect_right(days, piece.end_ns - 1) - 1
+        holds = at >= 0 and days[at] + DAY_NS > piece.start_ns
+        if empty:
+            last = found.pop()
+            piece = TimeRange(min(last.start_ns, piece.start_ns), max(last.end_ns, piece.end_ns))  # noqa: PLW2901  # the same, and what is before it
+        found.append(piece)
+        empty = not holds
+    return found
 
 
 def _unbounded(time_range: TimeRange) -> TimeRange:
