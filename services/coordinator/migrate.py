@@ -1,5 +1,6 @@
 """Bringing every shard's schema up to date, each on its own: a shard that is away keeps nobody waiting but itself.
 
+One that is migrated is looked at now and then: an empty server in the place of one whose disk was lost is migrated like any other.
 How a shard stands is kept at ``schema.<shard>``, so that every process can tell why one has no writer.
 """
 
@@ -18,21 +19,26 @@ from tael.storage.api import SchemaStore
 
 log = get_logger("migrate")
 _PAUSE_SECONDS, _PAUSE_MAX_SECONDS = 0.5, 10.0
+_LOOK_SECONDS = 10.0
 
 
 class Migrations:
-    """One attempt at a time for each shard of the newest map, repeated with growing pauses until it succeeds."""
+    """One attempt at a time for each shard of the newest map, repeated with growing pauses until it succeeds; then a look every ``look_seconds``."""
 
-    def __init__(self, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore]) -> None:
+    def __init__(self, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore], *, look_seconds: float = _LOOK_SECONDS) -> None:
         self._kv = kv
         self._schema = schema
         self._damaged = DamagedKeys()
         self._running: dict[ShardAddress, asyncio.Task[SchemaState]] = {}
         self._done: dict[ShardAddress, SchemaState] = {}
         self._due: dict[ShardAddress, tuple[float, float]] = {}
+        self._look_seconds = look_seconds
+        self._looking: dict[ShardAddress, asyncio.Task[bool]] = {}
+        self._looked: dict[ShardAddress, float] = {}
 
     async def step(self, shard_map: ShardMap) -> set[int]:
         """Start what is due, gather what has ended; the indexes of the shards that are migrated. Raises Unavailable."""
+        self._look()
         for shard in shard_map.shards:
             if shard not in self._done and shard not in self._running and time.monotonic() >= self._due.get(shard, (0.0, 0.0))[0]:
                 self._running[shard] = asyncio.create_task(self._migrate(shard), name=f"migrate-{shard.name}")
@@ -45,6 +51,7 @@ class Migrations:
             await self._publish(shard, state)
             if state.migrated:
                 self._done[shard] = state
+                self._looked[shard] = time.monotonic()
             else:
                 pause = min(_PAUSE_MAX_SECONDS, self._due.get(shard, (0.0, _PAUSE_SECONDS / 2))[1] * 2)
                 self._due[shard] = (time.monotonic() + pause, pause)
@@ -52,9 +59,28 @@ class Migrations:
 
     async def close(self) -> None:
         """End what runs; a migration that was cut short is repeated whole by the next leader."""
-        for task in self._running.values():
+        tasks = [*self._running.values(), *self._looking.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _look(self) -> None:
+        """Whether those that are done still have their tables; one that has lost them is migrated again."""
+        for shard in [shard for shard, task in self._looking.items() if task.done()]:
+            self._looked[shard] = time.monotonic()
+            if not self._looking.pop(shard).result():
+                log.warning("a shard has lost its tables; making them again, empty", shard=shard.name)
+                del self._done[shard]
+        for shard in self._done:
+            if shard not in self._looking and time.monotonic() - self._looked[shard] >= self._look_seconds:
+                self._looking[shard] = asyncio.create_task(self._is_migrated(shard), name=f"look-at-{shard.name}")
+
+    async def _is_migrated(self, shard: ShardAddress) -> bool:
+        try:
+            return await self._schema(shard).is_migrated()
+        # One that does not answer has lost nothing that is known; one that a newer coordinator has migrated is left as it is.
+        except TaelError:
+            return True
 
     async def _migrate(self, shard: ShardAddress) -> SchemaState:
         try:

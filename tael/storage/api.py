@@ -358,6 +358,10 @@ class SchemaStore(Protocol):
         """
         ...
 
+    async def is_migrated(self) -> bool:
+        """Whether the shard has this version's schema, for a look now and then: False for one whose disk is new. Raises as ``migrate`` does."""
+        ...
+
     async def list_partitions(self) -> list[PartitionSize]:
         """Every partition of every table that grows with what is received, oldest first."""
         ...

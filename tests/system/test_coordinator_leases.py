@@ -49,6 +49,10 @@ class MemorySchema:
         self.migrations += 1
         return ["0001_first"]
 
+    async def is_migrated(self) -> bool:
+        """It is, once it was."""
+        return self.migrations > 0
+
     async def list_partitions(self) -> list[PartitionSize]:
         """None."""
         return []

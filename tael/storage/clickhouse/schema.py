@@ -181,6 +181,7 @@ _CREATE_MIGRATIONS = """CREATE TABLE IF NOT EXISTS {{database}}.tael_migrations
 ENGINE = {{replacing_engine}} ORDER BY version"""
 _RECORD = "INSERT INTO {database}.tael_migrations (version, name) SELECT {{version:UInt32}}, {{name:String}}"
 _APPLIED = "SELECT DISTINCT version FROM {database}.tael_migrations"
+_EXISTS = "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'tael_migrations'"
 _PARTITIONS = """SELECT table, toUInt32(partition_id) AS start, sum(rows), sum(bytes_on_disk), count()
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)}
 GROUP BY table, partition_id ORDER BY start, table"""
@@ -224,14 +225,22 @@ class ClickHouseSchema:
         database = self._clickhouse.database
         await self._clickhouse.command(create_database(database, self._engine))
         await self._clickhouse.command(fill(_CREATE_MIGRATIONS, database, self._engine))
-        rows = await self._clickhouse.query(_APPLIED.format(database=database), {})
-        waiting = pending(self._migrations, {int(version) for (version,) in rows})
+        waiting = await self._pending()
         for migration in waiting:
             await self._apply(migration)
         if self._cluster and waiting:
             for statement in everywhere(database, self._cluster):
                 await self._clickhouse.command(statement)
         return [migration.name for migration in waiting]
+
+    async def is_migrated(self) -> bool:
+        """See SchemaStore."""
+        [(there,)] = await self._clickhouse.query(_EXISTS, {"database": self._clickhouse.database})
+        return bool(there) and not await self._pending()
+
+    async def _pending(self) -> list[Migration]:
+        rows = await self._clickhouse.query(_APPLIED.format(database=self._clickhouse.database), {})
+        return pending(self._migrations, {int(version) for (version,) in rows})
 
     async def _apply(self, migration: Migration) -> None:
         database = self._clickhouse.database
