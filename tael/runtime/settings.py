@@ -308,10 +308,10 @@ class PayloadSettings(Settings):
 
     payloads_relied_on_seconds: float = Field(
         default=3600,
-        ge=600,
+        ge=10,
         le=86_400,
         alias="TAEL_PAYLOADS_RELIED_ON_SECS",
-        description="How long a receiver that remembers a payload does not send it again. One that nothing refers to any more is deleted after twice this time at the earliest, so give ingest and the compactor the same.",
+        description="How long a receiver that remembers a payload does not send it again. One that nothing refers to any more is deleted after twice this time at the earliest, so give ingest and the compactor the same. Requests that take half of it are refused retryably: less than ten minutes is for tests.",
     )
 
     @property
