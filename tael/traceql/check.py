@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tael.errors import Rejected
 from tael.model.patterns import compiled
 from tael.traceql.ast import (
@@ -16,6 +18,7 @@ from tael.traceql.ast import (
     Field,
     Filter,
     GroupBy,
+    MetricsAggregate,
     Pipeline,
     Query,
     ScalarFilter,
@@ -31,6 +34,8 @@ from tael.traceql.ast import (
 from tael.traceql.errors import TypeMismatch, Unsupported
 from tael.traceql.text import show
 
+MAX_GROUPS: Final = 5
+"""Labels of a metrics query's series, Tempo's number."""
 _ORDERED = frozenset({Type.STRING, *NUMERIC})
 _ANY = frozenset(Type) - {Type.NIL}
 _TYPES_OF = {
@@ -45,10 +50,13 @@ _TYPES_OF = {
 def check(query: Query) -> None:
     """Raises TypeMismatch or Unsupported for a query that can never be answered."""
     _stage(query.pipeline)
-    if isinstance(query.metrics, Compare):
-        _stage(query.metrics.selection)
-        if query.second:
-            raise Unsupported("compare() cannot be used with second stage functions")
+    match query.metrics:
+        case Compare():
+            _compare(query.metrics)
+            if query.second:
+                raise Unsupported("compare() cannot be used with second stage functions")
+        case MetricsAggregate():
+            _metrics(query.metrics)
 
 
 def type_of(expression: Expression) -> Type:
@@ -92,6 +100,24 @@ def _stage(stage: Stage) -> None:
             _aggregate(stage)
         case Select() | Coalesce():
             pass
+
+
+def _compare(compare: Compare) -> None:
+    _stage(compare.selection)
+    if compare.top <= 0:
+        raise TypeMismatch("compare() top number of values must be integer greater than 0")
+    if (compare.start_ns or compare.end_ns) and not 0 < compare.start_ns < compare.end_ns:
+        raise TypeMismatch("compare() end timestamp must be greater than start timestamp, and both greater than 0")
+
+
+def _metrics(metrics: MetricsAggregate) -> None:
+    # A series of these has a label of its own beside the groups: a bucket, a quantile, or the count that an average is made with.
+    room = MAX_GROUPS - (metrics.op in ("quantile_over_time", "histogram_over_time", "avg_over_time"))
+    if len(metrics.by) > room:
+        raise Unsupported(f"metrics group by {len(metrics.by)} values")
+    for quantile in metrics.quantiles:
+        if not 0 <= quantile <= 1:
+            raise TypeMismatch(f"quantile must be between 0 and 1: {quantile:g}")
 
 
 def _filter(stage: Filter) -> None:

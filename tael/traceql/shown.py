@@ -1,7 +1,7 @@
 """Which values a search's answer shows beside a span: those of the fields that the query names.
 
-A field that is compared with a literal shows where one of its comparisons holds (a list: the elements for which it does); a field that is
-selected, grouped by, aggregated or calculated with shows wherever it has a value. Of events and links the last one that matches shows. What every span
+A field that is compared with a literal shows where one of its comparisons holds (a list: the elements for which it does); an attribute that is to be
+nil shows the word where it is; a field that is selected, grouped by, aggregated or calculated with shows wherever it has a value. Of events and links the last one that matches shows. What every span
 of an answer says anyway (its id, duration, trace) does not show again.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from tael.traceql.ast import (
     Aggregate,
+    Attribute,
     Binary,
     Coalesce,
     Exists,
@@ -29,6 +31,7 @@ from tael.traceql.ast import (
     SpansetOperation,
     Stage,
     Static,
+    Type,
     Unary,
     leaves_of,
 )
@@ -43,11 +46,13 @@ _UNSHOWN = frozenset(
     }
 )
 Value = Static | list[Static]
+NIL: Final = "nil"
+"""What an attribute that is to be nil shows, as a text: Tempo's word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One mention of a field: ``field op literal``, or ``op`` empty where any value shows."""
+    """One mention of a field: ``field op literal``, ``field = nil`` with ``op`` NIL, or ``op`` empty where any value shows."""
 
     field: Named
     op: str = ""
@@ -96,6 +101,8 @@ def _of_expression(expression: Expression) -> Iterator[Use]:
             left, Static | Unary | Binary | Exists
         ):
             yield Use(left, op, literal)
+        case Exists(operand=Attribute() as named, wanted=False):
+            yield Use(named, NIL)
         case _:
             yield from (Use(named) for named in fields_of(expression))
 
@@ -163,6 +170,8 @@ def _values(column: Column, mentions: Sequence[Use]) -> Iterator[tuple[int, Valu
                 yield at, kept[0] if len(kept) == 1 and not always else kept
         elif (value := column.at(at)) is not None:
             yield at, value
+    if any(use.op == NIL for use in mentions):
+        yield from ((at, Static(Type.STRING, NIL)) for at in np.flatnonzero(~column.has()).tolist())
 
 
 def _element_holds(value: Static, mentions: Iterable[Use]) -> bool:

@@ -112,6 +112,25 @@ async def test_metrics(api: Api) -> None:
     assert await metrics(api, '{ event:name = "exception" } | count_over_time() by (event.exception.type)') == {("Deadlock",): [(10, 1)]}
 
 
+async def test_an_attribute_that_is_to_be_nil_is_shown_as_nil(api: Api) -> None:
+    """As Tempo's answers have it, on every span that lacks it."""
+    await api.store(*encode_spans(SPANS))
+    (trace,) = (await api.json(SEARCH, q='{ span.size = nil && name = "auth" }', **RANGE))["traces"]
+    assert trace["spanSet"]["spans"][0]["attributes"] == [{"key": "size", "value": {"stringValue": "nil"}}]
+    (trace,) = (await api.json(SEARCH, q='{ span.size = nil || name = "query db" } | { name = "query db" }', **RANGE))["traces"]
+    assert "attributes" not in trace["spanSet"]["spans"][0]
+
+
+async def test_the_root_of_a_trace_with_two_is_the_last(api: Api) -> None:
+    """In the values of tags as in a search's answer."""
+    await api.store(of_service("shop", *(wire_span(at, name=name, trace_id=b"t" * 16) for at, name in enumerate(("first", "second")))))
+    within = {"start": START_NS // 10**9 - 60, "end": START_NS // 10**9 + 60}
+    body = await api.json("/tempo/api/v2/search/tag/rootName/values", **within)
+    assert body["tagValues"] == [{"type": "string", "value": "second"}]
+    (trace,) = (await api.json(SEARCH, q='{ name = "first" }', **within))["traces"]
+    assert trace["rootTraceName"] == "second"
+
+
 async def test_tags(api: Api) -> None:
     """Names by scope and values with their types, narrowed by a query."""
     await api.store(*encode_spans(SPANS))
@@ -123,7 +142,8 @@ async def test_tags(api: Api) -> None:
     assert scopes["resource"] == ["level", "service.name"]
     assert "duration" in scopes["intrinsic"]
     narrowed = await api.json("/tempo/api/v2/search/tags", scope="span", q='{ name = "render" }', **RANGE)
-    assert narrowed["scopes"] == [{"name": "span", "tags": ["cached", "odd key"]}]
+    # Tempo has columns of their own for common names, and lists those that any span has.
+    assert narrowed["scopes"] == [{"name": "span", "tags": ["cached", "http.status_code", "odd key"]}]
     assert "team" in (await api.json("/tempo/api/search/tags", **RANGE))["tagNames"]
 
     async def values(tag: str, **parameters: Any) -> list[tuple[str, str]]:
@@ -138,6 +158,8 @@ async def test_tags(api: Api) -> None:
     assert ("string", "GET /cart") in await values("name")
     assert await values("status") == [("keyword", "error"), ("keyword", "unset")]
     assert await values("name", q="{ status = error }") == [("string", "orphan"), ("string", "query db"), ("string", "read row")]
+    assert await values("rootName", q="{ status = error }") == [("string", "GET /cart")]
+    assert await values("trace:rootService", q='{ name =~ "tool.*" }') == [("string", "agent")]
     assert await values("duration") == []
     assert (await api.get("/tempo/api/v2/search/tag/nope/values")).status == 400
     assert (await api.json("/tempo/api/search/tag/service.name/values", **RANGE))["tagValues"] == ["", "agent", "db", "shop"]

@@ -131,7 +131,13 @@ class MemorySpansets:
 
     async def tag_values(self, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""
-        column = block_of([span for span in self.spans if span_test(predicate)(span)], [named]).column(named)
+        found = [span for span in self.spans if span_test(predicate)(span)]
+        if named in (Field(Intrinsic.ROOT_NAME), Field(Intrinsic.ROOT_SERVICE)):
+            traces = {span.trace_id for span in found}
+            block = block_of([span for span in self.spans if span.trace_id in traces], [Field(Intrinsic.NAME), SERVICE])
+            column = block.column(named).take(block.root_rows[block.root_rows >= 0])
+        else:
+            column = block_of(found, [named]).column(named)
         elements = {Static(kind, value) for kind, values in column.lists.values() for value in values}
         return Answer(elements | {value for row in range(column.size) if (value := column.at(row)) is not None})
 

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from services.query.api.tempo import encode
 from services.query.api.tempo.parameters import MAX_TAGS, grid_of, legacy_query, range_of, search_request, tag_limit
-from services.query.api.tempo.tags import INTRINSIC_TAGS, scopes_of, tag_of, wanted
+from services.query.api.tempo.tags import COMMON, INTRINSIC_TAGS, scopes_of, tag_of, wanted
 from services.query.backend import Backend
 from tael.errors import Rejected
+from tael.model.predicate import EVERYTHING, Predicate
 from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, MetricsAggregate, Query, Scope, Static
@@ -30,7 +31,15 @@ Given: TypeAlias = "Mapping[str, str]"
 """Parameters by name."""
 MAX_SERIES = 1000
 """Series of a metrics query, as Tempo bounds them."""
-_V1_FIELDS = {"name": "name", "service.name": "resource.service.name"}
+_V1_FIELDS = {
+    "name": "name",
+    "service.name": "resource.service.name",
+    "status.code": "status",
+    "root.name": "rootName",
+    "root.service.name": "rootServiceName",
+    "rootName": "rootName",
+    "rootServiceName": "rootServiceName",
+}
 """Tags without a scope that are not any attribute of their name."""
 
 
@@ -122,6 +131,18 @@ class TempoAnswers:
 
     async def _names(self, tenant: str, given: Given) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
         scopes, predicate = scopes_of(given.get("scope", "")), wanted(given.get("q", ""))
+        names, missing = await self._names_on(tenant, given, predicate, scopes)
+        common = [scope for scope in scopes if scope in COMMON]
+        if predicate == EVERYTHING or not common:
+            return names, missing
+        every, also_missing = await self._names_on(tenant, given, EVERYTHING, common)
+        for scope in common:
+            names.setdefault(scope, set()).update(every.get(scope, set()) & COMMON[scope])
+        return names, tuple(sorted({*missing, *also_missing}))
+
+    async def _names_on(
+        self, tenant: str, given: Given, predicate: Predicate, scopes: Sequence[Scope]
+    ) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
         ask = partial(
             self._reader.tag_names, predicate=predicate, time_range=range_of(given, self._now_ns()), scopes=scopes, limit=MAX_TAGS
         )
@@ -139,12 +160,11 @@ class TempoAnswers:
         return Told({"tagValues": [encode.text_of(value) for value in values], "metrics": {}}, missing)
 
     async def _values(self, tenant: str, given: Given, tag: str) -> tuple[Sequence[Static], tuple[str, ...]]:
-        fields, predicate = tag_of(tag)
-        narrowed, time_range = wanted(given.get("q", ""), predicate), range_of(given, self._now_ns())
+        fields, predicate, time_range = tag_of(tag), wanted(given.get("q", "")), range_of(given, self._now_ns())
         found: set[Static] = set()
         missing: tuple[str, ...] = ()
         for named in fields:
-            ask = partial(self._reader.tag_values, predicate=narrowed, time_range=time_range, named=named, limit=MAX_TAGS)
+            ask = partial(self._reader.tag_values, predicate=predicate, time_range=time_range, named=named, limit=MAX_TAGS)
             answer = await self._ask(tenant, "tempo tags", ask)
             found |= answer.value
             missing = answer.missing

@@ -6,10 +6,9 @@ from typing import Final
 
 from tael.errors import Rejected
 from tael.model import predicate as p
-from tael.traceql.ast import Attribute, Field, Filter, Intrinsic, Named, Scope
+from tael.traceql.ast import Attribute, Filter, Intrinsic, Named, Scope
 from tael.traceql.needs import lower
 from tael.traceql.parse import parse, parse_field
-from tael.traceql.spans import SERVICE
 
 INTRINSIC_TAGS: Final = (
     *(
@@ -35,7 +34,16 @@ INTRINSIC_TAGS: Final = (
     ),
 )
 SCOPES: Final = (Scope.SPAN, Scope.RESOURCE, Scope.EVENT, Scope.LINK, Scope.INSTRUMENTATION)
-_ROOT: Final = p.Compare(p.intrinsic("parent_span_id"), "=", b"")
+COMMON: Final = {
+    Scope.RESOURCE: frozenset({"service.name", "k8s.cluster.name", "k8s.container.name", "k8s.namespace.name", "k8s.pod.name"}),
+    Scope.SPAN: frozenset(
+        {
+            *("http.method", "http.request.method", "http.response.status_code", "http.route", "http.status_code", "http.url"),
+            *("server.address", "server.port", "url.path", "url.route"),
+        }
+    ),
+}
+"""Names that are listed whatever ``q`` says if any span of the range has them: Tempo's, which keeps columns of their own for them."""
 _VALUELESS: Final = frozenset(
     {
         *(Intrinsic.DURATION, Intrinsic.TRACE_DURATION, Intrinsic.TRACE_ID, Intrinsic.SPAN_ID, Intrinsic.PARENT_ID),
@@ -59,8 +67,8 @@ def scopes_of(text: str) -> tuple[Scope, ...]:
     return found
 
 
-def tag_of(text: str) -> tuple[tuple[Named, ...], p.Predicate]:
-    """The fields whose values a tag stands for, and the spans that have them. Raises Rejected."""
+def tag_of(text: str) -> tuple[Named, ...]:
+    """The fields whose values a tag stands for. Raises Rejected."""
     try:
         named = parse_field(text)
     except Rejected as error:
@@ -69,19 +77,15 @@ def tag_of(text: str) -> tuple[tuple[Named, ...], p.Predicate]:
         ) from error
     if isinstance(named, Attribute):
         scopes = (Scope.SPAN, Scope.RESOURCE) if named.scope is Scope.ANY else (named.scope,)
-        return tuple(Attribute(scope, named.name) for scope in scopes), p.EVERYTHING
-    if named.intrinsic is Intrinsic.ROOT_NAME:
-        return (Field(Intrinsic.NAME),), _ROOT
-    if named.intrinsic is Intrinsic.ROOT_SERVICE:
-        return (SERVICE,), _ROOT
-    return () if named.intrinsic in _VALUELESS else (named,), p.EVERYTHING
+        return tuple(Attribute(scope, named.name) for scope in scopes)
+    return () if named.intrinsic in _VALUELESS else (named,)
 
 
-def wanted(q: str, also: p.Predicate = p.EVERYTHING) -> p.Predicate:
+def wanted(q: str) -> p.Predicate:
     """The spans that ``q`` narrows values to: a single filter does, anything else is as good as none (Tempo's rule), so that typing is not disturbed."""
     try:
         pipeline = parse(q).pipeline if q.strip() else None
     except Rejected:
         pipeline = None
     only = pipeline.stages[0] if pipeline is not None and len(pipeline.stages) == 1 else None
-    return p.all_of([lower(only.expression).predicate, also]) if isinstance(only, Filter) else also
+    return lower(only.expression).predicate if isinstance(only, Filter) else p.EVERYTHING

@@ -43,6 +43,8 @@ MANY_SPANS: Final = 200_000
 """Beyond as many spans in a range, names of tags are those noted when spans were written (one of eight is looked at)."""
 _SPARE: Final = 2
 """So many times the values that are shown of an attribute are told by each shard: which are the most frequent of all is seen when they are put together."""
+ROOTS: Final[dict[Intrinsic, Named]] = {Intrinsic.ROOT_NAME: Field(Intrinsic.NAME), Intrinsic.ROOT_SERVICE: SERVICE}
+"""The fields of a trace's root that are fields of all its spans."""
 _SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrinsic.STATUS))
 """What an answer says of every trace."""
 
@@ -153,6 +155,9 @@ class ClickHouseSpansets:
 
     async def tag_values(self, tenant: str, predicate: p.Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""
+        if isinstance(named, Field) and (of := ROOTS.get(named.intrinsic)) is not None:
+            statement = statements.root_values(self._source, tenant, predicate, time_range, of, limit)
+            return Answer(distinct_values(of, await self._texts(statement)))
         found = set[Static]()
         if predicate == p.EVERYTHING and named == SERVICE:
             services = await self._suggestions.services(tenant, time_range)
@@ -164,11 +169,11 @@ class ClickHouseSpansets:
             known = await self._suggestions.values(tenant, time_range, named, limit)
             if known is not None:
                 return Answer(known)
-        statement = statements.tag_values(self._source, tenant, predicate, time_range, named, limit)
-        if statement is None:
-            return Answer(set())
-        rows = await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
-        return Answer(found | distinct_values(named, [text(value) for (value,) in rows]))
+        values = statements.tag_values(self._source, tenant, predicate, time_range, named, limit)
+        return Answer(set() if values is None else found | distinct_values(named, await self._texts(values)))
+
+    async def _texts(self, statement: Statement) -> list[str]:
+        return [text(value) for (value,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)]
 
     def _sums(
         self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid, *, exemplars: bool

@@ -20,6 +20,8 @@ from tael.traceql.metrics import Grid
 from tael.traceql.needs import AllOf, HasSpan, TraceTest, predicates
 
 DAY_NS = 24 * HOUR_NS
+ROOT = p.Compare(p.intrinsic("parent_span_id"), "=", b"")
+"""A span without a parent."""
 START = "toUnixTimestamp64Nano(start_time)"
 """When a span started, in nanoseconds."""
 _IDS = (
@@ -280,6 +282,26 @@ def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: Ti
         for case, column in columns.cases(named)
     ]
     sql = f"SELECT DISTINCT value\nFROM (\n{_UNION.join(parts)}\n)\nORDER BY value\nLIMIT {{limit:UInt64}}"  # the same
+    return Statement(sql, {**columns.parameters, **where.parameters})
+
+
+def root_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, of: Named, limit: int) -> Statement:
+    """A field's values, as ``tag_values`` has them, on the roots of the traces that have a span that satisfies a predicate.
+
+    A trace's root is its last span without a parent, as in a search's answer; a trace without one has no value.
+    """
+    columns, where = FieldColumns(), Conditions(tenant)
+    where.within("start_time", time_range)
+    rows, found = source.rows("spans", tenant, time_range), str(where)
+    where.add(condition(ROOT, SPAN_COLUMNS, where.parameters))
+    if predicate != p.EVERYTHING:
+        wanted = condition(predicate, SPAN_COLUMNS, where.parameters)
+        where.add(f"trace_id IN (SELECT trace_id FROM {rows} WHERE {found} AND {wanted})")  # noqa: S608  # names of ours
+    where.parameters["limit"] = limit
+    sql = (
+        f"SELECT DISTINCT toString(argMax({columns.column(of)}, (start_time, span_id))) AS value\n"  # the same
+        f"FROM {rows}\nWHERE {where}\nGROUP BY trace_id\nORDER BY value\nLIMIT {{limit:UInt64}}"
+    )
     return Statement(sql, {**columns.parameters, **where.parameters})
 
 
