@@ -20,8 +20,9 @@ from tael.logql.pipeline import Pipeline
 from tael.logql.records import entry
 from tael.logql.row import Row
 from tael.logql.samples import BYTES, Bounds, Extraction, Leaf
+from tael.logql.sizes import ChunkSize
 from tael.model.log import LogRecord
-from tael.model.predicate import NOTHING, Not, Predicate, all_of
+from tael.model.predicate import EVERYTHING, NOTHING, Not, Predicate, all_of
 from tael.model.series import Labels, Matcher, Samples, Selection
 from tael.model.time import NS_PER_MS, TimeRange
 from tael.runtime.tasks import together
@@ -30,6 +31,8 @@ from tael.vectors.values import Steps, Vector
 
 LOOKED_AT = 500
 """How many records are read at first for a query whose stages leave some out."""
+SIZED = 5_000
+"""Lines that are looked at one by one to tell how large they are with their metadata."""
 MAX_GROUPS = 500_000
 """Groups and slots that shards may count for one part of a query."""
 
@@ -127,6 +130,23 @@ class LogqlEngine:
             known = found.get((part.labels, part.slot), Stream({}, 0, 0))
             found[part.labels, part.slot] = Stream(dict(part.labels), known.count + part.records, known.bytes + part.bytes, part.slot)
         return Answer(list(found.values()), answer.missing)
+
+    async def volumes(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange) -> Answer[list[Stream]]:
+        """The streams with the bytes that Loki would have of them, metadata included; of more than ``SIZED`` lines the bytes of lines alone."""
+        answer = await self.streams(tenant, matchers, time_range)
+        if answer.missing or sum(stream.count for stream in answer.value) > SIZED:
+            return answer
+        pages = Pages(self.reader, tenant, LogQuery(time_range, EVERYTHING, streams=matchers))
+        sizes: dict[Labels, ChunkSize] = {}
+
+        def take(page: list[LogRecord], check: Callable[[], None]) -> None:
+            check()
+            for found in map(entry, page):
+                sizes.setdefault(tuple(sorted(found.stream.items())), ChunkSize()).add(found.line, found.metadata)
+
+        async for page in pages.read():
+            await in_thread(lambda check, page=page: take(page, check))  # type: ignore[misc]
+        return Answer([Stream(dict(labels), 0, size.bytes) for labels, size in sizes.items()], tuple(pages.missing))
 
     async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps) -> Answer[Vector]:
         plan = counts(leaf, steps) if self.options.push else None

@@ -16,6 +16,8 @@ from tael.logql.stages.names import label_name
 from tael.syntax.literals import unquoted
 
 LOGFMT_ERROR: Final = "LogfmtParserErr"
+BROKEN: Final = "\ufffd"
+"""Stands for what was no UTF-8."""
 
 _PAIR: Final = re.compile(r'([^\x00-\x20="]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\x00-\x20="]*)(?=[\x00-\x20]|$))|(?=[\x00-\x20]|$))', re.DOTALL)
 _GAP: Final = re.compile(r"[\x00-\x20]*")
@@ -92,7 +94,8 @@ def _parsing(stage: LogfmtParser) -> Run:
             return True
         try:
             for key, value in pairs(row.line, strict=stage.strict):
-                name = label_name(key)
+                # A key that is not UTF-8 was sent broken, and is none.
+                name = "" if BROKEN in key else label_name(key)
                 if name and (value or stage.keep_empty) and not row.parse(name, _clean(value)):
                     break
         except LogfmtError as problem:
@@ -103,7 +106,7 @@ def _parsing(stage: LogfmtParser) -> Run:
 
 
 def _clean(value: str) -> str:
-    return value.replace("\ufffd", " ")
+    return value.replace(BROKEN, " ")
 
 
 def _extracting(stage: LogfmtParser) -> Run:
@@ -133,7 +136,7 @@ def _set(row: Row, name: str, value: str) -> bool:
     free = row.name_for(name)
     if free != name and not row.wanted(free):
         return False
-    row.set(free, "" if "\ufffd" in value else value)
+    row.set(free, "" if BROKEN in value else value)
     return not row.hints.satisfied(row.parsed)
 
 

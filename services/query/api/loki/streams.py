@@ -77,17 +77,19 @@ class Streams:
         return json_of({"streams": streams, "chunks": streams, **sizes})
 
     async def volume(self, request: web.Request) -> web.StreamResponse:
-        """The bytes of lines, by labels."""
+        """The bytes of streams, by labels."""
         form = await read(request)
-        answer = await self._found(request, form)
-        at = seconds(form.bounds().end_ns)
-        sizes = _sizes(answer.value, _Volume(form, parse_matchers(form.text("query"))))
+        bounds, matchers = form.bounds(), _selector(form)
+        async with self._turns.turn("loki streams", tenant_of(request)) as turn:
+            answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds))
+        at = seconds(bounds.end_ns)
+        sizes = _sizes(answer.value, _Volume(form, matchers))
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
         result = [{"metric": dict(labels), "value": [at, str(sum(slots.values()))]} for labels, slots in ranked]
         return success({"resultType": "vector", "result": result}, answer.missing)
 
     async def volume_range(self, request: web.Request) -> web.StreamResponse:
-        """The same, step by step; a point tells of the time before it."""
+        """The bytes of lines, step by step; a point tells of the time before it."""
         form = await read(request)
         bounds = form.bounds()
         step = form.step_ns(bounds)
@@ -123,12 +125,16 @@ class Streams:
             return await turn.ask(self._engine.labels(tenant_of(request), matchers, bounds))
 
     async def _found(self, request: web.Request, form: Form, slot_ns: int = 0) -> Answer[list[Stream]]:
-        query = form.text("query")
-        if not query:
-            raise Rejected("parse error : syntax error: unexpected $end")
-        matchers, bounds = parse_matchers(query), form.bounds()
+        matchers, bounds = _selector(form), form.bounds()
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
             return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns))
+
+
+def _selector(form: Form) -> tuple[Matcher, ...]:
+    query = form.text("query")
+    if not query:
+        raise Rejected("parse error : syntax error: unexpected $end")
+    return parse_matchers(query)
 
 
 class _Volume:
