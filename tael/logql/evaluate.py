@@ -86,7 +86,8 @@ def _value(expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Call
             return _operated(expr, _value(left, steps, found, check), _value(right, steps, found, check))
         case LabelReplace(expr=inner):
             vector = _vector(_value(inner, steps, found, check))
-            return label_replace(vector, expr.dst, expr.replacement, expr.src, expr.regex)
+            # Loki tells series of the same labels one after the other, which an answer to an instant has room for.
+            return label_replace(vector, expr.dst, expr.replacement, expr.src, expr.regex, distinct=vector.values.shape[1] > 1)
 
 
 def _vector(value: Value) -> Vector:

@@ -41,7 +41,7 @@ def pretty(expr: Expr, level: int = 0) -> str:  # noqa: PLR0911 - one line a kin
         params = [] if expr.param is None else [f"{_indent(level + 1)}{expr.param}"]
         return _call(f"{expr.op}{printed_grouping(expr.grouping)} ", [*params, pretty(expr.expr, level + 1)], level)
     if isinstance(expr, Binary):
-        return f"{pretty(expr.left, level + 1)}\n{_indent(level)}{printed_operator(expr)}\n{pretty(expr.right, level + 1)}"
+        return f"{pretty(expr.left, level + 1)}\n{_indent(level)}{printed_operator(expr, ', ')}\n{pretty(expr.right, level + 1)}"
     if isinstance(expr, LabelReplace):
         texts = [_indent(level + 1) + quoted(text) for text in (expr.dst, expr.replacement, expr.src, expr.regex)]
         return _call("label_replace", [pretty(expr.expr, level + 1), *texts], level)

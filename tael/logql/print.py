@@ -160,9 +160,9 @@ def grouping_text(grouping: Grouping) -> str:
     return f" {'without' if grouping.without else 'by'} ({','.join(grouping.labels)})"
 
 
-def printed_operator(expr: Binary) -> str:
-    """The operator with ``bool`` and the matching."""
-    return f"{expr.op}{' bool' * expr.return_bool}{_matching(expr.matching)}"
+def printed_operator(expr: Binary, comma: str = ",") -> str:
+    """The operator with ``bool`` and the matching, with ``comma`` between labels."""
+    return f"{expr.op}{' bool' * expr.return_bool}{_matching(expr.matching, comma)}"
 
 
 def _range_aggregation(expr: RangeAggregation) -> str:
@@ -170,13 +170,13 @@ def _range_aggregation(expr: RangeAggregation) -> str:
     return f"{expr.op}({first}{printed_range(expr.range)}){grouping_text(expr.grouping) if expr.grouping else ''}"
 
 
-def _matching(matching: Matching) -> str:
+def _matching(matching: Matching, comma: str) -> str:
     if not (matching.on or matching.labels or matching.card != "one-to-one"):
         return ""
-    text = f" {'on' if matching.on else 'ignoring'} ({','.join(matching.labels)})"
+    text = f" {'on' if matching.on else 'ignoring'} ({comma.join(matching.labels)})"
     if matching.card != "one-to-one":
         text += " group_left" if matching.card == "many-to-one" else " group_right"
-        text += f" ({','.join(matching.include)})" if matching.include else ""
+        text += f" ({comma.join(matching.include)})" if matching.include else ""
     return text
 
 

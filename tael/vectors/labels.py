@@ -16,8 +16,11 @@ from tael.vectors import vectors
 from tael.vectors.values import Vector
 
 
-def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str) -> Vector:
-    """Set ``target`` to ``replacement`` where ``source`` matches; ``$1`` and ``${name}`` stand for what groups matched."""
+def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str, *, distinct: bool = True) -> Vector:
+    """Set ``target`` to ``replacement`` where ``source`` matches; ``$1`` and ``${name}`` stand for what groups matched.
+
+    Series that come to have the same labels are refused where they are to be ``distinct``, and stay apart otherwise.
+    """
     try:
         found = compiled(pattern)
     except Rejected:
@@ -29,7 +32,7 @@ def label_replace(vector: Vector, target: str, replacement: str, source: str, pa
         match = found.fullmatch(dict(own).get(source, ""))
         hit.append(match is not None)
         labels.append(own if match is None else vectors.with_label(own, target, expanded(replacement, match)))
-    return _relabelled(vector, labels, target, hit)
+    return _relabelled(vector, labels, target, hit) if distinct else replace(vector, labels=labels)
 
 
 def label_join(vector: Vector, target: str, separator: str, sources: Sequence[str]) -> Vector:

@@ -237,6 +237,17 @@ async def test_labels_values_and_series(loki: Api) -> None:
     }
 
 
+async def test_replaced_labels_may_be_the_same(loki: Api) -> None:
+    """Loki tells such series of an instant apart; over a range they cannot be."""
+    query = 'label_replace(sum by (service_name) (count_over_time({service_name=~".+"}[100s])), "service_name", "x", "service_name", ".*")'
+    found = await loki.json(f"{LOKI}/query", query=query, time=RANGE["end"])
+    assert [(one["metric"], one["value"][1]) for one in found["data"]["result"]] == [
+        ({"service_name": "x"}, "3"),
+        ({"service_name": "x"}, "2"),
+    ]
+    assert (await loki.get(f"{LOKI}/query_range", headers=None, query=query, **RANGE)).status == 400
+
+
 async def test_statistics_and_volumes(loki: Api) -> None:
     sizes = {
         "shop": sum(len(record.body.string_value) for record in GROUPS[0].scope_logs[0].log_records),
@@ -246,7 +257,22 @@ async def test_statistics_and_volumes(loki: Api) -> None:
     assert stats == {"streams": 1, "chunks": 1, "bytes": sizes["shop"], "entries": 3}
     end = (START_NS + 100 * SECOND) // 1_000_000 / 1000
     # As a chunk of Loki's keeps metadata: each text once, and eight bytes a pair.
-    words = ["host_name", "a", "http_status", "200", "severity_number", "9", "17", "severity_text", "INFO", "ERROR", "trace_id", "detected_level", "info", "error"]
+    words = [
+        "host_name",
+        "a",
+        "http_status",
+        "200",
+        "severity_number",
+        "9",
+        "17",
+        "severity_text",
+        "INFO",
+        "ERROR",
+        "trace_id",
+        "detected_level",
+        "info",
+        "error",
+    ]
     metadata = {"shop": sum(map(len, words)) + 32 + 13 * 8, "job": len("detected_level" + "warn" + "unknown") + 2 * 8}
     volume = await data(loki, "index/volume", query='{service_name=~".+"}')
     assert volume == {
@@ -298,6 +324,8 @@ async def test_formatting(loki: Api) -> None:
         "  )",
         ")",
     ]
+    matched = 'sum by (a, b) (rate({b="c"} |= "a rather long text"[5m])) * on (a, b) group_left (c) sum by (a, b, c) (rate({b="d"}[5m]))'
+    assert "* on (a, b) group_left (c)" in (await data(loki, "format_query", query=matched)).splitlines()
     response = await loki.get(f"{LOKI}/format_query", query='{a="b"')
     assert (response.status, response.json()["status"]) == (400, "invalid-query")
 

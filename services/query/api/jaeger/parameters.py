@@ -1,7 +1,8 @@
 """Jaeger's search parameters to a query over spans, pure.
 
-A search asks for one span that has the service, the operation, a duration within the bounds, and each of the tags. A tag's value is text, and
-is compared with a value of any type that it can stand for.
+A search asks for one span that has the service, the operation, a duration within the bounds, and each of the tags: as an attribute of the span,
+its scope, its resource, an event or a link, or one of the names that stand for something else of a span (``error``, ``span.kind``, ``span.status``,
+``scope.name``, ``scope.version``, ``resource.KEY``). A tag's value is text, and is compared with a value of any type that it can stand for.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from services.query.parameters import parse_duration_ns, parse_instant_ns, parse
 from tael.errors import Rejected
 from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.pb import jaeger_query_pb2, jaeger_query_v3_pb2
-from tael.traceql.ast import STATUSES, Attribute, Binary, Expression, Field, Filter, Intrinsic, Pipeline, Query, Scope, Static, Type
+from tael.traceql.ast import KINDS, STATUSES, Attribute, Binary, Expression, Field, Filter, Intrinsic, Pipeline, Query, Scope, Static, Type
 from tael.traceql.spans import SERVICE
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1500
 _DEFAULT_LOOKBACK_NS: Final = 48 * 3600 * NS_PER_SECOND
 _NO_SERVICE: Final = "missing-service-name"
+_SCOPE: Final = {"scope.name": Intrinsic.INSTRUMENTATION_NAME, "scope.version": Intrinsic.INSTRUMENTATION_VERSION}
+_OF_RESOURCE: Final = "resource."
 
 
 TraceQuery: TypeAlias = "jaeger_query_pb2.TraceQueryParameters | jaeger_query_v3_pb2.TraceQueryParameters"
@@ -159,10 +162,29 @@ def _joined(op: str, parts: list[Expression]) -> Expression:
 
 
 def _tag(key: str, value: str) -> Expression:
-    if key == "error" and value in ("true", "false"):
-        return Binary("=" if value == "true" else "!=", Field(Intrinsic.STATUS), Static(Type.STATUS, STATUSES["error"]))
-    places = [Attribute(scope, key) for scope in (Scope.SPAN, Scope.RESOURCE, Scope.EVENT)]
+    if key == "error":
+        return _error(value)
+    if key == "span.status":
+        return Binary("=", Field(Intrinsic.STATUS), Static(Type.STATUS, STATUSES.get(value.lower(), 0)))
+    if key == "span.kind":
+        return Binary("=", Field(Intrinsic.KIND), Static(Type.KIND, KINDS.get(value.lower(), 0)))
+    if key in _SCOPE:
+        return Binary("=", Field(_SCOPE[key]), Static(Type.STRING, value))
+    if key.startswith(_OF_RESOURCE):
+        places = [Attribute(Scope.RESOURCE, key.removeprefix(_OF_RESOURCE))]
+    else:
+        places = [Attribute(scope, key) for scope in (Scope.SPAN, Scope.INSTRUMENTATION, Scope.RESOURCE, Scope.EVENT, Scope.LINK)]
     return _joined("||", [one for place in places for one in _values(place, value)])
+
+
+def _error(value: str) -> Expression:
+    truth = {
+        **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), "="),
+        **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), "!="),
+    }
+    if value not in truth:
+        return Static(Type.BOOL, value=False)
+    return Binary(truth[value], Field(Intrinsic.STATUS), Static(Type.STATUS, STATUSES["error"]))
 
 
 def _values(place: Attribute, value: str) -> list[Expression]:
