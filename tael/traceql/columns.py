@@ -53,12 +53,9 @@ class Column:
         return found
 
     def true(self) -> Mask:
-        """The rows that hold true."""
+        """The rows that hold true; a list does not, whatever is in it."""
         typed = self.typed.get(Type.BOOL)
-        found = np.zeros(self.size, dtype=bool) if typed is None else typed.has & typed.values
-        for row, (kind, values) in self.lists.items():
-            found[row] |= kind is Type.BOOL and True in values
-        return found
+        return np.zeros(self.size, dtype=bool) if typed is None else typed.has & typed.values
 
     def at(self, row: int) -> Static | None:
         """One row's value, None for nil and for a list."""

@@ -41,7 +41,7 @@ from tael.traceql.ast import (
 )
 from tael.traceql.columns import constant
 from tael.traceql.expressions import COMPARISONS, compare, fields_of, is_event, is_link
-from tael.traceql.spans import SERVICE
+from tael.traceql.spans import SERVICE, scoped
 
 _SCOPES: dict[Scope, p.FieldScope] = {
     Scope.ANY: "any",
@@ -112,7 +112,7 @@ TraceTest = HasSpan | AllOf | AnyOf
 ANYTHING = Lowered(p.EVERYTHING)
 
 
-def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: PLR0911  # one line a kind of node
+def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: C901, PLR0911  # one line a kind of node
     """The predicate of a boolean expression over one span.
 
     With ``lists``, a span in which a compared attribute is a list satisfies it; without, it holds for the spans in which none is.
@@ -122,6 +122,9 @@ def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: PL
             return Lowered(p.EVERYTHING if value else p.NOTHING, exact=True)
         case Attribute():
             return _alternatives(expression, [p.Compare(_field(expression), "=", value=True)], lists)
+        case Exists(operand=Attribute(scope=Scope.RESOURCE | Scope.ANY, name=SERVICE.name), wanted=wanted):
+            # Every resource has a service, be it the empty text.
+            return Lowered(p.EVERYTHING if wanted else p.NOTHING, exact=True)
         case Exists(operand=Attribute() as named, wanted=True):
             return Lowered(p.Exists(_field(named)), exact=True)
         case Exists(operand=Attribute() as named) if _of_one_span(named):
@@ -197,13 +200,7 @@ def fields(query: Query, known: Collection[Expression] = ()) -> set[Named]:
         found |= {*query.metrics.by, *([query.metrics.of] if query.metrics.of else [])}
     if isinstance(query.metrics, Compare):
         found |= set(_stage_fields(query.metrics.selection))
-    return {one for named in found for one in _scoped(named)}
-
-
-def _scoped(named: Named) -> tuple[Named, ...]:
-    if isinstance(named, Attribute) and named.scope is Scope.ANY:
-        return (Attribute(Scope.SPAN, named.name), Attribute(Scope.RESOURCE, named.name))
-    return (named, *_OF_ROOT.get(named, ()))
+    return {one for named in found for own in scoped(named) for one in (own, *_OF_ROOT.get(own, ()))}
 
 
 def _test(stage: Stage) -> TraceTest:

@@ -8,7 +8,7 @@ of an answer says anyway (its id, duration, trace) does not show again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -37,7 +37,7 @@ from tael.traceql.ast import (
 )
 from tael.traceql.columns import Column, Rows, constant, of_values
 from tael.traceql.expressions import COMPARISONS, compare, evaluate, fields_of, frame_of, is_event, is_link
-from tael.traceql.spans import Block
+from tael.traceql.spans import Block, scoped
 
 _UNSHOWN = frozenset(
     {
@@ -60,8 +60,8 @@ class Use:
 
 
 def uses(pipeline: Pipeline) -> list[Use]:
-    """Every mention of a field that an answer shows."""
-    found = (use for stage in pipeline.stages for use in _of_stage(stage))
+    """Every mention of a field that an answer shows; of a name without a scope the span's and the resource's, each for itself."""
+    found = (replace(use, field=named) for stage in pipeline.stages for use in _of_stage(stage) for named in scoped(use.field))
     return [use for use in found if not (isinstance(use.field, Field) and use.field.intrinsic in _UNSHOWN)]
 
 

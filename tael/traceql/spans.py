@@ -138,6 +138,13 @@ def short_id(trace_id: bytes) -> str:
 SERVICE = Attribute(Scope.RESOURCE, "service.name")
 
 
+def scoped(named: Named) -> tuple[Named, ...]:
+    """Where a field may stand: a name without a scope may be the span's or the resource's."""
+    if isinstance(named, Attribute) and named.scope is Scope.ANY:
+        return (Attribute(Scope.SPAN, named.name), Attribute(Scope.RESOURCE, named.name))
+    return (named,)
+
+
 def _texts(values: list[str]) -> Array:
     found = np.empty(len(values), dtype=object)
     found[:] = values

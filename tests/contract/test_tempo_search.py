@@ -121,6 +121,36 @@ async def test_an_attribute_that_is_to_be_nil_is_shown_as_nil(api: Api) -> None:
     assert "attributes" not in trace["spanSet"]["spans"][0]
 
 
+async def test_a_name_without_a_scope_shows_the_span_s_value_and_the_resource_s(api: Api) -> None:
+    """Both, where both are what the query asks for."""
+    await api.store(*encode_spans(SPANS))
+
+    async def shown(query: str) -> list[str]:
+        (trace,) = (await api.json(SEARCH, q=query, **RANGE))["traces"]
+        (span,) = trace["spanSet"]["spans"]
+        return sorted(item["value"]["stringValue"] for item in span.get("attributes", []))
+
+    assert await shown('{ name = "auth" } | select(.level)') == ["resource", "span"]
+    assert await shown('{ .level != nil && name = "auth" }') == ["resource", "span"]
+    assert await shown('{ .level = "span" }') == ["span"]
+    assert await shown('{ .level = "resource" && name = "render" }') == ["resource"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"q": "{ }", "tags": "a=b"},
+        {"tags": "a=b a=c"},
+        {"minDuration": "2s", "maxDuration": "1s"},
+        {"q": "{ }", "spss": 101},
+        {"q": "{ }", "limit": 0},
+    ],
+)
+async def test_a_search_that_tempo_refuses_is_refused(api: Api, parameters: dict[str, str]) -> None:
+    """With the same status."""
+    assert (await api.get(SEARCH, headers=None, **parameters, **RANGE)).status == 400
+
+
 async def test_the_root_of_a_trace_with_two_is_the_last(api: Api) -> None:
     """In the values of tags as in a search's answer."""
     await api.store(of_service("shop", *(wire_span(at, name=name, trace_id=b"t" * 16) for at, name in enumerate(("first", "second")))))

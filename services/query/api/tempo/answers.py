@@ -89,7 +89,7 @@ class TempoAnswers:
 
     async def metrics(self, tenant: str, given: Given, *, instant: bool) -> Told:
         """Series over a range, or one value each of the whole range."""
-        query = _parse(given.get("q", ""))
+        query = _parse(given.get("q") or given.get("query", ""))
         if query.metrics is None:
             raise Rejected("not a metrics query", where="q", accepted="a query that ends in a metrics function, such as { } | rate()")
         grid = grid_of(given, self._now_ns(), instant=instant)

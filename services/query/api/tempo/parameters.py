@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ from tael.traceql.ast import (
 from tael.traceql.metrics import Grid
 
 DEFAULT_LIMIT, DEFAULT_SPANS = 20, 3
+MAX_SPANS = 100
+"""Spans of a spanset that may be asked for by number, as Tempo bounds them."""
 MAX_LIMIT = 10_000
 MAX_TAGS = 10_000
 """Names or values of tags in one answer."""
@@ -59,9 +62,14 @@ class SearchRequest:
 
 def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
     """Raises Rejected."""
-    return SearchRequest(
-        range_of(query, now_ns), _whole(query, "limit", DEFAULT_LIMIT, least=1), _whole(query, "spss", DEFAULT_SPANS, least=0)
-    )
+    if query.get("q") and query.get("tags"):
+        raise Rejected("a search is by tags or by q", where="tags", accepted="one of the two")
+    max_spans = _whole(query, "spss", DEFAULT_SPANS, least=0)
+    if max_spans > MAX_SPANS:
+        raise Rejected(
+            f"spans per span set exceeds {MAX_SPANS}. received {max_spans}", where="spss", accepted=f"0 to {MAX_SPANS}; 0 for all"
+        )
+    return SearchRequest(range_of(query, now_ns), _whole(query, "limit", DEFAULT_LIMIT, least=1), max_spans)
 
 
 def tag_limit(query: Mapping[str, str]) -> int:
@@ -105,9 +113,16 @@ def legacy_query(query: Mapping[str, str]) -> Query:
     """
     parts = [_tag(name, value) for name, value in _logfmt(query.get("tags", ""))]
     duration = Field(Intrinsic.TRACE_DURATION)
-    for name, op in (("minDuration", ">="), ("maxDuration", "<=")):
-        if query.get(name) and (milliseconds := parse_duration_ns(query[name], where=name) // NS_PER_MS):
-            parts.append(Binary(op, duration, Static(Type.DURATION, milliseconds * NS_PER_MS)))
+    least, most = (
+        parse_duration_ns(query[name], where=name) // NS_PER_MS if query.get(name) else 0 for name in ("minDuration", "maxDuration")
+    )
+    if query.get("maxDuration") and least > most:
+        raise Rejected("must be greater than minDuration", where="maxDuration", accepted="a longer duration")
+    parts += [
+        Binary(op, duration, Static(Type.DURATION, milliseconds * NS_PER_MS))
+        for op, milliseconds in ((">=", least), ("<=", most))
+        if milliseconds
+    ]
     first, *rest = [Filter(part) for part in parts] or [Filter(Static(Type.BOOL, value=True))]
     found: Spansets = first
     for part in rest:
@@ -142,6 +157,8 @@ def _logfmt(text: str) -> list[tuple[str, str]]:
     for name, sign, _ in pairs:
         if not name or not sign:
             raise Rejected(f"{text!r} is not logfmt", where="tags", accepted='key=value pairs such as service.name=shop name="GET /"')
+    if (twice := next((name for name, times in Counter(name for name, _, _ in pairs).items() if times > 1), None)) is not None:
+        raise Rejected(f"tag {twice} has been set twice", where="tags", accepted="each name once")
     return [(name, value) for name, _, value in pairs]
 
 
