@@ -1,0 +1,46 @@
+"""The columns of LLM calls are computed twice, by a hot node as spans are inserted and by ``llm_call``, and both say the same."""
+
+from __future__ import annotations
+
+import json
+import random
+
+from tael.model.attributes import Attributes, AttributeValue
+from tael.otlp import genai
+from tests.support.hotnode import HotNode
+from tests.support.storage import new_trace_id, of_service, open_tier, wire_span
+
+KEYS = sorted(genai.ALL_KEYS)
+TEXTS = ("chat", "OpenAI", "azure.ai.openai.chat", '"quoted"', "gpt-4o", '["stop", "length"]', "7", "-1", "x", "")
+
+
+def drawn(rng: random.Random) -> Attributes:
+    """Some of the keys that some column asks for, in any order, with a marker that no column asks for."""
+    found: dict[str, AttributeValue] = {"llm.other": "x"}
+    for key in rng.sample(KEYS, rng.randrange(1, 9)):
+        name, _, member = key.partition(genai.MEMBER)
+        value = rng.choice((rng.choice(TEXTS), rng.randrange(900), rng.choice(TEXTS)))
+        found[name] = json.dumps({member: value, "other": 5}) if member else value
+    return found
+
+
+async def test_a_hot_node_reads_what_is_read_here(shared_hot_node: HotNode) -> None:
+    """Whichever keys stand beside each other: of several that a column asks for, the first that is not empty counts."""
+    rng, trace_id = random.Random(5), new_trace_id()
+    spans = [wire_span(trace_id=trace_id, span_id=number.to_bytes(8), attributes=drawn(rng)) for number in range(1, 501)]
+    async with open_tier([shared_hot_node]) as tier:
+        given = await tier.store(of_service("agent", *spans))
+        read = {span.span_id: span for span in (await tier.reader.get_trace("t1", trace_id)).value}
+    assert [read[span.span_id].llm for span in given] == [span.llm for span in given]
+    for name in (
+        "model",
+        "cost_usd",
+        "response_model",
+        "session_id",
+        "input_tokens",
+        "cache_read_tokens",
+        "temperature",
+        "ttft_ms",
+        "finish_reason",
+    ):
+        assert any(span.llm is not None and getattr(span.llm, name) for span in given), name
