@@ -43,7 +43,8 @@ class Intent(BaseModel):
     """The range of a shard's WAL that the holder is about to write, both ends included.
 
     ``cuts`` are the sequences at which another insert begins, growing; a successor repeats the inserts with these borders, whatever it
-    would choose itself. An insert of more than ``flat_bytes``, where that is set, is cut further by its content. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
+    would choose itself. An insert of more than ``flat_bytes``, where that is set, is cut further by its content. ``landing`` is the
+    edition of landing tables that it is inserted into, 0 where an older release wrote the intent: a table knows the tokens of its own inserts alone. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +54,7 @@ class Intent(BaseModel):
     cuts: tuple[int, ...] = ()
     mark: Mark | None = None
     flat_bytes: int = 0
+    landing: int = 0
 
     def ranges(self) -> list[tuple[int, int]]:
         """First and last sequence of each insert, in order."""

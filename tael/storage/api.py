@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from tael.errors import TooLarge
 from tael.model.log import LogRecord
@@ -303,14 +303,18 @@ class SpanCountReader(Protocol):
         ...
 
 
+LANDING: Final = 1
+"""The edition of landing tables that this version inserts into; it grows whenever one of them is followed by another (docs/formats.md)."""
+
+
 class BatchWriter(Protocol):
     """Writes the log's batches into one shard's hot tier."""
 
-    async def write(self, signal: str, body: bytes, token: str) -> None:
+    async def write(self, signal: str, body: bytes, token: str, landing: int = LANDING) -> None:
         """Write joined ``WalBatch`` messages of one signal, all or nothing.
 
-        Returns only when a reader of this shard can see the rows. MUST be idempotent in ``token``: a second call with the same token
-        and body adds nothing, also after a restart, within the window that docs/formats.md states. Raises Retryable
+        Returns only when a reader of this shard can see the rows. MUST be idempotent in ``token``: a second call with the same token,
+        body and ``landing`` adds nothing, also after a restart, within the window that docs/formats.md states. Raises Retryable
         when the same call may succeed later, Rejected when these bytes never will, StoredInPart when they never will and some of their
         items are readable already.
         """

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
@@ -22,7 +23,7 @@ from tael.storage.api import Cursor, PartitionSize, SpanQuery
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema, Migration, read_migrations
 from tael.storage.clickhouse.spans import ClickHouseSpans
-from tael.storage.clickhouse.writer import MAX_HOURS
+from tael.storage.clickhouse.writer import MAX_HOURS, settings_of
 from tael.storage.merge import newest_first
 from tael.wal import codec
 from tests.support.hotnode import HotNode
@@ -488,6 +489,17 @@ async def test_migrations_run_once_and_can_be_resumed(shared_hot_node: HotNode) 
         assert await schema.migrate() == []
         await tier.store(of_service("shop", wire_span()))
         assert await rows_of(clickhouse, "spans") == 2
+
+
+async def test_what_an_older_release_inserted_is_repeated_where_it_landed(shared_hot_node: HotNode) -> None:
+    """The token of an insert is known by its own landing table alone."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        body = codec.encode("t1", START_NS, ExportTraceServiceRequest(resource_spans=[of_service("shop", wire_span())]).SerializeToString())
+        settings = settings_of(TRACES, "token")
+        await clickhouse.insert("spans_in_5", body, "ProtobufSingle", settings)
+        await tier.writers[0].write(TRACES, body, "token", landing=0)
+        assert await rows_of(clickhouse, "spans") == 1
 
 
 async def test_a_broken_migration_is_not_recorded(shared_hot_node: HotNode) -> None:

@@ -16,6 +16,7 @@ from tael.cluster.lease import Intent, Lease, writer_key
 from tael.errors import Fenced
 from tael.runtime.failpoint import fail_at
 from tael.runtime.service import Stop
+from tael.storage.api import LANDING
 from tael.wal import codec
 from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
@@ -46,6 +47,8 @@ async def test_an_intent_is_repeated_with_its_borders_and_token(bench: Bench) ->
     async with bench.writing("node-b"):
         await holds(lambda: bench.tier.names == ["1", "2", "3"])
     assert (await bench.lease()).committed == 3
+    # An intent without an edition is an older release's, whose tables know the token.
+    assert bench.tier.landings == [0, LANDING]
 
 
 async def test_a_cut_intent_is_repeated_with_its_cuts(bench: Bench) -> None:

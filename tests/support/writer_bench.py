@@ -23,6 +23,7 @@ from tael.errors import Rejected, Unavailable
 from tael.model.signals import TRACES
 from tael.runtime.failpoint import fail_at
 from tael.runtime.service import Stop
+from tael.storage.api import LANDING
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.digests import JetStreamDigests
@@ -38,11 +39,13 @@ class MemoryTier:
     names: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    landings: list[int] = field(default_factory=list)
     unavailable: int = 0
 
-    async def write(self, signal: str, body: bytes, token: str) -> None:
+    async def write(self, signal: str, body: bytes, token: str, landing: int = LANDING) -> None:
         """See BatchWriter."""
         assert signal == TRACES
+        self.landings.append(landing)
         if self.unavailable:
             self.unavailable -= 1
             raise Unavailable("away", retry_after_seconds=0)

@@ -16,6 +16,7 @@ from tael.errors import Rejected, StoredInPart, TooLarge
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
 from tael.runtime.tasks import together
+from tael.storage.api import LANDING
 from tael.wal.api import DeadLetter, Entry
 
 log = get_logger("writer")
@@ -26,6 +27,7 @@ class Inserter:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._landing = LANDING
 
     async def write(self, entries: Sequence[Entry], lease: Lease, stop: Stop) -> None:
         """Write the range that ``lease`` intends: an insert for each signal and cut, and what preparations add to them."""
@@ -36,7 +38,7 @@ class Inserter:
         batch = f"{prefix}:{lease.intent.first}-{lease.intent.last}"
         # Prepared before anything is written: what a preparation reads from the hot tier must not hold this batch yet.
         inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, batch, stop)
-        most = lease.intent.flat_bytes
+        most, self._landing = lease.intent.flat_bytes, lease.intent.landing
         turns = asyncio.Semaphore(self._parts.inserts_at_once)
 
         async def write(insert: Insert) -> None:
@@ -116,7 +118,7 @@ class Inserter:
     async def _until_written(self, signal: str, body: bytes, token: str, stop: Stop) -> None:
         async def insert() -> None:
             with self._parts.metrics.insert_seconds.labels(signal).time():
-                await self._parts.storage.write(signal, body, token)
+                await self._parts.storage.write(signal, body, token, self._landing)
 
         await self._parts.until_done("an insert", insert, stop)
 

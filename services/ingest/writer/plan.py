@@ -12,6 +12,7 @@ from services.ingest.writer.flat import FLAT_BYTES, flat_bytes
 from tael.cluster.lease import Intent
 from tael.model.mark import Mark
 from tael.model.signals import REFERRED
+from tael.storage.api import LANDING
 from tael.wal.api import Entry
 
 # Gathering begins together with the insert: at four times its length, the hot tier inserts for a quarter of the time at light load.
@@ -39,7 +40,7 @@ def intent_of(entries: Sequence[Entry], insert_items: int, mark: Mark | None = N
         while before >= full * share > 0:
             full += 1
         before, flat = before + entry.items, flat + size
-    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts), mark=mark, flat_bytes=FLAT_BYTES)
+    return Intent(first=entries[0].sequence, last=entries[-1].sequence, cuts=tuple(cuts), mark=mark, flat_bytes=FLAT_BYTES, landing=LANDING)
 
 
 @dataclass(frozen=True, slots=True)

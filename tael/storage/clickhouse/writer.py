@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tael.errors import Overloaded, Rejected, StoredInPart, TooLarge
 from tael.model.signals import LOGS, METRICS, PAYLOADS, TOTALS, TRACES
+from tael.storage.api import LANDING
 from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, payload_wire, stored, wire
 from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
 
@@ -34,6 +35,9 @@ LANDINGS: Final = {
     METRICS: Landing(metric_wire.LANDING_TABLE, wire.format_schema(wire.wal_batch(metric_wire.METRIC_BATCH))),
     PAYLOADS: Landing(payload_wire.LANDING_TABLE, wire.format_schema(wire.wal_batch(payload_wire.PAYLOAD_BATCH))),
 }
+
+_EARLIER: Final[dict[int, dict[str, str]]] = {0: {TRACES: "spans_in_5"}}
+"""The tables of earlier editions (tael.storage.api.LANDING) where they are others than those above; bodies are read alike."""
 
 _SETTINGS: Final[dict[str, Any]] = {
     "async_insert": 0,
@@ -74,13 +78,12 @@ class ClickHouseWriter:
         self._max_hours = max_hours
         self._starved: Counter[str] = Counter()
 
-    async def write(self, signal: str, body: bytes, token: str) -> None:
+    async def write(self, signal: str, body: bytes, token: str, landing: int = LANDING) -> None:
         """See BatchWriter."""
         if signal not in LANDINGS:
             raise Rejected(f"no table for signal {signal}", where="signal", accepted=", ".join(LANDINGS))
-        insert = partial(
-            self._clickhouse.insert, LANDINGS[signal].table, body, "ProtobufSingle", settings_of(signal, token, self._max_hours)
-        )
+        table = _EARLIER.get(landing, {}).get(signal, LANDINGS[signal].table)
+        insert = partial(self._clickhouse.insert, table, body, "ProtobufSingle", settings_of(signal, token, self._max_hours))
         try:
             await self._within_memory(insert, token)
         except TooLarge:
