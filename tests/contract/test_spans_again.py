@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
+
 from tael.model.attributes import Attributes
 from tael.model.predicate import Predicate
 from tael.model.search import find_spans
 from tael.model.span import Span
 from tael.model.time import TimeRange
 from tael.storage.api import Cursor, SpanQuery
+from tael.storage.clickhouse.traceql import traces
 from tael.traceql.parse import parse
 from tests.support.storage import START_NS, HotTier, new_trace_id, of_service, wire_span
 
@@ -84,10 +89,11 @@ async def test_a_filter_judges_the_most_complete_copy(any_tier: HotTier) -> None
             assert all(span.status_code == (ERROR if holds else 0) for span in pages)
 
 
-async def test_traceql_judges_the_most_complete_copy(any_tier: HotTier) -> None:
-    """In filters, in aggregates and where spans are related."""
+async def test_traceql_judges_the_most_complete_copy(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In filters, in aggregates and where spans are related, whether few traces have copies or many."""
     trace_ids = await _twice(any_tier, 4)
-    for query, holds in QUERIES:
+    for (query, holds), few in itertools.product(QUERIES, (4, 3)):
+        monkeypatch.setattr(traces, "_FEW", few)
         answer = await any_tier.spansets.find_traces("t1", parse(query), AROUND, 10, 3)
         assert sorted(trace.trace_id for trace in answer.value) == (sorted(trace_ids) if holds else []), query
 

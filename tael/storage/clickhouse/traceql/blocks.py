@@ -52,12 +52,14 @@ def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
     )
 
 
-def has_copies(columns: Sequence[native.Column]) -> bool:
-    """Whether an answer in the order of trace, start and span has two rows of one span."""
+def traces_with_copies(columns: Sequence[native.Column]) -> list[bytes]:
+    """The traces of which an answer, in the order of trace, start and span, has two rows of one span."""
     if not columns:
-        return False
+        return []
     high, low, span, _, start_ns, _ = (native.numbers(column) for column in columns[:_ID_COLUMNS])
-    return bool(np.logical_and.reduce([numbers[1:] == numbers[:-1] for numbers in (high, low, start_ns, span)]).any())
+    again = np.logical_and.reduce([numbers[1:] == numbers[:-1] for numbers in (high, low, start_ns, span)])
+    ids = np.stack([high[1:][again], low[1:][again]], axis=1).astype("<u8")
+    return list(dict.fromkeys(_split(ids.tobytes(), 16)))
 
 
 def known_filters(columns: Sequence[native.Column], fields: Sequence[Named], known: Sequence[Expression]) -> tuple[Block, bool]:

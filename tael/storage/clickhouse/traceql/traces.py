@@ -18,7 +18,7 @@ from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
-from tael.storage.clickhouse.traceql.blocks import block, has_copies, known_filters
+from tael.storage.clickhouse.traceql.blocks import block, known_filters, traces_with_copies
 from tael.storage.clickhouse.traceql.statements import After, Candidates
 from tael.traceql.ast import Named, Query
 from tael.traceql.columns import Mask
@@ -33,6 +33,8 @@ AROUND_NS: Final = 300 * NS_PER_SECOND
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
 _PAGE: Final = 100
 _SPANS_OF_A_PART: Final = 1_000_000
+_FEW: Final = 5 * _PAGE
+"""Traces with copies of spans that are read again by themselves rather than all that were found."""
 
 
 class TraceBlocks:
@@ -56,26 +58,30 @@ class TraceBlocks:
         while parts:
             part = parts.pop()
             try:
-                spans = await self._candidates(tenant, query, part)
+                spans, again = await self._candidates(tenant, query, part)
             except TooLarge:
                 parts += _divided(part, 4)
                 continue
-            far = await self._longer(tenant, spans, part)
+            far = list(dict.fromkeys([*await self._longer(tenant, spans, part), *again]))
             yield spans, await asyncio.to_thread(_matched, query, spans, far)
             for page in range(0, len(far), _PAGE):
                 for whole in await self.of(tenant, far[page : page + _PAGE], list(fields(query))):
                     yield whole, await asyncio.to_thread(matched, query.pipeline, whole)
 
-    async def _candidates(self, tenant: str, query: Query, part: Candidates) -> Block:
-        """The spans of the part, with filters evaluated by the store unless a compared attribute is a list somewhere."""
+    async def _candidates(self, tenant: str, query: Query, part: Candidates) -> tuple[Block, list[bytes]]:
+        """The spans of the part, with filters evaluated by the store unless a compared attribute is a list somewhere; and the traces in which some span
+        stands more than once.
+        """
         known = told(query.pipeline)
         predicates = [lower(one, lists=False).predicate for one in known]
         named = list(fields(query, known))
         read = partial(statements.read_candidates, self._source, tenant, part)
-        found, has_list = known_filters(*await self._once_each(partial(read, named, predicates, lists_in(known))), known)
+        columns, selected, again = await self._once_each(partial(read, named, predicates, lists_in(known)), few=_FEW)
+        found, has_list = known_filters(columns, selected, known)
         if not has_list:
-            return found
-        return known_filters(*await self._once_each(partial(read, list(fields(query)), (), ())), ())[0]
+            return found, again
+        columns, selected, again = await self._once_each(partial(read, list(fields(query)), (), ()), few=_FEW)
+        return known_filters(columns, selected, ())[0], again
 
     async def _longer(self, tenant: str, spans: Block, part: Candidates) -> list[bytes]:
         """The traces that have a span outside of the part's range, as far as an unknown parent tells that there may be any."""
@@ -102,18 +108,27 @@ class TraceBlocks:
         if self._source.elsewhere("spans"):
             hours = {int(second) * NS_PER_SECOND for (second,) in await self._rows(trace_hours(self._source, tenant, trace_ids))}
         try:
-            return [block(*await self._once_each(partial(statements.read_traces, self._source, tenant, trace_ids, named, hours)))]
+            columns, selected, _ = await self._once_each(partial(statements.read_traces, self._source, tenant, trace_ids, named, hours))
+            return [block(columns, selected)]
         except TooLarge:
             if len(trace_ids) == 1:
                 raise
         half = len(trace_ids) // 2
         return [*await self.of(tenant, trace_ids[:half], named), *await self.of(tenant, trace_ids[half:], named)]
 
-    async def _once_each(self, read: Callable[..., tuple[Statement, list[Named]]]) -> tuple[list[native.Column], list[Named]]:
-        """The answer to a statement, of copies of a span the most complete one: which that is is asked only where there are any."""
+    async def _once_each(
+        self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0
+    ) -> tuple[list[native.Column], list[Named], list[bytes]]:
+        """The answer to a statement, of copies of a span the most complete one: which that is is asked only where there are any.
+
+        Where copies are in up to ``few`` traces they stay, and these traces are told, to be read by themselves.
+        """
         statement, selected = read()
         columns = await self.columns(statement)
-        return (await self.columns(read(once=True)[0]) if has_copies(columns) else columns), selected
+        again = traces_with_copies(columns)
+        if len(again) <= few:
+            return columns, selected, again
+        return await self.columns(read(once=True)[0]), selected, []
 
     async def columns(self, statement: Statement) -> list[native.Column]:
         """A statement's answer by columns."""
