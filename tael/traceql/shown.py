@@ -1,8 +1,9 @@
 """Which values a search's answer shows beside a span: those of the fields that the query names.
 
 A field that is compared with a literal shows where one of its comparisons holds (a list: the elements for which it does); an attribute that is to be
-nil shows the word where it is; a field that is selected, grouped by, aggregated or calculated with shows wherever it has a value. Of events and links the last one that matches shows. What every span
-of an answer says anyway (its id, duration, trace) does not show again.
+nil shows the word where it is; a field that is selected, grouped by, aggregated or calculated with shows wherever it has a value. Of events and
+links each field shows of the last that has it: of those that a filter left, but for what is selected. What every span of an answer says anyway
+(its id, duration, trace) does not show again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tael.traceql.ast import (
     Unary,
     leaves_of,
 )
-from tael.traceql.columns import Column, Rows, constant, of_values
+from tael.traceql.columns import Column, Mask, Rows, constant, of_values
 from tael.traceql.expressions import COMPARISONS, compare, evaluate, fields_of, frame_of, is_event, is_link
 from tael.traceql.spans import Block, scoped
 
@@ -52,11 +53,15 @@ NIL: Final = "nil"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One mention of a field: ``field op literal``, ``field = nil`` with ``op`` NIL, or ``op`` empty where any value shows."""
+    """One mention of a field: ``field op literal``, ``field = nil`` with ``op`` NIL, or ``op`` empty where any value shows.
+
+    What is ``selected`` shows whatever a filter says of the event or link.
+    """
 
     field: Named
     op: str = ""
     literal: Static | None = None
+    selected: bool = False
 
 
 def uses(pipeline: Pipeline) -> list[Use]:
@@ -73,7 +78,7 @@ def shown(pipeline: Pipeline, block: Block, rows: Rows) -> list[dict[Named, Valu
         by_field.setdefault(use.field, []).append(use)
     elements = _matching_elements(pipeline, block)
     for named, mentions in by_field.items():
-        column = _column(named, block, rows, elements)
+        column = _column(named, block, rows, elements, mentions)
         for at, value in _values(column, mentions):
             found[at][named] = value
     return found
@@ -87,7 +92,7 @@ def _of_stage(stage: Stage | Scalar) -> Iterator[Use]:
             case GroupBy(expression=expression) | Aggregate(expression=expression):
                 yield from (Use(named) for named in fields_of(expression))
             case Select(fields=fields):
-                yield from (Use(named) for named in fields)
+                yield from (Use(named, selected=True) for named in fields)
             case Coalesce() | Static():
                 pass
 
@@ -121,29 +126,33 @@ def _filters(stage: Stage | Scalar) -> Iterator[Filter]:
             return
 
 
-def _matching_elements(pipeline: Pipeline, block: Block) -> Mapping[bool, Mapping[int, int]]:
-    """By ``is_event``: the last event (or link) of each span for which a filter that names one holds."""
-    found: dict[bool, dict[int, int]] = {True: {}, False: {}}
+def _matching_elements(pipeline: Pipeline, block: Block) -> Mapping[bool, Mask]:
+    """By ``is_event``, where filters name them: the events (or links) for which one of these filters holds."""
+    found: dict[bool, Mask] = {}
     for filter_ in _filters(pipeline):
         frame = frame_of(filter_.expression, block)
         if frame.rows is None:
             continue
         held = np.flatnonzero(evaluate(filter_.expression, frame).true())
-        for events, elements in ((True, frame.events), (False, frame.links)):
+        for events, elements, known in ((True, frame.events, block.events), (False, frame.links, block.links)):
             if elements is not None:
-                pairs = zip(frame.rows[held].tolist(), elements[held].tolist(), strict=True)
-                found[events].update((row, element) for row, element in pairs if element >= 0)
+                those = elements[held]
+                found.setdefault(events, np.zeros(len(known.owner), dtype=bool))[those[those >= 0]] = True
     return found
 
 
-def _column(named: Named, block: Block, rows: Rows, matching: Mapping[bool, Mapping[int, int]]) -> Column:
-    """A field's value on each of these rows; of an event's or link's field, the one of the element that shows."""
+def _column(named: Named, block: Block, rows: Rows, matching: Mapping[bool, Mask], mentions: Sequence[Use]) -> Column:
+    """A field's value on each of these rows; of an event's or link's field, the one of the last element that shows it."""
     if not (is_event(named) or is_link(named)):
         return block.column(named).take(rows)
     elements = block.events if is_event(named) else block.links
-    # A later pair of one owner replaces an earlier one, so this holds each span's last element; one that matched goes before it.
-    last = dict(zip(elements.owner.tolist(), range(len(elements.owner)), strict=True)) | dict(matching[is_event(named)])
-    column = elements.column(named)
+    column, there = elements.column(named), matching.get(is_event(named))
+    eligible = _holds(column, mentions) if there is None else _holds(column, mentions) & there
+    if any(use.selected for use in mentions):
+        eligible |= column.has()
+    lasting = np.flatnonzero(eligible)
+    # A later pair of one owner replaces an earlier one, so this holds each span's last element.
+    last = dict(zip(elements.owner[lasting].tolist(), lasting.tolist(), strict=True))
     return of_statics([column.at(last[row]) if row in last else None for row in rows.tolist()])
 
 
@@ -156,12 +165,19 @@ def of_statics(values: Sequence[Static | None]) -> Column:
     return plain
 
 
-def _values(column: Column, mentions: Sequence[Use]) -> Iterator[tuple[int, Value]]:
-    always = any(not use.op for use in mentions)
-    holds = np.full(column.size, always)
+def _holds(column: Column, mentions: Sequence[Use]) -> Mask:
+    """Where a value shows for one of the mentions."""
+    if any(not use.op for use in mentions):
+        return column.has()
+    holds = np.zeros(column.size, dtype=bool)
     for use in mentions:
         if use.literal is not None:
             holds |= compare(use.op, column, constant(use.literal, column.size))
+    return holds
+
+
+def _values(column: Column, mentions: Sequence[Use]) -> Iterator[tuple[int, Value]]:
+    always, holds = any(not use.op for use in mentions), _holds(column, mentions)
     for at in np.flatnonzero(holds).tolist():
         if at in column.lists:
             kind, values = column.lists[at]
