@@ -197,6 +197,64 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
     ({"langsmith.span.kind": "chain", "langsmith.trace.session_id": "s-3"}, LlmCall(operation="chain", session_id="s-3")),
     ({"langsmith.span.kind": "tool", "langsmith.metadata.conversation_id": "s-4"}, LlmCall(operation="tool", session_id="s-4")),
     ({"mlflow.spanType": '"AGENT"', "mlflow.trace.session": '""'}, LlmCall(operation="agent")),
+    (  # Google ADK: the span of a turn, whose call is a span below it
+        {
+            "gen_ai.system": "gcp.vertex.agent",
+            "gen_ai.request.model": "gemini-3",
+            "gcp.vertex.agent.invocation_id": "e-1",
+            "gcp.vertex.agent.session_id": "s-5",
+            "gcp.vertex.agent.llm_request": '{"model": "gemini-3"}',
+            "gen_ai.response.finish_reasons": ["stop"],
+        },
+        LlmCall("gcp.vertex.agent", "gemini-3", "other", finish_reason="stop", session_id="s-5"),
+    ),
+    (  # Vercel AI SDK 6
+        {
+            "ai.operationId": "ai.streamText.doStream",
+            "ai.model.id": "m",
+            "ai.usage.inputTokens": 100,
+            "ai.usage.outputTokens": 20,
+            "ai.usage.inputTokenDetails.cacheReadTokens": 80,
+            "ai.usage.inputTokenDetails.cacheWriteTokens": 5,
+            "ai.usage.outputTokenDetails.reasoningTokens": 7,
+            "ai.telemetry.metadata.sessionId": "s-6",
+            "ai.telemetry.metadata.userId": "dan",
+        },
+        LlmCall(
+            "",
+            "m",
+            "chat",
+            100,
+            20,
+            120,
+            cache_read_tokens=80,
+            cache_write_tokens=5,
+            reasoning_tokens=7,
+            session_id="s-6",
+            user_id="dan",
+        ),
+    ),
+    (  # Pydantic AI
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.system": "openai",
+            "gen_ai.usage.input_tokens": 9,
+            "gen_ai.usage.details.cache_read_tokens": 4,
+            "gen_ai.usage.details.cache_write_tokens": 2,
+            "gen_ai.usage.details.reasoning_tokens": 1,
+        },
+        LlmCall("openai", "", "chat", 9, cache_read_tokens=4, cache_write_tokens=2, reasoning_tokens=1),
+    ),
+    (  # OpenLLMetry, as Traceloop's SDK writes it
+        {
+            "traceloop.span.kind": "agent",
+            "traceloop.association.properties.session_id": "s-7",
+            "traceloop.association.properties.user_id": "eve",
+            "gen_ai.usage.cache_read_input_tokens": 3,
+        },
+        LlmCall(operation="agent", cache_read_tokens=3, session_id="s-7", user_id="eve"),
+    ),
+    ({"llm.request.type": "acompletion", "gen_ai.cost.total_cost": 0.5}, LlmCall(operation="chat", cost_usd=0.5)),  # LiteLLM
 ]
 
 
