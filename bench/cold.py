@@ -13,6 +13,7 @@ import asyncio
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -225,6 +226,7 @@ async def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--spans", type=int, default=400_000)
     parser.add_argument("--series", type=int, default=200)
     options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a run that is cut short has said what it found
     with tempfile.TemporaryDirectory() as folder:
         server = ObjectServer(Path(folder) / "s3")
         server.start()

@@ -3,7 +3,8 @@
     python -m bench.idle [--seconds 120] [--settle 60]
 
 Starts the suite by `tael serve` in a directory of its own with the settings that it has by default, waits until it has settled, and looks at every
-process at both ends of the time. RSS counts the pages that processes share (the interpreter, libraries) in each; USS is what would be free if it ended.
+process at both ends of the time. RSS counts the pages that processes share (the interpreter, libraries) in each, PSS once in all; USS is what would be
+free if it ended.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ def _seconds(processes: dict[str, psutil.Process]) -> dict[str, float]:
 
 
 def _show(processes: dict[str, psutil.Process], before: dict[str, float], seconds: float) -> None:
-    table = Table("", *(f"{name}" for name in ("CPU s", "core", "RSS MiB", "USS MiB")))
-    after, total = _seconds(processes), [0.0, 0.0, 0.0]
+    table = Table("", *(f"{name}" for name in ("CPU s", "core", "RSS MiB", "PSS MiB", "USS MiB")))
+    after, total = _seconds(processes), [0.0] * 4
     for name, process in processes.items():
         memory = process.memory_full_info()
-        row = (after[name] - before[name], memory.rss / _MIB, memory.uss / _MIB)
+        row = (after[name] - before[name], memory.rss / _MIB, memory.pss / _MIB, memory.uss / _MIB)
         total = [a + b for a, b in zip(total, row, strict=True)]
         table.add_row(name, *_cells(row, seconds))
     table.add_section()
@@ -59,8 +60,8 @@ def _show(processes: dict[str, psutil.Process], before: dict[str, float], second
 
 
 def _cells(row: tuple[float, ...], seconds: float) -> tuple[str, ...]:
-    cpu, rss, uss = row
-    return f"{cpu:.2f}", f"{cpu / seconds:.3f}", f"{rss:.0f}", f"{uss:.0f}"
+    cpu, *memory = row
+    return f"{cpu:.2f}", f"{cpu / seconds:.3f}", *(f"{mib:.0f}" for mib in memory)
 
 
 if __name__ == "__main__":
