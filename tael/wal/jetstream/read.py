@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # An answer ends at _FETCH_BYTES as well, which comes first where entries are joined appends.
 _FETCH = 128
 _POLL_SECONDS = 0.05
+# Nothing came for so long, and then it is asked for so seldom: polls are most of what an idle suite costs.
+_IDLE_AFTER_SECONDS, _IDLE_POLL_SECONDS = 5.0, 0.25
 _LOOK_EVERY_SECONDS = 2.0
 
 
@@ -50,6 +52,7 @@ class JetStreamReader:
         self._ahead: deque[Entry] = deque()
         self._quiet = False
         self._connection, self._looked_at = -1, 0.0
+        self._came_at = self._asked_at = 0.0
         self._told_last = self._seen_last = 0
         self._tail = tail or Tail()
         self._lost = 0
@@ -161,9 +164,20 @@ class JetStreamReader:
         self._seen_last = max(self._seen_last, place.sequence)
         self._ahead.clear()
         self._quiet = False
+        self._came_at = time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Whether to ask for more: an idle WAL is asked seldom, unless a receiver of this process is known to have appended to it."""
+        now = time.monotonic()
+        if now - self._came_at <= _IDLE_AFTER_SECONDS or now - self._asked_at >= _IDLE_POLL_SECONDS:
+            return True
+        return self._tail.last > self._fetched.sequence
 
     async def _fetch(self) -> None:
         """Add what follows the last entry that was fetched to those ahead. Raises Diverged when that one is not there as it was."""
+        if not self._is_due():
+            return
+        self._asked_at = time.monotonic()
         if self._connection != self._client.stats["reconnects"] or time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
             await self._look()
             self._count_gone()
@@ -183,6 +197,7 @@ class JetStreamReader:
             await self._count_gap(anchor, fresh[0].sequence)
             self._count_gone()
             self._ahead.extend(fresh)
+            self._came_at = self._asked_at
             self._fetched = self.mark(fresh[-1])
             self._seen_last = max(self._seen_last, self._told_last)
             self._tail.reaches(self._told_last)
