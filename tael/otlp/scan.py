@@ -23,7 +23,7 @@ from tael.otlp.twins import opened
 
 _NO_TRACE_ID, _NO_SPAN_ID = bytes(16), bytes(8)
 _EXAMPLES = 3
-_WHOLE_BYTES = 128 << 10
+_WHOLE_BYTES = 512 << 10
 
 
 @dataclass(slots=True)
