@@ -29,12 +29,14 @@ from tael.traceql.ast import (
     Type,
 )
 from tael.traceql.columns import Array, Column, Mask, Rows, constant, of_type
-from tael.traceql.expressions import compare, evaluate, frame_of, matching
+from tael.traceql.expressions import compare, evaluate, fields_of, frame_of, matching
 from tael.traceql.spans import Block
 from tael.traceql.structure import Structure
 from tael.traceql.text import show
 
 _REDUCE: dict[str, Callable[[Array], float]] = {"min": np.min, "max": np.max, "sum": np.sum, "avg": np.mean}
+_ONE = Block(np.zeros(1, dtype=np.int64), (b"",), (b"",), (b"",), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), {})
+"""A span of which nothing is known, for what needs to know nothing of it."""
 Relation = Callable[[Structure, Mask], Mask]
 _RELATIONS: dict[str, tuple[Relation, Relation]] = {
     ">": (Structure.children_of, Structure.parents_of),
@@ -76,6 +78,22 @@ def matched(pipeline: Pipeline, block: Block) -> Mask:
         elif isinstance(stage, ScalarFilter):
             found = _mask_compared(stage, block, found)
     return found
+
+
+def finds_nothing(pipeline: Pipeline) -> bool:
+    """Whether a pipeline is of filters alone that are false whatever the span: ``{ false }``, ``{ 1 = 2 }``."""
+    filters: list[Spansets] = []
+    for stage in pipeline.stages:
+        match stage:
+            case Filter():
+                filters.append(stage)
+            case SpansetOperation(left=left, right=right):
+                filters += (left, right)
+            case _:
+                return False
+    return all(
+        isinstance(one, Filter) and not any(fields_of(one.expression)) and not matching(one.expression, _ONE).any() for one in filters
+    )
 
 
 def _mask_compared(stage: ScalarFilter, block: Block, within: Mask) -> Mask:

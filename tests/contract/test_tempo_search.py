@@ -112,6 +112,14 @@ async def test_metrics(api: Api) -> None:
     assert await metrics(api, '{ event:name = "exception" } | count_over_time() by (event.exception.type)') == {("Deadlock",): [(10, 1)]}
 
 
+async def test_metrics_of_what_no_span_can_be_have_no_series(api: Api) -> None:
+    """As Tempo answers, where a filter that finds nothing has a series of zeros."""
+    await api.store(*encode_spans(SPANS))
+    for query in ("{ false }", "{ 1 = 2 } && { false }", '{ "a" = "b" } | { true = false }'):
+        assert await metrics(api, f"{query} | rate()") == {}
+    assert await metrics(api, '{ false || name = "nothing" } | rate()') == {("rate",): []}
+
+
 async def test_an_attribute_that_is_to_be_nil_is_shown_as_nil(api: Api) -> None:
     """As Tempo's answers have it, on every span that lacks it."""
     await api.store(*encode_spans(SPANS))

@@ -25,6 +25,7 @@ from tael.traceql.ast import Compare, MetricsAggregate, Query, Scope, Static
 from tael.traceql.metrics import Accumulator, Grid, Series, second_stages
 from tael.traceql.parse import parse
 from tael.traceql.results import FoundTrace
+from tael.traceql.spansets import finds_nothing
 
 T = TypeVar("T")
 Given: TypeAlias = "Mapping[str, str]"
@@ -93,6 +94,8 @@ class TempoAnswers:
         if query.metrics is None:
             raise Rejected("not a metrics query", where="q", accepted="a query that ends in a metrics function, such as { } | rate()")
         grid = grid_of(given, self._now_ns(), instant=instant)
+        if finds_nothing(query.pipeline):
+            return Told({"series": [], "metrics": {}})
         if isinstance(query.metrics, Compare):
             found, missing = await self._compared(tenant, query, query.metrics, grid)
         else:
