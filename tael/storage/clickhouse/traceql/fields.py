@@ -73,9 +73,9 @@ class FieldColumns:
         return f"toLowCardinality({_of_five('attributes' if scope is Scope.SPAN else 'resource', key)})"
 
     def number(self, named: Named) -> str | None:
-        """A field's value as Nullable(Float64), durations in nanoseconds; None for one that is not a number or not of one span."""
+        """A field's value as Float64 that is NULL where it is none, durations in nanoseconds; None for one that is not a number or not of one span."""
         if named == Field(Intrinsic.DURATION):
-            return "toNullable(toFloat64(greatest(duration_ns, 0)))"
+            return "toFloat64(greatest(duration_ns, 0))"
         if not isinstance(named, Attribute) or named.scope not in (Scope.SPAN, Scope.RESOURCE):
             return None
         prefix, key = ("attributes" if named.scope is Scope.SPAN else "resource"), self._bind(named.name)

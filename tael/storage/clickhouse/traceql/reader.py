@@ -89,7 +89,7 @@ class ClickHouseSpansets:
         if span_predicate(query.pipeline) is None:
             await self._sum_traces(tenant, query, into, grid)
             return Answer(into.groups)
-        lists = listed(query.pipeline)
+        lists = await self._lists(tenant, query.pipeline, _range_of(grid))
         statement = self._sums(tenant, query, lists, function, grid, exemplars=bool(exemplars))
         if statement is not None:
             for labels, sums in _groups(await self._traces.columns(statement), function, grid):
@@ -107,15 +107,14 @@ class ClickHouseSpansets:
 
     async def _compared(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> AsyncIterator[Compared]:
         """The spans to compare: those that the store can judge alone and, by their ids, those that have to be evaluated."""
-        first, last = grid.range_ns
-        time_range, chosen = TimeRange(max(0, first + 1), last + 1), Pipeline((compare.selection,))
+        time_range, chosen = _range_of(grid), Pipeline((compare.selection,))
         base, selection = (span_predicate(pipeline, lists=False) for pipeline in (query.pipeline, chosen))
         if base is None or selection is None or not (base.exact and selection.exact):
             async for spans, mask in self._traces.matching(tenant, query, time_range):
                 for part in among(self._source, tenant, spans, mask, compare, grid):
                     yield part
             return
-        lists = [*listed(query.pipeline), *listed(chosen)]
+        lists = await self._lists(tenant, query.pipeline, time_range) + await self._lists(tenant, chosen, time_range)
         parameters: dict[str, Any] = {}
         wanted = p.all_of([base.predicate, *(p.Not(is_list) for is_list in lists)])
         conditions = [condition(one, SPAN_COLUMNS, parameters) for one in (wanted, selection.predicate)]
@@ -175,6 +174,14 @@ class ClickHouseSpansets:
     async def _texts(self, statement: Statement) -> list[str]:
         return [text(value) for (value,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)]
 
+    async def _lists(self, tenant: str, pipeline: Pipeline, time_range: TimeRange) -> list[p.Predicate]:
+        """That a compared attribute is a list, for each; none where no span of the range has one, so that counting need not look at every span for it."""
+        lists = listed(pipeline)
+        if not lists:
+            return []
+        statement = statements.any_span(self._source, tenant, p.Or(tuple(lists)), time_range)
+        return lists if await self._clickhouse.query(statement.sql, statement.parameters, LIMITS) else []
+
     def _sums(
         self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid, *, exemplars: bool
     ) -> Statement | None:
@@ -187,8 +194,7 @@ class ClickHouseSpansets:
 
     async def _sum_rows(self, tenant: str, query: Query, also: p.Predicate, into: Accumulator, grid: Grid) -> None:
         """Evaluate spans one by one, whatever their traces: those that may match and satisfy ``also``."""
-        first, last = grid.range_ns
-        async for spans in self._read_spans(tenant, query, also, TimeRange(max(0, first + 1), last + 1)):
+        async for spans in self._read_spans(tenant, query, also, _range_of(grid)):
             await asyncio.to_thread(_add, spans, query, into)
 
     async def _read_spans(self, tenant: str, query: Query, also: p.Predicate, time_range: TimeRange) -> AsyncIterator[Block]:
@@ -212,8 +218,7 @@ class ClickHouseSpansets:
 
     async def _sum_traces(self, tenant: str, query: Query, into: Accumulator, grid: Grid) -> None:
         """Evaluate whole traces."""
-        first, last = grid.range_ns
-        async for spans, mask in self._traces.matching(tenant, query, TimeRange(max(0, first + 1), last + 1)):
+        async for spans, mask in self._traces.matching(tenant, query, _range_of(grid)):
             await asyncio.to_thread(into.add, spans, mask)
 
     async def _found(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncGenerator[list[bytes], None]:
@@ -245,6 +250,11 @@ class ClickHouseSpansets:
         ids = [trace_id for _, trace_id in sorted(found)]
         for at in range(0, len(ids), _PAGE):
             yield ids[at : at + _PAGE]
+
+
+def _range_of(grid: Grid) -> TimeRange:
+    first, last = grid.range_ns
+    return TimeRange(max(0, first + 1), last + 1)
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:

@@ -35,7 +35,8 @@ _IDS = (
 """The ids as numbers, whose bytes in little endian are the id's: fixed widths are read at once, texts one by one."""
 
 _UNION = "\n  UNION ALL\n"
-_EXEMPLAR = ("any(trace_high)", "any(trace_low)", "any(start_ns)", "any(assumeNotNull(v))")
+_EXEMPLAR = (*(f"reinterpretAsUInt64(substring(any(trace_id), {at}, 8))" for at in (1, 9)), "any(start_ns)")
+"""A span of a group: numbers are made of its trace's id once a group, and not once a row."""
 SLOT = "intDiv(start_ns - {grid_ns:Int64} + 2 * {step_ns:Int64} - 1, {step_ns:Int64}) - 1"
 """The step that a span is counted in, rounded up; the range begins a step before the grid, so that what is divided is not negative."""
 _MAPS = {
@@ -215,7 +216,7 @@ def sum_spans(
     """
     columns = FieldColumns()
     groups = [columns.column(named) for named in function.by]
-    value = "toNullable(toFloat64(1))" if function.of is None else columns.number(function.of)
+    value = columns.number(function.of) if function.of is not None else ""
     if value is None or any(group is None or "arrayMap" in group for group in groups):
         return None
     where = Conditions(tenant)
@@ -223,7 +224,8 @@ def sum_spans(
     time_range = TimeRange(max(0, first + 1), last + 1)
     where.within("start_time", time_range)
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
-    where.add("isNotNull(v)")
+    if value:
+        where.add("isNotNull(v)")
     bucketed = function.op in ("quantile_over_time", "histogram_over_time")
     keys = ["slot", *(f"g{at}" for at in range(len(groups))), *(["power"] if bucketed else [])]
     selected = [
@@ -231,16 +233,22 @@ def sum_spans(
         *(f"{group} AS g{at}" for at, group in enumerate(groups)),
         *(["if(v >= 2, toInt64(ceil(log2(assumeNotNull(v)))), 0) AS power"] if bucketed else []),
     ]
-    sums = ", ".join(("count()", *(f"{call}(assumeNotNull(v))" for call in ("sum", "min", "max")), *(_EXEMPLAR if exemplars else ())))
     # One group alone by cases: of two there would be four.
     cases = columns.cases(function.by[0]) if len(function.by) == 1 else [("true", "")]
     parts = []
     for case, column in cases:
         own = [selected[0], f"{column} AS g0", *selected[2:]] if column else selected
-        inner = ", ".join((*(_IDS[:2] if exemplars else ()), _IDS[4], f"{value} AS v", *own))
+        inner = ", ".join((*(("trace_id",) if exemplars else ()), _IDS[4], *((f"{value} AS v",) if value else ()), *own))
         parts.append(f"  SELECT {inner}\n  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where} AND {case}")  # noqa: S608  # names of ours and parameters
-    sql = f"SELECT {', '.join(keys)}, {sums}\nFROM (\n{_UNION.join(parts)}\n)\nGROUP BY {', '.join(keys)}"  # the same
+    sql = f"SELECT {', '.join((*keys, *_sums(of_value=bool(value), exemplars=exemplars)))}\nFROM (\n{_UNION.join(parts)}\n)\nGROUP BY {', '.join(keys)}"  # the same
     return Statement(sql, {**columns.parameters, **where.parameters, "grid_ns": grid.start_ns, "step_ns": grid.step_ns})
+
+
+def _sums(*, of_value: bool, exemplars: bool) -> list[str]:
+    """The aggregates of ``sum_spans``. Where spans are counted and no more, nothing is added up: each is a one."""
+    total, least, most, any_value = (f"{call}(assumeNotNull(v))" if of_value else "toFloat64(1)" for call in ("sum", "min", "max", "any"))
+    sums = ["count()", total if of_value else "toFloat64(count())", least, most]
+    return [*sums, *_EXEMPLAR, any_value] if exemplars else sums
 
 
 def _having(test: TraceTest, parameters: dict[str, Any]) -> str:
@@ -248,6 +256,16 @@ def _having(test: TraceTest, parameters: dict[str, Any]) -> str:
         return f"countIf({condition(test.predicate, SPAN_COLUMNS, parameters)}) > 0"
     word = " AND " if isinstance(test, AllOf) else " OR "
     return f"({word.join(_having(part, parameters) for part in test.parts) or 'true'})"
+
+
+def any_span(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange) -> Statement:
+    """A row if any span of a range satisfies a predicate."""
+    where = Conditions(tenant)
+    where.within("start_time", time_range)
+    where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
+    return Statement(
+        f"SELECT 1\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nLIMIT 1", where.parameters
+    )  # names of ours
 
 
 def count_spans(source: Source, tenant: str, time_range: TimeRange) -> Statement:
