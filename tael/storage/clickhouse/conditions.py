@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tael.model.predicate import Predicate
 from tael.model.time import NS_PER_SECOND, TimeRange
@@ -12,6 +12,11 @@ from tael.storage.clickhouse.predicate import Column, conditions
 
 _LAST_HOUR_NS = (1 << 32) * NS_PER_SECOND
 """Hours are kept in 32 bits of seconds: beyond, and before 1970, they wrap, so a range is not narrowed by such a bound."""
+
+CONDITION_FIRST: Final = "\nSETTINGS use_top_k_dynamic_filtering = 0"
+"""Ends a statement that looks for a page in a piece of time: else ClickHouse reads every column of the condition for each row that is newer than those
+found so far, and filters by the condition last. What is rare takes several times as long so, and what is common is found in a piece of seconds.
+"""
 
 
 @dataclass(frozen=True, slots=True)

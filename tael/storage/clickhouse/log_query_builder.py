@@ -10,7 +10,7 @@ from tael.model.predicate import required_service
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_rows
-from tael.storage.clickhouse.conditions import Conditions, Statement, instant
+from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
 from tael.storage.clickhouse.labels import matching
 from tael.storage.clickhouse.predicate import conditions, log_columns
 from tael.storage.clickhouse.source import Source
@@ -41,7 +41,7 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     rows = source.rows("logs", tenant, query.time_range, service=service)
     sql = (
         f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {rows}\nWHERE {where}\n"
-        f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}"
+        f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}{CONDITION_FIRST if bounded and not service and not query.oldest_first else ''}"
     )
     return Statement(sql, where.parameters)
 

@@ -15,7 +15,7 @@ from tael.model.predicate import EVERYTHING, Compare, Contains, Predicate, all_o
 from tael.model.time import MAX_NS, TimeRange, signed_ns, whole_hours
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import rows
-from tael.storage.clickhouse.conditions import Conditions, Statement, instant
+from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.source import Source
 
@@ -53,6 +53,7 @@ def find_keys(
     sql = (
         "SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id\n"
         f"FROM {source.rows('spans', tenant, query.time_range, service=service)}\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
+        f"{CONDITION_FIRST if bounded and not service else ''}"
     )
     return Statement(sql, where.parameters)
 

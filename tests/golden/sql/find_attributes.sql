@@ -10,6 +10,7 @@ WHERE tenant = {tenant:String}
   AND ((mapContains(attributes_string, {p16:String}) AND attributes_string[{p16:String}] = {p17:String}) OR (mapContains(resource_string, {p16:String}) AND resource_string[{p16:String}] = {p17:String}))
 ORDER BY start_time DESC, trace_id, span_id
 LIMIT {limit:UInt64}
+SETTINGS use_top_k_dynamic_filtering = 0
 
 -- tenant = 't1'
 -- start = 1790000000000000000

@@ -5,6 +5,7 @@ WHERE tenant = {tenant:String}
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
 ORDER BY start_time DESC, trace_id, span_id
 LIMIT {limit:UInt64}
+SETTINGS use_top_k_dynamic_filtering = 0
 
 -- tenant = 't1'
 -- start = 1790000000000000000

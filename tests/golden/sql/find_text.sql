@@ -9,6 +9,7 @@ WHERE tenant = {tenant:String}
   AND (llm_operation != '' AND arrayExists(x -> if(startsWith(x, 'tael.payload:sha256:'), substring(x, 21, 64) IN (SELECT lower(hex(hash)) FROM tael.payloads WHERE tenant = {tenant:String} AND hour >= toStartOfHour(fromUnixTimestamp64Nano({first_hour:Int64}, 'UTC')) AND hour <= toStartOfHour(fromUnixTimestamp64Nano({last_hour:Int64}, 'UTC')) AND hasAllTokens(content, {p6:Array(String)})), hasAllTokens(lower(x), {p6:Array(String)})), llm_content))
 ORDER BY start_time DESC, trace_id, span_id
 LIMIT {limit:UInt64}
+SETTINGS use_top_k_dynamic_filtering = 0
 
 -- tenant = 't1'
 -- start = 1790000000000000000

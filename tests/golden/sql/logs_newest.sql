@@ -5,6 +5,7 @@ WHERE tenant = {tenant:String}
   AND timestamp < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
 ORDER BY timestamp DESC, serial
 LIMIT {limit:UInt64}
+SETTINGS use_top_k_dynamic_filtering = 0
 
 -- tenant = 't1'
 -- start = 1790000000000000000
