@@ -1,9 +1,10 @@
 """What the hot schema costs: engine time of an insert and what each part of it takes, bytes a span, and how long reads take.
 
     python -m bench.schema --spans 1000000
+    python -m bench.schema --spans 0 --llm 1 --rounds 3 --only 'as it is'
 
 Spans of 11 attributes under 5 resource attributes, with random ids, ten a trace, spread over 24 hours; 1 in 50 has an event, 1 in 100
-is an LLM call. One hot node; engine time is CPU time of its process, merges stopped while parts are compared.
+is an LLM call, or as many as ``--llm`` says; with ``--spans 0`` inserts alone are measured. One hot node; engine time is CPU time of its process, merges stopped while parts are compared.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ VIEWS = {
     "no payload references": "spans_to_payload_references",
 }
 """Variants that lack a view of the table."""
-BATCH, PER_REQUEST, ROUNDS = 20_000, 100, 12
+BATCH, PER_REQUEST = 20_000, 100
 SERVICES = ("cart", "checkout", "frontend", "payment", "shipping", "search", "email", "ads", "currency", "agent")
 
 
-def make_span(span: Span, rng: random.Random, trace_id: bytes, parent: bytes, start_ns: int) -> None:
+def make_span(span: Span, rng: random.Random, trace_id: bytes, parent: bytes, start_ns: int, llm: float) -> None:
     """Fill in a span as a shop's HTTP instrumentation would, or an agent's."""
     span.trace_id, span.span_id, span.parent_span_id = trace_id, rng.randbytes(8), parent
     span.name, span.kind = f"GET /{rng.choice(SERVICES)}/{rng.randrange(5)}", Span.SPAN_KIND_SERVER
@@ -66,14 +67,14 @@ def make_span(span: Span, rng: random.Random, trace_id: bytes, parent: bytes, st
         "http.response.body.size": rng.randrange(9_000),
         "cache.hit": rng.random() < 0.3,
     }
-    if rng.random() < 0.01:
+    if rng.random() < llm:
         attributes |= {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m-1", "gen_ai.usage.input_tokens": rng.randrange(900)}
     span.attributes.extend(encode_attributes(attributes))
     if rng.random() < 0.02:
         span.events.add(time_unix_nano=start_ns, name="exception").attributes.extend(encode_attributes({"exception.type": "KeyError"}))
 
 
-def batch(rng: random.Random, spans: int, start_ns: int) -> tuple[bytes, bytes]:
+def batch(rng: random.Random, spans: int, start_ns: int, llm: float = 0.01) -> tuple[bytes, bytes]:
     """A joined body of about a minute, and the id of one of its traces."""
     bodies, trace_id, parent = [], b"", b""
     for _ in range(max(1, spans // PER_REQUEST)):
@@ -85,7 +86,7 @@ def batch(rng: random.Random, spans: int, start_ns: int) -> tuple[bytes, bytes]:
         for index in range(min(spans, PER_REQUEST)):
             if index % 10 == 0:
                 trace_id, parent = rng.randbytes(16), b""
-            make_span(span := scope.spans.add(), rng, trace_id, parent, start_ns + rng.randrange(60 * 10**9))
+            make_span(span := scope.spans.add(), rng, trace_id, parent, start_ns + rng.randrange(60 * 10**9), llm)
             parent = span.span_id
         bodies.append(codec.encode("t1", start_ns, request.SerializeToString()))
     return b"".join(bodies), trace_id
@@ -103,20 +104,20 @@ def variants(select: str) -> dict[str, str]:
 async def alter(clickhouse: ClickHouse, name: str, select: str) -> None:
     """Make the database of ``clickhouse`` that of a variant."""
     database = clickhouse.database
-    await clickhouse.command(f"DROP VIEW {database}.spans_in_8_to_spans")
+    await clickhouse.command(f"DROP VIEW {database}.spans_in_7_to_spans")
     if name in VIEWS:
         await clickhouse.command(f"DROP VIEW {database}.{VIEWS[name]}")
     target = "spans"
     if name == "to nowhere":
         target = "nowhere"
         await clickhouse.command(f"CREATE TABLE {database}.nowhere AS {database}.spans ENGINE = Null")
-    await clickhouse.command(f"CREATE MATERIALIZED VIEW {database}.spans_in_8_to_spans TO {database}.{target} AS {select}")
+    await clickhouse.command(f"CREATE MATERIALIZED VIEW {database}.spans_in_7_to_spans TO {database}.{target} AS {select}")
 
 
-async def insert_costs(url: str, process: psutil.Process, rng: random.Random) -> dict[str, dict[str, float]]:
+async def insert_costs(url: str, process: psutil.Process, rng: random.Random, chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Engine milliseconds an insert of 500 and of 20k spans, least and median of rounds that go through all variants in turn."""
-    bodies = {spans: batch(rng, spans, START_NS)[0] for spans in (500, BATCH)}
-    names = [*variants(flatten.spans_select("")), *VIEWS, "to nowhere"]
+    bodies = {spans: batch(rng, spans, START_NS, chosen.llm)[0] for spans in (500, BATCH)}
+    names = chosen.only or [*variants(flatten.spans_select("")), *VIEWS, "to nowhere"]
     shards = {name: ClickHouse(url, f"costs_{index}") for index, name in enumerate(names)}
     for name, clickhouse in shards.items():
         await ClickHouseSchema(clickhouse).migrate()
@@ -124,7 +125,7 @@ async def insert_costs(url: str, process: psutil.Process, rng: random.Random) ->
         await alter(clickhouse, name, selects.get(name, selects["as it is"]))
         await clickhouse.command("SYSTEM STOP MERGES")
     used: dict[str, dict[int, list[float]]] = {name: {spans: [] for spans in bodies} for name in names}
-    for index in range(ROUNDS):
+    for index in range(chosen.rounds):
         for name, clickhouse in shards.items():
             for spans, body in bodies.items():
                 before = process.cpu_times()
@@ -205,18 +206,20 @@ async def sizes(clickhouse: ClickHouse) -> dict[str, float]:
     return {name.decode(): round(size / rows, 2) for name, size in found}
 
 
-async def measure(spans: int, directory: Path) -> dict[str, object]:
+async def measure(chosen: argparse.Namespace, directory: Path) -> dict[str, object]:
     """Everything, on one hot node."""
     rng = random.Random(7)
     with HotNode(directory / "hot") as node:
         assert node.process is not None
         process = psutil.Process(node.process.pid)
         filled = ClickHouse(node.url, "filled")
-        costs = await insert_costs(node.url, process, rng)
+        costs = await insert_costs(node.url, process, rng, chosen)
+        if not chosen.spans:
+            return {"insert, engine ms": costs}
         await ClickHouseSchema(filled).migrate()
         await filled.command("SYSTEM START MERGES")
-        ids, rate = await fill(filled, rng, spans)
-        result = {"insert, engine ms": costs, "spans": spans, "spans a second": rate, "bytes a span": await sizes(filled)}
+        ids, rate = await fill(filled, rng, chosen.spans)
+        result = {"insert, engine ms": costs, "spans": chosen.spans, "spans a second": rate, "bytes a span": await sizes(filled)}
         result["reads, ms"] = await reads(filled, ids)
         result["memory, MiB"] = process.memory_info().rss >> 20
         await filled.close()
@@ -227,8 +230,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=1_000_000)
+    parser.add_argument("--llm", type=float, default=0.01, help="share of LLM calls where variants are compared")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--only", action="append", help="a variant to compare; may be repeated (default all)")
     with tempfile.TemporaryDirectory() as name:
-        print(json.dumps(asyncio.run(measure(parser.parse_args().spans, Path(name))), indent=2))
+        print(json.dumps(asyncio.run(measure(parser.parse_args(), Path(name))), indent=2))
 
 
 if __name__ == "__main__":
