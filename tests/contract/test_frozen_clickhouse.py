@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from services.coordinator.migrate import Migrations
 from services.ingest.writer.prepare import DeltaPreparation
 from tael.cluster.lease import Lease, compactor_key
 from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, ShardMap, schema_key
-from tael.errors import Unavailable
+from tael.errors import Retryable, Unavailable
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.signals import METRICS, TRACES
 from tael.model.time import TimeRange
@@ -45,7 +45,7 @@ from tests.support.nats import NatsServer
 from tests.support.storage import START_NS, MakeNode, of_service, wire_span
 from tests.support.writing import open_cluster, writing
 
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 2.0
 DATABASE = "frozen"
 ADDRESS = ShardAddress(index=0, url="")
 RANGE = TimeRange(START_NS, START_NS + 3600 * 10**9)
@@ -64,7 +64,7 @@ async def shard(hot_nodes: MakeNode) -> AsyncIterator[tuple[HotNode, ClickHouse]
     await clickhouse.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def frozen(node: HotNode) -> Iterator[None]:
     """The process hangs while the block runs."""
     node.kill(signal.SIGSTOP)
@@ -116,7 +116,7 @@ async def test_every_call_says_retryable_and_works_again_afterwards(shard: tuple
         for _ in range(2):
             answers = await asyncio.gather(*calls(clickhouse), return_exceptions=True)
             assert [type(answer) for answer in answers] == [Unavailable] * len(answers)
-            assert all(f"ClickHouse at {node.url} did not answer within 1 s" in str(answer) for answer in answers)
+            assert all(f"ClickHouse at {node.url} did not answer within {PATIENCE_SECONDS:g} s" in str(answer) for answer in answers)
     patient = ClickHouse(node.url, DATABASE)
     try:
         await asyncio.gather(*calls(patient))
@@ -124,7 +124,7 @@ async def test_every_call_says_retryable_and_works_again_afterwards(shard: tuple
         await patient.close()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def running(loop: Callable[[Stop], Coroutine[Any, Any, None]]) -> AsyncIterator[asyncio.Task[None]]:
     """A service's loop while the block runs; it must end well when it is asked to."""
     stop = Stop()
@@ -143,9 +143,12 @@ async def count(clickhouse: ClickHouse, table: str) -> int:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until the condition holds."""
-    async with asyncio.timeout(30):
-        while not await condition():  # noqa: ASYNC110  # what is watched is in another process
+    """Wait until the condition holds. A server that is thawing on a busy machine may be slower than the client is patient."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(Retryable):
+                if await condition():
+                    return
             await asyncio.sleep(0.05)
 
 
