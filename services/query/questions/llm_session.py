@@ -47,7 +47,7 @@ class Turned:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionTold:
+class Session:
     """A session: its traces in order of time, the conversation, and what was used in them. ``older_ns``: calls before it are left out.
 
     ``unresolved`` counts payloads whose references stand in their place.
@@ -97,7 +97,7 @@ class _Reading:
 
 
 @contextlib.asynccontextmanager
-async def get_session(backend: Backend, tenant: str, session: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[SessionTold]:
+async def get_session(backend: Backend, tenant: str, session: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Session]:
     """What was said in a session before the end of a range, each thing once; of a long one the newest. Raises NotFound, Rejected, and as the readers do."""
     time_range = Parameters(pairs, known=RANGE).time_range(now_ns=time.time_ns())
     async with backend.turns.turn("llm", tenant) as turn:
@@ -115,7 +115,7 @@ async def get_session(backend: Backend, tenant: str, session: str, pairs: Sequen
             turns += _turns(conversation, one.calls, one.messages)
             usage = usage + one.usage
         shown = [one.trace_id for one in reversed(read)]
-        yield SessionTold(shown, turns, usage, _oldest(read, time_range) if shortened else None, reading.unresolved, tuple(reading.missing))
+        yield Session(shown, turns, usage, _oldest(read, time_range) if shortened else None, reading.unresolved, tuple(reading.missing))
 
 
 def _oldest(read: Sequence[_Trace], time_range: TimeRange) -> int:

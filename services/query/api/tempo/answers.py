@@ -45,7 +45,7 @@ _V1_FIELDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JsonAnswer:
     """An answer's JSON, and the shards that it lacks."""
 
     body: dict[str, Any]
@@ -65,7 +65,7 @@ class TempoAnswers:
         self._turns = backend.turns
         self._now_ns = now_ns
 
-    async def search(self, tenant: str, given: Given, heard: Callable[[dict[str, Any]], None] | None = None) -> Told:
+    async def search(self, tenant: str, given: Given, heard: Callable[[dict[str, Any]], None] | None = None) -> JsonAnswer:
         """Traces, by ``q``, or by ``tags`` and durations.
 
         ``heard`` gets the same JSON of parts of the answer as they come. They hold no traces where the newest are asked for by the hint
@@ -86,22 +86,22 @@ class TempoAnswers:
             self._reader.find_traces, query=query, time_range=asked.time_range, limit=asked.limit, max_spans=asked.max_spans, heard=tell
         )
         answer = await self._ask(tenant, "tempo search", ask)
-        return Told({"traces": encode.traces(answer.value, legacy=legacy), "metrics": {}}, answer.missing)
+        return JsonAnswer({"traces": encode.traces(answer.value, legacy=legacy), "metrics": {}}, answer.missing)
 
-    async def metrics(self, tenant: str, given: Given, *, instant: bool) -> Told:
+    async def metrics(self, tenant: str, given: Given, *, instant: bool) -> JsonAnswer:
         """Series over a range, or one value each of the whole range."""
         query = _parse(given.get("q") or given.get("query", ""))
         if query.metrics is None:
             raise Rejected("not a metrics query", where="q", accepted="a query that ends in a metrics function, such as { } | rate()")
         grid = grid_of(given, self._now_ns(), instant=instant)
         if finds_nothing(query.pipeline):
-            return Told({"series": [], "metrics": {}})
+            return JsonAnswer({"series": [], "metrics": {}})
         if isinstance(query.metrics, Compare):
             found, missing = await self._compared(tenant, query, query.metrics, grid)
         else:
             exemplars = min(int(given["exemplars"]), 100) if given.get("exemplars", "").isdigit() else 0
             found, missing = await self._series(tenant, query, query.metrics, grid, exemplars)
-        return Told({"series": encode.series(found, grid, instant=instant), "metrics": {}}, missing)
+        return JsonAnswer({"series": encode.series(found, grid, instant=instant), "metrics": {}}, missing)
 
     async def _series(
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, exemplars: int
@@ -118,19 +118,19 @@ class TempoAnswers:
         answer = await self._ask(tenant, "tempo metrics", ask)
         return await asyncio.to_thread(comparison.series, answer.value, compare.top), answer.missing
 
-    async def tags_v2(self, tenant: str, given: Given) -> Told:
+    async def tags_v2(self, tenant: str, given: Given) -> JsonAnswer:
         """Names by scope."""
         names, missing = await self._names(tenant, given)
         scopes, most = scopes_of(given.get("scope", "")), tag_limit(given)
         body: list[dict[str, Any]] = [{"name": scope.value, "tags": sorted(names[scope])[:most]} for scope in scopes if names.get(scope)]
         if given.get("scope", "") in ("", "none", "intrinsic"):
             body.append({"name": "intrinsic", "tags": list(INTRINSIC_TAGS)})
-        return Told({"scopes": body, "metrics": {}}, missing)
+        return JsonAnswer({"scopes": body, "metrics": {}}, missing)
 
-    async def tags_v1(self, tenant: str, given: Given) -> Told:
+    async def tags_v1(self, tenant: str, given: Given) -> JsonAnswer:
         """Names of every scope."""
         names, missing = await self._names(tenant, given)
-        return Told({"tagNames": sorted(set().union(*names.values()))[: tag_limit(given)], "metrics": {}}, missing)
+        return JsonAnswer({"tagNames": sorted(set().union(*names.values()))[: tag_limit(given)], "metrics": {}}, missing)
 
     async def _names(self, tenant: str, given: Given) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
         scopes, predicate = scopes_of(given.get("scope", "")), wanted(given.get("q", ""))
@@ -152,15 +152,15 @@ class TempoAnswers:
         answer = await self._ask(tenant, "tempo tags", ask)
         return answer.value, answer.missing
 
-    async def values_v2(self, tenant: str, given: Given, tag: str) -> Told:
+    async def values_v2(self, tenant: str, given: Given, tag: str) -> JsonAnswer:
         """Values of a tag, typed, on the spans that ``q`` matches."""
         values, missing = await self._values(tenant, given, tag)
-        return Told({"tagValues": [encode.tag_value(value) for value in values], "metrics": {}}, missing)
+        return JsonAnswer({"tagValues": [encode.tag_value(value) for value in values], "metrics": {}}, missing)
 
-    async def values_v1(self, tenant: str, given: Given, tag: str) -> Told:
+    async def values_v1(self, tenant: str, given: Given, tag: str) -> JsonAnswer:
         """Values of a tag as text; a name without a scope is an attribute's."""
         values, missing = await self._values(tenant, given, _V1_FIELDS.get(tag, f".{tag}"))
-        return Told({"tagValues": [encode.text_of(value) for value in values], "metrics": {}}, missing)
+        return JsonAnswer({"tagValues": [encode.text_of(value) for value in values], "metrics": {}}, missing)
 
     async def _values(self, tenant: str, given: Given, tag: str) -> tuple[Sequence[Static], tuple[str, ...]]:
         fields, predicate, time_range = tag_of(tag), wanted(given.get("q", "")), range_of(given, self._now_ns())

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from services.query.api.family import Handler, Route
-from services.query.api.tempo.answers import TempoAnswers, Told
+from services.query.api.tempo.answers import JsonAnswer, TempoAnswers
 from services.query.api.tempo.llm import llm_values
 from services.query.api.tempo.traces import llm_response, wants_llm
 from services.query.api.tenant import tenant_of
@@ -47,11 +47,11 @@ class TempoSearch:
 
     async def values_v2(self, request: web.Request) -> web.Response:
         """``GET /api/v2/search/tag/{tag}/values``; in the form for language models, values by type."""
-        told = await self._answers.values_v2(tenant_of(request), request.query, request.match_info["tag"])
-        return llm_response(llm_values(told.json)) if wants_llm(request) else json_response(told.json)
+        answer = await self._answers.values_v2(tenant_of(request), request.query, request.match_info["tag"])
+        return llm_response(llm_values(answer.json)) if wants_llm(request) else json_response(answer.json)
 
 
-def _handler(ask: Callable[[str, Mapping[str, str]], Awaitable[Told]]) -> Handler:
+def _handler(ask: Callable[[str, Mapping[str, str]], Awaitable[JsonAnswer]]) -> Handler:
     async def handler(request: web.Request) -> web.Response:
         return json_response((await ask(tenant_of(request), request.query)).json)
 

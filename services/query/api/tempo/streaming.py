@@ -19,7 +19,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from services.query.api.rpc import Call, Method, Service, packets
-from services.query.api.tempo.answers import TempoAnswers, Told
+from services.query.api.tempo.answers import JsonAnswer, TempoAnswers
 from services.query.api.tempo.parameters import DEFAULT_LIMIT, MAX_LIMIT
 from tael.pb import tempo_query_pb2 as pb
 from tael.runtime.tasks import follow
@@ -63,7 +63,7 @@ class StreamingQuerier:
 
         async with contextlib.aclosing(follow(ask, name="tempo search")) as parts:
             async for part in parts:
-                if isinstance(part, Told):
+                if isinstance(part, JsonAnswer):
                     call.lacks(part.missing)
                     body, done = part.body, asked - len(part.missing)
                 else:
@@ -73,13 +73,13 @@ class StreamingQuerier:
 
     async def _metrics_range(self, call: Call, request: pb.QueryRangeRequest) -> AsyncGenerator[Message]:
         given = {"q": request.query, "step": f"{request.step}ns" if request.step else "", "exemplars": str(request.exemplars)}
-        told = await self._answers.metrics(call.tenant, given | _nanoseconds(request), instant=False)
-        for packet in await _messages(call, told, pb.QueryRangeResponse, "series"):
+        answer = await self._answers.metrics(call.tenant, given | _nanoseconds(request), instant=False)
+        for packet in await _messages(call, answer, pb.QueryRangeResponse, "series"):
             yield packet
 
     async def _metrics_instant(self, call: Call, request: pb.QueryInstantRequest) -> AsyncGenerator[Message]:
-        told = await self._answers.metrics(call.tenant, {"q": request.query} | _nanoseconds(request), instant=True)
-        for packet in await _messages(call, told, pb.QueryInstantResponse, "series"):
+        answer = await self._answers.metrics(call.tenant, {"q": request.query} | _nanoseconds(request), instant=True)
+        for packet in await _messages(call, answer, pb.QueryInstantResponse, "series"):
             yield packet
 
     async def _tags_v1(self, call: Call, request: pb.SearchTagsRequest) -> AsyncGenerator[Message]:
@@ -91,22 +91,22 @@ class StreamingQuerier:
             yield packet
 
     async def _values_v1(self, call: Call, request: pb.SearchTagValuesRequest) -> AsyncGenerator[Message]:
-        told = await self._answers.values_v1(call.tenant, _values(request), request.tagName)
-        for packet in await _messages(call, told, pb.SearchTagValuesResponse):
+        answer = await self._answers.values_v1(call.tenant, _values(request), request.tagName)
+        for packet in await _messages(call, answer, pb.SearchTagValuesResponse):
             yield packet
 
     async def _values_v2(self, call: Call, request: pb.SearchTagValuesRequest) -> AsyncGenerator[Message]:
-        told = await self._answers.values_v2(call.tenant, _values(request), request.tagName)
-        for packet in await _messages(call, told, pb.SearchTagValuesV2Response, "tagValues"):
+        answer = await self._answers.values_v2(call.tenant, _values(request), request.tagName)
+        for packet in await _messages(call, answer, pb.SearchTagValuesV2Response, "tagValues"):
             yield packet
 
 
-async def _messages(call: Call, told: Told, kind: type[M], repeated: str = "") -> list[M]:
+async def _messages(call: Call, answer: JsonAnswer, kind: type[M], repeated: str = "") -> list[M]:
     """The answer in one message, or in several where a repeated field makes it large; statuses are left to messages that have one."""
-    call.lacks(told.missing)
+    call.lacks(answer.missing)
 
     def build() -> list[M]:
-        message = ParseDict(told.json | {"metrics": {"completedJobs": 1, "totalJobs": 1}}, kind(), ignore_unknown_fields=True)
+        message = ParseDict(answer.json | {"metrics": {"completedJobs": 1, "totalJobs": 1}}, kind(), ignore_unknown_fields=True)
         return list(packets(message, repeated)) if repeated else [message]
 
     return await asyncio.to_thread(build)
