@@ -104,14 +104,15 @@ def variants(select: str) -> dict[str, str]:
 async def alter(clickhouse: ClickHouse, name: str, select: str) -> None:
     """Make the database of ``clickhouse`` that of a variant."""
     database = clickhouse.database
-    await clickhouse.command(f"DROP VIEW {database}.spans_in_7_to_spans")
+    view = f"{database}.{flatten.LANDING_TABLE}_to_spans"
+    await clickhouse.command(f"DROP VIEW {view}")
     if name in VIEWS:
         await clickhouse.command(f"DROP VIEW {database}.{VIEWS[name]}")
     target = "spans"
     if name == "to nowhere":
         target = "nowhere"
         await clickhouse.command(f"CREATE TABLE {database}.nowhere AS {database}.spans ENGINE = Null")
-    await clickhouse.command(f"CREATE MATERIALIZED VIEW {database}.spans_in_7_to_spans TO {database}.{target} AS {select}")
+    await clickhouse.command(f"CREATE MATERIALIZED VIEW {view} TO {database}.{target} AS {select}")
 
 
 async def insert_costs(url: str, process: psutil.Process, rng: random.Random, chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
