@@ -1,5 +1,6 @@
--- The landing table whose columns of LLM calls are read from version 4 of the dialects (tael/otlp/dialects.toml): a cost that is told by its parts alone is
--- their sum, and what is negative says nothing. The one before stays for writers of the version before.
+-- The landing table whose columns of LLM calls are read from version 5 of the dialects (tael/otlp/dialects.toml), in one pass over a span's attributes: a cost
+-- that is told by its parts alone is their sum, what is negative says nothing, and sessions of Google ADK are read. The table before stays for writers of the
+-- version before.
 
 CREATE TABLE IF NOT EXISTS {{database}}.spans_in_6 ({{spans_in_columns}}) ENGINE = Null
 ;
