@@ -48,6 +48,8 @@ CONVERSATION: Final[Mapping[str, Sequence[str]]] = DIALECTS["conversation"]
 """Where the messages of a call's ``system``, ``input`` and ``output`` are read from, in this order."""
 MEMBER: Final = "|"
 EVERY_MEMBER: Final = "*"
+MOST: Final = 10**12
+"""Tokens, dollars or seconds of one call: what is told beyond it is a mistake, and would spoil every sum."""
 
 _CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
 _CONTENT_PREFIXES = PROMPT_PREFIXES + COMPLETION_PREFIXES
@@ -117,7 +119,8 @@ def _member(text: str, name: str) -> str:
     if not isinstance(value, dict):
         return ""
     if name != EVERY_MEMBER:
-        return _text(value.get(name))
+        member = value.get(name)
+        return "" if isinstance(member, list) else _text(member)
     amounts = _amounts(map(_text, value.values()))
     return repr(reduce(add, amounts)) if amounts else ""
 
@@ -156,13 +159,14 @@ def _reason(text: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text) else None
+    number = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else None
 
 
 def _amount(text: str) -> float | None:
-    """What can be counted or paid: a number that is negative, or beyond all, says nothing."""
+    """What can be counted or paid: a number that is negative, or beyond ``MOST``, says nothing."""
     number = _number(text)
-    return number if number is not None and 0 <= number < math.inf else None
+    return number if number is not None and 0 <= number <= MOST else None
 
 
 def _whole(number: float | None) -> int | None:

@@ -11,7 +11,23 @@ from tests.support.hotnode import HotNode
 from tests.support.storage import new_trace_id, of_service, open_tier, wire_span
 
 KEYS = sorted(genai.ALL_KEYS)
-TEXTS = ("chat", "OpenAI", "azure.ai.openai.chat", '"quoted"', "gpt-4o", '["stop", "length"]', "7", "-1", "x", "")
+TEXTS = (
+    "chat",
+    "OpenAI",
+    "azure.ai.openai.chat",
+    '"quoted"',
+    "gpt-4o",
+    '["stop", "length"]',
+    "7",
+    "-1",
+    "x",
+    "",
+    "9000000000000000000",
+    "1.7e308",
+    "1e400",
+    "nan",
+)
+MEMBERS: tuple[object, ...] = (None, True, {}, {"a": 1}, [], ["stop"], 'a "quoted" \\ one', 0.5)
 
 
 def drawn(rng: random.Random) -> Attributes:
@@ -20,14 +36,14 @@ def drawn(rng: random.Random) -> Attributes:
     for key in rng.sample(KEYS, rng.randrange(1, 9)):
         name, _, member = key.partition(genai.MEMBER)
         value = rng.choice((rng.choice(TEXTS), rng.randrange(900), rng.choice(TEXTS)))
-        found[name] = json.dumps({member: value, "other": 5}) if member else value
+        found[name] = json.dumps({member: rng.choice((value, rng.choice(MEMBERS))), "other": 5}) if member else value
     return found
 
 
 async def test_a_hot_node_reads_what_is_read_here(shared_hot_node: HotNode) -> None:
     """Whichever keys stand beside each other: of several that a column asks for, the first that is not empty counts."""
     rng, trace_id = random.Random(5), new_trace_id()
-    spans = [wire_span(trace_id=trace_id, span_id=number.to_bytes(8), attributes=drawn(rng)) for number in range(1, 501)]
+    spans = [wire_span(trace_id=trace_id, span_id=number.to_bytes(8), attributes=drawn(rng)) for number in range(1, 1_001)]
     async with open_tier([shared_hot_node]) as tier:
         given = await tier.store(of_service("agent", *spans))
         read = {span.span_id: span for span in (await tier.reader.get_trace("t1", trace_id)).value}

@@ -114,7 +114,9 @@ def _with_json(texts: str) -> str:
         *map(genai.MEMBER.join, zip(owners, members, strict=True)),
         *(f"{owner}{genai.MEMBER}{genai.EVERY_MEMBER}" for owner in summed),
     ]
-    raw = f"arrayMap((o, n) -> trim(BOTH '\"' FROM JSONExtractRaw({texts}[o], n)), [{_listed(owners)}], [{_listed(members)}])"
+    # Of null, true, lists and objects nothing is left, so that the next key is asked.
+    member = f"multiIf(startsWith(j, '\"'), JSONExtractString({texts}[o], n), match(j, '^[-0-9]'), j, '')"
+    raw = f"arrayMap((o, n) -> arrayMap(j -> {member}, [JSONExtractRaw({texts}[o], n)])[1], [{_listed(owners)}], [{_listed(members)}])"
     sums = f"arrayMap(o -> {_sum_of_object(f'{texts}[o]')}, [{_listed(summed)}])"
     updated = f"mapUpdate({texts}, mapFromArrays([{_listed(names)}], arrayConcat({raw}, {sums})))"
     return f"if(hasAny(mapKeys({texts}), [{_listed(sorted({*owners, *summed}))}]), {updated}, {texts})"
@@ -126,7 +128,7 @@ def _sum_of_object(text: str) -> str:
 
 def _sum(texts: str) -> str:
     """What the numbers among an array's texts add up to; NULL where there are none."""
-    amounts = f"arrayFilter(n -> ifNull(n >= 0 AND isFinite(n), 0), arrayMap(t -> toFloat64OrNull(trim(BOTH '\"' FROM t)), {texts}))"
+    amounts = f"arrayFilter(n -> ifNull(n BETWEEN 0 AND {genai.MOST}, 0), arrayMap(t -> toFloat64OrNull(trim(BOTH '\"' FROM t)), {texts}))"
     return f"arrayMap(a -> if(empty(a), NULL, arraySum(arrayMap(n -> assumeNotNull(n), a))), [{amounts}])[1]"
 
 
@@ -143,12 +145,12 @@ def _first(column: str) -> str:
 
 
 def _number(column: str) -> str:
-    return f"toFloat64OrNull({_first(column)})"
+    return f"arrayMap(n -> if(isFinite(n), n, NULL), [toFloat64OrNull({_first(column)})])[1]"
 
 
 def _amount(column: str) -> str:
-    """A number that is not negative; NULL for every other, and for what is beyond all."""
-    return f"arrayMap(n -> if(n >= 0 AND isFinite(n), n, NULL), [{_number(column)}])[1]"
+    """A number that can be counted or paid; NULL for every other."""
+    return f"arrayMap(n -> if(n BETWEEN 0 AND {genai.MOST}, n, NULL), [toFloat64OrNull({_first(column)})])[1]"
 
 
 def _sums_of(column: str) -> str:
