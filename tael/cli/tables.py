@@ -12,7 +12,8 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from tael.cli.waterfall import milliseconds, waterfall
+from tael.cli.figures import figure, milliseconds, usd
+from tael.cli.waterfall import waterfall
 
 _PIPED_COLUMNS = 1000
 _FLEXIBLE = 24
@@ -74,16 +75,13 @@ def print_series(answer: Mapping[str, Any]) -> None:
         plain = [value for value in values if not isinstance(value, str)] or [""]
         samples = len(values) + len(series.get("histograms", ()))
         table.add_row(
-            _plain(f"{{{labels}}}"), str(samples), _number(min(plain)), _number(max(plain)), _number(values[-1] if values else "")
+            _plain(f"{{{labels}}}"),
+            str(samples),
+            *(figure(value, ".6g") for value in (min(plain), max(plain), values[-1] if values else "")),
         )
     _print(table.fitted())
     for warning in answer["warnings"]:
         _print(Text(warning, style="yellow"))
-
-
-def _number(value: float | str) -> str:
-    """Six digits are for people; JSON has them all."""
-    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def log_line(record: Mapping[str, Any]) -> None:
@@ -130,8 +128,8 @@ def print_services(answer: Mapping[str, Any]) -> None:
         return
     table = Rows("~SERVICE", ">SPANS", "?>TRACES", ">MEAN DURATION", ">ERRORS")
     for service in answer["services"]:
-        errors = f"{service['error_rate']:.2%}"
-        counts = f"{service['span_count']:,}", f"{service['trace_count']:,}"
+        errors = figure(service["error_rate"], ".2%")
+        counts = figure(service["span_count"]), figure(service["trace_count"])
         table.add_row(_plain(service["name"]), *counts, milliseconds(service["avg_duration_ms"]), errors)
     _print(table.fitted())
 
@@ -163,7 +161,7 @@ def print_calls(answer: Mapping[str, Any]) -> None:
     for span in answer["calls"]:
         call, start = span["llm"], span["start_time"].replace("T", " ")[:-7]
         model = _plain(call["response_model"] or call["model"] or "-")
-        cells = [milliseconds(span["duration_ms"]), _count(call["input_tokens"]), _count(call["output_tokens"]), _usd(call["cost_usd"])]
+        cells = [milliseconds(span["duration_ms"]), figure(call["input_tokens"]), figure(call["output_tokens"]), usd(call["cost_usd"])]
         ids = [_plain(call["session_id"] or "-"), span["trace_id"]]
         table.add_row(start, _plain(span["service"]), model, call["operation"], _status(span), *cells, *ids)
     _print(table.fitted())
@@ -185,12 +183,12 @@ def print_usage(answer: Mapping[str, Any]) -> None:
     table.add_row("all", *[""] * (len(by) - 1), *_used(answer["total"]))
     _print(table.fitted())
     if unpriced := answer["total"]["calls_without_cost"]:
-        _print(Text(f"{unpriced:,} calls neither report a cost nor have a price (TAEL_LLM_PRICES_FILE)", style="yellow"))
+        _print(Text(f"{figure(unpriced)} calls neither report a cost nor have a price (TAEL_LLM_PRICES_FILE)", style="yellow"))
 
 
 def _used(one: Mapping[str, Any]) -> list[str]:
-    counts = [f"{one[name]:,}" for name in ("calls", "errors", "input_tokens", "cache_read_tokens", "output_tokens")]
-    return [*counts, milliseconds(one["p50_duration_ms"]), milliseconds(one["p95_duration_ms"]), _usd(one["cost_usd"])]
+    counts = [figure(one[name]) for name in ("calls", "errors", "input_tokens", "cache_read_tokens", "output_tokens")]
+    return [*counts, milliseconds(one["p50_duration_ms"]), milliseconds(one["p95_duration_ms"]), usd(one["cost_usd"])]
 
 
 def print_sessions(answer: Mapping[str, Any]) -> None:
@@ -200,15 +198,15 @@ def print_sessions(answer: Mapping[str, Any]) -> None:
     table = Rows("~SESSION", "LAST CALL", "?USER", "?SERVICE", ">TRACES", ">CALLS", ">INPUT", ">OUTPUT", ">COST")
     for one in answer["sessions"]:
         who = [_plain(", ".join(one[name]) or "-") for name in ("users", "services")]
-        counts = [f"{one[name]:,}" for name in ("traces", "calls", "input_tokens", "output_tokens")]
-        table.add_row(_plain(one["session_id"]), _minute(one["last"]), *who, *counts, _usd(one["cost_usd"]))
+        counts = [figure(one[name]) for name in ("traces", "calls", "input_tokens", "output_tokens")]
+        table.add_row(_plain(one["session_id"]), _minute(one["last"]), *who, *counts, usd(one["cost_usd"]))
     _print(table.fitted())
 
 
 def print_session(answer: Mapping[str, Any]) -> None:
     """``llm session``: who said what, as it was said."""
     used = answer["usage"]
-    head = f"session {_plain(answer['session_id'])}  {len(answer['traces'])} traces  {used['calls']:,} calls  {_usd(used['cost_usd'])}"
+    head = f"session {_plain(answer['session_id'])}  {len(answer['traces'])} traces  {figure(used['calls'])} calls  {usd(used['cost_usd'])}"
     _print(Text(head))
     for message in answer["messages"]:
         who = message["agent"] or message["model"] if message["role"] == "assistant" else ""
@@ -235,16 +233,10 @@ def print_tools(answer: Mapping[str, Any]) -> None:
     table = Rows("~TOOL", "AGENT", ">CALLS", ">ERRORS", ">P50", ">P95", "?LAST CALL")
     for one in answer["tools"]:
         times = [milliseconds(one["p50_duration_ms"]), milliseconds(one["p95_duration_ms"]), _minute(one["last"])]
-        table.add_row(_plain(one["tool"] or "-"), _plain(one["agent"] or "-"), f"{one['calls']:,}", f"{one['error_rate']:.2%}", *times)
+        table.add_row(
+            _plain(one["tool"] or "-"), _plain(one["agent"] or "-"), figure(one["calls"]), figure(one["error_rate"], ".2%"), *times
+        )
     _print(table.fitted())
-
-
-def _count(number: int | None) -> str:
-    return "-" if number is None else f"{number:,}"
-
-
-def _usd(cost: float | None) -> str:
-    return "-" if cost is None else f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.6f}"
 
 
 def print_retention(answer: Mapping[str, Any]) -> None:

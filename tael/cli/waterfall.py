@@ -79,12 +79,3 @@ def _bar(offset_ns: int, length_ns: int, whole_ns: int, columns: int) -> str:
     begin = min(columns - 1, offset_ns * columns // whole_ns)
     end = min(columns, max(begin + 1, -(-(offset_ns + length_ns) * columns // whole_ns)))
     return " " * begin + "━" * (end - begin) + " " * (columns - end)
-
-
-def milliseconds(value: float) -> str:
-    """A duration in the unit that reads best, with three figures or more."""
-    if value >= 60_000:
-        return f"{value / 60_000:.1f} min"
-    if value >= 1000:
-        return f"{value / 1000:.2f} s"
-    return f"{value:.2f} ms" if value >= 1 else f"{value * 1000:.1f} µs"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tael.cli.waterfall import milliseconds, waterfall
+from tael.cli.figures import milliseconds
+from tael.cli.waterfall import waterfall
 
 
 def span(span_id: str, parent: str | None, start_ms: int = 0, duration_ms: float = 1.0) -> dict[str, Any]:
