@@ -51,6 +51,15 @@ def test_the_table_and_the_code_have_the_same_metrics() -> None:
     assert sorted(documented() - set(exported())) == []
 
 
+def test_every_kind_of_work_that_is_set_aside_is_named() -> None:
+    sources = [*(ROOT / "services" / "compactor").glob("*.py"), ROOT / "tael" / "cold" / "plan.py"]
+    kinds = {kind for path in sources for kind in re.findall(r'\bWork\("([a-z ]+)"', path.read_text())}
+    [row] = re.findall(
+        r"^\| `tael_compactor_set_aside.*pieces of work \((.*?)\)", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE
+    )
+    assert set(re.findall(r"`([a-z ]+)`", row)) == kinds
+
+
 def test_there_are_metrics_at_all() -> None:
     assert len(set(exported())) > 30
 
