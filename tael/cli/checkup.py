@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import click
 
 from tael.cli.client import EXIT_FAILED
 from tael.cli.commands import Chosen, global_options
-from tael.cli.diagnose import diagnose
+from tael.cli.diagnose import Said, diagnose
 
+_DELETIONS = 1000
 _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failure": ("FAILURE", "red")}
 
 
@@ -22,8 +24,16 @@ def doctor(asked: Chosen) -> None:
     """Look at a running cluster and say what is wrong and what to do; exits with 1 when something is. With tokens it takes an admin's."""
     client = asked.client()
     ready, ahead = client.readiness()
-    services = client.get("api", "v1", "services", parameters=[("last", "15m")])
-    findings = diagnose(client.get("internal", "cluster"), ready, services, ahead)
+    said = Said(
+        cluster=client.get("internal", "cluster"),
+        ready=ready,
+        services=client.get("api", "v1", "services", parameters=[("last", "15m")]),
+        cold=client.get("api", "v1", "admin", "cold"),
+        deletions=client.get("api", "v1", "deletions", parameters=[("limit", _DELETIONS)]),
+        skew_seconds=ahead,
+        now=datetime.now(UTC),
+    )
+    findings = diagnose(said)
     if asked.output != "table":
         click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2, ensure_ascii=False))
     else:

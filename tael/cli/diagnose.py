@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 Level = Literal["ok", "warning", "failure"]
 SERVICES: Final = ("coordinator", "ingest", "query", "compactor")
 _LAG_ENTRIES, _SKEW_SECONDS = 10_000, 5.0
+_DELETION_TAKES: Final = timedelta(hours=6)
+"""Payloads go some two hours after the rows; what takes longer than this is stuck."""
+_TROUBLES: Final = ("it failed", "files that cannot be read")
+"""How a reason begins that is no mere wait."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +25,30 @@ class Finding:
     cure: str = ""
 
 
-def diagnose(cluster: Mapping[str, Any], ready: Mapping[str, Any], services: Mapping[str, Any], skew_seconds: float) -> list[Finding]:
-    """Findings from ``/internal/cluster``, ``/readyz``, an answer about services, and how far the server's clock is from ours."""
+@dataclass(frozen=True)
+class Said:
+    """Answers of a server: ``/internal/cluster``, ``/readyz``, services, the cold tier's status and deletions; how far its clock is ahead, and ours."""
+
+    cluster: Mapping[str, Any]
+    ready: Mapping[str, Any]
+    services: Mapping[str, Any]
+    cold: Mapping[str, Any]
+    deletions: Mapping[str, Any]
+    skew_seconds: float
+    now: datetime
+
+
+def diagnose(said: Said) -> list[Finding]:
+    """What is well and what is not, with a cure."""
     return [
-        *_server(ready, skew_seconds),
-        *_members(cluster),
-        *_leader(cluster),
-        *_shards(cluster),
-        *_keys(cluster),
-        *_answers(services),
+        *_server(said.ready, said.skew_seconds),
+        *_members(said.cluster),
+        *_leader(said.cluster),
+        *_shards(said.cluster),
+        *_keys(said.cluster),
+        *_answers(said.services),
+        *_cold(said.cold),
+        *_deletions(said.deletions, said.now + timedelta(seconds=said.skew_seconds)),
     ]
 
 
@@ -100,3 +120,20 @@ def _answers(services: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("failure", f"answers lack {', '.join(missing)}", "is the ClickHouse of each in reach of query?")
     else:
         yield Finding("ok", "every shard answers")
+
+
+def _cold(cold: Mapping[str, Any]) -> Iterator[Finding]:
+    for shard in cold.get("shards", ()):
+        if shard["manifest"] == "damaged":
+            what = f"{shard['shard']}: the manifest of its cold tier is damaged; its files are not read"
+            yield Finding("failure", what, "tael cold rebuild restores it from the bucket")
+
+
+def _deletions(deletions: Mapping[str, Any], now: datetime) -> Iterator[Finding]:
+    for one in deletions.get("deletions", ()):
+        late = now - datetime.fromisoformat(one["requested_at"][:19] + "+00:00") > _DELETION_TAKES
+        for shard in one["shards"]:
+            reason = shard["reason"] or ""
+            if shard["state"] != "done" and (late or reason.startswith(_TROUBLES)):
+                what = f"{shard['shard']}: deletion {one['id']} of {one['requested_at'][:16]} is not done: {reason or 'it has not begun'}"
+                yield Finding("warning", what, "the log of the compactor, tael_compactor_set_aside")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tael.cli.diagnose import diagnose
+from services.compactor import erase
+from tael.cli.diagnose import Said, diagnose
 
 WELL: dict[str, Any] = {
     "leader": {"holder": "coordinator-0", "epoch": 3},
@@ -16,11 +18,14 @@ WELL: dict[str, Any] = {
     "shards": [{"name": "shard-0", "writer": {"holder": "ingest-0", "lag_entries": 3, "lost_entries": 0}, "wal": {"bytes": 1}}],
     "damaged_keys": {},
 }
+NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 Change = Callable[[dict[str, Any]], object]
 
 
 def said(cluster: dict[str, Any], level: str, **other: Any) -> list[str]:
-    found = diagnose(cluster, other.get("ready", {"reasons": {}}), other.get("services", {}), other.get("skew", 0.0))
+    ready, skew = other.get("ready", {"reasons": {}}), other.get("skew", 0.0)
+    answers = other.get("services", {}), other.get("cold", {}), {"deletions": other.get("deletions", [])}
+    found = diagnose(Said(cluster, ready, *answers, skew, NOW))
     return [finding.what for finding in found if finding.level == level and (finding.cure or level == "ok")]
 
 
@@ -52,3 +57,36 @@ def test_the_server_and_its_answers() -> None:
     assert said(WELL, "failure", ready={"reasons": {"nats": "away"}}) == ["query is not ready: nats: away"]
     assert said(WELL, "failure", services={"missing_shards": ["shard-1"]}) == ["answers lack shard-1"]
     assert said(WELL, "warning", skew=-30.0) == ["the server's clock is -30 s from this machine's"]
+
+
+def test_a_damaged_cold_tier() -> None:
+    """A missing manifest is a shard that has rolled nothing yet."""
+    shards = [
+        {"shard": "shard-0", "manifest": "ok"},
+        {"shard": "shard-1", "manifest": "damaged"},
+        {"shard": "shard-2", "manifest": "missing"},
+    ]
+    [what] = said(WELL, "failure", cold={"shards": shards})
+    assert what.startswith("shard-1: the manifest of its cold tier is damaged")
+
+
+@pytest.mark.parametrize(
+    ("state", "requested", "reason", "stuck"),
+    [
+        ("running", "15:29", f"{erase._FAILED}no answer", True),
+        ("running", "15:29", f"{erase._UNREAD}spans/x.parquet", True),
+        ("running", "15:29", erase._ON_THEIR_WAY, False),
+        ("running", "09:29", erase._ON_THEIR_WAY, True),
+        ("waiting", "09:29", None, True),
+        ("waiting", "09:31", None, False),
+        ("done", "09:29", None, False),
+    ],
+    ids=["failed", "unread", "waits", "waits long", "not begun", "new", "done"],
+)
+def test_deletions_that_are_stuck(state: str, requested: str, reason: str | None, stuck: bool) -> None:
+    """By what they wait for, or by how long."""
+    shards = [{"shard": "shard-0", "state": state, "reason": reason}]
+    deletion = {"id": "0a", "requested_at": f"2026-03-04T{requested}:00.000000000Z", "shards": shards}
+    found = said(WELL, "warning", deletions=[deletion])
+    expected = f"shard-0: deletion 0a of 2026-03-04T{requested} is not done: {reason or 'it has not begun'}"
+    assert found == ([expected] if stuck else [])
