@@ -26,6 +26,8 @@ def delete(asked: Chosen, kind: str, value: str, *, yes: bool) -> None:
 
     With a user or a session go the traces that it is named in. `tael deletions` shows how far it is.
     """
+    if not value.strip():
+        raise click.BadParameter("it is empty", param_hint=f"the {kind}'s NAME")
     if not yes:
         click.confirm(f"Delete {kind} {value} for good?", abort=True, err=True)
     asked.show(asked.client().send("POST", "api", "v1", "deletions", parameters=[(kind, value)]), "print_deletion")

@@ -336,6 +336,8 @@ async def test_deletions_are_asked_for_and_shown(hot_place: Place) -> None:
         for query, status in (("", 400), ("?user=a&session=b", 400), ("?trace=xyz", 400), ("?tenant=a/b", 400), ("?user=u9", 202)):
             async with api.session.post(f"{api.url}/api/v1/deletions{query}") as response:
                 assert response.status == status, await response.text()
+        async with api.session.post(f"{api.url}/api/v1/deletions?user=") as response:
+            assert (await response.json())["error"].startswith("user: empty (accepted: ")
         async with api.session.post(f"{api.url}/api/v1/deletions?tenant=bank", headers={"X-Scope-OrgID": "shop"}) as response:
             assert response.status == 400
         refused = await tael("--server", api.url, "delete", "tenant", "default")

@@ -49,8 +49,11 @@ class DeletionApi:
         """``POST``: delete what came up to now of a ``trace``, ``user``, ``session`` or ``tenant``; answers the request with its id."""
         parameters = Parameters(request.query.items(), known=KINDS)
         given = [kind for kind in KINDS if parameters.text(kind)]
+        if not given:
+            empty = next((kind for kind in KINDS if kind in request.query), None)
+            raise Rejected("empty" if empty else "missing", where=empty or ", ".join(KINDS), accepted=f"{_ACCEPTED} and its name")
         if len(given) != 1:
-            raise Rejected("missing" if not given else f"{' and '.join(given)} are given together", where="query", accepted=_ACCEPTED)
+            raise Rejected(f"{' and '.join(given)} are given together", where="query", accepted=_ACCEPTED)
         [kind] = given
         tenant, value = tenant_of(request), parameters.text(kind)
         if kind == "trace":
