@@ -37,12 +37,16 @@ async def test_every_endpoint_is_described() -> None:
 
 async def test_a_browser_finds_its_way() -> None:
     """The page names the data sources by the address that the browser used, the port that takes OTLP, and links to what is there."""
-    async with serving(MemorySpans(), TAEL_OTLP_HTTP_ADDR="127.0.0.1:14318") as api:
+    async with serving(MemorySpans(), TAEL_OTLP_HTTP_ADDR="127.0.0.1:14318", TAEL_ALLOWED_HOSTS="tael.example") as api:
         response = await api.get("/")
         assert (response.status, response.headers["Content-Type"].split(";")[0]) == (200, "text/html")
         page = response.body.decode()
         assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://HOST:14318\n" in page
         for source in ("/prometheus", "/loki-api", "/tempo", "/jaeger"):
             assert f"<code>{api.url}{source}</code>" in page
+        port = api.url.rpartition(":")[2]
+        assert f"<pre>tael --port-rest {port} services\ntael --port-rest {port} query traces" in page
+        for host, flags in (("127.0.0.1:7701", ""), ("tael.example:7701", " --server http://tael.example:7701")):
+            assert f"<pre>tael{flags} services\n" in (await api.get("/", headers={"Host": host})).body.decode()
         for link in re.findall(r'href="([^"]+)"', page):
             assert (await api.get(link)).status in (200, 503), link

@@ -17,6 +17,7 @@ _SOURCES = (
     ("Tempo", "/tempo", "TraceQL over traces"),
     ("Jaeger", "/jaeger", "traces by service, operation and tags"),
 )
+_DEFAULT_PORT = "7701"
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#1c2430;background:#fff}"
     "h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}"
@@ -46,7 +47,7 @@ class Index:
 
     async def page(self, request: web.Request) -> web.Response:
         """``GET /``: what this is and where things are, as HTML."""
-        base = html.escape(f"{request.scheme}://{request.host}")
+        base, tael = html.escape(f"{request.scheme}://{request.host}"), html.escape(f"tael{_flags(request.scheme, request.host)}")
         sources = "".join(f"<tr><th>{name}</th><td><code>{base}{path}</code></td><td>{what}</td></tr>" for name, path, what in _SOURCES)
         body = (
             f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -55,12 +56,20 @@ class Index:
             f"<h2>Grafana data sources</h2><table>{sources}</table>"
             f"<h2>Send telemetry</h2><pre>export OTEL_EXPORTER_OTLP_ENDPOINT={request.scheme}://HOST:{self._otlp_port}\n"
             "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\nexport OTEL_SERVICE_NAME=my-service</pre>"
-            "<h2>Look</h2><pre>tael services\ntael query traces --last 15m\ntael live logs</pre>"
+            f"<h2>Look</h2><pre>{tael} services\n{tael} query traces --last 15m\n{tael} live logs</pre>"
             '<p><a href="/api/v1">Endpoints of the JSON API</a> · <a href="/readyz">readiness</a> · <a href="/metrics">metrics of this process</a></p></html>'
         )
         return web.Response(
             text=body, content_type="text/html", headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
         )
+
+
+def _flags(scheme: str, host: str) -> str:
+    """What the command line must be told to ask the server at ``host``: nothing where its default does."""
+    name, _, port = host.rpartition(":")
+    if scheme != "http" or name not in ("127.0.0.1", "localhost"):
+        return f" --server {scheme}://{host}"
+    return "" if port == _DEFAULT_PORT else f" --port-rest {port}"
 
 
 def _description(route: Route) -> str:
