@@ -76,8 +76,10 @@ class Chosen:
 
 
 def _chosen(answer: Mapping[str, Any], fields: str) -> dict[str, Any]:
-    """The answer with these fields of its items. Raises UsageError for one that no item has a place for."""
+    """The answer with these fields of its items. Raises UsageError for none, and for one that no item has a place for."""
     names = [name.strip() for name in fields.split(",") if name.strip()]
+    if not names:
+        raise click.UsageError(f"--fields: {fields!r} names none; give names with commas between")
     known = known_fields(answer)
     if known and (unknown := [name for name in names if not has_place(name, known)]):
         raise click.UsageError(
@@ -137,7 +139,7 @@ def global_options(command: Callable[P, T]) -> Callable[P, T]:
             type=click.Choice(["json", "table"]),
             expose_value=False,
             callback=_remember("output"),
-            help="JSON, or tables for people [default: json]; with json, errors are JSON too.",
+            help="JSON, or tables for people [default: json]; with --format json given before the command, errors are JSON too.",
         ),
         click.option(
             "--token",

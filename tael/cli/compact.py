@@ -10,7 +10,7 @@ from tael.model.payload import PREFIX
 PREVIEW = 200
 """Characters of a text that are shown before it is cut."""
 _EMPTY: tuple[object, ...] = (None, "", [], {})
-_LISTS = ("spans", "logs", "metrics", "services", "letters", "names")
+_LISTS = ("spans", "logs", "metrics", "services", "letters", "names", "calls")
 
 
 def compact(value: Any) -> Any:

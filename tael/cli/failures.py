@@ -1,4 +1,4 @@
-"""How a command says that it failed: as text for people, or as a JSON object on standard error with ``--format json``."""
+"""How a command says that it failed: as text for people, or as a JSON object on standard error where ``--format json`` is said, not by default."""
 
 from __future__ import annotations
 

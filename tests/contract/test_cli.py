@@ -109,6 +109,21 @@ async def test_json_for_agents_is_compact() -> None:
     assert (alone.code, alone.out.startswith("Usage: tael")) == (0, True)
 
 
+async def test_fields_of_llm_calls() -> None:
+    """As those of spans: chosen, refused where there is none such, and compact without them."""
+    call = wire_span(name="chat", attributes={"gen_ai.operation.name": "chat", "gen_ai.request.model": "m-1"})
+    async with serving(MemorySpans(model_of([of_service("shop", call)]))) as api:
+        calls = ["--server", api.url, "llm", "calls"]
+        assert (await tael(*calls, "--fields", "operation,llm.model")).json()["calls"] == [{"operation": "chat", "llm.model": "m-1"}]
+        assert (await tael(*calls, "--full")).json() == await api.json("/api/v1/llm/calls")
+        short = (await tael(*calls)).json()["calls"]
+        assert isinstance(short, list)
+        assert all(value not in (None, "", [], {}) for one in short for value in one.values())
+        for fields, why in (("bogus", "there is no bogus; there are trace_id, "), (",", "',' names none")):
+            ended = await tael(*calls, "--fields", fields)
+            assert (ended.code, ended.out, why in ended.err) == (2, "", True), ended.err
+
+
 async def test_options_may_stand_before_and_behind_the_command() -> None:
     """And a port is enough on this machine; proxies are for elsewhere."""
     async with serving(MemorySpans()) as api:
@@ -287,8 +302,8 @@ async def test_no_server_is_exit_code_3() -> None:
 async def test_what_the_server_refuses_is_printed() -> None:
     """Its own words: 2 for a wrong question, 1 for what is not there."""
     async with serving(MemorySpans()) as api:
-        wrong = await tael("--server", api.url, "query", "traces", "--last", "15")
-        assert (wrong.code, wrong.err) == (2, "Error: last: '15' has no unit (accepted: a duration such as 90s, 15m, 1h30m or 2d)\n")
+        wrong = await tael("--server", api.url, "query", "traces", "--last", "0m")
+        assert (wrong.code, wrong.err.startswith("Error: last: '0m' is zero or beyond 292 years (accepted: ")) == (2, True)
         unknown = "ab" * 16
         missing = await tael("--server", api.url, "get", "trace", unknown)
         assert (missing.code, missing.err) == (1, f"Error: trace {unknown} was not found\n")
@@ -301,6 +316,11 @@ async def test_what_the_server_refuses_is_printed() -> None:
     [
         ["nothing"],
         ["query", "traces", "--status", "bad"],
+        ["query", "traces", "--last", ""],
+        ["query", "traces", "--last", "3M"],
+        ["query", "traces", "--start", "now-3M"],
+        ["query", "traces", "--start", "99999999 weeks ago"],
+        ["delete", "user", "", "--yes"],
         ["--server", "ftp://x", "services"],
         ["--server", "http://x", "--port-rest", "1", "services"],
     ],
