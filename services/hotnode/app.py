@@ -15,7 +15,6 @@ from aiohttp import web
 from services.hotnode import telemetry
 from services.hotnode.bucket import engine_config
 from services.hotnode.call import Credentials
-from services.hotnode.connections import QuietRunner
 from services.hotnode.engine import Engine
 from services.hotnode.guard import rules_for
 from services.hotnode.respond import Node
@@ -28,11 +27,13 @@ from tael.errors import BadSettings
 from tael.runtime import http
 from tael.runtime.observe import get_logger
 from tael.runtime.origins import is_loopback
-from tael.runtime.service import Readiness, Stop, background, listening
+from tael.runtime.service import Readiness, Stop, background
+from tael.runtime.settings import ConnectionSettings
 
 log = get_logger("hotnode")
-_URI_BYTES: Final = 1 << 20
 _READ_BYTES: Final = 1 << 20
+_UNREAD_SECONDS: Final = 600.0
+"""How long an answer may stay unread; the client of the suite waits for half of that."""
 
 
 async def run(settings: HotNodeSettings, stop: Stop) -> None:
@@ -101,27 +102,34 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
     )
     app = web.Application()
     server.add_routes(app)
-    web_runner = QuietRunner(
-        app,
-        access_log=None,
-        shutdown_timeout=settings.hotnode_drain_seconds,
-        # A client that goes away stops its statement.
-        handler_cancellation=True,
-        # receive.py decompresses: in threads, into a bounded spool, and encodings that aiohttp does not know.
-        auto_decompress=False,
-        max_line_size=_URI_BYTES,
-        max_field_size=_URI_BYTES,
-        read_bufsize=_READ_BYTES,
-    )
-    await web_runner.setup()
     try:
-        address = settings.hotnode_addr
-        with listening("the hot node's", address, "TAEL_HOTNODE_ADDR"):
-            await web.TCPSite(web_runner, address.host, address.port).start()
-        log.info("hot node ready", url=f"http://{address.host}:{web_runner.addresses[0][1]}", engine=engine.version)
-        async with background(server.expire_sessions()):
-            await stop.wait()
+        async with http.serve(
+            app,
+            settings.hotnode_addr,
+            what="the hot node's",
+            variable="TAEL_HOTNODE_ADDR",
+            # Of which the first half is for statements to finish, the second for those that were cancelled.
+            drain_seconds=2 * settings.hotnode_drain_seconds,
+            # receive.py decompresses: in threads, into a bounded spool, and encodings that aiohttp does not know.
+            auto_decompress=False,
+            read_bytes=_READ_BYTES,
+            limits=_limits(settings),
+            refuse_unread=_refuse,
+        ) as bound:
+            log.info("hot node ready", url=f"http://{bound}", engine=engine.version)
+            async with background(server.expire_sessions()):
+                await stop.wait()
     finally:
-        await web_runner.cleanup()
         await server.close()
         await runner.close()
+
+
+def _limits(settings: HotNodeSettings) -> ConnectionSettings:
+    """A client says soon what it wants; its rows may then come as slowly as it makes them."""
+    own = {"TAEL_HEADER_SECS": settings.header_seconds, "TAEL_BODY_BYTES_PER_SEC": "0", "TAEL_BODY_WINDOW_SECS": _UNREAD_SECONDS / 6}
+    return ConnectionSettings.model_validate(own)
+
+
+def _refuse(_: web.Request, __: str, error: web.HTTPException) -> web.Response:
+    """The answer to what is no HTTP; text, as every error of ClickHouse."""
+    return web.Response(status=error.status, text=f"{error.reason}\n")

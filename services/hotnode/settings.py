@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from tael.runtime.access import ALLOW_OPEN, OpenSettings
 from tael.runtime.config import Bytes, Listen
 from tael.runtime.origins import is_loopback
-from tael.runtime.settings import ClickHouseSettings, NodeSettings, ObjectStoreSettings
+from tael.runtime.settings import ClickHouseSettings, HeaderSettings, NodeSettings, ObjectStoreSettings
 
 
-class HotNodeSettings(NodeSettings, ClickHouseSettings, ObjectStoreSettings, OpenSettings):
+class HotNodeSettings(NodeSettings, ClickHouseSettings, ObjectStoreSettings, OpenSettings, HeaderSettings):
     """Where the node listens and keeps its rows, and how much of the machine it may take."""
 
     hotnode_addr: Listen = Field(

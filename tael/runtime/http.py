@@ -122,18 +122,25 @@ async def serve(
     variable: str,
     drain_seconds: float = 10.0,
     auto_decompress: bool = True,
+    read_bytes: int = 64 << 10,
     limits: ConnectionSettings | None = None,
     refuse_unread: Refuse = refuse_natively,
     http2: Behind | None = None,
 ) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
 
-    ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to. ``refuse_unread`` answers what
-    is no HTTP. Connections that begin as gRPC's do are handed to ``http2``, which is ended once nobody can come any more. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
+    ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to; ``read_bytes`` of a body are
+    buffered before its client has to wait. ``refuse_unread`` answers what is no HTTP. Connections that begin as gRPC's do are handed to ``http2``, which is ended once nobody can come any more. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
     """
     limits = limits or ConnectionSettings()
     tls = ListenerTls.of(limits)
-    options = {"auto_decompress": auto_decompress, "limits": limits, "refuse": refuse_unread, "http2": http2 and http2.address}
+    options = {
+        "auto_decompress": auto_decompress,
+        "read_bufsize": read_bytes,
+        "limits": limits,
+        "refuse": refuse_unread,
+        "http2": http2 and http2.address,
+    }
     runner = _Runner(app, options, drain_seconds)
     await runner.setup()
     try:

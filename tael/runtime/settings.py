@@ -217,7 +217,19 @@ class ListenerTlsSettings(Settings):
         return self
 
 
-class ConnectionSettings(ListenerTlsSettings):
+class HeaderSettings(Settings):
+    """How long clients may keep a listener waiting for what they ask."""
+
+    header_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        alias="TAEL_HEADER_SECS",
+        description="How long a client may take to send the request line and headers, the first ones from when it connects.",
+    )
+
+
+class ConnectionSettings(ListenerTlsSettings, HeaderSettings):
     """How long clients may keep a listener waiting."""
 
     max_connections: int = Field(
@@ -227,13 +239,6 @@ class ConnectionSettings(ListenerTlsSettings):
         alias="TAEL_MAX_CONNECTIONS",
         description="Maximum number of connections of one HTTP listener, at most three quarters of the open-file limit. Beyond it a new"
         " connection replaces the one that has been silent longest.",
-    )
-    header_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        le=3600,
-        alias="TAEL_HEADER_SECS",
-        description="How long a client may take to send the request line and headers, the first ones from when it connects.",
     )
     idle_seconds: float = Field(
         default=620.0,

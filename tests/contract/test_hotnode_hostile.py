@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ S3 = "http://127.0.0.1:8333"
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNode]:
     """A node with a password and a bucket."""
     directory = tmp_path_factory.mktemp("hostile") / "hot"
-    with HotNode(directory, password=PASSWORD, environment={"TAEL_S3_URL": S3, "TAEL_S3_BUCKET": "tael"}) as running:
+    with HotNode(
+        directory, password=PASSWORD, environment={"TAEL_S3_URL": S3, "TAEL_S3_BUCKET": "tael", "TAEL_HEADER_SECS": "0.5"}
+    ) as running:
         yield running
 
 
@@ -113,6 +117,30 @@ def test_what_is_no_http_is_one_line_without_what_was_sent(node: HotNode) -> Non
         assert PASSWORD not in answer.decode() + node.log
     assert "Traceback" not in node.log
     assert node.log.count("malformed request") == 2
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
+def test_who_does_not_say_what_it_wants_is_cut(node: HotNode, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as wire:
+        wire.sendall(sent)
+        with contextlib.suppress(ConnectionResetError):
+            assert wire.recv(1) == b""
+
+
+def test_a_statement_may_be_slow_and_its_rows_may_pause(node: HotNode) -> None:
+    """And the connection may idle after it."""
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=30)
+    with contextlib.closing(connection):
+        for statement in (b"SELECT sleep(1.5)", b"SELECT 7"):
+            connection.putrequest("POST", "/")
+            for name, value in {**LOGIN, "Content-Length": str(len(statement))}.items():
+                connection.putheader(name, value)
+            connection.endheaders(statement[:6])
+            time.sleep(1.2)  # longer than a head may take
+            connection.send(statement[6:])
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"0\n" if b"sleep" in statement else b"7\n")
+            time.sleep(1.2)
 
 
 def test_a_listener_for_everybody_wants_a_password(tmp_path: Path) -> None:
