@@ -1,6 +1,6 @@
 """Query parameters to typed values, pure; every refusal names the parameter, what was wrong, and what it takes.
 
-An empty value counts as a parameter that was left out. A parameter that an endpoint does not know is refused, so that a misspelt filter
+An empty value counts as a parameter that was left out, but for ``last``: all time is not what was asked for there. A parameter that an endpoint does not know is refused, so that a misspelt filter
 never silently widens an answer.
 """
 
@@ -25,6 +25,7 @@ _UNIT_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": NS_PER_MS, "s": NS_PER_SEC
 _UNIT_NS |= {unit: count * NS_PER_SECOND for unit, count in {"m": 60, "h": 3600, "d": 86400, "w": 604800}.items()}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
+_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -38,6 +39,8 @@ class Parameters:
                 raise _unknown(name, [*known, *repeatable])
             if name in self._values and name not in repeatable:
                 raise Rejected("given more than once", where=name, accepted="one value")
+            if name == "last" and not value:
+                raise Rejected("empty", where=name, accepted=DURATION)
             self._values.setdefault(name, []).append(value)
 
     def text(self, name: str) -> str:
@@ -127,6 +130,8 @@ def parse_duration_ns(text: str, *, where: str) -> int:
 def parse_instant_ns(text: str, *, where: str) -> int:
     """RFC 3339, or a count since the epoch whose unit its size tells: s below 1e11, ms below 1e14, µs below 1e17, else ns."""
     refusal = Rejected(f"{text!r} is not an instant", where=where, accepted=INSTANT)
+    if _DATE.fullmatch(text):  # as seconds it would be in August 1970
+        raise Rejected(f"{text!r} is not an instant but looks like a date", where=where, accepted=INSTANT)
     if re.fullmatch(r"\d{1,20}(\.\d{1,12})?", text):
         count = Decimal(text)
         unit = next((ns for below, ns in ((10**11, NS_PER_SECOND), (10**14, NS_PER_MS), (10**17, 1000)) if count < below), 1)

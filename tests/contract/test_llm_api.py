@@ -80,6 +80,10 @@ async def test_usage_counts_each_call_once(api: Api) -> None:
     assert (await api.json("/api/v1/llm/usage", service="nobody", **LAST))["total"] is None
     assert (await api.json("/api/v1/llm/usage", end="2026-01-01T00:00:00Z"))["usage"] == []
     assert (await api.error("/api/v1/llm/usage", by="colour"))[0] == 400
+    for path in ("usage", "sessions", "tools", "calls"):
+        status, text = await api.error(f"/api/v1/llm/{path}", operation="bad")
+        assert status == 400
+        assert "operation" in text
 
 
 async def test_a_session_is_told_in_order_across_traces(api: Api) -> None:

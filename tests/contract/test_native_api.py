@@ -51,7 +51,7 @@ async def test_each_filter_reaches_the_reader(api: Api) -> None:
     instant = datetime.fromtimestamp(START_NS // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     cases: list[tuple[list[tuple[str, str]], list[str]]] = [
         ([], [chat, pay, cart]),
-        ([("service", ""), ("status", ""), ("limit", ""), ("last", "")], [chat, pay, cart]),
+        ([("service", ""), ("status", ""), ("limit", ""), ("start", "")], [chat, pay, cart]),
         ([("service", "shop")], [pay, cart]),
         ([("operation", "/")], [pay, cart]),
         ([("min_duration_ms", "4.5")], [cart]),

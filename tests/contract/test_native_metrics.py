@@ -126,6 +126,8 @@ async def test_promql_over_a_range(api: Api) -> None:
         ("/api/v1/metrics/query", {"query": "sum("}, "parse error"),
         ("/api/v1/metrics/query", {}, "query"),
         ("/api/v1/metrics/query", {"query": "up", "step": "0.001", "last": "1h"}, "steps"),
+        ("/api/v1/metrics/query", {"query": "up", "step": "0"}, "seconds above 0"),
+        ("/api/v1/metrics/query", {"query": "up", "last": ""}, "last"),
         ("/api/v1/metrics", {"metric_type": "count"}, "metric_type"),
         ("/api/v1/metrics", {"limit": "0"}, "limit"),
     ],
@@ -167,6 +169,9 @@ async def test_usage_that_an_application_sent_is_listed(api: Api) -> None:
     assert sorted(value for name, _, value in asked if name.startswith(usage)) == [5.0, 7.0]
     named = _told(await api.json("/api/v1/metrics", **later, name=usage))
     assert sorted(value for _, _, value in named) == [5.0, 7.0]
+    of_service = (await api.json("/api/v1/metrics", **later, service="bot", derived="true"))["metrics"]
+    assert [(point["service"], point["value"]) for point in of_service] == [("bot", 7.0), ("bot", 5.0)]
+    assert [value for *_, value in _told(await api.json("/api/v1/metrics", **later, service="bot"))] == [7.0]
     families = (await api.json("/api/v1/metrics/names", match=usage))["names"]
     assert [family["description"] for family in families] == ["Tokens, as the SDK counts them."]
     assert len((await api.json("/api/v1/metrics/names", match=usage, derived="true"))["names"]) == 2

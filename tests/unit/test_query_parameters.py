@@ -40,7 +40,8 @@ def test_instants_are_read(text: str, ns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "-5", "1e9", "2026-09-21", "2026-09-21T14:13:20", "2026-02-30T00:00:00Z", "9" * 20, "9999-01-01T00:00:00Z"]
+    "text",
+    ["", "now", "-5", "1e9", "2026-09-21", "20260921", "2026-09-21T14:13:20", "2026-02-30T00:00:00Z", "9" * 20, "9999-01-01T00:00:00Z"],
 )
 def test_what_is_no_instant_is_refused(text: str) -> None:
     """Also one without an offset, which could be anybody's time."""
@@ -75,9 +76,11 @@ def test_a_range_is_all_time_unless_said() -> None:
     def read(**given_: str) -> TimeRange:
         return Parameters(given_.items(), known=("last", "start", "end")).time_range(now_ns=INSTANT_NS)
 
-    assert read() == read(last="", start="", end="") == ALL_TIME
+    assert read() == read(start="", end="") == ALL_TIME
     assert read(start="5") == TimeRange(5 * SECOND, ALL_TIME.end_ns)
     assert read(end="5") == TimeRange(ALL_TIME.start_ns, 5 * SECOND)
+    with pytest.raises(Rejected, match=r"^last: empty"):
+        read(last="")
     assert read(last="1h") == TimeRange(INSTANT_NS - 3600 * SECOND, INSTANT_NS + 60 * SECOND)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from services.query.backend import Backend
 from services.query.parameters import Parameters
 from services.query.questions.cursor import decode_cursor
-from services.query.questions.llm_usage import FILTERS
+from services.query.questions.llm_usage import FILTERS, OPERATIONS
 from services.query.questions.page import Page, read_page
 from services.query.questions.spans import page_of_spans
 from tael.model.predicate import Compare, Or, Predicate, all_of, intrinsic
@@ -19,7 +19,6 @@ from tael.model.span import STATUS_NAMES, Span
 from tael.otlp.prices import PRICED_OPERATIONS
 from tael.storage.api import SpanQuery
 
-_OPERATIONS: Final = ("chat", "completion", "embedding", "tool", "agent", "workflow", "chain", "retriever", "other")
 ANY: Final = "any"
 
 
@@ -41,7 +40,7 @@ async def find_calls(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
 
 
 def _predicate(parameters: Parameters) -> Predicate:
-    operation = parameters.choice("operation", (*_OPERATIONS, ANY))
+    operation = parameters.choice("operation", (*OPERATIONS, ANY))
     kinds = (operation,) if operation else PRICED_OPERATIONS
     is_call = Compare(intrinsic("llm_operation"), "!=", "") if operation == ANY else _one_of("llm_operation", kinds)
     status = parameters.choice("status", STATUS_NAMES)

@@ -32,6 +32,7 @@ FILTERS: Final = {
     "tool": ("tool_name",),
 }
 """Parameters, and the words of a call that they are compared with."""
+OPERATIONS: Final = ("chat", "completion", "embedding", "tool", "agent", "workflow", "chain", "retriever", "other")
 BY: Final = {name: columns[0] for name, columns in FILTERS.items()} | {"response_model": "response_model"}
 _DEFAULT_RANGE_S: Final = 24 * 3600
 _DEFAULT_LIMIT: Final = 100
@@ -120,7 +121,8 @@ def quantile_ns(ordered: Sequence[int], share: float) -> int:
 @contextlib.asynccontextmanager
 async def _calls(backend: Backend, tenant: str, parameters: Parameters) -> AsyncIterator[Answer[LlmCalls]]:
     time_range = range_of(parameters, time.time_ns())
-    wanted = {name: text for name in FILTERS if (text := parameters.text(name))}
+    given = {name: parameters.text(name) for name in FILTERS} | {"operation": parameters.choice("operation", OPERATIONS)}
+    wanted = {name: text for name, text in given.items() if text}
     async with backend.turns.turn("llm", tenant) as turn:
         answer = await turn.ask(backend.llm.calls(tenant, time_range, MAX_SPANS))
         yield Answer(await asyncio.to_thread(filtered, answer.value, wanted), answer.missing)

@@ -92,12 +92,16 @@ async def find_points(backend: Backend, tenant: str, pairs: Sequence[tuple[str, 
     async with backend.turns.turn("metrics", tenant) as turn:
         families = await turn.ask(reader.families(tenant, "", 0))
         known = {family.name: family for family in families.value}
-        matchers = matchers_of(parameters.text("service"), names_of(parameters.text("name"), families.value), derived=derived)
+        named = matcher_of(names_of(parameters.text("name"), families.value), derived=derived)
+        wanted = [(named, *of_service) for of_service in services_of(parameters.text("service"), counted=counted)]
         missing, points = set(families.missing), list[Point]()
         for start_ms, end_ms in looks(time_range, now_ns):
-            answer = await turn.ask(reader.select(tenant, Selection(matchers, start_ms, end_ms), max_samples))
-            missing.update(answer.missing)
-            points += await asyncio.to_thread(points_of, answer.value, known, kind, limit - len(points), counted=counted)
+            looked, room = list[Point](), limit - len(points)
+            for matchers in wanted:
+                answer = await turn.ask(reader.select(tenant, Selection(matchers, start_ms, end_ms), max_samples))
+                missing.update(answer.missing)
+                looked += await asyncio.to_thread(points_of, answer.value, known, kind, room, counted=counted)
+            points += sorted(looked, key=lambda point: -point.time_ms)[:room]
             if len(points) >= limit:
                 break
         yield Points(points, tuple(sorted(missing)))
@@ -159,12 +163,19 @@ def _spells(stem: str, family: Family) -> bool:
     return family.name.removesuffix("_total") == stem or any(Names().metric(stem, family.unit, kind) == family.name for kind in kinds)
 
 
-def matchers_of(service: str, names: Sequence[str], *, derived: bool = False) -> tuple[Matcher, ...]:
-    """What selects a service's series and those of some families: of each also its ``_total``, ``_bucket``, ``_sum`` and ``_count``."""
-    named = Matcher(METRIC_NAME, "!=", "") if derived else Matcher(METRIC_NAME, "!~", f"|{DERIVED}")
+def matcher_of(names: Sequence[str], *, derived: bool = False) -> Matcher:
+    """What selects some families: of each also its ``_total``, ``_bucket``, ``_sum`` and ``_count``; without names all that was sent."""
     if names:
-        named = Matcher(METRIC_NAME, "=~", f"({'|'.join(map(re.escape, names))}){_OF_A_FAMILY}")
-    return (named, Matcher("job", "=~", f"(.+/)?{re.escape(service)}")) if service else (named,)
+        return Matcher(METRIC_NAME, "=~", f"({'|'.join(map(re.escape, names))}){_OF_A_FAMILY}")
+    return Matcher(METRIC_NAME, "!=", "") if derived else Matcher(METRIC_NAME, "!~", f"|{DERIVED}")
+
+
+def services_of(service: str, *, counted: bool) -> list[tuple[Matcher, ...]]:
+    """What selects a service's series: those that it sent, and those that are ``counted`` from its spans, which have no job."""
+    if not service:
+        return [()]
+    sent = (Matcher("job", "=~", f"(.+/)?{re.escape(service)}"),)
+    return [sent, (Matcher("job", "=", ""), Matcher("service", "=", service))] if counted else [sent]
 
 
 def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
@@ -204,7 +215,7 @@ def points_of(samples: Samples, families: Mapping[str, Family], kind: str, limit
 
 def _point(time_ms: int, labels: Labels, family: Family | None, value: float | None, shape: Document | None) -> Point:
     own = dict(labels)
-    name, service = own.pop(METRIC_NAME, ""), own.get("job", "").rpartition("/")[2]
+    name, service = own.pop(METRIC_NAME, ""), own.get("job", own.get("service", "")).rpartition("/")[2]
     return Point(time_ms, service, name, _type(family), family.unit if family else "", own, value, shape)
 
 
@@ -223,7 +234,7 @@ def steps_of(parameters: Parameters, now_ns: int) -> Steps:
     found = parameters.time_range(now_ns=now_ns) if asked else TimeRange(now_ns - _DEFAULT_RANGE_NS, now_ns)
     start_ms, end_ms = max(0, found.start_ns) // 1_000_000, min(found.end_ns, now_ns) // 1_000_000
     given = parameters.number("step")
-    step_ms = int(given * 1000) if given else max(_LEAST_STEP_MS, (end_ms - start_ms) // _STEPS)
+    step_ms = int(given * 1000) if given is not None else max(_LEAST_STEP_MS, (end_ms - start_ms) // _STEPS)
     if step_ms < 1 or (end_ms - start_ms) // step_ms > _MAX_STEPS:
         raise Rejected(f"more than {_MAX_STEPS:,} steps", where="step", accepted="seconds above 0, at most that many steps")
     return Steps(end_ms - max(0, end_ms - start_ms) // step_ms * step_ms, end_ms, step_ms)
