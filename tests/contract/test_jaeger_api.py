@@ -76,6 +76,9 @@ async def test_search(api: Api) -> None:
     assert await found(api, service="db", tags='{"error":"perhaps"}') == []
     assert await found(api, service="db", tags='{"span.kind":"client","span.status":"error"}') == [CART]
     assert await found(api, service="db", tags='{"span.kind":"producer"}') == []
+    # Words that Jaeger does not know stand for unset and for no kind.
+    assert await found(api, service="db", tags='{"span.status":"bogus"}') == await found(api, service="db", tags='{"span.status":"unset"}')
+    assert await found(api, service="db", tags='{"span.kind":"bogus"}') == [CART]
     assert await found(api, service="agent", tags='{"scope.name":"llm","cause":"tool one"}') == [AGENT]
     assert await found(api, service="shop", tags='{"resource.level":"resource","team":"core"}') == [CART]
     assert await found(api, service="shop", tags='{"resource.level":"span"}') == []

@@ -169,6 +169,24 @@ async def test_the_root_of_a_trace_with_two_is_the_last(api: Api) -> None:
     assert trace["rootTraceName"] == "second"
 
 
+async def test_the_root_of_a_trace_that_was_sent_twice_is_its_most_complete_copy(api: Api) -> None:
+    """In the values of tags as in a search's answer; the values of other tags are those of both."""
+    copies = [wire_span(0, name=name, trace_id=b"t" * 16, span_id=b"s" * 8) for name in ("at the start", "GET /cart")]
+    copies[0].end_time_unix_nano = 0
+    for copy in copies:
+        await api.store(of_service("shop", copy))
+    within = {"start": START_NS // 10**9 - 60, "end": START_NS // 10**9 + 60}
+
+    async def values(tag: str) -> list[str]:
+        body = await api.json(f"/tempo/api/v2/search/tag/{tag}/values", **within)
+        return sorted(value["value"] for value in body["tagValues"])
+
+    (trace,) = (await api.json(SEARCH, q="{ }", **within))["traces"]
+    assert trace["rootTraceName"] == "GET /cart"
+    assert await values("rootName") == ["GET /cart"]
+    assert await values("name") == ["GET /cart", "at the start"]
+
+
 async def test_tags(api: Api) -> None:
     """Names by scope and values with their types, narrowed by a query."""
     await api.store(*encode_spans(SPANS))

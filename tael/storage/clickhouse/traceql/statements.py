@@ -306,7 +306,7 @@ def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: Ti
 def root_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, of: Named, limit: int) -> Statement:
     """A field's values, as ``tag_values`` has them, on the roots of the traces that have a span that satisfies a predicate.
 
-    A trace's root is its last span without a parent, as in a search's answer; a trace without one has no value.
+    A trace's root is the most complete copy of its last span without a parent, as in a search's answer; a trace without one has no value.
     """
     columns, where = FieldColumns(), Conditions(tenant)
     where.within("start_time", time_range)
@@ -317,7 +317,7 @@ def root_values(source: Source, tenant: str, predicate: Predicate, time_range: T
         where.add(f"trace_id IN (SELECT trace_id FROM {rows} WHERE {found} AND {wanted})")  # noqa: S608  # names of ours
     where.parameters["limit"] = limit
     sql = (
-        f"SELECT DISTINCT toString(argMax({columns.column(of)}, (start_time, span_id))) AS value\n"  # the same
+        f"SELECT DISTINCT toString(argMax({columns.column(of)}, ({', '.join(('start_time', 'span_id', *RANKS))}))) AS value\n"  # the same
         f"FROM {rows}\nWHERE {where}\nGROUP BY trace_id\nORDER BY value\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, {**columns.parameters, **where.parameters})
