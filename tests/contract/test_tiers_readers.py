@@ -100,6 +100,7 @@ def questions(tier: HotTier) -> Mapping[str, Ask]:
         "compare_spans": lambda: tier.spansets.compare_spans("t1", parse("{}"), Compare(errors.pipeline.stages[0]), steps),  # type: ignore[arg-type]  # a filter
         "tag_names": lambda: tier.spansets.tag_names("t1", EVERYTHING, DAY, (Scope.SPAN, Scope.RESOURCE), 100),
         "tag_values": lambda: tier.spansets.tag_values("t1", EVERYTHING, DAY, parse_field("resource.service.name"), 100),
+        "tag_values of roots": lambda: tier.spansets.tag_values("t1", EVERYTHING, DAY, parse_field("rootName"), 100),
         "topology services": lambda: tier.topology.list_services("t1", DAY),
         "topology operations": lambda: tier.topology.list_operations("t1", "shop", DAY),
         "topology calls": lambda: tier.topology.count_calls("t1", DAY),
