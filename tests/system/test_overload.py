@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from statistics import median
 
 import pytest
 
@@ -28,7 +29,8 @@ def test_a_flood_is_refused_retryably_within_flat_memory_and_nothing_is_lost(sui
     assert flood.without_delay == 0
     shown = [size >> 20 for size in memory]
     half = len(shown) // 2
-    assert max(shown[half:]) <= max(shown[:half]) + 25, shown
+    # Peaks come and go with the requests that are being parsed; what does not come back would raise the middle.
+    assert median(shown[half:]) <= median(shown[:half]) + 25, shown
     assert max(shown) - shown[0] < 200, f"{shown}: 2 MiB may be held and wait here, and what 192 clients have on their way is 110"
     assert recovery < 5
     assert_readable(suite, {("flood", "default"): flood})
