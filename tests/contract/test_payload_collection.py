@@ -219,6 +219,23 @@ async def test_whoever_dies_where_the_next_one_goes_on(place: Place) -> None:
     assert await place.is_done(deletion)
 
 
+@pytest.mark.parametrize("tiering", ["hot", "cold"])
+async def test_what_was_half_forgotten_does_not_stand_for_what_is_needed(hot_place: Place, tiering: str) -> None:
+    """One payload of two goes, behind every statement: as many are condemned then as the index still has, and they are others."""
+    await hot_place.say(ONE, SYSTEM, ASKED)
+    await hot_place.say(TWO, SYSTEM)
+    await hot_place.write()
+    if tiering == "cold":
+        await hot_place.cold.roll()
+    [clickhouse] = hot_place.tier.clickhouses
+    await hot_place.delete("trace", ONE.hex())
+    hot_place.now_ns += 3 * 3600 * 10**9
+    for after in (*range(5), 99):
+        await hot_place.collect(hot_place.collector(Dying(clickhouse, after)))
+        assert await hot_place.readable(SYSTEM) == [True]
+    assert await hot_place.readable(ASKED) == [False]
+
+
 @pytest.mark.parametrize("crash_at", ["deleted", "rewritten", "forgotten", "collected"])
 async def test_whoever_dies_first_at_a_place_the_next_one_goes_on(place: Place, crash_at: str) -> None:
     """As above, with everything still to do."""

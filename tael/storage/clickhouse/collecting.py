@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from tael.model.time import NS_PER_SECOND
@@ -92,10 +93,18 @@ class ClickHouseCollect(Mutations):
 
     async def is_all(self, due: Due) -> bool:
         """See CollectStore."""
+        # Compared by name: a compactor that died while it forgot some has left hashes in ``due`` that the index no longer holds, and the
+        # count of those would make up for others that are still needed.
         where = f"{came(_INDEX)} AND {OF_AN_HOUR} AND item = {NO_ITEM}"
-        sql = f"SELECT uniqExact(hash) FROM {self._named(_INDEX)} WHERE {where}"  # noqa: S608  # the same
+        held = await self._count_hashes(where, replace(due, hashes=()))
+        for part in due.parts(_AT_ONCE):
+            held -= await self._count_hashes(f"{where} AND {OF_HASHES}", part)
+        return held <= 0
+
+    async def _count_hashes(self, where: str, due: Due) -> int:
+        sql = f"SELECT uniqExact(hash) FROM {self._named(_INDEX)} WHERE {where}"  # noqa: S608  # names of ours and parameters
         [(count,)] = await self._ask(sql, parameters_of_all(due.selection))
-        return int(count) <= len(due.hashes)
+        return int(count)
 
     async def needed(self, tenant: str, hashes: Collection[bytes]) -> frozenset[bytes]:
         """See CollectStore."""
