@@ -95,6 +95,16 @@ class Tenants:
         self.limits = TenantLimits(LimitSettings.model_validate(variables), self.registry, lambda: self.now)
 
 
+def test_a_refusal_never_says_to_come_back_at_once() -> None:
+    """A token that is nanoseconds away is a delay that no client can read."""
+    tenants = Tenants(TAEL_TENANT_ITEMS_PER_SEC=10, TAEL_TENANT_BURST_SECS=1)
+    tenants.limits.take("noisy", 1, 10)
+    tenants.now = 0.1 - 1e-9
+    with pytest.raises(Overloaded) as refused:
+        tenants.limits.take("noisy", 1, 1)
+    assert refused.value.retry_after_seconds == 0.001
+
+
 def test_rates_are_each_tenants_own_and_the_delay_is_the_buckets() -> None:
     tenants = Tenants(TAEL_TENANT_BYTES_PER_SEC=100, TAEL_TENANT_ITEMS_PER_SEC=10, TAEL_TENANT_BURST_SECS=1)
     tenants.limits.take("noisy", 100, 1)

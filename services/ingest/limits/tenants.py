@@ -26,6 +26,8 @@ log = get_logger("limits")
 _MAX_BUCKETS = 10_000
 _MAX_NAMED_TENANTS = 100
 _MAX_TRACKED_KEYS, _LOOK_AT_ITEMS = 200_000, 500
+_LEAST_DELAY_SECONDS = 0.001
+"""Clients read a delay of no whole microsecond as none at all."""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,9 @@ class TenantLimits:
         if bucket is None or not (delay := bucket.delay_seconds(amount, self._now())):
             return
         self._count(tenant, limit)
-        raise Overloaded(f"tenant {tenant} sends more than its {limit} of {bucket.rate:g}", retry_after_seconds=delay)
+        raise Overloaded(
+            f"tenant {tenant} sends more than its {limit} of {bucket.rate:g}", retry_after_seconds=max(delay, _LEAST_DELAY_SECONDS)
+        )
 
     def _of(self, tenant: str) -> _Buckets:
         limits = self.of(tenant)
