@@ -235,10 +235,8 @@ class ColdTier:
             if lease is None or (lease.holder, lease.epoch) != (self._settings.node_id, shard.epoch):
                 raise Fenced(f"the lease of shard {address.index} is not this process's any more")
 
-        owner, fail = (
-            ManifestOwner(self._kv, self._objects, self._manifests, address.index, shard.epoch),
-            fail_at(self._settings.roll_failpoint),
-        )
+        owner = ManifestOwner(self._kv, self._objects, self._manifests, address.index, shard.epoch)
+        fail = fail_at(self._settings.roll_failpoint)
         return Roller(owner, store, self._objects, still_mine, self._pace, fail, setbacks=shard.setbacks)
 
 

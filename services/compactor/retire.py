@@ -18,7 +18,6 @@ from tael.storage.rows import RowStore
 log = get_logger("compactor")
 _REWRITTEN_AT_ONCE = 32
 """Partitions that lose rows in one go: each is written anew, so that others get their turn in between."""
-_ASIDE_SECONDS = 3600.0
 _PARTITIONS = Counter("tael_compactor_dropped_partitions", "Partitions dropped.", ["shard"], registry=REGISTRY)
 _ROWS = Counter("tael_compactor_deleted_rows", "Rows deleted because of the retention of their tenant.", ["shard"], registry=REGISTRY)
 _LEFT = Gauge("tael_compactor_expired_partitions", "Partitions with rows that are still to be deleted.", ["shard"], registry=REGISTRY)
@@ -38,7 +37,7 @@ async def retire(
     Repeating it, by whoever, changes nothing more. Raises Retryable, and Rejected, as the stores do; a partition that fails again and again is left
     out until ``setbacks`` lets it be tried again.
     """
-    setbacks = setbacks or Setbacks(shard, _ASIDE_SECONDS)
+    setbacks = setbacks or Setbacks(shard)
     aside = setbacks.aside()
     listed = [one for one in await schema.list_partitions() if _work(one) not in aside]
     past = past_retention(listed, retention, time.time_ns())

@@ -30,7 +30,6 @@ from tael.storage.rolling import Pace
 
 T = TypeVar("T")
 log = get_logger("compactor")
-_ASIDE_SECONDS: Final = 3600.0
 _TURN_SECONDS: Final = 20.0
 """How long files are rewritten before the roll gets its turn."""
 _OF_TRACES: Final = ("logs", "exemplars", "spans")
@@ -83,7 +82,7 @@ class ColdEraser:
         self._objects = objects
         self._pace = pace
         self._fail = fail
-        self._setbacks = setbacks or Setbacks(owner.manifest.shard, _ASIDE_SECONDS)
+        self._setbacks = setbacks or Setbacks(owner.manifest.shard)
         self._unread: set[str] = set()
         self._skipped: set[Work] = set()
         self._failed: list[TaelError] = []

@@ -65,7 +65,7 @@ class Roller:
         self._still_mine = still_mine
         self._pace = pace
         self._fail = fail
-        self._setbacks = setbacks or Setbacks(owner.manifest.shard, GRACE_NS / NS_PER_SECOND)
+        self._setbacks = setbacks or Setbacks(owner.manifest.shard)
         self._grace_ns = grace_ns
 
     @property

@@ -131,5 +131,5 @@ def _limits(settings: HotNodeSettings) -> ConnectionSettings:
 
 
 def _refuse(_: web.Request, __: str, error: web.HTTPException) -> web.Response:
-    """The answer to what is no HTTP; text, as every error of ClickHouse."""
+    """The answer to a request that is not HTTP: plain text, like every error of ClickHouse."""
     return web.Response(status=error.status, text=f"{error.reason}\n")

@@ -12,8 +12,7 @@ from rich.text import Text
 
 from services.serve.settings import ServeSettings
 from tael.runtime.config import Address
-
-DEFAULT_REST_PORT = 7701
+from tael.runtime.reach import cli_flags
 
 
 def reachable(address: Address) -> str:
@@ -22,22 +21,17 @@ def reachable(address: Address) -> str:
     return str(Address(loopback.get(address.host, address.host), address.port))
 
 
+def _scheme(settings: ServeSettings) -> str:
+    return "http" if settings.tls_cert is None else "https"
+
+
 def _url(settings: ServeSettings, address: Address) -> str:
-    return f"{'http' if settings.tls_cert is None else 'https'}://{reachable(address)}"
-
-
-def cli_flags(settings: ServeSettings) -> str:
-    """What the command line needs to be told to reach this suite: nothing where the defaults do."""
-    rest = settings.rest_api_addr
-    host, port = Address.parse(reachable(rest)).host, rest.port
-    if host not in ("127.0.0.1", "localhost") or settings.tls_cert is not None:
-        return f" --server {_url(settings, rest)}"
-    return "" if port == DEFAULT_REST_PORT else f" --port-rest {port}"
+    return f"{_scheme(settings)}://{reachable(address)}"
 
 
 def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """The banner's facts: titled groups of label and value. ``tael`` is how this machine's shell finds the command."""
-    rest, flags = _url(settings, settings.rest_api_addr), cli_flags(settings)
+    rest, flags = _url(settings, settings.rest_api_addr), cli_flags(_scheme(settings), reachable(settings.rest_api_addr))
     nodes = ", ".join(f"http://127.0.0.1:{ports[f'hotnode-{n}']}" for n in range(settings.shards))
     internal = f"http://127.0.0.1:{ports['serve-internal']}"
     return [

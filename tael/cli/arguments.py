@@ -113,7 +113,7 @@ class Instant(click.ParamType[str]):
         self._now = now
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As RFC 3339. Fails for what is no time."""
+        """As RFC 3339. Fails for text that is not a time."""
         try:
             return instant(str(value), self._now())
         except Rejected as error:
@@ -126,7 +126,7 @@ class Duration(click.ParamType[str]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As the API takes it. Fails for what is no length of time."""
+        """As the API takes it. Fails for text that is not a length of time."""
         try:
             return duration(str(value))
         except Rejected as error:

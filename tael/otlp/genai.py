@@ -49,7 +49,7 @@ CONVERSATION: Final[Mapping[str, Sequence[str]]] = DIALECTS["conversation"]
 MEMBER: Final = "|"
 EVERY_MEMBER: Final = "*"
 MOST: Final = 10**12
-"""Tokens, dollars or seconds of one call: what is told beyond it is a mistake, and would spoil every sum."""
+"""The most tokens, dollars or seconds that one call may report: a larger number is a mistake, and would spoil every sum."""
 
 _CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
 _CONTENT_PREFIXES = PROMPT_PREFIXES + COMPLETION_PREFIXES

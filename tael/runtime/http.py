@@ -130,7 +130,7 @@ async def serve(
     """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
 
     ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to; ``read_bytes`` of a body are
-    buffered before its client has to wait. ``refuse_unread`` answers what is no HTTP. Connections that begin as gRPC's do are handed to ``http2``, which is ended once nobody can come any more. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
+    buffered before its client has to wait. ``refuse_unread`` answers requests that are not HTTP. Connections that begin as gRPC's do are handed to ``http2``, which is ended once nobody can come any more. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
     """
     limits = limits or ConnectionSettings()
     tls = ListenerTls.of(limits)

@@ -17,6 +17,7 @@ from services.query.questions.page import RANGE
 from tael.errors import Rejected
 from tael.model.llm_calls import LlmCalls, LlmUsage, grouped
 from tael.model.time import TimeRange
+from tael.otlp import genai
 from tael.storage.api import Answer
 
 MAX_SPANS: Final = 1_000_000
@@ -32,7 +33,7 @@ FILTERS: Final = {
     "tool": ("tool_name",),
 }
 """Parameters, and the words of a call that they are compared with."""
-OPERATIONS: Final = ("chat", "completion", "embedding", "tool", "agent", "workflow", "chain", "retriever", "other")
+OPERATIONS: Final = (*dict.fromkeys(genai.OPERATIONS.values()), genai.OTHER_OPERATION)
 BY: Final = {name: columns[0] for name, columns in FILTERS.items()} | {"response_model": "response_model"}
 _DEFAULT_RANGE_S: Final = 24 * 3600
 _DEFAULT_LIMIT: Final = 100

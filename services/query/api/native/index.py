@@ -10,6 +10,7 @@ from aiohttp import web
 from services.query.api.family import OPEN, Route
 from tael import __version__
 from tael.runtime.http import json_response
+from tael.runtime.reach import cli_flags
 
 _SOURCES = (
     ("Prometheus", "/prometheus", "PromQL over metrics and over what spans are counted into"),
@@ -17,7 +18,6 @@ _SOURCES = (
     ("Tempo", "/tempo", "TraceQL over traces"),
     ("Jaeger", "/jaeger", "traces by service, operation and tags"),
 )
-_DEFAULT_PORT = "7701"
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#1c2430;background:#fff}"
     "h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}"
@@ -47,7 +47,7 @@ class Index:
 
     async def page(self, request: web.Request) -> web.Response:
         """``GET /``: what this is and where things are, as HTML."""
-        base, tael = html.escape(f"{request.scheme}://{request.host}"), html.escape(f"tael{_flags(request.scheme, request.host)}")
+        base, tael = html.escape(f"{request.scheme}://{request.host}"), html.escape(f"tael{cli_flags(request.scheme, request.host)}")
         sources = "".join(f"<tr><th>{name}</th><td><code>{base}{path}</code></td><td>{what}</td></tr>" for name, path, what in _SOURCES)
         body = (
             f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -62,14 +62,6 @@ class Index:
         return web.Response(
             text=body, content_type="text/html", headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
         )
-
-
-def _flags(scheme: str, host: str) -> str:
-    """What the command line must be told to ask the server at ``host``: nothing where its default does."""
-    name, _, port = host.rpartition(":")
-    if scheme != "http" or name not in ("127.0.0.1", "localhost"):
-        return f" --server {scheme}://{host}"
-    return "" if port == _DEFAULT_PORT else f" --port-rest {port}"
 
 
 def _description(route: Route) -> str:
