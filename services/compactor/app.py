@@ -130,7 +130,7 @@ async def collect(settings: CompactorSettings, stop: Stop, kv: KeyValue, collect
 
 def _setbacks(settings: CompactorSettings) -> Callable[[ShardAddress], Setbacks]:
     """Those of retention, one for each shard."""
-    return cache(lambda shard: Setbacks(shard.name, settings.compact_interval_seconds))
+    return cache(lambda shard: Setbacks(shard.index, settings.compact_interval_seconds))
 
 
 def _times(settings: CompactorSettings) -> Times:
@@ -179,7 +179,7 @@ async def _serve(held: Held, stores: Stores, retention: Retention) -> set[tuple[
 
     async def serve(shard: ShardAddress) -> bool:
         try:
-            return await retire(stores.schema(shard), stores.rows(shard), retention, shard.name, setbacks=stores.setbacks(shard)) == 0
+            return await retire(stores.schema(shard), stores.rows(shard), retention, shard.index, setbacks=stores.setbacks(shard)) == 0
         except (Retryable, Rejected) as error:
             log.warning("retention failed; retrying", shard=shard.name, reason=str(error))
             return False

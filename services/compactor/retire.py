@@ -27,12 +27,12 @@ async def retire(
     schema: SchemaStore,
     rows: RowStore,
     retention: Retention,
-    shard: str,
+    shard: int,
     *,
     setbacks: Setbacks | None = None,
     at_once: int = _REWRITTEN_AT_ONCE,
 ) -> int:
-    """Drop and delete what has outlived its retention; how many partitions with such rows are left for the next call.
+    """Drop and delete what has outlived its retention on the shard of that number; how many partitions with such rows are left for the next call.
 
     Repeating it, by whoever, changes nothing more. Raises Retryable, and Rejected, as the stores do; a partition that fails again and again is left
     out until ``setbacks`` lets it be tried again.
@@ -44,16 +44,16 @@ async def retire(
     for partition in past.whole:
         with setbacks.of(_work(partition), _name(partition)):
             await schema.drop_partition(partition)
-        _PARTITIONS.labels(shard).inc()
+        _PARTITIONS.labels(str(shard)).inc()
         log.info("dropped", shard=shard, table=partition.table, start=partition.start_ns // 10**9, rows=partition.rows)
     found = await _with_rows(rows, past.in_part, setbacks)
     for partition, tenants, count in found[:at_once]:
         with setbacks.of(_work(partition), _name(partition)):
             await rows.delete_rows(partition, tenants)
-        _ROWS.labels(shard).inc(count)
+        _ROWS.labels(str(shard)).inc(count)
         log.info("deleted rows", shard=shard, table=partition.table, start=partition.start_ns // 10**9, rows=count)
     left = len(found[at_once:])
-    _LEFT.labels(shard).set(left)
+    _LEFT.labels(str(shard)).set(left)
     return left
 
 

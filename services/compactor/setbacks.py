@@ -39,7 +39,7 @@ class Setbacks:
     It grows because a failure may be the bucket's or the shard's: when those are back, what failed meanwhile is soon tried again.
     """
 
-    def __init__(self, shard: int | str, longest_seconds: float = 3600.0, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, shard: int, longest_seconds: float = 3600.0, *, now: Callable[[], float] = time.monotonic) -> None:
         self._shard = str(shard)
         self._longest = longest_seconds
         self._now = now

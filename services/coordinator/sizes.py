@@ -60,8 +60,8 @@ async def watch_sizes(
             try:
                 DEAD_LETTERS.set(await letters.dead_letters())
                 for shard in await shards():
-                    await _look(shard.name, schema(shard))
-                    seen = await _look_for_detached(shard.name, schema(shard), seen)
+                    await _look(str(shard.index), schema(shard))
+                    seen = await _look_for_detached(str(shard.index), schema(shard), seen)
             except (Retryable, Rejected) as error:
                 log.debug("cannot read table sizes", reason=str(error))
             await stop.sleep(every_seconds)

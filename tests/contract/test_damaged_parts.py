@@ -89,7 +89,7 @@ async def test_a_part_that_is_set_aside_is_counted_and_named(hot_nodes: MakeNode
 
 def counted_aside(reason: str) -> float | None:
     """The gauge of the test's table."""
-    return REGISTRY.get_sample_value("tael_hot_detached_parts", {"shard": "shard-0", "table": "spans", "reason": reason})
+    return REGISTRY.get_sample_value("tael_hot_detached_parts", {"shard": "0", "table": "spans", "reason": reason})
 
 
 class NoLetters:

@@ -204,7 +204,7 @@ async def test_the_coordinators_loops_go_on_by_themselves(
             await until(migrated)
 
             async def seen() -> bool:
-                return bool(sizes.ROWS.labels("shard-0", "spans")._value.get() == 1)
+                return bool(sizes.ROWS.labels("0", "spans")._value.get() == 1)
 
             await until(seen)
     await migrations.close()

@@ -6,6 +6,7 @@ import secrets
 import time
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.compactor.retire import retire
 from services.compactor.setbacks import ATTEMPTS, Setbacks
@@ -64,7 +65,7 @@ async def test_every_table_is_kept_as_long_as_its_signal(shared_hot_node: HotNod
 
         async def gone() -> int:
             before = len(await schema.list_partitions())
-            assert await retire(schema, ClickHouseRows(clickhouse), Retention(days), "shard-0") == 0
+            assert await retire(schema, ClickHouseRows(clickhouse), Retention(days), 0) == 0
             return before - len(await schema.list_partitions())
 
         assert await gone() == 0
@@ -112,9 +113,9 @@ async def test_a_tenant_with_a_shorter_retention_loses_its_rows_alone(shared_hot
         for_ever = dict.fromkeys(("traces", "logs", "metrics"), FOR_EVER)
         shorter = Retention(for_ever, {"shop": dict.fromkeys(for_ever, days)})
         partitions = len(await schema.list_partitions())
-        left = await retire(schema, rows, shorter, "shard-0", at_once=5)
+        left = await retire(schema, rows, shorter, 0, at_once=5)
         assert left == partitions - 5
-        assert await retire(schema, rows, shorter, "shard-0") == 0
+        assert await retire(schema, rows, shorter, 0) == 0
         assert await rows_of(clickhouse, "shop") == {}
         assert set(await rows_of(clickhouse, "bank")) == tables
         reader = ClickHouseHoldings(Shard("shard-0", TableHoldings(clickhouse)))
@@ -123,7 +124,7 @@ async def test_a_tenant_with_a_shorter_retention_loses_its_rows_alone(shared_hot
         assert all(one.items > 0 and one.bytes > 0 and one.oldest_bytes <= one.bytes for one in held)
         assert [one.tenant for one in (await reader.holdings("long")).value] == ["long"] * len(SIGNALS)
         longer = Retention(dict.fromkeys(for_ever, days), {"long": for_ever})
-        assert await retire(schema, rows, longer, "shard-0") == 0
+        assert await retire(schema, rows, longer, 0) == 0
         assert await rows_of(clickhouse, "bank") == {}
         assert set(await rows_of(clickhouse, "long")) == tables
 
@@ -138,14 +139,22 @@ async def test_a_partition_that_cannot_be_dropped_holds_no_other_up(shared_hot_n
 
     async with open_tier([shared_hot_node]) as tier:
         [clickhouse] = tier.clickhouses
-        schema, setbacks = Failing(clickhouse), Setbacks(0, 3600)
+        schema, setbacks = Failing(clickhouse), Setbacks(77, 3600)
         await fill(tier)
         days = Retention(dict.fromkeys(("traces", "logs", "metrics"), (time.time_ns() - START_NS) / DAY_NS - 3))
         for _ in range(ATTEMPTS):
             with pytest.raises(Unavailable):
-                await retire(schema, ClickHouseRows(clickhouse), days, "0", setbacks=setbacks)
-        assert await retire(schema, ClickHouseRows(clickhouse), days, "0", setbacks=setbacks) == 0
+                await retire(schema, ClickHouseRows(clickhouse), days, 77, setbacks=setbacks)
+        assert await retire(schema, ClickHouseRows(clickhouse), days, 77, setbacks=setbacks) == 0
         assert {one.table for one in await schema.list_partitions()} == {"spans"}
+        assert counted("dropped_partitions_total") == len(KEPT) - 1
+        assert counted("expired_partitions") == 0
+        assert counted("set_aside", work="retire") == 1
+
+
+def counted(metric: str, **labels: str) -> float | None:
+    """A metric of the compactor about shard 77: metrics name a shard by its number."""
+    return REGISTRY.get_sample_value(f"tael_compactor_{metric}", {"shard": "77", **labels})
 
 
 @pytest.mark.usefixtures("object_server")
