@@ -51,6 +51,21 @@ async def test_an_intent_is_repeated_with_its_borders_and_token(bench: Bench) ->
     assert bench.tier.landings == [0, LANDING]
 
 
+async def test_pieces_of_a_refused_insert_go_to_the_intents_landing_tables(bench: Bench) -> None:
+    """A successor that cuts an older release's insert cuts it as that did: the pieces' tokens are known there alone."""
+    await bench.append("1", "bad")
+    await bench.append("3")
+    bench.tier.refused.add("bad")
+    found = await bench.kv.get(writer_key(0))
+    assert found is not None
+    await bench.kv.update(writer_key(0), Lease.decode(found).intend(Intent(first=1, last=1)).encode(), found.revision)
+    await bench.grant("node-b")
+    async with bench.writing("node-b"):
+        await holds(lambda: bench.tier.names == ["1", "3"])
+    assert bench.tier.landings == [0, 0, 0, LANDING]
+    assert bench.tier.tokens == {"0.0:1-1:traces:l", "0.0:2-2:traces"}
+
+
 async def test_a_cut_intent_is_repeated_with_its_cuts(bench: Bench) -> None:
     """Of two inserts only one had been stored: the successor makes the same two, whatever it would have cut itself."""
     for name in ("1", "2", "3"):

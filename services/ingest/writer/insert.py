@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from services.ingest.writer.bisect import halve, normalise
@@ -16,10 +17,29 @@ from tael.errors import Rejected, StoredInPart, TooLarge
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
 from tael.runtime.tasks import together
-from tael.storage.api import LANDING
 from tael.wal.api import DeadLetter, Entry
 
 log = get_logger("writer")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one insert writes: ``body`` under ``token`` into the landing tables of edition ``landing``; ``sequence`` is its first entry's."""
+
+    signal: str
+    body: bytes
+    token: str
+    sequence: int
+    landing: int
+
+    def part(self, body: bytes, suffix: str) -> _Piece:
+        """A body made of this one. Its token names how, so that whoever repeats the intent makes the same pieces and finds what is stored."""
+        return replace(self, body=body, token=f"{self.token}:{suffix}")
+
+    def halves(self) -> tuple[_Piece, _Piece] | None:
+        """Left and right; None where it is a single item."""
+        halves = halve(self.signal, self.body)
+        return None if halves is None else (self.part(halves[0], "l"), self.part(halves[1], "r"))
 
 
 class Inserter:
@@ -27,7 +47,6 @@ class Inserter:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._landing = LANDING
 
     async def write(self, entries: Sequence[Entry], lease: Lease, stop: Stop) -> None:
         """Write the range that ``lease`` intends: an insert for each signal and cut, and what preparations add to them."""
@@ -38,12 +57,12 @@ class Inserter:
         batch = f"{prefix}:{lease.intent.first}-{lease.intent.last}"
         # Prepared before anything is written: what a preparation reads from the hot tier must not hold this batch yet.
         inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, batch, stop)
-        most, self._landing = lease.intent.flat_bytes, lease.intent.landing
+        most, landing = lease.intent.flat_bytes, lease.intent.landing
         turns = asyncio.Semaphore(self._parts.inserts_at_once)
 
         async def write(insert: Insert) -> None:
             async with turns:
-                await self._write(insert, most, stop)
+                await self._write(insert, most, landing, stop)
 
         # Groups one after the other: an item must not be readable before the payloads that it refers to.
         for group in in_turns(inserts):
@@ -59,13 +78,12 @@ class Inserter:
             inserts += [prepared_insert(entry, prefix) for entry in made]
         return inserts
 
-    async def _write(self, insert: Insert, most: int, stop: Stop) -> None:
+    async def _write(self, insert: Insert, most: int, landing: int, stop: Stop) -> None:
         items = sum(entry.items for entry in insert.entries)
         body = b"".join(entry.body for entry in insert.entries)
         # Entries share an insert only where they are not too large together.
-        await self._write_within(
-            insert.signal, body, insert.token, insert.entries[0].sequence, most if len(insert.entries) == 1 else 0, stop
-        )
+        most = most if len(insert.entries) == 1 else 0
+        await self._write_within(_Piece(insert.signal, body, insert.token, insert.entries[0].sequence, landing), most, stop)
         self._parts.fail("between_tables")
         metrics, shard = self._parts.metrics, self._parts.name
         metrics.batches.labels(shard, insert.signal).inc()
@@ -73,52 +91,55 @@ class Inserter:
         metrics.batch_items.labels(insert.signal).observe(items)
         metrics.batch_bytes.labels(insert.signal).observe(len(body))
 
-    async def _write_within(self, signal: str, body: bytes, token: str, sequence: int, most: int, stop: Stop) -> None:
-        """Write one body in pieces of at most ``most`` bytes flattened, 0 for whole; one item is a piece however large it is."""
-        halves = halve(signal, body) if most and flat_bytes(signal, body, whole=most > FLAT_BYTES) > most else None
+    async def _write_within(self, piece: _Piece, most: int, stop: Stop) -> None:
+        """Write it in pieces of at most ``most`` bytes flattened, 0 for whole; one item is a piece however large it is."""
+        too_large = most and flat_bytes(piece.signal, piece.body, whole=most > FLAT_BYTES) > most
+        halves = piece.halves() if too_large else None
         if halves is None:
-            await self._write_body(signal, body, token, sequence, stop)
+            await self._write_piece(piece, stop)
             return
-        # A token names the bytes that the same halving makes of the same range, so that whoever repeats the intent finds what is stored.
-        for side, half in zip("lr", halves, strict=True):
-            await self._write_within(signal, half, f"{token}:{side}", sequence, most, stop)
+        for half in halves:
+            await self._write_within(half, most, stop)
 
-    async def _write_body(self, signal: str, body: bytes, token: str, sequence: int, stop: Stop) -> None:
-        """Write one body, in halves where the hot tier refuses it; what cannot be cut any further becomes a dead letter."""
+    async def _write_piece(self, piece: _Piece, stop: Stop) -> None:
+        """Write it, in halves where the hot tier refuses it; what cannot be cut any further becomes a dead letter."""
         try:
-            await self._until_written(signal, body, token, stop)
+            await self._until_written(piece, stop)
         except StoredInPart as refused:
-            await self._write_rest(signal, refused, token, sequence, stop)
+            await self._write_rest(piece, refused, stop)
             return
         except Rejected as refused:
-            reason, fresh = str(refused), body if isinstance(refused, TooLarge) else normalise(signal, body)
+            reason, fresh = str(refused), piece.body if isinstance(refused, TooLarge) else normalise(piece.signal, piece.body)
         else:
             return
         # Under a token of its own: pieces of the refused body may be stored, and the rewritten one must not be taken for it.
-        if fresh != body:
-            await self._write_body(signal, fresh, f"{token}:n", sequence, stop)
-        elif (halves := halve(signal, body)) is not None:
-            for side, half in zip("lr", halves, strict=True):
-                await self._write_body(signal, half, f"{token}:{side}", sequence, stop)
+        if fresh != piece.body:
+            await self._write_piece(piece.part(fresh, "n"), stop)
+        elif (halves := piece.halves()) is not None:
+            for half in halves:
+                await self._write_piece(half, stop)
         else:
             # Durable in its own stream before the intent is committed: an item is in the hot tier or in a letter, whatever dies.
-            await self._bury(DeadLetter(self._parts.shard, sequence, signal, 1, reason, body), token, stop)
+            await self._bury(DeadLetter(self._parts.shard, piece.sequence, piece.signal, 1, reason, piece.body), piece.token, stop)
 
-    async def _write_rest(self, signal: str, refused: StoredInPart, token: str, sequence: int, stop: Stop) -> None:
+    async def _write_rest(self, piece: _Piece, refused: StoredInPart, stop: Stop) -> None:
         """The items that are not there; what is counted from those that are may lack them, for only the whole insert would complete it."""
         metrics, shard = self._parts.metrics, self._parts.name
         log.error(
-            "an insert is stored in part and does not fit; its other items are written alone", shard=shard, token=token, reason=str(refused)
+            "an insert is stored in part and does not fit; its other items are written alone",
+            shard=shard,
+            token=piece.token,
+            reason=str(refused),
         )
-        metrics.incomplete.labels(shard, signal).inc()
+        metrics.incomplete.labels(shard, piece.signal).inc()
         # Whoever repeats this finds more of them stored: the token is of what is left, not of the place.
         if refused.rest:
-            await self._write_body(signal, refused.rest, f"{token}:r{hashlib.sha256(refused.rest).hexdigest()[:16]}", sequence, stop)
+            await self._write_piece(piece.part(refused.rest, f"r{hashlib.sha256(refused.rest).hexdigest()[:16]}"), stop)
 
-    async def _until_written(self, signal: str, body: bytes, token: str, stop: Stop) -> None:
+    async def _until_written(self, piece: _Piece, stop: Stop) -> None:
         async def insert() -> None:
-            with self._parts.metrics.insert_seconds.labels(signal).time():
-                await self._parts.storage.write(signal, body, token, self._landing)
+            with self._parts.metrics.insert_seconds.labels(piece.signal).time():
+                await self._parts.storage.write(piece.signal, piece.body, piece.token, piece.landing)
 
         await self._parts.until_done("an insert", insert, stop)
 
