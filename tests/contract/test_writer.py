@@ -62,8 +62,8 @@ async def test_pieces_of_a_refused_insert_go_to_the_intents_landing_tables(bench
     await bench.grant("node-b")
     async with bench.writing("node-b"):
         await holds(lambda: bench.tier.names == ["1", "3"])
-    assert bench.tier.landings == [0, 0, 0, LANDING]
-    assert bench.tier.tokens == {"0.0:1-1:traces:l", "0.0:2-2:traces"}
+    assert bench.tier.landings == [0, 0, 0, 0, LANDING]
+    assert bench.tier.tokens == {"0.0:1-1:traces:n:l", "0.0:2-2:traces"}
 
 
 async def test_a_cut_intent_is_repeated_with_its_cuts(bench: Bench) -> None:
