@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -30,6 +32,7 @@ from tael.runtime.service import Stop
 from tael.storage.api import LogQuery, PartitionSize, SpanQuery
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.logs import ClickHouseLogs
+from tael.storage.clickhouse.pulse import Pulse
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
@@ -122,6 +125,44 @@ async def test_every_call_says_retryable_and_works_again_afterwards(shard: tuple
         await asyncio.gather(*calls(patient))
     finally:
         await patient.close()
+
+
+async def test_a_read_of_a_server_that_hangs_is_given_up_early_and_of_a_slow_one_is_not(shard: tuple[HotNode, ClickHouse]) -> None:
+    """It answers no ping, long before the statement's own limit; one that only takes its time does."""
+    node, _ = shard
+    clickhouse = ClickHouse(node.url, DATABASE, pulse=Pulse(every_seconds=0.1, answer_seconds=1.5))
+    try:
+        with frozen(node):
+            for _ in range(2):
+                with pytest.raises(Unavailable, match=f"ClickHouse at {node.url} hangs: it answers no ping"):
+                    await clickhouse.query("SELECT 1", {})
+        assert await clickhouse.query("SELECT sleep(2)", {}) == [(0,)]
+    finally:
+        await clickhouse.close()
+
+
+async def test_only_a_ping_without_any_answer_says_that_a_server_hangs() -> None:
+    """A refusal is an answer, and so is a connection that is closed; the fourth ping is kept waiting."""
+    asked = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise ConnectionResetError
+        if asked == 4:
+            await asyncio.sleep(60)
+        return web.Response(status=403)
+
+    app = web.Application()
+    app.router.add_get("/ping", answer)
+    server = TestServer(app, host="127.0.0.1")
+    await server.start_server(shutdown_timeout=0)
+    try:
+        await Pulse(every_seconds=0.01, answer_seconds=1.5).lost(str(server.make_url("/")), None)
+    finally:
+        await server.close()
+    assert asked == 4
 
 
 @contextlib.asynccontextmanager

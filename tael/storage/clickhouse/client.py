@@ -23,6 +23,7 @@ from prometheus_client import REGISTRY, Counter
 from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable, Unreadable
 from tael.runtime.observe import get_logger
 from tael.runtime.tls import ClientTls
+from tael.storage.clickhouse.pulse import Pulse
 
 Row: TypeAlias = Sequence[Any]
 
@@ -129,7 +130,8 @@ class ClickHouse:
     """One shard's ClickHouse. Safe for concurrent use in one event loop; ``close`` it when done.
 
     Every call raises as ``translate`` says, and nothing else. A call whose answer does not come is Unavailable a little after its limit
-    (the server ends it at the limit), and at the latest after ``patience_seconds``.
+    (the server ends it at the limit), and at the latest after ``patience_seconds``. One that reads is Unavailable as soon as the server
+    hangs, which is when it answers no ping (``pulse``): other shards' answers must not wait for it as long as for one that is slow.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class ClickHouse:
         password: str = "",
         *,
         patience_seconds: float = math.inf,
+        pulse: Pulse | None = None,
         tls: ClientTls | None = None,
     ) -> None:
         self.url = url
@@ -147,6 +150,7 @@ class ClickHouse:
         self._user = user
         self._password = password
         self._patience_seconds = patience_seconds
+        self._pulse = pulse or Pulse()
         self._tls, self._generation = (tls if url.startswith("https:") else None), 0
         self._retired: AsyncClient | None = None
         self._client: AsyncClient | None = None
@@ -191,14 +195,32 @@ class ClickHouse:
     async def _call(self, limits: Limits, *, reading: bool = False) -> AsyncIterator[AsyncClient]:
         """A connected client for one statement, within its deadline; what fails in the block is translated."""
         seconds = min(limits.seconds + _GRACE_SECONDS, self._patience_seconds)
+        hangs = asyncio.Event()
         try:
-            async with asyncio.timeout(seconds) as deadline:
+            async with asyncio.timeout(seconds) as deadline, self._watched(deadline, hangs) if reading else contextlib.nullcontext():
                 yield await self._connect()
         except Exception as error:
             if deadline.expired():
-                raise Unavailable(f"ClickHouse at {self.url} did not answer within {seconds:g} s") from error
+                why = "hangs: it answers no ping" if hangs.is_set() else f"did not answer within {seconds:g} s"
+                raise Unavailable(f"ClickHouse at {self.url} {why}") from error
             self._report_damage(error)
             raise translate(error, reading=reading) from error
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, deadline: asyncio.Timeout, hangs: asyncio.Event) -> AsyncIterator[None]:
+        """Let ``deadline`` pass at once when the server hangs, and set ``hangs``."""
+
+        async def watch() -> None:
+            await self._pulse.lost(self.url, self._tls.context if self._tls else None)
+            hangs.set()
+            deadline.reschedule(0)
+
+        watching = asyncio.create_task(watch(), name="ping")
+        try:
+            yield
+        finally:
+            # Cancelled while the deadline still runs, which therefore is not moved once it is over.
+            watching.cancel()
 
     def _report_damage(self, error: Exception) -> None:
         """A damaged part makes answers partial; its file and checksums stand in ClickHouse's own words, which only an operator should see."""
