@@ -303,7 +303,7 @@ class SpanCountReader(Protocol):
         ...
 
 
-LANDING: Final = 1
+LANDING: Final = 2
 """The edition of landing tables that this version inserts into; it grows whenever one of them is followed by another (docs/formats.md)."""
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import random
 
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
 from tael.model.attributes import Attributes, AttributeValue
 from tael.otlp import genai
+from tael.otlp.anyvalue import encode_value
+from tael.otlp.genai import llm_call
 from tests.support.hotnode import HotNode
 from tests.support.storage import new_trace_id, of_service, open_tier, wire_span
 
@@ -38,6 +42,26 @@ def drawn(rng: random.Random) -> Attributes:
         value = rng.choice((rng.choice(TEXTS), rng.randrange(900), rng.choice(TEXTS)))
         found[name] = json.dumps({member: rng.choice((value, rng.choice(MEMBERS))), "other": 5}) if member else value
     return found
+
+
+async def test_of_a_repeated_key_the_last_value_counts(shared_hot_node: HotNode) -> None:
+    """In sums, which had both, and where one key is read, as in the attributes themselves."""
+    span = wire_span(trace_id=new_trace_id(), attributes={"gen_ai.cost.input_cost": 1.0})
+    for key, value in (
+        ("gen_ai.cost.output_cost", 2.0),
+        ("gen_ai.usage.input_tokens", 5),
+        ("gen_ai.request.model", "before"),
+        ("gen_ai.cost.input_cost", 0.25),
+        ("gen_ai.usage.input_tokens", 7),
+        ("gen_ai.request.model", "after"),
+    ):
+        span.attributes.append(KeyValue(key=key, value=encode_value(value)))
+    async with open_tier([shared_hot_node]) as tier:
+        await tier.store(of_service("agent", span))
+        [read] = (await tier.reader.get_trace("t1", span.trace_id)).value
+    assert read.llm is not None
+    assert (read.llm.cost_usd, read.llm.input_tokens, read.llm.model) == (2.25, 7, "after")
+    assert read.llm == llm_call(read.attributes)
 
 
 async def test_a_hot_node_reads_what_is_read_here(shared_hot_node: HotNode) -> None:

@@ -484,7 +484,7 @@ async def test_migrations_run_once_and_can_be_resumed(shared_hot_node: HotNode) 
         assert await schema.migrate() == []
         await tier.store(of_service("shop", wire_span()))
         await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.tael_migrations")
-        await clickhouse.command(f"DROP VIEW {clickhouse.database}.spans_in_6_to_spans")
+        await clickhouse.command(f"DROP VIEW {clickhouse.database}.spans_in_7_to_spans")
         assert await schema.migrate() == [migration.name for migration in read_migrations()]
         assert await schema.migrate() == []
         await tier.store(of_service("shop", wire_span()))
@@ -497,9 +497,10 @@ async def test_what_an_older_release_inserted_is_repeated_where_it_landed(shared
         (clickhouse,) = tier.clickhouses
         body = codec.encode("t1", START_NS, ExportTraceServiceRequest(resource_spans=[of_service("shop", wire_span())]).SerializeToString())
         settings = settings_of(TRACES, "token")
-        await clickhouse.insert("spans_in_5", body, "ProtobufSingle", settings)
-        await tier.writers[0].write(TRACES, body, "token", landing=0)
-        assert await rows_of(clickhouse, "spans") == 1
+        for landing, table in enumerate(("spans_in_5", "spans_in_6"), 0):
+            await clickhouse.insert(table, body, "ProtobufSingle", settings)
+            await tier.writers[0].write(TRACES, body, "token", landing=landing)
+            assert await rows_of(clickhouse, "spans") == landing + 1
 
 
 async def test_a_broken_migration_is_not_recorded(shared_hot_node: HotNode) -> None:

@@ -93,7 +93,7 @@ def _found(pairs: str) -> str:
 
 def _texts(pairs: str) -> str:
     """An array that holds, as its one element, a map of the attributes that columns are read from: strings and numbers as text, and the first
-    element of an array when that is a short string.
+    element of an array when that is a short string. Of a key that a span repeats the last value counts.
     """
     first_of_array = "if(startsWith(a, '\\n') AND substring(a, 3, 1) = '\\n', substring(a, 5, ascii(substring(a, 4, 1))), '')"
     text = (
@@ -102,7 +102,9 @@ def _texts(pairs: str) -> str:
     )
     arrays = "r.value.value, r.value.string_value, r.value.int_value, r.value.double_value, r.value.array_value"
     read = f"arrayFilter(x -> x.key IN ({_listed(sorted(genai.COLUMN_KEYS))}), {pairs})"
-    return f"arrayMap(r -> mapFromArrays(r.key, arrayMap((o, s, i, d, a) -> {text}, {arrays})), [{read}])"
+    # Read from the end, the first of a key is its last: a map would keep all of them, and a sum would add them up.
+    last = f"arrayMap(u -> arrayFilter((x, n) -> n = 1, u, arrayEnumerateUniq(u.key)), [arrayReverse({read})])"
+    return f"arrayMap(r -> mapFromArrays(r.key, arrayMap((o, s, i, d, a) -> {text}, {arrays})), {last})"
 
 
 def _with_json(texts: str) -> str:
