@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import click
 
 from tael.cli.client import EXIT_FAILED
-from tael.cli.commands import Chosen, global_options
 from tael.cli.diagnose import Said, diagnose
+from tael.cli.options import Chosen, global_options
 
 _DELETIONS = 1000
 _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failure": ("FAILURE", "red")}

@@ -10,7 +10,7 @@ import click
 
 from tael.cli.arguments import TIMES, Instant
 from tael.cli.client import Client
-from tael.cli.commands import Chosen, global_options
+from tael.cli.options import Chosen, global_options
 
 _PATH = ("api", "v1", "admin", "cold")
 _LOOK_SECONDS = 0.5

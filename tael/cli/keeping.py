@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tael.cli.commands import Chosen, global_options
+from tael.cli.options import Chosen, global_options
 
 
 @click.command()

@@ -7,9 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from tael.cli.arguments import TIMES, Duration, Instant
-from tael.cli.commands import Chosen, fields_options, global_options
-from tael.cli.complete import complete_services
+from tael.cli.options import Chosen, fields_options, global_options, service_option, time_range, with_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,22 +16,18 @@ _PATH = ("api", "v1", "llm")
 
 def _filters(command: Callable[P, T]) -> Callable[P, T]:
     """The filters, range and limit that every list takes."""
-    options = (
-        click.option("--service", help="Name of the service, in full.", shell_complete=complete_services),
+    return with_options(
+        command,
+        service_option,
         click.option("--provider", help="Who serves the model."),
         click.option("--model", help="The model that was asked for, or that answered."),
         click.option("--session", help="Of this session."),
         click.option("--user", help="For this user."),
         click.option("--agent", help="By this agent."),
         click.option("--tool", help="Of this tool."),
-        click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m, 1h30m or 2 days."),
-        click.option("--start", metavar="TIME", type=Instant(), help=f"From this time on: {TIMES}."),
-        click.option("--end", metavar="TIME", type=Instant(), help="Before this time, as --start."),
+        time_range,
         click.option("--limit", type=click.IntRange(min=1), help="Lines in one answer [100]."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group()

@@ -1,0 +1,41 @@
+"""Answers as tables for people. What telemetry says is printed without its control characters: it comes from strangers."""
+
+from tael.cli.tables.cluster import print_cluster, print_cold, print_deletion, print_deletions, print_letter, print_letters, print_retention
+from tael.cli.tables.llm import print_calls, print_session, print_sessions, print_tools, print_usage
+from tael.cli.tables.telemetry import (
+    _first_line,
+    log_line,
+    print_logs,
+    print_names,
+    print_points,
+    print_series,
+    print_services,
+    print_spans,
+    print_trace,
+    span_line,
+)
+
+__all__ = [
+    "_first_line",
+    "log_line",
+    "print_calls",
+    "print_cluster",
+    "print_cold",
+    "print_deletion",
+    "print_deletions",
+    "print_letter",
+    "print_letters",
+    "print_logs",
+    "print_names",
+    "print_points",
+    "print_retention",
+    "print_series",
+    "print_services",
+    "print_session",
+    "print_sessions",
+    "print_spans",
+    "print_tools",
+    "print_trace",
+    "print_usage",
+    "span_line",
+]
