@@ -10,8 +10,7 @@ import importlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import REGISTRY
 
@@ -44,12 +43,8 @@ if TYPE_CHECKING:
     from services.ingest.writer.parts import Parts
     from services.query.settings import QuerySettings
     from services.serve.settings import ServeSettings
-    from tael.cluster.manifests import Manifests
-    from tael.runtime.settings import ClickHouseSettings, NatsSettings
-    from tael.storage.clickhouse.client import ClickHouse
-    from tael.storage.clickhouse.series.labels import LabelCache
-    from tael.storage.clickhouse.source import Source
-    from tael.storage.clickhouse.tiered import TieredShard, Tiers
+    from tael.runtime.settings import NatsSettings
+    from tael.storage.clickhouse.shards import ShardClients, TieredShards
     from tael.storage.readers import Readers
     from tael.storage.rolling import RollStore
 
@@ -88,17 +83,18 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
     from services.ingest.writer.parts import Parts
     from services.ingest.writer.prepare import DeltaPreparation
     from tael.model.signals import METRICS
+    from tael.storage.clickhouse.shards import ShardClients
     from tael.storage.clickhouse.totals import ClickHouseTotals
     from tael.storage.clickhouse.writer import ASIDE_HOURS, MAX_HOURS, ClickHouseWriter
 
     metrics, tails = WriterMetrics(REGISTRY), Tails()
     readiness = Readiness("nats", "shard map", "receivers")
-    async with _process(settings, "ingest", readiness) as found, _nats(settings, "ingest") as client, _Shards(settings) as shards:
+    async with _process(settings, "ingest", readiness) as found, _nats(settings, "ingest") as client, ShardClients(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
 
         async def parts_of(shard_map: ShardMap, wal: int) -> Parts:
-            clickhouse = shards.client(shard_map.shards[shard_of_wal(wal)])
+            clickhouse = shards.client(shard_map.shards[shard_of_wal(wal)].url)
             aside = wal != shard_of_wal(wal)
             return Parts(
                 wal_number=wal,
@@ -127,20 +123,21 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
     from tael.cluster.manifests import Manifests
     from tael.objects import MinioObjectStore
     from tael.storage.clickhouse.rolling import ClickHouseRolling
+    from tael.storage.clickhouse.shards import ShardClients, TieredShards
     from tael.wal.live import NatsLiveBus
 
     readiness = Readiness("nats", "shard map", "listener")
-    async with _process(settings, "query", readiness) as found, _nats(settings, "query") as client, _Shards(settings) as shards:
+    async with _process(settings, "query", readiness) as found, _nats(settings, "query") as client, ShardClients(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id)
         readiness.set("nats")
-        readers, use = _sharded_readers(settings, shards, _TieredShards(Manifests(kv, MinioObjectStore(settings)), settings.bucket_url))
+        readers, use = _sharded_readers(settings, shards, TieredShards(Manifests(kv, MinioObjectStore(settings)), settings.bucket_url))
         states, shard_count = wal_states(client, settings.cluster_id), [0]
         status = ClusterStatus(kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, states)
 
         known: list[ShardMap] = []
 
         def stores() -> dict[int, RollStore]:
-            return {one.index: ClickHouseRolling(shards.client(one), "") for one in (known[-1].shards if known else ())}
+            return {one.index: ClickHouseRolling(shards.client(one.url), "") for one in (known[-1].shards if known else ())}
 
         def apply(shard_map: ShardMap) -> None:
             use(shard_map)
@@ -165,7 +162,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
 
 
 def _sharded_readers(  # noqa: PLR0915  # a few for each port
-    settings: QuerySettings, shards: _Shards, tiered: _TieredShards
+    settings: QuerySettings, shards: ShardClients, tiered: TieredShards
 ) -> tuple[Readers, Callable[[ShardMap], None]]:
     """The readers of every port over the shards of a map, and what changes the map. What leaves the hot tier is read over all tiers."""
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
@@ -200,7 +197,7 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
     payloads, long_traces = Shards[PayloadReader](deadline_seconds=seconds), Shards[LongTraceReader](deadline_seconds=seconds)
 
     def use(shard_map: ShardMap) -> None:
-        tiered.use([(shard.name, shards.client(shard)) for shard in shard_map.shards])
+        tiered.use([(shard.name, shards.client(shard.url)) for shard in shard_map.shards])
         spans.use(tiered.readers(lambda client, source, _: ClickHouseSpans(client, prices, source)))
         long_traces.use(tiered.readers(lambda client, source, _: ClickHouseLongTraces(client, prices, source)))
         logs.use(tiered.readers(lambda client, source, _: ClickHouseLogs(client, source)))
@@ -238,19 +235,24 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
     from tael.storage.clickhouse.payloads import ClickHousePayloads
     from tael.storage.clickhouse.rolling import ClickHouseRolling
     from tael.storage.clickhouse.schema import ClickHouseSchema
+    from tael.storage.clickhouse.shards import ShardClients, TieredShards
     from tael.storage.clickhouse.stored_rows import ClickHouseRows
     from tael.storage.clickhouse.writer import ClickHouseWriter
     from tael.storage.gather import Shards
     from tael.storage.payloads import MergedPayloads, PayloadReader
 
     readiness = Readiness("nats", "object store")
-    async with _process(settings, "compactor", readiness) as found, _nats(settings, "compactor") as client, _Shards(settings) as shards:
+    async with (
+        _process(settings, "compactor", readiness) as found,
+        _nats(settings, "compactor") as client,
+        ShardClients(settings) as shards,
+    ):
         readiness.set("nats")
         kv, objects = NatsKeyValue(client, settings.cluster_id), MinioObjectStore(settings)
-        tiered = _TieredShards(Manifests(kv, objects), settings.bucket_url)
+        tiered = TieredShards(Manifests(kv, objects), settings.bucket_url)
 
         def payloads(all_shards: Sequence[ShardAddress]) -> PayloadReader:
-            tiered.use([(shard.name, shards.client(shard)) for shard in all_shards])
+            tiered.use([(shard.name, shards.client(shard.url)) for shard in all_shards])
             readers = tiered.readers(lambda client, source, _: ClickHousePayloads(client, source))
             return MergedPayloads(Shards[PayloadReader](readers, deadline_seconds=_COPY_SECONDS))
 
@@ -259,15 +261,15 @@ async def compactor(settings: CompactorSettings, stop: Stop) -> None:
             stop,
             kv=kv,
             objects=objects,
-            schema=lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine),
-            rows=lambda shard: ClickHouseRows(shards.client(shard)),
-            rolls=lambda shard: ClickHouseRolling(shards.client(shard), settings.bucket_url),
-            erases=lambda shard: ClickHouseErase(shards.client(shard)),
-            collects=lambda shard: ClickHouseCollect(shards.client(shard)),
-            writers=lambda shard: ClickHouseWriter(shards.client(shard)),
+            schema=lambda shard: ClickHouseSchema(shards.client(shard.url), settings.clickhouse_engine),
+            rows=lambda shard: ClickHouseRows(shards.client(shard.url)),
+            rolls=lambda shard: ClickHouseRolling(shards.client(shard.url), settings.bucket_url),
+            erases=lambda shard: ClickHouseErase(shards.client(shard.url)),
+            collects=lambda shard: ClickHouseCollect(shards.client(shard.url)),
+            writers=lambda shard: ClickHouseWriter(shards.client(shard.url)),
             payloads=payloads,
             letters=JetStreamDeadLetters(client, settings.cluster_id),
-            cold_erases=lambda shard: ClickHouseColdErase(shards.client(shard), settings.bucket_url),
+            cold_erases=lambda shard: ClickHouseColdErase(shards.client(shard.url), settings.bucket_url),
             wal_state=lambda wal: wal_state(client, settings.cluster_id, wal),
             wal_states=wal_states(client, settings.cluster_id),
             readiness=readiness,
@@ -278,10 +280,11 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
     """Leases in NATS, streams in JetStream, schema in ClickHouse."""
     from services.coordinator import app
     from tael.storage.clickhouse.schema import ClickHouseSchema
+    from tael.storage.clickhouse.shards import ShardClients
 
     configure_logging(settings, "coordinator")  # before it connects: the listener is told how to read the cluster's state
     readiness = Readiness("nats")
-    async with _nats(settings, "coordinator") as client, _Shards(settings) as shards:
+    async with _nats(settings, "coordinator") as client, ShardClients(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id, replicas=settings.wal_replicas)
         status = ClusterStatus(
             kv, settings.cluster_id, settings.node_id, settings.lease_ttl_seconds, wal_states(client, settings.cluster_id)
@@ -298,7 +301,7 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
             kv,
             kv.ensure,
             streams,
-            lambda shard: ClickHouseSchema(shards.client(shard), settings.clickhouse_engine, cluster=settings.clickhouse_cluster),
+            lambda shard: ClickHouseSchema(shards.client(shard.url), settings.clickhouse_engine, cluster=settings.clickhouse_cluster),
         )
         async with _process(settings, "coordinator", readiness, status) as found:
             await app.run(found, stop, ports, readiness)
@@ -358,55 +361,3 @@ def _own_host() -> str:
 async def _nats(settings: NatsSettings, target: str) -> AsyncIterator[Client]:
     async with connection(settings, f"tael-{target}") as client:
         yield client
-
-
-class _TieredShards:
-    """The shards of the newest map as readers over their tiers; what is known of a shard's tiers and series is kept from map to map."""
-
-    def __init__(self, manifests: Manifests, bucket_url: str) -> None:
-        self._manifests = manifests
-        self._bucket_url = bucket_url
-        self._known: list[tuple[Tiers, ClickHouse, LabelCache]] = []
-
-    def use(self, shards: Sequence[tuple[str, ClickHouse]]) -> None:
-        """These are the shards from now on, by number: those that were there, and new ones."""
-        from tael.storage.clickhouse.series.labels import LabelCache
-        from tael.storage.clickhouse.tiered import Tiers
-
-        for number, (name, client) in enumerate(shards[len(self._known) :], start=len(self._known)):
-            self._known.append((Tiers(number, name, client, self._manifests, self._bucket_url), client, LabelCache()))
-
-    def readers(self, build: Callable[[ClickHouse, Source, LabelCache], R]) -> list[TieredShard[R]]:
-        """Each shard with the reader that ``build`` makes for every question, of its client, its tiers and its labels."""
-        from tael.storage.clickhouse.tiered import TieredShard
-
-        return [TieredShard(tiers, partial(_built, build, client, labels)) for tiers, client, labels in self._known]
-
-
-def _built(build: Callable[[ClickHouse, Source, LabelCache], R], client: ClickHouse, labels: LabelCache, source: Source) -> R:
-    return build(client, source, labels)
-
-
-class _Shards:
-    """One ClickHouse client a shard, made when first asked for and closed at the end."""
-
-    def __init__(self, settings: ClickHouseSettings) -> None:
-        self._settings, self._tls = settings, ClientTls(settings)
-        self._clients: dict[str, ClickHouse] = {}
-
-    def client(self, shard: ShardAddress) -> ClickHouse:
-        from tael.storage.clickhouse.client import ClickHouse
-
-        if shard.url not in self._clients:
-            chosen = self._settings
-            self._clients[shard.url] = ClickHouse(
-                shard.url, chosen.clickhouse_database, chosen.clickhouse_user, chosen.clickhouse_password, tls=self._tls
-            )
-        return self._clients[shard.url]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for client in self._clients.values():
-            await client.close()
