@@ -13,7 +13,7 @@ from tael.errors import Rejected, TooLarge
 from tael.model.series import Samples, Selection
 from tael.promql import evaluate as evaluation
 from tael.promql.evaluate import Evaluated
-from tael.promql.parse import Features
+from tael.promql.features import Features
 from tael.promql.prepare import prepare
 from tael.promql.print import printed
 from tael.storage.api import Answer

@@ -12,9 +12,10 @@ from tael.promql import evaluate as evaluation
 from tael.promql.ast import Expr
 from tael.promql.check import type_of
 from tael.promql.evaluate import Evaluated, Settings
+from tael.promql.features import ALL, Features
 from tael.promql.fetched import Fetched
 from tael.promql.needs import Options, needs
-from tael.promql.parse import ALL, Features, parse
+from tael.promql.parse import parse
 from tael.promql.prepare import prepare
 from tael.storage.api import SeriesReader
 from tael.vectors.values import Steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from services.query.promql.engine import EngineOptions
-from tael.promql.parse import Features
+from tael.promql.features import Features
 from tael.runtime.config import Settings
 
 
