@@ -143,11 +143,11 @@ def _ask_shards(suite: Suite, sql: str) -> list[int]:
     return totals
 
 
-def measure(signal: str, spans: int, seconds: float, shards: int, directory: Path) -> dict[str, Any]:
-    """One run from a fresh data directory."""
+def measure(signal: str, spans: int, seconds: float, shards: int, directory: Path, settings: dict[str, str]) -> dict[str, Any]:
+    """One run from a fresh data directory, with these settings beside the suite's own."""
     target = TARGETS[signal]
     observed, done = Observed(), threading.Event()
-    with Suite(directory, shards=shards) as suite:
+    with Suite(directory, shards=shards, env=settings) as suite:
         idle = {name: process.memory_info().rss for name, process in suite.children().items()}
         sides = [threading.Thread(target=work, args=(suite, observed, done), daemon=True) for work in (sample, probe)]
         for side in sides:
@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--spans", type=int, action="append", help="items a request; may be repeated (default 100 and 1000)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], help="a setting as NAME=VALUE; may be repeated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     chosen = parser.parse_args()
     broken = False
@@ -231,7 +232,7 @@ def main() -> None:
             result = {
                 "signal": chosen.signal,
                 "items_a_request": spans,
-                **measure(chosen.signal, spans, chosen.seconds, chosen.shards, directory),
+                **measure(chosen.signal, spans, chosen.seconds, chosen.shards, directory, dict(each.split("=", 1) for each in chosen.set)),
             }
         finally:
             shutil.rmtree(directory, ignore_errors=True)
