@@ -14,14 +14,14 @@ class WriterSettings(Settings):
         default=1.0, gt=0, le=10, alias="TAEL_BATCH_MAX_SECS", description="Longest time that a WAL entry waits for a batch to fill."
     )
     batch_max_spans: int = Field(
-        default=120_000,
+        default=240_000,
         ge=1,
         le=1_000_000,
         alias="TAEL_BATCH_MAX_SPANS",
         description="Number of spans, log records or samples at which a batch is closed.",
     )
     insert_max_items: int = Field(
-        default=60_000,
+        default=120_000,
         ge=1,
         le=1_000_000,
         alias="TAEL_INSERT_MAX_ITEMS",
