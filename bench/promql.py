@@ -43,9 +43,10 @@ from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
+from tests.support.doubles import MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.prometheus import Prometheus, installed
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 
 DATABASE = "bench"
 END_S = 1_790_006_400

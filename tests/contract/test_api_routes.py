@@ -13,7 +13,8 @@ from tael.errors import Overloaded, Rejected
 from tael.runtime.access import Access
 from tael.runtime.config import Address
 from tael.runtime.http import serve
-from tests.support.query import MemorySpans, Response, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import Response, serving
 
 READER = "reader-token-0123456789"
 

@@ -17,10 +17,11 @@ from tael import __version__
 from tael.model.signals import LOGS, TRACES
 from tael.runtime.config import Address
 from tael.runtime.http import serve
+from tests.support.doubles import MemorySpans
 from tests.support.hotnode import free_port
 from tests.support.live import MemoryBus, publish_logs, publish_spans
 from tests.support.otlp import eventually
-from tests.support.query import CLUSTER, MemorySpans, serving, with_a_stalled_shard
+from tests.support.query import CLUSTER, serving, with_a_stalled_shard
 from tests.support.storage import logs_of, model_of, new_trace_id, of_service, wire_log, wire_span
 
 HEX = re.compile(r"\b[0-9a-f]{32}\b")

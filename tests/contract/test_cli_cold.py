@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.contract.test_cli import tael
-from tests.support.query import MemorySpans, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import serving
 
 
 async def test_what_is_cold_is_shown_and_rolled_by_hand() -> None:

@@ -19,8 +19,9 @@ from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
 from tael.storage.erase import Erasure, Selection
 from tael.storage.rolling import Pace
 from tael.wal import codec
-from tests.contract.test_cold_roll import FILLED, HOUR, Cold, Crash, cold, finish
 from tests.contract.test_metric_tables import batch
+from tests.support.cold import Crash
+from tests.support.cold_shard import FILLED, HOUR, Cold, cold, finish
 from tests.support.series import StoredSeries
 from tests.support.storage import RECEIVED_NS, logs_of, of_service, wire_log, wire_span
 

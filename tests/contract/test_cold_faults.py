@@ -13,7 +13,7 @@ from tael.errors import Retryable
 from tael.objects import MinioObjectStore
 from tael.runtime.config import Address
 from tael.runtime.settings import ObjectStoreSettings
-from tests.contract.test_cold_roll import Cold, finish
+from tests.support.cold_shard import Cold, finish
 from tests.support.faulty_store import FaultyStore, faulty
 from tests.support.hotnode import HotNode
 from tests.support.objects import ObjectServer, object_settings

@@ -30,7 +30,7 @@ from tael.storage.clickhouse.rolling import ClickHouseRolling
 from tael.storage.erase import ColdEraseStore, Erasure, Selection
 from tael.storage.rolling import Pace
 from tael.wal.api import WalState
-from tests.contract.test_cold_roll import HOUR, Cold, cold
+from tests.support.cold_shard import HOUR, Cold, cold
 from tests.support.storage import RECEIVED_NS, of_service, wire_span
 
 __all__ = ["cold"]

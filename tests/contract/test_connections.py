@@ -21,8 +21,9 @@ from tael.runtime.connections import HEAD_BYTES
 from tael.runtime.http import errors_to_status, json_response, serve
 from tael.runtime.service import raise_open_files
 from tael.runtime.settings import ConnectionSettings
+from tests.support.doubles import MemorySpans
 from tests.support.otlp import Receivers, eventually, receiving, request_of
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 SECRET = "Bearer very-secret-token-0123"

@@ -23,10 +23,11 @@ from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.read import JetStreamReader
 from tests.contract.test_cli import tael
 from tests.support.dead_letters import MemoryLetters
+from tests.support.doubles import MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
 from tests.support.otlp import MemoryLog
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.storage import of_service, open_tier, wire_span
 from tests.support.writing import open_cluster, writing
 

@@ -30,11 +30,13 @@ from tael.storage.erase import EraseStore, Erasure
 from tael.wal import codec
 from tael.wal.api import WalState
 from tests.contract.test_cli import tael
-from tests.contract.test_cold_roll import Cold, Crash, cold
 from tests.contract.test_metric_tables import batch
 from tests.contract.test_retention import rows_of
+from tests.support.cold import Crash
+from tests.support.cold_shard import Cold, cold
+from tests.support.doubles import MemorySpans
 from tests.support.key_value import MemoryKeyValue
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.storage import RECEIVED_NS, logs_of, of_service, wire_log, wire_span
 
 __all__ = ["cold"]

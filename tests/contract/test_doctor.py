@@ -8,7 +8,8 @@ import json
 from click.testing import CliRunner, Result
 
 from tael.cli import main
-from tests.support.query import MemorySpans, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import serving
 
 
 async def tael(*arguments: str) -> Result:

@@ -12,8 +12,9 @@ from tael.model.signals import TRACES
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import wal_states
+from tests.support.doubles import MemorySpans
 from tests.support.nats import NatsServer
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.writing import open_cluster
 
 BEHIND = {"shard-0": 12.3, "shard-2": 45.67}

@@ -23,7 +23,8 @@ from tael.pb import tempo_query_pb2 as tempo
 from tael.storage.api import Shard
 from tael.storage.gather import Shards
 from tael.storage.spansets import MergedSpansets, SpansetReader
-from tests.support.query import Api, MemorySpans, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import Api, serving
 from tests.support.stubs import stubs
 from tests.support.traceql import MemorySpansets
 from tests.support.traceql_cases import SPANS, START

@@ -17,9 +17,10 @@ from tael.model.span import Span
 from tael.pb import jaeger_query_v3_pb2 as v3
 from tael.runtime.config import load
 from tael.storage.api import Answer
+from tests.support.doubles import MemorySpans
 from tests.support.http2 import ENHANCE_YOUR_CALM, frames
 from tests.support.otlp import TRACES_METHOD, MemoryLog, receiving, request_of
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.stubs import stubs
 from tests.support.traceql_cases import SPANS
 

@@ -24,10 +24,11 @@ from tael.wal.api import LiveBody
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams
 from tael.wal.live import NatsLiveBus
+from tests.support.doubles import MemorySpans
 from tests.support.live import Event, MemoryBus, Stream, body_of, publish_spans, watching
 from tests.support.nats import NatsServer
 from tests.support.otlp import PeakMemory, eventually
-from tests.support.query import Api, MemorySpans, serving
+from tests.support.query import Api, serving
 from tests.support.storage import model_of, of_service, wire_span
 
 TRACES_LIVE = "/api/v1/traces/live"

@@ -10,9 +10,10 @@ from services.query.api.native.log_json import log_json
 from tael.model.attributes import AttributeValue
 from tael.model.signals import LOGS, TRACES
 from tael.otlp.decode import decode_logs
+from tests.support.doubles import MemorySpans
 from tests.support.live import Event, MemoryBus, publish_logs, watching
 from tests.support.otlp import eventually
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.storage import RECEIVED_NS, logs_of, wire_log
 
 LOGS_LIVE = "/api/v1/logs/live"

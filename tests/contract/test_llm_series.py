@@ -10,7 +10,8 @@ from tael.model.series import Matcher, Selection
 from tael.storage.gather import AllOf
 from tael.storage.llm_series import LlmSeries
 from tael.storage.merged_series import MergedSeries
-from tests.support.query import MemorySpans, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import serving
 from tests.support.storage import START_NS, HotTier, new_trace_id, of_service, wire_span
 
 S = 10**9

@@ -13,8 +13,9 @@ from tael.otlp.decode import decode_logs
 from tael.storage.api import LogReader, Shard
 from tael.storage.gather import Shards
 from tael.storage.merged import MergedLogs
+from tests.support.doubles import MemorySpans
 from tests.support.logs import MemoryLogs
-from tests.support.query import Api, MemorySpans, Response, serving
+from tests.support.query import Api, Response, serving
 from tests.support.storage import RECEIVED_NS, START_NS, logs_of, wire_log
 
 SECOND = 1_000_000_000

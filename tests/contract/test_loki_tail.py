@@ -12,10 +12,11 @@ import pytest
 
 from tael.model.signals import LOGS
 from tael.otlp.decode import decode_logs
+from tests.support.doubles import MemorySpans
 from tests.support.live import MemoryBus, publish_logs
 from tests.support.logs import MemoryLogs
 from tests.support.otlp import eventually
-from tests.support.query import Api, MemorySpans, serving
+from tests.support.query import Api, serving
 from tests.support.storage import RECEIVED_NS, START_NS, logs_of, wire_log
 
 TAIL = "/loki/api/v1/tail"

@@ -28,7 +28,8 @@ from tael.storage.gather import Shards
 from tael.storage.long_traces import Form, LongTraceReader, Part, Slice
 from tael.storage.merged import MergedLongTraces
 from tests.contract.test_span_storage import everything
-from tests.support.query import Api, MemoryLongTraces, MemoryPayloads, MemorySpans, serving
+from tests.support.doubles import MemoryLongTraces, MemoryPayloads, MemorySpans
+from tests.support.query import Api, serving
 from tests.support.storage import START_NS, model_of, new_trace_id, of_service, wire_span
 from tests.support.stubs import stubs
 

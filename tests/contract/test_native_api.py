@@ -15,8 +15,9 @@ from services.query.api.native.span_json import span_json
 from tael.model.attributes import Attributes
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.anyvalue import encode_attributes
+from tests.support.doubles import MemorySpans
 from tests.support.hotnode import HotNode
-from tests.support.query import CLUSTER, Api, MemorySpans, Stalled, serving, with_a_stalled_shard
+from tests.support.query import CLUSTER, Api, Stalled, serving, with_a_stalled_shard
 from tests.support.storage import START_NS, MakeNode, logs_of, model_of, new_trace_id, of_service, open_tier, wire_log, wire_span
 
 TRACES = "/api/v1/traces"

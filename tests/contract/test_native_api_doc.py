@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.query import MemorySpans, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import serving
 
 DOC = (Path(__file__).parents[2] / "docs" / "native-api.md").read_text()
 EXAMPLES = re.findall(r"curl -s 'http://127\.0\.0\.1:7701([^']+)'\n# (\d+)(?: (\{.*\}))?", DOC)

@@ -12,9 +12,10 @@ from services.query.api.native.log_json import log_json
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.decode import decode_logs
 from tests.contract.test_cli import tael
+from tests.support.doubles import MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.logs import MemoryLogs
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.storage import RECEIVED_NS, START_NS, HotTier, logs_of, new_trace_id, open_tier, wire_log
 
 LOGS = "/api/v1/logs"

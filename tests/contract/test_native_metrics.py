@@ -18,7 +18,8 @@ from tael.model.time import TimeRange
 from tael.storage.llm_series import FAMILIES
 from tael.vectors.histograms import text as histogram_text
 from tests.contract.test_cli import tael
-from tests.support.query import Api, MemorySpans, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import Api, serving
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
 from tests.support.storage import composed
 

@@ -12,8 +12,9 @@ from services.query.questions import long_traces, spans
 from tael.model.attributes import Attributes
 from tael.otlp.anyvalue import encode_attributes
 from tael.otlp.decode import decode_logs
+from tests.support.doubles import MemorySpans
 from tests.support.logs import MemoryLogs
-from tests.support.query import Api, MemorySpans, serving
+from tests.support.query import Api, serving
 from tests.support.storage import RECEIVED_NS, START_NS, logs_of, new_trace_id, of_service, wire_log, wire_span
 
 ODD: Attributes = {

@@ -11,10 +11,11 @@ from tael.model.payload import Reference
 from tael.model.signals import PAYLOADS
 from tael.otlp.anyvalue import encode_attributes
 from tael.otlp.decode import decode_logs
+from tests.support.doubles import MemoryPayloads, MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.logs import MemoryLogs
 from tests.support.otlp import MemoryLog
-from tests.support.query import MemoryPayloads, MemorySpans, serving
+from tests.support.query import serving
 from tests.support.storage import RECEIVED_NS, HotTier, logs_of, model_of, of_service, open_tier, wire_log, wire_span
 
 PROMPT, TOOLS = b"be kind " * 100, KeyValueList(values=encode_attributes({"role": "user", "n": [1, 2.5]})).SerializeToString()

@@ -16,8 +16,9 @@ from tael.model.series import Grid, GridRequest, Labels, Samples, Selection
 from tael.storage.api import Answer, Shard
 from tael.storage.gather import Shards
 from tael.storage.merged_series import MergedSeries
+from tests.support.doubles import MemorySpans
 from tests.support.prometheus_api import T0, Prom
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.series import MemorySeries
 
 

@@ -20,8 +20,9 @@ from tael.model.tenant import DEFAULT_TENANT
 from tael.pb.remote_read_pb2 import LabelMatcher, Query, ReadRequest, ReadResponse
 from tael.pb.remote_write_pb2 import SeriesV1
 from tael.vectors.histograms import text as histogram_text
+from tests.support.doubles import MemorySpans
 from tests.support.prometheus import ask
-from tests.support.query import Api, MemorySpans, serving
+from tests.support.query import Api, serving
 from tests.support.series import MemorySeries
 from tests.support.suite import free_port, until
 

@@ -10,7 +10,8 @@ from services.query.api.native.span_json import rfc3339
 from tael.model.time import HOUR_NS
 from tael.storage.holdings import Holding, merged_holdings
 from tests.contract.test_cli import tael
-from tests.support.query import MemoryHoldings, MemorySpans, serving
+from tests.support.doubles import MemoryHoldings, MemorySpans
+from tests.support.query import serving
 
 OLDEST_NS = time.time_ns() // HOUR_NS * HOUR_NS - 48 * HOUR_NS
 SHOP = Holding("shop", "traces", 1_000, 30_000, 20_000, OLDEST_NS, OLDEST_NS + HOUR_NS, 700)

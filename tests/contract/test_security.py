@@ -15,8 +15,9 @@ import structlog
 from tael.runtime.config import load
 from tael.runtime.observe import configure_logging, get_logger
 from tael.runtime.settings import NodeSettings
+from tests.support.doubles import MemorySpans
 from tests.support.otlp import receiving, request_of
-from tests.support.query import Api, MemorySpans, serving
+from tests.support.query import Api, serving
 
 ROUTES = (
     "/api/v1/traces",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
@@ -19,11 +17,8 @@ from tael.model.signals import TRACES
 from tael.model.span import Span
 from tael.model.time import ALL_TIME, TimeRange
 from tael.otlp.anyvalue import encode_attributes
-from tael.storage.api import Cursor, PartitionSize, SpanQuery
-from tael.storage.clickhouse.client import ClickHouse
-from tael.storage.clickhouse.schema import ClickHouseSchema, Migration, read_migrations
+from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse.spans import ClickHouseSpans
-from tael.storage.clickhouse.writer import MAX_HOURS, settings_of
 from tael.storage.merge import newest_first
 from tael.wal import codec
 from tests.support.hotnode import HotNode
@@ -152,13 +147,13 @@ async def test_text_that_is_not_utf8_does_not_fail_reads(any_tier: HotTier) -> N
     """The gate refuses such a request, yet one in the log must not cost the answers that it is in."""
     trace_id = new_trace_id()
     group = of_service("shop", wire_span(trace_id=trace_id, name="marked", attributes={"k": "marked"}))
-    body = codec.encode("t1", RECEIVED_NS, b"\x0a" + _length(group) + group.SerializeToString()).replace(b"marked", b"mar\xffed")
+    body = codec.encode("t1", RECEIVED_NS, b"\x0a" + length_prefix(group) + group.SerializeToString()).replace(b"marked", b"mar\xffed")
     await asyncio.gather(*(writer.write(TRACES, body, "token") for writer in any_tier.writers[:1]))
     (read,) = await trace(any_tier, trace_id)
     assert (read.name, read.attributes) == ("mar\ufffded", {"k": "mar\ufffded"})
 
 
-def _length(group: ResourceSpans) -> bytes:
+def length_prefix(group: ResourceSpans) -> bytes:
     size = group.ByteSize()
     return bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
 
@@ -327,19 +322,6 @@ async def test_services_of_any_range_are_exact(any_tier: HotTier) -> None:
             assert [(one.error_count, one.duration_sum_ns) for one in stats] == ([(errors, 4 * len(within) - errors)] if within else [])
 
 
-async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
-    """However often it comes, also for spans of several hours and tenants."""
-    spans = [wire_span(hour * 3_600 * 10**9) for hour in range(4) for _ in range(5)]
-    for _ in range(3):
-        await hot_tier.store(of_service("shop", *spans), token="0:1-5:traces")
-    assert sum([await rows_of(clickhouse, "spans") for clickhouse in hot_tier.clickhouses]) == 20
-    (stats,) = (await hot_tier.reader.list_services("t1", TimeRange(START_NS - 10**9, START_NS + 5 * 3_600 * 10**9))).value
-    assert stats.span_count == 20
-    await hot_tier.store(of_service("shop", *spans), token="0:6-9:traces")
-    assert sum([await rows_of(clickhouse, "spans") for clickhouse in hot_tier.clickhouses]) == 40
-    assert len((await hot_tier.reader.find_spans("t1", SpanQuery(ALL_TIME))).value) == 20
-
-
 async def test_a_span_that_was_sent_again_is_there_once(any_tier: HotTier) -> None:
     """The most complete one, in its trace and in pages of any size, whatever came first: ended before running, with more before with less."""
     trace_id, bare = new_trace_id(), [wire_span(index // 3, trace_id=new_trace_id()) for index in range(12)]
@@ -366,84 +348,6 @@ async def test_a_span_that_was_sent_again_is_there_once(any_tier: HotTier) -> No
         assert len(found) == 14
         assert {(span.trace_id, span.span_id) for span in found} == expected
         assert all(span.attributes == {"k": 1} for span in found if span.trace_id != trace_id)
-
-
-async def rows_of(clickhouse: ClickHouse, table: str) -> int:
-    ((count,),) = await clickhouse.query(f"SELECT count() FROM {clickhouse.database}.{table}", {})
-    return int(count)
-
-
-async def test_a_token_is_remembered_over_a_restart(hot_nodes: MakeNode) -> None:
-    """Also when the engine is killed."""
-    node = hot_nodes()
-    async with open_tier([node]) as tier:
-        group = of_service("shop", wire_span(), wire_span())
-        await tier.store(group, token="a")
-        node.kill()
-        node.start()
-        await tier.store(group, token="a")
-        assert await rows_of(tier.clickhouses[0], "spans") == 2
-        assert await rows_of(tier.clickhouses[0], "trace_index") == 2
-
-
-@pytest.mark.parametrize("only", ["spans", "trace_index"])
-async def test_a_block_that_one_target_had_taken_reaches_the_other(shared_hot_node: HotNode, only: str) -> None:
-    """What a crash between the two targets leaves behind: the same token again completes it and doubles nothing."""
-    async with open_tier([shared_hot_node]) as tier:
-        (clickhouse,) = tier.clickhouses
-        trace_id = new_trace_id()
-        group = of_service("shop", wire_span(trace_id=trace_id), wire_span(1, trace_id=trace_id))
-        written = await tier.store(group, token="a")
-        other = "trace_index" if only == "spans" else "spans"
-        await _forget(clickhouse, other)
-        await tier.store(group, token="a")
-        assert await rows_of(clickhouse, "spans") == 2
-        assert await trace(tier, trace_id) == written
-        await tier.store(group, token="a")
-        assert await rows_of(clickhouse, "spans") == 2
-        assert await rows_of(clickhouse, "trace_index") == 1
-
-
-async def _forget(clickhouse: ClickHouse, table: str) -> None:
-    """As if the block had never reached the table: neither its rows nor the memory of its token."""
-    database = clickhouse.database
-    await clickhouse.command(f"CREATE TABLE {database}.fresh AS {database}.{table}")
-    await clickhouse.command(f"EXCHANGE TABLES {database}.fresh AND {database}.{table}")
-    await clickhouse.command(f"DROP TABLE {database}.fresh")
-
-
-async def test_bytes_that_are_no_batch_are_rejected_and_leave_nothing(shared_hot_node: HotNode) -> None:
-    """Garbage, a cut body, ids of a wrong length: never retried, and the tier goes on."""
-    async with open_tier([shared_hot_node]) as tier:
-        (writer,) = tier.writers
-        good = of_service("shop", wire_span())
-        body = codec.encode("t1", RECEIVED_NS, b"\x0a" + _length(good) + good.SerializeToString())
-        bad_id = of_service("shop", wire_span(trace_id=b"x" * 20))
-        wrong = codec.encode("t1", RECEIVED_NS, b"\x0a" + _length(bad_id) + bad_id.SerializeToString())
-        for index, refused in enumerate((b"garbage that is no protobuf", body[:-3], body + wrong)):
-            with pytest.raises(Rejected):
-                await writer.write(TRACES, refused, f"bad-{index}")
-        assert await rows_of(tier.clickhouses[0], "spans") == 0
-        await writer.write(TRACES, body, "good")
-        assert await rows_of(tier.clickhouses[0], "spans") == 1
-
-
-async def test_a_batch_over_too_many_hours_is_rejected(shared_hot_node: HotNode) -> None:
-    """So that the writer cuts it in two; each hour is a part on disk."""
-    async with open_tier([shared_hot_node]) as tier:
-        spans = [wire_span(hour * 3_600 * 10**9) for hour in range(MAX_HOURS + 1)]
-        with pytest.raises(Rejected, match="partitions"):
-            await tier.store(of_service("shop", *spans))
-        await tier.store(of_service("shop", *spans[:MAX_HOURS]))
-        assert await rows_of(tier.clickhouses[0], "spans") == MAX_HOURS
-
-
-async def test_an_empty_batch_is_no_error(shared_hot_node: HotNode) -> None:
-    """A request without spans is legal."""
-    async with open_tier([shared_hot_node]) as tier:
-        await tier.store()
-        await tier.store(ResourceSpans())
-        assert await rows_of(tier.clickhouses[0], "spans") == 0
 
 
 async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, hot_nodes: MakeNode) -> None:
@@ -474,76 +378,6 @@ async def test_when_no_shard_answers_the_reader_is_unavailable(hot_nodes: MakeNo
             await ClickHouseSpans(tier.clickhouses[0]).find_spans("t1", SpanQuery(AROUND))
         with pytest.raises(Unavailable):
             await tier.writers[0].write(TRACES, b"", "token")
-
-
-async def test_migrations_run_once_and_can_be_resumed(shared_hot_node: HotNode) -> None:
-    """A migration that died before it was recorded is repeated whole; rows survive."""
-    async with open_tier([shared_hot_node]) as tier:
-        (clickhouse,) = tier.clickhouses
-        schema = ClickHouseSchema(clickhouse)
-        assert await schema.migrate() == []
-        await tier.store(of_service("shop", wire_span()))
-        await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.tael_migrations")
-        await clickhouse.command(f"DROP VIEW {clickhouse.database}.spans_in_7_to_spans")
-        assert await schema.migrate() == [migration.name for migration in read_migrations()]
-        assert await schema.migrate() == []
-        await tier.store(of_service("shop", wire_span()))
-        assert await rows_of(clickhouse, "spans") == 2
-
-
-async def test_what_an_older_release_inserted_is_repeated_where_it_landed(shared_hot_node: HotNode) -> None:
-    """The token of an insert is known by its own landing table alone."""
-    async with open_tier([shared_hot_node]) as tier:
-        (clickhouse,) = tier.clickhouses
-        body = codec.encode("t1", START_NS, ExportTraceServiceRequest(resource_spans=[of_service("shop", wire_span())]).SerializeToString())
-        settings = settings_of(TRACES, "token")
-        for landing, table in enumerate(("spans_in_5", "spans_in_6"), 0):
-            await clickhouse.insert(table, body, "ProtobufSingle", settings)
-            await tier.writers[0].write(TRACES, body, "token", landing=landing)
-            assert await rows_of(clickhouse, "spans") == landing + 1
-
-
-async def test_a_broken_migration_is_not_recorded(shared_hot_node: HotNode) -> None:
-    """What ran before it stays, and it is tried again."""
-    async with open_tier([shared_hot_node]) as tier:
-        (clickhouse,) = tier.clickhouses
-        good = Migration(90, "0090_good", ("CREATE TABLE IF NOT EXISTS {{database}}.extra (x Int8) ENGINE = {{engine}} ORDER BY x",))
-        bad = Migration(91, "0091_bad", (good.statements[0], "CREATE NONSENSE"))
-        with pytest.raises(Unavailable, match="NONSENSE"):
-            await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), good, bad]).migrate()
-        mended = replace(bad, statements=good.statements)
-        assert await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), good, mended]).migrate() == ["0091_bad"]
-
-
-async def test_a_newer_schema_is_refused(shared_hot_node: HotNode) -> None:
-    """A program must not write to tables that it does not know."""
-    async with open_tier([shared_hot_node]) as tier:
-        (clickhouse,) = tier.clickhouses
-        newer = Migration(99, "0099_tomorrow", ("SELECT 1",))
-        assert await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), newer]).migrate() == ["0099_tomorrow"]
-        with pytest.raises(Rejected, match="99"):
-            await ClickHouseSchema(clickhouse).migrate()
-
-
-async def test_partitions_are_hours_that_can_be_dropped(shared_hot_node: HotNode) -> None:
-    """Oldest first; dropping one twice is no error and touches no other."""
-    async with open_tier([shared_hot_node]) as tier:
-        schema = ClickHouseSchema(tier.clickhouses[0])
-        hour_ns = 3_600 * 10**9
-        await tier.store(of_service("shop", wire_span(hour_ns), wire_span(0), wire_span(1)))
-
-        async def hours() -> list[PartitionSize]:
-            return [partition for partition in await schema.list_partitions() if partition.table == "spans"]
-
-        first, second = await hours()
-        assert (first.table, first.rows, second.rows) == ("spans", 2, 1)
-        assert (first.start_ns, second.start_ns) == (START_NS // hour_ns * hour_ns, START_NS // hour_ns * hour_ns + hour_ns)
-        assert first.bytes_on_disk > 0
-        await schema.drop_partition(first)
-        await schema.drop_partition(first)
-        assert await hours() == [second]
-        with pytest.raises(Rejected):
-            await schema.drop_partition(replace(second, table="tael_migrations"))
 
 
 async def test_arrays_of_any_depth_come_back(any_tier: HotTier) -> None:

@@ -10,7 +10,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, TracesData
 from tael.otlp.decode import decode_spans
 from tael.otlp.encode import encode_spans
 from tael.pb.tempo_pb2 import COMPLETE, PARTIAL, Trace, TraceByIDResponse
-from tests.support.query import Api, MemorySpans, serving, with_a_stalled_shard
+from tests.support.doubles import MemorySpans
+from tests.support.query import Api, serving, with_a_stalled_shard
 from tests.support.storage import START_NS, model_of, new_trace_id, of_service, wire_span
 from tests.support.traceql_cases import SPANS
 

@@ -18,9 +18,10 @@ from services.ingest.receivers import datadog
 from tael.auth import ADMIN, INGEST, QUERY
 from tael.cluster.shard import Router
 from tael.wal import codec
+from tests.support.doubles import MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.otlp import MemoryLog, Receivers, call, receiver_settings, receiving, request_of
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.storage import new_trace_id, of_service, open_tier, wire_span
 
 WRITES, READS, RULES = (f"{name}-token-0123456789" for name in ("write", "read", "root"))

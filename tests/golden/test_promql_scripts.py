@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.doubles import MemorySpans
 from tests.support.promqltest import Clear, Eval, Expectation, Got, InMemory, Load, Score, ScriptError, described, differs, parse, run
 from tests.support.promqltest_http import OverHttp
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.series import MemorySeries
 
 HERE = Path(__file__).parent / "promql"

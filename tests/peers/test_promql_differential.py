@@ -26,10 +26,11 @@ from tael.promql.functions import FUNCTIONS
 from tael.promql.parse import PRECEDENCE, parse
 from tael.vectors.binary import SETS
 from tests.peers.conftest import lacking
+from tests.support.doubles import MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.prometheus import Prometheus, ask, installed
 from tests.support.promql_random import Maker
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 from tests.support.series import MemorySeries, StoredSeries
 from tests.support.storage import open_tier
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.peers.conftest import lacking
+from tests.support.doubles import MemorySpans
 from tests.support.prometheus import Prometheus, ask, installed
-from tests.support.query import MemorySpans, serving
+from tests.support.query import serving
 
 _DURATIONS = "since 3.0 numbers are durations and durations numbers, and they may be calculated"
 _NUMBERS = "since 3.0 numbers and durations are read alike, and underscores may part digits"

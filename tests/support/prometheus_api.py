@@ -17,7 +17,8 @@ import pytest
 from tael.model.series import Exemplar, Family, labels_of
 from tael.model.tenant import DEFAULT_TENANT
 from tael.vectors.histograms import text as histogram_text
-from tests.support.query import Api, MemorySpans, Response, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import Api, Response, serving
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
 from tests.support.storage import composed
 

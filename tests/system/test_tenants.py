@@ -23,7 +23,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from services.query.api.prometheus.status import STATUS
 from tael.pb.remote_read_pb2 import LabelMatcher, Query, ReadRequest, ReadResponse
-from tests.support.query import MemorySpans, serving
+from tests.support.doubles import MemorySpans
+from tests.support.query import serving
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
