@@ -63,10 +63,11 @@ def test_an_overloaded_server_gets_a_pause() -> None:
 
 
 def test_limits_become_settings() -> None:
-    assert Limits(seconds=3, memory_bytes=5, result_rows=7).settings() == {
+    assert Limits(seconds=3, memory_bytes=4_096, result_rows=7).settings() == {
         "max_execution_time": 3,
         "timeout_before_checking_execution_speed": 0,
-        "max_memory_usage": 5,
+        "max_memory_usage": 4_096,
+        "input_format_parquet_memory_high_watermark": 512,
         "max_result_rows": 7,
         "result_overflow_mode": "throw",
     }

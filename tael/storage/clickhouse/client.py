@@ -106,6 +106,8 @@ class Limits:
         settings: dict[str, Any] = {"max_execution_time": self.seconds, "timeout_before_checking_execution_speed": 0}
         if self.memory_bytes:
             settings["max_memory_usage"] = self.memory_bytes
+            # The Parquet reader reads ahead by this, by default up to 4 GiB, which is more than a query gets.
+            settings["input_format_parquet_memory_high_watermark"] = self.memory_bytes // 8
         if self.threads:
             settings["max_threads"] = self.threads
         if self.result_rows:
