@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -65,8 +65,6 @@ class Contexts:
     cache: SeriesCache
     names: Names
     promoted: tuple[str, ...] = ()
-    _target: Target | None = field(default=None, init=False)
-    _scopes: dict[object, dict[str, str] | str] = field(default_factory=dict, init=False)
 
     def target(self, tenant: str, resource: ResourceMetrics) -> tuple[Group, Target]:
         """The resource's group and target. Raises google.protobuf's DecodeError."""
