@@ -50,7 +50,7 @@ _ERASE_EVERY_SECONDS = 2.0
 _COLLECT_EVERY_SECONDS = 10.0
 Held: TypeAlias = Sequence[tuple[ShardAddress, Lease]]
 _EPOCH = Gauge(
-    "tael_compactor_epoch", "Epoch of this process's compactor lease on the shard; 0 when it holds none.", ["shard"], registry=REGISTRY
+    "tael_compactor_epoch", "Epoch of this process's compactor lease on the shard; absent when it holds none.", ["shard"], registry=REGISTRY
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tael.model.time import NS_PER_SECOND
 from tael.storage.clickhouse.client import Limits
 from tael.storage.clickhouse.conditions import instant
-from tael.storage.clickhouse.erase import CONDEMNED, OF_AN_HOUR, OF_HASHES, came, condition, parameters_of_all
+from tael.storage.clickhouse.erase import CONDEMNED, OF_AN_HOUR, OF_HASHES, before_request, condition, parameters_of_all
 from tael.storage.clickhouse.mutations import Mutations
 from tael.storage.clickhouse.references import NEVER, NO_ITEM, left_alone, used
 from tael.storage.clickhouse.rows import text
@@ -95,7 +95,7 @@ class ClickHouseCollect(Mutations):
         """See CollectStore."""
         # Compared by name: a compactor that died while it forgot some has left hashes in ``due`` that the index no longer holds, and the
         # count of those would make up for others that are still needed.
-        where = f"{came(_INDEX)} AND {OF_AN_HOUR} AND item = {NO_ITEM}"
+        where = f"{before_request(_INDEX)} AND {OF_AN_HOUR} AND item = {NO_ITEM}"
         held = await self._count_hashes(where, replace(due, hashes=()))
         for part in due.parts(_AT_ONCE):
             held -= await self._count_hashes(f"{where} AND {OF_HASHES}", part)

@@ -65,7 +65,7 @@ class ClickHouseErase(Mutations):
         for table in _tables("spans"):
             rows = await self._clickhouse.query(
                 f"SELECT trace_id, toUnixTimestamp64Nano(min(start_time)) FROM {self._named(table)}\n"  # noqa: S608  # names of ours and parameters
-                f"WHERE {came('spans')} AND {belongs(what)} GROUP BY trace_id ORDER BY 2 LIMIT {{limit:UInt32}}",
+                f"WHERE {before_request('spans')} AND {names_owner(what)} GROUP BY trace_id ORDER BY 2 LIMIT {{limit:UInt32}}",
                 parameters_of(what) | {"limit": limit},
                 MUTATION_LIMITS,
             )
@@ -89,7 +89,7 @@ class ClickHouseErase(Mutations):
             return 0
         parameters = parameters_of(what)
         if what.kind == "tenant":
-            return sum([await self._delete(named, came(table), parameters) for table in _OF_A_TENANT for named in _tables(table)])
+            return sum([await self._delete(named, before_request(table), parameters) for table in _OF_A_TENANT for named in _tables(table)])
         rows = sum([await self._delete(named, condition("logs", Selection(what)), parameters) for named in _tables("logs")])
         for table in KEY_TABLES.values():
             await self._forget(table, what)
@@ -108,10 +108,10 @@ class ClickHouseErase(Mutations):
     async def condemn(self, what: Erasure, items: Sequence[bytes], cause: Cause) -> None:
         """See EraseStore."""
         if what.kind == "tenant":
-            await self._condemn(came("payload_references"), parameters_of(what), cause)
+            await self._condemn(before_request("payload_references"), parameters_of(what), cause)
         for start in range(0, len(items), _ITEMS_AT_ONCE):
             parameters = parameters_of(what, items[start : start + _ITEMS_AT_ONCE])
-            await self._condemn(f"{came('payload_references')} AND {_OF_ITEMS}", parameters, cause)
+            await self._condemn(f"{before_request('payload_references')} AND {_OF_ITEMS}", parameters, cause)
 
     async def _condemn(self, where: str, parameters: dict[str, Any], cause: Cause) -> None:
         """Condemned first: it is what the references say, and they go behind it."""
@@ -121,6 +121,7 @@ class ClickHouseErase(Mutations):
             parameters | {"cause": cause.name, "since": cause.since_ns, "due": cause.due_ns},
             MUTATION_LIMITS,
         )
+        # Rows without an item are the payloads themselves: they stay, so that the second look finds what is due.
         await self._delete("payload_references", f"{where} AND item != {NO_ITEM}", parameters)
 
     async def condemned(self, cause: str) -> Condemned:
@@ -140,7 +141,7 @@ class ClickHouseErase(Mutations):
         for column in _VALUES:
             named = f"arrayExists(pair -> pair.2 = {{value:String}} AND pair.1 IN ({keys}), {column})"
             rest = f"arrayFilter(pair -> NOT (pair.2 = {{value:String}} AND pair.1 IN ({keys})), {column})"
-            where = f"{came(table)} AND {named}"
+            where = f"{before_request(table)} AND {named}"
             for partition in await self._count(table, where, parameters_of(what)):
                 statement = f"ALTER TABLE {self._named(table)} UPDATE {column} = {rest} IN PARTITION ID {{partition:String}} WHERE {where}"
                 await self._mutate(statement, parameters_of(what) | {"partition": partition})
@@ -155,12 +156,12 @@ def _of_traces(what: Erasure, traces: Sequence[bytes]) -> Iterable[tuple[str, st
 def condition(table: str, selection: Selection) -> str:
     """Whether a row of the table is to go; the parameters are those of ``parameters_of``."""
     if selection.hour_ns is not None:
-        return f"{came(table)} AND {OF_AN_HOUR}{f' AND {OF_HASHES}' if selection.hashes else ''}"
+        return f"{before_request(table)} AND {OF_AN_HOUR}{f' AND {OF_HASHES}' if selection.hashes else ''}"
     if selection.traces:
-        return f"{came(table)} AND {OF_TRACES}"
+        return f"{before_request(table)} AND {OF_TRACES}"
     if selection.what.kind == "tenant":
-        return came(table)
-    return f"{came(table)} AND {belongs(selection.what, of_spans=False)}"
+        return before_request(table)
+    return f"{before_request(table)} AND {names_owner(selection.what, of_spans=False)}"
 
 
 def _tables(table: str) -> tuple[str, ...]:
@@ -168,14 +169,15 @@ def _tables(table: str) -> tuple[str, ...]:
     return (table, f"{table}_rolling") if table in ROLLED else (table,)
 
 
-def came(table: str) -> str:
+def before_request(table: str) -> str:
     """Whether a row is the tenant's and of no later than the request."""
     column = _TIMES.get(table, "hour")
+    # These columns hold when an hour, slot or minute began: the one in which the request came goes whole.
     bound = _BEFORE if column not in ("hour", "slot", "minute") else f"toDateTime({_BEFORE}, 'UTC')"
     return f"tenant = {{tenant:String}} AND {column} <= {bound}"
 
 
-def belongs(what: Erasure, *, of_spans: bool = True) -> str:
+def names_owner(what: Erasure, *, of_spans: bool = True) -> str:
     """Whether a span or a log record names the user or session."""
     column, keys = _OWNERS[what.kind]
     maps = [f"{name}['{key}'] = {{value:String}}" for key in keys for name in ("attributes_string", "resource_string")]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tael.cold.files import ColdFile
 from tael.model.time import NS_PER_SECOND
 from tael.storage.clickhouse.client import Limits
-from tael.storage.clickhouse.erase import LATER, LOOSE, OF_TRACES, belongs, came, condition, parameters_of, parameters_of_all
+from tael.storage.clickhouse.erase import LATER, LOOSE, OF_TRACES, before_request, condition, names_owner, parameters_of, parameters_of_all
 from tael.storage.clickhouse.references import LOOSE_ITEM
 from tael.storage.clickhouse.rolling import ColdFiles, checksum
 from tael.storage.clickhouse.rows import text
@@ -26,7 +26,7 @@ class ClickHouseColdErase(ColdFiles):
 
     async def next_traces(self, what: Erasure, files: Sequence[ColdFile], limit: int) -> Sequence[bytes]:
         """See ColdEraseStore."""
-        where = f"{came('spans')} AND {belongs(what)}"
+        where = f"{before_request('spans')} AND {names_owner(what)}"
         for some in _some(files):
             found = await self._ask(
                 some, "trace_id", f"WHERE {where} GROUP BY trace_id ORDER BY min(start_time) LIMIT {int(limit)}", parameters_of(what)
