@@ -27,13 +27,13 @@ class Counted(Protocol):
         ...
 
     @property
-    def exact(self) -> bool:
+    def told(self) -> bool:
         """Whether these lines are counted, or must be looked at."""
         ...
 
     @property
-    def severity_text(self) -> str:
-        """The text of their severity, where it was asked for."""
+    def level(self) -> str:
+        """The level that they are shown with, where it was asked for."""
         ...
 
     @property
@@ -72,11 +72,11 @@ def _read(leaf: Leaf, counted: Iterable[Counted], places: dict[Labels, int]) -> 
     sizes = leaf.aggregation.op in BYTES
     known: dict[tuple[Labels, str], int] = {}
     for part in counted:
-        if not part.exact:
+        if not part.told:
             continue
-        group = (part.labels, part.severity_text)
+        group = (part.labels, part.level)
         if group not in known:
-            labels = dict(part.labels) | ({LEVEL: normalized(part.severity_text)} if part.severity_text else {})
+            labels = dict(part.labels) | ({LEVEL: normalized(part.level)} if part.level else {})
             key = tuple((name, labels[name]) for name in names if labels.get(name))
             known[group] = places.setdefault(key, len(places))
         series.append(known[group])

@@ -1,7 +1,7 @@
 """What a query needs of the storage: a predicate that no wanted line fails, and counts in place of lines where these are enough. Pure.
 
-Lines that a predicate lets through are looked at again row by row, so it may let through too many, never too few. Counts are exact where a
-line's text is the body as it is stored and, with a level asked for, the level is that of the severity; what is not so is left to rows.
+Lines that a predicate lets through are looked at again row by row, so it may let through too many, never too few. Counts are exact where
+shards can tell of a line what is asked without reading it; the others are left to rows.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from tael.logql.ast import NEGATIVE, Decolorize, Drop, Filtered, LineFilter, LineFormat, LineText, LogQuery, Stage, TextFilter, UnpackParser
 from tael.logql.errors import ERROR, ERROR_DETAILS
 from tael.logql.levels import LEVEL
-from tael.logql.samples import Leaf
+from tael.logql.samples import BYTES, Leaf
 from tael.logql.stages.patterns import texts_of
-from tael.model.predicate import NOTHING, And, Compare, Contains, Exists, Field, FieldScope, Not, Or, Predicate, Regex, all_of, intrinsic
+from tael.model.predicate import NOTHING, And, Compare, Contains, Exists, Field, Not, Or, Predicate, Regex, all_of, intrinsic
 from tael.model.series import Matcher
 from tael.model.streams import INDEX_LABELS
 from tael.vectors.values import Steps
 
 BODY: Final = intrinsic("body")
 BODY_TYPE: Final = intrinsic("body_type")
-SEVERITY_TEXT: Final = "severity_text"
 SERVICE: Final = "service_name"
 """The one label that every stream has."""
 COUNTED: Final = ("count_over_time", "rate", "bytes_over_time", "bytes_rate")
@@ -31,37 +30,26 @@ MAX_SLOTS: Final = 20_000
 
 _WRITTEN_AS_READ: Final = Or(tuple(Compare(BODY_TYPE, "=", kind) for kind in ("string", "int", "bool")))
 """Bodies whose text is stored as the line has it."""
-_LEVEL_KEYS: Final = (
-    "level",
-    "LEVEL",
-    "Level",
-    "severity",
-    "SEVERITY",
-    "Severity",
-    "SeverityText",
-    "lvl",
-    "LVL",
-    "Lvl",
-    LEVEL,
-    "detected.level",
-)
-"""Attributes that say a line's level before its severity's text does."""
 _SAFE: Final = re.compile(r"[A-Za-z0-9_ .\-\u0080-\U0010ffff]*")
 _LETTERS: Final = re.compile(r"[A-Za-z\u0080-\U0010ffff]{3}")
 _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "u0026")
 
 
+Told: TypeAlias = Literal["line", "labels", "level", "no level"]
+"""See tael.storage.api."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How a leaf is counted: of the lines that satisfy ``predicate``, those that satisfy ``exact``; the others must be looked at.
+    """How a leaf is counted: of the lines that satisfy ``predicate``, those of which all of ``told`` is; the others must be looked at.
 
-    Slots are ``slot_ns`` long; ``by_severity`` says that the level is asked for, ``by_stream`` that labels of streams are.
+    Slots are ``slot_ns`` long; ``by_level`` says that the level is asked for, ``by_stream`` that labels of streams are.
     """
 
     predicate: Predicate
-    exact: Predicate
+    told: tuple[Told, ...]
     slot_ns: int
-    by_severity: bool
+    by_level: bool
     by_stream: bool
 
 
@@ -85,11 +73,14 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
     if not _counted_stages(leaf.query.stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
         return None
-    by_severity = bool(labels & {LEVEL, "level"})
-    exact = [_WRITTEN_AS_READ, *(_level_by_severity() if by_severity else ())]
-    for name in sorted(labels & INDEX_LABELS.keys() - {SERVICE}):
-        exact += _of_the_stream(name, INDEX_LABELS[name])
-    return Counts(wanted(leaf.query), all_of(exact), slot_ns, by_severity, bool(labels & INDEX_LABELS.keys()))
+    needed: dict[Told, bool] = {
+        "line": bool(leaf.query.stages) or leaf.aggregation.op in BYTES,
+        "labels": bool(labels & INDEX_LABELS.keys() - {SERVICE}),
+        "level": LEVEL in labels,
+        "no level": "level" in labels,
+    }
+    told = tuple(name for name, is_needed in needed.items() if is_needed)
+    return Counts(wanted(leaf.query), told, slot_ns, LEVEL in labels, bool(labels & INDEX_LABELS.keys()))
 
 
 def _grouped(leaf: Leaf) -> set[str] | None:
@@ -171,18 +162,3 @@ def _counted_stages(stages: tuple[Stage, ...]) -> bool:
         or (isinstance(stage, Drop) and all(label.name in (ERROR, ERROR_DETAILS) for label in stage.labels))
         for stage in stages
     )
-
-
-def _of_the_stream(name: str, key: str) -> list[Predicate]:
-    """Records that have no metadata of the name of a stream's label, which would stand in where the stream has none."""
-    scopes: tuple[FieldScope, ...] = ("attribute", "instrumentation")
-    elsewhere = [Not(Or((Exists(Field(scope, key)), Exists(Field(scope, name))))) for scope in scopes]
-    resource = Field("resource", key)
-    return [*elsewhere, Not(Exists(Field("resource", name))), Not(And((Exists(resource), Not(Regex(resource, "")))))]
-
-
-def _level_by_severity() -> list[Predicate]:
-    """Records whose level is the text of their severity."""
-    scopes: tuple[FieldScope, ...] = ("attribute", "resource", "instrumentation")
-    keys = [Not(Or(tuple(Exists(Field(scope, key)) for key in _LEVEL_KEYS))) for scope in scopes]
-    return [Compare(intrinsic(SEVERITY_TEXT), "!=", ""), *keys]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from tael.errors import TooLarge
 from tael.model.log import LogRecord
@@ -78,11 +78,16 @@ class LogCursor:
     serial: int
 
 
+Told: TypeAlias = Literal["line", "labels", "level", "no level"]
+"""What a shard may be able to tell of a record's line (tael.logql.records) without reading it: that it is the body as it is stored, that no metadata stands
+in for a label that its stream lacks, which level it is shown with, and that no metadata is named as a level is."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogQuery:
     """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``.
 
-    ``streams`` narrows them to streams whose labels match.
+    ``streams`` narrows them to streams whose labels match, and ``untold`` to those of which not all of these are told.
     """
 
     time_range: TimeRange
@@ -91,33 +96,34 @@ class LogQuery:
     after: LogCursor | None = None
     oldest_first: bool = False
     streams: tuple[Matcher, ...] = ()
+    untold: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
     """How many records there are of each stream in each slot; of all streams together, which have no labels then, without ``by_stream``.
 
-    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. ``exact`` tells those that satisfy it from the others,
-    and ``by_severity`` those of one severity's text from each other. Slots are ``slot_ns`` long from the beginning of the range on.
+    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. ``told`` keeps those of which all of that is told apart
+    from the others, and ``by_level`` those of one level from each other. Slots are ``slot_ns`` long from the beginning of the range on.
     ``sizes`` asks for the bytes of bodies, which are 0 without.
     """
 
     time_range: TimeRange
     predicate: Predicate = EVERYTHING
     streams: tuple[Matcher, ...] = ()
-    exact: Predicate = EVERYTHING
+    told: tuple[Told, ...] = ()
     slot_ns: int = 0
-    by_severity: bool = False
+    by_level: bool = False
     sizes: bool = False
     by_stream: bool = True
 
 
 class LogCount(NamedTuple):
-    """One group in one slot; ``bytes`` are those of the bodies as stored."""
+    """One group in one slot; ``bytes`` are those of the bodies as stored, ``level`` is told where the level is and was asked for."""
 
     labels: Labels
-    exact: bool
-    severity_text: str
+    told: bool
+    level: str
     slot: int
     records: int
     bytes: int

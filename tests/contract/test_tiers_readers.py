@@ -93,7 +93,7 @@ def questions(tier: HotTier) -> Mapping[str, Ask]:
         "list_services": lambda: tier.reader.list_services("t1", DAY),
         "find_logs": lambda: tier.logs.find_logs("t1", log_query(DAY, words="line", limit=4)),
         "find_logs oldest first": lambda: tier.logs.find_logs("t1", log_query(DAY, oldest_first=True, limit=4)),
-        "count_logs": lambda: _sorted(tier.logs.count_logs("t1", LogCounts(DAY, slot_ns=HOUR_NS, by_severity=True, sizes=True), 100)),
+        "count_logs": lambda: _sorted(tier.logs.count_logs("t1", LogCounts(DAY, slot_ns=HOUR_NS, by_level=True, sizes=True), 100)),
         "find_traces": lambda: tier.spansets.find_traces("t1", related, DAY, 5, 3),
         "sum_spans": lambda: tier.spansets.sum_spans("t1", errors, MetricsAggregate("rate", by=(parse_field("name"),)), steps, 100, 0),
         "sum_spans of traces": lambda: tier.spansets.sum_spans("t1", related, MetricsAggregate("count_over_time"), steps, 100, 0),

@@ -12,11 +12,13 @@ import pytest
 
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
-from tael.storage.api import Cursor, LogCursor, LogQuery
+from tael.storage.api import Cursor, LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import (
     attribute_keys,
     flatten,
     flatten_logs,
+    log_lines,
+    log_minutes,
     log_query_builder,
     log_streams,
     metric_wire,
@@ -42,6 +44,9 @@ HOUR = TimeRange(1_790_000_000_000_000_000, 1_790_003_600_000_000_000)
 UP = Selection((Matcher("__name__", "=", "up"),), 1_790_000_000_000, 1_790_003_600_000)
 UP_OF_JOBS = replace(UP, matchers=(*UP.matchers, Matcher("job", "=~", "api|web"), Matcher("zone", "!=", ""), Matcher("path", "!~", "/x.*")))
 ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("job", "=", "api")), start_ms=-5)
+COUNTED = LogCounts(
+    HOUR, streams=(Matcher("k8s_pod_name", "=~", "cart-.+"),), told=("labels", "level"), slot_ns=60_000_000_000, by_level=True, sizes=True
+)
 STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
 WIDE = GridRequest(UP.matchers, "increase", 1_790_000_100_000, 1_790_086_500_000, 3_600_000, 600_000)
 STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
@@ -101,6 +106,10 @@ CASES |= {
     "logs_in_schema": wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST)),
     "logs_in_1_select": flatten_logs.logs_select_1("tael.logs_in_1") + "\n",
     "logs_in_3_select": flatten_logs.logs_select("tael.logs_in_3") + "\n",
+    "log_line_names": log_lines.names() + "\n",
+    "log_line_level": log_lines.level() + "\n",
+    "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),
+    "logs_counted_by_minutes": shown(log_minutes.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_newest": find_logs(),
     "logs_of_service": find_logs(service="shop", limit=20, min_level=4),
     "logs_everything": find_logs(

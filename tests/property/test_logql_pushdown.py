@@ -29,7 +29,7 @@ from tests.support.storage import START_NS, logs_of, open_tier, wire_log
 
 SECOND = 1_000_000_000
 BODIES: list[AttributeValue] = [
-    "user alice logged in", "user bob FAILED", "", "level=error msg=oops", '{"level": "warn", "n": 5}', "multi\nline", "Grüße", "10.0.0.5 done",
+    "user alice logged in", "user bob FAILED", "", "level=error msg=oops", "an error here", '{"level": "warn", "n": 5}', "multi\nline", "Grüße", "10.0.0.5 done",
     5, True, 1.5, None, b"bytes", {"user": "alice", "n": 1}, ["alice", 2],
 ]  # fmt: skip
 TEXTS = ["alice", "user", "FAILED", "level", "n", "5", "true", "", "Grü", 'user": "alice', "line", ".", "nobody"]
@@ -106,7 +106,7 @@ COUNTED = st.builds(
     SELECTORS,
     st.lists(FILTERS, max_size=2),
     st.booleans(),
-    st.sampled_from(["2s", "5s", "30s"]),
+    st.sampled_from(["2s", "5s", "30s", "1m", "2m"]),
 )
 
 
@@ -141,9 +141,11 @@ def test_counts(shared_hot_node: HotNode) -> None:
     def check(reader: LogReader, _: Sequence[LogRecord], run: Any) -> None:
         pushed, row_wise = LogqlEngine(reader, LogqlOptions()), LogqlEngine(reader, LogqlOptions(push=False))
         ranged = Steps(START_NS, START_NS + 40 * SECOND, 10 * SECOND)
+        minute = START_NS - START_NS % (60 * SECOND)
+        by_minutes = Steps(minute, minute + 180 * SECOND, 60 * SECOND)
 
         @THOROUGH
-        @given(COUNTED, st.sampled_from([ranged, Steps(START_NS + 20 * SECOND, START_NS + 20 * SECOND, 0)]))
+        @given(COUNTED, st.sampled_from([ranged, by_minutes, Steps(START_NS + 20 * SECOND, START_NS + 20 * SECOND, 0)]))
         def agree(query: str, steps: Steps) -> None:
             expr: Any = parse(query)
             assert all(counts(leaf, steps) is not None for leaf in leaves(expr)), query

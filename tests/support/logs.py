@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tael.errors import TooLarge
-from tael.logql.records import text_of
+from tael.logql.records import entry, text_of
 from tael.logql.stages.label_filter import condition
 from tael.model.log import LogRecord
 from tael.model.series import Selection
@@ -30,18 +30,18 @@ class MemoryLogs:
         return Answer(sorted(found, key=log_order(query))[: query.limit])
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
-        """See LogReader; each record is a row, and bodies have the size of their text."""
+        """See LogReader; each record is a row of which everything is told, and bodies have the size of their text."""
         query = LogQuery(counts.time_range, counts.predicate, streams=counts.streams)
         found = [record for record in self.records if tenant == DEFAULT_TENANT and _matches(record, query)]
         if len(found) > max_rows:
             raise TooLarge(f"more than {max_rows}")
-        start, slot, exact = counts.time_range.start_ns, counts.slot_ns, log_test(counts.exact)
+        start, slot = counts.time_range.start_ns, counts.slot_ns
         return Answer(
             [
                 LogCount(
                     stream_labels(record.resource.attributes) if counts.by_stream else (),
-                    exact(record),
-                    record.severity_text if counts.by_severity else "",
+                    True,
+                    entry(record).metadata["detected_level"] if counts.by_level else "",
                     (record.timestamp_ns - start) // slot if slot else 0,
                     1,
                     len(text_of(record.body).encode()) if counts.sizes else 0,
@@ -64,7 +64,8 @@ def _at(after: LogCursor) -> LogRecord:
 def _matches(record: LogRecord, query: LogQuery) -> bool:
     after = query.after
     return (
-        query.time_range.start_ns <= signed_ns(record.timestamp_ns) < query.time_range.end_ns
+        not query.untold
+        and query.time_range.start_ns <= signed_ns(record.timestamp_ns) < query.time_range.end_ns
         and log_test(query.predicate)(record)
         and _of_streams(record, query)
         and (after is None or log_order(query)(record) > log_order(query)(_at(after)))

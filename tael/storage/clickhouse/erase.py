@@ -75,6 +75,9 @@ class ClickHouseErase(Mutations):
 
     async def erase_traces(self, what: Erasure, traces: Sequence[bytes]) -> int:
         """See EraseStore."""
+        for table, where, parameters in _of_traces(what, traces):
+            if table in _tables("logs"):
+                await self._recount(what.tenant, await self._count(table, where, parameters))
         return sum([await self._delete(table, where, parameters) for table, where, parameters in _of_traces(what, traces)])
 
     async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
@@ -90,7 +93,10 @@ class ClickHouseErase(Mutations):
         parameters = parameters_of(what)
         if what.kind == "tenant":
             return sum([await self._delete(named, before_request(table), parameters) for table in _OF_A_TENANT for named in _tables(table)])
-        rows = sum([await self._delete(named, condition("logs", Selection(what)), parameters) for named in _tables("logs")])
+        of_nobody = condition("logs", Selection(what))
+        for named in _tables("logs"):
+            await self._recount(what.tenant, await self._count(named, of_nobody, parameters))
+        rows = sum([await self._delete(named, of_nobody, parameters) for named in _tables("logs")])
         for table in KEY_TABLES.values():
             await self._forget(table, what)
         return rows

@@ -9,6 +9,7 @@ from tael.cold.files import ColdFile
 from tael.model.time import NS_PER_SECOND
 from tael.storage.clickhouse.client import Limits
 from tael.storage.clickhouse.erase import LATER, LOOSE, OF_TRACES, before_request, condition, names_owner, parameters_of, parameters_of_all
+from tael.storage.clickhouse.mutations import Mutations
 from tael.storage.clickhouse.references import LOOSE_ITEM
 from tael.storage.clickhouse.rolling import ColdFiles, checksum
 from tael.storage.clickhouse.rows import text
@@ -21,7 +22,7 @@ _FILES: Final = 256
 _LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
 
 
-class ClickHouseColdErase(ColdFiles):
+class ClickHouseColdErase(ColdFiles, Mutations):
     """See ColdEraseStore."""
 
     async def next_traces(self, what: Erasure, files: Sequence[ColdFile], limit: int) -> Sequence[bytes]:
@@ -56,6 +57,8 @@ class ClickHouseColdErase(ColdFiles):
             for path, count, total in rows:
                 [file] = [file for file in some if text(path).endswith(file.key)]
                 found[file] = Selected(int(count), text(total))
+        hours = {hour_ns for file in found if file.table == "logs" for hour_ns in file.each_hour}
+        await self._recount(selection.what.tenant, [str(hour_ns // NS_PER_SECOND) for hour_ns in sorted(hours)])
         return found
 
     async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tael.cold.files import hour_of
 from tael.model.predicate import required_service
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
-from tael.storage.api import LogCounts, LogCursor, LogQuery
-from tael.storage.clickhouse import log_rows
+from tael.storage.api import LogCounts, LogCursor, LogQuery, Told
+from tael.storage.clickhouse import log_lines, log_rows
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
 from tael.storage.clickhouse.labels import matching
-from tael.storage.clickhouse.predicate import conditions, log_columns
+from tael.storage.clickhouse.predicate import log_columns
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.streams import stream_matchers
 
@@ -32,6 +33,8 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     bounded = where.within("timestamp", query.time_range)
     where.satisfy(query.predicate, log_columns(indexed=source.words_indexed("logs", query.time_range)))
     service = _of_streams(where, source, tenant, query)
+    if query.untold:
+        where.add(f"NOT ({' AND '.join(log_lines.TOLD[name] for name in query.untold)})")
     if query.after is not None:
         _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
@@ -52,28 +55,32 @@ def service_of(query: LogQuery | LogCounts) -> str:
     return named or required_service(query.predicate)
 
 
-def count(source: Source, tenant: str, counts: LogCounts, limit: int) -> Statement:
-    """Stream, whether exact, severity's text, slot, how many records and how many bytes of bodies."""
+def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
+    """Stream, whether told, level, slot, how many records and how many bytes of bodies; of the part ``within`` of the range."""
     where = Conditions(tenant)
-    columns = log_columns(indexed=source.words_indexed("logs", counts.time_range))
-    where.within("timestamp", counts.time_range)
-    where.satisfy(counts.predicate, columns)
-    service = _of_streams(where, source, tenant, counts)
-    exact = " AND ".join(conditions(counts.exact, columns, where.parameters)) or "true"
-    severity = "toString(severity_text)" if counts.by_severity else "''"
-    slot = "0"
-    if counts.slot_ns:
-        slot = "intDiv(toUnixTimestamp64Nano(timestamp) - {slots_from:Int64}, {slot:Int64})"
-        where.parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
-    where.parameters["limit"] = limit
-    stream = "stream" if counts.by_stream else "0"
+    where.within("timestamp", within)
+    where.satisfy(counts.predicate, log_columns(indexed=source.words_indexed("logs", within)))
+    service = _of_streams(where, source, tenant, replace(counts, time_range=within))
     size = "sum(body.size)" if counts.sizes else "0"
+    groups = counted_groups(counts, "toUnixTimestamp64Nano(timestamp)", where.parameters)
+    where.parameters["limit"] = limit
     sql = (
-        f"SELECT {stream} AS own_stream, {exact} AS exact, {severity} AS severity, {slot} AS slot_number, count(), {size}\n"
-        f"FROM {source.rows('logs', tenant, counts.time_range, service=service)}\nWHERE {where}\n"
-        "GROUP BY own_stream, exact, severity, slot_number\nLIMIT {limit:UInt64}"
+        f"SELECT {groups}, count(), {size}\n"
+        f"FROM {source.rows('logs', tenant, within, service=service)}\nWHERE {where}\n"
+        "GROUP BY own_stream, told, severity, slot_number\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, where.parameters)
+
+
+def counted_groups(counts: LogCounts, instant_ns: str, parameters: dict[str, Any], conditions: Mapping[Told, str] = log_lines.TOLD) -> str:
+    """The columns that records are counted by, of rows with a level, an instant, and ``conditions`` for what may be told of them."""
+    told = " AND ".join(conditions[name] for name in counts.told) or "true"
+    level = log_lines.LEVEL_SHOWN if counts.by_level else "''"
+    slot = "0"
+    if counts.slot_ns:
+        slot = f"intDiv({instant_ns} - {{slots_from:Int64}}, {{slot:Int64}})"
+        parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
+    return f"{'stream' if counts.by_stream else '0'} AS own_stream, {told} AS told, {level} AS severity, {slot} AS slot_number"
 
 
 def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from tael.errors import Rejected, TooLarge
 from tael.model.log import LogRecord
@@ -10,9 +12,9 @@ from tael.model.series import Labels, Selection
 from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
-from tael.storage.clickhouse import log_query_builder, log_rows, log_streams, rows
+from tael.storage.clickhouse import log_minutes, log_query_builder, log_rows, log_streams, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
-from tael.storage.clickhouse.conditions import bounded
+from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.narrowing import Newest
 from tael.storage.clickhouse.source import HotTables, Source
@@ -63,17 +65,37 @@ class ClickHouseLogs:
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader."""
-        statement = log_query_builder.count(self._source, tenant, counts, max_rows + 1)
-        found = await self._clickhouse.query(statement.sql, statement.parameters)
-        if len(found) > max_rows:
-            raise TooLarge(f"more than {max_rows} groups and time steps to count", where="query", accepted="fewer labels or longer steps")
+        found = await self._counted(tenant, counts, max_rows)
         labels = await self._labels(tenant, counts) if counts.by_stream else {}
         return Answer(
             [
-                LogCount(labels.get(int(stream), ()), bool(exact), rows.text(severity), int(slot), int(count), int(size))
-                for stream, exact, severity, slot, count, size in found
+                LogCount(labels.get(int(stream), ()), bool(told), rows.text(level), int(slot), int(count), int(size))
+                for stream, told, level, slot, count, size in found
             ]
         )
+
+    async def _counted(self, tenant: str, counts: LogCounts, max_rows: int) -> list[Sequence[Any]]:
+        """From minutes, and what is beside whole ones from the rows; from the rows alone where minutes do not tell all of it."""
+        found: list[Sequence[Any]] = []
+
+        async def ask(statement: Statement) -> Sequence[Sequence[Any]]:
+            part = await self._clickhouse.query(statement.sql, statement.parameters)
+            if len(found) + len(part) > max_rows:
+                raise TooLarge(
+                    f"more than {max_rows} groups and time steps to count", where="query", accepted="fewer labels or longer steps"
+                )
+            return part
+
+        whole, left = log_minutes.whole(counts), [counts.time_range]
+        if whole is not None:
+            part = await ask(log_minutes.count(self._source, tenant, counts, whole, max_rows + 1))
+            if all(told and not unknown for _, told, *_, unknown in part):
+                found += [row[:-1] for row in part]
+                left = [TimeRange(counts.time_range.start_ns, whole.start_ns), TimeRange(whole.end_ns, counts.time_range.end_ns)]
+        for within in left:
+            if within.start_ns < within.end_ns:
+                found += await ask(log_query_builder.count(self._source, tenant, counts, within, max_rows + 1))
+        return found
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
         """See LogReader."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tael.storage.clickhouse.client import ClickHouse, Limits
+from tael.storage.clickhouse.log_minutes import NONE
 
 MUTATION_LIMITS: Final = Limits(seconds=600)
 
@@ -24,6 +25,12 @@ class Mutations:
             statement = f"ALTER TABLE {self._named(table)} DELETE IN PARTITION ID {{partition:String}} WHERE {where}"
             await self._mutate(statement, {**parameters, "partition": partition})
         return sum(counts.values())
+
+    async def _recount(self, tenant: str, partitions: Iterable[str]) -> None:
+        """Before log records of these hours go: their minutes are forgotten, so that counts read the rows (log_minutes.py)."""
+        for partition in partitions:
+            statement = f"ALTER TABLE {self._named('log_streams')} UPDATE minutes = {NONE} IN PARTITION ID {{partition:String}} WHERE tenant = {{tenant:String}}"
+            await self._mutate(statement, {"tenant": tenant, "partition": partition})
 
     async def _count(self, table: str, where: str, parameters: Mapping[str, Any]) -> dict[str, int]:
         """Rows by partition."""

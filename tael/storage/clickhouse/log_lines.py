@@ -1,0 +1,100 @@
+"""What counting must know of a record's line without reading it, as SQL: the level that it is shown with, and what its labels may be taken for. Pure.
+
+tael.logql.levels and tael.logql.records say what a line's level and labels are. Here is told of most records, and of the others that it is not: they are
+looked at one by one. Two columns of ``logs`` keep it, so that no count reads the maps of attributes (docs/adr/0027).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from tael.logql.levels import LEVEL, LEVEL_NAMES, SEVERITIES, UNKNOWN, WORDS
+from tael.model.streams import INDEX_LABELS
+from tael.storage.api import Told
+
+LEVELS: Final = {name: at for at, name in enumerate(("", UNKNOWN, *SEVERITIES, "critical"))}
+"""The levels that are told by themselves, and no level where the line must be looked at."""
+AS_SEVERITY: Final = "as_severity"
+"""The level is the text of the severity, which is no known word."""
+_CODES: Final = {**LEVELS, AS_SEVERITY: 15}
+LEVEL_TYPE: Final = "Enum8(" + ", ".join(f"'{name}' = {code}" for name, code in _CODES.items()) + ")"
+
+_MAP: Final = "*"
+"""Behind the key of an attribute that is a map."""
+_LABELS: Final = {label: 1 << at for at, label in enumerate(label for label in INDEX_LABELS if label != "service_name")}
+_LEVELS: Final = tuple(name for name in (*LEVEL_NAMES, LEVEL) if "." not in name)
+_ONE_LEVEL: Final = tuple(name for name in LEVEL_NAMES if "." not in name and "text" not in name.lower())
+_A_LEVEL, _MORE_LEVELS, _A_MAP, _SHARED, _KNOWN = (1 << bit for bit in (24, 25, 26, 27, 31))
+_MAPS: Final = dict.fromkeys((name[:at] for name in (*_LABELS, *_LEVELS) for at, letter in enumerate(name + "_") if letter == "_"))
+_BITS: Final = {
+    **_LABELS,
+    **{name: _A_LEVEL if name in _ONE_LEVEL else _MORE_LEVELS for name in _LEVELS},
+    # Maps of which a member may be a label of such a name.
+    **{f"{name}{_MAP}": _A_MAP for name in ("", "_", *_MAPS)},
+}
+"""What the keys of a record's attributes, as labels are named, are taken for."""
+
+_PUNCTUATION: Final = "".join(chr(code) for code in range(32, 127) if not chr(code).isalnum() and chr(code) not in f"'\\{_MAP}")
+_IN_LINE: Final = "(?i)(?:^|[ \\\\t\\\\n\\\\[({\"\\'=|])(trace|debug|fatal|critical|error|err|warning|warn|info)(?:$|[ \\\\t\\\\n\\\\[\\\\](){}:,!\"\\'=|])"
+"""As the one in tael.logql.levels, which looks around and not at the letters beside the word."""
+
+
+def _told(bits: int) -> str:
+    return f"bitAnd(line_names, {bits | _A_MAP | _SHARED | _KNOWN}) = {_KNOWN}"
+
+
+TOLD: Final[dict[Told, str]] = {
+    "line": "body_type IN ('string', 'int', 'bool')",
+    "labels": _told(sum(_LABELS.values())),
+    "level": "line_level != ''",
+    "no level": _told(_A_LEVEL | _MORE_LEVELS),
+}
+"""Conditions on a row of ``logs``."""
+LEVEL_SHOWN: Final = f"if(line_level = '{AS_SEVERITY}', toString(severity_text), toString(line_level))"
+"""The level, where it is told."""
+
+
+def names() -> str:
+    """What the names of a record's attributes are taken for, as bits, and one bit for whether what it shares with others may be taken for anything."""
+    own = ", ".join(f"mapKeys(attributes_{kind})" for kind in ("string", "int", "double", "bool"))
+    others = f"arrayMap((k, v) -> concat(k, if(startsWith(v, 'k'), '{_MAP}', '')), mapKeys(attributes_other), mapValues(attributes_other))"
+    label = f"translate(k, '{_PUNCTUATION}', '{'_' * len(_PUNCTUATION)}')"
+    bits = f"arrayReduce('groupBitOr', arrayMap(k -> {_transformed(label, _BITS, 'toUInt32(0)')}, arrayConcat({own}, {others})))"
+    # A resource's texts of the labels' keys are the stream's.
+    beside, keys = [*_LEVELS, *_LABELS], [*INDEX_LABELS.values(), *_MAPS, *(name.replace("_", ".") for name in _MAPS)]
+    texts = f"arrayExists(k -> k IN ({_listed(beside)}), arrayConcat(mapKeys(resource_string), mapKeys(scope_string)))"
+    scoped = f"arrayExists(k -> k IN ({_listed(INDEX_LABELS.values())}), mapKeys(scope_string))"
+    rest = ", ".join(f"mapKeys({name})" for name in ("resource_int", "resource_double", "resource_bool", "resource_other", "scope_other"))
+    other = f"arrayExists(k -> k IN ({_listed(dict.fromkeys([*beside, *keys]))}), arrayConcat({rest}))"
+    return f"bitOr({bits}, if({texts} OR {scoped} OR {other}, {_KNOWN + _SHARED}, {_KNOWN}))"
+
+
+def level() -> str:
+    """The level of a line: what an attribute says, or else the severity, or else the line itself."""
+    by_attribute = f"bitTest(line_names, {_A_LEVEL.bit_length() - 1})"
+    texts = f"arrayFilter((t, k) -> k IN ({_listed(_ONE_LEVEL)}), mapValues(attributes_string), mapKeys(attributes_string))"
+    severities = ", ".join(f"'{name}'" for name in SEVERITIES)
+    # Whether no member of JSON or logfmt can say the level.
+    plain = (
+        "body_type = 'string' AND NOT (match(body, '[={]') AND multiSearchAnyCaseInsensitive(body, ['level', 'severity', 'lvl', '\\\\u']))"
+    )
+    word = (
+        f"multiIf({by_attribute}, if(length({texts} AS line_texts) = 1, line_texts[1], ''), severity_text != '', toString(severity_text), "
+        f"severity_number != 0, [{severities}][intDiv(greatest(severity_number, 0) + 3, 4)], ({plain}) AS line_is_plain, extract(body, '{_IN_LINE}'), '')"
+    )
+    code = _transformed(f"lower({word})", {word: LEVELS[name] for word, name in WORDS.items()}, "0")
+    unclear = f"bitAnd(line_names, {_MORE_LEVELS | _A_MAP | _SHARED}) != 0"
+    unknown = "severity_number != 0 OR line_is_plain OR body_type IN ('int', 'bool', 'none')"
+    return (
+        f"toInt8(multiIf({unclear}, 0, ({code} AS line_code) != 0, line_code, {by_attribute}, 0, severity_text != '', {_CODES[AS_SEVERITY]}, "
+        f"{unknown}, {LEVELS[UNKNOWN]}, 0))"
+    )
+
+
+def _transformed(text: str, known: Mapping[str, int], other: str) -> str:
+    return f"transform({text}, [{_listed(known)}], [{', '.join(map(str, known.values()))}], {other})"
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(f"'{text}'" for text in texts)

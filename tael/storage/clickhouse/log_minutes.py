@@ -1,0 +1,72 @@
+"""Lines and bytes of streams by the minute, from what is added up as records are written: the SQL that fills it, and the SQL that asks it. Pure.
+
+A row of ``log_streams`` is a stream in an hour. Its ``minutes`` say how many lines, of how many bytes, it has in each minute, apart by level and by what else is told
+of them (log_lines.py), and apart where a line is of the minute's first nanosecond: Loki's windows begin behind it, other ranges with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tael.model.predicate import EVERYTHING
+from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
+from tael.storage.api import LogCounts, Told
+from tael.storage.clickhouse import log_lines
+from tael.storage.clickhouse.conditions import Statement, bounded
+from tael.storage.clickhouse.labels import matching
+from tael.storage.clickhouse.log_query_builder import counted_groups
+from tael.storage.clickhouse.source import Source
+from tael.storage.clickhouse.streams import stream_matchers
+
+MINUTE_NS: Final = 60 * NS_PER_SECOND
+TYPE: Final = "SimpleAggregateFunction(sumMap, Tuple(Array(UInt16), Array(UInt64), Array(UInt64)))"
+NONE: Final = "CAST(([], [], []), 'Tuple(Array(UInt16), Array(UInt64), Array(UInt64))')"
+_MARKS: Final[dict[Told, int]] = {name: 1 << bit for bit, name in enumerate(name for name in log_lines.TOLD if name != "level")}
+"""What is told of the lines of a minute, beside their level, as bits."""
+_KEY: Final = (
+    "toUInt16(toMinute(timestamp) * 256 + (toUnixTimestamp64Nano(timestamp) % 60000000000 = 0) * 128 "
+    f"+ toInt8(CAST(line_level AS {log_lines.LEVEL_TYPE})) * 8 + {' + '.join(f'({log_lines.TOLD[name]}) * {bit}' for name, bit in _MARKS.items())})"
+)
+_HELD: Final = "timestamp >= toDateTime64(0, 9, 'UTC') AND timestamp < fromUnixTimestamp64Nano(4294967296000000000, 'UTC')"
+_REST: Final = 65_535
+"""Stands for the lines of a row that no minute has."""
+OF_ROWS: Final = f"sumMapIf([{_KEY}], [toUInt64(1)], [toUInt64(length(body))], {_HELD})"
+
+
+def whole(counts: LogCounts) -> TimeRange | None:
+    """The part of the range that minutes can tell; None where there is none, or where slots begin within minutes."""
+    start, end = counts.time_range.start_ns, counts.time_range.end_ns
+    if not bounded(counts.time_range) or counts.predicate != EVERYTHING:
+        return None
+    if counts.slot_ns and counts.slot_ns < end - start and (counts.slot_ns % MINUTE_NS or start % MINUTE_NS > 1):
+        return None
+    first = start if start % MINUTE_NS <= 1 else start + MINUTE_NS - start % MINUTE_NS
+    last = end if end % MINUTE_NS <= 1 else end - end % MINUTE_NS
+    return TimeRange(first, last) if first + MINUTE_NS <= last else None
+
+
+def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
+    """As log_query_builder.count, of whole minutes; one row more, whose slot is ``UNCOUNTED``, where not every line is counted by the minute."""
+    parameters: dict[str, Any] = {"limit": limit, "whole_start": within.start_ns, "whole_end": within.end_ns}
+    hours = (within.start_ns // NS_PER_MS, (within.end_ns - 1) // NS_PER_MS)
+    where = matching(tenant, stream_matchers(counts.streams), hours, parameters, "labels['__name__']")
+    held = source.rows("log_streams", tenant, within)
+    told: dict[Told, str] = {name: f"bitTest(minute, {bit.bit_length() - 1})" for name, bit in _MARKS.items()}
+    groups = counted_groups(counts, "instant_ns", parameters, {**log_lines.TOLD, **told})
+    # Behind the minutes of a row stands what it has beside them: nothing, but where it is older than they, or lines were deleted.
+    rows = (
+        f"SELECT stream, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
+        f"arrayPushBack(minutes.3, 0))) AS part\n  FROM {held}\n  WHERE {where}"
+    )
+    minutes = (
+        "SELECT stream, part.1 AS minute, part.2 AS records, part.3 AS bytes, '' AS severity_text, "  # noqa: S608  # the same
+        f"CAST(toInt8(intDiv(minute % 128, 8)) AS {log_lines.LEVEL_TYPE}) AS line_level, "
+        f"minute = {_REST} AS is_rest, toInt64(toUnixTimestamp(hour)) * {NS_PER_SECOND} + intDiv(minute, 256) * {MINUTE_NS} "
+        f"+ if(bitTest(minute, 7), 0, 1) AS instant_ns\n  FROM (\n  {rows}\n  )\n"
+        "  WHERE is_rest ? records != 0 : (instant_ns >= {whole_start:Int64} AND instant_ns < {whole_end:Int64})"
+    )
+    sql = (
+        f"SELECT {groups}, sum(records), {'sum(bytes)' if counts.sizes else '0'}, is_rest OR line_level = '{log_lines.AS_SEVERITY}' AS unknown\n"
+        f"FROM (\n  {minutes}\n)\nGROUP BY own_stream, told, severity, slot_number, unknown\nLIMIT {{limit:UInt64}}"
+    )
+    return Statement(sql, parameters)

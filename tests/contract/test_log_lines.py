@@ -1,0 +1,180 @@
+"""What the hot tier tells of lines without reading them, and what it counts by the minute: the same as whoever looks at each record."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLog
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
+
+from tael.logql.levels import LEVEL, normalized
+from tael.logql.records import entry
+from tael.model.attributes import AttributeValue
+from tael.model.predicate import Compare, intrinsic
+from tael.model.series import Matcher
+from tael.model.signals import LOGS
+from tael.model.streams import INDEX_LABELS
+from tael.model.tenant import DEFAULT_TENANT
+from tael.model.time import ALL_TIME, HOUR_NS, TimeRange
+from tael.otlp.decode import decode_logs
+from tael.storage.api import LogCount, LogCounts, Told
+from tael.storage.clickhouse.log_lines import LEVEL_SHOWN, TOLD
+from tael.storage.clickhouse.log_minutes import whole
+from tael.wal import codec
+from tests.contract.test_deletions import OLD, Place, cold, finish, hot_place, place
+from tests.support.hotnode import HotNode
+from tests.support.logs import MemoryLogs
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, logs_of, new_trace_id, open_tier, wire_log
+
+__all__ = ["cold", "hot_place", "place"]
+MINUTE = 60 * 10**9
+BODIES: list[AttributeValue] = [
+    "said", "an ERROR here", "warning: x", "terrors", "[Info] started", "(fatal)", "critical=1", "level=debug msg=x", '{"level": "warn"}', '{"a": {"lvl": "trc"}}',
+    "a=b error", '{"n": 1} err', "{not json} info", "", " ", "info", "x\ntrace\ny", "Größe err|", "severity", "level up: warn", '{"\\u006cevel": "error"}',
+    5, True, 1.5, None, b"error", {"level": "warn"}, ["error"],
+]  # fmt: skip
+ATTRIBUTES: list[dict[str, Any]] = [
+    {}, {"level": "Warning"}, {"Level": "odd"}, {"lvl": 30}, {"level": "info", "severity": "error"}, {"severity_text": "fatal"}, {"severity.text": "fatal"},
+    {"detected_level": "x"}, {"detected-level": "info"}, {"severity": {"text": "warn"}}, {"level": {"a": 1}}, {"!": {"level": "info"}}, {"levels": "info"},
+    {"SeverityText": "err"}, {"level": ""}, {"k8s.pod.name": "p"}, {"k8s_pod_name": 5}, {"k8s": {"pod": {"name": "p"}}}, {"k8s-pod": {"name": "p"}},
+    {"container/name": "c"}, {"service_name": "other"}, {"n": {"m": 1}}, {"service.namespace": True}, {"a": 1.5, "b": [1]},
+]  # fmt: skip
+SEVERITIES: list[dict[str, Any]] = [
+    {}, {"severity_number": 9, "severity_text": "INFO"}, {"severity_number": 17}, {"severity_number": 24}, {"severity_number": 25}, {"severity_number": -1},
+    {"severity_text": "Wrn"}, {"severity_text": "odd"}, {"severity_number": 1, "severity_text": "CRITICAL"},
+]  # fmt: skip
+RESOURCES: list[dict[str, Any]] = [
+    {"k8s.pod.name": "p-1", "host.name": "a"}, {"k8s.pod.name": 5}, {"level": "info"}, {"k8s": {"pod": {"name": "x"}}}, {"service_namespace": "eu"}, {},
+    {"container.name": ""}, {"severity_text": "error"},
+]  # fmt: skip
+
+
+def groups() -> list[ResourceLogs]:
+    """Every resource, with combinations of the others dealt so that all pairs meet."""
+    dealt: list[list[WireLog]] = [[] for _ in RESOURCES]
+    for number, (attributes, severity, body) in enumerate(itertools.product(ATTRIBUTES, SEVERITIES, BODIES)):
+        if number % 5 == 0 or not attributes or not severity:
+            record = wire_log(number, body, attributes=attributes, **severity)
+            dealt[number % len(RESOURCES) if number % 3 == 0 else 0].append(record)
+    return [logs_of("shop", *records, **resource) for records, resource in zip(dealt, RESOURCES, strict=True)]
+
+
+async def test_what_is_told_of_a_line_is_so(shared_hot_node: HotNode) -> None:
+    """And of most it is told."""
+    async with open_tier([shared_hot_node]) as tier:
+        ([clickhouse], [writer]), written = (tier.clickhouses, tier.writers), groups()
+        request = ExportLogsServiceRequest(resource_logs=written)
+        await writer.write(LOGS, codec.encode("t1", RECEIVED_NS, request.SerializeToString()), secrets.token_hex(8))
+        rows = await clickhouse.query(
+            f"SELECT toUnixTimestamp64Nano(timestamp), {LEVEL_SHOWN}, {', '.join(TOLD.values())} FROM {clickhouse.database}.logs", {}
+        )
+    records = {record.timestamp_ns: record for record in decode_logs(written, RECEIVED_NS)}
+    assert len(rows) == len(records)
+    count: Counter[str] = Counter()
+    for time_ns, level, *flags in rows:
+        record, told = records[int(time_ns)], [name for name, flag in zip(TOLD, flags, strict=True) if flag]
+        line = entry(record)
+        own = {label for label in INDEX_LABELS if label not in line.stream} & line.metadata.keys()
+        assert "level" not in told or normalized(bytes(level).decode()) == line.metadata[LEVEL], record
+        assert "no level" not in told or not {"level"} & line.metadata.keys(), record
+        assert "labels" not in told or not own, record
+        assert ("line" in told) == isinstance(record.body, str | bool | int), record
+        count.update(told)
+    assert {name: count[name] * 10 // len(rows) for name in ("labels", "level", "no level")} == {"labels": 5, "level": 3, "no level": 3}
+
+
+def records_of_minutes() -> list[ResourceLogs]:
+    """Records on, next to and between the beginnings of minutes of two hours, of two services and levels."""
+    offsets = [minute * MINUTE + beside for minute in (0, 1, 2, 58, 59, 60, 61) for beside in (-1, 0, 1, 30 * 10**9)]
+    return [
+        logs_of(
+            service,
+            *(wire_log(MINUTE_0 + at, f"{service} {at}", severity_number=9 + 8 * (at % 2), trace_id=new_trace_id()) for at in offsets),
+            **{"k8s.pod.name": f"{service}-1"},
+        )
+        for service in ("shop", "cart")
+    ]
+
+
+MINUTE_0 = START_NS - START_NS % HOUR_NS - START_NS + HOUR_NS
+"""The beginning of the next hour, from START_NS on."""
+BEGIN = START_NS + MINUTE_0
+RANGES = [
+    (BEGIN, BEGIN + 2 * HOUR_NS),
+    (BEGIN + 1, BEGIN + HOUR_NS + 1),
+    (BEGIN - 1, BEGIN + 90 * MINUTE),
+    (BEGIN - 7, BEGIN + 61 * MINUTE + 30),
+    (BEGIN + 30 * 10**9, BEGIN + 59 * MINUTE + 2),
+    (BEGIN + MINUTE, BEGIN + 2 * MINUTE),
+]
+
+
+def added(counts: Sequence[LogCount]) -> dict[Any, list[int]]:
+    """Records and bytes of each group."""
+    found: dict[Any, list[int]] = {}
+    for row in counts:
+        told = found.setdefault((row.labels, row.told, row.level, row.slot), [0, 0])
+        told[0] += row.records
+        told[1] += row.bytes
+    return found
+
+
+async def test_counts_by_the_minute_are_those_of_the_rows(any_tier: HotTier) -> None:
+    """Wherever a range or a slot begins and ends, and whichever streams are asked for."""
+    memory = MemoryLogs(await any_tier.store_logs(*records_of_minutes()))
+    streams = [(), (Matcher("service_name", "=", "shop"),), (Matcher("k8s_pod_name", "=~", "c.*"),)]
+    cases = itertools.product(RANGES, (0, MINUTE, 30 * MINUTE, 7 * 10**9), streams, (True, False))
+    for (start, end), slot_ns, matchers, by_level in cases:
+        if slot_ns in (0, MINUTE) or matchers:
+            told: tuple[Told, ...] = ("line", "level") if by_level else ()
+            counts = LogCounts(
+                TimeRange(start, end), streams=matchers, told=told, slot_ns=slot_ns, by_level=by_level, sizes=True, by_stream=by_level
+            )
+            found = (await any_tier.logs.count_logs("t1", counts, 10_000)).value
+            assert added(found) == added((await memory.count_logs(DEFAULT_TENANT, counts, 10_000)).value), counts
+
+
+async def test_minutes_are_read_where_they_tell_all() -> None:
+    """And no rows, but beside whole minutes."""
+    at = {
+        (slot_ns, place): whole(LogCounts(TimeRange(*RANGES[place]), slot_ns=slot_ns)) for slot_ns in (0, MINUTE, 7) for place in range(6)
+    }
+    assert at[0, 0] == at[MINUTE, 0] == TimeRange(*RANGES[0])
+    assert at[0, 1] == at[MINUTE, 1] == TimeRange(*RANGES[1])
+    assert (at[0, 2], at[MINUTE, 2]) == (TimeRange(BEGIN, BEGIN + 90 * MINUTE), None)
+    assert at[0, 4] == TimeRange(BEGIN + MINUTE, BEGIN + 59 * MINUTE)
+    assert [at[7, place] for place in range(6)] == [None] * 6
+    assert whole(LogCounts(ALL_TIME)) is None
+    assert whole(LogCounts(TimeRange(*RANGES[0]), predicate=Compare(intrinsic("service"), "=", "shop"))) is None
+
+
+@pytest.mark.parametrize(("kind", "value", "left"), [("trace", OLD.hex(), 4), ("user", "u1", 3)])
+async def test_what_was_deleted_is_not_counted(hot_place: Place, kind: Any, value: str, left: int) -> None:
+    """The hour is counted by its rows from then on."""
+    hour = START_NS - START_NS % HOUR_NS
+
+    async def counted() -> int:
+        found = await hot_place.cold.tier.logs.count_logs("t1", LogCounts(TimeRange(hour, hour + HOUR_NS)), 10)
+        return sum(row.records for row in found.value)
+
+    await hot_place.fill()
+    assert await counted() == 5
+    await finish(hot_place, await hot_place.ask(kind, value))
+    assert await counted() == left
+
+
+@pytest.mark.parametrize(("kind", "value"), [("trace", OLD.hex()), ("user", "u1")])
+async def test_minutes_of_cold_hours_are_forgotten_when_something_goes(place: Place, kind: Any, value: str) -> None:
+    """Wherever the rows were; those of others are kept."""
+    await place.fill()
+    await place.fill("t2")
+    minutes = f"SELECT tenant, sum(records), sum(arraySum(minutes.2)) FROM {place.clickhouse.database}.log_streams GROUP BY tenant ORDER BY tenant"
+    assert await place.clickhouse.query(minutes, {}) == [(b"t1", 5, 5), (b"t2", 5, 5)]
+    await finish(place, await place.ask(kind, value))
+    assert await place.clickhouse.query(minutes, {}) in ([(b"t1", 5, 0), (b"t2", 5, 5)], [(b"t1", 5, 1), (b"t2", 5, 5)])
