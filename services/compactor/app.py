@@ -169,7 +169,7 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores:
             served.clear()
             wanted = retention.read()
             due = time.monotonic() + settings.compact_interval_seconds
-        _tell(held)
+        _show_epochs(held)
         waiting = [(shard, lease) for shard, lease in held if (shard.index, lease.epoch) not in served]
         served |= await _serve(waiting, stores, wanted)
 
@@ -188,7 +188,7 @@ async def _serve(held: Held, stores: Stores, retention: Retention) -> set[tuple[
     return {(shard.index, lease.epoch) for (shard, lease), ok in zip(held, done, strict=True) if ok}
 
 
-def _tell(held: Held) -> None:
+def _show_epochs(held: Held) -> None:
     _EPOCH.clear()
     for shard, lease in held:
         _EPOCH.labels(str(shard.index)).set(lease.epoch)

@@ -100,14 +100,14 @@ class Eraser:
             log.warning("a deletion failed; retrying", shard=shard.name, id=deletion.id, reason=str(error))
             # Read again: it may have come further before it failed.
             progress = await self._deletions.progress_of(deletion, shard.index)
-            return await self._tell(deletion, shard, progress.model_copy(update={"state": "running", "reason": f"{_FAILED}{error}"}))
+            return await self._record(deletion, shard, progress.model_copy(update={"state": "running", "reason": f"{_FAILED}{error}"}))
 
     async def _go_on(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
         """The shard's progress after some more of the work."""
         if not progress.until:
             # What arrived before the request may still be on its way: the WALs' ends are kept before anything is looked at.
             until = await ends_of(self._wal_state, (shard.index, aside_of(shard.index)))
-            progress = await self._tell(deletion, shard, progress.model_copy(update={"state": "running", "until": until}))
+            progress = await self._record(deletion, shard, progress.model_copy(update={"state": "running", "until": until}))
         before, reason = progress.rows, ""
         if not progress.gone:
             behind = await behind_of(self._kv, progress.until)
@@ -123,7 +123,7 @@ class Eraser:
             seldom = progress.gone or reason.startswith(_UNREAD)
             self._due[deletion.id, shard.index] = time.monotonic() + (_DUE_SECONDS if seldom else _WAITS_SECONDS)
         if after != progress:
-            after = await self._tell(deletion, shard, after)
+            after = await self._record(deletion, shard, after)
         if after.state == "done":
             log.info("deletion done", shard=shard.name, id=deletion.id, tenant=deletion.tenant, kind=deletion.kind, rows=after.rows)
         return after
@@ -145,7 +145,7 @@ class Eraser:
             if not progress.traces and traces:
                 # Kept before anything of them goes: the spans by which they were found may be the first.
                 named = [trace_id.hex() for trace_id in traces]
-                progress = await self._tell(deletion, shard, progress.model_copy(update={"traces": named}))
+                progress = await self._record(deletion, shard, progress.model_copy(update={"traces": named}))
             if not traces and what.kind != "tenant":
                 # Log records in no trace are known by what they hold: what they refer to is condemned before they go.
                 await store.condemn(what, await store.loose_items(what), cause)
@@ -164,7 +164,7 @@ class Eraser:
             update = {"rows": progress.rows + rows + erased.rows} | ({} if erased.left else {"traces": ()})
             progress = progress.model_copy(update=update)
             if traces:
-                progress = await self._tell(deletion, shard, progress)
+                progress = await self._record(deletion, shard, progress)
             # A deletion of one trace names the same trace each time, so only a look that finds nothing ends it.
             if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
                 return progress, _waits_for(erased.left, {*unread, *erased.unread})
@@ -187,10 +187,10 @@ class Eraser:
         async with self._cold(shard, lease) as cold:
             return await cold.next_traces(what, _TRACES_AT_ONCE), cold.unread
 
-    async def _tell(self, deletion: Deletion, shard: ShardAddress, progress: Progress) -> Progress:
-        told = progress.model_copy(update={"at_ns": time.time_ns()})
-        await self._deletions.tell(deletion, shard.index, told)
-        return told
+    async def _record(self, deletion: Deletion, shard: ShardAddress, progress: Progress) -> Progress:
+        written = progress.model_copy(update={"at_ns": time.time_ns()})
+        await self._deletions.tell(deletion, shard.index, written)
+        return written
 
 
 def _waits_for(left: bool, unread: Collection[str]) -> str:

@@ -126,13 +126,13 @@ def maybe_no_counter(metric: str) -> str:
 
 def of_rollups(rollups: Rollups) -> str:
     """That older samples are known by 5-minute rollups, and whether that shows."""
-    told = f"{INFO}uses 5-minute rollups before {_instant(rollups.until_ms)}"
+    text = f"{INFO}uses 5-minute rollups before {_instant(rollups.until_ms)}"
     if rollups.exact:
-        return told
+        return text
     if rollups.histograms:
         exact = "rate, increase, delta and count over time of native histograms, and instant selectors,"
-        return f"{told}: approximate there; {exact} are exact where start, step and range are multiples of 5m"
-    return f"{told}: approximate there; rate, increase, delta and sum, avg, min, max and count over time, and instant selectors, are exact where start, step and range are multiples of 5m"
+        return f"{text}: approximate there; {exact} are exact where start, step and range are multiples of 5m"
+    return f"{text}: approximate there; rate, increase, delta and sum, avg, min, max and count over time, and instant selectors, are exact where start, step and range are multiples of 5m"
 
 
 def vain_sort() -> str:

@@ -128,7 +128,7 @@ async def test_a_long_session_is_told_from_its_end(api: Api, monkeypatch: pytest
 
     whole = ([first.hex(), second.hex()], list("012345"), None)
     assert await told() == whole
-    monkeypatch.setattr(llm_session, "WHOLE_SPANS", 1)
+    monkeypatch.setattr(llm_session, "MAX_WHOLE_SPANS", 1)
     monkeypatch.setattr(llm_session, "_PAGE", 1)
     assert await told() == whole
     for bound, most in (("MAX_CALLS", 3), ("MAX_BYTES", 1_300)):

@@ -32,14 +32,14 @@ MAX_TRACES: Final = 200
 MAX_CALLS: Final = 2_000
 MAX_BYTES: Final = 32 << 20
 """Bytes of text in the calls of one answer; older calls are left out beyond it."""
-WHOLE_SPANS: Final = 500
+MAX_WHOLE_SPANS: Final = 500
 """The longest trace that is read whole; of a longer one only the calls are read."""
 _PAGE: Final = 100
-_SPEAKING: Final = ("chat", "completion")
+_WITH_TEXT: Final = ("chat", "completion")
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class NewMessage:
     """A message of a session, and the call that it was new in."""
 
     span: Span
@@ -54,7 +54,7 @@ class Session:
     """
 
     traces: list[bytes]
-    turns: list[Turned]
+    messages: list[NewMessage]
     usage: Usage
     older_ns: int | None
     unresolved: int
@@ -63,7 +63,7 @@ class Session:
 
 @dataclass(slots=True)
 class _Trace:
-    """What is told of a trace: its calls, oldest first, and the messages of those that came as log records. ``cut``: it has older calls."""
+    """What a session shows of a trace: its calls, oldest first, and the messages of those that came as log records. ``cut``: it has older calls."""
 
     trace_id: bytes
     calls: Sequence[Span]
@@ -74,25 +74,25 @@ class _Trace:
 
 @dataclass(slots=True)
 class _Reading:
-    """A session that is being read, and what there is room for still."""
+    """A session that is being read, and how much more of it the answer takes."""
 
     backend: Backend
     turn: Turn
     tenant: str
     end_ns: int
-    room_calls: int
-    room_bytes: int
-    payload_bytes: int
+    calls_left: int
+    bytes_left: int
+    payload_bytes_left: int
     unresolved: int = 0
     missing: dict[str, None] = field(default_factory=dict)
 
     @property
     def full(self) -> bool:
         """Whether nothing more is read."""
-        return self.room_calls <= 0 or self.room_bytes <= 0
+        return self.calls_left <= 0 or self.bytes_left <= 0
 
-    def heard(self, missing: Iterable[str]) -> None:
-        """Remember what lacks."""
+    def note_missing(self, missing: Iterable[str]) -> None:
+        """Remember who did not answer."""
         self.missing |= dict.fromkeys(missing)
 
 
@@ -110,12 +110,12 @@ async def get_session(backend: Backend, tenant: str, session: str, pairs: Sequen
         while len(read) < len(traces) and not reading.full and not (read and read[-1].cut):
             read.append(await _read(reading, traces[len(read)]))
         shortened = more or len(read) < len(traces) or read[-1].cut
-        turns, conversation, usage = list[Turned](), Conversation(), Usage()
+        messages, conversation, usage = list[NewMessage](), Conversation(), Usage()
         for one in reversed(read):
-            turns += _turns(conversation, one.calls, one.messages)
+            messages += _new_messages(conversation, one.calls, one.messages)
             usage = usage + one.usage
         shown = [one.trace_id for one in reversed(read)]
-        yield Session(shown, turns, usage, _oldest(read, time_range) if shortened else None, reading.unresolved, tuple(reading.missing))
+        yield Session(shown, messages, usage, _oldest(read, time_range) if shortened else None, reading.unresolved, tuple(reading.missing))
 
 
 def _oldest(read: Sequence[_Trace], time_range: TimeRange) -> int:
@@ -129,7 +129,7 @@ async def _traces_of(reading: _Reading, session: str, time_range: TimeRange) -> 
     while named < MAX_NAMED and len(traces) <= MAX_TRACES:
         query = SpanQuery(time_range, Compare(intrinsic("llm_session_id"), "=", session), _PAGE, after)
         answer = await reading.turn.ask(reading.backend.spans.find_spans(reading.tenant, query))
-        reading.heard(answer.missing)
+        reading.note_missing(answer.missing)
         traces |= dict.fromkeys(span.trace_id for span in answer.value)
         if len(answer.value) < _PAGE:
             return list(traces)[:MAX_TRACES], len(traces) > MAX_TRACES
@@ -144,30 +144,30 @@ def _behind(span: Span) -> Cursor:
 async def _read(reading: _Reading, trace_id: bytes) -> _Trace:
     backend, turn, tenant = reading.backend, reading.turn, reading.tenant
     try:
-        around, whole = await turn.ask(backend.spans.get_trace(tenant, trace_id, None, WHOLE_SPANS)), True
+        around, whole = await turn.ask(backend.spans.get_trace(tenant, trace_id, None, MAX_WHOLE_SPANS)), True
     except TraceTooLong:
         around, whole = await turn.ask(backend.long_traces.calls(tenant, trace_id)), False
-    reading.heard(around.missing)
+    reading.note_missing(around.missing)
     usage, counted = usage_of(around.value)
-    known = _speaking(around.value, counted, reading.end_ns)
-    wanted = known[-reading.room_calls :]
+    known = _calls_with_text(around.value, counted, reading.end_ns)
+    wanted = known[-reading.calls_left :]
     found = Answer(wanted) if whole else await _texts_of(reading, trace_id, wanted)
-    reading.heard(found.missing)
+    reading.note_missing(found.missing)
     calls, messages = await _resolved(reading, found.value)
     return _Trace(trace_id, calls, messages, usage, len(calls) < len(known))
 
 
 async def _texts_of(reading: _Reading, trace_id: bytes, wanted: Sequence[Span]) -> Answer[list[Span]]:
-    """The spans of these calls with all that they say, oldest first: the newest that there is room for."""
+    """The spans of these calls with all that they say, oldest first: the newest that the answer takes."""
     ids = {span.span_id for span in wanted}
     if not ids:
         return Answer([])
-    speaking = Or(tuple(Compare(intrinsic("llm_operation"), "=", kind) for kind in _SPEAKING))
-    predicate = all_of((Compare(intrinsic("trace_id"), "=", trace_id), speaking))
+    with_text = Or(tuple(Compare(intrinsic("llm_operation"), "=", kind) for kind in _WITH_TEXT))
+    predicate = all_of((Compare(intrinsic("trace_id"), "=", trace_id), with_text))
     time_range = TimeRange(wanted[0].start_ns, wanted[-1].start_ns + 1)
     found: list[Span] = []
     size, after, missing = 0, None, dict[str, None]()
-    while size < reading.room_bytes:
+    while size < reading.bytes_left:
         query = SpanQuery(time_range, predicate, _PAGE, after)
         answer = await reading.turn.ask(reading.backend.spans.find_spans(reading.tenant, query))
         missing |= dict.fromkeys(answer.missing)
@@ -180,39 +180,39 @@ async def _texts_of(reading: _Reading, trace_id: bytes, wanted: Sequence[Span]) 
 
 
 async def _resolved(reading: _Reading, calls: Sequence[Span]) -> tuple[Sequence[Span], Messages]:
-    """The newest of these calls that there is room for, with their payloads and messages."""
+    """The newest of these calls that the answer takes, with their payloads and messages."""
     backend, turn, tenant = reading.backend, reading.turn, reading.tenant
     kept: list[Span] = []
     for span in reversed(calls):
         if reading.full:
             break
         kept.append(span)
-        reading.room_calls -= 1
-        reading.room_bytes -= bytes_of(span)
+        reading.calls_left -= 1
+        reading.bytes_left -= bytes_of(span)
     messages = await messages_of(backend, turn, tenant, kept)
-    told = await resolve_spans(backend, turn, tenant, kept[::-1], reading.payload_bytes)
-    records = [record for span in told.items for record in messages.value.get(span.span_id, ())]
-    said = await resolve_logs(backend, turn, tenant, records, reading.payload_bytes - told.taken_bytes)
-    reading.payload_bytes -= told.taken_bytes + said.taken_bytes
-    reading.unresolved += told.left + said.left
-    reading.heard((*messages.missing, *told.missing, *said.missing))
-    return told.items, by_span(said.items)
+    spans = await resolve_spans(backend, turn, tenant, kept[::-1], reading.payload_bytes_left)
+    records = [record for span in spans.items for record in messages.value.get(span.span_id, ())]
+    logs = await resolve_logs(backend, turn, tenant, records, reading.payload_bytes_left - spans.taken_bytes)
+    reading.payload_bytes_left -= spans.taken_bytes + logs.taken_bytes
+    reading.unresolved += spans.left + logs.left
+    reading.note_missing((*messages.missing, *spans.missing, *logs.missing))
+    return spans.items, by_span(logs.items)
 
 
-def _speaking(spans: Sequence[Span], counted: frozenset[bytes], end_ns: int) -> list[Span]:
+def _calls_with_text(spans: Sequence[Span], counted: frozenset[bytes], end_ns: int) -> list[Span]:
     """The calls of a trace that say something, in order of time: those that count, or all where none has usage."""
-    calls = sorted((span for span in spans if span.llm is not None and span.llm.operation in _SPEAKING), key=oldest_first)
+    calls = sorted((span for span in spans if span.llm is not None and span.llm.operation in _WITH_TEXT), key=oldest_first)
     counting = [span for span in calls if span.span_id in counted] or calls
     return [span for span in counting if span.start_ns < end_ns]
 
 
-def _turns(conversation: Conversation, calls: Sequence[Span], messages: Messages) -> Iterator[Turned]:
+def _new_messages(conversation: Conversation, calls: Sequence[Span], messages: Messages) -> Iterator[NewMessage]:
     """What is new in each call."""
     for span in calls:
         events: list[tuple[str, Any, Attributes]] = [(event.name, None, event.attributes) for event in span.events]
         records = [_event(record) for record in messages.get(span.span_id, ())]
         for message in conversation.add(said_in(span.attributes, [*events, *records])):
-            yield Turned(span, message)
+            yield NewMessage(span, message)
 
 
 def _event(record: LogRecord) -> tuple[str, Any, Attributes]:

@@ -45,7 +45,7 @@ class LongTrace:
         self.unresolved = 0
         self.calls = outline.value.calls
         self._backend, self._tenant, self._bounds = backend, tenant, outline.value.bounds
-        self._room_bytes = int(backend.settings.max_inline_payload_bytes)
+        self._payload_bytes_left = int(backend.settings.max_inline_payload_bytes)
         self._origins: dict[int, Origin] = {}
         self._taken, self._block_bytes, self._begun = 0, 0, False
 
@@ -65,7 +65,7 @@ class LongTrace:
             self._took(len(block.keys), _bytes_of_slice(block, form))
             yield block
 
-    async def told(self, *, inline: bool) -> tuple[Usage, frozenset[bytes], Messages]:
+    async def usage_and_messages(self, *, inline: bool) -> tuple[Usage, frozenset[bytes], Messages]:
         """What the trace's LLM calls used, the ids of those that count, and what was said in them where that came as log records."""
         if not self.calls:
             return Usage(), frozenset(), {}
@@ -104,8 +104,8 @@ class LongTrace:
         return usage, counted, messages
 
     async def _resolved(self, turn: Turn, spans: Sequence[Span]) -> Sequence[Span]:
-        found = await resolve_spans(self._backend, turn, self._tenant, spans, self._room_bytes)
-        self._room_bytes -= found.taken_bytes
+        found = await resolve_spans(self._backend, turn, self._tenant, spans, self._payload_bytes_left)
+        self._payload_bytes_left -= found.taken_bytes
         self._missing(found.missing)
         self.unresolved += found.left
         return found.items

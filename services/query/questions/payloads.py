@@ -33,19 +33,19 @@ class Resolved(Generic[T]):
     taken_bytes: int = 0
 
 
-async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span], room_bytes: int | None = None) -> Resolved[Span]:
-    """The spans with their payloads in place, as many as ``room_bytes`` have room for, or a whole answer.
+async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span], max_bytes: int | None = None) -> Resolved[Span]:
+    """The spans with their payloads in place, up to ``max_bytes`` of them, by default as many as one answer takes.
 
     An answer is not withheld for a payload: a reference that is not resolved stays and is counted.
     """
-    return await _resolve(backend, turn, tenant, spans, span_references, resolve_span, lambda span: span.start_ns, room_bytes)
+    return await _resolve(backend, turn, tenant, spans, span_references, resolve_span, lambda span: span.start_ns, max_bytes)
 
 
 async def resolve_logs(
-    backend: Backend, turn: Turn, tenant: str, records: Sequence[LogRecord], room_bytes: int | None = None
+    backend: Backend, turn: Turn, tenant: str, records: Sequence[LogRecord], max_bytes: int | None = None
 ) -> Resolved[LogRecord]:
     """The same of log records."""
-    return await _resolve(backend, turn, tenant, records, log_references, resolve_log, lambda record: record.timestamp_ns, room_bytes)
+    return await _resolve(backend, turn, tenant, records, log_references, resolve_log, lambda record: record.timestamp_ns, max_bytes)
 
 
 async def _resolve(
@@ -56,14 +56,14 @@ async def _resolve(
     references: Callable[[T], Iterator[Reference]],
     resolve: Callable[[T, Contents], T],
     time_ns: Callable[[T], int],
-    room_bytes: int | None = None,
+    max_bytes: int | None = None,
 ) -> Resolved[T]:
     referring = [(index, found) for index, item in enumerate(items) if (found := list(references(item)))]
     if not referring:
         return Resolved(items)
     count = sum(len(found) for _, found in referring)
-    room_bytes = backend.settings.max_inline_payload_bytes if room_bytes is None else room_bytes
-    wanted, taken = _within(room_bytes, (reference for _, found in referring for reference in found))
+    max_bytes = backend.settings.max_inline_payload_bytes if max_bytes is None else max_bytes
+    wanted, taken = _within(max_bytes, (reference for _, found in referring for reference in found))
     times = [time_ns(items[index]) for index, _ in referring]
     try:
         contents, missing = await _contents(backend, turn, tenant, wanted, TimeRange(min(times), max(times) + 1))
@@ -82,7 +82,7 @@ async def _resolve(
 
 
 def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[bytes], list[Reference]]:
-    """The payloads that an answer of ``limit_bytes`` has room for, wherever it repeats them, in order; and the references to them."""
+    """The payloads that fit into an answer of ``limit_bytes``, counted each time that it shows them, in order; and the references to them."""
     wanted: set[bytes] = set()
     taken: list[Reference] = []
     refused: set[bytes] = set()

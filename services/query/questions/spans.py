@@ -34,7 +34,7 @@ class TraceUnknown(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class ToldTrace:
+class TraceWithMessages:
     """The spans of a trace and its messages; ``unresolved`` as in Page."""
 
     spans: Sequence[Span]
@@ -86,7 +86,7 @@ async def get_trace(
 
 
 @contextlib.asynccontextmanager
-async def get_told_trace(backend: Backend, tenant: str, trace_id: bytes, *, inline: bool) -> AsyncIterator[ToldTrace]:
+async def get_trace_with_messages(backend: Backend, tenant: str, trace_id: bytes, *, inline: bool) -> AsyncIterator[TraceWithMessages]:
     """Every span of a trace, and what was said in its LLM calls where that came as log records; with payloads in place where ``inline``.
 
     The answer names shards of any of these that are missing. Raises as ``get_trace``.
@@ -96,13 +96,13 @@ async def get_told_trace(backend: Backend, tenant: str, trace_id: bytes, *, inli
         messages = await messages_of(backend, turn, tenant, answer.value)
         missing = _all_missing(answer.missing, messages.missing)
         if not inline:
-            yield ToldTrace(answer.value, messages.value, missing)
+            yield TraceWithMessages(answer.value, messages.value, missing)
             return
         found = await resolve_spans(backend, turn, tenant, answer.value)
         said = [record for records in messages.value.values() for record in records]
-        told = await resolve_logs(backend, turn, tenant, said)
-        missing = _all_missing(missing, found.missing, told.missing)
-        yield ToldTrace(found.items, by_span(told.items), missing, found.left + told.left)
+        records = await resolve_logs(backend, turn, tenant, said)
+        missing = _all_missing(missing, found.missing, records.missing)
+        yield TraceWithMessages(found.items, by_span(records.items), missing, found.left + records.left)
 
 
 def _all_missing(*missing: Iterable[str]) -> tuple[str, ...]:

@@ -46,8 +46,8 @@ def success(data: object = None, missing: Iterable[str] = ()) -> web.Response:
     body: dict[str, Any] = {"status": "success"}
     if data is not None:
         body["data"] = data
-    told = [*(f"{name} did not answer: its lines are not part of this result" for name in dict.fromkeys(missing)), *lag_warnings()]
-    return json_of(body | ({"warnings": told} if told else {}))
+    warnings = [*(f"{name} did not answer: its lines are not part of this result" for name in dict.fromkeys(missing)), *lag_warnings()]
+    return json_of(body | ({"warnings": warnings} if warnings else {}))
 
 
 def categorized(request: web.Request) -> bool:

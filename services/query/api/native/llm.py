@@ -70,24 +70,24 @@ class LlmApi:
     async def session(self, request: web.Request) -> web.Response:
         """``GET /api/v1/llm/sessions/{id}``: the conversation of a session, in order and across traces, each thing once."""
         name = request.match_info["id"]
-        async with llm_session.get_session(self._backend, tenant_of(request), name, list(request.query.items())) as told:
-            used = told.usage
+        async with llm_session.get_session(self._backend, tenant_of(request), name, list(request.query.items())) as found:
+            used = found.usage
             answer = {
                 "session_id": name,
-                "traces": [trace_id.hex() for trace_id in told.traces],
-                "messages": [_message_json(turn.span, turn.message) for turn in told.turns],
+                "traces": [trace_id.hex() for trace_id in found.traces],
+                "messages": [_message_json(new.span, new.message) for new in found.messages],
                 "usage": {
                     "calls": used.calls,
                     "input_tokens": used.input_tokens,
                     "output_tokens": used.output_tokens,
                     "cost_usd": used.cost_usd,
                 },
-                **partial_json(told.missing),
+                **partial_json(found.missing),
             }
-            if told.unresolved:
-                answer["unresolved_payloads"] = told.unresolved
-            if told.older_ns is not None:
-                answer["truncated"] = f"only the newest of the session is here; what came before with end={rfc3339(told.older_ns)}"
+            if found.unresolved:
+                answer["unresolved_payloads"] = found.unresolved
+            if found.older_ns is not None:
+                answer["truncated"] = f"only the newest of the session is here; what came before with end={rfc3339(found.older_ns)}"
             return json_response(answer)
 
     async def tools(self, request: web.Request) -> web.Response:

@@ -20,7 +20,7 @@ JSON: Final = "application/json; charset=utf-8"
 
 async def long_trace_json(trace: LongTrace, *, inline: bool) -> AsyncGenerator[bytes]:
     """The body. What is missing is known, and said, at its end."""
-    usage, counted, messages = await trace.told(inline=inline)
+    usage, counted, messages = await trace.usage_and_messages(inline=inline)
     head: dict[str, Any] = {"trace_id": trace.trace_id.hex(), "span_count": trace.spans}
     if trace.shown < trace.spans:
         head["truncated"] = f"only the first {trace.shown} spans are here (TAEL_MAX_TRACE_SPANS)"

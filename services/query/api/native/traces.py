@@ -55,9 +55,9 @@ class NativeTraces:
         wanted = Parameters(request.query.items(), known=(PAYLOADS,)).choice(PAYLOADS, (INLINE, REFERENCE))
         trace_id, inline = parse_trace_id(request.match_info["trace_id"]), wanted != REFERENCE
         try:
-            async with spans.get_told_trace(self._backend, tenant_of(request), trace_id, inline=inline) as told:
-                head = {"trace_id": trace_id.hex(), "span_count": len(told.spans), **partial_json(told.missing, told.unresolved)}
-                return await _answered(lambda: {**head, **trace_json(told.spans, told.messages)}, len(told.spans))
+            async with spans.get_trace_with_messages(self._backend, tenant_of(request), trace_id, inline=inline) as found:
+                head = {"trace_id": trace_id.hex(), "span_count": len(found.spans), **partial_json(found.missing, found.unresolved)}
+                return await _answered(lambda: {**head, **trace_json(found.spans, found.messages)}, len(found.spans))
         except TraceTooLong:
             trace = await open_long_trace(self._backend, tenant_of(request), trace_id)
             return await stream(request, long_trace_json(trace, inline=inline), JSON)

@@ -37,13 +37,13 @@ def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
 
 async def listed(request: web.Request, answer: Answer[list[T]], limit: int, shown: Callable[[T], object]) -> web.StreamResponse:
     """A list of at most ``limit`` items, each as ``shown``; a warning says that there are more."""
-    told = missing_warnings(answer.missing)
+    warnings = missing_warnings(answer.missing)
     found = answer.value[:limit]
     if len(answer.value) > limit:
-        told.append(TRUNCATED)
+        warnings.append(TRUNCATED)
     if len(found) <= LISTED_AT_ONCE:
-        return success([shown(item) for item in found], told)
-    behind = f'],"warnings":{dumped(told)}}}' if told else "]}"
+        return success([shown(item) for item in found], warnings)
+    behind = f'],"warnings":{dumped(warnings)}}}' if warnings else "]}"
     return await _streamed(request, '{"status":"success","data":[', _items(found, shown), behind)
 
 
@@ -57,10 +57,10 @@ async def evaluated(request: web.Request, outcome: Outcome, steps: Steps, limit:
     """A query's value, at most ``limit`` series of it where that is not 0."""
     value, notes = outcome.evaluated.value, outcome.evaluated.notes
     series, samples = count(value)
-    told = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
+    warnings = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
     if limit and series > limit:
-        told.append(TRUNCATED)
-    before, behind = envelope(result_type(value, steps), told, _bounded(notes.infos, "info"), stats)
+        warnings.append(TRUNCATED)
+    before, behind = envelope(result_type(value, steps), warnings, _bounded(notes.infos, "info"), stats)
     parts = chunks(value, steps, limit)
     if samples <= STREAMED_SAMPLES:
         return web.Response(text="".join([before, *parts, behind]), content_type="application/json")
