@@ -208,7 +208,7 @@ def _seaweedfs(settings: ServeSettings, ports: Mapping[str, int], outside: Mappi
         "-admin.ui=false",
         "-master.telemetry=false",
     )
-    env = {**outside, "GOMEMLIMIT": str(settings.s3_memory_bytes), "GOGC": "50"}
+    env = {**outside, "GOMEMLIMIT": str(settings.s3_memory_bytes), "GOGC": "25"}
     url = f"http://{HOST}:{ports['s3']}/healthz"
     metrics = f"{HOST}:{ports['s3-metrics']}"
     return Process("s3", (weed, "mini", *flags), env, url, 1, Drain.STORAGE, _S3_SMALL_TALK, ours=False, target="s3", metrics=metrics)

@@ -100,8 +100,9 @@ def test_nats_is_one_version_everywhere() -> None:
 @pytest.mark.parametrize("override", ["docker-compose.offline.yml", "docker-compose.seaweedfs.yml"])
 def test_seaweedfs_has_the_memory_that_its_collector_rests_with(override: str) -> None:
     """As `make up` gives it: with 200 MiB it collected seven times a second for ever, and nothing was stored yet."""
-    found = compose("docker-compose.yml", override)["minio"]["environment"]["GOMEMLIMIT"]
-    assert found == f"{ServeSettings().s3_memory_bytes >> 20}MiB"
+    found = compose("docker-compose.yml", override)["minio"]["environment"]
+    assert found["GOMEMLIMIT"] == f"{ServeSettings().s3_memory_bytes >> 20}MiB"
+    assert found["GOGC"] == "25"
 
 
 def test_the_root_compose_file_is_the_same_project() -> None:

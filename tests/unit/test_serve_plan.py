@@ -175,7 +175,7 @@ def test_the_object_store_knows_one_identity_and_stays_on_loopback() -> None:
     assert [i["credentials"] for i in identities] == [[{"accessKey": "k", "secretKey": "s"}]]
     s3 = named(decided, "s3")
     assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"} <= set(s3.argv)
-    assert s3.env["GOMEMLIMIT"] == str(128 << 20)
+    assert (s3.env["GOMEMLIMIT"], s3.env["GOGC"]) == (str(128 << 20), "25")
 
 
 def test_secrets_stay_out_of_the_command_lines() -> None:
