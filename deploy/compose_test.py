@@ -1,13 +1,15 @@
 """The offline compose, from nothing to a trace read back and down again, on a Docker engine (``DOCKER_HOST``, or the default one).
 
 Builds the images, starts everything and waits for health; sends spans with the OpenTelemetry SDK to the published ports over gRPC and
-HTTP; reads them through the native API and Tempo's; kills ingest's process under traffic, sees the restart policy bring it back, and
-reads every span that had been acknowledged. Nothing is left behind. Exit code 0, 1 (failed; the logs are shown) or 2 (no engine).
+HTTP; reads them through the native API and Tempo's. Then, under traffic: kills what stores and kills our own services, and sees the restart
+policy bring them back; replaces each service as an upgrade does. After each it reads every span that had been acknowledged. Nothing is left
+behind. Exit code 0, 1 (failed; the logs are shown) or 2 (no engine).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -21,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,8 @@ DEPLOY = Path(__file__).parent
 FILES = ("docker-compose.yml", "docker-compose.offline.yml")
 PROJECT = "tael-compose-test"
 PORTS = ("OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "DATADOG_PORT", "API_PORT", "GRPC_API_PORT", "GRAFANA_PORT")
-BUILD_SECONDS, UP_SECONDS, READ_SECONDS, RECOVER_SECONDS, DOWN_SECONDS = 900, 240, 60, 120, 120
+STORES, OURS = ("nats", "clickhouse", "minio"), ("coordinator", "compactor", "query", "ingest")
+BUILD_SECONDS, UP_SECONDS, READ_SECONDS, RECOVER_SECONDS, UPGRADE_SECONDS, DOWN_SECONDS = 900, 240, 60, 120, 240, 120
 NO_ENGINE = """\
 compose-test needs a Docker engine, and {why}.
   On Debian: apt-get install docker.io, then start dockerd; DOCKER_HOST names one that is elsewhere.
@@ -106,12 +109,13 @@ class Project:
 
     def __init__(self, command: list[str]) -> None:
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        self._command = [*command, "-p", PROJECT, *(part for name in FILES for part in ("-f", str(DEPLOY / name)))]
+        self._compose = command
+        self._files = ["-p", PROJECT, *(part for name in FILES for part in ("-f", str(DEPLOY / name)))]
         self._env = {**os.environ, "PUBLISH_ADDR": "127.0.0.1", **{name: str(port) for name, port in self.ports.items()}}
 
     def __call__(self, *arguments: str, seconds: float = 60) -> str:
         """Run a Compose command."""
-        return ran([*self._command, *arguments], seconds, self._env)
+        return ran([*self._compose, *self._files, *arguments], seconds, self._env)
 
     def get(self, path: str, accept: str = "application/json") -> tuple[int, bytes]:
         """Status and body from the query service; status 0 when it does not answer."""
@@ -124,11 +128,15 @@ class Project:
         except OSError:
             return 0, b""
 
-    def container(self, service: str) -> tuple[str, dict[str, Any]]:
-        """Id and state of a service's only container."""
-        (found,) = self("ps", "-aq", service).split()
-        state: dict[str, Any] = json.loads(ran(["docker", "inspect", found], 30))[0]
-        return found, state
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """What the engine knows of a service's containers."""
+        found: list[dict[str, Any]] = json.loads(ran(["docker", "inspect", *self("ps", "-aq", service).split()], 30))
+        return found
+
+    def upgrade(self, **settings: str) -> None:
+        """Change settings, and let deploy/upgrade replace what has others."""
+        self._env |= settings
+        ran([str(DEPLOY / "upgrade"), *self._files], UPGRADE_SECONDS, {**self._env, "COMPOSE": " ".join(self._compose)})
 
 
 class Ledger(SpanExporter):
@@ -225,42 +233,53 @@ def ask_what_grafana_asks_first(project: Project) -> None:
             raise Failed(f"{path} answered {status}, wanted {wanted}")
 
 
-def crash(project: Project) -> None:
-    """SIGKILL ingest's process from outside its container, as the kernel would, and wait for the restart policy to bring it back."""
-    container, before = project.container("ingest")
-    pid, image = before["State"]["Pid"], before["Config"]["Image"]
-    say(f"killing ingest, process {pid} of the engine's machine")
-    kill = f"import os; os.kill({pid}, 9)"
-    ran(["docker", "run", "--rm", "--pid", "host", "--network", "none", "--user", "0", "--entrypoint", "python", image, "-c", kill], 60)
-
-    def back() -> bool:
-        state = json.loads(ran(["docker", "inspect", container], 30))[0]
-        return bool(state["RestartCount"] > before["RestartCount"] and state["State"]["Health"]["Status"] == "healthy")
-
-    until(back, "ingest is healthy again", RECOVER_SECONDS)
-
-
-def survive_a_crash(project: Project) -> None:
-    """Traffic through a crash of ingest: whatever was acknowledged is there, and new spans are taken."""
+@contextlib.contextmanager
+def traffic(project: Project) -> Iterator[Ledger]:
+    """A sender while the block runs. At its end spans are taken again, and all that were acknowledged are readable, each once. Raises Failed."""
     provider, ledger = tracing(GrpcExporter(f"http://127.0.0.1:{project.ports['OTLP_GRPC_PORT']}", insecure=True, timeout=60))
     stop = threading.Event()
 
-    def traffic() -> None:
+    def send() -> None:
         while not stop.wait(0.2):
             checkout(provider)
 
-    sender = threading.Thread(target=traffic, daemon=True)
+    sender = threading.Thread(target=send, daemon=True)
     sender.start()
     try:
         until(lambda: len(ledger.acknowledged) > 20, "spans are acknowledged", READ_SECONDS)
-        crash(project)
+        yield ledger
         count = len(ledger.acknowledged)
-        until(lambda: len(ledger.acknowledged) > count + 20, "spans are acknowledged after the crash", RECOVER_SECONDS)
+        until(lambda: len(ledger.acknowledged) > count + 20, "spans are acknowledged after it", RECOVER_SECONDS)
     finally:
         stop.set()
         sender.join()
         provider.shutdown()
-    say(f"ingest came back; all {read_all(project, ledger)} acknowledged spans are readable, each once")
+    say(f"all {read_all(project, ledger)} acknowledged spans are readable, each once")
+
+
+def crash(project: Project, services: Sequence[str]) -> None:
+    """SIGKILL every process of these services from outside, as the kernel would, and wait for the restart policy to bring them back."""
+    before = {each["Id"]: each for service in services for each in project.containers(service)}
+    say(f"killing {', '.join(services)}")
+    kill = f"import os; [os.kill(pid, 9) for pid in {[each['State']['Pid'] for each in before.values()]}]"
+    image = project.containers("ingest")[0]["Config"]["Image"]
+    ran(["docker", "run", "--rm", "--pid", "host", "--network", "none", "--user", "0", "--entrypoint", "python", image, "-c", kill], 60)
+
+    def back() -> bool:
+        now = json.loads(ran(["docker", "inspect", *before], 30))
+        again = all(each["RestartCount"] > before[each["Id"]]["RestartCount"] for each in now)
+        return again and all(each["State"]["Health"]["Status"] == "healthy" for each in now)
+
+    until(back, f"{', '.join(services)} are healthy again", RECOVER_SECONDS)
+
+
+def upgrade(project: Project) -> None:
+    """Replace each of our services by one with another setting, as docs/operations.md says. Raises Failed where one was left as it was."""
+    before = {service: {each["Id"] for each in project.containers(service)} for service in OURS}
+    say("replacing every service")
+    project.upgrade(TAEL_LOG_LEVEL="warning")
+    if left := [service for service in OURS if before[service] & {each["Id"] for each in project.containers(service)}]:
+        raise Failed(f"not replaced: {left}")
 
 
 def run(project: Project, *, build: bool) -> None:
@@ -275,10 +294,14 @@ def run(project: Project, *, build: bool) -> None:
     ask_what_grafana_asks_first(project)
     send_and_read(project, "gRPC", GrpcExporter(f"http://127.0.0.1:{project.ports['OTLP_GRPC_PORT']}", insecure=True))
     send_and_read(project, "HTTP", HttpExporter(f"http://127.0.0.1:{project.ports['OTLP_HTTP_PORT']}/v1/traces"))
-    survive_a_crash(project)
+    for services in (STORES, OURS):
+        with traffic(project):
+            crash(project, services)
+    with traffic(project):
+        upgrade(project)
     say("stopping ingest and query with a drain")
     project("stop", "ingest", "query", seconds=120)
-    codes = {service: project.container(service)[1]["State"]["ExitCode"] for service in ("ingest", "query")}
+    codes = {service: project.containers(service)[0]["State"]["ExitCode"] for service in ("ingest", "query")}
     if set(codes.values()) != {0}:
         raise Failed(f"a drain must end with exit code 0: {codes}")
 

@@ -97,6 +97,21 @@ def test_nats_is_one_version_everywhere() -> None:
     assert image.split(".")[:2] == wheel[1].split(".")[:2]
 
 
+def test_an_upgrade_replaces_one_service_after_another_and_ingest_without_waiting_for_others(tmp_path: Path) -> None:
+    """Each by a call of its own and without its dependencies: Compose stops all that a call replaces before it starts any of it."""
+    calls, engine = tmp_path / "calls", tmp_path / "compose"
+    services = compose("docker-compose.yml")
+    listed = "\n".join(services)
+    engine.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n[ "$3" != config ] || echo "{listed}"\n')
+    engine.chmod(0o700)
+    subprocess.run([DEPLOY / "upgrade", "-p", "x"], env={"PATH": os.environ["PATH"], "COMPOSE": str(engine)}, timeout=30, check=True)
+    ups = [call.rpartition(" ") for call in calls.read_text().splitlines() if " up " in call]
+    assert {head for head, _, _ in ups} == {"-p x up -d --no-build --no-deps --wait"}
+    replaced = [service for _, _, service in ups]
+    assert replaced[:4] == ["coordinator", "compactor", "query", "ingest"]
+    assert sorted(replaced) == sorted(set(services) - {"volumes"})
+
+
 @pytest.mark.parametrize("override", ["docker-compose.offline.yml", "docker-compose.seaweedfs.yml"])
 def test_seaweedfs_has_the_memory_that_its_collector_rests_with(override: str) -> None:
     """As `make up` gives it: with 200 MiB it collected seven times a second for ever, and nothing was stored yet."""
