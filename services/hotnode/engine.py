@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.hotnode.errors import from_engine
+from tael.runtime.imports import without
 
 # Rows of VALUES hold expressions, and formats are everywhere: only an INSERT whose rows were checked may evaluate them.
 EXPRESSIONS_IN_VALUES: Final = ("input_format_values_interpret_expressions", "input_format_values_deduce_templates_of_expressions")
@@ -73,7 +74,8 @@ class Engine:
 
     def open(self) -> None:
         """Load the engine and open the directory."""
-        self._chdb = importlib.import_module("chdb._chdb")
+        with without("pyarrow"):  # for answers as its tables, which nobody asks for here: 11 MiB, and 59 with its libraries' pages
+            self._chdb = importlib.import_module("chdb._chdb")
         # The process has handlers of its own, which let statements finish.
         self._chdb.set_signal_handlers_enabled(0)
         self._directory.mkdir(parents=True, exist_ok=True)

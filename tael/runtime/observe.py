@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
-
+from tael.runtime.imports import without
 from tael.runtime.settings import NodeSettings
+
+with without("rich"):  # 4 MiB of every process, for tracebacks in colour
+    import structlog
 
 
 def configure_logging(settings: NodeSettings, target: str) -> None:
