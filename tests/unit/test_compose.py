@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,9 @@ def test_compose_itself_reads_the_files_so(files: tuple[str, ...]) -> None:
     for name, service in found["services"].items():
         assert service["image"] == filled(ours[name]["image"])
         assert service.get("environment", {}) == {key: filled(value) for key, value in ours[name].get("environment", {}).items()}
+
+
+def test_the_images_say_what_they_are() -> None:
+    labels = dict(re.findall(r"org\.opencontainers\.image\.(\w+)=(\S+)", (DEPLOY / "Dockerfile").read_text()))
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    assert (labels["title"], labels["version"], labels["licenses"]) == (project["name"], project["version"], project["license"])
