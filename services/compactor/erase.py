@@ -189,7 +189,7 @@ class Eraser:
 
     async def _record(self, deletion: Deletion, shard: ShardAddress, progress: Progress) -> Progress:
         written = progress.model_copy(update={"at_ns": time.time_ns()})
-        await self._deletions.tell(deletion, shard.index, written)
+        await self._deletions.record(deletion, shard.index, written)
         return written
 
 

@@ -73,8 +73,8 @@ class Deletions:
         self._kv = kv
         self._damaged = DamagedKeys()
 
-    async def ask(self, tenant: str, kind: Kind, value: str, *, now_ns: int, shards: int) -> Deletion:
-        """Keep a new request."""
+    async def request(self, tenant: str, kind: Kind, value: str, *, now_ns: int, shards: int) -> Deletion:
+        """Keep a new request; every shard's compactor finds it and carries it out."""
         deletion = new_deletion(tenant, kind, value, now_ns=now_ns, shards=shards)
         await self._kv.create(_REQUEST + deletion.id, deletion.encode())
         return deletion
@@ -96,12 +96,12 @@ class Deletions:
         return {shard: progress for shard, progress in found.items() if progress is not None}
 
     async def progress_of(self, deletion: Deletion, shard: int) -> Progress:
-        """How far one shard is."""
+        """How far one shard is; that of a damaged key as if it had not begun, for beginning anew changes nothing that is done."""
         found = await self._kv.get(f"{_PROGRESS}{deletion.id}.{shard}")
         return (self._damaged.read(Progress, found) if found else None) or Progress()
 
-    async def tell(self, deletion: Deletion, shard: int, progress: Progress) -> None:
-        """Keep how far a shard is. Two owners of a shard may both say so: what they did is the same."""
+    async def record(self, deletion: Deletion, shard: int, progress: Progress) -> None:
+        """Keep how far a shard is. Without compare-and-set: two owners of a shard may both say so, and what they did is the same."""
         await self._kv.put(f"{_PROGRESS}{deletion.id}.{shard}", progress.encode())
 
     async def forget(self, now_ns: int) -> int:

@@ -38,11 +38,11 @@ class Gather(Protocol[Reader_co]):
     """Asks several readers one question; what becomes of their answers is for who asks (merged.py)."""
 
     async def ask(
-        self, question: Callable[[Reader_co], Awaitable[Answer[T]]], heard: Callable[[Part[T]], None] | None = None
+        self, question: Callable[[Reader_co], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None
     ) -> Gathered[T]:
         """The answers, in the order of the readers. Raises what a reader raises that no other answer makes up for.
 
-        ``heard`` MUST be called with each answer as it comes, before the whole is returned.
+        ``on_part`` MUST be called with each answer as it comes, before the whole is returned.
         """
         ...
 
@@ -68,7 +68,7 @@ class Shards(Generic[R]):
         """Ask these shards from the next question on: the shard map has grown."""
         self._shards = tuple(shards)
 
-    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], heard: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
         """See Gather."""
         shards = self._shards
         if not shards:
@@ -78,8 +78,8 @@ class Shards(Generic[R]):
         async def one(shard: AskedShard[R]) -> Answer[T] | str:
             answer = await self._ask(shard, question)
             number = next(done)
-            if heard is not None and isinstance(answer, Answer):
-                heard(Part(answer.value, number, len(shards)))
+            if on_part is not None and isinstance(answer, Answer):
+                on_part(Part(answer.value, number, len(shards)))
             return answer
 
         answers = await together((one(shard) for shard in shards), name="ask a shard")
@@ -107,14 +107,14 @@ class AllOf(Generic[R]):
     def __init__(self, readers: Sequence[R]) -> None:
         self._readers = tuple(readers)
 
-    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], heard: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
         """See Gather. A shard that several of the answers lack is named once."""
         done = itertools.count(1)
 
         async def one(reader: R) -> Answer[T]:
             answer = await question(reader)
-            if heard is not None:
-                heard(Part(answer.value, next(done), len(self._readers)))
+            if on_part is not None:
+                on_part(Part(answer.value, next(done), len(self._readers)))
             return answer
 
         answers = await together((one(reader) for reader in self._readers), name="ask a reader")

@@ -28,11 +28,11 @@ class SpansetReader(Protocol):
         limit: int,
         max_spans: int,
         *,
-        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,
+        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
         """At most ``limit`` of the newest traces that a search finds and that overlap the range, newest first; ``max_spans`` a spanset, 0 for all.
 
-        MUST evaluate whole traces: spans outside of the range count. ``heard`` MAY be called with parts of the answer as they come: each a
+        MUST evaluate whole traces: spans outside of the range count. ``on_part`` MAY be called with parts of the answer as they come: each a
         list of whole traces in the same order, no trace in two of them.
         """
         ...
@@ -72,10 +72,10 @@ class MergedSpansets(Merged[SpansetReader]):
         limit: int,
         max_spans: int,
         *,
-        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,
+        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
-        found = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans), heard)
+        found = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans), on_part)
         return Answer(list(islice(heapq.merge(*found.values, key=newest_first), limit)), found.missing)
 
     async def sum_spans(

@@ -72,7 +72,7 @@ class Place:
 
     async def ask(self, kind: Kind, value: str, tenant: str = "t1") -> str:
         """A request for what came up to BEFORE_NS."""
-        return (await Deletions(self.kv).ask(tenant, kind, value, now_ns=BEFORE_NS, shards=1)).id
+        return (await Deletions(self.kv).request(tenant, kind, value, now_ns=BEFORE_NS, shards=1)).id
 
     async def state(self, deletion_id: str) -> tuple[str, str]:
         """State and reason of the shard."""
@@ -209,7 +209,7 @@ async def test_a_tenant_goes_out_of_every_table(place: Place) -> None:
     await place.cold.roll()
     before = await _held(place, "t2")
     assert set(before) >= set(KEPT) - {"payloads", "payload_hours", "payload_references"}
-    deletion = (await Deletions(place.kv).ask("t1", "tenant", "t1", now_ns=time.time_ns() + 10**18, shards=1)).id
+    deletion = (await Deletions(place.kv).request("t1", "tenant", "t1", now_ns=time.time_ns() + 10**18, shards=1)).id
     await finish(place, deletion)
     assert await _held(place, "t1") == {}
     assert await _held(place, "t2") == before
@@ -306,9 +306,9 @@ async def test_it_is_not_done_before_the_wal_is_written(hot_place: Place) -> Non
 async def test_a_deletion_that_was_done_long_ago_is_forgotten(hot_place: Place) -> None:
     """With its progress; one that is still open is not."""
     deletions = Deletions(hot_place.kv)
-    done, still = [await deletions.ask("t1", "user", value, now_ns=BEFORE_NS, shards=1) for value in ("u1", "u2")]
-    await deletions.tell(done, 0, Progress(state="done", at_ns=BEFORE_NS))
-    await deletions.tell(still, 0, Progress(state="running", at_ns=BEFORE_NS))
+    done, still = [await deletions.request("t1", "user", value, now_ns=BEFORE_NS, shards=1) for value in ("u1", "u2")]
+    await deletions.record(done, 0, Progress(state="done", at_ns=BEFORE_NS))
+    await deletions.record(still, 0, Progress(state="running", at_ns=BEFORE_NS))
     assert await deletions.forget(BEFORE_NS + FORGOTTEN_NS - 1) == 0
     assert await deletions.forget(BEFORE_NS + FORGOTTEN_NS) == 1
     assert await deletions.list() == [still]

@@ -167,7 +167,7 @@ class Place:
 
     async def delete(self, kind: Kind, value: str, store: EraseStore | None = None) -> str:
         """Ask for a deletion, and erase until no row is left; its id."""
-        deletion = await Deletions(self.kv).ask("t1", kind, value, now_ns=self.now_ns, shards=len(self.shards))
+        deletion = await Deletions(self.kv).request("t1", kind, value, now_ns=self.now_ns, shards=len(self.shards))
         await self.erase(store)
         return deletion.id
 

@@ -104,7 +104,7 @@ class MemorySpansets:
         limit: int,
         max_spans: int,
         *,
-        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,
+        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
         block = block_of(self.spans, list(fields(query)))

@@ -66,7 +66,7 @@ class DeletionApi:
         if stored is None:
             raise Unavailable("no shard is known yet")
         shards = len(ShardMap.decode(stored).shards)
-        deletion = await self._deletions.ask(tenant, kind, value, now_ns=time.time_ns(), shards=shards)
+        deletion = await self._deletions.request(tenant, kind, value, now_ns=time.time_ns(), shards=shards)
         log.info("deletion requested", id=deletion.id, tenant=tenant, kind=kind, value=value, by=request.remote)
         return json_response(_shown(deletion, {}), status=202)
 

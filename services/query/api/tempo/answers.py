@@ -65,10 +65,10 @@ class TempoAnswers:
         self._turns = backend.turns
         self._now_ns = now_ns
 
-    async def search(self, tenant: str, given: Given, heard: Callable[[dict[str, Any]], None] | None = None) -> JsonAnswer:
+    async def search(self, tenant: str, given: Given, on_part: Callable[[dict[str, Any]], None] | None = None) -> JsonAnswer:
         """Traces, by ``q``, or by ``tags`` and durations.
 
-        ``heard`` gets the same JSON of parts of the answer as they come. They hold no traces where the newest are asked for by the hint
+        ``on_part`` gets the same JSON of parts of the answer as they come. They hold no traces where the newest are asked for by the hint
         ``most_recent``: which those are is known at the end.
         """
         asked, legacy = search_request(given, self._now_ns()), not given.get("q", "").strip()
@@ -77,13 +77,13 @@ class TempoAnswers:
             raise Rejected("a metrics query has no traces", where="q", accepted="a search; /api/metrics/query_range takes metrics")
         newest = (hint := query.hints.get("most_recent")) is not None and bool(hint.value)
 
-        def tell(part: Part[list[FoundTrace]]) -> None:
-            if heard is not None:
+        def show(part: Part[list[FoundTrace]]) -> None:
+            if on_part is not None:
                 found = [] if newest else encode.traces(part.value, legacy=legacy)
-                heard({"traces": found, "metrics": {"completedJobs": part.done, "totalJobs": part.asked}})
+                on_part({"traces": found, "metrics": {"completedJobs": part.done, "totalJobs": part.asked}})
 
         ask = partial(
-            self._reader.find_traces, query=query, time_range=asked.time_range, limit=asked.limit, max_spans=asked.max_spans, heard=tell
+            self._reader.find_traces, query=query, time_range=asked.time_range, limit=asked.limit, max_spans=asked.max_spans, on_part=show
         )
         answer = await self._ask(tenant, "tempo search", ask)
         return JsonAnswer({"traces": encode.traces(answer.value, legacy=legacy), "metrics": {}}, answer.missing)

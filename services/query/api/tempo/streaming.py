@@ -58,8 +58,8 @@ class StreamingQuerier:
             metrics = {"completedJobs": done, "totalJobs": asked, "inspectedTraces": len(sent)}
             return ParseDict({"traces": fresh, "metrics": metrics}, pb.SearchResponse())
 
-        def ask(heard: Callable[[dict[str, Any]], None]) -> Any:
-            return self._answers.search(call.tenant, _search(request), heard)
+        def ask(on_part: Callable[[dict[str, Any]], None]) -> Any:
+            return self._answers.search(call.tenant, _search(request), on_part)
 
         async with contextlib.aclosing(follow(ask, name="tempo search")) as parts:
             async for part in parts:

@@ -68,7 +68,7 @@ class ClickHouseSpansets:
         limit: int,
         max_spans: int,
         *,
-        heard: Callable[[Part[list[FoundTrace]]], None] | None = None,  # noqa: ARG002  # one shard's answer has no parts
+        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,  # noqa: ARG002  # one shard's answer has no parts
     ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
         found: list[FoundTrace] = []
