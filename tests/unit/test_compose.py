@@ -126,6 +126,10 @@ def test_the_root_compose_file_is_the_same_project() -> None:
     assert root == {"name": yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())["name"], "include": ["deploy/docker-compose.yml"]}
 
 
+def test_the_file_of_settings_and_passwords_is_not_committed() -> None:
+    assert "/deploy/.env" in (DEPLOY.parent / ".gitignore").read_text().splitlines()
+
+
 def test_the_log_is_fsynced_before_it_is_acknowledged() -> None:
     text = (DEPLOY / "nats" / "nats.conf").read_text()
     assert re.search(r"^\s*sync_interval: always$", text, re.MULTILINE)
