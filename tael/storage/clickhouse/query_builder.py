@@ -14,22 +14,28 @@ from tael.cold.files import hour_of
 from tael.model.predicate import EVERYTHING, Compare, Contains, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
 from tael.model.time import MAX_NS, TimeRange, signed_ns, whole_hours
 from tael.storage.api import Cursor, SpanQuery
-from tael.storage.clickhouse import rows
+from tael.storage.clickhouse import groups, rows
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.source import Source
 
 _CONTENT: Final = intrinsic("llm_content")
+_KEY: Final = f"service, toUnixTimestamp64Nano(start_time), trace_id, span_id, {groups.COLUMN}"
+"""The columns of a SpanKey."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanKey:
-    """What locates a span in the table and orders it in an answer; ``start_ns`` as the table holds it, signed."""
+    """What locates a span in the table and orders it in an answer; ``start_ns`` as the table holds it, signed.
+
+    ``empty`` says which groups of its columns are known to be empty (groups.py).
+    """
 
     service: str
     start_ns: int
     trace_id: bytes
     span_id: bytes
+    empty: int = 0
 
 
 def find_keys(
@@ -51,7 +57,7 @@ def find_keys(
     service = required_service(query.predicate)
     order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and service else "start_time DESC"
     sql = (
-        "SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id\n"
+        f"SELECT {_KEY}\n"
         f"FROM {source.rows('spans', tenant, query.time_range, service=service)}\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
         f"{CONDITION_FIRST if bounded and not service else ''}"
     )
@@ -59,9 +65,18 @@ def find_keys(
 
 
 def fetch(
-    source: Source, tenant: str, keys: Sequence[SpanKey], predicate: Predicate = EVERYTHING, columns: Mapping[str, Column] = SPAN_COLUMNS
+    source: Source,
+    tenant: str,
+    keys: Sequence[SpanKey],
+    predicate: Predicate = EVERYTHING,
+    columns: Mapping[str, Column] = SPAN_COLUMNS,
+    *,
+    empty: int = 0,
 ) -> Statement:
-    """The spans of these keys (at least one), in no order; of a span that was sent more than once, each copy that satisfies the predicate."""
+    """The spans of these keys (at least one), in no order; of a span that was sent more than once, each copy that satisfies the predicate.
+
+    A row has no columns of the ``empty`` groups; which of its groups are, it says last.
+    """
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
     held = TimeRange(min(starts), max(starts) + 1)
@@ -81,7 +96,8 @@ def fetch(
     places = source.rows(
         "spans", tenant, held, hours={hour_of(start) for start in starts}, service=services[0] if len(services) == 1 else ""
     )
-    return Statement(f"SELECT {', '.join(rows.COLUMNS)}\nFROM {places}\nWHERE {where}", where.parameters)
+    selected = ", ".join((*groups.columns(empty), groups.COLUMN))
+    return Statement(f"SELECT {selected}\nFROM {places}\nWHERE {where}", where.parameters)
 
 
 def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Statement:
@@ -99,10 +115,19 @@ def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[in
 
     The index says between which times to look, and ``hours`` in which hours where these are known.
     """
+    return _of_trace(", ".join(rows.COLUMNS), source, tenant, trace_id, hours, limit)
+
+
+def trace_keys(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None, limit: int | None = None) -> Statement:
+    """The keys of a trace's spans, as ``get_trace`` has the spans."""
+    return _of_trace(_KEY, source, tenant, trace_id, hours, limit)
+
+
+def _of_trace(selected: str, source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None, limit: int | None) -> Statement:
     sql = (
         f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)}\n"  # noqa: S608  # only names of ours and parameters
         "      WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)) AS bounds\n"
-        f"SELECT {', '.join(rows.COLUMNS)}\nFROM {source.rows('spans', tenant, hours=hours)}\n"
+        f"SELECT {selected}\nFROM {source.rows('spans', tenant, hours=hours)}\n"
         "WHERE tenant = {tenant:String}\n  AND trace_id = toFixedString(unhex({trace_id:String}), 16)\n"
         "  AND start_time >= bounds.1\n  AND start_time <= bounds.2"
     )

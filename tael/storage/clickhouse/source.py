@@ -41,6 +41,10 @@ class Source(Protocol):
         """Whether some rows of the table may be in another place than the hot table, so that it is worth finding out which hours are needed."""
         ...
 
+    def in_files(self, table: str, hours: Collection[int]) -> bool:
+        """Whether some rows of these hours may be in files, where each statement has a price of its own."""
+        ...
+
     def places(self, table: str, tenant: str | None) -> Places:
         """Where rows of the table are beside the hot one, of a tenant or of all, whether or not they can be read there."""
         ...
@@ -90,6 +94,10 @@ class HotTables:
         return True
 
     def elsewhere(self, table: str) -> bool:  # noqa: ARG002  # whatever the table
+        """See Source."""
+        return False
+
+    def in_files(self, table: str, hours: Collection[int]) -> bool:  # noqa: ARG002  # the same
         """See Source."""
         return False
 

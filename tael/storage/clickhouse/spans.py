@@ -13,7 +13,7 @@ from tael.model.span import Span
 from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
-from tael.storage.clickhouse import query_builder, rows, service_counts
+from tael.storage.clickhouse import groups, query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.narrowing import Newest
@@ -54,15 +54,29 @@ class ClickHouseSpans:
 
     async def _fetch(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate) -> list[Span]:
         """The spans of keys that some copy satisfies the predicate of, each once; without those of which the most complete copy does not."""
-        statement = query_builder.fetch(self._source, tenant, keys)
-        spans = [self._span(row) for row in await self._query(statement, POINT_LIMITS)]
+        spans = await self._read(tenant, keys)
         if len(spans) == len(keys) or predicate == EVERYTHING:
             return once_each(spans)
         copies = Counter(map(newest_first, spans))
         several = [key for key in keys if copies[-key.start_ns, key.trace_id, key.span_id] > 1]
-        statement = query_builder.fetch(self._source, tenant, several, predicate, self._columns)
-        matching = [self._span(row) for row in await self._query(statement)]
+        matching = await self._read(tenant, several, predicate)
         return most_complete(spans, [*matching, *(span for span in spans if copies[newest_first(span)] == 1)])
+
+    async def _read(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate = EVERYTHING) -> list[Span]:
+        """Every copy of the spans of these keys that satisfies the predicate. Columns that their rows leave empty are not read."""
+        empty, limits = groups.common([key.empty for key in keys]), POINT_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
+        found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns, empty=empty), limits)
+        if any(row[-1] & empty != empty for row in found):
+            # A copy of one of these spans, which was not looked at when they were found, has more columns than they have.
+            empty = 0
+            found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns), limits)
+        return await self._decoded([groups.whole(row, empty) for row in found])
+
+    async def _decoded(self, found: Sequence[rows.Row]) -> list[Span]:
+        if len(found) <= _INLINE_ROWS:
+            return [self._span(row) for row in found]
+        # Many take seconds to decode, in which the process must go on answering others.
+        return await asyncio.to_thread(lambda: [self._span(row) for row in found])
 
     async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:
         """The keys of the page, each once. A span that was sent twice has two rows, one after the other, so the page is read on until it is full:
@@ -93,8 +107,7 @@ class ClickHouseSpans:
             page = replace(query, limit=asked)
             statement = query_builder.find_keys(self._source, tenant, page, self._columns, named_since_ns=since_ns)
             found = await self._query(statement)
-            for service, start, trace, span in found:
-                key = SpanKey(rows.text(service), int(start), bytes(trace), bytes(span))
+            for key in map(_key, found):
                 keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
             if len(found) < asked or len(keys) == query.limit:
                 return
@@ -117,16 +130,14 @@ class ClickHouseSpans:
             if not hours:
                 return Answer([])
         limit = None if most is None else most + 1
-        found = await self._query(query_builder.get_trace(self._source, tenant, trace_id, hours, limit), POINT_LIMITS)
-        if most is not None and len(found) > most:
-            raise TraceTooLong(most)
-        if len(found) <= _INLINE_ROWS:
-            return Answer(self._trace(found))
-        # A long trace takes seconds to decode, in which the process must go on answering others.
-        return Answer(await asyncio.to_thread(self._trace, found))
-
-    def _trace(self, found: Sequence[rows.Row]) -> list[Span]:
-        return sorted(once_each(map(self._span, found)), key=oldest_first)
+        if hours is not None and self._source.in_files("spans", hours):
+            found = await self._query(query_builder.get_trace(self._source, tenant, trace_id, hours, limit), POINT_LIMITS)
+            return Answer(_trace(await self._decoded(_at_most(most, found))))
+        found = await self._query(query_builder.trace_keys(self._source, tenant, trace_id, hours, limit), POINT_LIMITS)
+        keys, spans = list(dict.fromkeys(map(_key, _at_most(most, found)))), list[Span]()
+        for start in range(0, len(keys), _FETCH_KEYS):
+            spans += await self._read(tenant, keys[start : start + _FETCH_KEYS])
+        return Answer(_trace(spans))
 
     def _span(self, row: rows.Row) -> Span:
         return with_cost(rows.span(row), self._prices)
@@ -146,6 +157,21 @@ class ClickHouseSpans:
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
         return await self._clickhouse.query(statement.sql, statement.parameters, limits)
+
+
+def _at_most(most: int | None, found: list[rows.Row]) -> list[rows.Row]:
+    if most is not None and len(found) > most:
+        raise TraceTooLong(most)
+    return found
+
+
+def _trace(spans: Sequence[Span]) -> list[Span]:
+    return sorted(once_each(spans), key=oldest_first)
+
+
+def _key(row: rows.Row) -> SpanKey:
+    service, start, trace, span, empty = row
+    return SpanKey(rows.text(service), int(start), bytes(trace), bytes(span), int(empty))
 
 
 def _cursor(key: SpanKey) -> Cursor:

@@ -90,6 +90,10 @@ class TieredTables:
         head = self._manifest.head
         return table in ROLLED and (head.has_cold(table) or any(one.table == table for one in head.open))
 
+    def in_files(self, table: str, hours: Collection[int]) -> bool:
+        """See Source."""
+        return any(self._manifest.head.has_cold(table, stretch) for stretch in _stretches(hours))
+
     def places(self, table: str, tenant: str | None) -> Places:
         """See Source."""
         if table not in ROLLED:

@@ -1,0 +1,28 @@
+"""Which columns are read where rows leave some empty."""
+
+from __future__ import annotations
+
+from tael.storage.clickhouse import groups, rows
+
+
+def test_a_row_without_its_empty_groups_is_whole() -> None:
+    """Whatever the groups: what is selected is in its place, and the rest is empty."""
+    for empty in range(256):
+        selected = groups.columns(empty)
+        row = groups.whole([*selected, empty], empty)
+        assert len(row) == len(rows.COLUMNS)
+        assert all(not value or value == name for name, value in zip(rows.COLUMNS, row, strict=True))
+        assert [value for value in row if value] == list(selected)
+
+
+def test_every_group_has_a_bit_and_columns() -> None:
+    """Eight bits, no column in two groups, and no more than is in a row."""
+    left_out = [set(rows.COLUMNS) - set(groups.columns(1 << bit)) for bit in range(8)]
+    assert all(left_out)
+    assert sum(map(len, left_out)) == len(set(rows.COLUMNS) - set(groups.columns(255)))
+    assert groups.columns(0) == rows.COLUMNS
+
+
+def test_what_rows_have_in_common() -> None:
+    """A group is left out where it is empty in all of them."""
+    assert groups.common([0b1101, 0b0111]) == 0b0101
