@@ -105,7 +105,8 @@ class LogCounts:
 
     They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. ``told`` keeps those of which all of that is told apart
     from the others, and ``by_level`` those of one level from each other. Slots are ``slot_ns`` long from the beginning of the range on.
-    ``sizes`` asks for the bytes of bodies, which are 0 without.
+    ``sizes`` asks for the bytes of bodies, which are 0 without. Streams that agree in the ``labels`` that are named may count as one, which has the labels of
+    any of them.
     """
 
     time_range: TimeRange
@@ -116,6 +117,7 @@ class LogCounts:
     by_level: bool = False
     sizes: bool = False
     by_stream: bool = True
+    labels: tuple[str, ...] | None = None
 
 
 class LogCount(NamedTuple):

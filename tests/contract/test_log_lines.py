@@ -140,6 +140,19 @@ async def test_counts_by_the_minute_are_those_of_the_rows(any_tier: HotTier) -> 
             assert added(found) == added((await memory.count_logs(DEFAULT_TENANT, counts, 10_000)).value), counts
 
 
+async def test_streams_that_agree_in_labels_count_as_one(any_tier: HotTier) -> None:
+    """Under the labels that were named."""
+    memory = MemoryLogs(await any_tier.store_logs(*records_of_minutes()))
+    for names, slot_ns in itertools.product(((), ("service_name",), ("k8s_pod_name", "host_name"), ("k8s_container_name",)), (0, MINUTE)):
+        counts = LogCounts(TimeRange(BEGIN, BEGIN + HOUR_NS), slot_ns=slot_ns, labels=names)
+
+        def shown(rows: Sequence[LogCount], names: Sequence[str] = names) -> dict[Any, list[int]]:
+            return added([row._replace(labels=tuple(pair for pair in row.labels if pair[0] in names)) for row in rows])
+
+        found = (await any_tier.logs.count_logs("t1", counts, 10_000)).value
+        assert shown(found) == shown((await memory.count_logs(DEFAULT_TENANT, counts, 10_000)).value)
+
+
 async def test_minutes_are_read_where_they_tell_all() -> None:
     """And no rows, but beside whole minutes."""
     at = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from services.query.logql.lines import Pages, each
@@ -122,18 +122,31 @@ class LogqlEngine:
         answer = await self.reader.list_streams(tenant, selection, 0)
         return Answer([dict(stream.labels) for stream in answer.value], answer.missing)
 
-    async def streams(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0) -> Answer[list[Stream]]:
-        """The streams that have lines in the range, with how many and how large; slot by slot where slots are asked for."""
-        answer = await self.reader.count_logs(tenant, LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True), MAX_GROUPS)
-        found: dict[tuple[Labels, int], Stream] = {}
+    async def streams(
+        self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0, names: Collection[str] | None = None
+    ) -> Answer[list[Stream]]:
+        """The streams that have lines in the range, with how many and how large; slot by slot where slots are asked for. Those that agree in
+        the labels ``names`` are one, and have these labels alone.
+        """
+        asked = LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
+        answer = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
+        shown: dict[Labels, Labels] = {}
+        found: dict[tuple[Labels, int], tuple[int, int]] = {}
         for part in answer.value:
-            known = found.get((part.labels, part.slot), Stream({}, 0, 0))
-            found[part.labels, part.slot] = Stream(dict(part.labels), known.count + part.records, known.bytes + part.bytes, part.slot)
-        return Answer(list(found.values()), answer.missing)
+            if (labels := shown.get(part.labels)) is None:
+                labels = tuple(pair for pair in part.labels if names is None or pair[0] in names)
+                shown[part.labels] = labels
+            count, size = found.get((labels, part.slot), (0, 0))
+            found[labels, part.slot] = (count + part.records, size + part.bytes)
+        return Answer([Stream(dict(labels), count, size, slot) for (labels, slot), (count, size) in found.items()], answer.missing)
 
-    async def volumes(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange) -> Answer[list[Stream]]:
-        """The streams with the bytes that Loki would have of them, metadata included; of more than ``SIZED`` lines the bytes of lines alone."""
-        answer = await self.streams(tenant, matchers, time_range)
+    async def volumes(
+        self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, names: Collection[str] | None = None
+    ) -> Answer[list[Stream]]:
+        """The streams with the bytes that Loki would have of them, metadata included; of more than ``SIZED`` lines the bytes of lines alone, and
+        as ``streams`` has them by ``names``.
+        """
+        answer = await self.streams(tenant, matchers, time_range, names=names)
         if answer.missing or sum(stream.count for stream in answer.value) > SIZED:
             return answer
         pages = Pages(self.reader, tenant, LogQuery(time_range, EVERYTHING, streams=matchers))
@@ -155,7 +168,7 @@ class LogqlEngine:
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
         time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
-        asked = LogCounts(time_range, plan.predicate, matchers, plan.told, plan.slot_ns, plan.by_level, sizes, plan.by_stream)
+        asked = LogCounts(time_range, plan.predicate, matchers, plan.told, plan.slot_ns, plan.by_level, sizes, plan.by_stream, _names(leaf))
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
@@ -199,6 +212,12 @@ class _Pick:
             return None
         self._last_ns = row.timestamp_ns
         return row
+
+
+def _names(leaf: Leaf) -> tuple[str, ...]:
+    """The labels that the leaf's series are told apart by."""
+    grouping = leaf.grouping()
+    return tuple(grouping.labels) if grouping else ()
 
 
 def _range_of(leaf: Leaf, steps: Steps) -> TimeRange:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tael.model.predicate import EVERYTHING
+from tael.model.streams import INDEX_LABELS
 from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
 from tael.storage.api import LogCounts, Told
 from tael.storage.clickhouse import log_lines
@@ -46,27 +47,32 @@ def whole(counts: LogCounts) -> TimeRange | None:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """As log_query_builder.count, of whole minutes; one row more, whose slot is ``UNCOUNTED``, where not every line is counted by the minute."""
+    """As log_query_builder.count, of whole minutes and one column more: whether the row stands for lines that minutes do not tell of."""
     parameters: dict[str, Any] = {"limit": limit, "whole_start": within.start_ns, "whole_end": within.end_ns}
     hours = (within.start_ns // NS_PER_MS, (within.end_ns - 1) // NS_PER_MS)
     where = matching(tenant, stream_matchers(counts.streams), hours, parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, within)
     told: dict[Told, str] = {name: f"bitTest(minute, {bit.bit_length() - 1})" for name, bit in _MARKS.items()}
-    groups = counted_groups(counts, "instant_ns", parameters, {**log_lines.TOLD, **told})
+    groups, alike = counted_groups(counts, "instant_ns", parameters, {**log_lines.TOLD, **told}), "stream"
+    if counts.by_stream and counts.labels is not None:
+        parameters["names"] = [INDEX_LABELS.get(name, name) for name in counts.labels]
+        groups = groups.replace("stream AS own_stream", "any(stream) AS own_stream", 1)
+        alike = "cityHash64(arrayMap(name -> labels[name], {names:Array(String)}))"
     # Behind the minutes of a row stands what it has beside them: nothing, but where it is older than they, or lines were deleted.
     rows = (
-        f"SELECT stream, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
+        f"SELECT stream, {alike if counts.by_stream else 0} AS alike, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
         f"arrayPushBack(minutes.3, 0))) AS part\n  FROM {held}\n  WHERE {where}"
     )
     minutes = (
-        "SELECT stream, part.1 AS minute, part.2 AS records, part.3 AS bytes, '' AS severity_text, "  # noqa: S608  # the same
+        "SELECT stream, alike, part.1 AS minute, part.2 AS records, part.3 AS bytes, '' AS severity_text, "  # noqa: S608  # the same
         f"CAST(toInt8(intDiv(minute % 128, 8)) AS {log_lines.LEVEL_TYPE}) AS line_level, "
         f"minute = {_REST} AS is_rest, toInt64(toUnixTimestamp(hour)) * {NS_PER_SECOND} + intDiv(minute, 256) * {MINUTE_NS} "
         f"+ if(bitTest(minute, 7), 0, 1) AS instant_ns\n  FROM (\n  {rows}\n  )\n"
         "  WHERE is_rest ? records != 0 : (instant_ns >= {whole_start:Int64} AND instant_ns < {whole_end:Int64})"
     )
+    grouped = "" if "any(" in groups else "own_stream, "
     sql = (
         f"SELECT {groups}, sum(records), {'sum(bytes)' if counts.sizes else '0'}, is_rest OR line_level = '{log_lines.AS_SEVERITY}' AS unknown\n"
-        f"FROM (\n  {minutes}\n)\nGROUP BY own_stream, told, severity, slot_number, unknown\nLIMIT {{limit:UInt64}}"
+        f"FROM (\n  {minutes}\n)\nGROUP BY {grouped}alike, told, severity, slot_number, unknown\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, parameters)

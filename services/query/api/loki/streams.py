@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -80,10 +80,11 @@ class Streams:
         """The bytes of streams, by labels."""
         form = await read(request)
         bounds, matchers = form.bounds(), _selector(form)
+        volume = _Volume(form, matchers)
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
-            answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds))
+            answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds, volume.names))
         at = seconds(bounds.end_ns)
-        sizes = _sizes(answer.value, _Volume(form, matchers))
+        sizes = _sizes(answer.value, volume)
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
         result = [{"metric": dict(labels), "value": [at, str(sum(slots.values()))]} for labels, slots in ranked]
         return success({"resultType": "vector", "result": result}, answer.missing)
@@ -92,9 +93,9 @@ class Streams:
         """The bytes of lines, step by step; a point tells of the time before it."""
         form = await read(request)
         bounds = form.bounds()
-        step = form.step_ns(bounds)
-        answer = await self._found(request, form, step)
-        sizes = _sizes(answer.value, _Volume(form, parse_matchers(form.text("query"))))
+        step, volume = form.step_ns(bounds), _Volume(form, _selector(form))
+        answer = await self._found(request, form, step, volume.names)
+        sizes = _sizes(answer.value, volume)
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
 
         def at(slot: int) -> float:
@@ -124,10 +125,12 @@ class Streams:
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
             return await turn.ask(self._engine.labels(tenant_of(request), matchers, bounds))
 
-    async def _found(self, request: web.Request, form: Form, slot_ns: int = 0) -> Answer[list[Stream]]:
+    async def _found(
+        self, request: web.Request, form: Form, slot_ns: int = 0, names: Collection[str] | None = None
+    ) -> Answer[list[Stream]]:
         matchers, bounds = _selector(form), form.bounds()
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
-            return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns))
+            return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns, names))
 
 
 def _selector(form: Form) -> tuple[Matcher, ...]:
@@ -147,6 +150,11 @@ class _Volume:
             raise Rejected('invalid aggregation option: it must be "series" or "labels"')
         if not self._names and not self._by_name:
             self._names = [matcher.name for matcher in matchers]
+
+    @property
+    def names(self) -> Collection[str] | None:
+        """The labels that are read, None for all."""
+        return self._names or None
 
     def keys(self, labels: Mapping[str, str]) -> list[tuple[tuple[str, str], ...]]:
         """The series that a stream with these labels counts for."""
