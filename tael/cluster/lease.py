@@ -44,7 +44,8 @@ class Intent(BaseModel):
 
     ``cuts`` are the sequences at which another insert begins, growing; a successor repeats the inserts with these borders, whatever it
     would choose itself. An insert of more than ``flat_bytes``, where that is set, is cut further by its content. ``landing`` is the
-    edition of landing tables that it is inserted into, 0 where an older release wrote the intent: a table knows the tokens of its own inserts alone. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
+    edition of landing tables that it is inserted into, 0 where an older release wrote the intent: a table knows the tokens of its own
+    inserts alone. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
     """
 
     model_config = ConfigDict(frozen=True)
