@@ -222,7 +222,7 @@ def main() -> None:
     parser.add_argument("--spans", type=int, action="append", help="items a request; may be repeated (default 100 and 1000)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--set", action="append", default=[], help="a setting as NAME=VALUE; may be repeated")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the suite as NAME=VALUE; may be repeated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     chosen = parser.parse_args()
     broken = False

@@ -1,8 +1,8 @@
 """The offline compose, from nothing to a trace read back and down again, on a Docker engine (``DOCKER_HOST``, or the default one).
 
 Builds the images, starts everything and waits for health; sends spans with the OpenTelemetry SDK to the published ports over gRPC and
-HTTP; reads them through the native API and Tempo's. Then, under traffic: kills what stores and kills our own services, and sees the restart
-policy bring them back; replaces each service as an upgrade does. After each it reads every span that had been acknowledged. Nothing is left
+HTTP; reads them through the native API and Tempo's. Then, under traffic: kills the stores, then our own services, and waits until the restart
+policy has brought them back; replaces each service as an upgrade does. After each step it reads every span that was acknowledged. Nothing is left
 behind. Exit code 0, 1 (failed; the logs are shown) or 2 (no engine).
 """
 
@@ -134,7 +134,7 @@ class Project:
         return found
 
     def upgrade(self, **settings: str) -> None:
-        """Change settings, and let deploy/upgrade replace what has others."""
+        """Change settings, and let deploy/upgrade replace the services that run with others."""
         self._env |= settings
         ran([str(DEPLOY / "upgrade"), *self._files], UPGRADE_SECONDS, {**self._env, "COMPOSE": " ".join(self._compose)})
 
@@ -235,7 +235,7 @@ def ask_what_grafana_asks_first(project: Project) -> None:
 
 @contextlib.contextmanager
 def traffic(project: Project) -> Iterator[Ledger]:
-    """A sender while the block runs. At its end spans are taken again, and all that were acknowledged are readable, each once. Raises Failed."""
+    """Send spans while the block runs. At its end spans are accepted again, and all that were acknowledged are readable, each once. Raises Failed."""
     provider, ledger = tracing(GrpcExporter(f"http://127.0.0.1:{project.ports['OTLP_GRPC_PORT']}", insecure=True, timeout=60))
     stop = threading.Event()
 
@@ -249,7 +249,7 @@ def traffic(project: Project) -> Iterator[Ledger]:
         until(lambda: len(ledger.acknowledged) > 20, "spans are acknowledged", READ_SECONDS)
         yield ledger
         count = len(ledger.acknowledged)
-        until(lambda: len(ledger.acknowledged) > count + 20, "spans are acknowledged after it", RECOVER_SECONDS)
+        until(lambda: len(ledger.acknowledged) > count + 20, "spans are acknowledged again", RECOVER_SECONDS)
     finally:
         stop.set()
         sender.join()

@@ -38,20 +38,20 @@ from tael.wal.payloads import PIECE_BYTES, Wanted, bodies
 
 log = get_logger("compactor")
 _HOURS_AT_ONCE: Final = 32
-"""Hours with payloads that are due, taken in one go."""
+"""Hours with payloads that are due, handled in one batch."""
 _AT_ONCE: Final = 1_000
 """Payloads that one statement names."""
 _STRAYS_AT_ONCE: Final = 10_000
-"""References of a day to payloads of other hours that one look copies; what is left is for the next."""
+"""References of a day to payloads of other hours that one look copies; the next look copies the rest."""
 _TURN_SECONDS: Final = 60.0
 """How long one shard deletes before the others have their turn."""
 _REPLICAS_NS: Final = 300 * NS_PER_SECOND
-"""How long a replica may take to have what another one has."""
+"""How long a replica may lag behind another."""
 _ON_ITS_WAY_NS: Final = 60 * NS_PER_SECOND
-"""When an hour that moves between the tiers is looked at again."""
+"""How long until an hour that is moving between the tiers is looked at again."""
 _LETTERS_AT_ONCE: Final = 256
 _BODY_BYTES: Final = PIECE_BYTES + (1 << 20)
-"""The largest body with a payload: a piece of it, and what stands around it."""
+"""The largest body with a payload: one piece of the payload, and the fields around it."""
 _COLLECTED = Counter(
     "tael_compactor_collected_payloads", "Payloads of hours that nothing referred to any more.", ["shard"], registry=REGISTRY
 )
@@ -147,8 +147,8 @@ class Collector:
                     found = await self._copy(shard, await store.strays(day_ns, _STRAYS_AT_ONCE), shards)
             (known.unfound.discard if found else known.unfound.add)(day_ns)
         await store.spare()
-        # Not from now on: what was sent since was too young to be condemned, and its part may never change again. An hour more, because the
-        # times of parts are those of the server's clock.
+        # Not from now: what was sent meanwhile was too young to be condemned, and its part may never change again. An hour earlier still,
+        # because the times of parts are by the server's clock.
         known.since_ns, known.looked_ns = sent_until_ns - HOUR_NS, now_ns
 
     async def _copy(self, shard: ShardAddress, strays: Sequence[Stray], shards: Sequence[ShardAddress]) -> bool:
@@ -179,7 +179,7 @@ class Collector:
         if known.second is None:
             if not await store.due(self._now_ns(), 1):
                 return
-            # Letters before the WALs' ends: one that is replayed in between was seen as a letter.
+            # Dead letters are read before the WALs' ends, so that one that is replayed in between was seen as a letter.
             lettered = await self._lettered()
             wals = [wal for one in shards for wal in (one.index, aside_of(one.index))]
             now_ns = self._now_ns()
@@ -189,7 +189,7 @@ class Collector:
         if self._now_ns() < known.second.begins_ns:
             return
         second, known.second = known.second, None
-        # Behind the wait and before the first deletion: by now the index has everything that could refer to what is due.
+        # After the wait and before the first deletion: by now the index has everything that could refer to what is due.
         await store.spare()
         until = time.monotonic() + _TURN_SECONDS
         while time.monotonic() < until and (hours := await store.due(second.at_ns, _HOURS_AT_ONCE)):
@@ -214,7 +214,7 @@ class Collector:
         with ExitStack() as stack:
             for work in works:
                 stack.enter_context(known.setbacks.of(work, f"payloads of {work.tenant}, {work.start_ns // NS_PER_SECOND}"))
-            # Asked of all shards anew for each batch: an index is of one shard, and a trace of another may refer to what was posted to this one.
+            # Every shard is asked again for each batch: an index covers one shard, and a trace of another may refer to what was posted to this one.
             unneeded = [await self._unneeded(shard, due, lettered, shards) for due in dues]
             await self._collect(shard, lease, [due for due in unneeded if due.hashes])
 
@@ -224,7 +224,8 @@ class Collector:
         left = {due: [replace(due, hashes=())] if await store.is_all(due) else [*due.parts(_AT_ONCE)] for due in dues}
         rows = 0
         while batch := [(due, parts.pop(0)) for due, parts in left.items() if parts]:
-            # Hot rows first, then files, then the condemnation: whoever dies in between leaves it due, and the next one deletes the rest.
+            # Hot rows first, then files, then the condemnation: a compactor that dies in between leaves the payload due, and the next one deletes
+            # the rest.
             rows += sum([await store.delete(part) for _, part in batch])
             self._fail("deleted")
             async with self._ports.cold(shard, lease) as cold:

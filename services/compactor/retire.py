@@ -32,7 +32,7 @@ async def retire(
     setbacks: Setbacks | None = None,
     at_once: int = _REWRITTEN_AT_ONCE,
 ) -> int:
-    """Drop and delete what has outlived its retention on the shard of that number; how many partitions with such rows are left for the next call.
+    """Drop and delete what has outlived its retention on shard number ``shard``; how many partitions with such rows are left for the next call.
 
     Repeating it, by whoever, changes nothing more. Raises Retryable, and Rejected, as the stores do; a partition that fails again and again is left
     out until ``setbacks`` lets it be tried again.

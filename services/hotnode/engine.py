@@ -74,7 +74,7 @@ class Engine:
 
     def open(self) -> None:
         """Load the engine and open the directory."""
-        with without("pyarrow"):  # for answers as its tables, which nobody asks for here: 11 MiB, and 59 with its libraries' pages
+        with without("pyarrow"):  # for results as Arrow tables, which nobody asks for here: 11 MiB, and 59 with its libraries' pages
             self._chdb = importlib.import_module("chdb._chdb")
         # The process has handlers of its own, which let statements finish.
         self._chdb.set_signal_handlers_enabled(0)

@@ -1,4 +1,4 @@
-"""The commands about spans, log records and metrics, each one question to the server; and those about the command itself."""
+"""The commands about spans, log records and metrics, each one request to the server; and those about the command itself."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ def deadletter() -> None:
 @global_options
 @click.option("--signal", type=click.Choice(["traces", "logs", "metrics"]), help="Only of this signal.")
 @click.option("--shard", type=click.IntRange(min=0), help="Only of this shard.")
-@click.option("--after", metavar="ID", type=click.IntRange(min=0), help="Behind this one: the `next` of the previous answer.")
-@click.option("--limit", type=click.IntRange(min=1), help="Letters in one answer [100].")
+@click.option("--after", metavar="ID", type=click.IntRange(min=0), help="After this one: the `next` of the previous answer.")
+@click.option("--limit", type=click.IntRange(min=1), help="Dead letters in one answer [100].")
 @click.pass_obj
 def list_letters(asked: Chosen, /, **filters: object) -> None:
     """The dead letters, oldest first."""
@@ -31,7 +31,7 @@ def list_letters(asked: Chosen, /, **filters: object) -> None:
 @click.argument("letter_id", metavar="ID")
 @click.pass_obj
 def show(asked: Chosen, letter_id: str) -> None:
-    """One letter with its reason and its body, decoded."""
+    """One dead letter with its reason and its body, decoded."""
     asked.show(asked.client().get(*_PATH, letter_id), "print_letter")
 
 
@@ -40,7 +40,7 @@ def show(asked: Chosen, letter_id: str) -> None:
 @click.argument("letter_ids", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def replay(asked: Chosen, letter_ids: tuple[str, ...]) -> None:
-    """Append letters to the WAL again; each is removed once that is durable."""
+    """Append dead letters to the WAL again; each is removed once that is durable."""
     client = asked.client()
     done = [client.send("POST", *_PATH, letter_id, "replay") for letter_id in letter_ids]
     asked.show({"letters": done, "next": None}, "print_letters")
@@ -51,7 +51,7 @@ def replay(asked: Chosen, letter_ids: tuple[str, ...]) -> None:
 @click.argument("letter_ids", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def drop(asked: Chosen, letter_ids: tuple[str, ...]) -> None:
-    """Remove letters for good."""
+    """Remove dead letters for good."""
     client = asked.client()
     done = [client.send("DELETE", *_PATH, letter_id) for letter_id in letter_ids]
     asked.show({"letters": done, "next": None}, "print_letters")

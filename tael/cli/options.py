@@ -1,6 +1,6 @@
-"""What every command takes: which server to ask as whom, how to print, and the filters that several commands share.
+"""Options that every command takes (server, tenant, token, format), and the filters that several commands share.
 
-``--server``, ``--port-rest`` and ``--format`` may stand before or behind a command.
+``--server``, ``--port-rest`` and ``--format`` may stand before or after a command.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Chosen:
             getattr(tables, table)(answer)
 
     def follow(self, signal: str, parameters: Sequence[tuple[str, object]], line: str, count: int | None) -> None:
-        """Print what comes in until Ctrl-C or ``count`` of them; ``line`` names the function of ``tael.cli.tables``."""
+        """Print items as they come, until Ctrl-C or ``count`` of them; ``line`` names the function of ``tael.cli.tables``."""
         from tael.cli.live import follow
 
         if self.output != "table":
@@ -79,12 +79,10 @@ def _chosen(answer: Mapping[str, Any], fields: str) -> dict[str, Any]:
     """The answer with these fields of its items. Raises UsageError for none, and for one that no item has a place for."""
     names = [name.strip() for name in fields.split(",") if name.strip()]
     if not names:
-        raise click.UsageError(f"--fields: {fields!r} names none; give names with commas between")
+        raise click.UsageError(f"--fields: {fields!r} names none; separate names by commas")
     known = known_fields(answer)
     if known and (unknown := [name for name in names if not has_place(name, known)]):
-        raise click.UsageError(
-            f"--fields: there is no {', '.join(unknown)}; there are {', '.join(known)}, and keys of objects behind a dot"
-        )
+        raise click.UsageError(f"--fields: there is no {', '.join(unknown)}; there are {', '.join(known)}, and keys of objects after a dot")
     return chosen(answer, names)
 
 
@@ -172,7 +170,7 @@ def fields_options(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def span_filters(command: Callable[P, T]) -> Callable[P, T]:
-    """Add the filters of spans that hold for stored and for live ones."""
+    """Add the filters that stored and live spans share."""
     return with_options(
         command,
         service_option,
@@ -187,7 +185,7 @@ def span_filters(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def log_filters(command: Callable[P, T]) -> Callable[P, T]:
-    """Add the filters of log records that hold for stored and for live ones."""
+    """Add the filters that stored and live log records share."""
     return with_options(
         command,
         service_option,
@@ -202,7 +200,7 @@ def log_filters(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def time_range(command: Callable[P, T]) -> Callable[P, T]:
-    """Add the options that say which time is asked about."""
+    """Add the options that say which range of time is asked about."""
     return with_options(
         command,
         click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m, 1h30m or 2 days."),

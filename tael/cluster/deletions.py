@@ -96,12 +96,12 @@ class Deletions:
         return {shard: progress for shard, progress in found.items() if progress is not None}
 
     async def progress_of(self, deletion: Deletion, shard: int) -> Progress:
-        """How far one shard is; that of a damaged key as if it had not begun, for beginning anew changes nothing that is done."""
+        """How far one shard is. A damaged key counts as not begun: beginning again does no harm to what is done."""
         found = await self._kv.get(f"{_PROGRESS}{deletion.id}.{shard}")
         return (self._damaged.read(Progress, found) if found else None) or Progress()
 
     async def record(self, deletion: Deletion, shard: int, progress: Progress) -> None:
-        """Keep how far a shard is. Without compare-and-set: two owners of a shard may both say so, and what they did is the same."""
+        """Keep how far a shard is. Without compare-and-set: two owners of a shard may both write it, and what they did is the same."""
         await self._kv.put(f"{_PROGRESS}{deletion.id}.{shard}", progress.encode())
 
     async def forget(self, now_ns: int) -> int:

@@ -28,7 +28,7 @@ class Counted(Protocol):
 
     @property
     def told(self) -> bool:
-        """Whether these lines are counted, or must be looked at."""
+        """Whether these lines are counted; otherwise they must be read."""
         ...
 
     @property

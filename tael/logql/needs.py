@@ -1,7 +1,7 @@
 """What a query needs of the storage: a predicate that no wanted line fails, and counts in place of lines where these are enough. Pure.
 
-Lines that a predicate lets through are looked at again row by row, so it may let through too many, never too few. Counts are exact where
-shards can tell of a line what is asked without reading it; the others are left to rows.
+Lines that a predicate lets through are looked at again row by row, so it may let through too many, never too few. Shards count the lines of
+which they know what is asked without reading them, exactly; the others are read row by row.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Told: TypeAlias = Literal["line", "labels", "level", "no level"]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How a leaf is counted: of the lines that satisfy ``predicate``, those of which all of ``told`` is; the others must be looked at.
+    """How a leaf is counted: of the lines that satisfy ``predicate``, those of which shards know all of ``told``; the others must be read.
 
     Slots are ``slot_ns`` long; ``by_level`` says that the level is asked for, ``by_stream`` that labels of streams are.
     """

@@ -90,7 +90,7 @@ def scan_spans(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> 
     try:
         for position, span in enumerate(_spans(request)):
             trace_id, span_id, start_ns = span.trace_id, span.span_id, span.start_time_unix_nano
-            # Nearly every span ends here, so this is one condition, and what is wrong with the others is found out behind it.
+            # Nearly every span passes, so this is one condition; what is wrong with the others is found out below.
             if (
                 since_ns <= start_ns < until_ns
                 and len(trace_id) == _TRACE_ID_BYTES

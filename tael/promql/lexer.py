@@ -18,7 +18,7 @@ KEYWORDS = "offset smoothed anchored by without on ignoring group_left group_rig
 BOUNDS = ("start", "end", "step", "range")
 FILLS = ("fill", "fill_left", "fill_right")
 RESERVED = {*OPERATOR_WORDS, *AGGREGATORS, *KEYWORDS, *BOUNDS}
-# The longer ones first: the first that fits is taken.
+# Longer ones first: the first that matches is taken.
 SYMBOLS = ("==", "!=", "<=", ">=", "</", ">/", "=~", "!~", *"+-*/%^<>@(){}[],=:")
 OPERATORS = {"==", "!=", "<=", ">=", "</", ">/", "=~", "!~", *"+-*/%^<>@"}
 DURATION_WORDS = ("step", "range", "min_of", "max_of", "min", "max")

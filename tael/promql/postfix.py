@@ -1,4 +1,4 @@
-"""What stands behind an expression of PromQL: ``[range]``, ``[range:step]``, ``offset``, ``@``, ``anchored`` and ``smoothed``. Pure."""
+"""What may follow an expression of PromQL: ``[range]``, ``[range:step]``, ``offset``, ``@``, ``anchored`` and ``smoothed``. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tael.syntax.position import Pos
 
 
 class Postfix:
-    """Reads it from ``tokens``, as far as ``features`` allow."""
+    """Reads these modifiers from ``tokens``, as far as ``features`` allow them."""
 
     def __init__(self, tokens: Tokens, features: Features) -> None:
         self._tokens = tokens
         self._features = features
 
     def behind(self, expr: Expr) -> Expr:
-        """``expr`` with all that stands behind it. Raises ParseError."""
+        """``expr`` with all modifiers that follow it. Raises ParseError."""
         while True:
             match self._tokens.peek().kind:
                 case "[":

@@ -1,4 +1,4 @@
-"""What an import loads besides."""
+"""Imports that leave out packages which a library would load only because they are installed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import cast
 
 @contextlib.contextmanager
 def without(*packages: str) -> Iterator[None]:
-    """Imports in the block find that these packages are not installed, unless they are loaded already.
+    """Within the block, imports of these packages fail as if they were not installed, unless they are loaded already.
 
-    For what a library would load where it can and this process would never use; whoever imports one of them later gets it.
+    For packages that a library loads where it finds them and this process would never use. Imports after the block work.
     """
     modules = cast("dict[str, object]", sys.modules)
     hidden = [name for name in packages if name not in modules]

@@ -8,7 +8,7 @@ import sys
 from tael.runtime.imports import without
 from tael.runtime.settings import NodeSettings
 
-with without("rich"):  # 4 MiB of every process, for tracebacks in colour
+with without("rich"):  # for coloured tracebacks: 4 MiB in every process
     import structlog
 
 

@@ -79,15 +79,15 @@ class LogCursor:
 
 
 Told: TypeAlias = Literal["line", "labels", "level", "no level"]
-"""What a shard may be able to tell of a record's line (tael.logql.records) without reading it: that it is the body as it is stored, that no metadata stands
-in for a label that its stream lacks, which level it is shown with, and that no metadata is named as a level is."""
+"""What a shard may know of a record's line (tael.logql.records) without reading it. ``line``: the line is the body as it is stored; ``labels``: no metadata
+stands in for a label that its stream lacks; ``level``: the level that it is shown with; ``no level``: no metadata has the name of a level."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
     """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``.
 
-    ``streams`` narrows them to streams whose labels match, and ``untold`` to those of which not all of these are told.
+    ``streams`` narrows them to streams whose labels match, and ``untold`` to records of which a shard does not know all of this.
     """
 
     time_range: TimeRange
@@ -103,10 +103,10 @@ class LogQuery:
 class LogCounts:
     """How many records there are of each stream in each slot; of all streams together, which have no labels then, without ``by_stream``.
 
-    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. ``told`` keeps those of which all of that is told apart
-    from the others, and ``by_level`` those of one level from each other. Slots are ``slot_ns`` long from the beginning of the range on.
-    ``sizes`` asks for the bytes of bodies, which are 0 without. Streams that agree in the ``labels`` that are named may count as one, which has the labels of
-    any of them.
+    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. Records of which a shard knows all that ``told`` names are
+    counted apart from the others, and with ``by_level`` those of each level. Slots are ``slot_ns`` long from the beginning of the range on.
+    ``sizes`` asks for the bytes of bodies, which are 0 otherwise. Streams that agree in the ``labels`` that are named may count as one, which has the labels
+    of any of them.
     """
 
     time_range: TimeRange
@@ -121,7 +121,7 @@ class LogCounts:
 
 
 class LogCount(NamedTuple):
-    """One group in one slot; ``bytes`` are those of the bodies as stored, ``level`` is told where the level is and was asked for."""
+    """One group in one slot; ``bytes`` are those of the bodies as stored, ``level`` is empty unless it is known and was asked for."""
 
     labels: Labels
     told: bool

@@ -107,7 +107,7 @@ class SpanSeries:
         for source in self._matching(selection.matchers):
             start = max(selection.start_ms, 0, end - source.listed_ms)
             answer = await source.count(tenant, start, end + _LISTED_SLOT_MS, _LISTED_SLOT_MS, MAX_ROWS)
-            # In slots of an hour, the coarsest: of each group only the newest time is looked at.
+            # In slots of an hour, the coarsest, because only the newest time of each group is used.
             counts = answer.value
             recent = np.unique(counts.group[counts.newest_ms >= start]).tolist()
             groups = (counts.groups[group] for group in recent)

@@ -33,11 +33,11 @@ class _Piece:
     landing: int
 
     def part(self, body: bytes, suffix: str) -> _Piece:
-        """A body made of this one. Its token names how, so that whoever repeats the intent makes the same pieces and finds what is stored."""
+        """A body derived from this one. Its token says how, so that whoever repeats the intent makes the same pieces and finds what is stored."""
         return replace(self, body=body, token=f"{self.token}:{suffix}")
 
     def halves(self) -> tuple[_Piece, _Piece] | None:
-        """Left and right; None where it is a single item."""
+        """The two halves; None for a single item."""
         halves = halve(self.signal, self.body)
         return None if halves is None else (self.part(halves[0], "l"), self.part(halves[1], "r"))
 
@@ -92,7 +92,7 @@ class Inserter:
         metrics.batch_bytes.labels(insert.signal).observe(len(body))
 
     async def _write_within(self, piece: _Piece, most: int, stop: Stop) -> None:
-        """Write it in pieces of at most ``most`` bytes flattened, 0 for whole; one item is a piece however large it is."""
+        """Write it in pieces of at most ``most`` bytes when flattened, or whole where that is 0; a single item is a piece however large it is."""
         too_large = most and flat_bytes(piece.signal, piece.body, whole=most > FLAT_BYTES) > most
         halves = piece.halves() if too_large else None
         if halves is None:

@@ -125,8 +125,8 @@ class LogqlEngine:
     async def streams(
         self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0, names: Collection[str] | None = None
     ) -> Answer[list[Stream]]:
-        """The streams that have lines in the range, with how many and how large; slot by slot where slots are asked for. Those that agree in
-        the labels ``names`` are one, and have these labels alone.
+        """The streams that have lines in the range, with the number and bytes of these; slot by slot where slots are asked for. With ``names``,
+        streams that agree in these labels are one, and have these labels alone.
         """
         asked = LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
         answer = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
@@ -143,8 +143,8 @@ class LogqlEngine:
     async def volumes(
         self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, names: Collection[str] | None = None
     ) -> Answer[list[Stream]]:
-        """The streams with the bytes that Loki would have of them, metadata included; of more than ``SIZED`` lines the bytes of lines alone, and
-        as ``streams`` has them by ``names``.
+        """The streams with the bytes that Loki would count for them, metadata included; of more than ``SIZED`` lines the bytes of lines alone.
+        ``names`` is that of ``streams``.
         """
         answer = await self.streams(tenant, matchers, time_range, names=names)
         if answer.missing or sum(stream.count for stream in answer.value) > SIZED:
@@ -172,7 +172,7 @@ class LogqlEngine:
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
-        # Lines of which the shards could not tell what is asked are read, and only those.
+        # Only lines that the shards could not count without reading them are read.
         left = NOTHING if all(part.told for part in counted.value) else plan.predicate
         rest = await self._samples(tenant, leaf, steps, left, plan.told)
         vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds))
@@ -215,7 +215,7 @@ class _Pick:
 
 
 def _names(leaf: Leaf) -> tuple[str, ...]:
-    """The labels that the leaf's series are told apart by."""
+    """The labels that distinguish the leaf's series."""
     grouping = leaf.grouping()
     return tuple(grouping.labels) if grouping else ()
 

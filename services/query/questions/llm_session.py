@@ -63,7 +63,7 @@ class Session:
 
 @dataclass(slots=True)
 class _Trace:
-    """What a session shows of a trace: its calls, oldest first, and the messages of those that came as log records. ``cut``: it has older calls."""
+    """What a session shows of a trace: its calls, oldest first, and their messages that came as log records. ``cut``: it has older calls."""
 
     trace_id: bytes
     calls: Sequence[Span]
@@ -92,7 +92,7 @@ class _Reading:
         return self.calls_left <= 0 or self.bytes_left <= 0
 
     def note_missing(self, missing: Iterable[str]) -> None:
-        """Remember who did not answer."""
+        """Remember the shards that did not answer."""
         self.missing |= dict.fromkeys(missing)
 
 

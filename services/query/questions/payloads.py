@@ -34,7 +34,7 @@ class Resolved(Generic[T]):
 
 
 async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span], max_bytes: int | None = None) -> Resolved[Span]:
-    """The spans with their payloads in place, up to ``max_bytes`` of them, by default as many as one answer takes.
+    """The spans with their payloads in place, up to ``max_bytes`` of payloads, by default as many as one answer takes.
 
     An answer is not withheld for a payload: a reference that is not resolved stays and is counted.
     """
@@ -82,7 +82,7 @@ async def _resolve(
 
 
 def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[bytes], list[Reference]]:
-    """The payloads that fit into an answer of ``limit_bytes``, counted each time that it shows them, in order; and the references to them."""
+    """The payloads that fit into an answer of ``limit_bytes``, in order, each counted as often as it is shown; and the references to them."""
     wanted: set[bytes] = set()
     taken: list[Reference] = []
     refused: set[bytes] = set()

@@ -52,7 +52,7 @@ def print_retention(answer: Mapping[str, Any]) -> None:
 
 
 def print_cold(answer: Mapping[str, Any]) -> None:
-    """``cold``: one line a shard and table, and then what is hot and on its way."""
+    """``cold``: one line a shard and table, then what is hot and which hours are on their way."""
     table = Rows("SHARD", "TABLE", ">FILES", ">ROWS", ">BYTES", "FROM", "TO")
     for shard in answer["shards"]:
         for one in shard["tables"]:

@@ -1,4 +1,4 @@
-"""How tables look: columns that line up and fit the terminal, and text of strangers without its control characters."""
+"""The layout of tables: columns that line up and fit the terminal, and text from outside without control characters."""
 
 from __future__ import annotations
 

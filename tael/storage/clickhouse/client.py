@@ -106,7 +106,7 @@ class Limits:
         settings: dict[str, Any] = {"max_execution_time": self.seconds, "timeout_before_checking_execution_speed": 0}
         if self.memory_bytes:
             settings["max_memory_usage"] = self.memory_bytes
-            # The Parquet reader reads ahead by this, by default up to 4 GiB, which is more than a query gets.
+            # How far the Parquet reader reads ahead; the default of up to 4 GiB is more than a query may use.
             settings["input_format_parquet_memory_high_watermark"] = self.memory_bytes // 8
         if self.threads:
             settings["max_threads"] = self.threads
@@ -133,8 +133,8 @@ class ClickHouse:
     """One shard's ClickHouse. Safe for concurrent use in one event loop; ``close`` it when done.
 
     Every call raises as ``translate`` says, and nothing else. A call whose answer does not come is Unavailable a little after its limit
-    (the server ends it at the limit), and at the latest after ``patience_seconds``. One that reads is Unavailable as soon as the server
-    hangs, which is when it answers no ping (``pulse``): other shards' answers must not wait for it as long as for one that is slow.
+    (the server ends it at the limit), and at the latest after ``patience_seconds``. A read is Unavailable as soon as the server hangs, that
+    is, leaves a ping unanswered (``pulse``): other shards' answers must not wait for it as long as for a server that is slow.
     """
 
     def __init__(
@@ -182,7 +182,8 @@ class ClickHouse:
 
     async def insert(self, table: str, body: bytes, body_format: str, settings: Mapping[str, Any], limits: Limits = INSERT_LIMITS) -> None:
         """Send ``body`` as it is, in ClickHouse's ``body_format``."""
-        # A file, not bytes: before those the client puts the statement, a copy here and one more on a hot node; else it goes in the URL.
+        # A file, not bytes: the client puts the statement in front of bytes, which copies them here and once more on a hot node; with a file the
+        # statement goes in the URL.
         rows = io.BytesIO(body)
         async with self._call(limits) as client:
             await client.raw_insert(
@@ -213,7 +214,7 @@ class ClickHouse:
 
     @contextlib.asynccontextmanager
     async def _watched(self, deadline: asyncio.Timeout, hangs: asyncio.Event) -> AsyncIterator[None]:
-        """Let ``deadline`` pass at once when the server hangs, and set ``hangs``."""
+        """When the server hangs, set ``hangs`` and end ``deadline`` at once."""
 
         async def watch() -> None:
             await self._pulse.lost(self.url, self._tls.context if self._tls else None)
@@ -224,7 +225,7 @@ class ClickHouse:
         try:
             yield
         finally:
-            # Cancelled while the deadline still runs, which therefore is not moved once it is over.
+            # Cancelled before the deadline is left, because one that is over must not be moved.
             watching.cancel()
 
     def _report_damage(self, error: Exception) -> None:

@@ -120,14 +120,14 @@ class ClickHouseErase(Mutations):
             await self._condemn(f"{before_request('payload_references')} AND {_OF_ITEMS}", parameters, cause)
 
     async def _condemn(self, where: str, parameters: dict[str, Any], cause: Cause) -> None:
-        """Condemned first: it is what the references say, and they go behind it."""
+        """Condemn what the references name, and only then delete these."""
         await self._clickhouse.command(
             f"INSERT INTO {self._named(CONDEMNED)} SELECT DISTINCT tenant, hour, hash, {{cause:String}}, {instant('since')}, {instant('due')}\n"  # the same
             f"FROM {self._named('payload_references')} WHERE {where} SETTINGS insert_deduplicate = 0",
             parameters | {"cause": cause.name, "since": cause.since_ns, "due": cause.due_ns},
             MUTATION_LIMITS,
         )
-        # Rows without an item are the payloads themselves: they stay, so that the second look finds what is due.
+        # Rows without an item stand for the payloads themselves: they stay, so that the second look finds what is due.
         await self._delete("payload_references", f"{where} AND item != {NO_ITEM}", parameters)
 
     async def condemned(self, cause: str) -> Condemned:
@@ -176,15 +176,15 @@ def _tables(table: str) -> tuple[str, ...]:
 
 
 def before_request(table: str) -> str:
-    """Whether a row is the tenant's and of no later than the request."""
+    """The condition that a row is the tenant's and came no later than the request."""
     column = _TIMES.get(table, "hour")
-    # These columns hold when an hour, slot or minute began: the one in which the request came goes whole.
+    # These columns hold the beginning of an hour, slot or minute; the one in which the request came is deleted whole.
     bound = _BEFORE if column not in ("hour", "slot", "minute") else f"toDateTime({_BEFORE}, 'UTC')"
     return f"tenant = {{tenant:String}} AND {column} <= {bound}"
 
 
 def names_owner(what: Erasure, *, of_spans: bool = True) -> str:
-    """Whether a span or a log record names the user or session."""
+    """The condition that a span or a log record names the user or session."""
     column, keys = _OWNERS[what.kind]
     maps = [f"{name}['{key}'] = {{value:String}}" for key in keys for name in ("attributes_string", "resource_string")]
     return f"({' OR '.join([f'{column} = {{value:String}}', *maps] if of_spans else maps)})"

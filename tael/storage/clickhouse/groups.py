@@ -1,4 +1,4 @@
-"""Groups of columns that most spans leave empty, pure: a row says which, in a bit each of ``empty_groups``, and a reader of spans leaves them out.
+"""Groups of columns that are empty in most spans. A row has a bit for each in ``empty_groups``, and a reader of spans leaves out what is empty. Pure.
 
 A bit that is set MUST be right; none is set where nothing is known, as in files of the cold tier, which do not have the column (docs/adr/0028).
 """
@@ -18,7 +18,7 @@ COLUMN: Final = "empty_groups"
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Columns (of rows.COLUMNS), when all of them are empty, and what one reads as then."""
+    """Columns (of rows.COLUMNS), the condition under which all of them are empty, and the value that they have then."""
 
     columns: tuple[str, ...]
     empty: str
@@ -29,7 +29,7 @@ _NUMBERS: Final = ("dropped_attributes_count", "dropped_events_count", "dropped_
 _TEXTS: Final = ("trace_state", "status_message")
 _RARE: Final = " AND ".join([*(f"{name} = ''" for name in _TEXTS), *(f"{name} = 0" for name in _NUMBERS)])
 
-# The order is that of the bits, which rows keep.
+# In the order of the bits, which are stored: it never changes.
 _GROUPS: Final = (
     *(_Group((f"attributes_{name}",), f"empty(attributes_{name})", dict) for name in ("int", "double", "bool", "other")),
     _Group(tuple(name for name in rows.COLUMNS if "events." in name), "empty(events.name)", tuple),
@@ -38,28 +38,28 @@ _GROUPS: Final = (
     _Group((*_TEXTS, *_NUMBERS), _RARE, int),
 )
 EXPRESSION: Final = f"toUInt8({' + '.join(f'{1 << bit} * ({group.empty})' for bit, group in enumerate(_GROUPS))})"
-"""What the column is made of as a row is written."""
+"""The column's default."""
 
 
 def common(masks: Sequence[int]) -> int:
-    """The groups that are empty in all of some rows (at least one)."""
+    """The groups that are empty in every one of these rows, of which there is at least one."""
     return reduce(and_, masks)
 
 
 def columns(empty: int) -> tuple[str, ...]:
-    """rows.COLUMNS without those of the groups that are empty."""
+    """rows.COLUMNS without those of the ``empty`` groups."""
     return tuple(name for name, value in zip(rows.COLUMNS, _values(empty), strict=True) if value is None)
 
 
 def whole(row: rows.Row, empty: int) -> list[Any]:
-    """A row that was selected by ``columns`` (and perhaps more), as if by rows.COLUMNS."""
+    """The values of rows.COLUMNS, from a row that has those of ``columns`` (and perhaps more behind them)."""
     selected = iter(row)
     return [next(selected) if value is None else value() for value in _values(empty)]
 
 
 @cache
 def _values(empty: int) -> tuple[Callable[[], Any] | None, ...]:
-    """What makes the value of each column that is left out; None where it is selected."""
+    """For each column, what makes its empty value where it is left out; None where it is selected."""
     left_out = {name: _value(name, group) for bit, group in enumerate(_GROUPS) if empty & 1 << bit for name in group.columns}
     return tuple(left_out.get(name) for name in rows.COLUMNS)
 

@@ -102,7 +102,7 @@ def _texts(pairs: str) -> str:
     )
     arrays = "r.value.value, r.value.string_value, r.value.int_value, r.value.double_value, r.value.array_value"
     read = f"arrayFilter(x -> x.key IN ({_listed(sorted(genai.COLUMN_KEYS))}), {pairs})"
-    # Read from the end, the first of a key is its last: a map would keep all of them, and a sum would add them up.
+    # In reverse, so that the first of each key is the last that came: a map would keep all of them, and a sum would add them up.
     last = f"arrayMap(u -> arrayFilter((x, n) -> n = 1, u, arrayEnumerateUniq(u.key)), [arrayReverse({read})])"
     return f"arrayMap(r -> mapFromArrays(r.key, arrayMap((o, s, i, d, a) -> {text}, {arrays})), {last})"
 

@@ -1,7 +1,7 @@
-"""What counting must know of a record's line without reading it, as SQL: the level that it is shown with, and what its labels may be taken for. Pure.
+"""What counting must know of a record's line without reading it, as SQL: its level, and whether attributes may stand in for labels. Pure.
 
-tael.logql.levels and tael.logql.records say what a line's level and labels are. Here is told of most records, and of the others that it is not: they are
-looked at one by one. Two columns of ``logs`` keep it, so that no count reads the maps of attributes (docs/adr/0027).
+tael.logql.levels and tael.logql.records say what a line's level and labels are. These expressions find the same for most records; of the others they say
+that it is not known, and those are read one by one. Two columns of ``logs`` keep it, so that no count reads the maps of attributes (docs/adr/0027).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tael.model.streams import INDEX_LABELS
 from tael.storage.api import Told
 
 LEVELS: Final = {name: at for at, name in enumerate(("", UNKNOWN, *SEVERITIES, "critical"))}
-"""The levels that are told by themselves, and no level where the line must be looked at."""
+"""The levels that have a code of their own; the empty one says that the line must be read."""
 AS_SEVERITY: Final = "as_severity"
-"""The level is the text of the severity, which is no known word."""
+"""The level is the text of the severity, which is not a known word."""
 _CODES: Final = {**LEVELS, AS_SEVERITY: 15}
 LEVEL_TYPE: Final = "Enum8(" + ", ".join(f"'{name}' = {code}" for name, code in _CODES.items()) + ")"
 
 _MAP: Final = "*"
-"""Behind the key of an attribute that is a map."""
+"""Appended to the key of an attribute that is a map."""
 _LABELS: Final = {label: 1 << at for at, label in enumerate(label for label in INDEX_LABELS if label != "service_name")}
 _LEVELS: Final = tuple(name for name in (*LEVEL_NAMES, LEVEL) if "." not in name)
 _ONE_LEVEL: Final = tuple(name for name in LEVEL_NAMES if "." not in name and "text" not in name.lower())
@@ -30,14 +30,14 @@ _MAPS: Final = dict.fromkeys((name[:at] for name in (*_LABELS, *_LEVELS) for at,
 _BITS: Final = {
     **_LABELS,
     **{name: _A_LEVEL if name in _ONE_LEVEL else _MORE_LEVELS for name in _LEVELS},
-    # Maps of which a member may be a label of such a name.
+    # Maps that may have a member of such a name.
     **{f"{name}{_MAP}": _A_MAP for name in ("", "_", *_MAPS)},
 }
-"""What the keys of a record's attributes, as labels are named, are taken for."""
+"""The bit of each key that a record's attribute may have, written as a label is."""
 
 _PUNCTUATION: Final = "".join(chr(code) for code in range(32, 127) if not chr(code).isalnum() and chr(code) not in f"'\\{_MAP}")
 _IN_LINE: Final = "(?i)(?:^|[ \\\\t\\\\n\\\\[({\"\\'=|])(trace|debug|fatal|critical|error|err|warning|warn|info)(?:$|[ \\\\t\\\\n\\\\[\\\\](){}:,!\"\\'=|])"
-"""As the one in tael.logql.levels, which looks around and not at the letters beside the word."""
+"""That of tael.logql.levels, with the letters beside the word in place of lookarounds, which the engine's expressions lack."""
 
 
 def _told(bits: int) -> str:
@@ -50,18 +50,18 @@ TOLD: Final[dict[Told, str]] = {
     "level": "line_level != ''",
     "no level": _told(_A_LEVEL | _MORE_LEVELS),
 }
-"""Conditions on a row of ``logs``."""
+"""Conditions on a row of ``logs``: whether this is known of its line."""
 LEVEL_SHOWN: Final = f"if(line_level = '{AS_SEVERITY}', toString(severity_text), toString(line_level))"
-"""The level, where it is told."""
+"""The level, where it is known."""
 
 
 def names() -> str:
-    """What the names of a record's attributes are taken for, as bits, and one bit for whether what it shares with others may be taken for anything."""
+    """The bits of a record's attributes, and one more where an attribute of its resource or scope may have any of them."""
     own = ", ".join(f"mapKeys(attributes_{kind})" for kind in ("string", "int", "double", "bool"))
     others = f"arrayMap((k, v) -> concat(k, if(startsWith(v, 'k'), '{_MAP}', '')), mapKeys(attributes_other), mapValues(attributes_other))"
     label = f"translate(k, '{_PUNCTUATION}', '{'_' * len(_PUNCTUATION)}')"
     bits = f"arrayReduce('groupBitOr', arrayMap(k -> {_transformed(label, _BITS, 'toUInt32(0)')}, arrayConcat({own}, {others})))"
-    # A resource's texts of the labels' keys are the stream's.
+    # A resource's texts under the keys of labels are the stream's labels.
     beside, keys = [*_LEVELS, *_LABELS], [*INDEX_LABELS.values(), *_MAPS, *(name.replace("_", ".") for name in _MAPS)]
     texts = f"arrayExists(k -> k IN ({_listed(beside)}), arrayConcat(mapKeys(resource_string), mapKeys(scope_string)))"
     scoped = f"arrayExists(k -> k IN ({_listed(INDEX_LABELS.values())}), mapKeys(scope_string))"
@@ -71,11 +71,11 @@ def names() -> str:
 
 
 def level() -> str:
-    """The level of a line: what an attribute says, or else the severity, or else the line itself."""
+    """The level of a line: that of an attribute, or else of the severity, or else of the line itself; empty where it is not known."""
     by_attribute = f"bitTest(line_names, {_A_LEVEL.bit_length() - 1})"
     texts = f"arrayFilter((t, k) -> k IN ({_listed(_ONE_LEVEL)}), mapValues(attributes_string), mapKeys(attributes_string))"
     severities = ", ".join(f"'{name}'" for name in SEVERITIES)
-    # Whether no member of JSON or logfmt can say the level.
+    # Whether no member of JSON or logfmt can name the level.
     plain = (
         "body_type = 'string' AND NOT (match(body, '[={]') AND multiSearchAnyCaseInsensitive(body, ['level', 'severity', 'lvl', '\\\\u']))"
     )

@@ -56,7 +56,7 @@ def service_of(query: LogQuery | LogCounts) -> str:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """Stream, whether told, level, slot, how many records and how many bytes of bodies; of the part ``within`` of the range."""
+    """Stream, whether all of ``counts.told`` is known, level, slot, number of records and bytes of bodies; of the part ``within`` of the range."""
     where = Conditions(tenant)
     where.within("timestamp", within)
     where.satisfy(counts.predicate, log_columns(indexed=source.words_indexed("logs", within)))
@@ -73,7 +73,7 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
 
 
 def counted_groups(counts: LogCounts, instant_ns: str, parameters: dict[str, Any], conditions: Mapping[Told, str] = log_lines.TOLD) -> str:
-    """The columns that records are counted by, of rows with a level, an instant, and ``conditions`` for what may be told of them."""
+    """The columns that records are counted by, of rows with a level, an instant, and ``conditions`` for what may be known of them."""
     told = " AND ".join(conditions[name] for name in counts.told) or "true"
     level = log_lines.LEVEL_SHOWN if counts.by_level else "''"
     slot = "0"

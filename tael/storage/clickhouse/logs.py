@@ -75,7 +75,7 @@ class ClickHouseLogs:
         )
 
     async def _counted(self, tenant: str, counts: LogCounts, max_rows: int) -> list[Sequence[Any]]:
-        """From minutes, and what is beside whole ones from the rows; from the rows alone where minutes do not tell all of it."""
+        """From minutes, and from the rows what is outside of whole ones; from the rows alone where minutes do not hold all of it."""
         found: list[Sequence[Any]] = []
 
         async def ask(statement: Statement) -> Sequence[Sequence[Any]]:

@@ -27,7 +27,7 @@ class Mutations:
         return sum(counts.values())
 
     async def _recount(self, tenant: str, partitions: Iterable[str]) -> None:
-        """Before log records of these hours go: their minutes are forgotten, so that counts read the rows (log_minutes.py)."""
+        """Empty the minutes of these hours before log records of them are deleted, so that counts read the rows (log_minutes.py)."""
         for partition in partitions:
             statement = f"ALTER TABLE {self._named('log_streams')} UPDATE minutes = {NONE} IN PARTITION ID {{partition:String}} WHERE tenant = {{tenant:String}}"
             await self._mutate(statement, {"tenant": tenant, "partition": partition})

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 Columns: TypeAlias = Sequence[tuple[str, str]]
 """Name and type of each column of a hot table, in its order."""
 _LEFT_OUT: Final = {"spans": ("resource_value_hashes", "empty_groups"), "logs": ("stream_labels",)}
-"""What an index, a view or reads of the hot table are made of."""
+"""Columns that only serve an index, a view or reads of the hot table."""
 _HEX: Final = {"spans": ("parent_span_id", "links.trace_id", "links.span_id"), "exemplars": ("trace_id",)}
 
 

@@ -1,4 +1,4 @@
-"""Tells a server that hangs from one that is slow: a slow one still answers ``/ping``, which needs neither its tables nor its memory."""
+"""Distinguishes a server that hangs from one that is slow: a slow one still answers ``/ping``, which needs neither its tables nor its memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Pulse:
     answer_seconds: float = 8.0
 
     async def lost(self, url: str, tls: ssl.SSLContext | None) -> None:
-        """Return when the server at ``url`` leaves a ping unanswered; as long as it answers, never.
+        """Return when the server at ``url`` leaves a ping unanswered; while it answers, wait.
 
-        Whatever comes back counts as an answer, also a refusal or a connection that is closed: then the statement itself says what is wrong.
+        Anything that comes back counts as an answer, a refusal or a closed connection too: then the statement itself fails with what is wrong.
         """
         while True:
             await asyncio.sleep(self.every_seconds)
@@ -33,7 +33,7 @@ class Pulse:
 
 
 async def _ping(url: str, tls: ssl.SSLContext | None) -> None:
-    # Over a connection of its own: those of the statements' pool may all be waiting for slow answers. It goes through the same proxy.
+    # On a new connection: those of the statements' pool may all be waiting for slow answers. It goes through the same proxy.
     async with (
         aiohttp.ClientSession(trust_env=True, connector=aiohttp.TCPConnector(ssl=tls or True)) as session,
         session.get(f"{url.rstrip('/')}/ping", allow_redirects=False),

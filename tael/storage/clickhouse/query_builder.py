@@ -75,7 +75,7 @@ def fetch(
 ) -> Statement:
     """The spans of these keys (at least one), in no order; of a span that was sent more than once, each copy that satisfies the predicate.
 
-    A row has no columns of the ``empty`` groups; which of its groups are, it says last.
+    The columns of the ``empty`` groups are not selected; the last column says which groups are empty in the row.
     """
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
@@ -119,7 +119,7 @@ def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[in
 
 
 def trace_keys(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None, limit: int | None = None) -> Statement:
-    """The keys of a trace's spans, as ``get_trace`` has the spans."""
+    """The keys of the spans that ``get_trace`` would read."""
     return _of_trace(_KEY, source, tenant, trace_id, hours, limit)
 
 

@@ -24,7 +24,7 @@ class ShardClients:
         self._clients: dict[str, ClickHouse] = {}
 
     def client(self, url: str) -> ClickHouse:
-        """The client of the server at ``url``, always the same one: its connections and what it knows of the server are shared."""
+        """The client of the server at ``url``, the same one for every caller: its connections and what it knows of the server are shared."""
         if url not in self._clients:
             chosen = self._settings
             self._clients[url] = ClickHouse(
@@ -49,7 +49,7 @@ class TieredShards:
         self._known: list[tuple[Tiers, ClickHouse, LabelCache]] = []
 
     def use(self, shards: Sequence[tuple[str, ClickHouse]]) -> None:
-        """These are the shards from now on, by number: those that were there, and new ones."""
+        """Read these shards from now on, in the order of their numbers: those that were there, and new ones after them."""
         for number, (name, client) in enumerate(shards[len(self._known) :], start=len(self._known)):
             self._known.append((Tiers(number, name, client, self._manifests, self._bucket_url), client, LabelCache()))
 

@@ -42,7 +42,7 @@ class Source(Protocol):
         ...
 
     def in_files(self, table: str, hours: Collection[int]) -> bool:
-        """Whether some rows of these hours may be in files, where each statement has a price of its own."""
+        """Whether some rows of these hours may be in files, where each further statement costs extra."""
         ...
 
     def places(self, table: str, tenant: str | None) -> Places:

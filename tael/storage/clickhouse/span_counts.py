@@ -19,7 +19,7 @@ from tael.storage.clickhouse.native import Column, Strings
 from tael.storage.clickhouse.source import HotTables, Source
 
 SLOT_SECONDS: Final = 15
-"""The time between two slots of the table ``red``."""
+"""The length of a slot of the table ``red``."""
 JOINED_SPANS: Final = 4_000_000
 """How many spans of a range are looked at for edges; of more, a part of the traces stands for all."""
 _CLIENT_EARLIER_SECONDS: Final = 60
@@ -91,7 +91,7 @@ def count_spans(source: Source, tenant: str, start_ms: int, end_ms: int) -> Stat
 
 def count_edges(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int, one_in: int) -> Statement:
     """Client, server, connection type, failed, side, end of the slot, newest end, bucket, calls, seconds; of every ``one_in``-th trace."""
-    # By trace, and by the same hash on both sides of the join: a call's two spans are both looked at, or neither.
+    # By trace, and by the same hash on both sides of the join: either both spans of a call are looked at, or neither.
     sampled = f" AND sipHash64(trace_id) % {one_in} = 0" if one_in > 1 else ""
     bounds = ", ".join(str(round(bound * 1e9)) for bound in EDGE_BOUNDS)
     ended = "intDiv(toUnixTimestamp64Nano(s.start_time) + greatest(s.duration_ns, 0), 1000000000)"
@@ -135,8 +135,8 @@ def counts_of(columns: Sequence[Column], key_columns: int) -> SpanCounts:
     if not columns:
         none = np.empty(0, np.int64)
         return SpanCounts((), none, none, none, none, np.empty(0), np.empty(0))
-    # One number for each combination, as digits in the base of each column's count of words: unique() of numbers is one sort. Words are names
-    # and kinds of a tenant's services, whose counts multiply to far less than 2**63.
+    # One number for each combination, with a digit for each column in the base of its number of words: unique() of numbers is one sort. Words are
+    # names and kinds of a tenant's services; the product of their numbers is far below 2**63.
     coded = [_coded(column) for column in columns[:key_columns]]
     combined = np.zeros(len(coded[0][1]), np.int64)
     for words, code in coded:

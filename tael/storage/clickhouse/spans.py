@@ -63,11 +63,11 @@ class ClickHouseSpans:
         return most_complete(spans, [*matching, *(span for span in spans if copies[newest_first(span)] == 1)])
 
     async def _read(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate = EVERYTHING) -> list[Span]:
-        """Every copy of the spans of these keys that satisfies the predicate. Columns that their rows leave empty are not read."""
+        """Every copy of the spans of these keys that satisfies the predicate. Columns that are empty in all of them are not read."""
         empty, limits = groups.common([key.empty for key in keys]), POINT_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
         found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns, empty=empty), limits)
         if any(row[-1] & empty != empty for row in found):
-            # A copy of one of these spans, which was not looked at when they were found, has more columns than they have.
+            # Another copy of one of these spans, which finding them did not see, has a group that is not empty.
             empty = 0
             found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns), limits)
         return await self._decoded([groups.whole(row, empty) for row in found])
@@ -75,7 +75,7 @@ class ClickHouseSpans:
     async def _decoded(self, found: Sequence[rows.Row]) -> list[Span]:
         if len(found) <= _INLINE_ROWS:
             return [self._span(row) for row in found]
-        # Many take seconds to decode, in which the process must go on answering others.
+        # Decoding many takes seconds, during which the process must go on answering others.
         return await asyncio.to_thread(lambda: [self._span(row) for row in found])
 
     async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:

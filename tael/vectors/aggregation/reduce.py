@@ -60,7 +60,7 @@ def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without:
     keep = names if without else (*names, label)
     texts, value_of = _texts(vector)
     rows, columns = np.nonzero(vector.present)
-    # A series and a value as one number, which divides into both again below.
+    # A series and a value as one number, which is split again below.
     different, which = np.unique(rows * len(texts) + value_of[rows, columns], return_inverse=True)
     labelled = [vectors.with_label(vector.labels[key // len(texts)], label, texts[key % len(texts)]) for key in different.tolist()]
     places = grouped.group(labelled, keep, without=without)
@@ -71,7 +71,7 @@ def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without:
 
 def _texts(vector: Vector) -> tuple[list[str], Longs]:
     """The different values as they stand in a label, and for each sample which one it is."""
-    # By their bits: unique() of floats would take -0 for 0, and these are written differently.
+    # By their bits: unique() of floats takes -0 for 0, but they are written differently.
     bits, index = np.unique(vector.values.view(np.int64), return_inverse=True)
     texts = [_plain(value) for value in bits.view(np.float64).tolist()]
     index = index.reshape(vector.values.shape)
@@ -113,7 +113,7 @@ def _mean(values: Floats, present: Bools, groups: Groups, counts: Longs, added: 
     result = sums.mean(total, lost, counts)
     overflown = ~np.isfinite(total)
     if overflown.any():
-        # A sum may overflow where the mean does not: divided first, it cannot. Only there, because dividing each value rounds each.
+        # A sum may overflow where the mean does not; of values that are divided first it cannot. Only there, because dividing rounds each value.
         scaled = sums.whole(*grouped.add_up(values / counts[groups.of], present, groups))
         result = np.where(overflown, scaled, result)
     return result
@@ -123,7 +123,7 @@ def _with_histograms(op: str, vector: Vector, held: Bools, groups: Groups, resul
     """Sums or means of histograms beside those of floats; where a group has both, it has no result."""
     assert vector.cells is not None
     assert vector.histograms is not None
-    # A cell is a group at a step: numbered row by row, as the result's table is laid out.
+    # A cell is a group at a step; cells are numbered row by row, as the result is laid out.
     steps = held.shape[1]
     rows, columns = np.nonzero(held)
     cells = groups.of[rows] * steps + columns
@@ -154,7 +154,7 @@ def _largest(values: Floats, present: Bools, groups: Groups, _: Longs) -> Floats
 def _variance(values: Floats, present: Bools, groups: Groups, counts: Longs) -> Floats:
     """The mean square distance from the mean, both from each group's first value on, so that equal values differ by nothing."""
     first = np.full(counts.shape, np.nan)
-    # From the last to the first, so that a group's first value is what stays.
+    # From the last to the first, so that a group's first value is the one that stays.
     for row in groups.order[::-1].tolist():
         there = present[row]
         first[groups.of[row], there] = values[row, there]

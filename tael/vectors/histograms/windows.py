@@ -49,7 +49,7 @@ class Windows:
         weights = self.samples.weights
         if weights is None:
             return self.counts.astype(np.float64)
-        # Sums up to each position, from 0: what a window holds is one subtraction.
+        # Running sums from 0: what a window holds is one subtraction.
         running = np.concatenate((np.zeros(1), np.cumsum(weights)))
         return running[self.hi] - running[self.lo]
 
@@ -131,7 +131,7 @@ def members(lo: Longs, hi: Longs) -> tuple[Longs, Longs]:
     """The positions from ``lo`` to ``hi`` of every window, and whose each is."""
     sizes = hi - lo
     owner = np.repeat(np.arange(len(lo)), sizes)
-    # Counting through all windows, less where each one's count begins, plus where it begins among the samples.
+    # A count through all windows, minus where each window's count begins, plus where its samples begin.
     starts = np.cumsum(sizes) - sizes
     return np.arange(len(owner)) - starts[owner] + lo[owner], owner
 
@@ -154,7 +154,7 @@ def falls(windows: Windows, at: Longs) -> Bools:
 
 def either(windows: Windows, at: Longs, floats: Bools, histograms: Callable[[Longs, Longs], Bools]) -> Bools:
     """Between two floats what ``floats`` says, between two histograms what ``histograms`` does, True where the kind changes."""
-    # at - 1 is of the same window: ``pairs`` asks only of samples that have one before them.
+    # at - 1 is in the same window: ``pairs`` asks only about samples that have one before them.
     now, before = windows.position[at], windows.position[at - 1]
     result = np.where((now >= 0) == (before >= 0), floats, True)
     both = (now >= 0) & (before >= 0)
@@ -165,8 +165,8 @@ def either(windows: Windows, at: Longs, floats: Bools, histograms: Callable[[Lon
 def pairs(windows: Windows, differs: Callable[[Windows, Longs], Bools]) -> Bools:
     """For each sample that has one before it in a window whether the two differ."""
     size = len(windows.samples.values)
-    # A window covers the samples from its second on: +1 where that begins, -1 behind its end, added up they say how many windows cover a
-    # sample. An empty window and one of a single sample begin where they end and cover nothing.
+    # A window covers its samples from the second on: +1 there and -1 after its end add up to the number of windows that cover a sample. An
+    # empty window and one of a single sample begin where they end and cover nothing.
     edges = np.bincount(np.minimum(windows.lo + 1, windows.hi), minlength=size + 1) - np.bincount(windows.hi, minlength=size + 1)
     flags = np.zeros(size, np.bool_)
     covered = np.flatnonzero(np.cumsum(edges)[:size] > 0)

@@ -137,7 +137,7 @@ def hint(start: Timestamp, end: Timestamp) -> TimeRange | None:
 def _range(start_ns: int, end_ns: int) -> TimeRange:
     if start_ns >= end_ns:
         raise Rejected("'end' should be after 'start'")
-    # Jaeger's end belongs to its range, ours does not.
+    # Jaeger's range includes its end, ours does not.
     return TimeRange(start_ns, end_ns + 1)
 
 
@@ -179,7 +179,7 @@ def _tag(key: str, value: str) -> Expression:
 
 
 def _error(value: str) -> Expression:
-    # What Go's ParseBool takes. Any other value matches no span.
+    # The values that Go's ParseBool accepts. Any other value matches no span.
     truth = {
         **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), "="),
         **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), "!="),
@@ -190,7 +190,7 @@ def _error(value: str) -> Expression:
 
 
 def _values(place: Attribute, value: str) -> list[Expression]:
-    # Eighteen digits fit into 64 bits with any sign; a longer number is only compared as text.
+    # Eighteen digits fit into 64 bits with either sign; a longer number is compared as text alone.
     literals = [Static(Type.STRING, value)]
     if re.fullmatch(r"-?\d{1,18}", value):
         literals.append(Static(Type.INT, int(value)))

@@ -153,7 +153,7 @@ class _Volume:
 
     @property
     def names(self) -> Collection[str] | None:
-        """The labels that are read, None for all."""
+        """The labels that are needed, None for all."""
         return self._names or None
 
     def keys(self, labels: Mapping[str, str]) -> list[tuple[tuple[str, str], ...]]:

@@ -1,5 +1,5 @@
--- The landing table in whose columns of LLM calls the last value of an attribute that a span repeats counts, as it does everywhere else: where costs are told in parts,
--- both were added up. The table before stays for writers of the version before.
+-- A landing table whose columns of LLM calls take the last value of an attribute that a span repeats, as everywhere else; of costs that are reported in parts both
+-- values were added up. The table before it stays for writers of the version before.
 
 CREATE TABLE IF NOT EXISTS {{database}}.spans_in_7 ({{spans_in_columns}}) ENGINE = Null
 ;

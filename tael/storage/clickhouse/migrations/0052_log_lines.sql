@@ -1,5 +1,5 @@
--- What the attributes of a record may be taken for and the level that its line is shown with, told as records are written; and how many lines of each
--- level a stream has in each minute, in the row of its hour (docs/adr/0027). A rolling table is like its hot table.
+-- Which names of labels and levels a record's attributes have, and the level that its line is shown with, found as records are written; and how many lines
+-- of each level a stream has in each minute, in the row of its hour (docs/adr/0027). A rolling table is like its hot table.
 
 ALTER TABLE {{database}}.logs
     ADD COLUMN IF NOT EXISTS line_names UInt32 DEFAULT {{line_names}} CODEC(LZ4),

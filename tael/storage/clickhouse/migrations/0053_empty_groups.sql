@@ -1,5 +1,5 @@
--- Which groups of columns are empty in a row: who reads a few spans that lie apart leaves those out (docs/adr/0028). Rows from before have it computed as they
--- are read, until a merge writes it. And maps of fewer than five keys on average stay in one piece: buckets made them dearer to merge and to read whole. A
+-- Which groups of columns are empty in a row: reads of a few spans that lie apart leave those out (docs/adr/0028). For older rows it is computed when they are
+-- read, until a merge writes it. And maps of fewer than five keys on average stay in one piece: buckets made them more expensive to merge and to read whole. A
 -- rolling table is like its hot table.
 
 ALTER TABLE {{database}}.spans
