@@ -1,4 +1,4 @@
-"""Columns that rows leave empty are not read, and nobody sees that in an answer."""
+"""Columns that are empty are not read, and no answer shows it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _span(name: str, at: int, trace_id: bytes = b"") -> WireSpan:
 
 
 async def test_what_alone_is_filled_comes_back(any_tier: HotTier) -> None:
-    """Of each span by its trace, and by a page of it alone."""
+    """By its trace, and in a page with nothing else."""
     written = await any_tier.store(*(of_service(f"of {name}", _span(name, at)) for at, name in enumerate(FILLED)))
     for span in written:
         assert (await any_tier.reader.get_trace("t1", span.trace_id)).value == [span]
@@ -99,7 +99,7 @@ async def test_a_copy_that_was_not_found_fills_more(any_tier: HotTier) -> None:
 
 
 async def test_more_keys_than_a_statement_takes(any_tier: HotTier) -> None:
-    """A trace of 2,300 spans, of which one is not like the others; and one span more than may be."""
+    """A trace of 2,300 spans, of which one is not like the others; and one span more than is allowed."""
     trace_id = new_trace_id()
     spans = [wire_span(at, trace_id=trace_id) for at in range(2_299)]
     written = await any_tier.store(of_service("shop", *spans, _span("event", 2_299, trace_id)))
@@ -110,7 +110,7 @@ async def test_more_keys_than_a_statement_takes(any_tier: HotTier) -> None:
 
 
 async def test_what_was_written_before_the_column_is_whole(shared_hot_node: HotNode) -> None:
-    """Before its migration, after it by the landing table before, and after it; in parts of their own and merged."""
+    """Written before the migration, after it through the earlier landing table, and after it; in separate parts and merged."""
     clickhouse = ClickHouse(shared_hot_node.url, new_database())
     before = [migration for migration in read_migrations() if migration.version < 53]
     await ClickHouseSchema(clickhouse, migrations=before).migrate()

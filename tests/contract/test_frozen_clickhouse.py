@@ -128,7 +128,7 @@ async def test_every_call_says_retryable_and_works_again_afterwards(shard: tuple
 
 
 async def test_a_read_of_a_server_that_hangs_is_given_up_early_and_of_a_slow_one_is_not(shard: tuple[HotNode, ClickHouse]) -> None:
-    """It answers no ping, long before the statement's own limit; one that only takes its time does."""
+    """It answers no ping, and that shows long before the statement's own limit; a slow server does answer."""
     node, _ = shard
     clickhouse = ClickHouse(node.url, DATABASE, pulse=Pulse(every_seconds=0.1, answer_seconds=1.5))
     try:

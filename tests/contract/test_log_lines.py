@@ -1,4 +1,4 @@
-"""What the hot tier tells of lines without reading them, and what it counts by the minute: the same as whoever looks at each record."""
+"""What the hot tier knows of lines without reading them, and what it counts by the minute: the same as reading each record finds."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ RESOURCES: list[dict[str, Any]] = [
 
 
 def groups() -> list[ResourceLogs]:
-    """Every resource, with combinations of the others dealt so that all pairs meet."""
+    """Every resource, with combinations of the others such that all pairs occur."""
     dealt: list[list[WireLog]] = [[] for _ in RESOURCES]
     for number, (attributes, severity, body) in enumerate(itertools.product(ATTRIBUTES, SEVERITIES, BODIES)):
         if number % 5 == 0 or not attributes or not severity:
@@ -66,7 +66,7 @@ def groups() -> list[ResourceLogs]:
 
 
 async def test_what_is_told_of_a_line_is_so(shared_hot_node: HotNode) -> None:
-    """And of most it is told."""
+    """And it is known of most."""
     async with open_tier([shared_hot_node]) as tier:
         ([clickhouse], [writer]), written = (tier.clickhouses, tier.writers), groups()
         request = ExportLogsServiceRequest(resource_logs=written)
@@ -154,7 +154,7 @@ async def test_streams_that_agree_in_labels_count_as_one(any_tier: HotTier) -> N
 
 
 async def test_minutes_are_read_where_they_tell_all() -> None:
-    """And no rows, but beside whole minutes."""
+    """Rows are read only outside of whole minutes."""
     at = {
         (slot_ns, place): whole(LogCounts(TimeRange(*RANGES[place]), slot_ns=slot_ns)) for slot_ns in (0, MINUTE, 7) for place in range(6)
     }
@@ -184,7 +184,7 @@ async def test_what_was_deleted_is_not_counted(hot_place: Place, kind: Any, valu
 
 @pytest.mark.parametrize(("kind", "value"), [("trace", OLD.hex()), ("user", "u1")])
 async def test_minutes_of_cold_hours_are_forgotten_when_something_goes(place: Place, kind: Any, value: str) -> None:
-    """Wherever the rows were; those of others are kept."""
+    """Wherever the rows were; those of other tenants are kept."""
     await place.fill()
     await place.fill("t2")
     minutes = f"SELECT tenant, sum(records), sum(arraySum(minutes.2)) FROM {place.clickhouse.database}.log_streams GROUP BY tenant ORDER BY tenant"

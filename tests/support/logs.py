@@ -30,7 +30,7 @@ class MemoryLogs:
         return Answer(sorted(found, key=log_order(query))[: query.limit])
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
-        """See LogReader; each record is a row of which everything is told, and bodies have the size of their text."""
+        """See LogReader; each record is a row of which everything is known, and bodies have the size of their text."""
         query = LogQuery(counts.time_range, counts.predicate, streams=counts.streams)
         found = [record for record in self.records if tenant == DEFAULT_TENANT and _matches(record, query)]
         if len(found) > max_rows:

@@ -99,7 +99,7 @@ def test_nats_is_one_version_everywhere() -> None:
 
 
 def test_an_upgrade_replaces_one_service_after_another_and_ingest_without_waiting_for_others(tmp_path: Path) -> None:
-    """Each by a call of its own and without its dependencies: Compose stops all that a call replaces before it starts any of it."""
+    """Each by a separate call and without its dependencies: Compose stops everything that a call replaces before it starts any of it."""
     calls, engine = tmp_path / "calls", tmp_path / "compose"
     services = compose("docker-compose.yml")
     listed = "\n".join(services)
@@ -115,7 +115,7 @@ def test_an_upgrade_replaces_one_service_after_another_and_ingest_without_waitin
 
 @pytest.mark.parametrize("override", ["docker-compose.offline.yml", "docker-compose.seaweedfs.yml"])
 def test_seaweedfs_has_the_memory_that_its_collector_rests_with(override: str) -> None:
-    """As `make up` gives it: with 200 MiB it collected seven times a second for ever, and nothing was stored yet."""
+    """The same as under `make up`: with 200 MiB it collected seven times a second before anything was stored."""
     found = compose("docker-compose.yml", override)["minio"]["environment"]
     assert found["GOMEMLIMIT"] == f"{ServeSettings().s3_memory_bytes >> 20}MiB"
     assert found["GOGC"] == "25"

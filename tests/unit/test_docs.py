@@ -15,15 +15,15 @@ ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "deploy").rglob("*.md"))]
 SOURCES = [path for room in ("tael", "services") for path in sorted((ROOT / room).rglob("*.py")) if "pb" not in path.parts]
 MADE = {"deploy/.env"}
-"""What an operator makes by a command beside its name."""
+"""Files that an operator creates; the documents say how."""
 GONE = {"TAEL_WAL_KEEP_BYTES"}
-"""Settings that decisions tell the end of."""
+"""Settings that no longer exist; decisions still name them."""
 FOLDERS = "tael|services|tests|bench|docs|deploy|proto|scripts|release|examples"
 each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative_to(ROOT)))
 
 
 def code_of(doc: Path) -> Iterator[str]:
-    """The pieces of a document that are set as code: lines of blocks, and what stands between backticks."""
+    """The pieces of a document that are set as code: lines of code blocks, and text between backticks."""
     inside = False
     for line in doc.read_text().splitlines():
         if line.lstrip().startswith("```"):
@@ -53,7 +53,7 @@ def test_every_file_that_is_named_exists(doc: Path) -> None:
 
 @each_doc
 def test_every_module_that_is_named_by_its_end_exists(doc: Path) -> None:
-    """As `merged.py` after the module beside it."""
+    """Such as `merged.py`, after the path of a module in the same folder."""
     known = [f"/{path.relative_to(ROOT)}" for folder in FOLDERS.split("|") for path in (ROOT / folder).rglob("*.py")]
     for name in re.findall(r"`([\w/]+\.py)`", doc.read_text()):
         assert any(path.endswith(f"/{name}") for path in known), name

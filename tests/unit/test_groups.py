@@ -1,4 +1,4 @@
-"""Which columns are read where rows leave some empty."""
+"""Which columns are read where some are empty."""
 
 from __future__ import annotations
 

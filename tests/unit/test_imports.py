@@ -1,4 +1,4 @@
-"""What processes do not load: each case is a process of its own, for modules stay loaded."""
+"""What processes do not load. Each case is a separate process, because modules stay loaded."""
 
 from __future__ import annotations
 
