@@ -6,10 +6,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from tael.errors import Rejected
+from tael.errors import Rejected, Unavailable
 from tael.model.signals import TRACES
 from tael.model.time import ALL_TIME, TimeRange
-from tael.storage.api import SpanQuery
+from tael.storage.api import LANDING, SpanQuery
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.writer import MAX_HOURS, settings_of
 from tael.wal import codec
@@ -119,3 +119,12 @@ async def test_what_an_older_release_inserted_is_repeated_where_it_landed(shared
             await clickhouse.insert(table, body, "ProtobufSingle", settings)
             await tier.writers[0].write(TRACES, body, "token", landing=landing)
             assert await rows_of(clickhouse, "spans") == landing + 1
+
+
+async def test_what_a_newer_release_began_is_left_to_it(shared_hot_node: HotNode) -> None:
+    """In a table of this release's the token would be new, and the spans would be there twice."""
+    async with open_tier([shared_hot_node]) as tier:
+        body = codec.encode("t1", START_NS, ExportTraceServiceRequest(resource_spans=[of_service("shop", wire_span())]).SerializeToString())
+        with pytest.raises(Unavailable, match="newer version"):
+            await tier.writers[0].write(TRACES, body, "token", landing=LANDING + 1)
+        assert await rows_of(tier.clickhouses[0], "spans") == 0
