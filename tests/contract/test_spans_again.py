@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,11 @@ from tael.model.search import find_spans
 from tael.model.span import Span
 from tael.model.time import TimeRange
 from tael.storage.api import Cursor, SpanQuery
+from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.traceql import traces
 from tael.traceql.parse import parse
-from tests.support.storage import START_NS, HotTier, new_trace_id, of_service, wire_span
+from tests.support.hotnode import HotNode
+from tests.support.storage import START_NS, HotTier, new_trace_id, of_service, open_tier, wire_span
 
 AROUND = TimeRange(START_NS - 10**9, START_NS + 10**9)
 ERROR = 2
@@ -87,6 +90,24 @@ async def test_a_filter_judges_the_most_complete_copy(any_tier: HotTier) -> None
             pages = await _pages(any_tier, predicate, limit)
             assert sorted(span.trace_id for span in pages) == expected, predicate
             assert all(span.status_code == (ERROR if holds else 0) for span in pages)
+
+
+async def test_a_page_does_without_spans_that_go_while_it_is_read(shared_hot_node: HotNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention or a deletion takes them after they were found."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        await tier.store(of_service("shop", wire_span(), wire_span(1)))
+        query, asked = clickhouse.query, 0
+
+        async def query_and_drop(*arguments: Any) -> list[Any]:
+            nonlocal asked
+            found, asked = await query(*arguments), asked + 1
+            await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.spans")
+            return found
+
+        monkeypatch.setattr(clickhouse, "query", query_and_drop)
+        answer = await ClickHouseSpans(clickhouse).find_spans("t1", SpanQuery(AROUND, find_spans(service="shop")))
+        assert (answer.value, asked) == ([], 2)
 
 
 async def test_traceql_judges_the_most_complete_copy(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:

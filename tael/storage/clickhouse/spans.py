@@ -64,6 +64,8 @@ class ClickHouseSpans:
 
     async def _read(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate = EVERYTHING) -> list[Span]:
         """Every copy of the spans of these keys that satisfies the predicate. Columns that are empty in all of them are not read."""
+        if not keys:
+            return []
         empty, limits = groups.common([key.empty for key in keys]), POINT_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
         found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns, empty=empty), limits)
         if any(row[-1] & empty != empty for row in found):
