@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -163,6 +165,22 @@ async def test_only_a_ping_without_any_answer_says_that_a_server_hangs() -> None
     finally:
         await server.close()
     assert asked == 4
+
+
+async def test_a_process_whose_threads_are_busy_takes_no_server_for_one_that_hangs() -> None:
+    """Names are resolved by threads of this process."""
+    server, done = TestServer(web.Application(), host="127.0.0.1"), threading.Event()
+    await server.start_server()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    busy = asyncio.create_task(asyncio.to_thread(done.wait, 60))
+    watching = asyncio.create_task(Pulse(every_seconds=0.01, answer_seconds=0.2).lost(f"http://localhost:{server.port}", None))
+    try:
+        assert await asyncio.wait([watching], timeout=1) == (set(), {watching})
+    finally:
+        watching.cancel()
+        done.set()
+        await busy
+        await server.close()
 
 
 @contextlib.asynccontextmanager

@@ -24,18 +24,18 @@ class Pulse:
         while True:
             await asyncio.sleep(self.every_seconds)
             try:
-                async with asyncio.timeout(self.answer_seconds):
-                    await _ping(url, tls)
+                await self._ping(url, tls)
             except TimeoutError:
                 return
             except (aiohttp.ClientError, OSError):
                 continue
 
-
-async def _ping(url: str, tls: ssl.SSLContext | None) -> None:
-    # On a new connection: those of the statements' pool may all be waiting for slow answers. It goes through the same proxy.
-    async with (
-        aiohttp.ClientSession(trust_env=True, connector=aiohttp.TCPConnector(ssl=tls or True)) as session,
-        session.get(f"{url.rstrip('/')}/ping", allow_redirects=False),
-    ):
-        pass
+    async def _ping(self, url: str, tls: ssl.SSLContext | None) -> None:
+        # Names are resolved by threads that this process may need for other work, and that is not the server's doing: no timeout holds for it.
+        patience = aiohttp.ClientTimeout(sock_connect=self.answer_seconds, sock_read=self.answer_seconds)
+        # Over a connection of its own: those of the statements' pool may all be waiting for slow answers. It goes through the same proxy.
+        async with (
+            aiohttp.ClientSession(trust_env=True, timeout=patience, connector=aiohttp.TCPConnector(ssl=tls or True)) as session,
+            session.get(f"{url.rstrip('/')}/ping", allow_redirects=False),
+        ):
+            pass
