@@ -181,14 +181,20 @@ class ClickHouse:
             await client.command(sql, parameters=dict(parameters) if parameters else None, settings=limits.settings())
 
     async def insert(self, table: str, body: bytes, body_format: str, settings: Mapping[str, Any], limits: Limits = INSERT_LIMITS) -> None:
-        """Send ``body`` as it is, in ClickHouse's ``body_format``."""
-        # A file, not bytes: the client puts the statement in front of bytes, which copies them here and once more on a hot node; with a file the
-        # statement goes in the URL.
-        rows = io.BytesIO(body)
+        """Send ``body`` as it is, in ClickHouse's ``body_format``; once more where the connection was lost, which ``settings`` MUST make harmless."""
         async with self._call(limits) as client:
-            await client.raw_insert(
-                f"{self.database}.{table}", insert_block=rows, fmt=body_format, settings={**limits.settings(), **settings}
-            )
+            try:
+                await self._insert(client, table, body, body_format, {**limits.settings(), **settings})
+            except ClickHouseError as error:
+                # The server may have closed a connection that was kept for later, as one does that restarts.
+                if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionResetError):
+                    raise
+                await self._insert(client, table, body, body_format, {**limits.settings(), **settings})
+
+    async def _insert(self, client: AsyncClient, table: str, body: bytes, body_format: str, settings: dict[str, Any]) -> None:
+        # A file, not bytes: the client puts the statement in front of bytes, which copies them here and once more on a hot node; with a file the
+        # statement goes in the URL. What it does for bytes, and not for a file, is to repeat the request when the connection is lost.
+        await client.raw_insert(f"{self.database}.{table}", insert_block=io.BytesIO(body), fmt=body_format, settings=settings)
 
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -218,8 +224,9 @@ class ClickHouse:
 
         async def watch() -> None:
             await self._pulse.lost(self.url, self._tls.context if self._tls else None)
-            hangs.set()
-            deadline.reschedule(0)
+            with contextlib.suppress(RuntimeError):  # The deadline has passed by itself just now.
+                deadline.reschedule(0)
+                hangs.set()
 
         watching = asyncio.create_task(watch(), name="ping")
         try:
