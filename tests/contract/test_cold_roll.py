@@ -24,8 +24,10 @@ from tael.storage.rolling import Pace
 from tael.wal import codec
 from tests.contract.test_metric_tables import batch
 from tests.support.cold import Crash
-from tests.support.cold_shard import ALL, FILLED, HOUR, Cold, fill, finish
+from tests.support.cold_shard import ALL, FILLED, HOUR, Cold, cold, fill, finish
 from tests.support.storage import of_service, wire_span
+
+__all__ = ["cold"]
 
 
 async def reads_as_documented(cold: Cold, file: ColdFile) -> None:
