@@ -7,7 +7,7 @@ import json
 import os
 
 from google.protobuf.json_format import MessageToDict
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
@@ -21,6 +21,10 @@ from tests.contract.test_long_traces import as_json
 from tests.property.test_span_round_trip import requests
 from tests.support.hotnode import HotNode
 from tests.support.storage import HotTier, open_tier
+
+LONGEST = ExportTraceServiceRequest()
+"""A span whose duration is more than fits in a signed number."""
+LONGEST.resource_spans.add().scope_spans.add().spans.add(name="long", end_time_unix_nano=(1 << 64) - 1)
 
 
 async def check_bytes(tier: HotTier, batch: list[ExportTraceServiceRequest]) -> None:
@@ -60,6 +64,7 @@ def test_bytes_say_what_spans_say(shared_hot_node: HotNode) -> None:
 
         @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
         @given(requests)
+        @example([LONGEST])
         def check(batch: list[ExportTraceServiceRequest]) -> None:
             runner.run(check_bytes(tier, batch))
 

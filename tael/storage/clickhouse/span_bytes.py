@@ -19,7 +19,7 @@ from tael.model.payload import PREFIX
 from tael.model.span import KIND_NAMES, STATUS_NAMES
 from tael.storage.clickhouse import span_jaeger_json, span_proto_json
 from tael.storage.clickhouse.flatten import MAP_NAMES
-from tael.storage.clickhouse.span_expressions import NOT_UTF8, each
+from tael.storage.clickhouse.span_expressions import DURATION_NS, NOT_UTF8, each
 from tael.storage.long_traces import Form
 
 SETTINGS: Final = {"output_format_json_escape_forward_slashes": 0, "output_format_json_quote_64bit_integers": 0}
@@ -116,7 +116,7 @@ def _json() -> str:
         "',\"end_time\":'",
         f"stamp(fromUnixTimestamp64Nano({_END}, 'UTC'))",
         "',\"duration_ms\":'",
-        "real(toString(greatest(duration_ns, 0) / 1000000))",
+        f"real(toString({DURATION_NS} / 1000000))",
         '\',"status":"\'',
         _named("status_code", STATUS_NAMES),
         '\'","status_message":\'',

@@ -10,10 +10,13 @@ _SAID: Final = (
     "toUInt64(length(attributes_string) + length(attributes_int) + length(attributes_double) + length(attributes_bool) + length(attributes_other)"
     " + length(events.time) + length(links.span_id))"
 )
+_END_NS: Final = "reinterpretAsUInt64(toUnixTimestamp64Nano(start_time) + duration_ns)"
+DURATION_NS: Final = f"if({_END_NS} < reinterpretAsUInt64(toUnixTimestamp64Nano(start_time)), 0, reinterpretAsUInt64(duration_ns))"
+"""Times are unsigned, and so is what lies between them; 0 where the end is before the start."""
 RANKS: Final = (
     "toUInt8(duration_ns >= 0)",
     _SAID,
-    "reinterpretAsUInt64(toUnixTimestamp64Nano(start_time) + duration_ns)",
+    _END_NS,
     "toInt32(status_code)",
 )
 """What ``merge.once_each`` tells copies of a span apart by."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tael.model.span import STATUS_ERROR, STATUS_OK
-from tael.storage.clickhouse.span_expressions import NOT_UTF8, each
+from tael.storage.clickhouse.span_expressions import DURATION_NS, NOT_UTF8, each
 
 _EXACT: Final = 1 << 53
 _KINDS: Final = ("internal", "server", "client", "producer", "consumer")
@@ -78,7 +78,7 @@ def expression() -> str:
         "'],\"startTime\":'",
         "micros(start_time)",
         "',\"duration\":'",
-        "toString(intDiv(greatest(duration_ns, 0), 1000))",
+        f"toString(intDiv({DURATION_NS}, 1000))",
         "',\"tags\":['",
         f"joined([{', '.join(tags)}])",
         "'],\"logs\":['",
