@@ -20,22 +20,29 @@ AS_SEVERITY: Final = "as_severity"
 _CODES: Final = {**LEVELS, AS_SEVERITY: 15}
 LEVEL_TYPE: Final = "Enum8(" + ", ".join(f"'{name}' = {code}" for name, code in _CODES.items()) + ")"
 
-_MAP: Final = "*"
+_MAP: Final = "IsMap"
 """Appended to the key of an attribute that is a map."""
+_KEY: Final = "IsKey"
+"""Before and after each key where several are one text; what has it within is no key that is looked for."""
+_TEXT: Final = f"Text{_KEY}"
+"""The same of those whose value is a text."""
 _LABELS: Final = {label: 1 << at for at, label in enumerate(label for label in INDEX_LABELS if label != "service_name")}
 _LEVELS: Final = tuple(name for name in (*LEVEL_NAMES, LEVEL) if "." not in name)
 _ONE_LEVEL: Final = tuple(name for name in LEVEL_NAMES if "." not in name and "text" not in name.lower())
 _A_LEVEL, _MORE_LEVELS, _A_MAP, _SHARED, _KNOWN = (1 << bit for bit in (24, 25, 26, 27, 31))
-_MAPS: Final = dict.fromkeys((name[:at] for name in (*_LABELS, *_LEVELS) for at, letter in enumerate(name + "_") if letter == "_"))
+_MAPS: Final = dict.fromkeys(name[:at] for name in (*_LABELS, *_LEVELS) for at, letter in enumerate(name + "_") if letter == "_")
 _BITS: Final = {
     **_LABELS,
     **{name: _A_LEVEL if name in _ONE_LEVEL else _MORE_LEVELS for name in _LEVELS},
     # Maps that may have a member of such a name.
-    **{f"{name}{_MAP}": _A_MAP for name in ("", "_", *_MAPS)},
+    **{f"{name}{_MAP}": _A_MAP for start in ("", *_MAPS) for name in (start, f"{start}_")},
 }
 """The bit of each key that a record's attribute may have, written as a label is."""
 
-_PUNCTUATION: Final = "".join(chr(code) for code in range(32, 127) if not chr(code).isalnum() and chr(code) not in f"'\\{_MAP}")
+_PUNCTUATION: Final = "".join(
+    f"\\x{code:02x}" if code < 32 or code == 127 or chr(code) in "'\\" else chr(code) for code in range(128) if not chr(code).isalnum()
+)
+_RUN: Final = "[^a-zA-Z0-9]+"
 _IN_LINE: Final = "(?i)(?:^|[ \\\\t\\\\n\\\\[({\"\\'=|])(trace|debug|fatal|critical|error|err|warning|warn|info)(?:$|[ \\\\t\\\\n\\\\[\\\\](){}:,!\"\\'=|])"
 """That of tael.logql.levels, with the letters beside the word in place of lookarounds, which the engine's expressions lack."""
 
@@ -57,30 +64,46 @@ LEVEL_SHOWN: Final = f"if(line_level = '{AS_SEVERITY}', toString(severity_text),
 
 def names() -> str:
     """The bits of a record's attributes, and one more where an attribute of its resource or scope may have any of them."""
-    own = ", ".join(f"mapKeys(attributes_{kind})" for kind in ("string", "int", "double", "bool"))
-    others = f"arrayMap((k, v) -> concat(k, if(startsWith(v, 'k'), '{_MAP}', '')), mapKeys(attributes_other), mapValues(attributes_other))"
-    label = f"translate(k, '{_PUNCTUATION}', '{'_' * len(_PUNCTUATION)}')"
-    bits = f"arrayReduce('groupBitOr', arrayMap(k -> {_transformed(label, _BITS, 'toUInt32(0)')}, arrayConcat({own}, {others})))"
-    # A resource's texts under the keys of labels are the stream's labels.
-    beside, keys = [*_LEVELS, *_LABELS], [*INDEX_LABELS.values(), *_MAPS, *(name.replace("_", ".") for name in _MAPS)]
-    texts = f"arrayExists(k -> k IN ({_listed(beside)}), arrayConcat(mapKeys(resource_string), mapKeys(scope_string)))"
-    scoped = f"arrayExists(k -> k IN ({_listed(INDEX_LABELS.values())}), mapKeys(scope_string))"
-    rest = ", ".join(f"mapKeys({name})" for name in ("resource_int", "resource_double", "resource_bool", "resource_other", "scope_other"))
-    other = f"arrayExists(k -> k IN ({_listed(dict.fromkeys([*beside, *keys]))}), arrayConcat({rest}))"
-    return f"bitOr({bits}, if({texts} OR {scoped} OR {other}, {_KNOWN + _SHARED}, {_KNOWN}))"
+    bits = f"arrayReduce('groupBitOr', arrayMap(k -> {_transformed(_label('k'), _BITS, 'toUInt32(0)')}, {_keys('attributes')}))"
+    # One text of all keys, each in marks, and of low cardinality: records of an insert have few resources and scopes, and each such text is looked at once.
+    # A resource's texts under the keys of labels are the stream's labels, and are taken out.
+    texts = f"arrayStringConcat(mapKeys(resource_string), '{_TEXT * 2}')"
+    others = f"arrayStringConcat(arrayConcat({_keys('resource', but='string')}, mapKeys(scope_string), {_maps('scope')}), '{_KEY * 2}')"
+    keys = f"toLowCardinality(concat('{_TEXT}', {texts}, '{_TEXT}{_KEY}', {others}, '{_KEY}'))"
+    rest = f"replaceRegexpAll({keys}, '{_TEXT}(?:{'|'.join(INDEX_LABELS.values()).replace('.', '[.]')}){_TEXT}', '')"
+    shared = f"match(replaceRegexpAll({rest}, '{_RUN}', '_'), '{_KEY}(?:{'|'.join(_BITS)})(?:{_KEY}|{_TEXT})')"
+    return f"bitOr({bits}, if({shared}, {_KNOWN + _SHARED}, {_KNOWN}))"
+
+
+def _keys(of: str, *, but: str = "") -> str:
+    """The keys of these attributes, those of maps marked."""
+    maps = [f"mapKeys({of}_{kind})" for kind in ("string", "int", "double", "bool") if kind != but]
+    return f"arrayConcat({', '.join(maps)}, {_maps(of)})"
+
+
+def _maps(of: str) -> str:
+    return f"arrayMap((k, v) -> concat(k, if(startsWith(v, 'k'), '{_MAP}', '')), mapKeys({of}_other), mapValues({of}_other))"
+
+
+def _label(key: str) -> str:
+    """A key with underscores for what may not stand in a label's name; the few that need more are brought there by a regular expression."""
+    each = f"translate({key}, '{_PUNCTUATION}', '{'_' * 66}')"
+    return f"if(position({each} AS line_name, '__') != 0 OR lengthUTF8(line_name) != length(line_name), replaceRegexpAll(line_name, '{_RUN}', '_'), line_name)"
 
 
 def level() -> str:
     """The level of a line: that of an attribute, or else of the severity, or else of the line itself; empty where it is not known."""
     by_attribute = f"bitTest(line_names, {_A_LEVEL.bit_length() - 1})"
     texts = f"arrayFilter((t, k) -> k IN ({_listed(_ONE_LEVEL)}), mapValues(attributes_string), mapKeys(attributes_string))"
+    # Which of several wins is told by their order, so one that is no text leaves the level open as well.
+    several = f"arrayCount(k -> k IN ({_listed(_ONE_LEVEL)}), {_keys('attributes')}) != 1"
     severities = ", ".join(f"'{name}'" for name in SEVERITIES)
     # Whether no member of JSON or logfmt can name the level.
     plain = (
         "body_type = 'string' AND NOT (match(body, '[={]') AND multiSearchAnyCaseInsensitive(body, ['level', 'severity', 'lvl', '\\\\u']))"
     )
     word = (
-        f"multiIf({by_attribute}, if(length({texts} AS line_texts) = 1, line_texts[1], ''), severity_text != '', toString(severity_text), "
+        f"multiIf({by_attribute}, if(length({texts} AS line_texts) != 1 OR {several}, '', line_texts[1]), severity_text != '', toString(severity_text), "
         f"severity_number != 0, [{severities}][intDiv(greatest(severity_number, 0) + 3, 4)], ({plain}) AS line_is_plain, extract(body, '{_IN_LINE}'), '')"
     )
     code = _transformed(f"lower({word})", {word: LEVELS[name] for word, name in WORDS.items()}, "0")
