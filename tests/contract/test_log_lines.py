@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -24,10 +24,12 @@ from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import ALL_TIME, HOUR_NS, TimeRange
 from tael.otlp.decode import decode_logs
 from tael.storage.api import LogCount, LogCounts, Told
+from tael.storage.clickhouse.erase import ClickHouseErase
 from tael.storage.clickhouse.log_lines import LEVEL_SHOWN, TOLD
 from tael.storage.clickhouse.log_minutes import whole
+from tael.storage.erase import Erasure
 from tael.wal import codec
-from tests.contract.test_deletions import OLD, Place, cold, finish, hot_place, place
+from tests.contract.test_deletions import BEFORE_NS, LATER_NS, OLD, Place, cold, finish, hot_place, place
 from tests.support.hotnode import HotNode
 from tests.support.logs import MemoryLogs
 from tests.support.storage import RECEIVED_NS, START_NS, HotTier, logs_of, new_trace_id, open_tier, wire_log
@@ -44,6 +46,10 @@ ATTRIBUTES: list[dict[str, Any]] = [
     {"detected_level": "x"}, {"detected-level": "info"}, {"severity": {"text": "warn"}}, {"level": {"a": 1}}, {"!": {"level": "info"}}, {"levels": "info"},
     {"SeverityText": "err"}, {"level": ""}, {"k8s.pod.name": "p"}, {"k8s_pod_name": 5}, {"k8s": {"pod": {"name": "p"}}}, {"k8s-pod": {"name": "p"}},
     {"container/name": "c"}, {"service_name": "other"}, {"n": {"m": 1}}, {"service.namespace": True}, {"a": 1.5, "b": [1]},
+    {"level": 30, "severity": "INFO"}, {"level": "warn", "severity": True}, {"level": {"a": 1}, "Level": "info"}, {"lvl": [1], "severity": "error"},
+    {"detected__level": "fatal"}, {"detected..level": "fatal"}, {"detected'level": "x"}, {"detected*level": "x"}, {"detected\\level": "x"}, {"detected\x01level": "x"},
+    {"detectedélevel": "x"}, {"k8s__pod__name": "p"}, {"k8s..pod.name": "p"}, {"!!": {"level": "info"}}, {"é": {"level": "info"}}, {"k8s.": {"pod.name": "p"}},
+    {"a__b": "info"}, {"größe": "level"}, {"__level__": "info"},
 ]  # fmt: skip
 SEVERITIES: list[dict[str, Any]] = [
     {}, {"severity_number": 9, "severity_text": "INFO"}, {"severity_number": 17}, {"severity_number": 24}, {"severity_number": 25}, {"severity_number": -1},
@@ -51,7 +57,8 @@ SEVERITIES: list[dict[str, Any]] = [
 ]  # fmt: skip
 RESOURCES: list[dict[str, Any]] = [
     {"k8s.pod.name": "p-1", "host.name": "a"}, {"k8s.pod.name": 5}, {"level": "info"}, {"k8s": {"pod": {"name": "x"}}}, {"service_namespace": "eu"}, {},
-    {"container.name": ""}, {"severity_text": "error"},
+    {"container.name": ""}, {"severity_text": "error"}, {"detected.level": "fatal"}, {"severity.text": "fatal"}, {"detected-level": "fatal"}, {"k8s-pod-name": "p"},
+    {"k8s.pod.name": "p", "k8s.pod_name": "q"}, {"service.namespace": "eu", "detected\n__level": "x", "k8s.node.name": "n"}, {"!!": {"level": "info"}}, {"k8s.": {"pod": {"name": "p"}}},
 ]  # fmt: skip
 
 
@@ -86,7 +93,7 @@ async def test_what_is_told_of_a_line_is_so(shared_hot_node: HotNode) -> None:
         assert "labels" not in told or not own, record
         assert ("line" in told) == isinstance(record.body, str | bool | int), record
         count.update(told)
-    assert {name: count[name] * 10 // len(rows) for name in ("labels", "level", "no level")} == {"labels": 5, "level": 3, "no level": 3}
+    assert {name: count[name] * 10 // len(rows) for name in ("labels", "level", "no level")} == {"labels": 4, "level": 2, "no level": 2}
 
 
 def records_of_minutes() -> list[ResourceLogs]:
@@ -167,19 +174,46 @@ async def test_minutes_are_read_where_they_tell_all() -> None:
     assert whole(LogCounts(TimeRange(*RANGES[0]), predicate=Compare(intrinsic("service"), "=", "shop"))) is None
 
 
-@pytest.mark.parametrize(("kind", "value", "left"), [("trace", OLD.hex(), 4), ("user", "u1", 3)])
-async def test_what_was_deleted_is_not_counted(hot_place: Place, kind: Any, value: str, left: int) -> None:
-    """The hour is counted by its rows from then on."""
+async def counted(place: Place, *streams: Matcher) -> int:
+    """Log records of the hour."""
     hour = START_NS - START_NS % HOUR_NS
+    found = await place.cold.tier.logs.count_logs("t1", LogCounts(TimeRange(hour, hour + HOUR_NS), streams=streams), 10)
+    return sum(row.records for row in found.value)
 
-    async def counted() -> int:
-        found = await hot_place.cold.tier.logs.count_logs("t1", LogCounts(TimeRange(hour, hour + HOUR_NS)), 10)
-        return sum(row.records for row in found.value)
 
+@pytest.mark.parametrize(("kind", "value", "left"), [("trace", OLD.hex(), 4), ("user", "u1", 3), ("tenant", "t1", 1)])
+async def test_what_was_deleted_is_not_counted(hot_place: Place, kind: Any, value: str, left: int) -> None:
+    """The hour is counted by its rows from then on, also those that come later; the minutes are emptied once."""
     await hot_place.fill()
-    assert await counted() == 5
+    assert await counted(hot_place) == 5
     await finish(hot_place, await hot_place.ask(kind, value))
-    assert await counted() == left
+    assert await counted(hot_place) == await counted(hot_place, Matcher("service_name", "=", "bot")) == left
+    await hot_place.write("t1", LATER_NS, logs_of("bot", wire_log(6, "later still"), wire_log(7, "and")))
+    assert await counted(hot_place) == left + 2
+    mutations = f"SELECT count() FROM system.mutations WHERE database = '{hot_place.clickhouse.database}' AND table = 'log_streams' AND command LIKE '%UPDATE%'"
+    assert await hot_place.clickhouse.query(mutations, {}) == [(1,)]
+
+
+class Interrupted(ClickHouseErase):
+    """Records come in when those to be deleted have been counted."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place.clickhouse)
+        self._place = place
+
+    async def _delete_counted(self, table: str, where: str, parameters: Mapping[str, Any], counts: Mapping[str, int]) -> int:
+        if table == "logs" and counts:
+            await self._place.write("t1", RECEIVED_NS, logs_of("new", wire_log(8, "in the trace", trace_id=OLD)))
+        return await super()._delete_counted(table, where, parameters, counts)
+
+
+async def test_what_comes_in_during_a_deletion_is_not_counted(hot_place: Place) -> None:
+    """Where it goes with the rest, its minutes are emptied too."""
+    await hot_place.fill()
+    erasure = Erasure("t1", "trace", OLD.hex(), BEFORE_NS)
+    assert await Interrupted(hot_place).erase_traces(erasure, [OLD]) > 0
+    assert await counted(hot_place, Matcher("service_name", "=", "new")) == 0
+    assert await counted(hot_place) == 4
 
 
 @pytest.mark.parametrize(("kind", "value"), [("trace", OLD.hex()), ("user", "u1")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tael.cold.files import ROLLED
@@ -49,7 +49,7 @@ _OF_ITEMS: Final = "item IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex
 LOOSE: Final = f"trace_id = {NO_ITEM} AND notEmpty({OF_LOG})"
 """Whether a log record is in no trace and refers to payloads."""
 _ITEMS_AT_ONCE: Final = 1_000
-_OF_A_TENANT: Final = tuple(table for table in KEPT if table not in _OF_PAYLOADS)
+_WHOLE_OF_A_TENANT: Final = tuple(table for table in KEPT if table not in (*_OF_PAYLOADS, "logs", "log_streams"))
 CONDEMNED: Final = "tael_condemned_payloads"
 """Payloads to be looked at once more before they are deleted."""
 
@@ -75,10 +75,11 @@ class ClickHouseErase(Mutations):
 
     async def erase_traces(self, what: Erasure, traces: Sequence[bytes]) -> int:
         """See EraseStore."""
+        rows = 0
         for table, where, parameters in _of_traces(what, traces):
-            if table in _tables("logs"):
-                await self._recount(what.tenant, await self._count(table, where, parameters))
-        return sum([await self._delete(table, where, parameters) for table, where, parameters in _of_traces(what, traces)])
+            delete = self._delete_lines if table in _tables("logs") else self._delete
+            rows += await delete(table, where, parameters)
+        return rows
 
     async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
         """See EraseStore."""
@@ -92,13 +93,25 @@ class ClickHouseErase(Mutations):
             return 0
         parameters = parameters_of(what)
         if what.kind == "tenant":
-            return sum([await self._delete(named, before_request(table), parameters) for table in _OF_A_TENANT for named in _tables(table)])
+            rows = sum([await self._delete_lines(named, before_request("logs"), parameters) for named in _tables("logs")])
+            rows += sum(
+                [await self._delete(named, before_request(table), parameters) for table in _WHOLE_OF_A_TENANT for named in _tables(table)]
+            )
+            return rows + await self._delete_streams(parameters)
         of_nobody = condition("logs", Selection(what))
-        for named in _tables("logs"):
-            await self._recount(what.tenant, await self._count(named, of_nobody, parameters))
-        rows = sum([await self._delete(named, of_nobody, parameters) for named in _tables("logs")])
+        rows = sum([await self._delete_lines(named, of_nobody, parameters) for named in _tables("logs")])
         for table in KEY_TABLES.values():
             await self._forget(table, what)
+        return rows
+
+    async def _delete_streams(self, parameters: Mapping[str, Any]) -> int:
+        """Those of a tenant; where the tables have records of a stream and hour that came after the request, only its minutes are emptied."""
+        later = " UNION ALL ".join(
+            f"SELECT stream, toStartOfHour(timestamp) FROM {self._named(table)} WHERE tenant = {{tenant:String}} AND received_at > {_BEFORE}"  # noqa: S608  # the same
+            for table in _tables("logs")
+        )
+        rows = await self._delete("log_streams", f"{before_request('log_streams')} AND (stream, hour) NOT IN ({later})", parameters)
+        await self._recount(parameters["tenant"], await self._count("log_streams", before_request("log_streams"), parameters))
         return rows
 
     async def loose_items(self, what: Erasure) -> Sequence[bytes]:

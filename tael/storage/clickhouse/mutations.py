@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from tael.storage.clickhouse.client import ClickHouse, Limits
@@ -20,17 +20,33 @@ class Mutations:
     async def _delete(self, table: str, where: str, parameters: Mapping[str, Any]) -> int:
         """How many rows went, in every replica, when this returns."""
         # Counted first: the caller reports it, and no mutation is begun in a partition without such rows.
-        counts = await self._count(table, where, parameters)
+        return await self._delete_counted(table, where, parameters, await self._count(table, where, parameters))
+
+    async def _delete_counted(self, table: str, where: str, parameters: Mapping[str, Any], counts: Mapping[str, int]) -> int:
         for partition in counts:
             statement = f"ALTER TABLE {self._named(table)} DELETE IN PARTITION ID {{partition:String}} WHERE {where}"
             await self._mutate(statement, {**parameters, "partition": partition})
         return sum(counts.values())
 
-    async def _recount(self, tenant: str, partitions: Iterable[str]) -> None:
+    async def _delete_lines(self, table: str, where: str, parameters: Mapping[str, Any]) -> int:
+        """As _delete, of log records of one tenant."""
+        counts = await self._count(table, where, parameters)
+        await self._recount(parameters["tenant"], counts)
+        rows = await self._delete_counted(table, where, parameters, counts)
+        # Records that came in between are gone too, and their minutes are not.
+        await self._recount(parameters["tenant"], counts)
+        return rows
+
+    async def _recount(self, tenant: str, partitions: Collection[str]) -> None:
         """Empty the minutes of these hours before log records of them are deleted, so that counts read the rows (log_minutes.py)."""
-        for partition in partitions:
-            statement = f"ALTER TABLE {self._named('log_streams')} UPDATE minutes = {NONE} IN PARTITION ID {{partition:String}} WHERE tenant = {{tenant:String}}"
-            await self._mutate(statement, {"tenant": tenant, "partition": partition})
+        where, parameters = "tenant = {tenant:String} AND notEmpty(minutes.1)", {"tenant": tenant}
+        within = f"{where} AND _partition_id IN {{partitions:Array(String)}}"
+        full = await self._count("log_streams", within, {**parameters, "partitions": list(partitions)}) if partitions else ()
+        for partition in full:
+            statement = (
+                f"ALTER TABLE {self._named('log_streams')} UPDATE minutes = {NONE} IN PARTITION ID {{partition:String}} WHERE {where}"
+            )
+            await self._mutate(statement, {**parameters, "partition": partition})
 
     async def _count(self, table: str, where: str, parameters: Mapping[str, Any]) -> dict[str, int]:
         """Rows by partition."""
