@@ -93,6 +93,16 @@ def lines(suite: Suite) -> list[str]:
     return [line for stream in streams for _, line in stream["values"]]
 
 
+def counted(suite: Suite) -> dict[str, str]:
+    """How many these are, by level and together."""
+    found = {}
+    for by in ("", "by (detected_level) "):
+        query = urllib.parse.urlencode({"query": f'sum {by}(count_over_time({{service_name="shop"}}[1d]))'})
+        for row in suite.get(f"/loki-api/loki/api/v1/query?{query}")["data"]["result"]:
+            found[row["metric"].get("detected_level", "")] = row["value"][1]
+    return found
+
+
 def lose(suite: Suite, process: str, *directories: Path) -> None:
     """End it so that it writes nothing more, and take its disk away; the supervisor starts it again on an empty one."""
     victim = suite.children()[process]
@@ -113,9 +123,23 @@ printf %s "$2" | curl -sS --fail-with-body -H "X-ClickHouse-User: default" -H "X
 
 
 def make_indexes(suite: Suite, directory: Path) -> None:
-    """The document's commands, with a client that speaks HTTP, as the hot node does."""
+    """The document's commands."""
     section = DOCUMENT.read_text().partition("## Losing a machine")[2].partition("\n## ")[0]
     [script] = re.findall(r"```sh\n(for view in .*?)```", section, re.DOTALL)
+    assert run(suite, directory, script) == ""
+
+
+OLDER = """
+files=https://s3.example.com/tael/logs/tenant=*/date=*/hour=*/0-*.parquet
+path=$(clickhouse-client -q "SELECT DISTINCT _path FROM s3('$files', 'Parquet') FORMAT TSVRaw")
+to=https://s3.example.com/${path%/*}/0-0.parquet
+clickhouse-client -q "INSERT INTO FUNCTION s3('$to', 'Parquet') SELECT * EXCEPT (line_names, line_level) FROM s3('$files', 'Parquet') SETTINGS use_hive_partitioning = 0"
+"""
+"""Puts a generation that the hour's file of log records has replaced beside it, as the version wrote it that knew no levels."""
+
+
+def run(suite: Suite, directory: Path, script: str) -> str:
+    """What a script says, with a client that speaks HTTP, as the hot node does."""
     of_query, of_coordinator = (suite.children()[name].environ() for name in ("query", "coordinator"))
     client = directory / "clickhouse-client"
     client.write_text(CLIENT)
@@ -128,7 +152,8 @@ def make_indexes(suite: Suite, directory: Path) -> None:
     }
     script = script.replace("https://s3.example.com", of_query["TAEL_S3_URL"])
     done = subprocess.run(["bash", "-euc", script], env=environment, capture_output=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout) == (0, b""), done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.decode()
 
 
 def test_clickhouse_is_lost(suite: Suite, tmp_path: Path) -> None:
@@ -137,10 +162,11 @@ def test_clickhouse_is_lost(suite: Suite, tmp_path: Path) -> None:
     send_span(suite, AFTER, 1)
     until(lambda: names(suite, AFTER) == ["shop"], "what waited in the WAL", 90, pause=0.5)
     assert searched(suite) == {COLD, AFTER}
-    assert (names(suite, COLD), lines(suite)) == ([], [])
+    assert (names(suite, COLD), lines(suite), counted(suite)) == ([], [], {})
+    assert run(suite, tmp_path, OLDER) == ""
     make_indexes(suite, tmp_path)
     assert names(suite, COLD) == ["shop"]
-    assert lines(suite) == ["old words"]
+    assert (lines(suite), counted(suite)) == (["old words"], {"": "1", "unknown": "1"})
 
 
 def test_the_only_nats_is_lost(suite: Suite) -> None:
