@@ -27,8 +27,8 @@ class Counted(Protocol):
         ...
 
     @property
-    def told(self) -> bool:
-        """Whether these lines are counted; otherwise they must be read."""
+    def known(self) -> bool:
+        """Whether all that the count needs is known of these lines; otherwise they must be read."""
         ...
 
     @property
@@ -70,16 +70,16 @@ def _read(leaf: Leaf, counted: Iterable[Counted], places: dict[Labels, int]) -> 
     names = sorted(set(grouping.labels)) if grouping else []
     series, slots, values = [], [], []
     sizes = leaf.aggregation.op in BYTES
-    known: dict[tuple[Labels, str], int] = {}
+    groups: dict[tuple[Labels, str], int] = {}
     for part in counted:
-        if not part.told:
+        if not part.known:
             continue
         group = (part.labels, part.level)
-        if group not in known:
+        if group not in groups:
             labels = dict(part.labels) | ({LEVEL: normalized(part.level)} if part.level else {})
             key = tuple((name, labels[name]) for name in names if labels.get(name))
-            known[group] = places.setdefault(key, len(places))
-        series.append(known[group])
+            groups[group] = places.setdefault(key, len(places))
+        series.append(groups[group])
         slots.append(part.slot)
         values.append((part.bytes if sizes else part.records, part.records))
     return series, slots, values

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from tael.logql.ast import NEGATIVE, Decolorize, Drop, Filtered, LineFilter, LineFormat, LineText, LogQuery, Stage, TextFilter, UnpackParser
 from tael.logql.errors import ERROR, ERROR_DETAILS
 from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
 from tael.logql.stages.patterns import texts_of
+from tael.model.log import LineFact
 from tael.model.predicate import NOTHING, And, Compare, Contains, Exists, Field, Not, Or, Predicate, Regex, all_of, intrinsic
 from tael.model.series import Matcher
 from tael.model.streams import INDEX_LABELS
@@ -35,19 +36,15 @@ _LETTERS: Final = re.compile(r"[A-Za-z\u0080-\U0010ffff]{3}")
 _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "u0026")
 
 
-Told: TypeAlias = Literal["line", "labels", "level", "no level"]
-"""See tael.storage.api."""
-
-
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How a leaf is counted: of the lines that satisfy ``predicate``, those of which shards know all of ``told``; the others must be read.
+    """How a leaf is counted: of the lines that satisfy ``predicate``, those of which shards know all of ``known`` without reading them; the others must be read.
 
     Slots are ``slot_ns`` long; ``by_level`` says that the level is asked for, ``by_stream`` that labels of streams are.
     """
 
     predicate: Predicate
-    told: tuple[Told, ...]
+    known: tuple[LineFact, ...]
     slot_ns: int
     by_level: bool
     by_stream: bool
@@ -73,14 +70,14 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
     if not _counted_stages(leaf.query.stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
         return None
-    needed: dict[Told, bool] = {
+    needed: dict[LineFact, bool] = {
         "line": bool(leaf.query.stages) or leaf.aggregation.op in BYTES,
         "labels": bool(labels & INDEX_LABELS.keys() - {SERVICE}),
         "level": LEVEL in labels,
         "no level": "level" in labels,
     }
-    told = tuple(name for name, is_needed in needed.items() if is_needed)
-    return Counts(wanted(leaf.query), told, slot_ns, LEVEL in labels, bool(labels & INDEX_LABELS.keys()))
+    known = tuple(name for name, is_needed in needed.items() if is_needed)
+    return Counts(wanted(leaf.query), known, slot_ns, LEVEL in labels, bool(labels & INDEX_LABELS.keys()))
 
 
 def _grouped(leaf: Leaf) -> set[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.series import Labels
@@ -42,6 +43,10 @@ LEVEL_BODY_BYTES = 64
 """How much of a body is looked at."""
 
 _IN_BODY = re.compile(rb"\b(" + "|".join(sorted(LEVEL_WORDS, key=len, reverse=True)).encode() + rb")\b", re.IGNORECASE)
+
+LineFact: TypeAlias = Literal["line", "labels", "level", "no level"]
+"""What may be known of a record's line (tael.logql.records) without reading it. ``line``: the line is the body as it is stored; ``labels``: no metadata
+stands in for a label that its stream lacks; ``level``: the level that it is shown with; ``no level``: no metadata has the name of a level."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from tael.errors import TooLarge
-from tael.model.log import LogRecord
+from tael.model.log import LineFact, LogRecord
 from tael.model.predicate import EVERYTHING, Predicate
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
 from tael.model.span import Span
@@ -78,16 +78,11 @@ class LogCursor:
     serial: int
 
 
-Told: TypeAlias = Literal["line", "labels", "level", "no level"]
-"""What a shard may know of a record's line (tael.logql.records) without reading it. ``line``: the line is the body as it is stored; ``labels``: no metadata
-stands in for a label that its stream lacks; ``level``: the level that it is shown with; ``no level``: no metadata has the name of a level."""
-
-
 @dataclass(frozen=True, slots=True)
 class LogQuery:
     """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``.
 
-    ``streams`` narrows them to streams whose labels match, and ``untold`` to records of which a shard does not know all of this.
+    ``streams`` narrows them to streams whose labels match, and ``unknown`` to records of whose line a shard does not know all of this without reading it.
     """
 
     time_range: TimeRange
@@ -96,15 +91,15 @@ class LogQuery:
     after: LogCursor | None = None
     oldest_first: bool = False
     streams: tuple[Matcher, ...] = ()
-    untold: tuple[Told, ...] = ()
+    unknown: tuple[LineFact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
     """How many records there are of each stream in each slot; of all streams together, which have no labels then, without ``by_stream``.
 
-    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. Records of which a shard knows all that ``told`` names are
-    counted apart from the others, and with ``by_level`` those of each level. Slots are ``slot_ns`` long from the beginning of the range on.
+    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. Records of whose line a shard knows all
+    that ``known`` names, without reading it, are counted apart from the others, and with ``by_level`` those of each level. Slots are ``slot_ns`` long from the beginning of the range on.
     ``sizes`` asks for the bytes of bodies, which are 0 otherwise. Streams that agree in the ``labels`` that are named may count as one, which has the labels
     of any of them.
     """
@@ -112,7 +107,7 @@ class LogCounts:
     time_range: TimeRange
     predicate: Predicate = EVERYTHING
     streams: tuple[Matcher, ...] = ()
-    told: tuple[Told, ...] = ()
+    known: tuple[LineFact, ...] = ()
     slot_ns: int = 0
     by_level: bool = False
     sizes: bool = False
@@ -121,10 +116,12 @@ class LogCounts:
 
 
 class LogCount(NamedTuple):
-    """One group in one slot; ``bytes`` are those of the bodies as stored, ``level`` is empty unless it is known and was asked for."""
+    """One group in one slot. ``known`` says that all that was named is known of its lines; ``bytes`` are those of the bodies as stored, ``level`` is empty
+    unless it is known and was asked for.
+    """
 
     labels: Labels
-    told: bool
+    known: bool
     level: str
     slot: int
     records: int

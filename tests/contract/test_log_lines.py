@@ -16,6 +16,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from tael.logql.levels import LEVEL, normalized
 from tael.logql.records import entry
 from tael.model.attributes import AttributeValue
+from tael.model.log import LineFact
 from tael.model.predicate import Compare, intrinsic
 from tael.model.series import Matcher
 from tael.model.signals import LOGS
@@ -23,9 +24,9 @@ from tael.model.streams import INDEX_LABELS
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import ALL_TIME, HOUR_NS, TimeRange
 from tael.otlp.decode import decode_logs
-from tael.storage.api import LogCount, LogCounts, Told
+from tael.storage.api import LogCount, LogCounts
 from tael.storage.clickhouse.erase import ClickHouseErase
-from tael.storage.clickhouse.log_lines import LEVEL_SHOWN, TOLD
+from tael.storage.clickhouse.log_lines import KNOWN_IF, LEVEL_SHOWN
 from tael.storage.clickhouse.log_minutes import whole
 from tael.storage.erase import Erasure
 from tael.wal import codec
@@ -72,27 +73,27 @@ def groups() -> list[ResourceLogs]:
     return [logs_of("shop", *records, **resource) for records, resource in zip(dealt, RESOURCES, strict=True)]
 
 
-async def test_what_is_told_of_a_line_is_so(shared_hot_node: HotNode) -> None:
+async def test_what_is_known_of_a_line_is_so(shared_hot_node: HotNode) -> None:
     """And it is known of most."""
     async with open_tier([shared_hot_node]) as tier:
         ([clickhouse], [writer]), written = (tier.clickhouses, tier.writers), groups()
         request = ExportLogsServiceRequest(resource_logs=written)
         await writer.write(LOGS, codec.encode("t1", RECEIVED_NS, request.SerializeToString()), secrets.token_hex(8))
         rows = await clickhouse.query(
-            f"SELECT toUnixTimestamp64Nano(timestamp), {LEVEL_SHOWN}, {', '.join(TOLD.values())} FROM {clickhouse.database}.logs", {}
+            f"SELECT toUnixTimestamp64Nano(timestamp), {LEVEL_SHOWN}, {', '.join(KNOWN_IF.values())} FROM {clickhouse.database}.logs", {}
         )
     records = {record.timestamp_ns: record for record in decode_logs(written, RECEIVED_NS)}
     assert len(rows) == len(records)
     count: Counter[str] = Counter()
     for time_ns, level, *flags in rows:
-        record, told = records[int(time_ns)], [name for name, flag in zip(TOLD, flags, strict=True) if flag]
+        record, known = records[int(time_ns)], [name for name, flag in zip(KNOWN_IF, flags, strict=True) if flag]
         line = entry(record)
         own = {label for label in INDEX_LABELS if label not in line.stream} & line.metadata.keys()
-        assert "level" not in told or normalized(bytes(level).decode()) == line.metadata[LEVEL], record
-        assert "no level" not in told or not {"level"} & line.metadata.keys(), record
-        assert "labels" not in told or not own, record
-        assert ("line" in told) == isinstance(record.body, str | bool | int), record
-        count.update(told)
+        assert "level" not in known or normalized(bytes(level).decode()) == line.metadata[LEVEL], record
+        assert "no level" not in known or not {"level"} & line.metadata.keys(), record
+        assert "labels" not in known or not own, record
+        assert ("line" in known) == isinstance(record.body, str | bool | int), record
+        count.update(known)
     assert {name: count[name] * 10 // len(rows) for name in ("labels", "level", "no level")} == {"labels": 4, "level": 2, "no level": 2}
 
 
@@ -126,9 +127,9 @@ def added(counts: Sequence[LogCount]) -> dict[Any, list[int]]:
     """Records and bytes of each group."""
     found: dict[Any, list[int]] = {}
     for row in counts:
-        told = found.setdefault((row.labels, row.told, row.level, row.slot), [0, 0])
-        told[0] += row.records
-        told[1] += row.bytes
+        total = found.setdefault((row.labels, row.known, row.level, row.slot), [0, 0])
+        total[0] += row.records
+        total[1] += row.bytes
     return found
 
 
@@ -139,9 +140,9 @@ async def test_counts_by_the_minute_are_those_of_the_rows(any_tier: HotTier) -> 
     cases = itertools.product(RANGES, (0, MINUTE, 30 * MINUTE, 7 * 10**9), streams, (True, False))
     for (start, end), slot_ns, matchers, by_level in cases:
         if slot_ns in (0, MINUTE) or matchers:
-            told: tuple[Told, ...] = ("line", "level") if by_level else ()
+            known: tuple[LineFact, ...] = ("line", "level") if by_level else ()
             counts = LogCounts(
-                TimeRange(start, end), streams=matchers, told=told, slot_ns=slot_ns, by_level=by_level, sizes=True, by_stream=by_level
+                TimeRange(start, end), streams=matchers, known=known, slot_ns=slot_ns, by_level=by_level, sizes=True, by_stream=by_level
             )
             found = (await any_tier.logs.count_logs("t1", counts, 10_000)).value
             assert added(found) == added((await memory.count_logs(DEFAULT_TENANT, counts, 10_000)).value), counts
@@ -160,7 +161,7 @@ async def test_streams_that_agree_in_labels_count_as_one(any_tier: HotTier) -> N
         assert shown(found) == shown((await memory.count_logs(DEFAULT_TENANT, counts, 10_000)).value)
 
 
-async def test_minutes_are_read_where_they_tell_all() -> None:
+async def test_minutes_are_read_where_they_hold_all() -> None:
     """Rows are read only outside of whole minutes."""
     at = {
         (slot_ns, place): whole(LogCounts(TimeRange(*RANGES[place]), slot_ns=slot_ns)) for slot_ns in (0, MINUTE, 7) for place in range(6)

@@ -45,7 +45,7 @@ UP = Selection((Matcher("__name__", "=", "up"),), 1_790_000_000_000, 1_790_003_6
 UP_OF_JOBS = replace(UP, matchers=(*UP.matchers, Matcher("job", "=~", "api|web"), Matcher("zone", "!=", ""), Matcher("path", "!~", "/x.*")))
 ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("job", "=", "api")), start_ms=-5)
 COUNTED = LogCounts(
-    HOUR, streams=(Matcher("k8s_pod_name", "=~", "cart-.+"),), told=("labels", "level"), slot_ns=60_000_000_000, by_level=True, sizes=True
+    HOUR, streams=(Matcher("k8s_pod_name", "=~", "cart-.+"),), known=("labels", "level"), slot_ns=60_000_000_000, by_level=True, sizes=True
 )
 STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
 WIDE = GridRequest(UP.matchers, "increase", 1_790_000_100_000, 1_790_086_500_000, 3_600_000, 600_000)

@@ -64,7 +64,7 @@ def _at(after: LogCursor) -> LogRecord:
 def _matches(record: LogRecord, query: LogQuery) -> bool:
     after = query.after
     return (
-        not query.untold
+        not query.unknown
         and query.time_range.start_ns <= signed_ns(record.timestamp_ns) < query.time_range.end_ns
         and log_test(query.predicate)(record)
         and _of_streams(record, query)

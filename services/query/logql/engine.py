@@ -21,12 +21,12 @@ from tael.logql.records import entry
 from tael.logql.row import Row
 from tael.logql.samples import BYTES, Bounds, Extraction, Leaf
 from tael.logql.sizes import ChunkSize
-from tael.model.log import LogRecord
+from tael.model.log import LineFact, LogRecord
 from tael.model.predicate import EVERYTHING, NOTHING, Predicate
 from tael.model.series import Labels, Matcher, Samples, Selection
 from tael.model.time import NS_PER_MS, TimeRange
 from tael.runtime.tasks import together
-from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader, Told
+from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader
 from tael.vectors.values import Steps, Vector
 
 LOOKED_AT = 500
@@ -168,22 +168,26 @@ class LogqlEngine:
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
         time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
-        asked = LogCounts(time_range, plan.predicate, matchers, plan.told, plan.slot_ns, plan.by_level, sizes, plan.by_stream, _names(leaf))
+        asked = LogCounts(
+            time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, _names(leaf)
+        )
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
         # Only lines that the shards could not count without reading them are read.
-        left = NOTHING if all(part.told for part in counted.value) else plan.predicate
-        rest = await self._samples(tenant, leaf, steps, left, plan.told)
+        left = NOTHING if all(part.known for part in counted.value) else plan.predicate
+        rest = await self._samples(tenant, leaf, steps, left, plan.known)
         vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds))
         return Answer(vector, (*counted.missing, *rest.missing))
 
-    async def _samples(self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate, untold: tuple[Told, ...] = ()) -> Answer[Samples]:
+    async def _samples(
+        self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate, unknown: tuple[LineFact, ...] = ()
+    ) -> Answer[Samples]:
         extraction = Extraction(leaf, self.options.bounds, now_ns=time.time_ns())
         time_range = _range_of(leaf, steps)
         if predicate == NOTHING or time_range.end_ns <= time_range.start_ns:
             return Answer(extraction.samples())
-        pages = Pages(self.reader, tenant, LogQuery(time_range, predicate, streams=leaf.query.matchers, untold=untold))
+        pages = Pages(self.reader, tenant, LogQuery(time_range, predicate, streams=leaf.query.matchers, unknown=unknown))
 
         def take(page: list[LogRecord], check: Callable[[], None]) -> None:
             check()

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tael.logql.levels import LEVEL, LEVEL_NAMES, SEVERITIES, UNKNOWN, WORDS
+from tael.model.log import LineFact
 from tael.model.streams import INDEX_LABELS
-from tael.storage.api import Told
 
 LEVELS: Final = {name: at for at, name in enumerate(("", UNKNOWN, *SEVERITIES, "critical"))}
 """The levels that have a code of their own; the empty one says that the line must be read."""
@@ -47,15 +47,16 @@ _IN_LINE: Final = "(?i)(?:^|[ \\\\t\\\\n\\\\[({\"\\'=|])(trace|debug|fatal|criti
 """That of tael.logql.levels, with the letters beside the word in place of lookarounds, which the engine's expressions lack."""
 
 
-def _told(bits: int) -> str:
+def _none_of(bits: int) -> str:
+    """That no attribute has a name of these bits."""
     return f"bitAnd(line_names, {bits | _A_MAP | _SHARED | _KNOWN}) = {_KNOWN}"
 
 
-TOLD: Final[dict[Told, str]] = {
+KNOWN_IF: Final[dict[LineFact, str]] = {
     "line": "body_type IN ('string', 'int', 'bool')",
-    "labels": _told(sum(_LABELS.values())),
+    "labels": _none_of(sum(_LABELS.values())),
     "level": "line_level != ''",
-    "no level": _told(_A_LEVEL | _MORE_LEVELS),
+    "no level": _none_of(_A_LEVEL | _MORE_LEVELS),
 }
 """Conditions on a row of ``logs``: whether this is known of its line."""
 LEVEL_SHOWN: Final = f"if(line_level = '{AS_SEVERITY}', toString(severity_text), toString(line_level))"

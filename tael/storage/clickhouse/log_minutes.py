@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tael.model.log import LineFact
 from tael.model.predicate import EVERYTHING
 from tael.model.streams import INDEX_LABELS
 from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
-from tael.storage.api import LogCounts, Told
+from tael.storage.api import LogCounts
 from tael.storage.clickhouse import log_lines
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.labels import matching
@@ -22,11 +23,11 @@ from tael.storage.clickhouse.streams import stream_matchers
 MINUTE_NS: Final = 60 * NS_PER_SECOND
 TYPE: Final = "SimpleAggregateFunction(sumMap, Tuple(Array(UInt16), Array(UInt64), Array(UInt64)))"
 NONE: Final = "CAST(([], [], []), 'Tuple(Array(UInt16), Array(UInt64), Array(UInt64))')"
-_MARKS: Final[dict[Told, int]] = {name: 1 << bit for bit, name in enumerate(name for name in log_lines.TOLD if name != "level")}
+_MARKS: Final[dict[LineFact, int]] = {name: 1 << bit for bit, name in enumerate(name for name in log_lines.KNOWN_IF if name != "level")}
 """What may be known of the lines of a minute, besides their level, as bits."""
 _KEY: Final = (
     "toUInt16(toMinute(timestamp) * 256 + (toUnixTimestamp64Nano(timestamp) % 60000000000 = 0) * 128 "
-    f"+ toInt8(CAST(line_level AS {log_lines.LEVEL_TYPE})) * 8 + {' + '.join(f'({log_lines.TOLD[name]}) * {bit}' for name, bit in _MARKS.items())})"
+    f"+ toInt8(CAST(line_level AS {log_lines.LEVEL_TYPE})) * 8 + {' + '.join(f'({log_lines.KNOWN_IF[name]}) * {bit}' for name, bit in _MARKS.items())})"
 )
 _HELD: Final = "timestamp >= toDateTime64(0, 9, 'UTC') AND timestamp < fromUnixTimestamp64Nano(4294967296000000000, 'UTC')"
 _REST: Final = 65_535
@@ -52,8 +53,8 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     hours = (within.start_ns // NS_PER_MS, (within.end_ns - 1) // NS_PER_MS)
     where = matching(tenant, stream_matchers(counts.streams), hours, parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, within)
-    told: dict[Told, str] = {name: f"bitTest(minute, {bit.bit_length() - 1})" for name, bit in _MARKS.items()}
-    groups, alike = counted_groups(counts, "instant_ns", parameters, {**log_lines.TOLD, **told}), "stream"
+    marked: dict[LineFact, str] = {name: f"bitTest(minute, {bit.bit_length() - 1})" for name, bit in _MARKS.items()}
+    groups, alike = counted_groups(counts, "instant_ns", parameters, {**log_lines.KNOWN_IF, **marked}), "stream"
     if counts.by_stream and counts.labels is not None:
         parameters["names"] = [INDEX_LABELS.get(name, name) for name in counts.labels]
         groups = groups.replace("stream AS own_stream", "any(stream) AS own_stream", 1)
@@ -72,7 +73,7 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     )
     grouped = "" if "any(" in groups else "own_stream, "
     sql = (
-        f"SELECT {groups}, sum(records), {'sum(bytes)' if counts.sizes else '0'}, is_rest OR line_level = '{log_lines.AS_SEVERITY}' AS unknown\n"
-        f"FROM (\n  {minutes}\n)\nGROUP BY {grouped}alike, told, severity, slot_number, unknown\nLIMIT {{limit:UInt64}}"
+        f"SELECT {groups}, sum(records), {'sum(bytes)' if counts.sizes else '0'}, is_rest OR line_level = '{log_lines.AS_SEVERITY}' AS incomplete\n"
+        f"FROM (\n  {minutes}\n)\nGROUP BY {grouped}alike, known, severity, slot_number, incomplete\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, parameters)

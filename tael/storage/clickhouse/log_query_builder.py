@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tael.cold.files import hour_of
+from tael.model.log import LineFact
 from tael.model.predicate import required_service
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
-from tael.storage.api import LogCounts, LogCursor, LogQuery, Told
+from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_lines, log_rows
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
 from tael.storage.clickhouse.labels import matching
@@ -33,8 +34,8 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     bounded = where.within("timestamp", query.time_range)
     where.satisfy(query.predicate, log_columns(indexed=source.words_indexed("logs", query.time_range)))
     service = _of_streams(where, source, tenant, query)
-    if query.untold:
-        where.add(f"NOT ({' AND '.join(log_lines.TOLD[name] for name in query.untold)})")
+    if query.unknown:
+        where.add(f"NOT ({' AND '.join(log_lines.KNOWN_IF[name] for name in query.unknown)})")
     if query.after is not None:
         _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
@@ -56,7 +57,7 @@ def service_of(query: LogQuery | LogCounts) -> str:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """Stream, whether all of ``counts.told`` is known, level, slot, number of records and bytes of bodies; of the part ``within`` of the range."""
+    """Stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies; of the part ``within`` of the range."""
     where = Conditions(tenant)
     where.within("timestamp", within)
     where.satisfy(counts.predicate, log_columns(indexed=source.words_indexed("logs", within)))
@@ -67,20 +68,22 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     sql = (
         f"SELECT {groups}, count(), {size}\n"
         f"FROM {source.rows('logs', tenant, within, service=service)}\nWHERE {where}\n"
-        "GROUP BY own_stream, told, severity, slot_number\nLIMIT {limit:UInt64}"
+        "GROUP BY own_stream, known, severity, slot_number\nLIMIT {limit:UInt64}"
     )
     return Statement(sql, where.parameters)
 
 
-def counted_groups(counts: LogCounts, instant_ns: str, parameters: dict[str, Any], conditions: Mapping[Told, str] = log_lines.TOLD) -> str:
+def counted_groups(
+    counts: LogCounts, instant_ns: str, parameters: dict[str, Any], conditions: Mapping[LineFact, str] = log_lines.KNOWN_IF
+) -> str:
     """The columns that records are counted by, of rows with a level, an instant, and ``conditions`` for what may be known of them."""
-    told = " AND ".join(conditions[name] for name in counts.told) or "true"
+    known = " AND ".join(conditions[name] for name in counts.known) or "true"
     level = log_lines.LEVEL_SHOWN if counts.by_level else "''"
     slot = "0"
     if counts.slot_ns:
         slot = f"intDiv({instant_ns} - {{slots_from:Int64}}, {{slot:Int64}})"
         parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
-    return f"{'stream' if counts.by_stream else '0'} AS own_stream, {told} AS told, {level} AS severity, {slot} AS slot_number"
+    return f"{'stream' if counts.by_stream else '0'} AS own_stream, {known} AS known, {level} AS severity, {slot} AS slot_number"
 
 
 def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:

@@ -69,8 +69,8 @@ class ClickHouseLogs:
         labels = await self._labels(tenant, counts) if counts.by_stream else {}
         return Answer(
             [
-                LogCount(labels.get(int(stream), ()), bool(told), rows.text(level), int(slot), int(count), int(size))
-                for stream, told, level, slot, count, size in found
+                LogCount(labels.get(int(stream), ()), bool(known), rows.text(level), int(slot), int(count), int(size))
+                for stream, known, level, slot, count, size in found
             ]
         )
 
@@ -89,7 +89,7 @@ class ClickHouseLogs:
         whole, left = log_minutes.whole(counts), [counts.time_range]
         if whole is not None:
             part = await ask(log_minutes.count(self._source, tenant, counts, whole, max_rows + 1))
-            if all(told and not unknown for _, told, *_, unknown in part):
+            if all(known and not incomplete for _, known, *_, incomplete in part):
                 found += [row[:-1] for row in part]
                 left = [TimeRange(counts.time_range.start_ns, whole.start_ns), TimeRange(whole.end_ns, counts.time_range.end_ns)]
         for within in left:

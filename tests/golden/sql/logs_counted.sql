@@ -1,10 +1,10 @@
-SELECT stream AS own_stream, bitAnd(line_names, 2348941311) = 2147483648 AND line_level != '' AS told, if(line_level = 'as_severity', toString(severity_text), toString(line_level)) AS severity, intDiv(toUnixTimestamp64Nano(timestamp) - {slots_from:Int64}, {slot:Int64}) AS slot_number, count(), sum(body.size)
+SELECT stream AS own_stream, bitAnd(line_names, 2348941311) = 2147483648 AND line_level != '' AS known, if(line_level = 'as_severity', toString(severity_text), toString(line_level)) AS severity, intDiv(toUnixTimestamp64Nano(timestamp) - {slots_from:Int64}, {slot:Int64}) AS slot_number, count(), sum(body.size)
 FROM tael.logs
 WHERE tenant = {tenant:String}
   AND timestamp >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND timestamp < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
   AND stream IN (SELECT stream FROM tael.log_streams WHERE tenant = {tenant:String} AND hour >= toDateTime({first_hour:UInt32}, 'UTC') AND hour <= toDateTime({last_hour:UInt32}, 'UTC') AND match(labels[{label_0:String}], {value_0:String}))
-GROUP BY own_stream, told, severity, slot_number
+GROUP BY own_stream, known, severity, slot_number
 LIMIT {limit:UInt64}
 
 -- tenant = 't1'

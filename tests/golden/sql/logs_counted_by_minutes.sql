@@ -1,4 +1,4 @@
-SELECT stream AS own_stream, bitTest(minute, 1) AND line_level != '' AS told, if(line_level = 'as_severity', toString(severity_text), toString(line_level)) AS severity, intDiv(instant_ns - {slots_from:Int64}, {slot:Int64}) AS slot_number, sum(records), sum(bytes), is_rest OR line_level = 'as_severity' AS unknown
+SELECT stream AS own_stream, bitTest(minute, 1) AND line_level != '' AS known, if(line_level = 'as_severity', toString(severity_text), toString(line_level)) AS severity, intDiv(instant_ns - {slots_from:Int64}, {slot:Int64}) AS slot_number, sum(records), sum(bytes), is_rest OR line_level = 'as_severity' AS incomplete
 FROM (
   SELECT stream, alike, part.1 AS minute, part.2 AS records, part.3 AS bytes, '' AS severity_text, CAST(toInt8(intDiv(minute % 128, 8)) AS Enum8('' = 0, 'unknown' = 1, 'trace' = 2, 'debug' = 3, 'info' = 4, 'warn' = 5, 'error' = 6, 'fatal' = 7, 'critical' = 8, 'as_severity' = 15)) AS line_level, minute = 65535 AS is_rest, toInt64(toUnixTimestamp(hour)) * 1000000000 + intDiv(minute, 256) * 60000000000 + if(bitTest(minute, 7), 0, 1) AS instant_ns
   FROM (
@@ -8,7 +8,7 @@ FROM (
   )
   WHERE is_rest ? records != 0 : (instant_ns >= {whole_start:Int64} AND instant_ns < {whole_end:Int64})
 )
-GROUP BY own_stream, alike, told, severity, slot_number, unknown
+GROUP BY own_stream, alike, known, severity, slot_number, incomplete
 LIMIT {limit:UInt64}
 
 -- limit = 9
