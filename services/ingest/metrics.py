@@ -118,9 +118,9 @@ class TranslatedAdmission:
 
 def _part(body: Body, wal: int) -> Part:
     # Without what is announced, which depends on what this receiver remembers: a resend must be known
-    # whichever receiver takes it (ADR 0005).
-    identity = b"told" + body.told if body.told else b"announced" + body.announced
-    return Part(wal, body.items, body.told + body.announced, identity)
+    # whichever receiver takes it (ADR 0005). The prefixes are part of digests, by which resends are known across versions.
+    identity = b"told" + body.samples if body.samples else b"announced" + body.series
+    return Part(wal, body.items, body.samples + body.series, identity)
 
 
 class MetricAdmissions:

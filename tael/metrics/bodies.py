@@ -1,7 +1,7 @@
 """A translation as the bodies of proto/metrics.proto that the log takes: by shard, none over a size, pure.
 
-What a body says of samples depends on the request alone; which series it announces depends on what is known, so announcements are apart: a
-body's identity, by which a resend is recognised, is its first half.
+A body's samples depend on the request alone; which series it announces depends on what is known, so announcements are apart: a body's identity,
+by which a resend is recognised, is that of its samples.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FRAME_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One ``MetricBatch`` for one shard: ``told`` holds its ``items`` samples, histograms and exemplars, ``announced`` series and families."""
+    """One ``MetricBatch`` for one shard: ``samples`` holds its ``items`` samples, histograms and exemplars, ``series`` announces series and families."""
 
     shard: int
     items: int
-    told: bytes
-    announced: bytes
+    samples: bytes
+    series: bytes
 
 
 def bodies(translation: Translation, shards: int, max_bytes: int) -> list[Body]:
@@ -40,14 +40,14 @@ def _of_shard(whole: Translation, shard: int, shards: int, max_bytes: int) -> li
     samples, deltas = _columns_of(whole.samples, shard, shards), _columns_of(whole.deltas, shard, shards)
     batch = MetricBatch(histograms=_of(whole.histograms, shard, shards), exemplars=_of(whole.exemplars, shard, shards))
     counted = Deltas(histograms=_of(whole.delta_histograms, shard, shards))
-    # Half of a body is for what is told: what it announces then fits beside it, and how samples are cut does not depend on that.
+    # Half of a body is for samples: announcements then fit beside them, and how samples are cut does not depend on that.
     room = max_bytes // 2
-    told = list(_packed(_pieces(samples, deltas, batch, counted, room), room))
+    packed = list(_packed(_pieces(samples, deltas, batch, counted, room), room))
     news = MetricBatch(
         new_series=_of(whole.new_series, shard, shards),
         families=[family for family in whole.families if metric_id(family.name) % shards == shard],
     )
-    return list(_announce(shard, told, _split(news, room), max_bytes))
+    return list(_announce(shard, packed, _split(news, room), max_bytes))
 
 
 def _columns_of(columns: Columns, shard: int, shards: int) -> Columns:
@@ -109,9 +109,9 @@ def _packed(pieces: Iterable[tuple[int, bytes]], room: int) -> Iterator[tuple[in
         yield items, b"".join(joined)
 
 
-def _announce(shard: int, told: list[tuple[int, bytes]], news: list[bytes], max_bytes: int) -> Iterator[Body]:
+def _announce(shard: int, packed: list[tuple[int, bytes]], news: list[bytes], max_bytes: int) -> Iterator[Body]:
     """Bodies of samples with as many announcements as fit; those that are left go in bodies of their own."""
-    for items, data in told:
+    for items, data in packed:
         announced, size = list[bytes](), len(data)
         # Announcements are no part of a body's identity, so it does not matter which body has room for them.
         while news and size + len(news[-1]) <= max_bytes:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-from tests.support.metrics import Reader, Told, shop
+from tests.support.metrics import Decoded, Reader, shop
 from tests.support.otlp import Receivers, receiving
 
 DELTA: dict[type, AggregationTemporality] = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
@@ -53,7 +53,7 @@ def work(exporter: MetricExporter) -> None:
     provider.shutdown()
 
 
-async def told(exporter: Callable[[Receivers, bool], MetricExporter], *, delta: bool) -> Told:
+async def exported(exporter: Callable[[Receivers, bool], MetricExporter], *, delta: bool) -> Decoded:
     """What the log holds of it."""
     async with receiving() as running:
         await asyncio.to_thread(work, exporter(running, delta))
@@ -66,7 +66,7 @@ SCOPE = {"otel_scope_name": "tests", "otel_scope_version": "1.0"}
 @pytest.mark.parametrize("exporter", EXPORTERS.values(), ids=list(EXPORTERS))
 async def test_cumulative_instruments_are_series(exporter: Callable[[Receivers, bool], MetricExporter]) -> None:
     """As users configure them by default."""
-    found = await told(exporter, delta=False)
+    found = await exported(exporter, delta=False)
     values = {labels: [value for _, value in rows][:2] for labels, rows in found.samples.items()}
     assert values[shop(name="hits_total", http_route="/cart", **SCOPE)] == [3.0, 6.0]
     assert values[shop(name="carts", **SCOPE)] == [-1.0, -2.0]
@@ -84,7 +84,7 @@ async def test_cumulative_instruments_are_series(exporter: Callable[[Receivers, 
 @pytest.mark.parametrize("exporter", EXPORTERS.values(), ids=list(EXPORTERS))
 async def test_delta_instruments_are_increments(exporter: Callable[[Receivers, bool], MetricExporter]) -> None:
     """What does not count up stays cumulative, as the SDK has it."""
-    found = await told(exporter, delta=True)
+    found = await exported(exporter, delta=True)
     assert [value for _, value in found.deltas[shop(name="hits_total", http_route="/cart", **SCOPE)]] == [3.0, 3.0]
     assert [value for _, value in found.deltas[shop(name="latency_milliseconds_count", **SCOPE)]] == [2.0, 2.0]
     assert [one.count for one in found.delta_histograms[shop(name="size_bytes", **SCOPE)]] == [1.0, 1.0]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from tests.support.metrics import CUMULATIVE, DELTA, T0_NS, Door, bits, request, shop, told_bodies
+from tests.support.metrics import CUMULATIVE, DELTA, T0_NS, Door, bits, encoded_bodies, request, shop
 
 ODD = st.sampled_from([0.0, -0.0, 1.0, 2.5, 1e300, math.inf, -math.inf, math.nan])
 COUNTS = st.integers(0, 2**64 - 1)
@@ -47,10 +47,10 @@ def metrics(draw: st.DrawFn) -> list[Metric]:
     return made
 
 
-def told(door: Door, *some: Metric) -> tuple[set[tuple[object, ...]], dict[str, int]]:
+def read_back(door: Door, *some: Metric) -> tuple[set[tuple[object, ...]], dict[str, int]]:
     """Everything that a request says, by labels, and what was refused of it."""
     translation = door.translate(request(*some))
-    read = door.reader.read(told_bodies(translation))
+    read = door.reader.read(encoded_bodies(translation))
     said: set[tuple[object, ...]] = set()
     for what, series in (("sample", read.samples), ("increment", read.deltas)):
         said |= {(what, labels, time_ms, bits(value)) for labels, rows in series.items() for time_ms, value in rows}
@@ -63,12 +63,12 @@ def told(door: Door, *some: Metric) -> tuple[set[tuple[object, ...]], dict[str, 
 @settings(max_examples=300)
 def test_a_request_says_what_its_points_say_one_by_one(some: list[Metric]) -> None:
     """New to the receiver, and known to it."""
-    alone = [told(Door(), metric) for metric in some]
+    alone = [read_back(Door(), metric) for metric in some]
     expected = set().union(*(said for said, _ in alone))
     reasons = sum(sum(refused.values()) for _, refused in alone)
     door = Door()
     for _ in range(2):
-        said, refused = told(door, *some)
+        said, refused = read_back(door, *some)
         assert said == expected
         assert sum(refused.values()) == reasons
 
@@ -81,7 +81,7 @@ def test_a_histogram_is_whole_or_refused(bounds: list[float], counts: list[int])
     metric.histogram.data_points.add(time_unix_nano=T0_NS, count=7, explicit_bounds=bounds, bucket_counts=counts)
     door = Door()
     translation = door.translate(request(metric))
-    samples = door.reader.read(told_bodies(translation)).samples
+    samples = door.reader.read(encoded_bodies(translation)).samples
     finite = bounds[:-1] if bounds and bounds[-1] == math.inf else bounds
     fits = len(counts) in {len(finite) + 1, len(bounds) + 1} or (not counts and not finite)
     ascends = all(low < high for low, high in pairwise(finite)) and not any(math.isnan(bound) or bound == math.inf for bound in finite)

@@ -62,7 +62,7 @@ def only_one_a_time(metrics: Sequence[tuple[str, Sequence[Point]]]) -> list[tupl
 @given(METRICS, st.integers(1, 3), st.sampled_from([600, 8 << 20]))
 @settings(max_examples=150)
 def test_samples_come_back_bit_for_bit(metrics: list[tuple[str, list[Point]]], shards: int, max_bytes: int) -> None:
-    """The second time most are known; nothing is announced twice, and what is told of each series is on its shard."""
+    """The second time most are known; nothing is announced twice, and what a body holds of each series is on its shard."""
     metrics = only_one_a_time(metrics)
     made, expected = message_of(metrics)
     door, reader = Door(), Reader()
@@ -72,29 +72,29 @@ def test_samples_come_back_bit_for_bit(metrics: list[tuple[str, list[Point]]], s
         assert not translation.refusals.positions
         assert translation.items == sum(len(points) for _, points in metrics)
         assert bool(translation.new_series) == (announced and bool(expected))
-        assert all(len(body.told) + len(body.announced) <= max_bytes for body in cut)
-        told = reader.read(body.told + body.announced for body in cut)
+        assert all(len(body.samples) + len(body.series) <= max_bytes for body in cut)
+        decoded = reader.read(body.samples + body.series for body in cut)
         found = {
             (labels, time_ms): bits(value)
-            for series in (told.samples, told.deltas)
+            for series in (decoded.samples, decoded.deltas)
             for labels, rows in series.items()
             for time_ms, value in rows
         }
         assert found == expected
         assert sum(body.items for body in cut) == len(expected)
         for body in cut:
-            parsed = MetricBatch.FromString(body.told)
+            parsed = MetricBatch.FromString(body.samples)
             assert {series % shards for series in (*parsed.series, *parsed.deltas.series)} <= {body.shard}
 
 
 @given(METRICS, st.integers(1, 3))
-def test_what_is_told_is_the_same_whatever_is_known(metrics: list[tuple[str, list[Point]]], shards: int) -> None:
+def test_encoded_samples_are_the_same_whichever_series_are_known(metrics: list[tuple[str, list[Point]]], shards: int) -> None:
     """The identity of a resend, by which the log knows it, does not hang on the memory of whoever receives it."""
     made, _ = message_of(only_one_a_time(metrics))
     fresh, warm = Door(), Door()
     warm.translate(request(*made))
-    told = [[body.told for body in bodies(door.translate(request(*made)), shards, 8 << 20) if body.told] for door in (fresh, warm)]
-    assert told[0] == told[1]
+    samples = [[body.samples for body in bodies(door.translate(request(*made)), shards, 8 << 20) if body.samples] for door in (fresh, warm)]
+    assert samples[0] == samples[1]
 
 
 @given(
@@ -118,7 +118,7 @@ NAMES = st.dictionaries(st.sampled_from(["__name__", "instance", "n"]), st.text(
 def test_series_of_a_job_and_service_lie_together(
     first: dict[str, str], second: dict[str, str], label: str, job: str, service: str
 ) -> None:
-    """Their numbers begin alike, whatever else tells them apart."""
+    """Their numbers begin alike, whatever else distinguishes them."""
     of = {"job": job, label: service}
     one, other = (series_id("t1", labels_of({**own, **of})) for own in (first, second))
     assert one >> 52 == other >> 52

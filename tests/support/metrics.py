@@ -32,7 +32,7 @@ def admit_all(tenant: str, metric: str, labels: Labels) -> str:
 
 
 def bits(value: float) -> int:
-    """The bits of a double, which tell stale markers from other NaNs."""
+    """The bits of a double, which distinguish stale markers from other NaNs."""
     return int(struct.unpack("<Q", struct.pack("<d", value))[0])
 
 
@@ -88,7 +88,7 @@ def number(
 
 
 @dataclass
-class Told:
+class Decoded:
     """What a translation holds, by labels."""
 
     samples: dict[Labels, list[tuple[int, float]]] = field(default_factory=dict)
@@ -110,26 +110,26 @@ class Reader:
         self.labels: dict[int, Labels] = {}
         self.hours: set[tuple[int, int]] = set()
 
-    def read(self, batches: Iterable[bytes]) -> Told:
-        """What these bodies tell. KeyError when they tell of a series that was never announced for its hour."""
-        told, parsed = Told(), [MetricBatch.FromString(body) for body in batches]
+    def read(self, batches: Iterable[bytes]) -> Decoded:
+        """What is in these bodies. KeyError when they hold a sample of a series that was never announced for its hour."""
+        decoded, parsed = Decoded(), [MetricBatch.FromString(body) for body in batches]
         for batch in parsed:
             for series in batch.new_series:
                 self.labels[series.series] = tuple(zip(series.label_names, series.label_values, strict=True))
                 self.hours.add((series.series, series.hour))
-            told.families += batch.families
+            decoded.families += batch.families
         for batch in parsed:
-            for columns, into in ((batch, told.samples), (batch.deltas, told.deltas)):
+            for columns, into in ((batch, decoded.samples), (batch.deltas, decoded.deltas)):
                 for series_id, time_ms, value in zip(columns.series, columns.time_ms, columns.value, strict=True):
                     # An increment that is ahead of its arrival counts at its arrival, and is announced for that hour.
                     counted_ms = time_ms if columns is batch else min(time_ms, self.received_ms)
                     into.setdefault(self._of(series_id, counted_ms), []).append((time_ms, value))
-            for messages, listed in ((batch.histograms, told.histograms), (batch.deltas.histograms, told.delta_histograms)):
+            for messages, listed in ((batch.histograms, decoded.histograms), (batch.deltas.histograms, decoded.delta_histograms)):
                 for histogram in messages:
                     listed.setdefault(self._of(histogram.series, histogram.time_ms), []).append(histogram)
             for exemplar in batch.exemplars:
-                told.exemplars.setdefault(self.labels[exemplar.series], []).append(exemplar)
-        return told
+                decoded.exemplars.setdefault(self.labels[exemplar.series], []).append(exemplar)
+        return decoded
 
     def _of(self, series: int, time_ms: int) -> Labels:
         if (series, time_ms // 3_600_000 * 3600) not in self.hours:
@@ -156,14 +156,14 @@ class Door:
         self.cache.learn(translation.learned)
         return translation
 
-    def tell(self, *metrics: Metric, resource: Attributes = SHOP, scope: str = "") -> Told:
+    def read_back(self, *metrics: Metric, resource: Attributes = SHOP, scope: str = "") -> Decoded:
         """What a request with these metrics becomes."""
-        return self.reader.read(told_bodies(self.translate(request(*metrics, resource=resource, scope=scope))))
+        return self.reader.read(encoded_bodies(self.translate(request(*metrics, resource=resource, scope=scope))))
 
 
-def told_bodies(translation: Translation, shards: int = 1, max_bytes: int = 8 << 20) -> list[bytes]:
+def encoded_bodies(translation: Translation, shards: int = 1, max_bytes: int = 8 << 20) -> list[bytes]:
     """The bodies of a translation."""
-    return [body.told + body.announced for body in bodies(translation, shards, max_bytes)]
+    return [body.samples + body.series for body in bodies(translation, shards, max_bytes)]
 
 
 def refusals(translation: Translation) -> Mapping[str, int]:

@@ -21,17 +21,17 @@ from tests.support.metrics import DELTA, SHOP, T0_MS, T0_NS, Door, admit_all, bi
 
 def test_gauges_and_sums() -> None:
     """Integers and doubles; a counter is a monotonic sum, and only it has ``_total``."""
-    told = Door().tell(
+    decoded = Door().read_back(
         number("queue", 5, attributes={"q": "a"}),
         number("hits", 1.5, 2.5, kind="sum", unit="By"),
         number("balance", -3, kind="sum", monotonic=False),
     )
-    assert told.samples == {
+    assert decoded.samples == {
         shop(name="queue", q="a"): [(T0_MS, 5.0)],
         shop(name="hits_bytes_total"): [(T0_MS, 1.5), (T0_MS + 1000, 2.5)],
         shop(name="balance"): [(T0_MS, -3.0)],
     }
-    assert {(family.name, family.type, family.unit) for family in told.families} == {
+    assert {(family.name, family.type, family.unit) for family in decoded.families} == {
         ("queue", "gauge", ""),
         ("hits_bytes_total", "counter", "bytes"),
         ("balance", "gauge", ""),
@@ -42,15 +42,15 @@ def test_integers_are_exact_as_far_as_doubles_are() -> None:
     """Also decoded in bulk, the second time."""
     door, values = Door(), (2**53, -(2**53), 2**63 - 1, -(2**63), 0)
     for _ in range(2):
-        told = door.tell(number("big", *values))
-        assert [value for _, value in told.samples[shop(name="big")]] == [float(value) for value in values]
+        decoded = door.read_back(number("big", *values))
+        assert [value for _, value in decoded.samples[shop(name="big")]] == [float(value) for value in values]
 
 
 def test_what_a_resource_is_called() -> None:
     """Job and instance identify it, and override attributes of these names; everything else is in target_info."""
     resource = {"service.name": "cart", "service.namespace": "shop", "service.instance.id": "7", "host.name": "h", "cloud.zone": ""}
-    told = Door().tell(number("up", 1, attributes={"job": "liar", "x": True}), resource=resource)
-    assert told.samples == {
+    decoded = Door().read_back(number("up", 1, attributes={"job": "liar", "x": True}), resource=resource)
+    assert decoded.samples == {
         labels(name="up", job="shop/cart", instance="7", x="true"): [(T0_MS, 1.0)],
         labels(name="target_info", job="shop/cart", instance="7", host_name="h"): [(T0_MS, 1.0)],
     }
@@ -60,12 +60,12 @@ def test_target_info_stands_beside_all_samples_of_a_request() -> None:
     """Decoded in bulk or one by one, a join finds it at each; not in gaps, and not more often than it must."""
     door, minute = Door(), 60_000
     for _ in range(2):
-        told = door.tell(number("up", *range(31), step_ns=minute * 1_000_000), resource={**SHOP, "host.name": "h"})
-        times = [time_ms - T0_MS for time_ms, _ in told.samples[shop(name="target_info", host_name="h")]]
+        decoded = door.read_back(number("up", *range(31), step_ns=minute * 1_000_000), resource={**SHOP, "host.name": "h"})
+        times = [time_ms - T0_MS for time_ms, _ in decoded.samples[shop(name="target_info", host_name="h")]]
         assert times == [*range(0, 31 * minute, 2 * minute)]
     week = 7 * 86_400_000
-    told = door.tell(number("up", 1, 2, 3, step_ns=week * 1_000_000), resource={**SHOP, "host.name": "h"})
-    assert [time_ms - T0_MS for time_ms, _ in told.samples[shop(name="target_info", host_name="h")]] == [0, week, 2 * week]
+    decoded = door.read_back(number("up", 1, 2, 3, step_ns=week * 1_000_000), resource={**SHOP, "host.name": "h"})
+    assert [time_ms - T0_MS for time_ms, _ in decoded.samples[shop(name="target_info", host_name="h")]] == [0, week, 2 * week]
 
 
 @given(st.lists(st.integers(0, 2_000_000), min_size=1, max_size=60))
@@ -80,13 +80,13 @@ def test_target_info_is_found_wherever_a_sample_is(times_ms: list[int]) -> None:
 
 def test_a_resource_without_identity_has_no_target_info() -> None:
     """Nothing could be joined with it."""
-    assert set(Door().tell(number("up", 1), resource={"host.name": "h"}).samples) == {labels(name="up")}
+    assert set(Door().read_back(number("up", 1), resource={"host.name": "h"}).samples) == {labels(name="up")}
 
 
 def test_resource_attributes_may_be_promoted() -> None:
     """Then every series has them."""
-    told = Door(promoted=("host.name", "absent")).tell(number("up", 1), resource={**SHOP, "host.name": "h"})
-    assert shop(name="up", host_name="h") in told.samples
+    decoded = Door(promoted=("host.name", "absent")).read_back(number("up", 1), resource={**SHOP, "host.name": "h"})
+    assert shop(name="up", host_name="h") in decoded.samples
 
 
 def test_scopes_are_labels() -> None:
@@ -113,8 +113,8 @@ def test_scopes_are_labels() -> None:
 
 def test_utf8_names() -> None:
     """Kept as they are when it is asked for."""
-    told = Door(names=Names("utf8")).tell(number("http.größe", 1, attributes={"a.b": "c"}))
-    assert set(told.samples) == {tuple(sorted({"__name__": "http.größe", "a.b": "c", "job": "shop", "instance": "i-1"}.items()))}
+    decoded = Door(names=Names("utf8")).read_back(number("http.größe", 1, attributes={"a.b": "c"}))
+    assert set(decoded.samples) == {tuple(sorted({"__name__": "http.größe", "a.b": "c", "job": "shop", "instance": "i-1"}.items()))}
 
 
 def histogram(*, bounds: list[float], counts: list[int], total: float | None = 6.5, temporality: int = 2, flags: int = 0) -> Metric:
@@ -131,8 +131,8 @@ def histogram(*, bounds: list[float], counts: list[int], total: float | None = 6
 
 def test_histograms_are_classic_buckets() -> None:
     """Counts are cumulative over ``le``; +Inf has them all."""
-    told = Door().tell(histogram(bounds=[0.5, 10], counts=[1, 2, 3]))
-    assert told.samples == {
+    decoded = Door().read_back(histogram(bounds=[0.5, 10], counts=[1, 2, 3]))
+    assert decoded.samples == {
         shop(name="latency_seconds_bucket", le="0.5"): [(T0_MS, 1.0)],
         shop(name="latency_seconds_bucket", le="10"): [(T0_MS, 3.0)],
         shop(name="latency_seconds_bucket", le="+Inf"): [(T0_MS, 6.0)],
@@ -144,8 +144,8 @@ def test_histograms_are_classic_buckets() -> None:
 @pytest.mark.parametrize("counts", [[1, 2, 3, 0], [1, 2, 2, 1], [1, 2, 3]])
 def test_a_last_bound_of_infinity_is_the_bucket_that_all_have(counts: list[int]) -> None:
     """However its counts are split, and nothing else of the request moves."""
-    told = Door().tell(number("first", 1.0), histogram(bounds=[0.5, 10, math.inf], counts=counts), number("last", 2.0))
-    assert told.samples == {
+    decoded = Door().read_back(number("first", 1.0), histogram(bounds=[0.5, 10, math.inf], counts=counts), number("last", 2.0))
+    assert decoded.samples == {
         shop(name="first"): [(T0_MS, 1.0)],
         shop(name="latency_seconds_bucket", le="0.5"): [(T0_MS, 1.0)],
         shop(name="latency_seconds_bucket", le="10"): [(T0_MS, 3.0)],
@@ -158,16 +158,16 @@ def test_a_last_bound_of_infinity_is_the_bucket_that_all_have(counts: list[int])
 
 def test_histograms_may_have_no_buckets_and_no_sum() -> None:
     """The count and +Inf remain."""
-    told = Door().tell(histogram(bounds=[], counts=[], total=None))
-    assert set(told.samples) == {shop(name="latency_seconds_bucket", le="+Inf"), shop(name="latency_seconds_count")}
+    decoded = Door().read_back(histogram(bounds=[], counts=[], total=None))
+    assert set(decoded.samples) == {shop(name="latency_seconds_bucket", le="+Inf"), shop(name="latency_seconds_count")}
 
 
 def test_delta_histograms_are_increments() -> None:
     """Of the same series."""
-    told = Door().tell(histogram(bounds=[1], counts=[1, 2], temporality=DELTA))
-    assert not told.samples
-    assert told.deltas[shop(name="latency_seconds_bucket", le="+Inf")] == [(T0_MS, 3.0)]
-    assert told.deltas[shop(name="latency_seconds_sum")] == [(T0_MS, 6.5)]
+    decoded = Door().read_back(histogram(bounds=[1], counts=[1, 2], temporality=DELTA))
+    assert not decoded.samples
+    assert decoded.deltas[shop(name="latency_seconds_bucket", le="+Inf")] == [(T0_MS, 3.0)]
+    assert decoded.deltas[shop(name="latency_seconds_sum")] == [(T0_MS, 6.5)]
 
 
 def exponential(scale: int, *, offset: int, counts: list[int], zero: int = 2, temporality: int = 2, flags: int = 0) -> Metric:
@@ -186,7 +186,7 @@ def exponential(scale: int, *, offset: int, counts: list[int], zero: int = 2, te
 
 def test_exponential_histograms_are_native_ones() -> None:
     """A bucket's index is one more than OTLP's, and empty buckets are left out."""
-    [found] = Door().tell(exponential(3, offset=-2, counts=[1, 0, 0, 5])).histograms[shop(name="size_bytes")]
+    [found] = Door().read_back(exponential(3, offset=-2, counts=[1, 0, 0, 5])).histograms[shop(name="size_bytes")]
     assert (found.schema, found.count, found.sum, found.zero_count, found.zero_threshold) == (3, 12.0, 9.5, 2.0, 0.001)
     assert dict(zip(found.positive_index, found.positive_counts, strict=True)) == {-1: 1.0, 2: 5.0}
     assert dict(zip(found.negative_index, found.negative_counts, strict=True)) == {0: 4.0}
@@ -194,7 +194,7 @@ def test_exponential_histograms_are_native_ones() -> None:
 
 def test_scales_that_are_too_fine_are_brought_down() -> None:
     """Two steps make one bucket of four: OTLP's 0 to 3 are (1, b^4]."""
-    [found] = Door().tell(exponential(10, offset=-1, counts=[1, 2, 3, 4, 5, 6])).histograms[shop(name="size_bytes")]
+    [found] = Door().read_back(exponential(10, offset=-1, counts=[1, 2, 3, 4, 5, 6])).histograms[shop(name="size_bytes")]
     assert found.schema == 8
     assert dict(zip(found.positive_index, found.positive_counts, strict=True)) == {0: 1.0, 1: 14.0, 2: 6.0}
 
@@ -208,9 +208,9 @@ def test_scales_that_are_too_coarse_are_refused() -> None:
 
 def test_delta_exponential_histograms_are_increments() -> None:
     """They are added up by the writer."""
-    told = Door().tell(exponential(0, offset=0, counts=[1], temporality=DELTA))
-    assert not told.histograms
-    assert len(told.delta_histograms[shop(name="size_bytes")]) == 1
+    decoded = Door().read_back(exponential(0, offset=0, counts=[1], temporality=DELTA))
+    assert not decoded.histograms
+    assert len(decoded.delta_histograms[shop(name="size_bytes")]) == 1
 
 
 def test_summaries_are_quantiles() -> None:
@@ -219,7 +219,7 @@ def test_summaries_are_quantiles() -> None:
     point = metric.summary.data_points.add(time_unix_nano=T0_NS, count=4, sum=10.0)
     for quantile, value in ((0.5, 2.0), (0.99, 3.5)):
         point.quantile_values.add(quantile=quantile, value=value)
-    assert Door().tell(metric).samples == {
+    assert Door().read_back(metric).samples == {
         shop(name="rtt_milliseconds", quantile="0.5"): [(T0_MS, 2.0)],
         shop(name="rtt_milliseconds", quantile="0.99"): [(T0_MS, 3.5)],
         shop(name="rtt_milliseconds_sum"): [(T0_MS, 10.0)],
@@ -229,15 +229,15 @@ def test_summaries_are_quantiles() -> None:
 
 def test_no_recorded_value_ends_series_bit_for_bit() -> None:
     """Of every kind; for a delta series too it is a sample."""
-    told = Door().tell(
+    decoded = Door().read_back(
         number("g", 0, flags=1),
         number("d", 0, kind="sum", temporality=DELTA, flags=1),
         histogram(bounds=[1], counts=[0, 0], flags=1),
         exponential(-9, offset=0, counts=[], flags=1),
     )
-    ended = [bits(value) for samples in told.samples.values() for _, value in samples]
+    ended = [bits(value) for samples in decoded.samples.values() for _, value in samples]
     assert ended == [STALE_BITS] * 6
-    [found] = told.histograms[shop(name="size_bytes")]
+    [found] = decoded.histograms[shop(name="size_bytes")]
     assert bits(found.sum) == STALE_BITS
 
 
@@ -255,15 +255,15 @@ def test_exemplars_keep_their_trace() -> None:
         )
     )
     point.exemplars.append(Exemplar(as_int=9, filtered_attributes=encode_attributes({"long": "x" * 200})))
-    told = Door().tell(metric)
-    [found] = told.exemplars[shop(name="latency_seconds_bucket", le="5")]
+    decoded = Door().read_back(metric)
+    [found] = decoded.exemplars[shop(name="latency_seconds_bucket", le="5")]
     assert (found.time_ms, found.value, found.trace_id) == (T0_MS - 5, 3.0, bytes(range(16)))
     assert dict(zip(found.label_names, found.label_values, strict=True)) == {
         "trace_id": bytes(range(16)).hex(),
         "span_id": "01" * 8,
         "user_id": "7",
     }
-    [other] = told.exemplars[shop(name="latency_seconds_bucket", le="+Inf")]
+    [other] = decoded.exemplars[shop(name="latency_seconds_bucket", le="+Inf")]
     assert (other.time_ms, other.value, list(other.label_names)) == (T0_MS, 9.0, [])
 
 
@@ -334,13 +334,13 @@ def test_a_request_across_the_hour_is_as_good_as_any() -> None:
     """Bulk decoding takes one hour; others go point by point, with the same result."""
     hour_ns = T0_NS // 3_600_000_000_000 * 3_600_000_000_000
     door, metric = Door(), number("x", 1.0, 2.0, 3.0, at_ns=hour_ns - 1_000_000_000)
-    first, second = door.tell(metric), door.tell(metric)
+    first, second = door.read_back(metric), door.read_back(metric)
     assert first.samples == second.samples
     assert len(first.samples[shop(name="x")]) == 3
 
 
 def test_an_increment_ahead_of_its_arrival_is_announced_for_the_hour_in_which_it_counts() -> None:
-    """One by one and known; told with the time that it came with, which a resend has too."""
+    """One by one and known; stored with the time that it came with, which a resend has too."""
     hour_ns = 3_600_000_000_000
     door = Door()
     for _ in range(2):
@@ -352,7 +352,7 @@ def test_an_increment_ahead_of_its_arrival_is_announced_for_the_hour_in_which_it
 
 
 def test_increments_of_thousands_of_hours_are_announced_for_few() -> None:
-    """Of days before their arrival they count at the beginning of a window; told with the times that they came with, whether known or not."""
+    """Of days before their arrival they count at the beginning of a window; stored with the times that they came with, whether known or not."""
     hour_ns, hour_ms = 3_600_000_000_000, 3_600_000
     now_hour_ms = T0_MS - T0_MS % hour_ms
     hours = {(now_hour_ms - back * hour_ms) // 1000 for back in range(INCREMENT_HOURS + 1)}
@@ -388,7 +388,7 @@ def test_tenants_share_no_series() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """What was used longest ago is forgotten first, and told again."""
+    """What was used longest ago is forgotten first, and announced again."""
     door = Door(cache=SeriesCache(40))
     for number_of in range(100):
         door.translate(request(number("x", 1, attributes={"n": number_of}), resource={"service.name": f"s{number_of}"}))

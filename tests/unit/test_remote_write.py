@@ -15,7 +15,7 @@ from tael.metrics.remote_write_v2 import RemoteWriteV2
 from tael.metrics.translation import Translation
 from tael.model.series import STALE, STALE_BITS
 from tael.pb import remote_write_pb2 as wire
-from tests.support.metrics import T0_MS, Reader, Told, admit_all, bits, labels, refusals, told_bodies
+from tests.support.metrics import T0_MS, Decoded, Reader, admit_all, bits, encoded_bodies, labels, refusals
 
 Pairs = Sequence[tuple[str, str]]
 UP: Pairs = (("__name__", "up"), ("job", "a"))
@@ -96,9 +96,9 @@ class Door:
         self.cache.learn(translation.learned)
         return translation
 
-    def tell(self, *series: Series) -> Told:
+    def read_back(self, *series: Series) -> Decoded:
         """What a request becomes."""
-        return self.reader.read(told_bodies(self.translate(*series)))
+        return self.reader.read(encoded_bodies(self.translate(*series)))
 
 
 @pytest.fixture(params=[1, 2], ids=["1.0", "2.0"])
@@ -112,18 +112,18 @@ def test_samples_are_stored_bit_for_bit(door: Door) -> None:
     values = [1.5, 0.0, -0.0, float("inf"), float("nan"), STALE]
     series = [Series((("__name__", "m"), ("n", str(n))), [(T0_MS + n, value)]) for n, value in enumerate(values)]
     for _ in range(2):
-        told = door.tell(*series)
+        decoded = door.read_back(*series)
         for n, value in enumerate(values):
-            [(time_ms, found)] = told.samples[labels(name="m", n=str(n))]
+            [(time_ms, found)] = decoded.samples[labels(name="m", n=str(n))]
             assert (time_ms, bits(found)) == (T0_MS + n, bits(value))
-    told = door.tell(Series(samples=[(T0_MS, 1), (T0_MS - 10**9, 2), (T0_MS - 1, 3)]))
-    assert told.samples[labels(name="up", job="a")] == [(T0_MS - 10**9, 2), (T0_MS - 1, 3), (T0_MS, 1)]
+    decoded = door.read_back(Series(samples=[(T0_MS, 1), (T0_MS - 10**9, 2), (T0_MS - 1, 3)]))
+    assert decoded.samples[labels(name="up", job="a")] == [(T0_MS - 10**9, 2), (T0_MS - 1, 3), (T0_MS, 1)]
 
 
 def test_labels_of_any_order_are_one_series(door: Door) -> None:
     """And empty values are no labels."""
-    told = door.tell(Series((("job", "a"), ("empty", ""), ("__name__", "up"))), Series(UP, [(T0_MS + 1, 2.0)]))
-    assert told.samples == {labels(name="up", job="a"): [(T0_MS, 1.0), (T0_MS + 1, 2.0)]}
+    decoded = door.read_back(Series((("job", "a"), ("empty", ""), ("__name__", "up"))), Series(UP, [(T0_MS + 1, 2.0)]))
+    assert decoded.samples == {labels(name="up", job="a"): [(T0_MS, 1.0), (T0_MS + 1, 2.0)]}
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_metadata_and_exemplars(door: Door) -> None:
         (("__name__", "hits_total"),), exemplars=[((("trace_id", "ab" * 16),), 3.0), ((("x", "y" * 200),), 4.0)], metadata=(1, "Hits", "1")
     )
     translation = door.translate(long)
-    told = door.reader.read(told_bodies(translation))
-    [exemplar] = told.exemplars[labels(name="hits_total")]
+    decoded = door.reader.read(encoded_bodies(translation))
+    [exemplar] = decoded.exemplars[labels(name="hits_total")]
     assert (exemplar.value, exemplar.trace_id, dict(zip(exemplar.label_names, exemplar.label_values, strict=True))) == (
         3.0,
         b"\xab" * 16,
         {"trace_id": "ab" * 16},
     )
-    assert [(family.name, family.type, family.help, family.unit) for family in told.families] == [("hits_total", "counter", "Hits", "1")]
+    assert [(family.name, family.type, family.help, family.unit) for family in decoded.families] == [("hits_total", "counter", "Hits", "1")]
     assert not refusals(translation)
     assert not door.translate(long).families
 
@@ -194,7 +194,7 @@ def integer_histogram(**changes: Any) -> wire.Histogram:
 
 def test_integer_histograms(door: Door) -> None:
     """Spans and deltas unfold to absolute counts."""
-    [found] = door.tell(Series(samples=(), histograms=[integer_histogram()])).histograms[labels(name="up", job="a")]
+    [found] = door.read_back(Series(samples=(), histograms=[integer_histogram()])).histograms[labels(name="up", job="a")]
     assert dict(zip(found.positive_index, found.positive_counts, strict=True)) == {-1: 1.0, 0: 3.0, 3: 2.0}
     assert (found.schema, found.count, found.sum, found.zero_count, found.zero_threshold, found.reset_hint) == (1, 10.0, 18.5, 4.0, 0.5, 2)
 
@@ -209,7 +209,7 @@ def test_float_histograms(door: Door) -> None:
         timestamp=T0_MS,
         reset_hint=3,
     )
-    [found] = door.tell(Series(samples=(), histograms=[received])).histograms[labels(name="up", job="a")]
+    [found] = door.read_back(Series(samples=(), histograms=[received])).histograms[labels(name="up", job="a")]
     assert (list(found.negative_index), list(found.negative_counts), found.count, found.reset_hint) == ([2], [3.5], 4.5, 3)
 
 
@@ -224,14 +224,16 @@ def test_histograms_with_custom_bounds(door: Door) -> None:
         positive_deltas=[1, -1, 2],
         timestamp=T0_MS,
     )
-    [found] = door.tell(Series(samples=(), histograms=[received])).histograms[labels(name="up", job="a")]
+    [found] = door.read_back(Series(samples=(), histograms=[received])).histograms[labels(name="up", job="a")]
     assert dict(zip(found.positive_index, found.positive_counts, strict=True)) == {0: 1.0, 2: 2.0}
     assert list(found.custom_bounds) == [1.0, 5.0]
 
 
 def test_a_stale_histogram_ends_its_series(door: Door) -> None:
     """Whatever else it holds."""
-    [found] = door.tell(Series(samples=(), histograms=[integer_histogram(sum=STALE, schema=77)])).histograms[labels(name="up", job="a")]
+    [found] = door.read_back(Series(samples=(), histograms=[integer_histogram(sum=STALE, schema=77)])).histograms[
+        labels(name="up", job="a")
+    ]
     assert bits(found.sum) == STALE_BITS
 
 
@@ -279,7 +281,7 @@ def test_metadata_of_version_2_is_the_family_s() -> None:
     """It comes with each series of a histogram."""
     door = Door(2)
     series = [Series((("__name__", f"lat_{part}"),), metadata=(3, "Latency", "s")) for part in ("bucket", "count", "sum")]
-    assert [(family.name, family.type) for family in door.tell(*series).families] == [("lat", "histogram")]
+    assert [(family.name, family.type) for family in door.read_back(*series).families] == [("lat", "histogram")]
 
 
 def test_what_is_not_a_request_is_rejected(door: Door) -> None:
@@ -307,8 +309,8 @@ def test_series_of_version_2_are_known_whatever_the_order_of_their_symbols() -> 
     assert len(door.translate(*series).new_series) == 300
     again = door.translate(*reversed(series), Series((("__name__", "other"),)))
     assert len(again.new_series) == 1
-    told = door.reader.read([*told_bodies(again), *told_bodies(Door(2).translate(*series))])
-    assert told.samples[labels(name="m", n="299")] == [(T0_MS, 299.0)] * 2
+    decoded = door.reader.read([*encoded_bodies(again), *encoded_bodies(Door(2).translate(*series))])
+    assert decoded.samples[labels(name="m", n="299")] == [(T0_MS, 299.0)] * 2
 
 
 def test_a_tail_that_only_looks_regular_is_read_as_it_is() -> None:
@@ -317,5 +319,7 @@ def test_a_tail_that_only_looks_regular_is_read_as_it_is() -> None:
     for version in (1, 2):
         door = Door(version)
         for _ in range(2):
-            told = door.tell(Series((("__name__", "m"), ("z", value)), ()), Series((("__name__", "m"), ("z", value)), [(T0_MS, 5.0)]))
-            assert told.samples == {labels(name="m", z=value): [(T0_MS, 5.0)]}
+            decoded = door.read_back(
+                Series((("__name__", "m"), ("z", value)), ()), Series((("__name__", "m"), ("z", value)), [(T0_MS, 5.0)])
+            )
+            assert decoded.samples == {labels(name="m", z=value): [(T0_MS, 5.0)]}
