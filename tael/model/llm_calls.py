@@ -1,4 +1,4 @@
-"""LLM calls of a range in columns, each told once, and what groups of them used; pure.
+"""LLM calls of a range in columns, each once, and what groups of them used; pure.
 
 Rows are spans of LLM calls, tools and agents; ``counted`` marks those whose usage is in no other one's (tael.otlp.llm_usage).
 """

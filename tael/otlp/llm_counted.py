@@ -23,19 +23,19 @@ class Tree:
 
     @classmethod
     def of(cls, ids: Ids, parents: Ids) -> Tree:
-        """From the ids of spans, each once, and those of their parents, which are told apart across traces."""
+        """From the ids of spans, each once, and those of their parents, which are distinct across traces."""
         order = np.argsort(ids)
         place = np.searchsorted(ids, parents, sorter=order)
-        # An id that is not there is placed beside its neighbour, the largest one at the end; the comparison below tells.
+        # An id that is not there is placed beside its neighbour, the largest one at the end; the comparison below decides.
         found = order[np.minimum(place, len(ids) - 1)] if len(ids) else place
         return cls(np.where(ids[found] == parents, found, -1) if len(ids) else found)
 
-    def counted(self, operations: Sequence[str], operation: Longs, told: Bools) -> Bools:
-        """Those of the ``told`` spans, which report usage, that no span below reports again; row ``i`` is of ``operations[operation[i]]``."""
+    def counted(self, operations: Sequence[str], operation: Longs, reports: Bools) -> Bools:
+        """Those of the spans that report usage (``reports``) whose usage no span below repeats; row ``i`` is of ``operations[operation[i]]``."""
         priced = np.array([name in PRICED_OPERATIONS for name in operations], np.bool_)
         other_call = np.array([name in OTHER_CALL for name in operations], np.bool_)
-        repeats = np.zeros(len(told), np.bool_)
-        calls = np.flatnonzero(told)
+        repeats = np.zeros(len(reports), np.bool_)
+        calls = np.flatnonzero(reports)
         outer, same = self.around[calls], priced[operation[calls]]
         # A level a round for all calls at once; parents that form a cycle end at the bound.
         for _ in range(MAX_DEPTH):
@@ -44,10 +44,10 @@ class Tree:
             if not len(calls):
                 break
             kind = operation[outer]
-            repeats[outer[told[outer] & (~priced[kind] | (same & (kind == operation[calls])))]] = True
+            repeats[outer[reports[outer] & (~priced[kind] | (same & (kind == operation[calls])))]] = True
             same = same & ~other_call[kind]
             outer = self.around[outer]
-        counted: Bools = told & ~repeats
+        counted: Bools = reports & ~repeats
         return counted
 
     def inherited(self, codes: Longs, empty: int, rows: Longs) -> Longs:

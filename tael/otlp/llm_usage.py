@@ -1,6 +1,6 @@
 """What the LLM calls of a trace used, each call counted once. Pure.
 
-One call may be told of by several spans: an SDK's own (``ai.generateText`` around ``ai.generateText.doGenerate``) around an instrumentation's, and an agent
+One call may be reported by several spans: an SDK's own (``ai.generateText`` around ``ai.generateText.doGenerate``) around an instrumentation's, and an agent
 or a chain repeats the sum of its calls. What counts is the innermost span that has usage.
 """
 
@@ -14,7 +14,7 @@ from tael.otlp.prices import PRICED_OPERATIONS
 
 MAX_DEPTH = 100
 OTHER_CALL = frozenset(("tool", "agent"))
-"""Between a call and one around it, these make it another call, and not the same one told again."""
+"""Between a call and one around it, these make it another call, and not a repeated report of the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ def usage_of(spans: Collection[Span]) -> tuple[Usage, frozenset[bytes]]:
 
 def _counted(spans: Collection[Span]) -> frozenset[bytes]:
     by_id = {span.span_id: span for span in spans}
-    told = {span.span_id: span.llm for span in spans if span.llm is not None and _has_usage(span.llm)}
-    repeats = {outer for span_id, call in told.items() for outer in _told_again(span_id, call, by_id, told)}
-    return frozenset(told.keys() - repeats)
+    calls = {span.span_id: span.llm for span in spans if span.llm is not None and _has_usage(span.llm)}
+    repeats = {outer for span_id, call in calls.items() for outer in _repeats(span_id, call, by_id, calls)}
+    return frozenset(calls.keys() - repeats)
 
 
-def _told_again(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], told: Mapping[bytes, LlmCall]) -> Iterator[bytes]:
+def _repeats(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], calls: Mapping[bytes, LlmCall]) -> Iterator[bytes]:
     """The spans around a call whose usage has the call's in it."""
     same, around = call.operation in PRICED_OPERATIONS, by_id[span_id].parent_span_id
     for _ in range(MAX_DEPTH):
@@ -66,13 +66,13 @@ def _told_again(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], told
             return
         kind = outer.llm.operation if outer.llm is not None else ""
         # An agent or a chain always sums up. A model's call repeats another one only where both are of one operation and neither a tool nor
-        # an agent stands between them: a call that a tool makes is another call.
-        if around in told and (kind not in PRICED_OPERATIONS or (same and kind == call.operation)):
+        # an agent is between them: a call that a tool makes is another call.
+        if around in calls and (kind not in PRICED_OPERATIONS or (same and kind == call.operation)):
             yield around
         same = same and kind not in OTHER_CALL
         around = outer.parent_span_id
 
 
 def _has_usage(call: LlmCall) -> bool:
-    # Zero is usage that was told, None is not.
+    # Zero is usage that was reported, None is not.
     return not (call.input_tokens is call.output_tokens is call.total_tokens is call.cost_usd is None)

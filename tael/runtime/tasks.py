@@ -52,16 +52,16 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
         raise
 
 
-async def follow(ask: Callable[[Callable[[P], None]], Coroutine[Any, Any, A]], *, name: str) -> AsyncGenerator[P | A]:
-    """What ``ask`` tells on its way by the function that it is given, as it comes, and what it comes to at the end.
+async def parts_and_result(run: Callable[[Callable[[P], None]], Coroutine[Any, Any, A]], *, name: str) -> AsyncGenerator[P | A]:
+    """The parts that ``run`` hands to the function that it is given, as they come, and its result at the end.
 
     Raises what it raises; whoever stops listening (``aclosing``) cancels it.
     """
-    told: asyncio.Queue[P | None] = asyncio.Queue()
-    task = asyncio.create_task(ask(told.put_nowait), name=name)
-    task.add_done_callback(lambda _: told.put_nowait(None))
+    parts: asyncio.Queue[P | None] = asyncio.Queue()
+    task = asyncio.create_task(run(parts.put_nowait), name=name)
+    task.add_done_callback(lambda _: parts.put_nowait(None))
     try:
-        while (part := await told.get()) is not None:
+        while (part := await parts.get()) is not None:
             yield part
         yield await task
     finally:

@@ -58,10 +58,10 @@ def test_columns_count_what_a_trace_counts(spans: list[Span]) -> None:
     parents = np.array([hash((span.trace_id, span.parent_span_id)) & (2**63 - 1) for span in spans], np.uint64)
     tree = Tree.of(ids, parents)
     operation = np.array([OPERATIONS.index(span.llm.operation if span.llm else "") for span in spans], np.int64)
-    told = np.array([span.llm is not None and (span.llm.input_tokens, span.llm.cost_usd) != (None, None) for span in spans], np.bool_)
+    reports = np.array([span.llm is not None and (span.llm.input_tokens, span.llm.cost_usd) != (None, None) for span in spans], np.bool_)
     whole = {span.trace_id: [other for other in spans if other.trace_id == span.trace_id] for span in spans}
     counted = {(trace_id, span_id) for trace_id, trace in whole.items() for span_id in usage_of(trace)[1]}
-    assert tree.counted(OPERATIONS, operation, told).tolist() == [(span.trace_id, span.span_id) in counted for span in spans]
+    assert tree.counted(OPERATIONS, operation, reports).tolist() == [(span.trace_id, span.span_id) in counted for span in spans]
 
 
 @given(traces(), st.lists(st.sampled_from(DIMENSIONS), unique=True, max_size=3))
@@ -74,10 +74,10 @@ def test_groups_add_up(spans: list[Span], by: list[str]) -> None:
     assert len({one.key for one in groups}) == len(groups)
     traced = itertools.groupby(spans, key=lambda span: span.trace_id)
     parts = [calls_of(list(trace), HOUR) for _, trace in traced] or [calls]
-    assert told(joined(parts)) == told(calls)
+    assert described(joined(parts)) == described(calls)
 
 
-def told(calls: LlmCalls) -> list[tuple[object, ...]]:
+def described(calls: LlmCalls) -> list[tuple[object, ...]]:
     """Each row, in a fixed order."""
     words = [[words.words[code] for code in words.codes.tolist()] for words in (calls.words[name] for name in DIMENSIONS)]
     numbers = [column.tolist() for column in (*calls.tokens.values(), calls.counted, calls.failed, calls.start_ns, calls.duration_ns)]
@@ -87,7 +87,7 @@ def told(calls: LlmCalls) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("rows", [1_000, 3])
 async def test_a_shard_reads_what_its_spans_say(shared_hot_node: HotNode, rows: int) -> None:
-    """An agent around calls, a call told twice, a tool, one without usage, and spans that are no calls; each with the cost of its model."""
+    """An agent around calls, a call reported twice, a tool, one without usage, and spans that are no calls; each with the cost of its model."""
     trace, other = new_trace_id(), new_trace_id()
     usage: dict[str, Any] = {"gen_ai.usage.input_tokens": 1_000, "gen_ai.usage.output_tokens": 10}
     named: dict[str, Any] = {"gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai"}
@@ -118,7 +118,7 @@ async def test_a_shard_reads_what_its_spans_say(shared_hot_node: HotNode, rows: 
                 await reader.calls("t1", HOUR, rows)
             return
         found = (await reader.calls("t1", HOUR, rows)).value
-        assert told(found) == told(calls_of(stored, HOUR))
+        assert described(found) == described(calls_of(stored, HOUR))
         [one] = grouped(found.take(found.counted), ("session_id",))
         assert (one.key, one.calls, one.traces, one.tokens["input_tokens"]) == (("s1",), 1, 1, 1_000)
         assert len((await reader.calls("t1", TimeRange(0, START_NS), rows)).value) == 0

@@ -23,7 +23,7 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.llm import too_many
 
 _AROUND_NS: Final = 3600 * NS_PER_SECOND
-"""Spans of a trace are looked for so long before and after the range: what is around a call, and what it is told again by."""
+"""Spans of a trace are looked for so long before and after the range: what is around a call, and what repeats its usage."""
 _LIMITS: Final = Limits(seconds=60, memory_bytes=2 << 30)
 _INHERITED: Final = ("session_id", "user_id", "agent_name")
 _COLUMNS: Final = {"service": "service", **{name: f"llm_{name}" for name in DIMENSIONS if name != "service"}}
@@ -101,12 +101,12 @@ def calls_of(columns: Sequence[Column]) -> LlmCalls:
         )
     # A span that was sent twice is one call, and would be charged twice.
     ids, once = _once_each(*(native.numbers(columns[at]) for at in (0, 4, 7)))
-    parent, trace, inside, told, failed, start, duration, cost, *tokens = (
+    parent, trace, inside, reports, failed, start, duration, cost, *tokens = (
         native.numbers(column)[once] for column in columns[1 : 9 + len(TOKENS)]
     )
     words = {name: _words(column, once) for name, column in zip(_COLUMNS, columns[9 + len(TOKENS) :], strict=True)}
     tree, operation, rows = Tree.of(ids, parent), words["operation"], np.flatnonzero(inside)
-    counted = tree.counted(operation.words, operation.codes, told.astype(np.bool_))
+    counted = tree.counted(operation.words, operation.codes, reports.astype(np.bool_))
     for name in _INHERITED:
         known = words[name]
         if "" in known.words:
@@ -124,12 +124,12 @@ def calls_of(columns: Sequence[Column]) -> LlmCalls:
     return whole.take(inside.astype(np.bool_))
 
 
-def _once_each(ids: Numbers, told: Numbers, duration: Numbers) -> tuple[Numbers, np.typing.NDArray[np.intp]]:
+def _once_each(ids: Numbers, reports: Numbers, duration: Numbers) -> tuple[Numbers, np.typing.NDArray[np.intp]]:
     """The ids, each once, and the row of each: of a span's copies one that has ended, then one with usage, then the longest."""
     found, first = np.unique(ids, return_index=True)
     if len(found) == len(ids):
         return found, first
-    order = np.lexsort((-duration, -told.astype(np.int64), duration < 0))
+    order = np.lexsort((-duration, -reports.astype(np.int64), duration < 0))
     found, first = np.unique(ids[order], return_index=True)
     return found, order[first]
 

@@ -22,7 +22,7 @@ from services.query.api.rpc import Call, Method, Service, packets
 from services.query.api.tempo.answers import JsonAnswer, TempoAnswers
 from services.query.api.tempo.parameters import DEFAULT_LIMIT, MAX_LIMIT
 from tael.pb import tempo_query_pb2 as pb
-from tael.runtime.tasks import follow
+from tael.runtime.tasks import parts_and_result
 
 M = TypeVar("M", bound=Message)
 
@@ -61,7 +61,7 @@ class StreamingQuerier:
         def ask(on_part: Callable[[dict[str, Any]], None]) -> Any:
             return self._answers.search(call.tenant, _search(request), on_part)
 
-        async with contextlib.aclosing(follow(ask, name="tempo search")) as parts:
+        async with contextlib.aclosing(parts_and_result(ask, name="tempo search")) as parts:
             async for part in parts:
                 if isinstance(part, JsonAnswer):
                     call.lacks(part.missing)
