@@ -76,7 +76,7 @@ class ByteBudget:
         if not size_bytes:
             return
         ask = Ask(tenant, size_bytes)
-        self._tell(self._shares.ask(ask))
+        self._wake(self._shares.ask(ask))
         if ask.place is Place.REFUSED:
             raise self._refusal(tenant)
         if ask.place is Place.WAITING:
@@ -85,16 +85,16 @@ class ByteBudget:
     def release(self, size_bytes: int, tenant: str = DEFAULT_TENANT) -> None:
         """Give bytes back and let in who waits for them."""
         if size_bytes:
-            self._tell(self._shares.release(tenant, size_bytes))
+            self._wake(self._shares.release(tenant, size_bytes))
 
     async def _wait(self, ask: Ask) -> None:
-        told = self._waiters[ask] = asyncio.get_running_loop().create_future()
+        woken = self._waiters[ask] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await told
+                await woken
         # A cancellation may come at the moment of the grant: withdraw() gives the bytes back then, or they would be held for good.
         except BaseException as error:
-            self._tell(self._shares.withdraw(ask))
+            self._wake(self._shares.withdraw(ask))
             if isinstance(error, TimeoutError):
                 raise self._refusal(ask.tenant) from None
             raise
@@ -103,11 +103,11 @@ class ByteBudget:
         if ask.place is Place.REFUSED:
             raise self._refusal(ask.tenant)
 
-    def _tell(self, changed: Iterable[Ask]) -> None:
+    def _wake(self, changed: Iterable[Ask]) -> None:
         for ask in changed:
-            told = self._waiters.get(ask)
-            if told is not None and not told.done():
-                told.set_result(None)
+            woken = self._waiters.get(ask)
+            if woken is not None and not woken.done():
+                woken.set_result(None)
 
     def _refusal(self, tenant: str) -> Overloaded:
         shares = self._shares

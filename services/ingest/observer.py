@@ -45,7 +45,7 @@ class Observer:
 
     def __post_init__(self) -> None:
         self.pressure = Pressure(self.settings)
-        self._said: list[str] = []
+        self._reported: list[str] = []
         self._unseen: set[str] = set()
         self._damaged = DamagedKeys()
         self.wal_problem = ""
@@ -82,7 +82,7 @@ class Observer:
             log.debug("cannot read the state of the WALs", reason=str(error))
             wals, self.wal_problem = {}, str(error)
         self.pressure.observe(wals, await asyncio.to_thread(self._disks), time.monotonic())
-        self._tell(wals)
+        self._report(wals)
 
     async def _wals(self) -> Mapping[int, WalView]:
         # The first WAL of each shard only: what lies far from now may wait, and holds nobody off (docs/adr/0013).
@@ -110,7 +110,7 @@ class Observer:
                 self._unseen.add(directory)
         return found
 
-    def _tell(self, wals: Mapping[int, WalView]) -> None:
+    def _report(self, wals: Mapping[int, WalView]) -> None:
         for shard, view in wals.items():
             self._entries.labels(str(shard)).set(view.waiting_entries)
             self._waiting.labels(str(shard)).set(view.waiting_bytes)
@@ -119,8 +119,8 @@ class Observer:
         for cause in CAUSES:
             self._closed.labels(cause).set(self.pressure.closed(cause))
         causes = [cause for cause in CAUSES if self.pressure.closed(cause)]
-        if causes and causes != self._said:
+        if causes and causes != self._reported:
             log.warning("backpressure on: refusing writes", reason="; ".join(self.pressure.reasons))
-        elif self._said and not causes:
+        elif self._reported and not causes:
             log.info("backpressure off: accepting writes")
-        self._said = causes
+        self._reported = causes

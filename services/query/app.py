@@ -15,7 +15,7 @@ from services.query.api.routing import Router
 from services.query.api.rpc import Service
 from services.query.apis import APIS
 from services.query.backend import Backend, ColdTier, Status
-from services.query.freshness import Freshness, telling
+from services.query.freshness import Freshness, lags_middleware
 from services.query.live.feed import LiveFeed, LiveLimits
 from services.query.live.logs import read_logs
 from services.query.live.spans import read_spans
@@ -137,7 +137,7 @@ def build_app(
     check = require_local(settings.rest_api_addr, settings.allowed_hosts)
     families, access = [api(backend) for api in APIS], Access(settings.tokens_file)
     router = Router(families, access, check)
-    app = web.Application(middlewares=[compressed, telling(behind), router.middleware], client_max_size=FORM_BYTES)
+    app = web.Application(middlewares=[compressed, lags_middleware(behind), router.middleware], client_max_size=FORM_BYTES)
     router.register(app)
 
     async def end_streams(_: web.Application) -> None:

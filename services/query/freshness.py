@@ -65,7 +65,7 @@ class Freshness:
         return {name: age for name, age in self._lags.items() if age > self._most_seconds}
 
 
-def telling(behind: Callable[[], Mapping[str, float]]) -> Any:
+def lags_middleware(behind: Callable[[], Mapping[str, float]]) -> Any:
     """A middleware under which ``lags`` is what ``behind`` says when a request comes."""
 
     @web.middleware

@@ -36,7 +36,7 @@ def _items(client: Client, signal: str, parameters: Sequence[tuple[str, object]]
                 if name == "message":
                     yield from value
                 else:
-                    _tell(name, value)
+                    _warn(name, value)
         except Failed as failed:
             if failed.exit_code != EXIT_UNREACHABLE or not begun:
                 raise
@@ -44,7 +44,7 @@ def _items(client: Client, signal: str, parameters: Sequence[tuple[str, object]]
         time.sleep(_AGAIN_SECONDS)
 
 
-def _tell(name: str, value: Mapping[str, Any]) -> None:
+def _warn(name: str, value: Mapping[str, Any]) -> None:
     if name == "dropped":
         click.echo(f"warning: this stream fell behind and may have missed {value['count']} items", err=True)
     elif name == "end":

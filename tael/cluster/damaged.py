@@ -20,7 +20,7 @@ class DamagedKeys:
     """The keys that this process met and could not read, with the revision that it said so of."""
 
     def __init__(self) -> None:
-        self._said: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
 
     def read(self, kind: type[S], stored: Versioned) -> S | None:
         """The value, or None for one that is damaged, which is logged once a revision."""
@@ -34,15 +34,15 @@ class DamagedKeys:
 
     def report(self, error: Damaged, stored: Versioned) -> None:
         """Say that a key is damaged."""
-        if self._said.get(stored.key) != stored.revision:
+        if self._reported.get(stored.key) != stored.revision:
             log.error(
                 "a key of the cluster's state is damaged; docs/operations.md says how to repair it", key=error.key, reason=error.reason
             )
-        self._said[stored.key] = stored.revision
+        self._reported[stored.key] = stored.revision
         _DAMAGED.labels(stored.key).set(1)
 
     def forget(self, key: str) -> None:
         """The key can be read, or is gone."""
-        if self._said.pop(key, None) is not None:
+        if self._reported.pop(key, None) is not None:
             _DAMAGED.remove(key)
             log.info("a damaged key was repaired", key=key)

@@ -60,16 +60,16 @@ class Said:
 
 def said_in(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]] = ()) -> Said:
     """The messages of a call's span, of the first dialect of CONVERSATION that has any; ``events`` are its own and its log records as name,
-    body and attributes, in order of time, and are asked where attributes say nothing.
+    body and attributes, in order of time, and are read where attributes have none.
     """
-    told = list(events)
-    for _, body, own in [event for event in told if EVENTS.get(event[0]) == ""]:
+    listed = list(events)
+    for _, body, own in [event for event in listed if EVENTS.get(event[0]) == ""]:
         attributes = {**attributes, **own, **(body if isinstance(body, Mapping) else {})}
     said = Said(_from_attributes(attributes, "input", "user"), _from_attributes(attributes, "output", "assistant"))
     system = _from_attributes(attributes, "system", "system")
     if system and not any(message.role == "system" for message in said.input):
         said.input[:0] = system
-    from_events = _from_events(told)
+    from_events = _from_events(listed)
     return Said(said.input or from_events.input, said.output or from_events.output)
 
 

@@ -235,12 +235,12 @@ class CallArguments:
         """See Arguments."""
         return unwrapped(self.node.args[index]).pos.start
 
-    def vector(self, index: int, *, telling_resets: bool = False) -> Vector:
+    def vector(self, index: int, *, hinting_resets: bool = False) -> Vector:
         """See Arguments."""
         node, run = self.node.args[index], self.run
-        if telling_resets:
+        if hinting_resets:
             # Reset hints between steps are worked out only for a function that reads them.
-            run = replace(run, leaves=run.leaves.telling_resets(node))
+            run = replace(run, leaves=run.leaves.hinting_resets(node))
         return run.vector(node, self.steps)
 
     def scalar(self, index: int) -> Floats:

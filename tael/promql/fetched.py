@@ -34,12 +34,12 @@ class Fetched:
 
     def rollups(self) -> list[tuple[Rollups, int]]:
         """Of which times rollups were read, for all that they answer exactly and for all else, each with the place of a cause in the query."""
-        told: dict[bool, tuple[Rollups, int]] = {}
+        furthest: dict[bool, tuple[Rollups, int]] = {}
         read: list[tuple[VectorSelector | Call, Rollups | None]] = [(node, grid.rollups) for (node, _), grid in self.grids.items()]
         read += [(node, samples.rollups) for node, samples in self.samples.items()]
         read += [(node, samples.rollups) for node, samples in self.info.items()]
         for node, rollups in read:
             # One info of each kind, of the rollups that reach furthest: what is newer than that time is all made of samples.
-            if rollups is not None and (rollups.exact not in told or rollups.until_ms > told[rollups.exact][0].until_ms):
-                told[rollups.exact] = (rollups, node.pos.start)
-        return list(told.values())
+            if rollups is not None and (rollups.exact not in furthest or rollups.until_ms > furthest[rollups.exact][0].until_ms):
+                furthest[rollups.exact] = (rollups, node.pos.start)
+        return list(furthest.values())

@@ -92,14 +92,14 @@ class Leaves:
         end_ms = moved(node.selector, steps).start_ms
         return Matrix(selectors.within(self.fetched.samples[node.selector], end_ms - milliseconds(node.range), end_ms))
 
-    def telling_resets(self, node: Expr) -> Leaves:
+    def hinting_resets(self, node: Expr) -> Leaves:
         """The same leaves, with hints in the histograms below ``node`` where counters were reset, so that sums of them can warn."""
         samples = self.fetched.samples
         native = {of: own for of in _selectors(node) if (own := samples.get(of)) is not None and own.histogram is not None}
         if not native:
             return self
-        told = {of: resets.hinted(own, resets=True) for of, own in native.items()}
-        return replace(self, fetched=replace(self.fetched, samples={**samples, **told}))
+        hinted = {of: resets.hinted(own, resets=True) for of, own in native.items()}
+        return replace(self, fetched=replace(self.fetched, samples={**samples, **hinted}))
 
 
 def check_modifiers(function: str, node: MatrixSelector) -> None:

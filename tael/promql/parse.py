@@ -85,7 +85,7 @@ class _Parser:
         """An expression of operators that bind at least as tightly as ``least``."""
         outer = self._depth
         self._deeper()
-        left = self._postfix.behind(self._operand())
+        left = self._postfix.with_modifiers(self._operand())
         while (level := PRECEDENCE.get(self._tokens.peek().kind, 0)) >= least:
             op = self._tokens.next().kind
             matching, return_bool = self._modifiers()

@@ -21,7 +21,7 @@ class Postfix:
         self._tokens = tokens
         self._features = features
 
-    def behind(self, expr: Expr) -> Expr:
+    def with_modifiers(self, expr: Expr) -> Expr:
         """``expr`` with all modifiers that follow it. Raises ParseError."""
         while True:
             match self._tokens.peek().kind:

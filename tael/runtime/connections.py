@@ -76,7 +76,7 @@ class Listener(web.Server):
             # The longest silent connection makes room, but never one whose request we are still answering.
             next((old for old in oldest if not old.waits_for_us), connection).cut("too many")
 
-    def heard(self, connection: Held) -> None:
+    def received(self, connection: Held) -> None:
         """It sent something."""
         if connection in self._by_silence:
             self._by_silence.move_to_end(connection)
@@ -150,7 +150,7 @@ class Connection(web.RequestHandler):
             return
         self._received += len(data)
         if data:
-            self._listener.heard(self)
+            self._listener.received(self)
         if self._force_close:
             return  # answered for good; what was on its way is nobody's
         # Taken before the parser sees the data: afterwards it may have become a request. What is left of the body of one that was answered

@@ -14,7 +14,7 @@ from tael.traceql.metrics import Labels, Series
 Counts: TypeAlias = "dict[tuple[bool, str, Static | None], NDArray[np.int64]]"
 """By whether the spans are selected, the attribute's name with its scope, and its value: how many spans have it, at each step.
 
-None stands for all the values that are not told each by itself, because they are less frequent."""
+None stands for all the values that are not listed by themselves, because they are less frequent."""
 _META = "__meta_type"
 
 
@@ -30,8 +30,8 @@ def series(counts: Counts, top: int) -> list[Series]:
     for selected in (False, True):
         word = "selection" if selected else "baseline"
         for name, values in _by_name(counts, selected).items():
-            told = [(value, own) for value, own in values.items() if value is not None]
-            ranked = sorted(told, key=lambda pair: (-int(pair[1].sum()), str(pair[0].value)))
+            listed = [(value, own) for value, own in values.items() if value is not None]
+            ranked = sorted(listed, key=lambda pair: (-int(pair[1].sum()), str(pair[0].value)))
             found += [Series(_labels(word, name, value), own.astype(float)) for value, own in ranked[:top]]
             found.append(Series(_labels(f"{word}_total", name, None), np.sum(list(values.values()), axis=0).astype(float)))
     return sorted(found, key=lambda one: [(name, "" if value is None else str(value.value)) for name, value in one.labels])

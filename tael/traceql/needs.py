@@ -178,8 +178,8 @@ def span_predicate(pipeline: Pipeline, *, lists: bool = True) -> Lowered | None:
     return found
 
 
-def told(pipeline: Pipeline) -> list[Expression]:
-    """The filters, wherever in the pipeline, that the store can tell of a span alone in which no compared attribute is a list."""
+def exact_filters(pipeline: Pipeline) -> list[Expression]:
+    """The filters, wherever in the pipeline, that the store evaluates exactly for a single span in which no compared attribute is a list."""
     filters = (leaf.expression for stage in pipeline.stages for leaf in leaves_of(stage) if isinstance(leaf, Filter))
     return [one for one in dict.fromkeys(filters) if lower(one, lists=False).exact]
 

@@ -91,7 +91,7 @@ class Watcher(Generic[T]):
         # A single frame larger than the bound still passes when nothing waits, or it could never be sent.
         if len(event) > self.room_bytes and self._events:
             return False
-        self._tell_losses()
+        self._report_losses()
         self._push(event)
         return True
 
@@ -102,7 +102,7 @@ class Watcher(Generic[T]):
 
     def close(self, reason: str) -> None:
         """Queue the last frame, with the reason, and end the stream."""
-        self._tell_losses()
+        self._report_losses()
         self._push(self.framing.ended(reason))
         self._closed = True
 
@@ -112,7 +112,7 @@ class Watcher(Generic[T]):
             # Before what is sent, not after: what is lost while the client reads must wake the wait below.
             self._wake.clear()
             if not self._events:
-                self._tell_losses()
+                self._report_losses()
             while self._events:
                 event = self._events.popleft()
                 self._count(-len(event))
@@ -125,7 +125,7 @@ class Watcher(Generic[T]):
             except TimeoutError:
                 yield self.framing.heartbeat
 
-    def _tell_losses(self) -> None:
+    def _report_losses(self) -> None:
         if self.lost:
             self._push(self.framing.dropped(self.lost))
             self.lost = 0

@@ -70,16 +70,16 @@ class LongTrace:
         if not self.calls:
             return Usage(), frozenset(), {}
         async with self._turn() as turn:
-            return await self._told(turn, inline=inline)
+            return await self._usage_and_messages(turn, inline=inline)
 
     async def _spans(self, turn: Turn, part: Part) -> Sequence[Span]:
-        spans = self._heard(await turn.ask(self._backend.long_traces.read_spans(self._tenant, part)))
+        spans = self._value_of(await turn.ask(self._backend.long_traces.read_spans(self._tenant, part)))
         return await self._resolved(turn, spans)
 
     async def _slice(self, turn: Turn, part: Part, form: Form, *, inline: bool) -> Slice:
         if len(self._origins) > _MOST_ORIGINS:
             self._origins = {}
-        found = self._heard(await turn.ask(self._backend.long_traces.read_bytes(self._tenant, part, form, self._origins)))
+        found = self._value_of(await turn.ask(self._backend.long_traces.read_bytes(self._tenant, part, form, self._origins)))
         self._origins |= found.origins
         found = replace(found, origins=self._origins)
         places = [index for index, body in enumerate(found.bodies) if isinstance(body, Span)]
@@ -91,9 +91,9 @@ class LongTrace:
             bodies[index] = span
         return replace(found, bodies=bodies)
 
-    async def _told(self, turn: Turn, *, inline: bool) -> tuple[Usage, frozenset[bytes], Messages]:
-        spans = self._heard(await turn.ask(self._backend.long_traces.calls(self._tenant, self.trace_id)))
-        messages = self._heard(await messages_of(self._backend, turn, self._tenant, spans))
+    async def _usage_and_messages(self, turn: Turn, *, inline: bool) -> tuple[Usage, frozenset[bytes], Messages]:
+        spans = self._value_of(await turn.ask(self._backend.long_traces.calls(self._tenant, self.trace_id)))
+        messages = self._value_of(await messages_of(self._backend, turn, self._tenant, spans))
         if inline:
             said: list[LogRecord] = [record for records in messages.values() for record in records]
             found = await resolve_logs(self._backend, turn, self._tenant, said)
@@ -119,7 +119,7 @@ class LongTrace:
                 try:
                     turn = await stack.enter_async_context(self._backend.turns.turn("trace", self._tenant))
                     break
-                # Only before the first block can the client be told to come again; later the answer has begun.
+                # Only before the first block can the client be asked to retry; later the answer has begun.
                 except Overloaded as error:
                     if not self._begun or time.monotonic() > give_up:
                         raise
@@ -127,7 +127,7 @@ class LongTrace:
             yield turn
         self._begun = True
 
-    def _heard(self, answer: Answer[T]) -> T:
+    def _value_of(self, answer: Answer[T]) -> T:
         self._missing(answer.missing)
         return answer.value
 

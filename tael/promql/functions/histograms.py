@@ -16,9 +16,9 @@ from tael.vectors.histograms import quantiles
 from tael.vectors.values import Vector
 
 
-def _read(name: str, of: Callable[[Histograms], Floats], *, telling_resets: bool = False) -> Function:
+def _read(name: str, of: Callable[[Histograms], Floats], *, hinting_resets: bool = False) -> Function:
     def apply(arguments: Arguments) -> Vector:
-        return native.read(arguments.vector(0, telling_resets=telling_resets), of)
+        return native.read(arguments.vector(0, hinting_resets=hinting_resets), of)
 
     return Function(name, ("vector",), "vector", apply)
 
@@ -60,9 +60,9 @@ def _fraction(arguments: Arguments) -> Vector:
 
 
 FUNCTIONS = (
-    _read("histogram_count", lambda histograms: histograms.count, telling_resets=True),
-    _read("histogram_sum", lambda histograms: histograms.sum, telling_resets=True),
-    _read("histogram_avg", native.mean, telling_resets=True),
+    _read("histogram_count", lambda histograms: histograms.count, hinting_resets=True),
+    _read("histogram_sum", lambda histograms: histograms.sum, hinting_resets=True),
+    _read("histogram_avg", native.mean, hinting_resets=True),
     _read("histogram_stdvar", native.variance),
     _read("histogram_stddev", lambda histograms: np.sqrt(native.variance(histograms))),
     Function("histogram_quantile", ("scalar", "vector"), "vector", _quantile),

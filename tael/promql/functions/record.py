@@ -49,8 +49,8 @@ class Arguments(Protocol):
         """The place of an argument in the query's text, without parentheses around it."""
         ...
 
-    def vector(self, index: int, *, telling_resets: bool = False) -> Vector:
-        """An instant vector; with ``telling_resets`` its histograms carry a hint where a counter was reset."""
+    def vector(self, index: int, *, hinting_resets: bool = False) -> Vector:
+        """An instant vector; with ``hinting_resets`` its histograms carry a hint where a counter was reset."""
         ...
 
     def scalar(self, index: int) -> Floats:

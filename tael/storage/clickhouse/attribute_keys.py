@@ -88,16 +88,16 @@ def shared_keys_select(signal: AttributeSignal, source: str) -> str:
         f"arrayDistinct(arrayFlatten(arrayMap(ss -> arrayMap(i -> toStartOfHour({flatten.instant(time_ns)}), ss.{items}), rs.{scopes})))"
     )
     around = f"arrayFlatten(rs.{scopes}.scope.attributes) AS around"
-    told = flatten.select(["tenant", f"{hours} AS hours", "rs.resource.attributes AS own", around], resources)
+    rows = flatten.select(["tenant", f"{hours} AS hours", "rs.resource.attributes AS own", around], resources)
     members = ", ".join(f"'{kind}_value'" for kind in _TYPES[:-1])
     keys = {f"resource_{kind}": _of_type("own", f"= '{kind}_value'") for kind in _TYPES[:-1]}
     keys |= {"resource_other": _of_type("own", f"NOT IN ({members})")}
     keys |= {f"instrumentation_{name}": _of_type("around", f"{sign} 'string_value'") for name, sign in (("string", "="), ("other", "!="))}
     short = f"arrayFilter(x -> x.value.value = 'string_value' AND length(x.value.string_value) <= {VALUE_BYTES}, own) AS short"
-    told = flatten.select(["tenant", "arrayJoin(hours) AS hour", *(f"{text} AS {name}" for name, text in keys.items()), short], told)
+    rows = flatten.select(["tenant", "arrayJoin(hours) AS hour", *(f"{text} AS {name}" for name, text in keys.items()), short], rows)
     by_key = f"{_FEW_OF_EACH}(mapFromArrays(short.key, short.value.string_value)) AS resource_string_by_key"
     found = [*(_keys(name, name) for name in keys), _pairs("resource_string", by_key)]
-    return flatten.select(["tenant", "hour", *found], told) + "\nGROUP BY tenant, hour"
+    return flatten.select(["tenant", "hour", *found], rows) + "\nGROUP BY tenant, hour"
 
 
 def _of_type(pairs: str, test: str) -> str:

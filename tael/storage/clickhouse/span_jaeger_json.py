@@ -22,7 +22,7 @@ LAMBDAS: Final = {
     "micros": "t -> toString(intDiv(reinterpretAsUInt64(toUnixTimestamp64Nano(t)), 1000))",
     "tag": "(k, typed) -> concat('{\"key\":', toJSONString(k), ',\"type\":\"', typed, '}')",
     "text": 'v -> concat(\'string","value":\', toJSONString(v))',
-    "told": "(k, v) -> if(v = '', '', tag(k, text(v)))",
+    "tag_if_set": "(k, v) -> if(v = '', '', tag(k, text(v)))",
     "other": (
         "v -> multiIf(startsWith(v, 'i'), concat('int64\",\"value\":', whole(toInt64OrZero(substring(v, 2)))), "
         "startsWith(v, 'd'), concat('float64\",\"value\":', real(substring(v, 2))), "
@@ -49,19 +49,19 @@ def expression() -> str:
     own = "arrayConcat(strings(attributes_string), ints(attributes_int), doubles(attributes_double), bools(attributes_bool), others(attributes_other))"
     event = (
         "concat('{\"timestamp\":', micros(event_time), ',\"fields\":[', "
-        "joined([told('event', event_name), in_order(arrayConcat(strings(texts), others(rest)))]), ']}')"
+        "joined([tag_if_set('event', event_name), in_order(arrayConcat(strings(texts), others(rest)))]), ']}')"
     )
     link = "reference(if(texts['opentracing.ref_type'] = 'child_of', 'CHILD_OF', 'FOLLOWS_FROM'), link_trace, link_span)"
     linked = "arrayExists((t, s) -> t = toString(trace_id) AND s = parent_span_id, links.trace_id, links.span_id)"
     tags = [
-        "told('otel.scope.name', toString(scope_name))",
-        "told('otel.scope.version', toString(scope_version))",
+        "tag_if_set('otel.scope.name', toString(scope_name))",
+        "tag_if_set('otel.scope.version', toString(scope_version))",
         f"in_order({own})",
-        f"told('span.kind', transform(kind, [1, 2, 3, 4, 5], [{', '.join(repr(name) for name in _KINDS)}], ''))",
-        f"told('otel.status_code', transform(status_code, [{STATUS_OK}, {STATUS_ERROR}], ['OK', 'ERROR'], ''))",
+        f"tag_if_set('span.kind', transform(kind, [1, 2, 3, 4, 5], [{', '.join(repr(name) for name in _KINDS)}], ''))",
+        f"tag_if_set('otel.status_code', transform(status_code, [{STATUS_OK}, {STATUS_ERROR}], ['OK', 'ERROR'], ''))",
         f'if(status_code = {STATUS_ERROR}, \'{{"key":"error","type":"bool","value":true}}\', \'\')',
-        "told('otel.status_description', status_message)",
-        "told('w3c.tracestate', trace_state)",
+        "tag_if_set('otel.status_description', status_message)",
+        "tag_if_set('w3c.tracestate', trace_state)",
     ]
     parts = [
         '\'{"traceID":"\'',

@@ -136,13 +136,13 @@ def _classic(known: Split, asked: Asked, notes: Annotations, at: int, steps_ms: 
         there = known.present[rows] & ~known.native[rows]
         present[members] = there.any(axis=0)
         values[members] = _alike(
-            known, asked, np.array(bounds), rows, there, _Told(notes, at, steps_ms, [known.families[i] for i in members])
+            known, asked, np.array(bounds), rows, there, _RepairNotes(notes, at, steps_ms, [known.families[i] for i in members])
         )
     return Vector([family.labels for family in known.families], values, present)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _RepairNotes:
     """Where repairs are noted, and for which families."""
 
     notes: Annotations
@@ -158,7 +158,7 @@ class _Told:
             self.notes.repaired(vectors.name_of(self.families[members[column]].labels), self.at, repairs)
 
 
-def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools, told: _Told) -> Floats:
+def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools, notes: _RepairNotes) -> Floats:
     """Answers for families with the same bounds, family by step. Columns with the same buckets missing go together."""
     counts = known.vector.values[rows]
     result = np.zeros(counts.shape[1:])
@@ -172,7 +172,7 @@ def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools
         columns = np.add.reduceat(counts[pattern][:, members, steps], first, axis=0)
         fixed = buckets.repaired(own, columns)
         result[members, steps] = asked.of_buckets(steps, own, fixed.counts)
-        told.repairs(fixed, members, steps)
+        notes.repairs(fixed, members, steps)
     return result
 
 

@@ -80,10 +80,10 @@ def extended(function: RangeFunction, ranges: Ranges, notes: Annotations, at: in
 def note_counters(result: Vector, notes: Annotations, at: int) -> None:
     """Note where a function for counters gave a float for a metric that is not named like a counter."""
     suspects = [(row, name) for row, name in enumerate(map(vectors.name_of, result.labels)) if name and not name.endswith(COUNTER_SUFFIXES)]
-    told: set[str] = set()
+    noted: set[str] = set()
     for row, name in suspects:
-        if name not in told and result.present[row].any():
-            told.add(name)
+        if name not in noted and result.present[row].any():
+            noted.add(name)
             notes.add(maybe_no_counter(name), at)
 
 

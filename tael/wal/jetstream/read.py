@@ -53,7 +53,7 @@ class JetStreamReader:
         self._quiet = False
         self._connection, self._looked_at = -1, 0.0
         self._came_at = self._asked_at = 0.0
-        self._told_last = self._seen_last = 0
+        self._reported_last = self._seen_last = 0
         self._tail = tail or Tail()
         self._lost = 0
 
@@ -199,8 +199,8 @@ class JetStreamReader:
             self._ahead.extend(fresh)
             self._came_at = self._asked_at
             self._fetched = self.mark(fresh[-1])
-            self._seen_last = max(self._seen_last, self._told_last)
-            self._tail.reaches(self._told_last)
+            self._seen_last = max(self._seen_last, self._reported_last)
+            self._tail.reaches(self._reported_last)
 
     async def _look(self) -> None:
         """Ask the leader whether it is the same WAL and ends no earlier than it was seen to."""
@@ -264,7 +264,7 @@ class JetStreamReader:
     async def _following(self, first: int, count: int) -> list[Entry]:
         found = await direct_get(self._client, self._stream, first, count, self._what)
         if found and (headers := found[-1].headers):
-            self._told_last = int(headers["Nats-Sequence"]) + int(headers["Nats-Num-Pending"])
+            self._reported_last = int(headers["Nats-Sequence"]) + int(headers["Nats-Num-Pending"])
         return [_entry(message) for message in found]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from services.query.api.native.partial import partial_json
 from services.query.api.native.span_json import resource_json, scope_json
-from services.query.api.native.trace_json import llm_json, told_json
+from services.query.api.native.trace_json import llm_json, span_with_messages_json
 from services.query.questions.llm import Messages
 from services.query.questions.long_traces import LongTrace
 from tael.model.json_text import to_bytes
@@ -39,7 +39,7 @@ async def long_trace_json(trace: LongTrace, *, inline: bool) -> AsyncGenerator[b
 def _block_json(block: Slice, messages: Messages, counted: frozenset[bytes]) -> bytes:
     ends = {number: _end(block.origins[number]) for number in set(block.came_under)}
     return b",".join(
-        body + ends[number] if isinstance(body, bytes) else to_bytes(told_json(body, messages, counted))
+        body + ends[number] if isinstance(body, bytes) else to_bytes(span_with_messages_json(body, messages, counted))
         for body, number in zip(block.bodies, block.came_under, strict=True)
     )
 

@@ -30,10 +30,10 @@ def trace_json(spans: Sequence[Span], messages: Messages) -> dict[str, Json]:
     if not any(span.llm for span in spans):
         return {"spans": [span_json(span) for span in spans]}
     usage, counted = usage_of(spans)
-    return {"llm": llm_json(usage), "spans": [told_json(span, messages, counted) for span in spans]}
+    return {"llm": llm_json(usage), "spans": [span_with_messages_json(span, messages, counted) for span in spans]}
 
 
-def told_json(span: Span, messages: Messages, counted: Collection[bytes]) -> dict[str, Json]:
+def span_with_messages_json(span: Span, messages: Messages, counted: Collection[bytes]) -> dict[str, Json]:
     """A span; where it is of an LLM call, with what was said in it and whether it counts."""
     value = span_json(span)
     llm = value.get("llm")

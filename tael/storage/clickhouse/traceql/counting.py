@@ -44,7 +44,7 @@ class ValueCounts:
         """What ``comparison.counts_of`` makes of ``size`` steps; at least the ``most`` frequent values of each attribute by value."""
         ((count, *sizes),) = await self._clickhouse.query(*_of(compared.sizes(spans)), self._limits)
         if int(count) <= self._many:
-            return await self._asked(compared.count_at_once(spans), size)
+            return await self._counts(compared.count_at_once(spans), size)
         held = {one: int(entries) for one, entries in zip(MAPS, sizes, strict=True) if entries}
         keys = await self._frequent_keys(spans, list(held), int(count)) if held else {}
         found: comparison.Counts = {}
@@ -82,17 +82,17 @@ class ValueCounts:
 
     async def _count(self, spans: Compared, valued: Valued, size: int, most: int, **parameters: object) -> comparison.Counts:
         if not valued.few:
-            return await self._asked(compared.count_by_step(spans, valued, most, **parameters), size)
+            return await self._counts(compared.count_by_step(spans, valued, most, **parameters), size)
         return await self._either(lambda few: compared.count_by_step(spans, replace(valued, few=few), most, **parameters), size)
 
     async def _either(self, build: Callable[[bool], Statement], size: int) -> comparison.Counts:
         """What has few values by each of them; it is found out by the size of the answer when they are many."""
         try:
-            return await self._asked(build(True), size)  # whether they are few
+            return await self._counts(build(True), size)  # whether they are few
         except TooLarge:
-            return await self._asked(build(False), size)  # the same
+            return await self._counts(build(False), size)  # the same
 
-    async def _asked(self, statement: Statement, size: int) -> comparison.Counts:
+    async def _counts(self, statement: Statement, size: int) -> comparison.Counts:
         body = await self._clickhouse.native(*_of(statement), self._limits, _SETTINGS)
         return await asyncio.to_thread(lambda: comparison.counts_of(_values(native.read(body)), size))
 

@@ -73,7 +73,7 @@ class ClickHouseSpansets:
         """See SpansetReader."""
         found: list[FoundTrace] = []
         named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]
-        async with aclosing(self._found(tenant, query, time_range)) as pages:
+        async with aclosing(self._candidates(tenant, query, time_range)) as pages:
             async for page in pages:
                 for spans in await self._traces.of(tenant, page, named):
                     found += await asyncio.to_thread(find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans)
@@ -221,7 +221,7 @@ class ClickHouseSpansets:
         async for spans, mask in self._traces.matching(tenant, query, _range_of(grid)):
             await asyncio.to_thread(into.add, spans, mask)
 
-    async def _found(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncGenerator[list[bytes], None]:
+    async def _candidates(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncGenerator[list[bytes], None]:
         """Pages of traces that may match, from windows that grow towards the past: what is common is found in the newest of them.
 
         Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so that is found

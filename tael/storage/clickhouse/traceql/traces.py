@@ -22,7 +22,7 @@ from tael.storage.clickhouse.traceql.blocks import block, known_filters, traces_
 from tael.storage.clickhouse.traceql.statements import After, Candidates
 from tael.traceql.ast import Named, Query
 from tael.traceql.columns import Mask
-from tael.traceql.needs import fields, lists_in, lower, told, trace_test
+from tael.traceql.needs import exact_filters, fields, lists_in, lower, trace_test
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 from tael.traceql.structure import ORPHAN
@@ -72,7 +72,7 @@ class TraceBlocks:
         """The spans of the part, with filters evaluated by the store unless a compared attribute is a list somewhere; and the traces in which some span
         stands more than once.
         """
-        known = told(query.pipeline)
+        known = exact_filters(query.pipeline)
         predicates = [lower(one, lists=False).predicate for one in known]
         named = list(fields(query, known))
         read = partial(statements.read_candidates, self._source, tenant, part)
@@ -121,7 +121,7 @@ class TraceBlocks:
     ) -> tuple[list[native.Column], list[Named], list[bytes]]:
         """The answer to a statement, of copies of a span the most complete one: which that is is asked only where there are any.
 
-        Where copies are in up to ``few`` traces they stay, and these traces are told, to be read by themselves.
+        Where copies are in up to ``few`` traces they stay, and these traces are returned, to be read by themselves.
         """
         statement, selected = read()
         columns = await self.columns(statement)
