@@ -93,7 +93,7 @@ async def test_an_empty_payload_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(("priority", "error", "stored"), [(2, 0, 3), (1, 0, 3), (None, 0, 3), (0, 0, 1), (0, 1, 3), (-1, 1, 1)])
-async def test_what_a_tracer_decided_not_to_keep_is_kept_unless_told_otherwise(priority: int | None, error: int, stored: int) -> None:
+async def test_what_a_tracer_decided_not_to_keep_is_kept_unless_set_otherwise(priority: int | None, error: int, stored: int) -> None:
     """As by Datadog's agent: a decision is the trace's, an error outweighs a rate, and a span that was picked by itself stays."""
     decided = {} if priority is None else {"_sampling_priority_v1": priority}
     picked = raw_span(span_id=10, metrics={"_dd.span_sampling.mechanism": 8})

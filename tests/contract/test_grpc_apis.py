@@ -79,7 +79,7 @@ async def test_a_search_over_grpc_is_the_one_over_http(api: Api, channel: Any) -
         assert found[-1].metrics.completedJobs == found[-1].metrics.totalJobs >= 1
 
 
-async def test_the_newest_are_told_when_every_shard_has_answered() -> None:
+async def test_the_newest_are_sent_when_every_shard_has_answered() -> None:
     """By default each shard's traces come when it answers; with ``most_recent`` none comes that a later answer may push out."""
 
     class Late(MemorySpansets):

@@ -155,7 +155,7 @@ async def test_items_past_their_retention_are_refused_with_the_reason() -> None:
     assert {signal for _, signal, _, _ in d.log.appended} == set(SIGNALS)
 
 
-async def test_a_tenant_with_a_retention_of_its_own_is_told_of_it(tmp_path: Path) -> None:
+async def test_refusals_name_the_retention_of_a_tenant_of_its_own(tmp_path: Path) -> None:
     """What others may send is refused to it, and the reason names its entry."""
     (tmp_path / "limits").write_text('{"shop": {"retention_days": {"traces": 7, "logs": 7, "metrics": 7}}}')
     old = str(time.time_ns() - 8 * 86_400 * 10**9)

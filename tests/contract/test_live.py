@@ -144,7 +144,7 @@ async def test_nothing_is_subscribed_while_nobody_watches() -> None:
             assert [span["service"] for span in await stream.items(1)] == ["again"]
 
 
-async def test_a_slow_stream_is_told_how_much_it_lost_and_the_others_lose_nothing() -> None:
+async def test_a_slow_stream_shows_how_much_it_lost_and_the_others_lose_nothing() -> None:
     """What it got, and what it was told that it lost, is all that there was."""
     bus, batches, per_batch = MemoryBus(), 60, 20
     group = of_service("shop", *(wire_span(number, attributes={"text": "x" * 10_000}) for number in range(per_batch)))

@@ -86,7 +86,7 @@ async def test_usage_counts_each_call_once(api: Api) -> None:
         assert "operation" in text
 
 
-async def test_a_session_is_told_in_order_across_traces(api: Api) -> None:
+async def test_a_session_is_shown_in_order_across_traces(api: Api) -> None:
     """Each thing once, with the call that it was new in; sessions are listed with what was used in them."""
     first, second = await talk(api)
     [session] = (await api.json("/api/v1/llm/sessions", **LAST))["sessions"]
@@ -104,7 +104,7 @@ async def test_a_session_is_told_in_order_across_traces(api: Api) -> None:
     assert (await api.error("/api/v1/llm/sessions/other"))[0] == 404
 
 
-async def test_a_long_session_is_told_from_its_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_session_is_shown_from_its_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """As much as there is room for, whether its traces are read whole or by their calls; the answer names where the rest is."""
     first, second = new_trace_id(), new_trace_id()
     said = [[{"role": "user", "content": f"question {at}"}] for at in range(6)]

@@ -338,7 +338,7 @@ async def test_what_the_server_says_of_itself(loki: Api) -> None:
     assert (await loki.get("/loki/api/v2alpha/tail")).status == 404
 
 
-async def test_a_shard_that_is_missing_is_told() -> None:
+async def test_a_shard_that_is_missing_is_named() -> None:
     shards: list[Shard[LogReader]] = [Shard("shard-0", MemoryLogs(list(decode_logs(GROUPS, RECEIVED_NS)))), Shard("shard-1", Stalled())]
     async with serving(MemorySpans(), logs=MergedLogs(Shards(shards, deadline_seconds=0.2))) as api:
         for path, query in (("query_range", '{service_name="job"}'), ("query_range", 'rate({service_name="job"}[1m])'), ("labels", "")):

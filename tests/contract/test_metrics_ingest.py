@@ -318,7 +318,7 @@ async def test_remote_write_refuses_what_is_broken_or_too_large(receivers: Recei
     assert (found, "not a valid" in text) == (400, True)
 
 
-async def test_remote_write_is_told_to_come_again() -> None:
+async def test_remote_write_is_asked_to_retry() -> None:
     """When the log is full or away, and nothing is remembered of series that are not in it."""
     log = MemoryLog()
     async with receiving(log) as running:
@@ -343,7 +343,7 @@ async def test_refused_points_are_partial_success() -> None:
     assert "neither delta (1) nor cumulative (2)" in response.partial_success.error_message
 
 
-async def test_text_that_is_not_utf8_is_repaired_and_told_of() -> None:
+async def test_text_that_is_not_utf8_is_repaired_and_reported() -> None:
     """Nothing is refused for it, in a new series and in one that is known."""
     async with receiving() as running:
         body = request(number("x", 1, attributes={"a": "B!D"})).SerializeToString()

@@ -65,7 +65,7 @@ async def _fill(store: SeriesStore) -> None:
     await store.flush()
 
 
-def _told(answer: dict[str, Any]) -> list[tuple[str, str, Any]]:
+def _points(answer: dict[str, Any]) -> list[tuple[str, str, Any]]:
     return [(point["name"], point["timestamp"][17:19], point["value"]) for point in answer["metrics"]]
 
 
@@ -164,15 +164,15 @@ async def test_usage_that_an_application_sent_is_listed(api: Api) -> None:
     """What is counted from spans has its name and no job, and is not."""
     usage = "gen_ai_client_token_usage"
     later = {"start": str(T0 + 61), "end": str(T0 + 80)}
-    points = _told(await api.json("/api/v1/metrics", **later))
+    points = _points(await api.json("/api/v1/metrics", **later))
     assert [value for name, _, value in points if name.startswith(usage)] == [7.0]
-    asked = _told(await api.json("/api/v1/metrics", **later, derived="true"))
+    asked = _points(await api.json("/api/v1/metrics", **later, derived="true"))
     assert sorted(value for name, _, value in asked if name.startswith(usage)) == [5.0, 7.0]
-    named = _told(await api.json("/api/v1/metrics", **later, name=usage))
+    named = _points(await api.json("/api/v1/metrics", **later, name=usage))
     assert sorted(value for _, _, value in named) == [5.0, 7.0]
     of_service = (await api.json("/api/v1/metrics", **later, service="bot", derived="true"))["metrics"]
     assert [(point["service"], point["value"]) for point in of_service] == [("bot", 7.0), ("bot", 5.0)]
-    assert [value for *_, value in _told(await api.json("/api/v1/metrics", **later, service="bot"))] == [7.0]
+    assert [value for *_, value in _points(await api.json("/api/v1/metrics", **later, service="bot"))] == [7.0]
     families = (await api.json("/api/v1/metrics/names", match=usage))["names"]
     assert [family["description"] for family in families] == ["Tokens, as the SDK counts them."]
     assert len((await api.json("/api/v1/metrics/names", match=usage, derived="true"))["names"]) == 2
@@ -180,9 +180,9 @@ async def test_usage_that_an_application_sent_is_listed(api: Api) -> None:
 
 async def test_what_nobody_sent_is_left_out_until_it_is_asked_for(api: Api) -> None:
     """By list; by name it is there."""
-    names = [name for name, *_ in _told(await api.json("/api/v1/metrics", **RANGE))]
+    names = [name for name, *_ in _points(await api.json("/api/v1/metrics", **RANGE))]
     assert names
     assert not set(names) & set(DERIVED_NAMES)
-    asked = [name for name, *_ in _told(await api.json("/api/v1/metrics", **RANGE, derived="true"))]
+    asked = [name for name, *_ in _points(await api.json("/api/v1/metrics", **RANGE, derived="true"))]
     assert sorted(set(asked) - set(names)) == sorted(DERIVED_NAMES)
-    assert [name for name, *_ in _told(await api.json("/api/v1/metrics", **RANGE, name=DERIVED_NAMES[0]))] == [DERIVED_NAMES[0]]
+    assert [name for name, *_ in _points(await api.json("/api/v1/metrics", **RANGE, name=DERIVED_NAMES[0]))] == [DERIVED_NAMES[0]]

@@ -58,7 +58,7 @@ async def test_h2_s2_a_request_reaches_the_log_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_plain_http_is_told_where_to_send(method: str) -> None:
+async def test_plain_http_is_answered_with_where_to_send(method: str) -> None:
     """The default of several SDKs is http/protobuf, and their users come to 4317 with it."""
     async with receiving() as r, aiohttp.ClientSession() as session:
         async with session.request(method, f"http://{r.grpc}/v1/traces", data=request_of(3).SerializeToString()) as answer:
@@ -175,7 +175,7 @@ async def test_t6_the_drain_finishes_calls_that_were_accepted() -> None:
     assert len(log.spans) == 2
 
 
-async def test_t6_calls_that_come_during_the_drain_are_told_to_come_again() -> None:
+async def test_t6_calls_that_come_during_the_drain_are_asked_to_retry() -> None:
     """By UNAVAILABLE, which gRPC names for a server that shuts down, and not by the CANCELLED of a client that gave up."""
     codes: Counter[grpc.StatusCode] = Counter()
     leaving = asyncio.Event()

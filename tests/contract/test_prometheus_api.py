@@ -94,7 +94,7 @@ async def test_series_labels_and_values(prom: Prom) -> None:
     assert await prom.data("labels", start=T0 - 7200, end=T0 - 3600) == []
 
 
-async def test_a_limit_is_kept_and_told(prom: Prom) -> None:
+async def test_a_limit_is_kept_and_reported(prom: Prom) -> None:
     values = await prom.api.json("/api/v1/label/instance/values", limit=1)
     assert values == {"status": "success", "data": ["a"], "warnings": ["results truncated due to limit"]}
     assert "warnings" not in await prom.api.json("/api/v1/label/instance/values", limit=2)

@@ -39,7 +39,7 @@ async def test_promtool_queries_it(prom: Prom) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("instant URL up{", 'bad_data: invalid parameter "query": 1:4: parse error: unexpected end of input inside braces'),
         (
@@ -58,7 +58,7 @@ async def test_promtool_queries_it(prom: Prom) -> None:
         ("labels --match {} URL job", 'bad_data: invalid parameter "match[]": match[] must contain at least one non-empty matcher'),
     ],
 )
-async def test_promtool_is_told_what_is_wrong(prom: Prom, command: str, told: str) -> None:
+async def test_promtool_reports_what_is_wrong(prom: Prom, command: str, message: str) -> None:
     done = await asyncio.to_thread(promtool, *command.replace("URL", prom.api.url + "/prometheus").split(" "))
     assert done.returncode == 1
-    assert done.stderr.strip() == f"query error: {told}"
+    assert done.stderr.strip() == f"query error: {message}"

@@ -30,7 +30,7 @@ def _foreign() -> Iterator[Path]:
         yield from sorted(folder.glob("*.test"))
 
 
-def _told(score: Score) -> str:
+def _report(score: Score) -> str:
     return "\n".join([f"{score.passed} of {score.total}", *score.failures])
 
 
@@ -38,7 +38,7 @@ def _told(score: Score) -> str:
 async def test_our_scripts(path: Path) -> None:
     score = await run(path, InMemory())
     assert score.total
-    assert not score.failures, _told(score)
+    assert not score.failures, _report(score)
 
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.test")), ids=lambda path: path.stem)
@@ -50,14 +50,14 @@ async def test_our_scripts_over_http(path: Path) -> None:
     series = MemorySeries()
     async with serving(MemorySpans(), series=series) as api:
         score = await run(path, OverHttp(api.session, api.url, renewed))
-    assert not score.failures, _told(score)
+    assert not score.failures, _report(score)
 
 
 @pytest.mark.parametrize("path", list(_foreign()) or [pytest.param(None, marks=pytest.mark.skip("no folder of scripts"))], ids=str)
 async def test_other_peoples_scripts(path: Path) -> None:
     score = await run(path, InMemory())
     least = LEAST_OF_HISTOGRAMS if "native" in path.stem else LEAST
-    assert score.passed >= least * score.total, _told(score)
+    assert score.passed >= least * score.total, _report(score)
 
 
 def test_a_script_is_read_whole() -> None:
@@ -109,7 +109,7 @@ def test_samples_of_a_series_are_expanded_as_prometheus_does() -> None:
         (Got(kind="vector", series=[((("a", "1"),), {0: 2.0})], warnings=["odd (1:2)"]), ""),
     ],
 )
-def test_a_result_that_differs_is_told(got: Got, problem: str) -> None:
+def test_a_result_that_differs_is_reported(got: Got, problem: str) -> None:
     [command] = parse('eval instant at 0 x\n  {a="1"} 2')
     assert isinstance(command, Eval)
     assert problem in differs(command, got)

@@ -300,14 +300,14 @@ ODD = ("1 + ", '"a\nb"', "x # c\n + y", "x # c\n + ", "x\n+\ny\n+", "\ufeffx", "
 """Of more than one line, or with characters that are not seen."""
 
 
-async def test_what_is_wrong_is_told_in_the_same_words(tmp_path: Path) -> None:
+async def test_errors_have_the_same_words(tmp_path: Path) -> None:
     if not installed():
         lacking("Prometheus", "apt-get install prometheus")
     differing, excused = [], set()
     with Prometheus(tmp_path / "prometheus") as prometheus:
         async with serving(MemorySpans()) as api:
             for query in (*QUERIES, *ODD):
-                theirs, ours = [await asyncio.to_thread(_told, url, query) for url in (prometheus.url, api.url)]
+                theirs, ours = [await asyncio.to_thread(_result, url, query) for url in (prometheus.url, api.url)]
                 if theirs != ours and query in EXCUSED:
                     excused.add(query)
                 elif theirs != ours:
@@ -316,6 +316,6 @@ async def test_what_is_wrong_is_told_in_the_same_words(tmp_path: Path) -> None:
     assert not differing, "\n".join(differing)
 
 
-def _told(url: str, query: str) -> Any:
+def _result(url: str, query: str) -> Any:
     answer, _ = ask(url, "query", query=query, time=4)
     return {name: answer.get(name) for name in ("status", "errorType", "error", "data")}

@@ -10,7 +10,7 @@ from services.hotnode.call import Credentials, check_credentials, read_call, rea
 from services.hotnode.errors import StatementFailed, from_engine
 
 
-def test_settings_parameters_and_the_interfaces_own_fields_are_told_apart() -> None:
+def test_settings_parameters_and_the_interfaces_own_fields_are_distinguished() -> None:
     fields = [
         ("query", "SELECT 1"),
         ("max_threads", "2"),

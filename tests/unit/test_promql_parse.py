@@ -179,14 +179,14 @@ def test_what_is_written_is_understood(query: str) -> None:
 
 
 @pytest.mark.parametrize("query", REFUSED)
-def test_what_is_wrong_is_told_with_its_place(query: str) -> None:
+def test_errors_name_their_place(query: str) -> None:
     place, _, problem = REFUSED[query].partition(": ")
     with pytest.raises(ParseError) as refused:
         parse(query)
     assert str(refused.value) == f"{place}: parse error: {problem}"
 
 
-def test_a_bad_regular_expression_is_told_where_it_stands() -> None:
+def test_a_bad_regular_expression_is_reported_where_it_stands() -> None:
     with pytest.raises(ParseError, match=r"^1:3: parse error: error parsing regexp: "):
         parse('a{x=~"["}')
 

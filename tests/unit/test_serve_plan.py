@@ -213,7 +213,7 @@ def test_a_taken_datadog_port_is_said_and_left_out() -> None:
     assert "Datadog" not in banner.plain(settings, ports_of(settings))
 
 
-def test_datadog_is_on_its_usual_port_unless_told_otherwise() -> None:
+def test_datadog_is_on_its_usual_port_unless_set_otherwise() -> None:
     assert named(plan_of(), "ingest").env["TAEL_DD_AGENT_ADDR"] == "127.0.0.1:8126"
     assert named(plan_of(TAEL_DD_AGENT_ADDR="off"), "ingest").env["TAEL_DD_AGENT_ADDR"] == "off"
     settings, why = resolve_datadog(settings_of(TAEL_DD_AGENT_ADDR="127.0.0.1:0"))
