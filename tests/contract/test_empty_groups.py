@@ -19,7 +19,18 @@ from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tests.contract.test_value_indexes import store
 from tests.support.hotnode import HotNode
-from tests.support.storage import START_NS, HotTier, migrated, model_of, new_database, new_trace_id, of_service, span_query, wire_span
+from tests.support.storage import (
+    START_NS,
+    HotTier,
+    migrated,
+    model_of,
+    new_database,
+    new_trace_id,
+    of_service,
+    open_tier,
+    span_query,
+    wire_span,
+)
 
 AROUND = TimeRange(START_NS - 10**9, START_NS + 10**9)
 LLM: Attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 3}
@@ -133,3 +144,15 @@ async def test_what_was_written_before_the_column_is_whole(shared_hot_node: HotN
         sums = f"SELECT start_time < fromUnixTimestamp64Nano({START_NS + 100}), groupArray(empty_groups) FROM (SELECT * FROM {clickhouse.database}.spans ORDER BY start_time) GROUP BY 1"
         first, later = sorted((bool(is_first), list(masks)) for is_first, masks in await clickhouse.query(sums, {}))
         assert first[1] == 2 * later[1]
+
+
+async def test_a_table_that_is_still_to_be_migrated_is_read(shared_hot_node: HotNode) -> None:
+    """A query service may be of the new version before the tables are."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        span = wire_span()
+        await tier.store(of_service("shop", span))
+        await clickhouse.command(f"ALTER TABLE {clickhouse.database}.spans DROP COLUMN empty_groups")
+        reader = ClickHouseSpans(clickhouse)
+        [found] = (await reader.find_spans("t1", span_query(AROUND))).value
+        assert (await reader.get_trace("t1", span.trace_id)).value == [found]

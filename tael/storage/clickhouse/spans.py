@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tael.errors import Rejected
+from tael.errors import Rejected, Unavailable
 from tael.model.predicate import EVERYTHING, Predicate, intrinsic, mentions, required_service
 from tael.model.span import Span
 from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
@@ -158,7 +158,13 @@ class ClickHouseSpans:
         return self._since_ns
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
-        return await self._clickhouse.query(statement.sql, statement.parameters, limits)
+        try:
+            return await self._clickhouse.query(statement.sql, statement.parameters, limits)
+        except Unavailable as error:
+            # While a coordinator migrates a shard, its table may not have the column yet: then nothing is known to be empty.
+            if f"`{groups.COLUMN}`" not in error.reason:
+                raise
+            return await self._clickhouse.query(statement.sql.replace(groups.COLUMN, "toUInt8(0)"), statement.parameters, limits)
 
 
 def _at_most(most: int | None, found: list[rows.Row]) -> list[rows.Row]:
