@@ -40,7 +40,8 @@ _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "
 class Counts:
     """How a leaf is counted: of the lines that satisfy ``predicate``, those of which shards know all of ``known`` without reading them; the others must be read.
 
-    Slots are ``slot_ns`` long; ``by_level`` says that the level is asked for, ``by_stream`` that labels of streams are.
+    Slots are ``slot_ns`` long; ``by_level`` says that the level is asked for, ``by_stream`` that labels of streams are. ``labels`` are those that distinguish
+    the leaf's series.
     """
 
     predicate: Predicate
@@ -48,6 +49,7 @@ class Counts:
     slot_ns: int
     by_level: bool
     by_stream: bool
+    labels: tuple[str, ...]
 
 
 def wanted(query: LogQuery) -> Predicate:
@@ -77,7 +79,7 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
         "no level": "level" in labels,
     }
     known = tuple(name for name, is_needed in needed.items() if is_needed)
-    return Counts(wanted(leaf.query), known, slot_ns, LEVEL in labels, bool(labels & INDEX_LABELS.keys()))
+    return Counts(wanted(leaf.query), known, slot_ns, LEVEL in labels, bool(labels & INDEX_LABELS.keys()), tuple(sorted(labels)))
 
 
 def _grouped(leaf: Leaf) -> set[str] | None:

@@ -168,9 +168,7 @@ class LogqlEngine:
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
         time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
-        asked = LogCounts(
-            time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, _names(leaf)
-        )
+        asked = LogCounts(time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels)
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
@@ -216,12 +214,6 @@ class _Pick:
             return None
         self._last_ns = row.timestamp_ns
         return row
-
-
-def _names(leaf: Leaf) -> tuple[str, ...]:
-    """The labels that distinguish the leaf's series."""
-    grouping = leaf.grouping()
-    return tuple(grouping.labels) if grouping else ()
 
 
 def _range_of(leaf: Leaf, steps: Steps) -> TimeRange:
