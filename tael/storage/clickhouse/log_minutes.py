@@ -54,14 +54,14 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     where = matching(tenant, stream_matchers(counts.streams), hours, parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, within)
     marked: dict[LineFact, str] = {name: f"bitTest(minute, {bit.bit_length() - 1})" for name, bit in _MARKS.items()}
-    groups, alike = counted_groups(counts, "instant_ns", parameters, {**log_lines.KNOWN_IF, **marked}), "stream"
+    stream, grouped, alike = "stream", "own_stream, ", "stream" if counts.by_stream else "0"
     if counts.by_stream and counts.labels is not None:
         parameters["names"] = [INDEX_LABELS.get(name, name) for name in counts.labels]
-        groups = groups.replace("stream AS own_stream", "any(stream) AS own_stream", 1)
-        alike = "cityHash64(arrayMap(name -> labels[name], {names:Array(String)}))"
+        stream, grouped, alike = "any(stream)", "", "cityHash64(arrayMap(name -> labels[name], {names:Array(String)}))"
+    groups = counted_groups(counts, "instant_ns", parameters, {**log_lines.KNOWN_IF, **marked}, stream)
     # After the minutes of a row comes what they lack of its records: nothing, unless it was written before there were minutes, or lines were deleted.
     rows = (
-        f"SELECT stream, {alike if counts.by_stream else 0} AS alike, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
+        f"SELECT stream, {alike} AS alike, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
         f"arrayPushBack(minutes.3, 0))) AS part\n  FROM {held}\n  WHERE {where}"
     )
     minutes = (
@@ -71,7 +71,6 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
         f"+ if(bitTest(minute, 7), 0, 1) AS instant_ns\n  FROM (\n  {rows}\n  )\n"
         "  WHERE is_rest ? records != 0 : (instant_ns >= {whole_start:Int64} AND instant_ns < {whole_end:Int64})"
     )
-    grouped = "" if "any(" in groups else "own_stream, "
     sql = (
         f"SELECT {groups}, sum(records), {'sum(bytes)' if counts.sizes else '0'}, is_rest OR line_level = '{log_lines.AS_SEVERITY}' AS incomplete\n"
         f"FROM (\n  {minutes}\n)\nGROUP BY {grouped}alike, known, severity, slot_number, incomplete\nLIMIT {{limit:UInt64}}"

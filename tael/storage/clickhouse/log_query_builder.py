@@ -74,16 +74,20 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
 
 
 def counted_groups(
-    counts: LogCounts, instant_ns: str, parameters: dict[str, Any], conditions: Mapping[LineFact, str] = log_lines.KNOWN_IF
+    counts: LogCounts,
+    instant_ns: str,
+    parameters: dict[str, Any],
+    conditions: Mapping[LineFact, str] = log_lines.KNOWN_IF,
+    stream: str = "stream",
 ) -> str:
-    """The columns that records are counted by, of rows with a level, an instant, and ``conditions`` for what may be known of them."""
+    """The columns that records are counted by, of rows with a stream, a level, an instant, and ``conditions`` for what may be known of them."""
     known = " AND ".join(conditions[name] for name in counts.known) or "true"
     level = log_lines.LEVEL_SHOWN if counts.by_level else "''"
     slot = "0"
     if counts.slot_ns:
         slot = f"intDiv({instant_ns} - {{slots_from:Int64}}, {{slot:Int64}})"
         parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
-    return f"{'stream' if counts.by_stream else '0'} AS own_stream, {known} AS known, {level} AS severity, {slot} AS slot_number"
+    return f"{stream if counts.by_stream else '0'} AS own_stream, {known} AS known, {level} AS severity, {slot} AS slot_number"
 
 
 def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:
