@@ -182,14 +182,15 @@ class ClickHouse:
 
     async def insert(self, table: str, body: bytes, body_format: str, settings: Mapping[str, Any], limits: Limits = INSERT_LIMITS) -> None:
         """Send ``body`` as it is, in ClickHouse's ``body_format``; once more where the connection was lost, which ``settings`` MUST make harmless."""
+        settings = {**limits.settings(), **settings}
         async with self._call(limits) as client:
             try:
-                await self._insert(client, table, body, body_format, {**limits.settings(), **settings})
+                await self._insert(client, table, body, body_format, settings)
             except ClickHouseError as error:
                 # The server may have closed a connection that was kept for later, as one does that restarts.
                 if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionResetError):
                     raise
-                await self._insert(client, table, body, body_format, {**limits.settings(), **settings})
+                await self._insert(client, table, body, body_format, settings)
 
     async def _insert(self, client: AsyncClient, table: str, body: bytes, body_format: str, settings: dict[str, Any]) -> None:
         # A file, not bytes: the client puts the statement in front of bytes, which copies them here and once more on a hot node; with a file the
