@@ -1,4 +1,4 @@
-"""How the command line is told to reach a server. Pure."""
+"""The flags with which the command line reaches a server. Pure."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from tests.support.storage import open_tier
 
 
 async def test_d1_logs_need_no_ids_and_spans_do() -> None:
-    """Spans are refused one by one; a record with an id that is none is kept outside any trace, and the client is told."""
+    """Spans are refused one by one; a record with an invalid id is kept outside any trace; the response names both."""
     spans, logs = sample("traces", 4), sample("logs", 4)
     assert isinstance(spans, ExportTraceServiceRequest)
     assert isinstance(logs, ExportLogsServiceRequest)
@@ -55,7 +55,7 @@ async def test_d1_logs_need_no_ids_and_spans_do() -> None:
 
 @SIGNAL
 async def test_d4_text_that_is_not_utf8_is_replaced_and_costs_nobody_a_batch(signal: str) -> None:
-    """In attributes, names and resources; the neighbours are stored and the client is told."""
+    """In attributes, names and resources; the neighbours are stored and the response says that text was not UTF-8."""
     body = sample(signal, 4, marker="broken").SerializeToString()
     assert body.count(b"broken") >= 4
     wrong = body.replace(b"broken", b"bro\xffen", 2).replace(b"shop", b"s\xc3op").replace(b"tests", b"te\x80ts")

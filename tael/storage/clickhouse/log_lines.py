@@ -96,7 +96,7 @@ def level() -> str:
     """The level of a line: that of an attribute, or else of the severity, or else of the line itself; empty where it is not known."""
     by_attribute = f"bitTest(line_names, {_A_LEVEL.bit_length() - 1})"
     texts = f"arrayFilter((t, k) -> k IN ({_listed(_ONE_LEVEL)}), mapValues(attributes_string), mapKeys(attributes_string))"
-    # Which of several wins is told by their order, so one that is no text leaves the level open as well.
+    # Of several the first in LEVEL_NAMES wins, whatever its type, so one that is not a text leaves the level open as well.
     several = f"arrayCount(k -> k IN ({_listed(_ONE_LEVEL)}), {_keys('attributes')}) != 1"
     severities = ", ".join(f"'{name}'" for name in SEVERITIES)
     # Whether no member of JSON or logfmt can name the level.
