@@ -17,7 +17,7 @@ from tael.cluster.membership import heartbeat
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, schema_key
 from tael.cluster.status import ClusterStatus
-from tael.errors import Unavailable
+from tael.errors import Damaged, Unavailable
 from tael.runtime.service import Readiness, Stop
 from tael.storage.api import DetachedPart, PartitionSize
 from tael.wal.jetstream.streams import JetStreamStreams, wal_states
@@ -99,10 +99,13 @@ class Cluster:
         return [(await self.lease(key)).holder for key in keys]
 
     async def until_held(self, key: str, holder: str) -> Lease:
-        """The lease once this one holds it."""
+        """The lease once this one holds it; one that is damaged may be repaired meanwhile."""
 
         async def held() -> bool:
-            return (await self.lease(key)).holder == holder
+            try:
+                return (await self.lease(key)).holder == holder
+            except Damaged:
+                return False
 
         await until(held)
         return await self.lease(key)
