@@ -1,11 +1,11 @@
 """The ports of the hot and cold tiers, by signal and direction.
 
-Every reader is scoped to one tenant by its first argument and MUST NOT return another tenant's rows. Every answer says which shards are
-missing from it; an answer with none missing is complete. Readers never return less without saying so.
+Every reader is scoped to one tenant by its first argument and MUST NOT return another tenant's rows. Every answer names the shards that are
+missing from it; an answer with none missing is complete. Readers never return less without reporting it.
 
 Errors are a part of each port, and a method raises nothing but what its port names. Retryable is Unavailable (a shard does not answer, or
-not in time) or Overloaded (it says that it is over a limit): the same call may succeed later. A deadline that passes inside an adapter is
-Unavailable, never a bare TimeoutError, which is left to the deadlines of callers.
+not in time) or Overloaded (it reports that it is over a limit): the same call may succeed later. When a deadline passes inside an adapter,
+the adapter raises Unavailable and never a bare TimeoutError: that one is reserved for the deadlines of callers.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 MAX_FIND_LIMIT = 10_000
-"""The largest ``SpanQuery.limit`` that a reader takes; more is read in pages."""
+"""The largest ``SpanQuery.limit`` that a reader accepts; more spans are read in pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """A value, and the names of the shards and of files of the cold tier that did not contribute to it."""
+    """A value, and the names of the shards and cold files that did not contribute to it."""
 
     value: T
     missing: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
-        """Whether anything is missing."""
+        """Whether a shard or file is missing."""
         return bool(self.missing)
 
 
@@ -82,7 +82,8 @@ class LogCursor:
 class LogQuery:
     """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``.
 
-    ``streams`` narrows them to streams whose labels match, and ``unknown`` to records of whose line a shard does not know all of this without reading it.
+    ``streams`` restricts them to streams whose labels match. ``unknown`` restricts them to records for which a shard would have to read the line
+    to learn at least one of these facts.
     """
 
     time_range: TimeRange
@@ -96,12 +97,12 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
-    """How many records there are of each stream in each slot; of all streams together, which have no labels then, without ``by_stream``.
+    """A request to count the records of each stream in each slot or, without ``by_stream``, of all streams together, whose rows then have no labels.
 
-    They satisfy ``predicate``, and ``streams`` narrows them to streams whose labels match. Records of whose line a shard knows all
-    that ``known`` names, without reading it, are counted apart from the others, and with ``by_level`` those of each level. Slots are ``slot_ns`` long from the beginning of the range on.
-    ``sizes`` asks for the bytes of bodies, which are 0 otherwise. Streams that agree in the ``labels`` that are named may count as one, which has the labels
-    of any of them.
+    Counted are records that satisfy ``predicate``, in streams whose labels match ``streams``. Records for which a shard knows all the facts in
+    ``known`` without reading the line are counted separately from the others, and with ``by_level`` separately for each level. Slots are
+    ``slot_ns`` long and begin with the range. ``sizes`` requests the bytes of bodies, which are 0 otherwise. Streams that agree in all of
+    ``labels`` may be counted as one, with the labels of any of them.
     """
 
     time_range: TimeRange
@@ -116,8 +117,8 @@ class LogCounts:
 
 
 class LogCount(NamedTuple):
-    """One group in one slot. ``known`` says that all that was named is known of its lines; ``bytes`` are those of the bodies as stored, ``level`` is empty
-    unless it is known and was asked for.
+    """One group in one slot. ``known`` is whether all the facts in ``LogCounts.known`` are known of its lines; ``bytes`` is the size of the bodies as
+    stored; ``level`` is empty unless it is known and was requested.
     """
 
     labels: Labels
@@ -130,7 +131,7 @@ class LogCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStats:
-    """Sums over a service's spans in a time range; sums add across shards, rates and averages are derived."""
+    """Sums over a service's spans in a time range. Sums of shards can be added; rates and averages are derived from them."""
 
     name: str
     span_count: int
@@ -142,8 +143,8 @@ class ServiceStats:
 class SpanReader(Protocol):
     """Reads spans of one shard, or of several composed as one.
 
-    Every method raises Retryable when no shard could be asked, Rejected for a question that no shard can answer as it is, TooLarge for one whose
-    answer is more than a shard gives.
+    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge for one
+    whose answer exceeds what a shard returns.
     """
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
@@ -157,18 +158,19 @@ class SpanReader(Protocol):
     async def get_trace(
         self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None, most: int | None = None
     ) -> Answer[list[Span]]:
-        """Every span of the trace ordered by start, then span id; an unknown id is an empty list, not an error.
+        """Every span of the trace ordered by start, then span id; for an unknown id an empty list, not an error.
 
-        Raises TraceTooLong for a trace of more than ``most`` spans, their copies counted, on one shard, and MUST NOT read many more to find out.
+        Raises TraceTooLong when one shard has more than ``most`` spans of the trace, copies included, and MUST NOT read many more to find out.
 
-        ``time_range`` is a hint of where to look: a trace that overlaps it MUST be found whole.
+        ``time_range`` is a hint of where to look: a trace that overlaps it MUST be returned whole.
         """
         ...
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """The services with a span that started in the range, by name; a trace that two services share counts for each.
 
-        Spans, errors and durations MUST be exact. Traces are where there are few, and an estimate (of a standard error of 2 % at most) where there are many.
+        Spans, errors and durations MUST be exact. The number of traces is exact while it is small and an estimate (with a standard error of at most
+        2 %) when it is large.
         """
         ...
 
@@ -176,8 +178,8 @@ class SpanReader(Protocol):
 class LogReader(Protocol):
     """Reads log records of one shard, or of several composed as one.
 
-    Every method raises Retryable when no shard could be asked, Rejected for a question that no shard can answer as it is, TooLarge for one whose
-    answer is more than a shard gives.
+    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge for one
+    whose answer exceeds what a shard returns.
     """
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
@@ -189,58 +191,59 @@ class LogReader(Protocol):
         ...
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
-        """The groups and slots that have records, in no order; two rows may be of one group and slot, and add up.
+        """The groups and slots that have records, in no particular order; several rows of the same group and slot are possible, and add up.
 
         Raises TooLarge beyond ``max_rows``.
         """
         ...
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
-        """The streams that match and may have a record in the range (to the hour), by labels, each once; at most ``limit`` where it is not 0.
+        """The streams that match and may have a record in the range (to the hour), ordered by labels, each once; at most ``limit`` unless that is 0.
 
-        A stream is where records with its labels are; several shards may have records of one. ``records`` and ``bytes`` count every record of
-        the hours that the range touches as it was written.
+        Several shards may have records of the same stream. ``records`` and ``bytes`` count every record, as written, in the hours that the range
+        touches.
         """
         ...
 
 
 class SeriesReader(Protocol):
-    """Reads series of one shard, or of several composed as one. Times are milliseconds; ranges leave the start out and hold the end.
+    """Reads series of one shard, or of several composed as one. Times are milliseconds; ranges exclude their start and include their end.
 
-    A series is on one shard. Where two shards know the same labels all the same, the composition MUST return one series of both.
-    Every method raises Retryable when no shard could be asked, Rejected for a question that no shard can answer as it is, and TooLarge for
-    one that is beyond a limit.
+    A series is on one shard. Where two shards nevertheless know the same labels, the composition MUST return one series made of both.
+    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge for
+    one that exceeds a limit.
     """
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """Every sample of every series that matches, stale markers included; a series without a sample in the range is left out.
 
-        Of two samples of one series at one time the one that was written last is returned. Raises TooLarge beyond ``max_samples``,
-        before it holds many more.
+        Of two samples of one series at the same time, the one that was written last is returned. Raises TooLarge beyond ``max_samples``,
+        before it holds many more in memory.
         """
         ...
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
-        """``request`` evaluated where the samples are, as Prometheus' function would be; None when a native histogram matches, or the
-        values are beyond what the shard's function is exact for: these are left to the caller. Series without any value are left out.
+        """``request`` evaluated where the samples are, with the results of Prometheus' function. Series without any value are left out.
+
+        None when a native histogram matches or when the shard's function is not exact for these values: the caller evaluates the samples itself.
         Raises TooLarge beyond ``max_series``.
         """
         ...
 
     async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
-        """The label sets that match and may have a sample in the range (to the hour), ordered; at most ``limit`` where it is not 0."""
+        """The label sets that match and may have a sample in the range (to the hour), ordered; at most ``limit`` unless that is 0."""
         ...
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """Names of the labels of those series, ordered; ``selection.matchers`` may be empty, which is every series."""
+        """The names of the labels of the series that match, ordered; empty ``selection.matchers`` match every series."""
         ...
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """Values of one label of those series, ordered."""
+        """The values of one label of the series that match, ordered."""
         ...
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
-        """Metadata by name, of one metric or, when ``metric`` is empty, of all."""
+        """Metadata of one metric or, when ``metric`` is empty, of all, by name."""
         ...
 
     async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
@@ -249,8 +252,8 @@ class SeriesReader(Protocol):
 
 
 class Total(NamedTuple, Generic[T]):
-    """Where a running total of increments stands: the time and value of its last sample, and the last batch of the WAL that is in it (0 when none
-    is known); TOTAL_BETWEEN marks a sample that is no such end.
+    """A running total of increments as of its last sample: that sample's time and value, and the last batch of the WAL that is included in it
+    (0 when none is known, TOTAL_BETWEEN when the sample is not the last one of its batch).
     """
 
     time_ms: int
@@ -262,16 +265,13 @@ TOTAL_BETWEEN = 1
 
 
 class TotalsReader(Protocol):
-    """Reads where the running totals of one shard's series stand, for the writer that adds to them.
-
-    Every method raises Retryable, and nothing else.
-    """
+    """Reads the running totals of one shard's series, for the writer that adds to them. Every method raises Retryable, and nothing else."""
 
     async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[float]]:
-        """Each series' total, by series id; none for a series without a sample. Stale markers do not count.
+        """The total of each series, by series id; none for a series without a sample. Stale markers do not count.
 
-        ``series`` are metric and series ids; samples before ``since_ms`` may be missed. What was written before the call MUST be seen, and of
-        two samples of one time only the one that was written last.
+        ``series`` are metric and series ids. Samples before ``since_ms`` may be missed. Everything written before the call MUST be seen and, of
+        two samples at the same time, only the one that was written last.
         """
         ...
 
@@ -281,56 +281,55 @@ class TotalsReader(Protocol):
 
 
 class SpanCountReader(Protocol):
-    """Counts spans for the metrics that are made of them, on one shard or several; a trace is on one shard.
+    """Counts spans for span metrics, on one shard or several; a trace is on one shard.
 
-    Rows end at multiples of ``slot_ms``, which is a multiple of 15 seconds; the last one is not after ``end_ms``. Several rows may be of the
-    same group, slot and bucket. Every method raises TooLarge beyond ``max_rows``, and Retryable when no shard
-    could be asked.
+    Slots end at multiples of ``slot_ms``, which is a multiple of 15 seconds; the last one does not end after ``end_ms``. Several rows may belong
+    to the same group, slot and bucket. Every method raises TooLarge beyond ``max_rows``, and Retryable when no shard could be queried.
     """
 
     async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
-        """Spans by (service, name, kind, status) in the buckets of CALL_BOUNDS, from the beginning on.
+        """Spans by (service, name, kind, status) in the buckets of CALL_BOUNDS, from the oldest one on.
 
-        What ended up to ``start_ms`` is in the slot that ends there or just before.
+        Spans that ended by ``start_ms`` are in the slot that ends there or just before.
         """
         ...
 
     async def span_kinds(self, tenant: str, start_ms: int, end_ms: int) -> Answer[set[int]]:
-        """OTLP's kinds of the spans that ended in the range; empty where there are none."""
+        """The OTLP kinds of the spans that ended in the range; empty when there are none."""
         ...
 
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """Calls from one service to another: a client's or producer's span with a child that is a server's or consumer's.
 
-        By (client, server, connection type, ``failed`` or empty, whose duration it is: ``client`` or ``server``), in the buckets of EDGE_BOUNDS,
-        of the range alone. Beyond some millions of spans a shard looks at a part of its traces, and its counts are estimates.
+        Counted by (client, server, connection type, ``failed`` or empty, and the side whose duration is counted: ``client`` or ``server``), in the
+        buckets of EDGE_BOUNDS, within the range only. Beyond some millions of spans a shard samples its traces, and its counts are estimates.
         """
         ...
 
 
 LANDING: Final = 2
-"""The edition of landing tables that this version inserts into; it grows whenever one of them is followed by another (docs/formats.md)."""
+"""The edition of the landing tables that this version inserts into; it grows whenever one of them is superseded (docs/formats.md)."""
 
 
 class BatchWriter(Protocol):
-    """Writes the log's batches into one shard's hot tier."""
+    """Writes batches of the WAL into one shard's hot tier."""
 
     async def write(self, signal: str, body: bytes, token: str, landing: int = LANDING) -> None:
         """Write joined ``WalBatch`` messages of one signal, all or nothing.
 
         Returns only when a reader of this shard can see the rows. MUST be idempotent in ``token``: a second call with the same token,
-        body and ``landing`` adds nothing, also after a restart, within the window that docs/formats.md states. Raises Retryable
-        when the same call may succeed later, Rejected when these bytes never will, StoredInPart when they never will and some of their
-        items are readable already.
+        body and ``landing`` adds nothing, even after a restart, within the window that docs/formats.md states. Raises Retryable
+        when the same call may succeed later, Rejected when it never will with these bytes, and StoredInPart when it never will and some of
+        their items are readable already.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionSize:
-    """One partition of one table on one shard: what it holds, in how many parts, and from when to when.
+    """One partition of one table on one shard: ``hours`` from ``start_ns`` on, in so many ``parts``.
 
-    ``signal`` is ``traces``, ``logs``, ``metrics`` or ``payloads``: whose retention holds for the table.
+    ``signal`` is the signal whose retention applies to the table: ``traces``, ``logs``, ``metrics`` or ``payloads``.
     """
 
     table: str
@@ -344,7 +343,7 @@ class PartitionSize:
 
 @dataclass(frozen=True, slots=True)
 class DetachedPart:
-    """A part that no statement reads: ``reason`` is the engine's word (``broken-on-start``, ``noquorum``, …), "" where somebody took it away by hand."""
+    """A part that no statement reads. ``reason`` is the engine's word (``broken-on-start``, ``noquorum``, …), or "" for a part that was detached by hand."""
 
     table: str
     name: str
@@ -362,13 +361,13 @@ class SchemaStore(Protocol):
     async def migrate(self) -> list[str]:
         """Bring the schema to this version of tael and return the names of the migrations that ran, oldest first.
 
-        MUST be idempotent and resumable: a migration that died half way is repeated whole by the next call. Raises Rejected
+        MUST be idempotent and resumable: the next call repeats in full a migration that died half way. Raises Rejected
         when the schema is newer than this program.
         """
         ...
 
     async def is_migrated(self) -> bool:
-        """Whether the shard has this version's schema, for a look now and then: False for one whose disk is new. Raises as ``migrate`` does."""
+        """Whether the shard has this version's schema; False for a new disk. Cheap enough to be called now and then. Raises as ``migrate`` does."""
         ...
 
     async def list_partitions(self) -> list[PartitionSize]:
@@ -376,30 +375,30 @@ class SchemaStore(Protocol):
         ...
 
     async def list_detached(self) -> list[DetachedPart]:
-        """Every part of the shard's tables that lies beside them on its disks and is not read."""
+        """Every detached part of the shard's tables: it is on the shard's disks and is not read."""
         ...
 
     async def drop_partition(self, partition: PartitionSize) -> None:
-        """Remove it; removing what is gone already is no error."""
+        """Drop the partition; dropping one that is already gone is not an error."""
         ...
 
 
 class AskedShard(Protocol[R_co]):
-    """A shard as the sharded reader asks it one question of one port, whose methods' errors it raises."""
+    """A shard that can be asked a question of one port. Raises what the port's methods raise."""
 
     @property
     def name(self) -> str:
-        """What an answer that lacks the shard calls it."""
+        """The name under which ``Answer.missing`` lists the shard."""
         ...
 
     async def ask(self, question: Callable[[R_co], Awaitable[Answer[T]]]) -> Answer[T]:
-        """The answer of the shard's reader. The question may be asked more than once, and MUST NOT change anything."""
+        """Call ``question`` with the shard's reader and return the answer. It may be called more than once, and MUST NOT change anything."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Shard(Generic[R]):
-    """See AskedShard: a shard with a reader that is always the same."""
+    """See AskedShard: a shard whose reader never changes."""
 
     name: str
     reader: R = field(repr=False)

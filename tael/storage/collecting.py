@@ -1,4 +1,4 @@
-"""The port through which payloads are collected that nothing refers to, for the compactor (docs/adr/0025)."""
+"""The port through which the compactor collects payloads that nothing refers to (docs/adr/0025)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tael.storage.erase import Erasure, Selection
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A payload that something in an hour of the shard refers to while the hour does not have it: it was posted by hand, or is of another hour."""
+    """A payload that an item in hour ``hour_ns`` refers to but that hour does not hold: it was posted by hand, or belongs to another hour."""
 
     tenant: str
     sha256: bytes
@@ -20,7 +20,9 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Payloads of an hour that nothing referred to at ``since_ns``, nor does now: what came up to then may go. Without hashes it is all of the hour."""
+    """Payloads of an hour that nothing referred to at ``since_ns`` or refers to now: the copies that came by then may be deleted. Without hashes,
+    all payloads of the hour.
+    """
 
     tenant: str
     hour_ns: int
@@ -28,61 +30,61 @@ class Due:
     hashes: tuple[bytes, ...]
 
     def parts(self, most: int) -> Sequence[Due]:
-        """The same in parts of so many hashes."""
+        """The same payloads, in parts of at most ``most`` hashes."""
         starts = range(0, len(self.hashes), most)
         return [replace(self, hashes=self.hashes[start : start + most]) for start in starts] if self.hashes else [self]
 
     @property
     def selection(self) -> Selection:
-        """What of the tenant's rows that is."""
+        """The selection of the payloads' rows."""
         return Selection(Erasure(self.tenant, "tenant", "", self.since_ns), hashes=self.hashes, hour_ns=self.hour_ns)
 
 
 class CollectStore(Protocol):
-    """One shard's payloads, and what refers to them, in the hot tier and on their way out of it. Times are nanoseconds since the epoch.
+    """One shard's payloads and references to them, in the hot and rolling tables. Times are nanoseconds since the epoch.
 
-    Every method can be repeated by anybody at any time, and raises Retryable when the shard does not answer, Rejected when it refuses for good.
+    Any process may repeat any method at any time. Every method raises Retryable when the shard does not answer, and Rejected when it refuses for good.
     """
 
     async def changed_days(self, since_ns: int) -> Sequence[int]:
-        """The starts of the days of which payloads, or what refers to them, came since."""
+        """The starts of the days for which payloads or references to payloads arrived since."""
         ...
 
     async def condemn(self, day_ns: int, sent_until_ns: int, now_ns: int, due_ns: int) -> None:
-        """Condemn the payloads of a day that were sent up to a time and that nothing in their hour refers to.
+        """Condemn, due at ``due_ns``, the payloads of a day that were sent by ``sent_until_ns`` and that nothing in their hour refers to.
 
-        MUST leave alone what came before the shard knew what refers to payloads.
+        MUST leave alone payloads that came before the shard kept an index of references.
         """
         ...
 
     async def strays(self, day_ns: int, limit: int) -> Sequence[Stray]:
-        """Some of those of a day, the latest first."""
+        """At most ``limit`` strays of a day, the latest first."""
         ...
 
     async def spare(self) -> None:
-        """Condemn no longer what something refers to, or what was sent again since."""
+        """Lift the condemnation of payloads that something refers to or that were sent again since."""
         ...
 
     async def due(self, now_ns: int, limit: int) -> Sequence[Due]:
-        """Those that are due of some hours, the oldest first."""
+        """The payloads that are due, of at most ``limit`` hours, the oldest first."""
         ...
 
     async def postpone(self, due: Due, until_ns: int) -> None:
-        """They are due at a later time."""
+        """Make these payloads due at ``until_ns``."""
         ...
 
     async def is_all(self, due: Due) -> bool:
-        """Whether the tenant's hour has no other payload that came up to ``since_ns``."""
+        """Whether ``due`` covers every payload of the tenant's hour that came by ``since_ns``."""
         ...
 
     async def needed(self, tenant: str, hashes: Collection[bytes]) -> frozenset[bytes]:
-        """Those of which the shard has strays."""
+        """Those of ``hashes`` of which the shard has strays."""
         ...
 
     async def delete(self, due: Due) -> int:
-        """Delete their rows where they are hot or on their way; how many. What came after ``since_ns`` MUST stay."""
+        """Delete these payloads' rows from the hot and rolling tables and return how many. Rows that came after ``since_ns`` MUST stay."""
         ...
 
     async def forget(self, due: Due) -> None:
-        """They are in no tier any more: neither are they condemned, nor does an index say that they are there."""
+        """Remove these payloads, which no tier has any more, from the condemned and from the index."""
         ...

@@ -1,4 +1,4 @@
-"""The port that deletes what belongs to a trace, a user, a session or a tenant, for the compactor."""
+"""The ports through which the compactor deletes the data of a trace, a user, a session or a tenant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tael.storage.rolling import Pace
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What is to go of a tenant: what came up to ``before_ns``. ``value`` is a trace's id in hex, a user or a session; it says nothing for a tenant."""
+    """The data of a tenant to delete, as far as it came by ``before_ns``. ``value`` is a trace id in hex, a user or a session; it is unused for a tenant."""
 
     tenant: str
     kind: Literal["trace", "user", "session", "tenant"]
@@ -22,9 +22,9 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Of what is to go, the rows of these traces or, without traces, what is in no such trace (see ``erase_rest``).
+    """A part of an erasure: the rows of these traces or, without traces, the rows that are in no such trace (see ``erase_rest``).
 
-    With ``hour_ns`` it is nothing but payloads of that hour, as far as they came up to ``before_ns``: those of ``hashes``, or all where there are none.
+    With ``hour_ns`` it is only payloads of that hour that came by ``before_ns``: those of ``hashes``, or all of them when ``hashes`` is empty.
     """
 
     what: Erasure
@@ -44,7 +44,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Condemned:
-    """How many payloads are, and when the last of them is due."""
+    """How many payloads are condemned, and when the last of them is due."""
 
     count: int
     due_ns: int
@@ -52,81 +52,86 @@ class Condemned:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The rows of a file that are to go, and the checksum over their ids."""
+    """The number of rows of a file to delete, and the checksum over their ids."""
 
     rows: int
     checksum: str
 
 
 class EraseStore(Protocol):
-    """One shard's rows, in every table and on their way out of the hot tier.
+    """One shard's rows, in every hot table and rolling table.
 
-    Every method can be repeated by anybody at any time, and raises Retryable when the shard does not answer, Rejected when it refuses for good.
+    Any process may repeat any method at any time. Every method raises Retryable when the shard does not answer, and Rejected when it refuses for good.
     """
 
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
-        """Some traces of which a span belongs to the user or session, the oldest first; empty once there is none."""
+        """At most ``limit`` traces with a span of the user or session, the oldest first; empty once there is none."""
         ...
 
     async def erase_traces(self, what: Erasure, traces: Sequence[bytes]) -> int:
-        """Delete their spans, log records and exemplars; how many rows. What came after ``before_ns`` stays."""
+        """Delete the spans, log records and exemplars of these traces and return how many rows. Rows that came after ``before_ns`` stay."""
         ...
 
     async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
-        """Delete their index, but of those that go on after ``before_ns``; how many rows. It says which hours a trace has: this comes last."""
+        """Delete the index rows of these traces, except of traces that go on after ``before_ns``, and return how many.
+
+        The index tells which hours a trace has, so this comes last.
+        """
         ...
 
     async def erase_rest(self, what: Erasure) -> int:
-        """Delete what is in no such trace: log records of the user or session and what suggestions remember of them, or all of a tenant but its
-        payloads.
+        """Delete what is in no such trace and return how many rows: log records of the user or session and what suggestions remember of them, or all
+        data of a tenant but its payloads.
         """
         ...
 
     async def loose_items(self, what: Erasure) -> Sequence[bytes]:
-        """Of the log records of the user or session that are in no trace: what those that refer to payloads are known by in the index of references."""
+        """The keys in the index of references of those log records of the user or session that are in no trace and refer to payloads."""
         ...
 
     async def condemn(self, what: Erasure, items: Sequence[bytes], cause: Cause) -> None:
-        """Forget what traces and such log records refer to, or all that a tenant's rows do, up to ``before_ns``; the payloads are condemned before.
+        """Condemn the payloads to which these items (traces or loose log records) or all rows of a tenant refer up to ``before_ns``, then delete the
+        references.
 
-        Those that something else refers to are spared when they are looked at again (CollectStore).
+        Payloads that something else refers to are spared at the second look (CollectStore).
         """
         ...
 
     async def condemned(self, cause: str) -> Condemned:
-        """What is left of those that were condemned for a cause and that nothing else refers to."""
+        """The payloads condemned for a cause that still exist and that nothing else refers to."""
         ...
 
 
 class ColdEraseStore(Protocol):
-    """Rows of one shard in the files of its cold tier. Which files count, and which take their place, is the caller's to commit.
+    """Rows of one shard in the files of its cold tier. Committing which files are valid and which replace them is up to the caller.
 
-    Every method raises Retryable when the shard or the bucket does not answer, Rejected when it refuses for good.
+    Every method raises Retryable when the shard or the bucket does not answer, and Rejected when it refuses for good.
     """
 
     async def next_traces(self, what: Erasure, files: Sequence[ColdFile], limit: int) -> Sequence[bytes]:
-        """Some traces of which a span in these files belongs to the user or session, the oldest first; empty once there is none."""
+        """At most ``limit`` traces with a span of the user or session in these files, the oldest first; empty once there is none."""
         ...
 
     async def hours_of(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[int]:
-        """The starts of the hours, ns, in which these traces have spans, by their index."""
+        """The starts (ns) of the hours in which these traces have spans, according to their index."""
         ...
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
-        """Those of which these files have spans that came after ``before_ns``."""
+        """Those of ``traces`` of which these files have spans that came after ``before_ns``."""
         ...
 
     async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:
-        """The files of one table that hold rows which are to go, and which these are."""
+        """The files, all of one table, that hold rows of the selection, each with a count and checksum of those rows."""
         ...
 
     async def loose_items(self, what: Erasure, files: Sequence[ColdFile]) -> Sequence[bytes]:
-        """See EraseStore, of files of log records."""
+        """See EraseStore; of the log records in these files."""
         ...
 
     async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
-        """Write one file with what is to stay of several of one hour and tenant, and read it back. Of rows with one key the latest generation's counts.
+        """Write one file with the remaining rows of several files of one hour and tenant, and read it back. Of rows with the same key, that of the
+        latest generation is kept.
 
-        Something MUST stay: a file without rows cannot be read back.
+        At least one row MUST remain: a file without rows cannot be read back.
         """
         ...

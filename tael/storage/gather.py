@@ -1,4 +1,4 @@
-"""How one question is put to several readers at once, and their answers gathered: shards of which some may be missing, or all of some readers."""
+"""Asking several readers one question at once and gathering their answers: of shards, some of which may be missing, or of readers that must all answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Gathered(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[T]):
-    """One of the answers that make up a whole: the ``asked`` readers of which ``done`` have answered, or will not, this one the last."""
+    """One reader's answer out of those that make up a whole. ``done`` of the ``asked`` readers have answered or failed, this one included."""
 
     value: T
     done: int
@@ -35,27 +35,27 @@ class Part(Generic[T]):
 
 
 class Gather(Protocol[Reader_co]):
-    """Asks several readers one question; what becomes of their answers is for who asks (merged.py)."""
+    """Asks several readers one question; merging their answers is left to the caller (merged.py)."""
 
     async def ask(
         self, question: Callable[[Reader_co], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None
     ) -> Gathered[T]:
-        """The answers, in the order of the readers. Raises what a reader raises that no other answer makes up for.
+        """The answers, in the order of the readers. Raises a reader's error unless other answers make up for it.
 
-        ``on_part`` MUST be called with each answer as it comes, before the whole is returned.
+        ``on_part`` MUST be called with each answer as it arrives, before the whole is returned.
         """
         ...
 
 
 class Merged(Generic[R]):
-    """A reader whose answers are those of several, gathered in some way and merged by what each method says."""
+    """Base of a reader that composes several: ``gather`` collects their answers, and each method merges them."""
 
     def __init__(self, gather: Gather[R]) -> None:
         self._gather = gather
 
 
 class Shards(Generic[R]):
-    """See Gather: the shards of one signal's readers, some of which may be missing. A shard that fails, or has not answered after ``deadline_seconds``, is missing.
+    """See Gather: the shards of one signal. A shard that fails, or has not answered within ``deadline_seconds``, is missing from the answer.
 
     Raises Unavailable when no shard answered, and Rejected as soon as one shard rejects the question.
     """
@@ -65,7 +65,7 @@ class Shards(Generic[R]):
         self._deadline_seconds = deadline_seconds
 
     def use(self, shards: Sequence[AskedShard[R]]) -> None:
-        """Ask these shards from the next question on: the shard map has grown."""
+        """Ask these shards from the next question on, after the shard map has grown. Questions under way keep the shards that they began with."""
         self._shards = tuple(shards)
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
@@ -91,24 +91,24 @@ class Shards(Generic[R]):
         return Gathered(values, tuple(name for names in missing for name in names))
 
     async def _ask(self, shard: AskedShard[R], question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T] | str:
-        """The shard's answer, or why there is none."""
+        """The shard's answer, or the reason why there is none."""
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 return await shard.ask(question)
-        except TimeoutError:
+        except TimeoutError:  # this deadline's: the port turns a deadline of its own into Unavailable
             return f"no answer within {self._deadline_seconds} s"
         except Retryable as error:
             return error.reason
 
 
 class AllOf(Generic[R]):
-    """See Gather: readers of different things, all of which must answer. An error of one is the error of all."""
+    """See Gather: readers of different data, all of which must answer. An error of one reader is raised."""
 
     def __init__(self, readers: Sequence[R]) -> None:
         self._readers = tuple(readers)
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
-        """See Gather. A shard that several of the answers lack is named once."""
+        """See Gather. A shard that is missing from several answers is listed once."""
         done = itertools.count(1)
 
         async def one(reader: R) -> Answer[T]:

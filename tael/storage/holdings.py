@@ -1,4 +1,4 @@
-"""The port of how much is stored of each tenant and signal, and since when; and its composition over shards."""
+"""The port that reports how much of each tenant and signal is stored, and since when, and its composition over shards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from tael.storage.gather import Merged
 
 
 class Holding(NamedTuple):
-    """A signal of a tenant. ``items`` are its spans, log records or samples, of rollups the rows; ``hot_bytes`` are those on disk of all its tables,
-    about, and ``cold_bytes`` those of its files.
+    """The stored data of one signal of one tenant.
 
-    ``oldest_ns`` is the beginning of its oldest partition or hour of files, which ends at ``oldest_end_ns`` and goes with ``oldest_bytes``.
+    ``items`` is the number of spans, log records or samples (of rollups, the rows); ``hot_bytes`` the approximate size of its rows in all tables on disk, and
+    ``cold_bytes`` the size of its files. ``oldest_ns`` and ``oldest_end_ns`` bound the partition or hour of files that expires next, which frees
+    ``oldest_bytes``.
     """
 
     tenant: str
@@ -27,15 +28,15 @@ class Holding(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """In both tiers."""
+        """The size in both tiers."""
         return self.hot_bytes + self.cold_bytes
 
 
 class HoldingReader(Protocol):
-    """Looks at one shard, or at several composed as one. Raises as SpanReader does."""
+    """Reads the holdings of one shard, or of several composed as one. Raises the errors of SpanReader."""
 
     async def holdings(self, tenant: str | None) -> Answer[list[Holding]]:
-        """Each tenant and signal of which anything is stored, by tenant and signal; ``tenant`` None is every tenant."""
+        """The holdings of a tenant, or of every tenant when it is None, by tenant and signal; those without stored data are left out."""
         ...
 
 
@@ -44,12 +45,12 @@ class MergedHoldings(Merged[HoldingReader]):
 
     async def holdings(self, tenant: str | None) -> Answer[list[Holding]]:
         """See HoldingReader."""
-        found = await self._gather.ask(lambda reader: reader.holdings(tenant))
-        return Answer(merged_holdings(one for several in found.values for one in several), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.holdings(tenant))
+        return Answer(merged_holdings(one for several in gathered.values for one in several), gathered.missing)
 
 
 def merged_holdings(holdings: Iterable[Holding]) -> list[Holding]:
-    """One for each tenant and signal: sums, and of the oldest partitions the one that ends first."""
+    """One holding for each tenant and signal: sums, and the oldest partition that ends first."""
     merged: dict[tuple[str, str], Holding] = {}
     for one in holdings:
         other = merged.get(one[:2])
@@ -59,6 +60,6 @@ def merged_holdings(holdings: Iterable[Holding]) -> list[Holding]:
 
 def _sum(one: Holding, other: Holding) -> Holding:
     first = min(one.oldest_end_ns, other.oldest_end_ns)
-    goes = sum(each.oldest_bytes for each in (one, other) if each.oldest_end_ns == first)
+    freed = sum(each.oldest_bytes for each in (one, other) if each.oldest_end_ns == first)
     hot, cold = one.hot_bytes + other.hot_bytes, one.cold_bytes + other.cold_bytes
-    return Holding(*one[:2], one.items + other.items, hot, cold, min(one.oldest_ns, other.oldest_ns), first, goes)
+    return Holding(*one[:2], one.items + other.items, hot, cold, min(one.oldest_ns, other.oldest_ns), first, freed)

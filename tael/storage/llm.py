@@ -1,4 +1,4 @@
-"""The port of LLM calls in columns; and its composition over shards."""
+"""The port for LLM calls in columns, and its composition over shards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LlmReader(Protocol):
     async def calls(self, tenant: str, time_range: TimeRange, max_rows: int) -> Answer[LlmCalls]:
         """Every span of an LLM call, tool or agent that started in the range, in no order.
 
-        A session, user or agent that a span does not name is that of the nearest span around it which does. Raises TooLarge where the traces of
-        these spans have more than ``max_rows`` spans.
+        A span that names no session, user or agent takes it from its nearest ancestor that does. Raises TooLarge when the traces of these spans
+        have more than ``max_rows`` spans.
         """
         ...
 
@@ -32,17 +32,17 @@ class MergedLlm(Merged[LlmReader]):
 
     async def calls(self, tenant: str, time_range: TimeRange, max_rows: int) -> Answer[LlmCalls]:
         """See LlmReader."""
-        found = await self._gather.ask(lambda reader: reader.calls(tenant, time_range, max_rows))
-        if sum(map(len, found.values)) > max_rows:
+        gathered = await self._gather.ask(lambda reader: reader.calls(tenant, time_range, max_rows))
+        if sum(map(len, gathered.values)) > max_rows:
             raise too_many(max_rows)
-        return Answer(joined(found.values), found.missing)
+        return Answer(joined(gathered.values), gathered.missing)
 
     async def has_calls(self, tenant: str, time_range: TimeRange) -> Answer[bool]:
         """See LlmReader."""
-        found = await self._gather.ask(lambda reader: reader.has_calls(tenant, time_range))
-        return Answer(any(found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.has_calls(tenant, time_range))
+        return Answer(any(gathered.values), gathered.missing)
 
 
 def too_many(max_rows: int) -> TooLarge:
-    """More spans than one question looks at."""
+    """The error for more than ``max_rows`` spans in one query."""
     return TooLarge(f"more than {max_rows:,} spans in traces with LLM calls", where="last", accepted="a shorter range")

@@ -1,9 +1,10 @@
-"""Counted LLM calls as the series that OpenTelemetry's instrumentations would make of them, and their cost; pure.
+"""Counted LLM calls as the series that OpenTelemetry's instrumentations would report, plus their cost; pure.
 
     gen_ai_client_token_usage_bucket _sum _count   LABELS, gen_ai_token_type (input, output), le
     gen_ai_client_cost_usd_total                   LABELS
 
-Counters begin at zero with the range and grow with every slot. A series begins with a zero before its first count and ends ten minutes after its last one.
+Counters start at zero at the beginning of the range and never fall within it. A series begins with a zero before its first count and ends ten minutes
+after its last one.
 """
 
 from __future__ import annotations
@@ -29,27 +30,29 @@ _OF: Final = {
     "model": "gen_ai_request_model",
     "response_model": "gen_ai_response_model",
 }
-"""A call's words and the labels that they become."""
+"""The word columns of LlmCalls, and the labels made of them."""
 LABEL_NAMES: Final = frozenset({METRIC_NAME, *_OF.values(), "gen_ai_token_type", "le"})
 _TYPES: Final = {"input": "input_tokens", "output": "output_tokens"}
 BOUNDS: Final = tuple(4**power for power in range(14))
-"""Upper bounds of the buckets, tokens: those that the semantic conventions advise."""
+"""Upper bounds of the buckets in tokens: those that OpenTelemetry's semantic conventions advise."""
 
 
 def llm_series(calls: LlmCalls, start_ms: int, end_ms: int, wanted: Wanted, max_samples: int) -> Samples:
-    """The series that are wanted, by labels. Raises TooLarge."""
+    """The wanted series of ``start_ms < t <= end_ms``, by labels. Raises TooLarge when they may have more than ``max_samples`` samples."""
     ended_ms = (calls.start_ns + calls.duration_ns) // NS_PER_MS
     counted = calls.take(calls.counted & (ended_ms > start_ms) & (ended_ms <= end_ms))
     step = slot_ms(start_ms, end_ms)
     first, slots = start_ms // step, max(0, end_ms // step - start_ms // step) + 1
     times = (first + np.arange(slots, dtype=np.int64)) * step
     group, rows = groups_of(counted, tuple(_OF))
+    # For each group and type: the buckets and +Inf, the sum and the count; and the cost. Checked before anything of that size is allocated.
     if len(rows) * (len(_TYPES) * (len(BOUNDS) + 3) + 1) * slots > max_samples:
         raise TooLarge(TOO_MANY_SAMPLES)
     ended = (counted.start_ns + counted.duration_ns) // NS_PER_MS
-    # A call that ended within the last slot, which is not over, is of the next range.
+    # Rounded up: a sample counts the calls that ended by its time. A call in the slot after the last one is left to a later range.
     slot = -(-ended // step) - first
     inside = slot < slots
+    # Slots without calls hold a time so far back that ``present`` counts it neither as recent nor as counted (it tests for >= 0).
     newest = np.full((len(rows), slots), -(1 << 40), np.int64)
     np.maximum.at(newest, (group[inside], slot[inside]), times[slot[inside]])
     there = present(newest, times)
@@ -65,7 +68,7 @@ def llm_series(calls: LlmCalls, start_ms: int, end_ms: int, wanted: Wanted, max_
 
 
 def is_counted(labels: Labels) -> bool:
-    """Whether these are labels of one of these series; an application's own metric of such a name has a job."""
+    """Whether these are labels of a series made here; an application's own metric of the same name has a ``job``."""
     own = dict(labels)
     return own.get(METRIC_NAME) in NAMES and "job" not in own
 
@@ -92,8 +95,8 @@ def _of_group(
         if not chosen:
             continue
         tokens = calls.tokens[column][rows]
-        said = tokens > 0
-        at, tokens = slot[rows][said], tokens[said]
+        reported = tokens > 0
+        at, tokens = slot[rows][reported], tokens[reported]
         bucket = np.searchsorted(BOUNDS, tokens)
         for labels, which in chosen:
             if which == "sum":
@@ -104,7 +107,7 @@ def _of_group(
 
 
 def _histogram(own: dict[str, str], kind: str) -> Iterator[tuple[Labels, int | str]]:
-    """Label sets of one histogram, each with its bucket's position, or ``sum`` or ``count``."""
+    """The label sets of one histogram, each with the position of its bucket, or ``sum`` or ``count``."""
     own = {**own, "gen_ai_token_type": kind}
     for bucket, bound in enumerate((*BOUNDS, None)):
         yield labels_of({METRIC_NAME: f"{USAGE}_bucket", **own, "le": "+Inf" if bound is None else f"{bound}"}), bucket

@@ -1,4 +1,4 @@
-"""A SeriesReader of the metrics that LLM calls are counted into (llm_metrics says which)."""
+"""A SeriesReader of the metrics made from counted LLM calls (listed in llm_metrics)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tael.storage.api import Answer
 from tael.storage.llm import LlmReader
 
 MAX_SPANS: Final = 1_000_000
-"""Spans of traces with LLM calls that one question looks at."""
+"""Spans of traces with LLM calls that one query reads at most."""
 _EARLIER_MS: Final = 600_000
-"""A call that ended in the range may have begun this long before it."""
+"""How long before the range a call that ended in it may have begun; earlier ones are not counted."""
 LISTED_MS: Final = 3_600_000
-"""Lists show what is in the last hour of their range."""
+"""Lists cover only the last hour of their range."""
 FAMILIES: Final = (
     Family(llm_metrics.USAGE, "histogram", "{token}", "Tokens of LLM calls, counted from their spans."),
     Family(llm_metrics.COST, "counter", "USD", "Cost of LLM calls, as reported or by list prices, counted from their spans."),
@@ -27,7 +27,7 @@ FAMILIES: Final = (
 
 
 class LlmSeries:
-    """See SeriesReader. Answers no grid of its own series, whose samples are made when they are asked for."""
+    """See SeriesReader. Has no grids of its own series, because their samples exist only once they are computed for a query."""
 
     def __init__(self, llm: LlmReader, *, now_ms: Callable[[], int] = lambda: time.time_ns() // NS_PER_MS) -> None:
         self._llm = llm
@@ -59,7 +59,7 @@ class LlmSeries:
         return Answer(series_merge.ordered([sorted(found)], limit), answer.missing)
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """See SeriesReader; those of all series are there when there are calls."""
+        """See SeriesReader. Without matchers: all names if there are any calls."""
         if not selection.matchers:
             there = await self._llm.has_calls(tenant, self._listed(selection.start_ms, selection.end_ms))
             return Answer(series_merge.ordered([sorted(llm_metrics.LABEL_NAMES)] if there.value else [[]], limit), there.missing)
@@ -81,7 +81,7 @@ class LlmSeries:
         return Answer(series_merge.ordered([values], limit), series.missing)
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
-        """See SeriesReader; where there are calls in the last hour."""
+        """See SeriesReader; none unless there are calls in the last hour."""
         asked = [family for family in FAMILIES if metric in ("", family.name)]
         if not asked:
             return Answer([])
@@ -100,12 +100,12 @@ class LlmSeries:
 
 
 def _range(start_ms: int, end_ms: int) -> TimeRange:
-    """Of times that are after the start and not after the end, as ns."""
+    """The range ``start_ms < t <= end_ms`` in ns."""
     return TimeRange(max(0, start_ms) * NS_PER_MS, max(0, end_ms) * NS_PER_MS + 1)
 
 
 def _may_match(matchers: Sequence[Matcher]) -> bool:
-    """Whether any series of these could match, as far as names say."""
+    """Whether any of these series could match, judging by metric and label names alone."""
     named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
     others = (matcher for matcher in matchers if matcher.name not in llm_metrics.LABEL_NAMES)
     return any(all(matcher.matches(name) for matcher in named) for name in llm_metrics.NAMES) and all(

@@ -1,4 +1,4 @@
-"""The port of traces of many spans, which are read a part at a time; and how the parts of several shards become one. Pure."""
+"""The port for long traces, which are read a part at a time, and the merging of several shards' parts. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from tael.storage.api import Answer
 from tael.storage.merge import once_each
 
 Form: TypeAlias = Literal["json", "otlp", "proto_json", "otlp_json", "jaeger"]
-"""Bytes of a span: the native API's JSON of it up to ``flags``, without the closing brace; OTLP's protobuf of it; the JSON of that, as protobuf has it
-(ids in base64, names) or as OTLP has it (ids in hex, numbers); or Jaeger's JSON of it up to ``logs``. All without its origin.
+"""The encoding of a span, in all cases without its origin.
+
+``json`` is the native API's JSON up to ``flags``, without the closing brace; ``otlp`` is OTLP's protobuf; ``proto_json`` is protobuf's JSON of it (ids in
+base64, enums as names) and ``otlp_json`` OTLP's (ids in hex, enums as numbers); ``jaeger`` is Jaeger's JSON up to ``logs``.
 """
 
 
 class Key(NamedTuple):
-    """Where a span stands in its trace: its start as the tables hold it (ns, signed), then its id as a number, the first byte the highest."""
+    """A span's position in its trace: its start as stored (ns, signed), then its id as a big-endian number."""
 
     start_ns: int
     number: int
@@ -31,12 +33,14 @@ class Key(NamedTuple):
 
 
 BEGIN: Final = Key(-(1 << 63), 0)
-"""Before every span."""
+"""The key before that of any span."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """How many spans a trace has, each counted once, whether any is of an LLM call, and the keys at which it can be cut, in order from the first span on."""
+    """The number of distinct spans of a trace, whether any belongs to an LLM call, and the keys at which the trace can be cut, ascending from its first
+    span.
+    """
 
     spans: int
     calls: bool
@@ -45,7 +49,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The spans of a trace from a key on, up to another one (None: to the end), at most ``limit`` of them."""
+    """At most ``limit`` spans of a trace, from key ``first`` up to but not including ``end`` (None: to the end of the trace)."""
 
     trace_id: bytes
     first: Key
@@ -55,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What spans came under."""
+    """The resource and scope under which spans arrived."""
 
     resource: Resource
     scope: Scope
@@ -63,9 +67,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The spans of a part in order of their keys, each once: ``bodies`` are bytes in the form that was asked for, or a Span where that has no expression.
+    """The spans of a part in order of their keys, each once. ``bodies`` are bytes in the requested form, or a Span that the shard cannot put into it.
 
-    ``origins`` has the origin of span ``i`` under ``came_under[i]``. ``ranks`` tell which copy of a span is the most complete one; the highest is.
+    ``origins[came_under[i]]`` is the origin of span ``i``. Of two copies of a span the one with the higher rank is the more complete.
     """
 
     keys: Sequence[Key]
@@ -76,14 +80,14 @@ class Slice:
 
 
 class LongTraceReader(Protocol):
-    """Reads traces of one shard, or of several composed as one, a part at a time. Raises as SpanReader.
+    """Reads traces of one shard, or of several composed as one, a part at a time. Raises the errors of SpanReader.
 
-    Every part is read as it is when it is asked for. A span of a trace MUST be in exactly one of the parts between the bounds of its outline, the most
-    complete copy where it was sent more than once, whatever moves between the tiers meanwhile.
+    Every part is read as it is at the time of its call. Each span of a trace MUST be in exactly one of the parts between the bounds of its outline, as its
+    most complete copy if it was sent more than once, even if hours move between the tiers meanwhile.
     """
 
     async def outline(self, tenant: str, trace_id: bytes, most: int, step: int) -> Answer[Outline]:
-        """What a trace holds. A bound stands at every ``step``-th of its first ``most`` spans; MUST NOT take memory for more than keys."""
+        """The outline of a trace, with a bound at every ``step``-th of its first ``most`` spans. MUST NOT hold more than keys in memory."""
         ...
 
     async def read_spans(self, tenant: str, part: Part) -> Answer[list[Span]]:
@@ -91,29 +95,30 @@ class LongTraceReader(Protocol):
         ...
 
     async def read_bytes(self, tenant: str, part: Part, form: Form, known: Collection[int] = ()) -> Answer[Slice]:
-        """The same as bytes; ``origins`` are there for all of them but those ``known`` from other parts of the trace."""
+        """The same as bytes. ``origins`` leaves out those that the caller has from other parts (``known``)."""
         ...
 
     async def calls(self, tenant: str, trace_id: bytes) -> Answer[list[Span]]:
-        """The spans of LLM calls, and those around them: ids, times and what is said of the call, and nothing else."""
+        """The spans of LLM calls and their ancestors, with only ids, times and the attributes of the call."""
         ...
 
 
 def merge_outlines(outlines: Sequence[Outline]) -> Outline:
-    """The outlines of several shards as one. A span whose copies are on two shards, because the map of shards grew between them, counts twice."""
+    """The outlines of several shards as one. A span with copies on two shards, because the shard map grew between them, is counted twice."""
     bounds = list(heapq.merge(*(one.bounds for one in outlines)))
     return Outline(sum(one.spans for one in outlines), any(one.calls for one in outlines), bounds)
 
 
 def in_order(spans: Iterable[Span]) -> list[Span]:
-    """Spans by their keys, each once."""
+    """The spans in order of their keys, each once."""
     return sorted(once_each(spans), key=Key.of)
 
 
 def merge_slices(slices: Sequence[Slice], limit: int) -> Slice:
-    """The spans of several slices as one, each once."""
+    """The first ``limit`` spans of several slices in order of their keys, each once."""
     if len(slices) < 2:
         return slices[0] if slices else Slice([], [], [], [])
+    # Ranks are negated so that, of copies with the same key, the most complete one comes first and is the one that is kept.
     rows = sorted(
         (key, tuple(-number for number in rank), place, index)
         for place, one in enumerate(slices)

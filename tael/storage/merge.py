@@ -1,4 +1,4 @@
-"""How the answers of several shards or tiers become one, pure."""
+"""Merging the answers of several shards or tiers into one, pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tael.storage.api import LogQuery, ServiceStats
 
 
 def newest_first(span: Span) -> tuple[int, bytes, bytes]:
-    """The key of ``find_spans``' order: start descending, then trace id, then span id."""
+    """The sort key of ``find_spans``: start descending, then trace id, then span id."""
     return (-signed_ns(span.start_ns), span.trace_id, span.span_id)
 
 
 def oldest_first(span: Span) -> tuple[int, bytes]:
-    """The key of ``get_trace``'s order: start, then span id."""
+    """The sort key of ``get_trace``: start, then span id."""
     return (span.start_ns, span.span_id)
 
 
 def once_each(spans: Iterable[Span]) -> list[Span]:
-    """The spans, one for each (trace id, span id, start): of those that were sent more than once, at their start and their end or in two requests,
-    the most complete one.
+    """One span for each (trace id, span id, start). A span that was sent more than once, at its start and at its end or in two requests, is represented
+    by its most complete copy.
     """
     kept: dict[tuple[bytes, bytes, int], Span] = {}
     for span in spans:
@@ -37,9 +37,9 @@ def once_each(spans: Iterable[Span]) -> list[Span]:
 
 
 def most_complete(spans: Iterable[Span], matching: Iterable[Span]) -> list[Span]:
-    """The spans, once each, of which the most complete copy is among ``matching``: a copy that says less may match where it does not."""
-    found = {_identity(span): span for span in once_each(matching)}
-    best = ((span, found.get(_identity(span))) for span in once_each(spans))
+    """Those of ``spans``, once each, whose most complete copy is among ``matching``: a less complete copy may match although the span does not."""
+    matches = {_identity(span): span for span in once_each(matching)}
+    best = ((span, matches.get(_identity(span))) for span in once_each(spans))
     return [match for span, match in best if match is not None and _completeness(match) >= _completeness(span)]
 
 
@@ -48,9 +48,9 @@ def _identity(span: Span) -> tuple[bytes, bytes, int]:
 
 
 def _completeness(span: Span) -> tuple[bool, int, int, int]:
-    """Ended before running, then what says more, then what took longer."""
-    said = len(span.attributes) + len(span.events) + len(span.links)
-    return (span.end_ns >= span.start_ns, said, span.end_ns, span.status_code)
+    """The larger, the more complete: first spans that have ended, then those with more attributes, events and links, then those that end later."""
+    details = len(span.attributes) + len(span.events) + len(span.links)
+    return (span.end_ns >= span.start_ns, details, span.end_ns, span.status_code)
 
 
 def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
@@ -59,7 +59,7 @@ def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
 
 
 def newest_log_first(record: LogRecord) -> tuple[int, int]:
-    """The key of ``find_logs``' order, newest first: timestamp descending, then serial."""
+    """The sort key of ``find_logs``, newest first: timestamp descending, then serial."""
     return (-signed_ns(record.timestamp_ns), record.serial)
 
 
@@ -69,7 +69,7 @@ def oldest_log_first(record: LogRecord) -> tuple[int, int]:
 
 
 def log_order(query: LogQuery) -> Callable[[LogRecord], tuple[int, int]]:
-    """The key of the order that ``query`` asks for."""
+    """The sort key for the order of ``query``."""
     return oldest_log_first if query.oldest_first else newest_log_first
 
 
@@ -79,7 +79,7 @@ def merge_logs(parts: Iterable[Sequence[LogRecord]], query: LogQuery) -> list[Lo
 
 
 def add_streams(parts: Iterable[Sequence[LogStream]], limit: int) -> list[LogStream]:
-    """The streams by labels, each once with what all parts have of it; at most ``limit`` where it is not 0."""
+    """The streams by labels, each once with its sums over all parts; at most ``limit`` unless that is 0."""
     totals: dict[Labels, LogStream] = {}
     for stream in (item for part in parts for item in part):
         known = totals.get(stream.labels, LogStream(stream.labels, 0, 0))
@@ -89,12 +89,12 @@ def add_streams(parts: Iterable[Sequence[LogStream]], limit: int) -> list[LogStr
 
 
 def merge_trace(parts: Iterable[Sequence[Span]]) -> list[Span]:
-    """One trace of its parts."""
+    """One trace made of its parts, in the order of ``get_trace``."""
     return sorted(once_each(span for part in parts for span in part), key=oldest_first)
 
 
 def add_services(parts: Iterable[Sequence[ServiceStats]]) -> list[ServiceStats]:
-    """The sums by service, by name."""
+    """The sums of each service over all parts, by name."""
     totals: dict[str, ServiceStats] = {}
     for stats in (item for part in parts for item in part):
         known = totals.get(stats.name, ServiceStats(stats.name, 0, 0, 0, 0))

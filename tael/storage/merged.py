@@ -1,4 +1,4 @@
-"""The ports of spans, long traces, logs and attribute keys over several readers: how their answers become one."""
+"""The ports for spans, long traces, span counts and logs over several readers, whose answers are merged."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class MergedSpans(Merged[SpanReader]):
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
         """See SpanReader."""
-        found = await self._gather.ask(lambda reader: reader.find_spans(tenant, query))
-        return Answer(merge_newest(found.values, query.limit), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.find_spans(tenant, query))
+        return Answer(merge_newest(gathered.values, query.limit), gathered.missing)
 
     async def get_trace(
         self, tenant: str, trace_id: bytes, time_range: TimeRange | None = None, most: int | None = None
     ) -> Answer[list[Span]]:
         """See SpanReader."""
-        found = await self._gather.ask(lambda reader: reader.get_trace(tenant, trace_id, time_range, most))
-        return Answer(merge_trace(found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.get_trace(tenant, trace_id, time_range, most))
+        return Answer(merge_trace(gathered.values), gathered.missing)
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """See SpanReader."""
-        found = await self._gather.ask(lambda reader: reader.list_services(tenant, time_range))
-        return Answer(add_services(found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.list_services(tenant, time_range))
+        return Answer(add_services(gathered.values), gathered.missing)
 
 
 class MergedLongTraces(Merged[LongTraceReader]):
@@ -52,23 +52,23 @@ class MergedLongTraces(Merged[LongTraceReader]):
 
     async def outline(self, tenant: str, trace_id: bytes, most: int, step: int) -> Answer[Outline]:
         """See LongTraceReader."""
-        found = await self._gather.ask(lambda reader: reader.outline(tenant, trace_id, most, step))
-        return Answer(merge_outlines(found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.outline(tenant, trace_id, most, step))
+        return Answer(merge_outlines(gathered.values), gathered.missing)
 
     async def read_spans(self, tenant: str, part: Part) -> Answer[list[Span]]:
         """See LongTraceReader."""
-        found = await self._gather.ask(lambda reader: reader.read_spans(tenant, part))
-        return Answer(in_order(span for spans in found.values for span in spans)[: part.limit], found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.read_spans(tenant, part))
+        return Answer(in_order(span for spans in gathered.values for span in spans)[: part.limit], gathered.missing)
 
     async def read_bytes(self, tenant: str, part: Part, form: Form, known: Collection[int] = ()) -> Answer[Slice]:
         """See LongTraceReader."""
-        found = await self._gather.ask(lambda reader: reader.read_bytes(tenant, part, form, known))
-        return Answer(merge_slices([one for one in found.values if one.keys], part.limit), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.read_bytes(tenant, part, form, known))
+        return Answer(merge_slices([one for one in gathered.values if one.keys], part.limit), gathered.missing)
 
     async def calls(self, tenant: str, trace_id: bytes) -> Answer[list[Span]]:
         """See LongTraceReader."""
-        found = await self._gather.ask(lambda reader: reader.calls(tenant, trace_id))
-        return Answer(once_each(span for spans in found.values for span in spans), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.calls(tenant, trace_id))
+        return Answer(once_each(span for spans in gathered.values for span in spans), gathered.missing)
 
 
 class MergedSpanCounts(Merged[SpanCountReader]):
@@ -76,18 +76,18 @@ class MergedSpanCounts(Merged[SpanCountReader]):
 
     async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
-        found = await self._gather.ask(lambda reader: reader.count_calls(tenant, start_ms, end_ms, slot_ms, max_rows))
-        return Answer(joined(found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.count_calls(tenant, start_ms, end_ms, slot_ms, max_rows))
+        return Answer(joined(gathered.values), gathered.missing)
 
     async def span_kinds(self, tenant: str, start_ms: int, end_ms: int) -> Answer[set[int]]:
         """See SpanCountReader."""
-        found = await self._gather.ask(lambda reader: reader.span_kinds(tenant, start_ms, end_ms))
-        return Answer(set().union(*found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.span_kinds(tenant, start_ms, end_ms))
+        return Answer(set().union(*gathered.values), gathered.missing)
 
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """See SpanCountReader."""
-        found = await self._gather.ask(lambda reader: reader.count_edges(tenant, start_ms, end_ms, slot_ms, max_rows))
-        return Answer(joined(found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.count_edges(tenant, start_ms, end_ms, slot_ms, max_rows))
+        return Answer(joined(gathered.values), gathered.missing)
 
 
 class MergedLogs(Merged[LogReader]):
@@ -95,15 +95,15 @@ class MergedLogs(Merged[LogReader]):
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """See LogReader."""
-        found = await self._gather.ask(lambda reader: reader.find_logs(tenant, query))
-        return Answer(merge_logs(found.values, query), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.find_logs(tenant, query))
+        return Answer(merge_logs(gathered.values, query), gathered.missing)
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader."""
-        found = await self._gather.ask(lambda reader: reader.count_logs(tenant, counts, max_rows))
-        return Answer([row for rows in found.values for row in rows], found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.count_logs(tenant, counts, max_rows))
+        return Answer([row for rows in gathered.values for row in rows], gathered.missing)
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
         """See LogReader."""
-        found = await self._gather.ask(lambda reader: reader.list_streams(tenant, selection, limit))
-        return Answer(add_streams(found.values, limit), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.list_streams(tenant, selection, limit))
+        return Answer(add_streams(gathered.values, limit), gathered.missing)

@@ -1,4 +1,4 @@
-"""A SeriesReader over several, of different series or of shards that each hold some: answers are put together by labels."""
+"""A SeriesReader over several others, each with some of the series: answers are merged by labels."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ class MergedSeries(Merged[SeriesReader]):
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
-        found = await self._gather.ask(lambda reader: reader.select(tenant, selection, max_samples))
-        merged = series_merge.samples(found.values)
+        gathered = await self._gather.ask(lambda reader: reader.select(tenant, selection, max_samples))
+        merged = series_merge.samples(gathered.values)
         if len(merged.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
-        return Answer(merged, found.missing)
+        return Answer(merged, gathered.missing)
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
-        """See SeriesReader. None also when two shards have values of the same series, which only its samples can tell apart."""
+        """See SeriesReader. Also None when two shards have values of the same series: only its samples can be merged."""
 
         async def ask(shard: SeriesReader) -> Answer[Grid | None]:
             answer = await shard.grid(tenant, request, max_series)
             return Answer(None) if answer is None else Answer(answer.value, answer.missing)
 
-        found = await self._gather.ask(ask)
-        grids = [grid for grid in found.values if grid is not None]
-        merged = series_merge.grids(grids) if len(grids) == len(found.values) else None
+        gathered = await self._gather.ask(ask)
+        grids = [grid for grid in gathered.values if grid is not None]
+        merged = series_merge.grids(grids) if len(grids) == len(gathered.values) else None
         if merged is None:
             return None
         if len(merged.labels) > max_series:
             raise TooLarge(TOO_MANY_SAMPLES)
-        return Answer(merged, found.missing)
+        return Answer(merged, gathered.missing)
 
     async def list_series(self, tenant: str, selection: Selection, limit: int) -> Answer[list[Labels]]:
         """See SeriesReader."""
-        found = await self._gather.ask(lambda reader: reader.list_series(tenant, selection, limit))
-        return Answer(series_merge.ordered(found.values, limit), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.list_series(tenant, selection, limit))
+        return Answer(series_merge.ordered(gathered.values, limit), gathered.missing)
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader."""
-        found = await self._gather.ask(lambda reader: reader.label_names(tenant, selection, limit))
-        return Answer(series_merge.ordered(found.values, limit), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.label_names(tenant, selection, limit))
+        return Answer(series_merge.ordered(gathered.values, limit), gathered.missing)
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader."""
-        found = await self._gather.ask(lambda reader: reader.label_values(tenant, name, selection, limit))
-        return Answer(series_merge.ordered(found.values, limit), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.label_values(tenant, name, selection, limit))
+        return Answer(series_merge.ordered(gathered.values, limit), gathered.missing)
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
         """See SeriesReader."""
-        found = await self._gather.ask(lambda reader: reader.families(tenant, metric, limit))
-        return Answer(series_merge.families(found.values, limit), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.families(tenant, metric, limit))
+        return Answer(series_merge.families(gathered.values, limit), gathered.missing)
 
     async def exemplars(self, tenant: str, matchers: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int) -> Answer[list[Exemplar]]:
         """See SeriesReader."""
-        found = await self._gather.ask(lambda reader: reader.exemplars(tenant, matchers, start_ms, end_ms))
-        return Answer(series_merge.exemplars(found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.exemplars(tenant, matchers, start_ms, end_ms))
+        return Answer(series_merge.exemplars(gathered.values), gathered.missing)

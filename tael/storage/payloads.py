@@ -1,4 +1,4 @@
-"""The port of payloads, and its composition over shards: a payload is on every shard that holds something which refers to it."""
+"""The port for payloads, and its composition over shards: a payload is on every shard with an item that refers to it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tael.storage.gather import Merged
 
 
 class PayloadReader(Protocol):
-    """Reads payloads by the SHA-256 of their contents. Raises as SpanReader."""
+    """Reads payloads by the SHA-256 of their contents. Raises the errors of SpanReader."""
 
     async def get_payloads(self, tenant: str, hashes: Collection[bytes], time_range: TimeRange = ALL_TIME) -> Answer[dict[bytes, bytes]]:
-        """The contents of those that the tenant has, whole; what something in the range refers to MUST be found, others may be."""
+        """The whole contents of those payloads that the tenant has, by hash. Payloads that an item in the range refers to MUST be found, others may be."""
         ...
 
 
@@ -23,5 +23,5 @@ class MergedPayloads(Merged[PayloadReader]):
 
     async def get_payloads(self, tenant: str, hashes: Collection[bytes], time_range: TimeRange = ALL_TIME) -> Answer[dict[bytes, bytes]]:
         """See PayloadReader."""
-        found = await self._gather.ask(lambda reader: reader.get_payloads(tenant, hashes, time_range))
-        return Answer({sha256: content for contents in found.values for sha256, content in contents.items()}, found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.get_payloads(tenant, hashes, time_range))
+        return Answer({sha256: content for contents in gathered.values for sha256, content in contents.items()}, gathered.missing)

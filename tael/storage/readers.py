@@ -1,4 +1,4 @@
-"""Every port that the query tier answers from, over all shards."""
+"""The readers of all shards from which the query service answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.storage.topology import TopologyReader
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """One reader a port."""
+    """One reader for each port."""
 
     spans: SpanReader
     long_traces: LongTraceReader

@@ -1,4 +1,4 @@
-"""The port through which the hours of one shard's tables go to the cold tier, for the compactor."""
+"""The port through which the compactor moves the hours of one shard's tables to the cold tier."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.cold.plan import Partitions
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What one export may take of the shard, so that reads and inserts keep the rest."""
+    """The resources of the shard that one export may use, so that reads and inserts keep the rest."""
 
     threads: int = 1
     memory_bytes: int = 1 << 30
@@ -21,47 +21,49 @@ class Pace:
 
 
 class RollStore(Protocol):
-    """One shard's partitions on their way. Every method can be repeated, by whomever.
+    """One shard's partitions on their way to the cold tier. Any process may repeat any method.
 
-    Raises Retryable when the shard or the bucket does not answer, and Rejected when a statement is refused for good.
+    Every method raises Retryable when the shard or the bucket does not answer, and Rejected when a statement is refused for good.
     """
 
     async def partitions(self) -> Partitions:
-        """Those of the hot tables whose hours are rolled, and of their rolling twins."""
+        """The partitions of the hot tables whose hours are rolled, and of their rolling twins."""
         ...
 
     async def free_bytes(self) -> int:
-        """The space that is left on the disks of the hot tables, on the fullest of them."""
+        """The free space, in bytes, on the fullest disk of the hot tables."""
         ...
 
     async def move(self, hour: OpenHour) -> None:
-        """Move its rows to the rolling table, all that are there at this moment; none is no error."""
+        """Move the rows that the hot table has of the hour at this moment to the rolling table; an hour without rows is not an error."""
         ...
 
     async def untangle(self, hour: OpenHour) -> bool:
-        """Where a move was cut off and its rows are in both tables, drop those of the rolling table; whether that was so."""
+        """If a move was cut off and left its rows in both tables, drop those of the rolling table. Returns whether it was."""
         ...
 
     async def contents(self, hour: OpenHour, shard: int) -> Sequence[ColdFile]:
-        """What the files of the hour will be, by what is in the rolling table: one a tenant, its ``bytes`` unknown (0)."""
+        """The files that the rows in the rolling table will be written to: one for each tenant, with ``bytes`` still unknown (0)."""
         ...
 
     async def export(self, file: ColdFile, pace: Pace) -> ColdFile:
-        """Write the file over whatever is under its key, and read it back: the file as it is, by what was read, ``bytes`` included."""
+        """Write the file, over any object that has its key, and read it back. Returns the file as it was read, ``bytes`` included."""
         ...
 
     async def drop(self, hour: OpenHour) -> None:
-        """Drop it from the rolling table; what is gone already is no error."""
+        """Drop the hour from the rolling table; an hour that is already gone is not an error."""
         ...
 
     async def roll_up(self, raw: ColdFile, generation: int, pace: Pace) -> tuple[ColdFile, int]:
-        """Write the rollup of a file and read it back: the file as it is, and how many rows it says that it was made of."""
+        """Write the rollup of a file and read it back. Returns the rollup as it was read, and the number of raw rows that its rows stand for."""
         ...
 
     async def gather(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
-        """Write one file of a day with what several of one tenant and day hold, and read it back."""
+        """Write one file of a day with the rows of several files of one tenant and day, and read it back."""
         ...
 
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
-        """Write one file with what several of one hour and tenant hold, and read it back. Of rows with one key the latest generation's counts."""
+        """Write one file with the rows of several files of one hour and tenant, and read it back. Of rows with the same key, that of the latest
+        generation is kept.
+        """
         ...

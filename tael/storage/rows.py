@@ -1,4 +1,4 @@
-"""The port that deletes rows out of partitions that stay, for the compactor."""
+"""The port through which the compactor deletes single tenants' rows from partitions that stay."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class RowStore(Protocol):
     """One shard's rows by tenant. Every method raises Retryable when the shard does not answer, and Rejected when it refuses for good."""
 
     async def count_rows(self, partitions: Sequence[PartitionSize], tenants: Tenants) -> Mapping[PartitionSize, int]:
-        """How many rows of these tenants there are, by partition; ``partitions`` are of one table, and one without rows may be left out."""
+        """The number of rows of these tenants in each partition; ``partitions`` are all of one table. A partition without such rows may be left out."""
         ...
 
     async def delete_rows(self, partition: PartitionSize, tenants: Tenants) -> None:
-        """Delete their rows from the partition, and return when no reader sees them and their bytes are free.
+        """Delete these tenants' rows from the partition, and return when no reader sees them and their space is free.
 
-        MUST leave every other row alone, also one that arrives meanwhile; deleting what is gone already is no error.
+        MUST leave every other row alone, including rows that arrive meanwhile; deleting rows that are already gone is not an error.
         """
         ...

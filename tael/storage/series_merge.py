@@ -1,4 +1,4 @@
-"""How the series of several shards or sources become one answer, pure."""
+"""Merging the series of several shards or sources into one answer, pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ordered = TypeVar("Ordered", Labels, str)
 
 
 def samples(parts: Sequence[Samples]) -> Samples:
-    """All series by labels; where several parts know one, its samples of all of them, of one time the last part's."""
+    """All series by labels. A series that several parts know gets the samples of all of them; of samples at the same time, the last part's."""
     parts = [part for part in parts if len(part.labels)]
     if not parts:
         return Samples([], np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
@@ -22,11 +22,12 @@ def samples(parts: Sequence[Samples]) -> Samples:
 
 
 def united(parts: Sequence[Samples]) -> Samples:
-    """The same of parts that may know a series more than once themselves; at least one."""
+    """``samples`` of at least one part, for parts that may themselves hold a series more than once."""
     labels, rank = _ranked([label for part in parts for label in part.labels])
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
     series = np.repeat(rank, sizes)
     times = np.concatenate([part.times_ms for part in parts])
+    # Stable: each part has its series in order of time, and of samples at the same time the last part's must come last.
     order = np.argsort(series, kind="stable")
     if len(labels) < len(rank):
         order = order[np.lexsort((times[order], series[order]))]
@@ -59,20 +60,21 @@ def _rollups(parts: Sequence[Samples] | Sequence[Grid]) -> Rollups | None:
 
 
 def _ranked(labels: Sequence[Labels]) -> tuple[list[Labels], Longs]:
-    """The different label sets in order, and for each of ``labels`` which one it is."""
+    """The distinct label sets in order, and for each of ``labels`` its position among them."""
     ordered = sorted(set(labels))
     positions = {label: position for position, label in enumerate(ordered)}
     return ordered, np.array([positions[label] for label in labels], np.int64)
 
 
 def _last_of_a_time(series: Longs, times: Longs) -> Any:
+    """A mask of the last row of each (series, time), of sorted rows."""
     last = np.ones(len(series), np.bool_)
     last[:-1] = (series[1:] != series[:-1]) | (times[1:] != times[:-1])
     return last
 
 
 def _histograms(parts: Sequence[Samples]) -> tuple[Longs | None, Any]:
-    """Positions and histograms of all parts; neither where no part has any."""
+    """Positions and histograms of all parts, (None, None) if no part has any. A position is an index into the histograms, -1 for a float sample."""
     several = [part.histograms for part in parts if part.histograms is not None]
     if not several:
         return None, None
@@ -87,7 +89,7 @@ def _histograms(parts: Sequence[Samples]) -> tuple[Longs | None, Any]:
 
 
 def grids(parts: Sequence[Grid]) -> Grid | None:
-    """All series by labels; None when several parts know one."""
+    """All series by labels; None when two parts have the same series."""
     parts = [part for part in parts if len(part.labels)] or list(parts[:1])
     if len(parts) == 1:
         return parts[0]
@@ -100,18 +102,18 @@ def grids(parts: Sequence[Grid]) -> Grid | None:
 
 
 def ordered(parts: Iterable[Sequence[Ordered]], limit: int) -> list[Ordered]:
-    """Everything once, in order; at most ``limit`` where it is not 0."""
+    """The distinct items in order; at most ``limit`` unless that is 0."""
     found = sorted({item for part in parts for item in part})
     return found[:limit] if limit else found
 
 
 def families(parts: Iterable[Sequence[Family]], limit: int) -> list[Family]:
-    """All metadata once, by name; at most ``limit`` where it is not 0."""
+    """The distinct families by name; at most ``limit`` unless that is 0."""
     found = sorted({item for part in parts for item in part}, key=lambda family: (family.name, family.type, family.unit, family.help))
     return found[:limit] if limit else found
 
 
 def exemplars(parts: Iterable[Sequence[Exemplar]]) -> list[Exemplar]:
-    """All exemplars once, by series and time."""
+    """The distinct exemplars, by series and time."""
     found = {item for part in parts for item in part}
     return sorted(found, key=lambda exemplar: (exemplar.series, exemplar.time_ms, exemplar.value, exemplar.labels))

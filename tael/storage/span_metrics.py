@@ -1,4 +1,4 @@
-"""Counted spans as the series that Tempo's metrics generator would make of them; pure.
+"""Counted spans as the series that Tempo's metrics generator would produce; pure.
 
     traces_spanmetrics_calls_total                    service, span_name, span_kind, status_code
     traces_spanmetrics_latency_bucket _sum _count     the same, and le
@@ -6,8 +6,7 @@
     traces_service_graph_request_failed_total         the same
     traces_service_graph_request_server_seconds_bucket _sum _count, …_client_seconds_…
 
-Counters grow with every slot of a range and never fall in it. A series begins with a zero before its first count and ends ACTIVE_MS after its
-last one.
+Counters never fall within a range. A series begins with a zero before its first count and ends ACTIVE_MS after its last one.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _KINDS: Final = dict(enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "
 _STATUSES: Final = dict(enumerate(("UNSET", "OK", "ERROR")))
 
 Wanted = Callable[[Labels], bool]
-"""Whether a series is asked for."""
+"""Whether a series is requested."""
 
 
 def slot_ms(start_ms: int, end_ms: int) -> int:
@@ -52,7 +51,7 @@ def slot_ms(start_ms: int, end_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Counters:
-    """Counters of groups at each slot: ``buckets`` is groups by buckets by slots, ``seconds`` and ``present`` groups by slots."""
+    """Counters of groups at each slot. ``buckets`` has the shape (groups, buckets, slots), ``seconds`` and ``present`` (groups, slots)."""
 
     groups: Sequence[Group]
     times_ms: Longs
@@ -62,13 +61,13 @@ class _Counters:
 
 
 def call_series(counts: SpanCounts, start_ms: int, end_ms: int, wanted: Wanted, max_samples: int) -> Samples:
-    """The series of calls that are wanted, by labels. Raises TooLarge."""
+    """The wanted series of calls, by labels. Raises TooLarge when they may have more than ``max_samples`` samples."""
     counters = _counters(counts, start_ms, end_ms, len(CALL_BOUNDS) + 1, max_samples)
     return samples_of(_calls(counters, wanted), counters.times_ms, start_ms)
 
 
 def edge_series(counts: SpanCounts, start_ms: int, end_ms: int, wanted: Wanted, max_samples: int) -> Samples:
-    """The series of the service graph that are wanted, by labels. Raises TooLarge."""
+    """The wanted series of the service graph, by labels. Raises TooLarge when they may have more than ``max_samples`` samples."""
     counters = _counters(counts, start_ms, end_ms, len(EDGE_BOUNDS) + 1, max_samples)
     return samples_of(_edges(counters, wanted), counters.times_ms, start_ms)
 
@@ -93,15 +92,17 @@ def edge_labels(groups: Iterable[Group]) -> Iterator[Labels]:
 
 
 def _counters(counts: SpanCounts, start_ms: int, end_ms: int, buckets: int, max_samples: int) -> _Counters:
-    """Running sums of the rows, slot by slot."""
+    """The running sums of the rows, by slot."""
     step = slot_ms(start_ms, end_ms)
     first, slots = start_ms // step, max(0, end_ms // step - start_ms // step) + 1
     groups = len(counts.groups)
     if groups * buckets * slots > max_samples:
         raise TooLarge(TOO_MANY_SAMPLES)
+    # What was counted before the range is in its first slot, so that counters continue where those of an earlier range would stand.
     slot = np.clip(counts.until_ms // step - first, 0, slots - 1)
     place = counts.group * slots + slot
     cell = (counts.group * buckets + counts.bucket) * slots + slot
+    # Several rows may fall into one cell; bincount adds up where assignment by index would keep the last.
     calls = np.bincount(cell, counts.calls, groups * buckets * slots).reshape(groups, buckets, slots)
     seconds = np.bincount(place, counts.seconds, groups * slots).reshape(groups, slots)
     times = (first + np.arange(slots, dtype=np.int64)) * step
@@ -112,15 +113,19 @@ def _counters(counts: SpanCounts, start_ms: int, end_ms: int, buckets: int, max_
 
 
 def present(newest_ms: Longs, times_ms: Longs) -> Bools:
-    """Where a group has a sample: while something was counted lately, and in the slot before something is."""
+    """The slots in which a group has a sample: until ACTIVE_MS after its last count, and in the slot before a count.
+
+    ``newest_ms`` is the newest end of a span counted in each slot, negative when there is none.
+    """
     counted = newest_ms >= 0
     there: Bools = times_ms - np.maximum.accumulate(newest_ms, axis=1) <= ACTIVE_MS
+    # The value before a first count: without it, rate and increase would miss that count, for they see only differences.
     there[:, :-1] |= counted[:, 1:]
     return there
 
 
 Series = tuple[Labels, Floats, Bools]
-"""Labels, values and where there are any, by slot."""
+"""Labels, the value at each slot, and at which slots there is one."""
 
 
 def _calls(counters: _Counters, wanted: Wanted) -> Iterator[Series]:
@@ -161,7 +166,7 @@ def _edges(counters: _Counters, wanted: Wanted) -> Iterator[Series]:
 
 
 def _histogram(metric: str, own: dict[str, str], bounds: Sequence[float]) -> Iterator[tuple[Labels, int | str]]:
-    """Label sets of a classic histogram, each with its bucket's position, or ``sum`` or ``count``."""
+    """The label sets of a classic histogram, each with the position of its bucket, or ``sum`` or ``count``."""
     for bucket, bound in enumerate((*bounds, None)):
         yield labels_of({METRIC_NAME: f"{metric}_bucket", **own, "le": "+Inf" if bound is None else f"{bound:g}"}), bucket
     for part in ("sum", "count"):
@@ -183,7 +188,7 @@ def _histogram_series(
 
 
 def samples_of(found: Iterable[Series], times_ms: Longs, start_ms: int) -> Samples:
-    """As samples of ``start < t``, by labels; series without any are left out."""
+    """The series' samples of ``start_ms < t``, by labels; series without any are left out."""
     inside = times_ms > start_ms
     kept = [(labels, values, there) for labels, values, present in found if (there := present & inside).any()]
     kept.sort(key=lambda series: series[0])

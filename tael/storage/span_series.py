@@ -1,4 +1,4 @@
-"""A SeriesReader of the metrics that spans are counted into (span_metrics says which)."""
+"""A SeriesReader of the metrics made from counted spans (listed in span_metrics)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tael.storage.api import Answer, SpanCountReader
 from tael.storage.span_metrics import Wanted
 
 MAX_ROWS: Final = 5_000_000
-"""Rows of counts that one question may need."""
+"""Rows of counts that one query may read."""
 LISTED_EDGES_MS: Final = 3_600_000
-"""Lists show the edges of the last hour of their range, for these are joined anew each time."""
+"""Lists cover only the last hour of their range for edges, because edges are joined at every query."""
 _LISTED_SLOT_MS: Final = 3_600_000
 _CALLING: Final = frozenset({3, 4})
 """Client and producer."""
@@ -41,13 +41,13 @@ class _Source:
     label_names: frozenset[str]
     count: Callable[[str, int, int, int, int], Awaitable[Answer[SpanCounts]]]
     kinds: tuple[frozenset[int], ...]
-    """Of each of these a span must be there for there to be a series."""
+    """The source has series only if each of these sets has a kind of which there is a span."""
     samples: Callable[[SpanCounts, int, int, Wanted, int], Samples]
     labels: Callable[[Iterable[Group]], Iterator[Labels]]
     listed_ms: int
 
     def may_match(self, matchers: Sequence[Matcher]) -> bool:
-        """Whether any series of these could match, as far as names say."""
+        """Whether any of these series could match, judging by metric and label names alone."""
         named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
         others = (matcher for matcher in matchers if matcher.name not in self.label_names)
         return any(all(matcher.matches(name) for matcher in named) for name in self.names) and all(
@@ -56,7 +56,7 @@ class _Source:
 
 
 class SpanSeries:
-    """See SeriesReader. Answers no grid of its own series, whose samples are made when they are asked for."""
+    """See SeriesReader. Has no grids of its own series, because their samples exist only once they are computed for a query."""
 
     def __init__(self, counts: SpanCountReader, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._now_ms = now_ms
@@ -107,7 +107,7 @@ class SpanSeries:
         for source in self._matching(selection.matchers):
             start = max(selection.start_ms, 0, end - source.listed_ms)
             answer = await source.count(tenant, start, end + _LISTED_SLOT_MS, _LISTED_SLOT_MS, MAX_ROWS)
-            # In slots of an hour, the coarsest, because only the newest time of each group is used.
+            # The slots are an hour, the coarsest, because only the newest time of each group is used.
             counts = answer.value
             recent = np.unique(counts.group[counts.newest_ms >= start]).tolist()
             groups = (counts.groups[group] for group in recent)
@@ -116,7 +116,7 @@ class SpanSeries:
         return Answer(series_merge.ordered([sorted(found)], limit), tuple(missing))
 
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """See SeriesReader; those of all series are named by the kinds of spans that there are."""
+        """See SeriesReader. Without matchers the names follow from the kinds of spans that are there."""
         if not selection.matchers:
             sources = await self._there(tenant, selection.start_ms, selection.end_ms)
             names = [name for source in sources.value for name in source.label_names]
@@ -125,7 +125,7 @@ class SpanSeries:
         return Answer(series_merge.ordered([[name for labels in series.value for name, _ in labels]], limit), series.missing)
 
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
-        """See SeriesReader; metrics are named by the kinds of spans that there are."""
+        """See SeriesReader. Names of metrics follow from the kinds of spans that are there."""
         if name == METRIC_NAME and all(matcher.name == METRIC_NAME for matcher in selection.matchers):
             sources = await self._there(tenant, selection.start_ms, selection.end_ms)
             names = [name for source in sources.value for name in source.names if all(m.matches(name) for m in selection.matchers)]
@@ -137,7 +137,7 @@ class SpanSeries:
         return Answer(series_merge.ordered([values], limit), series.missing)
 
     async def families(self, tenant: str, metric: str, limit: int) -> Answer[list[Family]]:
-        """See SeriesReader; those of the kinds of spans that there are."""
+        """See SeriesReader; the families for the kinds of spans that are there."""
         asked = [family for family in FAMILIES if metric in ("", family.name)]
         if not asked:
             return Answer([])

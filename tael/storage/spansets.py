@@ -1,4 +1,4 @@
-"""The port of TraceQL's questions, and its composition over shards: a trace is on one shard, so answers add up."""
+"""The port for TraceQL, and its composition over shards: a trace is on one shard, so answers can be added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tael.traceql.results import FoundTrace, newest_first
 
 
 class SpansetReader(Protocol):
-    """Answers TraceQL. Every method raises Unavailable or Overloaded when the same question may be answered later, TooLarge when it asks for too much."""
+    """Answers TraceQL queries.
+
+    Every method raises Unavailable or Overloaded when the same query may be answered later, and TooLarge when it exceeds a limit.
+    """
 
     async def find_traces(
         self,
@@ -30,9 +33,9 @@ class SpansetReader(Protocol):
         *,
         on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
-        """At most ``limit`` of the newest traces that a search finds and that overlap the range, newest first; ``max_spans`` a spanset, 0 for all.
+        """The newest ``limit`` traces that match the search and overlap the range, newest first, with at most ``max_spans`` spans a spanset (0: all).
 
-        MUST evaluate whole traces: spans outside of the range count. ``on_part`` MAY be called with parts of the answer as they come: each a
+        MUST evaluate whole traces: spans outside of the range count. ``on_part`` MAY be called with parts of the answer as they arrive: each a
         list of whole traces in the same order, no trace in two of them.
         """
         ...
@@ -40,11 +43,11 @@ class SpansetReader(Protocol):
     async def sum_spans(
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, max_series: int, exemplars: int
     ) -> Answer[dict[Labels, Sums]]:
-        """What a metrics function adds up of the query's spans, by group; at most ``max_series`` groups, ``exemplars`` spans of each."""
+        """The sums of a metrics function over the query's spans, by group: at most ``max_series`` groups, each with at most ``exemplars`` exemplars."""
         ...
 
     async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[Counts]:
-        """How often each value of each attribute is on the query's spans, by whether ``compare`` selects them."""
+        """How often each value of each attribute occurs on the query's spans, counted separately for those that ``compare`` selects and the others."""
         ...
 
     async def tag_names(
@@ -52,12 +55,13 @@ class SpansetReader(Protocol):
     ) -> Answer[dict[Scope, set[str]]]:
         """The attribute keys of each scope, at most ``limit``, on the spans that satisfy a predicate.
 
-        Of everything in a range with very many spans, keys of the same hours MAY be told as well, and keys that are rare MAY be missing.
+        When the predicate selects everything and the range has very many spans, keys from elsewhere in the same hours MAY be included and rare
+        keys MAY be missing.
         """
         ...
 
     async def tag_values(self, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
-        """The values of a field, at most ``limit``, on the spans that satisfy a predicate; none for a field that is not stored."""
+        """At most ``limit`` values of a field on the spans that satisfy a predicate; none for a field that is not stored."""
         ...
 
 
@@ -75,36 +79,36 @@ class MergedSpansets(Merged[SpansetReader]):
         on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
-        found = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans), on_part)
-        return Answer(list(islice(heapq.merge(*found.values, key=newest_first), limit)), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans), on_part)
+        return Answer(list(islice(heapq.merge(*gathered.values, key=newest_first), limit)), gathered.missing)
 
     async def sum_spans(
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, max_series: int, exemplars: int
     ) -> Answer[dict[Labels, Sums]]:
         """See SpansetReader."""
-        found = await self._gather.ask(lambda reader: reader.sum_spans(tenant, query, function, grid, max_series, exemplars))
+        gathered = await self._gather.ask(lambda reader: reader.sum_spans(tenant, query, function, grid, max_series, exemplars))
         into = Accumulator(function, grid, max_series=max_series, exemplars=exemplars)
-        for groups in found.values:
+        for groups in gathered.values:
             for labels, sums in groups.items():
                 into.add_sums(labels, sums)
-        return Answer(into.groups, found.missing)
+        return Answer(into.groups, gathered.missing)
 
     async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[Counts]:
         """See SpansetReader."""
-        found = await self._gather.ask(lambda reader: reader.compare_spans(tenant, query, compare, grid))
+        gathered = await self._gather.ask(lambda reader: reader.compare_spans(tenant, query, compare, grid))
         counts: Counts = {}
-        for part in found.values:
+        for part in gathered.values:
             add(counts, part)
-        return Answer(counts, found.missing)
+        return Answer(counts, gathered.missing)
 
     async def tag_names(
         self, tenant: str, predicate: Predicate, time_range: TimeRange, scopes: Sequence[Scope], limit: int
     ) -> Answer[dict[Scope, set[str]]]:
         """See SpansetReader."""
-        found = await self._gather.ask(lambda reader: reader.tag_names(tenant, predicate, time_range, scopes, limit))
-        return Answer({scope: set().union(*(names.get(scope, set()) for names in found.values)) for scope in scopes}, found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.tag_names(tenant, predicate, time_range, scopes, limit))
+        return Answer({scope: set().union(*(names.get(scope, set()) for names in gathered.values)) for scope in scopes}, gathered.missing)
 
     async def tag_values(self, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""
-        found = await self._gather.ask(lambda reader: reader.tag_values(tenant, predicate, time_range, named, limit))
-        return Answer(set().union(*found.values), found.missing)
+        gathered = await self._gather.ask(lambda reader: reader.tag_values(tenant, predicate, time_range, named, limit))
+        return Answer(set().union(*gathered.values), gathered.missing)
