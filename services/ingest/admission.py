@@ -1,7 +1,7 @@
-"""How a request becomes the parts that the WAL takes; pure, one way a signal.
+"""Turns a request into parts that can be appended to the WAL. Pure; one Admission for each signal.
 
-A request is parsed strictly and its items are checked. Traces and logs go to the WAL as the bytes that came, unless something is refused,
-several shards share it, or it is larger than one append takes (tael.otlp.split).
+A request is parsed strictly and its items are checked. Traces and logs go to the WAL byte for byte as received, unless an item is refused,
+the items belong to several shards, or the request is larger than one append takes (tael.otlp.split).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tael.otlp.split import Part, split
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a request is cut by: the shards, the bytes that one body takes, and the time of arrival."""
+    """What decides how a request is cut: the router, the size limit of one body, and the time of arrival."""
 
     router: Router
     max_bytes: int
@@ -34,9 +34,9 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that was checked and cut. ``items`` counts all, refused ones too; ``appended`` is called once every part is durable.
+    """A request after checking and cutting. ``items`` counts all items, including refused ones; ``appended`` is called once every part is durable.
 
-    ``warnings`` are sentences for a client that nothing is refused to.
+    ``warnings`` are sentences for the client about items that were accepted.
     """
 
     items: int
@@ -47,20 +47,20 @@ class Admitted:
 
 
 class Admission(Protocol):
-    """One way for requests to become bodies of the WAL."""
+    """Checks and cuts the requests of one signal and format."""
 
     def is_light(self, request: bytes) -> bool:
-        """Whether a request holds so little that it can be admitted beside everything else in the event loop."""
+        """Whether a request is small enough to be admitted in the event loop without delaying other requests."""
         ...
 
     def weigh(self, request: bytes) -> int:
-        """About how many messages a request that is not light holds. Raises TooLarge when they are more than it may hold."""
+        """The approximate number of messages in a request that is not light. Raises TooLarge above the limit."""
         ...
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
-        """Check a request and cut it. Raises Rejected when it is malformed. May be called in a thread, beside another call in the loop's.
+        """Check a request and cut it. Raises Rejected when it is malformed. May run in a thread while another call runs in the event loop.
 
-        When the same request comes again, its parts MUST be the same or have the same identity.
+        When the same request is sent again, its parts MUST be the same or have the same identity.
         """
         ...
 
@@ -75,7 +75,7 @@ class Strict(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Counts a request's messages: along ``large`` from ``large_bytes`` on, else along ``small``; more than ``most`` are too many."""
+    """Counts a request's messages, at most ``most`` of them: along the tree ``large`` from ``large_bytes`` on, else along ``small``."""
 
     small: Node
     large: Node
@@ -83,11 +83,11 @@ class Census:
     large_bytes: int = 1 << 20
 
     def holds_few(self, request: bytes) -> bool:
-        """Whether it has a few thousand messages at the most, and not too many."""
+        """Whether the request has a few thousand messages at most and does not exceed the limit."""
         return holds_few(request, self._root(request), self.most)
 
     def count(self, request: bytes) -> int:
-        """About how many messages it holds. Raises TooLarge when they are too many for its size."""
+        """The approximate number of messages. Raises TooLarge when there are too many for the request's size."""
         return count_fields(request, self._root(request), self.most)
 
     def _root(self, request: bytes) -> Node:
@@ -96,8 +96,8 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Requests that go to the WAL byte for byte. ``scan`` checks them, ``kept`` gives a tenant's retention at a time, and ``routing_key`` is what an
-    item is routed by, made from the item and its resource.
+    """Admits requests that go to the WAL byte for byte. ``scan`` checks them, ``kept`` returns a tenant's retention at a given time, and
+    ``routing_key`` derives an item's routing key from the item and its resource.
     """
 
     scan: Callable[[bytes, Kept, Near], Scan]
@@ -114,6 +114,7 @@ class Verbatim:
         if scan.items == len(scan.refusals.positions):
             return ()
         if not scan.refusals.positions and cut.router.shard_count == 1 and len(request) <= cut.max_bytes:
+            # One shard, nothing refused: the received bytes are the part, which saves encoding them again.
             if not scan.far:
                 return (Part(0, scan.items, request),)
             if len(scan.far) == scan.items:
@@ -125,10 +126,10 @@ class Verbatim:
 
 @dataclass(frozen=True, slots=True)
 class Tolerant:
-    """An admission of OTLP requests behind the limits of single items, with a second chance for text that is not UTF-8 and for deep nesting.
+    """Applies item limits to OTLP requests before ``inner`` admits them, and repairs invalid UTF-8 and deep nesting where ``inner`` refuses.
 
-    ``request`` and ``item`` are the classes of the signal's requests and items. Without ``limits`` nothing is cut and no payload is put apart;
-    with them ``sizes`` decide which values become payloads. The client's answer names what was cut or replaced.
+    ``request`` and ``item`` are the classes of the signal's requests and items. Without ``limits`` nothing is truncated and no payload is
+    extracted; with them ``sizes`` decide which values become payloads. The client's answer names what was truncated or replaced.
     """
 
     inner: Strict
@@ -156,7 +157,7 @@ class Tolerant:
         except TooLarge:
             raise
         except Rejected:
-            # From the request as it came and not as it was bounded: what was cut is cut again, from what can be read.
+            # Repair the request as received, not as bounded: limits are then applied anew, to text that can be parsed.
             repaired = repair(self.request, self.item, request)
             if repaired is None:
                 raise

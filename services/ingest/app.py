@@ -1,7 +1,7 @@
 """The ingest service: receivers in front of the WAL, and the writer behind it; either alone by ``TAEL_INGEST_ROLE``.
 
-On the drain the receivers stop accepting and finish what they accepted, while the writer finishes the batch it is in; the rest waits in
-the WAL for whoever writes the shard next.
+On the drain the receivers stop accepting requests and finish those in progress, and the writer finishes its current batch; the rest stays
+in the WAL for the shard's next writer.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ log = get_logger("ingest")
 T = TypeVar("T")
 Serve: TypeAlias = Callable[[IngestSettings, Pipeline], AbstractAsyncContextManager[Address | None]]
 RECEIVERS: Final[dict[str, Serve]] = {"otlp_grpc": otlp_grpc.serve, "otlp_http": otlp_http.serve, "datadog": datadog.serve}
-"""Every listener for telemetry; each yields the address that it is bound to, None where it is switched off."""
+"""Every listener for telemetry; each yields the address it is bound to, None when it is switched off."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """What ingest works with. ``writer_parts`` builds a shard's writer for the map's address of that shard."""
+    """The ports of ingest. ``writer_parts`` builds the parts of a shard's writer, given the shard map and the WAL's number."""
 
     kv: KeyValue
     appender: WalAppender
@@ -96,7 +96,7 @@ async def run(settings: IngestSettings, stop: Stop, ports: Ports, readiness: Rea
 
 @contextlib.asynccontextmanager
 async def _receivers(settings: IngestSettings, pipeline: Pipeline) -> AsyncIterator[None]:
-    """Every receiver while the block runs; they drain side by side, so that it takes no longer than one of them may."""
+    """Run every receiver while the block runs; they drain concurrently, so the drain takes no longer than the slowest one."""
     async with _drained_together() as started:
         addresses = {name: await started(serve(settings, pipeline)) for name, serve in RECEIVERS.items()}
         log.info("receiving", **{name: str(address or "off") for name, address in addresses.items()})
@@ -105,7 +105,7 @@ async def _receivers(settings: IngestSettings, pipeline: Pipeline) -> AsyncItera
 
 @contextlib.asynccontextmanager
 async def _drained_together() -> AsyncIterator[Callable[[contextlib.AbstractAsyncContextManager[T]], Awaitable[T]]]:
-    """A function that enters a context; all that were entered are left at once when the block ends."""
+    """Yields a function that enters a context; all entered contexts are left concurrently when the block ends."""
     entered: list[contextlib.AsyncExitStack] = []
 
     async def enter(context: contextlib.AbstractAsyncContextManager[T]) -> T:
@@ -121,7 +121,7 @@ async def _drained_together() -> AsyncIterator[Callable[[contextlib.AbstractAsyn
 
 
 async def _either(first: Awaitable[object], second: Awaitable[object]) -> bool:
-    """Wait for one of two; True when it was the first."""
+    """Wait for either of two awaitables; True when ``first`` is done."""
     tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     won = tasks[0].done()

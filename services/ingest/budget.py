@@ -1,4 +1,4 @@
-"""How many bytes of requests a process holds at once: a fair share for each tenant, a short wait, then a refusal that asks to come again."""
+"""Limits the bytes of requests that a process holds at once: a fair share for each tenant, a short wait, then a retryable refusal."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ class Reservation:
     size_bytes: int = 0
 
     async def take(self, size_bytes: int) -> None:
-        """Hold ``size_bytes`` more. Raises Overloaded when they do not come free in time."""
-        # Counted behind the await: a wait that is refused or cancelled holds nothing, and the block's end must not release it.
+        """Hold ``size_bytes`` more. Raises Overloaded when they do not become free in time."""
+        # Counted only after the await: a refused or cancelled wait holds nothing, so the end of the block must not release it.
         await self.budget.acquire(size_bytes, self.tenant)
         self.size_bytes += size_bytes
 
     @contextlib.asynccontextmanager
     async def more(self, size_bytes: int) -> AsyncIterator[None]:
-        """Hold ``size_bytes`` more while the block runs, though no more than the budget has beside what this request holds."""
-        # A request that would need more than there is at all is let in alone, as soon as nobody else holds
-        # anything, and does not wait for ever.
+        """Hold ``size_bytes`` more while the block runs, but no more than the whole budget minus what this request already holds."""
+        # A request that needs more than the whole budget runs alone once nobody else holds anything; without the min it would wait for ever.
         extra = min(size_bytes, self.budget.limit_bytes - self.size_bytes)
         await self.budget.acquire(extra, self.tenant)
         try:
@@ -40,7 +39,7 @@ class Reservation:
 
 
 class ByteBudget:
-    """At most ``limit_bytes`` are held and at most as many wait, shared between tenants as ``Shares`` says."""
+    """Holds at most ``limit_bytes`` and lets at most as many wait, shared between tenants by ``Shares``."""
 
     def __init__(self, limit_bytes: int, wait_seconds: float) -> None:
         self._shares = Shares(limit_bytes)
@@ -49,17 +48,17 @@ class ByteBudget:
 
     @property
     def limit_bytes(self) -> int:
-        """The most that is held."""
+        """The maximum number of bytes held."""
         return self._shares.limit_bytes
 
     @property
     def held_bytes(self) -> int:
-        """The bytes that are held now."""
+        """The bytes held now."""
         return self._shares.held_bytes
 
     @property
     def waiting_bytes(self) -> int:
-        """The bytes that are waited for now."""
+        """The bytes that requests are waiting for now."""
         return self._shares.waiting_bytes
 
     @contextlib.asynccontextmanager
@@ -83,7 +82,7 @@ class ByteBudget:
             await self._wait(ask)
 
     def release(self, size_bytes: int, tenant: str = DEFAULT_TENANT) -> None:
-        """Give bytes back and let in who waits for them."""
+        """Give bytes back and wake the requests that they suffice for."""
         if size_bytes:
             self._wake(self._shares.release(tenant, size_bytes))
 
@@ -92,7 +91,7 @@ class ByteBudget:
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await woken
-        # A cancellation may come at the moment of the grant: withdraw() gives the bytes back then, or they would be held for good.
+        # A cancellation may coincide with the grant: withdraw() then gives the bytes back, which nobody would release otherwise.
         except BaseException as error:
             self._wake(self._shares.withdraw(ask))
             if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""Metrics on their way into the WAL: translated to series at the door, so that no Python touches a sample behind it."""
+"""Admission of metrics: translated to Prometheus series on arrival, so that no Python code touches a sample after the WAL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tael.runtime.config import CommaList, Settings
 
 NS_PER_MS = 1_000_000
 _SERIES_COUNTED_ABOVE_BYTES = 256 << 10
-"""Smaller requests of remote write are so quickly read that their series are counted then."""
+"""Smaller remote-write requests are parsed so quickly that their series are counted during translation."""
 
 
 class MetricSettings(Settings):
@@ -54,7 +54,7 @@ class MetricSettings(Settings):
 
 
 class Translator(Protocol):
-    """One form of requests, translated."""
+    """Translates requests of one format."""
 
     def translate(self, tenant: str, request: bytes, now_ms: int, admit_series: AdmitSeries, accepts: Accepts) -> Translation:
         """See tael.metrics. Raises Rejected when the request is malformed."""
@@ -63,9 +63,9 @@ class Translator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is taken of metrics: what is kept of a tenant at a time, how far ahead of now, and how many points of one request.
+    """Which samples are accepted: within the tenant's retention (``kept``), at most ``ahead_ms`` in the future, and up to ``most_points`` a request.
 
-    Samples of more than ``near_hours`` from now go to their shard's other WAL.
+    Samples more than ``near_hours`` from now go to their shard's second WAL.
     """
 
     kept: Callable[[str, int], Kept]
@@ -74,7 +74,7 @@ class Bounds:
     ahead_ms: int | None = None
 
     def of(self, tenant: str, request: bytes, now_ns: int) -> Accepts:
-        """What is taken of one request."""
+        """The samples accepted from one request."""
         kept = self.kept(tenant, now_ns)
         newest_ms = MAX_TIME_MS - 1 if self.ahead_ms is None else now_ns // NS_PER_MS + self.ahead_ms
         return Accepts(kept.since_ns // NS_PER_MS, newest_ms, allowed(len(request), self.most_points), kept.set_by)
@@ -82,7 +82,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class TranslatedAdmission:
-    """Admission of requests that a translator understands. ``admit_series`` is asked for series that are not known, once an hour or more."""
+    """Admission of requests through a translator. ``admit_series`` is called for series that are not in the cache, at least once an hour each."""
 
     translator: Translator
     cache: SeriesCache
@@ -108,7 +108,7 @@ class TranslatedAdmission:
         return self.translator.translate(tenant, request, cut.now_ns // NS_PER_MS, self.admit_series, accepts)
 
     def cut(self, translation: Translation, cut: Cut) -> Admitted:
-        """A translation as parts. Its series are known once these are in the WAL."""
+        """A translation cut into parts. Its series are added to the cache once all parts are in the WAL."""
         here, aside = translation.apart(near(cut.now_ns, self.bounds.near_hours))
         parts = [_part(body, body.shard) for body in bodies(here, cut.router.shard_count, cut.max_bytes)]
         if aside is not None:
@@ -117,14 +117,14 @@ class TranslatedAdmission:
 
 
 def _part(body: Body, wal: int) -> Part:
-    # Without what is announced, which depends on what this receiver remembers: a resend must be known
-    # whichever receiver takes it (ADR 0005). The prefixes are part of digests, by which resends are known across versions.
+    # Announced series are left out of the identity, as they depend on this receiver's cache: a resend must be recognised
+    # whichever receiver takes it (ADR 0005). The prefixes enter the digests by which other versions recognise resends: never change them.
     identity = b"told" + body.samples if body.samples else b"announced" + body.series
     return Part(wal, body.items, body.samples + body.series, identity)
 
 
 class MetricAdmissions:
-    """The forms that metrics come in, with one memory of series. Remote write's samples are taken up to ``ahead_seconds`` before their time."""
+    """The admissions of every metrics format, sharing one cache of series. Remote write may send samples up to ``ahead_seconds`` in the future."""
 
     def __init__(self, settings: MetricSettings, admit_series: AdmitSeries, bounds: Bounds, ahead_seconds: float) -> None:
         cache, most = SeriesCache(settings.series_cache), bounds.most_points

@@ -1,4 +1,4 @@
-"""Looks at the WALs, the leases and the disks once a second, tells Pressure, and says on ``/metrics`` what it saw."""
+"""Observes the WALs, the leases and the disks once a second, feeds Pressure, and reports them on ``/metrics``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
 
 
 def free_bytes(directory: str) -> int:
-    """What is left of a directory's disk for a process like this one. Raises OSError."""
+    """The bytes that an unprivileged process may still write to a directory's disk. Raises OSError."""
     found = os.statvfs(directory)
     return found.f_bavail * found.f_frsize
 
 
 @dataclass
 class Observer:
-    """Watches until stopped, and refuses while there is pressure."""
+    """Observes until stopped; ``require`` refuses while there is pressure."""
 
     settings: PressureSettings
     kv: KeyValue
@@ -63,19 +63,19 @@ class Observer:
         self._free = Gauge("tael_disk_free_bytes", "Free space of a watched disk.", ["directory"], registry=self.registry)
 
     def require(self) -> None:
-        """Raise Overloaded while there is pressure, with every reason."""
+        """Raise Overloaded, with every reason, while there is pressure."""
         if reasons := self.pressure.reasons:
             raise Overloaded("; ".join(reasons), retry_after_seconds=_RETRY_AFTER_SECONDS)
 
     async def run(self, stop: Stop, looked: Callable[[], None] = lambda: None) -> None:
-        """Look once a second until ``stop``; ``looked`` is called after each look. ``wal_problem`` says which WAL cannot be read."""
+        """Look once a second until ``stop`` and call ``looked`` after each look. ``wal_problem`` then names the WALs that cannot be read."""
         while not stop.is_set:
             await self.look()
             looked()
             await stop.sleep(_EVERY_SECONDS)
 
     async def look(self) -> None:
-        """Look once. What cannot be seen keeps what was last decided of it; appends say then what is wrong."""
+        """Look once. The last decision stands for whatever cannot be read; appends will report what is wrong with it."""
         try:
             wals = await self._wals()
         except Retryable as error:
@@ -85,14 +85,14 @@ class Observer:
         self._report(wals)
 
     async def _wals(self) -> Mapping[int, WalView]:
-        # The first WAL of each shard only: what lies far from now may wait, and holds nobody off (docs/adr/0013).
+        # Only the main WAL of each shard: items far from now may wait in the second one without causing backpressure (docs/adr/0013).
         states = await self.wal_states(self.shard_count())
         views: dict[int, WalView] = {}
         for shard, state in enumerate(states):
             lease = await self.kv.get(writer_key(shard))
             if state is not None:
                 known = self._damaged.read(Lease, lease) if lease else None
-                # Without a lease nobody writes: everything that is there waits.
+                # Without a lease nobody writes: every entry in the WAL is still waiting.
                 committed = known.committed if known else state.first - 1
                 views[shard] = WalView(state.first, state.last, state.size_bytes, state.max_bytes, committed)
         missing = [str(shard) for shard, state in enumerate(states) if state is None]

@@ -1,6 +1,6 @@
-"""Payloads on their way into the WAL, before what refers to them: each once an hour, tenant and WAL, as far as this process remembers.
+"""Sends payloads to the WAL before the items that refer to them: once for each hour, tenant and WAL, as far as this process remembers.
 
-What it remembers holds for some time only: a payload that nothing refers to is collected once no receiver can rely on it any more
+A remembered payload is relied on for a limited time only: one that nothing refers to is deleted once no receiver can rely on it any more
 (docs/adr/0025).
 """
 
@@ -23,7 +23,7 @@ _KNOWN: Final = "known"
 
 
 class PayloadSender:
-    """One for the process. It remembers ``most`` payloads, those used longest ago are forgotten first, and each for ``relied_ns``."""
+    """One for the process. It remembers the ``most`` payloads that were used last, each for ``relied_ns``."""
 
     def __init__(self, appender: WalAppender, most: int, relied_ns: int, registry: CollectorRegistry) -> None:
         self._appender = appender
@@ -38,25 +38,26 @@ class PayloadSender:
         )
 
     async def send(self, wal: int, tenant: str, payloads: Sequence[Payload], now_ns: int) -> None:
-        """Return once every payload is in the WAL, in every hour in which it is referred to, since ``relied_ns`` before ``now_ns`` or later.
+        """Return once every payload is in the WAL for each hour that refers to it, sent no earlier than ``relied_ns`` before ``now_ns``.
 
-        Raises as the appender does.
+        Raises what the appender raises.
         """
         fresh: dict[Key, Wanted] = {}
-        # Read before anything is looked up or sent: what a loss in between takes is then kept under a number that is not asked for again.
+        # Read before any lookup or append: if the WAL loses entries meanwhile, the count moves on, and payloads remembered
+        # under the old count are never looked up again.
         turns = self._appender.turns(wal)
         for key, wanted in _each(turns, wal, tenant, payloads):
-            # By the time that is stored with it, on the same clock: whoever collects goes by that.
+            # Compared with the arrival time stored in the WAL, from the same clock: payload collection goes by that time.
             known = key in self._sent and now_ns - self._sent[key] < self._relied_ns
             if known:
                 self._sent.move_to_end(key)
             else:
                 fresh[key] = wanted
             self._bytes.labels(_KNOWN if known else _SENT).inc(len(wanted.content))
-        # One after the other: a payload of many pieces must not fill what may wait for the WAL.
+        # Sequentially: a payload of many pieces must not use up the bytes that may wait for the WAL.
         for body in bodies(tenant, wal, fresh.values(), now_ns, self._appender.max_body_bytes):
             await self._appender.append(wal, PAYLOADS, body.body, body.items, body.dedup_id)
-        # Only now: a payload whose append failed must be sent with the next request.
+        # Remembered only now: a payload whose append failed must be sent again with the next request.
         for key in fresh:
             self._sent[key] = now_ns
             self._sent.move_to_end(key)

@@ -1,7 +1,7 @@
 """From an export request's bytes to the WAL's acknowledgement, the same for every receiver.
 
-What is stored of a request, and in which parts, is for its signal's admission to say (services.ingest.admission). A part is known by a digest of
-its content, so a client that asks again after a lost answer stores nothing twice.
+The signal's admission decides what is stored of a request, and in which parts (services.ingest.admission). Each part is identified by a
+digest of its content, so a client that retries after a lost answer stores nothing twice.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from tael.wal.api import WalAppender
 _INFLATE_INLINE_BYTES, _INFLATED_INLINE_BYTES = 64 << 10, 1 << 20
 _ADMIT_INLINE_BYTES = 2 << 20
 _LARGE_BYTES, _COPIES = 8 << 20, 3
-"""A request of which some value is larger than one entry of the WAL is held several times over while that is put apart."""
+"""A request with a value larger than one WAL entry is held in several copies while that value is extracted."""
 _MESSAGE_BYTES = 128
-"""What a message of the envelope takes in Python, about."""
+"""The approximate size in Python of one message of the envelope."""
 _THREADS = 2
 _SETTING = {TRACES: "TRACE", LOGS: "LOG", METRICS: "METRIC"}
 T = TypeVar("T")
 KeptOf: TypeAlias = "Callable[[str, str, int], Kept]"
-"""By signal, tenant and time."""
+"""The retention of a signal and tenant at a time (ns)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def admissions(settings: ReceiverSettings, metrics: MetricAdmissions, kept: KeptOf) -> dict[str, Admission]:
-    """Every signal that this server takes, by name. Metrics' attributes identify, so they are refused and not cut (tael.metrics)."""
+    """The admission of every signal, by name. Attributes of metrics identify series, so oversized ones are refused, not truncated (tael.metrics)."""
     limits = settings.item_limits
     strict = {
         TRACES: Verbatim(scan_spans, span_route, partial(kept, TRACES), settings.near_hours),
@@ -85,7 +85,7 @@ def admissions(settings: ReceiverSettings, metrics: MetricAdmissions, kept: Kept
 
 
 def kept_of(retention: CurrentRetention, signal: str, tenant: str, now_ns: int) -> Kept:
-    """What of a signal of a tenant is kept at a time, and what says so."""
+    """The retention of a tenant's signal at a time, with the setting that defines it."""
     current = retention.read()
     own = current.is_own(tenant, signal)
     set_by = f"retention_days.{signal} of {tenant} in {LIMITS_FILE}" if own else f"TAEL_{_SETTING[signal]}_RETENTION_DAYS"
@@ -93,9 +93,9 @@ def kept_of(retention: CurrentRetention, signal: str, tenant: str, now_ns: int) 
 
 
 class Pipeline:
-    """One for the process. ``router`` may be replaced whenever the shard map grows; ``access`` decides which tenant a request is of.
+    """One for the process. ``router`` is replaced when the shard map grows; ``access`` decides which tenant a request belongs to.
 
-    ``require`` raises Overloaded while nothing may be taken.
+    ``require`` raises Overloaded while no request may be accepted.
     """
 
     def __init__(
@@ -127,9 +127,9 @@ class Pipeline:
         self.telemetry = Telemetry(registry, held_bytes=lambda: self._budget.held_bytes, waiting_bytes=lambda: self._budget.waiting_bytes)
 
     def reserve(self, tenant: str = DEFAULT_TENANT) -> AbstractAsyncContextManager[Reservation]:
-        """Space for one request's bytes, to be taken before they are held and given back when the block ends.
+        """A reservation for one request's bytes, to be taken before they are held; released when the block ends.
 
-        Raises Overloaded at once under backpressure or the tenant has sent more than its rate: nothing is read then.
+        Raises Overloaded at once under backpressure or when the tenant exceeds its rate, before anything is read.
         """
         self._require()
         self.limits.check(tenant)
@@ -137,21 +137,21 @@ class Pipeline:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the requests that are in this process now."""
+        """Bytes of the requests in this process now."""
         return self._budget.held_bytes
 
     def admission(self, signal: Signal) -> Admission:
-        """How this signal is admitted. Raises NotFound for one that this server does not take."""
+        """The signal's admission. Raises NotFound for a signal that this server does not receive."""
         admission = self._admissions.get(signal.name)
         if admission is None:
             raise NotFound(f"this server does not receive {signal.name}")
         return admission
 
     async def inflate(self, encoding: str, body: bytes, reservation: Reservation) -> bytes:
-        """Undo a content encoding within the request limit, and hold what ``body`` grew by. Raises TooLarge, Rejected or Overloaded.
+        """Decompress ``body`` within the request limit, and reserve the bytes it grew by. Raises TooLarge, Rejected or Overloaded.
 
-        What is small and stays small is inflated at once; the rest in threads, few at a time, which keep their turn until the budget has
-        bytes for them: what is inflated and not yet counted stays a few requests, however many come at once.
+        Small bodies that stay small are decompressed at once, the others in a few threads. A thread's turn ends only after the budget has
+        granted its bytes, so that no more than a few decompressed requests are ever unaccounted for.
         """
         if len(body) <= _INFLATE_INLINE_BYTES:
             with contextlib.suppress(TooLarge):
@@ -164,9 +164,9 @@ class Pipeline:
         return inflated
 
     async def compute(self, call: Callable[..., T], *args: object, small: bool) -> T:
-        """What a call comes to: at once when it is ``small``, else in a thread, few at a time.
+        """The result of ``call``: computed at once when ``small``, else in one of a few threads.
 
-        This process has leases to renew and others to answer meanwhile.
+        The event loop must stay free to renew leases and to answer other clients.
         """
         if small:
             return call(*args)
@@ -179,44 +179,43 @@ class Pipeline:
     async def admit(
         self, signal: Signal, tenant: str, request: bytes, reservation: Reservation, admission: Admission | None = None
     ) -> Outcome:
-        """Store a request; return once all of it is durable. ``admission`` is for requests of a form that is not OTLP's.
+        """Store a request; return once all of it is durable. ``admission`` overrides the signal's own, for formats other than OTLP.
 
-        ``reservation`` holds the request's bytes, and what it takes in memory while it is checked. Raises Rejected when it is malformed, Overloaded
-        or Unavailable when the WAL did not take all of it: the same request may then be sent again, and what was already stored is not stored
-        twice.
+        ``reservation`` holds the request's bytes, and the memory needed while it is checked. Raises Rejected when it is malformed, Overloaded
+        or Unavailable when the WAL did not take all of it: the client may then send the same request again, and no part is stored twice.
         """
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
         admitted = await self._checked(admission or self.admission(signal), tenant, request, reservation, cut)
         rejected = len(admitted.refusals.positions)
-        # After the check, which counts the items, and before the append: a request over its rate is refused while nothing of it is stored.
+        # After the check, which counts the items, and before the append: a request over the rate must be refused before any of it is stored.
         self.limits.take(tenant, len(request), admitted.items - rejected)
         self.telemetry.received.labels(signal.name).inc(len(request))
         if len(admitted.parts) == 1:
             await self._append(admitted.parts[0], signal.name, tenant, cut.now_ns)
         elif admitted.parts:
             await self._append_all(admitted.parts, signal.name, tenant, cut.now_ns)
-        # Series are remembered as announced only now: had an append failed, the next request would leave out what nobody can look up.
+        # Series count as announced only now: after a failed append, the next request would otherwise omit labels that nobody can look up.
         admitted.appended()
         if admitted.parts and signal.watched:
             self.limits.look_at_keys(tenant, signal, admitted.parts[0].request)
         self.telemetry.accepted.labels(signal.name).inc(admitted.items - rejected)
         self.telemetry.rejected.labels(signal.name).inc(rejected)
-        said = (admitted.refusals.explain(admitted.items, signal.items), *admitted.warnings, self.limits.take_warnings(tenant))
-        return Outcome(rejected, "; ".join(text for text in said if text))
+        messages = (admitted.refusals.explain(admitted.items, signal.items), *admitted.warnings, self.limits.take_warnings(tenant))
+        return Outcome(rejected, "; ".join(text for text in messages if text))
 
     async def _checked(self, admission: Admission, tenant: str, request: bytes, reservation: Reservation, cut: Cut) -> Admitted:
-        """Check and cut; what is large, or holds much, in a thread, with the memory held that it takes when it is taken apart."""
+        """Check and cut a request; a large one in a thread, after reserving the memory that its parsed form needs."""
         if len(request) <= _ADMIT_INLINE_BYTES and admission.is_light(request):
             return admission.admit(tenant, request, cut)
         messages = await self.compute(admission.weigh, request, small=False)
-        # Whether some value is that large is not known before it is parsed: by its size alone the request may have one.
+        # Only parsing would show whether a value is that large, so any request of this size is assumed to have one.
         copies = _COPIES if len(request) > _LARGE_BYTES else 1
         async with reservation.more(copies * len(request) + messages * _MESSAGE_BYTES):
             return await self.compute(admission.admit, tenant, request, cut, small=False)
 
     async def _append(self, part: Part, signal: str, tenant: str, received_at_ns: int) -> None:
-        """Append a part behind what it refers to."""
-        # Before the payloads, which may be known and not sent: entries that are lost at any time from here on show as another number.
+        """Append a part after the payloads it refers to."""
+        # Read before the payloads are sent or skipped as known: any loss of WAL entries from here on changes the count.
         turns = self._appender.turns(part.shard)
         if part.payloads:
             await self._payloads.send(part.shard, tenant, part.payloads, received_at_ns)
@@ -229,9 +228,9 @@ class Pipeline:
             self._require_payloads(part.shard, turns, received_at_ns)
 
     def _require_payloads(self, wal: int, turns: int, received_at_ns: int) -> None:
-        """Raises Unavailable where payloads that a stored request relies on may be gone by now.
+        """Raises Unavailable when payloads that a stored request relies on may be gone by now.
 
-        Its client sends it again, finds the payloads forgotten and stores them; the item is known by its digest.
+        The client then retries: the payloads, which are no longer remembered, are sent again, and the part is recognised by its digest.
         """
         if self._appender.turns(wal) != turns:
             raise Unavailable(
@@ -241,7 +240,7 @@ class Pipeline:
             raise Unavailable("the request took so long that payloads which it relies on may have been collected meanwhile")
 
     async def _append_all(self, parts: Sequence[Part], signal: str, tenant: str, received_at_ns: int) -> None:
-        """Append all parts at once and wait for every one, so that a retry finds as much as possible done."""
+        """Append all parts concurrently and wait for every one, so that a retry finds as much as possible already stored."""
         appends = (self._append(part, signal, tenant, received_at_ns) for part in parts)
         results = await asyncio.gather(*appends, return_exceptions=True)
         error = next((result for result in results if result is not None), None)

@@ -1,8 +1,8 @@
-"""When ingest stops taking requests so that nothing breaks behind it, why, and when it goes on. Pure: what is seen and the time come in.
+"""Decides when ingest refuses all requests to protect what is behind it, and when it accepts them again. Pure: takes observations and the time.
 
-Three causes: a WAL that is nearly full, a WAL whose writer is far behind (the hot tier is away, or merges too slowly and says
-TOO_MANY_PARTS), a disk that is nearly full. Each closes at one mark and opens at another that is clearly on the good side, so that it
-does not flap; nobody has to do anything for it to open but cure the cause.
+There are three causes: a WAL that is nearly full, a WAL whose writer is far behind (the hot tier is unreachable, or merges too slowly and
+answers TOO_MANY_PARTS), and a disk that is nearly full. Each gate closes at one threshold and reopens at a clearly better one, so that it
+does not flap. It reopens by itself once the cause is gone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PressureSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class WalView:
-    """A shard's WAL as it is now: sequences, sizes, and how far the hot tier has it."""
+    """A shard's WAL now: its sequences and sizes, and the last sequence committed to the hot tier."""
 
     first: int
     last: int
@@ -72,14 +72,14 @@ class WalView:
 
     @property
     def waiting_bytes(self) -> int:
-        """About how many bytes these are: entries are taken to be alike."""
+        """The approximate size of these entries, assuming that all entries are equally large."""
         held = self.last - self.first + 1
-        # The stream knows its total size alone, and committed entries are trimmed within seconds: the mean is near enough for a gate.
+        # JetStream reports only a stream's total size. Committed entries are trimmed within seconds, so the mean is accurate enough for a gate.
         return self.size_bytes * min(held, self.waiting_entries) // held if held > 0 else 0
 
 
 class Pressure:
-    """Fed with what is seen every second or so; ``reasons`` says why nothing is taken, and is empty when everything is well."""
+    """Fed with observations every second or so; ``reasons`` says why requests are refused, and is empty when they are accepted."""
 
     def __init__(self, settings: PressureSettings) -> None:
         self._settings = settings
@@ -89,15 +89,15 @@ class Pressure:
 
     @property
     def reasons(self) -> list[str]:
-        """One line a cause, that a client's operator can act on."""
+        """One sentence for each cause, for the operator to act on."""
         return list(self._closed.values())
 
     def closed(self, cause: str) -> bool:
-        """Whether this cause holds requests off now."""
+        """Whether requests are refused for this cause now."""
         return any(key[0] == cause for key in self._closed)
 
     def observe(self, wals: Mapping[int, WalView], free_bytes: Mapping[str, int], now: float) -> None:
-        """Decide anew. ``now`` is monotonic seconds; a shard or directory that is not there keeps what was last decided of it."""
+        """Decide anew. ``now`` is monotonic seconds; the last decision stands for a shard or directory that is not given."""
         for shard, view in wals.items():
             self._observe_wal(shard, view, now)
         least = self._settings.min_free_bytes
@@ -135,7 +135,7 @@ class Pressure:
         )
 
     def _gate(self, key: tuple[str, str], *, close: bool, reopen: bool, reason: str) -> None:
-        # Between the two marks the gate stays as it was.
+        # Between the two thresholds the gate keeps its state.
         if close or (key in self._closed and not reopen):
             self._closed[key] = reason
         else:

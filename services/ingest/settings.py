@@ -1,4 +1,4 @@
-"""What ingest reads from the environment."""
+"""The settings of ingest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.runtime.settings import ClickHouseSettings, NatsSettings, NodeSettings
 
 
 class IngestSettings(NodeSettings, NatsSettings, ClickHouseSettings, ReceiverSettings, WriterSettings, PressureSettings):
-    """Settings of ingest: the receivers', the writer's, and which of the two it is."""
+    """Settings of ingest: those of the receivers and of the writer, and which of the two roles it has."""
 
     ingest_role: Literal["all", "receive", "write"] = Field(
         default="all",

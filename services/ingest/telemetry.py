@@ -1,4 +1,4 @@
-"""What the receivers and the writer say of themselves on ``/metrics``: what came, what was taken or refused and why, what was written, how long it took."""
+"""Metrics of the receivers and the writer: items and bytes received, accepted, refused (by reason) and written, and how long it took."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 class Telemetry:
-    """One for the process. ``held_bytes`` and ``waiting_bytes`` give the bytes that requests hold and wait for now."""
+    """The receivers' metrics, one instance a process. ``held_bytes`` and ``waiting_bytes`` return the bytes that requests hold and wait for now."""
 
     def __init__(self, registry: CollectorRegistry, *, held_bytes: Callable[[], int], waiting_bytes: Callable[[], int]) -> None:
         self.accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients.", ["signal"], registry=registry)
@@ -50,7 +50,7 @@ class Telemetry:
 
     @contextlib.contextmanager
     def request(self, signal: str, transport: str) -> Iterator[None]:
-        """Count the block as one request: the time that it took, or why it was refused."""
+        """Count the block as one request: its duration, or the reason for its refusal."""
         started = time.monotonic()
         try:
             yield
@@ -61,13 +61,13 @@ class Telemetry:
 
 
 def reason_of(error: BaseException) -> str:
-    """An error as one of a few words."""
+    """The value of the label ``reason`` for an error."""
     known = next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)
     return known or ("malformed" if 400 <= getattr(error, "status", 0) < 500 else "internal")
 
 
 class WriterMetrics:
-    """What the writer says of itself on ``/metrics``."""
+    """The writer's metrics."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.batches = Counter("tael_writer_batches", "Batches written to the hot tier.", ["shard", "signal"], registry=registry)
@@ -86,7 +86,7 @@ class WriterMetrics:
         )
         self.incomplete = Counter(
             "tael_writer_incomplete_inserts",
-            "Inserts that were stored in part and did not fit: their other items were written alone, and counts may lack the first.",
+            "Inserts that were stored in part and did not fit in memory: the missing items were written on their own, and derived counts may lack them.",
             ["shard", "signal"],
             registry=registry,
         )

@@ -1,4 +1,4 @@
-"""Whether the WAL takes appends, as the last append to each shard showed: for readiness, and so that clients do not queue behind a WAL that hangs."""
+"""Whether the WAL accepts appends, judged by the last append to each shard: for readiness, and so that clients do not queue behind a WAL that hangs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tael.errors import Unavailable
 from tael.wal.api import WalAppender
 
 FORGET_SECONDS = 15.0
-"""A failure this old says nothing any more: without requests nothing would ever show that the WAL is well again."""
+"""A failure older than this is ignored: without requests, no append would ever show that the WAL has recovered."""
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class _Failure:
 
 
 class WatchedAppender:
-    """A WalAppender that remembers which shards' last append failed.
+    """A WalAppender that remembers the shards whose last append failed.
 
     While a shard's WAL fails, one append at a time is tried; the others are refused at once with the same reason.
     """
@@ -38,7 +38,7 @@ class WatchedAppender:
 
     @property
     def problem(self) -> str:
-        """Why appends fail now; empty while they succeed, or when none was tried for FORGET_SECONDS."""
+        """Why appends fail now; empty while they succeed, or when none was tried within FORGET_SECONDS."""
         recent = [f for f in self._failures.values() if f.retrying or self._now() - f.at < FORGET_SECONDS]
         return "; ".join(dict.fromkeys(failure.reason for failure in recent))
 
@@ -51,12 +51,12 @@ class WatchedAppender:
         failure = self._failures.get(shard)
         if failure is not None and failure.retrying:
             raise Unavailable(failure.reason, retry_after_seconds=2)
-        # One append finds out whether the WAL is well again, and the others do not wait behind it.
+        # This append probes whether the WAL has recovered; the others do not wait behind it.
         if failure is not None:
             failure.retrying = True
         try:
             await self._appender.append(shard, signal, body, items, dedup_id)
-        # Overloaded is no failure of this kind: a WAL that says that it is full answers, and Pressure speaks for it.
+        # Overloaded does not count: a WAL that reports that it is full does answer, and Pressure handles that case.
         except Unavailable as error:
             self._failures[shard] = _Failure(str(error), self._now())
             raise

@@ -1,1 +1,1 @@
-"""What one tenant may send: rates, series and attribute values; and how tenants share what all of them use. Pure but for ``tenants``."""
+"""Limits of each tenant (rates, series, attribute values), and how tenants share common resources. Pure, except ``tenants``."""

@@ -1,4 +1,4 @@
-"""A token bucket, pure: so many a second, and after a pause so many at once."""
+"""A token bucket, pure: a sustained rate, and a burst after a pause."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class TokenBucket:
-    """``rate`` a second, never more than ``burst`` saved up. Times are seconds of one monotonic clock.
+    """Fills at ``rate`` per second, up to ``burst``. Times are seconds of one monotonic clock.
 
-    What is larger than ``burst`` is taken from a full bucket and leaves a debt, so that a large request is late but not impossible.
+    An amount above ``burst`` is taken from a full bucket and leaves a debt, so that a large request is delayed but not impossible.
     """
 
     rate: float
@@ -19,16 +19,16 @@ class TokenBucket:
 
     @classmethod
     def full(cls, rate: float, burst_seconds: float, now: float) -> TokenBucket:
-        """One that has saved up all it can."""
+        """A bucket that is full."""
         return cls(rate, rate * burst_seconds, rate * burst_seconds, now)
 
     def delay_seconds(self, amount: float, now: float) -> float:
         """How long until ``amount`` may be taken; 0 when it may be now."""
         self.level = min(self.burst, self.level + max(0.0, now - self.at) * self.rate)
         self.at = max(self.at, now)
-        # An amount above the burst waits for a full bucket only: it could never be saved up, and take() leaves the rest as a debt.
+        # An amount above the burst waits only until the bucket is full: the level never gets higher, and take() leaves the rest as a debt.
         return max(0.0, min(amount, self.burst) - self.level) / self.rate
 
     def take(self, amount: float) -> None:
-        """Take, after ``delay_seconds`` said 0; a negative amount gives back."""
+        """Take ``amount`` after ``delay_seconds`` returned 0; a negative amount gives back."""
         self.level = min(self.burst, self.level - amount)

@@ -10,7 +10,7 @@ from tael.runtime.config import Bytes, Settings
 
 
 class ItemLimitSettings(Settings):
-    """What exceeds a limit is cut off, and the client's answer says so."""
+    """What exceeds a limit is truncated or dropped, and the client's answer says so."""
 
     max_attributes: int = Field(
         default=1024,
@@ -55,10 +55,10 @@ class ItemLimitSettings(Settings):
 
     @property
     def payload_sizes(self) -> Sizes:
-        """As the library takes them."""
+        """The sizes from which values become payloads."""
         return Sizes(self.payload_bytes, self.payload_content_bytes)
 
     @property
     def item_limits(self) -> ItemLimits:
-        """As the library takes them."""
+        """The limits of one item."""
         return ItemLimits(self.max_attributes, self.max_attribute_key_bytes, self.max_attribute_value_bytes)

@@ -1,7 +1,7 @@
-"""How many different attribute keys each tenant's spans, and its log records, have in an hour: looked at in samples, warned about by name. Pure.
+"""Counts the distinct attribute keys of each tenant's spans and log records in an hour, from sampled requests, and warns by name. Pure.
 
-Nothing is refused: a key costs the hot tier no more than its bytes (docs/adr/0009). A sample is a request now and then, so that the count is
-a lower bound that costs next to nothing. Sets hold hashes; of them and of tenants there are at most ``max_tracked``.
+Nothing is refused: a key costs the hot tier no more than its bytes (docs/adr/0009). Only a request now and then is examined, so the count is
+a lower bound at almost no cost. Sets hold hashes; hashes and tenants together number at most ``max_tracked``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EXAMPLES = 3
 
 @dataclass(slots=True)
 class _Seen:
-    """One tenant's hour of one kind of item."""
+    """One tenant's keys in this hour, for one kind of item."""
 
     keys: set[int] = field(default_factory=set)
     due: float = 0.0
@@ -25,9 +25,9 @@ class _Seen:
 
 
 class KeyWatch:
-    """``max_keys_of`` says beyond how many a tenant is warned, 0 never; ``on_warning`` hears tenant and text, once an hour each.
+    """Warns of tenants with more keys than ``max_keys_of`` allows (0: no limit): ``on_warning`` gets tenant and text, once an hour each.
 
-    ``now`` is seconds since the epoch. To be asked from one thread.
+    ``now`` is seconds since the epoch. Not thread-safe.
     """
 
     def __init__(self, max_keys_of: Callable[[str], int], max_tracked: int, on_warning: Callable[[str, str], None]) -> None:
@@ -40,20 +40,20 @@ class KeyWatch:
         self.tracked = 0
 
     def is_due(self, tenant: str, items: str, now: float) -> bool:
-        """Whether this request is one to look at: twenty a second, of which each tenant has one of each kind of item."""
+        """Whether to examine this request: at most twenty a second, and one a second for each tenant and kind of item."""
         if now < self._due or self.tracked >= self._max_tracked or not self._max_keys_of(tenant):
             return False
-        seen = self._of(tenant, items, now)
+        seen = self._seen_this_hour(tenant, items, now)
         if seen.warned or now < seen.due:
             return False
         self._due, seen.due = now + _EVERY_SECONDS, now + _EVERY_SECONDS_OF_ONE
         return True
 
     def see(self, tenant: str, items: str, keys: Collection[str], now: float) -> None:
-        """Count the keys of a request that was due; ``items`` is the word for what has them."""
-        seen, most = self._of(tenant, items, now), self._max_keys_of(tenant)
+        """Count the keys of a request that was due; ``items`` is the kind of item, in the plural."""
+        seen, most = self._seen_this_hour(tenant, items, now), self._max_keys_of(tenant)
         new = [key for key in keys if hash(key) not in seen.keys]
-        # One key beyond the limit is all that has to be known; those behind it are neither kept nor counted.
+        # One key beyond the limit triggers the warning; any further ones are neither kept nor counted.
         room = min(most + 1 - len(seen.keys), self._max_tracked - self.tracked)
         added = {hash(key) for key in new[: max(0, room)]}
         seen.keys |= added
@@ -63,7 +63,7 @@ class KeyWatch:
             self._warn(tenant, items, most, sorted(new)[:_EXAMPLES])
 
     def take_warnings(self, tenant: str) -> str:
-        """The warnings that were not sent to the tenant yet, as one line; empty when there are none."""
+        """The warnings not yet sent to the tenant, as one line; empty when there are none."""
         return "; ".join(self._warnings.pop(tenant, ()))
 
     def _warn(self, tenant: str, items: str, most: int, examples: list[str]) -> None:
@@ -75,7 +75,7 @@ class KeyWatch:
         self._warnings.setdefault(tenant, []).append(text)
         self._on_warning(tenant, text)
 
-    def _of(self, tenant: str, items: str, now: float) -> _Seen:
+    def _seen_this_hour(self, tenant: str, items: str, now: float) -> _Seen:
         hour = int(now // _HOUR_SECONDS)
         if hour != self._hour:
             self._hour, self.tracked = hour, 0
@@ -84,6 +84,6 @@ class KeyWatch:
         found = self._seen.get((tenant, items))
         if found is None:
             found = self._seen[tenant, items] = _Seen()
-            # A tenant counts as a key: names are the senders' to choose, and must not grow this without bound.
+            # A tenant counts like a key: senders choose tenants' names, and these must not grow the table without bound.
             self.tracked += 1
         return found

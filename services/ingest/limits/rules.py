@@ -1,4 +1,4 @@
-"""The limits of a tenant: the settings' for everybody, and a file's for those that it names (tael.runtime.tenant_limits). Pure."""
+"""The limits of a tenant: defaults from the settings, overrides from the limits file (tael.runtime.tenant_limits). Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.runtime.tenant_limits import TenantEntry, parse_entries
 
 
 class LimitSettings(LimitsFileSettings):
-    """Limits of each tenant, in each ingest process; 0 is no limit."""
+    """Limits of each tenant, in each ingest process; 0 means no limit."""
 
     tenant_bytes_per_second: Bytes = Field(
         default=0, ge=0, alias="TAEL_TENANT_BYTES_PER_SEC", description="Uncompressed bytes per second that a tenant may send."
@@ -62,7 +62,7 @@ class LimitSettings(LimitsFileSettings):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one tenant may send; 0 is no limit."""
+    """What one tenant may send; 0 means no limit."""
 
     bytes_per_second: int = 0
     items_per_second: int = 0
@@ -74,7 +74,7 @@ class Limits:
 
 
 def limits_of(settings: LimitSettings) -> Limits:
-    """What the settings allow everybody."""
+    """The limits of a tenant that the limits file does not name."""
     return Limits(
         settings.tenant_bytes_per_second,
         settings.tenant_items_per_second,
@@ -92,7 +92,7 @@ def parse_limits(text: str, everybody: Limits) -> Mapping[str, Limits]:
 
 
 def parser(settings: LimitSettings) -> Any:
-    """``parse_limits`` over what the settings allow everybody."""
+    """``parse_limits`` with the defaults of the settings."""
     return partial(parse_limits, everybody=limits_of(settings))
 
 

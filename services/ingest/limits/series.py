@@ -1,7 +1,7 @@
-"""How many series and attribute values each tenant has in an hour: counted exactly, warned about, then refused by name. Pure.
+"""Counts each tenant's series and attribute values in an hour, warns near the limit, and refuses new ones beyond it by name. Pure.
 
-What is counted is the hour of arrival. Counts begin anew with each hour, and the receivers announce every series that goes on then,
-so a series that ended stops counting within the hour. Sets hold hashes, and all of them together hold at most ``max_tracked``.
+Hours are those of arrival. Counts start again at zero with each hour, in which the receivers announce every continuing series anew, so a
+series that ended stops counting within the hour. Sets hold hashes, at most ``max_tracked`` in all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_WARNINGS = 10
 
 @dataclass(slots=True)
 class _Counted:
-    """One tenant's hour: series by metric, and values by metric and attribute."""
+    """One tenant's counts in this hour: series, series by metric, and values by metric and attribute."""
 
     series: set[int] = field(default_factory=set)
     per_metric: dict[str, int] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class _Counted:
 
 
 class SeriesLimiter:
-    """Counts every tenant's series. ``limits_of`` says what a tenant may have, ``on_warning`` hears tenant and text, once an hour each."""
+    """Counts every tenant's series. ``limits_of`` returns a tenant's limits; ``on_warning`` gets tenant and text, once an hour each."""
 
     def __init__(self, limits_of: Callable[[str], Limits], max_tracked: int, on_warning: Callable[[str, str], None]) -> None:
         self._limits_of = limits_of
@@ -43,7 +43,7 @@ class SeriesLimiter:
     def admit(self, tenant: str, metric: str, labels: Labels, now: float) -> str:
         """Count one series and return "", or return why the tenant may not have it. ``now`` is seconds since the epoch."""
         counted = self._counted(tenant, now)
-        # Eight bytes for a series' labels. Two series whose hashes meet count as one, which lets one more in than the limit says.
+        # A hash in place of the labels saves memory. Two series whose hashes collide count as one, which admits one series too many.
         series = hash(labels)
         if series in counted.series:
             return ""
@@ -66,7 +66,7 @@ class SeriesLimiter:
         return len(counted.series) if counted else 0
 
     def take_warnings(self, tenant: str) -> str:
-        """The warnings that were not sent to the tenant yet, as one line; empty when there are none."""
+        """The warnings not yet sent to the tenant, as one line; empty when there are none."""
         counted = self._tenants.get(tenant)
         if counted is None or not counted.warnings:
             return ""
@@ -98,7 +98,7 @@ class SeriesLimiter:
                         f"attribute {name} of metric {metric} has {limits.max_attribute_values} values in this hour,"
                         " which is its limit (TAEL_MAX_ATTRIBUTE_VALUES)"
                     )
-        # Last, for it is the process' limit and not the tenant's: what the tenant can mend is named first.
+        # Last, because this is the process's limit: a limit that the tenant can do something about is named first.
         if self.tracked + 1 + len(new_values) > self._max_tracked:
             return f"this process tracks {self.tracked} series and attribute values already, its maximum (TAEL_MAX_TRACKED_SERIES)"
         return ""
@@ -120,6 +120,6 @@ class SeriesLimiter:
 
 
 def _new_values(counted: _Counted, metric: str, labels: Labels) -> list[tuple[str, int]]:
-    """The attributes whose value this metric has not had before, with the value's hash."""
+    """The attributes whose value is new for this metric in this hour, with the value's hash."""
     hashed = ((name, hash(value)) for name, value in labels if name != METRIC_NAME)
     return [(name, value) for name, value in hashed if value not in counted.values.get((metric, name), ())]

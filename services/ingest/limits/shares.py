@@ -1,8 +1,8 @@
-"""Who gets the bytes of a budget that several tenants want: max-min shares, pure.
+"""Divides the bytes of a budget between tenants: max-min fair shares, pure.
 
-Whoever holds least is served next, and between equals whoever was served longest ago; a tenant's own requests keep their order. The
-request that is next waits until it fits and is not overtaken, so that large ones have their turn. As many bytes may wait as may be
-held. When they are all taken, a tenant that waits with less than its share drives out the newest request of the one that waits with most.
+The tenant that holds the least is served next, and between equals the one served longest ago; a tenant's own requests keep their order. The
+next request waits until it fits and is not overtaken, so that large ones get their turn. As many bytes may wait as may be held. When that
+queue is full, a tenant with less than its share evicts the newest request of the tenant with the most waiting bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class Place(Enum):
-    """Where a request for bytes stands."""
+    """The state of a request for bytes."""
 
     WAITING = "waiting"
     GRANTED = "granted"
@@ -37,18 +37,18 @@ class _Tenant:
 
 
 class Shares:
-    """``limit_bytes`` among whoever asks. Methods return the asks whose place changed, other than the one at hand."""
+    """Shares ``limit_bytes`` between tenants. Methods return the other asks whose place changed, whose waiters must be woken."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
         self.waiting_bytes = 0
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
-        """Those that hold or wait, in the order in which they were last served."""
+        """The tenants that hold or wait, least recently served first."""
 
     def ask(self, ask: Ask) -> list[Ask]:
         """Grant at once, make it wait, or refuse it."""
-        # Not past those who wait, even where it would fit: small requests would keep a large one waiting for ever.
+        # Never past a waiting request, even if this one would fit: small requests would keep a large one waiting for ever.
         if not self.waiting_bytes and self.held_bytes + ask.size_bytes <= self.limit_bytes:
             self._grant(ask)
             return []
@@ -56,22 +56,22 @@ class Shares:
         if self.waiting_bytes + ask.size_bytes > self.limit_bytes:
             ask.place = Place.REFUSED
         else:
-            tenant = self._of(ask.tenant)
+            tenant = self._tenant(ask.tenant)
             tenant.queue.append(ask)
             tenant.waiting_bytes += ask.size_bytes
             self.waiting_bytes += ask.size_bytes
-        # Who was driven out may have been next and too large: those behind may fit now.
+        # An evicted request may have been next and too large to fit: the requests behind it may fit now.
         return driven_out + self._serve()
 
     def release(self, tenant: str, size_bytes: int) -> list[Ask]:
         """Give bytes back."""
         self.held_bytes -= size_bytes
-        self._of(tenant).held_bytes -= size_bytes
+        self._tenant(tenant).held_bytes -= size_bytes
         self._forget_idle(tenant)
         return self._serve()
 
     def withdraw(self, ask: Ask) -> list[Ask]:
-        """Stop waiting; one that was granted meanwhile gives its bytes back."""
+        """Stop waiting; an ask that was granted meanwhile gives its bytes back."""
         if ask.place is Place.GRANTED:
             return self.release(ask.tenant, ask.size_bytes)
         if ask.place is Place.WAITING:
@@ -101,24 +101,24 @@ class Shares:
 
     def _next(self) -> Ask | None:
         waiting = [tenant for tenant in self._tenants.values() if tenant.queue]
-        # min() takes the first of equals, and tenants stand in the order of their last grant: equals are served in turn.
+        # min() takes the first of equals, and tenants are ordered by their last grant: equals are served in turn.
         return min(waiting, key=lambda tenant: tenant.held_bytes).queue[0] if waiting else None
 
     def _grant(self, ask: Ask) -> None:
-        self._of(ask.tenant).held_bytes += ask.size_bytes
+        self._tenant(ask.tenant).held_bytes += ask.size_bytes
         self._tenants.move_to_end(ask.tenant)
         self.held_bytes += ask.size_bytes
         ask.place = Place.GRANTED
 
     def _make_room(self, ask: Ask) -> list[Ask]:
-        """Drive out who waits with most, as long as that leaves them no less than the one who comes."""
+        """Evict requests of the tenant that waits with the most, as long as that leaves it no less than the tenant of ``ask``."""
         driven_out: list[Ask] = []
         while self.waiting_bytes + ask.size_bytes > self.limit_bytes:
             most = max(self._tenants.values(), key=lambda tenant: tenant.waiting_bytes, default=None)
             if most is None or not most.queue or most.queue[-1].tenant == ask.tenant:
                 break
             newest = most.queue[-1]
-            # Otherwise two tenants with equal shares would drive each other out in turns, and neither would be served.
+            # Without this, two tenants with equal shares would evict each other in turns, and neither would be served.
             if most.waiting_bytes - newest.size_bytes < self.waiting_of(ask.tenant) + ask.size_bytes:
                 break
             self._remove(newest)
@@ -133,7 +133,7 @@ class Shares:
         self.waiting_bytes -= ask.size_bytes
         self._forget_idle(ask.tenant)
 
-    def _of(self, name: str) -> _Tenant:
+    def _tenant(self, name: str) -> _Tenant:
         found = self._tenants.get(name)
         if found is None:
             found = self._tenants[name] = _Tenant()

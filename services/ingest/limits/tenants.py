@@ -1,4 +1,4 @@
-"""Every tenant's limits at work in one process: buckets, counted series, the file that overrides, and what is said of them."""
+"""Applies every tenant's limits in one process: rate buckets, series counts, the limits file with its overrides, and metrics and warnings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_BUCKETS = 10_000
 _MAX_NAMED_TENANTS = 100
 _MAX_TRACKED_KEYS, _LOOK_AT_ITEMS = 200_000, 500
 _LEAST_DELAY_SECONDS = 0.001
-"""Clients read a delay of no whole microsecond as none at all."""
+"""Clients treat a delay of less than a microsecond as none at all."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class _Buckets:
 
 
 class TenantLimits:
-    """What each tenant may still send. ``now`` is monotonic seconds."""
+    """Checks what each tenant may still send. ``now`` returns monotonic seconds."""
 
     def __init__(self, settings: LimitSettings, registry: CollectorRegistry, now: Callable[[], float] = time.monotonic) -> None:
         self._everybody = limits_of(settings)
@@ -46,7 +46,7 @@ class TenantLimits:
         self._now = now
         self._buckets: OrderedDict[str, _Buckets] = OrderedDict()
         self._named: set[str] = set()
-        # Series are counted in threads as well, where large requests are translated; rates and keys are the event loop's alone.
+        # Series are also counted in threads, which translate large requests; rates and keys are used in the event loop only.
         self._counting = threading.Lock()
         self._series = SeriesLimiter(self.of, settings.max_tracked_series, self._warned)
         self._keys = KeyWatch(lambda tenant: self.of(tenant).max_attribute_keys, _MAX_TRACKED_KEYS, self._warned)
@@ -68,16 +68,16 @@ class TenantLimits:
         return self._file.read().get(tenant, self._everybody) if self._file else self._everybody
 
     def check(self, tenant: str) -> None:
-        """Raise Overloaded when the tenant has to wait before it may send anything: to be asked before a body is read."""
-        buckets = self._of(tenant)
-        # One byte and one item: the sizes are not known yet, and this much is refused only while a bucket is in debt or empty.
+        """Raise Overloaded when the tenant has to wait before it may send anything. To be called before a body is read."""
+        buckets = self._tenant_buckets(tenant)
+        # One byte and one item: the sizes are not known yet, and so little is refused only while a bucket is empty or in debt.
         self._require(tenant, "bytes_per_second", buckets.bytes, 1)
         self._require(tenant, "items_per_second", buckets.items, 1)
 
     def take(self, tenant: str, size_bytes: int, items: int) -> None:
         """Count a request against the tenant's rates. Raises Overloaded, and counts nothing, when it has to wait."""
-        buckets = self._of(tenant)
-        # Both buckets are asked before either is taken from: a request that one of them refuses must not cost the other.
+        buckets = self._tenant_buckets(tenant)
+        # Both buckets are checked before either is charged: a request refused by one must not be charged to the other.
         self._require(tenant, "bytes_per_second", buckets.bytes, size_bytes)
         self._require(tenant, "items_per_second", buckets.items, items)
         if buckets.bytes is not None:
@@ -86,7 +86,7 @@ class TenantLimits:
             buckets.items.take(items)
 
     def admit_series(self, tenant: str, metric: str, labels: Labels) -> str:
-        """Count one series of the tenant's and return "", or return why it may not have it. Large requests ask from threads."""
+        """Count one series of the tenant and return "", or return why it is refused. Thread-safe."""
         with self._counting:
             reason = self._series.admit(tenant, metric, labels, time.time())
         if reason:
@@ -94,16 +94,16 @@ class TenantLimits:
         return reason
 
     def look_at_keys(self, tenant: str, signal: Signal, request: bytes) -> None:
-        """Count the attribute keys of some items of a checked request, when it is this one's turn. Spans and log records only."""
+        """Count the attribute keys of some items of a checked request, if it is due to be sampled. Spans and log records only."""
         now = time.time()
         if self._keys.is_due(tenant, signal.items, now):
             self._keys.see(tenant, signal.items, attribute_keys(request, signal.item, _LOOK_AT_ITEMS), now)
 
     def take_warnings(self, tenant: str) -> str:
-        """The warnings that were not sent to the tenant yet, as one line; empty when there are none."""
+        """The warnings not yet sent to the tenant, as one line; empty when there are none."""
         with self._counting:
-            said = self._series.take_warnings(tenant), self._keys.take_warnings(tenant)
-        return "; ".join(text for text in said if text)
+            warnings = self._series.take_warnings(tenant), self._keys.take_warnings(tenant)
+        return "; ".join(text for text in warnings if text)
 
     def _require(self, tenant: str, limit: str, bucket: TokenBucket | None, amount: float) -> None:
         if bucket is None or not (delay := bucket.delay_seconds(amount, self._now())):
@@ -113,10 +113,10 @@ class TenantLimits:
             f"tenant {tenant} sends more than its {limit} of {bucket.rate:g}", retry_after_seconds=max(delay, _LEAST_DELAY_SECONDS)
         )
 
-    def _of(self, tenant: str) -> _Buckets:
+    def _tenant_buckets(self, tenant: str) -> _Buckets:
         limits = self.of(tenant)
         found = self._buckets.get(tenant)
-        # By identity, for each request comes by here: reading the file anew fills the buckets of those that it names, which is one burst.
+        # By identity, which is cheap for each request: re-reading the limits file gives the tenants it names full buckets, at most one burst.
         if found is None or found.limits is not limits:
             found = self._buckets[tenant] = _Buckets(
                 limits, self._bucket(limits.bytes_per_second, limits), self._bucket(limits.items_per_second, limits)
@@ -129,7 +129,7 @@ class TenantLimits:
         return TokenBucket.full(rate, limits.burst_seconds, self._now()) if rate else None
 
     def _forget_idle(self) -> None:
-        """Tenants' names are the callers' to choose: the least recently used ones go."""
+        """Callers choose tenants' names, so the least recently used buckets are dropped to bound memory."""
         while len(self._buckets) > _MAX_BUCKETS:
             self._buckets.popitem(last=False)
 
@@ -141,7 +141,7 @@ class TenantLimits:
         log.warning("tenant close to a limit", tenant=tenant, reason=text)
 
     def _name(self, tenant: str) -> str:
-        """The tenant as a label's value: the first hundred have their own."""
+        """The label value of a tenant: the first hundred tenants have their own."""
         if len(self._named) < _MAX_NAMED_TENANTS:
             self._named.add(tenant)
         return tenant if tenant in self._named else "(others)"

@@ -1,1 +1,1 @@
-"""One file a protocol in."""
+"""The receivers: one file for each protocol."""

@@ -1,4 +1,4 @@
-"""What every receiver over HTTP asks of a request: whose it is, and its body, read and inflated within the limits of the process."""
+"""What every HTTP receiver needs of a request: its tenant, and its body, read and decompressed within the process's limits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SNAPPY_INLINE_BYTES = 4 << 20
 
 
 def tenant_of(request: web.Request, pipeline: Pipeline) -> str:
-    """The tenant that a request is for. Raises Unauthenticated, Forbidden or Rejected; to be asked before the body is read."""
+    """The tenant of a request. Raises Unauthenticated, Forbidden or Rejected. To be called before the body is read."""
     return pipeline.access.tenant(INGEST, request.headers.get("Authorization"), request.headers.get(TENANT_HEADER))
 
 
 async def read_body(request: web.Request, pipeline: Pipeline, reservation: Reservation, limit_bytes: int) -> bytes:
-    """The whole body, its content encoding undone and its bytes held in ``reservation``.
+    """The whole body, decompressed, with its bytes held in ``reservation``.
 
     Raises TooLarge beyond ``limit_bytes``, Overloaded when the byte budget is used up, Rejected for a broken encoding and
     HTTPUnsupportedMediaType for an unknown one.
@@ -34,10 +34,10 @@ async def read_body(request: web.Request, pipeline: Pipeline, reservation: Reser
 
 
 async def read_snappy(request: web.Request, pipeline: Pipeline, reservation: Reservation, limit_bytes: int) -> bytes:
-    """The whole body, a block of snappy, unpacked and its bytes held in ``reservation``. Raises the same."""
+    """The whole body, decompressed from snappy's block format, with its bytes held in ``reservation``. Raises as ``read_body`` does."""
     packed = await read_as_sent(request, reservation, limit_bytes)
     size = snappy.unpacked_bytes(packed)
-    # A block begins with the size that it unpacks to, so a bomb is refused before a byte of it is unpacked.
+    # A snappy block begins with its uncompressed size, so a decompression bomb is refused before any of it is decompressed.
     if size > limit_bytes:
         raise too_large(limit_bytes, MAX_REQUEST_BYTES)
     await reservation.take(size)
@@ -45,7 +45,7 @@ async def read_snappy(request: web.Request, pipeline: Pipeline, reservation: Res
 
 
 async def read_as_sent(request: web.Request, reservation: Reservation, limit_bytes: int) -> bytes:
-    """The whole body as it was sent, its bytes held in ``reservation``.
+    """The whole body as it was sent, with its bytes held in ``reservation``.
 
     Raises TooLarge beyond ``limit_bytes`` and Overloaded when the byte budget is used up.
     """

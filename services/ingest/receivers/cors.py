@@ -1,4 +1,4 @@
-"""Which web pages may send: the answers to a browser's questions before and about a request (Fetch standard, "CORS protocol")."""
+"""CORS: which web pages may send (Fetch standard, "CORS protocol")."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aiohttp import web
 
 _USUAL_HEADERS = "content-type, content-encoding, authorization, x-scope-orgid, traceparent, tracestate, baggage"
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_-]+(\s*,\s*[A-Za-z0-9_-]+)*")
-# The longest that Chromium keeps the answer to a preflight.
+# The maximum time for which Chromium caches the answer to a preflight.
 _MAX_AGE_SECONDS = 7200
 
 
 def allow_origin(origin: str | None, allowed: Sequence[str]) -> str:
-    """The value of Access-Control-Allow-Origin for a request's origin; empty when it has none or may not send."""
+    """The value of Access-Control-Allow-Origin for a request's origin; empty when there is none or it is not allowed."""
     if origin is None:
         return ""
     if "*" in allowed:
@@ -23,7 +23,7 @@ def allow_origin(origin: str | None, allowed: Sequence[str]) -> str:
 
 
 def preflight(origin: str, wanted_headers: str) -> web.Response:
-    """The answer to OPTIONS: an origin that may send may send any header it names."""
+    """The answer to OPTIONS: an allowed origin may send any header it asks for."""
     response = web.Response(status=204, headers={"Allow": "POST, OPTIONS", "Vary": "Origin, Access-Control-Request-Headers"})
     if origin:
         response.headers["Access-Control-Allow-Origin"] = origin

@@ -1,8 +1,8 @@
-"""Datadog's trace agent on its own port: what tracers of that family send without being configured, admitted as OTLP.
+"""The API of Datadog's trace agent, on its own port: Datadog's tracers send to it by default. Traces are translated to OTLP.
 
-Traces are answered after they are durable, like any other. What only serves Datadog's own backend (statistics that are computed from the
-spans, telemetry of the tracers) is taken and dropped; what would lose a user's data in silence (profiles, remote configuration, the event
-proxy) is not there, as with an agent that has it switched off: 404.
+Like any other request, traces are acknowledged once they are durable. What only Datadog's own backend needs (statistics computed from the
+spans, telemetry of the tracers) is accepted and dropped. Endpoints whose data would be lost silently (profiles, remote configuration, the
+event proxy) answer 404, as an agent does that has them switched off.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _INLINE_BYTES = 32 << 10
 
 @contextlib.asynccontextmanager
 async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address | None]:
-    """Listen while the block runs, then finish what was accepted. Yields the address bound; None when it is off or taken.
+    """Listen while the block runs, then finish accepted requests. Yields the address bound; None when it is off or already in use.
 
-    A taken port is no reason not to start: an agent of Datadog's own may well run on the same machine.
+    A port in use is not fatal: Datadog's own agent may be running on the same machine.
     """
     async with contextlib.AsyncExitStack() as stack:
         bound = None
@@ -61,7 +61,7 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
 
 
 class _Agent:
-    """The routes."""
+    """The agent's routes."""
 
     def __init__(self, settings: ReceiverSettings, address: Address, pipeline: Pipeline) -> None:
         self._settings, self._address, self._pipeline = settings, address, pipeline
@@ -80,12 +80,12 @@ class _Agent:
         return app
 
     async def info(self, _: web.Request) -> web.Response:
-        """``GET /info``: what a tracer needs to know to send everything, and nothing that is of no use here."""
+        """``GET /info``: the features that a tracer needs to know of to send every span."""
         return http.json_response(
             {
                 "version": __version__,
                 "endpoints": [V03, V04, V05],
-                # True would let tracers send statistics in place of the spans that they do not sample.
+                # True would let tracers send only statistics for the spans that they do not sample.
                 "client_drop_p0s": False,
                 "span_meta_structs": True,
                 "long_running_spans": False,
@@ -101,7 +101,7 @@ class _Agent:
         )
 
     async def traces(self, request: web.Request) -> web.Response:
-        """``PUT`` or ``POST`` of traces. No rates are handed out: a tracer then keeps everything that it is not told to drop."""
+        """``PUT`` or ``POST`` of traces. The answer sets no sampling rates, so a tracer keeps everything that its own rules do not drop."""
         with self._pipeline.telemetry.request(TRACES, "datadog"):
             return await self._traces(request)
 
@@ -124,14 +124,14 @@ class _Agent:
         return http.json_response({"rate_by_service": {}})
 
     async def drop(self, request: web.Request) -> web.Response:
-        """Read and forget, as the agent would forward."""
+        """Read the body and discard it; the real agent would forward it."""
         async for _ in request.content.iter_any():
             pass
         return http.json_response({})
 
 
 def _reader(request: web.Request, body: bytes) -> Callable[[bytes, int], Iterator[Any]]:
-    """How to read the body: by its content type where there is one, else by what it looks like, as the agent does."""
+    """The reader for the body: by its content type if there is one, else by its first byte, as the agent does."""
     kind = request.content_type if "Content-Type" in request.headers else ""
     if request.path == V05:
         if kind in _JSON:

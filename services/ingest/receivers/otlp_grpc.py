@@ -1,14 +1,14 @@
-"""OTLP over gRPC: Export calls as raw bytes, decompressed here within the limit, answered with the statuses that clients act on.
+"""OTLP over gRPC: Export calls as raw bytes, decompressed here within the limit, answered with the status codes that clients act on.
 
-gRPC's core bounds what one message unpacks to, but not what all calls together do, and it unpacks before anything can be counted. So
-decompression by the core is off and a gzip message arrives as it is on the wire, to be inflated within the bytes that the process may hold;
-its first byte 0x1f can begin no protobuf message. Other compressions are for the core to refuse: deflate with UNIMPLEMENTED,
-what it does not know, zstd among them, with INTERNAL; clients retry neither.
+gRPC's core limits the decompressed size of one message, but not of all calls together, and it decompresses before anything can be counted.
+So decompression in the core is off: a gzip message arrives compressed and is decompressed within the process's byte budget. It is recognised
+by its first byte, 0x1f, which cannot begin a protobuf message. The core refuses other compressions, deflate with UNIMPLEMENTED and those that
+it does not know (zstd, for example) with INTERNAL; clients retry neither.
 
-The address is answered by a listener that hands gRPC's connections on and tells a client of plain HTTP where to send instead: gRPC's core would
-answer with a frame that such a client cannot read. It costs a copy of the bytes, and bounds connections as every other listener does.
+The port is served by a listener that forwards gRPC connections to the core and tells plain HTTP clients where to send instead: the core would
+answer them with a frame that they cannot read. This costs a copy of the bytes, and limits connections as every other listener does.
 
-gRPC's standard health service answers for the whole and for each signal's service, and says NOT_SERVING once the drain begins.
+gRPC's standard health service answers for the server and for each signal's service, with NOT_SERVING once the drain begins.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def _options(settings: ReceiverSettings) -> list[tuple[str, int]]:
 
 @contextlib.asynccontextmanager
 async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address]:
-    """Listen while the block runs, then finish the calls that were accepted. Yields the address bound."""
+    """Listen while the block runs, then finish accepted calls. Yields the address bound."""
     handlers = {_names(signal)[0]: _service(signal, pipeline) for signal in SIGNALS.values()}
     server = rpc.Server(handlers, _options(settings), drain_seconds=settings.drain_seconds)
-    # Under TLS the first bytes of gRPC and HTTP look the same: the server then has the address for itself.
+    # Under TLS the first bytes of gRPC and HTTP connections look the same, so the gRPC server then binds the port itself.
     direct = settings.tls_cert is not None
     bind = settings.otlp_grpc_addr if direct else _BEHIND
     async with server.listening(bind, settings, what=_WHAT, variable=OTLP_GRPC_ADDR) as bound:
@@ -68,7 +68,7 @@ async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator
 
 
 def _shared_with_http(settings: ReceiverSettings, server: rpc.Server) -> contextlib.AbstractAsyncContextManager[Address]:
-    """The address, answered in gRPC by ``server`` and in HTTP by a sentence."""
+    """Serve the port: gRPC by ``server``, HTTP with a hint about the right port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", partial(_say_where, settings.otlp_http_addr))
     return http.serve(
@@ -99,9 +99,9 @@ def _export(signal: Signal, pipeline: Pipeline) -> Callable[[bytes, Any], Awaita
         try:
             with pipeline.telemetry.request(signal.name, "grpc"):
                 return await receive(request, dict(context.invocation_metadata() or ()))
-        except Exception as error:  # noqa: BLE001  # whatever escapes would reach the client as UNKNOWN, which it drops data for
+        except Exception as error:  # noqa: BLE001  # an escaped exception would reach the client as UNKNOWN, on which it drops the data
             status = _status(error)
-        del request  # nothing of it is held while the refusal is on its way, nor by the error's traceback
+        del request  # free the request before the refusal is sent; the error's traceback must not hold it either
         await rpc.abort(context, status)
         return b""
 

@@ -1,4 +1,4 @@
-"""OTLP over HTTP/1.1: protobuf and JSON on one port, answered in the encoding that was asked in, errors as ``google.rpc.Status``."""
+"""OTLP over HTTP/1.1: protobuf and JSON on one port, answered in the request's encoding, errors as ``google.rpc.Status``."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from tael.runtime.observe import get_logger
 
 log = get_logger("otlp-http")
 LANGFUSE_PATH = "/api/public/otel/v1/traces"
-"""Where Langfuse's SDKs send traces, in OTLP, whatever host they are given."""
+"""The path to which Langfuse's SDKs send OTLP traces, on whatever host they are configured with."""
 TRANSLATED = {loki.PATH: loki.LOKI, zipkin.PATH: zipkin.ZIPKIN, jaeger.PATH: jaeger.JAEGER}
-"""What else is taken on this port, by path."""
+"""The other protocols received on this port, by path."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _COMPRESS_ABOVE_BYTES, _JSON_INLINE_BYTES = 1 << 10, 2 << 20
 
 
 @contextlib.asynccontextmanager
 async def serve(settings: ReceiverSettings, pipeline: Pipeline) -> AsyncIterator[Address]:
-    """Listen while the block runs, then finish the requests that were accepted. Yields the address bound."""
+    """Listen while the block runs, then finish accepted requests. Yields the address bound."""
     receiver = _Receiver(settings, pipeline)
     app = web.Application(middlewares=[_middleware(receiver)])
     for path in receiver.signals:
@@ -67,7 +67,7 @@ def _middleware(receiver: _Receiver) -> Any:
 
 
 class _Receiver:
-    """The routes' and the middleware's shared settings."""
+    """The OTLP routes and the middleware of every route."""
 
     def __init__(self, settings: ReceiverSettings, pipeline: Pipeline) -> None:
         self._settings, self._pipeline = settings, pipeline
@@ -91,17 +91,17 @@ class _Receiver:
             if request.content_type == JSON:
                 body, warnings = await self._from_json(signal, body, reservation)
             outcome = await self._pipeline.admit(signal, tenant, body, reservation)
-        said = "; ".join(text for text in (outcome.message, *warnings) if text)
-        return _message(request, 200, export_response(signal, outcome.rejected, said))
+        message = "; ".join(text for text in (outcome.message, *warnings) if text)
+        return _message(request, 200, export_response(signal, outcome.rejected, message))
 
     async def _from_json(self, signal: Signal, text: bytes, reservation: Reservation) -> tuple[bytes, tuple[str, ...]]:
-        """A request in JSON as protobuf, and what its sender should know; the memory that it takes meanwhile is held."""
+        """A JSON request as protobuf, with warnings for its sender; the memory for the conversion is reserved meanwhile."""
         size_bytes = weigh_json(text, self._settings.max_request_messages)
         async with reservation.more(size_bytes):
             return await self._pipeline.compute(_from_json, signal, text, small=size_bytes <= _JSON_INLINE_BYTES)
 
     async def answer(self, request: web.Request, route: http.Route) -> web.StreamResponse:
-        """Preflights, errors in the request's encoding, and the CORS header on everything."""
+        """Middleware: answers preflights, turns errors into answers in the request's encoding, and adds the CORS headers."""
         origin = allow_origin(request.headers.get("Origin"), self._settings.cors_origins)
         if request.method == "OPTIONS" and request.path in self.signals:
             return preflight(origin, request.headers.get("Access-Control-Request-Headers", ""))
@@ -138,7 +138,7 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
 
 
 def _unread(request: web.Request, path: str, error: web.HTTPException) -> web.Response:
-    """The answer to what could not be read as HTTP, in the shape of the path's protocol."""
+    """The answer to a request that could not be parsed as HTTP, in the format of the path's protocol."""
     texts = path == remote_write.PATH or path in TRANSLATED
     return http.describe_text(error.status, error.reason) if texts else _http_refusal(request, error)
 
@@ -155,7 +155,7 @@ def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Respons
 
 
 def _message(request: web.Request, status: int, message: Message) -> web.Response:
-    """A message in the request's encoding; a request of neither encoding is answered by what it accepts, JSON if it does not say."""
+    """A message in the request's encoding; if that is neither protobuf nor JSON, in protobuf if the client accepts it, else in JSON."""
     kind = request.content_type
     if kind not in (PROTOBUF, JSON):
         kind = PROTOBUF if PROTOBUF in request.headers.get("Accept", "") else JSON

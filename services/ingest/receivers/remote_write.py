@@ -1,6 +1,6 @@
-"""Prometheus remote write, 1.0 and 2.0, on the OTLP HTTP port: snappy in, what was written out in headers, text for errors.
+"""Prometheus remote write, 1.0 and 2.0, on the OTLP HTTP port: snappy in, the written counts out in headers, errors as text.
 
-Senders try again after 429 and 5xx only; so a request with series that can never be stored is answered 400 once the rest of it is stored
+Senders retry only after 429 and 5xx, so a request with series that can never be stored is answered with 400 once the rest of it is stored
 (Prometheus Remote-Write specification 2.0, "Partial Write").
 """
 
@@ -53,7 +53,7 @@ def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
 
 @dataclass(slots=True)
 class _Counting:
-    """Admission of one request that remembers what is written of it."""
+    """Admission of one request that counts what is written."""
 
     admission: TranslatedAdmission
     samples: int = 0
@@ -75,13 +75,13 @@ class _Counting:
         return self.admission.cut(translation, cut)
 
     def headers(self) -> dict[str, str]:
-        """What is stored, for the sender to compare with what it sent; samples that were stored before count."""
+        """The written counts, for the sender to compare with what it sent; resent samples, stored before, are included."""
         written = {"Samples": self.samples, "Histograms": self.histograms, "Exemplars": self.exemplars}
         return {f"X-Prometheus-Remote-Write-{what}-Written": str(count) for what, count in written.items()}
 
 
 def _version(content_type: str) -> int:
-    """The version of a content type; senders of 1.0 need not say it. Raises HTTPUnsupportedMediaType."""
+    """The remote-write version of a content type; 1.0 when it names none. Raises HTTPUnsupportedMediaType."""
     kind, _, parameters = content_type.partition(";")
     named = dict(pair.strip().partition("=")[::2] for pair in parameters.split(";"))
     version = _VERSIONS.get(named.get("proto", "prometheus.WriteRequest").strip('"'))

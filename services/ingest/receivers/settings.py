@@ -1,4 +1,4 @@
-"""What the receivers read from the environment: where they listen, what they take and how much they hold."""
+"""The receivers' settings: where they listen, what they accept and how much they hold."""
 
 from __future__ import annotations
 

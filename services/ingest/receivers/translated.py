@@ -1,6 +1,7 @@
-"""Requests of protocols that are translated to OTLP: read, translated beside the others, admitted, answered with a status and a line of text.
+"""Receives protocols that are translated to OTLP; answers with a status and a line of text.
 
-Success when all of it is stored. 400 when some of it never can be, once the rest is stored: senders do not send that again.
+A request is a success when all of it is stored. If some of it can never be stored, the answer is 400 once the rest is stored: senders do not
+retry a 400.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _INLINE_BYTES = 32 << 10
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One encoding of a protocol. ``translate`` is given the body and the most messages that it may hold."""
+    """One encoding of a protocol. ``translate`` takes the body and the maximum number of messages in it."""
 
     read: ReadBody
     translate: Translate
@@ -34,7 +35,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What a protocol sends, and the status that says that all of it is stored. ``form`` raises for an encoding that is not taken."""
+    """A protocol: its signal, its name in metrics, the status of success, and the form of a request. ``form`` raises for an unsupported encoding."""
 
     signal: str
     transport: str
@@ -42,7 +43,7 @@ class Protocol:
     form: Callable[[web.Request], Form]
 
     def route(self, settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
-        """The handler of its requests."""
+        """The handler of the protocol's requests."""
         answered = http.errors_to_status(http.describe_text)
 
         async def receive(request: web.Request) -> web.StreamResponse:
@@ -63,11 +64,11 @@ class Protocol:
             converted, left_out = await pipeline.compute(_translated, *arguments, small=len(body) <= _INLINE_BYTES)
             await reservation.take(max(0, len(converted) - len(body)))
             outcome = await pipeline.admit(SIGNALS[self.signal], tenant, converted, reservation)
-        # Warnings alone go unsaid: these protocols have no place for them beside success, and a text would turn it into a 400.
-        said = "; ".join(text for text in (left_out, outcome.message if outcome.rejected else "") if text)
-        return http.describe_text(400, said) if said else web.Response(status=self.success)
+        # Warnings alone are dropped: these protocols have no place for them in a successful answer.
+        refused = "; ".join(text for text in (left_out, outcome.message if outcome.rejected else "") if text)
+        return http.describe_text(400, refused) if refused else web.Response(status=self.success)
 
 
 def _translated(translate: Translate, body: bytes, most: int) -> tuple[bytes, str]:
-    found = translate(body, most)
-    return found.request.SerializeToString(), found.explain()
+    translated = translate(body, most)
+    return translated.request.SerializeToString(), translated.explain()
