@@ -1,1 +1,1 @@
-"""The writer behind the receivers: from a shard's write-ahead log to its hot tier."""
+"""The writer: moves a shard's WAL to its hot tier."""

@@ -1,7 +1,7 @@
-"""Cutting a refused body in two, so that one item that storage cannot take does not cost its neighbours. Pure.
+"""Halves a refused body, so that one item that storage cannot take does not cost its neighbours. Pure.
 
-A body is one or more joined ``WalBatch`` messages. The cuts depend on nothing but the bytes: whoever repeats a batch makes the same
-pieces, and therefore the same deduplication tokens.
+A body is one or more joined ``WalBatch`` messages. The cuts depend only on the bytes, so whoever repeats a batch makes the same pieces,
+and therefore the same deduplication tokens.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _PARALLEL = {
 
 
 def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
-    """Two bodies that hold the same items in the same order, or None when there is nothing left to cut.
+    """Two bodies that together hold the same items in the same order, or None for a single item.
 
     Records are cut first, then the items of a single record.
     """
     batch = WalBatch.FromString(body)
-    # By records first: requests that are fine are stored as they came, and only the one that is refused is taken apart.
+    # Records first: valid requests are then stored byte for byte, and only the refused one is decoded.
     if len(batch.records) > 1:
         middle = len(batch.records) // 2
         return (
@@ -48,10 +48,10 @@ def halve(signal: str, body: bytes) -> tuple[bytes, bytes] | None:
 
 
 def normalise(signal: str, body: bytes) -> bytes:
-    """The same body with each request written anew by protobuf, which reads more than the hot tier does: of two members of one oneof only the
-    last remains, a number that is too wide is cut to its type, and what is no field of the message, or of another type, is left out.
+    """The same body with each request re-encoded by protobuf, which tolerates more than the hot tier does: only the last member of a oneof
+    remains, a number that is too wide is truncated to its type, and unknown fields and fields of the wrong type are dropped.
 
-    A body that cannot be parsed comes back as it is.
+    A body that cannot be parsed is returned unchanged.
     """
     try:
         batch = WalBatch.FromString(body)
@@ -74,10 +74,10 @@ def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
     seen = 0
     for resourced in envelope.resources:
         for scoped in resourced.scopes:
-            # How many of this scope's items lie before the cut: none, all, or a part.
+            # The number of this scope's items before the cut: none, all, or some.
             split = min(max(at - seen, 0), len(scoped.items))
             for half, items in zip(halves, (scoped.items[:split], scoped.items[split:]), strict=True):
-                # A scope on one side of the cut only is written to that side alone; empty copies would grow with each halving.
+                # A scope whose items are all on one side goes to that side only: empty copies would multiply with each halving.
                 if items:
                     target = half.resources.add(resource=resourced.resource, schema_url=resourced.schema_url)
                     target.scopes.add(scope=scoped.scope, items=items, schema_url=scoped.schema_url)
@@ -86,7 +86,7 @@ def _cut(envelope: Envelope, at: int) -> tuple[Envelope, Envelope]:
 
 
 def _cut_parallel(signal: str, whole: Message) -> tuple[Message, Message] | None:
-    """Samples first, then the messages; deltas are written from another body (services.ingest.writer.deltas)."""
+    """Cut the samples first, then the messages. Deltas are not cut here: they are written as totals (services.ingest.writer.deltas)."""
     counts = [len(getattr(whole, fields[0])) for fields in _PARALLEL[signal]]
     at, halves = sum(counts) // 2, (STORED[signal](), STORED[signal]())
     if not at:
@@ -104,6 +104,6 @@ def _cut_parallel(signal: str, whole: Message) -> tuple[Message, Message] | None
 def _like(batch: WalBatch, envelope: Message) -> bytes:
     record = batch.records[0]
     out = WalBatch()
-    # Without digest and number of items: resends were sorted out before, and the hot tier reads neither.
+    # Digest and item count are left out: resends were dropped before, and the hot tier reads neither.
     out.records.add(tenant=record.tenant, received_at=record.received_at, request=envelope.SerializeToString())
     return out.SerializeToString()

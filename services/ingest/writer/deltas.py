@@ -1,12 +1,12 @@
-"""Increments made into running totals, which is what Prometheus' functions expect; pure.
+"""Adds increments (delta temporality) up to running totals, which Prometheus' functions expect; pure.
 
-Every increment counts, once: whatever its time, and however many have the same. Those of a batch are added in the order of their times. One
-that is not later than its series' total raises the total where it stands, for the samples before it are written; a time ahead of the arrival
-counts as the arrival, so that a sender's wrong clock does not carry its series off, and one of days before as three days before, so that an
-insert touches few hours.
+Every increment counts exactly once, whatever its time, even if several have the same time. The increments of a batch are added in the order
+of their times. One that is not later than its series' total raises the total at the total's own time, as earlier samples are already written.
+A time after the arrival counts as the arrival, so that a sender's wrong clock does not move its series into the future; a time days before it
+counts as three days before, so that an insert touches few hours.
 
-A total names the batch that it includes last. Batches are added in the order of the WAL, so whoever adds one again, after a crash in its midst,
-sees by the name which totals have it already.
+Each total names the last batch that it includes. Batches are added in the order of the WAL, so a writer that repeats one after a crash
+sees from the name which totals include it already.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Ids = tuple[int, int]
 
 
 class Increment(NamedTuple, Generic[T]):
-    """What was counted since the one before."""
+    """The amount counted since the previous increment of the series."""
 
     time_ms: int
     ids: Ids
@@ -40,7 +40,7 @@ class Increment(NamedTuple, Generic[T]):
 
 @dataclass(slots=True)
 class Increments:
-    """What a batch adds to one tenant's series, ordered by time; of one time, as the WAL has it."""
+    """What a batch adds to one tenant's series, ordered by time and, for equal times, by position in the WAL."""
 
     tenant: str
     received_at_ns: int
@@ -49,29 +49,30 @@ class Increments:
 
 
 def read_increments(bodies: Iterable[bytes]) -> list[Increments]:
-    """The increments in bodies of the WAL, by tenant; nothing for bodies without any, which is cheap to see."""
-    found: dict[str, Increments] = {}
+    """The increments in bodies of the WAL, by tenant. Only the deltas field is parsed, so bodies without increments cost little."""
+    by_tenant: dict[str, Increments] = {}
     for body in bodies:
         for record in codec.decode(body):
             message = OnlyDeltas.FromString(record.request)
             if message.HasField("deltas"):
                 deltas, arrived_ms = message.deltas, record.received_at // NS_PER_MS
-                tenant = found.setdefault(record.tenant, Increments(record.tenant, record.received_at))
+                tenant = by_tenant.setdefault(record.tenant, Increments(record.tenant, record.received_at))
                 ids = zip(deltas.metric, deltas.series, strict=True)
                 times = (counted_at_ms(time_ms, arrived_ms) for time_ms in deltas.time_ms)
                 tenant.samples += map(Increment, times, ids, deltas.value)
                 tenant.histograms += [
                     Increment(counted_at_ms(one.time_ms, arrived_ms), (one.metric, one.series), one) for one in deltas.histograms
                 ]
-    for increments in found.values():
+    for increments in by_tenant.values():
+        # A stable sort by time only: increments of one time keep the order of the WAL, which a repeated batch must reproduce.
         increments.samples.sort(key=itemgetter(0))
         increments.histograms.sort(key=itemgetter(0))
-    return list(found.values())
+    return list(by_tenant.values())
 
 
 def batch_id(name: str) -> int:
-    """A batch's name as the number that its totals keep, which is neither 0 nor TOTAL_BETWEEN."""
-    # With the second bit set a name is at least 2, beyond both reserved numbers; it leaves 63 bits to tell batches apart.
+    """The number that identifies a batch in its totals, never 0 or TOTAL_BETWEEN."""
+    # Setting the second bit makes it at least 2, above both reserved numbers, and leaves 63 bits to distinguish batches.
     return int(xxh3_64_intdigest(name.encode())) | 2
 
 
@@ -83,7 +84,7 @@ class Row(NamedTuple, Generic[T]):
 
 
 class Running(Generic[T]):
-    """The running totals of at most ``most`` series, by series id; those used longest ago are forgotten first."""
+    """The running totals of at most ``most`` series, by series id; the least recently written are evicted."""
 
     def __init__(self, most: int, plus: Callable[[T, T], T]) -> None:
         self._most = most
@@ -91,31 +92,31 @@ class Running(Generic[T]):
         self._totals: OrderedDict[int, Total[T]] = OrderedDict()
 
     def unknown(self, increments: Sequence[Increment[T]]) -> list[Ids]:
-        """The series that nothing is known of."""
+        """The series whose totals are not cached."""
         return sorted({increment.ids for increment in increments if increment.ids[1] not in self._totals})
 
     def learn(self, totals: Mapping[int, Total[T]]) -> None:
-        """Take in what the hot tier has; a series that it does not have begins at zero."""
+        """Cache totals read from the hot tier; a series missing there begins at zero."""
         self._totals.update(totals)
 
     def add(self, increments: Sequence[Increment[T]], batch: int) -> list[Row[T]]:
-        """The totals after the increments of a batch, series by series; the last of each names the batch, the ones before are TOTAL_BETWEEN."""
+        """The totals after each increment of a batch, series by series. The last one of a series names the batch, the others TOTAL_BETWEEN."""
         rows = [row for ids, group in _by_series(increments) for row in self._add_to(ids, group, batch)]
         while len(self._totals) > self._most:
-            # Even one of this batch may go: the next batch is prepared when this one is written, and reads
+            # Evicting a series of this very batch is safe: the next batch is prepared after this one is written, and reads
             # the total back from the hot tier.
             self._totals.popitem(last=False)
         return rows
 
     def _add_to(self, ids: Ids, increments: Sequence[Increment[T]], batch: int) -> list[Row[T]]:
         before = self._totals.get(ids[1])
-        # This batch is in the total already: the writer died after storing it and before committing.
+        # The total includes this batch already: a writer died after storing it and before committing.
         if before is not None and before.batch == batch:
             return []
         stands_ms = -1 if before is None else before.time_ms
         if len(increments) == 1:
             ((time_ms, _, amount),) = increments
-            # A sample must not go back in time: what arrives late raises the total where it stands.
+            # A series must not go back in time: a late increment raises the total at the total's own time.
             end = Total(max(time_ms, stands_ms), amount if before is None else self._plus(before.value, amount), batch)
             return [self._ends(ids, end)]
         totals: dict[int, T] = {}
@@ -124,7 +125,8 @@ class Running(Generic[T]):
             value = amount if value is None else self._plus(value, amount)
             totals[max(time_ms, stands_ms)] = value
         *between, (last_ms, last) = totals.items()
-        # The total before must stay readable until the one that includes this batch is written, so nothing in between takes its place.
+        # The previous total must stay readable until the total that includes this batch is written: an intermediate row must not
+        # replace it, or a repeat after a crash would start from a total with part of this batch.
         rows = [Row(ids, Total(time_ms, total, TOTAL_BETWEEN)) for time_ms, total in between if time_ms != stands_ms]
         return [*rows, self._ends(ids, Total(last_ms, last, batch))]
 
@@ -136,17 +138,17 @@ class Running(Generic[T]):
 
 
 def _by_series(increments: Sequence[Increment[T]]) -> Iterable[tuple[Ids, Sequence[Increment[T]]]]:
-    """The increments of each series, in their order. Mostly a series has one in a batch, which needs no lists."""
+    """The increments of each series, in order. The usual case, one increment a series, is answered without building lists."""
     if len({increment.ids for increment in increments}) == len(increments):
         return ((increment.ids, (increment,)) for increment in increments)
-    found: dict[Ids, list[Increment[T]]] = {}
+    groups: dict[Ids, list[Increment[T]]] = {}
     for increment in increments:
-        found.setdefault(increment.ids, []).append(increment)
-    return found.items()
+        groups.setdefault(increment.ids, []).append(increment)
+    return groups.items()
 
 
 def encode_totals(samples: Sequence[Row[float]], histograms: Sequence[Row[Histogram]]) -> bytes:
-    """Rows as a ``TotalBatch``."""
+    """The rows as an encoded ``TotalBatch``."""
     batch = TotalBatch(
         metric=[row.ids[0] for row in samples],
         series=[row.ids[1] for row in samples],

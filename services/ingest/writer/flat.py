@@ -1,4 +1,4 @@
-"""How large a body becomes when it is flattened, where every item repeats what views unpack of its resource and its scope; pure."""
+"""Estimates how large a body becomes when flattened: each item repeats what views unpack of its resource and scope. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from tael.pb.envelope_pb2 import Envelope
 from tael.wal import codec
 
 FLAT_BYTES = 256 << 20
-"""The most of one insert: some materialized views unpack what the tables keep in dictionaries."""
+"""The limit of one insert: some materialized views unpack what the tables keep in dictionaries."""
 _UNPACKED_BYTES = 64 << 10
-"""How much of what a resource or a scope says they unpack, about: a service's name, or the labels of a stream."""
+"""The approximate part of a resource or scope that they unpack: a service's name, or the labels of a stream."""
 
 
 def flat_bytes(signal: str, body: bytes, *, whole: bool = False) -> int:
-    """The bytes of a body's items, each with what is unpacked of its resource and scope; items are not looked into.
+    """The size of a body's items, each with the unpacked part of its resource and scope; items are not decoded.
 
-    ``whole`` counts all of these, as the cuts of intents with a higher limit than ``FLAT_BYTES`` did: whoever repeats one must cut as its writer would.
+    ``whole`` counts resource and scope in full, as releases did whose intents have a limit above ``FLAT_BYTES``: whoever repeats such an
+    intent must cut as its writer did.
     """
     if signal not in {TRACES, LOGS}:
         return len(body)
@@ -27,6 +28,6 @@ def flat_bytes(signal: str, body: bytes, *, whole: bool = False) -> int:
             for resourced in Envelope.FromString(record.request).resources:
                 shared = min(len(resourced.resource), most)
                 size += sum((shared + min(len(scoped.scope), most)) * len(scoped.items) for scoped in resourced.scopes)
-    except DecodeError:  # the hot tier refuses it, with a reason
+    except DecodeError:  # the hot tier will refuse it, with a reason
         return len(body)
     return size

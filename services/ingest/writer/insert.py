@@ -1,4 +1,4 @@
-"""Writing one intent to the hot tier: a few inserts at a time, each repeated until it succeeds, halved where it is refused."""
+"""Writes one intent to the hot tier: a few inserts at a time, each retried until it succeeds, and halved when it is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = get_logger("writer")
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one insert writes: ``body`` under ``token`` into the landing tables of edition ``landing``; ``sequence`` is its first entry's."""
+    """One insert: ``body`` under ``token`` into the landing tables of edition ``landing``; ``sequence`` is that of its first entry."""
 
     signal: str
     body: bytes
@@ -33,29 +33,29 @@ class _Piece:
     landing: int
 
     def part(self, body: bytes, suffix: str) -> _Piece:
-        """A body derived from this one. Its token says how, so that whoever repeats the intent makes the same pieces and finds what is stored."""
+        """A piece derived from this one. Its token encodes how, so that a repeated intent makes the same pieces, whose stored parts are dropped."""
         return replace(self, body=body, token=f"{self.token}:{suffix}")
 
     def halves(self) -> tuple[_Piece, _Piece] | None:
-        """The two halves; None for a single item."""
+        """The two halves, or None for a single item."""
         halves = halve(self.signal, self.body)
         return None if halves is None else (self.part(halves[0], "l"), self.part(halves[1], "r"))
 
 
 class Inserter:
-    """Writes the entries of one shard. Every method raises Stopped when the process drains before it could."""
+    """Writes the entries of one shard. Every method raises Stopped when the process drains before the write succeeds."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     async def write(self, entries: Sequence[Entry], lease: Lease, stop: Stop) -> None:
-        """Write the range that ``lease`` intends: an insert for each signal and cut, and what preparations add to them."""
+        """Write the range of the intent in ``lease``: an insert for each signal and cut, plus those that preparations add."""
         assert lease.intent is not None
-        # Where a test ends the process: after the intent is stored and before anything is written.
+        # A failpoint for fault tests: the intent is stored, and nothing is written yet.
         self._parts.fail("before_insert")
         prefix = f"{self._parts.name}.{lease.generation}"
         batch = f"{prefix}:{lease.intent.first}-{lease.intent.last}"
-        # Prepared before anything is written: what a preparation reads from the hot tier must not hold this batch yet.
+        # Prepare before anything is written: what a preparation reads from the hot tier must not include this batch yet.
         inserts = inserts_of(entries, lease.intent, prefix) + await self._prepared(entries, prefix, batch, stop)
         most, landing = lease.intent.flat_bytes, lease.intent.landing
         turns = asyncio.Semaphore(self._parts.inserts_at_once)
@@ -64,7 +64,7 @@ class Inserter:
             async with turns:
                 await self._write(insert, most, landing, stop)
 
-        # Groups one after the other: an item must not be readable before the payloads that it refers to.
+        # The groups are written in order: an item must not be readable before the payloads it refers to.
         for group in in_turns(inserts):
             await together((write(insert) for insert in group), name="insert")
         self._parts.fail("after_insert")
@@ -81,7 +81,7 @@ class Inserter:
     async def _write(self, insert: Insert, most: int, landing: int, stop: Stop) -> None:
         items = sum(entry.items for entry in insert.entries)
         body = b"".join(entry.body for entry in insert.entries)
-        # Entries share an insert only where they are not too large together.
+        # Several entries share an insert only if their flattened size together is below the limit, so nothing more is to be cut.
         most = most if len(insert.entries) == 1 else 0
         await self._write_within(_Piece(insert.signal, body, insert.token, insert.entries[0].sequence, landing), most, stop)
         self._parts.fail("between_tables")
@@ -92,7 +92,7 @@ class Inserter:
         metrics.batch_bytes.labels(insert.signal).observe(len(body))
 
     async def _write_within(self, piece: _Piece, most: int, stop: Stop) -> None:
-        """Write it in pieces of at most ``most`` bytes when flattened, or whole where that is 0; a single item is a piece however large it is."""
+        """Write a piece in parts of at most ``most`` flattened bytes (0: uncut); a single item is written however large it is."""
         too_large = most and flat_bytes(piece.signal, piece.body, whole=most > FLAT_BYTES) > most
         halves = piece.halves() if too_large else None
         if halves is None:
@@ -102,7 +102,7 @@ class Inserter:
             await self._write_within(half, most, stop)
 
     async def _write_piece(self, piece: _Piece, stop: Stop) -> None:
-        """Write it, in halves where the hot tier refuses it; what cannot be cut any further becomes a dead letter."""
+        """Write a piece, halving it as long as the hot tier refuses it; a single refused item becomes a dead letter."""
         try:
             await self._until_written(piece, stop)
         except StoredInPart as refused:
@@ -112,27 +112,29 @@ class Inserter:
             reason, fresh = str(refused), piece.body if isinstance(refused, TooLarge) else normalise(piece.signal, piece.body)
         else:
             return
-        # Under a token of its own: pieces of the refused body may be stored, and the rewritten one must not be taken for it.
+        # The rewritten body needs its own token: parts of the refused body may be stored under the old one, which would drop them here.
         if fresh != piece.body:
             await self._write_piece(piece.part(fresh, "n"), stop)
         elif (halves := piece.halves()) is not None:
             for half in halves:
                 await self._write_piece(half, stop)
         else:
-            # Durable in its own stream before the intent is committed: an item is in the hot tier or in a letter, whatever dies.
+            # The letter is durable before the intent is committed: whatever crashes, an item ends up in the hot tier or in a letter.
             await self._bury(DeadLetter(self._parts.shard, piece.sequence, piece.signal, 1, reason, piece.body), piece.token, stop)
 
     async def _write_rest(self, piece: _Piece, refused: StoredInPart, stop: Stop) -> None:
-        """The items that are not there; what is counted from those that are may lack them, for only the whole insert would complete it."""
+        """Write the missing items of a partly stored insert. Views that had not run for the stored items stay incomplete: only the whole
+        insert would complete them.
+        """
         metrics, shard = self._parts.metrics, self._parts.name
         log.error(
-            "an insert is stored in part and does not fit; its other items are written alone",
+            "an insert was stored in part and does not fit in memory; writing its missing items on their own",
             shard=shard,
             token=piece.token,
             reason=str(refused),
         )
         metrics.incomplete.labels(shard, piece.signal).inc()
-        # Whoever repeats this finds more of them stored: the token is of what is left, not of the place.
+        # A repeat finds more items stored, and fewer left: so the token is derived from the remaining bytes, not from the position.
         if refused.rest:
             await self._write_piece(piece.part(refused.rest, f"r{hashlib.sha256(refused.rest).hexdigest()[:16]}"), stop)
 

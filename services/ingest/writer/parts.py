@@ -1,4 +1,4 @@
-"""What one shard's writer is made of."""
+"""The parts of one WAL's writer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Parts:
-    """The ports, settings and instruments of the writer of one WAL.
-
-    ``inserts_at_once`` is how many of its inserts run side by side.
-    """
+    """The ports, settings and metrics of the writer of one WAL. ``inserts_at_once`` limits its concurrent inserts."""
 
     wal_number: int
     node_id: str
@@ -44,16 +41,16 @@ class Parts:
 
     @property
     def shard(self) -> int:
-        """The shard that it writes to."""
+        """The shard that this WAL belongs to."""
         return shard_of_wal(self.wal_number)
 
     @property
     def name(self) -> str:
-        """How logs and metrics call what it writes."""
+        """The WAL's name in log lines and metrics."""
         return wal_name(self.wal_number)
 
     async def until_done(self, what: str, call: Callable[[], Awaitable[T]], stop: Stop) -> T:
-        """Repeat ``call`` while it raises Retryable, counting and logging each failure. Raises Stopped when the process drains first."""
+        """Retry ``call`` while it raises Retryable, counting and logging each failure. Raises Stopped when the process drains first."""
 
         def failed(error: Retryable, pause: float) -> None:
             self.metrics.retries.labels(self.name).inc()

@@ -1,4 +1,4 @@
-"""Which shards this process writes: those whose writer lease names it."""
+"""Runs a writer for each shard whose writer lease names this process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tael.runtime.service import Stop
 log = get_logger("writer")
 
 
-def _say_lost(shard: int, fenced: Fenced) -> None:
+def _log_fenced(shard: int, fenced: Fenced) -> None:
     log.warning("fenced", shard=shard, reason=str(fenced))
 
 
 class WriterPool:
     """One ShardWriter for each shard whose lease names this process; follows the leases as they move.
 
-    ``lost`` is told of a shard that this process may write no more.
+    ``lost`` is called for each shard that this process may no longer write.
     """
 
     def __init__(
-        self, kv: KeyValue, node_id: str, parts_of: Callable[[int], Awaitable[Parts]], lost: Callable[[int, Fenced], None] = _say_lost
+        self, kv: KeyValue, node_id: str, parts_of: Callable[[int], Awaitable[Parts]], lost: Callable[[int, Fenced], None] = _log_fenced
     ) -> None:
         self._kv = kv
         self._node_id = node_id
@@ -38,11 +38,11 @@ class WriterPool:
         self._running: dict[int, tuple[int, asyncio.Task[None]]] = {}
 
     async def run(self, stop: Stop) -> None:
-        """Start and end shard writers as leases come and go; on the drain, let each finish the batch it is in."""
+        """Start shard writers as leases are granted; on the drain, let each finish its current batch."""
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(group, stop), name="watch-writer-leases")
             await stop.wait()
-            # Writers see the stop themselves; the group waits for the batch that each is in.
+            # Writers see ``stop`` themselves; the task group waits until each has finished its batch.
             watching.cancel()
 
     async def _watch(self, group: asyncio.TaskGroup, stop: Stop) -> None:
@@ -53,12 +53,13 @@ class WriterPool:
             if shard is None or lease is None:
                 continue
             epoch, task = self._running.get(shard, (0, None))
-            # Each write of progress comes by here too, under the epoch that runs. Of a lease that went to another its writer learns by its
-            # next compare-and-set, before which nothing that it does can harm.
-            # Epochs only grow, until the cluster's state is lost and they begin anew: a smaller one is a grant too, and so is the same one behind an end.
+            # The watch also reports each write of progress, under the epoch of the running writer. A writer that lost its lease learns so
+            # at its next compare-and-set; nothing it does before then can do harm.
+            # Any other epoch is a grant, even a smaller one: epochs grow only until the cluster's state is lost and they start anew.
+            # The same epoch is a grant if its writer has ended.
             granted = lease.epoch != epoch or (task is not None and task.done())
             if lease.holder == self._node_id and granted and not stop.is_set:
-                # The same process may be granted the shard again: the task of the older epoch would only be fenced at its next write.
+                # The shard was granted to this process again: cancel the writer of the older epoch rather than wait until it is fenced.
                 if task is not None:
                     task.cancel()
                 writer = group.create_task(self._write(shard, change, stop), name=f"writer-{shard}-{lease.epoch}")

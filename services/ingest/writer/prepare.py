@@ -1,4 +1,4 @@
-"""What a batch of the WAL must be made into before it can be written, where the WAL's bytes are not enough: increments become totals."""
+"""Computes what a batch needs written besides the WAL's own bytes: increments become running totals."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from tael.wal import codec
 from tael.wal.api import Entry
 
 LOOK_BACK_MS = 6 * 3_600_000
-"""A series without a sample for so long begins anew, at zero, as after a restart of what counts."""
+"""A series without a sample for so long starts again at zero, as after a restart of the counting process."""
 
 
 class Preparation(Protocol):
-    """A shard's, for one signal; its batches come in the order of the WAL and once each, but for a Retryable that it raised."""
+    """Prepares the batches of one shard and signal, in the order of the WAL and once each, except after a Retryable."""
 
     async def prepare(self, entries: Sequence[Entry], batch: str) -> Sequence[Entry]:
-        """What is to be written besides the entries' own bodies. ``batch`` names the entries: nothing else has this name, and whoever repeats
-        them uses it again. MUST be safe to repeat: for a batch that was written before, by whomever and in whatever part, it holds nothing that
-        changes what is there. Raises Retryable when what it needs cannot be reached; nothing has changed then.
+        """The entries to write besides the given ones. ``batch`` is the unique name of these entries; whoever repeats them uses it again.
+
+        MUST be safe to repeat: for a batch that was written before, wholly or in part and by any writer, the result MUST NOT change what is
+        stored. Raises Retryable when something it needs cannot be reached; nothing has changed then.
         """
         ...
 
 
 class DeltaPreparation:
-    """Keeps the running totals of a shard's delta series, and reads those that it does not know from the hot tier."""
+    """Keeps the running totals of a shard's delta series, and reads those that are not cached from the hot tier."""
 
     def __init__(self, reader: TotalsReader, max_series: int) -> None:
         self._reader = reader
@@ -39,7 +40,7 @@ class DeltaPreparation:
     async def prepare(self, entries: Sequence[Entry], batch: str) -> Sequence[Entry]:
         """See Preparation."""
         found = read_increments(entry.body for entry in entries)
-        # All that can fail comes before anything is added: a preparation that is repeated must not add the same increments twice.
+        # Everything that can fail comes before the first addition: a retried preparation must not add the same increments twice.
         for increments in found:
             await self._look_up(increments)
         bodies, items, name = [], 0, batch_id(batch)

@@ -1,4 +1,4 @@
-"""A shard's writer lease in the hands of its writer: every step forward is a compare-and-set on its key, which a stale writer loses."""
+"""A writer's progress, recorded in its lease: every step is a compare-and-set on the lease's key, which a stale writer loses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tael.runtime.service import Stop
 
 
 class Progress:
-    """The lease as it was last written, and its revision."""
+    """The lease as last written, with its revision."""
 
     def __init__(self, parts: Parts, granted: Versioned) -> None:
         self._parts = parts
@@ -19,7 +19,7 @@ class Progress:
         self.lease = Lease.decode(granted)
 
     async def store(self, lease: Lease, stop: Stop) -> None:
-        """Write the lease. Raises Fenced when somebody else holds it now, Stopped when the process drains first."""
+        """Write the lease. Raises Fenced when another process holds it now, Stopped when the process drains first."""
 
         async def update() -> int:
             try:
@@ -31,7 +31,10 @@ class Progress:
         self.lease = lease
 
     async def _adopt(self, lease: Lease) -> int:
-        """After a lost compare-and-set: our own write whose answer was lost counts, anybody else's epoch fences us."""
+        """The lease's revision after a lost compare-and-set, if the stored lease is our own write whose answer was lost.
+
+        Raises Fenced when it is under another epoch, Unavailable (retry) when only its revision has moved.
+        """
         shard, node_id, epoch = self._parts.name, self._parts.node_id, self.lease.epoch
         found = await self._parts.kv.get(self._key)
         if found is None:
@@ -41,11 +44,11 @@ class Progress:
         except Damaged as error:
             last = self.lease.model_copy(update={"holder": ""}).encode().decode()
             raise Fenced(f"{error}; this writer, which now stops, last wrote {last}") from error
-        # Equal in holder, epoch and all progress: nobody else writes that.
+        # Equal in holder, epoch and all progress: only this writer can have written it.
         if current == lease:
             return found.revision
         if current.epoch == epoch and current.holder == node_id:
-            # Somebody put the key back by hand, or rewrote it as it was: it is still ours, so the same write is tried on top of that.
+            # Somebody restored or rewrote the key by hand. The lease is still ours, so the same write is retried on the new revision.
             self._revision = found.revision
             raise Unavailable("the lease's revision moved under the same epoch", retry_after_seconds=0)
         raise Fenced(

@@ -1,7 +1,7 @@
-"""Which records of the WAL were written before, pure: a client that lost its answer sends the same request again, and it counts once.
+"""Recognises records of the WAL that were written before; pure. A client that lost an answer sends its request again, and it must count once.
 
-A record is known by the digest in its envelope, for two minutes of the WAL's own clock and at most so many digests. What is dropped hangs on the
-entries before and nothing else, so a successor that repeats an intent drops the same.
+A record is recognised by the digest in its envelope, for two minutes of the WAL's own time and up to a number of digests. What is dropped
+depends only on the preceding entries, so a successor that repeats an intent drops the same records.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _WINDOW_NS = WINDOW_SECONDS * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What is left of a batch to be written, and how many records, of each signal, were not new."""
+    """The entries of a batch that are left to write, and the number of dropped resends by signal."""
 
     entries: Sequence[Entry]
     dropped: dict[str, int]
 
 
 class Resends:
-    """The records of one shard that were written last, at most ``most`` of them."""
+    """The digests of the records last written to one shard, at most ``most`` of them."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -36,19 +36,19 @@ class Resends:
         self._unsaved: deque[tuple[int, int, Sequence[bytes]]] = deque()
 
     def learn(self, appended_at_ns: int, digests: Sequence[bytes]) -> None:
-        """Know the records of an entry that was written before, the next in the order of the WAL."""
+        """Remember the digests of an entry that was written before. Call it in the order of the WAL."""
         self._known.update(digests)
-        # Times of a WAL only grow, so the oldest are always in front and forgetting costs nothing for those that stay.
+        # Times in a WAL only grow, so the oldest digests are always in front and can be forgotten without a search.
         self._order.append((appended_at_ns, digests))
         self._forget_before(appended_at_ns - _WINDOW_NS)
 
     def read(self, entry: Entry) -> None:
-        """Know an entry's records that is still in the WAL."""
+        """Remember the records of an entry that is written, but still in the WAL."""
         self._forget_before(entry.appended_at_ns - _WINDOW_NS)
         self._remember(entry, [envelope.digest for envelope in envelopes(entry.body) if self._is_new(envelope)])
 
     def fresh(self, entries: Iterable[Entry]) -> Fresh:
-        """The entries without the records that were seen before; what remains is known from now on."""
+        """The entries without records that were seen before; the remaining records are remembered."""
         left: list[Entry] = []
         dropped: dict[str, int] = {}
         for entry in entries:
@@ -62,7 +62,7 @@ class Resends:
         return Fresh(left, dropped)
 
     def unsaved(self, generation: int, through: int) -> WrittenDigests | None:
-        """The digests of entries up to ``through`` that no message holds yet, as one; None when there are none."""
+        """One message with the digests of entries up to ``through`` that are not saved yet; None when there are none."""
         message = WrittenDigests(generation=generation, through=through)
         for sequence, appended_at_ns, digests in self._unsaved:
             if sequence <= through:
@@ -70,18 +70,18 @@ class Resends:
         return message if message.entries else None
 
     def saved(self, message: WrittenDigests) -> None:
-        """``message``, as ``unsaved`` made it, is durable."""
+        """``message``, as returned by ``unsaved``, is durable."""
         for _ in message.entries:
             self._unsaved.popleft()
 
     def renumber(self, place: int) -> None:
-        """The WAL uses sequences behind ``place`` again: whatever is not saved yet belongs before them."""
+        """The WAL reuses the sequences after ``place``: digests that are not saved yet are filed under ``place`` at the latest."""
         self._unsaved = deque((min(sequence, place), at, digests) for sequence, at, digests in self._unsaved)
 
     def _sort_out(self, entry: Entry) -> tuple[Entry | None, list[bytes], int]:
         digests: list[bytes] = []
         kept: list[Envelope] = []
-        # Appends that were joined may hold a request and its resend: both are in this entry, and neither is known yet.
+        # Joined appends may put a request and its resend into the same entry, before either is known.
         here: set[bytes] = set()
         count = 0
         for envelope in envelopes(entry.body):
@@ -100,7 +100,7 @@ class Resends:
         return replace(entry, body=body, items=sum(envelope.items for envelope in kept)), digests, count - len(kept)
 
     def _forget_before(self, time_ns: int) -> None:
-        # By the WAL's own time and not the clock: a successor hours later forgets the same, and so drops the same.
+        # By the WAL's own time, not the clock: a successor that repeats this hours later must forget, and so drop, the same records.
         while self._order and (self._order[0][0] < time_ns or len(self._known) > self._most):
             self._known.difference_update(self._order.popleft()[1])
 

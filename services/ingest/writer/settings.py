@@ -1,4 +1,4 @@
-"""How the writer batches, read from the environment."""
+"""The settings of the writer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tael.runtime.config import Bytes, Settings
 
 
 class WriterSettings(Settings):
-    """How the writer batches, and what it leaves in the WAL."""
+    """How the writer batches."""
 
     batch_max_seconds: float = Field(
         default=1.0, gt=0, le=10, alias="TAEL_BATCH_MAX_SECS", description="Longest time that a WAL entry waits for a batch to fill."

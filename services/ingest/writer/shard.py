@@ -1,10 +1,10 @@
-"""From a shard's WAL to its hot tier, exactly once, by whoever holds the shard's writer lease.
+"""Moves a shard's WAL to its hot tier, exactly once, in the process that holds the shard's writer lease.
 
-The lease's key holds the epoch, what is committed and what is intended (tael/cluster/lease.py). A writer reads the entries that follow
-what is committed, records the range as its intent by compare-and-set, inserts it with a token made of that range, and goes on; the next
-intent commits the one before. A stale writer fails at the compare-and-set. A successor finds the intent and repeats it with the same
-token, which the hot tier drops if it was stored. The WAL is trimmed only behind what is committed, and the last committed entry stays in it:
-by that entry a WAL is recognised. One that lost its tail or was made anew is gone on with where it differs (docs/adr/0010).
+The lease's key holds the epoch, the last committed entry and the current intent (tael/cluster/lease.py). A writer reads the entries after the
+committed one, records their range as its intent by compare-and-set, inserts them with a token made of that range, and continues; each intent
+commits the one before. A stale writer fails at the compare-and-set. A successor finds the intent and repeats it with the same token, under
+which the hot tier drops what it has stored. The WAL is trimmed up to, but not including, the last committed entry, by which the WAL is
+recognised. Where a WAL lost its tail or was recreated, the writer resumes at the first entry that differs (docs/adr/0010).
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class ShardWriter:
         self._looked_at = 0.0
 
     async def run(self, stop: Stop) -> None:
-        """Repeat what a predecessor intended, then write the WAL as it grows. Raises Fenced when the lease has moved on."""
+        """Repeat a predecessor's intent, then write the WAL as it grows. Raises Fenced when another process holds the lease."""
         label, lease = self._parts.name, self._progress.lease
         self._parts.metrics.epoch.labels(label).set(lease.epoch)
         log.info("writing", shard=self._parts.name, epoch=lease.epoch, committed=lease.committed)
         try:
-            # Digests first: the intent that is repeated next must leave out the same resends as the first time.
+            # Digests first: repeating the intent must drop the same resends as the first time.
             await self._written.load(lease, stop)
             await self._repeat_intent(stop)
             await self._follow(stop)
@@ -69,9 +69,9 @@ class ShardWriter:
             return
         log.info("repeating the previous holder's intent", shard=self._parts.name, first=intent.first, last=intent.last)
         entries = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.read_range(intent.first, intent.end), stop)
-        # Counted as lost though they may be stored: claiming too much loss is the safe side.
+        # Counted as lost although they may be stored: it is safer to report too much loss.
         if missing := intent.last - intent.first + 1 - len(entries):
-            self._lose(missing, "entries of a predecessor's intent are gone from the WAL; whether it wrote them is not known")
+            self._lose(missing, "entries of a predecessor's intent are gone from the WAL; it is not known whether they were written")
         if entries:
             await self._inserter.write(self._written.fresh(entries), lease, stop)
         await self._settle(stop)
@@ -85,12 +85,12 @@ class ShardWriter:
                 except Diverged as difference:
                     reading = asyncio.create_task(self._gather(await self._resume(difference, stop), stop))
                     continue
-                self._lose(self._parts.wal.take_lost(), "entries are gone from the WAL that were not written")
+                self._lose(self._parts.wal.take_lost(), "entries were lost from the WAL before they were written")
                 if entries:
                     intent = intent_of(entries, self._parts.settings.insert_max_items, self._parts.wal.mark(entries[-1]))
                     # The intent is durable before the insert begins; a successor that finds it repeats exactly these inserts.
                     await self._progress.store(self._with_losses(self._progress.lease.intend(intent)), stop)
-                    # The next batch is read while this one is inserted; it is not intended before this one is done.
+                    # The next batch is read while this one is inserted; its intent is recorded only after this insert is done.
                     reading = asyncio.create_task(self._gather(intent.end, stop))
                     await self._insert(entries, stop)
                 else:
@@ -99,7 +99,7 @@ class ShardWriter:
                 await self._look_at_wal()
             await self._settle(stop)
         finally:
-            # Entries read ahead are still in the WAL: dropping them loses nothing.
+            # Entries that were read ahead are still in the WAL, so discarding them loses nothing.
             await cancelled(reading)
 
     async def _gather(self, after: Mark, stop: Stop) -> Sequence[Entry]:
@@ -117,13 +117,13 @@ class ShardWriter:
         self._insert_seconds = time.monotonic() - started
 
     async def _settle(self, stop: Stop) -> None:
-        """Record what is written as committed when no next intent is about to do it, and what was lost."""
+        """Commit the written intent, and record losses, when there is no next intent to do both."""
         settled = self._with_losses(self._progress.lease.commit())
         if settled != self._progress.lease:
             await self._progress.store(settled, stop)
 
     async def _resume(self, difference: Diverged, stop: Stop) -> Mark:
-        """Everything that was read is written: find the place from which the WAL holds what was not read, and go on there."""
+        """Find where a diverged WAL starts to hold entries that were not read, and record it. Everything read so far is written."""
         await self._settle(stop)
         before = self._progress.lease.place
         place = await self._parts.until_done("reading the WAL", lambda: self._parts.wal.resume(before), stop)
@@ -135,15 +135,15 @@ class ShardWriter:
             going_on_behind=place.sequence,
         )
         self._parts.metrics.wal_restarts.labels(self._parts.name).inc()
-        self._lose(self._parts.wal.take_lost(), "entries are gone from the WAL that were not written")
+        self._lose(self._parts.wal.take_lost(), "entries were lost from the WAL before they were written")
         await self._progress.store(self._with_losses(self._progress.lease.resume(place)), stop)
         self._written.renumber(place)
         return place
 
-    def _lose(self, entries: int, what: str) -> None:
-        """Report entries that nobody can write any more; the lease takes their number with its next change."""
+    def _lose(self, entries: int, event: str) -> None:
+        """Report lost entries; the next write of the lease adds their number to its count."""
         if entries:
-            log.error(what, shard=self._parts.name, entries=entries)
+            log.error(event, shard=self._parts.name, entries=entries)
             self._parts.metrics.wal_lost.labels(self._parts.name).inc(entries)
             self._lost += entries
 
@@ -152,9 +152,7 @@ class ShardWriter:
         return lease.lose(lost) if lost else lease
 
     async def _look_at_wal(self) -> None:
-        """Every few seconds: say how far behind the writer is, and trim what is committed but for its last entry, by which the WAL is
-        recognised.
-        """
+        """Every few seconds: report how far behind the writer is, and trim the WAL up to, but not including, the last committed entry."""
         now = time.monotonic()
         if now - self._looked_at < _LOOK_EVERY_SECONDS:
             return
@@ -163,7 +161,7 @@ class ShardWriter:
         try:
             state = await self._parts.wal.state()
             self._parts.metrics.lag.labels(self._parts.name).set(max(0, state.last - lease.committed))
-            # Before trimming: the digests of trimmed entries are nowhere else.
+            # Before trimming: the digests of trimmed entries exist nowhere else.
             await self._written.save(lease)
             if state.first < lease.committed:
                 await self._parts.wal.trim(lease.committed - 1)

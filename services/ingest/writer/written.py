@@ -1,4 +1,4 @@
-"""What a shard's writer knows of the records that it and its predecessors wrote: loaded when it begins, saved before the WAL is trimmed."""
+"""The digests of the records that a shard's writer and its predecessors wrote: loaded at the start, saved before the WAL is trimmed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOAD_ENTRIES = 64
 
 
 class WrittenRecords:
-    """One shard's. ``load`` comes first, then ``fresh`` for each batch in the order of the WAL, and ``save`` now and then."""
+    """The written records of one WAL. Call ``load`` first, then ``fresh`` for each batch in the order of the WAL, and ``save`` now and then."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -26,23 +26,23 @@ class WrittenRecords:
         self._newest_ns = 0
 
     async def load(self, lease: Lease, stop: Stop) -> None:
-        """Know what is committed: from what was saved, and from the entries behind it, which are not trimmed yet. Raises Stopped."""
+        """Load the digests of committed entries: the saved ones, and those of later entries, which are not trimmed yet. Raises Stopped."""
         through = 0
         for message in await self._parts.until_done("loading digests", self._parts.digests.load, stop):
             for appended_at_ns, digests in saved_entries(message):
                 self._resends.learn(appended_at_ns, digests)
-            # Sequences of another generation name other entries; their digests are still worth knowing.
+            # Sequences of another generation name other entries; their digests still identify resends.
             if message.generation == lease.generation:
                 through = max(through, message.through)
         while through < lease.committed:
-            # All of them were appended no later than the last committed one, so its time and digest serve as the mark of every part.
+            # Every committed entry was appended no later than the last one, so the last one's time and digest serve as the mark of each chunk.
             last = replace(lease.place, sequence=min(lease.committed, through + _LOAD_ENTRIES))
             for entry in await self._read(through + 1, last, stop):
                 self._resends.read(entry)
             through = last.sequence
 
     def fresh(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """A batch without the records that were written before."""
+        """The batch without records that were written before."""
         found = self._resends.fresh(entries)
         for signal, records in found.dropped.items():
             self._parts.metrics.resends.labels(self._parts.name, signal).inc(records)
@@ -50,22 +50,22 @@ class WrittenRecords:
         return found.entries
 
     async def save(self, lease: Lease) -> None:
-        """Save what is known of committed entries, so that they may be trimmed, and forget what is too old to matter. Raises Unavailable."""
+        """Save the digests of committed entries, so that these may be trimmed, and delete saved ones that are too old. Raises Unavailable."""
         message = self._resends.unsaved(lease.generation, lease.committed)
         if message is not None:
             place = await self._parts.digests.save(message)
             self._resends.saved(message)
             self._saved.append((place, message.entries[-1].appended_at))
         old = 0
-        # Twice the window, as a successor begins with an intent whose entries may be older than the newest that was seen here.
+        # Twice the window: a successor starts with an intent whose entries may be older than the newest entry seen here.
         while self._saved and self._saved[0][1] < self._newest_ns - 2 * WINDOW_SECONDS * 10**9:
             old = self._saved.popleft()[0]
-        # A purge up to its place takes predecessors' messages along, which are older.
+        # Purging up to this place also deletes predecessors' messages, which are older.
         if old:
             await self._parts.digests.forget(old)
 
     def renumber(self, place: Mark) -> None:
-        """The WAL has diverged, and goes on behind ``place``."""
+        """The WAL has diverged and continues after ``place``."""
         self._resends.renumber(place.sequence)
 
     async def _read(self, first: int, last: Mark, stop: Stop) -> Sequence[Entry]:
