@@ -1,6 +1,6 @@
-"""Annotations of a result: Prometheus' warnings and infos, each with the place of its cause in the query.
+"""Annotations of a result: Prometheus' warnings and infos, each with the position in the query that caused it.
 
-An annotation's text begins with its kind. Annotations with the same text are merged, and the last place is reported.
+An annotation's text begins with its kind. Annotations with the same text are merged; the last position is reported.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ class Annotations:
         self._found[text] = at
 
     def repaired(self, metric: str, at: int, repairs: Repairs) -> None:
-        """Note that classic buckets of ``metric`` were not cumulative; several notes of one metric and place become one."""
+        """Record that classic buckets of ``metric`` were not cumulative; records with the same metric and position are merged."""
         known = self._repairs.get((metric, at))
         self._repairs[metric, at] = repairs if known is None else known.joined(repairs)
 
     @property
     def warnings(self) -> list[str]:
-        """In the order in which they were first noted, each with ``(line:column)``."""
+        """All warnings in the order in which they were first added, each followed by ``(line:column)``."""
         return [f"{text} ({place(self.query, at)})" for text, at in self._found.items() if text.startswith(WARNING)]
 
     @property
     def infos(self) -> list[str]:
-        """The same for infos."""
+        """All infos in the same form; the repairs of classic histograms come last."""
         infos = [f"{text} ({place(self.query, at)})" for text, at in self._found.items() if text.startswith(INFO)]
         return infos + [f"{repairs.text(metric)} ({place(self.query, at)})" for (metric, at), repairs in self._repairs.items()]
 
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """Classic histograms whose counts fell from one bucket to the next: where, by how much at most, how often and when."""
+    """Decreasing counts in classic histograms: in which buckets, the largest decrease, how many samples and over which time."""
 
     lowest_bound: float
     highest_bound: float
@@ -58,7 +58,7 @@ class Repairs:
     last_ms: int
 
     def joined(self, other: Repairs) -> Repairs:
-        """Both as one."""
+        """The union of both."""
         return Repairs(
             min(self.lowest_bound, other.lowest_bound),
             max(self.highest_bound, other.highest_bound),
@@ -79,7 +79,7 @@ class Repairs:
 
 
 def number(value: float) -> str:
-    """A float as Go's ``%g`` writes it: the shortest digits that read back as the same, an exponent below 1e-4 and from 1e6 on."""
+    """A float as Go's ``%g`` formats it: the shortest digits that parse to the same float, with an exponent below 1e-4 and from 1e6 on."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -94,38 +94,38 @@ def number(value: float) -> str:
 
 
 def bad_quantile(value: float) -> str:
-    """A quantile outside 0…1."""
+    """The warning for a quantile outside 0…1."""
     return f"{WARNING}quantile value should be between 0 and 1, got {number(value)}"
 
 
 def note_quantiles(q: Floats, notes: Annotations, at: int) -> None:
-    """Warn of quantiles outside 0…1, each value once."""
+    """Warn about quantiles outside 0…1, once for each value."""
     for wrong in {number(value): value for value in q[~((q >= 0) & (q <= 1))].tolist()}.values():
         notes.add(bad_quantile(wrong), at)
 
 
 def bad_ratio(value: float, cap: float) -> str:
-    """A ratio outside -1…1, and the value used instead."""
+    """The warning for a ratio outside -1…1; ``cap`` is the value used instead."""
     return f"{WARNING}ratio value should be between -1 and 1, got {number(value)}, capping to {number(cap)}"
 
 
 def bad_bucket_label(metric: str, label: str) -> str:
-    """A classic bucket without a bound."""
+    """The warning for a classic bucket without a valid bound."""
     return f'{WARNING}bucket label "le" is missing or has a malformed value of {quoted(label)}{_named(metric)}'
 
 
 def classic_and_native(metric: str) -> str:
-    """A histogram that exists as classic and native one."""
+    """The warning for a histogram that has classic and native samples at the same step."""
     return f"{WARNING}vector contains a mix of classic and native histograms{_named(metric)}"
 
 
 def maybe_no_counter(metric: str) -> str:
-    """A function for counters, over a metric that is not named like one."""
+    """The info for a counter function over a metric that is not named like a counter."""
     return f"{INFO}metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {quoted(metric)}"
 
 
 def of_rollups(rollups: Rollups) -> str:
-    """That older samples are known by 5-minute rollups, and whether that shows."""
+    """The info that older samples come from 5-minute rollups, and whether the result is exact there."""
     text = f"{INFO}uses 5-minute rollups before {_instant(rollups.until_ms)}"
     if rollups.exact:
         return text
@@ -136,7 +136,7 @@ def of_rollups(rollups: Rollups) -> str:
 
 
 def vain_sort() -> str:
-    """A sort in a range query, whose order is lost."""
+    """The warning for a sort in a range query, where the order is lost."""
     return f"{WARNING}sort is ineffective for range queries since results are always ordered by labels"
 
 

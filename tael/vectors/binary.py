@@ -42,7 +42,7 @@ SETS = ("and", "or", "unless")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """``symbol``, with ``bool`` or not; ``at`` is where the whole expression stands."""
+    """A binary operator, with or without ``bool``; ``at`` is the offset of the whole expression in the query."""
 
     symbol: str
     return_bool: bool
@@ -50,9 +50,9 @@ class Operator:
 
 
 def operate(op: Operator, left: Value, right: Value, rule: Rule, notes: Annotations) -> Value:
-    """``left op right`` for scalars and vectors in any combination; ``rule`` matters where both are vectors.
+    """``left op right`` for scalars and vectors in any combination; ``rule`` applies where both are vectors.
 
-    Raises Rejected in Prometheus' words for values of other types, and when series do not match by ``rule``.
+    Raises Rejected with Prometheus' message for values of other types, and when the series do not match by ``rule``.
     """
     match left, right:
         case Scalar(), Scalar():
@@ -67,21 +67,21 @@ def operate(op: Operator, left: Value, right: Value, rule: Rule, notes: Annotati
 
 
 def signed(op: str, value: Value) -> Value:
-    """Unary plus and minus; a text is left as it is."""
+    """Unary plus and minus; a string is returned unchanged."""
     if op == "-" and isinstance(value, Scalar):
         return Scalar(-value.values)
     return negated(value) if op == "-" and isinstance(value, Vector) else value
 
 
 def scalars(op: Operator, left: Scalar, right: Scalar) -> Scalar:
-    """Number by number; a comparison gives 0 or 1."""
+    """The operator applied step by step; a comparison gives 0 or 1."""
     if op.symbol in ARITHMETIC:
         return Scalar(ARITHMETIC[op.symbol](left.values, right.values))
     return Scalar(COMPARISON[op.symbol](left.values, right.values).astype(np.float64))
 
 
 def vector_scalar(op: Operator, vector: Vector, scalar: Scalar, notes: Annotations, *, swapped: bool) -> Vector:
-    """``vector op scalar`` or, ``swapped``, ``scalar op vector``; a comparison keeps the vector's sample."""
+    """``vector op scalar`` or, ``swapped``, ``scalar op vector``; a comparison without ``bool`` keeps the vector's sample."""
     numbers = np.broadcast_to(scalar.values, vector.values.shape)
     left, right = (numbers, vector.values) if swapped else (vector.values, numbers)
     values, kept = _of_floats(op, left, right, vector.values)
@@ -99,7 +99,7 @@ def vector_scalar(op: Operator, vector: Vector, scalar: Scalar, notes: Annotatio
 
 
 def between(op: Operator, left: Vector, right: Vector, rule: Rule, notes: Annotations) -> Vector:
-    """``left op right`` by vector matching. Raises Rejected in Prometheus' words when series do not match by ``rule``."""
+    """``left op right`` by vector matching. Raises Rejected with Prometheus' message when the series do not match by ``rule``."""
     # Nothing can match, and matching needs at least one row to broadcast from.
     if not left.labels and not right.labels:
         return left
@@ -121,7 +121,7 @@ def between(op: Operator, left: Vector, right: Vector, rule: Rule, notes: Annota
 
 
 def sets(symbol: str, left: Vector, right: Vector, rule: Rule) -> Vector:
-    """``and``, ``or`` and ``unless``: step by step, by signatures."""
+    """``and``, ``or`` and ``unless``: at each step, by the signatures that have a sample at that step."""
     of = matching.signatures(left, right, rule)
     if symbol == "or":
         taken = matching.any_of(left.present, of.left, of.count)
@@ -138,7 +138,7 @@ def negated(vector: Vector) -> Vector:
 
 
 def _of_floats(op: Operator, left: Floats, right: Floats, kept_values: Floats) -> tuple[Floats, Bools]:
-    """Values, and where there is a result."""
+    """The operator over two matrices of floats, and a mask of the cells that have a result."""
     everywhere = np.ones((1, 1), np.bool_)
     if op.symbol in ARITHMETIC:
         return ARITHMETIC[op.symbol](left, right), everywhere
@@ -150,13 +150,13 @@ def _of_floats(op: Operator, left: Floats, right: Floats, kept_values: Floats) -
 
 
 def _side(vector: Vector, rows: Longs, fill: float | None) -> Vector:
-    """The pairs' samples of one side."""
+    """The samples of one side, one row a pair; ``fill`` stands in for a missing partner."""
     if fill is None:
         return vector if _is_all(rows, len(vector.labels)) else vectors.take(vector, rows)
     blank = Vector([()], np.full((1, vector.values.shape[1]), fill), np.ones((1, vector.values.shape[1]), np.bool_))
-    # The fill value is one more row, which every row without a partner (-1) is pointed at.
-    whole = vectors.stacked([vector, blank])
-    return vectors.take(whole, np.where(rows < 0, len(vector.labels), rows))
+    # The fill value is appended as one more row; pairs without a partner (-1) refer to it.
+    filled = vectors.stacked([vector, blank])
+    return vectors.take(filled, np.where(rows < 0, len(vector.labels), rows))
 
 
 def _is_all(rows: Longs, count: int) -> bool:
@@ -168,7 +168,7 @@ def _held(side: Vector) -> Bools:
 
 
 def _labels(op: Operator, left: Vector, right: Vector, met: Pairs, rule: Rule) -> list[Labels]:
-    """The many side's labels (the left one's, where neither is), as the operator and the matching leave them."""
+    """The result's labels by pair: those of the many side (the left one in one-to-one matching), changed by the operator and the matching."""
     many, one = (right, left) if rule.group == "right" else (left, right)
     many_rows, one_rows = (met.right, met.left) if rule.group == "right" else (met.left, met.right)
     key = rule.signature()
@@ -211,7 +211,7 @@ def _floats(values: Floats) -> Cells:
 
 
 def _with_histograms(op: Operator, result: Vector, rows: Longs, columns: Longs, sides: tuple[Cells, Cells], notes: Annotations) -> Vector:
-    """Put what histograms give at ``rows, columns`` beside the floats of ``result``."""
+    """Add the results of histogram operations at ``rows, columns`` to the floats of ``result``."""
     found = histogram_binary.combine(op.symbol, *sides, return_bool=op.return_bool)
     for note, where in found.notes.items():
         _note(note, op, sides, np.flatnonzero(where), notes)
@@ -219,10 +219,10 @@ def _with_histograms(op: Operator, result: Vector, rows: Longs, columns: Longs, 
 
 
 def placed(vector: Vector, rows: Longs, columns: Longs, keep: Bools, samples: Cells) -> Vector:
-    """``samples[i]``, a float or a histogram, at ``rows[i], columns[i]`` where ``keep[i]``, and nothing there where not."""
+    """Set cell ``rows[i], columns[i]`` to ``samples[i]``, a float or a histogram, where ``keep[i]``, and clear it elsewhere."""
     result = vectors.with_histograms(vector, rows, columns, samples.histograms, keep & False)
     assert result.cells is not None
-    # Cells that were float before are overwritten too: a histogram operation may give a float, and the other way round.
+    # Cells that held a float are overwritten too: an operation on histograms may give a float, and the reverse.
     result.present[rows, columns] = keep
     result.values[rows, columns] = samples.values
     result.cells[rows, columns] = samples.cells

@@ -1,4 +1,4 @@
-"""Compensated sums of many runs of numbers that lie one after the other."""
+"""Compensated sums of many consecutive runs of numbers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tael.vectors import sums
 
 
 def run_sums(values: Floats, lengths: Longs) -> Floats:
-    """The sum of each run of ``values``: the first ``lengths[0]`` of them, then the next ``lengths[1]``, and so on; no run is empty.
+    """The sum of each run of ``values``: the first ``lengths[0]`` numbers, then the next ``lengths[1]``, and so on; no run may be empty.
 
-    Neighbours are added, then the sums of neighbours, until one number a run is left; see ``sums`` for what is not lost on the way.
+    Neighbours are added, then the sums of neighbours, until one number a run is left; rounding errors are kept as ``sums`` describes.
     """
     lost = np.zeros(len(lengths))
     run = np.repeat(np.arange(len(lengths)), lengths)

@@ -1,4 +1,4 @@
-"""Functions of one number: arithmetic, logarithms, trigonometry, rounding, limits, and the calendar."""
+"""Functions of single numbers: arithmetic, logarithms, trigonometry, rounding, clamping, and the calendar."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNARY: dict[str, Callable[[Floats], Floats]] = {
 
 
 def rounded(values: Floats, nearest: Floats) -> Floats:
-    """To the next multiple of ``nearest``, up when two are as near; by the inverse, as Prometheus does it."""
+    """Round to the nearest multiple of ``nearest``, ties up; multiplies by the inverse, as Prometheus does."""
     # Not values / nearest: the last digit would differ from Prometheus for steps like 0.1.
     inverse = 1 / nearest
     result: Floats = np.floor(values * inverse + 0.5) / inverse
@@ -47,7 +47,7 @@ def rounded(values: Floats, nearest: Floats) -> Floats:
 
 
 def clamp(vector: Vector, least: Floats, most: Floats) -> Vector:
-    """Floats within ``least`` and ``most``, one each a step; no sample where ``least`` is above ``most``."""
+    """The vector's floats clamped to ``least`` and ``most``, one of each a step; no sample where ``least`` is above ``most``."""
     # np.maximum and np.minimum carry NaN through, as Go's math.Max and math.Min do.
     result = vectors.floats_only(vector, np.maximum(least, np.minimum(most, vector.values)))
     return replace(result, present=result.present & ~(most < least))
@@ -81,7 +81,7 @@ CALENDAR: dict[str, Callable[[Longs], Longs]] = {
 
 
 def calendar(name: str, seconds: Floats) -> Floats:
-    """The UTC calendar's ``name`` at times in seconds since the epoch; NaN for values that are not a time."""
+    """The calendar field ``name`` in UTC of times in seconds since the epoch; NaN for values that are not a time."""
     # Beyond this the year has more digits than datetime64 arithmetic here is exact for; casting NaN to int64 is undefined.
     known = np.abs(seconds) < 1e15
     whole = np.trunc(np.where(known, seconds, 0)).astype(np.int64)

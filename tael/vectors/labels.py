@@ -17,26 +17,26 @@ from tael.vectors.values import Vector
 
 
 def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str, *, distinct: bool = True) -> Vector:
-    """Set ``target`` to ``replacement`` where ``source`` matches; ``$1`` and ``${name}`` stand for what groups matched.
+    """Set ``target`` to ``replacement`` where ``source`` matches; ``$1`` and ``${name}`` stand for captured groups.
 
-    Series that come to have the same labels are refused where they are to be ``distinct``, and stay apart otherwise.
+    With ``distinct``, series that get the same labels are joined, or refused where samples collide; otherwise they stay separate.
     """
     try:
-        found = compiled(pattern)
+        regex = compiled(pattern)
     except Rejected:
         raise Rejected(f"invalid regular expression in label_replace(): {pattern}") from None
     if not vectors.is_label_name(target):
         raise Rejected(f"invalid destination label name in label_replace(): {target}")
     labels, hit = [], []
     for own in vector.labels:
-        match = found.fullmatch(dict(own).get(source, ""))
+        match = regex.fullmatch(dict(own).get(source, ""))
         hit.append(match is not None)
         labels.append(own if match is None else vectors.with_label(own, target, expanded(replacement, match)))
     return _relabelled(vector, labels, target, hit) if distinct else replace(vector, labels=labels)
 
 
 def label_join(vector: Vector, target: str, separator: str, sources: Sequence[str]) -> Vector:
-    """Set ``target`` to the values of ``sources``, joined."""
+    """Set ``target`` to the values of the labels ``sources``, joined by ``separator``."""
     for name, word in [(source, "source") for source in sources] + [(target, "destination")]:
         if not vectors.is_label_name(name):
             raise Rejected(f"invalid {word} label name in label_join(): {name}")
@@ -55,7 +55,7 @@ def _relabelled(vector: Vector, labels: list[Labels], target: str, hit: list[boo
 
 
 def sort_by_value(vector: Vector, *, descending: bool) -> Vector:
-    """The floats of an instant query in order, NaN last."""
+    """The floats of an instant query sorted by value, NaN last."""
     rows = np.flatnonzero(vectors.floats(vector)[:, 0])
     keys = vector.values[rows, 0]
     order = np.lexsort((-keys if descending else keys, np.isnan(keys)))
@@ -63,7 +63,7 @@ def sort_by_value(vector: Vector, *, descending: bool) -> Vector:
 
 
 def sort_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> Vector:
-    """By the values of ``names``, numbers in them by size; then by all labels."""
+    """The series sorted by the values of ``names``, in natural order, then by all labels."""
 
     def compare(a: int, b: int) -> int:
         left, right = dict(vector.labels[a]), dict(vector.labels[b])
@@ -78,7 +78,7 @@ def sort_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> 
 
 
 def naturally_before(a: str, b: str) -> bool:
-    """Whether ``a`` comes before ``b`` where runs of digits are compared as numbers."""
+    """Whether ``a`` sorts before ``b`` in natural order: runs of digits are compared as numbers."""
     ours: list[str] = re.findall(r"[0-9]+|[^0-9]+", a)
     theirs: list[str] = re.findall(r"[0-9]+|[^0-9]+", b)
     for own, other in zip(ours, theirs, strict=False):
@@ -91,7 +91,7 @@ def naturally_before(a: str, b: str) -> bool:
 
 
 def absent_labels(matchers: Sequence[Matcher]) -> Labels:
-    """The labels that a series which the matchers select would surely have: those required once, by equality."""
+    """The labels that any series the matchers select must have: those named in exactly one matcher, an equality."""
     seen: set[str] = set()
     labels: dict[str, str] = {}
     for matcher in matchers:

@@ -1,6 +1,6 @@
-"""Vector matching: which series of the left meet which of the right, and where they must not.
+"""Vector matching: which series of the left side pair with which of the right, and which duplicates are refused.
 
-Pairs are found once for a whole query, by labels; at which steps a pair is there is a mask.
+Pairs are found once for a whole query, by labels; a mask says at which steps a pair exists.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ NOT_UNIQUE = "multiple matches for labels: grouping labels must ensure unique ma
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``on(names)`` or ``ignoring(names)``; ``group`` is the many side of ``group_left`` or ``group_right`` or empty.
+    """``on(names)`` or ``ignoring(names)``; ``group`` is "left" or "right", the many side, or empty for one-to-one matching.
 
-    ``fill_left`` and ``fill_right`` stand for a missing sample of that side.
+    ``include`` names the labels copied from the one side; ``fill_left`` and ``fill_right`` stand in for a missing sample of that side.
     """
 
     on: bool
@@ -35,7 +35,7 @@ class Rule:
     fill_right: float | None = None
 
     def signature(self) -> Callable[[Labels], Labels]:
-        """What two label sets must have in common."""
+        """A function from a label set to the labels in which two series must agree to match."""
         chosen = set(self.names) if self.on else {*self.names, METRIC_NAME}
         if self.on:
             # A list inside tuple() is measurably faster than a generator here, and this runs once a series.
@@ -45,7 +45,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Signatures:
-    """For each series of both sides the number of its signature, of ``count``."""
+    """For each series of both sides the number of its signature, below ``count``; ``labels`` are the signatures by number."""
 
     left: Longs
     right: Longs
@@ -77,7 +77,7 @@ def any_of(present: Bools, of: Longs, count: int) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Pair ``p`` is series ``left[p]`` and ``right[p]``, -1 where a fill value stands in, there at the steps where ``present[p]``."""
+    """Pair ``p`` is series ``left[p]`` and ``right[p]``, -1 where a fill value stands in; it exists at the steps where ``present[p]``."""
 
     left: Longs
     right: Longs
@@ -86,14 +86,14 @@ class Pairs:
 
 
 def pairs(left: Vector, right: Vector, rule: Rule) -> Pairs:
-    """All pairs. Raises Rejected in Prometheus' words where the side that must always be unique is not at some step."""
+    """All pairs. Raises Rejected with Prometheus' message where the one side has two series of one signature at the same step."""
     of = signatures(left, right, rule)
     one, one_of, side = (left, of.left, "left") if rule.group == "right" else (right, of.right, "right")
     # A duplicate is an error only at steps where the operation is evaluated at all.
     active = _active(left, right, rule)
     _check_unique(one, one_of, of, side, active)
     rows = _meeting(of)
-    # A pair that meets at any step is one row, masked at the steps where a side is missing: labels are built once and not once a step.
+    # One row for each pair, masked at the steps where a side is missing: labels are built once and not at every step.
     found = [Pairs(*rows, left.present[rows[0]] & right.present[rows[1]], of.left[rows[0]])]
     if rule.fill_right is not None:
         found.append(_filled(left, of.left, any_of(right.present, of.right, of.count), right=False))
@@ -105,9 +105,9 @@ def pairs(left: Vector, right: Vector, rule: Rule) -> Pairs:
 
 
 def check_given(met: Pairs, present: Bools, labels: Sequence[Labels], rule: Rule) -> None:
-    """Refuse two samples of one signature at one step, where pairs are not grouped, and two of the same labels where they are.
+    """Refuse two results at one step with the same signature (one-to-one matching) or the same labels (grouped matching).
 
-    ``present`` says where a pair gives a sample: what a comparison leaves out does not count. Raises Rejected in Prometheus' words.
+    ``present`` says where a pair gives a result: cells that a comparison filtered out do not count. Raises Rejected with Prometheus' message.
     """
     found, of = np.unique(met.signature, return_inverse=True)
     if len(found) == len(of):
@@ -129,7 +129,7 @@ def _active(left: Vector, right: Vector, rule: Rule) -> Bools:
 
 
 def _meeting(of: Signatures) -> tuple[Longs, Longs]:
-    """Every left row with every right row of its signature."""
+    """The join: every left row with every right row of the same signature."""
     order = np.argsort(of.right, kind="stable")
     ordered = of.right[order]
     begin, end = np.searchsorted(ordered, of.left), np.searchsorted(ordered, of.left, side="right")
@@ -142,7 +142,7 @@ def _meeting(of: Signatures) -> tuple[Longs, Longs]:
 
 def _filled(side: Vector, of: Longs, met: Bools, *, right: bool) -> Pairs:
     rows, none = np.arange(len(of)), np.full(len(of), -1)
-    # Only where the whole signature has no partner at this step: a partner of another series of the signature counts.
+    # Fill only where no series of the signature has a partner at this step; one series' partner counts for all.
     return Pairs(none if right else rows, rows if right else none, side.present & ~met[of], of)
 
 
@@ -150,7 +150,7 @@ def _check_unique(one: Vector, of: Longs, known: Signatures, side: str, active: 
     found, compact = np.unique(of, return_inverse=True)
     if len(found) == len(of):
         return
-    # The first clash by group and step is the one that is reported, so that the message does not change from run to run.
+    # The first clash by group and step is reported, so that the message is the same in every run.
     clashes = np.argwhere((vectors.counted(one.present, compact, len(found)) > 1) & active)
     if len(clashes) == 0:
         return

@@ -15,7 +15,7 @@ from tael.vectors.windows import Windows, after, blocks, until, windows
 
 
 def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Longs]:
-    """The newest sample of each series in ``(t - lookback, t]`` unless it is a stale marker, and the samples' positions."""
+    """The newest sample of each series in ``(t - lookback, t]`` unless it is a stale marker; and the positions of these samples."""
     newest = until(samples.offsets, samples.times_ms, at)
     if len(samples.times_ms) == 0:
         return Vector(samples.labels, np.zeros(newest.shape), np.zeros(newest.shape, np.bool_)), newest
@@ -24,36 +24,36 @@ def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Long
     for rows in blocks(*newest.shape):
         own = newest[rows]
         own -= 1
-        some = own >= samples.offsets[:-1][rows, None]
+        fresh = own >= samples.offsets[:-1][rows, None]
         np.maximum(own, 0, out=own)
         values[rows] = samples.values[own]
-        some &= samples.times_ms[own] > oldest_ms
-        np.logical_and(some, ~is_stale(values[rows]), out=there[rows])
+        fresh &= samples.times_ms[own] > oldest_ms
+        np.logical_and(fresh, ~is_stale(values[rows]), out=there[rows])
     if samples.histogram is None:
         return Vector(samples.labels, values, there), newest
     return Vector(samples.labels, values, there, samples.histogram[newest], samples.histograms), newest
 
 
 def times_of(samples: Samples, positions: Longs) -> Floats:
-    """The times in ms of the samples that ``instant`` found; anything where there is none."""
+    """The times in ms of the samples at the ``positions`` that ``instant`` returned; undefined where there is no sample."""
     return samples.times_ms[positions].astype(np.float64) if len(samples.times_ms) else np.zeros(positions.shape)
 
 
 def of_grid(grid: Grid) -> Vector:
-    """A grid that a shard evaluated, as a vector."""
+    """The grid that a shard evaluated, as a vector."""
     return Vector(grid.labels, grid.values, grid.present)
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Where windows begin and end, by step, and what their range is of their length."""
+    """Windows widened to whole rollup buckets: begin and end by step, and ``share``, the requested range divided by the window's length."""
 
     begins_ms: Longs
     ends_ms: Longs
     share: Floats
 
     def repeated(self, steps: int) -> Whole:
-        """Those of one step at each of ``steps``."""
+        """The window of one step repeated at each of ``steps``."""
         return Whole(np.broadcast_to(self.begins_ms, steps), np.broadcast_to(self.ends_ms, steps), np.broadcast_to(self.share, steps))
 
 
@@ -61,8 +61,8 @@ class Whole:
 class Ranges:
     """The windows of a range selector or a subquery, one a series and step.
 
-    ``floats`` are windows over the floats alone. ``mixed`` is there when some sample is a histogram: windows over all ``samples`` (which hold
-    no stale markers), and which of them hold one. ``whole`` says where these are, where rollups made some of them other than they were asked for.
+    ``floats`` are windows over the floats alone. ``mixed`` is set when some sample is a histogram: windows over all ``samples`` (which hold
+    no stale markers); ``native`` says which of them hold a histogram. ``whole`` replaces their bounds where rollups of histograms widened some.
     """
 
     samples: Samples
@@ -74,18 +74,18 @@ class Ranges:
 
     @property
     def present(self) -> Bools:
-        """Where a window holds anything."""
+        """Where a window holds a sample."""
         return (self.mixed or self.floats).counts > 0
 
     def repeated(self, steps: int) -> Ranges:
-        """These windows, of one step, at each of ``steps``."""
+        """The windows of one step repeated at each of ``steps``."""
         mixed = None if self.mixed is None else self.mixed.repeated(steps)
         native = None if self.native is None else np.broadcast_to(self.native, (len(self.native), steps))
         whole = None if self.whole is None else self.whole.repeated(steps)
         return replace(self, floats=self.floats.repeated(steps), mixed=mixed, native=native, whole=whole)
 
     def histogram_windows(self, rows: Longs, columns: Longs) -> histogram_windows.Windows:
-        """These windows, one after the other, as the operations on histograms take them."""
+        """The windows at ``rows, columns`` as a flat list, the form that operations on histograms take."""
         assert self.mixed is not None
         begins_ms, ends_ms = self.mixed.ends_ms - self.mixed.range_ms, self.mixed.ends_ms
         if self.whole is not None:
@@ -109,7 +109,7 @@ def ranges(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int, drop_n
 
 
 def _whole(samples: Samples, asked: Windows) -> Whole | None:
-    """The windows of whole buckets (see ``ranges.rollups``) in the place of those that begin before the end of rollups of histograms."""
+    """Windows widened to whole buckets (see ``ranges.rollups``) where they begin before ``until_ms`` of histograms' rollups; None without any."""
     if samples.rollups is None or not samples.rollups.histograms:
         return None
     begins_ms = asked.ends_ms - asked.range_ms
@@ -131,6 +131,7 @@ def within(samples: Samples, start_ms: int, end_ms: int) -> Samples:
 def _kept(samples: Samples, kept: Bools) -> Samples:
     if kept.all():
         return samples
+    # before[i] counts the kept samples in front of position i, which is where a series that began at i begins now.
     before = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)))
     histogram = None if samples.histogram is None else samples.histogram[kept]
     weights = None if samples.weights is None else samples.weights[kept]
@@ -147,8 +148,8 @@ def _kept(samples: Samples, kept: Bools) -> Samples:
 def samples_of(vector: Vector, steps: Steps) -> Samples:
     """A subquery's vector as samples, one a step where there is one.
 
-    A histogram that says whether its counter was reset says so of the sample before it in its series. In a subquery another one may stand
-    there, or itself again, so these hints are forgotten.
+    A histogram's reset hint refers to the sample before it in its series. In a subquery another sample may precede it, or the same one again,
+    so these hints are set to unknown.
     """
     times = np.broadcast_to(steps.times_ms, vector.present.shape)[vector.present]
     offsets = offsets_of(vector.present.sum(axis=1))
@@ -159,5 +160,5 @@ def samples_of(vector: Vector, steps: Steps) -> Samples:
 def _without_hints(histograms: Histograms | None) -> Histograms | None:
     if histograms is None:
         return None
-    said = (histograms.reset_hint == RESET_YES) | (histograms.reset_hint == RESET_NO)
-    return replace(histograms, reset_hint=np.where(said, RESET_UNKNOWN, histograms.reset_hint).astype(np.uint8))
+    hinted = (histograms.reset_hint == RESET_YES) | (histograms.reset_hint == RESET_NO)
+    return replace(histograms, reset_hint=np.where(hinted, RESET_UNKNOWN, histograms.reset_hint).astype(np.uint8))

@@ -1,6 +1,6 @@
 """Compensated sums, as in Prometheus: 1 + 1e100 + 1 - 1e100 is 2.
 
-A pair ``(sum, lost)`` stands for ``sum + lost``; ``lost`` is what rounding took from the sum so far.
+A pair ``(sum, lost)`` stands for ``sum + lost``; ``lost`` is the accumulated rounding error of ``sum``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from tael.model.series import Bools, Floats, Longs
 from tael.vectors.windows import Walk, Windows, walk
 
 WORTH_RUNNING = 4
-"""From how many looks at each sample on running totals are cheaper than adding up every window."""
+"""From how many windows a sample on average, running totals are cheaper than adding up every window."""
 _PAIR_ERROR = 2.0**-100
-"""What a pair is off by at most, relative to the largest sum on the way to it and for each addition; with some bits to spare."""
+"""An upper bound of a pair's error for each addition, relative to the largest intermediate sum; a few bits more than needed."""
 
 
 def add(total: Floats, lost: Floats, more: Floats) -> None:
@@ -41,8 +41,8 @@ def walked(steps: Walk, column: Floats) -> tuple[Floats, Floats]:
 def over(windows: Windows) -> tuple[Floats, Floats]:
     """The sum of the values in each window as a pair, in the windows' shape.
 
-    Where windows overlap much, each is the difference of two running totals; a window whose sum is so small beside these that the difference
-    would show it is added up by itself.
+    Where windows overlap much, a window's sum is the difference of two running totals; a window whose sum is so small beside these totals that
+    the difference could be off in the last digit is added up on its own.
     """
     # Little overlap: adding each window up touches hardly more samples than one pass over all of them.
     if int(windows.counts.sum()) < WORTH_RUNNING * len(windows.values):
@@ -58,7 +58,7 @@ def over(windows: Windows) -> tuple[Floats, Floats]:
 
 
 def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
-    """Sums as differences, and which of them are not to be trusted."""
+    """Sums as differences of running totals, and a mask of those that may be inexact."""
     offsets, size = windows.offsets, len(windows.values)
     running, behind = np.zeros(size + 1), np.zeros(size + 1)
     steps = walk(offsets[:-1], offsets[1:])
@@ -76,7 +76,7 @@ def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
     largest = np.zeros(len(offsets) - 1)
     some = np.diff(offsets) > 0
     largest[some] = np.maximum.reduceat(np.abs(running[1:]), offsets[:-1][some])
-    # One NaN or infinity poisons every later total of its series: such windows are not trusted, and added up one by one.
+    # One NaN or infinity poisons every later total of its series: windows there are not trusted, and are added up on their own.
     error = largest * np.diff(offsets) * _PAIR_ERROR
     trusted = (error[:, None] <= np.abs(difference + missed) * 2.0**-52) & np.isfinite(difference)
     return difference, missed, ~(trusted | empty)
@@ -84,5 +84,5 @@ def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
 
 def mean(total: Floats, lost: Floats, counts: Floats | Longs) -> Floats:
     """The pair divided by ``counts``."""
-    # Divided apart and then added: the sum of the pair may overflow where the mean does not.
+    # Divided first and then added: the sum of the pair may overflow where the mean does not.
     return np.where(np.isfinite(total), total / counts + lost / counts, total)

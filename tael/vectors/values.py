@@ -25,12 +25,12 @@ class Steps:
 
     @property
     def count(self) -> int:
-        """How many."""
+        """The number of steps."""
         return (self.end_ms - self.start_ms) // self.step_ms + 1 if self.step_ms else 1
 
     @property
     def times_ms(self) -> Longs:
-        """All of them."""
+        """The time of each step in milliseconds."""
         return self.start_ms + np.arange(self.count, dtype=np.int64) * self.step_ms
 
 
@@ -50,7 +50,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """An instant vector at every step. ``values`` is NaN where nothing or a histogram is.
+    """An instant vector at every step. ``values`` is NaN where there is no sample or a histogram.
 
     ``cells`` is None when no sample of the vector is a histogram, which is the common case and the fast one. ``drop_name`` says, series by
     series, that ``__name__`` is to be dropped in the end (delayed name removal); None means that it stays everywhere.

@@ -16,19 +16,19 @@ SAME_LABELS = "vector cannot contain metrics with the same labelset"
 
 
 def empty(steps: int) -> Vector:
-    """No series."""
+    """A vector without series."""
     return Vector([], np.zeros((0, steps)), np.zeros((0, steps), np.bool_))
 
 
 def of_scalar(values: Floats) -> Vector:
-    """Numbers, one a step, as the one series without labels."""
+    """Numbers, one a step, as a single series without labels."""
     return Vector([()], values[None, :], np.ones((1, len(values)), np.bool_))
 
 
 def only_value(vector: Vector) -> Floats:
     """The value of the only float at each step, NaN where there is none or more than one."""
     present = floats(vector)
-    # The sum is the value itself wherever exactly one is present; elsewhere it is thrown away.
+    # The sum is the value itself wherever exactly one is present; elsewhere it is discarded.
     values = np.where(present, vector.values, 0.0).sum(axis=0)
     return np.where(present.sum(axis=0) == 1, values, np.nan)
 
@@ -48,7 +48,7 @@ def repeated(vector: Vector, steps: int) -> Vector:
 
 
 def repeated_value(value: Value, steps: int) -> Value:
-    """The same for any value."""
+    """``repeated`` for any value; strings and matrices are returned unchanged."""
     if isinstance(value, Scalar):
         return Scalar(np.broadcast_to(value.values, steps))
     return repeated(value, steps) if isinstance(value, Vector) else value
@@ -73,12 +73,12 @@ def without_empty(vector: Vector) -> Vector:
 
 
 def floats(vector: Vector) -> Bools:
-    """Where the samples that are floats are."""
+    """A mask of the cells that hold a float."""
     return vector.present if vector.cells is None else vector.present & (vector.cells < 0)
 
 
 def histogram_cells(vector: Vector) -> Bools:
-    """Where the samples that are native histograms are."""
+    """A mask of the cells that hold a native histogram."""
     return np.zeros_like(vector.present) if vector.cells is None else vector.present & (vector.cells >= 0)
 
 
@@ -88,7 +88,7 @@ def floats_only(vector: Vector, values: Floats, *, drop_name: bool = True) -> Ve
 
 
 def flags(vector: Vector, *, drop_name: bool) -> Bools | None:
-    """The vector's ``drop_name`` after an operation that drops names, or that does not."""
+    """The vector's ``drop_name`` after an operation that drops names (``drop_name``) or keeps them."""
     return np.ones(len(vector.labels), np.bool_) if drop_name else vector.drop_name
 
 
@@ -98,7 +98,7 @@ def without_name(labels: Labels) -> Labels:
 
 
 def with_label(labels: Labels, name: str, value: str) -> Labels:
-    """A label set with one label set, or removed where ``value`` is empty."""
+    """A label set with the label ``name`` set to ``value``, or removed where ``value`` is empty."""
     others = [pair for pair in labels if pair[0] != name]
     return tuple(sorted([*others, (name, value)])) if value else tuple(others)
 
@@ -114,7 +114,7 @@ def name_of(labels: Labels) -> str:
 
 
 def names_dropped(vector: Vector) -> Vector:
-    """Drop the names that are to be dropped, and join what is the same without them. Raises Rejected as ``joined`` does."""
+    """Drop the names marked in ``drop_name``, and join series that are equal without them. Raises Rejected as ``joined`` does."""
     if vector.drop_name is None or not vector.drop_name.any():
         return vector
     labels = [without_name(own) if drop else own for own, drop in zip(vector.labels, vector.drop_name.tolist(), strict=True)]
@@ -122,7 +122,7 @@ def names_dropped(vector: Vector) -> Vector:
 
 
 def joined(vector: Vector) -> Vector:
-    """One series of those with the same labels, as far as both keep their names or neither does.
+    """Join series with the same labels and the same ``drop_name`` flag into one.
 
     Raises Rejected where two of them have a sample at one step.
     """
@@ -169,7 +169,7 @@ def sums_between(rows: Bools, starts: Longs) -> Longs:
 
 
 def stacked(parts: Sequence[Vector]) -> Vector:
-    """The rows of all of them; every part has the same steps."""
+    """The rows of all parts one after the other; every part has the same steps."""
     labels = [own for part in parts for own in part.labels]
     values = np.concatenate([part.values for part in parts])
     present = np.concatenate([part.present for part in parts])
@@ -192,7 +192,7 @@ def stacked(parts: Sequence[Vector]) -> Vector:
 
 
 def with_histograms(vector: Vector, rows: Longs, columns: Longs, found: Histograms, kept: Bools) -> Vector:
-    """Put ``found[i]`` at ``rows[i], columns[i]`` where ``kept[i]``, and nothing there where not. The vector holds no histogram yet."""
+    """Set cell ``rows[i], columns[i]`` to ``found[i]`` where ``kept[i]``, and clear it elsewhere. The vector holds no histogram yet."""
     values, present = vector.values.copy(), vector.present.copy()
     cells = np.full(vector.values.shape, -1, np.int64)
     present[rows, columns] = kept

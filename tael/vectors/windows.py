@@ -16,7 +16,7 @@ from tael.model.series import Floats, Longs
 from tael.vectors.values import Steps
 
 TOGETHER: Final = 1 << 16
-"""How many samples or windows are looked at together, so that what is made of them on the way stays in a processor's cache."""
+"""How many samples or windows are processed together, so that intermediate arrays stay in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Windows:
     """Window ``(i, j)`` holds the samples ``lo[i, j]`` up to, not including, ``hi[i, j]``: series ``i`` in ``(end - range, end]``.
 
     ``values`` and ``times_ms`` are flat and hold no stale markers; ``offsets`` says where series begin in them. ``ends_ms`` are the ends of
-    the windows, one a step; ``steps_ms`` the times that the query calls these steps (an offset moves the ends alone).
+    the windows, one a step; ``steps_ms`` the query's own times of these steps (an offset moves only the ends).
     """
 
     offsets: Longs
@@ -42,11 +42,11 @@ class Windows:
         return self.hi - self.lo
 
     def first(self, column: Floats | Longs) -> Floats:
-        """``column`` at each window's first sample; anything where the window is empty."""
+        """``column`` at each window's first sample; undefined where the window is empty."""
         return _at(column, self.lo)
 
     def last(self, column: Floats | Longs) -> Floats:
-        """``column`` at each window's last sample; anything where the window is empty."""
+        """``column`` at each window's last sample; undefined where the window is empty."""
         return _at(column, self.hi - 1)
 
     def rows(self, begin: int, end: int) -> Windows:
@@ -64,14 +64,14 @@ class Windows:
         )
 
     def repeated(self, steps: int) -> Windows:
-        """The windows of one step at each of ``steps``."""
+        """The windows of one step repeated at each of ``steps``."""
         shape = (len(self.lo), steps)
         return replace(
             self, lo=np.broadcast_to(self.lo, shape), hi=np.broadcast_to(self.hi, shape), ends_ms=np.broadcast_to(self.ends_ms, steps)
         )
 
     def follows(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Which samples have one before them in their series."""
+        """A mask of the samples that are not the first of their series."""
         has = np.ones(len(self.values), np.bool_)
         # An empty series begins where the next one does; marking it would clear a sample of its neighbour.
         has[self.offsets[:-1][np.diff(self.offsets) > 0]] = False
@@ -79,8 +79,8 @@ class Windows:
 
 
 def windows(offsets: Longs, times_ms: Longs, values: Floats, ends: Steps, steps_ms: Longs, range_ms: int) -> Windows:
-    """The windows that end at ``ends``. Where a range is a number of steps, windows begin where others end."""
-    # One search serves both edges then: window j begins where window j - range/step ends.
+    """The windows of length ``range_ms`` that end at ``ends``."""
+    # The range is a multiple of the step: window j begins where window j - range/step ends, so one search serves both edges.
     if ends.step_ms and range_ms % ends.step_ms == 0 and range_ms // ends.step_ms <= ends.count:
         edges = until(offsets, times_ms, Steps(ends.start_ms - range_ms, ends.end_ms, ends.step_ms))
         lo, hi = edges[:, : ends.count], edges[:, range_ms // ends.step_ms :]
@@ -98,13 +98,13 @@ def until(offsets: Longs, times_ms: Longs, steps: Steps) -> Longs:
     series = len(offsets) - 1
     result = np.empty((series, steps.count), np.int64)
     for rows in blocks(series, max(steps.count, len(times_ms) // max(1, series))):
-        some = offsets[rows.start : rows.stop + 1]
-        _until(some, times_ms[some[0] : some[-1]], steps, result[rows])
+        part = offsets[rows.start : rows.stop + 1]
+        _until(part, times_ms[part[0] : part[-1]], steps, result[rows])
     return result
 
 
 def after(offsets: Longs, times_ms: Longs, ends_ms: Longs) -> Longs:
-    """The same for any times that never fall."""
+    """``until`` for any non-decreasing times ``ends_ms`` in place of regular steps."""
     series, count = len(offsets) - 1, len(ends_ms)
     cells = np.searchsorted(ends_ms, times_ms, side="left")
     cells += np.repeat(np.arange(series, dtype=np.int64) * (count + 1), np.diff(offsets))
@@ -115,7 +115,7 @@ def after(offsets: Longs, times_ms: Longs, ends_ms: Longs) -> Longs:
 
 
 def blocks(series: int, cells: int) -> Iterator[slice]:
-    """The series in blocks that hold about ``TOGETHER`` cells, of which a series has so many."""
+    """Slices of the series that hold about ``TOGETHER`` cells each, where one series has ``cells`` of them."""
     together = max(1, TOGETHER // max(1, cells))
     for begin in range(0, series, together):
         yield slice(begin, min(begin + together, series))
@@ -137,7 +137,7 @@ def _until(offsets: Longs, times_ms: Longs, steps: Steps, result: Longs) -> None
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Windows in a row, the longest first, so that those that still have a sample at position ``k`` are always the first ones."""
+    """A flat list of windows, the longest first, so that those with a sample at position ``k`` are always a prefix."""
 
     lo: Longs
     counts: Longs
@@ -157,7 +157,7 @@ class Walk:
             yield live, self.lo[:live] + k
 
     def ordered(self, cells: Floats) -> Floats:
-        """A column of the windows' shape, or that broadcasts to it, in this walk's order."""
+        """A column of the windows' shape, or one that broadcasts to it, in this walk's order."""
         flat = np.broadcast_to(cells, self.shape).ravel()
         return flat if self.order is None else flat[self.order]
 

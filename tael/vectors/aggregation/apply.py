@@ -1,4 +1,4 @@
-"""All aggregations behind one function."""
+"""``aggregate``: one entry point for all aggregations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where an aggregation, its parameter and the expression that it aggregates stand in the query's text: what annotations point at."""
+    """Offsets in the query of an aggregation, its parameter and the aggregated expression: what annotations point at."""
 
     whole: int = 0
     parameter: int = 0

@@ -17,7 +17,7 @@ from tael.vectors.values import Vector
 
 
 def choose(op: str, vector: Vector, groups: Groups, parameter: Floats, notes: Annotations, at: tuple[int, int]) -> Vector:
-    """``op`` with its ``parameter``, one a step; ``at`` is where the parameter and where the aggregation stand.
+    """``op`` with its ``parameter``, one a step; ``at`` are the offsets of the parameter and the aggregation.
 
     Raises Rejected for a parameter that is not a number of series, or not a ratio.
     """
@@ -59,13 +59,13 @@ def _ratio(parameter: Floats, notes: Annotations, at: int) -> Floats:
 
 
 def _within_ratio(vector: Vector, ratio: Floats) -> Bools:
-    # By the labels' hash, so that a series is in or out at every step and in every query alike, and r and r-1 are complements.
+    # By the labels' hash, so that a series is in or out at every step and in every query alike; ratios r and r-1 are complements.
     place = np.array([hashed(labels) / float(2**64 - 1) for labels in vector.labels])[:, None]
     return vector.present & np.where(ratio >= 0, place < ratio, place >= 1 + ratio)
 
 
 def hashed(labels: Labels) -> int:
-    """A label set's hash as Prometheus has it: xxHash of the names and values, each after its length in one byte, or in 255 and three."""
+    """Prometheus' hash of a label set: xxHash of names and values, each after its length (one byte, or 255 and three bytes)."""
     return xxhash.xxh64_intdigest(b"".join(_sized(text.encode()) for pair in labels for text in pair))
 
 
@@ -81,7 +81,7 @@ def _first_ones(present: Bools, groups: Groups, wanted: Longs) -> Bools:
 
 
 def _largest(keys: Floats, present: Bools, groups: Groups, wanted: Longs) -> Bools:
-    """Where the ``wanted`` largest keys of each group are; of equal ones those of the earlier series, NaN only where others do not do."""
+    """A mask of the ``wanted`` largest keys of each group; of equal keys the earlier series', NaN only where numbers do not suffice."""
     chosen = np.zeros_like(present)
     real = present & ~np.isnan(keys)
     for _, rows in groups.alike(len(wanted)):
@@ -99,11 +99,11 @@ def _largest(keys: Floats, present: Bools, groups: Groups, wanted: Longs) -> Boo
 
 
 def _nth_largest(ranked: Floats, wanted: Longs) -> Floats:
-    """The ``wanted``-th largest of each group at each step, infinity for none; ``ranked`` is group by series by step."""
+    """The ``wanted``-th largest of each group at each step, infinity where ``wanted`` is 0; ``ranked`` is group by series by step."""
     size = ranked.shape[1]
     place = size - np.clip(wanted, 1, size)
     if place.min() == place.max():
-        # One rank for all steps, which is the usual query: a partition is linear where a sort is not.
+        # One rank for all steps, the usual query: a partition takes linear time where a sort does not.
         found = np.partition(ranked, place[0], axis=1)[:, place[0]]
     else:
         found = np.sort(ranked, axis=1)[:, place, np.arange(len(wanted))]
@@ -115,7 +115,7 @@ def _shown(vector: Vector, chosen: Bools) -> Vector:
 
 
 def _ranked(shown: Vector, chosen: Bools, groups: Groups, keys: Floats) -> Vector:
-    """An instant query's answer group by group, the largest key first, NaN last."""
+    """The series of an instant query ordered by group, then the largest key first, NaN last."""
     rows = np.flatnonzero(chosen[:, 0])
     order = np.lexsort((np.nan_to_num(-keys[rows, 0], nan=np.inf, posinf=np.inf, neginf=-np.inf), np.isnan(keys[rows, 0]), groups.of[rows]))
     return vectors.take(shown, order)

@@ -12,14 +12,14 @@ from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Longs
 from tael.vectors import sums
 
 TOGETHER = 1 << 20
-"""How many samples of groups are looked at in one go."""
+"""How many samples of groups are processed at once, a bound on memory."""
 ADDED = 1 << 16
-"""How many samples are added up in one go, so that they stay in a processor's cache."""
+"""How many samples are added up at once, so that they stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """``labels[g]`` are those of group ``g``; series ``i`` is in group ``of[i]``. Groups are in the order of their first series."""
+    """``labels[g]`` are the labels of group ``g``; series ``i`` is in group ``of[i]``. Groups are in the order of their first series."""
 
     labels: Sequence[Labels]
     of: Longs
@@ -29,7 +29,7 @@ class Groups:
 
     @cached_property
     def order(self) -> Longs:
-        """The series group by group, each group's in the order they came."""
+        """The series ordered by group, and within a group as they came."""
         return np.argsort(self.of, kind="stable")
 
     @cached_property
@@ -38,9 +38,9 @@ class Groups:
         return np.searchsorted(self.of[self.order], np.arange(len(self)))
 
     def consecutive(self, steps: int) -> Iterator[tuple[slice, Longs]]:
-        """Groups that follow each other, so many that their samples at ``steps`` steps are not above ``ADDED``, though one at least.
+        """Runs of consecutive groups with at most ``ADDED`` samples at ``steps`` steps, but at least one group each.
 
-        Gives where they are, and all of their series group by group.
+        Yields the slice of groups, and their series ordered by group.
         """
         ends = np.append(self.starts, len(self.of))
         begin = 0
@@ -51,9 +51,9 @@ class Groups:
             begin = end
 
     def alike(self, steps: int) -> Iterator[tuple[Longs, Longs]]:
-        """Groups of one size together, though not so many that their samples at ``steps`` steps would be a large matrix.
+        """Groups of equal size together, split so that a batch has about ``TOGETHER`` samples at ``steps`` steps.
 
-        Gives their numbers, and a row each with its series.
+        Yields the numbers of the groups, and a matrix with a row of series for each.
         """
         sizes = np.diff(np.append(self.starts, len(self.of)))
         for size in np.unique(sizes).tolist():
@@ -63,7 +63,7 @@ class Groups:
 
 
 def group(series: Sequence[Labels], names: Sequence[str], *, without: bool) -> Groups:
-    """Group by the labels ``names``, or by all others but the metric's name."""
+    """Group by the labels ``names``, or with ``without`` by all labels but these and the metric's name."""
     chosen = {*names, METRIC_NAME} if without else set(names)
     places: dict[Labels, int] = {}
     if without:
@@ -98,7 +98,7 @@ def add_up(values: Floats, present: Bools, groups: Groups) -> tuple[Floats, Floa
 
 
 def _add_up(total: Floats, of: Longs) -> tuple[Floats, Floats]:
-    """Rows group by group, ``of`` which each is."""
+    """Pairwise sums of rows that are ordered by group; ``of`` is each row's group."""
     lost, groups = np.zeros_like(total), int(of[-1]) + 1
     while len(total) > groups:
         starts = np.searchsorted(of, np.arange(groups))

@@ -21,7 +21,7 @@ from tael.vectors.values import Vector
 
 
 def aggregate(op: str, vector: Vector, groups: Groups, notes: Annotations, at: int) -> Vector:
-    """One of the aggregations without a parameter; ``at`` is where the aggregated expression stands."""
+    """One of the aggregations without a parameter; ``at`` is the offset of the aggregated expression."""
     if len(groups) == 0:
         return vectors.empty(vector.present.shape[1])
     drop = _drop_name(vector, groups)
@@ -37,7 +37,7 @@ def aggregate(op: str, vector: Vector, groups: Groups, notes: Annotations, at: i
 
 
 def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: tuple[int, int]) -> Vector:
-    """The ``q`` quantile (one a step) of each group; ``at`` is where ``q`` and where the aggregated expression stand."""
+    """The ``q`` quantile (one a step) of each group; ``at`` are the offsets of ``q`` and the aggregated expression."""
     note_quantiles(q, notes, at[0])
     if len(groups) == 0:
         return vectors.empty(vector.present.shape[1])
@@ -53,14 +53,14 @@ def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: 
 
 
 def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without: bool) -> Vector:
-    """How many series of each group have each value, which goes into ``label``."""
+    """How many series of each group have each value; the value goes into ``label``. Raises Rejected for an invalid label name."""
     if not vectors.is_label_name(label):
         raise Rejected(f"invalid label name {quoted(label)}")
     steps = vector.present.shape[1]
     keep = names if without else (*names, label)
     texts, value_of = _texts(vector)
     rows, columns = np.nonzero(vector.present)
-    # A series and a value as one number, which is split again below.
+    # A series and a value encoded as one number, so that one unique() finds the pairs; decoded below.
     different, which = np.unique(rows * len(texts) + value_of[rows, columns], return_inverse=True)
     labelled = [vectors.with_label(vector.labels[key // len(texts)], label, texts[key % len(texts)]) for key in different.tolist()]
     places = grouped.group(labelled, keep, without=without)
@@ -70,8 +70,8 @@ def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without:
 
 
 def _texts(vector: Vector) -> tuple[list[str], Longs]:
-    """The different values as they stand in a label, and for each sample which one it is."""
-    # By their bits: unique() of floats takes -0 for 0, but they are written differently.
+    """The distinct values as label text, and for each cell the position of its value among them."""
+    # By their bits: unique() of floats merges -0 and 0, but their texts differ.
     bits, index = np.unique(vector.values.view(np.int64), return_inverse=True)
     texts = [_plain(value) for value in bits.view(np.float64).tolist()]
     index = index.reshape(vector.values.shape)
@@ -113,17 +113,17 @@ def _mean(values: Floats, present: Bools, groups: Groups, counts: Longs, added: 
     result = sums.mean(total, lost, counts)
     overflown = ~np.isfinite(total)
     if overflown.any():
-        # A sum may overflow where the mean does not; of values that are divided first it cannot. Only there, because dividing rounds each value.
+        # The sum may overflow where the mean does not; dividing first prevents that. Only there, because dividing rounds each value.
         scaled = sums.whole(*grouped.add_up(values / counts[groups.of], present, groups))
         result = np.where(overflown, scaled, result)
     return result
 
 
 def _with_histograms(op: str, vector: Vector, held: Bools, groups: Groups, result: Vector, notes: Annotations, at: int) -> Vector:
-    """Sums or means of histograms beside those of floats; where a group has both, it has no result."""
+    """Add sums or means of histograms to those of floats; a group with both kinds at a step has no result there."""
     assert vector.cells is not None
     assert vector.histograms is not None
-    # A cell is a group at a step; cells are numbered row by row, as the result is laid out.
+    # A cell is a group at a step; cells are numbered row by row, in the result's layout.
     steps = held.shape[1]
     rows, columns = np.nonzero(held)
     cells = groups.of[rows] * steps + columns

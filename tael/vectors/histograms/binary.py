@@ -22,14 +22,14 @@ _Change: TypeAlias = Callable[[Histograms, Floats], Histograms]
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A row of samples without gaps: floats where ``cells`` is -1, else positions in ``histograms``."""
+    """A flat list of samples: floats where ``cells`` is -1, else histograms at these positions in ``histograms``."""
 
     values: Floats
     cells: Longs
     histograms: Histograms
 
     def alone(self) -> Cells:
-        """The same samples without histograms that none of them is."""
+        """The same samples, with only the histograms that a cell refers to, one for each."""
         held = self.cells >= 0
         cells = np.full(len(held), -1, np.int64)
         cells[held] = np.arange(int(held.sum()))
@@ -38,7 +38,7 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """The results of pairs of samples, in the pairs' order; a pair has one where ``keep`` is True."""
+    """The results of pairs of samples, in the pairs' order; a pair has a result where ``keep`` is True."""
 
     keep: Bools
     samples: Cells
@@ -46,13 +46,13 @@ class Combined:
 
 
 def combine(operator: str, left: Cells, right: Cells, *, return_bool: bool = False) -> Combined:
-    """``left <operator> right`` pair by pair, where each pair holds a histogram on a side or both.
+    """``left <operator> right`` pair by pair, where each pair has a histogram on at least one side.
 
-    ``operator`` is PromQL's token: arithmetic, comparison, ``atan2``, and ``</`` and ``>/``, which cut a histogram at a float. A comparison
+    ``operator`` is PromQL's token: arithmetic, comparison, ``atan2``, and ``</`` and ``>/``, which trim a histogram at a float. A comparison
     without ``return_bool`` keeps the left sample; a caller whose vector is on the right of a scalar takes the right one by ``keep``.
-    ``INCOMPATIBLE_TYPES`` and ``INCOMPATIBLE_BUCKETS`` come as notes for the pairs without a result.
+    Pairs without a result are noted as ``INCOMPATIBLE_TYPES`` or ``INCOMPATIBLE_BUCKETS``.
     """
-    # Histograms that no cell points at would be added and compared for nothing, and could collide.
+    # Histograms that no cell refers to would be added and compared for nothing, and could raise notes.
     left, right = left.alone(), right.alone()
     both = (left.cells >= 0) & (right.cells >= 0)
     if operator in ("+", "-"):
@@ -79,7 +79,7 @@ def _none(left: Cells) -> Combined:
 
 
 def _placed(found: Bools, histograms: Histograms) -> Cells:
-    """``histograms[k]`` as the result of the ``k``-th pair for which ``found``."""
+    """Samples with ``histograms[k]`` as the result of the ``k``-th pair for which ``found`` is True."""
     cells = np.full(len(found), -1, np.int64)
     cells[found] = np.arange(int(found.sum()))
     return Cells(np.full(len(found), np.nan), cells, histograms)
@@ -110,7 +110,7 @@ def _added(operator: str, left: Cells, right: Cells, both: Bools) -> Combined:
 
 def _compared(operator: str, left: Cells, right: Cells, both: Bools, *, return_bool: bool) -> Combined:
     pairs = np.flatnonzero(both)
-    # Empty buckets may or may not be written out; two histograms are equal whatever their encoding.
+    # Empty buckets may or may not be stored; equality must not depend on that.
     every = compact(concatenate([left.histograms, right.histograms]))
     same = _spread(both, equal(every, left.cells[pairs], right.cells[pairs] + len(left.histograms)))
     keep = both & (same == (operator == "=="))
@@ -121,7 +121,7 @@ def _compared(operator: str, left: Cells, right: Cells, both: Bools, *, return_b
 
 
 def _changed(left: Cells, right: Cells, both: Bools, possible: Bools, change: _Change) -> Combined:
-    """A histogram on one side changed by the number on the other."""
+    """``change`` applied to the histogram of each ``possible`` pair, with the number on the other side."""
     fine = possible & ~both
     on_left = left.cells[fine] >= 0
     rows = np.where(on_left, left.cells[fine], right.cells[fine] + len(left.histograms))

@@ -16,7 +16,7 @@ _MAX_EXPONENT = 1024
 def upper_bounds(index: Ints, schema: Ints) -> Floats:
     """The upper bound of exponential bucket ``index[i]`` of ``schema[i]``; of negative buckets the absolute value of the lower one.
 
-    The bucket that ends beyond the largest number ends at it, as in Prometheus.
+    A bucket whose bound exceeds the largest float ends at that float, as in Prometheus.
     """
     exponent = np.ldexp(index.astype(np.float64), -schema)
     with np.errstate(over="ignore"):
@@ -37,13 +37,14 @@ def custom_limits(layout: Bounds) -> tuple[Floats, Floats]:
 
 
 def shared_bounds(layouts: Iterable[Bounds]) -> Bounds:
-    """The bounds that all of ``layouts`` have: the finest layout that each of them can be brought to."""
+    """The bounds that all of ``layouts`` have in common: the finest layout that each of them can be converted to."""
     sets = [frozenset(layout) for layout in layouts]
     return tuple(sorted(sets[0].intersection(*sets[1:])))
 
 
 def custom_mapping(source: Bounds, target: Bounds) -> Longs:
-    """For each bucket of ``source`` the bucket of ``target`` that holds it; ``target`` has a part of the bounds of ``source``."""
+    """For each bucket of ``source`` the bucket of ``target`` that holds it; the bounds of ``target`` are a subset of those of ``source``."""
+    # A bucket goes to the first target bucket that does not end below it; the last one, up to +Inf, to the last.
     return np.append(np.searchsorted(np.array(target), np.array(source)), len(target)).astype(np.int64)
 
 

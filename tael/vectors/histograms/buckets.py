@@ -1,6 +1,6 @@
-"""Quantiles and fractions of classic histograms: columns of cumulative bucket counts, one column a histogram and step.
+"""Quantiles and fractions of classic histograms: columns of cumulative bucket counts, one column for each histogram and step.
 
-``bounds`` are the buckets' upper bounds, ascending, each once; ``counts`` has a row a bucket.
+``bounds`` are the buckets' upper bounds, ascending and distinct; ``counts`` has one row a bucket.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 from tael.model.series import Bools, Floats
 
 TOLERANCE = 1e-12
-"""Two counts that differ by less than this part of their sum differ by rounding."""
+"""Two counts that differ by less than this fraction of their sum are taken as equal."""
 _SMALLEST_NORMAL = 2.0**-1022
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """Counts that never fall, and for each column whether one had fallen: at which bounds, by how much at most."""
+    """Non-decreasing counts, and for each column whether a count decreased, at which bounds, and the largest decrease."""
 
     counts: Floats
     fallen: Bools
@@ -28,7 +28,7 @@ class Repaired:
 
 
 def repaired(bounds: Floats, counts: Floats) -> Repaired:
-    """Lift each count to the one before where it is less, or as good as the same."""
+    """Replace each count that is below, or within ``TOLERANCE`` of, the count before it by that count."""
     counts = counts.copy()
     columns = counts.shape[1]
     fallen = np.zeros(columns, np.bool_)
@@ -57,7 +57,7 @@ def _almost_equal(a: Floats, b: Floats) -> Bools:
 def quantiles(q: Floats, bounds: Floats, fixed: Floats) -> Floats:
     """The ``q[i]`` quantile of column ``i``, interpolated in a bucket; ``fixed`` are repaired counts.
 
-    The highest bucket gives its lower bound. The lowest one begins at 0, unless it ends below.
+    A rank in the highest bucket gives its lower bound. The lowest bucket begins at 0, unless it ends at or below 0.
     """
     outside = np.where(np.isnan(q), np.nan, np.where(q < 0, -np.inf, np.inf))
     inside = (q >= 0) & (q <= 1)
@@ -65,7 +65,7 @@ def quantiles(q: Floats, bounds: Floats, fixed: Floats) -> Floats:
         return np.where(inside, np.nan, outside)
     observed = fixed[-1]
     rank = q * observed
-    # Without the +Inf bucket: what is only reached there falls through to the last finite bound.
+    # Without the +Inf bucket: a rank reached only there falls through to the last finite bound.
     reached = fixed[:-1] >= rank
     at = np.where(reached.any(axis=0), reached.argmax(axis=0), len(bounds) - 1)
     columns = np.arange(fixed.shape[1])
@@ -79,7 +79,7 @@ def quantiles(q: Floats, bounds: Floats, fixed: Floats) -> Floats:
 
 
 def fractions(lower: Floats, upper: Floats, bounds: Floats, fixed: Floats) -> Floats:
-    """The part of column ``i``'s observations between ``lower[i]`` and ``upper[i]``."""
+    """The fraction of column ``i``'s observations between ``lower[i]`` and ``upper[i]``."""
     if bounds[-1] != np.inf:
         return np.full(fixed.shape[1], np.nan)
     observed = fixed[-1]

@@ -12,11 +12,12 @@ from tael.model.series import Bools, Floats, Longs
 from tael.vectors.histograms import bounds
 
 MAX_CELLS = 1 << 21
+"""How many cells a table has at most, unless one histogram alone has more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All buckets of ``n`` histograms one histogram after the other; ``offsets`` says where each begins.
+    """The buckets of ``n`` histograms, one histogram after the other; histogram ``i`` begins at ``offsets[i]``.
 
     ``sign`` is -1, 0 or 1 for a bucket of negative numbers, the zero bucket, one of positive numbers or with custom bounds.
     """
@@ -30,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One histogram a line; lines end in cells that are not ``filled``: buckets of count 0 at +Inf."""
+    """One histogram a line; shorter lines are padded with cells that are not ``filled``: buckets of count 0 at +Inf."""
 
     lower: Floats
     upper: Floats
@@ -39,11 +40,12 @@ class Table:
 
 
 def ascending(histograms: Histograms) -> Row:
-    """The non-empty buckets of all of them. Next to the zero bucket a bucket begins where the zero bucket ends."""
+    """The non-empty buckets of all histograms. A bucket that overlaps the zero bucket begins where that one ends."""
     negative, positive = bounds.limits(histograms, histograms.negative), bounds.limits(histograms, histograms.positive)
     zero = np.flatnonzero(histograms.zero_count > 0)
     threshold = histograms.zero_threshold[zero]
     owner = np.concatenate([histograms.negative.owner, zero, histograms.positive.owner])
+    # Negative indices count away from zero, so their order is reversed.
     rank = np.concatenate([-histograms.negative.index.astype(np.int64), np.zeros(len(zero), np.int64), histograms.positive.index])
     sign = np.repeat([-1, 0, 1], [len(negative[0]), len(zero), len(positive[0])])
     order = np.lexsort((rank, sign, owner))
@@ -58,7 +60,7 @@ def ascending(histograms: Histograms) -> Row:
 
 
 def tables(histograms: Histograms) -> Iterator[tuple[slice, Table]]:
-    """The histograms as tables, some at a time so that none is large: which ones, and their table."""
+    """The histograms as tables of at most ``MAX_CELLS`` cells: yields the slice of histograms and their table."""
     row = ascending(histograms)
     sizes = np.diff(row.offsets)
     begin = 0
@@ -69,6 +71,7 @@ def tables(histograms: Histograms) -> Iterator[tuple[slice, Table]]:
 
 
 def _fitting(sizes: Longs) -> int:
+    # A table is as wide as its longest histogram, so its size is the running maximum times the number of lines.
     cells = np.maximum.accumulate(np.maximum(sizes, 1)) * np.arange(1, len(sizes) + 1)
     return max(1, int(np.searchsorted(cells, MAX_CELLS, side="right")))
 

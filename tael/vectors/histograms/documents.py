@@ -12,13 +12,13 @@ from tael.vectors.histograms.dense import ascending
 
 _OPEN_LEFT, _OPEN_RIGHT, _CLOSED = 0, 1, 3
 Document: TypeAlias = "dict[str, Any]"
-"""A native histogram as JSON has it."""
+"""A native histogram as a JSON object."""
 
 
 def documents(histograms: Histograms) -> list[Document]:
     """Each as ``{"count": "4", "sum": "5", "buckets": [[rule, "lower", "upper", "count"], …]}``, ascending, empty buckets left out.
 
-    The rule says which ends belong to a bucket: 0 the upper, 1 the lower, 2 neither, 3 both. Without buckets the key is left out.
+    The rule says which bounds are inclusive: 0 the upper, 1 the lower, 2 neither, 3 both. ``buckets`` is left out when there are none.
     """
     row = ascending(histograms)
     rule = np.where(row.sign < 0, _OPEN_RIGHT, np.where((row.sign == 0) | np.isneginf(row.lower), _CLOSED, _OPEN_LEFT))

@@ -1,6 +1,6 @@
-"""Ranges of native histograms that are ``anchored`` at, or ``smoothed`` over, their edges; what ``ranges.extended`` is for floats.
+"""The ``anchored`` and ``smoothed`` range modifiers for native histograms, as ``ranges.extended`` has them for floats.
 
-A histogram at an edge lies on the line between its neighbours, so every result is a weighted sum of samples.
+A histogram at an edge is interpolated linearly between its neighbours, so every result is a weighted sum of samples.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tael.vectors.histograms.windows import Evaluated, Windows, between, fallen,
 
 
 def events(function: OfHistograms, windows: Windows, begin_ms: Longs, end_ms: Longs) -> Evaluated:
-    """A function that counts events, from the sample at the begin of ``(begin_ms, end_ms]`` on; windows reach back beyond it."""
+    """A function that counts events in ``(begin_ms, end_ms]``, starting from the last sample at or before ``begin_ms``."""
     edges = _Edges.of(windows, begin_ms, end_ms, smoothed=False)
     found = evaluate(function, replace(windows, lo=edges.first))
     return replace(found, present=found.present & edges.inside)
 
 
 def growth(windows: Windows, begin_ms: Longs, end_ms: Longs, *, counter: bool, per_second: bool, smoothed: bool) -> Evaluated:
-    """How much histograms grew over ``(begin_ms, end_ms]`` of windows that reach beyond it and that each hold a histogram."""
+    """How much histograms grew over ``(begin_ms, end_ms]``; the windows reach beyond it, and each holds a histogram."""
     edges = _Edges.of(windows, begin_ms, end_ms, smoothed=smoothed)
     mixed = windows.counted(windows.position < 0) > 0
     rows = np.flatnonzero(~mixed & edges.inside)
@@ -40,10 +40,10 @@ def growth(windows: Windows, begin_ms: Longs, end_ms: Longs, *, counter: bool, p
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """Each window's samples at the range's edges: ``first`` stands for its begin, ``last`` for its end.
+    """Each window's samples at the range's edges: ``first`` at its begin, ``last`` at its end.
 
-    Where ``before`` the begin lies between ``first`` and the sample after it, at ``begin_share`` of the way; where ``beyond`` the end
-    lies between the sample before ``last`` and ``last``, at ``end_share``. ``inside`` says whether there is anything in the range.
+    Where ``before`` is True, the begin lies between ``first`` and the sample after it, at ``begin_share`` of the way. Where ``beyond`` is True,
+    the end lies between the sample before ``last`` and ``last``, at ``end_share``. ``inside`` says whether the range has any sample.
     """
 
     first: Longs
@@ -91,7 +91,7 @@ def _share(at: Longs, begin: Longs, end: Longs) -> Floats:
 
 
 def _after(times: Longs, lo: Longs, hi: Longs, limit: Longs) -> Longs:
-    """For each window the first position from ``lo`` on whose time is not below ``limit``, ``hi`` when there is none: a binary search."""
+    """For each window the first position from ``lo`` on whose time is not below ``limit``, or ``hi``; a binary search in all at once."""
     lo, hi = lo.copy(), hi.copy()
     while (open_ := lo < hi).any():
         middle = (lo + hi) // 2
@@ -102,14 +102,17 @@ def _after(times: Longs, lo: Longs, hi: Longs, limit: Longs) -> Longs:
 
 
 def _grown(windows: Windows, edges: _Edges, *, counter: bool) -> Evaluated:
-    """The end less the begin, and what was there before each reset in between."""
+    """The histogram at the end minus the one at the begin, plus the sample before each reset in between."""
     count, every, at = len(windows.lo), np.arange(len(windows.lo)), windows.position
+    # A counter that was reset restarted at 0: an edge inside such a step is interpolated from 0, and the earlier sample has no share in it.
     fell = fallen(windows) if counter else np.zeros(len(at), np.bool_)
     following = np.minimum(edges.first + 1, windows.hi - 1)
     new_begin, new_end = edges.before & fell[following], edges.beyond & fell[edges.last]
     lossy = np.flatnonzero(between(fell, edges.first + 1, np.maximum(edges.last, edges.first) + 1))
     later, owner = members(edges.first[lossy] + 1, edges.last[lossy] + 1)
+    # A reset inside the step of the begin lost nothing: the begin's value is already counted from 0.
     lost = fell[later] & ~(edges.before[lossy][owner] & (later == edges.first[lossy][owner] + 1))
+    # Groups, positions and weights of: the end (two terms), the begin subtracted (two terms), and what resets lost.
     terms = [
         (every, edges.last, np.where(edges.beyond, edges.end_share, 1.0)),
         (every[edges.beyond & ~new_end], (edges.last - 1)[edges.beyond & ~new_end], (1 - edges.end_share)[edges.beyond & ~new_end]),
@@ -127,7 +130,7 @@ def _grown(windows: Windows, edges: _Edges, *, counter: bool) -> Evaluated:
 
 
 def _flags(windows: Windows, column: Bools) -> Bools:
-    """A flag of histograms, by sample."""
+    """A flag of histograms as a flag of samples, False for floats."""
     return native(windows) & column[np.maximum(windows.position, 0)]
 
 

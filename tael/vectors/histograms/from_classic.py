@@ -25,9 +25,10 @@ class _Classic:
 
 
 def converted(samples: Samples) -> Samples:
-    """The native histograms with custom buckets that ``…_bucket``, ``…_count`` and ``…_sum`` series of ``samples`` amount to, by time.
+    """The native histograms with custom buckets made of the ``…_bucket``, ``…_count`` and ``…_sum`` series in ``samples``.
 
-    Series are named without the suffix and without ``le``; what is no classic histogram, or not at every bound cumulative, is left out.
+    Their labels are those of the classic series without the suffix and ``le``. Other series, and samples whose counts are not cumulative,
+    are left out.
     """
     found: dict[Labels, dict[int, _Classic]] = defaultdict(lambda: defaultdict(_Classic))
     for labels, bound, kind, rows in _parts(samples):
@@ -43,7 +44,7 @@ def converted(samples: Samples) -> Samples:
 
 
 def _parts(samples: Samples) -> Iterator[tuple[Labels, float, str, Longs]]:
-    """The series that are part of a classic histogram: its labels, the bound, the suffix, the samples."""
+    """The series that belong to a classic histogram: the histogram's labels, the bound, the suffix, the samples' positions."""
     for position, labels in enumerate(samples.labels):
         pairs = dict(labels)
         kind = next((suffix for suffix in _SUFFIXES if pairs.get(METRIC_NAME, "").endswith(suffix)), None)
@@ -83,7 +84,7 @@ def _native(classic: _Classic) -> Histograms | None:
         total = classic.buckets[bounds[-1]]
     cumulative = np.array([*(classic.buckets[bound] for bound in bounds), total])
     counts = np.diff(cumulative, prepend=0.0)
-    # Scraped between two updates, or not a histogram: wrong buckets are worse than none.
+    # Scraped between two updates, or not a histogram: no result is better than wrong buckets.
     if (counts < 0).any():
         return None
     filled = np.flatnonzero(counts)

@@ -1,4 +1,4 @@
-"""The functions that read numbers from native histograms: one number a histogram, all of them at once."""
+"""The functions from native histograms to numbers, evaluated over many histograms at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tael.vectors.values import Vector
 
 
 def read(vector: Vector, of: Callable[[Histograms], Floats]) -> Vector:
-    """One number of each native histogram of a vector; its floats are left out."""
+    """The vector of ``of`` of each native histogram; floats are left out."""
     held = vectors.histogram_cells(vector)
     values = np.zeros(vector.values.shape)
     if vector.cells is not None and vector.histograms is not None and len(vector.histograms):
@@ -33,7 +33,7 @@ def mean(histograms: Histograms) -> Floats:
 def variance(histograms: Histograms) -> Floats:
     """``histogram_stdvar``; ``histogram_stddev`` is its square root.
 
-    Every observation is taken to lie in the middle of its bucket, the geometric one in an exponential bucket.
+    Every observation is taken to lie in the middle of its bucket, the geometric middle in an exponential bucket.
     """
     row = ascending(histograms)
     sizes = np.diff(row.offsets)
@@ -49,10 +49,10 @@ def variance(histograms: Histograms) -> Floats:
 
 
 def quantile(q: Floats, histograms: Histograms) -> tuple[Floats, Notes]:
-    """``histogram_quantile`` of each histogram at its own ``q[i]``; warning of a ``q`` outside 0…1 is the caller's.
+    """``histogram_quantile`` of each histogram at its own ``q[i]``; the caller warns about a ``q`` outside 0…1.
 
-    Within a bucket observations are taken to lie evenly on a logarithmic scale; evenly in the zero bucket and in custom ones. A rank
-    between two buckets is where the upper one begins.
+    Within a bucket, observations are taken to be spread evenly on a logarithmic scale; on a linear one in the zero bucket and in custom
+    buckets. A rank between two buckets gives the upper bucket's lower bound.
     """
     result = np.empty(len(histograms))
     unreached, skewed = np.zeros(len(histograms), np.bool_), np.zeros(len(histograms), np.bool_)
@@ -82,7 +82,7 @@ def fraction(lower: Floats, upper: Floats, histograms: Histograms) -> tuple[Floa
 
 
 class _Part:
-    """What the functions need of the histograms of one table."""
+    """The columns that the functions need of one table's histograms."""
 
     def __init__(self, histograms: Histograms, rows: slice) -> None:
         self.count, self.sum = histograms.count[rows], histograms.sum[rows]
@@ -91,7 +91,7 @@ class _Part:
         self.has_negative = np.diff(histograms.negative.offsets)[rows] > 0
 
     def zero_halved(self, table: Table, from_below: Bools, to_above: Bools) -> Table:
-        """Buckets around 0 end there on the side on which the histogram has no others."""
+        """The table with buckets around 0 cut at 0 on the side where the histogram has no other buckets."""
         around = from_below & to_above
         lower = np.where(around & (self.has_positive & ~self.has_negative)[:, None], 0.0, table.lower)
         upper = np.where(around & (self.has_negative & ~self.has_positive)[:, None], 0.0, table.upper)
@@ -99,17 +99,18 @@ class _Part:
 
 
 def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bools]:
-    """Quantiles, where observations of NaN leave the rank unreached, and where they skew the result."""
+    """Quantiles, and masks of where NaN observations leave the rank unreached and where they skew the result."""
     has_nan = np.isnan(part.sum)
-    # From the nearer end fewer buckets are added up, and rounding is what Prometheus has; NaN count as above everything.
+    # From the nearer end, as Prometheus does, so that rounding agrees. NaN observations count as above everything, so forward then.
     forward = has_nan | (q < 0.5)
     rank = np.where(forward, q, 1 - q) * part.count
     counts = np.where(forward[:, None], table.counts, table.counts[:, ::-1])
     reached = np.cumsum(counts, axis=1)
-    # Backwards a rank that a bucket just reaches lies at its lower end, so ">=" there.
+    # Backward, a rank that a bucket just reaches lies at its lower end, so ">=" there.
     beyond = np.where(forward[:, None], reached > rank[:, None], reached >= rank[:, None])
     hit = beyond & (counts != 0)
     width = counts.shape[1]
+    # Where no bucket reaches the rank (rounding, or NaN, which is in the count but in no bucket): the last one in the walk's direction.
     last = np.where(forward, np.maximum(table.filled.sum(axis=1) - 1, 0), width - 1)
     at = np.where(hit.any(axis=1), hit.argmax(axis=1), last)
     line = np.arange(len(q))
@@ -117,6 +118,7 @@ def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bool
     place = np.where(forward, at, width - 1 - at)
     halved = part.zero_halved(table, (table.lower < 0) & ~part.custom[:, None], table.upper > 0)
     lower, upper = halved.lower[line, place], halved.upper[line, place]
+    # A first custom bucket is open below: it begins at 0, or where it ends at or below 0, its end is the answer.
     first = part.custom & np.isneginf(lower)
     share = np.where(forward, rank - (count - own), count - rank) / own
     value = _within(np.where(first, 0.0, lower), upper, share, even=part.custom)
@@ -130,7 +132,7 @@ def _quantile(q: Floats, part: _Part, table: Table) -> tuple[Floats, Bools, Bool
 
 
 def _within(lower: Floats, upper: Floats, share: Floats, *, even: Bools) -> Floats:
-    """The point that has ``share`` of a bucket's observations below it."""
+    """The value with the fraction ``share`` of a bucket's observations below it."""
     linear = lower + (upper - lower) * share
     # Interpolated on log2 and not log: exact for the powers of two that bound exponential buckets.
     low, high = np.log2(np.abs(lower)), np.log2(np.abs(upper))
@@ -139,9 +141,10 @@ def _within(lower: Floats, upper: Floats, share: Floats, *, even: Bools) -> Floa
 
 
 def _rank(value: Floats, part: _Part, table: Table, seen: Floats) -> Floats:
-    """How many observations are below ``value``."""
+    """The estimated number of observations below ``value``."""
     at = (table.upper > value[:, None]) | (table.lower >= value[:, None])
     at &= table.filled
+    # argmax finds the first such bucket: buckets ascend, so all before it lie entirely below the value.
     line, place = np.arange(len(value)), at.argmax(axis=1)
     lower, upper, own = table.lower[line, place], table.upper[line, place], table.counts[line, place]
     before = np.cumsum(table.counts, axis=1)[line, place] - own

@@ -1,7 +1,7 @@
-"""Native histograms that are to be added, brought to what they have in common, as Prometheus does it.
+"""Adding native histograms of different layouts by converting them to a common one, as Prometheus does.
 
-That is the coarsest schema; a zero bucket wide enough for the widest and ending where no populated bucket does; of custom bounds those that
-all have.
+The common layout has the coarsest schema, a zero bucket at least as wide as the widest that cuts no populated bucket, and of custom bounds
+those that all have.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def exponential(terms: Terms, coarsest: Ints | None) -> Histograms:
     own = terms.histograms.schema[terms.rows]
     schema = np.full(terms.count, MAX_SCHEMA, np.int32) if coarsest is None else coarsest.copy()
     np.minimum.at(schema, terms.groups, own)
+    # A group without terms is the empty histogram, whose schema is 0.
     schema[np.bincount(terms.groups, minlength=terms.count) == 0] = 0
     threshold = np.zeros(terms.count)
     np.maximum.at(threshold, terms.groups, terms.histograms.zero_threshold[terms.rows])
@@ -50,12 +51,13 @@ def _upper(terms: Terms, side: Entries, step: int = 0) -> Floats:
 
 
 def _widen(threshold: Floats, terms: Terms, sides: tuple[Entries, ...]) -> None:
-    """Move each group's zero threshold up to the end of every populated bucket that it lies in.
+    """Raise each group's zero threshold to the end of every populated bucket that it cuts.
 
     A histogram that has the group's threshold by itself is left as it is, whatever its buckets.
     """
     own = terms.histograms.zero_threshold[terms.rows]
     limits = [(terms.groups[side.term], own[side.term], _upper(terms, side, -1), _upper(terms, side)) for side in sides]
+    # A higher threshold may cut another bucket, so repeat; it only ever rises, to a bucket's end, so this ends.
     moved = True
     while moved:
         moved = False
@@ -66,7 +68,7 @@ def _widen(threshold: Floats, terms: Terms, sides: tuple[Entries, ...]) -> None:
 
 
 def _outside(threshold: Floats, terms: Terms, side: Entries) -> tuple[Entries, Floats]:
-    """The buckets outside the groups' zero buckets, and by group what the others hold."""
+    """The buckets outside the groups' zero buckets, and by group the count of those inside."""
     group = terms.groups[side.term]
     own = terms.histograms.zero_threshold[terms.rows][side.term]
     inside = (own < threshold[group]) & (_upper(terms, side) <= threshold[group])
@@ -79,7 +81,7 @@ def _coarser(terms: Terms, side: Entries, schema: Ints) -> Entries:
 
 
 def custom(terms: Terms) -> tuple[Histograms, Bools]:
-    """The sums of histograms with custom buckets, and in which of them bounds differed."""
+    """The sums of histograms with custom buckets, and a mask of the groups whose members' bounds differed."""
     layout = terms.histograms.bounds[terms.rows]
     lowest, highest = np.full(terms.count, np.iinfo(np.int32).max, np.int32), np.full(terms.count, -1, np.int32)
     np.minimum.at(lowest, terms.groups, layout)
@@ -88,11 +90,13 @@ def custom(terms: Terms) -> tuple[Histograms, Bools]:
     layouts, target = list(terms.histograms.layouts), highest.copy()
     places: dict[Bounds, int] = {}
     for group in np.flatnonzero(reconciled):
+        # Terms are ordered by group, so a group's members are a slice.
         members = slice(*np.searchsorted(terms.groups, (group, group + 1)))
         common = bounds.shared_bounds(terms.histograms.layouts[i] for i in np.unique(layout[members]))
         target[group] = places.setdefault(common, len(layouts))
         if target[group] == len(layouts):
             layouts.append(common)
+    # A group without terms has no buckets; any valid layout does.
     target[target < 0] = 0
     entries = _mapped(terms, terms.entries(terms.histograms.positive), layouts, target)
     zeros = np.zeros(terms.count)

@@ -1,7 +1,7 @@
-"""Notes on the results of operations on native histograms: Prometheus' warnings and infos, and where they apply.
+"""Notes on the results of operations on native histograms: Prometheus' warnings and infos, and the rows that they apply to.
 
-Operations return ``Notes``: for each note a mask over the operation's rows (windows, pairs, groups). The caller knows which series and place
-of the expression a row belongs to, and makes annotations from them with ``text``.
+Operations return ``Notes``: for each note a mask over the operation's rows (windows, pairs, groups). The caller knows which series and part
+of the expression a row belongs to, and turns notes into annotations with ``text``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WARNING, INFO = "PromQL warning: ", "PromQL info: "
 
 
 class Note(Enum):
-    """One kind of annotation; the value is Prometheus' text, with a gap for a quoted name or an operator."""
+    """One kind of annotation; the value is Prometheus' text, with a placeholder for a quoted name or an operator."""
 
     MIXED_IN_SERIES = WARNING + "encountered a mix of histograms and floats for metric name {}"
     MIXED_IN_AGGREGATION = WARNING + "encountered a mix of histograms and floats for aggregation"
@@ -39,7 +39,7 @@ class Note(Enum):
     FRACTION_NANS = INFO + "input to histogram_fraction has NaN observations, which are excluded from all fractions for metric name {}"
 
     def text(self, detail: str = "") -> str:
-        """The annotation's text; ``detail`` is the quoted name of a metric, an operator, or what else a text leaves open."""
+        """The annotation's text; ``detail`` fills the placeholder: a metric's quoted name, or an operator."""
         return self.value.format(detail).removesuffix(" for metric name ")
 
 
@@ -53,13 +53,13 @@ OF_OPERATION = frozenset(
         Note.BOUNDS_RECONCILED_IN_AGGREGATION,
     }
 )
-"""The notes that say nothing of a metric."""
+"""The notes that name no metric."""
 
 Notes: TypeAlias = "dict[Note, Bools]"
 
 
 def joined(*several: Notes) -> Notes:
-    """The notes of several operations on the same rows, without those that hold nowhere."""
+    """The notes of several operations on the same rows, without those that apply to no row."""
     result: Notes = {}
     for notes in several:
         for note, mask in notes.items():

@@ -1,4 +1,4 @@
-"""Functions over ranges that hold native histograms; growth is in ``rates``."""
+"""Functions over ranges that hold native histograms; rate, increase and the like are in ``rates``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tael.vectors.histograms.sums import Sums, average_by, sum_by
 from tael.vectors.histograms.windows import Evaluated, Windows, beside_floats, between, either, falls, members, of_rows, pairs, spread
 
 MAX_MEMBERS = 1 << 18
-"""How many samples, each counted in every window that holds it, are evaluated together, unless one window alone has more."""
+"""How many samples, counted once for each window that holds them, are evaluated together, unless one window alone has more."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfHistograms:
-    """A function over windows that hold histograms; ``few`` says that it looks at one sample of a window, or at none."""
+    """A function over windows that hold histograms; ``few`` says that it reads at most one sample of a window, so windows need not be split."""
 
     apply: Callable[[Windows], Evaluated]
     few: bool = False

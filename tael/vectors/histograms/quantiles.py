@@ -1,4 +1,4 @@
-"""histogram_quantile, histogram_quantiles and histogram_fraction: over classic buckets (series with ``le``) and native histograms alike."""
+"""histogram_quantile, histogram_quantiles and histogram_fraction: over classic histograms (series with ``le``) and native ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LE = "le"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A classic histogram: its labels without ``le``, and its buckets' series by ascending bound."""
+    """A classic histogram: its labels without ``le``, and the rows of its buckets' series by ascending bound."""
 
     labels: Labels
     bounds: tuple[float, ...]
@@ -33,7 +33,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A vector's classic histograms, and where its native ones are; ``present`` is where a sample takes part in an answer."""
+    """A vector's classic histograms, and a mask of its native ones; ``present`` masks the samples that are used."""
 
     vector: Vector
     families: list[Family]
@@ -43,7 +43,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A function of histograms: of columns of buckets, and of native histograms, at the given steps."""
+    """A function of histograms: of columns of classic buckets and of native histograms; its first argument is the steps of these."""
 
     of_buckets: _OfBuckets
     of_native: _OfNative
@@ -70,11 +70,10 @@ def fraction(lower: Floats, upper: Floats) -> Asked:
 
 
 def split(vector: Vector, notes: Annotations, at: int) -> Split:
-    """Find the histograms; floats without a bound, and histograms that are both classic and native at a step, are noted and left out."""
+    """Find the histograms. Floats without a valid bound, and histograms that are classic and native at one step, are left out with a warning."""
     found: dict[Labels, list[tuple[float, int]]] = {}
     floats = vectors.floats(vector)
-    some = floats.any(axis=1)
-    for row in np.flatnonzero(some).tolist():
+    for row in np.flatnonzero(floats.any(axis=1)).tolist():
         labels = vector.labels[row]
         text = dict(labels).get(LE, "")
         bound = _bound(text)
@@ -84,7 +83,7 @@ def split(vector: Vector, notes: Annotations, at: int) -> Split:
         found.setdefault(tuple([pair for pair in labels if pair[0] != LE]), []).append((bound, row))
     families = []
     for labels, members in found.items():
-        # By bound, then row, so that buckets of one bound ("1" and "1.0") stand together and can be summed.
+        # By bound, then row, so that buckets of one bound ("1" and "1.0") are adjacent and can be summed.
         members.sort()
         families.append(Family(labels, tuple(bound for bound, _ in members), np.array([row for _, row in members])))
     native = vectors.histogram_cells(vector)
@@ -110,7 +109,7 @@ def _without_twice(vector: Vector, families: list[Family], native: Bools, notes:
 
 def _bound(text: str) -> float | None:
     try:
-        # Python's float() takes 1_0 and surrounding blanks, Go's ParseFloat does not.
+        # Python's float() accepts 1_0 and surrounding blanks; Go's ParseFloat does not.
         value = float(text) if "_" not in text else math.nan
     except ValueError:
         return None
@@ -118,14 +117,14 @@ def _bound(text: str) -> float | None:
 
 
 def answer(known: Split, asked: Asked, notes: Annotations, at: tuple[int, int], steps_ms: Longs) -> Vector:
-    """One series for each histogram, with its name to be dropped; ``at`` is the place of the parameter and of the histograms."""
+    """One series for each histogram, marked to drop its name; ``at`` are the offsets of the parameter and the histograms."""
     parts = [_classic(known, asked, notes, at[1], steps_ms), _native(known, asked, notes, at[0])]
     result = vectors.stacked(parts)
     return Vector(result.labels, result.values, result.present, drop_name=np.ones(len(result.labels), np.bool_))
 
 
 def _classic(known: Split, asked: Asked, notes: Annotations, at: int, steps_ms: Longs) -> Vector:
-    """Families with the same bounds go together."""
+    """Results for the classic histograms; families with the same bounds are evaluated together."""
     count, steps = len(known.families), len(steps_ms)
     values, present = np.zeros((count, steps)), np.zeros((count, steps), np.bool_)
     alike: dict[tuple[float, ...], list[int]] = {}
@@ -143,7 +142,7 @@ def _classic(known: Split, asked: Asked, notes: Annotations, at: int, steps_ms: 
 
 @dataclass(frozen=True, slots=True)
 class _RepairNotes:
-    """Where repairs are noted, and for which families."""
+    """Records repairs of ``families`` in ``notes``, at an offset of the query."""
 
     notes: Annotations
     at: int
@@ -151,7 +150,7 @@ class _RepairNotes:
     families: list[Family]
 
     def repairs(self, fixed: buckets.Repaired, members: Longs, steps: Longs) -> None:
-        """Note which columns had to be repaired."""
+        """Record the columns that had to be repaired; column ``i`` is family ``members[i]`` at step ``steps[i]``."""
         for column in np.flatnonzero(fixed.fallen).tolist():
             time_ms = int(self.steps_ms[steps[column]])
             repairs = Repairs(float(fixed.lowest[column]), float(fixed.highest[column]), float(fixed.largest[column]), 1, time_ms, time_ms)
@@ -159,7 +158,7 @@ class _RepairNotes:
 
 
 def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools, notes: _RepairNotes) -> Floats:
-    """Answers for families with the same bounds, family by step. Columns with the same buckets missing go together."""
+    """Results for families with the same bounds, family by step; columns with the same missing buckets are evaluated together."""
     counts = known.vector.values[rows]
     result = np.zeros(counts.shape[1:])
     patterns, which = _patterns(there)
@@ -167,7 +166,7 @@ def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools
         if not pattern.any():
             continue
         members, steps = np.nonzero(which == number)
-        # Bounds written in two ways are one bucket: its counts are added.
+        # A bound that is written in two ways is one bucket, and its counts are added.
         own, first = np.unique(bounds[pattern], return_index=True)
         columns = np.add.reduceat(counts[pattern][:, members, steps], first, axis=0)
         fixed = buckets.repaired(own, columns)
@@ -177,11 +176,11 @@ def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools
 
 
 def _patterns(there: Bools) -> tuple[list[Bools], Longs]:
-    """The different columns of ``there``, and for each family and step which one it is."""
+    """The distinct columns of ``there``, and for each family and step the number of its column."""
     if there.all():
         return [np.ones(len(there), np.bool_)], np.zeros(there.shape[1:], np.int64)
     flat = there.reshape(len(there), -1)
-    # Packed, a column is a few bytes, and finding the different ones is a sort of short strings.
+    # Packed to bits, a column is a few bytes, and unique() sorts short rows.
     packed, which = np.unique(np.packbits(flat, axis=0), axis=1, return_inverse=True)
     patterns = [np.unpackbits(column)[: len(there)].astype(np.bool_) for column in packed.T]
     return patterns, which.reshape(there.shape[1:])
@@ -202,7 +201,7 @@ def _native(known: Split, asked: Asked, notes: Annotations, at: int) -> Vector:
 
 
 def labelled(value: float) -> str:
-    """A quantile as the value of a label: the shortest digits, with a point where there is neither point nor exponent."""
+    """A quantile as a label's value: the shortest digits, always with a point or an exponent."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

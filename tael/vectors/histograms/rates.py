@@ -16,7 +16,7 @@ from tael.vectors.histograms.windows import Evaluated, Windows, beside_floats, b
 
 
 def growth(windows: Windows, *, counter: bool, per_second: bool) -> Evaluated:
-    """What rate, increase and delta say."""
+    """The growth of each window: rate with ``counter`` and ``per_second``, increase with ``counter``, else delta."""
     count = len(windows.lo)
     mixed = beside_floats(windows)
     rows = np.flatnonzero(~mixed & (windows.counts >= 2))
@@ -31,7 +31,7 @@ def growth(windows: Windows, *, counter: bool, per_second: bool) -> Evaluated:
 
 
 def _grown(windows: Windows, *, counter: bool) -> tuple[Histograms, Notes]:
-    """The last histogram of each window less the first, and what was lost in counter resets added."""
+    """The last histogram of each window minus the first, plus the one before each counter reset."""
     count, position, histograms = len(windows.lo), windows.position, windows.histograms
     first, last = position[windows.lo], position[windows.hi - 1]
     every = np.arange(count)
@@ -42,6 +42,7 @@ def _grown(windows: Windows, *, counter: bool) -> tuple[Histograms, Notes]:
         gauges = is_gauge[windows.lo] & is_gauge[windows.hi - 1]
         return total.histograms, joined({Note.NOT_GAUGE: ~gauges}, _subtracted(total.mixed, total.reconciled))
     fell = fallen(windows)
+    # After a reset at the second sample the first would be subtracted and added back; both are left out.
     from_first = ~fell[windows.lo + 1]
     lossy = np.flatnonzero(between(fell, windows.lo + 2, windows.hi))
     at, owner = members(windows.lo[lossy] + 2, windows.hi[lossy])
@@ -54,6 +55,7 @@ def _grown(windows: Windows, *, counter: bool) -> tuple[Histograms, Notes]:
         count,
         _coarsest(histograms, position, windows.lo + 1, windows.hi),
     )
+    # Prometheus notes a subtraction where first and last sample differ, and an addition where only samples in between do.
     differ = from_first & (histograms.bounds[first] != histograms.bounds[last])
     notes = _subtracted(_kinds(windows, from_first) | total.mixed, total.reconciled & differ)
     more = {Note.NOT_COUNTER: windows.counted(is_gauge) > 0, Note.BOUNDS_RECONCILED_IN_ADDITION: total.reconciled & ~differ}
@@ -65,7 +67,7 @@ def _subtracted(mixed: Bools, reconciled: Bools) -> Notes:
 
 
 def _kinds(windows: Windows, from_first: Bools) -> Bools:
-    """Whether the samples that count are of both kinds, exponential and custom; the first one does not count when a reset follows it."""
+    """Whether a window has exponential and custom samples; the first sample does not count when a reset follows it."""
     position = windows.position
     custom = np.zeros(len(position), np.bool_)
     custom[position >= 0] = windows.histograms.bounds[position[position >= 0]] >= 0
@@ -85,10 +87,9 @@ def _coarsest(histograms: Histograms, position: Longs, lo: Longs, hi: Longs) -> 
 
 
 def _extrapolation(windows: Windows, grown: Floats, *, counter: bool) -> Floats:
-    """By what to multiply what was seen between a window's first and last sample so that it stands for the whole window.
+    """The factor by which growth between a window's first and last sample is multiplied to cover the whole window.
 
-    Where samples end more than 1.1 mean intervals before an edge, the series is taken to end half an interval after them; and a counter
-    is not followed back to below 0.
+    The rule is that of ``ranges.rate.extrapolated``; a counter is judged by its count of observations.
     """
     times = windows.samples.times_ms
     first, last = times[windows.lo], times[windows.hi - 1]
@@ -105,7 +106,7 @@ def _extrapolation(windows: Windows, grown: Floats, *, counter: bool) -> Floats:
 
 
 def instant(windows: Windows, *, counter: bool) -> Evaluated:
-    """What the last two samples say: irate and idelta."""
+    """The difference of each window's last two samples: irate with ``counter``, else idelta."""
     count = len(windows.lo)
     enough = np.flatnonzero(windows.counts >= 2)
     last, before = windows.hi[enough] - 1, windows.hi[enough] - 2
@@ -130,7 +131,7 @@ def _float_step(now: Floats, then: Floats, *, counter: bool) -> Floats:
 
 
 def _step(histograms: Histograms, now: Longs, then: Longs, *, counter: bool) -> tuple[Histograms, Notes]:
-    """``now`` less ``then``, or ``now`` itself where a counter was reset."""
+    """``now`` minus ``then``, or ``now`` itself where a counter was reset."""
     count = len(now)
     taken = ~detect(histograms, now, then) if counter else np.ones(count, np.bool_)
     rows, pairs = np.concatenate([now, then[taken]]), np.concatenate([np.arange(count), np.flatnonzero(taken)])

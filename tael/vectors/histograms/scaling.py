@@ -1,4 +1,4 @@
-"""Native histograms times and divided by numbers."""
+"""Native histograms multiplied and divided by numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tael.model.series import Floats
 
 
 def scaled(histograms: Histograms, factors: Floats) -> Histograms:
-    """Each histogram times its own factor; what becomes empty is left out, a negative factor makes a gauge."""
+    """Each histogram times its own factor; buckets that become empty are left out, and a negative factor makes a gauge."""
     with np.errstate(invalid="ignore", over="ignore"):
         return replace(
             histograms,
@@ -25,7 +25,7 @@ def scaled(histograms: Histograms, factors: Floats) -> Histograms:
 
 
 def divided(histograms: Histograms, by: Floats) -> Histograms:
-    """Each histogram divided by its own number; division by 0 leaves no bucket but the zero bucket, a negative number makes a gauge."""
+    """Each histogram divided by its own number; division by 0 leaves only the zero bucket, and a negative number makes a gauge."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         positive, negative = (
             kept(side, np.where(by[side.owner] == 0, 0.0, side.counts / by[side.owner]))
@@ -47,7 +47,8 @@ def _scaled(buckets: Buckets, factors: Floats) -> Buckets:
 
 
 def kept(buckets: Buckets, counts: Floats) -> Buckets:
-    """The buckets with other counts, those of 0 left out."""
+    """The buckets with new ``counts``, without those that are 0."""
     filled = counts != 0
+    # positions[i] counts the filled buckets before i: the new offset of a histogram whose buckets began at i.
     positions = offsets_of(filled.astype(np.int64))
     return Buckets(positions[buckets.offsets], buckets.index[filled], counts[filled])

@@ -1,4 +1,4 @@
-"""Sums of native histograms, many sums at once: every arithmetic on histograms is a weighted sum over groups of rows."""
+"""Sums of native histograms, many at once: all arithmetic between histograms is a weighted sum over groups of rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tael.vectors.histograms.terms import Terms, any_of
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """One histogram a group; where ``present`` is False there is none (and row ``i`` of ``histograms`` is empty)."""
+    """One histogram a group; where ``present`` is False there is no result, and the row of ``histograms`` is empty."""
 
     present: Bools
     histograms: Histograms
@@ -27,19 +27,20 @@ class Sums:
 def sum_by(histograms: Histograms, rows: Longs, groups: Longs, count: int, weights: Floats | None = None) -> Sums:
     """``sum by`` over histogram samples: ``rows[k]`` of ``histograms`` belongs to group ``groups[k]`` of ``count``, ``weights[k]`` times.
 
-    A group that mixes exponential and custom buckets has no result, and the notes say so. Mixing floats and histograms is the caller's
-    to see.
+    A group that mixes exponential and custom buckets has no result, and the notes say so. The caller checks for groups that mix floats and
+    histograms.
     """
     total = weighted(histograms, rows, np.ones(len(rows)) if weights is None else weights, groups, count)
     return _aggregated(histograms, rows, groups, total)
 
 
 def average_by(histograms: Histograms, rows: Longs, groups: Longs, count: int, weights: Floats | None = None) -> Sums:
-    """``avg by``, likewise; a mean exists also where the sum is beyond the largest number."""
+    """``avg by``, with the parameters of ``sum_by``; also exact where the sum exceeds the largest float but the mean does not."""
     each = np.ones(len(rows)) if weights is None else weights
     members = np.bincount(groups, each, minlength=count)
     total = weighted(histograms, rows, each, groups, count)
     average = replace(total, histograms=scaled(total.histograms, 1.0 / np.maximum(members, 1)))
+    # Dividing each term first avoids the overflow but rounds each term, so it is done only for groups whose sum overflowed.
     overflown = _infinite(total.histograms)[groups]
     if overflown.any():
         again = weighted(histograms, rows[overflown], each[overflown] / members[groups[overflown]], groups[overflown], count)
@@ -50,7 +51,7 @@ def average_by(histograms: Histograms, rows: Longs, groups: Longs, count: int, w
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """Weighted sums by group, all of them there; ``mixed`` groups have exponential and custom members and come out empty.
+    """Weighted sums, one for each group; ``mixed`` groups have exponential and custom members, and their sum is empty.
 
     ``reconciled`` says that members had different custom bounds.
     """
@@ -83,7 +84,7 @@ def weighted(histograms: Histograms, rows: Longs, weights: Floats, groups: Longs
 
 
 def _cuts(histograms: Histograms, rows: Longs, groups: Longs, count: int) -> list[int]:
-    """The groups at which to cut, so that each part has about ``histogram_terms.MAX_ENTRIES`` buckets at most; the last cut is ``count``."""
+    """The groups at which to cut so that a part has at most about ``histogram_terms.MAX_ENTRIES`` buckets; the last cut is ``count``."""
     sizes = np.diff(histograms.positive.offsets) + np.diff(histograms.negative.offsets) + 1
     entries = np.cumsum(np.bincount(groups, sizes[rows], count))
     cuts: list[int] = []
@@ -106,6 +107,7 @@ def _total(terms: Terms, coarsest: Ints | None) -> Weighted:
         if not custom.any():
             return Weighted(result, mixed, np.zeros(terms.count, np.bool_))
         other, reconciled = layouts.custom(terms.where(custom))
+    # The concatenation below has the exponential sum of group g in row g, and its custom sum in row count + g.
     pick = np.arange(terms.count) + np.where(has_custom & ~mixed, terms.count, 0)
     return Weighted(concatenate([result, other]).take(pick), mixed, reconciled)
 

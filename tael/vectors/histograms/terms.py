@@ -1,4 +1,4 @@
-"""What sums of native histograms are made of: rows times weights by group, their buckets, and the adding up."""
+"""The terms of sums of native histograms: weighted rows by group, their buckets, and the addition itself."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tael.model.series import Bools, Floats, Longs
 from tael.vectors.compensated import run_sums
 
 MAX_ENTRIES = 1 << 18
-"""How many buckets are added up at once, unless one group alone has more: few enough to stay in a processor's cache."""
+"""How many buckets are added up at once, unless one group alone has more: they fit into a processor's cache."""
 
 FEW_TERMS = 2
-"""Sums of no more terms need no compensation, so a table of all groups' buckets does for them."""
+"""Sums of at most this many terms need no compensation, so a plain table of all groups' buckets will do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is added: row ``rows[k]`` times ``weights[k]`` to ``groups[k]``, which grows with ``k``."""
+    """Term ``k`` adds row ``rows[k]`` times ``weights[k]`` to ``groups[k]``; ``groups`` is ascending, below ``count``."""
 
     histograms: Histograms
     rows: Longs
@@ -28,39 +28,41 @@ class Terms:
     count: int
 
     def where(self, chosen: Bools) -> Terms:
-        """Some of the terms."""
+        """The ``chosen`` terms."""
         return Terms(self.histograms, self.rows[chosen], self.weights[chosen], self.groups[chosen], self.count)
 
     def of(self, column: Floats) -> Floats:
-        """The weighted sum of a column."""
+        """The weighted sum of ``column`` by group."""
         return _grouped(column[self.rows] * self.weights, self.groups, self.count)
 
     def entries(self, side: Buckets) -> Entries:
-        """The buckets of one side."""
+        """The weighted buckets of one side, one entry for each term and bucket."""
         taken = side.take(self.rows)
         return Entries(taken.owner, taken.index, taken.counts * self.weights[taken.owner])
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Buckets to add: of which term, which index, how much."""
+    """Buckets to add: each one's term, index and weighted count."""
 
     term: Longs
     index: Ints
     counts: Floats
 
     def where(self, chosen: Bools) -> Entries:
-        """Some of the buckets."""
+        """The ``chosen`` buckets."""
         return Entries(self.term[chosen], self.index[chosen], self.counts[chosen])
 
 
 def added(terms: Terms, side: Entries) -> Buckets:
-    """The sums by group and bucket."""
+    """The buckets of each group's sum, without empty ones."""
     if len(side.index) == 0:
         return Buckets(np.zeros(terms.count + 1, np.int64), np.empty(0, np.int32), np.empty(0))
     lowest = int(side.index.min())
     span = int(side.index.max()) - lowest + 1
+    # Group and bucket index as one number, so that both are found by one sort or one bincount; decoded by divmod below.
     place = terms.groups[side.term] * span + (side.index - lowest)
+    # The table must not be much larger than the entries themselves: buckets of a few groups may lie far apart.
     few = np.bincount(terms.groups, minlength=terms.count).max() <= FEW_TERMS
     if few and terms.count * span <= max(MAX_ENTRIES, 4 * len(place)):
         table = np.bincount(place, side.counts, terms.count * span).astype(np.float64, copy=False)
@@ -75,7 +77,7 @@ def added(terms: Terms, side: Entries) -> Buckets:
 
 
 def _sorted(place: Longs, counts: Floats) -> tuple[Longs, Floats]:
-    """The places and the compensated sum of the counts at each."""
+    """The distinct places, ascending, and the compensated sum of the counts at each."""
     order = np.argsort(place, kind="stable")
     place, counts = place[order], counts[order]
     starts = np.flatnonzero(np.append(True, place[1:] != place[:-1]))
@@ -90,7 +92,7 @@ def _grouped(values: Floats, groups: Longs, count: int) -> Floats:
 
 
 def hints_of(terms: Terms) -> Bytes:
-    """Prometheus' rule: a gauge makes the sum a gauge, equal hints stay, different ones are unknown."""
+    """The sums' reset hints by Prometheus' rule: any gauge makes the sum a gauge, equal hints are kept, different ones become unknown."""
     hints = terms.histograms.reset_hint[terms.rows]
     lowest, highest = np.full(terms.count, RESET_GAUGE, np.uint8), np.zeros(terms.count, np.uint8)
     np.minimum.at(lowest, terms.groups, hints)
@@ -100,5 +102,5 @@ def hints_of(terms: Terms) -> Bytes:
 
 
 def any_of(flags: Bools, groups: Longs, count: int) -> Bools:
-    """In which groups something is flagged."""
+    """A mask of the groups in which any row is flagged."""
     return np.bincount(groups[flags], minlength=count) > 0

@@ -1,4 +1,4 @@
-"""Native histograms as text: the ``{{schema:0 sum:5 count:4 buckets:[1 2 1]}}`` of test scripts, and the form that labels hold."""
+"""Native histograms as text: the ``{{schema:0 sum:5 count:4 buckets:[1 2 1]}}`` of test scripts, and the form used in label values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ITEM = re.compile(r"\s*(\w+)\s*:\s*(?:\[([^\]]*)\]|([^\s\[\]}]+))\s*")
 
 
 def parse(text: str) -> Histograms:
-    """The one histogram of ``{{key:value …}}``; raises Rejected, naming the key, for anything else.
+    """The histogram that ``{{key:value …}}`` describes, as one row. Raises Rejected, naming the key, for anything else.
 
     Keys are schema, sum, count, z_bucket, z_bucket_w, custom_values, buckets, offset, n_buckets, n_offset, counter_reset_hint (unknown,
     reset, not_reset, gauge). All may be left out.
@@ -49,7 +49,7 @@ def parse(text: str) -> Histograms:
 
 
 def series(first: Histograms, step: Histograms | None, times: int, *, subtract: bool = False) -> Histograms:
-    """``first``, then ``times`` more, each ``step`` more (or less) than the one before; the expansion of ``{{…}}+{{…}}x5``."""
+    """``first`` and ``times`` more, each ``step`` above (or below) the one before; the expansion of ``{{…}}+{{…}}x5``."""
     rows = np.zeros(times + 1, np.int64)
     if step is None:
         return first.take(rows)
@@ -63,12 +63,12 @@ def series(first: Histograms, step: Histograms | None, times: int, *, subtract: 
 
 
 def expressions(histograms: Histograms) -> list[str]:
-    """Each as ``{{…}}``; ``parse`` reads it back."""
+    """Each histogram as ``{{…}}``, which ``parse`` reads back."""
     return [_expression(histograms, row) for row in range(len(histograms))]
 
 
 def strings(histograms: Histograms) -> list[str]:
-    """Each as Prometheus prints it, ``{count:4, sum:5, (0.5,1]:1, …}``: what ``count_values`` puts into a label."""
+    """Each histogram as Prometheus prints it, ``{count:4, sum:5, (0.5,1]:1, …}``, which ``count_values`` uses as a label's value."""
     row = ascending(histograms)
     ends = ("[", "[", "("), (")", "]", "]")
     first_custom = np.isneginf(row.lower)

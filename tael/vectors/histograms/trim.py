@@ -1,8 +1,8 @@
-"""Cutting native histograms at a number: ``h </ x`` keeps what was observed below ``x``, ``h >/ x`` what was above.
+"""Trimming native histograms at a number: ``h </ x`` keeps the observations below ``x``, ``h >/ x`` those above.
 
-A bucket that ``x`` lies in is split as ``histogram_fraction`` would. The sum of what is left is estimated from the middles of the buckets,
-the geometric ones of exponential buckets; a histogram of which nothing is cut stays as it is. Of a bucket without a bound on one side nobody
-knows how it is filled, so it goes whole, except that a first custom bucket that ends above 0 is taken to begin at 0.
+A bucket that ``x`` lies in is split as ``histogram_fraction`` would. The sum of what is left is estimated from the middles of the buckets
+(geometric for exponential buckets); a histogram that loses nothing is unchanged. How a bucket without a bound on one side is filled is unknown,
+so it is kept or dropped whole, except that a first custom bucket that ends above 0 is taken to begin at 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tael.vectors.histograms.scaling import kept
 
 
 def trimmed(histograms: Histograms, at: Floats, *, upper: bool) -> Histograms:
-    """Each histogram cut at its own ``at[i]``; ``upper`` keeps what is below it."""
+    """Each histogram trimmed at its own ``at[i]``; with ``upper`` the part below it is kept, else the part above."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         sides = [_side(histograms, histograms.positive, 1), _side(histograms, histograms.negative, -1)]
         parts = [_cut(side, at[buckets.owner], upper=upper) for side, buckets in zip(sides, _both(histograms), strict=True)]
@@ -26,6 +26,7 @@ def trimmed(histograms: Histograms, at: Floats, *, upper: bool) -> Histograms:
         zero_part = _cut(zero, at, upper=upper)
     has_zero = histograms.zero_count > 0
     zero_count = np.where(has_zero, zero_part.counts, histograms.zero_count)
+    # Estimates replace count and sum only where something was cut.
     changed = has_zero & (zero_count != histograms.zero_count)
     count, total = np.where(has_zero, zero_count, 0.0), np.where(has_zero, zero_count * zero_part.middles, 0.0)
     for part, buckets in zip(parts, _both(histograms), strict=True):
@@ -71,7 +72,7 @@ def _side(histograms: Histograms, buckets: Buckets, sign: int) -> _Spans:
 
 
 def _zero(histograms: Histograms) -> _Spans:
-    """The zero bucket, which has only the half that belongs to where the other buckets are."""
+    """The zero bucket, reduced to one half where all other buckets are on one side of 0."""
     above, below = (np.diff(side.offsets) > 0 for side in _both(histograms))
     lower = np.where(above & ~below, 0.0, -histograms.zero_threshold)
     upper = np.where(below & ~above, 0.0, histograms.zero_threshold)
@@ -100,7 +101,7 @@ def _share_below(spans: _Spans, at: Floats) -> Floats:
 
 
 def _middle(lower: Floats, upper: Floats, *, even: Bools) -> Floats:
-    """The middle of a span; of one that is open below half of its end, or its end where that is not above 0; open above, its begin."""
+    """The middle of a span. Open below: half its end, or the end itself where that is not above 0. Open above: its begin."""
     geometric = np.sqrt(np.abs(lower * upper)) * np.sign(lower + upper)
     middle = np.where(even, (lower + upper) / 2, geometric)
     middle = np.where(np.isinf(upper), lower, middle)
@@ -108,7 +109,7 @@ def _middle(lower: Floats, upper: Floats, *, even: Bools) -> Floats:
 
 
 def _open_ends(spans: _Spans, at: Floats, part: _Part, *, upper: bool) -> _Part:
-    """The rules for a bucket that ``at`` lies in and that has no bound on one side."""
+    """Replace the result for buckets that ``at`` lies in and that are unbounded on one side."""
     lower, high, whole = spans.lower, spans.upper, spans.counts
     inside = (lower < at) & (high > at)
     below, above = inside & np.isinf(lower), inside & np.isinf(high) & ~np.isinf(lower)

@@ -1,4 +1,4 @@
-"""Windows over samples that are native histograms, alone or beside floats: what each holds, and where counters were reset in them."""
+"""Windows over samples that are native histograms or a mix with floats: what each holds, and where counters were reset in them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Windows:
 
     @property
     def weights(self) -> Floats:
-        """How many samples these stand for: more where rollups left some out."""
+        """How many original samples each window stands for: more than ``counts`` where rollups left some out."""
         weights = self.samples.weights
         if weights is None:
             return self.counts.astype(np.float64)
@@ -54,11 +54,11 @@ class Windows:
         return running[self.hi] - running[self.lo]
 
     def take(self, rows: Longs | slice) -> Windows:
-        """Some of the windows."""
+        """The windows at ``rows``."""
         return Windows(self.samples, self.lo[rows], self.hi[rows], self.start_ms[rows], self.end_ms[rows])
 
     def part(self, begin: int, end: int) -> Windows:
-        """Consecutive windows, over no more samples than they hold."""
+        """The windows ``begin`` up to ``end``, with the samples cut down to those that they span."""
         some = self.take(slice(begin, end))
         if len(some.lo) == 0:
             return some
@@ -81,7 +81,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A sample for each window where ``present`` is True."""
+    """The result of a function: one sample for each window where ``present`` is True."""
 
     present: Bools
     samples: Cells
@@ -89,25 +89,25 @@ class Evaluated:
 
 
 def with_histograms(samples: Samples, lo: Longs, hi: Longs) -> Bools:
-    """Which windows hold a histogram. Only these come to ``evaluate``."""
+    """A mask of the windows that hold a histogram; only these are passed to ``over_time.evaluate``."""
     if samples.histogram is None:
         return np.zeros(lo.shape, np.bool_)
     return between(samples.histogram >= 0, lo, hi) > 0
 
 
 def ignored(windows: Windows) -> Notes:
-    """What to note where a function that ignores histograms is evaluated over the windows' floats alone."""
+    """The notes for a function that ignores histograms and is evaluated over the windows' floats alone."""
     return joined({Note.IGNORED_IN_RANGE: beside_floats(windows)})
 
 
 def between(flags: Bools, lo: Longs, hi: Longs) -> Longs:
-    """How many of the positions from each ``lo`` up to its ``hi`` are flagged."""
+    """How many of the positions from each ``lo`` up to, not including, its ``hi`` are flagged."""
     running = np.concatenate((np.zeros(1, np.int64), np.cumsum(flags, dtype=np.int64)))
     return running[hi] - running[lo]
 
 
 def beside_floats(windows: Windows) -> Bools:
-    """Which windows hold floats too."""
+    """A mask of the windows that also hold floats."""
     return windows.counted(windows.position < 0) > 0
 
 
@@ -119,7 +119,7 @@ def of_rows(rows: Longs, count: int, histograms: Histograms, notes: Notes) -> Ev
 
 
 def spread(notes: Notes, rows: Longs, count: int) -> Notes:
-    """Notes on the windows ``rows`` as notes on all."""
+    """Notes on the windows ``rows`` as notes on all ``count`` windows."""
     result: Notes = {}
     for note, mask in notes.items():
         result[note] = np.zeros(count, np.bool_)
@@ -128,7 +128,7 @@ def spread(notes: Notes, rows: Longs, count: int) -> Notes:
 
 
 def members(lo: Longs, hi: Longs) -> tuple[Longs, Longs]:
-    """The positions from ``lo`` to ``hi`` of every window, and whose each is."""
+    """The positions from ``lo`` up to ``hi`` of every window, one after the other, and the window of each."""
     sizes = hi - lo
     owner = np.repeat(np.arange(len(lo)), sizes)
     # A count through all windows, minus where each window's count begins, plus where its samples begin.
@@ -137,23 +137,23 @@ def members(lo: Longs, hi: Longs) -> tuple[Longs, Longs]:
 
 
 def native(windows: Windows) -> Bools:
-    """Which samples are histograms."""
+    """A mask of the samples that are histograms."""
     return windows.position >= 0
 
 
 def fallen(windows: Windows) -> Bools:
-    """Which samples come after a counter reset, as far as a window holds them and the ones before them."""
+    """A mask of the samples that follow a counter reset, judged only where a window holds both the sample and the one before it."""
     return pairs(windows, falls)
 
 
 def falls(windows: Windows, at: Longs) -> Bools:
-    """Whether the samples ``at`` come after a reset, as counters."""
+    """Whether the samples ``at``, read as counters, follow a reset."""
     fell = windows.samples.values[at] < windows.samples.values[at - 1]
     return either(windows, at, fell, lambda later, earlier: detect(windows.histograms, later, earlier))
 
 
 def either(windows: Windows, at: Longs, floats: Bools, histograms: Callable[[Longs, Longs], Bools]) -> Bools:
-    """Between two floats what ``floats`` says, between two histograms what ``histograms`` does, True where the kind changes."""
+    """For each of ``at`` and the sample before it: ``floats`` for two floats, ``histograms`` for two histograms, True where the kind changes."""
     # at - 1 is in the same window: ``pairs`` asks only about samples that have one before them.
     now, before = windows.position[at], windows.position[at - 1]
     result = np.where((now >= 0) == (before >= 0), floats, True)
@@ -163,7 +163,7 @@ def either(windows: Windows, at: Longs, floats: Bools, histograms: Callable[[Lon
 
 
 def pairs(windows: Windows, differs: Callable[[Windows, Longs], Bools]) -> Bools:
-    """For each sample that has one before it in a window whether the two differ."""
+    """A mask of the samples for which ``differs`` holds, among those that have a sample before them in some window."""
     size = len(windows.samples.values)
     # A window covers its samples from the second on: +1 there and -1 after its end add up to the number of windows that cover a sample. An
     # empty window and one of a single sample begin where they end and cover nothing.

@@ -1,4 +1,4 @@
-"""Calls a range function: over floats directly, over windows with native histograms by the operations on these."""
+"""Evaluate a range function: over windows of floats directly, over windows with native histograms by ``vectors.histograms``."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tael.vectors.values import Vector
 from tael.vectors.windows import Windows
 
 CELLS = 1 << 15
-"""How many windows are evaluated together: enough to pay for a call, few enough to stay in a processor's cache."""
+"""How many windows are evaluated together: enough to amortize a call, few enough to stay in a processor's cache."""
 LOOKS = 1 << 25
-"""How many samples are looked at until a query is asked again whether it is to go on, a fraction of a second's work."""
+"""How many samples are read between two calls of ``check``, a fraction of a second's work."""
 
 
 def call(
@@ -38,7 +38,7 @@ def call(
     at: tuple[int, int] = (0, 0),
     check: Callable[[], None] = lambda: None,
 ) -> Vector:
-    """``function`` over ``ranges`` with its other arguments, each one number a step; ``at`` is where the call and where the range stand.
+    """``function`` over ``ranges`` with its other arguments, each one number a step; ``at`` are the offsets of the call and the range.
 
     ``check`` is called regularly and raises when the query was cancelled or timed out.
     """
@@ -78,7 +78,7 @@ def extended(function: RangeFunction, ranges: Ranges, notes: Annotations, at: in
 
 
 def note_counters(result: Vector, notes: Annotations, at: int) -> None:
-    """Note where a function for counters gave a float for a metric that is not named like a counter."""
+    """Add an info where a function for counters gave a float for a metric that is not named like a counter."""
     suspects = [(row, name) for row, name in enumerate(map(vectors.name_of, result.labels)) if name and not name.endswith(COUNTER_SUFFIXES)]
     noted: set[str] = set()
     for row, name in suspects:
@@ -102,7 +102,7 @@ def _blockwise(function: OfFloats, windows: Windows, arguments: Sequence[Floats]
 
 
 def note_asked_quantiles(ranges: Ranges, q: Floats, notes: Annotations, at: int) -> None:
-    """Warn of quantiles outside 0…1 at steps where some window has samples."""
+    """Warn about quantiles outside 0…1 at steps where some window has samples."""
     asked = (ranges.floats.counts > 0).any(axis=0)
     note_quantiles(q[asked], notes, at)
 
@@ -110,7 +110,7 @@ def note_asked_quantiles(ranges: Ranges, q: Floats, notes: Annotations, at: int)
 def _with_histograms(
     function: RangeFunction, ranges: Ranges, result: Vector, notes: Annotations, at: tuple[int, int], check: Callable[[], None]
 ) -> Vector:
-    """Put in place what windows with histograms give."""
+    """Add the results of windows that hold histograms to those of floats."""
     assert ranges.native is not None
     rows, columns = np.nonzero(ranges.native)
     windows = ranges.histogram_windows(rows, columns)
@@ -126,17 +126,17 @@ def _with_histograms(
 
 
 def _shared(cells: Cells, share: Floats) -> Cells:
-    """What grows with the length of a window, for a part of it. No two windows have one histogram."""
+    """Results that grow with a window's length, scaled from the widened window to the requested range; no histogram may be in two cells."""
     factors, some = np.ones(len(cells.histograms)), cells.cells >= 0
     factors[cells.cells[some]] = share[some]
     return Cells(cells.values * share, cells.cells, scaled(cells.histograms, factors))
 
 
 def _note(function: RangeFunction, found: Notes, ranges: Ranges, rows: Longs, notes: Annotations, at: tuple[int, int]) -> None:
-    place = at[0] if function.noted_at_call else at[1]
+    offset = at[0] if function.noted_at_call else at[1]
     for note, where in found.items():
         if note in OF_OPERATION:
-            notes.add(note.text(), place)
+            notes.add(note.text(), offset)
             continue
         for metric in {vectors.name_of(ranges.samples.labels[row]) for row in np.unique(rows[where]).tolist()}:
-            notes.add(note.text(quoted(metric)), place)
+            notes.add(note.text(quoted(metric)), offset)

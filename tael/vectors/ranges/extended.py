@@ -1,6 +1,6 @@
-"""Ranges that are ``anchored`` at, or ``smoothed`` over, their edges: the value at an edge counts, not that of the samples next to it.
+"""The ``anchored`` and ``smoothed`` range modifiers: growth is measured between the range's edges, not between its outermost samples.
 
-The windows come wider than the range: by the lookback before it and, for ``smoothed``, after it.
+The windows are wider than the range: by the lookback before it and, for ``smoothed``, after it too.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tael.vectors.windows import Windows, walk
 
 SMOOTHED = sorted(name for name, function in FUNCTIONS.items() if function.growth)
 ANCHORED = sorted(name for name, function in FUNCTIONS.items() if function.growth or function.events)
-"""The functions that these modifiers go with."""
+"""The functions that these modifiers may be used with."""
 
 
 def evaluate(function: RangeFunction, windows: Windows, *, smoothed: bool, lookback_ms: int) -> tuple[Floats, Bools]:
-    """``function`` over the windows' ranges without extrapolation, for the values at the edges are known."""
+    """``function`` over the windows' ranges, without extrapolation because the values at the edges are known."""
     range_ms = windows.range_ms - lookback_ms * (2 if smoothed else 1)
     end = windows.ends_ms - (lookback_ms if smoothed else 0)
     begin = end - range_ms
@@ -33,12 +33,14 @@ def evaluate(function: RangeFunction, windows: Windows, *, smoothed: bool, lookb
 
 
 class _Edges:
-    """Each window's samples around the range's begin and end."""
+    """Each window's samples at the range's begin (``first``) and end, as positions; ``present`` says where the range has a sample."""
 
     def __init__(self, windows: Windows, begin: Longs, end: Longs) -> None:
         self._windows, self._begin, self._end = windows, begin, end
         self._after_begin = _first_after(windows, begin, inclusive=False)
+        # The first sample at or after the end, or the window's last one where none is.
         self._last = np.minimum(_first_after(windows, end, inclusive=True), windows.hi - 1)
+        # The last sample at or before the begin, or the window's first one where the series begins later.
         self.first = np.maximum(np.minimum(self._after_begin, windows.hi - 1) - 1, windows.lo)
         self.present = (windows.counts > 0) & (self._time(self._last) > begin)
 
@@ -63,7 +65,7 @@ class _Edges:
         return grown
 
     def _between(self, at: Longs, time: Longs, *, counter: bool) -> Floats:
-        """The value at ``time`` on the line from sample ``at`` to the next; a counter that fell began anew at 0."""
+        """The value at ``time`` on the line from sample ``at`` to the next; a counter that fell restarted at 0."""
         y1, y2 = self._value(at), self._value(at + 1)
         if counter:
             y1 = np.where(y2 < y1, 0, y1)
@@ -72,7 +74,8 @@ class _Edges:
         return result
 
     def _lost(self, left: Floats, right: Floats) -> Floats:
-        """What resets took: the value before each fall, from the left edge over the samples in between to the right one."""
+        """What resets took away: the value before each decrease, from the left edge over the samples in between to the right edge."""
+        # Samples at or outside an edge are represented by the edge's value, so only those strictly inside are walked.
         lo = np.where(self._time(self.first) <= self._begin, self.first + 1, self.first)
         hi = np.where(self._time(self._last) >= self._end, self._last, self._last + 1)
         steps = walk(lo, np.maximum(hi, lo))
@@ -86,7 +89,7 @@ class _Edges:
 
 
 def _first_after(windows: Windows, time: Longs, *, inclusive: bool) -> Longs:
-    """The position of each window's first sample after ``time``, or at it; past the window's end when there is none."""
+    """The position of each window's first sample after ``time``, or with ``inclusive`` at it; ``hi`` when there is none."""
     result = windows.lo.copy()
     steps = walk(windows.lo, windows.hi)
     limit = steps.ordered(time.astype(np.float64))
@@ -98,7 +101,7 @@ def _first_after(windows: Windows, time: Longs, *, inclusive: bool) -> Longs:
 
 
 def smoothed_instant(windows: Windows, lookback_ms: int) -> tuple[Floats, Bools]:
-    """The value at each step on the line between its neighbours, or the one before where none follows.
+    """The value at each step, interpolated between the neighbouring samples, or the preceding one's where none follows.
 
     The windows reach from a lookback before the step to one after it.
     """

@@ -1,4 +1,4 @@
-"""Functions over range windows, one record each: over floats, over native histograms, and at the edges of a range."""
+"""The functions over range windows, one record each."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tael.vectors.ranges import over_time, rate, trend
 from tael.vectors.windows import Windows
 
 OfFloats: TypeAlias = "Callable[..., tuple[Floats, Bools]]"
-"""Windows and further numbers, one a step each, to values and where there are any, series by step."""
+"""From windows and further arguments (arrays of one number a step) to values and a mask of where they exist, series by step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Whether growth is that of a counter, and whether it is divided by the range."""
+    """Whether growth treats a decrease as a counter reset, and whether it is divided by the range in seconds."""
 
     counter: bool
     per_second: bool
@@ -32,7 +32,7 @@ class Growth:
 class RangeFunction:
     """One function over range windows.
 
-    ``histograms`` is None where native histograms are ignored, and with ``any_sample`` where one is as good as a float. ``keeps_name`` is
+    ``histograms`` is None where native histograms are ignored. ``any_sample`` says that a histogram counts like a float. ``keeps_name`` is
     for functions that return samples unchanged. ``growth`` and ``events`` say how it reads ranges that are anchored or smoothed: as growth
     between values at the edges (both modifiers), or as events from the first edge on (``anchored`` alone). ``noted_at_call`` says that
     annotations on histograms point at the call and not at its range.

@@ -24,7 +24,7 @@ def total(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def average(windows: Windows) -> tuple[Floats, Bools]:
-    """avg_over_time: the sum by the count or, where the sum overflows, the sum of the values by the count."""
+    """avg_over_time: the sum divided by the count; where the sum overflows, each value is divided first."""
     added, lost = sums.over(windows)
     result = sums.mean(added, lost, windows.counts)
     # Only these are walked again: a sum that fits is more exact than a sum of quotients.
@@ -43,7 +43,7 @@ def _scaled_mean(lo: Longs, hi: Longs, values: Floats) -> Floats:
 
 
 def extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:
-    """max_over_time and min_over_time: NaN only where there is nothing else."""
+    """max_over_time and min_over_time: NaN only where all values are."""
     present = windows.counts > 0
     reduce = np.fmax if largest else np.fmin
     # reduceat over [lo, hi, lo, hi, …]: every second result is a window, the ones between are the gaps and are dropped.
@@ -61,7 +61,7 @@ def time_of_extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:
     best, when = np.full(len(steps.lo), np.nan), np.zeros(len(steps.lo))
     for live, at in steps:
         values, known = windows.values[at], best[:live]
-        # ">=" and not ">": of equal extremes the last one's time is wanted. A NaN gives way to anything.
+        # ">=" and not ">": of equal extremes the last one's time is wanted. Any value replaces a NaN.
         better = ((values >= known) if largest else (values <= known)) | np.isnan(known)
         known[better] = values[better]
         when[:live][better] = windows.times_ms[at[better]]
@@ -69,7 +69,7 @@ def time_of_extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:
 
 
 def variance(windows: Windows) -> tuple[Floats, Bools]:
-    """stdvar_over_time: the mean square distance from the mean, both from the first value on, so that equal values differ by nothing."""
+    """stdvar_over_time: the mean squared distance from the mean, both relative to the first value, so that equal values give exactly 0."""
     steps = walk(windows.lo, windows.hi)
     # Values far from zero with a small spread would lose it to cancellation; distances from the first one do not.
     first = steps.ordered(windows.first(windows.values))
@@ -108,7 +108,7 @@ def median_deviation(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _by_size(windows: Windows, q: Floats, of_sorted: _OfSorted) -> Floats:
-    """Sort windows of one size together, as the rows of a matrix."""
+    """``of_sorted`` over each window's sorted samples; windows of one size are sorted together, as rows of a matrix."""
     counts, lo = windows.counts.ravel(), windows.lo.ravel()
     result = np.zeros(len(counts))
     for size in np.unique(counts[counts > 0]):
@@ -121,9 +121,9 @@ def _by_size(windows: Windows, q: Floats, of_sorted: _OfSorted) -> Floats:
 
 
 def quantile_of_sorted(ordered: Floats, q: Floats, counts: Longs | None = None) -> Floats:
-    """The ``q`` quantile of each row, interpolated between two values. Rows are sorted, NaN last, where Prometheus has NaN first.
+    """The ``q`` quantile of each row, interpolated between two values. Rows are sorted with NaN last, but NaN ranks first, as in Prometheus.
 
-    ``counts`` says how many values of each row there are, all of them by default; a row without any gives NaN.
+    ``counts`` says how many values of each row count, by default all; a row without any gives NaN.
     """
     size = ordered.shape[1]
     n = np.full(len(ordered), size) if counts is None else counts

@@ -13,7 +13,7 @@ from tael.vectors.windows import Windows, walk
 def increase(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
     """How much the value grew in each window with two samples or more, extrapolated to the whole window.
 
-    ``counter`` says that a fall is a reset, so that the value before it counts too, and that values are never below 0.
+    With ``counter``, a decrease is a reset, so the value before it is added, and values are taken to be never below 0.
     """
     enough = windows.counts >= 2
     first = windows.first(windows.values)
@@ -27,14 +27,14 @@ def increase(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floa
 
 
 def extrapolation(windows: Windows, grown: Floats, first: Floats, *, counter: bool) -> Floats:
-    """By what to multiply what was seen between the first and the last sample of each window, so that it stands for the window."""
+    """The factor by which growth between a window's first and last sample is multiplied to cover the whole window."""
     first_ms, last_ms = windows.first(windows.times_ms), windows.last(windows.times_ms)
     return extrapolated(Seen(first_ms, last_ms, windows.counts, windows.ends_ms, windows.range_ms), grown, first, counter=counter)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of each window: the times of its first and last sample and how many it holds; where windows end, and how long they are."""
+    """Each window's first and last sample time and number of samples; where windows end, and their length. Times are milliseconds."""
 
     first_ms: Floats
     last_ms: Floats
@@ -44,10 +44,10 @@ class Seen:
 
 
 def extrapolated(seen: Seen, grown: Floats, first: Floats, *, counter: bool) -> Floats:
-    """See ``extrapolation``.
+    """The factor of ``extrapolation``, from ``Seen``; ``grown`` and ``first`` may be a histogram's counts.
 
-    The series is taken to begin and end in the window when its samples end more than 1.1 mean intervals before an edge, half an interval
-    beyond them; a counter is not followed back to below 0. ``grown`` and ``first`` may be a histogram's counts.
+    Where the outermost sample is at least 1.1 mean intervals from an edge, the series is taken to begin or end half an interval beyond that
+    sample; a counter is not extrapolated back below 0.
     """
     to_start = (seen.first_ms - (seen.ends_ms - seen.range_ms)) / 1000
     to_end = (seen.ends_ms - seen.last_ms) / 1000
@@ -70,7 +70,7 @@ def extrapolated(seen: Seen, grown: Floats, first: Floats, *, counter: bool) -> 
 
 
 def instant(windows: Windows, *, rate: bool) -> tuple[Floats, Bools]:
-    """The difference of the last two samples, a second for ``rate``; after a reset, the last value alone."""
+    """The difference of the last two samples, for ``rate`` per second; after a reset, the last value alone."""
     enough = windows.counts >= 2
     last, before = windows.last(windows.values), _at_last_but_one(windows, windows.values)
     change = last - before
@@ -90,12 +90,12 @@ def changes(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def resets(windows: Windows) -> tuple[Floats, Bools]:
-    """How often the value fell."""
+    """How often the value decreased."""
     return _events(windows, windows.values < _before(windows.values)), windows.counts > 0
 
 
 def _events(windows: Windows, happened: Bools) -> Floats:
-    """How many samples of each window but its first are marked."""
+    """In how many samples of each window, the first one excepted, the event happened."""
     # Events before position i; a window's own are a difference, so no window is walked.
     marked = np.concatenate(([0], np.cumsum(happened & windows.follows())))
     # lo + 1: a change at the first sample is against a sample outside the window.
@@ -103,7 +103,7 @@ def _events(windows: Windows, happened: Bools) -> Floats:
 
 
 def _add_resets(windows: Windows, grown: Floats) -> None:
-    """Add to ``grown`` the value before each reset inside the window, one after the other."""
+    """Add the value before each reset inside a window to ``grown``, in order."""
     fallen = (windows.values < _before(windows.values)) & windows.follows()
     falls = np.flatnonzero(fallen)
     if len(falls) == 0:

@@ -1,7 +1,7 @@
-"""Functions over windows of rollups, which know of each bucket what Prometheus' functions make of its samples; pure (docs/adr/0022).
+"""Functions over windows of rollups, which hold what Prometheus' functions need of the samples in each bucket of time. Pure (docs/adr/0022).
 
-A window is made of whole buckets. One that ends inside a bucket of five minutes is taken to end where that bucket begins, and one whose range is
-no number of such buckets to be longer, up to the next one; sums, counts and increases are then scaled to the range.
+A window consists of whole buckets. A window that ends inside a bucket of five minutes is moved back to the bucket's begin, and a range that
+is not a multiple of five minutes is widened to the next one; sums, counts and increases are then scaled to the range.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ COLUMNS: Final[Mapping[GridFunction, Sequence[str]]] = {
     "max_over_time": ("max",),
     "count_over_time": ("count",),
 }
-"""What is to be known of buckets for a function, of those functions that are over whole buckets as over the samples."""
+"""The columns that each function needs; these functions give over whole buckets the same result as over the samples."""
 SCALED: Final = frozenset(("increase", "delta", "sum_over_time", "count_over_time"))
-"""What grows with the length of a window."""
+"""The functions whose result grows with the length of the window."""
 
 
 OF_HISTOGRAMS: Final = frozenset(("last", "rate", "increase", "delta", "count_over_time"))
-"""Those that are so of native histograms, too."""
+"""The functions that are exact over rollups of native histograms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Buckets with samples of many series, one series after the other, each by time: series ``i`` has those from ``offsets[i]`` on.
+    """The non-empty buckets of many series, ordered by series and time; those of series ``i`` begin at ``offsets[i]``.
 
-    ``columns`` are what COLUMNS names: ``before_resets`` is the sum of the values before each reset inside of a bucket, times are milliseconds.
+    ``columns`` are those named in COLUMNS; ``before_resets`` is the sum of the values before each reset inside a bucket. Times are milliseconds.
     """
 
     offsets: Longs
@@ -52,7 +52,7 @@ class Buckets:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Windows of whole buckets in the place of those of ``range_ms`` that end at the steps: ``ends_ms`` never fall."""
+    """Windows of whole buckets, ``wide_ms`` long, in place of the requested ones of ``range_ms``; ``ends_ms`` is non-decreasing."""
 
     ends_ms: Longs
     wide_ms: int
@@ -60,23 +60,23 @@ class Places:
 
     @property
     def share(self) -> float:
-        """What the range is of the windows' length."""
+        """The requested range divided by the windows' length."""
         return self.range_ms / self.wide_ms
 
 
 def exact(request: GridRequest, functions: Collection[str]) -> bool:
-    """Whether rollups answer as the samples would: the function is one of those, and every window one of whole buckets."""
+    """Whether rollups answer exactly as the samples would: one of ``functions``, over windows that already consist of whole buckets."""
     aligned = not any(time_ms % ROLLUP_MS for time_ms in (request.start_ms, request.step_ms, request.window_ms))
     return request.function in functions and aligned
 
 
 def places(times_ms: Longs, range_ms: int, length_ms: int) -> Places:
-    """The windows for ``(t - range, t]`` at each of ``times_ms`` over buckets of a length; see the module."""
+    """The windows that replace ``(t - range, t]`` at each of ``times_ms`` over buckets of ``length_ms``; see the module."""
     return Places(times_ms // length_ms * length_ms, -(-range_ms // length_ms) * length_ms, range_ms)
 
 
 def over(buckets: Buckets, function: GridFunction, at: Places) -> tuple[Floats, Bools]:
-    """A function of COLUMNS for each series and window, and where it has a value."""
+    """``function``, one of COLUMNS, for each series and window, and a mask of where it has a value."""
     lo, hi = (after(buckets.offsets, buckets.ends_ms, edges) for edges in (at.ends_ms - at.wide_ms, at.ends_ms))
     ends = buckets.ends_ms.astype(np.float64)
     windows = Windows(buckets.offsets, buckets.ends_ms, ends, lo, hi, at.ends_ms, at.ends_ms, at.wide_ms)
@@ -122,7 +122,7 @@ def _add_resets(buckets: Buckets, windows: Windows, grown: Floats) -> None:
     steps = walk(windows.lo, windows.hi)
     total = steps.ordered(grown).copy()
     for place, (live, at) in enumerate(steps):
-        # What fell between a window's first bucket and the one before is not the window's.
+        # A reset between a window's first bucket and the bucket before it lies outside the window.
         total[:live] += inside[at] + between[at] if place else inside[at]
     grown[...] = steps.back(total)
 

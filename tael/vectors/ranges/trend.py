@@ -11,7 +11,7 @@ from tael.vectors.windows import Windows, walk
 
 
 def slope(windows: Windows) -> tuple[Floats, Bools]:
-    """deriv: the slope a second of the line through a window's samples by least squares."""
+    """deriv: the slope per second of the least-squares line through a window's samples."""
     result, _ = _regression(windows, windows.first(windows.times_ms))
     return result, windows.counts >= 2
 
@@ -23,7 +23,7 @@ def prediction(windows: Windows, seconds: Floats) -> tuple[Floats, Bools]:
 
 
 def _regression(windows: Windows, origin_ms: Floats) -> tuple[Floats, Floats]:
-    """Slope, and value at ``origin_ms``."""
+    """The least-squares line: its slope per second, and its value at ``origin_ms``."""
     steps = walk(windows.lo, windows.hi)
     origin, n = steps.ordered(origin_ms), steps.counts
     first = steps.ordered(windows.first(windows.values))
@@ -36,7 +36,7 @@ def _regression(windows: Windows, origin_ms: Floats) -> tuple[Floats, Floats]:
         for (total, lost), term in ((sum_x, x), (sum_y, y), (sum_xy, x * y), (sum_xx, x * x)):
             sums.add(total[:live], lost[:live], term)
     x, y, xy, xx = (sums.whole(*pair) for pair in (sum_x, sum_y, sum_xy, sum_xx))
-    # Least squares by sums of deviations, written as n-th parts as Prometheus does, so that rounding agrees.
+    # The same order of operations as in Prometheus, so that rounding agrees.
     found = (xy - x * y / n) / (xx - x * x / n)
     intercept = y / n - found * x / n
     # Equal values have slope 0 exactly, where the formula gives noise; equal infinities have none.
@@ -45,7 +45,7 @@ def _regression(windows: Windows, origin_ms: Floats) -> tuple[Floats, Floats]:
 
 
 def smoothed(windows: Windows, smoothing: Floats, trend: Floats) -> tuple[Floats, Bools]:
-    """double_exponential_smoothing: level and trend, each a weighted mean of what was and what is; factors are one number a step.
+    """double_exponential_smoothing: level and trend, each a weighted mean of its old value and the new sample; one factor of each a step.
 
     Raises Rejected when a factor is not between 0 and 1.
     """
