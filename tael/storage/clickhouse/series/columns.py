@@ -1,4 +1,4 @@
-"""Columns as ClickHouse answers them, put together as samples and grids; pure."""
+"""Columns of ClickHouse's answers, assembled into samples and grids; pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tael.vectors.ranges.rollups import Places
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """Samples whose series are known by their numbers only, as rows in ``runs``; see Samples."""
+    """Samples of series that are known by number only, their rows ordered by ``runs``; see Samples for the other fields."""
 
     runs: Runs
     times_ms: Longs
@@ -33,7 +33,7 @@ class Numbered:
 
 @dataclass(frozen=True, slots=True)
 class NumberedGrid:
-    """A grid whose series are known by their numbers only; see Grid."""
+    """A grid of series that are known by number only; see Grid for the other fields."""
 
     series: Numbers
     values: Floats
@@ -41,9 +41,9 @@ class NumberedGrid:
 
 
 def samples(floats: Sequence[Sequence[Column]], histograms: Sequence[Column]) -> Numbered | None:
-    """Samples of the rows that ``select_samples`` and ``select_histograms`` ask for, the former by blocks.
+    """The samples of the answers to ``select_samples`` (in blocks) and ``select_histograms``.
 
-    None when some overlap, so that they are to be asked for merged.
+    None when rows of a series overlap: the caller has to select them merged.
     """
     blocks = [[numbers(column) for column in block] for block in floats] or [[np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0)]]
     found = runs([(series, times) for series, times, _ in blocks])
@@ -55,14 +55,14 @@ def samples(floats: Sequence[Sequence[Column]], histograms: Sequence[Column]) ->
 
 
 def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Numbered | None:
-    """Floats and histograms by series and time; where both are at one time, the histogram."""
+    """Floats and histograms by series and time; of both at the same time, the histogram."""
     series, times = (np.concatenate((floats[column], numbers(columns[column]))) for column in (0, 1))
     read = _histograms(columns)
     ended = is_stale(read.sum)
-    # A histogram with a stale sum is no histogram but the same marker that ends a series of floats.
+    # A histogram with a stale sum is not a histogram but a stale marker, as in Prometheus.
     values = np.concatenate((floats[2], np.where(ended, STALE, np.nan)))
     position = np.concatenate((np.full(len(floats[0]), -1, np.int64), np.where(ended, -1, np.arange(len(read)))))
-    # Histograms were put behind floats, so of two rows at one time the last is the histogram.
+    # Histograms come after floats here, so of two rows of a series at the same time the last one is the histogram.
     order = np.lexsort((np.arange(len(series)), times, series))
     series, times = series[order], times[order]
     last = np.ones(len(order), np.bool_)
@@ -79,9 +79,10 @@ def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Num
 
 
 def _weights(floats: int, columns: Sequence[Column]) -> Floats | None:
-    """How many samples each row stands for; None where rollups were not asked for."""
+    """How many samples each row stands for; None unless rollups were requested."""
     if len(columns) == len(HISTOGRAM_COLUMNS):
         return None
+    # A weight of 0 marks a histogram that is stored as it came, which is one sample.
     return np.concatenate((np.ones(floats), np.maximum(numbers(columns[-1]), 1.0)))
 
 
@@ -102,7 +103,7 @@ def _histograms(columns: Sequence[Column]) -> Histograms:
 
 
 def labelled(found: Numbered, order: Ordered) -> Samples:
-    """The samples of the series whose labels are known, by labels."""
+    """The samples of the series in ``order``, by labels."""
     runs, at = found.runs, order.positions
     histogram = None if found.histogram is None else runs.take(found.histogram, at)
     offsets = offsets_of(runs.samples()[at])
@@ -113,7 +114,7 @@ def labelled(found: Numbered, order: Ordered) -> Samples:
 
 
 def joined(read: Sequence[NumberedGrid], steps: Sequence[int]) -> NumberedGrid:
-    """The grids of consecutive stretches of time as one; ``steps`` says how many each stretch has."""
+    """The grids of consecutive stretches of time as one; ``steps`` is the number of steps of each stretch."""
     if len(read) == 1:
         return read[0]
     series = np.unique(np.concatenate([part.series for part in read]))
@@ -128,22 +129,23 @@ def joined(read: Sequence[NumberedGrid], steps: Sequence[int]) -> NumberedGrid:
 
 
 def grid_of_buckets(columns: Sequence[Column], function: GridFunction, at: Places) -> NumberedGrid:
-    """The grid of the rows that ``query_builder.buckets`` asks for."""
+    """The grid computed from an answer to ``query_builder.buckets``, which has its rows by series and end."""
     if not columns:
         return grid((), len(at.ends_ms), function)
-    of, ends, *others = (numbers(column) for column in columns)
-    series, firsts = np.unique(of, return_index=True)
+    series_of, ends, *others = (numbers(column) for column in columns)
+    series, firsts = np.unique(series_of, return_index=True)
     named = dict(zip(rollups.COLUMNS[function], others, strict=True))
-    values, present = rollups.over(rollups.Buckets(np.append(firsts, len(of)), ends, named), function, at)
+    values, present = rollups.over(rollups.Buckets(np.append(firsts, len(series_of)), ends, named), function, at)
     return NumberedGrid(series, np.where(present, values, np.nan), present)
 
 
 def grid(columns: Sequence[Column], steps: int, function: GridFunction) -> NumberedGrid:
-    """The grid of a statement of ``query_builder.grid`` over so many steps."""
+    """The grid of an answer to ``query_builder.grid`` with this many steps."""
     if not columns:
         return NumberedGrid(np.empty(0, np.uint64), np.empty((0, steps)), np.empty((0, steps), np.bool_))
     series, cells = numbers(columns[0]), optional(lists(columns[1]).values)
     present = ~cells.missing
+    # A copy: what was read may be a view of the answer's bytes, and absent values are set to NaN below.
     values = numbers(cells.values).astype(np.float64)
     if function == "last":
         present &= ~is_stale(values)
@@ -153,10 +155,10 @@ def grid(columns: Sequence[Column], steps: int, function: GridFunction) -> Numbe
 
 
 def doubtful(found: NumberedGrid, function: GridFunction) -> bool:
-    """Whether a shard's arithmetic shows where Prometheus' would not.
+    """Whether a shard's values may differ from Prometheus' because of their arithmetic.
 
-    Its mean adds up before it divides, which may overflow; its rate takes resets that have left the window out of a running sum, where an
-    infinite one leaves NaN behind.
+    ClickHouse's mean sums before it divides, which may overflow to infinity. Its rate subtracts resets that leave the window from a running sum,
+    where an infinite one leaves NaN behind.
     """
     if function == "avg_over_time":
         return bool(np.isinf(found.values).any())
@@ -164,10 +166,11 @@ def doubtful(found: NumberedGrid, function: GridFunction) -> bool:
 
 
 def labelled_grid(found: NumberedGrid, order: Ordered) -> Grid:
-    """The grids of the series whose labels are known, by labels; a series that has ended before the first step is left out."""
+    """The grids of the series in ``order``, by labels; a series without any value is left out."""
     labels, at = order.labels, order.positions
     present = found.present[at]
-    some = present.any(axis=1)
-    if not some.all():
-        at, present, labels = at[some], present[some], [labels[row] for row in np.flatnonzero(some).tolist()]
+    # For ``last``, the statement keeps a series whose only values are stale markers: it ended before the first step.
+    kept = present.any(axis=1)
+    if not kept.all():
+        at, present, labels = at[kept], present[kept], [labels[row] for row in np.flatnonzero(kept).tolist()]
     return Grid(labels, found.values[at], present)

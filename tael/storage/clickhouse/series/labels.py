@@ -1,4 +1,4 @@
-"""The labels of series by their number: read from columns, and remembered, for a series' labels never change."""
+"""The labels of series by number: read from columns, and cached without expiry because a series' labels never change."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tael.storage.clickhouse.native import Column, Pairs, lists, numbers, pairs,
 from tael.storage.clickhouse.series.runs import Numbers
 
 REMEMBERED: Final = 50_000
-"""Series whose labels a cache holds at least, in twice the room: some 50 MB at ten labels each."""
+"""The number of recently used series that a cache keeps at least; it may hold twice as many. Some 50 MB at ten labels each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """Series by labels: the labels, and where each of these series stands among those that were asked about.
+    """Series in order of their labels. ``positions[i]`` is the index of series ``i`` among the numbers that were looked up.
 
-    ``repeated`` says that some stand there under two numbers: one of another release (docs/adr/0024).
+    ``repeated`` is whether a label set occurs under two numbers, one of them given by another release (docs/adr/0024).
     """
 
     labels: Sequence[Labels]
@@ -30,7 +30,7 @@ class Ordered:
 
 
 class LabelCache:
-    """What was asked for lately. When it is full, what was not asked for since it was last full is forgotten."""
+    """The labels of recently used series, in two generations: when the recent one is full it becomes the older one, which is dropped."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size
@@ -39,10 +39,10 @@ class LabelCache:
         self._orders: dict[bytes, Ordered] = {}
 
     def order(self, series: Numbers) -> Ordered | None:
-        """All of ``series`` by labels, where exactly these were put in order lately: a query that is repeated need not do it again."""
+        """All of ``series`` by labels, if exactly this set was ordered recently: a repeated query need not sort it again. None otherwise."""
         by_number = np.argsort(series)
         key = series[by_number].tobytes()
-        # Taken out and put back, so that the dictionary is in the order of use and the first one is the first to be forgotten.
+        # Removed and inserted again, so that the dictionary is in order of use and its first entry is the least recently used.
         known = self._orders.pop(key, None)
         if known is None:
             return None
@@ -50,7 +50,7 @@ class LabelCache:
         return replace(known, positions=by_number[known.positions])
 
     def put_in_order(self, series: Numbers, labels: Mapping[int, Labels]) -> Ordered:
-        """Those of ``series`` whose ``labels`` are known, by labels; remembered when all are."""
+        """Those of ``series`` that have ``labels``, in order of these; the order is remembered if all of them have."""
         by_number = np.argsort(series)
         wanted = series[by_number]
         known = sorted((found, position) for position, number in enumerate(wanted.tolist()) if (found := labels.get(number)) is not None)
@@ -59,22 +59,23 @@ class LabelCache:
         ordered = Ordered(in_order, positions, any(one == other for one, other in pairwise(in_order)))
         if len(known) == len(series) <= self._size:
             self._orders[wanted.tobytes()] = ordered
-            # Bounded by series and not by orders: one of all series costs as much as thousands of small ones.
-            while sum(len(of.labels) for of in self._orders.values()) > self._size:
+            # Bounded by the series in all orders and not by the number of orders: one of all series costs as much as thousands of small ones.
+            while sum(len(kept.labels) for kept in self._orders.values()) > self._size:
                 del self._orders[next(iter(self._orders))]
         return replace(ordered, positions=by_number[positions])
 
     def find(self, series: list[int]) -> dict[int, Labels]:
-        """The labels of those of ``series`` that are known."""
+        """The labels of those of ``series`` that are cached."""
         found = {number: labels for number in series if (labels := self._recent.get(number)) is not None}
         if len(found) < len(series):
             older = {number: labels for number in series if (labels := self._older.get(number)) is not None}
+            # Used again, so they go into the recent generation and outlive the older one.
             self.add(older)
             found |= older
         return found
 
     def add(self, labels: Mapping[int, Labels]) -> None:
-        """Remember these; of more than there is room for, none."""
+        """Cache these labels, or none of them when there are more than the cache has room for."""
         if len(labels) > self._size:
             return
         if len(self._recent) + len(labels) > self._size:
@@ -83,7 +84,7 @@ class LabelCache:
 
 
 def label_sets(columns: list[Column]) -> dict[int, Labels]:
-    """Number and map columns as label sets by number; equal pairs of name and value are one object."""
+    """A column of numbers and one of maps as label sets by number. Equal (name, value) pairs are the same object, to save memory."""
     if not columns:
         return {}
     series, maps = numbers(columns[0]), lists(columns[1])

@@ -1,8 +1,8 @@
-"""SQL for the questions that SeriesReader asks, pure: values go in as parameters, never into the text.
+"""SQL for SeriesReader's queries, pure: values are passed as parameters, never in the text.
 
 Series are chosen in the table ``series`` by hour, and samples by the numbers of those series. A metric that is named in full needs no look-up:
-its number is known, and with no other matcher every series under it is meant. Duplicates that are not merged away yet are hidden by FINAL; what
-chooses rows there reads key columns alone, and so goes before the merge.
+its number follows from its name, and without other matchers all of its series are wanted. FINAL hides duplicates that are not merged away yet;
+the conditions there read only key columns, so ClickHouse may apply them before the merge.
 """
 
 from __future__ import annotations
@@ -54,30 +54,32 @@ HISTOGRAM_COLUMNS: Final = (
 )
 _NOT_STALE: Final = "reinterpretAsUInt64(value) != 0x7FF0000000000002"
 _WHOLE_KEY: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
-"""An hour's rows never have a key of another hour's."""
+"""Merge each partition by itself, which is cheaper: rows of two hours never have the same key."""
 
 
 def select_samples(source: Source, tenant: str, selection: Selection, limit: int, *, merged: bool = False) -> Statement:
-    """Rows of SAMPLE_COLUMNS, at most ``limit``, those of a series and part by time; ``merged`` hides duplicates, which takes three times as long.
+    """At most ``limit`` rows of SAMPLE_COLUMNS, those of each series and part by time. ``merged`` hides duplicates, at three times the cost.
 
-    Merged rows of several places are put in order here: those of one hour that came late are between the others.
+    Merged rows from several places are sorted here, because late rows of an hour lie between the others.
     """
     where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
-    held = _held(selection)
-    unmerged = f"{source.rows('samples', tenant, held)}\nWHERE {where}"
-    places = source.merged("samples", where, tenant, held) if merged else unmerged
+    instants = _instants(selection)
+    unmerged = f"{source.rows('samples', tenant, instants)}\nWHERE {where}"
+    places = source.merged("samples", where, tenant, instants) if merged else unmerged
     order = "\nORDER BY metric, series, ts" if merged and source.elsewhere("samples") else ""
     chosen = f"SELECT {', '.join(SAMPLE_COLUMNS)}\nFROM {places}{order}"
     return Statement(f"{chosen}\nLIMIT {{limit:UInt64}}" + (f"\n{_WHOLE_KEY}" if merged else ""), where.parameters)
 
 
 def select_histograms(source: Source, tenant: str, selection: Selection, limit: int, *, rollups: bool = False) -> Statement:
-    """Rows of HISTOGRAM_COLUMNS in any order, at most ``limit``, without duplicates; with ``rollups`` of their weight too, which is 0 where a row is one that came."""
+    """At most ``limit`` rows of HISTOGRAM_COLUMNS in any order, without duplicates. With ``rollups`` their weight too, which is 0 for a row that is stored
+    as it came.
+    """
     where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
-    asked = source.with_rollups if rollups else source.merged
-    places = asked("histograms", where, tenant, _held(selection))
+    select_from = source.with_rollups if rollups else source.merged
+    places = select_from("histograms", where, tenant, _instants(selection))
     columns = (*HISTOGRAM_COLUMNS, *(name for name, _ in rollup.WEIGHT if rollups))
     sql = f"SELECT {', '.join(columns)}\nFROM {places}\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
     return Statement(sql, where.parameters)
@@ -86,13 +88,14 @@ def select_histograms(source: Source, tenant: str, selection: Selection, limit: 
 def any_histogram(source: Source, tenant: str, selection: Selection) -> Statement:
     """One row when a series that matches has a native histogram in the range."""
     where = _of_series(source, tenant, selection)
-    return Statement(f"SELECT 1\nFROM {source.rows('histograms', tenant, _held(selection))}\nWHERE {where}\nLIMIT 1", where.parameters)
+    return Statement(f"SELECT 1\nFROM {source.rows('histograms', tenant, _instants(selection))}\nWHERE {where}\nLIMIT 1", where.parameters)
 
 
 def grid(source: Source, tenant: str, request: GridRequest) -> Statement:
-    """Each series with an array of its value at each step, NULL where there is none; series without any are left out.
+    """Each series with an array of its values at the steps, NULL where there is none; series without any are left out.
 
-    Stale markers end what a range function sees by not being there; for ``last`` they are values, which the caller hides.
+    Range functions ignore stale markers, so these are filtered out. ``last`` needs them, because a series ends at its marker: there they are
+    values, which the caller hides.
     """
     selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
     where = _of_series(source, tenant, selection)
@@ -100,39 +103,40 @@ def grid(source: Source, tenant: str, request: GridRequest) -> Statement:
     argument = f", {request.argument!r}" if request.function == "predict_linear" else ""
     function = (
         f"timeSeries{GRID_FUNCTIONS[request.function]}ToGrid({_literal_time(request.start_ms)}, {_literal_time(request.end_ms)}, "
-        # An instant query has no step, and the functions want one: from its start to its end, which are the same, any will do.
+        # An instant query has no step, but the functions require one; as its start is its end, any step will do.
         f"{_literal_seconds(request.step_ms or 1)}, {_literal_seconds(request.window_ms)}{argument})(ts, value)"
     )
     sql = (
-        f"SELECT series, {function} AS grid\nFROM {source.merged('samples', where, tenant, _held(selection))}\n{fresh}"
+        f"SELECT series, {function} AS grid\nFROM {source.merged('samples', where, tenant, _instants(selection))}\n{fresh}"
         f"GROUP BY series\nHAVING arrayExists(v -> isNotNull(v), grid)\n{_WHOLE_KEY}"
     )
     return Statement(sql, where.parameters)
 
 
 def buckets(source: Source, tenant: str, request: GridRequest, columns: Sequence[str]) -> Statement:
-    """Each series, the ends in ms of buckets that its windows are made of, and ``columns`` of each, by series and end.
+    """The series, end (ms) and ``columns`` of each bucket that the request's windows consist of, by series and end.
 
-    The windows of the request are of whole rollups (``rollups.places``); buckets are as long as they may be, so that a wide window is few rows.
+    The windows are made of whole rollups (``rollups.places``). Buckets are as long as possible, so that a wide window takes few rows.
     """
     step = request.step_ms or request.window_ms
+    # Every window must begin and end at the border of a bucket: counted from ``base``, windows begin at multiples of the step and end a window later.
     length = math.gcd(step, request.window_ms) if step % ROLLUP_MS == 0 else ROLLUP_MS
     base = request.start_ms - request.window_ms
     wanted = step if step % ROLLUP_MS == 0 else 0
     selection = Selection(request.matchers, base, request.end_ms)
     where = _of_series(source, tenant, selection)
-    samples = source.with_rollups("samples", where, tenant, _held(selection))
+    samples = source.with_rollups("samples", where, tenant, _instants(selection))
     group = rollup.Grouping(base, length, wanted, request.window_ms)
     return Statement(f"{rollup.buckets(samples, columns, group)}\n{_WHOLE_KEY}", where.parameters)
 
 
 def rollups_until_ms(source: Source, tenant: str, selection: Selection, table: str = "samples") -> int:
-    """Before when some of the samples, or histograms, are rollups; 0 where none are."""
-    return source.rollups_until(table, tenant, _held(selection)) // NS_PER_MS
+    """The time before which some of the samples (or histograms) are rollups; 0 when none are."""
+    return source.rollups_until(table, tenant, _instants(selection)) // NS_PER_MS
 
 
 def list_series(source: Source, tenant: str, selection: Selection, limit: int, *, ordered: bool = False) -> Statement:
-    """Number and labels of at most ``limit`` series: of the first ones by labels, each once, where they are to be ``ordered``."""
+    """Number and labels of at most ``limit`` series; if ``ordered``, of the first ones by labels, each label set once."""
     where = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), {"limit": limit})
     # By labels and not by number: one label set may stand under the numbers of two releases (docs/adr/0024).
     chosen = "any(series), mapSort(labels) AS own" if ordered else "series, any(labels)"
@@ -161,7 +165,7 @@ def _distinct(source: Source, tenant: str, selection: Selection, what: str, limi
 
 
 def families(source: Source, tenant: str, metric: str, limit: int) -> Statement:
-    """What was said of each family, by name."""
+    """The metadata of each family, by name."""
     where = Where({"tenant": tenant})
     where.add("tenant = {tenant:String}")
     if metric:
@@ -172,19 +176,19 @@ def families(source: Source, tenant: str, metric: str, limit: int) -> Statement:
 
 
 def exemplars(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
-    """Series, time in ms, value and labels of exemplars, both ends of the range included."""
+    """Series, time in ms, value and labels of exemplars; both ends of the range are included."""
     selection = Selection(selection.matchers, selection.start_ms - 1, selection.end_ms)
     where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
     sql = (
         "SELECT series, toUnixTimestamp64Milli(ts), value, labels\n"
-        f"FROM {source.merged('exemplars', where, tenant, _held(selection))}\nORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
+        f"FROM {source.merged('exemplars', where, tenant, _instants(selection))}\nORDER BY metric, series, ts\nLIMIT {{limit:UInt64}}\n{_WHOLE_KEY}"
     )
     return Statement(sql, where.parameters)
 
 
 def _of_series(source: Source, tenant: str, selection: Selection) -> Where:
-    """Rows of the series that match, in the range."""
+    """The conditions for rows of matching series in the range."""
     parameters: dict[str, Any] = {}
     of_series = matching(tenant, selection.matchers, (selection.start_ms, selection.end_ms), parameters)
     where = Where(parameters)
@@ -196,7 +200,7 @@ def _of_series(source: Source, tenant: str, selection: Selection) -> Where:
         where.add("metric = {metric:UInt64}", metric=metric_id(name))
         if len(selection.matchers) > 1:
             where.add(f"series IN (SELECT series FROM {series} WHERE {of_series})")  # noqa: S608  # the same
-    # A bound that the column cannot hold would wrap around; no sample lies beyond it.
+    # A bound beyond what the column can hold would wrap around. It can be left out, because no sample lies there.
     if selection.start_ms >= 0:
         where.add(f"ts > {_time('start')}", start=selection.start_ms)
     if selection.end_ms < LAST_SECOND * 1000:
@@ -209,7 +213,7 @@ def _time(parameter: str) -> str:
 
 
 def _literal_time(time_ms: int) -> str:
-    """Parameters of an aggregate function are constants of the text."""
+    """A time as SQL text: ClickHouse takes the parameters of an aggregate function only as constants, not as query parameters."""
     return f"fromUnixTimestamp64Milli({time_ms}, 'UTC')"
 
 
@@ -217,18 +221,18 @@ def _literal_seconds(milliseconds: int) -> str:
     return f"toDecimal64('{milliseconds // 1000}.{milliseconds % 1000:03}', 3)"
 
 
-def _held(selection: Selection) -> TimeRange:
-    """The instants that the selection's milliseconds stand for."""
-    # A selection leaves its start out and takes its end in; a range of time does it the other way round.
+def _instants(selection: Selection) -> TimeRange:
+    """The selection's range in ns."""
+    # A selection excludes its start and includes its end; a TimeRange does the opposite.
     return TimeRange((selection.start_ms + 1) * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS)
 
 
 def _series(source: Source, tenant: str, selection: Selection) -> str:
-    """The series of the hours that the selection touches."""
+    """The rows of the table ``series`` for the hours that the selection touches."""
     first, last = (hour_of(time_ms // 1000) * NS_PER_SECOND for time_ms in (selection.start_ms, selection.end_ms))
     return source.rows("series", tenant, TimeRange(first, last + 1), name=_name(selection) or "")
 
 
 def _name(selection: Selection) -> str | None:
-    """The metric that is named in full."""
+    """The metric that a matcher names in full, if any."""
     return next((matcher.value for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "="), None)

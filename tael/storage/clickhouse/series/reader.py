@@ -1,4 +1,4 @@
-"""SeriesReader of one shard: builds, asks, and puts columns together."""
+"""SeriesReader of one shard: builds statements, runs them, and assembles the columns of their answers."""
 
 from __future__ import annotations
 
@@ -39,14 +39,12 @@ from tael.vectors.ranges.rollups import COLUMNS
 
 MAX_EXEMPLARS: Final = 10_000
 MAX_SERIES: Final = 500_000
-"""Series whose labels one question may load: some 250 MB."""
+"""Series whose labels one query may load: some 250 MB."""
 GRID_STEPS: Final = 1_000
-"""Steps of one statement: they bound what the shard holds at once of a long grid."""
+"""Steps of one statement; the limit bounds the memory that a long grid takes on the shard."""
 _LIMITS: Final = Limits(seconds=120, memory_bytes=2 << 30)
-"""The caller's deadline comes first as a rule; a statement ends when nobody waits for it."""
+"""Usually the caller's deadline passes first, and the statement is cancelled when its caller goes away."""
 _SETTINGS: Final = {"allow_experimental_time_series_aggregate_functions": 1, "cancel_http_readonly_queries_on_client_close": 1}
-
-
 _SPILL: Final = {
     "max_bytes_before_external_sort": _LIMITS.memory_bytes // 4,
     "max_bytes_before_external_group_by": _LIMITS.memory_bytes // 4,
@@ -54,7 +52,7 @@ _SPILL: Final = {
 
 
 class ClickHouseSeries:
-    """See SeriesReader. Remembers in ``labels`` those of series that it has met lately. Raises TooLarge for more than ``max_series`` of them."""
+    """See SeriesReader. Caches in ``labels`` the labels of recently used series. Raises TooLarge for a query of more than ``max_series`` series."""
 
     def __init__(
         self, clickhouse: ClickHouse, max_series: int = MAX_SERIES, source: Source | None = None, labels: LabelCache | None = None
@@ -66,8 +64,8 @@ class ClickHouseSeries:
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
-        # One more than allowed tells that there are too many. Rows are cut before duplicates are seen, but an answer in which none
-        # overlap has as many samples as rows.
+        # One row more than allowed shows that there are too many. The limit applies to rows before duplicates are removed, but an answer in
+        # which none overlap has as many samples as rows.
         limit = max_samples + 1
         floats, histograms = await both(
             self._blocks(query_builder.select_samples(self._source, tenant, selection, limit)),
@@ -106,7 +104,7 @@ class ClickHouseSeries:
         return bool(await self._columns(query_builder.any_histogram(self._source, tenant, selection)))
 
     async def _may_have_histograms(self, tenant: str, selection: Selection) -> bool:
-        """Whether a metric that is named has any, of whatever labels: to look at labels costs more, and most metrics have none."""
+        """Whether the named metric has native histograms under any labels: matching labels costs more, and most metrics have none at all."""
         named = replace(
             selection, matchers=tuple(matcher for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "=")
         )
@@ -118,7 +116,7 @@ class ClickHouseSeries:
         histograms, found = await both(
             self._any_histogram(tenant, selection), self._grid(tenant, request, max_series), name="evaluate series"
         )
-        # The engine's functions know floats alone, so the caller evaluates series with native histograms from their samples.
+        # ClickHouse's functions know only floats, so the caller evaluates series with native histograms from their samples.
         if histograms or found is None:
             return None
         order = await self._in_order(tenant, selection, found.series)
@@ -129,12 +127,12 @@ class ClickHouseSeries:
         return Answer(replace(labelled, rollups=Rollups(until_ms, exact=rolled.exact(request))) if until_ms else labelled)
 
     async def _grid(self, tenant: str, request: GridRequest, max_series: int) -> columns.NumberedGrid | None:
-        """None where a shard's arithmetic is in doubt; that over rollups is ours."""
+        """The grid, or None where the shard's arithmetic is in doubt. Steps over rollups use our own arithmetic."""
         selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
         old, new = rolled.split(request, query_builder.rollups_until_ms(self._source, tenant, selection))
         found = await self._evaluated(tenant, old, new, max_series)
         if found is None and old is not None and rolled.exact(request):
-            # Whole buckets can be made of any samples.
+            # Raw samples can be put into buckets as well, and where buckets are exact, evaluating all steps over them avoids the doubt.
             found = await self._evaluated(tenant, request, None, max_series)
         if found is not None and len(found.series) > max_series:
             raise TooLarge(TOO_MANY_SAMPLES)
@@ -145,7 +143,7 @@ class ClickHouseSeries:
     ) -> columns.NumberedGrid | None:
         parts, steps = [], []
         for stretch, count in _stretches(old) if old else ():
-            parts.append(await self._of_buckets(tenant, stretch, max_series))
+            parts.append(await self._over_buckets(tenant, stretch, max_series))
             steps.append(count)
         for stretch, count in _stretches(new) if new else ():
             statement = query_builder.grid(self._source, tenant, stretch)
@@ -156,11 +154,11 @@ class ClickHouseSeries:
             steps.append(count)
         return columns.joined(parts, steps)
 
-    async def _of_buckets(self, tenant: str, request: GridRequest, max_series: int) -> columns.NumberedGrid:
-        """The steps whose windows reach into rollups, over whole buckets."""
+    async def _over_buckets(self, tenant: str, request: GridRequest, max_series: int) -> columns.NumberedGrid:
+        """The request evaluated over whole buckets, for steps whose windows reach into rollups."""
         at = rolled.places_of(request)
         wide = replace(request, start_ms=int(at.ends_ms[0]), end_ms=int(at.ends_ms[-1]), window_ms=at.wide_ms)
-        # Groups are buckets of series; of each series there are as many as its windows reach over.
+        # A group is one bucket of one series; a series has at most as many as its windows cover.
         most = max_series * (len(at.ends_ms) + at.wide_ms // ROLLUP_MS)
         statement = query_builder.buckets(self._source, tenant, wide, COLUMNS[request.function])
         return columns.grid_of_buckets(await self._columns(statement, {**_SPILL, "max_rows_to_group_by": most}), request.function, at)
@@ -195,13 +193,13 @@ class ClickHouseSeries:
                 continue
             series = await self._ask_labels(tenant, selection)
             for number, time_ms, value, labels in rows:
-                if (of := series.get(int(number))) is not None:
+                if (owner := series.get(int(number))) is not None:
                     own = labels_of({text(name): text(content) for name, content in labels.items()})
-                    found[of, int(time_ms), value, own] = Exemplar(of, int(time_ms), float(value), own)
+                    found[owner, int(time_ms), value, own] = Exemplar(owner, int(time_ms), float(value), own)
         return Answer([found[key] for key in sorted(found)])
 
     async def _in_order(self, tenant: str, selection: Selection, series: Numbers) -> Ordered:
-        """The series by labels. One that is being written now may have samples and no labels yet, and is not there."""
+        """The series by labels. A series that is being written may have samples but no labels yet, and is left out."""
         self._bounded(len(series))
         ordered = self._labels.order(series)
         if ordered is not None:
@@ -209,9 +207,10 @@ class ClickHouseSeries:
         wanted = series.tolist()
         known = self._labels.find(wanted)
         if len(known) < len(wanted):
-            asked = await self._ask_labels(tenant, selection)
-            self._labels.add(asked)
-            known |= asked
+            # All labels of the selection, not just the missing ones: the statement stays short however many are missing.
+            loaded = await self._ask_labels(tenant, selection)
+            self._labels.add(loaded)
+            known |= loaded
         return self._labels.put_in_order(series, known)
 
     async def _ask_labels(self, tenant: str, selection: Selection) -> dict[int, Labels]:
@@ -234,7 +233,7 @@ class ClickHouseSeries:
         return native.join(await self._blocks(statement, settings))
 
     async def _blocks(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[list[native.Column]]:
-        """The columns of an answer. A shard that would need more memory, or answer more, than one question may says TooLarge."""
+        """The columns of an answer. Raises TooLarge when the shard would need more memory, or return more, than one query may."""
         try:
             body = await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})})
         except TooLarge as error:
@@ -243,12 +242,12 @@ class ClickHouseSeries:
 
 
 def _histogram_bytes(max_samples: int) -> Mapping[str, Any]:
-    """A histogram takes the room of many samples, by its buckets."""
+    """Settings that bound the answer in bytes: a histogram takes as much room as many samples, depending on its buckets."""
     return {"max_result_bytes": SAMPLE_BYTES * max_samples, "result_overflow_mode": "throw"}
 
 
 def _stretches(request: GridRequest) -> list[tuple[GridRequest, int]]:
-    """The request in pieces of at most ``GRID_STEPS`` steps, each with how many it has."""
+    """The request in pieces of at most ``GRID_STEPS`` steps, each with its number of steps."""
     step = request.step_ms or 1
     count = (request.end_ms - request.start_ms) // step + 1
     pieces = []

@@ -1,4 +1,4 @@
-"""Which steps of a grid are evaluated over rollups, and whether that is exact; pure (docs/adr/0022)."""
+"""Decides which steps of a grid are evaluated over rollups, and whether that is exact; pure (docs/adr/0022)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tael.vectors.ranges.rollups import COLUMNS, Places
 
 
 def split(request: GridRequest, until_ms: int) -> tuple[GridRequest | None, GridRequest | None]:
-    """The steps whose windows begin before ``until_ms`` and that rollups can answer, and the others."""
+    """The request split into the steps that are evaluated over rollups, which begin before ``until_ms``, and the rest; None for no steps."""
     step = request.step_ms or 1
     count = (request.end_ms - request.start_ms) // step + 1
-    # Rounded up: a step whose window begins exactly at ``until_ms`` sees no rollup, because windows leave their start out.
+    # Rounded up: a step whose window begins exactly at ``until_ms`` sees no rollup, because windows exclude their start.
     old = min(count, max(0, -(-(until_ms + request.window_ms - request.start_ms) // step)))
     if request.function not in COLUMNS or not until_ms or not old:
         return None, request
@@ -25,11 +25,11 @@ def split(request: GridRequest, until_ms: int) -> tuple[GridRequest | None, Grid
 
 
 def exact(request: GridRequest) -> bool:
-    """Whether rollups answer as the samples would: every window is one of whole buckets, and nothing inside of a bucket is asked for."""
+    """Whether rollups give the same answer as raw samples: every window consists of whole buckets, and the function needs nothing inside a bucket."""
     return rollups.exact(request, (*COLUMNS, "last"))
 
 
 def places_of(request: GridRequest) -> Places:
-    """The windows of whole buckets for a request."""
+    """The windows of whole buckets that take the place of the request's windows."""
     times = np.arange(request.start_ms, request.end_ms + 1, request.step_ms or 1, dtype=np.int64)
     return rollups.places(times, request.window_ms, ROLLUP_MS)

@@ -1,7 +1,7 @@
-"""Samples as the parts of a table hold them, put in order by whole runs; pure.
+"""Samples in the order in which the parts of a table hold them, sorted by whole runs; pure.
 
 A part holds the samples of each series one after the other, by time, and an answer has the parts in any order. A run is a stretch of rows of
-one series with growing times. To put runs in order is a small part of the work of merging rows, and does as long as no two of a series overlap.
+one series with growing times. Sorting runs is a small fraction of the work of merging rows, and is enough as long as no two runs of a series overlap.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from tael.model.series import Longs
 Numbers: TypeAlias = "npt.NDArray[np.uint64]"
 Scalar = TypeVar("Scalar", bound=np.generic)
 TOGETHER: Final = 1 << 16
-"""How many rows are copied in one go, so that where they are stays in a processor's cache."""
+"""Rows copied at a time, few enough for their indices to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Series ``i`` has the runs ``offsets[i]`` up to, not including, ``offsets[i + 1]``, by time.
-
-    Run ``r`` is the ``sizes[r]`` rows from ``begins[r]`` on.
+    """Series ``i`` has the runs ``offsets[i]`` up to, but not including, ``offsets[i + 1]``, by time. Run ``r`` is the ``sizes[r]`` rows from
+    ``begins[r]`` on.
     """
 
     series: Numbers
@@ -35,7 +34,7 @@ class Runs:
     sizes: Longs
 
     def samples(self) -> Longs:
-        """How many samples each series has."""
+        """The number of samples of each series."""
         before = offsets_of(self.sizes)
         return np.diff(before[self.offsets])
 
@@ -48,37 +47,37 @@ class Runs:
         first = 0
         while first < len(begins):
             last = max(first + 1, int(np.searchsorted(before, before[first] + TOGETHER)))
-            some = slice(first, last)
-            # clip, because numpy fills ``out`` by way of a copy where it may have to raise; every index is within the column.
-            np.take(column, _each(begins[some], sizes[some]), out=taken[before[first] : before[min(last, len(begins))]], mode="clip")
+            chunk = slice(first, last)
+            # "clip", because in its default mode numpy fills ``out`` through a copy in case it has to raise. Every index is within the column.
+            np.take(column, _each(begins[chunk], sizes[chunk]), out=taken[before[first] : before[min(last, len(begins))]], mode="clip")
             first = last
         return taken
 
 
 def runs(blocks: Sequence[tuple[Numbers, Longs]]) -> Runs | None:
-    """The runs of an answer's blocks, each the series and the times of its rows, or None when two of one series overlap.
+    """The runs of an answer's blocks (at least one), each given by the series and times of its rows; None when two runs of a series overlap.
 
-    Then only merged rows tell which sample comes when. No run goes from one block into the next, which may be of another part. At least one
-    block is to be there, with or without rows.
+    Their samples can then only be ordered by merging rows. A run never continues into the next block, which may be of another part.
     """
     before = offsets_of(np.array([len(series) for series, _ in blocks], np.int64))
     edges = [_of_block(series, times, row) for (series, times), row in zip(blocks, before[:-1].tolist(), strict=True)]
-    begins, of, first_ms, last_ms = (np.concatenate(column) for column in zip(*edges, strict=True))
+    begins, series_of, first_ms, last_ms = (np.concatenate(column) for column in zip(*edges, strict=True))
     sizes = np.diff(begins, append=before[-1])
-    order = np.lexsort((first_ms, of))
-    of, first_ms, last_ms = of[order], first_ms[order], last_ms[order]
-    same = of[1:] == of[:-1]
+    order = np.lexsort((first_ms, series_of))
+    series_of, first_ms, last_ms = series_of[order], first_ms[order], last_ms[order]
+    same = series_of[1:] == series_of[:-1]
+    # Runs are sorted by their first times, so if any two of a series overlap, two neighbours do.
     if (same & (first_ms[1:] <= last_ms[:-1])).any():
         return None
-    firsts = np.flatnonzero(np.concatenate((np.ones(min(len(of), 1), np.bool_), ~same)))
-    return Runs(of[firsts], np.append(firsts, len(of)), begins[order], sizes[order])
+    firsts = np.flatnonzero(np.concatenate((np.ones(min(len(series_of), 1), np.bool_), ~same)))
+    return Runs(series_of[firsts], np.append(firsts, len(series_of)), begins[order], sizes[order])
 
 
 def _of_block(series: Numbers, times_ms: Longs, before: int) -> tuple[Longs, Numbers, Longs, Longs]:
-    """The rows where its runs begin, ``before`` rows of other blocks counted too, their series, first and last times."""
+    """The rows at which the block's runs begin, counted from ``before`` rows of earlier blocks, and the series, first and last times of the runs."""
     first = np.ones(len(series), np.bool_)
     first[1:] = series[1:] != series[:-1]
-    # Equal times too: a duplicate begins a run of its own, which then overlaps with the one before it.
+    # Equal times too: a duplicate begins a run of its own, so that ``runs`` sees it overlap with the one before it.
     first[1:] |= times_ms[1:] <= times_ms[:-1]
     begins = np.flatnonzero(first)
     ends = np.append(begins, len(series))[1:]
@@ -86,8 +85,8 @@ def _of_block(series: Numbers, times_ms: Longs, before: int) -> tuple[Longs, Num
 
 
 def _each(begins: Longs, sizes: Longs) -> Longs:
-    """``begins[i]``, ``begins[i] + 1``, … , so many as ``sizes[i]``, one after the other."""
+    """The numbers ``begins[i]``, ``begins[i] + 1``, …, ``sizes[i]`` of them for each ``i``, one after the other."""
     before = offsets_of(sizes)
-    found: Longs = np.repeat(begins - before[:-1], sizes)
-    found += np.arange(before[-1])
-    return found
+    rows: Longs = np.repeat(begins - before[:-1], sizes)
+    rows += np.arange(before[-1])
+    return rows
