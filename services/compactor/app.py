@@ -1,7 +1,7 @@
-"""The compactor: for every shard whose lease it holds, drops and deletes what has outlived its retention, and rolls what leaves the hot tier.
+"""The compactor: for every shard whose lease it holds, drops and deletes data past its retention, and rolls hours that leave the hot tier.
 
-It also makes the bucket and checks that the object store honours conditional writes. What goes is decided in plan.py and carried out in
-retire.py; what is rolled, in cold.py and roll.py; who may do either is for the coordinator to say.
+It also creates the bucket and checks that the object store honours conditional writes. What to drop is decided in plan.py and carried out in
+retire.py; rolls are in cold.py and roll.py. The coordinator decides which compactor works on which shard.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ async def run(
 
 
 async def _rounds(settings: CompactorSettings, stop: Stop, kv: KeyValue, every_seconds: float) -> AsyncIterator[Held]:
-    """The shards that this process holds, again and again until ``stop``; a round whose leases cannot be read is left out."""
+    """The shards that this process holds, every ``every_seconds`` until ``stop``; a round whose leases cannot be read is skipped."""
     damaged = DamagedKeys()
     while not stop.is_set:
         try:
@@ -129,7 +129,7 @@ async def collect(settings: CompactorSettings, stop: Stop, kv: KeyValue, collect
 
 
 def _setbacks(settings: CompactorSettings) -> Callable[[ShardAddress], Setbacks]:
-    """Those of retention, one for each shard."""
+    """The setbacks of retention by shard; repeated calls return the same object, so failures are remembered from round to round."""
     return cache(lambda shard: Setbacks(shard.index, settings.compact_interval_seconds))
 
 
@@ -151,7 +151,7 @@ async def roll(settings: CompactorSettings, stop: Stop, kv: KeyValue, cold: Cold
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What a shard is worked on through."""
+    """The stores and setbacks of a shard for retention."""
 
     schema: Callable[[ShardAddress], SchemaStore]
     rows: Callable[[ShardAddress], RowStore]
@@ -159,8 +159,8 @@ class Stores:
 
 
 async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores: Stores, retention: CurrentRetention) -> None:
-    """Retire on every held shard, at once, on the interval and when the retention has changed, until ``stop``."""
-    # By epoch too, so that a shard granted anew is served at once and not only when the interval is over.
+    """Enforce retention on every held shard until ``stop``: at once, on the interval, and whenever the retention has changed."""
+    # By epoch too, so that a shard that is granted again is served at once and not only after the interval.
     served: set[tuple[int, int]] = set()
     # Due at once: what expired while no compactor ran need not wait for the first interval.
     due, wanted = time.monotonic(), retention.read()
@@ -175,7 +175,7 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores:
 
 
 async def _serve(held: Held, stores: Stores, retention: Retention) -> set[tuple[int, int]]:
-    """Retire on each shard, side by side; index and epoch of those where nothing is left. A shard that fails costs no other."""
+    """Retire on each shard concurrently and return (index, epoch) of those with nothing left to do. A failing shard does not hold up the others."""
 
     async def serve(shard: ShardAddress) -> bool:
         try:

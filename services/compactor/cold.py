@@ -1,6 +1,6 @@
-"""Rolls hours of every held shard to the cold tier, one step after another on each, as fast as the hot tier can spare it.
+"""Rolls hours of every held shard to the cold tier, one step after another on each, as far as the hot tier can spare resources.
 
-Deletions change the same files: whoever works on a shard's manifest holds it, so that neither meets the other half way.
+Deletions change the same files, so rolls and deletions hold a shard's manifest while they work on it and never interleave.
 """
 
 from __future__ import annotations
@@ -42,19 +42,21 @@ _IDLE_SECONDS = 10.0
 _FAILED_SECONDS = 5.0
 _PAUSED_SECONDS = 1.0
 _TURN_SECONDS = 20.0
-"""How long one shard goes on before the leases are looked at again."""
+"""How long one shard is worked on before the leases are read again."""
 _MERGES_AT_ONCE = 32
 _NOTHING = Policy(0, 0)
-"""Begins nothing; what was begun is finished."""
+"""Begins no new hour; hours that were begun are finished."""
 _ASKED_QUIET_NS = 15 * NS_PER_SECOND
-"""Hours that somebody asks for by hand need be quiet for so long only; longer than from one look at the writers to the next."""
+"""Quiet time of hours that are rolled by hand. It must be longer than the time between two looks at the writers (see ``_unsettled``)."""
 _PAUSED = Gauge("tael_cold_paused", "1 while nothing is rolled because the writer is behind.", ["shard"], registry=REGISTRY)
 _EARLY = Gauge("tael_cold_early", "1 while hours are rolled early because the hot disk is low.", ["shard"], registry=REGISTRY)
 
 
 @dataclass(slots=True)
 class _Shard:
-    """What is known of a shard under one epoch; ``due`` is when it is looked at again, ``kept_house`` when that was last done (monotonic)."""
+    """The state of a shard under one epoch. ``due`` is when it is worked on next, ``kept_house`` when it was last merged and swept (monotonic seconds).
+    ``asked`` is the roll by hand that was last served, ``intents`` the last sequence of each WAL's intent at the last look.
+    """
 
     epoch: int
     setbacks: Setbacks
@@ -101,9 +103,9 @@ class ColdTier:
                 log.warning("the roll request cannot be read", reason=str(error))
 
     async def work(self, address: ShardAddress, lease: Lease, retention: Retention, stop: Stop) -> None:
-        """Roll for a while, where something is to be done; raises nothing but what is a bug."""
+        """Roll for a while if the shard is due. Logs expected errors instead of raising them."""
         shard = self._known(address, lease)
-        # A request by hand is served at once, however long the shard was to be left alone.
+        # A new request by hand is served at once, even if the shard is not due yet.
         if time.monotonic() < shard.due and shard.asked == self._request.before_ns:
             return
         shard.asked = self._request.before_ns
@@ -121,7 +123,7 @@ class ColdTier:
 
     @asynccontextmanager
     async def hold(self, address: ShardAddress, lease: Lease) -> AsyncIterator[Roller]:
-        """The shard's manifest, nobody else's meanwhile. Raises Fenced where it is another process's, Retryable where nothing answers."""
+        """Hold the shard's manifest exclusively. Raises Fenced when it belongs to another process, Retryable when something does not answer."""
         shard = self._known(address, lease)
         async with shard.lock:
             try:
@@ -138,14 +140,14 @@ class ColdTier:
 
     @asynccontextmanager
     async def erasing(self, address: ShardAddress, lease: Lease) -> AsyncIterator[ColdEraser]:
-        """The same, for deletions."""
+        """Hold the shard's manifest as ``hold`` does, for deletions."""
         async with self.hold(address, lease) as roller:
             fail, setbacks = fail_at(self._settings.roll_failpoint), self._known(address, lease).setbacks
             yield ColdEraser(roller.owner, self._erases(address), self._objects, self._pace, fail, setbacks)
 
     def _known(self, address: ShardAddress, lease: Lease) -> _Shard:
         shard = self._shards.get(address.index)
-        # Under another epoch nothing that was remembered holds: others may have changed the manifest, and the writer, meanwhile.
+        # Nothing remembered from another epoch is valid: in between, another compactor may have changed the manifest, and the writer may differ.
         if shard is None or shard.epoch != lease.epoch:
             shard = self._shards[address.index] = _Shard(lease.epoch, Setbacks(address.index, self._settings.compact_interval_seconds))
         return shard
@@ -156,7 +158,7 @@ class ColdTier:
         while time.monotonic() < until and not stop.is_set:
             low = await store.free_bytes() < self._settings.roll_free_bytes
             _EARLY.labels(str(address.index)).set(low)
-            # A disk that is low is made free even when the writer is behind: soon nothing could be written at all.
+            # Space is freed on a low disk even when the writer is behind: soon nothing could be written at all.
             shard.paused = not low and await self._pauses(address, shard)
             _PAUSED.labels(str(address.index)).set(shard.paused)
             policies = [_NOTHING] if await self._unsettled(address, shard) else self._policies(low=low)
@@ -164,14 +166,14 @@ class ColdTier:
             if shard.paused or not await _step(roller, policies):
                 break
         if time.monotonic() - shard.kept_house >= self._settings.compact_interval_seconds and not stop.is_set:
-            # After the steps, because freeing the hot disk cannot wait and this can.
+            # After the steps: freeing the hot disk is urgent, this is not.
             await self._keep_house(roller, retention)
-            # What is left is gone on with in the next turn; a writer that is behind has the shard for itself until the next interval.
+            # Work that is left over continues in the next turn; while the writer is behind, it waits for the next interval.
             if shard.paused or await self._roll_up(roller, until, stop):
                 shard.kept_house = time.monotonic()
 
     async def _roll_up(self, roller: Roller, until: float, stop: Stop) -> bool:
-        """Roll up what is past the raw window, and gather its days; False where something is left at ``until`` (monotonic)."""
+        """Roll up hours past the raw window and gather their days; False when work is left at ``until`` (monotonic seconds)."""
         days = self._settings.metric_raw_days
         if not (days and self._settings.cold_tier):
             return True
@@ -189,18 +191,18 @@ class ColdTier:
         await roller.sweep()
 
     def _policies(self, *, low: bool) -> list[Policy]:
-        """What leaves the hot tier: what is old enough, or everything that is over while the disk is low; and what was asked for."""
+        """Which hours leave the hot tier: those that are old enough, or all that are over while the disk is low, and those requested by hand."""
         settings = self._settings
         if not settings.cold_tier:
             return [_NOTHING]
-        # The time of quiet is asked for even then: an hour that is still written to would leave a file for every move.
+        # The quiet time applies even then: an hour that is still written to would leave a file for every move.
         window_ns = 0 if low else int(settings.hot_tier_hours * HOUR_NS)
         quiet_ns = int(settings.roll_quiet_seconds * NS_PER_SECOND)
         asked = [Policy(self._request.before_ns, min(quiet_ns, _ASKED_QUIET_NS))] if self._request.before_ns else []
         return [Policy(time.time_ns() - window_ns, quiet_ns), *asked]
 
     async def _pauses(self, address: ShardAddress, shard: _Shard) -> bool:
-        """Whether the writer is so far behind that the shard has better things to do."""
+        """Whether the writer is so far behind that the shard's resources should be left to it."""
         state = (await self._wal_states(address.index + 1))[address.index]
         found = await self._kv.get(writer_key(address.index))
         if state is None or found is None:
@@ -209,14 +211,14 @@ class ColdTier:
         first_look = shard.ages is None
         shard.ages = shard.ages or Ages()
         behind = shard.ages.observe(state.last, committed, time.monotonic())
-        # How long something has waited is not to be known when it is seen for the first time.
+        # At the first look nobody knows how long the entries have waited, so any backlog counts as too long.
         return behind > self._settings.roll_max_lag_seconds or (first_look and state.last > committed)
 
     async def _unsettled(self, address: ShardAddress, shard: _Shard) -> bool:
-        """Whether a writer that may have died is to repeat an insert.
+        """Whether a writer may have died and its successor may have to repeat an insert.
 
-        Its rows may be there already, and ClickHouse knows them by their token in the hot table alone: moved away, they would be written again.
-        A writer that works has another intent at the next look, and what it wrote since the last one is not quiet.
+        The rows may be there already. ClickHouse recognises their token only in the hot table: once they are moved away, the repeated insert
+        would write them a second time. A working writer has another intent at the next look, and hours that it wrote to in between are not quiet.
         """
         waiting = False
         for wal in (address.index, aside_of(address.index)):
@@ -231,7 +233,7 @@ class ColdTier:
         async def still_mine() -> None:
             found = await self._kv.get(compactor_key(address.index))
             lease = bare_lease(found) if found else None
-            # The holder alone is not enough: the lease may have gone to another process and come back, and that one moved hours.
+            # The holder alone is not enough: the lease may have gone to another process, which moved hours, and come back.
             if lease is None or (lease.holder, lease.epoch) != (self._settings.node_id, shard.epoch):
                 raise Fenced(f"the lease of shard {address.index} is not this process's any more")
 

@@ -1,8 +1,9 @@
 """Collects the payloads that nothing refers to any more, on the shards that this process holds (docs/adr/0025).
 
-A payload is wanted in every hour of which something refers to it. The first look condemns those of an hour that nothing there refers to, as a deletion
-does with those that it took the last reference from; the second look, when no receiver can rely on what was there at the first, deletes
-those that still nothing refers to. What refers to a payload of another hour or shard, one that was posted by hand, gets a copy of its own.
+A payload is kept in every hour in which something refers to it. The first look condemns payloads of an hour that nothing there refers to, as a
+deletion does when it takes a payload's last reference. The second look comes when no receiver can still rely on the payloads of the first, and
+deletes those that nothing refers to even now. When an item refers to a payload of another hour or shard, one that was posted by hand, the item's hour gets
+a copy.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ _HOURS_AT_ONCE: Final = 32
 _AT_ONCE: Final = 1_000
 """Payloads that one statement names."""
 _STRAYS_AT_ONCE: Final = 10_000
-"""References of a day to payloads of other hours that one look copies; the next look copies the rest."""
+"""Strays of a day that one look copies; the next look copies the rest."""
 _TURN_SECONDS: Final = 60.0
-"""How long one shard deletes before the others have their turn."""
+"""How long one shard deletes before the others get their turn."""
 _REPLICAS_NS: Final = 300 * NS_PER_SECOND
 """How long a replica may lag behind another."""
 _ON_ITS_WAY_NS: Final = 60 * NS_PER_SECOND
-"""How long until an hour that is moving between the tiers is looked at again."""
+"""The delay before another look at an hour that is moving between the tiers."""
 _LETTERS_AT_ONCE: Final = 256
 _BODY_BYTES: Final = PIECE_BYTES + (1 << 20)
 """The largest body with a payload: one piece of the payload, and the fields around it."""
@@ -60,7 +61,7 @@ _COPIED = Counter("tael_compactor_copied_payloads", "Payloads copied to hours th
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the collector works through. ``reader`` reads the payloads of all of these shards, ``cold`` holds a shard's cold tier."""
+    """The ports of the collector. ``reader`` reads payloads of all the given shards; ``cold`` holds a shard's cold tier while it is entered."""
 
     kv: KeyValue
     store: Callable[[ShardAddress], CollectStore]
@@ -73,7 +74,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How long receivers rely on what they sent, how long what nothing refers to is kept, and how often it is looked for; nanoseconds."""
+    """How long receivers rely on payloads that they sent, how long unreferenced payloads are kept, and the interval of looks; nanoseconds."""
 
     relied_ns: int
     grace_ns: int
@@ -81,15 +82,15 @@ class Times:
 
     @property
     def kept_ns(self) -> int:
-        """From the first look to the second."""
+        """The time between the two looks."""
         return max(self.grace_ns, 2 * self.relied_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A second look is done when everything up to ``ends`` is in the hot tier; dead letters had ``lettered`` references before that.
+    """A second look that waits until the WALs are written up to ``ends``. ``lettered`` are the payloads that dead letters referred to before.
 
-    It begins at ``begins_ns``, some time behind the writers: a replica of the shard may not have yet what others have.
+    It begins at ``begins_ns``, some time after the writers got there, because a replica of the shard may lag behind.
     """
 
     at_ns: int
@@ -100,7 +101,9 @@ class _Look:
 
 @dataclass
 class _Shard:
-    """What is known of a shard under one epoch: since when changes are looked at, and the days with references to what was not found."""
+    """The state of a shard under one epoch. Changes since ``since_ns`` are still to be looked at; ``unfound`` are the days with references to payloads
+    that no shard had.
+    """
 
     epoch: int
     setbacks: Setbacks
@@ -121,7 +124,7 @@ class Collector:
         self._shards: dict[int, _Shard] = {}
 
     async def work(self, shard: ShardAddress, lease: Lease, shards: Sequence[ShardAddress]) -> None:
-        """Look for a while at a shard, one of ``shards``; raises nothing but what is a bug."""
+        """Work for a while on a shard, one of ``shards``. Logs expected errors instead of raising them."""
         known = self._shards.get(shard.index)
         if known is None or known.epoch != lease.epoch:
             known = self._shards[shard.index] = _Shard(lease.epoch, Setbacks(shard.index, self._times.every_ns / NS_PER_SECOND))
@@ -130,14 +133,14 @@ class Collector:
                 await self.look(shard, known, shards)
             await self.collect(shard, lease, known, shards)
         except Fenced as error:
-            log.info("this shard's payloads are somebody else's now", shard=shard.name, reason=str(error))
+            log.info("another compactor owns this shard's payloads now", shard=shard.name, reason=str(error))
         except (Retryable, Conflict, Rejected, Damaged) as error:
             log.warning("payloads could not be collected; retrying", shard=shard.name, reason=str(error))
 
     async def look(self, shard: ShardAddress, known: _Shard, shards: Sequence[ShardAddress]) -> None:
-        """The first look, at the days that changed since the last one: condemn what nothing refers to, and copy what is referred to elsewhere."""
+        """The first look, at the days that changed since the last one: condemn payloads that nothing refers to, and copy strays."""
         store, now_ns = self._ports.store(shard), self._now_ns()
-        # A payload that was just sent is before what refers to it, in the WAL as in the tables.
+        # A payload comes before the item that refers to it, in the WAL and in the tables, so one that was just sent is left alone.
         sent_until_ns = now_ns - self._times.relied_ns
         for day_ns in sorted({*await store.changed_days(known.since_ns), *known.unfound}):
             work = Work("look", "payload_references", day_ns)
@@ -147,12 +150,12 @@ class Collector:
                     found = await self._copy(shard, await store.strays(day_ns, _STRAYS_AT_ONCE), shards)
             (known.unfound.discard if found else known.unfound.add)(day_ns)
         await store.spare()
-        # Not from now: what was sent meanwhile was too young to be condemned, and its part may never change again. An hour earlier still,
-        # because the times of parts are by the server's clock.
+        # Not from now: payloads sent since ``sent_until_ns`` were too young to be condemned, and their part may never change again. Another hour
+        # earlier, because the times of parts come from the server's clock.
         known.since_ns, known.looked_ns = sent_until_ns - HOUR_NS, now_ns
 
     async def _copy(self, shard: ShardAddress, strays: Sequence[Stray], shards: Sequence[ShardAddress]) -> bool:
-        """Give each hour what it refers to; whether all of it was found."""
+        """Copy each stray to its hour; returns whether all of them were found."""
         found = len(strays) < _STRAYS_AT_ONCE
         for stray in strays:
             answer = await self._ports.reader(shards).get_payloads(stray.tenant, [stray.sha256])
@@ -166,20 +169,21 @@ class Collector:
     async def _write(self, shard: ShardAddress, tenant: str, wanted: Wanted) -> None:
         now_ns = self._now_ns()
         for body in bodies(tenant, shard.index, [wanted], now_ns, _BODY_BYTES):
-            # The time is a part of the token: the same may have been here before, and have been collected.
+            # The token includes the time: the same payload may have been copied here before and been collected since.
             await self._ports.writer(shard).write(PAYLOADS, body.body, f"copied:{body.dedup_id}:{now_ns}")
         _COPIED.labels(str(shard.index)).inc()
 
     async def collect(self, shard: ShardAddress, lease: Lease, known: _Shard, shards: Sequence[ShardAddress]) -> None:
         """The second look: spare what something refers to by now, and delete what is due.
 
-        What may refer to it was appended before the look began, for nobody relies on it since: it is waited for until all of that is written.
+        Since the payloads became due no receiver relies on them, so every item that refers to one is in the WALs before the look begins. The look waits
+        until these are written.
         """
         store = self._ports.store(shard)
         if known.second is None:
             if not await store.due(self._now_ns(), 1):
                 return
-            # Dead letters are read before the WALs' ends, so that one that is replayed in between was seen as a letter.
+            # Dead letters are read before the WALs' ends: one that is replayed in between was seen as a letter.
             lettered = await self._lettered()
             wals = [wal for one in shards for wal in (one.index, aside_of(one.index))]
             now_ns = self._now_ns()
@@ -205,7 +209,7 @@ class Collector:
         lettered: frozenset[bytes],
         shards: Sequence[ShardAddress],
     ) -> None:
-        """Delete those of ``dues`` that nothing needs. One that failed comes alone, and waits while it is set aside."""
+        """Delete those of ``dues`` that nothing needs. A due that failed before comes alone, and is postponed while it is set aside."""
         works = [_work(due) for due in dues]
         if works[0] in known.setbacks.aside():
             pause_ns = int(known.setbacks.pause_seconds(works[0]) * NS_PER_SECOND)
@@ -214,12 +218,12 @@ class Collector:
         with ExitStack() as stack:
             for work in works:
                 stack.enter_context(known.setbacks.of(work, f"payloads of {work.tenant}, {work.start_ns // NS_PER_SECOND}"))
-            # Every shard is asked again for each batch: an index covers one shard, and a trace of another may refer to what was posted to this one.
+            # Every shard is asked, again for each batch: an index covers only its own shard, and an item on another may refer to a payload here.
             unneeded = [await self._unneeded(shard, due, lettered, shards) for due in dues]
             await self._collect(shard, lease, [due for due in unneeded if due.hashes])
 
     async def _collect(self, shard: ShardAddress, lease: Lease, dues: Sequence[Due]) -> None:
-        """Delete payloads of hours of a day, out of files by one change of the manifest for each thousand of an hour."""
+        """Delete payloads of several hours of a day. Files are changed by one commit of the manifest for each thousand payloads of an hour."""
         store = self._ports.store(shard)
         left = {due: [replace(due, hashes=())] if await store.is_all(due) else [*due.parts(_AT_ONCE)] for due in dues}
         rows = 0
@@ -235,7 +239,7 @@ class Collector:
                 if due.hour_ns not in waiting:
                     await store.forget(part)
                     continue
-                # The hour is on its way to the cold tier.
+                # The hour is on its way to the cold tier: neither its hot rows nor its files are final, so it is done again later.
                 await store.postpone(due, self._now_ns() + _ON_ITS_WAY_NS)
                 del left[due]
         count = sum(len(due.hashes) for due in left)
@@ -245,7 +249,7 @@ class Collector:
             log.info("collected payloads", shard=shard.name, start=start, hours=len(left), payloads=count, rows=rows)
 
     async def _unneeded(self, shard: ShardAddress, due: Due, lettered: frozenset[bytes], shards: Sequence[ShardAddress]) -> Due:
-        """What of it nothing needs; the rest is due later."""
+        """The part of ``due`` that nothing needs; the rest is postponed."""
         needed = set(lettered)
         for part in due.parts(_AT_ONCE):
             for one in shards:
@@ -255,7 +259,7 @@ class Collector:
         return replace(due, hashes=tuple(sha256 for sha256 in due.hashes if sha256 not in needed))
 
     async def _lettered(self) -> frozenset[bytes]:
-        """What dead letters refer to: who replays one appends it again."""
+        """The payloads that dead letters refer to: replaying a letter appends it again."""
         found: set[bytes] = set()
         after = 0
         while letters := await self._ports.letters.list(after, _LETTERS_AT_ONCE):
@@ -270,7 +274,7 @@ def _work(due: Due) -> Work:
 
 
 def _batches(dues: Iterable[Due], setbacks: Setbacks) -> Sequence[Sequence[Due]]:
-    """Those of a tenant and a day together, each hour once; one that failed before is alone, so that it costs the others nothing more."""
+    """The dues of each tenant and day together, each hour once in a batch. A due that failed before is alone, so that it does not fail the others again."""
     batches: dict[object, list[Due]] = {}
     seen: dict[Work, int] = {}
     for due in dues:

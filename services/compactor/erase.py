@@ -1,4 +1,4 @@
-"""Carries out deletions on the shards that this process holds: a few traces at a time, until a look finds nothing that is to go."""
+"""Carries out deletions on the shards that this process holds: a few traces at a time, until a look finds nothing more to delete."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from tael.wal.api import WalState
 log = get_logger("compactor")
 _TRACES_AT_ONCE: Final = 1_000
 _ROUNDS: Final = 8
-"""Of traces before other deletions, and other shards, get their turn."""
+"""Batches of traces before other deletions, and other shards, get their turn."""
 _FAILED: Final = "it failed and is tried again: "
 _UNREAD: Final = "files that cannot be read: "
 _ON_THEIR_WAY: Final = "hours that are on their way to the cold tier"
 _NAMED: Final = 3
 _WAITS_SECONDS: Final = 10.0
-"""A look that found nothing while something is still on its way is repeated so often."""
+"""The delay after a look that found nothing while entries or hours are still on their way."""
 _DUE_SECONDS: Final = 60.0
-"""The same while payloads are to go, or files cannot be read."""
+"""The delay while payloads are still to be collected, or files cannot be read."""
 _FORGET_SECONDS: Final = 3600.0
-"""From one look for deletions that were done long ago to the next."""
+"""The interval at which deletions that were done long ago are forgotten."""
 _ROWS = Counter("tael_compactor_erased_rows", "Rows removed by deletion requests.", ["shard"], registry=REGISTRY)
 _OPEN = Gauge("tael_compactor_open_deletions", "Deletions not yet finished on the shard.", ["shard"], registry=REGISTRY)
 
 
 class Eraser:
-    """The deletions of all shards. ``wal_state`` tells what a WAL holds, ``cold`` holds a shard's cold tier; ``relied_ns`` is how long a receiver relies
-    on having sent a payload.
+    """The deletions of all shards. ``wal_state`` reads the state of a WAL; ``cold`` holds a shard's cold tier while it is entered; ``relied_ns`` is how long a
+    receiver relies on having sent a payload.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Eraser:
         self._forget_at = 0.0
 
     async def work(self, shard: ShardAddress, lease: Lease) -> None:
-        """Go on with every open deletion of a shard, for a while each; raises nothing but what is a bug."""
+        """Continue every open deletion of a shard, each for a while. Logs expected errors instead of raising them."""
         try:
             # Deletions are listed once for all shards, and every cluster has a shard 0: one holder is enough to forget them.
             if shard.index == 0 and time.monotonic() >= self._forget_at:
@@ -92,20 +92,20 @@ class Eraser:
             log.warning("deletions failed; retrying", shard=shard.name, reason=str(error))
 
     async def _try(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
-        """``_go_on``; a deletion that fails says why, waits, and costs no other."""
+        """``_go_on``; a deletion that fails records the reason and waits, and the others go on."""
         try:
             return await self._go_on(deletion, shard, lease, progress)
         except (Retryable, Rejected, Damaged) as error:
             self._due[deletion.id, shard.index] = time.monotonic() + _WAITS_SECONDS
             log.warning("a deletion failed; retrying", shard=shard.name, id=deletion.id, reason=str(error))
-            # Read again: it may have come further before it failed.
+            # Read again: the deletion may have recorded progress before it failed.
             progress = await self._deletions.progress_of(deletion, shard.index)
             return await self._record(deletion, shard, progress.model_copy(update={"state": "running", "reason": f"{_FAILED}{error}"}))
 
     async def _go_on(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
         """The shard's progress after some more of the work."""
         if not progress.until:
-            # What arrived before the request may still be on its way: the WALs' ends are kept before anything is looked at.
+            # Items that arrived before the request may still be in the WALs, so the WALs' ends are recorded before the first look.
             until = await ends_of(self._wal_state, (shard.index, aside_of(shard.index)))
             progress = await self._record(deletion, shard, progress.model_copy(update={"state": "running", "until": until}))
         before, reason = progress.rows, ""
@@ -129,10 +129,10 @@ class Eraser:
         return after
 
     async def _erase(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> tuple[Progress, str]:
-        """The progress, and what the deletion waits for; nothing where the last look saw all and left nothing.
+        """The progress, and what the deletion waits for: "" when the last look saw everything and left nothing.
 
-        Each place is looked at after the one that its rows come from: hot, rolling, cold. A look at the cold tier holds it, so that no file that was
-        written before is committed behind it.
+        Places are searched in the order in which rows move: hot, rolling, cold. A search of the cold tier holds it, so that no file written from
+        earlier rows is committed after the search.
         """
         what = Erasure(deletion.tenant, deletion.kind, deletion.value, deletion.requested_ns)
         store, now_ns = self._store(shard), self._now_ns()
@@ -143,11 +143,11 @@ class Eraser:
             if not traces:
                 traces, unread = await self._next(what, shard, lease)
             if not progress.traces and traces:
-                # Kept before anything of them goes: the spans by which they were found may be the first.
+                # Recorded before any of their rows is deleted: the spans by which the traces were found may be the first to go.
                 named = [trace_id.hex() for trace_id in traces]
                 progress = await self._record(deletion, shard, progress.model_copy(update={"traces": named}))
             if not traces and what.kind != "tenant":
-                # Log records in no trace are known by what they hold: what they refer to is condemned before they go.
+                # Log records in no trace are found by their contents, so the payloads that they refer to are condemned before they are deleted.
                 await store.condemn(what, await store.loose_items(what), cause)
             rows = await (store.erase_traces(what, traces) if traces else store.erase_rest(what))
             async with self._cold(shard, lease) as cold:
@@ -156,7 +156,7 @@ class Eraser:
                 erased = await cold.erase(Selection(what, tuple(traces)))
                 later = await cold.later_traces(what, traces) if traces and not erased.left else ()
             ended = [trace_id for trace_id in traces if trace_id not in later]
-            # After the cold files: hours_of finds their hours by this index, and a rewrite that goes on later needs it again.
+            # After the cold files: hours_of reads this index to find a trace's hours, and a rewrite that continues later needs it again.
             if ended and not erased.left:
                 rows += await store.erase_index(what, ended)
             if not erased.left:
@@ -165,7 +165,7 @@ class Eraser:
             progress = progress.model_copy(update=update)
             if traces:
                 progress = await self._record(deletion, shard, progress)
-            # A deletion of one trace names the same trace each time, so only a look that finds nothing ends it.
+            # A deletion of one trace gets the same trace each time, so only a look that finds nothing ends it.
             if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
                 return progress, _waits_for(erased.left, {*unread, *erased.unread})
         return progress, _ON_THEIR_WAY
@@ -178,7 +178,7 @@ class Eraser:
         return f"{left.count} payloads that it referred to: those that nothing else refers to go after {due:%Y-%m-%dT%H:%M:%SZ}"
 
     async def _next(self, what: Erasure, shard: ShardAddress, lease: Lease) -> tuple[Sequence[bytes], tuple[str, ...]]:
-        """Some traces, and the files that could not be read when there were none."""
+        """Some traces to delete, and the files that could not be searched for them."""
         if what.kind == "trace":
             return [bytes.fromhex(what.value)], ()
         found = await self._store(shard).next_traces(what, _TRACES_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Which partitions go, and from which of those that stay the rows of some tenants go, pure."""
+"""Decides which partitions are past retention, wholly or for some tenants, pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tael.storage.api import PartitionSize
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What has outlived its retention: partitions of which nothing is wanted, and those of which only some tenants' rows are. Oldest first."""
+    """The partitions past retention, oldest first: ``whole`` for every tenant, ``in_part`` only for the tenants given with each."""
 
     whole: tuple[PartitionSize, ...]
     in_part: tuple[tuple[PartitionSize, Tenants], ...]
 
 
 def past_retention(partitions: Iterable[PartitionSize], retention: Retention, now_ns: int) -> Past:
-    """A partition counts when all of it is too old for somebody; of one that is not, everything stays."""
+    """Judge each partition by its end: nothing is deleted from one until all of it is past somebody's retention."""
     ordered = sorted(partitions, key=lambda one: (one.start_ns, one.table))
     judged = [(one, retention.past(one.signal, one.start_ns + one.hours * HOUR_NS, now_ns)) for one in ordered]
     whole = tuple(one for one, gone in judged if gone.is_everybody)

@@ -1,4 +1,4 @@
-"""Carries a shard's retention out: whole partitions at once, rows of single tenants a few partitions at a time."""
+"""Enforces a shard's retention: drops whole partitions, and deletes rows of single tenants from a few partitions at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tael.storage.rows import RowStore
 
 log = get_logger("compactor")
 _REWRITTEN_AT_ONCE = 32
-"""Partitions that lose rows in one go: each is written anew, so that others get their turn in between."""
+"""Partitions that one call deletes rows from: each has to be rewritten, and other shards get their turn in between."""
 _PARTITIONS = Counter("tael_compactor_dropped_partitions", "Partitions dropped.", ["shard"], registry=REGISTRY)
 _ROWS = Counter("tael_compactor_deleted_rows", "Rows deleted because of the retention of their tenant.", ["shard"], registry=REGISTRY)
 _LEFT = Gauge("tael_compactor_expired_partitions", "Partitions with rows that are still to be deleted.", ["shard"], registry=REGISTRY)
@@ -32,10 +32,10 @@ async def retire(
     setbacks: Setbacks | None = None,
     at_once: int = _REWRITTEN_AT_ONCE,
 ) -> int:
-    """Drop and delete what has outlived its retention on shard number ``shard``; how many partitions with such rows are left for the next call.
+    """Drop and delete what is past its retention on shard number ``shard``; returns how many partitions with such rows are left for the next call.
 
-    Repeating it, by whoever, changes nothing more. Raises Retryable, and Rejected, as the stores do; a partition that fails again and again is left
-    out until ``setbacks`` lets it be tried again.
+    Idempotent, whichever process repeats it. Raises Retryable and Rejected as the stores do; a partition that fails again and again is skipped
+    until ``setbacks`` allows another attempt.
     """
     setbacks = setbacks or Setbacks(shard)
     aside = setbacks.aside()
@@ -60,7 +60,7 @@ async def retire(
 async def _with_rows(
     rows: RowStore, in_part: Sequence[tuple[PartitionSize, Tenants]], setbacks: Setbacks
 ) -> list[tuple[PartitionSize, Tenants, int]]:
-    """Those that hold rows of their tenants, and how many; one question for each table and choice of tenants."""
+    """The partitions that hold rows of their tenants, and how many, oldest first; one query for each table and set of tenants."""
     alike: dict[tuple[str, Tenants], list[PartitionSize]] = {}
     for partition, tenants in in_part:
         alike.setdefault((partition.table, tenants), []).append(partition)

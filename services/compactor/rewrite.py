@@ -1,6 +1,6 @@
-"""Takes what somebody asked to be deleted out of the files of one shard's cold tier: each hour's are written anew without it.
+"""Removes deleted rows from the files of one shard's cold tier by rewriting each hour's files without them.
 
-What was written of a day counts by one change of the manifest: the index that each change writes anew is as long as the tier is old.
+The rewritten files of a day are committed together: each commit rewrites the manifest's index, which grows with the age of the tier.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tael.storage.rolling import Pace
 T = TypeVar("T")
 log = get_logger("compactor")
 _TURN_SECONDS: Final = 20.0
-"""How long files are rewritten before the roll gets its turn."""
+"""How long files are rewritten before rolls get their turn."""
 _OF_TRACES: Final = ("logs", "exemplars", "spans")
 _MODULUS: Final = 1 << 64
 _REWRITTEN = Counter(
@@ -41,7 +41,7 @@ _REWRITTEN = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """Rows that are in no file any more, and whether others are left for the next call: in any case where files could not be read, keys in ``unread``."""
+    """The number of rows removed, and whether others are left for the next call, as always when files could not be read (their keys are in ``unread``)."""
 
     rows: int
     left: bool
@@ -50,7 +50,7 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Files of an hour, or one that is settled, and what of them is to go."""
+    """The unsettled files of an hour, or one settled file, with the rows of each to remove."""
 
     files: tuple[ColdFile, ...]
     selection: Selection
@@ -62,10 +62,10 @@ class _Place:
 
 
 class ColdEraser:
-    """One shard's cold files under one epoch of its lease, by the task that has its ``owner``; for one call, or for several that go on from each other.
+    """Deletes rows of one shard's cold files under one epoch of its lease, in the task that holds its ``owner``; made for one call or a few related ones.
 
-    Every method can be repeated by any owner, and raises Retryable where something does not answer, Fenced where another process owns the shard now.
-    Files that cannot be read are left out, named in ``unread``, and cost no others.
+    Any owner may repeat any method. Every method raises Retryable when something does not answer, and Fenced when another process owns the shard now.
+    Files that cannot be read are skipped and named in ``unread``; the others are processed.
     """
 
     def __init__(
@@ -93,22 +93,23 @@ class ColdEraser:
         return tuple(sorted(self._unread))
 
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
-        """See EraseStore, of what is in files."""
+        """See EraseStore; searches the files."""
         files = await self._files("spans", what.tenant)
         return await self._reading(files, lambda some: self._store.next_traces(what, some, limit))
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[bytes]:
-        """Those that go on after the request in files."""
+        """Those of ``traces`` with spans in files that came after the request."""
         return await self._reading(await self._spans_of(what, traces), lambda some: self._store.later_traces(what, traces, some))
 
     async def loose_items(self, what: Erasure) -> Sequence[bytes]:
-        """See EraseStore, of what is in files."""
+        """See EraseStore; searches the files."""
         return await self._reading(await self._files("logs", what.tenant), lambda some: self._store.loose_items(what, some))
 
     async def collect(self, selections: Sequence[Selection]) -> Collection[int]:
-        """Rewrite the payloads of hours of a day, one selection each, without those that it names; the hours that are on their way, and have to wait.
+        """Remove payloads from the files of several hours of a day, one selection for each hour. Returns the hours that have to wait because they are on
+        their way to the cold tier.
 
-        The hot tier MUST have been rid of them before.
+        The payloads MUST have been deleted from the hot tier before.
         """
         hours = [one.hour_ns for one in selections if one.hour_ns is not None]
         manifest = await self._owner.load(("payloads",), TimeRange(min(hours), max(hours) + HOUR_NS))
@@ -126,10 +127,10 @@ class ColdEraser:
         return waiting
 
     async def erase(self, selection: Selection) -> Erased:
-        """Rewrite what holds rows of the selection, for a while.
+        """Rewrite the files that hold rows of the selection, for a while.
 
-        The hot tier MUST have been searched before: rows go from there to here, so that what is not found in either is nowhere. Hours that are
-        on their way are waited for.
+        The hot tier MUST have been searched before: rows move from there to here, so rows that neither search finds do not exist. While hours are
+        on their way, something is left.
         """
         until, rows = time.monotonic() + _TURN_SECONDS, 0
         for table in self._tables(selection):
@@ -155,7 +156,7 @@ class ColdEraser:
     def _tables(self, selection: Selection) -> Collection[str]:
         if selection.traces:
             return _OF_TRACES
-        # Payloads are condemned, and collected once nobody relies on them.
+        # Payloads are not deleted here but condemned, and collected once nobody relies on them.
         return tuple(table for table in ROLLED if table != "payloads") if selection.what.kind == "tenant" else ("logs",)
 
     async def _files(self, table: str, tenant: str) -> list[ColdFile]:
@@ -166,7 +167,9 @@ class ColdEraser:
         return [file for file in await self._files("spans", what.tenant) if file.hour_ns in hours]
 
     async def _drop_settled(self, files: Sequence[ColdFile], selection: Selection) -> int:
-        """A rollup or a day goes as a whole where all of a tenant does, as all that is kept by the hour."""
+        """Remove rollups and days as a whole when all data of a tenant is deleted: like everything that is kept by the
+        hour, those that began by ``before_ns``.
+        """
         out = {file for file in files if file.hour_ns <= selection.what.before_ns}
         unnamed = set().union(*[await self._unnamed(file) for file in out]) if out else set()
         change = transitions.retired(self._owner.manifest, out.__contains__, self._owner.epoch, time.time_ns(), unnamed=unnamed)
@@ -176,7 +179,9 @@ class ColdEraser:
         return sum(file.rows for file in out)
 
     async def _reading(self, files: Sequence[ColdFile], ask: Callable[[Sequence[ColdFile]], Awaitable[T]]) -> T:
-        """What is said of all files but those that cannot be read, and those beside them: an hour is written anew as a whole."""
+        """The answer of ``ask`` for the files that can be read. The other files of an unreadable file's hour are skipped too, because an hour can only be
+        rewritten as a whole.
+        """
         left, aside = list(files), self._setbacks.aside()
         self._unread |= {file.key for file in files if _work(file) in aside}
         self._skipped |= aside
@@ -190,11 +195,14 @@ class ColdEraser:
                     raise
                 self._unread.add(named[0].key)
                 self._skipped.add(_work(named[0]))
+                # Raised again inside the block for the setbacks to count, and dropped: the other files are asked once more.
                 with contextlib.suppress(Unreadable), self._setbacks.of(_work(named[0]), named[0].key):
                     raise
 
     def _places(self, found: Mapping[ColdFile, Selected], selection: Selection) -> list[_Place]:
-        """What of the files found is written anew together, in the order of time. All files of an hour are: of rows with one key the same then counts."""
+        """Group the files to rewrite, in order of time. All files of an hour are rewritten together, so that of rows with the same key
+        the same one still counts.
+        """
         one_of = {file.hour_ns: file for file in found if not file.settled}
         merged = [
             tuple(file for file in self._owner.manifest.hour_files(one.table, hour_ns) if file.tenant == one.tenant and not file.settled)
@@ -205,12 +213,14 @@ class ColdEraser:
         return sorted(places, key=lambda place: (place.files[0].hour_ns, place.files[0].resolution))
 
     async def _rewrite(self, places: Sequence[_Place], until: float) -> int:
-        """Write the files of a day anew, until a time (monotonic), and make them count; how many rows are gone. A place that fails costs no other."""
+        """Rewrite files of a day until ``until`` (monotonic seconds), commit them together, and return how many rows are gone. A place that fails is
+        left out.
+        """
         swaps: list[transitions.Swap] = []
         rows, unnamed = 0, set[str]()
         for place in places:
             table, first = place.files[0].table, place.files[0]
-            # An hour on its way has its generation already: a file made now would count as later than those still to come.
+            # The generation of an hour on its way is already fixed: a file written now would have a later one than those still to come.
             if any(self._owner.manifest.open_hour(table, hour_ns) for hour_ns in place.hours) or (swaps and time.monotonic() >= until):
                 continue
             try:
@@ -253,9 +263,9 @@ class ColdEraser:
         )
 
     async def _unnamed(self, file: ColdFile) -> set[str]:
-        """Keys of its tenant and hours that nothing names.
+        """Keys of files of the same tenant and hours that the manifest does not name.
 
-        What a roll, a merge or a rollup wrote that died before its commit holds the same rows, and nothing else would ever delete it.
+        A roll, merge or rollup that died before its commit left such files. They hold the same rows, and nothing else would ever delete them.
         """
         hours = file.each_hour
         named = {one.key for hour_ns in hours for one in self._owner.manifest.hour_files(file.table, hour_ns)}
@@ -273,14 +283,14 @@ def _work(file: ColdFile) -> Work:
 
 
 def _check(files: Sequence[ColdFile], out: Mapping[ColdFile, Selected], left: ColdFile) -> None:
-    """Raises Unavailable where the new file does not hold what the old ones did, less what was to go."""
+    """Raise Unavailable unless the new file holds exactly the rows of the old ones without the removed ones."""
     rows = sum(file.rows for file in files) - sum(one.rows for one in out.values())
-    # Rows with one key in several files became one, so how many are left is known only within bounds.
+    # Rows with the same key in several files become one, so the number of remaining rows is known only within bounds.
     if ROLLED[left.table].replaces and len(files) > 1:
         if not 0 < left.rows <= rows:
             raise Unavailable(f"{left.key} holds {left.rows} rows; 1 to {rows} were expected")
         return
-    # A checksum is a sum over rows modulo 2^64, so that of what is left is a difference.
+    # A checksum is a sum over rows modulo 2^64, so the checksum of the remaining rows is a difference.
     kept = (sum(int(file.checksum, 16) for file in files) - sum(int(one.checksum, 16) for one in out.values())) % _MODULUS
     if (left.rows, int(left.checksum, 16)) != (rows, kept):
         raise Unavailable(f"{left.key} holds {left.rows} rows with checksum {left.checksum}, not {rows} with {kept:016X}")

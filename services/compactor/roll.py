@@ -1,4 +1,4 @@
-"""Carries a shard's roll out, one step after another (docs/adr/0014). What the next step is, plan.py of the cold tier decides."""
+"""Carries out a shard's roll, one step after another (docs/adr/0014). tael/cold/plan.py decides the next step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tael.storage.rolling import Pace, RollStore
 
 log = get_logger("compactor")
 GRACE_NS = HOUR_NS
-"""How long files that nothing names are kept: any query that read an older manifest has ended."""
+"""How long files that the manifest no longer names are kept: longer than any query that read an older manifest."""
 _ROWS = Counter("tael_cold_rolled_rows", "Rows written to the cold tier.", ["shard", "table"], registry=REGISTRY)
 _BYTES = Counter("tael_cold_rolled_bytes", "Bytes of the files that rolls wrote.", ["shard", "table"], registry=REGISTRY)
 _SECONDS = Counter("tael_cold_roll_seconds", "Seconds spent writing and checking files.", ["shard", "table"], registry=REGISTRY)
@@ -41,10 +41,11 @@ _MISMATCHES = Counter(
 
 
 class Roller:
-    """One shard's cold tier under one epoch of its lease. One task uses it; ``take`` comes first, and again after anything that failed.
+    """One shard's cold tier under one epoch of its lease. Used by one task; call ``take`` first, and again after any failure.
 
-    What fails again and again is set aside (``setbacks``), and the others go on. ``still_mine`` raises Fenced unless the lease is this epoch's: it is asked directly before rows are moved or dropped, which ClickHouse does for
-    whoever asks. Every method raises Retryable where something does not answer, and Fenced where another process owns the shard now.
+    Work that fails again and again is set aside (``setbacks``), and the rest goes on. ``still_mine`` raises Fenced unless the lease is still this
+    epoch's. It is called directly before rows are moved or dropped, because ClickHouse itself does not know about leases. Every method raises
+    Retryable when something does not answer, and Fenced when another process owns the shard now.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Roller:
 
     @property
     def owner(self) -> ManifestOwner:
-        """Who changes the manifest, for what else its task does to it."""
+        """The owner of the manifest, for other changes by the same task."""
         return self._owner
 
     async def take(self) -> None:
@@ -78,7 +79,7 @@ class Roller:
         await self._owner.take()
 
     async def confirm(self) -> None:
-        """Raises Fenced where the manifest is another one's by now, or has gone."""
+        """Raise Fenced if another process has changed the manifest since, or if it is gone."""
         await self._owner.confirm()
 
     async def step(self, policy: Policy) -> bool:
@@ -130,7 +131,7 @@ class Roller:
         await self._move(hour)
 
     async def _move(self, hour: OpenHour) -> None:
-        # Readers of this hour wait from the line before to the line after, so nothing else is done in between.
+        # Readers of this hour wait from the commit before until the commit after, so nothing else is done in between.
         await self._still_mine()
         await self._store.move(hour)
         self._fail("moved")
@@ -146,7 +147,7 @@ class Roller:
         started = time.monotonic()
         files = [await self._write(file) for file in await self._store.contents(hour, self._owner.manifest.shard)]
         self._fail("exported")
-        # The day's page is written anew as a whole, so what it names already has to be known.
+        # The commit rewrites the day's page as a whole, so the files that it already lists must be loaded.
         await self._load(hour.table, hour.hour_ns)
         change = transitions.committed(self._owner.manifest, hour.table, hour.hour_ns, files, self._owner.epoch, time.time_ns())
         await self._commit(change)
@@ -171,6 +172,7 @@ class Roller:
             )
 
     async def _drop(self, hour: OpenHour) -> None:
+        # The files count already, but a later owner may have moved new rows into the same rolling partition.
         await self._still_mine()
         await self._store.drop(hour)
         self._fail("dropped")
@@ -191,7 +193,7 @@ class Roller:
         for file in self._owner.manifest.hour_files(table, hour_ns):
             if not file.settled:
                 by_tenant.setdefault(file.tenant, []).append(file)
-        # The revision that this commit makes. Where another owner makes it first, no manifest ever names our file.
+        # The revision that this commit will make. If another owner makes that revision first, no manifest ever names our files.
         generation = self._owner.manifest.revision + 1
         several = [files for files in by_tenant.values() if len(files) > 1]
         merged = [await self._merge_files(files, generation) for files in several]
@@ -207,13 +209,14 @@ class Roller:
 
     def _check_merged(self, files: Sequence[ColdFile], merged: ColdFile) -> None:
         rows = sum(file.rows for file in files)
-        fewer_is_fine = ROLLED[merged.table].replaces and overlap(files) and max(file.rows for file in files) <= merged.rows <= rows
-        if merged.rows != rows and not fewer_is_fine:
+        # Rows with the same key become one where the files overlap. Each file has a key once, so no fewer rows remain than the largest has.
+        may_shrink = ROLLED[merged.table].replaces and overlap(files) and max(file.rows for file in files) <= merged.rows <= rows
+        if merged.rows != rows and not may_shrink:
             _MISMATCHES.labels(self._shard).inc()
             raise Unavailable(f"{merged.key} holds {merged.rows} rows, not the {rows} of {len(files)} files")
 
     async def roll_up(self, before_ns: int) -> bool:
-        """Put a rollup in the place of one file of samples or histograms that ended by then; False when there is none among the pages that are loaded."""
+        """Replace one file of samples or histograms that ended by ``before_ns`` with its rollup; False when the loaded pages have none."""
         raw = plan.next_to_roll_up(self._owner.manifest, before_ns, self._setbacks.aside())
         if raw is None:
             return False
@@ -223,7 +226,7 @@ class Roller:
 
     async def _roll_up(self, raw: ColdFile) -> None:
         rollup, samples = await self._store.roll_up(raw, self._owner.manifest.revision + 1, self._pace)
-        # Every sample is in some bucket, and so is the last one of the hour.
+        # Every sample of the hour is in exactly one bucket, so a smaller sum means that rows were lost.
         if (rollup.tenant, samples) != (raw.tenant, raw.rows):
             _MISMATCHES.labels(self._shard).inc()
             raise Unavailable(f"{rollup.key} was made of {samples} samples, not the {raw.rows} of {raw.key}")
@@ -242,7 +245,7 @@ class Roller:
         )
 
     async def gather(self, before_ns: int) -> bool:
-        """Put one file in the place of those of a tenant's day that ended by then; False when there are none among the pages that are loaded."""
+        """Replace the files of one tenant's day that ended by ``before_ns`` with a single file; False when the loaded pages have no such day."""
         several = plan.next_to_gather(self._owner.manifest, before_ns, self._setbacks.aside())
         if not several:
             return False
@@ -260,9 +263,9 @@ class Roller:
         log.info("gathered", shard=self._shard, table=whole.table, start=whole.hour_ns // 10**9, files=len(several), rows=whole.rows)
 
     async def retire(self, retention: Retention) -> int:
-        """Forget the files of which all is past its tenant's retention; how many."""
+        """Remove from the manifest the files that are wholly past their tenant's retention; returns how many."""
         now_ns = time.time_ns()
-        # An hour of it may be past where the whole of it is not: from the end of its first hour on.
+        # A day's page is needed as soon as the first hour of the day may be past anybody's retention.
         await self._load_pages(
             (table, day)
             for table, day in (await self._owner.load(())).days()
@@ -282,7 +285,7 @@ class Roller:
         return len(out)
 
     async def sweep(self) -> int:
-        """Delete what was unnamed for the time of grace, and copies of heads that later ones make useless; how many objects."""
+        """Delete objects that were unnamed for the grace period and superseded copies of heads; returns how many objects."""
         count = 0
         for trash in plan.to_sweep(self._owner.manifest, self._grace_ns, time.time_ns(), self._setbacks.aside()):
             with self._setbacks.of(plan.sweeps(trash), trash.key):
@@ -292,10 +295,10 @@ class Roller:
     async def _sweep(self, trash: Trash) -> int:
         try:
             keys = decode_trash(trash.key, await self._objects.get(trash.key))
-        # A sweep that died after its last deletion and before its commit: nothing is left but to say so.
+        # An earlier sweep died after its last deletion and before its commit, which is all that is left to do.
         except NotFound:
             keys = []
-        # The list goes last: as long as it is there, a sweep that dies is repeated in full.
+        # The list is deleted last: while it exists, a sweep that died is repeated in full.
         for key in (*keys, trash.key):
             await self._objects.delete(key)
         await self._commit(transitions.swept(self._owner.manifest, trash, self._owner.epoch))
@@ -309,7 +312,7 @@ class Roller:
             await self._load_pages((await self._owner.load(())).days())
 
     async def _load_pages(self, days: Iterable[tuple[str, int]]) -> None:
-        """One after another; a page that cannot be read is the business of its day alone."""
+        """Load the pages one after another; one that cannot be read affects only its own day."""
         aside = self._setbacks.aside()
         for table, day in days:
             if (work := Work("read", table, day)) not in aside:

@@ -1,4 +1,4 @@
-"""What failed several times is set aside for a while, so that one hour or file that is bad holds nothing else up."""
+"""Sets work that failed several times aside for a while, so that one bad hour or file holds nothing else up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tael.runtime.observe import get_logger
 
 log = get_logger("compactor")
 ATTEMPTS: Final = 3
-"""How often something may fail before it is set aside; after that, once each time that it is tried again."""
+"""How often a piece of work may fail before it is set aside. After that, each further failure sets it aside again."""
 _FIRST_SECONDS: Final = 60.0
 _ASIDE = Gauge(
     "tael_compactor_set_aside",
@@ -34,9 +34,9 @@ class _Failed:
 
 
 class Setbacks:
-    """The failures of one shard's work. The pause begins at a minute, doubles with each failure and ends at ``longest_seconds``.
+    """The failures of one shard's work. The pause starts at a minute and doubles with each failure, up to ``longest_seconds``.
 
-    It grows because a failure may be the bucket's or the shard's: when those are back, what failed meanwhile is soon tried again.
+    It starts short because the bucket or the shard may be at fault: once they are back, the work that failed meanwhile is retried soon.
     """
 
     def __init__(self, shard: int, longest_seconds: float = 3600.0, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -46,28 +46,29 @@ class Setbacks:
         self._failed: dict[Work, _Failed] = {}
 
     def pause_seconds(self, work: Work) -> float:
-        """How long it is still set aside."""
+        """How long the work is still set aside; 0 if it is not."""
         failed = self._failed.get(work)
         return max(0.0, failed.until - self._now()) if failed else 0.0
 
     def has_failed(self, work: Work) -> bool:
-        """Whether it has failed since it last succeeded."""
+        """Whether the work has failed since it last succeeded."""
         return work in self._failed
 
     def aside(self) -> frozenset[Work]:
-        """What is not to be tried now."""
+        """The work that must not be tried now."""
         now = self._now()
         return frozenset(work for work, failed in self._failed.items() if failed.until > now)
 
     @contextmanager
     def of(self, work: Work, name: str) -> Iterator[None]:
-        """Count a failure of what is done inside, and raise it as it is; what succeeds begins anew. The log calls it ``name``, a file's key or an hour."""
+        """Count a failure of the block and raise it unchanged; a success forgets earlier failures. ``name``, a file's key or an hour, is for the log."""
         try:
             yield
         except (Retryable, Conflict, Rejected, Damaged) as error:
             self._count(work, name, error)
             raise
-        if work in self._failed and work not in self.aside():  # giving an hour back that is set aside is no success
+        # Giving an hour that is set aside back to the hot table is not a success of its roll.
+        if work in self._failed and work not in self.aside():
             del self._failed[work]
             self._show(work.kind)
 

@@ -30,7 +30,7 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
     cold_tier: Switch = Field(
         default=True,
         alias="TAEL_COLD_TIER",
-        description="Whether hours leave the hot tier for Parquet in the bucket. What is there is read in any case, and what was begun is finished after it is off.",
+        description="Whether hours leave the hot tier for Parquet files in the bucket. Existing files are read in any case, and hours on their way are finished after it is off.",
     )
     hot_tier_hours: float = Field(
         default=24,
@@ -44,14 +44,14 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         ge=0,
         le=36500,
         alias="TAEL_METRIC_RAW_DAYS",
-        description="How long samples and native histograms of metrics are kept as they came; the hours of the cold tier that ended before become 5-minute rollups, which PromQL reads. 0 keeps all of them until their retention ends.",
+        description="How long samples and native histograms of metrics are kept as received; older hours of the cold tier become 5-minute rollups, which PromQL reads. 0 keeps all of them until their retention ends.",
     )
     roll_quiet_seconds: float = Field(
         default=600,
         ge=0,
         le=86_400,
         alias="TAEL_ROLL_QUIET_SECS",
-        description="An hour is rolled when nothing was added to it for so long; `tael cold roll` waits 15 seconds at most.",
+        description="An hour is rolled once nothing has been added to it for this long; `tael cold roll` waits 15 seconds at most.",
     )
     roll_threads: int = Field(
         default=1, ge=1, le=64, alias="TAEL_ROLL_THREADS", description="Threads of a shard's ClickHouse that write and check one file."
@@ -60,7 +60,7 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
         default="1GiB",  # type: ignore[assignment]  # parsed by the validator
         ge=128 << 20,
         alias="TAEL_ROLL_MEMORY_BYTES",
-        description="Memory that a shard's ClickHouse may take for it.",
+        description="Memory that a shard's ClickHouse may use to write and check one file.",
     )
     roll_max_lag_seconds: float = Field(
         default=30,
@@ -94,7 +94,7 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
 
     @model_validator(mode="after")
     def _raw_window(self) -> Self:
-        # The default stands back behind the other two: it rolls up nothing that is hot still or gone already.
+        # Only an explicit value must fit the other two settings. The default gives way to them: hours that are hot or gone are not rolled up.
         if self.metric_raw_days and "metric_raw_days" in self.model_fields_set:
             if self.metric_raw_days * 24 < self.hot_tier_hours:
                 raise ValueError(
