@@ -100,7 +100,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
                 wal_number=wal,
                 node_id=settings.node_id,
                 kv=kv,
-                wal=JetStreamReader(client, settings.cluster_id, wal, tails.of(wal)),
+                wal=JetStreamReader(client, settings.cluster_id, wal, tails.tail(wal)),
                 digests=JetStreamDigests(client, settings.cluster_id, wal),
                 storage=ClickHouseWriter(clickhouse, max_hours=ASIDE_HOURS if aside else MAX_HOURS),
                 inserts_at_once=1 if aside else 2,

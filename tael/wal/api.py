@@ -1,4 +1,4 @@
-"""The WAL's ports: what a receiver may promise a client, and what the writer reads.
+"""The WAL's ports: appending for receivers, reading for writers, dead letters and live watching.
 
 The WAL of a shard is one sequence of entries, numbered from 1 without reuse. An entry holds one encoded ``WalBatch`` of one signal
 (docs/formats.md); the WAL never looks inside.
@@ -18,7 +18,7 @@ from tael.pb.wal_pb2 import WrittenDigests
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One appended body. ``items`` counts its spans, records or points; ``appended_at_ns`` is when the server took it, which grows."""
+    """One appended body. ``items`` counts its spans, records or points; ``appended_at_ns`` is the server's time of the append, which only grows."""
 
     sequence: int
     signal: str
@@ -27,7 +27,7 @@ class Entry:
     appended_at_ns: int = 0
 
     def mark(self, stream_created_ns: int) -> Mark:
-        """The entry as it is recognised later, in a stream that was made at that time."""
+        """The mark by which this entry is recognised later, in a stream created at the given time."""
         return Mark(self.sequence, self.appended_at_ns, digest_of(self.body), stream_created_ns)
 
 
@@ -38,7 +38,7 @@ def digest_of(body: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A body that storage refused for good: where it stood, why it was refused, and the body itself."""
+    """A body that storage refused for good: its shard and sequence, the reason, and the body itself."""
 
     shard: int
     sequence: int
@@ -50,7 +50,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """A dead letter in its stream: ``letter_id`` names it, ``buried_at_ns`` is when it came there."""
+    """A dead letter in its stream: ``letter_id`` identifies it, ``buried_at_ns`` is when it was stored."""
 
     letter_id: int
     buried_at_ns: int
@@ -59,11 +59,11 @@ class Buried:
 
 @dataclass(frozen=True, slots=True)
 class WalState:
-    """A shard's WAL: the first and last sequence that it holds, its size, the size that it may have (0 when that is not known), and when it
-    was made (ns since the epoch), which tells it from one of the same name that was made later.
+    """A shard's WAL: its first and last sequence, its size, its maximum size (0 when that is not known), and when it was created (ns since the
+    epoch), which distinguishes it from a later stream of the same name.
 
-    ``last`` stays when everything is trimmed. ``last_appended_at_ns`` is the last entry's time stamp, 0 where there has been none; it tells
-    that entry from one that took its sequence later.
+    ``last`` is kept when everything is trimmed. ``last_appended_at_ns`` is the last entry's time stamp, 0 if there never was one; it distinguishes
+    that entry from a later one with the same sequence.
     """
 
     first: int
@@ -83,8 +83,9 @@ class WalAppender(Protocol):
         ...
 
     def turns(self, shard: int) -> int:
-        """How often this WAL was seen to have lost entries that it had acknowledged. MUST be up to date when an append returns whose WAL a
-        server restart, as far as the connection shows it, has shortened.
+        """How often this WAL was found to have lost acknowledged entries.
+
+        If a server restart that showed on the connection shortened the WAL, the number MUST include that loss by the time the next append returns.
         """
         ...
 
@@ -92,9 +93,9 @@ class WalAppender(Protocol):
         """Append one body; return only once it is durable on every replica that must hold it.
 
         Bodies that wait at the same time may become one entry. An entry whose acknowledgement is lost is sent again under the same id, made
-        of the ``dedup_id`` of each; a body that its client sends again may be in the WAL twice, and its reader drops the second by the digest
+        from the ``dedup_id`` of each body. A body that its client resends may be in the WAL twice; the reader drops the second by the digests
         in its records. Raises Overloaded when the WAL is full, Unavailable when it cannot be reached or does not answer in time
-        (the body may be in it: send it again as it is). Memory MUST stay bounded while the WAL is slow.
+        (it may hold the body: send the same bytes again). Memory MUST stay bounded while the WAL is slow.
         """
         ...
 
@@ -103,16 +104,16 @@ class WalReader(Protocol):
     """The writer's side, for one shard."""
 
     async def read(self, after: Mark, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
-        """The entries that follow the marked one, in order; where their sequences leave one out, it is gone for good.
+        """The entries that follow the marked one, in order. An entry whose sequence is missing among them is lost for good.
 
-        Returns as soon as ``max_items`` or ``max_bytes`` is reached or passed by the last entry, else when ``wait_seconds`` are over
-        with what there is. Raises Diverged when the marked entry is not in the WAL as it was marked and was not trimmed: what follows its
+        Returns as soon as the last entry reaches or passes ``max_items`` or ``max_bytes``, else after ``wait_seconds`` with what there is.
+        Raises Diverged when the WAL holds another entry, or none, in place of the marked one, unless that was trimmed; what follows its
         sequence now MUST NOT be returned then. Raises Unavailable when the WAL cannot be reached.
         """
         ...
 
     async def read_range(self, first: int, last: Mark) -> Sequence[Entry]:
-        """The entries from sequence ``first`` to the marked one that the WAL still holds, in order, and none that took their place later."""
+        """The entries from sequence ``first`` to the marked one that the WAL still holds, in order, without later entries that reuse their sequences."""
         ...
 
     def mark(self, entry: Entry) -> Mark:
@@ -120,18 +121,18 @@ class WalReader(Protocol):
         ...
 
     async def resume(self, mark: Mark) -> Mark:
-        """Where to go on in a WAL that has Diverged from a mark: the last entry that was appended no later than the marked one.
+        """The mark after which to resume in a WAL that has Diverged from ``mark``: the last entry appended no later than the marked one.
 
-        Everything behind it was appended later and was not read before. Raises Unavailable.
+        Every entry after it was appended later, and so was never read. Raises Unavailable.
         """
         ...
 
     def take_lost(self) -> int:
-        """How many entries that were seen to be in the WAL are gone from it and were never returned, since the last call."""
+        """The number of entries, since the last call, that are known to have been in the WAL and were lost before they were returned."""
         ...
 
     async def trim(self, through: int) -> None:
-        """Forget entries up to and including ``through``."""
+        """Delete entries up to and including ``through``."""
         ...
 
     async def state(self) -> WalState:
@@ -139,58 +140,58 @@ class WalReader(Protocol):
         ...
 
     async def bury(self, letter: DeadLetter) -> None:
-        """Append to the dead letters, durably and once, however often the same letter is buried."""
+        """Append a dead letter, durably, and only once however often the same letter is buried."""
         ...
 
 
 class DigestStore(Protocol):
-    """Where a shard's writer keeps what it must know of the entries that it trims. Every method raises Unavailable."""
+    """Keeps the digests of entries that a shard's writer trims from the WAL. Every method raises Unavailable."""
 
     async def load(self) -> Sequence[WrittenDigests]:
-        """Everything that was saved and not forgotten, in order; MUST NOT miss what a ``save`` that returned has saved."""
+        """Everything that was saved and not forgotten, in order. MUST include whatever a ``save`` that returned has saved."""
         ...
 
     async def save(self, digests: WrittenDigests) -> int:
-        """Keep it durably; return its place."""
+        """Store ``digests`` durably; return its place, a number that only grows."""
         ...
 
     async def forget(self, through: int) -> None:
-        """Forget what was saved up to and including this place."""
+        """Delete what was saved up to and including this place."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LiveBody:
-    """A body on its way into the WAL of some shard; ``items`` counts its spans, records or points."""
+    """A body that is being appended to some shard's WAL; ``items`` counts its spans, records or points."""
 
     items: int
     body: bytes
 
 
 class LiveBus(Protocol):
-    """What is being appended, for those who watch; nothing is kept for those who do not."""
+    """Publishes what is being appended to current watchers; nothing is kept for later ones."""
 
     def watch(self, signal: str) -> AbstractAsyncContextManager[AsyncIterator[LiveBody]]:
-        """The bodies of one signal, of every shard, from the moment the block begins, each at most once and as it is appended.
+        """The bodies of one signal, of every shard, from the start of the block on, each at most once and as it is appended.
 
-        It is a view, not the WAL: bodies may be missing after a reconnection, and one that the WAL then refused, or held already, may
-        be among them. MUST NOT slow the appender: what a watcher does not take in time is lost to it. MUST cost nothing once the block has
-        ended. Raises Unavailable when there is no connection; the iterator ends when the connection is lost for good.
+        This is a view, not the WAL: bodies may be missing after a reconnection, and bodies that the WAL refuses, or already holds, may be
+        included. MUST NOT slow the appender: what a watcher does not take in time is lost to it. MUST cost nothing after the end of the
+        block. Raises Unavailable when there is no connection; the iterator ends when the connection is lost for good.
         """
         ...
 
 
 class DeadLetters(Protocol):
-    """What storage refused for good, for whoever finds out why. Every method raises Unavailable when the WAL cannot be reached."""
+    """The dead letters, for inspection. Every method raises Unavailable when the WAL cannot be reached."""
 
     async def list(self, after: int, limit: int) -> Sequence[Buried]:
-        """Letters with an id above ``after``, oldest first: up to ``limit``, at least one where there is any, and few that are large."""
+        """Letters with an id above ``after``, oldest first: up to ``limit``, fewer when they are large, and at least one if there is any."""
         ...
 
     async def get(self, letter_id: int) -> Buried | None:
-        """One letter, or None when it is not there (any more)."""
+        """The letter with this id, or None when there is none (any more)."""
         ...
 
     async def drop(self, letter_id: int) -> None:
-        """Forget a letter; forgetting what is gone already is no error."""
+        """Delete a letter; it is no error if it is already gone."""
         ...

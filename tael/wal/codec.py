@@ -1,7 +1,7 @@
-"""One request and its envelope as a ``WalBatch`` of one record, without copying the request more than once.
+"""Encodes a request and its envelope as a ``WalBatch`` of one record, copying the request only once.
 
-The bytes are those of proto/wal.proto; they are put together by hand because a protobuf message would copy the request twice on the
-hot path, and read by hand where only the envelopes are asked for. Bodies concatenate: joined, they are one ``WalBatch``.
+The format is that of proto/wal.proto. It is written by hand because protobuf would copy the request twice on the hot path, and read by hand
+where only the envelopes are needed. Concatenated bodies are one ``WalBatch``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from tael.pb.wal_pb2 import WalBatch, WalRecord
 
 DIGEST_BYTES = 16
-# A tag is the field's number in proto/wal.proto times eight plus its wire type: one byte each, as no number is above 15.
+# A tag is the field number in proto/wal.proto times eight plus the wire type: one byte each, as no field number is above 15.
 _RECORDS = 0x0A
 _TENANT, _RECEIVED_AT, _REQUEST, _DIGEST, _ITEMS = 0x0A, 0x11, 0x1A, 0x22, 0x28
 
 
 def encode(tenant: str, received_at_ns: int, request: bytes, *, digest: bytes = b"", items: int = 0) -> bytes:
-    """A ``WalBatch`` that holds one record; ``request`` stands last, so that the rest can be read without it."""
+    """A ``WalBatch`` with one record; ``request`` comes last, so that the other fields can be read without it."""
     name = tenant.encode()
     head = b"\x0a" + _varint(len(name)) + name + b"\x11" + received_at_ns.to_bytes(8, "little")
     if digest:
@@ -31,20 +31,20 @@ def encode(tenant: str, received_at_ns: int, request: bytes, *, digest: bytes = 
 
 
 def decode(body: bytes) -> list[WalRecord]:
-    """The records of one body, or of several joined. Raises google.protobuf's DecodeError."""
+    """The records of one body, or of several concatenated ones. Raises google.protobuf's DecodeError."""
     return list(WalBatch.FromString(body).records)
 
 
 def overhead_bytes(tenant: str) -> int:
-    """The most that ``encode`` adds to a request of less than 256 MiB."""
-    # Tags and lengths of batch, record, tenant and request, 9 bytes of time; 2 for the digest's; 6 for the number of items.
+    """The maximum number of bytes that ``encode`` adds to a request of less than 256 MiB."""
+    # 24 for the tags and lengths of record, tenant and request and the 9 bytes of the time; 2 for the digest's tag and length; 6 for the items.
     return len(tenant.encode()) + 24 + 2 + DIGEST_BYTES + 6
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A record without its request: its tenant, the digest that it is known by, how many items it holds (0 where it does not say), and where it
-    stands in its body.
+    """A record without its request: its tenant, the digest that identifies it, its number of items (0 if it is not given), and the range of
+    its bytes in the body, tag included.
     """
 
     tenant: str
@@ -55,7 +55,7 @@ class Envelope:
 
 
 def envelopes(body: bytes) -> Iterator[Envelope]:
-    """The envelopes of a body that ``encode`` made, or of several joined, without decoding a request. Raises ValueError for other bytes."""
+    """The envelopes of a body made by ``encode``, or of several concatenated ones, without decoding requests. Raises ValueError for other bytes."""
     at = 0
     while at < len(body):
         start = at
@@ -70,7 +70,7 @@ def envelopes(body: bytes) -> Iterator[Envelope]:
 
 
 def with_digests(body: bytes, name: str) -> bytes:
-    """The same records, known by ``name`` and their number instead of what they were known by. Raises DecodeError."""
+    """The same records with new digests, derived from ``name`` and each record's number. Raises DecodeError."""
     batch = WalBatch.FromString(body)
     for number, record in enumerate(batch.records):
         record.digest = hashlib.sha256(f"{name}:{number}".encode()).digest()[:DIGEST_BYTES]
@@ -79,7 +79,7 @@ def with_digests(body: bytes, name: str) -> bytes:
 
 def _envelope(body: bytes, start: int, at: int, end: int) -> Envelope:
     tenant, digest, items = "", b"", 0
-    # The request stands last: reading stops in front of it, however large it is.
+    # The request comes last: reading stops in front of it, however large it is.
     while at < end and body[at] != _REQUEST:
         tag = body[at]
         if tag == _RECEIVED_AT:
@@ -108,9 +108,9 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that starts at ``at``, and where it ends."""
+    """The number encoded at ``at``, and the position after it."""
     number = 0
-    # Ten bytes are the most that a number of 64 bits takes; more would be read past the end of damaged bytes.
+    # A 64-bit number takes ten bytes at most; the bound keeps damaged bytes from being read as an ever larger number.
     for shift in range(0, 70, 7):
         if at >= len(data):
             break

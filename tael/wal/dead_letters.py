@@ -1,4 +1,4 @@
-"""The dead letters of a cluster in their stream (docs/formats.md): read, and removed one by one."""
+"""Reads the dead letters of a cluster from their stream (docs/formats.md), and removes them one by one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class JetStreamDeadLetters:
         """See DeadLetters."""
         messages = await direct_get(self._client, self._stream, letter_id, 1, _WHAT)
         found = _buried(messages[0]) if messages else None
-        # A direct get answers with the first message at the sequence or behind it: of a letter that was dropped that is another one.
+        # A direct get answers with the first message at or after the sequence, which is another letter if this one was dropped.
         return found if found is not None and found.letter_id == letter_id else None
 
     async def drop(self, letter_id: int) -> None:

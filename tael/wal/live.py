@@ -1,4 +1,4 @@
-"""The live bus on NATS: the WAL's own subjects, by core subscription, so that watching costs the appenders nothing."""
+"""The live bus on NATS: plain subscriptions to the WAL's subjects, so that watching costs the appenders nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tael.runtime.nats import reachable, require_connected
 from tael.wal.api import LiveBody
 from tael.wal.jetstream.names import ITEMS_HEADER, subject_of
 
-# How far one watcher may fall behind. Beyond it the client drops messages, which LiveBus allows, and reads on: NATS cuts off a connection
-# that does not read, and this one is everybody's.
+# How far one watcher may fall behind. Beyond that the client drops messages, which LiveBus allows, and keeps reading: NATS disconnects a
+# client that does not read, and the whole process shares this connection.
 _PENDING_MESSAGES, _PENDING_BYTES = 4096, 32 << 20
 
 
@@ -33,7 +33,7 @@ class NatsLiveBus:
             subscription = await self._client.subscribe(
                 subject_of(self._cluster_id, None, signal), pending_msgs_limit=_PENDING_MESSAGES, pending_bytes_limit=_PENDING_BYTES
             )
-            # The server answers in order: behind its answer the subscription is there.
+            # The server processes commands in order: when it answers the flush, the subscription is active.
             await self._client.flush()
         try:
             yield _bodies(subscription)

@@ -1,4 +1,4 @@
-"""Payloads as bodies of the WAL: small ones share a record, and one that is larger than a piece is cut. Pure."""
+"""Encodes payloads as bodies of the WAL: small ones share a record, and one that is larger than a piece is cut. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_WORD_BYTES: Final = 1 << 10
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A content that one hour must hold."""
+    """A payload's content that must be stored in one hour."""
 
     hour: int
     sha256: bytes
@@ -35,17 +35,17 @@ class Body:
 
 
 def bodies(tenant: str, wal: int, wanted: Iterable[Wanted], received_at_ns: int, max_body_bytes: int) -> Iterator[Body]:
-    """Bodies of the signal ``payloads`` for one WAL that hold all of it. The same contents have the same identity when they come again."""
+    """Bodies of the signal ``payloads`` for one WAL that hold all of ``wanted``. The same contents yield the same digests when they are resent."""
     for batch in encode_payloads(wanted, max_body_bytes - codec.overhead_bytes(tenant)):
         request, items = batch.SerializeToString(), len(batch.payloads)
         digest = hashlib.sha256(f"{tenant}\0{PAYLOADS}\0{wal}\0".encode())
         digest.update(request)
-        known_by = digest.digest()[: codec.DIGEST_BYTES]
-        yield Body(codec.encode(tenant, received_at_ns, request, digest=known_by, items=items), items, known_by.hex())
+        identity = digest.digest()[: codec.DIGEST_BYTES]
+        yield Body(codec.encode(tenant, received_at_ns, request, digest=identity, items=items), items, identity.hex())
 
 
 def encode_payloads(wanted: Iterable[Wanted], max_bytes: int) -> Iterator[PayloadBatch]:
-    """Batches of at most ``max_bytes`` encoded bytes that hold all of it, in order. The cut depends on nothing but the arguments."""
+    """Batches of at most ``max_bytes`` encoded bytes that hold all of ``wanted``, in order. The cuts depend only on the arguments."""
     most = min(PIECE_BYTES, max_bytes - _FRAME_BYTES)
     batch, size = PayloadBatch(), 0
     for one in wanted:
@@ -60,26 +60,26 @@ def encode_payloads(wanted: Iterable[Wanted], max_bytes: int) -> Iterator[Payloa
 
 
 def pieces(content: bytes, most: int) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of pieces of at most ``most`` bytes; a cut is behind a space where there is one, so that words can be found."""
+    """Offset and bytes of pieces of at most ``most`` bytes, cut after a space if possible, so that a search for a word finds it in one piece."""
     at = 0
     while len(content) - at > most:
         end = at + most
-        # rfind gives -1 where there is no space, which is 0 here: a word longer than a kilobyte is cut where the piece ends.
+        # rfind returns -1 without a space, which the addition turns into 0: a word longer than a kilobyte is cut at the end of the piece.
         end = content.rfind(b" ", max(at, end - _LONGEST_WORD_BYTES), end) + 1 or end
         yield at, content[at:end]
         at = end
     yield at, content[at:]
 
 
-def joined(found: Iterable[tuple[int, bytes]], size_bytes: int) -> bytes | None:
-    """The content that pieces make, in any order, some of them twice or cut in another way; None where one is missing."""
+def joined(offset_pieces: Iterable[tuple[int, bytes]], size_bytes: int) -> bytes | None:
+    """The content made of these pieces, which may be unordered, repeated or overlapping; None if one is missing."""
     parts: list[bytes] = []
     held = 0
-    for offset, piece in sorted(found):
+    for offset, piece in sorted(offset_pieces):
         if offset > held:
             return None
-        # Senders with other limits cut elsewhere, so pieces may overlap: what is held already is skipped, and
-        # of a piece within it nothing is left.
+        # Receivers with other limits cut elsewhere, so pieces may overlap: skip the bytes that are held already,
+        # which may be the whole piece.
         fresh = piece[held - offset :]
         parts.append(fresh)
         held += len(fresh)

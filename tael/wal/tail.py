@@ -1,7 +1,7 @@
-"""How far the WAL of one shard is known to reach, and when it turned out to end earlier; pure.
+"""Tracks the last known sequence of a shard's WAL, and detects that the WAL lost its tail; pure.
 
-A receiver's acknowledgements and the server's own words both tell it. Sequences that come again say that the entries which had them
-before are gone.
+It learns from a receiver's acknowledgements and from the stream's leader. A sequence that is assigned again means that the entry that had it
+before is gone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Entries ``first`` to ``last``, both included, were in the WAL and are not any more."""
+    """Entries ``first`` to ``last`` (inclusive) were in the WAL and are lost."""
 
     first: int
     last: int
@@ -19,31 +19,31 @@ class Gone:
 
 @dataclass(slots=True)
 class Tail:
-    """``last`` is the highest sequence that is known of the WAL as it is now."""
+    """``last`` is the highest known sequence of the WAL as it is now; ``turns`` counts the detected losses."""
 
     last: int = 0
     turns: int = 0
     _gone: list[Gone] = field(default_factory=list)
 
     def appended(self, sequence: int, before: int) -> None:
-        """An append was acknowledged with this sequence, and the one before it from the same queue with ``before``."""
-        # One queue's appends are acknowledged in order, so a sequence that does not grow was used before: the stream lost its tail.
+        """An append was acknowledged with this sequence; the previous one of the same queue had sequence ``before``."""
+        # The appends of one queue are acknowledged in order, so a sequence that does not grow is being reused: the stream lost its tail.
         if sequence <= before:
             self._turn(sequence)
         self.last = max(self.last, sequence)
 
     def reaches(self, sequence: int) -> None:
-        """The WAL is seen to hold this sequence."""
+        """The WAL was seen to hold this sequence."""
         self.last = max(self.last, sequence)
 
     def ends(self, last: int, *, known: int, turns: int) -> None:
-        """Its leader says that it ends at ``last``; ``known`` and ``turns`` were its last sequence and turns before the leader was asked."""
-        # A turn since the question was asked means that the answer is about a WAL of before.
+        """The stream's leader reports the end ``last``; ``known`` and ``turns`` are this tail's values from before the request was sent."""
+        # If ``turns`` changed meanwhile, the answer describes the WAL from before a loss that is already counted.
         if last < known and turns == self.turns:
             self._turn(last + 1)
 
     def take_gone(self) -> list[Gone]:
-        """What was found to be gone since the last call."""
+        """The losses found since the last call."""
         gone, self._gone = self._gone, []
         return gone
 
@@ -54,16 +54,16 @@ class Tail:
 
 
 class Tails:
-    """The tails of every shard, shared by those who append and those who read in one process."""
+    """The tails of all shards, shared by the appender and the readers of one process."""
 
     def __init__(self) -> None:
         self._tails: dict[int, Tail] = {}
 
-    def of(self, shard: int) -> Tail:
+    def tail(self, shard: int) -> Tail:
         """The tail of one shard."""
         return self._tails.setdefault(shard, Tail())
 
 
 def lost_between(gone: list[Gone], read_through: int) -> int:
-    """How many entries of those that are gone were never read, by a reader that had read through a sequence of the time before."""
+    """How many of the lost entries a reader had not read that had read up to ``read_through`` before the loss."""
     return sum(max(0, part.last - max(part.first - 1, read_through)) for part in gone)

@@ -1,7 +1,7 @@
 """The receivers' side of the WAL on JetStream.
 
-Appends that wait are joined: while an entry is on its way, those that come for the same shard and signal are gathered, and the next entry
-takes them all (docs/adr/0011). An append that finds nothing on its way goes at once.
+Waiting appends are joined: while an entry is in flight, further appends for the same shard and signal are gathered into the next entry
+(docs/adr/0011). An append that finds nothing in flight is sent at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tael.wal.tail import Tails
 
 # NATS counts a message's headers as payload (max_payload).
 _HEADER_ROOM_BYTES = 4096
-# Enough that an fsync is shared by all who wait, and little enough that nobody waits for a long entry of others.
+# Large enough for all waiting appends to share an fsync, small enough that none waits for a long entry of others.
 _JOIN_BYTES = 1 << 20
 
 
@@ -40,7 +40,9 @@ class _Waiting:
     done: asyncio.Future[None]
 
     def answer(self, error: Exception | None) -> None:
-        """Tell who waits, if anybody does; every one gets an error of its own, as a traceback would hold the others' requests."""
+        """Wake the waiting append, unless it gave up. Each gets an error object of its own: a shared one would gather all their tracebacks,
+        which hold the requests.
+        """
         if self.done.done():
             return
         if error is None:
@@ -53,7 +55,10 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Queue:
-    """The appends of one shard and signal: those that wait, the task that sends them, and the sequence that was acknowledged last."""
+    """The appends of one shard and signal: those waiting, the task that sends them, and the last acknowledged sequence.
+
+    ``connection`` is the client's number of reconnects at the last check of the WAL's end.
+    """
 
     shard: int
     signal: str
@@ -63,7 +68,7 @@ class _Queue:
     connection: int = 0
 
     def take(self) -> list[_Waiting]:
-        """What the next entry holds: appends in their order, as many as fit, and none that nobody waits for any more."""
+        """Remove the appends of the next entry: in order, as many as fit, without those that have given up waiting."""
         taken: list[_Waiting] = []
         size = 0
         while self.waiting and (not taken or size + len(self.waiting[0].body) <= _JOIN_BYTES):
@@ -75,7 +80,7 @@ class _Queue:
 
 
 class JetStreamAppender:
-    """The WalAppender of every shard of a cluster; bounded by ``in_flight_bytes``, and giving up after ``patience_seconds``."""
+    """The WalAppender of every shard of a cluster; holds at most ``in_flight_bytes``, and gives up after ``patience_seconds``."""
 
     def __init__(
         self,
@@ -91,7 +96,7 @@ class JetStreamAppender:
         self._cluster_id = cluster_id
         self._limit = in_flight_bytes
         self._patience_seconds = patience_seconds
-        # Three attempts fit into the patience, so that one which is lost with the stream's leader is not the last.
+        # Three attempts fit into the patience, so that an attempt lost with a failing stream leader is not the last.
         self._attempt_seconds = min(REQUEST_SECONDS, patience_seconds / 3)
         self._in_flight = 0
         self._queues: dict[tuple[int, str], _Queue] = {}
@@ -104,24 +109,24 @@ class JetStreamAppender:
 
     def turns(self, shard: int) -> int:
         """See WalAppender."""
-        return self._tails.of(shard).turns
+        return self._tails.tail(shard).turns
 
     async def append(self, shard: int, signal: str, body: bytes, items: int, dedup_id: str) -> None:
         """See WalAppender."""
-        # One body larger than the bound passes when nothing else is on its way; otherwise it could never be stored.
+        # A body larger than the bound passes when nothing else is in flight; otherwise it could never be stored.
         if self._in_flight and self._in_flight + len(body) > self._limit:
             raise Overloaded("too many bytes are waiting for the WAL", retry_after_seconds=1)
         require_connected(self._client)
         queue = self._queues.setdefault((shard, signal), _Queue(shard, signal))
         append = _Waiting(body, items, dedup_id, asyncio.get_running_loop().create_future())
         self._in_flight += len(body)
-        # No await between here and the start of the sender: a sender that is about to end cannot miss this append.
+        # There is no await between here and the start of the sender, so a sender that is about to end cannot miss this append.
         queue.waiting.append(append)
         if queue.sending is None:
             queue.sending = asyncio.create_task(self._send_all(queue), name=f"append-{shard}-{signal}")
         try:
             async with asyncio.timeout(self._patience_seconds):
-                # A timeout cancels the future, and take() leaves it out: what nobody waits for is not sent later behind the client's back.
+                # A timeout cancels the future, and take() skips it: a body whose client got an error must not be sent later.
                 await append.done
         except TimeoutError as error:
             raise Unavailable(f"appending to the WAL of shard {shard}: NATS did not answer in time") from error
@@ -129,24 +134,24 @@ class JetStreamAppender:
             self._in_flight -= len(body)
 
     async def _send_all(self, queue: _Queue) -> None:
-        """Send entry after entry until nothing waits, and give each append its own answer."""
+        """Send entries until no append waits, and answer each append."""
         try:
             while entry := queue.take():
                 failure: Exception | None = None
                 try:
                     await self._publish(queue, entry)
-                except Exception as error:  # noqa: BLE001  # whatever it is, those who wait are told
+                except Exception as error:  # noqa: BLE001  # any error is passed on to the waiting appends
                     failure = error
                 for append in entry:
                     append.answer(failure)
         finally:
             queue.sending = None
-            for append in queue.waiting:  # only when this task is cancelled or failed
+            for append in queue.waiting:  # not empty only when this task was cancelled or failed
                 append.done.cancel()
             queue.waiting.clear()
 
     async def _publish(self, queue: _Queue, entry: list[_Waiting]) -> None:
-        """Publish one entry, again and under the same id while NATS does not answer in time."""
+        """Publish one entry; repeat it under the same id while NATS does not answer in time."""
         body = entry[0].body if len(entry) == 1 else b"".join(append.body for append in entry)
         # Body and id stay the same in every attempt: a publish whose PubAck was lost is recognised as a duplicate.
         headers = {"Nats-Msg-Id": _entry_id(entry), ITEMS_HEADER: str(sum(append.items for append in entry))}
@@ -158,28 +163,28 @@ class JetStreamAppender:
                     await self._look_after_reconnect(queue)
                     acknowledged = await self._send(queue, body, headers)
             except Unavailable:
-                # Not connected: the client's own reconnect decides when, and its callers should learn at once.
+                # Without a connection there is no point in retrying before the client has reconnected: the callers learn of it at once.
                 if time.monotonic() + self._attempt_seconds > deadline or not self._client.is_connected:
                     raise
             else:
-                # A duplicate's sequence is that of the first time, which may lie before what was acknowledged since.
+                # A duplicate is acknowledged with its original sequence, which may be lower than those acknowledged since.
                 if not acknowledged.duplicate:
-                    self._tails.of(queue.shard).appended(acknowledged.seq, queue.acknowledged)
+                    self._tails.tail(queue.shard).appended(acknowledged.seq, queue.acknowledged)
                     queue.acknowledged = acknowledged.seq
                 return
 
     async def _look_after_reconnect(self, queue: _Queue) -> None:
-        """Ask where the WAL ends before anything is added to it: a server that was restarted may have lost what it had acknowledged."""
+        """After a reconnect, ask where the WAL ends before appending to it: a restarted server may have lost acknowledged entries."""
         connection = self._client.stats["reconnects"]
         if connection == queue.connection:
             return
-        tail = self._tails.of(queue.shard)
-        # Taken before the question: appends acknowledged while it travels must not look like a loss.
+        tail = self._tails.tail(queue.shard)
+        # Read before the request: appends that are acknowledged while it travels must not look like a loss.
         known, turns = tail.last, tail.turns
         if known:
             tail.ends((await wal_state(self._client, self._cluster_id, queue.shard)).last, known=known, turns=turns)
         queue.connection = connection
-        # Else the first append after a loss would look like a second one: its sequence is lower than the last acknowledged.
+        # The first append after a loss has a lower sequence than the last acknowledged one; without this it would look like a second loss.
         queue.acknowledged = min(queue.acknowledged, tail.last)
 
     async def _send(self, queue: _Queue, body: bytes, headers: dict[str, str]) -> PubAck:
@@ -197,7 +202,7 @@ class JetStreamAppender:
 
 
 def _entry_id(entry: list[_Waiting]) -> str:
-    """The id under which NATS knows an entry that it is sent twice: the append's own, or a digest of those of all."""
+    """The id by which NATS recognises a repeated entry: the append's own, or a digest of the ids of all its appends."""
     if len(entry) == 1:
         return entry[0].dedup_id
     return hashlib.sha256("\0".join(append.dedup_id for append in entry).encode()).hexdigest()[:40]

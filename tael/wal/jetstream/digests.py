@@ -33,7 +33,7 @@ class JetStreamDigests:
     async def load(self) -> Sequence[WrittenDigests]:
         """See DigestStore."""
         found: list[WrittenDigests] = []
-        # How far to read is the leader's word: with a replica that is behind the load would end early, and resends would be stored twice.
+        # The leader says how far to read: a replica that is behind would end the load early, and resends would be stored twice.
         state = await stream_state(self._client, self._stream, self._what)
         start = max(1, state.first)
         while start <= state.last and (messages := await direct_get(self._client, self._stream, start, _FETCH, self._what)):

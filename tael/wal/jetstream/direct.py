@@ -1,4 +1,4 @@
-"""Messages of a stream by sequence or time: many from any replica, or one from the leader."""
+"""Reads messages of a stream by sequence or time: many from any replica, or one from the leader."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 
 _FETCH_BYTES = 8 << 20
 _DIRECT_ENDS = {"204", "404"}
-"""End of batch, and nothing from that sequence on."""
+"""The statuses "end of batch" and "no message from that sequence on"."""
 
 
 async def direct_get(client: Client, stream: str, first: int, count: int, what: str) -> list[Msg]:
-    """Up to ``count`` messages of a stream from sequence ``first`` on, at least two where there are two and few that are large, with their
-    place in the headers. Raises Unavailable.
+    """Up to ``count`` messages of a stream from sequence ``first`` on: fewer when they are large, but at least two if there are two. Their
+    sequences are in the headers. Raises Unavailable.
 
-    Any replica may answer, one that is behind too.
+    Any replica may answer, even one that is behind.
     """
-    # Room for the two largest messages that there can be: a reader whose last entry fills the answer would never see what follows it.
+    # Room for two messages of maximum size: each read starts with the last entry, and if that filled the answer, the reader would never advance.
     most = max(_FETCH_BYTES, 2 * client.max_payload)
     return await _direct(client, stream, {"seq": first, "batch": count, "max_bytes": most}, what)
 
 
 async def direct_get_since(client: Client, stream: str, since_ns: int, what: str) -> Msg | None:
-    """The first message of a stream that was appended at ``since_ns`` or later, as some replica has it. Raises Unavailable."""
+    """The first message of a stream appended at ``since_ns`` or later, according to any replica. Raises Unavailable."""
     found = await _direct(client, stream, {"start_time": _rfc3339(since_ns), "batch": 1}, what)
     return found[0] if found else None
 
 
 async def leader_get(client: Client, stream: str, sequence: int, what: str) -> tuple[int, bytes] | None:
-    """Time (ns) and body of one message as the stream's leader has it, or None when it is not there. Raises Unavailable."""
+    """Time (ns) and body of one message according to the stream's leader, or None when it does not exist. Raises Unavailable."""
     require_connected(client)
     with reachable(f"reading {what}"):
         request = json.dumps({"seq": sequence}).encode()
@@ -58,7 +58,7 @@ async def leader_get(client: Client, stream: str, sequence: int, what: str) -> t
 
 
 async def delete_message(client: Client, stream: str, sequence: int) -> None:
-    """Remove one message of a stream; one that is gone already is no error. Raises Unavailable."""
+    """Remove one message of a stream; it is no error if it is already gone. Raises Unavailable."""
     require_connected(client)
     with reachable(f"removing a message of {stream}"):
         try:
@@ -69,8 +69,8 @@ async def delete_message(client: Client, stream: str, sequence: int) -> None:
 
 
 def time_ns(instant: str) -> int:
-    """RFC 3339 with up to nine digits of a second, in UTC, as nanoseconds since the epoch."""
-    # The float that timestamp() gives has whole seconds exactly; nanoseconds since 1970 would need 61 bits and lose the last digits.
+    """An RFC 3339 time in UTC, with up to nine fractional digits, as nanoseconds since the epoch."""
+    # timestamp() returns a float, which holds whole seconds exactly; nanoseconds since 1970 need 61 bits, more than its 53.
     whole, _, fraction = instant.removesuffix("Z").partition(".")
     return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
 
@@ -81,7 +81,7 @@ async def _direct(client: Client, stream: str, wanted: dict[str, Any], what: str
     ended: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
 
     async def receive(message: Msg) -> None:
-        # What is stored is never empty: a message without data is the server's status line, which ends the batch.
+        # Stored messages are never empty: a message without data is the server's status, which ends the batch.
         if message.data:
             found.append(message)
         elif not ended.done():

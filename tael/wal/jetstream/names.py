@@ -1,4 +1,4 @@
-"""What streams, headers and errors are called (docs/formats.md; error codes are nats-server's server/errors.json)."""
+"""Names of streams, subjects and headers (docs/formats.md), and error codes (nats-server's server/errors.json)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from tael.model.lanes import wal_name
 ITEMS_HEADER, SEQUENCE_HEADER, REASON_HEADER = "Tael-Items", "Tael-Sequence", "Tael-Reason"
 DUPLICATE_WINDOW_SECONDS = 120
 FULL_CODES = {10077, 10047, 10023, 10028}
-"""Maximum messages or bytes exceeded, storage resources exceeded, insufficient resources."""
+"""The stream or the server is full: maximum messages or bytes exceeded, storage resources exceeded, insufficient resources."""
 GONE_CODES = {10037, 10043}
-"""No message found, no such sequence (the same)."""
+"""The message does not exist: no message found, sequence not found."""
 
 
 def stream_name(cluster_id: str, wal: int) -> str:
@@ -18,7 +18,7 @@ def stream_name(cluster_id: str, wal: int) -> str:
 
 
 def subject_of(cluster_id: str, wal: int | None, signal: str) -> str:
-    """The subject of a signal's entries in a WAL, None for every WAL."""
+    """The subject of a signal's entries in a WAL; with None a wildcard for every WAL."""
     return f"{cluster_id}.wal.{'*' if wal is None else wal_name(wal)}.{signal}"
 
 
@@ -28,7 +28,7 @@ def dead_stream_name(cluster_id: str) -> str:
 
 
 def digest_stream_name(cluster_id: str, wal: int) -> str:
-    """The stream that holds the digests of what a WAL's writer wrote last."""
+    """The stream that holds the digests of the records last written from a WAL."""
     return f"{cluster_id}_digests_{wal_name(wal)}"
 
 

@@ -1,8 +1,8 @@
 """The writer's side of the WAL on JetStream.
 
-A reader needs no consumer, which could be lost or fall silent: it asks for what follows a sequence, many entries at a time, by direct get. Each
-answer begins with the entry that was read last, so that a WAL which lost its tail, and used its sequences again, is noticed before anything
-is taken from it. A replica that is behind may answer a direct get; what looks like a loss is held against the leader's word.
+A reader uses no JetStream consumer, which could be lost or fall silent: it asks for the entries after a sequence, many at a time, by direct
+get. Each answer begins with the last entry read, the anchor, so that a WAL that lost its tail and reuses sequences is noticed before anything
+is taken from it. Any replica may answer a direct get, even one that is behind, so an apparent loss is checked with the leader.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-# An answer ends at _FETCH_BYTES as well, which comes first where entries are joined appends.
+# An answer also ends at _FETCH_BYTES, which joined appends reach first.
 _FETCH = 128
 _POLL_SECONDS = 0.05
-# Nothing came for so long, and then it is asked for so seldom: polls are most of what an idle suite costs.
+# After so long without an entry, poll this slowly: polls are most of what an idle suite costs.
 _IDLE_AFTER_SECONDS, _IDLE_POLL_SECONDS = 5.0, 0.25
 _LOOK_EVERY_SECONDS = 2.0
 
@@ -60,7 +60,7 @@ class JetStreamReader:
     async def read(self, after: Mark, *, max_items: int, max_bytes: int, wait_seconds: float) -> Sequence[Entry]:
         """See WalReader."""
         deadline = time.monotonic() + wait_seconds
-        # Read on where the last call ended; entries fetched ahead are of no use from any other place.
+        # Continue where the last call ended; from any other place the entries fetched ahead are of no use.
         if after.sequence != self._returned or not self._created_ns:
             await self._start_behind(after)
         entries: list[Entry] = []
@@ -77,7 +77,7 @@ class JetStreamReader:
             try:
                 await self._fetch()
             except (Unavailable, Diverged):
-                if entries:  # they may be nowhere else any more
+                if entries:  # return them first: the WAL may not hold them any more
                     return entries
                 raise
             if not self._ahead:
@@ -93,7 +93,7 @@ class JetStreamReader:
         while start <= end and (found := await self._following(start, min(_FETCH, end - start + 1))):
             entries += (entry for entry in found if entry.sequence <= end)
             start = found[-1].sequence + 1
-        # After the entries, and from the leader: between its first and last entry nothing may be missing.
+        # Checked with the leader after the entries were read: what it holds of the range must all have been read.
         state = await self.state()
         held = range(max(first, state.first), min(end, state.last) + 1)
         if [entry.sequence for entry in entries if entry.sequence >= state.first] != list(held):
@@ -108,11 +108,11 @@ class JetStreamReader:
         """See WalReader."""
         state = await self.state()
         if state.created_ns != mark.stream_created_ns:
-            # A stream that was made later holds nothing that was read: everything in it is to be written.
+            # A stream created later holds nothing that was read before: everything in it must be written.
             place = Mark(max(0, state.first - 1), stream_created_ns=state.created_ns)
         else:
             place = await self._last_before(mark, state)
-        # Two witnesses saw how far the WAL reached: direct gets of this reader and acknowledgements of receivers in this process.
+        # The WAL's last known end comes from this reader's direct gets and from acknowledgements to receivers in this process.
         last = max([self._seen_last, *(gone.last for gone in self._tail.take_gone())])
         self._lost += lost_between([Gone(place.sequence + 1, last)], mark.sequence)
         self._seen_last = place.sequence
@@ -141,10 +141,10 @@ class JetStreamReader:
     async def bury(self, letter: DeadLetter) -> None:
         """See WalReader."""
         require_connected(self._client)
-        # A header ends at a line break, and is ASCII: a reason with either would make the letter unreadable.
+        # Headers are ASCII and end at a line break: any other character, or a line break, in the reason would make the letter unreadable.
         reason = " ".join(letter.reason.split())[:1000].encode("ascii", "replace").decode()
         headers = {
-            # By its content: a batch that is repeated buries the same letters, and halves of one entry are letters of their own.
+            # The id includes the content: a repeated batch buries the same letters, and pieces of one entry are letters of their own.
             "Nats-Msg-Id": f"{letter.shard}:{letter.sequence}:{digest_of(letter.body)}",
             ITEMS_HEADER: str(letter.items),
             SEQUENCE_HEADER: str(letter.sequence),
@@ -167,30 +167,30 @@ class JetStreamReader:
         self._came_at = time.monotonic()
 
     def _is_due(self) -> bool:
-        """Whether to ask for more: an idle WAL is asked seldom, unless a receiver of this process is known to have appended to it."""
+        """Whether to poll now: an idle WAL is polled slowly, unless a receiver of this process has appended to it."""
         now = time.monotonic()
         if now - self._came_at <= _IDLE_AFTER_SECONDS or now - self._asked_at >= _IDLE_POLL_SECONDS:
             return True
         return self._tail.last > self._fetched.sequence
 
     async def _fetch(self) -> None:
-        """Add what follows the last entry that was fetched to those ahead. Raises Diverged when that one is not there as it was."""
+        """Append to ``_ahead`` the entries after the last one fetched. Raises Diverged when the WAL does not hold that one unchanged."""
         if not self._is_due():
             return
         self._asked_at = time.monotonic()
         if self._connection != self._client.stats["reconnects"] or time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
             await self._look()
             self._count_gone()
-        # While nothing comes, nothing but the next sequence is asked for: the entry before it may be large.
+        # While the WAL is quiet, ask for the next sequence only: the anchor may be large, and would be sent with each poll.
         if self._quiet and not await self._following(self._fetched.sequence + 1, 1):
             return
         anchor = self._fetched
-        # The anchor itself is asked for again: the same bytes under the same sequence say that this is still the WAL that was read.
-        # And one more than the rest, for the anchor.
+        # The anchor is read again: the same bytes under the same sequence show that this is still the WAL that was read.
+        # It takes one place of the answer, hence the + 1.
         found = await self._following(max(1, anchor.sequence), _FETCH + 1)
         if anchor.digest and not (found and found[0].mark(self._created_ns) == anchor):
             await self._hold_against_leader(anchor)
-        # Behind a gap nothing is taken until the leader has said whether the gap is a loss or a replica that is behind.
+        # Nothing after a gap is taken until the leader has shown whether the gap is a loss or a replica that is behind.
         fresh = _contiguous([entry for entry in found if entry.sequence > anchor.sequence])
         self._quiet = not fresh
         if fresh:
@@ -203,25 +203,26 @@ class JetStreamReader:
             self._tail.reaches(self._reported_last)
 
     async def _look(self) -> None:
-        """Ask the leader whether it is the same WAL and ends no earlier than it was seen to."""
+        """Ask the leader whether this is still the same WAL, and ends no earlier than before. Raises Diverged if not."""
         connection = self._client.stats["reconnects"]
         known, turns = self._tail.last, self._tail.turns
         state = await self.state()
         self._tail.ends(state.last, known=known, turns=turns)
         if state.created_ns != self._created_ns or state.last < self._fetched.sequence:
             raise Diverged(self._difference(state))
-        # As many entries may have come as were lost: no number tells then, and nothing follows whose reading would bring the anchor along.
+        # As many entries may have been appended as were lost. The sequences then agree, and as nothing follows the last entry,
+        # no read would compare the anchor: its time stamp shows the loss.
         last = self._fetched
         if last.digest and state.first <= state.last == last.sequence and state.last_appended_at_ns != last.appended_at_ns:
             raise Diverged(f"entry {state.last} of {self._what} is not the entry that was read before")
         self._connection, self._looked_at = connection, time.monotonic()
 
     async def _hold_against_leader(self, anchor: Mark) -> None:
-        """Return when the entry that was read last was trimmed; otherwise it is another one, or a replica is behind."""
+        """Return if the anchor was trimmed. Raises Diverged if the leader has another entry in its place, Unavailable if only a replica is behind."""
         state = await self.state()
         if state.created_ns != self._created_ns or state.last < anchor.sequence:
             raise Diverged(self._difference(state))
-        # Trimming removes from the front what is committed: the anchor is gone because it was written.
+        # Only committed entries are trimmed, from the front: the anchor is gone because it was written.
         if anchor.sequence < state.first:
             return
         kept = await leader_get(self._client, self._stream, anchor.sequence, self._what)
@@ -235,7 +236,7 @@ class JetStreamReader:
         return f"{self._what} ends at {state.last}, and entry {self._fetched.sequence} was read from it"
 
     async def _count_gap(self, anchor: Mark, first: int) -> None:
-        """Count the entries that are missing between the last one read and ``first``, once the leader says that they are gone."""
+        """Count the entries missing between the anchor and ``first`` as lost, if the leader does not have them either."""
         missing = first - anchor.sequence - 1
         if not missing:
             return
@@ -245,13 +246,13 @@ class JetStreamReader:
             self._lost += missing
 
     def _count_gone(self) -> None:
-        """Count what the WAL has lost behind the last entry that was fetched; before that one nothing is lost."""
+        """Count the entries that the WAL lost after the last one fetched; the earlier ones were read, so they are not lost."""
         if gone := self._tail.take_gone():
             self._lost += lost_between(gone, self._fetched.sequence)
             self._seen_last = self._fetched.sequence
 
     async def _last_before(self, mark: Mark, state: WalState) -> Mark:
-        """The last entry that was appended no later than the mark, as the leader confirms; without one, the place before all of them."""
+        """The last entry appended no later than the mark, confirmed by the leader; without one, the place before the first entry."""
         later = await direct_get_since(self._client, self._stream, mark.appended_at_ns + 1, self._what)
         sequence = _entry(later).sequence - 1 if later else state.last
         before = await leader_get(self._client, self._stream, sequence, self._what) if sequence >= state.first else None
@@ -270,7 +271,7 @@ class JetStreamReader:
 
 def _contiguous(entries: list[Entry]) -> list[Entry]:
     """The entries up to the first gap."""
-    # Behind a gap every sequence is ahead of its number, so nothing behind it passes.
+    # After a gap every sequence exceeds its position, so no later entry passes.
     return [entry for number, entry in enumerate(entries) if entry.sequence == entries[0].sequence + number]
 
 

@@ -1,4 +1,4 @@
-"""Makes the streams of the WAL, and says what they hold."""
+"""Creates the streams of the WAL, and reads their state."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from tael.wal.jetstream.names import (
 
 # Digests of 16 bytes, kept for four minutes of entries: enough for 17,000 requests a second.
 _DIGEST_BYTES = 64 << 20
-# docs/adr/0013: what lies far from now is seldom much, and a backfill is refused retryably when it is.
+# docs/adr/0013: there is seldom much data far from now, and a larger backfill is refused retryably.
 _ASIDE_SHARE = 8
 
 
 async def wal_state(client: Client, cluster_id: str, wal: int) -> WalState:
-    """What a WAL holds, in the words of its stream's leader. Raises Unavailable."""
+    """The state of a WAL, as reported by its stream's leader. Raises Unavailable."""
     return await stream_state(client, stream_name(cluster_id, wal), f"the WAL of shard {wal_name(wal)}")
 
 
 async def stream_state(client: Client, stream: str, what: str) -> WalState:
-    """The same of any stream; ``what`` it holds is for errors."""
+    """The state of any stream, from its leader; ``what`` describes it in errors. Raises Unavailable."""
     require_connected(client)
     with reachable(f"asking for {what}"):
-        # Not through the client's own call: that leaves out when the last entry was appended.
+        # Not through the client's stream_info(), which omits the time of the last entry.
         answer = await answered(client, client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=REQUEST_SECONDS))
     found: dict[str, Any] = json.loads(answer.data)
     if error := found.get("error"):
@@ -59,14 +59,14 @@ async def stream_state(client: Client, stream: str, what: str) -> WalState:
         state["last_seq"],
         state["bytes"],
         max(0, found["config"].get("max_bytes") or 0),
-        # To the microsecond, as the marks in the leases have it.
+        # Truncated to microseconds, as in the marks that leases hold.
         time_ns(found["created"]) // 1000 * 1000,
         max(0, time_ns(state["last_ts"])),
     )
 
 
 def wal_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[list[WalState | None]]]:
-    """A function that looks at the WALs of the first ``n`` shards; None stands for one that cannot be read."""
+    """A function that returns the states of the first ``n`` shards' WALs, None for one that cannot be read."""
 
     async def one(shard: int) -> WalState | None:
         try:
@@ -81,7 +81,7 @@ def wal_states(client: Client, cluster_id: str) -> Callable[[int], Awaitable[lis
 
 
 class JetStreamStreams:
-    """Makes the streams, and reads how they are kept; for the coordinator."""
+    """Creates the streams, and checks how NATS stores them; for the coordinator."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class JetStreamStreams:
         self._tls = tls
 
     async def ensure(self, shard_count: int) -> None:
-        """Make or adjust the stream of each shard and the dead-letter stream; repeating it changes nothing."""
+        """Create or adjust the streams of each shard and the dead letters' stream; idempotent."""
         for shard in range(shard_count):
             await self._ensure_wal(shard, self._max_bytes)
             await self._ensure_wal(aside_of(shard), max(1 << 20, self._max_bytes // _ASIDE_SHARE))
@@ -113,7 +113,7 @@ class JetStreamStreams:
         await self._ensure(digest_stream_name(self._cluster_id, wal), digest_subject(self._cluster_id, wal), _DIGEST_BYTES)
 
     async def dead_letters(self) -> int:
-        """How many dead letters there are. Raises Unavailable."""
+        """The number of dead letters. Raises Unavailable."""
         require_connected(self._client)
         with reachable("counting dead letters"):
             try:
@@ -124,12 +124,12 @@ class JetStreamStreams:
                 raise Unavailable(f"the dead letters cannot be counted: {error.description}") from error
 
     async def lazy_sync(self) -> str | None:
-        """Why an acknowledged append may be lost on power failure, or None when each server fsyncs each one. Raises Unavailable."""
+        """Why an acknowledged append may be lost on power failure, or None when every server fsyncs every append. Raises Unavailable."""
         for url in self._monitor_urls:
             try:
                 found = await asyncio.to_thread(_read_json, f"{url}/varz", self._tls)
             except (OSError, ValueError) as error:
-                # Without its path, which may be what keeps others out.
+                # Without path and credentials, which may be secret.
                 where = urlsplit(url).netloc
                 raise Unavailable(f"NATS' monitoring at {where} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
             config = (found.get("jetstream") or {}).get("config") or {}
@@ -143,17 +143,17 @@ class JetStreamStreams:
             name=name,
             subjects=[subject],
             retention=RetentionPolicy.LIMITS,
-            # A full WAL refuses appends. The old policy would drop its first entries, which are acknowledged and not yet written.
+            # A full WAL must refuse appends. DiscardPolicy.OLD would drop its first entries, which are acknowledged but not yet written.
             discard=DiscardPolicy.NEW,
             storage=StorageType.FILE,
             max_bytes=max_bytes,
             num_replicas=self._replicas,
             duplicate_window=DUPLICATE_WINDOW_SECONDS,
-            # Unlike the bucket of leases: entries never change, and whoever reads them notices a replica that is behind.
+            # Unlike in the bucket of leases, stale reads are harmless: entries never change, and readers notice a replica that is behind.
             allow_direct=True,
         )
         require_connected(self._client)
-        with reachable(f"making stream {name}"):
+        with reachable(f"creating stream {name}"):
             try:
                 present = (await self._js.stream_info(name)).config
             except js_errors.NotFoundError:
