@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from nats.aio.client import Client
@@ -306,3 +307,13 @@ async def test_a_lazy_server_is_named(nats_client: Client, nats_server: NatsServ
         lazy.kill()
     assert warning is not None
     assert "sync_interval 120s" in warning
+
+
+async def test_a_monitoring_url_that_is_not_http_is_unavailable(nats_client: Client, nats_server: NatsServer) -> None:
+    """The port for clients is easily taken for the one for monitoring; the error names the host and no password."""
+    url = f"http://{urlsplit(nats_server.url).netloc}"
+    with pytest.raises(Unavailable, match="TAEL_NATS_MONITOR_URL"):
+        await JetStreamStreams(nats_client, "tael", [url], replicas=1, max_bytes=1 << 20).lazy_sync()
+    with pytest.raises(Unavailable, match="TAEL_NATS_MONITOR_URL") as refused:
+        await JetStreamStreams(nats_client, "tael", ["http://monitor:secret@localhost"], replicas=1, max_bytes=1 << 20).lazy_sync()
+    assert "NATS' monitoring at localhost (" in str(refused.value)

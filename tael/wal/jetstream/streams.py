@@ -6,6 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -128,9 +129,10 @@ class JetStreamStreams:
         for url in self._monitor_urls:
             try:
                 found = await asyncio.to_thread(_read_json, f"{url}/varz", self._tls)
-            except (OSError, ValueError) as error:
+            # HTTPException is neither of the others: a server that does not speak HTTP, such as NATS' own port, raises it.
+            except (OSError, ValueError, HTTPException) as error:
                 # Without path and credentials, which may be secret.
-                where = urlsplit(url).netloc
+                where = urlsplit(url).netloc.rpartition("@")[2]
                 raise Unavailable(f"NATS' monitoring at {where} (TAEL_NATS_MONITOR_URL) cannot be read: {error}") from error
             config = (found.get("jetstream") or {}).get("config") or {}
             if not config.get("sync_always"):
