@@ -1,7 +1,7 @@
 """The coordinator: one leads, the others stand by.
 
-The leader makes the streams, publishes the shard map, migrates each shard's schema, and hands the writer and compactor leases to live members.
-Each of these steps can be repeated by any later leader. Who gets what is decided in assign.py.
+The leader creates the streams, publishes the shard map, migrates each shard's schema, and grants the writer and compactor leases to live
+members. Any later leader can repeat each of these steps. assign.py decides which member gets which lease.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from tael.storage.api import SchemaStore
 
 log = get_logger("coordinator")
 _SYNC_CHECK_SECONDS = 30.0
-# Ten minutes at the default lease: a member that died is shown as such for a while before it is forgotten.
+# Ten minutes at the default TTL: a dead member is listed as such for a while before it is removed.
 _FORGET_AFTER_TTLS = 120
 _LEADING = Gauge("tael_coordinator_epoch", "Epoch of this process's leadership; 0 when it is not the leader.", registry=REGISTRY)
 _LAZY_SYNC = Gauge("tael_nats_lazy_sync", "1 when NATS acknowledges writes before they are fsynced.", registry=REGISTRY)
 
 
 class Streams(Protocol):
-    """What the coordinator asks of NATS. Every method raises Unavailable when it cannot be reached."""
+    """The streams, as the coordinator uses them. Every method raises Unavailable when NATS cannot be reached."""
 
     async def ensure(self, shard_count: int) -> None:
-        """Make the streams that are missing."""
+        """Create the streams that are missing."""
         ...
 
     async def dead_letters(self) -> int:
-        """How many dead letters there are."""
+        """The number of dead letters."""
         ...
 
     async def lazy_sync(self) -> str | None:
@@ -58,7 +58,7 @@ class Streams(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What the coordinator works with."""
+    """The ports of the coordinator."""
 
     kv: KeyValue
     ensure_bucket: Callable[[], Awaitable[None]]
@@ -67,13 +67,13 @@ class Ports:
 
 
 async def run(settings: CoordinatorSettings, stop: Stop, ports: Ports, readiness: Readiness) -> None:
-    """Stand by, lead when it is this one's turn, and give the lease up at the end."""
+    """Stand by, lead when elected, and give the lease up at the end."""
     try:
         await retry(ports.ensure_bucket, stop, _no_bucket)
     except Stopped:
         return
     readiness.set("nats")
-    # Ready until the streams are known to be refused: a coordinator that stands by never makes them, and must be ready all the same.
+    # Ready until NATS refuses the streams: a standby never creates them, but must be ready all the same.
     readiness.set("streams")
     member = Member(node_id=settings.node_id, target="coordinator", internal=str(settings.internal_addr), started_at=time.time())
     leadership = Leadership(ports.kv, settings.node_id, settings.lease_ttl_seconds)
@@ -95,20 +95,20 @@ async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, lea
                 log.warning("fenced: this coordinator is no longer the leader", reason=str(fenced))
             except Retryable as error:
                 log.warning("cannot reach the leader's lease", reason=str(error))
-            # Asked again and not taken from step(): a step that failed says nothing about whether the lease still stands.
+            # Read from the leadership, not returned by step(): a failed step does not tell whether the lease is still valid.
             epoch = leadership.epoch
             _LEADING.set(epoch)
             if epoch and term is None:
                 log.info("leading", epoch=epoch)
                 term = asyncio.create_task(Term(settings, ports, leadership, epoch, readiness).run(stop), name=f"term-{epoch}")
             if term is not None and term.done():
-                # It ended with an error (BadSettings), which awaiting raises, or because the epoch had gone.
+                # The term ended with an error (BadSettings), which awaiting it raises, or because its epoch is over.
                 ended, term = term, None
                 await ended
             elif term is not None and not epoch:
                 ended, term = term, None
                 ended.cancel()
-                # Awaited before the next step: two terms of one process must not hand out leases side by side.
+                # Awaited before the next step: two terms of one process must not grant leases concurrently.
                 await asyncio.gather(ended, return_exceptions=True)
             await stop.sleep(settings.lease_ttl_seconds / 3)
     finally:
@@ -118,7 +118,7 @@ async def _campaign(settings: CoordinatorSettings, stop: Stop, ports: Ports, lea
 
 
 class Term:
-    """What one leader does under one epoch."""
+    """The work of a leader under one epoch."""
 
     def __init__(self, settings: CoordinatorSettings, ports: Ports, leadership: Leadership, epoch: int, readiness: Readiness) -> None:
         self._settings = settings
@@ -131,7 +131,7 @@ class Term:
         self._migrations = Migrations(ports.kv, ports.schema)
 
     async def run(self, stop: Stop) -> None:
-        """Reconcile until the drain or the end of the term. Raises BadSettings when the settings contradict the cluster."""
+        """Reconcile until the drain or the end of the term. Raises BadSettings when the settings contradict the cluster's state."""
         pause = min(1.0, self._settings.lease_ttl_seconds / 3)
         async with background(watch_sizes(self._shards, self._ports.schema, self._ports.streams, stop)):
             await self._run(stop, pause)
@@ -149,27 +149,28 @@ class Term:
                 except (Retryable, Conflict) as error:
                     log.warning("reconciling failed; retrying", reason=str(error))
                     if isinstance(error, Retryable):
-                        # Not after a Conflict: another leader wrote, and heartbeats went on meanwhile.
-                        self._liveness = Liveness(self._settings.lease_ttl_seconds)  # nobody could renew: count from when it is back
+                        # Members could not renew while the store was unreachable, so their TTLs count anew from when it is back.
+                        # After a Conflict they could: another leader wrote.
+                        self._liveness = Liveness(self._settings.lease_ttl_seconds)
                 await stop.sleep(pause)
         finally:
             self._readiness.set("streams")
             await self._migrations.close()
 
     async def _reconcile(self) -> None:
-        # This order is what a writer relies on: its stream and its schema are there before it is granted the lease.
+        # Writers rely on this order: their stream and schema exist before they are granted the lease.
         shard_map = await self._publish_shard_map()
         await self._ensure_streams(len(shard_map.shards))
         migrated = await self._migrations.step(shard_map)
         members = await self._live_members()
         writers = [m.node_id for m in members if m.target == "ingest"]
         await self._hand_out(writer_key, migrated, writers, self._writer_lease)
-        # Assigned apart from the main WALs, so that each process has its share of both kinds.
+        # Assigned separately from the main WALs, so that each process gets its share of both kinds.
         await self._hand_out(writer_key, map(aside_of, migrated), writers, self._writer_lease)
         await self._hand_out(compactor_key, migrated, [m.node_id for m in members if m.target == "compactor"], bare_lease)
 
     async def _ensure_streams(self, shard_count: int) -> None:
-        """Make the streams; while NATS refuses them this process is not ready, and says why once."""
+        """Create the streams; while NATS refuses them, this process is not ready, and logs the reason once."""
         try:
             await self._ports.streams.ensure(shard_count)
         except Unavailable as error:
@@ -215,7 +216,7 @@ class Term:
         return [member for member in members if member is not None]
 
     def _writer_lease(self, found: Versioned) -> Lease | None:
-        """A writer's lease; None for a damaged one, which holds progress that only a person can put back."""
+        """A writer's lease; None for a damaged one, whose progress only a person can restore."""
         return self._damaged.read(Lease, found)
 
     async def _hand_out(
@@ -226,12 +227,12 @@ class Term:
         leases = {shard: lease for shard, lease in known.items() if lease is not None}
         for shard, member in assign({shard: lease.holder for shard, lease in leases.items()}, members).items():
             before, found = leases[shard], held[shard]
-            # The compare-and-set below guards against a change after the read, this against a read by a leader that was deposed before.
+            # The compare-and-set below catches changes made after the read; this catches a read made after a newer leader took over.
             if before.granted_by > self._epoch:
                 log.warning("lease left alone: granted by a newer leader", lease=key_of(shard), leader_epoch=before.granted_by)
                 continue
             lease = before.grant(member, granted_by=self._epoch)
-            # The writer has moved its own lease forward since the read, as it does with each batch: the next round tries again.
+            # On a Conflict the writer has advanced its own lease since the read, as it does with each batch: the next round retries.
             with contextlib.suppress(Conflict):
                 if found is None:
                     await self._ports.kv.create(key_of(shard), lease.encode())
@@ -241,7 +242,7 @@ class Term:
 
 
 async def _watch_sync(streams: Streams, stop: Stop) -> None:
-    said = ""
+    logged = ""
     while not stop.is_set:
         try:
             warning = await streams.lazy_sync()
@@ -249,9 +250,9 @@ async def _watch_sync(streams: Streams, stop: Stop) -> None:
             warning = f"{warning}; until then an acknowledged request may be lost on power failure" if warning else ""
         except Retryable as error:
             warning = f"whether NATS fsyncs what it acknowledges could not be checked: {error}"
-        if warning and warning != said:
+        if warning and warning != logged:
             log.warning(warning)
-        said = warning
+        logged = warning
         await stop.sleep(_SYNC_CHECK_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Who should hold which lease, pure: shards, live members and present holders in, grants out."""
+"""Decides which member should hold which lease; pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ def assign(holders: Mapping[int, str], members: Sequence[str]) -> dict[int, str]
     """The shards whose lease should move, and to whom.
 
     ``holders`` has every shard that may be held, with its present holder ("" for none). Nothing is granted without live members.
-    Every shard ends up with a live holder and no member holds over one more than another; beyond that nothing moves. Equal inputs give
-    equal grants.
+    Every shard ends up with a live holder, and no member holds more than one shard more than another; no other shard moves. Equal inputs
+    give equal grants.
     """
     if not members:
         return {}
     held: dict[str, list[int]] = {member: [] for member in sorted(set(members))}
     orphans: list[int] = []
     for shard, holder in sorted(holders.items()):
-        # A holder that is no live member falls through to the orphans.
+        # A shard whose holder is not a live member is an orphan.
         held.get(holder, orphans).append(shard)
     grants: dict[int, str] = {}
     for shard in orphans:
-        # Orphans go first to whoever has least: often that balances by itself, and no shard has to leave a writer that works.
+        # Orphans first go to the member with the fewest shards: often that alone restores the balance, and no shard leaves a working holder.
         lightest = min(held, key=lambda member: len(held[member]))
         held[lightest].append(shard)
         grants[shard] = lightest
@@ -30,7 +30,7 @@ def assign(holders: Mapping[int, str], members: Sequence[str]) -> dict[int, str]
         lightest = min(held, key=lambda member: len(held[member]))
         if len(held[heaviest]) - len(held[lightest]) <= 1:
             return grants
-        # Each move narrows the gap, so this ends; max and min take the first of equals, so the outcome is the same everywhere.
+        # Each move narrows the gap, so this terminates; max and min take the first of equals, so the result is deterministic.
         moved = held[heaviest].pop(0)
         held[lightest].append(moved)
         grants[moved] = lightest

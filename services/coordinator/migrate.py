@@ -1,7 +1,7 @@
-"""Bringing every shard's schema up to date, each on its own: a shard that is away keeps nobody waiting but itself.
+"""Migrates every shard's schema, independently: an unreachable shard delays only itself.
 
-One that is migrated is looked at now and then: an empty server in the place of one whose disk was lost is migrated like any other.
-How a shard stands is kept at ``schema.<shard>``, so that every process can tell why one has no writer.
+A migrated shard is checked now and then: a server that comes back with an empty disk is migrated again. Each shard's state is stored at
+``schema.<shard>``, so that every process can show why a shard has no writer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK_SECONDS = 10.0
 
 
 class Migrations:
-    """One attempt at a time for each shard of the newest map, repeated with growing pauses until it succeeds; then a look every ``look_seconds``."""
+    """Tries each shard of the newest map, one attempt at a time with growing pauses, until it succeeds; then checks it every ``look_seconds``."""
 
     def __init__(self, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore], *, look_seconds: float = _LOOK_SECONDS) -> None:
         self._kv = kv
@@ -37,15 +37,15 @@ class Migrations:
         self._looked: dict[ShardAddress, float] = {}
 
     async def step(self, shard_map: ShardMap) -> set[int]:
-        """Start what is due, gather what has ended; the indexes of the shards that are migrated. Raises Unavailable."""
+        """Start attempts that are due and collect those that ended; return the indexes of migrated shards. Raises Unavailable."""
         self._look()
         for shard in shard_map.shards:
             if shard not in self._done and shard not in self._running and time.monotonic() >= self._due.get(shard, (0.0, 0.0))[0]:
                 self._running[shard] = asyncio.create_task(self._migrate(shard), name=f"migrate-{shard.name}")
         if self._running:
-            # A short wait lets a fresh start hand out leases in this very round; a slow shard is looked at again in the next one.
+            # A short wait lets a freshly started cluster grant leases in this same round; a slow shard is collected in a later one.
             await asyncio.wait(self._running.values(), timeout=0.1)
-        # The key is the address and not the index: a shard that moved to another ClickHouse is migrated there too.
+        # Keyed by address, not index: a shard that moved to another ClickHouse is migrated there too.
         for shard in [shard for shard, task in self._running.items() if task.done()]:
             state = self._running.pop(shard).result()
             await self._publish(shard, state)
@@ -58,14 +58,14 @@ class Migrations:
         return {shard.index for shard in shard_map.shards if shard in self._done}
 
     async def close(self) -> None:
-        """End what runs; a migration that was cut short is repeated whole by the next leader."""
+        """Cancel what runs; the next leader repeats an interrupted migration from the start."""
         tasks = [*self._running.values(), *self._looking.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _look(self) -> None:
-        """Whether those that are done still have their tables; one that has lost them is migrated again."""
+        """Check that migrated shards still have their tables; one that has lost them becomes due again."""
         for shard in [shard for shard, task in self._looking.items() if task.done()]:
             self._looked[shard] = time.monotonic()
             if not self._looking.pop(shard).result():
@@ -78,7 +78,7 @@ class Migrations:
     async def _is_migrated(self, shard: ShardAddress) -> bool:
         try:
             return await self._schema(shard).is_migrated()
-        # One that does not answer has lost nothing that is known; one that a newer coordinator has migrated is left as it is.
+        # A shard that does not answer is not known to have lost anything; one that a newer coordinator migrated is left alone.
         except TaelError:
             return True
 
@@ -94,7 +94,7 @@ class Migrations:
     async def _publish(self, shard: ShardAddress, state: SchemaState) -> None:
         key = schema_key(shard.index)
         found = await self._kv.get(key)
-        # Written only when it changed: every retry of a shard that is away would otherwise wake all who watch the bucket.
+        # Written only when it changed: otherwise every retry of an unreachable shard would wake all watchers of the bucket.
         if found is None or self._damaged.read(SchemaState, found) != state:
             await self._kv.put(key, state.encode())
             if not state.migrated:

@@ -1,4 +1,4 @@
-"""What the coordinator reads from the environment."""
+"""The settings of the coordinator."""
 
 from __future__ import annotations
 

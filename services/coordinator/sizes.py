@@ -1,6 +1,6 @@
-"""What the leader says on ``/metrics`` of the hot tier and of what it refused: parts, rows and bytes by shard and table; detached parts; dead letters.
+"""The leader's metrics of the hot tier: parts, rows and bytes by shard and table; detached parts; dead letters.
 
-A detached part holds rows that no answer has. Its file is logged once, when the leader sees it first.
+The rows of a detached part are missing from answers. Its path is logged once, when the leader first sees it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Letters(Protocol):
     """Counts the dead letters."""
 
     async def dead_letters(self) -> int:
-        """How many there are. Raises Unavailable."""
+        """The number of dead letters. Raises Unavailable."""
         ...
 
 
@@ -53,7 +53,7 @@ async def watch_sizes(
     *,
     every_seconds: float = 15.0,
 ) -> None:
-    """Look every few seconds until ``stop``; what another leader looks at afterwards is forgotten here."""
+    """Update the gauges every few seconds until ``stop``, then clear them: from then on another leader reports."""
     seen: set[tuple[str, DetachedPart]] = set()
     try:
         while not stop.is_set:
@@ -82,12 +82,12 @@ async def _look(shard: str, schema: SchemaStore) -> None:
 
 
 async def _look_for_detached(shard: str, schema: SchemaStore, seen: set[tuple[str, DetachedPart]]) -> set[tuple[str, DetachedPart]]:
-    """Count a shard's detached parts and log those that are not in ``seen``; what is to be seen from then on."""
+    """Count a shard's detached parts and log those not in ``seen``; return ``seen`` with this shard's parts replaced."""
     found = await schema.list_detached()
     now = {(shard, part) for part in found}
     counts = Counter((part.table, part.reason) for part in found)
-    # A gauge whose last part went would keep its old number: labels that no part has any more are removed.
-    for table, reason in {(part.table, part.reason) for of, part in seen if of == shard} - counts.keys():
+    # A gauge without parts would keep its last value: labels that no part has any more are removed.
+    for table, reason in {(part.table, part.reason) for seen_shard, part in seen if seen_shard == shard} - counts.keys():
         DETACHED.remove(shard, table, reason)
     for (table, reason), count in counts.items():
         DETACHED.labels(shard, table, reason).set(count)

@@ -1,1 +1,1 @@
-"""Who does what: shard map, leases and epochs as pure values, and the key-value port that keeps them."""
+"""Coordination of the processes: shard map, leases and epochs as pure values, and the key-value port that stores them."""

@@ -17,7 +17,7 @@ class Versioned:
 
 
 class KeyValue(Protocol):
-    """Linearizable small state. Every method raises Unavailable when the store cannot be reached in time."""
+    """A linearizable store of small values. Every method raises Unavailable when the store cannot be reached in time."""
 
     async def get(self, key: str) -> Versioned | None:
         """The newest value, or None. MUST NOT return a value older than one whose write already returned."""
@@ -36,7 +36,7 @@ class KeyValue(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove the key; removing what is not there is no error."""
+        """Remove the key; it is no error if the key does not exist."""
         ...
 
     async def list(self, prefix: str) -> list[Versioned]:

@@ -1,7 +1,7 @@
-"""The cluster's state as a file: what is taken of a key-value store, and what is put back into an empty one.
+"""The cluster's state as a file: backed up from a key-value store, and restored into an empty one.
 
-Of the keys, three kinds are not put back: members are whoever beats; a lease's holder is gone; and the heads of the cold tier's manifests are
-newer in the bucket, where the compactor finds them (docs/adr/0014).
+Three things are not restored: members, which announce themselves; the holders of leases, which are gone; and the heads of the cold tier's
+manifests, of which the bucket has newer copies that the compactor restores (docs/adr/0014).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEASES, _HEADS = "lease.", "cold."
 
 
 async def take(kv: KeyValue, cluster_id: str) -> bytes:
-    """Every key but those of members, as JSON: values in base64, with their revisions. Raises Unavailable."""
+    """Every key except those of members, as JSON: values in base64, with their revisions. Raises Unavailable."""
     keys = {
         value.key: {"revision": value.revision, "value": base64.b64encode(value.value).decode()}
         for value in await kv.list("")
@@ -34,26 +34,26 @@ async def take(kv: KeyValue, cluster_id: str) -> bytes:
 
 
 async def put_back(kv: KeyValue, text: bytes, cluster_id: str) -> list[str]:
-    """Write a file's keys into a bucket that has none of them; the keys written, sorted.
+    """Write a file's keys into an empty bucket; return the keys written, sorted.
 
-    Raises Rejected for what is no such file or another cluster's, Conflict where the bucket has state already, Unavailable.
+    Raises Rejected for a file that is not a backup, or is another cluster's; Conflict when the bucket has state already; Unavailable.
     """
     stored = _read(text, cluster_id)
     present = sorted(value.key for value in await kv.list("") if not value.key.startswith(MEMBER_PREFIX))
     if present:
         raise Conflict(
-            f"the cluster has state already ({', '.join(present[:3])}, …): restore into a NATS without it, before anything is started"
+            f"the cluster has state already ({', '.join(present[:3])}, …): restore into an empty NATS, before any process is started"
         )
     values = {key: _without_holder(one) for key, one in stored.items() if not key.startswith((MEMBER_PREFIX, _HEADS))}
-    # create() and not put(): a coordinator that was started meanwhile has written first, and its state must not be overwritten.
+    # create(), not put(): the state of a coordinator that was started meanwhile must not be overwritten.
     for key, value in sorted(values.items()):
         await kv.create(key, value)
     return sorted(values)
 
 
 def _without_holder(stored: Versioned) -> bytes:
-    """A lease that nobody holds. A writer's gets a new generation: tokens given since the file was taken must not be given again, or ClickHouse
-    would take new batches for those. A lease that is damaged stays as it is, for somebody to look at.
+    """The value to restore: a lease loses its holder, and a writer's lease gets a new generation. Tokens used since the backup must not be used
+    again, or ClickHouse would drop new batches as duplicates. A damaged lease is restored unchanged, for a person to repair.
     """
     if not stored.key.startswith(_LEASES):
         return stored.value
@@ -61,10 +61,10 @@ def _without_holder(stored: Versioned) -> bytes:
         lease = Lease.decode(stored)
     except Damaged:
         return stored.value
-    # An intent names entries of a WAL that went with the NATS it was taken from; the new epoch fences a writer that still runs.
+    # An intent names entries of the WAL that was lost with the old NATS; the new epoch fences a writer that still runs.
     changes: dict[str, Any] = {"holder": "", "epoch": lease.epoch + 1, "intent": None}
     if stored.key.startswith(WRITER_PREFIX):
-        # Random and not one more: a store that was restored twice from the same file must not count to the same generation.
+        # Random rather than incremented: restoring the same file twice must not lead to the same generation twice.
         changes["generation"] = secrets.randbits(48)
     return lease.model_copy(update=changes).encode()
 
@@ -78,9 +78,9 @@ def _read(text: bytes, cluster_id: str) -> Mapping[str, Versioned]:
             str(key): Versioned(str(key), base64.b64decode(one["value"], validate=True), int(one["revision"]))
             for key, one in found["keys"].items()
         }
-        of = str(found["cluster_id"])
+        source = str(found["cluster_id"])
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-        raise Rejected("is no backup of a cluster's state", where="the file", accepted=FORMAT) from error
-    if of != cluster_id:
-        raise Rejected(f"is of the cluster {of!r}", where="the file", accepted=f"one of {cluster_id!r} (TAEL_CLUSTER_ID)")
+        raise Rejected("is not a backup of a cluster's state", where="the file", accepted=FORMAT) from error
+    if source != cluster_id:
+        raise Rejected(f"is a backup of cluster {source!r}", where="the file", accepted=f"one of {cluster_id!r} (TAEL_CLUSTER_ID)")
     return keys

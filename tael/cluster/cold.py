@@ -1,4 +1,4 @@
-"""The cold tier of every shard as it stands, and what may be asked of it by hand: what ``tael cold`` shows and does."""
+"""The state of every shard's cold tier, and the manual operations on it: what ``tael cold`` shows and does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ State = Literal["ok", "missing", "damaged"]
 
 @dataclass(frozen=True, slots=True)
 class ShardCold:
-    """A shard's head, or how it is not there, and the partitions that are hot; None for a ClickHouse that does not answer."""
+    """A shard's head and its state, and the hot partitions; ``hot`` is None when the shard's ClickHouse does not answer."""
 
     shard: int
     state: State
@@ -31,45 +31,45 @@ class ShardCold:
     hot: Sequence[Partition] | None
 
     def waiting(self, before_ns: int) -> list[Partition]:
-        """The hot hours that ended before a time."""
+        """The hot partitions whose hour ended before a time (ns)."""
         return [one for one in self.hot or () if one.hour_ns + HOUR_NS <= before_ns]
 
 
 @dataclass(frozen=True, slots=True)
 class Cold:
-    """All shards, and the time before which somebody asked to roll (0 for never)."""
+    """All shards, and the time (ns) up to which a roll was requested by hand, 0 for none."""
 
     shards: Sequence[ShardCold]
     asked_ns: int
 
 
 class ColdControl:
-    """Looks at the cold tier, and leaves requests where the compactors find them. ``stores`` are those of the shards, by number."""
+    """Reads the state of the cold tier, and leaves requests for the compactors. ``stores`` returns the shards' stores, by number."""
 
     def __init__(self, kv: KeyValue, stores: Callable[[], Mapping[int, RollStore]]) -> None:
         self._kv = kv
         self._stores = stores
 
     async def look(self) -> Answer[Cold]:
-        """Every shard; missing are those whose ClickHouse does not answer. Raises Retryable where the key-value store does not."""
+        """The state of every shard; the answer's ``missing`` names those whose ClickHouse does not answer. Raises Retryable if the key-value store does not."""
         found = await self._kv.get(ROLL_KEY)
         asked = RollRequest.decode(found).before_ns if found else 0
         shards = await together((self._shard(number, store) for number, store in sorted(self._stores().items())), name="look at a shard")
         return Answer(Cold(shards, asked), tuple(shard_name(one.shard) for one in shards if one.hot is None))
 
     async def roll(self, before_ns: int) -> None:
-        """Ask for hours that ended before that time to leave the hot tier now. Raises Retryable."""
+        """Request that hours that ended before that time leave the hot tier now. Raises Retryable."""
         await self._kv.put(ROLL_KEY, RollRequest(before_ns=before_ns).encode())
 
     async def rebuild(self, *, force: bool) -> list[int]:
-        """Have the heads that cannot be read, and with ``force`` all, restored from the bucket by their compactors; the shards. Raises Retryable.
+        """Have the compactors restore unreadable heads (with ``force``, all heads) from the bucket; return the shards concerned. Raises Retryable.
 
-        Nothing is lost by it: the newest copy in the bucket has everything that anybody acted on.
+        This loses nothing: no process acts on a head before the bucket has a copy of it.
         """
         shards: list[int] = []
         for number in sorted(self._stores()):
             state, _ = await self._head(number)
-            # Deleting is all that is done here: a missing head is what makes the shard's compactor restore it, under its own lease.
+            # Only delete: a missing head makes the shard's compactor restore it, under its own lease.
             if state == "damaged" or (force and state == "ok"):
                 await self._kv.delete(cold_key(number))
             if force or state != "ok":

@@ -1,4 +1,4 @@
-"""What a process does about keys that hold what cannot be read: say so once, show it on ``/metrics``, and go on without them."""
+"""Handles keys whose value cannot be decoded: log once, report on ``/metrics``, and continue without them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _DAMAGED = Gauge("tael_cluster_damaged_keys", "1 for a key of the cluster's stat
 
 
 class DamagedKeys:
-    """The keys that this process met and could not read, with the revision that it said so of."""
+    """The damaged keys that this process has met, with the last revision logged for each."""
 
     def __init__(self) -> None:
         self._reported: dict[str, int] = {}
 
     def read(self, kind: type[S], stored: Versioned) -> S | None:
-        """The value, or None for one that is damaged, which is logged once a revision."""
+        """The decoded value, or None for a damaged one, which is logged once for each revision."""
         try:
             value = kind.decode(stored)
         except Damaged as error:
@@ -33,7 +33,7 @@ class DamagedKeys:
         return value
 
     def report(self, error: Damaged, stored: Versioned) -> None:
-        """Say that a key is damaged."""
+        """Log a damaged key, once for each revision, and show it on ``/metrics``."""
         if self._reported.get(stored.key) != stored.revision:
             log.error(
                 "a key of the cluster's state is damaged; docs/operations.md says how to repair it", key=error.key, reason=error.reason
@@ -42,7 +42,7 @@ class DamagedKeys:
         _DAMAGED.labels(stored.key).set(1)
 
     def forget(self, key: str) -> None:
-        """The key can be read, or is gone."""
+        """Clear a key that can be read again, or is gone."""
         if self._reported.pop(key, None) is not None:
             _DAMAGED.remove(key)
             log.info("a damaged key was repaired", key=key)

@@ -1,6 +1,6 @@
-"""Requests to delete a trace, or everything of a user, a session or a tenant, and how far each shard is with them.
+"""Requests to delete a trace, or all data of a user, session or tenant, and each shard's progress with them.
 
-``deletion.request.<id>`` is written once; ``deletion.progress.<id>.<shard>`` by the shard's compactor alone.
+``deletion.request.<id>`` is written once, ``deletion.progress.<id>.<shard>`` only by the shard's compactor.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Kind = Literal["trace", "user", "session", "tenant"]
 KINDS: Final[tuple[Kind, ...]] = ("trace", "user", "session", "tenant")
 State = Literal["waiting", "running", "done"]
 FORGOTTEN_NS: Final = 90 * DAY_NS
-"""How long a deletion that is done can be asked for."""
+"""How long a finished deletion stays listed."""
 _REQUEST, _PROGRESS = "deletion.request.", "deletion.progress."
 
 
 class Deletion(Stored):
-    """What is to be deleted of a tenant: what came up to ``requested_ns``, on the first ``shards`` shards. ``value`` is a trace's id in hex, a user or
-    a session; the tenant itself where that is what goes.
+    """A request to delete a tenant's data that arrived up to ``requested_ns``, on the first ``shards`` shards. ``value`` is a trace id in hex, a
+    user or a session, or the tenant itself for a deletion of all its data.
     """
 
     id: str
@@ -36,10 +36,11 @@ class Deletion(Stored):
 
 
 class Progress(Stored):
-    """How far a shard is. ``until`` are the last sequences of its WALs when it began: what is behind them came later.
+    """A shard's progress. ``until`` holds the last sequence of each of its WALs at the start: later entries are not part of the deletion.
 
-    ``traces`` (ids in hex) are those that it is at: once the spans by which they were found have gone, nothing else would tell. ``rows`` are those
-    deleted so far, ``reason`` is what it waits for, ``at_ns`` when that was written. ``gone`` says that no row is left, but perhaps payloads.
+    ``traces`` (ids in hex) are being deleted now: they must be recorded, as the spans by which they were found may be deleted first. ``rows``
+    counts the rows deleted so far, ``reason`` says what the shard waits for, ``at_ns`` is when this was written. ``gone`` means that no row is
+    left, but perhaps payloads.
     """
 
     state: State = "waiting"
@@ -52,14 +53,14 @@ class Progress(Stored):
 
 
 def new_deletion(tenant: str, kind: Kind, value: str, *, now_ns: int, shards: int) -> Deletion:
-    """A request with an id of its own; ids are in order of time."""
-    # Twelve hex digits of milliseconds have one length for some nine thousand years, so that the order of keys is the order of time.
-    found = f"{now_ns // NS_PER_MS:012x}{secrets.token_hex(4)}"
-    return Deletion(id=found, tenant=tenant, kind=kind, value=value, requested_ns=now_ns, shards=shards)
+    """A request with a new id; ids sort by time."""
+    # Milliseconds fit into twelve hex digits for almost nine thousand years, so keys sort by time.
+    new_id = f"{now_ns // NS_PER_MS:012x}{secrets.token_hex(4)}"
+    return Deletion(id=new_id, tenant=tenant, kind=kind, value=value, requested_ns=now_ns, shards=shards)
 
 
 def state_of(deletion: Deletion, progress: Mapping[int, Progress]) -> State:
-    """Done when every shard is, running once one has begun."""
+    """``done`` when every shard is done, ``waiting`` while none has begun, else ``running``."""
     states = [progress.get(shard, Progress()).state for shard in range(deletion.shards)]
     if all(state == "done" for state in states):
         return "done"
@@ -67,50 +68,50 @@ def state_of(deletion: Deletion, progress: Mapping[int, Progress]) -> State:
 
 
 class Deletions:
-    """Requests and progress in the cluster's bucket. Every method raises Unavailable when that cannot be reached."""
+    """Requests and progress in the cluster's bucket. Every method raises Unavailable when the bucket cannot be reached."""
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
         self._damaged = DamagedKeys()
 
     async def request(self, tenant: str, kind: Kind, value: str, *, now_ns: int, shards: int) -> Deletion:
-        """Keep a new request; every shard's compactor finds it and carries it out."""
+        """Store a new request, which every shard's compactor finds and carries out."""
         deletion = new_deletion(tenant, kind, value, now_ns=now_ns, shards=shards)
         await self._kv.create(_REQUEST + deletion.id, deletion.encode())
         return deletion
 
     async def get(self, deletion_id: str) -> Deletion | None:
-        """The request of this id; None for one that is not there."""
+        """The request with this id, or None."""
         found = await self._kv.get(_REQUEST + deletion_id)
         return self._damaged.read(Deletion, found) if found else None
 
     async def list(self, wanted: Callable[[Deletion], bool] = lambda _: True) -> list[Deletion]:
-        """Those that are wanted, the oldest first."""
+        """The requests that match ``wanted``, oldest first."""
         found = [self._damaged.read(Deletion, stored) for stored in await self._kv.list(_REQUEST)]
         return [one for one in found if one is not None and wanted(one)]
 
     async def progress(self, deletion: Deletion) -> dict[int, Progress]:
-        """How far each shard is that has begun."""
+        """The progress of each shard that has begun."""
         prefix = f"{_PROGRESS}{deletion.id}."
         found = {int(one.key.removeprefix(prefix)): self._damaged.read(Progress, one) for one in await self._kv.list(prefix)}
         return {shard: progress for shard, progress in found.items() if progress is not None}
 
     async def progress_of(self, deletion: Deletion, shard: int) -> Progress:
-        """How far one shard is. A damaged key counts as not begun: beginning again does no harm to what is done."""
+        """The progress of one shard. A damaged key counts as not begun: starting over does no harm."""
         found = await self._kv.get(f"{_PROGRESS}{deletion.id}.{shard}")
         return (self._damaged.read(Progress, found) if found else None) or Progress()
 
     async def record(self, deletion: Deletion, shard: int, progress: Progress) -> None:
-        """Keep how far a shard is. Without compare-and-set: two owners of a shard may both write it, and what they did is the same."""
+        """Store a shard's progress. No compare-and-set is needed: if two owners of a shard both write it, they did the same work."""
         await self._kv.put(f"{_PROGRESS}{deletion.id}.{shard}", progress.encode())
 
     async def forget(self, now_ns: int) -> int:
-        """Drop those that were done ``FORGOTTEN_NS`` ago; how many.
+        """Delete the deletions that were done ``FORGOTTEN_NS`` ago; return their number.
 
-        The request goes last: of one without progress, a shard would only find again that nothing is left of it.
+        The request is deleted last: if this is interrupted, a shard only finds again that nothing is left to delete.
         """
         count = 0
-        # The request's time bounds the end's from below and is at hand; progress is read only of what can be old enough.
+        # A deletion ends after it was requested, so progress is read only for requests that are old enough.
         for deletion in await self.list(lambda one: now_ns - one.requested_ns >= FORGOTTEN_NS):
             progress = await self.progress(deletion)
             if state_of(deletion, progress) == "done" and now_ns - max(one.at_ns for one in progress.values()) >= FORGOTTEN_NS:

@@ -1,4 +1,4 @@
-"""Following the shard map as the coordinator publishes it."""
+"""Follows the shard map as the coordinator publishes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.cluster.shard import SHARD_MAP_KEY, ShardMap
 
 @contextlib.asynccontextmanager
 async def follow_shard_map(kv: KeyValue, apply: Callable[[ShardMap], None]) -> AsyncIterator[asyncio.Event]:
-    """Call ``apply`` with the map as it is and with each newer version while the block runs.
+    """Call ``apply`` with the current map and with each newer version while the block runs.
 
     Yields an event that is set once the first map was applied.
     """
@@ -24,7 +24,7 @@ async def follow_shard_map(kv: KeyValue, apply: Callable[[ShardMap], None]) -> A
         async for change in kv.watch(SHARD_MAP_KEY):
             if change.key == SHARD_MAP_KEY and change.value:
                 shard_map = damaged.read(ShardMap, change)
-                # Versions only grow: an older one, of a store that was restored from a backup, would take away shards that are written to.
+                # Versions only grow: an older one, from a store restored from a backup, could lack shards that are being written to.
                 if shard_map is not None and shard_map.version > version:
                     version = shard_map.version
                     apply(shard_map)

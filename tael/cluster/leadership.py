@@ -1,7 +1,7 @@
-"""One leader at a time, each with a larger epoch than the one before.
+"""Leader election: one leader at a time, each with a larger epoch than the one before.
 
-A candidate takes the leader's key by compare-and-set when it is free, or has not changed for the lease's length on the candidate's own
-clock. The leader rewrites it three times in that length; when it loses that compare-and-set, or could not renew in time, it steps down.
+A candidate takes the leader's key by compare-and-set when it is free, or has not changed for the lease's TTL on the candidate's own
+clock. The leader rewrites it three times per TTL; when it loses that compare-and-set, or could not renew in time, it steps down.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from tael.errors import Conflict, Fenced, Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The leader's key as a candidate last saw it change, and when (monotonic)."""
+    """The revision of the leader's key at its last observed change, and when that was observed (monotonic seconds)."""
 
     revision: int
     since: float
 
 
 def may_take(found: Versioned | None, observed: Observed | None, *, node_id: str, ttl_seconds: float, now: float) -> bool:
-    """Whether a candidate may try for the lease: nobody holds it, it is its own from before, or it has not moved for its length."""
+    """Whether a candidate may take the lease: nobody holds it, the candidate itself held it, or it has not changed for its TTL."""
     if found is None:
         return True
     lease = bare_lease(found)
-    # Its own key means that this process was restarted or could not renew in time: nobody else acts under it.
+    # The candidate's own name means that this process was restarted or could not renew in time: no other process acts under it.
     if lease.holder in {"", node_id}:
         return True
     return observed is not None and observed.revision == found.revision and now - observed.since >= ttl_seconds
 
 
 class Leadership:
-    """One candidate. ``step`` is called three times in the lease's length; ``epoch`` is above 0 while it leads."""
+    """One candidate. Call ``step`` three times per TTL; ``epoch`` is above 0 while this process leads."""
 
     def __init__(self, kv: KeyValue, node_id: str, ttl_seconds: float) -> None:
         self._kv = kv
@@ -46,23 +46,23 @@ class Leadership:
 
     @property
     def epoch(self) -> int:
-        """The epoch that this process leads with; 0 when it does not, or could not renew for the lease's length."""
-        # Checked on the own clock and not only on renewal: a process that was frozen must not act on waking.
+        """The epoch of this process's leadership; 0 when it does not lead, or could not renew for the lease's TTL."""
+        # Checked against the clock, not only on renewal: a process that was frozen must not act as leader when it resumes.
         if self._held is None or time.monotonic() - self._renewed >= self._ttl_seconds:
             return 0
         return self._held[0].epoch
 
     async def step(self) -> None:
-        """Renew, or try to take over. Raises Fenced once when the lease was lost, Unavailable when the store is away."""
+        """Renew the lease, or try to take it. Raises Fenced once when the lease was lost, Unavailable when the store cannot be reached."""
         if self._held is None:
             await self._try()
         else:
             await self._renew(*self._held)
 
     async def release(self) -> None:
-        """Give the lease up, so that a standby need not wait for it to go stale."""
+        """Give the lease up, so that a standby need not wait for the TTL."""
         if self._held is not None:
-            # By compare-and-set: a leader that lost the lease without knowing must not give up its successor's.
+            # By compare-and-set: a leader that lost the lease unknowingly must not release its successor's.
             lease, revision = self._held
             self._held = None
             await self._kv.update(LEADER_KEY, lease.model_copy(update={"holder": ""}).encode(), revision)
@@ -72,9 +72,9 @@ class Leadership:
         try:
             found = await self._kv.get(LEADER_KEY)
         except Unavailable:
-            self._observed = None  # nobody could renew: the length is counted from when the store is back
+            self._observed = None  # nobody could renew meanwhile: the TTL counts from when the store is back
             raise
-        # Only the time between two looks of this process counts; the age of the key by any other clock is never asked.
+        # Only the time between this process's own observations counts: no other clock is consulted (docs/adr/0003).
         if found is not None and (self._observed is None or self._observed.revision != found.revision):
             self._observed = Observed(found.revision, now)
         if not may_take(found, self._observed, node_id=self._node_id, ttl_seconds=self._ttl_seconds, now=now):
@@ -87,7 +87,7 @@ class Leadership:
             )
         except Conflict:
             return
-        # From before the write, as in _renew.
+        # The time before the write, as in _renew.
         self._held, self._renewed = (lease, revision), now
 
     async def _renew(self, lease: Lease, revision: int) -> None:
@@ -101,16 +101,16 @@ class Leadership:
             if time.monotonic() - self._renewed >= self._ttl_seconds:
                 self._held = None
             raise
-        # From before the request: others may count from the moment when the write reached the store.
+        # The time before the request: others may count the TTL from the moment when the write reached the store.
         self._held, self._renewed = (lease, revision), started
 
     async def _lost(self, lease: Lease) -> None:
         found = await self._kv.get(LEADER_KEY)
-        # The conflict is with our own renewal whose acknowledgement was lost. Others count from when that was written, which nobody here
-        # knows: only another renewal says from when the length runs.
+        # The conflict is with our own renewal whose acknowledgement was lost. Others count the TTL from that write, at a time unknown
+        # here: only another renewal starts the TTL at a known time.
         if found is not None and bare_lease(found) == lease:
             await self._renew(lease, found.revision)
             return
         self._held = self._observed = None
-        by = bare_lease(found) if found else None
-        raise Fenced(f"{by.holder or 'nobody'} leads with epoch {by.epoch}" if by else "the leader's lease is gone")
+        current = bare_lease(found) if found else None
+        raise Fenced(f"{current.holder or 'nobody'} leads with epoch {current.epoch}" if current else "the leader's lease is gone")

@@ -1,8 +1,8 @@
-"""Leases with growing epochs, pure: what is written under a lease's key, and who may write it.
+"""Leases with growing epochs: the value of a lease's key, and its transitions. Pure.
 
-A lease is one key. Its holder commits by compare-and-set on that key, so a holder that lost it (the key moved on) cannot commit, however
-long it slept. An epoch grows by one with every change of holder and never goes back. Whether a holder is alive is judged by watching its
-key or its heartbeat for a time on the observer's own monotonic clock: no two clocks are compared.
+A lease is one key. Its holder commits by compare-and-set on that key, so a holder that lost the lease (the key has changed) cannot commit,
+however long it was suspended. The epoch grows by one with every change of holder and never decreases. Whether a holder is alive is judged by
+watching its key or heartbeat on the observer's own monotonic clock; clocks of different machines are never compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def writer_key(wal: int) -> str:
 
 
 def wal_of(key: str) -> int | None:
-    """The WAL that a writer lease's key is of, None for any other key."""
+    """The WAL of a writer lease's key, None for any other key."""
     name = key.removeprefix(WRITER_PREFIX)
     return wal_of_name(name) if name != key else None
 
@@ -42,10 +42,10 @@ def compactor_key(shard: int) -> str:
 class Intent(BaseModel):
     """The range of a shard's WAL that the holder is about to write, both ends included.
 
-    ``cuts`` are the sequences at which another insert begins, growing; a successor repeats the inserts with these borders, whatever it
-    would choose itself. An insert of more than ``flat_bytes``, where that is set, is cut further by its content. ``landing`` is the
-    edition of landing tables that it is inserted into, 0 where an older release wrote the intent: a table knows the tokens of its own
-    inserts alone. ``mark`` is the last entry's: what is in the WAL in its place later is not part of the range.
+    ``cuts`` are the sequences at which further inserts begin, ascending; a successor repeats the inserts with these borders, whatever it
+    would choose itself. An insert above ``flat_bytes``, where that is set, is cut further by its content. ``landing`` is the edition of the
+    landing tables inserted into, 0 in intents of older releases: a repeat must use the same tables, as a table only knows the tokens of its
+    own inserts. ``mark`` identifies the last entry: a later entry with its sequence is not part of the range.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,12 +69,12 @@ class Intent(BaseModel):
 
 
 class Lease(Stored):
-    """The value of a lease's key. ``holder`` is a node id, empty when nobody holds it.
+    """The value of a lease's key. ``holder`` is a node id, empty when nobody holds the lease.
 
-    ``granted_by`` is the epoch of the leader that gave it (0 for the leader's own lease): a leader with a smaller epoch must not change
-    it. ``committed`` and ``intent`` are the writer's progress in its shard's WAL and travel with the lease from holder to holder; ``mark`` is
-    the mark of the entry at ``committed``. ``generation`` grows whenever the WAL was found to use sequences again, and keeps tokens apart.
-    ``lost`` counts entries that were in the WAL and went from it before they were written.
+    ``granted_by`` is the epoch of the leader that granted it (0 for the leader's own lease): a leader with a smaller epoch must not change
+    it. ``committed`` and ``intent`` are the writer's progress in its shard's WAL and pass from holder to holder; ``mark`` identifies the entry
+    at ``committed``. ``generation`` grows whenever the WAL turns out to reuse sequences, and so keeps tokens unique. ``lost`` counts entries
+    that disappeared from the WAL before they were written.
     """
 
     holder: str
@@ -96,31 +96,32 @@ class Lease(Stored):
         return self.mark or Mark(self.committed)
 
     def intend(self, intent: Intent) -> Lease:
-        """About to write ``intent``; the intent before it is in the hot tier."""
-        # One write commits the last range and declares the next: half the round trips, and no moment in which neither is known.
+        """The lease with ``intent`` as the next range to write, and the previous intent committed."""
+        # One write commits the last range and declares the next: half the round trips, and no moment at which neither is recorded.
         return self.commit().model_copy(update={"intent": intent})
 
     def commit(self) -> Lease:
-        """The intent is in the hot tier."""
+        """The lease after its intent was written to the hot tier."""
         if self.intent is None:
             return self
         return self.model_copy(update={"committed": self.intent.last, "mark": self.intent.mark, "intent": None})
 
     def resume(self, place: Mark) -> Lease:
-        """The WAL has diverged from what was committed, and goes on behind ``place``, under tokens that were never used."""
-        # The generation is part of every token: sequences that come again with other entries must not be taken for what was written.
+        """The lease for a WAL that has diverged from what was committed and continues after ``place``, with tokens that were never used."""
+        # The generation is part of every token: the hot tier must not take new entries under reused sequences for duplicates.
         changes = {"committed": place.sequence, "mark": place, "intent": None, "generation": self.generation + 1}
         return self.model_copy(update=changes)
 
     def lose(self, entries: int) -> Lease:
-        """That many more entries are gone."""
+        """The lease after so many more entries were lost."""
         return self.model_copy(update={"lost": self.lost + entries})
 
 
 def bare_lease(stored: Versioned) -> Lease:
-    """A lease that carries no progress (a leader's, a compactor's), which nothing is lost with: a damaged one is held by nobody known.
+    """A lease that carries no progress (a leader's or a compactor's). If it is damaged nothing is lost, and its holder counts as unknown.
 
-    Its epoch is then the key's revision, which no grant has reached: an epoch grows by one a write of its key, a revision by at least one.
+    Its epoch is then the key's revision, which no granted epoch has reached: each write of the key raises its epoch by at most one, and its
+    revision by at least one.
     """
     try:
         return Lease.decode(stored)
@@ -129,18 +130,18 @@ def bare_lease(stored: Versioned) -> Lease:
 
 
 def first_lease() -> Lease:
-    """A lease that nobody held yet. Its generation is random: tokens of a WAL whose keys were lost with it must not be used again."""
+    """A lease that nobody has held yet. Its generation is random: if keys and WAL were lost, tokens used before must not be used again."""
     return Lease(holder="", epoch=0, generation=secrets.randbits(48))
 
 
 class Member(Stored):
-    """A process's heartbeat at ``member.<node id>``; rewriting the key is the beat."""
+    """A process's membership at ``member.<node id>``; rewriting the key is its heartbeat."""
 
     node_id: str
     target: str
-    """ingest, query, compactor or coordinator; an ingest without the writing role says ``receive``."""
+    """ingest, query, compactor or coordinator; ``receive`` for an ingest without the writing role."""
     address: str = ""
     internal: str = ""
-    """Where its ``/metrics`` is, as ``host:port``."""
+    """The address of its ``/metrics``, as ``host:port``."""
     started_at: float = 0.0
     beat: int = 0

@@ -1,7 +1,7 @@
-"""The manifests of the cold tier as they are kept: each shard's head in the key-value store, everything under it in the bucket (docs/adr/0014).
+"""Stores the manifests of the cold tier: each shard's head in the key-value store, everything below it in the bucket (docs/adr/0014).
 
-A reader takes a head, reads what it names, and asks for the head again: as long as no hour of its range changed in between, each row was in
-exactly one of the places that it read. An owner changes a manifest under the epoch of the shard's compactor lease.
+A reader takes a head, reads what it names, and reads the head again: if no hour of its range changed in between, each row was in exactly one
+of the places that it read. An owner changes a manifest under the epoch of the shard's compactor lease.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tael.runtime.tasks import together
 
 log = get_logger("manifests")
 T = TypeVar("T")
-# A page is a day of one of seven tables: a year and a half of one shard.
+# A page is one day of one of seven tables, so this is a year and a half of one shard.
 _PAGES_KEPT = 4096
 _AT_ONCE = 16
 _HEADS_KEPT = 16
@@ -35,26 +35,26 @@ def cold_key(shard: int) -> str:
 
 
 class Manifests:
-    """Reads manifests. What it read from the bucket it keeps: those objects never change.
+    """Reads manifests. Objects read from the bucket are cached, as they never change.
 
-    Every method raises Retryable when the key-value store or the bucket cannot be reached, Damaged for what cannot be read.
+    Every method raises Retryable when the key-value store or the bucket cannot be reached, Damaged for an object that cannot be decoded.
     """
 
     def __init__(self, kv: KeyValue, objects: ObjectStore) -> None:
         self._kv = kv
         self._objects = objects
-        self._indexes: _Kept[Pages] = _Kept(16)
-        self._pages: _Kept[tuple[ColdFile, ...]] = _Kept(_PAGES_KEPT)
+        self._indexes: _Cache[Pages] = _Cache(16)
+        self._pages: _Cache[tuple[ColdFile, ...]] = _Cache(_PAGES_KEPT)
 
     async def head(self, shard: int) -> Head:
-        """The newest head, not older than any whose write has returned; one of revision 0 where nothing was ever rolled."""
+        """The newest head, no older than any whose write has returned; a head of revision 0 if nothing was ever rolled."""
         return (await self.stored(shard))[0]
 
     async def stored(self, shard: int) -> tuple[Head, int]:
-        """The same with the revision of its key, 0 for one that is not there."""
+        """The newest head and the revision of its key, 0 if the key does not exist."""
         found = await self._kv.get(cold_key(shard))
         if found is None:
-            # Asked of the bucket on each look at a shard without a head, which is cheap: it has no files yet, or is about to be restored.
+            # The bucket is listed on each read of a shard without a head. That is cheap: there are no files yet, or the head is soon restored.
             if await copies(self._objects, shard):
                 raise Unavailable(f"the manifest of shard {shard} is not in the key-value store; its compactor restores it from the bucket")
             return Head(shard), 0
@@ -63,9 +63,9 @@ class Manifests:
     async def read(
         self, shard: int, tables: Collection[str] = tuple(ROLLED), time_range: TimeRange = ALL_TIME, *, head: Head | None = None
     ) -> Manifest:
-        """The manifest at ``head``, or at the newest one, with the pages of these tables and this range.
+        """The manifest at ``head`` (the newest one if None), with the pages of these tables and this range.
 
-        The bucket is asked only where the head says that there may be files.
+        The bucket is read only if the head says that there may be files.
         """
         if head is None:
             head = await self.head(shard)
@@ -74,12 +74,12 @@ class Manifests:
         return await self.load(Manifest(head, await self._index(head)), tables, time_range)
 
     async def load(self, manifest: Manifest, tables: Collection[str] = tuple(ROLLED), time_range: TimeRange = ALL_TIME) -> Manifest:
-        """The same manifest, with these pages too."""
+        """The same manifest with these pages loaded as well."""
         if manifest.head.index and not manifest.index:
             manifest = Manifest(manifest.head, await self._index(manifest.head))
         missing = list(manifest.missing_pages(tables, time_range).items())
         pages = dict(manifest.pages)
-        # A few at a time: a question about a year would open a connection for each of its days.
+        # A few at a time: a query over a year would otherwise open a connection for each of its days.
         for start in range(0, len(missing), _AT_ONCE):
             part = missing[start : start + _AT_ONCE]
             found = await together((self._page(key) for _, key in part), name="read a page")
@@ -104,7 +104,7 @@ class Manifests:
 
 
 class ManifestOwner:
-    """Changes one shard's manifest under an epoch of its compactor lease. One task at a time uses it."""
+    """Changes one shard's manifest under an epoch of its compactor lease. Not safe for concurrent use."""
 
     def __init__(self, kv: KeyValue, objects: ObjectStore, manifests: Manifests, shard: int, epoch: int) -> None:
         self._kv = kv
@@ -116,7 +116,7 @@ class ManifestOwner:
         self.manifest = Manifest(Head(shard))
 
     async def take(self) -> None:
-        """Make the manifest this epoch's. Raises Fenced where a later one had it; whoever had it before cannot change it any more."""
+        """Claim the manifest for this epoch, after which earlier owners cannot change it any more. Raises Fenced if a later epoch has claimed it."""
         try:
             head, self._revision = await self._manifests.stored(self._shard)
         except Unavailable:
@@ -125,23 +125,23 @@ class ManifestOwner:
         await self.commit(taken(self.manifest, self.epoch))
 
     async def confirm(self) -> None:
-        """Raises Fenced where the manifest is not what this owner made it: another one's, or gone with the key-value store."""
+        """Raises Fenced when the manifest is no longer as this owner left it: another owner changed it, or the key-value store lost it."""
         found = await self._kv.get(cold_key(self._shard))
         if found is None or found.revision != self._revision:
             raise Fenced(f"the manifest of shard {self._shard} is not as this compactor left it")
 
     async def load(self, tables: Collection[str] = tuple(ROLLED), time_range: TimeRange = ALL_TIME) -> Manifest:
-        """The manifest with these pages."""
+        """The manifest with these pages loaded."""
         self.manifest = await self._manifests.load(self.manifest, tables, time_range)
         return self.manifest
 
     async def commit(self, change: Change) -> None:
-        """Make the change the shard's manifest: all of it, or nothing.
+        """Apply a change to the shard's manifest, all of it or nothing.
 
-        Raises Fenced where another owner changed it. Retryable says nothing about whether it took effect: ``take`` again, and decide again.
-        When this returns, the bucket has a copy of the head as well, so that nothing is done that the bucket would not know of.
+        Raises Fenced when another owner changed the manifest. After Retryable the change may or may not have taken effect: ``take`` again, and
+        decide again. When this returns, the bucket has a copy of the head, so nobody acts on a head that could not be restored.
         """
-        # Objects before the head that names them: a reader must find whatever a head says. Those of a commit that fails are garbage.
+        # Objects before the head that names them: a reader must find every object a head names. A failed commit leaves them as garbage.
         await together((self._objects.put(key, body) for key, body in change.objects.items()), name="write a manifest")
         head = change.manifest.head
         body = head.encode()
@@ -153,27 +153,27 @@ class ManifestOwner:
         except Conflict as error:
             await self._settle(body, error)
         self.manifest = change.manifest
-        # After the key and never before: a copy of a head that lost its compare-and-set would be restored as if it had counted.
+        # After the key, never before: the copy of a head that lost its compare-and-set could be restored as if it had been committed.
         await self._objects.put(head_key(self._shard, head.revision), body)
 
     async def _settle(self, body: bytes, error: Conflict) -> None:
-        """A write whose answer was lost is in place; anything else is another owner's."""
+        """After a Conflict: adopt the stored head if it is our own write whose answer was lost. Raises Fenced otherwise."""
         found = await self._kv.get(cold_key(self._shard))
         if found is None or found.value != body:
             raise Fenced(f"another compactor changed the manifest of shard {self._shard}") from error
         self._revision = found.revision
 
     async def tidy(self) -> int:
-        """Delete copies of heads that later ones make useless; how many."""
+        """Delete copies of all but the newest heads; return their number."""
         keys = await self._objects.list(f"{manifest_prefix(self._shard)}heads/")
-        # Keys end in the revision with leading zeros, so the last ones are the newest.
+        # Keys end in the zero-padded revision, so the last ones are the newest.
         for key in keys[:-_HEADS_KEPT]:
             await self._objects.delete(key)
         return len(keys[:-_HEADS_KEPT])
 
 
 async def copies(objects: ObjectStore, shard: int) -> list[str]:
-    """The keys of the copies of a shard's heads, the newest last; none where the bucket is not made yet."""
+    """The keys of the copies of a shard's heads, newest last; none if the bucket does not exist yet."""
     try:
         return await objects.list(f"{manifest_prefix(shard)}heads/")
     except NotFound:
@@ -181,22 +181,22 @@ async def copies(objects: ObjectStore, shard: int) -> list[str]:
 
 
 async def restore(kv: KeyValue, objects: ObjectStore, shard: int) -> tuple[Head, int]:
-    """Put the newest head that the bucket has a copy of into a key-value store that has none; the head and its key's revision.
+    """Restore a missing head from its newest copy in the bucket; return the head and its key's revision.
 
-    Raises Conflict where there is one, NotFound where the bucket has no copy.
+    Raises Conflict when the key-value store has a head, NotFound when the bucket has no copy.
     """
     keys = await copies(objects, shard)
     if not keys:
         raise NotFound(f"the bucket has no manifest of shard {shard}")
     head = restored(Head.decode(keys[-1], await objects.get(keys[-1])))
-    # create() decides between two compactors that restore at once; the loser gets Conflict and reads what the other put there.
+    # create() decides between two compactors that restore at once: the loser gets Conflict and reads the winner's head.
     revision = await kv.create(cold_key(shard), head.encode())
     log.warning("restored a shard's manifest from the bucket", shard=shard, revision=head.revision)
     return head, revision
 
 
-class _Kept(Generic[T]):
-    """The values of keys that were asked for last."""
+class _Cache(Generic[T]):
+    """An LRU cache of ``most`` values."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,8 +1,8 @@
 """The KeyValue port on a JetStream bucket.
 
-Reads go through the stream's leader (the bucket allows no direct reads), so a read never returns less than a write that has returned.
-A watch is a hint from the bucket's subjects, followed by a read; a slow poll beside it makes up for hints that were lost while
-the connection was down.
+Reads go through the stream's leader (the bucket allows no direct gets), so a read is never older than a write that has returned.
+A watch subscribes to the bucket's subjects, takes each message only as a hint, and reads; a slow poll makes up for hints that were lost
+while the connection was down.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from tael.errors import Conflict, Unavailable
 from tael.runtime.nats import REQUEST_SECONDS, answered, reachable, require_connected
 from tael.runtime.tasks import together
 
-# A fifth of the default lease: a hint that was lost delays a grant less than a dead holder would.
+# A fifth of the default lease TTL: a lost hint delays a grant by less than a dead holder does.
 _POLL_SECONDS = 1.0
 # Wrong last sequence, with and without the sequence in the error's text (nats-server's server/errors.json).
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _MARKER_TTL_SECONDS = 3600
-"""How long a deleted key leaves a marker behind; without an end, every process that ever ran would."""
+"""How long the marker of a deleted key is kept; without a limit, every process that ever ran would leave one behind."""
 
 
 class NatsKeyValue:
-    """Cluster state of one ``cluster_id``."""
+    """The KeyValue of one cluster."""
 
     def __init__(self, client: Client, cluster_id: str, *, replicas: int = 1) -> None:
         self._client = client
@@ -43,24 +43,24 @@ class NatsKeyValue:
         self._replicas = replicas
 
     async def ensure(self) -> None:
-        """Make the bucket if it is missing; two that do it at once make the same one."""
+        """Create the bucket if it is missing; safe to call concurrently, as every process creates the same one."""
         config = StreamConfig(
             name=self._stream,
             subjects=[f"{self._prefix}>"],
-            # One message a key: the newest value is all that a lease needs, and history would grow by a message a heartbeat.
+            # One message per key: only the newest value is needed, and a history would grow by a message with each heartbeat.
             max_msgs_per_subject=1,
             discard=DiscardPolicy.NEW,
             storage=StorageType.FILE,
             num_replicas=self._replicas,
             allow_rollup_hdrs=True,
-            # No message is removed by itself: a lease that went so would come back with an epoch that was used before.
+            # No single message may be removed: a removed lease would start again with epochs that were used before.
             deny_delete=True,
-            # Any replica answers a direct get: a holder that reads its lease as it was believes that it still holds it.
+            # Any replica answers a direct get, even a stale one: a holder that read its old lease would believe that it still holds it.
             allow_direct=False,
             allow_msg_ttl=True,
         )
         require_connected(self._client)
-        with reachable("making the cluster's bucket"):
+        with reachable("creating the cluster's bucket"):
             try:
                 await self._js.stream_info(self._stream)
             except js_errors.NotFoundError:
@@ -74,7 +74,7 @@ class NatsKeyValue:
                 found = await answered(self._client, self._js.get_msg(self._stream, subject=self._prefix + key))
             except js_errors.NotFoundError:
                 return None
-        # A marker of a deletion, which stays for _MARKER_TTL_SECONDS.
+        # The marker of a deletion, which is kept for _MARKER_TTL_SECONDS.
         if (found.headers or {}).get("KV-Operation"):
             return None
         return Versioned(key, found.data or b"", found.seq or 0)
@@ -87,7 +87,7 @@ class NatsKeyValue:
             gone = await self._deleted_at(key)
             if gone is None:
                 raise
-            # A deleted key still has a marker with a sequence, and "expect 0" is refused; expecting the marker is as exact.
+            # A deleted key still has a marker with a sequence, so "expect 0" is refused; expecting the marker's sequence is just as exact.
             return await self.update(key, value, gone)
 
     async def update(self, key: str, value: bytes, revision: int) -> int:
@@ -109,10 +109,10 @@ class NatsKeyValue:
             try:
                 info = await answered(self._client, self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}>"))
             except js_errors.NotFoundError as error:
-                raise Unavailable("the cluster's bucket does not exist yet: the coordinator makes it") from error
+                raise Unavailable("the cluster's bucket does not exist yet: the coordinator creates it") from error
         subjects = info.state.subjects or {}
         keys = sorted(s.removeprefix(self._prefix) for s in subjects if s.startswith(self._prefix + prefix))
-        # Key by key from the leader and not by a consumer of last values: a replica may answer that one with an older lease.
+        # Key by key from the leader, not through a consumer of last values, where a replica might deliver an older lease.
         found = await together((self.get(key) for key in keys), name="read a key")
         return [value for value in found if value is not None]
 
@@ -127,7 +127,7 @@ class NatsKeyValue:
         seen: dict[str, int] = {}
         try:
             while True:
-                # Before the list and not after it: a change that comes while it is read sets the hint again, and another round follows.
+                # Before the list, not after it: a change during the read sets the hint again, and another round follows.
                 hint.clear()
                 try:
                     if subscription is None:
@@ -137,7 +137,7 @@ class NatsKeyValue:
                     await _unsubscribe(subscription)
                     subscription = None
                 else:
-                    # Deletions are seen as absence, so one that happened while the connection was down is reported too.
+                    # Deletions are noticed as absence, so those that happened while the connection was down are reported too.
                     for key in seen.keys() - {value.key for value in present}:
                         # keys() - set is a new set, so popping from seen is safe here.
                         yield Versioned(key, b"", seen.pop(key))
@@ -145,7 +145,7 @@ class NatsKeyValue:
                         if seen.get(value.key) != value.revision:
                             seen[value.key] = value.revision
                             yield value
-                # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the hint, and the watch would never end.
+                # Not wait_for(): in Python 3.11 it loses a cancellation that coincides with the hint, and the watch would never end.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_SECONDS):
                         await hint.wait()
@@ -170,6 +170,7 @@ class NatsKeyValue:
         return int(ack.seq)
 
     async def _deleted_at(self, key: str) -> int | None:
+        """The sequence of a deleted key's marker, 0 for a key without any message, None for a key that exists."""
         require_connected(self._client)
         with reachable(f"reading {key}"):
             try:

@@ -1,14 +1,14 @@
-"""What somebody asked by hand to leave the hot tier; pure."""
+"""Manual requests to roll hours out of the hot tier; pure."""
 
 from __future__ import annotations
 
 from tael.cluster.stored import Stored
 
 ROLL_KEY = "roll"
-"""The key of the request, which holds for all shards until another takes its place."""
+"""The key of the request, which applies to all shards until it is replaced."""
 
 
 class RollRequest(Stored):
-    """Hours that ended before ``before_ns`` are to leave now, whatever the hot window says; 0 asks for nothing."""
+    """Roll the hours that ended before ``before_ns`` now, regardless of the hot window; 0 requests nothing."""
 
     before_ns: int = 0

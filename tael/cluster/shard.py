@@ -1,7 +1,7 @@
-"""The shard map and the routing of a trace id, pure.
+"""The shard map and the routing of keys to shards; pure.
 
-The map's versions only grow and shards are only appended: a trace is written to the shard that the newest version names, and reads ask
-every shard that any version named.
+The map's version only grows, and shards are only appended: a trace is written to the shard that the newest version chooses, and reads query
+every shard.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ SHARD_MAP_KEY = "shards"
 
 
 def shard_name(index: int) -> str:
-    """How answers and logs speak of a shard."""
+    """A shard's name in answers and log lines."""
     return f"shard-{index}"
 
 
 class ShardAddress(BaseModel):
-    """A shard: its index, and where its ClickHouse answers HTTP."""
+    """A shard: its index, and the HTTP URL of its ClickHouse."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,7 +31,7 @@ class ShardAddress(BaseModel):
 
     @property
     def name(self) -> str:
-        """How answers and logs speak of it."""
+        """Its name in answers and log lines."""
         return shard_name(self.index)
 
 
@@ -43,7 +43,7 @@ class ShardMap(Stored):
 
 
 class SchemaState(Stored):
-    """Whether a shard's schema is up to date, and why not, as the leader last found it; at key ``schema.<shard>``."""
+    """Whether a shard's schema is up to date, or why not, as last checked by the leader; at key ``schema.<shard>``."""
 
     migrated: bool
     reason: str = ""
@@ -57,12 +57,12 @@ def schema_key(shard: int) -> str:
 def next_shard_map(current: ShardMap | None, urls: tuple[str, ...]) -> ShardMap:
     """The map for these URLs: the current one when nothing changed, else its successor.
 
-    Raises ValueError when shards were taken away: their rows would silently go missing.
+    Raises ValueError when shards were removed: their rows would silently be missing from answers.
     """
     wanted = tuple(ShardAddress(index=i, url=url) for i, url in enumerate(urls))
     if current is None:
         return ShardMap(version=1, shards=wanted)
-    # Only the number is checked: a shard whose URL changed has moved, one that is missing from the end would be read by nobody.
+    # Only the number is checked: a shard whose URL changed has moved, but one missing from the end would no longer be read.
     if len(wanted) < len(current.shards):
         raise ValueError(f"the cluster has {len(current.shards)} shards and the settings name {len(wanted)}: shards can only be appended")
     return current if wanted == current.shards else ShardMap(version=current.version + 1, shards=wanted)
@@ -70,11 +70,11 @@ def next_shard_map(current: ShardMap | None, urls: tuple[str, ...]) -> ShardMap:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Chooses the shard of a key; CRC-32 spreads ids that are not random too."""
+    """Chooses the shard of a key by CRC-32, which also spreads ids that are not random."""
 
     shard_count: int
 
     def of(self, key: bytes) -> int:
         """The shard index of a trace id or any other routing key."""
-        # Stable across versions and languages, unlike hash(); traces move with the number of shards, and reads ask all of them.
+        # CRC-32 is stable across versions and languages, unlike hash(). Traces may change shards when shards are added, as reads query all of them.
         return zlib.crc32(key) % self.shard_count

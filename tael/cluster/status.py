@@ -1,4 +1,4 @@
-"""The cluster as its keys show it: what ``/internal/cluster`` answers."""
+"""The cluster's state as its keys show it: the answer of ``/internal/cluster``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
 
 
 class ClusterStatus:
-    """Reads the cluster's keys on demand; liveness is judged from one question to the next."""
+    """Reads the cluster's keys on demand; liveness is judged from one call to the next."""
 
     def __init__(self, kv: KeyValue, cluster_id: str, node_id: str, ttl_seconds: float, wal_states: WalStates) -> None:
         self._kv = kv
@@ -35,7 +35,7 @@ class ClusterStatus:
         keys = _Keys({value.key: value for value in await self._kv.list("")})
         now = time.monotonic()
         members = [key for key in sorted(keys.stored) if key.startswith(MEMBER_PREFIX)]
-        # The first question counts every member as alive; from the second one on, whoever did not beat in between shows its age.
+        # The first call counts every member as alive; later ones show the age of members without a heartbeat in between.
         self._liveness.observe({key: keys.stored[key].revision for key in members}, now)
         known = keys.read(ShardMap, SHARD_MAP_KEY)
         shards = known.shards if known else ()
@@ -63,13 +63,13 @@ class ClusterStatus:
 
 @dataclass
 class _Keys:
-    """The bucket at one moment; ``damaged`` gathers what could not be read, and why."""
+    """The bucket's values at one moment; ``damaged`` collects the keys that could not be decoded, with the reason."""
 
     stored: Mapping[str, Versioned]
     damaged: dict[str, str] = field(default_factory=dict)
 
     def read(self, kind: type[S], key: str) -> S | None:
-        """The value under a key; None for one that is not there or is damaged."""
+        """The value of a key; None if it does not exist or is damaged."""
         found = self.stored.get(key)
         if found is None:
             return None

@@ -1,4 +1,4 @@
-"""Values that are kept as JSON under keys of the cluster's bucket; pure."""
+"""Values stored as JSON under keys of the cluster's bucket; pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tael.errors import Damaged
 
 
 class Stored(BaseModel):
-    """One value; which key it stands under is its module's to say."""
+    """Base of stored values; each module defines the keys of its own."""
 
     model_config = ConfigDict(frozen=True)
 
     def encode(self) -> bytes:
-        """As it is kept under its key."""
+        """The JSON stored under its key."""
         return self.model_dump_json(exclude_none=True).encode()
 
     @classmethod
     def decode(cls, stored: Versioned) -> Self:
-        """Read what ``encode`` wrote. Raises Damaged, with the key's name, for anything else."""
+        """Decode what ``encode`` wrote. Raises Damaged, with the key's name, for anything else."""
         try:
             return cls.model_validate_json(stored.value)
         except ValidationError as error:

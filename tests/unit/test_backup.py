@@ -14,11 +14,11 @@ from tael.errors import Rejected
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("no JSON", "is no backup"),
-        ("[]", "is no backup"),
+        ("no JSON", "is not a backup"),
+        ("[]", "is not a backup"),
         ('{"format": "tael-state/9"}', "tael-state/9"),
-        ('{"format": "tael-state/1", "cluster_id": "other", "keys": {}}', "is of the cluster 'other'"),
-        ('{"format": "tael-state/1", "cluster_id": "tael", "keys": {"a": {"value": "%", "revision": 1}}}', "is no backup"),
+        ('{"format": "tael-state/1", "cluster_id": "other", "keys": {}}', "is a backup of cluster 'other'"),
+        ('{"format": "tael-state/1", "cluster_id": "tael", "keys": {"a": {"value": "%", "revision": 1}}}', "is not a backup"),
     ],
 )
 async def test_what_is_no_backup_is_refused_before_anything_is_asked(text: str, words: str) -> None:
