@@ -1,4 +1,4 @@
-"""The tokens file at work: asked for every request, reloaded when it changes; and the check that refuses to listen to everybody."""
+"""Authentication by the tokens file, which is reloaded when it changes; and the check that refuses to start without any."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKENS_FILE, ALLOW_OPEN = "TAEL_TOKENS_FILE", "TAEL_ALLOW_OPEN"
 
 
 class OpenSettings(Settings):
-    """Whether anybody may be let in."""
+    """Whether to serve without authentication."""
 
     allow_open: Switch = Field(
         default=False,
@@ -43,7 +43,7 @@ class AccessSettings(ConnectionSettings, OpenSettings):
     )
 
     def refuse_open(self, listeners: Mapping[str, Address | None]) -> None:
-        """Raise ValueError when one of the listeners, by variable, would let anybody in from elsewhere."""
+        """Raise ValueError when one of the listeners (by variable) would serve other machines without authentication."""
         if self.tokens_file is not None or self.allow_open:
             return
         for variable, address in listeners.items():
@@ -55,15 +55,15 @@ class AccessSettings(ConnectionSettings, OpenSettings):
 
 
 class Access:
-    """Decides for every request; ``path`` None lets everybody in. Raises BadSettings for a file that cannot be used."""
+    """Authorizes requests; with ``path`` None it admits everybody. Raises BadSettings for a file that cannot be used."""
 
     def __init__(self, path: Path | None) -> None:
         self._tokens = WatchedFile(path, parse_tokens, TOKENS_FILE) if path is not None else None
 
     def caller(self, scope: str, authorization: str | None, org_id: str | None) -> Caller:
-        """Who a request with these headers is from. Raises Unauthenticated, Forbidden or Rejected."""
+        """The caller of a request with these headers. Raises Unauthenticated, Forbidden or Rejected."""
         return authorize(self._tokens.read() if self._tokens else None, scope, authorization, org_id)
 
     def tenant(self, scope: str, authorization: str | None, org_id: str | None) -> str:
-        """The tenant that it acts for. Raises the same."""
+        """The tenant that the caller acts for. Raises as ``caller`` does."""
         return self.caller(scope, authorization, org_id).tenant

@@ -1,8 +1,8 @@
-"""Settings from the environment: read once, frozen, and refused with a line a person can act on.
+"""Settings from the environment: read once, immutable, and refused with a line that a person can act on.
 
-A service declares one pydantic model whose fields carry the variable's name as alias, a description and a type from below. Each
-type knows what it takes, so the error text and docs/configuration.md come from the same place. The models themselves live beside
-the code that they configure; this module only reads and explains them.
+A service declares one pydantic model whose fields have the variable's name as alias, a description and one of the types below. Each type
+describes what it accepts, for error texts and docs/configuration.md alike. The models themselves live beside the code that they configure;
+this module only reads and explains them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tael.errors import BadSettings
 
 PREFIX = "TAEL_"
 SERVER, TOKEN, TENANT = "TAEL_SERVER", "TAEL_TOKEN", "TAEL_TENANT"
-"""What the ``tael`` command reads for itself; no process takes them for a mistake."""
+"""Variables of the ``tael`` command; the other processes ignore them."""
 CA_FILE = "TAEL_CA_FILE"
-"""Read by both."""
+"""Read by the ``tael`` command and by the other processes."""
 
 
 class Settings(BaseModel):
-    """Base of every settings model: frozen, and only known fields."""
+    """Base of every settings model: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, populate_by_name=False)
 
@@ -68,7 +68,7 @@ def _comma_list(value: object) -> object:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a listener binds: ``host:port``; port 0 lets the system choose."""
+    """The address that a listener binds: ``host:port``; with port 0 the system chooses."""
 
     host: str
     port: int
@@ -138,7 +138,7 @@ def variables(model: type[Settings]) -> dict[str, FieldInfo]:
 
 
 def takes(field: FieldInfo) -> Takes:
-    """What a field accepts: its type's words, else words for the plain Python type, with its bounds or its pattern."""
+    """What a field accepts: the words of its type, else words for the plain Python type, with its bounds or pattern."""
     for item in field.metadata:
         if isinstance(item, Takes):
             return item
@@ -160,8 +160,8 @@ def takes(field: FieldInfo) -> Takes:
 def load(model: type[S], environ: Mapping[str, str], known: Iterable[type[Settings]] = ()) -> S:
     """Build ``model`` from ``environ``.
 
-    Empty variables count as unset. A malformed value, or a ``TAEL_`` variable that neither ``model`` nor any of ``known`` reads,
-    raises BadSettings with one line for each: variable, value, and what it takes.
+    Empty variables count as unset. Raises BadSettings for malformed values, and for ``TAEL_`` variables that neither ``model`` nor any of
+    ``known`` reads, with one line for each: the variable, its value, and what it accepts.
     """
     fields = variables(model)
     names = set(fields).union({SERVER, TOKEN, TENANT}, *(variables(other) for other in known))
@@ -193,7 +193,7 @@ def _malformed(name: str, value: object, field: FieldInfo | None, message: str) 
 
 
 def _without_credentials(text: str) -> str:
-    """A mistyped URL without its user and password, wherever it is mistyped: whatever stands before the last @ goes, but for a scheme."""
+    """A possibly malformed URL without user and password: everything before the last @ is hidden, except a scheme."""
     return re.sub(r"^(.*?//)?.*@", r"\1(hidden)@", text)
 
 

@@ -1,7 +1,7 @@
-"""The connections of an HTTP listener: how many there may be, how long each may keep us waiting, and what is answered to what is no HTTP.
+"""The connections of an HTTP listener: their maximum number, how long each may keep us waiting, and the answer to requests that are not HTTP.
 
-A client that is slow in sending holds what it has sent and a connection. When all are taken, whoever has been silent longest makes room for
-whoever comes, unless it waits for us.
+A slow client holds a connection and the bytes that it has sent. When all connections are in use, a new one replaces the one that has been
+silent longest, unless that one is waiting for our answer.
 """
 
 from __future__ import annotations
@@ -23,76 +23,76 @@ from tael.runtime.settings import ConnectionSettings
 
 log = get_logger("http")
 Refuse: TypeAlias = "Callable[[web.Request, str, web.HTTPException], web.Response]"
-"""The answer to a request that could not be read; all that is known of it is its path, and of that not even much."""
+"""Answers a request that could not be parsed, given the (possibly truncated) path, which is all that is known of it."""
 HEAD_BYTES = 1 << 20
-"""Of one line of a request's head, and of the head as a whole, as Go's servers take it."""
+"""The limit of one line of a request's head, and of the whole head: the default of Go's servers."""
 CUT = Counter("tael_http_connections_cut", "Connections closed because the client was too slow, or to make room.", ["reason"])
 _SWEEP_SECONDS = 1.0
-# A head that is just small enough may come in one read with the beginning of its body.
+# A head just below the limit may arrive in one read with the beginning of its body.
 _HEAD_SLACK_BYTES = 64 << 10
 _PATH_BYTES = 256
-# While thousands wait for us, each new connection would otherwise walk past all of them to find one that may be closed.
-_LOOKED_AT = 100
+# While thousands wait for us, each new connection would otherwise examine all of them to find one that may be closed.
+_MAX_EXAMINED = 100
 
 
 class Held(Protocol):
-    """A connection, as a listener bounds it."""
+    """A connection that counts towards a listener's limit."""
 
     @property
     def waits_for_us(self) -> bool:
-        """Whether a request has come as a whole and is being answered."""
+        """Whether a request has been received completely and is being answered."""
         ...
 
     def overdue(self, now: float) -> str:
-        """Why the connection is to be ended; empty when it is not."""
+        """Why the connection must be closed, as a label value; empty when it need not."""
         ...
 
     def cut(self, reason: str) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
         ...
 
 
 class Listener(web.Server):
-    """Makes a connection's handler, and knows them all. ``options`` are aiohttp's for its handler."""
+    """Creates a handler for each connection and keeps track of them. ``options`` are those of aiohttp's handler."""
 
     def __init__(self, handler: Any, *, limits: ConnectionSettings, refuse: Refuse, http2: Address | None = None, **options: Any) -> None:
         super().__init__(handler, access_log=None, keepalive_timeout=limits.idle_seconds, **options)
         self.limits, self.refuse, self.http2 = limits, refuse, http2
         self._options = {**self._kwargs, "max_line_size": HEAD_BYTES, "max_field_size": HEAD_BYTES}
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        # A quarter of the descriptors is kept for files and for connections to NATS and ClickHouse.
+        # A quarter of the file descriptors is reserved for files and for connections to NATS and ClickHouse.
         self._most = limits.max_connections if files == resource.RLIM_INFINITY else min(limits.max_connections, files * 3 // 4)
         self._by_silence: OrderedDict[Held, None] = OrderedDict()
 
     def __call__(self) -> Connection:
-        """A handler for a connection that was accepted."""
+        """A handler for an accepted connection."""
         return Connection(self, loop=self._loop, **self._options)
 
     def opened(self, connection: Held) -> None:
-        """Make room for one more."""
+        """Track a new connection, and close another one if there are too many."""
         self._by_silence[connection] = None
         if len(self._by_silence) > self._most:
-            oldest = (old for old, _ in zip(self._by_silence, range(_LOOKED_AT), strict=False))
-            # The longest silent connection makes room, but never one whose request we are still answering.
+            oldest = (old for old, _ in zip(self._by_silence, range(_MAX_EXAMINED), strict=False))
+            # The longest silent connection is closed, but never one whose request we are still answering; else the new one itself.
             next((old for old in oldest if not old.waits_for_us), connection).cut("too many")
 
     def received(self, connection: Held) -> None:
-        """It sent something."""
+        """Note that the connection sent something."""
         if connection in self._by_silence:
             self._by_silence.move_to_end(connection)
 
     def closed(self, connection: Held) -> None:
-        """It is no more."""
+        """Forget a closed connection."""
         self._by_silence.pop(connection, None)
 
     def end_pipes(self) -> None:
-        """End the connections that were handed on and are still there."""
+        """Close the remaining connections that were handed to another listener."""
         for connection in tuple(self._by_silence):
             if isinstance(connection, Pipe):
                 connection.cut("drained")
 
     async def sweep(self) -> None:
-        """End connections that keep us waiting, until cancelled."""
+        """Close connections that keep us waiting too long, until cancelled."""
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, self.limits.header_seconds / 2, self.limits.body_window_seconds / 2))
             now = self._loop.time()
@@ -102,7 +102,7 @@ class Listener(web.Server):
 
 
 class Connection(web.RequestHandler):
-    """One connection. What state it is in, aiohttp tells by attributes of its own that its tests hold still."""
+    """One connection. Its state is read from private attributes of aiohttp's handler, which aiohttp's own tests rely on."""
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(listener, loop=loop, **options)
@@ -118,7 +118,7 @@ class Connection(web.RequestHandler):
 
     @property
     def waits_for_us(self) -> bool:
-        """Whether a request has come as a whole and is being answered."""
+        """See Held."""
         request = self._current_request
         return request is not None and request.content.is_eof()
 
@@ -144,7 +144,7 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        # Only at the very beginning, and in one piece, as clients send the preface: a connection that has spoken HTTP/1 does not change.
+        # Only at the very start, and in one piece, as clients send the preface: a connection that has spoken HTTP/1 does not switch.
         if not self._received and data.startswith(HTTP2) and self._listener.http2 is not None and self.transport is not None:
             self._hand_over(self.transport, data, self._listener.http2)
             return
@@ -152,9 +152,9 @@ class Connection(web.RequestHandler):
         if data:
             self._listener.received(self)
         if self._force_close:
-            return  # answered for good; what was on its way is nobody's
-        # Taken before the parser sees the data: afterwards it may have become a request. What is left of the body of one that was answered
-        # early, as when it is refused, is no head either.
+            return  # the final answer has been sent; further data is discarded
+        # Determined before the parser sees the data, which may turn it into a request. The rest of the body of a request that was answered
+        # early (a refused one, for example) does not count as a head either.
         between = self._current_request is None and not self._messages and self._payload.is_eof()
         if between and self._head_since is None:
             self._start, self._head_bytes = data[:_PATH_BYTES], 0
@@ -171,16 +171,16 @@ class Connection(web.RequestHandler):
             self._end_with(web.HTTPRequestHeaderFieldsTooLarge(reason=f"a request's head may have {HEAD_BYTES} bytes"))
 
     def _hand_over(self, transport: asyncio.Transport, data: bytes, target: Address) -> None:
-        """Let what listens at ``target`` answer: this is not HTTP/1."""
+        """Hand the connection, which is not HTTP/1, to the listener at ``target``."""
         pipe = Pipe(transport, data, self._listener.closed, CUT)
-        self.transport = None  # or it would be closed with the handler
+        self.transport = None  # otherwise connection_lost() would close it
         self.connection_lost(None)
         transport.set_protocol(pipe)
         self._listener.opened(pipe)
         pipe.dial(target, self._loop)
 
     def overdue(self, now: float) -> str:
-        """Why the connection is to be ended; empty when it is not."""
+        """See Held."""
         limits, request = self._listener.limits, self._current_request
         if self._unread_since is not None and now - self._unread_since > limits.body_window_seconds * 6:
             return "unread answer"
@@ -189,7 +189,7 @@ class Connection(web.RequestHandler):
         if self._head_since is not None and now - self._head_since > limits.header_seconds:
             return "slow head"
         if request is None or request.content.is_eof() or self._reading_paused:
-            # Our turn, or backpressure from our own handler: its silence is not the client's fault.
+            # It is our turn, or our own handler applies backpressure: the silence is not the client's fault.
             self._window = None
             return ""
         if self._window is None:
@@ -197,12 +197,12 @@ class Connection(web.RequestHandler):
         since, before = self._window
         if now - since < limits.body_window_seconds:
             return ""
-        # Windows follow each other: a client that was fast at first and then stops is not carried by its average.
+        # Each window counts by itself: a client that was fast at first and then stops does not profit from its earlier rate.
         self._window = (now, self._received)
         return "slow body" if self._received - before < limits.body_bytes_per_second * (now - since) else ""
 
     def cut(self, reason: str) -> None:
-        """End the connection at once."""
+        """See Held."""
         CUT.labels(reason).inc()
         if self.transport is not None:
             self.transport.abort()
@@ -210,7 +210,7 @@ class Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer what could not be read as HTTP, and say so in one line: neither holds what was sent, which may be a secret."""
+        """Answer a request that is not valid HTTP, and log it in one line. Neither repeats what was sent, which may contain a secret."""
         if not isinstance(exc, http_exceptions.HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         error = _explained(exc)
@@ -220,7 +220,7 @@ class Connection(web.RequestHandler):
         return response
 
     def _end_with(self, error: web.HTTPException) -> None:
-        """Answer on the bare connection: there is no request yet to answer."""
+        """Answer on the transport directly, as there is no request object yet."""
         log.info("malformed request", peer=self.peername and self.peername[0], reason=error.reason)
         if self.transport is not None:
             head = f"HTTP/1.1 {error.status} {error.reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -1,6 +1,6 @@
-"""Named places where a fault test lets the process die as if by kill -9.
+"""Named places where a fault test makes the process die as if by kill -9.
 
-Code passes ``fail("name")`` at the place; outside fault tests the name that is set is empty and nothing happens.
+Code calls ``fail("name")`` at the place; outside fault tests no name is set and nothing happens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FailPoint: TypeAlias = Callable[[str], None]
 
 
 def fail_at(name: str) -> FailPoint:
-    """A FailPoint that kills this process at the place called ``name``, at once and without clean-up."""
+    """A FailPoint that kills this process at the place ``name``, at once and without clean-up."""
 
     def fail(place: str) -> None:
         if name and place == name:

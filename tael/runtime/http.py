@@ -1,7 +1,7 @@
-"""aiohttp for every service: errors to statuses once, JSON out, and the endpoints that each process has.
+"""aiohttp for every service: the mapping of errors to statuses, JSON answers, and the endpoints that each process has.
 
-Rejected is 400 (TooLarge 413), Unauthenticated 401, Forbidden 403, NotFound 404, Overloaded 429, Unavailable 503, a deadline 504; the two retryable ones carry
-``Retry-After``. The native shape of an error is ``{"error": text}``; an API family with its own shape passes its own ``describe``.
+Rejected is 400 (TooLarge 413), Unauthenticated 401, Forbidden 403, NotFound 404, Overloaded 429, Unavailable 503, a passed deadline 504;
+429 and 503 carry ``Retry-After``. The native form of an error is ``{"error": text}``; an API family with another form passes its own ``describe``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STATUSES: tuple[tuple[type[TaelError], int], ...] = (
 
 
 def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A JSON body, compact, with non-ASCII text as itself."""
+    """A response with a compact JSON body, in which non-ASCII text is not escaped."""
     return web.Response(body=json_text.to_bytes(value), status=status, headers=headers, content_type="application/json", charset="utf-8")
 
 
@@ -61,35 +61,35 @@ def describe_text(status: int, text: str) -> web.Response:
 
 
 def status_of(error: TaelError) -> int:
-    """The HTTP status that tells the caller what to do next."""
+    """The HTTP status of an error of ours; 500 for one without a mapping."""
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
 def headers_of(error: BaseException) -> dict[str, str]:
-    """The headers that an error's status wants."""
+    """The headers that go with an error's status."""
     if isinstance(error, Retryable):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
     return {"WWW-Authenticate": 'Bearer realm="tael"'} if isinstance(error, Unauthenticated) else {}
 
 
 def errors_to_status(describe: Describe = describe_native) -> Any:
-    """A middleware that answers every error in the family's own shape; what nobody expected is logged and answered as a 500."""
+    """A middleware that answers every error in the family's form; an unexpected one is logged and answered with 500."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Route) -> web.StreamResponse:
         try:
             return await handler(request)
-        # The client is gone: there is nobody to answer, and nothing to log as a fault of ours.
+        # The client is gone: there is nobody to answer, and no fault of ours to log.
         except ConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged
+        except Exception as error:  # noqa: BLE001  # answered, and logged if it is unexpected
             return refuse(request, error, describe)
 
     return middleware
 
 
 def refuse(request: web.Request, error: Exception, describe: Describe) -> web.Response:
-    """The answer to an error, in a family's shape, with the headers that its status wants. What nobody expected is logged, and is a 500."""
+    """The answer to an error, in a family's form, with the headers of its status. An unexpected error is logged and answered with 500."""
     if isinstance(error, TimeoutError):
         return describe(504, "the deadline passed before every shard had answered")
     if isinstance(error, TaelError):
@@ -109,7 +109,7 @@ def refuse(request: web.Request, error: Exception, describe: Describe) -> web.Re
 
 
 def refuse_natively(request: web.Request, path: str, error: web.HTTPException) -> web.Response:  # noqa: ARG001
-    """The native answer to a request that could not be read."""
+    """The native answer to a request that could not be parsed."""
     return refuse(request, error, describe_native)
 
 
@@ -127,10 +127,12 @@ async def serve(
     refuse_unread: Refuse = refuse_natively,
     http2: Behind | None = None,
 ) -> AsyncIterator[Address]:
-    """Listen while the block runs, then finish what was accepted. Yields the address bound, with the port that the system chose.
+    """Listen while the block runs, then finish accepted requests. Yields the address bound, with the port that the system chose.
 
-    ``auto_decompress=False`` leaves bodies as they are on the wire, for those who bound what they unpack to; ``read_bytes`` of a body are
-    buffered before its client has to wait. ``refuse_unread`` answers requests that are not HTTP. Connections that begin as gRPC's do are handed to ``http2``, which is ended once nobody can come any more. It speaks TLS where ``limits`` name a certificate; raises BadSettings for one that cannot be used.
+    ``auto_decompress=False`` leaves bodies compressed, for receivers that bound the decompressed size; ``read_bytes`` of a body are buffered
+    before its client has to wait. ``refuse_unread`` answers requests that are not HTTP. HTTP/2 connections (gRPC's) are handed to ``http2``,
+    which is ended once no new ones can arrive. The listener speaks TLS if ``limits`` name a certificate. Raises PortTaken, and BadSettings for
+    a certificate that cannot be used.
     """
     limits = limits or ConnectionSettings()
     tls = ListenerTls.of(limits)
@@ -150,7 +152,7 @@ async def serve(
         runner.sweep()
         yield Address(address.host, int(runner.addresses[0][1]))
     finally:
-        # No new connections first; then gRPC's calls end over pipes that still stand; and only then are connections closed.
+        # The order matters: first accept no new connections, then let gRPC's calls end over their pipes, and only then close connections.
         await site.stop()
         if http2 is not None:
             await http2.end()
@@ -158,7 +160,7 @@ async def serve(
 
 
 class _Site(web.TCPSite):
-    """Binds an address; a handshake may take as long as a request's head, which aiohttp's own site has no word for."""
+    """Binds an address. A TLS handshake may take as long as a request's head, a limit that aiohttp's own TCPSite cannot set."""
 
     def __init__(self, runner: _Runner, address: Address, tls: ListenerTls | None, limits: ConnectionSettings) -> None:
         super().__init__(runner, address.host, address.port, backlog=_BACKLOG)
@@ -183,16 +185,17 @@ class _Site(web.TCPSite):
 
 
 class _Runner(web.AppRunner):
-    """Serves an application by a Listener. aiohttp waits for handlers twice, before and after it cancels them."""
+    """Serves an application through a Listener."""
 
     def __init__(self, app: web.Application, options: Mapping[str, Any], drain_seconds: float) -> None:
+        # Half of the drain time: aiohttp waits for handlers twice, before and after it cancels them.
         super().__init__(app, shutdown_timeout=drain_seconds / 2)
         self._options = options
         self._listener: Listener | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
     def sweep(self) -> None:
-        """End connections that keep us waiting, until the clean-up."""
+        """Close connections that keep us waiting too long, until the clean-up."""
         if self._listener is not None:
             self._sweeping = asyncio.create_task(self._listener.sweep(), name="http-sweep")
 
@@ -211,7 +214,7 @@ class _Runner(web.AppRunner):
 
 
 def require_local(address: Address, hosts: Collection[str], origins: Collection[str] = ()) -> Check:
-    """Raises Forbidden for foreign hosts and other sites' writes when ``address`` is on loopback (tael.runtime.origins)."""
+    """A check that raises Forbidden for foreign hosts and cross-site writes if ``address`` is on loopback (tael.runtime.origins)."""
 
     def check(request: web.Request) -> None:
         if reason := foreign(request.method, request.headers, hosts, origins):
@@ -221,7 +224,7 @@ def require_local(address: Address, hosts: Collection[str], origins: Collection[
 
 
 def checked(check: Check) -> Any:
-    """A middleware that asks ``check`` before the handler."""
+    """A middleware that calls ``check`` before the handler."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Route) -> web.StreamResponse:
@@ -232,7 +235,7 @@ def checked(check: Check) -> Any:
 
 
 def internal_app(address: Address, readiness: Readiness) -> web.Application:
-    """What an internal listener on ``address`` answers: ``process_routes``, and on loopback not to foreign hosts."""
+    """The application of an internal listener on ``address``: ``process_routes``, on loopback refused to foreign hosts."""
     app = web.Application(middlewares=[errors_to_status(), checked(require_local(address, ()))])
     for path, handler in process_routes(readiness).items():
         app.router.add_get(path, handler)
@@ -240,7 +243,7 @@ def internal_app(address: Address, readiness: Readiness) -> web.Application:
 
 
 def process_routes(readiness: Readiness) -> dict[str, Route]:
-    """``/healthz`` (touches nothing), ``/readyz`` (503 with the reasons) and ``/metrics`` (Prometheus' formats)."""
+    """``/healthz`` (checks nothing), ``/readyz`` (503 with the reasons) and ``/metrics`` (Prometheus' formats)."""
 
     async def healthz(_: web.Request) -> web.Response:
         return json_response({"status": "ok"})
@@ -257,13 +260,13 @@ def process_routes(readiness: Readiness) -> dict[str, Route]:
 
 
 def add_cluster_routes(app: web.Application, read: ReadCluster) -> None:
-    """Answer what ``cluster_routes`` has."""
+    """Add ``cluster_routes`` to an application."""
     for path, handler in cluster_routes(read).items():
         app.router.add_get(path, handler)
 
 
 def cluster_routes(read: ReadCluster) -> dict[str, Route]:
-    """``/internal/cluster``: the cluster as its keys show it; ``/internal/targets``: where Prometheus scrapes its members."""
+    """``/internal/cluster``: the cluster's state; ``/internal/targets``: its members as scrape targets for Prometheus."""
 
     async def cluster(_: web.Request) -> web.Response:
         return json_response(await read())
@@ -275,12 +278,12 @@ def cluster_routes(read: ReadCluster) -> dict[str, Route]:
 
 
 def scrape_target(kind: str, node: str, address: str) -> dict[str, Any]:
-    """One process' ``/metrics`` at ``address`` as Prometheus' HTTP service discovery has it."""
+    """One process's ``/metrics`` at ``address``, in the format of Prometheus' HTTP service discovery."""
     return {"targets": [address], "labels": {"job": f"tael-{kind}", "node": node}}
 
 
 def scrape_targets(members: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The live members' ``/metrics`` as Prometheus' HTTP service discovery has them."""
+    """The live members' ``/metrics``, in the format of Prometheus' HTTP service discovery."""
     return [
         scrape_target(member["target"], member["node_id"], member["internal"])
         for member in members

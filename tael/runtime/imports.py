@@ -1,4 +1,4 @@
-"""Imports that leave out packages which a library would load only because they are installed."""
+"""Hides packages from libraries that would load them merely because they are installed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import cast
 
 @contextlib.contextmanager
 def without(*packages: str) -> Iterator[None]:
-    """Within the block, imports of these packages fail as if they were not installed, unless they are loaded already.
+    """Within the block, importing these packages fails as if they were not installed, unless they are already loaded.
 
-    For packages that a library loads where it finds them and this process would never use. Imports after the block work.
+    For optional dependencies of a library that this process never uses. Imports after the block work.
     """
     modules = cast("dict[str, object]", sys.modules)
     hidden = [name for name in packages if name not in modules]

@@ -1,4 +1,4 @@
-"""Memory that was freed and that the allocator keeps: handed back to the system, for the next large request may be hours away."""
+"""Returns freed memory that the allocator holds to the system, as the next large request may be hours away."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable
 _EVERY_SECONDS = 1.0
 _M_MMAP_THRESHOLD = -3
 _MAPPED_BYTES = 1 << 20
-"""Blocks of this size and more are mapped one by one and unmapped when they are freed. Left alone, glibc raises the bound to the largest block that
-was freed, and each thread then keeps request-sized blocks for itself (mallopt(3)).
+"""Larger blocks are mapped one by one and unmapped when they are freed. By default glibc raises this threshold to the size of the largest
+freed block, after which each thread's arena keeps request-sized blocks (mallopt(3)).
 """
 
 
 class Memory:
-    """The process' memory. ``now`` is monotonic seconds."""
+    """The process's memory. ``now`` returns monotonic seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -23,7 +23,7 @@ class Memory:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other allocators do it by themselves
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it; other allocators trim by themselves
 
     @property
     def is_due(self) -> bool:
@@ -31,7 +31,7 @@ class Memory:
         return self._trim is not None and self._now() - self._given_back_at >= _EVERY_SECONDS
 
     def give_back(self) -> None:
-        """Hand back what is free. It takes some milliseconds, so it is for a thread; Python's lock is not held meanwhile."""
+        """Return free memory to the system. It takes some milliseconds, so call it in a thread; the GIL is released meanwhile."""
         self._given_back_at = self._now()
         if self._trim is not None:
             self._trim(0)

@@ -1,6 +1,6 @@
-"""One NATS connection a process: reconnects for ever, says so in the log, and closes when the process leaves.
+"""The process's NATS connection: it reconnects for ever, logs that it does, and closes when the process ends.
 
-What is published while the connection is down or stalled must not pile up unseen, so callers ask ``require_connected`` first.
+Messages must not pile up in the client while the connection is down or stalled, so callers call ``require_connected`` first.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ log = get_logger("nats")
 T = TypeVar("T")
 _RECONNECT_SECONDS = 0.25
 _FIRST_WAIT_SECONDS = 5.0
-# Above what appends may have in flight (64 MiB), so that only a server which takes nothing at all lets it grow so far.
+# More than appends may have in flight (64 MiB), so only a server that reads nothing at all makes the buffer grow so large.
 _UNSENT_MAX_BYTES = 96 << 20
-# The client tells its callbacks that the connection is lost, and not the calls that wait: they have to look.
+# The client reports a lost connection to its callbacks, but not to waiting calls, which therefore have to poll.
 _NOTICE_SECONDS = 0.1
 _PROBE_SECONDS, _PROBES = 1.0, 3
 REQUEST_SECONDS = 5.0
 
 
 class _Client(Client):
-    """Repairs of nats-py.
+    """Works around two faults of nats-py.
 
-    It takes ``tls://`` as a wish: where a server's first line offers no TLS, it would go on and send the password in the clear. And it leaves the
-    connection to a server that accepted it and then said nothing (one that is frozen) open when it tries the next.
+    It treats ``tls://`` as optional: if the server's INFO offers no TLS, it continues and sends the password in the clear. And it leaks the
+    connection to a server that accepted it and then sent nothing (a frozen one) when it tries the next server.
     """
 
     only_tls = False
 
-    def showing(self, keys: Keys | None) -> dict[str, Any]:
-        """The arguments of ``connect`` with which these keys are shown."""
+    def authenticating(self, keys: Keys | None) -> dict[str, Any]:
+        """The arguments of ``connect`` that authenticate with these keys."""
         self._public_nkey = keys.public if keys is not None else None
         return keys.arguments() if keys is not None else {}
 
@@ -62,9 +62,9 @@ class _Client(Client):
 
 @contextlib.asynccontextmanager
 async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]:
-    """A connection that exists while the block runs.
+    """A connection for the duration of the block.
 
-    The block begins as soon as the server answers, and after a few seconds without it: until it is there, everything is Unavailable.
+    The block starts as soon as the server answers, or after a few seconds without an answer; until there is one, every call raises Unavailable.
     """
     client = _Client()
     client.only_tls = any(url.startswith("tls:") for url in settings.nats_urls)
@@ -85,13 +85,13 @@ async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]
 
 
 async def _leave_sick_servers(client: Client) -> None:
-    """Go to another server of the cluster when the one that is connected to has no JetStream for a while: cut off from the others, it keeps its
-    connections and refuses everything.
+    """Reconnect to another server of the cluster when the current one has had no JetStream for a while: a server that is cut off from the others
+    keeps its client connections and refuses everything.
     """
     failures = 0
     while True:
         await asyncio.sleep(_PROBE_SECONDS)
-        # With a single server there is nowhere to go: leaving it would only add a reconnect to its trouble.
+        # With a single server there is no other to connect to: a reconnect would only add to its load.
         if not client.is_connected or len(client.servers) < 2:
             failures = 0
             continue
@@ -112,7 +112,7 @@ async def _has_jetstream(client: Client) -> bool:
 
 
 def shown_server(client: Client) -> str:
-    """Host and port of the server that is connected to, without its credentials."""
+    """Host and port of the current server, without credentials; "none" without a connection."""
     url = client.connected_url
     return url.netloc.rpartition("@")[2] if url else "none"
 
@@ -120,9 +120,9 @@ def shown_server(client: Client) -> str:
 async def _keep(
     client: _Client, urls: Sequence[str], name: str, up: asyncio.Event, tls: ClientTls, keys: Callable[[], Keys | None]
 ) -> None:
-    """Connect, and connect again should the client give up: it closes for good on errors such as a changed password."""
+    """Connect, and connect again if the client gives up: it closes for good on errors such as a changed password."""
     shown = ",".join(urlsplit(url).hostname or "" for url in urls)
-    said = ""
+    logged = ""
     closed = asyncio.Event()
 
     async def disconnected() -> None:
@@ -131,19 +131,19 @@ async def _keep(
             log.warning("disconnected from NATS", server=shown)
 
     async def reconnected() -> None:
-        nonlocal said
-        said = ""
+        nonlocal logged
+        logged = ""
         log.info("connected to NATS again", server=shown)
 
     async def has_closed() -> None:
         closed.set()
 
     async def failed(error: Exception) -> None:
-        nonlocal said
+        nonlocal logged
         reason = str(error) or type(error).__name__
-        if reason != said and not client.is_connected:
+        if reason != logged and not client.is_connected:
             log.warning("waiting for NATS", server=shown, reason=reason)
-            said = reason
+            logged = reason
         tls.refresh()
 
     while True:
@@ -152,15 +152,15 @@ async def _keep(
         await client.connect(
             list(urls),
             name=name,
-            tls=tls.context,  # used where the server offers TLS
-            **client.showing(keys()),
+            tls=tls.context,  # only used if the server offers TLS
+            **client.authenticating(keys()),
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # annotated int, only ever slept on
             connect_timeout=2,
-            # A server that is frozen, and so keeps its connections, is given up after ten to fifteen seconds.
+            # A frozen server, which keeps its connections open, is given up after ten to fifteen seconds.
             ping_interval=5,
             max_outstanding_pings=2,
-            # Nothing is buffered while the connection is down, and a publish never waits in the client for a server that stalls.
+            # Buffer nothing while the connection is down, and never block a publish in the client when the server stalls.
             pending_size=0,
             disconnected_cb=disconnected,
             reconnected_cb=reconnected,
@@ -175,7 +175,7 @@ async def _keep(
 
 
 def require_connected(client: Client) -> None:
-    """Raise Unavailable while there is no connection, or the server does not take what was sent already."""
+    """Raise Unavailable while there is no connection, or the server does not read what was already sent."""
     if not client.is_connected:
         raise Unavailable("cannot reach NATS", retry_after_seconds=1)
     if client.pending_data_size > _UNSENT_MAX_BYTES:
@@ -183,7 +183,7 @@ def require_connected(client: Client) -> None:
 
 
 async def answered(client: Client, call: Awaitable[T]) -> T:
-    """The result of a call that waits for an answer; Unavailable soon after the connection is lost, as then none can come."""
+    """The result of a call that waits for an answer. Raises Unavailable soon after the connection is lost, when none can come any more."""
     waiting = asyncio.ensure_future(call)
     try:
         while not waiting.done():
@@ -192,13 +192,13 @@ async def answered(client: Client, call: Awaitable[T]) -> T:
                 raise Unavailable("lost the connection to NATS while waiting for its answer")
         return waiting.result()
     finally:
-        # The call has a timeout of its own, but that is seconds away, and what it waits for cannot come any more.
+        # The call has a timeout of its own, but that may be seconds away, and its answer cannot come any more.
         waiting.cancel()
 
 
 @contextlib.contextmanager
 def reachable(what: str) -> Iterator[None]:
-    """Turn the client's own errors for a server that does not answer into Unavailable."""
+    """Turn the client's errors for a server that does not answer into Unavailable; ``what`` says what was attempted."""
     try:
         yield
     except (nats_errors.TimeoutError, TimeoutError) as error:

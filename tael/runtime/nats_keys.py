@@ -1,8 +1,8 @@
-"""Who a process is to a NATS that knows its clients by keys: the file that ``nsc`` writes for a user (``.creds``: a JWT and a seed), or an nkey's seed alone.
+"""Key-based authentication to NATS: by a user's ``.creds`` file as written by ``nsc`` (a JWT and a seed), or by an nkey's seed alone.
 
-The file is read again when it changes, so that a renewed JWT is used by the next connection. A seed is Ed25519's 32 bytes behind two bytes that
-say what it is of, with a checksum, in base 32 (https://github.com/nats-io/nkeys); nats-py would read files itself, at each connection, and without end
-where one is half written.
+The file is read again when it changes, so that the next connection uses a renewed JWT. A seed is, in base32, two prefix bytes for its type,
+Ed25519's 32 bytes, and a checksum (https://github.com/nats-io/nkeys). nats-py could read the files itself, but does so at each connection,
+and never returns from a half-written one.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ _SEED, _USER = 18 << 3, 20 << 3
 
 @dataclass(frozen=True)
 class Keys:
-    """A user's seed (32 bytes), and the JWT that goes with it where there is one."""
+    """A user's seed (32 bytes), and the JWT that belongs to it, if any."""
 
     seed: bytes
     jwt: str = ""
 
     @property
     def public(self) -> str:
-        """The nkey's public half, as a server's configuration names it."""
-        import nacl.signing  # with libsodium, which only those need whose NATS asks for keys
+        """The nkey's public key, as it is written in a server's configuration."""
+        import nacl.signing  # loads libsodium, which is needed only for this kind of authentication
 
         own = bytes([_USER]) + bytes(nacl.signing.SigningKey(self.seed).verify_key)
         return base64.b32encode(own + _checksum(own)).decode().rstrip("=")
 
     def sign(self, nonce: str) -> bytes:
-        """The answer to a server's nonce, in base64."""
+        """The signature of a server's nonce, in base64."""
         import nacl.signing
 
         return base64.b64encode(nacl.signing.SigningKey(self.seed).sign(nonce.encode()).signature)
 
     def arguments(self) -> dict[str, Any]:
-        """Those of the client's ``connect``. Without a JWT the client has to be told the public half as well."""
+        """The arguments for nats-py's ``connect``. Without a JWT the client needs the public key as well."""
         return {"signature_cb": self.sign, "user_jwt_cb": self.jwt.encode if self.jwt else None}
 
 
 def keys_from(settings: NatsSettings) -> Callable[[], Keys | None]:
-    """The keys to show, asked anew for each connection; none where no file is named. Raises BadSettings for a file of another kind."""
+    """A function that returns the current keys, to be called for each connection; None without a file. Raises BadSettings for an unusable file."""
     if settings.nats_creds_file is None:
         return lambda: None
     return WatchedFile(settings.nats_creds_file, keys_of, NATS_CREDS_FILE).read
 
 
 def keys_of(text: str) -> Keys:
-    """The keys in the text of a file. Raises Rejected for what is neither a user's credentials nor a user's seed."""
+    """The keys in a file's text. Raises Rejected when it is neither a user's credentials nor a user's seed."""
     jwt, seed = _section("NATS USER JWT", text), _section("USER NKEY SEED", text)
     return Keys(_raw(seed), jwt) if jwt and seed else Keys(_raw(text.strip()))
 

@@ -1,4 +1,4 @@
-"""Structured logs for every process: one line an event, for people or as JSON."""
+"""Structured logging for every process: one line per event, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from tael.runtime.imports import without
 from tael.runtime.settings import NodeSettings
 
-with without("rich"):  # for coloured tracebacks: 4 MiB in every process
+with without("rich"):  # structlog would load it for coloured tracebacks, at 4 MiB per process
     import structlog
 
 
@@ -44,14 +44,16 @@ def configure_logging(settings: NodeSettings, target: str) -> None:
 
 
 def _one_line(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Other people's libraries put what they were sent into their messages; values are quoted by the renderers, a message is not."""
-    said = event.get("event")
-    if isinstance(said, str) and not said.isprintable():
-        event["event"] = said.encode("unicode_escape").decode()
+    """Escape unprintable characters of an event's message. Third-party libraries put input into their messages, and unlike values, which the
+    renderers quote, a message would be written as it is.
+    """
+    message = event.get("event")
+    if isinstance(message, str) and not message.isprintable():
+        event["event"] = message.encode("unicode_escape").decode()
     return event
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger whose lines say which part of the process speaks."""
+    """A logger whose lines name the part of the process."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=name)
     return logger

@@ -1,6 +1,6 @@
-"""Which hosts and origins a listener on loopback answers to. Pure.
+"""Decides which hosts and origins a loopback listener answers. Pure.
 
-A web page that a user of this machine has open can reach such a listener: by a name that it resolves to 127.0.0.1 (DNS rebinding), which
+A web page open in a browser on this machine can reach such a listener: through a name that resolves to 127.0.0.1 (DNS rebinding), which
 shows in Host, and by a simple POST or a WebSocket, which shows in Origin or Sec-Fetch-Site (Fetch standard, "CORS protocol"; W3C Fetch
 Metadata).
 """
@@ -24,8 +24,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_nobodys(host: str) -> bool:
-    """Whether no stranger can have the name resolve to this machine: an address, a name without a dot, one below ``.internal`` or ``.localhost``."""
+def _is_unregistrable(host: str) -> bool:
+    """Whether nobody on the internet can make the name resolve to this machine: an address, a name without a dot, ``.internal`` or ``.localhost``."""
     if "." not in host or host.endswith((".internal", ".localhost")):
         return True
     try:
@@ -36,14 +36,14 @@ def _is_nobodys(host: str) -> bool:
 
 
 def foreign(method: str, headers: Mapping[str, str], hosts: Collection[str], origins: Collection[str] = ()) -> str:
-    """Why a request to a listener on loopback is refused; empty when it is not.
+    """Why a request to a loopback listener is refused; empty when it is not.
 
-    ``hosts`` are names besides those of loopback that the listener is reached by, ``origins`` those of pages that may send.
+    ``hosts`` are further names under which the listener may be reached, ``origins`` those of pages that may send.
     """
     host = host_name(headers.get("Host", ""))
-    if host and not (_is_nobodys(host) or host in hosts):
+    if host and not (_is_unregistrable(host) or host in hosts):
         return f"this server does not answer for the host {host[:100]!r}; add it to TAEL_ALLOWED_HOSTS if it should"
-    # A page reads what comes over a WebSocket, of any site: nothing but the server's own check of Origin stands before it (RFC 6455, 10.2).
+    # Any site's page can read from a WebSocket: only the server's own check of Origin prevents it (RFC 6455, 10.2).
     if method in _SAFE_METHODS and headers.get("Upgrade", "").lower() != "websocket":
         return ""
     origin = headers.get("Origin")

@@ -1,4 +1,4 @@
-"""A connection that another listener of this process answers: bytes to and fro, as fast as the slower side takes them."""
+"""Forwards a connection to another listener of this process: bytes in both directions, at the pace of the slower side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from tael.runtime.config import Address
 
 HTTP2: Final = b"PRI * HTTP/2.0"
-"""How a connection of HTTP/2 begins that both sides know to be one, as gRPC's do."""
+"""The start of an HTTP/2 connection with prior knowledge, such as gRPC's (RFC 9113, 3.4)."""
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound
 _DIAL_SECONDS = 5.0
 
@@ -21,16 +21,16 @@ class Behind(Protocol):
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address that it listens on."""
         ...
 
     async def end(self) -> None:
-        """Finish what is going on over these connections; nobody comes any more. MUST be safe to call again."""
+        """Finish the calls on these connections; there will be no new ones. MUST be safe to call again."""
         ...
 
 
 class Pipe(asyncio.Protocol):
-    """The client's side. ``first`` is what has been read already; ``closed`` is called once, at the end."""
+    """The client's side. ``first`` holds the bytes already read; ``closed`` is called once, at the end."""
 
     def __init__(self, client: asyncio.Transport, first: bytes, closed: Callable[[Pipe], None], cuts: Counter) -> None:
         self._client = client
@@ -42,20 +42,20 @@ class Pipe(asyncio.Protocol):
 
     @property
     def waits_for_us(self) -> bool:
-        """Not to be known from here: the one that is silent longest makes room for another."""
+        """Unknown here, so False: a pipe that is silent longest may be closed to make room."""
         return False
 
-    def overdue(self, now: float) -> str:  # noqa: ARG002  # the listener behind ends what keeps it waiting
-        """Never by itself."""
+    def overdue(self, now: float) -> str:  # noqa: ARG002  # the listener behind closes connections that keep it waiting
+        """Never overdue by itself."""
         return ""
 
     def cut(self, reason: str) -> None:
-        """End the connection at once."""
+        """See Held."""
         self._cuts.labels(reason).inc()
         self._client.abort()
 
     def dial(self, target: Address, loop: asyncio.AbstractEventLoop) -> None:
-        """Connect to what answers; nothing more is read before that."""
+        """Connect to the listener at ``target``; nothing more is read from the client before that."""
         self._client.pause_reading()
         self._dialling = loop.create_task(self._dial(target, loop), name="pipe-dial")
 
@@ -65,12 +65,12 @@ class Pipe(asyncio.Protocol):
                 transport, _ = await loop.create_connection(
                     lambda: _Back(self._client), _LOOPBACK.get(target.host, target.host), target.port
                 )
-        # The time that is over is one as well: TimeoutError is an OSError.
+        # A timeout is included: TimeoutError is an OSError.
         except OSError:
             self._client.abort()
             return
         self._server = transport
-        # It went while we dialled, and its connection_lost knew of no server to close.
+        # The client disconnected while we dialled, when connection_lost() had no server transport to close yet.
         if self._client.is_closing():
             transport.abort()
             return
@@ -103,7 +103,7 @@ class Pipe(asyncio.Protocol):
 
 
 class _Back(asyncio.Protocol):
-    """The side of what answers."""
+    """The side of the listener behind."""
 
     def __init__(self, client: asyncio.Transport) -> None:
         self._client = client

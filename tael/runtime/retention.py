@@ -1,4 +1,4 @@
-"""The retention that holds now: the settings, and the file of limits, which is reloaded when it changes."""
+"""The current retention: from the settings and the limits file, which is reloaded when it changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tael.runtime.watched import WatchedFile
 
 
 class CurrentRetention:
-    """Raises BadSettings when the file cannot be used at the start."""
+    """The retention of all tenants. Raises BadSettings when the limits file cannot be used at the start."""
 
     def __init__(self, settings: RetentionSettings) -> None:
         self._everybody = Retention(settings.retention_days)
@@ -19,5 +19,5 @@ class CurrentRetention:
         self._file = WatchedFile(settings.limits_file, parse, LIMITS_FILE) if settings.limits_file else None
 
     def read(self) -> Retention:
-        """What holds now."""
+        """The retention that applies now."""
         return self._file.read() if self._file else self._everybody

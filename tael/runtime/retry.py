@@ -1,4 +1,4 @@
-"""Repeating what may succeed later, until it does or the process drains."""
+"""Retries calls that may succeed later, until they do or the process drains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.1, 5.0
 
 
 class Stopped(Exception):  # not an error: the process drains
-    """The process drains, so a call that failed is not made again. Whoever owns the loop catches it."""
+    """The process drains, so a failed call is not retried. The owner of the loop catches it."""
 
 
 async def retry(
@@ -23,10 +23,10 @@ async def retry(
     *,
     first_pause_seconds: float = FIRST_PAUSE_SECONDS,
 ) -> T:
-    """What ``call`` returns, made again after each Retryable with doubling pauses of at most five seconds.
+    """The result of ``call``, which is retried after each Retryable with doubling pauses of at most five seconds.
 
-    ``failed`` is told of every failure and of the pause that follows, for logs and metrics. Raises Stopped when the process drains before
-    an attempt succeeds (one attempt is always made), and at once whatever else ``call`` raises.
+    ``failed`` is called with each failure and the pause that follows, for logs and metrics. Raises Stopped when the process drains before
+    an attempt succeeds (one attempt is always made), and at once any other error of ``call``.
     """
     pause = first_pause_seconds
     while True:
@@ -34,7 +34,7 @@ async def retry(
             return await call()
         except Retryable as error:
             failed(error, pause)
-        # The drain ends the pause as well: a process must not be held up by its own patience.
+        # The drain also ends the pause: retries must not delay the end of the process.
         if await stop.sleep(pause):
             raise Stopped
         pause = min(MAX_PAUSE_SECONDS, pause * 2)

@@ -1,4 +1,4 @@
-"""What every gRPC listener shares: how long connections live, how an address is bound, the health service, and how a call is refused."""
+"""What every gRPC listener shares: connection limits, binding, the health service, and refusing calls."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tael.runtime.tls import ListenerTls
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _REFUSING_SECONDS = 0.25
 MAX_STREAMS: Final = 256
-"""Calls at a time on one connection."""
+"""The maximum number of concurrent calls on one connection."""
 
 
 def options(limits: GrpcConnectionSettings) -> list[tuple[str, int]]:
-    """The options of a listener's connections."""
+    """The gRPC options of a listener's connections."""
     return [
-        # Otherwise a second process could bind the same port, and the system would deal connections out between the two in silence.
+        # Otherwise a second process could bind the same port, and the kernel would silently distribute connections between the two.
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
         ("grpc.server_handshake_timeout_ms", _ms(limits.header_seconds)),
         ("grpc.max_connection_idle_ms", _ms(limits.grpc_idle_seconds)),
         ("grpc.max_connection_age_ms", _ms(limits.grpc_max_age_seconds)),
         ("grpc.max_connection_age_grace_ms", _ms(limits.grpc_age_grace_seconds)),
-        # A client that is gone without a word (a laptop that sleeps, a NAT that forgot) would hold its streams for ever.
+        # A client that vanished without closing (a suspended laptop, an expired NAT entry) would hold its streams for ever.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(limits.grpc_min_ping_seconds)),
-        # 0 is without a limit: how often a client may ping is bounded by the interval above, and exporters ping while they are idle.
+        # 0 means no limit: the interval above bounds the rate of pings, and exporters ping while they are idle.
         ("grpc.http2.max_pings_without_data", 0),
     ]
 
@@ -49,9 +49,9 @@ def _ms(seconds: float) -> int:
 
 
 class Server:
-    """A gRPC server of some services, by name, with gRPC's standard health service, which says SERVING of all of them until ``end``.
+    """A gRPC server of the named services, with gRPC's standard health service, which reports SERVING for all of them until ``end``.
 
-    See Behind: another listener may hand connections to it.
+    It implements Behind: another listener may hand connections to it.
     """
 
     def __init__(self, handlers: Mapping[str, Any], options: Sequence[tuple[str, int]], *, drain_seconds: float) -> None:
@@ -66,13 +66,13 @@ class Server:
 
     @property
     def address(self) -> Address:
-        """Where it listens, with the port that the system chose."""
+        """The address bound, with the port that the system chose."""
         assert self._address is not None
         return self._address
 
     @contextlib.asynccontextmanager
     async def listening(self, address: Address, settings: ListenerTlsSettings, *, what: str, variable: str) -> AsyncIterator[Address]:
-        """Listen while the block runs, with TLS where it is asked for, then finish the calls that were accepted. Yields the address bound.
+        """Listen while the block runs, with TLS if the settings ask for it, then finish accepted calls. Yields the address bound.
 
         Raises PortTaken, and BadSettings for certificates that cannot be used.
         """
@@ -88,10 +88,10 @@ class Server:
             await self.end()
 
     async def end(self) -> None:
-        """Take no more calls, and return when those that were accepted have ended or their time is over; a second time there is nothing to do.
+        """Accept no more calls, and return when the accepted ones have ended or the drain time is over. Calling it again does nothing.
 
-        For a moment calls are refused as those of a server that shuts down. gRPC itself ends what comes after its stop as CANCELLED, the
-        word for a client that gave up; by then clients wait before they try again.
+        For a moment new calls are refused with UNAVAILABLE, so that clients back off and retry. After its stop, gRPC itself would answer them
+        with CANCELLED, the status of a call that the client gave up.
         """
         if not self._draining.is_set():
             self._draining.set()
@@ -101,7 +101,7 @@ class Server:
 
 
 class _Draining(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """A service's handlers until the drain begins; from then on one that refuses every call, whatever kind it is of."""
+    """A service's handlers until the drain begins; from then on a handler that refuses every call, unary or streaming."""
 
     def __init__(self, handlers: Any, draining: asyncio.Event) -> None:
         self._handlers, self._draining = handlers, draining
@@ -119,13 +119,13 @@ _REFUSING: Final = grpc.stream_stream_rpc_method_handler(_refuse)
 
 
 async def abort(context: Any, status: Status) -> None:
-    """Refuse a call with this status, its details included."""
+    """Refuse a call with this status, including its details."""
     await context.abort(_CODES[status.code], status.message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 def _bind(server: Any, address: Address, tls: ListenerTls | None) -> int:
     family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:  # tells why; gRPC only says that it failed
+    with socket.socket(family, kind, protocol) as probe:  # its error gives the reason; gRPC only reports that binding failed
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(where)
     try:
@@ -136,7 +136,7 @@ def _bind(server: Any, address: Address, tls: ListenerTls | None) -> int:
 
 
 def _credentials(tls: ListenerTls) -> grpc.ServerCredentials:
-    """Each handshake is made with the newest files."""
+    """Credentials that use the newest files for each handshake."""
     handed_out = tls.pem()
     certificates = _configuration(handed_out)
 
@@ -144,7 +144,7 @@ def _credentials(tls: ListenerTls) -> grpc.ServerCredentials:
         nonlocal handed_out
         found = tls.pem()
         if found == handed_out:
-            return None  # go on with what there is
+            return None  # keep the current certificates
         handed_out = found
         return _configuration(found)
 

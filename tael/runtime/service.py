@@ -1,7 +1,7 @@
-"""The life of a process: run until told to stop, drain, leave.
+"""The life cycle of a process: run until stopped, drain, exit.
 
-A service is a coroutine that takes a ``Stop`` and returns when it has drained. ``run`` gives it one that SIGTERM or Ctrl-C sets, and
-turns the errors that a person can cure (bad settings, a taken port) into one readable line and a non-zero exit.
+A service is a coroutine that takes a ``Stop`` and returns when it has drained. ``run`` passes one that SIGTERM or Ctrl-C sets, and turns
+errors that a person can fix (bad settings, a port in use) into one readable line and a non-zero exit code.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Stop:
         self._event = asyncio.Event()
 
     def set(self) -> None:
-        """Ask for the drain; asking twice changes nothing."""
+        """Start the drain; idempotent."""
         self._event.set()
 
     @property
@@ -40,11 +40,11 @@ class Stop:
         return self._event.is_set()
 
     async def wait(self) -> None:
-        """Return when the drain is asked for."""
+        """Return when the drain starts."""
         await self._event.wait()
 
     async def sleep(self, seconds: float) -> bool:
-        """Wait this long or until the drain; True when it is time to stop."""
+        """Wait this long or until the drain; True when the process drains."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
@@ -52,13 +52,13 @@ class Stop:
 
 
 class Readiness:
-    """What ``/readyz`` answers: ready once every named part is, else the reasons why not."""
+    """The answer of ``/readyz``: ready once every named part is, else the reasons why not."""
 
     def __init__(self, *parts: str) -> None:
         self._reasons = dict.fromkeys(parts, "starting")
 
     def set(self, part: str, reason: str = "") -> None:
-        """State of one part: an empty reason means ready."""
+        """Set the state of one part: an empty reason means ready."""
         self._reasons[part] = reason
 
     @property
@@ -68,7 +68,7 @@ class Readiness:
 
 
 class CannotStart(TaelError):
-    """Something outside that a person has to change first; the text is one line that says what."""
+    """Something outside the process has to be changed first; the text is one line that says what."""
 
 
 class PortTaken(CannotStart):
@@ -77,7 +77,7 @@ class PortTaken(CannotStart):
 
 @contextlib.contextmanager
 def listening(what: str, address: object, variable: str) -> Any:
-    """Wrap a bind: an address that cannot be bound becomes one line that names the setting."""
+    """Wrap a bind: turns its OSError into PortTaken, one line that names the setting."""
     try:
         yield
     except OSError as error:
@@ -87,7 +87,7 @@ def listening(what: str, address: object, variable: str) -> Any:
 
 @contextlib.asynccontextmanager
 async def background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Own these coroutines while the block runs: one that fails ends the block, and leaving the block cancels them."""
+    """Run these coroutines while the block runs: if one fails, the block is cancelled; leaving the block cancels them."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop, name=getattr(loop, "__qualname__", "loop")) for loop in loops]
         try:
@@ -102,7 +102,7 @@ def run(main: Callable[[Stop], Awaitable[None]]) -> int:
     raise_open_files()
     try:
         return uvloop.run(_run(main))
-    # Services run their parts in task groups; the first error is the cause, those behind it come of the cancellation.
+    # Services run their parts in task groups: the first error is the cause, later ones follow from the cancellation.
     except BaseExceptionGroup as group:
         return explain(_first(group))
     except (TaelError, OSError) as error:
@@ -110,7 +110,7 @@ def run(main: Callable[[Stop], Awaitable[None]]) -> int:
 
 
 def raise_open_files() -> None:
-    """Let this process open as many files as the system lets it: every connection is one."""
+    """Raise the limit of open files to the hard limit, as every connection needs a file descriptor."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -132,7 +132,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def explain(error: BaseException) -> int:
-    """Say on standard error why the process ends, as short as the reader can act on, and return its exit code."""
+    """Report on standard error why the process ends, in one line if a person can fix it, and return the exit code."""
     if isinstance(error, BadSettings):
         for problem in error.problems:
             sys.stderr.write(f"tael: {problem}\n")

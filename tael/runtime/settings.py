@@ -19,7 +19,7 @@ def _default_node_id() -> str:
 
 
 class NodeSettings(Settings):
-    """Who this process is, and how it speaks of itself."""
+    """Identity of the process, its logging and its internal listener."""
 
     node_id: str = Field(
         default_factory=_default_node_id,
@@ -85,7 +85,7 @@ NATS_CREDS_FILE = "TAEL_NATS_CREDS_FILE"
 
 
 class NatsSettings(TrustSettings):
-    """The WAL and the cluster's state."""
+    """The connection to NATS, which holds the WAL and the cluster's state."""
 
     nats_urls: NatsUrls = Field(
         default=("nats://127.0.0.1:4222",),
@@ -114,7 +114,7 @@ class NatsSettings(TrustSettings):
 
 
 class ClickHouseSettings(TrustSettings):
-    """The hot tier: how a shard is reached; which shards there are comes from the shard map."""
+    """The connection to the hot tier; the shards themselves are listed in the shard map."""
 
     clickhouse_database: str = Field(
         default="tael",
@@ -139,7 +139,7 @@ class ClickHouseSettings(TrustSettings):
 
 
 class ShardSettings(Settings):
-    """Which shards there are; read by the coordinator, which publishes the shard map."""
+    """The list of shards; read by the coordinator, which publishes the shard map."""
 
     clickhouse_urls: HttpUrls = Field(
         default=("http://127.0.0.1:8123",),
@@ -180,7 +180,7 @@ class ObjectStoreSettings(TrustSettings):
 
     @property
     def bucket_url(self) -> str:
-        """Where the URLs of the bucket's objects begin."""
+        """The common prefix of the URLs of the bucket's objects."""
         return f"{self.s3_url.rstrip('/')}/{self.s3_bucket}/"
 
     @model_validator(mode="after")
@@ -191,7 +191,7 @@ class ObjectStoreSettings(TrustSettings):
 
 
 class ListenerTlsSettings(Settings):
-    """TLS of what listens for clients."""
+    """TLS of the listeners for clients."""
 
     tls_cert: OptionalPath = Field(
         default=None,
@@ -218,7 +218,7 @@ class ListenerTlsSettings(Settings):
 
 
 class HeaderSettings(Settings):
-    """How long clients may keep a listener waiting for what they ask."""
+    """How long clients may take to send a request's head."""
 
     header_seconds: float = Field(
         default=10.0,
@@ -299,7 +299,7 @@ LIMITS_FILE = "TAEL_LIMITS_FILE"
 
 
 class LimitsFileSettings(Settings):
-    """What holds for single tenants."""
+    """The file of limits of single tenants."""
 
     limits_file: OptionalPath = Field(
         default=None,
@@ -309,7 +309,7 @@ class LimitsFileSettings(Settings):
 
 
 class PayloadSettings(Settings):
-    """How long a receiver relies on payloads that it sent; for ingest and the compactor alike."""
+    """How long a receiver relies on payloads that it sent; used by both ingest and the compactor."""
 
     payloads_relied_on_seconds: float = Field(
         default=3600,
@@ -321,12 +321,12 @@ class PayloadSettings(Settings):
 
     @property
     def payloads_relied_on_ns(self) -> int:
-        """The same in nanoseconds."""
+        """``payloads_relied_on_seconds`` in nanoseconds."""
         return int(self.payloads_relied_on_seconds * NS_PER_SECOND)
 
 
 class RetentionSettings(LimitsFileSettings):
-    """How long each signal is kept; what is older is neither taken in nor kept."""
+    """How long each signal is kept; older items are deleted, and refused on arrival."""
 
     trace_retention_days: float = Field(
         default=365,
@@ -346,12 +346,12 @@ class RetentionSettings(LimitsFileSettings):
 
     @property
     def retention_days(self) -> dict[str, float]:
-        """Days by signal, as partitions name it."""
+        """Days by signal, under the names used by partitions."""
         return {"traces": self.trace_retention_days, "logs": self.log_retention_days, "metrics": self.metric_retention_days}
 
 
 class WalSettings(Settings):
-    """The size and copies of each shard's WAL; read by the coordinator, which makes the streams."""
+    """The size and replicas of each shard's WAL; read by the coordinator, which creates the streams."""
 
     wal_replicas: int = Field(
         default=1, ge=1, le=5, alias="TAEL_WAL_REPLICAS", description="Replicas of each shard's stream; 3 in a NATS cluster of three."
@@ -371,4 +371,4 @@ class WalSettings(Settings):
 
 
 class StateSettings(NodeSettings, NatsSettings, WalSettings):
-    """What the commands take that speak to NATS themselves."""
+    """The settings of commands that connect to NATS themselves."""

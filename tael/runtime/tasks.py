@@ -1,4 +1,4 @@
-"""Coroutines that run side by side and end together; calls that run in a thread and are waited for."""
+"""Runs coroutines concurrently as a unit, and calls in threads that are always awaited."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ P = TypeVar("P")
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]], *, name: str) -> list[T]:
-    """What each comes to, in order. The first failure cancels the others and is raised as it is, in no group; tasks have the ``name``."""
+    """The results of all coroutines, in order. The first failure cancels the others and is raised itself, not in a group. ``name`` names the tasks."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine, name=name) for coroutine in coroutines]
     except ExceptionGroup as errors:
-        # Callers catch errors of ours by type; a group would pass by their except clauses.
+        # Callers catch errors by type, and their except clauses would not match a group.
         raise errors.exceptions[0] from errors
     return [task.result() for task in tasks]
 
 
 async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B], *, name: str) -> tuple[A, B]:
-    """``together`` for two of different types."""
+    """``together`` for two coroutines of different types."""
     one, other = await together((first, second), name=name)
     return one, other  # type: ignore[return-value]  # in the order of the coroutines
 
@@ -34,14 +34,14 @@ async def cancelled(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and return when all have ended, however they ended."""
     while waiting := [task for task in tasks if not task.done()]:
         for task in waiting:
-            # More than once: asyncio.wait_for of Python 3.11 loses a cancellation that comes just as what it waits for is done.
+            # Repeatedly: in Python 3.11 asyncio.wait_for loses a cancellation that coincides with the end of its own wait.
             task.cancel()
         await asyncio.wait(waiting, timeout=0.5)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def in_thread(call: Callable[..., T], *args: object) -> T:
-    """What ``call`` comes to in a thread. Returns after the thread has, even when cancelled: what it works on is held until then."""
+    """The result of ``call`` in a thread. Even when cancelled, it returns only after the thread has, so that its arguments stay valid."""
     running = asyncio.ensure_future(asyncio.to_thread(call, *args))
     try:
         return await asyncio.shield(running)
@@ -53,9 +53,9 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
 
 
 async def parts_and_result(run: Callable[[Callable[[P], None]], Coroutine[Any, Any, A]], *, name: str) -> AsyncGenerator[P | A]:
-    """The parts that ``run`` hands to the function that it is given, as they come, and its result at the end.
+    """The parts that ``run`` passes to its argument, as they come, and finally its result.
 
-    Raises what it raises; whoever stops listening (``aclosing``) cancels it.
+    Raises what ``run`` raises; closing the generator (``aclosing``) cancels it.
     """
     parts: asyncio.Queue[P | None] = asyncio.Queue()
     task = asyncio.create_task(run(parts.put_nowait), name=name)

@@ -1,6 +1,6 @@
-"""The file of limits of single tenants, which every service reads the part of that it obeys. Pure.
+"""The limits file, with limits of single tenants; each service reads the entries that concern it. Pure.
 
-The file is JSON; what it leaves out is the settings'::
+The file is JSON; for what it leaves out, the settings apply::
 
     {"shop": {"bytes_per_second": "20MiB", "retention_days": {"traces": 30}}, "bank": {"items_per_second": 0}}
 """
@@ -48,14 +48,14 @@ def parse_entries(text: str) -> Mapping[str, TenantEntry]:
     try:
         entries = json.loads(text)
     except ValueError as error:
-        raise Rejected(f"is not valid JSON:  {error}") from None
+        raise Rejected(f"is not valid JSON: {error}") from None
     if not isinstance(entries, dict):
         raise Rejected("is not a JSON object", accepted='{"tenant": {"bytes_per_second": …}, …}')
     return {parse_tenant(tenant): _entry(tenant, entry) for tenant, entry in entries.items()}
 
 
 def parse_retention(text: str, everybody: Mapping[str, float]) -> Retention:
-    """The retention of everybody, and of the tenants that the file has one for. Raises Rejected as ``parse_entries`` does."""
+    """The retention: the default, and that of tenants with their own in the file. Raises Rejected as ``parse_entries`` does."""
     own = {
         tenant: entry.retention_days.model_dump(exclude_none=True) for tenant, entry in parse_entries(text).items() if entry.retention_days
     }

@@ -1,7 +1,4 @@
-"""TLS of listeners and of connections, from files that may change while the process runs: who connects next sees the new ones.
-
-The files are watched (tael/runtime/watched.py).
-"""
+"""TLS of listeners and of client connections. The files are watched (tael/runtime/watched.py), and new connections use their newest content."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from tael.runtime.watched import WatchedFiles, reason
 
 
 class ListenerTls:
-    """TLS 1.2 or newer as a listener offers it; with a client CA, only to clients with a certificate of it.
+    """The TLS (1.2 or newer) of a listener; with a client CA, only clients with a certificate from it may connect.
 
     Raises BadSettings for files that cannot be used.
     """
@@ -28,7 +25,7 @@ class ListenerTls:
 
     @classmethod
     def of(cls, settings: ListenerTlsSettings) -> ListenerTls | None:
-        """That of a listener's settings; None where they ask for none."""
+        """The TLS of a listener's settings; None if they name no certificate."""
         return cls(settings) if settings.tls_cert is not None else None
 
     @property
@@ -37,7 +34,7 @@ class ListenerTls:
         return self._client_ca is not None
 
     def context(self) -> ssl.SSLContext:
-        """A context for a listener: each handshake goes on with the newest files."""
+        """A context for a listener, which uses the newest files for each handshake."""
         listening = self._context()
 
         def renew(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
@@ -47,7 +44,7 @@ class ListenerTls:
         return listening
 
     def pem(self) -> tuple[bytes, bytes, bytes | None]:
-        """The newest key, certificates and client CA, for a listener that makes no use of ``ssl``; what cannot be used is never handed out."""
+        """The newest usable key, certificates and client CA (PEM), for a listener that does not use ``ssl``."""
         self._contexts.read()
         return self._pem
 
@@ -55,13 +52,13 @@ class ListenerTls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self._cert, self._key)
-        # aiohttp speaks HTTP/1 alone: a client that offers h2 as well must not be left to choose it.
+        # aiohttp only speaks HTTP/1: a client that also offers h2 must not choose it.
         context.set_alpn_protocols(["http/1.1"])
         authority = self._client_ca.read_bytes() if self._client_ca is not None else None
         if self._client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(self._client_ca)
-            # A resumed session would not be asked for its certificate again, whoever is trusted by then.
+            # A resumed session would not present its certificate again, even if its CA is no longer trusted.
             context.options |= ssl.OP_NO_TICKET
             context.num_tickets = 0
         self._pem = (self._key.read_bytes(), self._cert.read_bytes(), authority)
@@ -69,11 +66,11 @@ class ListenerTls:
 
 
 class ClientTls:
-    """TLS of this process' own connections: whom it trusts besides the system's authorities, and the certificate that it shows.
+    """The TLS of this process's own connections: the CAs trusted besides the system's, and the client certificate.
 
-    ``context`` stays the same object: it is given to a client once, and ``refresh``, called before the client connects again, loads changed
-    files into it; ``generation`` counts how often, for a client that takes only paths. An authority that was taken out of the file is trusted until the process restarts. Raises BadSettings for files that
-    cannot be used.
+    ``context`` stays the same object: a client gets it once, and ``refresh``, called before the client reconnects, loads changed files into it.
+    ``generation`` counts the loads, for clients that take only paths. A CA that was removed from the file stays trusted until the process
+    restarts. Raises BadSettings for files that cannot be used.
     """
 
     def __init__(self, settings: TrustSettings) -> None:
@@ -85,7 +82,7 @@ class ClientTls:
         self._loaded = WatchedFiles(files, self._load, _why)
 
     def refresh(self) -> None:
-        """Load what has changed."""
+        """Load the files again if they have changed."""
         self._loaded.read()
 
     def _load(self) -> None:

@@ -1,6 +1,6 @@
-"""Small files that may change while the process runs: read at the start, looked at again at most once a second.
+"""Small files that may change while the process runs: read at the start, and checked for changes at most once a second.
 
-Files that are bad at the start refuse the process. Those that turn bad later are logged, and what was read before stays.
+Unusable files at the start keep the process from starting. Files that become unusable later are logged, and the last good content is kept.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _LOOK_EVERY_SECONDS = 1.0
 
 
 def reason(error: Exception) -> str:
-    """An error in words, without the path, which stands beside it."""
+    """An error's text without the path, which the caller adds."""
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
 class WatchedFiles(Generic[T]):
-    """What ``make`` makes of files, by the setting that names each; made again once one of them has changed.
+    """A value that ``make`` builds from files (by the setting that names each), and rebuilds when one of them changes.
 
-    ``make`` raises OSError, ValueError or Rejected for what cannot be used, which ``why`` says in words. Raises BadSettings when that is so at
-    the start.
+    ``make`` raises OSError, ValueError or Rejected for unusable files, and ``why`` turns that into words. Raises BadSettings when the files are
+    unusable at the start.
     """
 
     def __init__(self, files: Mapping[str, Path], make: Callable[[], T], why: Callable[[Exception], str] = reason) -> None:
@@ -40,7 +40,7 @@ class WatchedFiles(Generic[T]):
             raise BadSettings([f"{self._named()} cannot be used: {why(error)}"]) from error
 
     def read(self) -> T:
-        """The newest value that could be made."""
+        """The newest value that could be built."""
         if time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
             self._look()
         return self._value
@@ -51,7 +51,7 @@ class WatchedFiles(Generic[T]):
             stamps = self._stamps()
             if stamps == self._seen:
                 return
-            # Before the files are read: one that is bad is complained about once, and not each second until it is mended.
+            # Set before the files are read, so that an unusable file is logged once, not every second until it is repaired.
             self._seen = stamps
             self._value = self._make()
         except (OSError, ValueError, Rejected) as error:
@@ -61,7 +61,7 @@ class WatchedFiles(Generic[T]):
 
     def _stamps(self) -> list[tuple[int, int, int]]:
         found = [path.stat() for path in self._files.values()]
-        # The inode too: a file that is put in place by a rename may have the size and the time of the one before.
+        # Including the inode: a file put in place by a rename may have the size and time of the previous one.
         return [(file.st_ino, file.st_mtime_ns, file.st_size) for file in found]
 
     def _named(self) -> str:
@@ -69,7 +69,7 @@ class WatchedFiles(Generic[T]):
 
 
 class WatchedFile(WatchedFiles[T]):
-    """What ``parse`` makes of one file's text; it raises Rejected for a bad one. ``variable`` is the setting that names the file."""
+    """The value that ``parse`` makes of one file's text. ``parse`` raises Rejected for a bad text; ``variable`` names the file's setting."""
 
     def __init__(self, path: Path, parse: Callable[[str], T], variable: str) -> None:
         super().__init__({variable: path}, lambda: parse(path.read_text()))
