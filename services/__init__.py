@@ -1,1 +1,1 @@
-"""The processes of the suite; each room is one service, wired in services/wiring.py."""
+"""The processes of the suite; each package is one service, wired in services/wiring.py."""

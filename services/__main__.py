@@ -14,7 +14,7 @@ _USAGE = "usage: python -m services NAME\n\n{names}\n\nSettings come from TAEL_ 
 
 
 def main(arguments: list[str]) -> int:
-    """Run the named target until it is told to stop; return its exit code."""
+    """Run the named target until it is stopped; return its exit code."""
     names = "\n".join(f"  {name:<12} {target.purpose}" for name, target in wiring.TARGETS.items())
     if arguments in (["-h"], ["--help"]):
         sys.stdout.write(_USAGE.format(names=names))

@@ -1,4 +1,4 @@
-"""The composition root: the targets of ``python -m services``, and which adapter stands behind each port.
+"""The composition root: the targets of ``python -m services``, and the adapter behind each port.
 
 Nothing else chooses an adapter. Vendor clients are imported where a target is built, so that a process loads only what it uses.
 """
@@ -52,27 +52,27 @@ if TYPE_CHECKING:
 N = TypeVar("N", bound=NodeSettings)
 R = TypeVar("R")
 _COPY_SECONDS = 60.0
-"""How long a shard may take to give the compactor payloads, as nobody waits for that."""
+"""The deadline for reading payloads from a shard for the compactor; long, as no client waits for it."""
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 
 
 @dataclass(frozen=True)
 class Target:
-    """One process that can be started by name; ``model`` is the settings class as ``module:name``."""
+    """A kind of process that can be started by name; ``model`` is its settings class as ``module:name``."""
 
     purpose: str
     model: str
     run: Callable[[Any, Stop], Awaitable[None]]
 
     def settings(self) -> type[Settings]:
-        """The model that the target's settings are read into."""
+        """The target's settings model."""
         module, _, name = self.model.partition(":")
         found: type[Settings] = getattr(importlib.import_module(module), name)
         return found
 
 
 def all_settings() -> list[type[Settings]]:
-    """Every settings model of the suite: a variable that none of them reads is a mistake."""
+    """Every settings model of the suite; a ``TAEL_`` variable that none of them reads is refused as a mistake."""
     return [target.settings() for target in TARGETS.values()]
 
 
@@ -164,7 +164,7 @@ async def query(settings: QuerySettings, stop: Stop) -> None:
 def _sharded_readers(  # noqa: PLR0915  # a few for each port
     settings: QuerySettings, shards: ShardClients, tiered: TieredShards
 ) -> tuple[Readers, Callable[[ShardMap], None]]:
-    """The readers of every port over the shards of a map, and what changes the map. What leaves the hot tier is read over all tiers."""
+    """The readers of every port over all shards and tiers, and a function that sets the shard map."""
     from tael.storage.api import LogReader, SeriesReader, Shard, SpanCountReader, SpanReader
     from tael.storage.clickhouse.holdings import ClickHouseHoldings, TableHoldings
     from tael.storage.clickhouse.llm_calls import ClickHouseLlm
@@ -225,7 +225,7 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
 
 
 async def compactor(settings: CompactorSettings, stop: Stop) -> None:
-    """Retention on ClickHouse; from there to the bucket on S3."""
+    """Retention in ClickHouse; rolls from ClickHouse to the bucket on S3."""
     from services.compactor import app
     from tael.cluster.manifests import Manifests
     from tael.objects import MinioObjectStore
@@ -282,7 +282,7 @@ async def coordinator(settings: CoordinatorSettings, stop: Stop) -> None:
     from tael.storage.clickhouse.schema import ClickHouseSchema
     from tael.storage.clickhouse.shards import ShardClients
 
-    configure_logging(settings, "coordinator")  # before it connects: the listener is told how to read the cluster's state
+    configure_logging(settings, "coordinator")  # before connecting: _process(), which needs the cluster's status, comes later here
     readiness = Readiness("nats")
     async with _nats(settings, "coordinator") as client, ShardClients(settings) as shards:
         kv = NatsKeyValue(client, settings.cluster_id, replicas=settings.wal_replicas)
@@ -338,7 +338,7 @@ TARGETS = {
 
 @contextlib.asynccontextmanager
 async def _process(settings: N, target: str, readiness: Readiness, status: ClusterStatus | None = None) -> AsyncIterator[N]:
-    """Logs, and the internal listener, which answers from the first moment on. Yields the settings with the address where others find it."""
+    """Configure logging, and serve the internal listener while the block runs. Yields the settings with the address at which others reach it."""
     configure_logging(settings, target)
     app = http.internal_app(settings.internal_addr, readiness)
     if status is not None:
@@ -349,7 +349,7 @@ async def _process(settings: N, target: str, readiness: Readiness, status: Clust
 
 
 def _own_host() -> str:
-    """Where others reach this machine: its address where its name has one, for a pod's name is known to nobody else."""
+    """The host at which others reach this machine: its IP address if its name resolves, as other pods cannot resolve a pod's name."""
     name = socket.gethostname()
     try:
         return socket.gethostbyname(name)

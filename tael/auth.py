@@ -1,12 +1,12 @@
-"""Who may do what for which tenant: the tokens of a file, and the decision about one request. Pure; tael.runtime.access reads the file.
+"""Authorization: parses the tokens file, and decides about one request. Pure; tael.runtime.access reads the file.
 
-A file is JSON, ``[{"token": "…", "tenant": "shop", "scopes": ["ingest"]}, …]``, or lines of the same three::
+The file is JSON, ``[{"token": "…", "tenant": "shop", "scopes": ["ingest"]}, …]``, or lines of the same three fields::
 
     # token                          tenant  scopes
     cTnmGJvhv1VqWkq7cXhw             shop    ingest,query
     sha256:9f86d081884c7d659a2feaa…  *       admin,ingest,query
 
-A token may stand as ``sha256:`` and its digest in hex. The tenant ``*`` obeys the X-Scope-OrgID of each request.
+A token may be given as ``sha256:`` and its digest in hex. With the tenant ``*``, X-Scope-OrgID chooses the tenant of each request.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HELP = "an Authorization header with 'Bearer <token>', or Basic with the token 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one token may do: for ``tenant``, or for any when it is ``*``."""
+    """The scopes that a token has for ``tenant``, or for every tenant if that is ``*``."""
 
     tenant: str
     scopes: frozenset[str]
@@ -46,7 +46,7 @@ Tokens = Mapping[bytes, Grant]
 
 
 def parse_tokens(text: str) -> Tokens:
-    """Read a file's text. Raises Rejected with the place of the first mistake; a text without any token is one."""
+    """Parse a file's text. Raises Rejected with the place of the first mistake; a file without tokens is a mistake too."""
     tokens: dict[bytes, Grant] = {}
     for where, token, tenant, scopes in _json_entries(text) if text.lstrip()[:1] in ("[", "{") else _line_entries(text):
         digest = _digest_in_file(token, where)
@@ -60,17 +60,17 @@ def parse_tokens(text: str) -> Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the ``tenant`` that a request acts for. ``names_none`` when it may act for any and named none, so got the default."""
+    """The ``tenant`` that a request acts for. ``names_none``: it may act for any tenant but named none, and got the default one."""
 
     tenant: str
     names_none: bool = False
 
 
 def authorize(tokens: Tokens | None, scope: str, authorization: str | None, org_id: str | None) -> Caller:
-    """Who a request is from, by its Authorization and X-Scope-OrgID (None where it has none).
+    """The caller of a request, by its Authorization and X-Scope-OrgID headers (None if absent).
 
-    ``tokens`` None means that callers are not told apart: whoever comes may do everything, for the tenant that they name. Raises
-    Unauthenticated without a known token, Forbidden for a scope or tenant that the token does not have, Rejected for no tenant's name.
+    With ``tokens`` None there is no authentication: everybody may do everything, for the tenant that they name. Raises Unauthenticated
+    without a known token, Forbidden for a scope or tenant that the token does not have, Rejected for an invalid tenant name.
     """
     wanted = parse_tenant(org_id) if org_id else None
     anyone = Caller(wanted or DEFAULT_TENANT, names_none=wanted is None)
@@ -97,7 +97,7 @@ def _credential(authorization: str | None) -> str:
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             pass
-    raise Unauthenticated(f"this server wants {_HELP}")
+    raise Unauthenticated(f"this server requires {_HELP}")
 
 
 def _line_entries(text: str) -> Iterable[tuple[str, Any, Any, Any]]:
@@ -106,7 +106,7 @@ def _line_entries(text: str) -> Iterable[tuple[str, Any, Any, Any]]:
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 3:
-            raise Rejected(f"has {len(words)} words", where=f"line {number}", accepted="token, tenant and scopes, with blanks between")
+            raise Rejected(f"has {len(words)} words", where=f"line {number}", accepted="token, tenant and scopes, separated by blanks")
         yield f"line {number}", words[0], words[1], words[2].split(",")
 
 
@@ -114,7 +114,7 @@ def _json_entries(text: str) -> Iterable[tuple[str, Any, Any, Any]]:
     try:
         entries = json.loads(text)
     except ValueError as error:
-        raise Rejected(f"is not valid JSON:  {error}") from None
+        raise Rejected(f"is not valid JSON: {error}") from None
     if isinstance(entries, dict):
         entries = entries.get("tokens")
     if not isinstance(entries, list):

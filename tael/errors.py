@@ -1,20 +1,20 @@
-"""Every error that crosses a room's border, named for what the caller should do next.
+"""Every error that crosses a package's border, named for what the caller should do next.
 
     TaelError
-    ├── Rejected        the request is wrong: change it, do not send it again as it is
-    │   └── TooLarge    it is over a limit that a setting names
-    │       └── StoredInPart  some of its items are stored: send the ``rest`` in pieces, and not what is stored
-    ├── Unauthenticated the caller did not say who it is in a way that is known: come with a token
-    ├── Forbidden       the caller is known and may not do this: ask for the right, do not retry
-    ├── NotFound        there is no such thing
-    ├── Retryable       nothing was stored: send the same again after ``retry_after_seconds``
+    ├── Rejected        the request is wrong: change it, do not send it again unchanged
+    │   └── TooLarge    it exceeds a limit that a setting names
+    │       └── StoredInPart  some of its items are stored: send only the ``rest``, in pieces
+    ├── Unauthenticated the request has no known token: send one
+    ├── Forbidden       the caller is known but may not do this: get the right, do not retry
+    ├── NotFound        the requested object does not exist
+    ├── Retryable       nothing was stored: send the same request again after ``retry_after_seconds``
     │   ├── Overloaded  this process or this tenant is over its limit
     │   └── Unavailable a part that the answer needs cannot be reached
-    │       └── Unreadable  an object of the bucket cannot be read: go on without it, and name it
-    ├── Fenced          somebody else owns this now: stop, do not retry
-    ├── Damaged         what is stored under a key cannot be read: leave it alone, name it, go on with the others
+    │       └── Unreadable  an object of the bucket cannot be read: continue without it, and name it
+    ├── Fenced          another process owns this now: stop, do not retry
+    ├── Damaged         the value of a key cannot be decoded: leave it alone, name it, continue with the others
     ├── Conflict        the value changed since it was read: read again, decide again
-    ├── Diverged        the WAL is not the one that was read before: find the place to go on from
+    ├── Diverged        the WAL is not the one that was read before: find the place to resume from
     └── BadSettings     the process must not start
 
 ``tael.runtime.http`` and the gRPC receivers map these to statuses, once, at the edge. Anything else that escapes is a bug and is
@@ -25,11 +25,11 @@ from __future__ import annotations
 
 
 class TaelError(Exception):
-    """The root; never raised itself."""
+    """The base class; never raised itself."""
 
 
 class Rejected(TaelError):
-    """The request is wrong. ``where`` names the field or parameter, ``accepted`` says what it takes."""
+    """The request is wrong. ``where`` names the field or parameter, ``accepted`` says what it accepts."""
 
     def __init__(self, reason: str, *, where: str = "", accepted: str = "") -> None:
         self.reason = reason
@@ -40,11 +40,11 @@ class Rejected(TaelError):
 
 
 class TooLarge(Rejected):
-    """The request is over a size limit; sending it again as it is cannot succeed."""
+    """The request exceeds a size limit; sending it again unchanged cannot succeed."""
 
 
 class StoredInPart(TooLarge):
-    """A body of the WAL is too large and some of its items are stored; ``rest`` is the body without them, empty when all are."""
+    """A body of the WAL is too large, and some of its items are stored; ``rest`` is the body without those, empty if all are stored."""
 
     def __init__(self, reason: str, rest: bytes) -> None:
         super().__init__(reason)
@@ -52,15 +52,15 @@ class StoredInPart(TooLarge):
 
 
 class Unauthenticated(TaelError):
-    """The request carries no token that is known."""
+    """The request carries no known token."""
 
 
 class Forbidden(TaelError):
-    """The token is known, and does not allow this scope or this tenant."""
+    """The token is known, but does not allow this scope or this tenant."""
 
 
 class NotFound(TaelError):
-    """There is no such thing, in any shard that was asked."""
+    """The requested object does not exist in any of the queried shards."""
 
 
 class Retryable(TaelError):
@@ -73,7 +73,7 @@ class Retryable(TaelError):
 
 
 class Overloaded(Retryable):
-    """A bound of this process, this tenant or the log is reached; slow down."""
+    """A limit of this process, this tenant or the WAL is reached; slow down."""
 
 
 class Unavailable(Retryable):
@@ -81,7 +81,7 @@ class Unavailable(Retryable):
 
 
 class Unreadable(Unavailable):
-    """An object of the bucket cannot be read; ``key`` ends in its key. ``alone``: others probably can."""
+    """An object of the bucket cannot be read; ``key`` ends in its key. ``alone``: other objects probably can be read."""
 
     def __init__(self, key: str, *, alone: bool) -> None:
         super().__init__(f"the object {key} cannot be read")
@@ -90,15 +90,15 @@ class Unreadable(Unavailable):
 
 
 class Fenced(TaelError):
-    """Another holder has a newer epoch; whatever this caller was about to commit must not be committed."""
+    """Another holder has a newer epoch; this caller must not commit anything any more."""
 
 
 class Conflict(TaelError):
-    """A compare-and-set lost: the key's revision is not the one that was read."""
+    """A compare-and-set failed: the key's revision is not the one that was read."""
 
 
 class Damaged(TaelError):
-    """What is stored under ``key`` is not what belongs there; ``reason`` says how."""
+    """The value stored under ``key`` cannot be decoded, or is not of the expected kind; ``reason`` says why."""
 
     def __init__(self, key: str, reason: str) -> None:
         self.key = key
@@ -107,7 +107,7 @@ class Damaged(TaelError):
 
 
 class Diverged(TaelError):
-    """The entry that was read last is not in the WAL any more: its tail was lost, or it was recreated."""
+    """The last entry read is not in the WAL any more: the WAL's tail was lost, or it was recreated."""
 
 
 class BadSettings(TaelError):

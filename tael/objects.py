@@ -1,6 +1,6 @@
-"""The object store: the cold tier's bucket, behind a port, and its one adapter over the minio client.
+"""The object store that holds the cold tier's bucket: its port, and the one adapter, over the minio client.
 
-What is kept where in the bucket is other rooms' business; this one only moves bytes under keys.
+This module only moves bytes under keys; other packages define which keys hold what.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ObjectStore(Protocol):
     """Immutable bytes under keys. Every method raises Unavailable when the store cannot be reached in time."""
 
     async def ensure_bucket(self) -> None:
-        """Make the bucket if it is missing. Raises Rejected when the credentials are refused."""
+        """Create the bucket if it is missing. Raises Rejected when the credentials are refused."""
         ...
 
     async def put(self, key: str, body: bytes) -> None:
@@ -39,7 +39,7 @@ class ObjectStore(Protocol):
         ...
 
     async def create(self, key: str, body: bytes) -> None:
-        """Write the object unless the key exists, atomically. Raises Conflict when it does."""
+        """Write the object, atomically, if the key does not exist. Raises Conflict when it does."""
         ...
 
     async def get(self, key: str) -> bytes:
@@ -51,12 +51,12 @@ class ObjectStore(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove the object; removing what is not there is no error."""
+        """Remove the object; it is no error if it does not exist."""
         ...
 
 
 async def check_conditional_writes(store: ObjectStore) -> bool:
-    """Whether ``create`` really refuses an existing key: several S3 servers accept the condition and ignore it."""
+    """Whether ``create`` really refuses an existing key: some S3 servers accept the condition but ignore it."""
     key = f"_tael/self-check-{secrets.token_hex(8)}"
     await store.create(key, b"first")
     try:
@@ -70,21 +70,21 @@ async def check_conditional_writes(store: ObjectStore) -> bool:
 
 
 class _Role(Provider):
-    """Keys that AWS gives for a role, from wherever the environment says; asked for again shortly before they expire."""
+    """Temporary keys for an AWS role, from the source that the environment names; renewed shortly before they expire."""
 
     def __init__(self, settings: ObjectStoreSettings, pool: urllib3.PoolManager) -> None:
         self._source = IamAwsProvider(custom_endpoint=settings.s3_sts_url, region=settings.s3_region, http_client=pool)
 
     def retrieve(self) -> Credentials:
-        """Raises Unavailable where none are given."""
+        """The current keys. Raises Unavailable when there are none."""
         try:
             return self._source.retrieve()
-        except (ValueError, KeyError) as error:  # as the client says that the answer was none it can use
-            raise Unavailable(f"no keys are given for the role (TAEL_S3_AUTH=role): {error}") from error
+        except (ValueError, KeyError) as error:  # which the client raises for an unusable answer
+            raise Unavailable(f"no keys were obtained for the role (TAEL_S3_AUTH=role): {error}") from error
 
 
 class MinioObjectStore:
-    """MinIO, SeaweedFS or any S3; the blocking client runs in threads."""
+    """The ObjectStore on MinIO, SeaweedFS or any S3; the blocking client runs in threads."""
 
     def __init__(self, settings: ObjectStoreSettings) -> None:
         parts = urlsplit(settings.s3_url)
@@ -117,7 +117,7 @@ class MinioObjectStore:
         await self._call(lambda: self._client.put_object(self._bucket, key, io.BytesIO(body), len(body)))
 
     async def create(self, key: str, body: bytes) -> None:
-        """See ObjectStore. The client has no parameter for the condition, so the request is made on a presigned URL."""
+        """See ObjectStore. The client has no parameter for the condition, so the request is sent to a presigned URL."""
 
         def put_if_absent() -> int:
             url = self._client.presigned_put_object(self._bucket, key, expires=timedelta(minutes=5))

@@ -1,7 +1,7 @@
 """``tael serve``: the whole suite on one machine, as separate processes under one supervisor.
 
-What runs is decided in plan.py; this module locks the data directory, starts the steps in order, prints the banner, and drains in the
-order that loses nothing: intake first, the WAL last. A process that ends by itself is started again; the others go on.
+plan.py decides what runs. This module locks the data directory, starts the steps in order, prints the banner, and drains in an order that
+loses nothing: intake first, the WAL last. A process that exits by itself is restarted while the others keep running.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FRONT = ("ingest", "query")
 
 
 async def run(settings: ServeSettings, stop: Stop) -> None:
-    """Supervise until ``stop``, then drain. Raises BadSettings or CannotStart for what a person has to change first."""
+    """Supervise until ``stop``, then drain. Raises BadSettings or CannotStart for problems that a person has to fix."""
     refuse_wired(os.environ)
     with _locked(settings.directory):
         refuse_fewer_shards(settings, len(list(settings.directory.glob("hotnode-*"))))
@@ -80,13 +80,13 @@ class Supervisor:
         return list(self._all.values())
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Start everything, call ``ready`` once the front answers, and drain after ``stop``."""
+        """Start everything, call ``ready`` once ingest and query are ready, and drain after ``stop``."""
         async with asyncio.TaskGroup() as group:
             starting = group.create_task(self._start(group), name="start")
             if await self._reached(self._front, None):
                 ready()
             await self._stop.wait()
-            # A start that is under way is waited for: a process that it adds behind the drain's back would be stopped by nobody.
+            # Wait for a start in progress: nobody would stop a process that it adds after the drain has begun.
             await starting
             clean = await self._drain()
         if self._refusals:
@@ -95,7 +95,7 @@ class Supervisor:
             raise CannotStart("the drain was cut short: acknowledged data is in the WAL and will be written at the next start")
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
-        """Start step after step, until the drain is asked for."""
+        """Start step after step, until the drain begins."""
         for step in self._plan.steps():
             for process in step:
                 group.create_task(self._all[process.name].run(), name=process.name)
@@ -104,10 +104,10 @@ class Supervisor:
                 if self._stop.is_set:
                     return
                 late = ", ".join(name for name in names if not self._all[name].ready.is_set())
-                self._lines.write("serve", f"not ready after {_STEP_SECONDS:.0f} s: {late}; going on without")
+                self._lines.write("serve", f"not ready after {_STEP_SECONDS:.0f} s: {late}; continuing without")
 
     async def _reached(self, names: Iterable[str], limit_seconds: float | None) -> bool:
-        """Wait until all of these are ready; False when the time is over or the drain is asked for."""
+        """Wait until all of these are ready; False when the time is over or the drain begins."""
         stopping = asyncio.ensure_future(self._stop.wait())
         ready = asyncio.gather(*(self._all[name].ready.wait() for name in names))
         await asyncio.wait((stopping, ready), timeout=limit_seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -119,10 +119,10 @@ class Supervisor:
         return reached
 
     async def _drain(self) -> bool:
-        """Stop step after step; True when every process left by itself. A second Ctrl-C or SIGTERM cuts it short."""
+        """Stop step after step; True when every process exited by itself. A second Ctrl-C or SIGTERM cuts it short."""
         hasten = asyncio.Event()
         loop = asyncio.get_running_loop()
-        # From here on a signal hastens the drain; the handler before it could only ask for the drain again.
+        # From here on a signal cuts the drain short; the previous handler would only start it again.
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, hasten.set)
         self._lines.write("serve", "draining (Ctrl-C again to cut it short)")
@@ -140,7 +140,7 @@ class Supervisor:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold the data directory, and keep everybody else out of it; the lock ends with the process, however that ends."""
+    """Lock the data directory for the duration of the block; the kernel releases the lock however the process ends."""
     os.umask(0o077)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def _print_banner(settings: ServeSettings, ports: dict[str, int]) -> None:
 
 
 def _command() -> str:
-    """What to type for the `tael` command here: its name where PATH finds it, else its path."""
+    """How to call the `tael` command here: by name if it is on PATH, else by path."""
     beside = Path(sys.executable).with_name("tael")
     if shutil.which("tael") or not beside.exists():
         return "tael"

@@ -1,4 +1,4 @@
-"""The start-up banner: where everything is and how to point something at it. Pure, but for the one function that draws it."""
+"""The start-up banner: the addresses of the suite, and how to send to it. Pure, except the function that draws it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tael.runtime.reach import cli_flags
 
 
 def reachable(address: Address) -> str:
-    """The address as a client on this machine dials it: a listener on all addresses is dialled on loopback."""
+    """The address at which a client on this machine reaches a listener; loopback for one on all addresses."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound
     return str(Address(loopback.get(address.host, address.host), address.port))
 
@@ -30,7 +30,7 @@ def _url(settings: ServeSettings, address: Address) -> str:
 
 
 def sections(settings: ServeSettings, ports: Mapping[str, int], tael: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The banner's facts: titled groups of label and value. ``tael`` is how this machine's shell finds the command."""
+    """The banner's content: titled groups of label and value. ``tael`` is how to call the command in this machine's shell."""
     rest, flags = _url(settings, settings.rest_api_addr), cli_flags(_scheme(settings), reachable(settings.rest_api_addr))
     nodes = ", ".join(f"http://127.0.0.1:{ports[f'hotnode-{n}']}" for n in range(settings.shards))
     internal = f"http://127.0.0.1:{ports['serve-internal']}"
@@ -82,7 +82,7 @@ def plain(settings: ServeSettings, ports: Mapping[str, int], tael: str = "tael")
 
 
 def pretty(settings: ServeSettings, ports: Mapping[str, int], width: int, tael: str = "tael") -> str:
-    """The banner for a terminal of ``width`` columns; the export lines stay whole, to be copied."""
+    """The banner for a terminal of ``width`` columns; export lines are not wrapped, so that they can be copied."""
     table = Table.grid(padding=(0, 2))
     for title, rows in sections(settings, ports, tael):
         table.add_row(Text(title, "bold cyan"), "")

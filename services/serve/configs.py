@@ -1,4 +1,4 @@
-"""The files that nats-server and SeaweedFS are started with, as text. Pure."""
+"""The configuration files of nats-server and SeaweedFS, as text. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_FILE_BYTES = 1 << 50
 
 @dataclass(frozen=True, slots=True)
 class NatsRoutes:
-    """Where the servers of a cluster reach this one, and all of them."""
+    """The route addresses of a NATS cluster: this server's own, and those of all servers."""
 
     own: Address
     all: tuple[Address, ...]
@@ -31,10 +31,11 @@ def nats_conf(
     monitor_path: str = "",
     routes: NatsRoutes | None = None,
 ) -> str:
-    """One JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut loses up to two minutes.
+    """The configuration of a JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut could lose the
+    last two minutes.
 
-    ``max_file`` is set because its default is a share of what is free when the server starts: one start on a full disk would refuse
-    streams for ever after. TAEL_MIN_FREE_BYTES watches the disk instead.
+    ``max_file`` is set because its default is a share of the disk space that is free at the start: a server started on a full disk would refuse
+    streams until the next start. TAEL_MIN_FREE_BYTES watches the disk instead.
     """
     return f"""\
 server_name: {name}
@@ -70,7 +71,7 @@ cluster {{
 
 
 def s3_identities(access_key: str, secret_key: str) -> str:
-    """SeaweedFS' identities: one, which may do everything; nobody else may do anything."""
+    """SeaweedFS's identities file: one identity with all rights; anonymous requests have none."""
     identity = {
         "name": "tael",
         "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
@@ -83,9 +84,9 @@ _SEAWEEDFS_SERVERS = ("VOLUME", "MASTER", "FILER", "S3", "ADMIN", "WORKER", "MSG
 
 
 def seaweedfs_security(certificate: Path, key: Path, signing_key: str) -> dict[str, str]:
-    """Environment in which SeaweedFS' parts talk to each other by mutual TLS and signed requests, and to nobody else.
+    """The environment that makes SeaweedFS's parts require mutual TLS and signed requests of each other.
 
-    Without it whoever reaches the filer's, master's or volume server's port reads, writes and deletes objects past S3's credentials.
+    Without it, whoever reaches the port of the filer, master or volume server can read, write and delete objects without S3 credentials.
     """
     own = {"CERT": str(certificate), "KEY": str(key)}
     settings = {"WEED_GRPC_CA": str(certificate), "WEED_HTTPS_CLIENT_ENABLED": "true", "WEED_HTTPS_CLIENT_CA": str(certificate)}

@@ -1,6 +1,6 @@
-"""What keeps other users of this machine out of NATS, the hot nodes and SeaweedFS: made at random once for each data directory.
+"""The credentials that keep other users of this machine out of NATS, the hot nodes and SeaweedFS.
 
-Everything is in files of mode 0600 in a directory of mode 0700, made at the first start and used ever after.
+They are generated at random at the first start of a data directory and kept there, in files of mode 0600 in a directory of mode 0700.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VALID = dt.timedelta(days=36_500)
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """One password a part; ``s3_internal`` signs what SeaweedFS' parts ask of each other."""
+    """A password for each part; ``s3_internal`` is the key that signs requests between SeaweedFS's parts."""
 
     hotnode: str
     nats: str
@@ -34,7 +34,7 @@ class Credentials:
 
 
 def load_credentials(path: Path) -> Credentials:
-    """The passwords in ``path``; those that are missing are made and written down."""
+    """The passwords in ``path``; missing ones are generated and saved."""
     names = [field.name for field in fields(Credentials)]
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     found = Credentials(**{name: known.get(name) or secrets.token_hex(_SECRET_BYTES) for name in names})
@@ -44,7 +44,7 @@ def load_credentials(path: Path) -> Credentials:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read; a reader sees the old content or the new, never a part."""
+    """Write a file that only its owner may read, atomically: a reader sees the old content or the new."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -53,7 +53,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def ensure_certificate(certificate: Path, key: Path) -> None:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key: who has the key is one of SeaweedFS' own parts."""
+    """Create, unless they exist, a self-signed certificate for 127.0.0.1 and its key, which authenticate SeaweedFS's parts to each other."""
     if certificate.exists() and key.exists():
         return
     certificate.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""When a running process counts as unhealthy, and when that has lasted so long that only a restart helps. Pure."""
+"""Decides when a running process is unhealthy, and when it has been so for so long that it must be restarted. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 UNHEALTHY_SECONDS, SILENT_SECONDS, STARTING_SECONDS = 5.0, 60.0, 300.0
-"""How long a process may report an error, may not answer at all, and may take until it is healthy for the first time."""
+"""How long a process may report an error, not answer at all, and take until it is healthy for the first time."""
 _LONGEST_PROBLEM = 300
 _NEVER_PASSES = "write error"
 
@@ -21,23 +21,23 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the checks of one process have shown since it was started. Times are monotonic seconds."""
+    """The results of one process's checks since its start. Times are monotonic seconds."""
 
     started_at: float
     was_healthy: bool = False
     unhealthy_since: float | None = None
 
     def after(self, check: Check, now: float) -> Health:
-        """Take one more check into account."""
+        """The health after one more check."""
         if not check.problem:
             return replace(self, was_healthy=True, unhealthy_since=None)
         return self if self.unhealthy_since is not None else replace(self, unhealthy_since=now)
 
     def needs_restart(self, check: Check, now: float) -> bool:
-        """Whether the problem has lasted so long that it will not pass by itself."""
+        """Whether the problem has lasted so long that it is not expected to pass by itself."""
         if self.unhealthy_since is None:
             return False
-        # nats-server that meets a full disk while it starts answers with its write error until it is restarted: no start takes as long.
+        # A nats-server that starts on a full disk reports its write error until it is restarted, so waiting as for a slow start is pointless.
         if not self.was_healthy and _NEVER_PASSES not in check.problem:
             return now - self.started_at >= STARTING_SECONDS
         return now - self.unhealthy_since >= (UNHEALTHY_SECONDS if check.answered else SILENT_SECONDS)
@@ -48,11 +48,11 @@ def problem_of(status: int, body: bytes) -> str:
     if status == 200:
         return ""
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
-        said = None
-    said = said if isinstance(said, dict) else {}
-    reasons = said.get("reasons")
-    parts = [f"{part}: {reason}" for part, reason in reasons.items()] if isinstance(reasons, dict) else [said.get("error")]
+        answer = None
+    answer = answer if isinstance(answer, dict) else {}
+    reasons = answer.get("reasons")
+    parts = [f"{part}: {reason}" for part, reason in reasons.items()] if isinstance(reasons, dict) else [answer.get("error")]
     text = "; ".join(str(part) for part in parts if part)
     return (text or f"its health check answered with status {status}")[:_LONGEST_PROBLEM]

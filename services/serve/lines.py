@@ -1,4 +1,4 @@
-"""The terminal that all processes of the suite share: one line each, behind the name of who speaks, or one JSON object each."""
+"""Writes the output of all processes to one terminal: each line prefixed with the name of its process, or as a JSON object."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ REMEMBERED = 12
 
 
 class Lines:
-    """Writes prefixed lines to ``out``; prefixes are as wide as the longest of ``names`` and coloured on a terminal.
+    """Writes prefixed lines to ``out``; prefixes are as wide as the longest of ``names``, and coloured if ``colour``.
 
-    ``as_json`` writes no prefixes: what is an object already stays as it is, any other line becomes one.
+    With ``as_json`` there are no prefixes: a line that is a JSON object is kept, any other line is wrapped in one.
     """
 
     def __init__(self, out: TextIO, names: list[str], *, colour: bool, as_json: bool = False) -> None:
@@ -28,7 +28,7 @@ class Lines:
         self._colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(names)} if colour else {}
 
     def write(self, name: str, line: str) -> None:
-        """One line of ``name``; a terminal that went away is no reason to stop."""
+        """Write one line of ``name``; errors are ignored, as the suite must survive the loss of its terminal."""
         with contextlib.suppress(OSError):
             self._out.write(f"{as_object(name, line) if self._as_json else self._prefixed(name, line)}\n")
             self._out.flush()
@@ -39,23 +39,23 @@ class Lines:
 
 
 def as_object(name: str, line: str) -> str:
-    """The line as a JSON object, with the members that our own processes' have."""
+    """The line as a JSON object with the same members as our own processes' log lines."""
     if line.startswith("{"):
         with contextlib.suppress(ValueError):
             json.loads(line)
             return line
-    said = {
+    wrapped = {
         "event": line,
         "service": name,
         "node": name,
         "level": "info",
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
     }
-    return json.dumps(said, ensure_ascii=False)
+    return json.dumps(wrapped, ensure_ascii=False)
 
 
-class Voice:
-    """What one process says: copied line by line to the terminal, but for its small talk, and the last lines remembered."""
+class Output:
+    """The output of one process: copied line by line to the terminal, except lines that match ``small_talk``; remembers the last lines."""
 
     def __init__(self, lines: Lines, name: str, small_talk: str) -> None:
         self._lines = lines
@@ -71,11 +71,11 @@ class Voice:
             if len(rest) > _LINE_BYTES:
                 whole, rest = [*whole, rest], b""
             for line in whole:
-                self._say(line)
+                self._copy(line)
         if rest:
-            self._say(rest)
+            self._copy(rest)
 
-    def _say(self, raw: bytes) -> None:
+    def _copy(self, raw: bytes) -> None:
         line = raw.decode(errors="replace").rstrip()
         if not line:
             return

@@ -18,7 +18,7 @@ CLUSTER_DIRECTORY = "nats-cluster"
 
 @dataclass(frozen=True, slots=True)
 class NatsNode:
-    """One server: its name, where it keeps its files, and its addresses; ``routes`` is where the others of its cluster reach it."""
+    """One server: its name, its directory and its addresses; ``routes`` is for the other servers of its cluster, None without one."""
 
     name: str
     directory: Path
@@ -29,38 +29,38 @@ class NatsNode:
 
     @property
     def config_file(self) -> Path:
-        """What it is started with."""
+        """The configuration file it is started with."""
         return self.directory / "nats.conf"
 
     @property
     def monitor_url(self) -> str:
-        """Where it is monitored: whoever does not know the path learns nothing there, for nats-server asks nobody for a password."""
+        """Its monitoring URL. The path is secret, as nats-server's monitoring has no other authentication."""
         return f"http://{self.monitor}{self.monitor_path}"
 
     @property
     def ready_url(self) -> str:
-        """Answers 200 while it takes what is its to take: of a cluster's server that is all but what it has yet to catch up with."""
+        """Answers 200 while the server works; in a cluster, regardless of streams that it has yet to catch up with."""
         return f"{self.monitor_url}/healthz" + ("?js-server-only=true" if self.routes else "")
 
     @property
     def live_url(self) -> str:
-        """Answers 200 while a restart would not help: a server that waits for the others of its cluster is well."""
+        """Answers 200 unless a restart may help: a server that waits for the others of its cluster counts as live."""
         return f"{self.monitor_url}/healthz" + ("?js-enabled-only=true" if self.routes else "")
 
 
 def nats_names(settings: ServeSettings) -> list[str]:
-    """The servers of a plan by name; the first is ``nats``, however many there are."""
+    """The names of the plan's servers; the first is always ``nats``."""
     return ["nats", *(f"nats-{number}" for number in range(1, settings.nats_nodes))]
 
 
 def nats_port_names(settings: ServeSettings) -> list[str]:
-    """The ports that they need, by name."""
+    """The names of the ports that the servers need."""
     kinds = ("", "-monitor", "-routes") if settings.nats_nodes > 1 else ("", "-monitor")
     return [f"{name}{kind}" for name in nats_names(settings) for kind in kinds]
 
 
 def nats_nodes(settings: ServeSettings, ports: Mapping[str, int], password: str) -> list[NatsNode]:
-    """The servers. A cluster has a directory of its own: a server takes no streams along that it kept before it was in one."""
+    """The plan's servers. A cluster uses a directory of its own: a server cannot bring streams from its time alone into a cluster."""
     alone = settings.nats_nodes == 1
     return [
         NatsNode(
@@ -94,7 +94,7 @@ def nats_files(nodes: list[NatsNode], password: str) -> dict[Path, str]:
 
 
 def nats_nodes_there(directory: Path) -> int:
-    """How many servers' files a data directory holds; 0 for a new one."""
+    """The number of NATS servers that a data directory has files of; 0 for a new one."""
     if (directory / "nats" / "jetstream").exists():
         return 1
     return len(list((directory / CLUSTER_DIRECTORY).glob("nats*/jetstream")))

@@ -1,6 +1,6 @@
-"""Settings and ports in, the processes of the suite out, in the order they start. Pure: nothing is started or written here.
+"""Plans the processes of the suite from settings and ports. Pure: nothing is started or written here.
 
-The wiring that compose and Helm do with host names is done here with loopback ports: the same entry points, the same variables.
+What Compose and Helm wire with host names is wired here with loopback ports: the same entry points, the same variables.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tael.runtime.config import PREFIX
 
 HOST = "127.0.0.1"
 SERVE = "serve"
-# SeaweedFS' own worker dials its admin gRPC port by this rule, whatever the flag says.
+# SeaweedFS's own worker derives its admin's gRPC port by this rule, regardless of the flag.
 S3_GRPC_OFFSET = 10_000
-# What the program itself says at ease; it stays out of the terminal unless the level is debug.
+# Routine output of the programs, which is kept out of the terminal.
 _NATS_SMALL_TALK = r"^\[\d+\] \S+ \S+ \[(INF|DBG|TRC)\]"
 _S3_SMALL_TALK = r"^(?![EF]\d{4} )"
 
 
 class Drain(IntEnum):
-    """The steps of the drain: intake first, then what reads, what leads, what stores, and the WAL last."""
+    """The steps of the drain: intake first, then readers, coordinators and storage, and the WAL last."""
 
     INTAKE = 0
     READERS = 1
@@ -37,10 +37,11 @@ class Drain(IntEnum):
 
 @dataclass(frozen=True)
 class Process:
-    """One process: how it is started, how it is known to be ready and healthy, when it is stopped.
+    """One process: how to start it, how to check its readiness and health, and when to start and stop it.
 
-    ``ready_url`` answers 200 while it is ready; ``live_url`` answers 200 while a restart would not help, and is ``ready_url`` where empty. ``small_talk`` is a pattern of output lines that are only shown at level debug. ``ours`` says
-    that exit code 2 means unusable settings. ``target`` is its kind; ``metrics`` is the ``host:port`` that serves its ``/metrics``, if it has any.
+    ``ready_url`` answers 200 while it is ready; ``live_url`` answers 200 unless a restart may help, and defaults to ``ready_url``.
+    ``small_talk`` is a pattern of output lines that are not shown. ``ours`` says that exit code 2 means unusable settings. ``target`` is its
+    kind; ``metrics`` is the ``host:port`` of its ``/metrics``, if it has any.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Plan:
-    """The processes in the order they start (equal ``step`` together), and the files (mode 0600) that must be there before."""
+    """The processes in the order in which they start (equal ``step`` together), and the files (mode 0600) to write before."""
 
     processes: tuple[Process, ...]
     files: Mapping[Path, str] = field(default_factory=dict)
@@ -103,7 +104,7 @@ def plan(
     nats_server: str,
     weed: str,
 ) -> Plan:
-    """The whole suite. ``ports`` has a free one for each of ``port_names``; addresses in ``settings`` have their final ports."""
+    """The plan of the whole suite. ``ports`` has a free port for each of ``port_names``; addresses in ``settings`` have their final ports."""
     directory, s3_secret = settings.directory, settings.s3_secret_key or credentials.s3
     nodes = nats_nodes(settings, ports, credentials.nats)
     outside = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
@@ -181,7 +182,7 @@ def plan(
 
 
 def certificate_files(settings: ServeSettings) -> tuple[Path, Path]:
-    """Where the certificate and the key of SeaweedFS' parts are."""
+    """The paths of the certificate and the key of SeaweedFS's parts."""
     return settings.directory / "s3" / "certificate.pem", settings.directory / "s3" / "key.pem"
 
 

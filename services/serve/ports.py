@@ -1,7 +1,7 @@
-"""Ports: that the public ones are free, and which ones the suite's processes use between themselves.
+"""Checks that the public ports are free, and chooses the internal ports of the suite's processes.
 
-Internal ports are chosen at the first start and remembered in the data directory, below the range from which the system hands out ports
-for outgoing connections, so that a restart finds them free again.
+Internal ports are chosen at the first start and saved in the data directory. They lie below the range that the system uses for outgoing
+connections, so that a restart finds them free again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOW, _HIGH = 10_240, 32_767
 
 
 def resolve_public(settings: ServeSettings) -> ServeSettings:
-    """The settings with every public port free and final. Raises PortTaken with one line for all that are taken."""
+    """The settings with every public port checked and final. Raises PortTaken with one line for all ports in use."""
     taken: list[str] = []
     found: dict[str, Address] = {}
     fields = {"otlp_grpc_addr": "the OTLP gRPC", "otlp_http_addr": "the OTLP HTTP", "rest_api_addr": "the REST API"}
@@ -39,7 +39,7 @@ def resolve_public(settings: ServeSettings) -> ServeSettings:
 
 
 def resolve_datadog(settings: ServeSettings) -> tuple[ServeSettings, str]:
-    """The settings with the Datadog agent's port free and final, or without it and a line that says why: an agent may run here already."""
+    """The settings with the Datadog agent's port checked and final, and ""; or without that port, and why: an agent may already run here."""
     address = settings.dd_agent_addr
     if address is None:
         return settings, ""
@@ -51,7 +51,7 @@ def resolve_datadog(settings: ServeSettings) -> tuple[ServeSettings, str]:
 
 
 def internal_ports(settings: ServeSettings, remembered: Path) -> dict[str, int]:
-    """A free port for each name of the plan: the remembered one where it is still free. Writes ``remembered`` when it changed."""
+    """A free port for each name of the plan: the remembered one if it is still free. Writes ``remembered`` when a port changed."""
     old: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
     public = {settings.otlp_grpc_addr.port, settings.otlp_http_addr.port, settings.rest_api_addr.port}
     public |= {address.port for address in (settings.dd_agent_addr, settings.grpc_api_addr) if address is not None}
@@ -62,12 +62,12 @@ def internal_ports(settings: ServeSettings, remembered: Path) -> dict[str, int]:
 
 
 def choose(names: Iterable[str], old: dict[str, int], is_free: Callable[[int], bool]) -> dict[str, int]:
-    """Keep what is in ``old`` and free, draw the rest at random; no port is given twice. Names that are not asked for are forgotten."""
+    """A distinct free port for each name: the one in ``old`` if it is free, else a random one. Raises CannotStart when none is found."""
     used: set[int] = set()
     ports: dict[str, int] = {}
 
     def fits(name: str, port: int) -> bool:
-        # The second port cannot be chosen, so that both must be free.
+        # The admin's gRPC port is derived from this one, so both must be free.
         needed = {port, port + S3_GRPC_OFFSET} if name == "s3-admin" else {port}
         return not needed & used and all(is_free(p) for p in needed)
 

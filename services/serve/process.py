@@ -1,4 +1,4 @@
-"""One supervised process: started, its health watched for as long as it runs, restarted with back-off when it ends or is sick, and stopped."""
+"""Supervises one process: starts it, watches its health, restarts it with back-off when it exits or is unhealthy, and stops it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY, Counter
 
 from services.serve.backoff import Restarts
 from services.serve.health import Check, Health, problem_of
-from services.serve.lines import Lines, Voice
+from services.serve.lines import Lines, Output
 from services.serve.plan import Process
 from tael.runtime.service import EXIT_BAD_SETTINGS
 
@@ -30,14 +30,14 @@ _NOT_STARTED = "not started yet"
 
 
 def _die_with_parent() -> Callable[[], None]:
-    """What the child runs before its program: ask the kernel to kill it when the supervisor dies, however that dies. Linux only."""
+    """A function for the child to run before its program: has the kernel kill it when the supervisor dies for any reason. Linux only."""
     if sys.platform != "linux":
         return lambda: None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The supervisor died between the fork and the prctl: no signal will come any more.
+        # If the supervisor died between the fork and the prctl, no signal will come any more.
         if os.getppid() != parent:
             os._exit(1)
 
@@ -47,8 +47,8 @@ def _die_with_parent() -> Callable[[], None]:
 class Supervised:
     """Keeps one process of the plan running until ``drain``.
 
-    ``started`` once ``run`` was entered; ``ready`` is set while its readiness check succeeds, and ``problem`` says why it does not.
-    ``refused`` is called with what it printed when it would not start with its settings.
+    ``started`` is True once ``run`` was entered; ``ready`` is set while the readiness check succeeds, and ``problem`` says why it does not.
+    ``refused`` is called with the error lines of a process that exited because of unusable settings.
     """
 
     def __init__(self, process: Process, lines: Lines, http: aiohttp.ClientSession, refused: Callable[[list[str]], None]) -> None:
@@ -68,27 +68,27 @@ class Supervised:
 
     @property
     def pid(self) -> int | None:
-        """The process that runs now, if one does."""
+        """The id of the running process, None if there is none."""
         return self._child.pid if self._child is not None and self._child.returncode is None else None
 
     async def run(self) -> None:
-        """Start it, and again whenever it ends, until it is drained."""
+        """Start the process, and again whenever it exits, until it is drained."""
         self.started = True
         restarts = Restarts()
         try:
             while not self._draining.is_set():
-                started, voice = time.monotonic(), Voice(self._lines, self.process.name, self.process.small_talk)
-                ending = await self._run_once(voice)
+                started, output = time.monotonic(), Output(self._lines, self.process.name, self.process.small_talk)
+                ending = await self._run_once(output)
                 if self._draining.is_set():
                     return
                 self.ready.clear()
                 self.problem = ending
                 if self.process.ours and not self._was_ready and ending == f"exited with {EXIT_BAD_SETTINGS}":
-                    self._refused([line.removeprefix("tael: ") for line in voice.last if line.startswith("tael: ")])
+                    self._refused([line.removeprefix("tael: ") for line in output.last if line.startswith("tael: ")])
                     return
                 restarts = restarts.after_exit(time.monotonic() - started)
                 delay = restarts.delay_seconds(random.random())
-                self._report(ending, restarts, delay, voice)
+                self._report(ending, restarts, delay, output)
                 _RESTARTS.labels(self.process.name).inc()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(delay):
@@ -98,7 +98,7 @@ class Supervised:
             self._ended.set()
 
     async def drain(self, grace_seconds: float, hasten: asyncio.Event) -> bool:
-        """Stop it: SIGTERM, and SIGKILL after the grace period or when ``hasten`` is set. True when it left by itself."""
+        """Stop the process: SIGTERM, then SIGKILL after the grace period or when ``hasten`` is set. True when it exited by itself."""
         self._draining.set()
         self._signal(signal.SIGTERM)
         hurry = asyncio.ensure_future(hasten.wait())
@@ -112,8 +112,8 @@ class Supervised:
         await ended
         return clean
 
-    async def _run_once(self, voice: Voice) -> str:
-        """One life; returns how it ended, in words."""
+    async def _run_once(self, output: Output) -> str:
+        """Start the process once and wait for its end; returns how it ended, in words."""
         process = self.process
         try:
             child = await asyncio.create_subprocess_exec(
@@ -122,7 +122,7 @@ class Supervised:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                # Ctrl-C goes to all of the terminal's foreground group: only the supervisor is to get it, which then drains in order.
+                # Ctrl-C is sent to the terminal's whole foreground group, but only the supervisor, which drains in order, must get it.
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),
             )
@@ -130,13 +130,13 @@ class Supervised:
             return f"could not be started: {error.strerror or error}"
         self._child = child
         assert child.stdout is not None
-        # The drain began while the child was being made, and found none to signal.
+        # If the drain began while the child was being created, it found none to signal.
         if self._draining.is_set():
             self._signal(signal.SIGTERM)
         self._gave_up = ""
         watch = asyncio.create_task(self._watch(), name=f"watch-{process.name}")
         try:
-            await voice.follow(child.stdout)
+            await output.follow(child.stdout)
             code = await child.wait()
         finally:
             watch.cancel()
@@ -145,14 +145,14 @@ class Supervised:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 
     async def _watch(self) -> None:
-        """Check it for as long as it lives, and end it when it has been unhealthy for too long."""
+        """Check the process while it runs, and stop it when it has been unhealthy for too long."""
         health, was_ready = Health(started_at=time.monotonic()), False
         while not self._draining.is_set():
             ready = await self._check(self.process.ready_url)
-            # Whoever is ready is alive: one request a look is enough while all is well.
+            # A ready process is alive, so one request per check is enough while all is well.
             alive = await self._check(self.process.live_url) if ready.problem and self.process.live_url else ready
             now = time.monotonic()
-            self._say(ready.problem, "again" if was_ready else f"after {now - health.started_at:.1f} s")
+            self._set_problem(ready.problem, "again" if was_ready else f"after {now - health.started_at:.1f} s")
             was_ready = was_ready or not ready.problem
             health = health.after(alive, now)
             if health.needs_restart(alive, now) and not self._draining.is_set():
@@ -167,8 +167,8 @@ class Supervised:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Check("its health check is not answered", answered=False)
 
-    def _say(self, problem: str, when: str) -> None:
-        """Keep what the readiness check found, and log when that changed."""
+    def _set_problem(self, problem: str, when: str) -> None:
+        """Store the result of the readiness check, and log when it changed."""
         self.problem = problem
         if not problem and not self.ready.is_set():
             self._lines.write("serve", f"{self.process.name} is ready {when}")
@@ -179,17 +179,19 @@ class Supervised:
             self.ready.clear()
 
     async def _end(self) -> None:
-        """SIGTERM, and SIGKILL for what ignores it."""
+        """Send SIGTERM, and SIGKILL if the process is still there after a while."""
         self._signal(signal.SIGTERM)
         await asyncio.sleep(_END_SECONDS)
         self._kill()
 
-    def _report(self, ending: str, restarts: Restarts, delay: float, voice: Voice) -> None:
+    def _report(self, ending: str, restarts: Restarts, delay: float, output: Output) -> None:
         name = self.process.name
-        self._lines.write("serve", f"{name} {ending}; it is started again in {delay:.1f} s")
+        self._lines.write("serve", f"{name} {ending}; restarting it in {delay:.1f} s")
         if restarts.is_loop:
-            self._lines.write("serve", f"{name} keeps ending ({restarts.in_a_row} times in a row); the others go on. Its last lines:")
-            for line in voice.last:
+            self._lines.write(
+                "serve", f"{name} keeps exiting ({restarts.in_a_row} times in a row); the others keep running. Its last lines:"
+            )
+            for line in output.last:
                 self._lines.write("serve", f"  {name}: {line}")
 
     def _signal(self, signum: signal.Signals) -> None:

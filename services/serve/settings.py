@@ -1,4 +1,4 @@
-"""Settings of ``tael serve``: where the suite listens, where it keeps its files, and how much of it there is."""
+"""Settings of ``tael serve``: where the suite listens, where it keeps its files, and how many of each process it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.runtime.access import AccessSettings
 from tael.runtime.config import Bytes, Listen, OptionalListen, Secret, Takes
 from tael.runtime.settings import NodeSettings
 
-# What the supervisor tells each process by itself. A value from outside would be lost without a word, so it is refused.
+# Variables that the supervisor sets for each process. A value from outside would silently have no effect, so it is refused.
 WIRED = (
     "TAEL_CLICKHOUSE_URLS",
     "TAEL_HOTNODE_ADDR",
@@ -75,7 +75,7 @@ class ServeSettings(NodeSettings, AccessSettings):
     grpc_api_addr: OptionalListen = Field(
         default="127.0.0.1:7702",  # type: ignore[assignment]  # parsed by the validator
         alias="TAEL_GRPC_API_ADDR",
-        description="Where Tempo's streaming API and Jaeger's query services are served over gRPC; `off` turns them off.",
+        description="Listen address for Tempo's streaming API and Jaeger's query services over gRPC; `off` disables them.",
     )
     s3_access_key: str = Field(default="tael", alias="TAEL_S3_ACCESS_KEY", min_length=1, description="Access key.")
     s3_secret_key: Secret = Field(
@@ -115,7 +115,7 @@ class ServeSettings(NodeSettings, AccessSettings):
 
 
 def refuse_wired(environ: Mapping[str, str]) -> None:
-    """Raise BadSettings for variables that only a service started by itself may be given."""
+    """Raise BadSettings for variables that only separately started services may be given."""
     problems = [
         f"{name}={environ[name]!r} cannot be used: tael serve sets it for its own processes; unset it, or run the services one by one"
         for name in WIRED
@@ -125,16 +125,16 @@ def refuse_wired(environ: Mapping[str, str]) -> None:
         raise BadSettings(problems)
 
 
-def refuse_fewer_shards(settings: ServeSettings, there: int) -> None:
-    """Raise BadSettings when the data directory holds more shards (``there``) than are to run: their spans would be out of reach."""
-    if there > settings.shards:
+def refuse_fewer_shards(settings: ServeSettings, existing: int) -> None:
+    """Raise BadSettings when the data directory has more ``existing`` shards than are to run: their data could not be read."""
+    if existing > settings.shards:
         raise BadSettings(
-            [f"TAEL_SHARDS='{settings.shards}' cannot be used: {settings.directory} holds {there} shards, and they never shrink"]
+            [f"TAEL_SHARDS='{settings.shards}' cannot be used: {settings.directory} holds {existing} shards, and they never shrink"]
         )
 
 
-def refuse_other_nats_nodes(settings: ServeSettings, there: int) -> None:
-    """Raise BadSettings when the data directory was made with another number of NATS servers: what they hold would be out of reach."""
-    if there not in {0, settings.nats_nodes}:
-        made = f"{settings.directory} was made with {there}; keep that number, or take another TAEL_DATA_DIR"
+def refuse_other_nats_nodes(settings: ServeSettings, existing: int) -> None:
+    """Raise BadSettings when the data directory has files of another number of NATS servers, whose data would be lost."""
+    if existing not in {0, settings.nats_nodes}:
+        made = f"{settings.directory} was made with {existing}; keep that number, or take another TAEL_DATA_DIR"
         raise BadSettings([f"TAEL_NATS_NODES='{settings.nats_nodes}' cannot be used: {made}"])

@@ -1,4 +1,4 @@
-"""What the supervisor says of its processes, on a loopback listener of its own: ``/metrics``, ``/readyz``, and where Prometheus scrapes them all."""
+"""The supervisor's own loopback listener: ``/metrics`` and ``/readyz`` of its processes, and the scrape targets for Prometheus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESIDENT = Gauge("tael_serve_resident_bytes", "Resident memory; Linux only.", _L
 
 
 def application(watched: Sequence[Supervised], own: Address) -> web.Application:
-    """The listener's routes; ``own`` is where it listens."""
+    """The listener's application; ``own`` is its address."""
     for one in watched:
         name = one.process.name
         READY.labels(name).set_function(lambda one=one: one.ready.is_set())  # type: ignore[misc]  # binds the loop's variable
@@ -38,12 +38,12 @@ def application(watched: Sequence[Supervised], own: Address) -> web.Application:
 
 
 def targets(processes: Iterable[Process], own: Address) -> list[dict[str, Any]]:
-    """Every ``/metrics`` of this machine as Prometheus' HTTP service discovery has them, the supervisor's at ``own`` among them."""
+    """Every process's ``/metrics`` in the format of Prometheus' HTTP service discovery, including the supervisor's at ``own``."""
     return [http.scrape_target(SERVE, SERVE, str(own)), *(http.scrape_target(p.target, p.name, p.metrics) for p in processes if p.metrics)]
 
 
 def resident_bytes(pid: int | None) -> int:
-    """Memory that a process holds; 0 where there is none, or the system is not Linux."""
+    """The resident memory of a process; 0 if there is none, or the system is not Linux."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
@@ -59,5 +59,5 @@ class _AllReady(Readiness):
 
     @property
     def reasons(self) -> dict[str, str]:
-        """The processes that are not, and why."""
+        """The processes that are not ready, and why."""
         return {one.process.name: one.problem for one in self._watched if not one.ready.is_set()}

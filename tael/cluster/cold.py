@@ -51,7 +51,7 @@ class ColdControl:
         self._stores = stores
 
     async def look(self) -> Answer[Cold]:
-        """The state of every shard; the answer's ``missing`` names those whose ClickHouse does not answer. Raises Retryable if the key-value store does not."""
+        """The state of every shard; ``missing`` names those whose ClickHouse does not answer. Raises Retryable if the key-value store does not."""
         found = await self._kv.get(ROLL_KEY)
         asked = RollRequest.decode(found).before_ns if found else 0
         shards = await together((self._shard(number, store) for number, store in sorted(self._stores().items())), name="look at a shard")

@@ -146,7 +146,7 @@ async def test_a_killed_process_is_started_again(http: aiohttp.ClientSession) ->
         children_with("time.sleep(60)")[0].kill()
         await until(lambda: out.getvalue().count("sleeper | up") == 2)
         assert await one.drain(5, asyncio.Event())
-    assert "sleeper was killed by SIGKILL; it is started again in" in out.getvalue()
+    assert "sleeper was killed by SIGKILL; restarting it in" in out.getvalue()
 
 
 _SICK = """
@@ -187,7 +187,7 @@ async def test_a_process_that_reports_an_error_for_long_is_restarted(
         assert not one.ready.is_set()
         await until(lambda: out.getvalue().count("sick  | up") == 2)
         await one.drain(1, asyncio.Event())
-    assert "sick was stopped because it was unhealthy (disk write error); it is started again in" in out.getvalue()
+    assert "sick was stopped because it was unhealthy (disk write error); restarting it in" in out.getvalue()
 
 
 async def test_a_crash_loop_is_said_with_the_last_lines(http: aiohttp.ClientSession) -> None:
@@ -198,7 +198,7 @@ async def test_a_crash_loop_is_said_with_the_last_lines(http: aiohttp.ClientSess
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(one.run())
-        await until(lambda: "broken keeps ending (3 times in a row); the others go on" in out.getvalue())
+        await until(lambda: "broken keeps exiting (3 times in a row); the others keep running" in out.getvalue())
         await one.drain(5, asyncio.Event())
     assert "serve  |   broken: no disk" in out.getvalue()
 
