@@ -285,31 +285,24 @@ def _buckets(value: Column, slots: Rows, size: int) -> dict[float, NDArray[np.in
 
 
 def _quantiles(quantile: float, sums: Sums) -> Floats:
-    bounds = sorted(sums.buckets)
-    size = len(sums.counts)
-    if not bounds:
-        return np.zeros(size)
-    matrix = np.stack([sums.buckets[bound] for bound in bounds])
-    return np.array([_quantile(quantile, bounds, matrix[:, at]) for at in range(size)])
-
-
-def _quantile(quantile: float, bounds: list[float], counts: NDArray[np.int64]) -> float:
-    """Where the quantile falls among the buckets that have spans: their upper bound when they end with it, else between the two bounds."""
-    filled = np.flatnonzero(counts)
-    if not len(filled) or not 0 <= quantile <= 1:
-        return 0.0
-    wanted = max(1, math.ceil(quantile * int(counts.sum())))
-    before = 0
-    for place, at in enumerate(filled.tolist()):
-        here = int(counts[at])
-        if before + here == wanted:
-            return bounds[at]
-        if before + here > wanted:
-            high = math.log2(bounds[at])
-            low = math.log2(bounds[filled[place - 1]]) if place else high - 1
-            return math.exp2(low + (high - low) * (wanted - before) / here)
-        before += here
-    return bounds[int(filled[-1])]
+    """At each step, where the quantile falls among the buckets that have spans: the upper bound of the one that ends with it, else between two bounds."""
+    bounds, steps = np.array(sorted(sums.buckets)), np.arange(len(sums.counts))
+    if not len(bounds) or not 0 <= quantile <= 1:
+        return np.zeros(len(steps))
+    counts = np.stack([sums.buckets[bound] for bound in bounds.tolist()])
+    until = counts.cumsum(axis=0)
+    wanted = np.maximum(1, np.ceil(quantile * until[-1]))
+    at = (until >= wanted).argmax(axis=0)
+    here = counts[at, steps]
+    filled = np.maximum.accumulate(np.where(counts > 0, np.arange(len(bounds))[:, None], -1), axis=0)
+    previous = np.where(at > 0, filled[at - 1, steps], -1)
+    # math and not numpy, whose logarithms may differ in the last digit by processor.
+    powers = np.array([math.log2(bound) for bound in bounds.tolist()])
+    high = powers[at]
+    low = np.where(previous >= 0, powers[previous], high - 1)
+    between = low + (high - low) * (wanted - until[at, steps] + here) / np.maximum(here, 1)
+    found = np.where(until[at, steps] == wanted, bounds[at], [math.exp2(power) for power in between.tolist()])
+    return np.where(until[-1] > 0, found, 0.0)
 
 
 def _exemplars(block: Block, rows: Rows, values: Floats | None, limit: int) -> list[Exemplar]:

@@ -83,10 +83,15 @@ def value_of(text: str) -> AttributeValue:
     return text[1:] if text[0] == "s" else other_value(text)
 
 
-def group_values(named: Named, column: native.Column) -> list[Static | None]:
-    """One value a row, of a field that was grouped by."""
-    values = _column(named, column)
-    return [values.at(row) for row in range(values.size)]
+def group_codes(named: Named, column: native.Column) -> tuple[Rows, list[Static | None]]:
+    """Of a field that was grouped by, a number a row, and the value that each number stands for."""
+    if isinstance(named, Field) and (kind := _TYPES.get(named.intrinsic)) is not None:
+        numbers, codes = np.unique(native.numbers(column), return_inverse=True)
+        return codes.ravel(), [Static(kind, int(number)) for number in numbers]
+    strings = native.strings(column)
+    known: dict[Static | None, int] = {}
+    codes = np.array([known.setdefault(static_of(word), len(known)) for word in strings.words], dtype=np.int64)
+    return codes[strings.index], list(known)
 
 
 def static_of(text: str) -> Static | None:

@@ -13,7 +13,6 @@ from tael.errors import TooLarge
 from tael.model import predicate as p
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
-from tael.storage.clickhouse import native
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.conditions import Statement
@@ -22,20 +21,20 @@ from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
-from tael.storage.clickhouse.traceql.blocks import block, distinct_values, group_values
+from tael.storage.clickhouse.traceql.blocks import block, distinct_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
 from tael.storage.clickhouse.traceql.suggest import Suggestions
+from tael.storage.clickhouse.traceql.sums import sums_by_labels
 from tael.storage.clickhouse.traceql.traces import AROUND_NS, LIMITS, TraceBlocks
 from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
-from tael.traceql.metrics import Accumulator, Exemplar, Grid, Labels, Sums
+from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
 from tael.traceql.needs import HasSpan, fields, listed, span_predicate, trace_test
 from tael.traceql.results import FoundTrace, find, newest_first
 from tael.traceql.spans import SERVICE, Block
 from tael.traceql.spansets import matched
-from tael.traceql.text import show
 
 _FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
 _PAGE: Final = 100
@@ -92,7 +91,10 @@ class ClickHouseSpansets:
         lists = await self._lists(tenant, query.pipeline, _range_of(grid))
         statement = self._sums(tenant, query, lists, function, grid, exemplars=bool(exemplars))
         if statement is not None:
-            for labels, sums in _groups(await self._traces.columns(statement), function, grid):
+            columns = await self._traces.columns(statement)
+            # One group more than there may be series says that some are left out.
+            found = await asyncio.to_thread(sums_by_labels, columns, function, grid, most=max_series + 1, exemplars=exemplars)
+            for labels, sums in found:
                 into.add_sums(labels, sums)
         if statement is None or lists:
             await self._sum_rows(tenant, query, p.Or(tuple(lists)) if statement is not None else p.EVERYTHING, into, grid)
@@ -260,33 +262,3 @@ def _range_of(grid: Grid) -> TimeRange:
 def _add(spans: Block, query: Query, into: Accumulator) -> None:
     if spans.size:
         into.add(spans, matched(query.pipeline, spans))
-
-
-def _groups(columns: Sequence[native.Column], function: MetricsAggregate, grid: Grid) -> list[tuple[Labels, Sums]]:
-    """What ``sum_spans`` answered, by labels."""
-    if not columns:
-        return []
-    width = len(function.by)
-    slots = native.numbers(columns[0]).astype(np.int64)
-    groups = [group_values(named, column) for named, column in zip(function.by, columns[1 : 1 + width], strict=True)]
-    names = [show(named) for named in function.by]
-    numbers = [native.numbers(column) for column in columns[1 + width :]]
-    powers = numbers.pop(0) if len(numbers) % 4 else None  # the power stands before four sums, or eight
-    found: dict[Labels, Sums] = {}
-    unit = 1e9 if function.of == Field(Intrinsic.DURATION) else 1.0
-    for row, slot in enumerate(slots.tolist()):
-        if not 0 <= slot < grid.count:
-            continue
-        labels = tuple((name, values[row]) for name, values in zip(names, groups, strict=True))
-        sums = found.setdefault(labels, Sums.none(grid.count))
-        count, total, least, most, *exemplar = (column[row] for column in numbers)
-        sums.counts[slot] += int(count)
-        sums.sums[slot] += total / unit
-        sums.least[slot], sums.most[slot] = min(sums.least[slot], least / unit), max(sums.most[slot], most / unit)
-        if powers is not None and most >= 2:  # smaller values are in no bucket
-            counts = sums.buckets.setdefault(2.0 ** int(powers[row]) / unit, np.zeros(grid.count, dtype=np.int64))
-            counts[slot] += int(count)
-        if exemplar:
-            high, low, start, value = exemplar
-            sums.exemplars.append(Exemplar(int(start), float(value) / unit, np.array([high, low], dtype="<u8").tobytes()))
-    return list(found.items())

@@ -227,6 +227,7 @@ def sum_spans(
     if value:
         where.add("isNotNull(v)")
     bucketed = function.op in ("quantile_over_time", "histogram_over_time")
+    summed = bool(value) and not bucketed
     keys = ["slot", *(f"g{at}" for at in range(len(groups))), *(["power"] if bucketed else [])]
     selected = [
         f"{SLOT} AS slot",
@@ -240,15 +241,14 @@ def sum_spans(
         own = [selected[0], f"{column} AS g0", *selected[2:]] if column else selected
         inner = ", ".join((*(("trace_id",) if exemplars else ()), _IDS[4], *((f"{value} AS v",) if value else ()), *own))
         parts.append(f"  SELECT {inner}\n  FROM {source.rows('spans', tenant, time_range)}\n  WHERE {where} AND {case}")  # noqa: S608  # names of ours and parameters
-    sql = f"SELECT {', '.join((*keys, *_sums(of_value=bool(value), exemplars=exemplars)))}\nFROM (\n{_UNION.join(parts)}\n)\nGROUP BY {', '.join(keys)}"  # the same
+    sql = f"SELECT {', '.join((*keys, *_sums(summed=summed, of_value=bool(value), exemplars=exemplars)))}\nFROM (\n{_UNION.join(parts)}\n)\nGROUP BY {', '.join(keys)}"  # the same
     return Statement(sql, {**columns.parameters, **where.parameters, "grid_ns": grid.start_ns, "step_ns": grid.step_ns})
 
 
-def _sums(*, of_value: bool, exemplars: bool) -> list[str]:
+def _sums(*, summed: bool, of_value: bool, exemplars: bool) -> list[str]:
     """The aggregates of ``sum_spans``. Where spans are counted and no more, nothing is added up: each is a one."""
-    total, least, most, any_value = (f"{call}(assumeNotNull(v))" if of_value else "toFloat64(1)" for call in ("sum", "min", "max", "any"))
-    sums = ["count()", total if of_value else "toFloat64(count())", least, most]
-    return [*sums, *_EXEMPLAR, any_value] if exemplars else sums
+    sums = ["count()", *(f"{call}(assumeNotNull(v))" if summed else "toFloat64(1)" for call in ("sum", "min", "max"))]
+    return [*sums, *_EXEMPLAR, "any(assumeNotNull(v))" if of_value else "toFloat64(1)"] if exemplars else sums
 
 
 def _having(test: TraceTest, parameters: dict[str, Any]) -> str:
