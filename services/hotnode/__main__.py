@@ -14,7 +14,7 @@ from tael.runtime.service import EXIT_BAD_SETTINGS, Stop, run
 
 
 def main() -> int:
-    """Run to the end; the exit code."""
+    """Run until stopped; return the exit code."""
     try:
         own = {name: value for name, value in os.environ.items() if name in variables(HotNodeSettings)}
         settings = load(HotNodeSettings, own)

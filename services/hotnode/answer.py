@@ -1,4 +1,4 @@
-"""The headers of an answer: media types by format, and what the statement read, wrote and took, as ``X-ClickHouse-Summary``."""
+"""The headers of an answer: media types by format, and ``X-ClickHouse-Summary`` with the statement's counts and duration."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MEDIA_TYPES: Final = {
 
 
 def media_type(output_format: str) -> str:
-    """The Content-Type that a server gives this format."""
+    """The Content-Type that a ClickHouse server sends for this format."""
     known = _MEDIA_TYPES.get(output_format)
     if known is not None:
         return known
@@ -52,7 +52,7 @@ def media_type(output_format: str) -> str:
 
 
 def summary(stats: Stats, elapsed_ns: int) -> str:
-    """Every number as a string, the way a server writes them."""
+    """The value of ``X-ClickHouse-Summary``; numbers are strings, as a ClickHouse server writes them."""
     returned = stats.written_rows or stats.result_rows
     counts = {
         "read_rows": stats.read_rows,
@@ -68,6 +68,6 @@ def summary(stats: Stats, elapsed_ns: int) -> str:
 
 
 def exception_block(tag: str, text: str) -> bytes:
-    """What ends a body whose statement failed after its status was sent; ``tag`` stands in ``X-ClickHouse-Exception-Tag``."""
+    """The end of a body whose statement failed after the status was sent; ``tag`` is the value of ``X-ClickHouse-Exception-Tag``."""
     message = f"{text}\n".encode()
     return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag.encode(), message, len(message), tag.encode())

@@ -1,4 +1,4 @@
-"""The hot node as a process: opens the engine, listens, and on the way out lets statements finish before it closes the engine."""
+"""The hot node as a process: opens the engine, listens, and at the end lets statements finish before it closes the engine."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from tael.runtime.settings import ConnectionSettings
 log = get_logger("hotnode")
 _READ_BYTES: Final = 1 << 20
 _UNREAD_SECONDS: Final = 600.0
-"""How long an answer may stay unread; the client of the suite waits for half of that."""
+"""How long a client may leave an answer unread; the suite's own client times out after half of that."""
 
 
 async def run(settings: HotNodeSettings, stop: Stop) -> None:
-    """Serve until told to stop. Raises BadSettings when the directory is another process's, PortTaken for the address."""
+    """Serve until stopped. Raises BadSettings when another process uses the data directory, PortTaken when it uses the address."""
     readiness = Readiness("engine")
     internal = http.internal_app(settings.internal_addr, readiness)
     async with http.serve(internal, settings.internal_addr, what="the internal endpoints'", variable="TAEL_INTERNAL_ADDR"):
@@ -54,13 +54,13 @@ def _open(settings: HotNodeSettings) -> tuple[Path, Engine]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)
-        os.umask(0o077)  # the engine's files are read by nobody else
+        os.umask(0o077)  # no other user may read the engine's files
         os.chdir(directory)  # the engine keeps format schemas in the current directory
     except OSError as error:
         raise BadSettings([f"TAEL_HOTNODE_DATA_DIR={directory} cannot be used: {error.strerror}"]) from error
     _lock(directory)
     config = directory / "config.xml"
-    config.unlink(missing_ok=True)  # a file that was there would keep its mode
+    config.unlink(missing_ok=True)  # an existing file would keep its mode
     config.write_text(engine_config(settings))
     engine = Engine(directory / "engine", {"max_server_memory_usage": str(settings.hotnode_memory_bytes), "config-file": str(config)})
     engine.open()
@@ -68,7 +68,7 @@ def _open(settings: HotNodeSettings) -> tuple[Path, Engine]:
 
 
 def _lock(directory: Path) -> None:
-    """Hold the directory until the process ends, before the engine finds out in its own way."""
+    """Lock the directory until the process ends, for a clearer error than the engine's own."""
     descriptor = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +78,7 @@ def _lock(directory: Path) -> None:
 
 async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, directory: Path) -> None:
     spool_dir = directory / "spool"
-    # What a process that was killed has left: nobody reads it any more.
+    # Remove what a killed process has left.
     shutil.rmtree(spool_dir, ignore_errors=True)
     spool_dir.mkdir()
     runner = Runner(engine, threads=settings.hotnode_threads, waiting=settings.hotnode_waiting)
@@ -108,9 +108,9 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
             settings.hotnode_addr,
             what="the hot node's",
             variable="TAEL_HOTNODE_ADDR",
-            # Of which the first half is for statements to finish, the second for those that were cancelled.
+            # The first half is for statements to finish, the second for the cancelled ones to stop.
             drain_seconds=2 * settings.hotnode_drain_seconds,
-            # receive.py decompresses: in threads, into a bounded spool, and encodings that aiohttp does not know.
+            # receive.py decompresses: in threads, into a bounded spool, and with encodings that aiohttp does not know.
             auto_decompress=False,
             read_bytes=_READ_BYTES,
             limits=_limits(settings),
@@ -125,7 +125,7 @@ async def _serve(settings: HotNodeSettings, stop: Stop, engine: Engine, director
 
 
 def _limits(settings: HotNodeSettings) -> ConnectionSettings:
-    """A client says soon what it wants; its rows may then come as slowly as it makes them."""
+    """A client must send its request's head soon, but may then send rows as slowly as it produces them."""
     own = {"TAEL_HEADER_SECS": settings.header_seconds, "TAEL_BODY_BYTES_PER_SEC": "0", "TAEL_BODY_WINDOW_SECS": _UNREAD_SECONDS / 6}
     return ConnectionSettings.model_validate(own)
 

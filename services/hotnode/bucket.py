@@ -1,6 +1,6 @@
-"""The engine's configuration file that lets it sign requests to the cold tier's bucket, pure: statements name an object and never hold a key.
+"""The engine's configuration file with the credentials of the cold tier's bucket, so that statements never contain a key. Pure.
 
-The engine takes credentials by the beginning of a URL, as ClickHouse's server does (docs/operations.md), and for no other bucket.
+The engine chooses credentials by URL prefix, as ClickHouse's server does (docs/operations.md), so they are used for no other bucket.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from tael.runtime.settings import ObjectStoreSettings
 
 
 def engine_config(settings: ObjectStoreSettings) -> str:
-    """The file's text. Without a secret key requests are not signed."""
+    """The file's text. Without a secret key, requests are not signed."""
     known = [("endpoint", settings.bucket_url), ("region", settings.s3_region)]
     if settings.s3_auth == "role":
         known.append(("use_environment_credentials", "1"))

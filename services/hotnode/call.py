@@ -1,4 +1,4 @@
-"""One HTTP request as ClickHouse's interface reads it: what to run, as whom, with which settings, and how to answer."""
+"""Parses an HTTP request of ClickHouse's interface: the statement, the user, the settings and the form of the answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SETTING: Final = re.compile(r"[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who the client says it is."""
+    """User and password, as given by a client."""
 
     user: str
     password: str
@@ -33,7 +33,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SessionWish:
-    """Which session a request belongs to. ``must_exist`` refuses to open a new one."""
+    """The session that a request asks for. With ``must_exist`` no new one is opened."""
 
     name: str
     timeout_seconds: float
@@ -43,7 +43,7 @@ class SessionWish:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, read. ``settings`` go to the engine as they came; ``params`` fill ``{name:Type}`` in the engine's escaped form."""
+    """A parsed request. ``settings`` go to the engine unchanged; ``params`` fill ``{name:Type}`` in the engine's escaped form."""
 
     query: bytes
     query_id: str
@@ -60,7 +60,7 @@ class Call:
     wait_for_end: bool = False
 
     def prelude(self, *, with_id: bool = True) -> str:
-        """Statements that put the request's database, settings and id in force on its connection; may be empty without the id."""
+        """Statements that apply the request's database, settings and id to its connection; may be empty without the id."""
         parts = [f"USE {_identifier(self.database)};"] if self.database else []
         changes = {**self.settings, "log_comment": self.query_id} if with_id else dict(self.settings)
         changes.update({f"param_{name}": value for name, value in self.params.items()})
@@ -70,7 +70,7 @@ class Call:
 
 
 def read_call(method: str, fields: Iterable[tuple[str, str]], headers: Mapping[str, str]) -> Call:
-    """Read a request's URL (and form) fields and headers. Raises StatementFailed for values that a server refuses."""
+    """Parse a request's URL (and form) fields and headers. Raises StatementFailed for values that a ClickHouse server refuses."""
     given = dict(fields)
     if blocks := [name for name in ("compress", "decompress") if _switch(given, name)]:
         raise failed(
@@ -79,7 +79,7 @@ def read_call(method: str, fields: Iterable[tuple[str, str]], headers: Mapping[s
     readonly = _integer(given, "readonly", 0)
     by_get = method in ("GET", "HEAD")
     return Call(
-        # The statement's bytes as they came, also those that are no UTF-8: what they mean is for the engine to say.
+        # The statement's original bytes, even if they are not UTF-8: the engine decides what they mean.
         query=given.get("query", "").encode("utf-8", "surrogateescape"),
         query_id=given.get("query_id") or str(uuid.uuid4()),
         database=headers.get("X-ClickHouse-Database") or given.get("database", ""),
@@ -137,7 +137,7 @@ def _identifier(name: str) -> str:
 
 
 def read_credentials(fields: Mapping[str, str], headers: Mapping[str, str]) -> Credentials:
-    """User and password from ClickHouse's headers, basic authorization or the URL; more than one way at once is refused."""
+    """User and password from ClickHouse's headers, basic authorization or the URL. Raises StatementFailed for more than one of these."""
     by_headers = any(headers.get(name) for name in ("X-ClickHouse-User", "X-ClickHouse-Key"))
     by_url = any(name in fields for name in ("user", "password"))
     authorization = headers.get("Authorization", "")
@@ -163,7 +163,7 @@ def _basic(authorization: str) -> Credentials:
 
 def check_credentials(given: Credentials, known: Credentials) -> None:
     """Raise StatementFailed 516 unless these are the known user's."""
-    # Both are compared, and each in constant time, so that the time of an answer does not say which one is wrong.
+    # Both are always compared, each in constant time, so that the response time does not reveal which one is wrong.
     same_user = hmac.compare_digest(given.user.encode(), known.user.encode())
     same_password = hmac.compare_digest(given.password.encode(), known.password.encode())
     if not (same_user and same_password):
@@ -171,6 +171,6 @@ def check_credentials(given: Credentials, known: Credentials) -> None:
 
 
 def denied(user: str) -> StatementFailed:
-    """The answer to a wrong password or user: which of the two is not said."""
+    """The error for a wrong password or user, which does not tell which of the two it is."""
     reason = "Authentication failed: password is incorrect, or there is no user with such name."
     return failed(AUTHENTICATION_FAILED, f"{user}: {reason}")

@@ -1,7 +1,6 @@
-"""Compression on the wire: HTTP's encodings, as streams in both directions.
+"""HTTP content encodings as streams: a ``Decoder`` or ``Encoder`` takes pieces and returns the output available so far.
 
-A ``Decoder`` or ``Encoder`` takes pieces and returns what can be said so far. Which one a request asks for is decided here too;
-``zstd``, ``lz4`` (frames), ``gzip`` and ``deflate`` are known, brotli is not.
+This module also chooses the encodings of a request and its answer: ``zstd``, ``lz4`` (frames), ``gzip`` and ``deflate``; brotli is not supported.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Decoder(Protocol):
         ...
 
     def finish(self) -> bytes:
-        """Whatever is left; fails when the stream was cut."""
+        """The remaining bytes. Raises StatementFailed when the stream was cut short."""
         ...
 
 
@@ -33,7 +32,7 @@ class Encoder(Protocol):
     """Plain pieces in, compressed bytes out."""
 
     def encode(self, piece: bytes) -> bytes:
-        """Compressed bytes, perhaps none yet."""
+        """The compressed bytes available so far, perhaps none."""
         ...
 
     def finish(self) -> bytes:
@@ -145,7 +144,7 @@ class _Lz4:
 
 
 def request_decoders(content_encoding: str) -> list[Decoder]:
-    """What undoes a request's encodings, outermost first. Raises StatementFailed for an unknown one."""
+    """The decoders of a request's encodings, outermost first. Raises StatementFailed for an unknown encoding."""
     chain: list[Decoder] = []
     for name in reversed([part.strip().lower() for part in content_encoding.split(",") if part.strip()]):
         if name in ("gzip", "x-gzip"):
@@ -160,7 +159,7 @@ def request_decoders(content_encoding: str) -> list[Decoder]:
 
 
 def choose_encoding(accept_encoding: str) -> str:
-    """The encoding of an answer, by a server's order of preference; empty for none."""
+    """The encoding of an answer, by ClickHouse's order of preference; empty for none."""
     accepted = {part.split(";")[0].strip().lower() for part in accept_encoding.split(",")}
     return next((name for name in _PREFERENCE if name in accepted), "")
 

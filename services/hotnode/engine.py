@@ -1,8 +1,8 @@
-"""The one home of chdb: ClickHouse's engine in this process, one connection a statement.
+"""The only module that uses chdb: ClickHouse's engine in this process, with one connection per statement.
 
-A connection costs a quarter of a millisecond and settings, current database and temporary tables live and die with it, so a statement
-gets its own: nothing can leak into another. A connection runs one statement at a time; several run side by side, and every call here
-blocks its thread. The engine holds a lock on its directory: one process a directory, one directory a process.
+A connection costs a quarter of a millisecond, and settings, current database and temporary tables belong to it. So each statement gets its
+own, and nothing leaks into another one. A connection runs one statement at a time, several connections run concurrently, and every call
+here blocks its thread. The engine locks its directory: one process per directory, one directory per process.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any, Final
 from services.hotnode.errors import from_engine
 from tael.runtime.imports import without
 
-# Rows of VALUES hold expressions, and formats are everywhere: only an INSERT whose rows were checked may evaluate them.
+# Rows of VALUES may contain expressions, which the guard does not see: they are evaluated only for an INSERT whose rows were checked.
 EXPRESSIONS_IN_VALUES: Final = ("input_format_values_interpret_expressions", "input_format_values_deduce_templates_of_expressions")
 _ALWAYS: Final = "&".join(["implicit_select=0", *(f"{name}=0" for name in EXPRESSIONS_IN_VALUES)])
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a statement read, wrote and returned, as far as the engine says."""
+    """What a statement read, wrote and returned, as far as the engine reports it."""
 
     read_rows: int = 0
     read_bytes: int = 0
@@ -35,12 +35,12 @@ class Stats:
 
 
 def quoted(text: str) -> str:
-    """A string literal."""
+    """``text`` as an SQL string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
 class Connection:
-    """One statement at a time, from any thread. Every method raises StatementFailed with the engine's code."""
+    """Runs one statement at a time, from any thread. Every method raises StatementFailed with the engine's code."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -54,7 +54,7 @@ class Connection:
             raise from_engine(error) from error
 
     def close(self) -> None:
-        """Free it, and its temporary tables."""
+        """Close the connection and drop its temporary tables."""
         self._raw.close()
 
 
@@ -74,9 +74,9 @@ class Engine:
 
     def open(self) -> None:
         """Load the engine and open the directory."""
-        with without("pyarrow"):  # for results as Arrow tables, which nobody asks for here: 11 MiB, and 59 with its libraries' pages
+        with without("pyarrow"):  # only needed for results as Arrow tables, unused here; it takes 11 MiB, 59 with its libraries' pages
             self._chdb = importlib.import_module("chdb._chdb")
-        # The process has handlers of its own, which let statements finish.
+        # The process has its own signal handlers, which let statements finish.
         self._chdb.set_signal_handlers_enabled(0)
         self._directory.mkdir(parents=True, exist_ok=True)
         self._control = self.connect(self._options)
@@ -97,14 +97,14 @@ class Engine:
             raise from_engine(error) from error
 
     def kill(self, query_id: str) -> None:
-        """Ask the engine to stop the statement that runs under this id; it may take a while to notice."""
+        """Ask the engine to stop the statement with this id; it may take a while to notice."""
         with self._control_lock:
             if self._control is not None:
-                # The engine makes ids of its own; the client's stands in a setting (call.py).
+                # The engine generates its own ids; the client's is in a setting (call.py).
                 self._control.query(f"KILL QUERY WHERE Settings['log_comment'] = {quoted(query_id)} ASYNC")
 
     def close(self) -> None:
-        """Close the directory; open connections must be closed before."""
+        """Close the directory; all connections must be closed before."""
         with self._control_lock:
             control, self._control = self._control, None
             if control is not None:

@@ -1,7 +1,7 @@
-"""What the hot node answers when a statement fails: ClickHouse's codes, texts and HTTP statuses.
+"""The errors of failed statements: ClickHouse's codes, texts and HTTP statuses.
 
-The engine's own errors pass through with the code it gave; the codes named here are raised by the HTTP side itself.
-The statuses are those that a ClickHouse 26 server sends.
+The engine's own errors keep their codes; the codes named here are raised by the HTTP side itself. The statuses are those that a ClickHouse
+26 server sends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CODE = re.compile(r"Code: (\d+)\.")
 
 
 class StatementFailed(Exception):
-    """A statement's failure as the client sees it. ``text`` begins with ``Code: N. DB::Exception:`` as a server's does."""
+    """A statement's failure as the client sees it. ``text`` begins with ``Code: N. DB::Exception:``, as a server's does."""
 
     def __init__(self, code: int, text: str) -> None:
         self.code = code
@@ -52,18 +52,18 @@ class StatementFailed(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status that a server gives this code."""
+        """The HTTP status that a server sends for this code."""
         return _STATUS.get(self.code, 500)
 
 
 def failed(kind: tuple[int, str], reason: str) -> StatementFailed:
-    """A failure that the HTTP side found itself."""
+    """An error of the HTTP side itself."""
     code, name = kind
     return StatementFailed(code, f"Code: {code}. DB::Exception: {reason} ({name})")
 
 
 def from_engine(error: Exception) -> StatementFailed:
-    """The engine's exception with the code that its text opens with; 1002 when it has none."""
+    """The engine's exception, with the code at the start of its text; 1002 if there is none."""
     text = str(error)
     match = _CODE.match(text)
     return StatementFailed(int(match[1]), text) if match else failed(UNKNOWN_EXCEPTION, text)

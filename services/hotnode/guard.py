@@ -1,8 +1,8 @@
-"""Refuses statements that would reach beyond the engine's own tables: files, programs, other servers, and S3 outside the configured bucket.
+"""Refuses statements that reach beyond the engine's own tables: to files, programs, other servers, or S3 outside the configured bucket.
 
-The embedded engine lets its user do everything that the process may do, and takes no access rules, so they are applied to the text.
-What may be called is listed; whatever else the engine has is refused, also what a later version adds. Text that the engine's lexer
-could read differently from ``statement.tokens`` is refused as a whole: nothing can hide in a string or comment that is none.
+The embedded engine lets its user do whatever the process may do, and has no access control, so the rules are applied to the statement's text.
+They list what is allowed; anything else is refused, including functions that a later version adds. Text that the engine's lexer might read
+differently from ``statement.tokens`` is refused altogether: nothing can hide in what only looks like a string or a comment.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _ENDS_TABLES: Final = frozenset(
     | {"WINDOW", "WITH"}
 )
 _IDENTIFIER: Final = re.compile(r"[\w.]+")
-# A path upwards (a range of a glob has two dots between digits), an escape of a string or of a URL, a user in the URL.
+# A parent directory (two dots between digits are a glob's range), an escape in a string or URL, or a user in the URL.
 _NOT_IN_A_KEY: Final = re.compile(r"(?<!\d)\.\.|\.\.(?!\d)|\\|%|''|@")
 _NAME: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What statements may not use, in lower case: functions that are called, and engines. ``s3_prefix`` is where the bucket's URLs begin."""
+    """What statements must not use: function and engine names, in lower case. ``s3_prefix`` is the common prefix of the bucket's URLs."""
 
     functions: frozenset[str]
     engines: frozenset[str]
@@ -53,7 +53,7 @@ class Rules:
 
 
 def rules_for(table_functions: Iterable[str], engines: Iterable[str], s3_prefix: str) -> Rules:
-    """The rules for an engine that has these table functions and engines. An empty ``s3_prefix`` refuses S3 altogether."""
+    """The rules for an engine with these table functions and engines. An empty ``s3_prefix`` refuses all use of S3."""
     allowed = _TABLE_FUNCTIONS | ({_S3} if s3_prefix else frozenset())
     return Rules(
         frozenset(name.lower() for name in table_functions) - allowed | _MORE_FUNCTIONS,
@@ -63,7 +63,7 @@ def rules_for(table_functions: Iterable[str], engines: Iterable[str], s3_prefix:
 
 
 def check_settings(settings: Mapping[str, str]) -> None:
-    """Refuse settings of a request that hold SQL or name files. Raises StatementFailed."""
+    """Refuse settings of a request that contain SQL or name files. Raises StatementFailed."""
     for name in settings:
         if name.lower() in _SETTINGS:
             raise _denied(f"the setting {name}")
@@ -72,13 +72,13 @@ def check_settings(settings: Mapping[str, str]) -> None:
 
 
 def check_name(what: str, name: str) -> None:
-    """Refuse what is no plain name where it goes into a statement's text as it is. Raises StatementFailed."""
+    """Refuse a name with special characters where it is inserted unquoted into a statement. Raises StatementFailed."""
     if not _NAME.fullmatch(name):
         raise failed(BAD_ARGUMENTS, f"the {what} '{name}' is not a plain name")
 
 
 def check_statement(text: bytes, params: Mapping[str, str], rules: Rules) -> None:
-    """Refuse what ``rules`` do not allow. ``params`` fill the statement's placeholders. Raises StatementFailed 497 or 62."""
+    """Refuse a statement that ``rules`` do not allow. ``params`` fill its placeholders. Raises StatementFailed 497 or 62."""
     found = list(tokens(text))
     _check_lexing(text, found)
     _check_verbs(found)
@@ -90,7 +90,7 @@ def check_statement(text: bytes, params: Mapping[str, str], rules: Rules) -> Non
 
 
 def _check_lexing(text: bytes, found: Sequence[Token]) -> None:
-    """Comments of two slashes, nested comments, typographic quotes, heredocs with odd tags: the engine knows them, ``tokens`` does not."""
+    """Refuse what the engine's lexer knows but ``tokens`` does not: // comments, nested comments, typographic quotes, heredocs with odd tags."""
     if any(b"/*" in comment[2:] for comment in comments(text)):
         raise _unclear("a comment in a comment")
     for token in found:
@@ -107,7 +107,7 @@ def _check_verbs(found: Sequence[Token]) -> None:
     verb = found[0].text if found else ""
     if verb in _VERBS:
         raise _denied(verb)
-    # CREATE OR REPLACE TEMPORARY FUNCTION: at most three words stand between the verb and what it makes.
+    # As in CREATE OR REPLACE TEMPORARY FUNCTION, at most three words stand between the verb and the kind of object.
     if verb in ("CREATE", "REPLACE", "ALTER", "DROP") and (kind := _OBJECTS.intersection(words[1:5])):
         raise _denied(f"{verb} {min(kind)}")
     for first, second in itertools.pairwise(words):
@@ -126,7 +126,7 @@ def _check_word(found: Sequence[Token], index: int, token: Token, rules: Rules) 
         if name == _S3:
             _check_s3(found[index + 2 : index + 4], rules.s3_prefix)
     if name in _SETTINGS or name in _SCHEMA_SETTINGS:
-        # as the setting's own name, not as a value or a string
+        # the token is a word or a quoted name here, so this is the setting's own name and not a string value
         raise _denied(f"the setting {name}")
     if token.text == "ENGINE" and token.kind == "word":
         named = next((other for other in found[index + 1 : index + 3] if other.text != "="), None)
@@ -135,7 +135,7 @@ def _check_word(found: Sequence[Token], index: int, token: Token, rules: Rules) 
 
 
 def _check_s3(arguments: Sequence[Token], prefix: str) -> None:
-    """The first argument must be a plain string under the bucket: an expression or a named collection could be anything."""
+    """Require that the first argument is a plain string with a URL in the bucket: an expression or named collection could be anything."""
     url = arguments[0].text[1:-1] if arguments and arguments[0].kind == "string" and arguments[0].text.startswith("'") else ""
     whole = len(arguments) > 1 and arguments[1].text in (",", ")")
     if not whole or not url.startswith(prefix) or _NOT_IN_A_KEY.search(url):
@@ -143,7 +143,7 @@ def _check_s3(arguments: Sequence[Token], prefix: str) -> None:
 
 
 def _check_placeholders(found: Sequence[Token], params: Mapping[str, str]) -> None:
-    """Placeholders of the type Identifier name tables and columns, and a table's name may be a path."""
+    """Refuse paths as values of Identifier placeholders, which may name tables."""
     for name, colon, kind in zip(found, found[1:], found[2:], strict=False):
         if colon.text == ":" and kind.text == "IDENTIFIER":
             value = next((v for key, v in params.items() if key.upper() == name.text), "")
@@ -152,7 +152,7 @@ def _check_placeholders(found: Sequence[Token], params: Mapping[str, str]) -> No
 
 
 def _check_tables(found: Sequence[Token]) -> None:
-    """The engine reads a table whose name is a path from that file, in quotes of any kind."""
+    """Refuse tables named by a path, in quotes of any kind: the engine would read that file."""
     tables_at: set[int] = set()
     previous = Token("sign", "", 0, 0, 0)
     for token in found:

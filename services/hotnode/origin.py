@@ -1,4 +1,4 @@
-"""Keeps web pages out: a page that a person looks at can send requests to this machine, also under a host name of its own."""
+"""Keeps web pages out: a page open in a browser on this machine can send requests here, even under a host name of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWN_SITES = ("", "none", "same-origin")
 def problem_with(host: str, origin: str | None, fetch_site: str, *, loopback_only: bool) -> str:
     """Why a request with these headers is refused; empty when it is not.
 
-    A listener on loopback has no other name than loopback's: any other is DNS rebinding.
+    A loopback listener is only known by loopback's names: any other host name is DNS rebinding.
     """
     if origin is not None or fetch_site not in _OWN_SITES:
         return "requests from web pages are refused (Origin, Sec-Fetch-Site)"
@@ -27,7 +27,7 @@ def problem_with(host: str, origin: str | None, fetch_site: str, *, loopback_onl
 
 
 def refuse_browsers(*, loopback_only: bool) -> Any:
-    """A middleware that answers such requests with 403."""
+    """A middleware that answers requests from web pages with 403."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: http.Route) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Reads a request to its end: decompressed, and the statement told from the rows that follow it."""
+"""Reads a request to its end, decompresses it, and separates the statement from the rows that follow it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _OFF_LOOP_BYTES: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request at its end: the call, and its body."""
+    """A completely received request: the call and its body."""
 
     call: Call
     body: Spool
 
 
 async def receive(request: web.Request, call: Call, new_spool: Callable[[], Spool], stack: contextlib.ExitStack) -> Received:
-    """Read all of it; the spools are closed by ``stack``. Raises StatementFailed for what cannot be decompressed or is malformed."""
+    """Read a whole request; ``stack`` closes its spools. Raises StatementFailed for a body that is malformed or cannot be decompressed."""
     body = stack.enter_context(contextlib.closing(new_spool()))
     if request.content_type == "multipart/form-data":
         return Received(await _form_call(request), body)
@@ -45,7 +45,7 @@ async def receive(request: web.Request, call: Call, new_spool: Callable[[], Spoo
 
 
 async def _decode(decoders: Sequence[Decoder], chunk: bytes) -> bytes:
-    """Small pieces here, larger ones in a thread: the event loop has others to serve."""
+    """Decompress small pieces here, larger ones in a thread, to keep the event loop free."""
     if not decoders:
         return chunk
     if len(chunk) < _OFF_LOOP_BYTES:
@@ -60,7 +60,7 @@ def _through(decoders: Sequence[Decoder], chunk: bytes) -> bytes:
 
 
 async def _form_call(request: web.Request) -> Call:
-    """A call whose fields come in a form, as a client sends parameters that are too long for a URL. Raises StatementFailed for a file."""
+    """A call whose fields come in a form, which clients use for parameters too long for a URL. Raises StatementFailed for an uploaded file."""
     fields = list(request.query.items())
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader) or part.name is None:
@@ -79,7 +79,7 @@ def _finish(decoders: Sequence[Decoder]) -> bytes:
 
 
 def make_job(received: Received, rules: Rules) -> Job:
-    """Read the statement: the URL's text, a line break and the body follow one another. Raises StatementFailed, also for what ``rules`` forbid."""
+    """Parse the statement, which is the URL's text, a line break and the body. Raises StatementFailed if it is malformed or ``rules`` forbid it."""
     call, body = received.call, received.body
     check_settings(call.settings)
     check_name("format", call.default_format)
@@ -102,7 +102,7 @@ def make_job(received: Received, rules: Rules) -> Job:
 
 
 def _insert(received: Received, insert: statement.Insert | statement.InsertFromInput, rows_at: int, rules: Rules) -> Job:
-    """An INSERT with rows. Those of VALUES are SQL: few enough are checked and may be evaluated, more must be plain values."""
+    """An INSERT with rows. Rows of VALUES are SQL: if they are short they are checked and may be evaluated, else they must be plain values."""
     call, body = received.call, received.body
     check_statement(insert.sql, call.params, rules)
     check_name("format", insert.input_format)

@@ -1,7 +1,7 @@
-"""Sends a statement's result as it comes, with a server's headers.
+"""Streams a statement's result, with a ClickHouse server's headers.
 
-Up to ``buffer_size`` bytes are held back, so that a statement that fails early answers with its own status and one that succeeds with
-its final summary. One that fails later ends the body with an exception block and closes the connection.
+The first ``buffer_size`` bytes are held back, so that a statement that fails early is answered with an error status, and a short result with
+its final summary. If a statement fails later, the body ends with an exception block and the connection is closed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OFF_LOOP_BYTES: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What every answer says of the node."""
+    """The node's properties that every answer contains."""
 
     name: str
     timezone: str
@@ -37,7 +37,7 @@ class Node:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its answer. ``call`` is None until the request is read."""
+    """One request and its answer. ``call`` is None until the request is parsed."""
 
     request: web.Request
     node: Node
@@ -46,12 +46,12 @@ class Exchange:
     began_ns: int = field(default_factory=time.monotonic_ns)
 
     def fail(self, error: StatementFailed) -> web.Response:
-        """The answer of a statement that returned nothing yet."""
+        """The answer to a statement that failed before anything was sent."""
         headers = {**self._headers(Stats()), "X-ClickHouse-Exception-Code": str(error.code), "Content-Type": "text/plain; charset=UTF-8"}
         return web.Response(status=error.status, body=f"{self._text(error)}\n".encode(), headers=headers)
 
     async def respond(self, job: Job, running: Running, held: Spool) -> web.StreamResponse:
-        """Send the result of ``job``. Raises StatementFailed while nothing has been sent. ``held`` keeps what is held back."""
+        """Send the result of ``job``. Raises StatementFailed if it fails before anything was sent. ``held`` holds the bytes held back."""
         self.call = call = job.call
         self.output_format = call.default_format
         if isinstance(job.statement, Select | Other) and job.statement.output_format:
@@ -83,7 +83,7 @@ class Exchange:
             await response.write_eof()
         except StatementFailed as error:
             await response.write(await _encode(encoder, answer.exception_block(tag, self._text(error)), last=True))
-            # No last chunk, and the connection ends: a client that knows no exception block sees a body that was cut.
+            # The connection ends without the last chunk, so a client that does not know exception blocks sees a truncated body.
             response.force_close()
             if self.request.transport is not None:
                 self.request.transport.close()
@@ -108,7 +108,7 @@ class Exchange:
 
 
 async def _encode(encoder: Encoder, piece: bytes, *, last: bool = False) -> bytes:
-    """Small pieces here, larger ones in a thread."""
+    """Compress small pieces here, larger ones in a thread."""
     if len(piece) < _OFF_LOOP_BYTES:
         return _finished(encoder, piece) if last else encoder.encode(piece)
     return await asyncio.to_thread(_finished if last else _encoded, encoder, piece)

@@ -1,7 +1,7 @@
-"""Runs one statement on the engine: in a thread of its own pool, with its result flowing through a pipe, and stoppable at any time.
+"""Runs statements on the engine in a pool of threads; results flow through pipes, and statements can be stopped at any time.
 
-A SELECT writes its result into a pipe (``INTO OUTFILE`` of the pipe's own name), so any format streams and memory stays bounded by
-the pipe; what other statements answer is small and comes whole. A statement is stopped by KILL QUERY under its id.
+A SELECT writes its result into a pipe (``INTO OUTFILE`` with the pipe's path), so that every format streams and the pipe bounds memory; the
+answers of other statements are small and kept in memory. A statement is stopped by KILL QUERY with its id.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ _KILL_AGAIN_SECONDS: Final = 0.1
 
 
 class Pipe:
-    """A result on its way: the engine writes to ``path`` in a thread, the event loop reads."""
+    """A pipe for a result: the engine writes to ``path`` in a thread, the event loop reads."""
 
     def __init__(self) -> None:
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         with contextlib.suppress(OSError):
-            # The default of 64 KiB costs a wake-up of each side sixteen times as often; a system that refuses it is only slower.
+            # With the default of 64 KiB each side would be woken sixteen times as often; if the system refuses it is merely slower.
             fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
     def path(self) -> str:
-        """The name by which this process opens the writing end."""
+        """The path under which this process can open the writing end."""
         return f"/proc/self/fd/{self._write_fd}"
 
     def end(self) -> None:
-        """The writer is done: the reader sees the end after the last byte."""
+        """Close the writing end: the reader sees the end after the last byte. May be called again."""
         if self._write_fd >= 0:
             os.close(self._write_fd)
-            # A descriptor number is used again at once: closing it twice would close somebody else's file.
+            # Descriptor numbers are reused at once: closing one twice would close another file.
             self._write_fd = -1
 
     def write(self, whole: bytes) -> None:
-        """Write from a thread, waiting for the reader."""
+        """Write everything, from a thread; blocks until the reader has made room."""
         view = memoryview(whole)
         while view:
             view = view[os.write(self._write_fd, view) :]
 
     async def read(self) -> bytes:
-        """The next bytes, at most a pipe full; empty at the end."""
+        """The next bytes, at most as many as the pipe holds; empty at the end."""
         while True:
             with contextlib.suppress(BlockingIOError):
                 return os.read(self._read_fd, _PIPE_BYTES)
             await _readable(self._read_fd)
 
     def close(self) -> None:
-        """Stop reading; a writer that goes on fails."""
+        """Close the reading end; further writes fail."""
         if self._read_fd >= 0:
             os.close(self._read_fd)
             self._read_fd = -1
@@ -85,9 +85,9 @@ async def _readable(fd: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a statement needs: ``body`` holds the rows of an INSERT after the statement's own text.
+    """A statement to run. The rows of an INSERT are in ``body`` from offset ``rows_at`` on.
 
-    ``evaluates`` lets the rows of VALUES hold expressions; they must have been checked.
+    ``evaluates`` allows expressions in the rows of VALUES, which must have been checked.
     """
 
     call: Call
@@ -99,28 +99,28 @@ class Job:
 
 
 class Running:
-    """A statement under way. Read its result, then ask for its ``stats``."""
+    """A running statement. Read its result to the end, then await its ``stats``."""
 
     def __init__(self, pipe: Pipe, done: Future[Stats]) -> None:
         self._pipe = pipe
         self.done = done
 
     async def read(self) -> bytes:
-        """The next bytes of the result; empty at the end, also when the statement failed."""
+        """The next bytes of the result; empty at the end, even if the statement failed."""
         return await self._pipe.read()
 
     async def stats(self) -> Stats:
-        """Wait for the statement's end. Raises StatementFailed when it failed."""
+        """Wait for the statement's end. Raises StatementFailed if it failed."""
         return await asyncio.shield(asyncio.wrap_future(self.done))
 
 
 class Runner:
-    """Threads for statements: so many at once, so many more waiting, the rest refused. For one event loop."""
+    """Runs up to ``threads`` statements at once; up to ``waiting`` more wait, and further ones are refused. For one event loop."""
 
     def __init__(self, engine: Engine, *, threads: int, waiting: int) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="statement")
-        # A thread apart: where every other one is busy, statements could not be killed.
+        # A separate thread, so that statements can be killed while all others are busy.
         self._control = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._limit = threads + waiting
         self._ids: set[str] = set()
@@ -134,9 +134,9 @@ class Runner:
 
     @contextlib.asynccontextmanager
     async def start(self, job: Job) -> AsyncIterator[Running]:
-        """Run ``job`` while the block reads its result; leaving the block early stops the statement and waits until it has stopped.
+        """Run ``job`` while the block reads its result; leaving the block early stops the statement, and waits until it has stopped.
 
-        Raises StatementFailed 202 when too many run and 216 when one runs under the same id.
+        Raises StatementFailed 202 when too many statements run, and 216 when one with the same id does.
         """
         query_id = job.call.query_id
         if query_id in self._ids:
@@ -151,7 +151,7 @@ class Runner:
             try:
                 yield running
             finally:
-                # Before stopping: an engine that is blocked in a write to this pipe would never see the kill.
+                # Close the pipe first: an engine blocked in a write to it would never notice the kill.
                 pipe.close()
                 await self._stop(query_id, running.done)
         finally:
@@ -161,30 +161,30 @@ class Runner:
                 self._idle.set()
 
     async def _stop(self, query_id: str, done: Future[Stats]) -> None:
-        """Return when the statement has ended, helping it to end."""
+        """Stop the statement if it runs, and return when it has ended."""
         # Succeeds only while the statement still waits for a thread; then nothing has to be killed.
         done.cancel()
         loop = asyncio.get_running_loop()
         while not done.done():
             with contextlib.suppress(StatementFailed):
                 await loop.run_in_executor(self._control, self._engine.kill, query_id)
-            # Killed again and again: a statement that is about to register itself has not seen the first one.
-            ended = asyncio.gather(asyncio.wrap_future(done), return_exceptions=True)  # its failure has nobody left to tell
+            # Kill repeatedly: a statement that had not registered itself yet has missed the previous kill.
+            ended = asyncio.gather(asyncio.wrap_future(done), return_exceptions=True)  # its failure does not matter any more
             await asyncio.wait([ended], timeout=_KILL_AGAIN_SECONDS)
 
     async def call(self, work: Callable[[], None]) -> None:
-        """Run something short beside the statements."""
+        """Run a short function in the control thread."""
         await asyncio.get_running_loop().run_in_executor(self._control, work)
 
     async def close(self) -> None:
-        """Return when nothing runs any more; nothing may be started meanwhile."""
+        """Wait until no statement runs any more, and end the threads. No statement may be started meanwhile."""
         await self._idle.wait()
         self._threads.shutdown()
         self._control.shutdown()
 
 
 def execute(engine: Engine, job: Job, pipe: Pipe) -> Stats:
-    """Run ``job`` in this thread on a connection of its own or its session's, its result going into ``pipe``. Raises StatementFailed."""
+    """Run ``job`` in this thread, on a new connection or its session's, and write its result into ``pipe``. Raises StatementFailed."""
     session = job.session
     connection = session.connection if session is not None else None
     if connection is None:
@@ -209,7 +209,7 @@ def execute(engine: Engine, job: Job, pipe: Pipe) -> Stats:
 def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
     statement, call = job.statement, job.call
     if isinstance(statement, Insert):
-        # Not the engine's streaming insert: it says nothing of errors that come after the rows are read, such as a materialized view's.
+        # Not through the engine's streaming insert, which does not report errors after the rows are read, such as a materialized view's.
         with job.body.as_file(job.rows_at) as path, _expressions(connection, allowed=job.evaluates):
             return connection.query(statement.from_file(path))[1]
     if isinstance(statement, InsertFromInput):
@@ -224,7 +224,7 @@ def _run(connection: Connection, job: Job, pipe: Pipe) -> Stats:
 
 @contextlib.contextmanager
 def _expressions(connection: Connection, *, allowed: bool) -> Iterator[None]:
-    """Expressions in the rows of VALUES, for one statement."""
+    """Allow expressions in the rows of VALUES for the duration of the block, if ``allowed``."""
     if allowed:
         connection.query("SET " + ", ".join(f"{name} = 1" for name in EXPRESSIONS_IN_VALUES))
     try:
@@ -235,7 +235,7 @@ def _expressions(connection: Connection, *, allowed: bool) -> Iterator[None]:
 
 
 def _leave(connection: Connection, session: Session, job: Job) -> None:
-    """Put a session back as its client left it."""
+    """Undo the request's own settings, and remember what its statement changed in the session."""
     session.restore(connection, job.call)
     if not isinstance(job.statement, Insert | InsertFromInput | Select):
         session.learn(connection, job.statement.verb)

@@ -1,4 +1,4 @@
-"""ClickHouse's HTTP interface: its routes, its one user and its sessions; a client that goes away stops its statement."""
+"""ClickHouse's HTTP interface: routes, authentication and sessions. A client that disconnects stops its statement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT")
 
 
 class Server:
-    """The routes, over a runner. Holds the sessions and the memory budget of bodies."""
+    """The routes, which run statements through a Runner. Holds the sessions and the memory budget of request bodies."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class Server:
         self._loopback_only = loopback_only
 
     def add_routes(self, app: web.Application) -> None:
-        """``/ping`` and ``/replicas_status`` need no credentials; statements go to ``/``. No route answers a web page."""
+        """``/ping`` and ``/replicas_status`` need no credentials; statements are sent to ``/``. Requests of web pages are refused."""
         app.middlewares.append(refuse_browsers(loopback_only=self._loopback_only))
         app.router.add_get("/ping", _ok)
         app.router.add_get("/replicas_status", _ok)
         app.router.add_route("*", "/", self.handle)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One statement."""
+        """Run one statement."""
         if request.method not in _METHODS:
             return web.Response(status=405, headers={"Allow": ", ".join(_METHODS)})
         if request.method in ("GET", "HEAD") and not request.query_string:
@@ -79,7 +79,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def _in_session(self, job: Job) -> AsyncIterator[Job]:
-        """The job in the session that its call names, which nobody else may use meanwhile."""
+        """The job with the session that its call names, which no other request may use during the block."""
         wish = job.call.session
         if wish is None:
             yield job
@@ -91,7 +91,7 @@ class Server:
             await self._close(self._sessions.release(wish, session))
 
     async def expire_sessions(self) -> None:
-        """Close sessions whose time is over, for ever."""
+        """Close expired sessions every second, until cancelled."""
         while True:
             await asyncio.sleep(1)
             await self._close(self._sessions.expired())

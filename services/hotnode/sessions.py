@@ -1,7 +1,7 @@
-"""HTTP sessions: a connection that outlives its request, so that SET, USE and temporary tables do too.
+"""HTTP sessions: connections that outlive a request, and with them the effects of SET, USE and temporary tables.
 
-A request's own settings must not outlive it, so they are put back afterwards: what a session has made of its settings and database
-is remembered here whenever a statement of it may have changed them.
+The settings given with a request must not outlive it, so they are undone afterwards. For that, the session's own settings and database are
+read after each statement that may have changed them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class State:
 
 @dataclass(slots=True)
 class Session:
-    """A kept connection, opened by the first request that uses it; ``state`` is what a request's own settings give way to."""
+    """A connection that is kept, opened by the first request that uses it; ``state`` is restored after each request."""
 
     state: State
     connection: Connection | None = None
@@ -37,14 +37,14 @@ class Session:
 
     @property
     def may_set(self) -> bool:
-        """Whether its settings can be changed; after ``SET readonly = 1`` nothing can, not even by this node."""
+        """Whether its settings can be changed; after ``SET readonly = 1`` not even this node can."""
         return self.state.settings.get("readonly", "0") != "1"
 
     def restore(self, connection: Connection, call: Call) -> None:
-        """Undo what ``call.prelude()`` put in force."""
+        """Undo what ``call.prelude()`` has set."""
         parts = [f"USE `{self.state.database}`;"] if call.database else []
         before = self.state.settings
-        # What the session had not set goes back to the default and not to what was read, or it would count as set from then on.
+        # A setting that the session had not changed is reset to DEFAULT: setting it to its old value would count as a change.
         values = (f"{name} = {quoted(before[name]) if name in before else 'DEFAULT'}" for name in call.settings)
         if call.settings:
             parts.append("SET " + ", ".join(values))
@@ -52,20 +52,20 @@ class Session:
             connection.query(" ".join(parts))
 
     def learn(self, connection: Connection, verb: str) -> None:
-        """Remember the state after a statement that opens with ``verb``, if that can change it."""
+        """Read the state again after a statement that begins with ``verb``, if that can change it."""
         if verb in _CHANGING_VERBS:
             self.state = read_state(connection)
 
 
 def read_state(connection: Connection) -> State:
-    """Ask a connection for its state. Raises StatementFailed."""
+    """Query a connection's state. Raises StatementFailed."""
     rows, _ = connection.query("SELECT name, value FROM system.settings WHERE changed AND name != 'log_comment'", "JSONCompactEachRow")
     database, _ = connection.query("SELECT currentDatabase()", "TSVRaw")
     return State(dict(json.loads(line) for line in rows.splitlines()), database.decode().rstrip("\n"))
 
 
 class Sessions:
-    """Sessions by user's name for them. Used from the event loop only."""
+    """The sessions by their ids, which clients choose. Used from the event loop only."""
 
     def __init__(self, initial: State, clock: Callable[[], float] = time.monotonic) -> None:
         self._initial = initial
@@ -73,7 +73,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
 
     def take(self, wish: SessionWish) -> Session:
-        """The session, now busy. Raises StatementFailed 373 while another request uses it, 372 when it must exist and does not."""
+        """The session, marked busy. Raises StatementFailed 373 while another request uses it, 372 when it must exist but does not."""
         session = self._sessions.get(wish.name)
         if session is None:
             if wish.must_exist:
@@ -85,18 +85,18 @@ class Sessions:
         return session
 
     def release(self, wish: SessionWish, session: Session) -> list[Session]:
-        """The request is over. Returns the session when it ends with its request; the caller closes it."""
+        """Mark the session idle after a request. Returns it if it ends with the request; the caller closes it."""
         session.busy = False
         session.expires_at = self._clock() + wish.timeout_seconds
         return [self._sessions.pop(wish.name)] if wish.close_after else []
 
     def expired(self) -> list[Session]:
-        """Forget and return the idle sessions whose time is over; the caller closes them."""
+        """Remove and return the idle sessions that have expired; the caller closes them."""
         now = self._clock()
         names = [name for name, session in self._sessions.items() if not session.busy and session.expires_at <= now]
         return [self._sessions.pop(name) for name in names]
 
     def drain(self) -> list[Session]:
-        """Forget and return all; the caller closes them."""
+        """Remove and return all sessions; the caller closes them."""
         sessions, self._sessions = list(self._sessions.values()), {}
         return sessions

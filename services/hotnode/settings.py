@@ -13,7 +13,7 @@ from tael.runtime.settings import ClickHouseSettings, HeaderSettings, NodeSettin
 
 
 class HotNodeSettings(NodeSettings, ClickHouseSettings, ObjectStoreSettings, OpenSettings, HeaderSettings):
-    """Where the node listens and keeps its rows, and how much of the machine it may take."""
+    """Where the node listens and keeps its data, and how much of the machine it may use."""
 
     hotnode_addr: Listen = Field(
         default="127.0.0.1:8123",  # type: ignore[assignment]  # parsed by the validator

@@ -1,6 +1,6 @@
-"""A request's body, kept until its statement has read it: in memory while the node's budget lasts, beyond it in a file.
+"""Holds a request's body until its statement has read it: in memory while the node's budget lasts, beyond that in a file.
 
-What is more than a few kilobytes lies in a memory file, because the engine reads files by name: it needs no copy then.
+More than 64 KiB are held in a memory file (memfd), which the engine can read by its path without a copy.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ _SMALL_BYTES: Final = 64 << 10
 
 
 class Budget:
-    """Bytes that all spools of the node may keep in memory together. For one thread."""
+    """The bytes that all spools of the node may hold in memory together. Not thread-safe."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = self._left = limit_bytes
 
     @property
     def used(self) -> int:
-        """Bytes that are taken now."""
+        """The bytes in use now."""
         return self._limit - self._left
 
     def take(self, size: int) -> bool:
-        """Reserve ``size`` bytes; False when there are not so many left."""
+        """Reserve ``size`` bytes; False when fewer are left."""
         if size > self._left:
             return False
         self._left -= size
         return True
 
     def give(self, size: int) -> None:
-        """Return bytes taken."""
+        """Give reserved bytes back."""
         self._left += size
 
 
 class Spool:
-    """Bytes appended once and read from the start. Append and close it in the event loop, read it in any one thread."""
+    """Bytes that are appended once, then read from the start. Append and close in the event loop; read in one thread at a time."""
 
     def __init__(self, budget: Budget, directory: Path) -> None:
         self._budget = budget
@@ -60,7 +60,7 @@ class Spool:
             return
         if self._descriptor < 0:
             self._descriptor = os.memfd_create("spool", os.MFD_CLOEXEC)
-            # From here on all bytes are in the descriptor: one place to read from.
+            # From here on all appended bytes are in the file, so that there is one place to read from.
             small, self._small = bytes(self._small), bytearray()
             self._write(small)
         self._write(chunk)
@@ -74,9 +74,9 @@ class Spool:
         _write_all(self._descriptor, chunk)
 
     def _spill(self) -> None:
-        """Go on in a file, with what is in memory moved there."""
+        """Move the bytes from memory to a file on disk, and continue there."""
         held, self._descriptor, self._spilled = self._descriptor, _nameless_file(self._directory), True
-        # Copied in pieces: the point of spilling is that the whole does not fit in memory.
+        # Copied in pieces, as the whole must not be in memory once more.
         for piece in _read(held, 0):
             _write_all(self._descriptor, piece)
         os.close(held)
@@ -84,12 +84,12 @@ class Spool:
         self._taken = 0
 
     def prepend(self, chunk: bytes) -> None:
-        """Put a few bytes before all others; always kept in memory."""
+        """Insert a few bytes before all others; they are always held in memory."""
         self.size += len(chunk)
         self._front = chunk + self._front
 
     def start(self, size: int) -> bytes:
-        """The first ``size`` bytes, or as many as there are."""
+        """The first ``size`` bytes, or all if there are fewer."""
         rest = bytes(self._small[:size]) if self._descriptor < 0 else os.pread(self._descriptor, size, 0)
         return (self._front + rest)[:size]
 
@@ -106,11 +106,11 @@ class Spool:
 
     @contextlib.contextmanager
     def as_file(self, skip: int = 0) -> Iterator[str]:
-        """A file of this process with the bytes after the first ``skip``, by its path; a copy only when it must be."""
+        """The path of a file, readable by this process, with the bytes after the first ``skip``; copied only if necessary."""
         if self._descriptor >= 0 and not skip and not self._front:
             yield _path(self._descriptor)
             return
-        # The engine reads a file from its beginning only, so bytes to skip cost a copy.
+        # The engine can only read a file from its start, so skipping bytes costs a copy.
         copy = _nameless_file(self._directory) if self._spilled else os.memfd_create("rows", os.MFD_CLOEXEC)
         try:
             for chunk in self.chunks(skip):
@@ -120,7 +120,7 @@ class Spool:
             os.close(copy)
 
     def close(self) -> None:
-        """Free memory and file."""
+        """Free the memory and the file."""
         self._budget.give(self._taken)
         self._taken = 0
         self._small = bytearray()
@@ -134,7 +134,7 @@ def _path(descriptor: int) -> str:
 
 
 def _nameless_file(directory: Path) -> int:
-    """A file that is gone with its descriptor, at the latest with the process."""
+    """The descriptor of an unlinked file, which disappears when it is closed, at the latest with the process."""
     with tempfile.TemporaryFile(dir=directory) as file:
         return os.dup(file.fileno())
 

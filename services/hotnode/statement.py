@@ -1,7 +1,7 @@
-"""Reads a statement just far enough to know what the HTTP interface must do with it.
+"""Parses a statement just far enough for the HTTP interface to handle it.
 
-Three things are decided here: where an INSERT's text ends and its rows begin, which format a result has and where a target for it
-may be written into the text, and whether the statement may change anything. Whether it is good SQL is left to the engine.
+This decides three things: where an INSERT's text ends and its rows begin; the format of a result, and where its target can be inserted into
+the text; and whether the statement may change anything. Checking the SQL is left to the engine.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """``INSERT … FORMAT x`` or ``… VALUES`` with rows after it: ``sql`` is the text before, ``rows_at`` the offset of the first row.
+    """``INSERT … FORMAT x`` or ``… VALUES`` followed by rows: ``sql`` is the text before FORMAT or VALUES, ``rows_at`` the offset of the first row.
 
-    ``settings_at`` is where its SETTINGS begin, the end of ``sql`` when it has none.
+    ``settings_at`` is the offset of its SETTINGS clause, the end of ``sql`` if it has none.
     """
 
     sql: bytes
@@ -65,7 +65,7 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class InsertFromInput:
-    """``INSERT … SELECT … FROM input('structure') FORMAT x`` with rows after it; ``from_file`` puts a file in input's place."""
+    """``INSERT … SELECT … FROM input('structure') FORMAT x`` followed by rows; ``from_file`` replaces ``input`` by a file."""
 
     sql: bytes
     input_format: str
@@ -74,20 +74,20 @@ class InsertFromInput:
     input_end: int
 
     def from_file(self, path: str) -> bytes:
-        """The statement reading ``path`` in place of its request."""
+        """The statement with ``path`` as the source of its rows."""
         return self.sql[: self.input_at] + f"file('{path}', '{self.input_format}', ".encode() + self.sql[self.input_end :]
 
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A statement whose result may be large: ``into`` writes a target into its text. ``output_format`` is None when it names none."""
+    """A statement whose result may be large: ``into`` inserts a target into its text. ``output_format`` is None if it names none."""
 
     before: bytes
     after: bytes
     output_format: str | None
 
     def into(self, path: str, default_format: str) -> bytes:
-        """The statement writing its result to the existing file or pipe ``path``."""
+        """The statement with the existing file or pipe ``path`` as the target of its result."""
         tail = self.after or f"FORMAT {default_format}".encode()
         return self.before + f"\nINTO OUTFILE '{path}' APPEND ".encode() + tail
 
@@ -105,14 +105,14 @@ Statement: TypeAlias = Insert | InsertFromInput | Select | Other
 
 
 def tokens(text: bytes) -> Iterator[Token]:
-    """The significant tokens, with the depth of brackets around each."""
+    """The significant tokens, each with its depth of brackets."""
     depth = 0
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup if match.lastgroup != "tag" else "string"
         if kind is None or kind == "skip":
             continue
         raw = match.group()
-        # A bracket has the depth of what is outside of it, on both sides.
+        # Both an opening and a closing bracket have the depth outside of the pair.
         if kind == "sign" and raw in b")]}":
             depth -= 1
         yield Token(kind, raw.decode("utf-8", "replace").upper() if kind == "word" else raw.decode("latin-1"), *match.span(), depth)
@@ -121,17 +121,17 @@ def tokens(text: bytes) -> Iterator[Token]:
 
 
 def comments(text: bytes) -> Iterator[bytes]:
-    """The comments of slash and star, whole."""
+    """The ``/* … */`` comments, including their delimiters."""
     for match in _TOKEN.finditer(text):
         if match.lastgroup == "skip" and match.group().startswith(b"/*"):
             yield match.group()
 
 
 def verb_of(text: bytes) -> str:
-    """The first word, in upper case; ``(`` for a bracketed SELECT; INSERT also after its own WITH; empty for nothing at all."""
+    """The first word, in upper case; ``(`` for a bracketed SELECT; INSERT even after a leading WITH; empty for an empty statement."""
     reader = tokens(text)
     first = previous = next(reader, None)
-    # WITH … SELECT reads and WITH … INSERT writes: only then is looking further needed.
+    # Only WITH needs to look further: WITH … SELECT reads, WITH … INSERT writes.
     if first is None or previous is None or first.text != "WITH":
         return first.text if first else ""
     for token in reader:
@@ -144,14 +144,14 @@ def verb_of(text: bytes) -> str:
 
 
 def changes_something(verb: str) -> bool:
-    """Whether a statement that opens with ``verb`` is refused when only reading is allowed."""
+    """Whether a statement that begins with ``verb`` is refused in read-only requests."""
     return verb not in _READ_VERBS
 
 
 def parse_insert(text: bytes) -> Insert | InsertFromInput | None:
-    """Read an INSERT whose rows follow in the request; None when none do (``INSERT … SELECT``). ``text`` may end amid the rows.
+    """Parse an INSERT whose rows follow in the request; None if no rows follow (``INSERT … SELECT``). ``text`` may end within the rows.
 
-    Raises StatementFailed for ``FROM INFILE``: the file would be this node's.
+    Raises StatementFailed for ``FROM INFILE``, which would read a file of this node.
     """
     reader = _skip_target(tokens(text))
     source: Token | None = None
@@ -163,7 +163,7 @@ def parse_insert(text: bytes) -> Insert | InsertFromInput | None:
         if token.kind == "word" and token.depth == 0 and previous.text != ".":
             if token.text == "VALUES" and source is None:
                 return Insert(text[: token.start], "Values", token.end, settings_at or token.start)
-            # After SELECT, FORMAT names the format of a result and no rows follow.
+            # After SELECT, FORMAT is that of a result, and no rows follow.
             if token.text == "FORMAT" and source is None:
                 return _before_format(text, token, next(reader, None), settings_at or token.start)
             if token.text == "SETTINGS" and source is None:
@@ -177,7 +177,7 @@ def parse_insert(text: bytes) -> Insert | InsertFromInput | None:
 
 
 def _skip_target(reader: Iterator[Token]) -> Iterator[Token]:
-    """Pass ``INSERT INTO [TABLE] [FUNCTION] name``, so that a table may be called ``format``."""
+    """Skip ``INSERT INTO [TABLE] [FUNCTION] name``, so that a table may be called ``format``."""
     next(reader, None)
     for token in reader:
         if token.text not in ("INTO", "TABLE", "FUNCTION"):
@@ -204,13 +204,13 @@ def _format_name(text: bytes, name: Token) -> str:
 
 
 def _rows_at(text: bytes, end: int) -> int:
-    """Rows begin after the blanks that follow the format's name and at most one line break."""
+    """The offset of the rows: after the format's name, any blanks, and at most one line break."""
     match = re.compile(rb"[ \t\f]*\r?\n?").match(text, end)
     return match.end() if match else end
 
 
 def parse_query(text: bytes) -> Select | Other:
-    """Read a whole statement other than an INSERT with rows. Raises StatementFailed for several statements or ``INTO OUTFILE``."""
+    """Parse a statement other than an INSERT with rows. Raises StatementFailed for several statements or ``INTO OUTFILE``."""
     found = list(tokens(text))
     while found and found[-1].text == ";":
         found.pop()
@@ -234,11 +234,11 @@ def parse_query(text: bytes) -> Select | Other:
 
 
 def _format_word(found: list[Token]) -> int | None:
-    """Index of the FORMAT that ends the statement, with its name and perhaps settings after it."""
+    """The index of the trailing FORMAT clause, which only SETTINGS may follow; None if there is none."""
     for index in range(len(found) - 2, 0, -1):
         token = found[index]
         if token.depth == 0 and token.kind == "word" and token.text == "FORMAT" and found[index + 1].kind in ("word", "name"):
-            # There it is a column that is called format.
+            # In this position FORMAT is a column's name.
             if found[index - 1].text in _BEFORE_AN_OPERAND:
                 continue
             after = found[index + 2 :]
@@ -247,20 +247,20 @@ def _format_word(found: list[Token]) -> int | None:
 
 
 def _with_our_ids(sql: bytes, found: list[Token]) -> bytes:
-    """KILL … WHERE query_id = …: the engine makes its own ids, so the client's is carried in a setting."""
+    """KILL … WHERE query_id = … with the setting that holds the client's id in place of query_id, as the engine generates its own ids."""
     spans = [(t.start, t.end) for t in found if t.text in ("QUERY_ID", "`query_id`", '"query_id"') and t.end <= len(sql)]
     return _replace(sql, spans, b"Settings['log_comment']")
 
 
 def _with_our_processes(sql: bytes, found: list[Token]) -> bytes:
-    """``system.processes`` with the clients' query ids in place of the engine's."""
+    """The statement with ``system.processes`` replaced by a subquery that shows the clients' query ids in place of the engine's."""
     triples = zip(found, found[1:], found[2:], strict=False)
     spans = [(a.start, c.end) for a, b, c in triples if (a.text, b.text, c.text) == ("SYSTEM", ".", "PROCESSES") and c.end <= len(sql)]
     return _replace(sql, spans, _PROCESSES)
 
 
 def _replace(sql: bytes, spans: list[tuple[int, int]], by: bytes) -> bytes:
-    # From the end, so that the offsets of those before it stay right.
+    # From the end, so that the earlier offsets stay valid.
     for start, end in reversed(spans):
         sql = sql[:start] + by + sql[end:]
     return sql

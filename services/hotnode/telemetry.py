@@ -1,4 +1,4 @@
-"""What the hot node says of itself on ``/metrics``."""
+"""The hot node's metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BODY_BYTES = Gauge("tael_hotnode_body_bytes", "Memory held by request bodies.", 
 
 
 def observe(running: Callable[[], int], body_bytes: Callable[[], int]) -> None:
-    """Take the present values from these when asked."""
+    """Read the gauges' values from these functions at each scrape."""
     RUNNING.set_function(running)
     BODY_BYTES.set_function(body_bytes)
 
