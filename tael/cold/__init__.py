@@ -1,1 +1,1 @@
-"""What the cold tier holds, pure: its files, the manifest that names them, and how an hour gets from the hot tier into it (docs/adr/0014)."""
+"""The cold tier, pure: its files, the manifest that names them, and how an hour moves into it from the hot tier (docs/adr/0014)."""

@@ -1,4 +1,4 @@
-"""One Parquet file of the cold tier, which tables have some, and where they are in the bucket; pure."""
+"""The Parquet files of the cold tier: which tables have them, what describes one, and its key in the bucket; pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tael.model.series import ROLLUP_MS
 from tael.model.time import DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
 
 FORMAT = 1
-"""The version of the columns and encodings of files that are written now, of rows as they came."""
+"""The version of the columns and encodings of files of rows as they came."""
 ROLLUP_FORMAT = 2
-"""That of rollups, and the latest that is read: who knows only the one before leaves them out and says so."""
+"""The version of rollups, and the latest that is read. A release that knows only FORMAT leaves rollups out and reports them as missing."""
 ROLLUP_SECONDS = ROLLUP_MS // 1000
-"""How long the buckets of a rollup are."""
+"""The length of a rollup's buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
     """A table whose hours go to the cold tier.
 
-    ``time`` is the column that says when a row was; ``ids`` are what a file's checksum is taken over; ``order`` is the table's key.
-    Of rows with one ``order`` the last counts where ``replaces``. ``service`` and ``name`` are the columns whose bounds a file carries.
+    ``time`` is the column with a row's time; ``ids`` are the columns over which a file's checksum is taken; ``order`` is the table's key. If
+    ``replaces``, the last of several rows with the same key counts. ``service`` and ``name`` are the columns whose bounds are recorded for a file.
     """
 
     signal: str
@@ -61,12 +61,12 @@ ROLLED = {
     ),
     "payloads": Rolled("payloads", "hour", ("hash", "offset", "content"), ("tenant", "hash", "offset"), replaces=True),
 }
-"""Every table whose hours leave the hot tier. Partitions of each are hours."""
+"""Every table whose hours leave the hot tier. A partition of each is one hour."""
 
 ROLLED_UP = frozenset(("samples", "histograms"))
-"""Those of which old hours become rollups."""
+"""The tables whose old hours become rollups."""
 GATHERED = ROLLED_UP | {"series", "exemplars"}
-"""Those of which the old files of a day become one; of samples and histograms, the rollups."""
+"""The tables whose old files of a day become one; of samples and histograms only the rollups do."""
 DAY_HOURS = 24
 
 
@@ -74,9 +74,9 @@ DAY_HOURS = 24
 class ColdFile:
     """One tenant's rows of one hour of a table of one shard, as one generation wrote them.
 
-    An hour has several files of a tenant where rows came late: each generation holds its own rows, and of rows with one key that of the larger
+    An hour has several files of a tenant when rows came late: each generation holds its own rows, and of rows with the same key, that of the larger
     generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file of samples or
-    histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of so many seconds (docs/adr/0022). One of 24 ``hours``
+    histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of that many seconds (docs/adr/0022). A file of 24 ``hours``
     holds a day, from ``hour_ns`` on.
     """
 
@@ -106,7 +106,7 @@ class ColdFile:
 
     @property
     def end_ns(self) -> int:
-        """Where its last hour ends."""
+        """The end of its last hour."""
         return self.hour_ns + self.hours * HOUR_NS
 
     @property
@@ -116,20 +116,20 @@ class ColdFile:
 
     @property
     def settled(self) -> bool:
-        """Whether it is a rollup or a day: rows of its hours that come later stay beside it."""
+        """Whether it is a rollup or a day: later rows of its hours get files of their own beside it, and are never merged into it."""
         return self.resolution > 0 or self.hours > 1
 
     def overlaps(self, time_range: TimeRange) -> bool:
-        """Whether a row of it may be in the range."""
+        """Whether any of its rows may be in the range."""
         return self.min_time_ns < time_range.end_ns and self.max_time_ns >= time_range.start_ns
 
     def may_have(self, *, service: str | None = None, name: str | None = None) -> bool:
-        """Whether a row of it may have that service and that name; True where the file cannot say."""
+        """Whether any of its rows may have that service and that name; True when the bounds do not tell."""
         return _within(service, self.min_service, self.max_service) and _within(name, self.min_name, self.max_name)
 
 
 def _within(value: str | None, least: str | None, most: str | None) -> bool:
-    # As bytes: the engine compares strings so, and code points beyond the BMP are ordered alike only there.
+    # As bytes, because the bounds come from the engine, which compares strings byte by byte.
     if value is None or least is None or most is None:
         return True
     return least.encode() <= value.encode() <= most.encode()
@@ -138,7 +138,7 @@ def _within(value: str | None, least: str | None, most: str | None) -> bool:
 def file_key(folder: str, tenant: str, shard: int, hour_ns: int, generation: int, *, day: bool = False) -> str:
     """``<table>/tenant=…/date=…/hour=…/<shard>-<generation>.parquet``; the folders of rollups are ``samples_5m`` and ``histograms_5m``.
 
-    A day's is ``<table>_day/tenant=…/date=…/<shard>-<generation>.parquet``.
+    The key of a day is ``<table>_day/tenant=…/date=…/<shard>-<generation>.parquet``.
     """
     at = datetime.fromtimestamp(hour_ns // NS_PER_SECOND, UTC)
     place = f"tenant={tenant_in_key(tenant)}/date={at:%Y-%m-%d}"
@@ -146,16 +146,16 @@ def file_key(folder: str, tenant: str, shard: int, hour_ns: int, generation: int
 
 
 def tenant_in_key(tenant: str) -> str:
-    """A tenant's name without characters that mean something in URLs or patterns: each of these as ``~`` and two hex digits.
+    """A tenant's name with each character that has a meaning in URLs or patterns, and each dot after a dot, escaped as ``~`` and two hex digits.
 
-    A point behind a point is one of them. No tenant's name has a ``~``, so that two tenants never meet.
+    No tenant's name contains ``~``, so two tenants never get the same key.
     """
-    # Path parts like ``..`` would be resolved on the way by some clients, and braces and stars would be patterns to the engine.
+    # Some clients would resolve path parts like ``..``, and the engine would take braces and stars for patterns.
     return re.sub(r"[^A-Za-z0-9_.-]|(?<=\.)\.", lambda match: f"~{ord(match[0]):02X}", tenant)
 
 
 def overlap(files: Iterable[ColdFile]) -> bool:
-    """Whether two of them hold rows of one hour, so that some of these may have one key."""
+    """Whether two of the files cover the same hour, so that rows of both may have the same key."""
     in_order = sorted(files, key=lambda file: (file.hour_ns, -file.hours))
     return any(later.hour_ns < earlier.end_ns for earlier, later in pairwise(in_order))
 

@@ -1,8 +1,8 @@
-"""The manifest of one shard at one moment, pure: which hours are on their way to the cold tier, and which files hold those that arrived.
+"""The manifest of one shard at one moment, pure: which hours are on their way to the cold tier, and which files hold the hours that have arrived.
 
-It is a tree of immutable objects in the bucket under one small value, the head, which the key-value store keeps and which is changed by
-compare-and-set alone: head → index (the page of each table's day) → pages (the files of a table's day). Whoever has a head and the bucket has
-everything as it was at that head. Transitions give a new manifest and the objects that must be in the bucket before its head is written.
+It is a tree of immutable objects in the bucket under one small value, the head, which is kept in the key-value store and changed only by
+compare-and-set: head → index (the key of the page of each table's day) → pages (the files of a table's day). A head and the bucket together
+give the whole state as of that head. Transitions return a new manifest and the objects that must be in the bucket before its head is written.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from tael.errors import Damaged
 from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, TimeRange
 
 RECENT = 64
-"""How many changes a head remembers: within that many, who holds an older head knows which hours changed since."""
+"""The number of changes that a head remembers: the holder of a head that is at most this many changes old can tell which hours changed since."""
 State = Literal["moving", "rolling", "dropping"]
 MOVING: State = "moving"
-"""Its rows go from the hot table to the rolling one just now: nobody can say where they are."""
+"""The hour's rows are being moved from the hot table to the rolling one and may be in either."""
 ROLLING: State = "rolling"
-"""They are in the rolling table, to be read there, until their files are committed."""
+"""The hour's rows are read from the rolling table until their files are committed."""
 DROPPING: State = "dropping"
-"""Their files are committed and to be read; what is still in the rolling table is not."""
+"""The hour's files are committed and read; rows that are still in the rolling table are not."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenHour:
-    """An hour of a table on its way. ``epoch`` is its owner's; ``generation`` is what its files will be named by, or are.
+    """An hour of a table on its way to the cold tier. ``epoch`` is its owner's; ``generation`` is part of the keys of its files.
 
-    A generation is the revision that gave it: no two files ever have one key, and of two generations the later is the larger.
-    ``abandoned`` are generations that earlier owners may have written files of and that never will be committed.
+    A generation is the number of the revision that assigned it, so two files never have the same key and later generations are larger.
+    ``abandoned`` are generations of which earlier owners may have written files, and which will never be committed.
     """
 
     table: str
@@ -46,13 +46,13 @@ class OpenHour:
 
     @property
     def partition_id(self) -> str:
-        """ClickHouse's name of the hour's partition, in the hot table as in the rolling one."""
+        """ClickHouse's id of the hour's partition, the same in the hot table and the rolling one."""
         return str(self.hour_ns // 1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """That an hour of a table was changed by a revision."""
+    """A record that a revision changed an hour of a table."""
 
     revision: int
     table: str
@@ -61,7 +61,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Trash:
-    """An object that lists keys which nothing names since ``since_ns``: they are deleted once no reader can still have an older manifest."""
+    """An object that lists keys which nothing has named since ``since_ns``. They are deleted once no reader can still use an older manifest."""
 
     since_ns: int
     key: str
@@ -69,14 +69,14 @@ class Trash:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How much of a table is cold."""
+    """The size of a table's part of the cold tier."""
 
     files: int = 0
     rows: int = 0
     bytes: int = 0
 
     def plus(self, new: Iterable[ColdFile], gone: Iterable[ColdFile]) -> Held:
-        """With some files more, and others less."""
+        """The size after ``new`` files were added and ``gone`` ones removed."""
         added, removed = tuple(new), tuple(gone)
         return Held(
             self.files + len(added) - len(removed),
@@ -87,9 +87,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the key-value store keeps of a shard's manifest: a few hundred bytes, however many files there are.
+    """The part of a shard's manifest that is in the key-value store: a few hundred bytes, however many files there are.
 
-    ``cold`` has, of each table that has files, the first and the last hour with some: a question about later hours needs nothing else.
+    ``cold`` has the first and the last hour with files of each table that has any: a query for later hours needs nothing else of the manifest.
     """
 
     shard: int
@@ -123,23 +123,23 @@ class Head:
                 {str(table): Held(**held) for table, held in found["held"].items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Damaged(key, f"this is no head of a manifest: {error}") from error
+            raise Damaged(key, f"not the head of a manifest: {error}") from error
 
     def has_cold(self, table: str, time_range: TimeRange = ALL_TIME) -> bool:
-        """Whether some file of the table may be in the range."""
+        """Whether any file of the table may have rows in the range."""
         bounds = self.cold.get(table)
         return bounds is not None and bounds[0] < time_range.end_ns and bounds[1] + HOUR_NS > time_range.start_ns
 
     def open_hours(self, state: State, tables: Collection[str], time_range: TimeRange = ALL_TIME) -> tuple[OpenHour, ...]:
-        """The hours of these tables that touch the range and are in that state."""
+        """The hours of these tables in ``state`` that touch the range."""
         return tuple(one for one in self.open if one.state == state and one.table in tables and _touches(one.hour_ns, time_range))
 
     def unchanged_since(self, before: Head, tables: Collection[str], time_range: TimeRange = ALL_TIME) -> bool:
-        """Whether what ``before`` says of these tables and this range still holds; False too where nobody remembers."""
-        # One revision with two contents: a key-value store was restored from a copy, and another owner counted on from there.
+        """Whether no hour of these tables and this range has changed since ``before``; False also when that is no longer known."""
+        # One revision may have two contents if the key-value store was restored from a copy and another owner counted on from there.
         if self.revision == before.revision:
             return self == before
-        # Where the oldest change remembered is later than ``before``, those in between are forgotten.
+        # If the oldest remembered change is later than ``before``, changes in between may have been forgotten.
         if self.revision < before.revision or (len(self.recent) >= RECENT and self.recent[0].revision > before.revision):
             return False
         return not any(one.revision > before.revision and one.table in tables and _touches(one.hour_ns, time_range) for one in self.recent)
@@ -160,11 +160,11 @@ class Manifest:
 
     @property
     def revision(self) -> int:
-        """Grows with every change."""
+        """The revision, which grows with every change."""
         return self.head.revision
 
     def days(self, tables: Collection[str] | None = None, time_range: TimeRange = ALL_TIME) -> list[tuple[str, int]]:
-        """Table and day of the pages that may hold files of the range, in order."""
+        """Table and day of each page that may list files of the range, in order."""
         return sorted(
             (table, day)
             for table, day in self.index
@@ -172,35 +172,35 @@ class Manifest:
         )
 
     def missing_pages(self, tables: Collection[str] | None = None, time_range: TimeRange = ALL_TIME) -> dict[tuple[str, int], str]:
-        """The keys of those that are not loaded."""
+        """The keys of those pages that are not loaded, by table and day."""
         return {day: self.index[day] for day in self.days(tables, time_range) if day not in self.pages}
 
     def files(self, table: str, tenant: str | None = None, time_range: TimeRange = ALL_TIME) -> list[ColdFile]:
-        """The table's files with rows that may be in the range, of one tenant or of all, by hour and generation.
+        """The table's files that may have rows in the range, of one tenant or of all, by hour and generation.
 
-        Raises LookupError where a page of the range is not loaded.
+        Raises LookupError when a page of the range is not loaded.
         """
         found: list[ColdFile] = []
         for day in self.days((table,), time_range):
-            # A page that is missing raises: to leave it out would answer as if its files had no rows.
+            # A missing page raises KeyError: without it, the answer would look as if its files had no rows.
             found += (file for file in self.pages[day] if (tenant is None or file.tenant == tenant) and file.overlaps(time_range))
         return found
 
     def hour_files(self, table: str, hour_ns: int) -> list[ColdFile]:
-        """Every file that holds an hour. Raises LookupError where its page is not loaded."""
+        """Every file that covers the hour. Raises LookupError when its page is not loaded."""
         day = (table, day_of(hour_ns))
         return [file for file in self.pages[day] if hour_ns in file.each_hour] if day in self.index else []
 
     def rolling(self, table: str, time_range: TimeRange = ALL_TIME) -> tuple[OpenHour, ...]:
-        """The hours of the table to be read from ``<table>_rolling``: those alone, for it may hold others that are not to be read."""
+        """The hours to read from ``<table>_rolling``. Other hours in that table, such as those whose files are committed, must not be read."""
         return self.head.open_hours(ROLLING, (table,), time_range)
 
     def moving(self, tables: Collection[str], time_range: TimeRange = ALL_TIME) -> tuple[OpenHour, ...]:
-        """The hours whose rows are nowhere to be found for some milliseconds: wait for a later manifest."""
+        """The hours whose rows are being moved, for some milliseconds: wait for a later manifest before reading them."""
         return self.head.open_hours(MOVING, tables, time_range)
 
     def open_hour(self, table: str, hour_ns: int) -> OpenHour | None:
-        """The hour, where it is on its way."""
+        """The hour if it is on its way, None otherwise."""
         return next((one for one in self.head.open if (one.table, one.hour_ns) == (table, hour_ns)), None)
 
 

@@ -1,4 +1,4 @@
-"""The objects of a manifest in the bucket, pure: how the pages, the index and the lists of unused keys are written, and under which keys."""
+"""The objects of a manifest in the bucket, pure: the encoding and the keys of pages, the index and lists of unused keys."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Pages = Mapping[tuple[str, int], str]
 
 def encode_page(files: Iterable[ColdFile]) -> bytes:
     """The files of a table's day: gzip of a JSON array with an object a file."""
-    # What few files have is named where it is, so that versions without rollups or days can read the pages that have none.
-    few = {"resolution": 0, "hours": 1}
-    listed = [{name: value for name, value in asdict(file).items() if few.get(name, ()) != value} for file in files]
+    # Fields added later are written only where they differ from their defaults, so that older releases can read pages without rollups and days.
+    defaults = {"resolution": 0, "hours": 1}
+    listed = [{name: value for name, value in asdict(file).items() if defaults.get(name, ()) != value} for file in files]
     return gzip.compress(orjson.dumps(listed), compresslevel=5, mtime=0)
 
 
@@ -30,7 +30,7 @@ def decode_page(key: str, body: bytes) -> tuple[ColdFile, ...]:
     try:
         return tuple(ColdFile(**one) for one in _json(body))
     except (TypeError, ValueError, OSError, EOFError) as error:
-        raise Damaged(key, f"this is no page of a manifest: {error}") from error
+        raise Damaged(key, f"not a page of a manifest: {error}") from error
 
 
 def encode_index(index: Pages) -> bytes:
@@ -46,7 +46,7 @@ def decode_index(key: str, body: bytes) -> dict[tuple[str, int], str]:
     try:
         return {(table, int(day)): str(page) for table, days in _json(body).items() for day, page in days.items()}
     except (TypeError, ValueError, AttributeError, OSError, EOFError) as error:
-        raise Damaged(key, f"this is no index of a manifest: {error}") from error
+        raise Damaged(key, f"not the index of a manifest: {error}") from error
 
 
 def encode_trash(keys: Sequence[str]) -> bytes:
@@ -59,22 +59,22 @@ def decode_trash(key: str, body: bytes) -> list[str]:
     try:
         return [str(one) for one in _json(body)]
     except (TypeError, ValueError, OSError, EOFError) as error:
-        raise Damaged(key, f"this lists no keys: {error}") from error
+        raise Damaged(key, f"not a list of keys: {error}") from error
 
 
 def head_key(shard: int, revision: int) -> str:
-    """Where the copy of a head is in the bucket; later revisions sort behind earlier ones."""
+    """The key of a head's copy in the bucket; keys of later revisions sort after earlier ones."""
     return f"{manifest_prefix(shard)}heads/{revision:012d}.json"
 
 
 def manifest_prefix(shard: int) -> str:
-    """What the keys of a shard's manifest begin with."""
+    """The common prefix of the keys of a shard's manifest."""
     return f"_manifest/{shard}/"
 
 
 def object_key(shard: int, revision: int, kind: str, body: bytes) -> str:
     """The key of an object that a revision of a shard's manifest writes; ``kind`` is ``pages``, ``index`` or ``trash``."""
-    # By its revision, so that a key never comes back once it is to be deleted; by its content, so that two owners never write one key differently.
+    # With the revision, so that a key in the trash is never used again; with a hash, so that two owners never write different bodies to one key.
     return f"{manifest_prefix(shard)}{kind}/{revision:012d}-{hashlib.sha256(body).hexdigest()[:16]}.json.gz"
 
 

@@ -1,4 +1,4 @@
-"""What is to be done next for one shard's cold tier, pure: from its manifest and from which partitions there are, whoever did what before."""
+"""Decides what to do next for one shard's cold tier, pure: only from its manifest and the existing partitions, whatever process acted before."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tael.cold.manifest import DROPPING, MOVING, Manifest, OpenHour, Trash
 from tael.model.time import DAY_NS, HOUR_NS
 
 OPEN_AT_MOST: Final = 8
-"""Hours on their way of which one may be set aside: each is looked for in two tables, and stands in the head."""
+"""Hours that may be on their way at a time when some are set aside: readers look for each in two tables, and the head lists it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A piece of work that can fail by itself: of which ``kind``, on which hour or day of a table, of which tenant where it is one tenant's."""
+    """A piece of work that can fail by itself: its ``kind``, the hour or day of a table, and the tenant if it is for only one."""
 
     kind: str
     table: str
@@ -38,7 +38,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """Those of the hot tables and those of the rolling ones."""
+    """The partitions of the hot tables and those of the rolling tables."""
 
     hot: tuple[Partition, ...]
     rolling: tuple[Partition, ...]
@@ -54,63 +54,63 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Say that the hour moves, and move it."""
+    """Commit that the hour is moving, then move it."""
 
     partition: Partition
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Rows are in the rolling table that nobody knows of: take their hour into the manifest."""
+    """The rolling table has rows of an hour that the manifest does not list: add the hour to the manifest."""
 
     partition: Partition
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The hour is said to move, and is in the hot table: move it."""
+    """The hour is listed as moving and still in the hot table: move it."""
 
     hour: OpenHour
 
 
 @dataclass(frozen=True, slots=True)
 class Untangle:
-    """It is in both: either the move ended and rows came late, or the engine ended in the middle of it. Find out, and go on."""
+    """The hour is in both tables: either rows came late after the move, or the engine was cut off during it. Find out which, and go on."""
 
     hour: OpenHour
 
 
 @dataclass(frozen=True, slots=True)
 class SayMoved:
-    """It is in the rolling table alone."""
+    """The hour is only in the rolling table: commit that it was moved."""
 
     hour: OpenHour
 
 
 @dataclass(frozen=True, slots=True)
 class SayUnmoved:
-    """It is in neither."""
+    """The hour is in neither table, or its move fails: commit that it is not moving."""
 
     hour: OpenHour
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write its files, compare them with the rolling table, and commit them."""
+    """Write the hour's files, compare them with the rolling table, and commit them."""
 
     hour: OpenHour
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Its files count: drop it from the rolling table."""
+    """The hour's files are committed: drop the hour from the rolling table."""
 
     hour: OpenHour
 
 
 @dataclass(frozen=True, slots=True)
 class SayDropped:
-    """It is gone from the rolling table."""
+    """The hour is gone from the rolling table: commit that it is done."""
 
     hour: OpenHour
 
@@ -119,20 +119,20 @@ Step: TypeAlias = Begin | Adopt | Move | Untangle | SayMoved | SayUnmoved | Expo
 
 
 def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns: int, aside: Collection[Work] = ()) -> Step | None:
-    """The next step of a shard's roll; None when nothing is to be done now.
+    """The next step of a shard's roll; None when there is nothing to do now.
 
-    What was begun is finished first, then what nobody knows of is taken up, then the oldest hour that may leave goes. Every step either
-    changes the manifest or the partitions, or can be repeated. Hours in ``aside`` are passed over; one whose move fails is given back to the hot table.
+    Hours that were begun are finished first, then unlisted hours are adopted, then the oldest hour that may leave is begun. Every step
+    changes the manifest or the partitions, or can be repeated. Hours in ``aside`` are skipped; one whose move fails is given back to the hot table.
     """
     rolling = {(one.table, one.hour_ns): one for one in partitions.rolling}
     hot = {(one.table, one.hour_ns) for one in partitions.hot}
-    # One hour at a time: a second one would only make more rows that readers have to look for in two tables.
+    # One hour at a time: a second one would only add rows that readers have to look for in two tables.
     for hour in manifest.head.open:
         place = (hour.table, hour.hour_ns)
         if rolls(*place) not in aside:
             return _finish(hour, in_hot=place in hot, in_rolling=place in rolling)
         if hour.state == MOVING and place in hot and place not in rolling:
-            return SayUnmoved(hour)  # readers would wait for it
+            return SayUnmoved(hour)  # as long as it is listed as moving, its readers wait
     known = {(hour.table, hour.hour_ns) for hour in manifest.head.open}
     unknown = [one for place, one in rolling.items() if place not in known and rolls(*place) not in aside]
     if unknown:
@@ -146,12 +146,12 @@ def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns
 
 
 def rolls(table: str, hour_ns: int) -> Work:
-    """The roll of an hour."""
+    """The work of rolling an hour."""
     return Work("roll", table, hour_ns)
 
 
 def work_of(step: Step) -> Work:
-    """The roll that a step belongs to."""
+    """The work that a step belongs to: the roll of its hour."""
     one = step.partition if isinstance(step, (Begin, Adopt)) else step.hour
     return rolls(one.table, one.hour_ns)
 
@@ -168,7 +168,7 @@ def _finish(hour: OpenHour, *, in_hot: bool, in_rolling: bool) -> Step:
 
 def waiting(hot: Iterable[Partition], policy: Policy, now_ns: int) -> list[Partition]:
     """The partitions that may leave the hot tier now, oldest first."""
-    # An hour that is not over is still written to, whatever was asked for.
+    # An hour that is not over is still written to, so it stays even if ``before_ns`` is in the future.
     over = min(policy.before_ns, now_ns)
     return sorted(
         (one for one in hot if one.table in ROLLED and one.hour_ns + HOUR_NS <= over and now_ns - one.newest_ns >= policy.quiet_ns),
@@ -181,9 +181,9 @@ def _age(partition: Partition) -> tuple[int, int]:
 
 
 def hours_to_merge(manifest: Manifest, aside: Collection[Work] = ()) -> list[tuple[str, int]]:
-    """Table and hour of which some tenant has more than one file that is no rollup and no day, of the loaded pages; oldest first.
+    """The (table, hour) pairs in the loaded pages for which some tenant has several files that are neither rollups nor days; oldest first.
 
-    Here and below, what is in ``aside`` is left out.
+    Here and below, work in ``aside`` is left out.
     """
     found: set[tuple[int, str]] = set()
     for (table, _), files in manifest.pages.items():
@@ -192,7 +192,7 @@ def hours_to_merge(manifest: Manifest, aside: Collection[Work] = ()) -> list[tup
             if file.settled:
                 continue
             one = (file.hour_ns, file.tenant)
-            # An hour on its way is about to get another file, and would have to be merged again.
+            # An hour on its way is about to get another file and would have to be merged again.
             if one in seen and manifest.open_hour(table, file.hour_ns) is None:
                 found.add((file.hour_ns, table))
             seen.add(one)
@@ -200,9 +200,9 @@ def hours_to_merge(manifest: Manifest, aside: Collection[Work] = ()) -> list[tup
 
 
 def next_to_roll_up(manifest: Manifest, before_ns: int, aside: Collection[Work] = ()) -> ColdFile | None:
-    """The oldest file of samples or histograms, of the loaded pages, whose hour ended by then and is to become a rollup.
+    """The oldest file of samples or histograms in the loaded pages that is to become a rollup: its hour ended by ``before_ns``.
 
-    It is all that the cold tier has of its table, tenant and hour: several files are merged first, and what came behind a rollup stays beside it.
+    It is the only file of its table, tenant and hour: several files are merged first, and rows that came after a rollup stay beside it.
     """
     counts = Counter(
         (table, hour_ns, file.tenant)
@@ -226,19 +226,20 @@ def next_to_roll_up(manifest: Manifest, before_ns: int, aside: Collection[Work] 
 
 
 def rolls_up(raw: ColdFile) -> Work:
-    """The rollup of a file."""
+    """The work of rolling up a file."""
     return Work("roll up", raw.table, raw.hour_ns, raw.tenant)
 
 
 def gathers(file: ColdFile) -> Work:
-    """The gathering of the day that a file is of."""
+    """The work of gathering the day of a file."""
     return Work("gather", file.table, day_of(file.hour_ns), file.tenant)
 
 
 def next_to_gather(manifest: Manifest, before_ns: int, aside: Collection[Work] = ()) -> Sequence[ColdFile]:
-    """The files of a table, a tenant and a day that are to become one, of the loaded pages; of the oldest day that ended by then. None as a rule.
+    """The files of a table, a tenant and a day in the loaded pages that are to become one, of the oldest such day that ended by ``before_ns``; usually
+    none.
 
-    What came behind a rollup is no rollup, and stays beside the day.
+    Raw files that came after a rollup are not gathered: they stay beside the day.
     """
     on_their_way = {(hour.table, day_of(hour.hour_ns)) for hour in manifest.head.open}
     for (table, day), files in sorted(manifest.pages.items(), key=lambda page: (page[0][1], page[0][0])):
@@ -255,10 +256,10 @@ def next_to_gather(manifest: Manifest, before_ns: int, aside: Collection[Work] =
 
 
 def to_sweep(manifest: Manifest, grace_ns: int, now_ns: int, aside: Collection[Work] = ()) -> list[Trash]:
-    """What was unnamed for so long that no reader can still want it, oldest first."""
+    """The lists of keys that have been unnamed for at least ``grace_ns``, oldest first: no reader can still need them."""
     return [trash for trash in manifest.head.trash if now_ns - trash.since_ns >= grace_ns and sweeps(trash) not in aside]
 
 
 def sweeps(trash: Trash) -> Work:
-    """The sweep of a list of what is unnamed."""
+    """The work of sweeping a list of unnamed keys."""
     return Work("sweep", trash.key, trash.since_ns)

@@ -1,6 +1,6 @@
-"""How a manifest changes, pure: each transition gives the next revision, and the objects that must be in the bucket before its head is written.
+"""How a manifest changes, pure: each transition returns the next revision and the objects that must be in the bucket before its head is written.
 
-Every one checks the owner's epoch: Fenced where a later owner was there.
+Every transition checks the owner's epoch and raises Fenced if a later owner has changed the manifest.
 """
 
 from __future__ import annotations
@@ -19,37 +19,39 @@ _PLACE = ("table", "tenant", "shard", "hour_ns", "hours", "resolution")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A manifest after a transition, and the objects to be written before its head is, by key."""
+    """A manifest after a transition, and the objects, by key, to write before its head."""
 
     manifest: Manifest
     objects: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def taken(manifest: Manifest, epoch: int) -> Change:
-    """The manifest under its next owner: every compare-and-set of the one before fails from here on.
+    """The manifest under its next owner. Once it is committed, every compare-and-set of the previous owner fails.
 
-    An hour that is rolling gets a new generation: the owner before may be writing its files still, and must not write over those that count.
-    Raises Fenced where a later owner was there already.
+    An hour that is rolling gets a new generation: the previous owner may still be writing files, and must not overwrite those that will be committed.
+    Raises Fenced if a later owner has been there already.
     """
     _check_epoch(manifest, epoch)
-    # Of an hour that moves no file is written yet, and one that is dropping has its files committed: both keep their generation.
+    # An hour that is moving has no files yet, and one that is dropping has its files committed: both keep their generation.
     opened = tuple(
         replace(one, epoch=epoch, generation=manifest.revision + 1, abandoned=(*one.abandoned, one.generation))
         if one.state == ROLLING
         else replace(one, epoch=epoch)
         for one in manifest.head.open
     )
-    # Readers find every row where it was, so no hour counts as changed.
+    # Readers find every row where it was, so no hour is recorded as changed.
     return Change(replace(manifest, head=replace(manifest.head, revision=manifest.revision + 1, epoch=epoch, open=opened)))
 
 
 def restored(head: Head) -> Head:
-    """A copy of a head in a key-value store that has lost all: its leases count epochs from the beginning, so this one is nobody's."""
+    """The head to write, from a copy, into a key-value store that has lost everything. Its epochs are 0, because the store's leases count from the
+    beginning again.
+    """
     return replace(head, revision=head.revision + 1, epoch=0, open=tuple(replace(one, epoch=0) for one in head.open))
 
 
 def begin_move(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
-    """The hour's rows are about to be moved to the rolling table. Raises Rejected where they are on their way already."""
+    """The hour's rows are about to be moved to the rolling table. Raises Rejected if the hour is on its way already."""
     if table not in ROLLED or hour_ns != hour_of(hour_ns):
         raise Rejected(f"{table} has no hour {hour_ns}", where="table", accepted=", ".join(ROLLED))
     _require_at_rest(manifest, table, hour_ns)
@@ -57,18 +59,18 @@ def begin_move(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Chan
 
 
 def moved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
-    """All of them are in the rolling table."""
+    """All rows of the hour are in the rolling table."""
     return _opened(manifest, replace(_require(manifest, table, hour_ns, MOVING), state=ROLLING), epoch)
 
 
 def adopted(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
-    """Rows of an hour that is not on its way were found in the rolling table: an owner that had lost its lease moved them."""
+    """Rows of an hour that is not on its way were found in the rolling table, where an owner that had lost its lease moved them."""
     change = begin_move(manifest, table, hour_ns, epoch)
     return Change(moved(change.manifest, table, hour_ns, epoch).manifest, change.objects)
 
 
 def committed(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:
-    """The files hold what the rolling table has of the hour. Raises Rejected for files that do not belong to it."""
+    """The files hold all rows that the rolling table has of the hour. Raises Rejected for files that do not belong to it."""
     found = _require(manifest, table, hour_ns, ROLLING)
     new = tuple(files)
     for file in new:
@@ -77,26 +79,26 @@ def committed(manifest: Manifest, table: str, hour_ns: int, files: Iterable[Cold
     _require_distinct(new)
     # Empty for a day without files; for a page that is not loaded ``_paged`` raises.
     kept = manifest.pages.get((table, day_of(hour_ns)), ())
-    # The owner before may have written any of these or none; deleting a key that is not there is no failure.
+    # Earlier owners may have written any of these files or none; deleting a key that does not exist is not an error.
     trash = [replace(file, generation=generation).key for generation in found.abandoned for file in new]
     change = _opened(manifest, replace(found, state=DROPPING, abandoned=()), epoch)
     return _paged(manifest, change.manifest.head, {(table, day_of(hour_ns)): (*kept, *new)}, trash, now_ns)
 
 
 def dropped(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
-    """The rolling table holds nothing more of the hour."""
+    """The rolling table has no rows of the hour any more: the hour is done."""
     return _opened(manifest, _require(manifest, table, hour_ns, DROPPING), epoch, close=True)
 
 
 def unmoved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
-    """Nothing was moved after all: neither table has rows of the hour, as when retention took them."""
+    """The hour is not moving after all: its rows are in the hot table, or gone from both tables, for instance by retention."""
     return _opened(manifest, _require(manifest, table, hour_ns, MOVING), epoch, close=True)
 
 
 def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:
-    """One file a tenant in the place of several: ``files``, of the generation that the next revision gives, hold all that is wanted of those.
+    """For each tenant one file in the place of several: ``files``, whose generation is the next revision, hold all rows that count of those.
 
-    Rollups and days stay as they are: rows that came behind one stay beside it. Raises Rejected for an hour on its way, of which more files are to come.
+    Rollups and days stay as they are, and so do late rows beside them. Raises Rejected for an hour on its way, which is about to get more files.
     """
     _check_epoch(manifest, epoch)
     _require_at_rest(manifest, table, hour_ns)
@@ -104,7 +106,7 @@ def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFil
     before = [file for file in manifest.hour_files(table, hour_ns) if not file.settled]
     _require_distinct(new)
     if not new:
-        raise Rejected("no file can stand for others", where="files")
+        raise Rejected("there is no merged file", where="files")
     for file in new:
         known = any(old.tenant == file.tenant for old in before)
         if (file.table, file.hour_ns, file.shard, file.generation) != (table, hour_ns, manifest.shard, manifest.revision + 1) or not known:
@@ -118,7 +120,7 @@ def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFil
 
 
 def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, now_ns: int) -> Change:
-    """``rollup``, of the generation that the next revision gives, in the place of the only file of its tenant and hour.
+    """``rollup``, whose generation is the next revision, in the place of the only file of its tenant and hour.
 
     Raises Rejected for an hour on its way, as ``merged`` does.
     """
@@ -135,9 +137,9 @@ def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, n
 
 
 def gathered(manifest: Manifest, several: Collection[ColdFile], whole: ColdFile, epoch: int, now_ns: int) -> Change:
-    """``whole``, of the generation that the next revision gives, in the place of several files of a tenant's day.
+    """``whole``, whose generation is the next revision, in the place of several files of a tenant's day.
 
-    Raises Rejected where an hour of it is on its way.
+    Raises Rejected if an hour of the day is on its way.
     """
     _check_epoch(manifest, epoch)
     table, day = whole.table, day_of(whole.hour_ns)
@@ -157,16 +159,16 @@ def gathered(manifest: Manifest, several: Collection[ColdFile], whole: ColdFile,
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """``left`` in the place of ``gone``, the files of a tenant's hour that can be merged, or one that is settled; None where nothing stays."""
+    """``left`` in the place of ``gone``: the unsettled files of a tenant's hour, or one settled file. ``left`` is None when no row remains."""
 
     gone: tuple[ColdFile, ...]
     left: ColdFile | None
 
 
 def rewritten(manifest: Manifest, swaps: Collection[Swap], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change:
-    """All swaps at once: each file that is left is of the generation that the next revision gives.
+    """All swaps at once; the generation of each new file is the next revision.
 
-    ``unnamed`` are keys that nothing ever named, to be deleted as well. Raises Rejected where an hour of any is on its way.
+    ``unnamed`` are keys that no manifest ever named, to be deleted as well. Raises Rejected if an hour of any file is on its way.
     """
     _check_epoch(manifest, epoch)
     hours = sorted({(file.table, hour_ns) for swap in swaps for file in swap.gone for hour_ns in file.each_hour})
@@ -187,7 +189,7 @@ def rewritten(manifest: Manifest, swaps: Collection[Swap], epoch: int, now_ns: i
 
 
 def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change | None:
-    """Without the files that ``gone`` says yes to, among the loaded pages; None where there are none. ``unnamed`` as in ``rewritten``."""
+    """The manifest without those files of the loaded pages for which ``gone`` is true; None when there are none. ``unnamed`` as in ``rewritten``."""
     _check_epoch(manifest, epoch)
     pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
     removed: list[ColdFile] = []
@@ -203,7 +205,7 @@ def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, no
 
 
 def swept(manifest: Manifest, trash: Trash, epoch: int) -> Change:
-    """The keys that ``trash`` lists, and its object, are deleted."""
+    """The keys that ``trash`` lists, and the list itself, are deleted."""
     _check_epoch(manifest, epoch)
     kept = tuple(one for one in manifest.head.trash if one != trash)
     return Change(replace(manifest, head=replace(_next(manifest.head, epoch, []), trash=kept)))
@@ -225,13 +227,13 @@ def _next(head: Head, epoch: int, changed: Iterable[tuple[str, int]]) -> Head:
 def _paged(
     manifest: Manifest, head: Head, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], trash: Iterable[str], now_ns: int
 ) -> Change:
-    """The manifest with these pages in place of those of the same days, each by hour, generation and tenant; empty ones go."""
+    """The manifest with these pages in the place of those of the same days, each sorted by hour, generation and tenant; empty pages are removed."""
     pages = {day: tuple(sorted(files, key=lambda file: (file.hour_ns, file.generation, file.tenant))) for day, files in pages.items()}
     if (manifest.head.index and not manifest.index) or manifest.index.keys() & pages.keys() - manifest.pages.keys():
-        raise LookupError(f"the pages of {sorted(pages)} are not loaded")  # what is not known must not be written over
+        raise LookupError(f"the pages of {sorted(pages)} are not loaded")  # their files would be lost
     objects: dict[str, bytes] = {}
     index = dict(manifest.index)
-    # A reader of the head before still goes from that index to these pages, so they are listed and not deleted yet.
+    # Readers of the previous head still follow its index to these pages, so they are put into the trash and deleted after the grace period.
     unused = [*trash, *(index[day] for day in pages if day in index), *([head.index] if head.index else [])]
     held = dict(head.held)
     for (table, day), files in pages.items():
@@ -260,7 +262,7 @@ def _paged(
 def _bounds(
     index: Pages, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], before: Mapping[str, tuple[int, int]]
 ) -> dict[str, tuple[int, int]]:
-    """First and last hour of each table's files; a day whose page is not loaded counts whole, within what was known."""
+    """The first and last hour of each table's files. A day whose page is not loaded is assumed to be full, within the bounds known before."""
     found: dict[str, tuple[int, int]] = {}
     for table in {table for table, _ in index}:
         days = sorted(day for name, day in index if name == table)
@@ -286,11 +288,11 @@ def _require(manifest: Manifest, table: str, hour_ns: int, state: State) -> Open
 
 
 def _require_at_rest(manifest: Manifest, table: str, hour_ns: int) -> None:
-    # Its generation is given already: a file made now would count as later than those that are still to come.
+    # The generation of an hour on its way is already fixed: a file written now would have a later one than those still to come.
     if (found := manifest.open_hour(table, hour_ns)) is not None:
         raise Rejected(f"the hour {hour_ns} of {table} is {found.state}", where="hour", accepted="an hour that is not on its way")
 
 
 def _require_distinct(files: tuple[ColdFile, ...]) -> None:
     if len({file.key for file in files}) != len(files):
-        raise Rejected("two files have one key", where="files")
+        raise Rejected("two files have the same key", where="files")
