@@ -1,11 +1,12 @@
-"""Which attribute keys items have, for suggestions: the SQL that fills the tables as items are written, and the SQL that asks them.
+"""The attribute keys of items, for suggestions: the SQL that fills the tables as items are written, and the SQL that reads them.
 
-A row is of one tenant and hour: for each scope and type an array of keys. Arrays of keys, and not a row a key, because planning the statement that
-would make such rows costs more than finding the keys. The first ``FIRST_ROWS`` of an insert are looked at and one in ``ONE_ROW_IN`` of the others, for what
-is suggested need not be rare. Of a key with more than ``VALUES_AT_ONCE`` values in an insert none is kept, or they would take the place of all others.
+A row has the keys of one tenant and hour, as an array for each scope and type. One row for each key would be simpler, but planning the statement that
+makes such rows costs more than collecting the keys. Only the first ``FIRST_ROWS`` rows of an insert are read, and one in ``ONE_ROW_IN`` of the others,
+because suggestions need not include rare keys. Of a key with more than ``VALUES_AT_ONCE`` values in an insert no value is kept: they would crowd out
+all others.
 
-What resources and scopes say stands in dictionaries that functions and aggregates unpack, row by row (flatten.py). It is found in the landing tables,
-where each stands once.
+Attributes of resources and scopes are in dictionaries, which functions and aggregates unpack for each row (flatten.py). Their keys are therefore
+collected from the landing tables, where each resource and scope occurs once.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _LANDED: Final[dict[AttributeSignal, tuple[str, str, str, str]]] = {
         "multiIf(i.time_unix_nano != 0, i.time_unix_nano, i.observed_time_unix_nano != 0, i.observed_time_unix_nano, batch_received_at)",
     ),
 }
-"""What a request holds, level by level, and the nanoseconds of an item ``i``."""
+"""The fields of a signal's request, level by level, and SQL for the time of an item ``i`` in nanoseconds."""
 _FEW_OF_EACH: Final = f"groupUniqArrayMap({VALUES_AT_ONCE + 1})"
 KEYS_TYPE: Final = f"SimpleAggregateFunction(groupUniqArrayArray({MAX_KEYS}), Array(String)) CODEC(ZSTD(1))"
 
@@ -66,19 +67,19 @@ def value_columns() -> str:
 
 
 def keys_select(signal: AttributeSignal) -> str:
-    """The aggregates that fill the signal's table, one row a tenant and hour of an insert."""
+    """The aggregates that fill the signal's table, with one row for each tenant and hour of an insert."""
     own = _OWN_KEYS | _NESTED_KEYS if signal == "traces" else _OWN_KEYS
     return ",\n    ".join([*map(_keys, own, own.values()), *map(_shared_keys, _SHARED_MAPS), *map(_values, _VALUES)])
 
 
 def own_keys_select(signal: AttributeSignal) -> str:
-    """The same without what resources and scopes say, which ``shared_keys_select`` has."""
+    """The same without attributes of resources and scopes, which ``shared_keys_select`` collects."""
     own = _OWN_KEYS | _NESTED_KEYS if signal == "traces" else _OWN_KEYS
     return ",\n    ".join([*map(_keys, own, own.values()), *(_values(name) for name in _VALUES if name not in _SHARED_MAPS)])
 
 
 def shared_keys_select(signal: AttributeSignal, source: str) -> str:
-    """The rows of the same table from the landing table ``source``, for what resources and scopes say: no item is unfolded, and nothing copied for one."""
+    """The rows of the same table for attributes of resources and scopes, from the landing table ``source``: no item is unfolded."""
     groups, scopes, items, time_ns = _LANDED[signal]
     resources = (
         "SELECT r.tenant AS tenant, r.received_at AS batch_received_at, "  # noqa: S608  # a table's name, ours
@@ -109,7 +110,7 @@ def _keys(name: str, keys: str) -> str:
 
 
 def _columns(signal: AttributeSignal) -> list[str]:
-    """The names of the columns of keys, in the order of the table; the last ones were added to it."""
+    """The names of the columns of keys in the order of the table, to which the last ones were added later."""
     return [*_OWN_KEYS, *_SHARED_MAPS, *(_NESTED_KEYS if signal == "traces" else ())]
 
 
@@ -129,21 +130,21 @@ def _values(name: str) -> str:
 
 
 def _pairs(name: str, by_key: str) -> str:
-    """Keys with their values, but keys of too many; ``by_key`` names a map of arrays."""
-    # One more than may be kept was collected, so that a key with too many is told from one with just as many.
+    """(key, value) pairs, without keys that have too many values; ``by_key`` defines a map from keys to arrays of values."""
+    # One value more than the limit was collected, to distinguish a key with too many values from one with exactly as many as allowed.
     few = f"if(length(vs) > {VALUES_AT_ONCE}, [], arrayMap(v -> (k, v), vs))"
     return f"arrayFlatten(arrayMap((k, vs) -> {few}, mapKeys({by_key}), mapValues({name}_by_key))) AS {name}_values"
 
 
 class ClickHouseAttributeKeys:
-    """The keys of one shard's items. Ranges are looked at by whole hours. Raises as SpanReader."""
+    """Reads the keys of one shard's items, by whole hours. Raises the errors of SpanReader."""
 
     def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
         self._source = source or HotTables(clickhouse.database)
 
     async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
-        """The keys of the signal's items, by scope, type and key, each once. A key that is common is there; a rare one may be missing."""
+        """The distinct keys of the signal's items, by scope, type and key. Common keys are included; rare ones may be missing."""
         statement = list_keys(self._source, tenant, signal, time_range)
         rows = await self._clickhouse.query(statement.sql, statement.parameters)
         return Answer([_key(text(name), text(key)) for name, key in rows])
@@ -151,7 +152,7 @@ class ClickHouseAttributeKeys:
     async def list_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> Answer[list[Value]]:
-        """Some values of a key that are strings or, on the item itself, integers: strings first, ordered, each once, at most ``limit``."""
+        """At most ``limit`` distinct values of a key that are strings or, for attributes of the item itself, integers; strings first, in order."""
         found: list[Value] = []
         for name in (name for name in _VALUES if name.startswith(scope)):
             statement = list_values(self._source, tenant, signal, f"{name}_values", key, time_range, limit)
@@ -162,7 +163,7 @@ class ClickHouseAttributeKeys:
     async def known_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> list[Value] | None:
-        """The values of a key as ``list_values`` has them; None where the items have others too, or may have."""
+        """The values of a key as from ``list_values``; None if items have, or may have, other values too."""
         statement = key_state(self._source, tenant, signal, scope, key, time_range)
         [state] = await self._clickhouse.query(statement.sql, statement.parameters)
         *kinds, pairs = map(int, state)
@@ -189,7 +190,7 @@ _KINDS: Final[dict[str, Kind]] = {"string": "string", "int": "int", "double": "d
 
 
 def list_keys(source: Source, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Statement:
-    """Column of the table and key, ordered."""
+    """Rows of column of the table and key, ordered."""
     arrays = ", ".join(f"arrayMap(k -> ('{name}', k), {name}_keys)" for name in _columns(signal))
     where, parameters = _hours(tenant, time_range)
     sql = f"SELECT DISTINCT entry.1 AS name, entry.2 AS key\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN arrayConcat({arrays}) AS entry\nWHERE {where}\nORDER BY name, key"
@@ -197,7 +198,7 @@ def list_keys(source: Source, tenant: str, signal: AttributeSignal, time_range: 
 
 
 def key_state(source: Source, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange) -> Statement:
-    """For each type whether the key has values of it, and how many pairs of values the fullest row has."""
+    """Whether the key has values, for each type, and the number of pairs in the fullest row."""
     where, parameters = _hours(tenant, time_range)
     kinds = ", ".join(f"max(has({scope}_{kind}_keys, {{key:String}}))" for kind in _TYPES)
     pairs = ", ".join(f"max(length({name}_values))" for name in _VALUES if name.startswith(scope))
@@ -208,7 +209,7 @@ def key_state(source: Source, tenant: str, signal: AttributeSignal, scope: Value
 def list_values(
     source: Source, tenant: str, signal: AttributeSignal, column: str, key: str, time_range: TimeRange, limit: int
 ) -> Statement:
-    """Values of a key, ordered."""
+    """The values of a key, ordered."""
     where, parameters = _hours(tenant, time_range)
     sql = (
         f"SELECT DISTINCT pair.2 AS value\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN {column} AS pair\n"

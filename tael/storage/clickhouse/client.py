@@ -1,6 +1,6 @@
-"""The one home of clickhouse_connect: a shard's ClickHouse over HTTP, with limits on every call and errors that say what to do next.
+"""The only module that uses clickhouse_connect: a shard's ClickHouse over HTTP, with limits on every call and errors that say what to do next.
 
-Leaves SQL to its callers. Connects on the first call and again after a failure, so a shard may be down when a process starts.
+Callers provide the SQL. It connects on the first call and again after a failure, so a shard may be down when a process starts.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ _OBJECT: Final = re.compile(r"while reading '([^']+)' in bucket|in file/uri ([^)
 _S3_ERROR: Final = 499
 _NOT_FOUND: Final = "HTTP response code: 404"
 _RESULT_TOO_LARGE: Final = frozenset({158, 396})
+# Messages are matched where a code has several causes: 241 is a query over its own limit or a server out of memory, 252 may be the insert's fault.
 OUT_OF_MEMORY: Final = "MEMORY_LIMIT_EXCEEDED"
 _TOO_SPREAD: Final = "Too many partitions for single INSERT block"
 _TOO_LONG: Final = "Max query size exceeded"
@@ -93,7 +94,7 @@ _NARROWER: Final = "it takes more memory than a shard gives to one query; ask fo
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one statement. ``seconds`` is enforced by the server and, a little later, by this side."""
+    """Bounds of one statement. ``seconds`` is enforced by the server and, a little later, by this client."""
 
     seconds: float
     memory_bytes: int = 0
@@ -102,7 +103,7 @@ class Limits:
 
     def settings(self) -> dict[str, Any]:
         """As ClickHouse's settings."""
-        # 0 makes the server measure by the clock; else it ends a statement by an estimate of how long it will take.
+        # 0 makes the server go by the clock; otherwise it ends a statement early by an estimate of how long it will take.
         settings: dict[str, Any] = {"max_execution_time": self.seconds, "timeout_before_checking_execution_speed": 0}
         if self.memory_bytes:
             settings["max_memory_usage"] = self.memory_bytes
@@ -117,9 +118,9 @@ class Limits:
 
 QUERY_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000)
 POINT_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1)
-"""For reads of a few granules, which more threads make slower."""
+"""For reads of a few granules, which would be slower with more threads."""
 INSERT_LIMITS = Limits(seconds=120, memory_bytes=4 << 30)
-"""An insert takes several times its body. One that takes more than this is cut in two by the writer."""
+"""An insert takes several times the size of its body. The writer halves a batch that takes more than this."""
 DDL_LIMITS = Limits(seconds=120)
 _GRACE_SECONDS: Final = 5.0
 _REASON_CHARS: Final = 2_000
@@ -132,9 +133,9 @@ log = get_logger("clickhouse")
 class ClickHouse:
     """One shard's ClickHouse. Safe for concurrent use in one event loop; ``close`` it when done.
 
-    Every call raises as ``translate`` says, and nothing else. A call whose answer does not come is Unavailable a little after its limit
-    (the server ends it at the limit), and at the latest after ``patience_seconds``. A read is Unavailable as soon as the server hangs, that
-    is, leaves a ping unanswered (``pulse``): other shards' answers must not wait for it as long as for a server that is slow.
+    Every call raises only the errors of ``translate``. A call without an answer raises Unavailable a little after its limit
+    (the server ends it at the limit), and at the latest after ``patience_seconds``. A read raises Unavailable as soon as the server hangs, that
+    is, leaves a ping unanswered (``pulse``): other shards' answers must not wait for it as long as for a server that is merely slow.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class ClickHouse:
         self._connecting = asyncio.Lock()
 
     async def query(self, sql: str, parameters: Mapping[str, Any], limits: Limits = QUERY_LIMITS) -> list[Row]:
-        """The rows of a SELECT; strings come as bytes. ``parameters`` fill ``{name:Type}``."""
+        """The rows of a SELECT; strings are bytes. ``parameters`` fill ``{name:Type}``."""
         async with self._call(limits, reading=True) as client:
             result = await client.query(
                 sql, parameters=dict(parameters) or None, settings=limits.settings(), query_formats={"String": "bytes"}
@@ -168,7 +169,7 @@ class ClickHouse:
             return list(result.result_rows)
 
     async def native(self, sql: str, parameters: Mapping[str, Any], limits: Limits, settings: Mapping[str, Any]) -> bytes:
-        """The answer of a SELECT in the Native format (``native`` reads it)."""
+        """The answer of a SELECT in the Native format, for ``native.read``."""
         async with self._call(limits, reading=True) as client:
             body: bytes = await client.raw_query(
                 sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
@@ -181,20 +182,22 @@ class ClickHouse:
             await client.command(sql, parameters=dict(parameters) if parameters else None, settings=limits.settings())
 
     async def insert(self, table: str, body: bytes, body_format: str, settings: Mapping[str, Any], limits: Limits = INSERT_LIMITS) -> None:
-        """Send ``body`` as it is, in ClickHouse's ``body_format``; once more where the connection was lost, which ``settings`` MUST make harmless."""
+        """Send ``body`` unchanged, in ClickHouse's ``body_format``. It is sent once more when the connection was lost, which ``settings`` MUST make
+        harmless.
+        """
         settings = {**limits.settings(), **settings}
         async with self._call(limits) as client:
             try:
                 await self._insert(client, table, body, body_format, settings)
             except ClickHouseError as error:
-                # The server may have closed a connection that was kept for later, as one does that restarts.
+                # The server may have closed a pooled connection, for instance by restarting.
                 if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionResetError):
                     raise
                 await self._insert(client, table, body, body_format, settings)
 
     async def _insert(self, client: AsyncClient, table: str, body: bytes, body_format: str, settings: dict[str, Any]) -> None:
-        # A file, not bytes: the client puts the statement in front of bytes, which copies them here and once more on a hot node; with a file the
-        # statement goes in the URL. What it does for bytes, and not for a file, is to repeat the request when the connection is lost.
+        # A file, not bytes: the client prepends the statement to bytes, which copies them here and once more on a hot node; with a file the
+        # statement goes in the URL. But only for bytes does the client repeat a request when the connection is lost, so ``insert`` does it.
         await client.raw_insert(f"{self.database}.{table}", insert_block=io.BytesIO(body), fmt=body_format, settings=settings)
 
     async def close(self) -> None:
@@ -206,7 +209,7 @@ class ClickHouse:
 
     @contextlib.asynccontextmanager
     async def _call(self, limits: Limits, *, reading: bool = False) -> AsyncIterator[AsyncClient]:
-        """A connected client for one statement, within its deadline; what fails in the block is translated."""
+        """A connected client for one statement, within its deadline. Errors of the block are translated."""
         seconds = min(limits.seconds + _GRACE_SECONDS, self._patience_seconds)
         hangs = asyncio.Event()
         try:
@@ -225,7 +228,7 @@ class ClickHouse:
 
         async def watch() -> None:
             await self._pulse.lost(self.url, self._tls.context if self._tls else None)
-            with contextlib.suppress(RuntimeError):  # The deadline has passed by itself just now.
+            with contextlib.suppress(RuntimeError):  # the deadline has just passed by itself
                 deadline.reschedule(0)
                 hangs.set()
 
@@ -233,11 +236,11 @@ class ClickHouse:
         try:
             yield
         finally:
-            # Cancelled before the deadline is left, because one that is over must not be moved.
+            # Cancelled before the deadline is left: a deadline that is over must not be rescheduled.
             watching.cancel()
 
     def _report_damage(self, error: Exception) -> None:
-        """A damaged part makes answers partial; its file and checksums stand in ClickHouse's own words, which only an operator should see."""
+        """Log and count a damaged part. ClickHouse's message, with its file and checksums, is for operators, so it is logged here and kept out of answers."""
         if getattr(error, "code", None) in _DAMAGED:
             server = urlsplit(self.url)
             _DAMAGED_READS.labels(f"{server.hostname}:{server.port}").inc()
@@ -249,22 +252,22 @@ class ClickHouse:
             if self._client is None:
                 self._client = await create_async_client(
                     dsn=self.url,
-                    interface=urlsplit(self.url).scheme,  # which it does not read in the DSN
+                    interface=urlsplit(self.url).scheme,  # the client does not take it from the DSN
                     username=self._user,
                     password=self._password,
                     compress=False,
                     connect_timeout=5,
                     send_receive_timeout=300,
-                    # Who asks retries: it knows its deadline, and whether the answer is still wanted.
+                    # Callers retry: they know their deadline, and whether the answer is still wanted.
                     query_retries=0,
-                    # A session runs one statement at a time, and many of ours run at once.
+                    # A session runs one statement at a time, but many of ours run at once.
                     autogenerate_session_id=False,
                     **self._tls_options(),
                 )
             return self._client
 
     async def _retire(self) -> None:
-        """Connect anew after a change of certificates; calls that are under way end as they began, on the client from before."""
+        """Connect anew after a change of certificates. Calls under way finish on the previous client, which is closed at the next change."""
         if self._tls is None:
             return
         self._tls.refresh()
@@ -275,7 +278,7 @@ class ClickHouse:
                 await oldest.close()
 
     def _tls_options(self) -> dict[str, Any]:
-        """What a certificate is for is the connection; who we are still stands in the password."""
+        """The client's options for TLS. A client certificate secures the connection; the user still authenticates with the password."""
         if self._tls is None:
             return {}
         chosen = self._tls.settings
@@ -284,10 +287,10 @@ class ClickHouse:
 
 
 def translate(error: Exception, *, reading: bool = False) -> TaelError:
-    """What a caller should do about an error of the client or the server.
+    """The error that tells a caller what to do about an error of the client or the server.
 
-    Unavailable or Overloaded when the same call may succeed later, Rejected when it never will. An error code that is not known counts
-    as Unavailable: data is kept and tried again rather than thrown away. A statement that takes more memory than its limit is TooLarge.
+    Unavailable or Overloaded when the same call may succeed later, Rejected when it never will. An unknown error code becomes Unavailable, so
+    that data is kept and retried rather than thrown away. A statement that takes more memory than its limit is TooLarge.
     """
     if isinstance(error, TaelError):
         return error
@@ -303,7 +306,7 @@ def translate(error: Exception, *, reading: bool = False) -> TaelError:
 
 
 def _of_data(code: int, text: str) -> TaelError | None:
-    """What is wrong with what is stored, where that is the trouble."""
+    """The error for damaged or unreadable stored data; None when the error has another cause."""
     if code in _OF_AN_OBJECT and (found := _OBJECT.search(text)):
         return Unreadable(found[1] or found[2], alone=code != _S3_ERROR or _NOT_FOUND in text)
     if code in _DAMAGED:

@@ -1,4 +1,4 @@
-"""CollectStore of one shard: what the index of references says of a payload's hour, in one pass in the order of its key."""
+"""CollectStore of one shard: reads the index of references of each payload and hour in one pass, in the order of its key."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class ClickHouseCollect(Mutations):
         return [Stray(text(tenant), bytes(sha256), int(hour) * NS_PER_SECOND) for tenant, sha256, hour in rows]
 
     async def spare(self) -> None:
-        """See CollectStore. The rows are named one by one: replicas that look for themselves might see other references."""
-        # FINAL: of what was condemned twice for one cause, the later time holds.
+        """See CollectStore. The rows to delete are named one by one: replicas that evaluated the condition themselves might see other references."""
+        # FINAL: of a payload that was condemned twice for one cause, the later time counts.
         uses = used(self._named(_INDEX), f"(tenant, hash) IN (SELECT tenant, hash FROM {self._named(CONDEMNED)})")  # noqa: S608  # the same
         rows = await self._ask(
             "SELECT c.tenant, toUnixTimestamp(c.hour), c.cause, toUnixTimestamp64Nano(max(c.since)), groupUniqArray(c.hash)\n"  # noqa: S608  # the same
@@ -82,7 +82,7 @@ class ClickHouseCollect(Mutations):
         return [Due(text(tenant), int(hour) * NS_PER_SECOND, int(since), tuple(map(bytes, hashes))) for tenant, hour, since, hashes in rows]
 
     async def postpone(self, due: Due, until_ns: int) -> None:
-        """See CollectStore. Of rows with one key the one that is inserted last counts."""
+        """See CollectStore. Of rows with the same key, the one that was inserted last counts."""
         for part in due.parts(_AT_ONCE):
             await self._clickhouse.command(
                 f"INSERT INTO {self._named(CONDEMNED)} SELECT {_KEY}, cause, since, {instant('until')}\n"
@@ -93,8 +93,8 @@ class ClickHouseCollect(Mutations):
 
     async def is_all(self, due: Due) -> bool:
         """See CollectStore."""
-        # Compared by name: a compactor that died while it forgot some has left hashes in ``due`` that the index no longer holds, and the
-        # count of those would make up for others that are still needed.
+        # Counted by name: a compactor that died in ``forget`` may have left hashes in ``due`` that the index no longer holds. Comparing numbers
+        # alone, these would make up for others that are still needed.
         where = f"{before_request(_INDEX)} AND {OF_AN_HOUR} AND item = {NO_ITEM}"
         held = await self._count_hashes(where, replace(due, hashes=()))
         for part in due.parts(_AT_ONCE):

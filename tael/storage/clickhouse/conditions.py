@@ -1,4 +1,4 @@
-"""What the generated SQL of spans and logs is put together from, pure: values go in as parameters, never into the text."""
+"""The building blocks of generated SQL for spans and logs, pure: values are passed as parameters, never in the text."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse.predicate import Column, conditions
 
 _LAST_HOUR_NS = (1 << 32) * NS_PER_SECOND
-"""Hours are kept in 32 bits of seconds: beyond, and before 1970, they wrap, so a range is not narrowed by such a bound."""
+"""Hours are stored in 32 bits of seconds and wrap around beyond, and before 1970. A bound there is not used as a condition."""
 
 CONDITION_FIRST: Final = "\nSETTINGS use_top_k_dynamic_filtering = 0"
-"""Ends a statement that looks for a page in a piece of time: else ClickHouse reads every column of the condition for each row that is newer than those
-found so far, and filters by the condition last. What is rare takes several times as long so, and what is common is found in a piece of seconds.
+"""The end of a statement that looks for a page in a piece of time. Without it, ClickHouse first reads all columns of the condition for each row newer than
+those found so far, and only then applies the condition. This takes several times as long when matches are rare; when they are common, a piece of
+seconds is enough anyway.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL and the parameters that it names."""
+    """SQL and the values of the parameters in it."""
 
     sql: str
     parameters: dict[str, Any]
 
 
 class Conditions:
-    """Collects conditions and their parameters; ``str`` is what follows WHERE."""
+    """Collects conditions and their parameters; ``str`` gives the text after WHERE."""
 
     def __init__(self, tenant: str) -> None:
         self.texts = ["tenant = {tenant:String}"]
@@ -40,7 +41,7 @@ class Conditions:
         self.parameters |= parameters
 
     def within(self, column: str, time_range: TimeRange) -> bool:
-        """Narrow a column of instants to the range; whether both of its bounds could be used."""
+        """Restrict a column of instants to the range. Returns whether both bounds could be used."""
         if time_range.end_ns <= time_range.start_ns:
             self.add("false")
             return True
@@ -52,13 +53,13 @@ class Conditions:
         return after and before
 
     def within_hours(self, column: str, time_range: TimeRange) -> None:
-        """Narrow a column of hours to those that the range touches."""
+        """Restrict a column of hours to those that the range touches."""
         for operator, instant_ns, name in ((">=", time_range.start_ns, "first_hour"), ("<=", time_range.end_ns, "last_hour")):
             if _held(instant_ns):
                 self.add(f"{column} {operator} toStartOfHour({instant(name)})", **{name: instant_ns})
 
     def satisfy(self, predicate: Predicate, columns: Mapping[str, Column]) -> None:
-        """Ask for what satisfies the predicate; ``columns`` are the table's intrinsic fields."""
+        """Add the conditions of the predicate; ``columns`` are the table's intrinsic fields."""
         self.texts += conditions(predicate, columns, self.parameters)
 
     def __str__(self) -> str:
@@ -66,7 +67,7 @@ class Conditions:
 
 
 def bounded(time_range: TimeRange) -> bool:
-    """Whether a column of hours can be narrowed to the range at both ends."""
+    """Whether a column of hours can be restricted to the range at both ends."""
     return _held(time_range.start_ns) and _held(time_range.end_ns)
 
 
@@ -75,5 +76,5 @@ def _held(instant_ns: int) -> bool:
 
 
 def instant(parameter: str) -> str:
-    """A parameter of nanoseconds as the instant that the tables hold."""
+    """SQL that converts a parameter in nanoseconds to an instant of the tables' type."""
     return f"fromUnixTimestamp64Nano({{{parameter}:Int64}}, 'UTC')"

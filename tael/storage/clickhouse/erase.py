@@ -1,4 +1,4 @@
-"""EraseStore of one shard: rows are counted by partition, and the partitions that have some are written anew without them."""
+"""EraseStore of one shard: counts the rows to delete by partition, and rewrites the partitions that have some."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ _TIMES: Final = {
     "red": "slot",
     "service_minutes": "minute",
 }
-"""When a row came or, where that is not kept, when it was; the others are of an hour."""
+"""The column with the time at which a row came or, where that is not stored, the row's own time; other tables have an hour."""
 _OWNERS: Final = {
     "user": ("llm_user_id", (*KEYS["user_id"], "enduser.id")),
     "session": ("llm_session_id", KEYS["session_id"]),
 }
-"""The column and the attributes that name a span's user or session."""
+"""For each kind of owner, the column and the attributes that name a span's user or session."""
 _BEFORE: Final = instant("before")
 OF_TRACES: Final = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
 LATER: Final = f"tenant = {{tenant:String}} AND {OF_TRACES} AND received_at > {_BEFORE}"
-"""Whether a span came after the request: its trace keeps its index, which says where it is."""
+"""The condition that a span came after the request. Its trace keeps its index, which is needed to find the span."""
 OF_AN_HOUR: Final = "hour = toDateTime({hour:Int64}, 'UTC')"
 OF_HASHES: Final = "hash IN (SELECT arrayJoin(arrayMap(h -> toFixedString(unhex(h), 32), {hashes:Array(String)})))"
 OF_A_TRACE: Final = ("logs", "exemplars", "spans")
 """The tables with rows of traces."""
 _VALUES: Final = ("attribute_string_values", "resource_string_values")
 _OF_PAYLOADS: Final = ("payloads", "payload_hours", "payload_references")
-"""Payloads are condemned, and go once nobody relies on them."""
+"""Tables that a deletion leaves alone: payloads are condemned, and collected once nobody relies on them."""
 _OF_ITEMS: Final = "item IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
 LOOSE: Final = f"trace_id = {NO_ITEM} AND notEmpty({OF_LOG})"
-"""Whether a log record is in no trace and refers to payloads."""
+"""The condition that a log record is in no trace and refers to payloads."""
 _ITEMS_AT_ONCE: Final = 1_000
 _WHOLE_OF_A_TENANT: Final = tuple(table for table in KEPT if table not in (*_OF_PAYLOADS, "logs", "log_streams"))
 CONDEMNED: Final = "tael_condemned_payloads"
-"""Payloads to be looked at once more before they are deleted."""
+"""The table of payloads that await their second look."""
 
 
 class ClickHouseErase(Mutations):
@@ -105,7 +105,7 @@ class ClickHouseErase(Mutations):
         return rows
 
     async def _delete_streams(self, parameters: Mapping[str, Any]) -> int:
-        """Those of a tenant; where the tables have records of a stream and hour that came after the request, only its minutes are emptied."""
+        """Delete a tenant's streams. Where records of a stream and hour came after the request, only its minutes are emptied."""
         later = " UNION ALL ".join(
             f"SELECT stream, toStartOfHour(timestamp) FROM {self._named(table)} WHERE tenant = {{tenant:String}} AND received_at > {_BEFORE}"  # noqa: S608  # the same
             for table in _tables("logs")
@@ -133,14 +133,14 @@ class ClickHouseErase(Mutations):
             await self._condemn(f"{before_request('payload_references')} AND {_OF_ITEMS}", parameters, cause)
 
     async def _condemn(self, where: str, parameters: dict[str, Any], cause: Cause) -> None:
-        """Condemn what the references name, and only then delete these."""
+        """Condemn the payloads that the references name, and only then delete the references: after a crash in between, they are condemned again."""
         await self._clickhouse.command(
             f"INSERT INTO {self._named(CONDEMNED)} SELECT DISTINCT tenant, hour, hash, {{cause:String}}, {instant('since')}, {instant('due')}\n"  # the same
             f"FROM {self._named('payload_references')} WHERE {where} SETTINGS insert_deduplicate = 0",
             parameters | {"cause": cause.name, "since": cause.since_ns, "due": cause.due_ns},
             MUTATION_LIMITS,
         )
-        # Rows without an item stand for the payloads themselves: they stay, so that the second look finds what is due.
+        # Rows without an item represent the payloads themselves. They stay, because the second look reads them.
         await self._delete("payload_references", f"{where} AND item != {NO_ITEM}", parameters)
 
     async def condemned(self, cause: str) -> Condemned:
@@ -155,7 +155,7 @@ class ClickHouseErase(Mutations):
         return Condemned(int(count), int(due))
 
     async def _forget(self, table: str, what: Erasure) -> None:
-        """Take the user or session out of the values that suggestions remember."""
+        """Remove the user or session from the values that suggestions remember."""
         keys = ", ".join(quoted(_OWNERS[what.kind][1]))
         for column in _VALUES:
             named = f"arrayExists(pair -> pair.2 = {{value:String}} AND pair.1 IN ({keys}), {column})"
@@ -173,7 +173,7 @@ def _of_traces(what: Erasure, traces: Sequence[bytes]) -> Iterable[tuple[str, st
 
 
 def condition(table: str, selection: Selection) -> str:
-    """Whether a row of the table is to go; the parameters are those of ``parameters_of``."""
+    """The condition that a row of the table belongs to the selection, with the parameters of ``parameters_of_all``."""
     if selection.hour_ns is not None:
         return f"{before_request(table)} AND {OF_AN_HOUR}{f' AND {OF_HASHES}' if selection.hashes else ''}"
     if selection.traces:
@@ -184,14 +184,14 @@ def condition(table: str, selection: Selection) -> str:
 
 
 def _tables(table: str) -> tuple[str, ...]:
-    """The table, and where its hours are on their way to the cold tier."""
+    """The table and, if its hours are rolled, its rolling twin."""
     return (table, f"{table}_rolling") if table in ROLLED else (table,)
 
 
 def before_request(table: str) -> str:
     """The condition that a row is the tenant's and came no later than the request."""
     column = _TIMES.get(table, "hour")
-    # These columns hold the beginning of an hour, slot or minute; the one in which the request came is deleted whole.
+    # These columns hold the start of an hour, slot or minute; the one in which the request came is deleted as a whole.
     bound = _BEFORE if column not in ("hour", "slot", "minute") else f"toDateTime({_BEFORE}, 'UTC')"
     return f"tenant = {{tenant:String}} AND {column} <= {bound}"
 
@@ -204,13 +204,13 @@ def names_owner(what: Erasure, *, of_spans: bool = True) -> str:
 
 
 def parameters_of(what: Erasure, traces: Sequence[bytes] = ()) -> dict[str, Any]:
-    """What the conditions name."""
+    """The parameters of the conditions."""
     named = {"tenant": what.tenant, "value": what.value, "before": what.before_ns}
     return named | {"traces": [trace_id.hex() for trace_id in traces]} if traces else named
 
 
 def parameters_of_all(selection: Selection) -> dict[str, Any]:
-    """The same of a selection."""
+    """The parameters of the conditions for a selection."""
     named = parameters_of(selection.what, selection.traces)
     hour = (selection.hour_ns or 0) // NS_PER_SECOND
     return named | {"hour": hour, "hashes": [sha256.hex() for sha256 in selection.hashes]}

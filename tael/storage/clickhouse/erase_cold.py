@@ -1,4 +1,4 @@
-"""ColdEraseStore of one shard: rows are counted by file, and what is to stay of an hour's files is written into another."""
+"""ColdEraseStore of one shard: counts the rows to delete by file, and writes the remaining rows of an hour's files to another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tael.storage.erase import Erasure, Selected, Selection
 from tael.storage.rolling import Pace
 
 _FILES: Final = 256
-"""That one statement opens: what it reads of each stays in its memory."""
+"""The number of files that one statement opens: it keeps something of each in memory."""
 _LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
 
 

@@ -1,9 +1,9 @@
 """The SELECT that turns one decoded ``WalBatch`` into rows of ``spans``, generated; ClickHouse runs it as a materialized view.
 
-Pure text. The result is golden-filed (tests/golden/sql) and part of a migration: a landing table and its view are never altered, a
-change makes the next pair beside them, so that writers of two versions can run at once.
+Pure text. The result is golden-filed (tests/golden/sql) and part of a migration. A landing table and its view are never altered: a
+change creates another pair beside them, so that writers of two versions can run at once.
 
-An attribute goes to the map of its type, unchanged. What has no map of its own goes to ``other`` as a letter and its value:
+An attribute goes to the map of its type, unchanged. A value whose type has no map goes to ``other`` as a letter and its encoding:
 
     n         AnyValue with no member set          a<base64>  ArrayValue, encoded
     b<base64> bytes                                k<base64>  KeyValueList, encoded
@@ -12,9 +12,9 @@ Event, link and scope attributes have two maps only, strings and others, and the
 
     i<decimal> integer      d<decimal> double, shortest form that reads back      t, f  boolean
 
-What a resource or a scope says, every item under it repeats. It is put into dictionaries (LowCardinality) before the items are unfolded, so that
-a row costs an index and not a copy: a resource of a megabyte over twenty thousand spans would be twenty gigabytes. After that no function
-may touch it, because functions unpack dictionaries first.
+The attributes of a resource or scope are repeated in the row of every item under it. They are put into dictionaries (LowCardinality) before items
+are unfolded, so that a row costs an index and not a copy: a resource of a megabyte over twenty thousand spans would be twenty gigabytes. After that no
+function may be applied to them, because functions unpack dictionaries.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def typed_maps(pairs: str) -> list[tuple[str, str]]:
 
 
 def shared(maps: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The maps with a dictionary for their keys and texts."""
+    """The maps with dictionaries for their keys and string values."""
     return [(name, re.sub(r"::Map\(String, (\w+)\)$", _in_dictionaries, text)) for name, text in maps]
 
 
@@ -80,7 +80,7 @@ def _other_map(pairs: str, condition: str, encodings: tuple[tuple[str, str], ...
 
 
 def instant(expression: str) -> str:
-    """Nanoseconds of 64 unsigned bits as the instant that the tables hold."""
+    """SQL that converts unsigned 64-bit nanoseconds to an instant of the tables' type."""
     return f"fromUnixTimestamp64Nano(reinterpretAsInt64({expression}), 'UTC')"
 
 
@@ -152,7 +152,7 @@ SCOPE_COLUMNS = (
     "scope_schema_url",
 )
 RESOURCE_VALUE_HASHES = "arrayMap(v -> xxHash32(v), mapValues(resource_string))"
-"""What the index of resources' values is made of (docs/adr/0020): an index of the values themselves would unpack them for every row."""
+"""The column for the index of resources' values (docs/adr/0020): an index of the values themselves would unpack them for every row."""
 BATCH_COLUMNS = ("batch_tenant", "batch_received_at", "resource_service")
 
 
@@ -166,12 +166,11 @@ def spans_select(source: str) -> str:
 
 
 def unfolded(source: str, groups: str, scopes: str, items: str, item: str, **shared_by_resource: str) -> str:
-    """A row for each item of the batches in ``source``, as column ``item``, beside the columns of its batch, resource and scope.
+    """A row for each item of the batches in ``source``, as column ``item``, with the columns of its batch, resource and scope.
 
-    ``shared_by_resource`` are more columns by name, computed once a resource from its own columns and ``tenant``.
-
-    ``groups``, ``scopes`` and ``items`` are the signal's names for what its request holds, level by level. Each level is made of two SELECTs, one
-    that computes what is shared and one that unfolds: in a single one ClickHouse may unfold first.
+    ``shared_by_resource`` are additional columns by name, computed once for each resource from its own columns and ``tenant``.
+    ``groups``, ``scopes`` and ``items`` are the names of the request's fields, level by level. Each level takes two SELECTs, one that computes the
+    shared columns and one that unfolds: in a single one ClickHouse might unfold first and compute the shared columns for every row.
     """
     records = f"SELECT arrayJoin(records) AS r FROM {source}"  # noqa: S608  # a table's name, ours
     resources = f"SELECT r.tenant AS tenant, r.received_at AS batch_received_at, arrayJoin(r.request.{groups}) AS rs\nFROM ({records})"
@@ -209,6 +208,6 @@ def _dictionary(expression: str, name: str) -> str:
 
 
 def select(columns: list[str], source: str) -> str:
-    """A SELECT over another."""
+    """A SELECT of ``columns`` from another SELECT."""
     listed = ",\n  ".join(columns)
     return f"SELECT\n  {listed}\nFROM (\n{source}\n)"

@@ -1,7 +1,7 @@
 """The SELECT that turns one decoded ``WalBatch`` of logs into rows of ``logs``, as flatten.py does for spans.
 
-``body_type`` is AnyValue's member, and ``body`` what it holds: a string as it is, a boolean, integer or double as text that reads back the
-same, bytes as they are, and an array or a map in protobuf's encoding, in which the strings stand as they are and can be searched too.
+``body_type`` is the member of AnyValue that is set, and ``body`` its value: strings and bytes unchanged, booleans, integers and doubles as text that
+parses back to the same value, and arrays and maps in protobuf's encoding, which contains strings unchanged, so that they can be searched too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RESOURCE = "CAST(resource_string, 'Map(String, String)')"
 
 
 def logs_select(source: str) -> str:
-    """The rows of ``logs`` from the landing table ``source``; the stream of a record and its labels are computed once a resource."""
+    """The rows of ``logs`` from the landing table ``source``; the stream and its labels are computed once for each resource."""
     service = "toString(resource_service)"
     return _logs_select(
         source,
@@ -43,7 +43,7 @@ def logs_select(source: str) -> str:
 
 
 def logs_select_1(source: str) -> str:
-    """The same for the first landing table, which is older than streams: there the table computes a record's stream."""
+    """The same for the first landing table, which is older than streams: there the table ``logs`` computes a record's stream."""
     return _logs_select(source)
 
 
@@ -81,12 +81,12 @@ def _first_set(*times: str) -> str:
 
 
 def _id(value: str, size: int) -> str:
-    """An id of a wrong length is none, as the protocol has it for logs."""
+    """SQL for an id; one of the wrong length counts as absent, as OTLP specifies for logs."""
     return f"toFixedString(if(length({value}) = {size}, {value}, ''), {size})"
 
 
 def _level() -> str:
-    """tael.model.log.detect_level; what follows the severity is computed for records without one only."""
+    """SQL for tael.model.log.detect_level; the branches after the severity number are evaluated only for records without one."""
     number = f"intDiv(lr.severity_number - 1, {log.SEVERITIES_PER_LEVEL}) + 1"
     attributes = [f"attributes_string['{key}']" for key in log.LEVEL_KEYS]
     words = "|".join(sorted(log.LEVEL_WORDS, key=len, reverse=True))

@@ -1,6 +1,6 @@
-"""Groups of columns that are empty in most spans. A row has a bit for each in ``empty_groups``, and a reader of spans leaves out what is empty. Pure.
+"""Groups of columns that are empty in most spans. ``empty_groups`` has a bit for each, and a reader of spans does not select empty groups. Pure.
 
-A bit that is set MUST be right; none is set where nothing is known, as in files of the cold tier, which do not have the column (docs/adr/0028).
+A bit that is set MUST be right. No bit is set when nothing is known, as in files of the cold tier, which do not have the column (docs/adr/0028).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLUMN: Final = "empty_groups"
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Columns (of rows.COLUMNS), the condition under which all of them are empty, and the value that they have then."""
+    """Columns (of rows.COLUMNS), the condition under which all of them are empty, and a function that returns their empty value."""
 
     columns: tuple[str, ...]
     empty: str
@@ -38,11 +38,11 @@ _GROUPS: Final = (
     _Group((*_TEXTS, *_NUMBERS), _RARE, int),
 )
 EXPRESSION: Final = f"toUInt8({' + '.join(f'{1 << bit} * ({group.empty})' for bit, group in enumerate(_GROUPS))})"
-"""The column's default."""
+"""The default expression of the column."""
 
 
 def common(masks: Sequence[int]) -> int:
-    """The groups that are empty in every one of these rows, of which there is at least one."""
+    """The mask of the groups that are empty in all of these rows (at least one)."""
     return reduce(and_, masks)
 
 
@@ -52,14 +52,14 @@ def columns(empty: int) -> tuple[str, ...]:
 
 
 def whole(row: rows.Row, empty: int) -> list[Any]:
-    """The values of rows.COLUMNS, from a row that has those of ``columns`` (and perhaps more behind them)."""
+    """The values of rows.COLUMNS, from a row that has those of ``columns(empty)``, perhaps followed by others."""
     selected = iter(row)
     return [next(selected) if value is None else value() for value in _values(empty)]
 
 
 @cache
 def _values(empty: int) -> tuple[Callable[[], Any] | None, ...]:
-    """For each column, what makes its empty value where it is left out; None where it is selected."""
+    """For each column, a function that returns its empty value if it is left out, or None if it is selected."""
     left_out = {name: _value(name, group) for bit, group in enumerate(_GROUPS) if empty & 1 << bit for name in group.columns}
     return tuple(left_out.get(name) for name in rows.COLUMNS)
 

@@ -1,4 +1,4 @@
-"""HoldingReader of one shard: rows are counted by tenant and partition, and bytes shared out by rows; of what is cold the manifest says both."""
+"""HoldingReader of one shard: counts rows by tenant and partition, and divides a partition's bytes by rows. The manifest has both for cold files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.holdings import Holding, merged_holdings
 
 ITEM_TABLES = frozenset(("spans", "logs", "samples", "histograms", "payloads"))
-"""Their rows are what a tenant sent; those of the others are made of them."""
+"""The tables whose rows are items that a tenant sent; the rows of other tables are derived from them."""
 _OF_A_TABLE = """SELECT tenant, sum(rows), toUInt64(sum(bytes)), min(start), argMin(toUInt64(bytes), start)
 FROM
 (
@@ -32,14 +32,14 @@ GROUP BY tenant"""
 
 
 class TableHoldings:
-    """The same of one table, in every tier of the source."""
+    """Reads the holdings of one table, in every tier of the source."""
 
     def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
         self._source = source or HotTables(clickhouse.database)
 
     async def holdings(self, table: str, tenant: str | None) -> Answer[list[Holding]]:
-        """Each tenant of which the table has rows; ``tenant`` None is every tenant. Raises as SpanReader does."""
+        """The holdings of each tenant with rows in the table, or of one ``tenant``. Raises the errors of SpanReader."""
         places = self._source.places(table, tenant)
         found = await self._of(table, table, tenant)
         if places.rolling:
@@ -69,12 +69,12 @@ def _of_files(table: str, files: Iterable[ColdFile]) -> Iterable[Holding]:
     for tenant, own in by_tenant.items():
         first = min(own, key=lambda file: file.end_ns)
         items = sum(file.rows for file in own) if table in ITEM_TABLES else 0
-        goes = sum(file.bytes for file in own if file.end_ns == first.end_ns)
-        yield Holding(tenant, KEPT[table].signal, items, 0, sum(file.bytes for file in own), first.hour_ns, first.end_ns, goes)
+        freed = sum(file.bytes for file in own if file.end_ns == first.end_ns)
+        yield Holding(tenant, KEPT[table].signal, items, 0, sum(file.bytes for file in own), first.hour_ns, first.end_ns, freed)
 
 
 class ClickHouseHoldings:
-    """See HoldingReader. Each table is a question of its own: a roll changes one at a time, and holds up only that one's answer."""
+    """See HoldingReader. Each table is read by a question of its own, so that a roll, which changes one table at a time, delays only that one."""
 
     def __init__(self, shard: AskedShard[TableHoldings]) -> None:
         self._shard = shard

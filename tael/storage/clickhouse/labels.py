@@ -1,4 +1,4 @@
-"""SQL that chooses rows of a table of label sets by hour, pure: the tables ``series`` and ``log_streams``."""
+"""SQL that selects rows of the tables of label sets by hour (``series`` and ``log_streams``), pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tael.model.series import METRIC_NAME, Matcher
 
 _HOUR_SECONDS: Final = 3_600
 LAST_SECOND: Final = (1 << 32) - 1
-"""Hours are kept in 32 bits of seconds; nothing is stored before 1970."""
+"""The last second that can be stored: hours have 32 bits of seconds, and nothing is stored before 1970."""
 
 
 class Where:
@@ -29,7 +29,7 @@ class Where:
 
 
 def limited(where: Where, limit: int) -> str:
-    """A LIMIT where there is to be one: 0 is none."""
+    """The LIMIT clause; empty for 0, which is no limit."""
     if not limit:
         return ""
     where.parameters["limit"] = limit
@@ -39,7 +39,7 @@ def limited(where: Where, limit: int) -> str:
 def matching(
     tenant: str, matchers: Sequence[Matcher], range_ms: tuple[int, int], parameters: dict[str, Any], name: str = "metric_name"
 ) -> Where:
-    """Rows of label sets that match, in the hours of the range, both ends included; ``name`` is the column of ``__name__``."""
+    """The conditions for rows with matching label sets in the hours of the range, both ends included; ``name`` is the column of ``__name__``."""
     where = Where(parameters)
     where.add("tenant = {tenant:String}", tenant=tenant)
     first, last = (hour_of(time_ms // 1000) for time_ms in range_ms)
@@ -52,13 +52,13 @@ def matching(
 
 
 def hour_of(second: int) -> int:
-    """The hour that a second lies in, as its first second, within those that can be kept."""
+    """The first second of the hour of a second, clamped to what can be stored."""
     kept = min(max(second, 0), LAST_SECOND)
     return kept - kept % _HOUR_SECONDS
 
 
 def _match(where: Where, index: int, matcher: Matcher, name: str) -> None:
-    """Prometheus' regular expressions are anchored, and their dot matches a line's end too."""
+    """Add the condition of a matcher. As in Prometheus, regular expressions are anchored and their dot also matches newlines."""
     label, value = f"label_{index}", f"value_{index}"
     text = name
     if matcher.name != METRIC_NAME:

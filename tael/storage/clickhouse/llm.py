@@ -1,6 +1,6 @@
-"""The typed columns of an LLM span as SQL, generated from the dialects in ``tael.otlp.genai``, and where its text is found.
+"""The typed columns of an LLM span as SQL, generated from the dialects in ``tael.otlp.genai``, and the attributes that hold its text.
 
-One tuple is computed behind one condition, so that a span of anything else pays for a look at its keys and no more.
+A single tuple is computed under a single condition, so that other spans cost no more than a look at their keys.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ COLUMNS = (
     ("llm_agent_name", _TEXT),
     ("llm_tool_name", _TEXT),
 )
-"""In the order of LlmCall's fields."""
+"""The columns and their types, in the order of LlmCall's fields."""
 _BEGINNING = 3
-"""Bytes of a key that are looked at first; no marker is shorter."""
+"""How many first bytes of a key are compared first; no marker is shorter."""
 _SUMMED = [name for name in genai.KEYS for _ in genai.SUMS[name]]
-"""The column of each group of keys that is summed."""
+"""The column of each group of keys whose values are summed."""
 _ASKED = (*genai.KEYS.values(), *(group for name in genai.KEYS for group in genai.SUMS[name]))
-"""The keys of each column, and behind them those groups."""
+"""The keys of each column, followed by the groups that are summed."""
 
 
 def _places() -> dict[str, int]:
-    """Every key that is asked for, and its place: the order in which keys are asked, above 32 bits of those in ``_ASKED`` that ask for it."""
+    """A number for every key that is read: its priority in the high bits and, in the low 32 bits, the set of entries of ``_ASKED`` that read it."""
     order = {key: place for place, key in enumerate(dict.fromkeys(key for keys in _ASKED for key in keys), 1)}
     for keys in _ASKED:
         if sorted(keys, key=order.__getitem__) != list(keys):
-            raise ValueError(f"another column asks for some of these keys in another order: {', '.join(keys)}")
+            raise ValueError(f"another column reads some of these keys in a different order: {', '.join(keys)}")
     return {key: place << 32 | sum(1 << bit for bit, keys in enumerate(_ASKED) if key in keys) for key, place in order.items()}
 
 
@@ -53,7 +53,7 @@ _PLACES = _places()
 
 
 def call_tuple(pairs: str) -> str:
-    """The members of ``COLUMNS`` as one named tuple, from an expression of type Array(KeyValue)."""
+    """SQL for the values of ``COLUMNS`` as one named tuple, from an expression of type Array(KeyValue)."""
     members = ", ".join(_member_of_column(name.removeprefix("llm_")) for name, _ in COLUMNS)
     kind = f"Tuple({', '.join(f'{name} {_plain(column_type)}' for name, column_type in COLUMNS)})"
     call = f"arrayMap(t -> CAST(tuple({members}), '{kind}'), {_found(pairs)})[1]"
@@ -61,27 +61,27 @@ def call_tuple(pairs: str) -> str:
 
 
 def _is_call(keys: str) -> str:
-    # Every key of every span comes by here, and nearly all of them are ruled out by how they begin.
+    # This is evaluated for every key of every span, and nearly all keys are ruled out by their first bytes.
     beginnings = sorted({prefix[:_BEGINNING] for prefix in genai.MARKER_PREFIXES})
     marker = f"^({'|'.join(map(re.escape, genai.MARKER_PREFIXES))})"
     return f"arrayExists(k -> substring(k, 1, {_BEGINNING}) IN ({_listed(beginnings)}) AND match(k, {_listed([marker])}), {keys})"
 
 
 def is_content(key: str) -> str:
-    """Whether the SQL expression ``key`` names a prompt or a completion."""
+    """The condition that the SQL expression ``key`` names a prompt or a completion."""
     return f"({key} IN ({_listed(genai.PROMPT_KEYS + genai.COMPLETION_KEYS)}) OR {starts_with(key, genai.PROMPT_PREFIXES + genai.COMPLETION_PREFIXES)})"
 
 
 def starts_with(key: str, prefixes: Iterable[str]) -> str:
-    """Whether the SQL expression ``key`` starts with one of the prefixes."""
+    """The condition that the SQL expression ``key`` starts with one of the prefixes."""
     return " OR ".join(f"startsWith({key}, {prefix})" for prefix in quoted(prefixes))
 
 
 def _found(pairs: str) -> str:
-    """An array that holds one tuple: the text of each column of ``genai.KEYS`` in their order, and for each group that is summed its sum or NULL.
+    """An array with one tuple: the text of each column of ``genai.KEYS`` in their order, and for each summed group its sum or NULL.
 
-    Attributes are sorted by the order in which keys are asked, each beside a number whose bits say who asks for it: a lookup by key in a map would
-    copy the map for every key that is asked.
+    Attributes are sorted by the priority of their keys, each with the number of ``_places`` whose bits tell which columns read it: looking keys up in
+    a map would copy the map for every key.
     """
     places = f"transform(k, [{_listed(_PLACES)}], [{', '.join(map(str, _PLACES.values()))}], 0)"
     texts = f"mapFilter((k, v) -> v != '', arrayMap(b -> {_with_json('b')}, {_texts(pairs)})[1])"
@@ -92,8 +92,8 @@ def _found(pairs: str) -> str:
 
 
 def _texts(pairs: str) -> str:
-    """An array that holds, as its one element, a map of the attributes that columns are read from: strings and numbers as text, and the first
-    element of an array when that is a short string. Of a key that a span repeats the last value counts.
+    """An array with one element: a map of the attributes that columns are read from, with strings and numbers as text, and an array as its first
+    element when that is a short string. Of a repeated key the last value counts.
     """
     first_of_array = "if(startsWith(a, '\\n') AND substring(a, 3, 1) = '\\n', substring(a, 5, ascii(substring(a, 4, 1))), '')"
     text = (
@@ -102,13 +102,13 @@ def _texts(pairs: str) -> str:
     )
     arrays = "r.value.value, r.value.string_value, r.value.int_value, r.value.double_value, r.value.array_value"
     read = f"arrayFilter(x -> x.key IN ({_listed(sorted(genai.COLUMN_KEYS))}), {pairs})"
-    # In reverse, so that the first of each key is the last that came: a map would keep all of them, and a sum would add them up.
+    # Reversed, so that the first of each key is the last one received. A map would keep duplicates, and a sum would add them all.
     last = f"arrayMap(u -> arrayFilter((x, n) -> n = 1, u, arrayEnumerateUniq(u.key)), [arrayReverse({read})])"
     return f"arrayMap(r -> mapFromArrays(r.key, arrayMap((o, s, i, d, a) -> {text}, {arrays})), {last})"
 
 
 def _with_json(texts: str) -> str:
-    """The map and beside its entries the members of JSON objects that some column is read from."""
+    """The map, extended by those members of JSON objects that some column is read from."""
     asked = [key.split(genai.MEMBER) for key in sorted(genai.ALL_KEYS) if genai.MEMBER in key]
     owners, members = zip(*(pair for pair in asked if pair[1] != genai.EVERY_MEMBER), strict=True)
     summed = [owner for owner, member in asked if member == genai.EVERY_MEMBER]
@@ -116,7 +116,7 @@ def _with_json(texts: str) -> str:
         *map(genai.MEMBER.join, zip(owners, members, strict=True)),
         *(f"{owner}{genai.MEMBER}{genai.EVERY_MEMBER}" for owner in summed),
     ]
-    # Of null, true, lists and objects nothing is left, so that the next key is asked.
+    # Null, booleans, lists and objects become empty, so that the next key is tried.
     member = f"multiIf(startsWith(j, '\"'), JSONExtractString({texts}[o], n), match(j, '^[-0-9]'), j, '')"
     raw = f"arrayMap((o, n) -> arrayMap(j -> {member}, [JSONExtractRaw({texts}[o], n)])[1], [{_listed(owners)}], [{_listed(members)}])"
     sums = f"arrayMap(o -> {_sum_of_object(f'{texts}[o]')}, [{_listed(summed)}])"
@@ -129,7 +129,7 @@ def _sum_of_object(text: str) -> str:
 
 
 def _sum(texts: str) -> str:
-    """What the numbers among an array's texts add up to; NULL where there are none."""
+    """The sum of the numbers among an array's texts; NULL when there are none."""
     amounts = f"arrayFilter(n -> ifNull(n BETWEEN 0 AND {genai.MOST}, 0), arrayMap(t -> toFloat64OrNull(trim(BOTH '\"' FROM t)), {texts}))"
     return f"arrayMap(a -> if(empty(a), NULL, arraySum(arrayMap(n -> assumeNotNull(n), a))), [{amounts}])[1]"
 
@@ -151,12 +151,12 @@ def _number(column: str) -> str:
 
 
 def _amount(column: str) -> str:
-    """A number that can be counted or paid; NULL for every other."""
+    """The number if it can be a count or a price, NULL otherwise."""
     return f"arrayMap(n -> if(n BETWEEN 0 AND {genai.MOST}, n, NULL), [toFloat64OrNull({_first(column)})])[1]"
 
 
 def _sums_of(column: str) -> str:
-    """What the parts of each group add up to, NULL where it has none."""
+    """The sums of the column's groups, each NULL when the group has no numbers."""
     return ", ".join(f"t.{2 + place}" for place, name in enumerate(_SUMMED) if name == column)
 
 
@@ -182,7 +182,7 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 def quoted(texts: Iterable[str]) -> list[str]:
-    """Texts of ours as SQL literals."""
+    """Texts as SQL literals. Only for texts from this repository, never for input."""
     escaped = (text.replace("\\", "\\\\").replace("'", "\\'") for text in texts)
     return [f"'{text}'" for text in escaped]
 

@@ -1,4 +1,4 @@
-"""LlmReader of one shard: the spans of every trace that has an LLM call in the range, without their wide columns."""
+"""LlmReader of one shard: reads the spans of every trace with an LLM call in the range, without their wide columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.llm import too_many
 
 _AROUND_NS: Final = 3600 * NS_PER_SECOND
-"""Spans of a trace are looked for so long before and after the range: what is around a call, and what repeats its usage."""
+"""How long before and after the range spans of a trace are read: a call's ancestors, and other spans that repeat its usage."""
 _LIMITS: Final = Limits(seconds=60, memory_bytes=2 << 30)
 _INHERITED: Final = ("session_id", "user_id", "agent_name")
 _COLUMNS: Final = {"service": "service", **{name: f"llm_{name}" for name in DIMENSIONS if name != "service"}}
@@ -62,10 +62,10 @@ def _calls_within(tenant: str, time_range: TimeRange) -> Conditions:
 
 
 def spans_of_calls(source: Source, tenant: str, time_range: TimeRange, cost: str, limit: int) -> Statement:
-    """Id, parent, trace, whether it is a call in the range, whether it has usage, failed, start, duration, cost, tokens and words of each span."""
+    """For each span: id, parent, trace, whether it is a call in the range, has usage and failed, start, duration, cost, tokens and words."""
     within, around = _calls_within(tenant, time_range), Conditions(tenant)
     wider = TimeRange(max(0, time_range.start_ns - _AROUND_NS), time_range.end_ns + min(_AROUND_NS, (1 << 63) - 1 - time_range.end_ns))
-    # Both conditions stand in one statement, so the bounds of the wider one need names of their own.
+    # Both conditions are in one statement, so the wider one's bounds need parameter names of their own.
     if around.within("start_time", wider) or "start" in around.parameters or "end" in around.parameters:
         around.texts = [text.replace("{start:", "{around_start:").replace("{end:", "{around_end:") for text in around.texts]
     bounds = {f"around_{name}": around.parameters[name] for name in ("start", "end") if name in around.parameters}
@@ -87,7 +87,7 @@ def spans_of_calls(source: Source, tenant: str, time_range: TimeRange, cost: str
 
 
 def calls_of(columns: Sequence[Column]) -> LlmCalls:
-    """The calls of the rows that the statement gives, each span once."""
+    """The calls in the answer to ``spans_of_calls``, each span once."""
     if not columns:
         return LlmCalls(
             {name: words_of([]) for name in DIMENSIONS},
@@ -99,7 +99,7 @@ def calls_of(columns: Sequence[Column]) -> LlmCalls:
             _NONE,
             _NONE,
         )
-    # A span that was sent twice is one call, and would be charged twice.
+    # A span that was sent twice is one call: counted twice, it would be charged twice.
     ids, once = _once_each(*(native.numbers(columns[at]) for at in (0, 4, 7)))
     parent, trace, inside, reports, failed, start, duration, cost, *tokens = (
         native.numbers(column)[once] for column in columns[1 : 9 + len(TOKENS)]
@@ -125,10 +125,11 @@ def calls_of(columns: Sequence[Column]) -> LlmCalls:
 
 
 def _once_each(ids: Numbers, reports: Numbers, duration: Numbers) -> tuple[Numbers, np.typing.NDArray[np.intp]]:
-    """The ids, each once, and the row of each: of a span's copies one that has ended, then one with usage, then the longest."""
+    """The distinct ids, and the row of each: of a span's copies preferably one that has ended, then one with usage, then the longest."""
     found, first = np.unique(ids, return_index=True)
     if len(found) == len(ids):
         return found, first
+    # lexsort takes its last key first; unique() then returns the first row of each id in this order.
     order = np.lexsort((-duration, -reports.astype(np.int64), duration < 0))
     found, first = np.unique(ids[order], return_index=True)
     return found, order[first]

@@ -1,4 +1,4 @@
-"""SQL for traces of many spans, a part at a time; pure."""
+"""SQL that reads long traces a part at a time; pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALL_COLUMNS: Final = ("span_id", "parent_span_id", "toUnixTimestamp64Nano(start
 
 
 def outline(source: Source, tenant: str, trace_id: bytes, most: int, step: int, hours: Collection[int] | None) -> Statement:
-    """Every ``step``-th of the keys of a trace's first ``most`` spans, in order; beside each the number of all its spans and whether any is of an LLM call."""
+    """Every ``step``-th key of a trace's first ``most`` spans, in order, each with the number of all spans and whether any belongs to an LLM call."""
     with_bounds, where, parameters = _of_trace(source, tenant, trace_id, hours)
     sql = (
         f"WITH {with_bounds}\n"  # only names of ours and parameters, here and below
@@ -32,7 +32,7 @@ def outline(source: Source, tenant: str, trace_id: bytes, most: int, step: int, 
 
 
 def bytes_of_part(source: Source, tenant: str, part: Part, form: Form, hours: Collection[int] | None) -> Statement:
-    """Key, origin, ranks and bytes of each span of a part, in order of keys, each once."""
+    """Key, origin, ranks and bytes of each span of a part once, in order of keys; of several copies, the one with the highest rank."""
     with_bounds, where, parameters = _of_part(source, tenant, part, hours)
     ranks = [f"{text} AS rank_{place}" for place, text in enumerate(RANKS)]
     order = ", ".join(f"rank_{place} DESC" for place in range(len(RANKS)))
@@ -45,7 +45,7 @@ def bytes_of_part(source: Source, tenant: str, part: Part, form: Form, hours: Co
 
 
 def spans_of_part(source: Source, tenant: str, part: Part, hours: Collection[int] | None) -> Statement:
-    """The rows of a part's spans, in order, each once."""
+    """The row of each span of a part once, in order of keys; of several copies, the one with the highest rank."""
     with_bounds, where, parameters = _of_part(source, tenant, part, hours)
     order = ", ".join((f"{text} DESC") for text in RANKS)
     sql = (
@@ -56,7 +56,7 @@ def spans_of_part(source: Source, tenant: str, part: Part, hours: Collection[int
 
 
 def spans_of_keys(source: Source, tenant: str, part: Part, keys: Sequence[Key], hours: Collection[int] | None) -> Statement:
-    """The rows of these spans, in no order; a span may have several."""
+    """The rows of the spans with these keys, in no particular order; a span may have several."""
     with_bounds, where, parameters = _of_part(source, tenant, part, hours)
     wanted = f"({_KEY}) IN {{keys:Array(Tuple(Int64, UInt64))}}"
     sql = f"WITH {with_bounds}\nSELECT {', '.join(rows.COLUMNS)}\n{where}\n  AND {wanted}"
@@ -77,14 +77,14 @@ def calls(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] |
 
 
 def lineage(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None) -> Statement:
-    """Every span's number and its parent's, 0 for none."""
+    """The number of every span and that of its parent, 0 for none."""
     with_bounds, where, parameters = _of_trace(source, tenant, trace_id, hours)
     parent = "if(length(parent_span_id) = 8, reinterpretAsUInt64(reverse(parent_span_id)), 0)"
     return Statement(f"WITH {with_bounds}\nSELECT {_NUMBER}, {parent}\n{where}", parameters)
 
 
 def _of_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None) -> tuple[str, str, dict[str, object]]:
-    """What stands behind WITH, and from FROM on, and its parameters; the index says between which times to look."""
+    """The text after WITH, the text from FROM on, and the parameters. The trace index gives the times to look between."""
     of_trace = f"tenant = {{tenant:String}} AND trace_id = {_ID}"
     bounds = f"(SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)} WHERE {of_trace}) AS bounds"  # noqa: S608
     rows_of_trace = source.rows("spans", tenant, hours=hours)
@@ -97,7 +97,7 @@ def _of_part(source: Source, tenant: str, part: Part, hours: Collection[int] | N
     texts = [where]
     for name, key, sign in (("first", part.first, ">"), ("end", part.end, "<")):
         if key is not None:
-            # Beside the key, because by the start alone granules are left out.
+            # The start is compared by itself as well, because only that condition lets ClickHouse skip granules.
             at, or_at = instant(f"{name}_start"), ">=" if name == "first" else "<"
             texts.append(f"start_time {sign}= {at} AND (start_time {sign} {at} OR {_NUMBER} {or_at} {{{name}_number:UInt64}})")
             parameters |= {f"{name}_start": key.start_ns, f"{name}_number": key.number}

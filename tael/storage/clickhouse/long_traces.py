@@ -1,4 +1,4 @@
-"""LongTraceReader of one shard: parts of a trace as bytes that ClickHouse makes, or as spans where it cannot."""
+"""LongTraceReader of one shard: parts of a trace as bytes that ClickHouse encodes, or as spans where it cannot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tael.storage.merge import once_each
 
 _LIMITS: Final = Limits(seconds=30, memory_bytes=1 << 30, threads=1)
 _KEYS_AT_ONCE: Final = 1_000
-"""ClickHouse takes parameters of up to 128 KiB."""
+"""How many spans are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
 
 
 class ClickHouseLongTraces:
@@ -69,9 +69,10 @@ class ClickHouseLongTraces:
         if not found:
             return Answer([])
         columns = await self._native(queries.lineage(self._source, tenant, trace_id, hours))
-        return Answer(await asyncio.to_thread(self._with_those_around, trace_id, found, [native.numbers(column) for column in columns]))
+        return Answer(await asyncio.to_thread(self._with_ancestors, trace_id, found, [native.numbers(column) for column in columns]))
 
-    def _with_those_around(self, trace_id: bytes, found: Sequence[rows.Row], lineage: Sequence[Numbers]) -> list[Span]:
+    def _with_ancestors(self, trace_id: bytes, found: Sequence[rows.Row], lineage: Sequence[Numbers]) -> list[Span]:
+        """The spans of calls, and their ancestors as spans with only ids; arrays of ids, because a trace may have millions of spans."""
         calls = once_each(with_cost(rows.call(trace_id, row), self._prices) for row in found)
         ids, once = np.unique(lineage[0], return_index=True)
         around = Tree.of(ids, lineage[1][once]).around
@@ -79,6 +80,7 @@ class ClickHouseLongTraces:
         seen = np.zeros(len(ids), np.bool_)
         seen[at] = True
         outer = at
+        # Bounded, and never through a span twice: parents are as senders wrote them and may form a cycle.
         for _ in range(MAX_DEPTH):
             outer = np.unique(around[outer])
             outer = outer[outer >= 0]
@@ -98,7 +100,7 @@ class ClickHouseLongTraces:
     async def _filled(
         self, tenant: str, part: Part, keys: Sequence[Key], bodies: Sequence[bytes], hours: Collection[int] | None
     ) -> list[bytes | Span]:
-        """The bodies, with spans in the place of those that are empty."""
+        """The bodies, with the span itself in the place of each empty body."""
         filled: list[bytes | Span] = list(bodies)
         without = [index for index, body in enumerate(bodies) if not body]
         for first in range(0, len(without), _KEYS_AT_ONCE):
@@ -110,7 +112,7 @@ class ClickHouseLongTraces:
         return filled
 
     async def _hours(self, tenant: str, trace_id: bytes, part: Part | None = None) -> set[int] | None:
-        """The hours to look in, where some may be outside the hot table; None where all is there."""
+        """The hours to look in, or None when all rows are in the hot table."""
         if not self._source.elsewhere("spans"):
             return None
         named = await self._query(query_builder.trace_hours(self._source, tenant, [trace_id]))

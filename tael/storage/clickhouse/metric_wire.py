@@ -1,6 +1,6 @@
-"""proto/metrics.proto as ClickHouse decodes it: the messages of the landing tables, read off the descriptors.
+"""proto/metrics.proto as ClickHouse decodes it: the messages of the landing tables, derived from the descriptors.
 
-Deltas are left out: they are the writer's, and ClickHouse skips fields that it is not told of.
+Deltas are left out: the writer adds them up, and ClickHouse skips fields that are not in its schema.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TYPES = {
 
 
 def message_of(descriptor: Any, *, without: int = 0) -> Message:
-    """The message of a protobuf descriptor, but for the field of number ``without``."""
+    """The message of a protobuf descriptor, without the field number ``without``."""
     return Message(descriptor.name, tuple(_field(field) for field in descriptor.fields if field.number != without))
 
 

@@ -1,7 +1,7 @@
-"""A page of the newest rows of a range, looked for in the newest part of it first: pure.
+"""Finds a page of a range's newest rows by searching its newest part first; pure.
 
-The tables are ordered by service before time, so the newest rows of all services are found by sorting every row of the range. Those of a short time are read
-from few granules, and where they are common they fill the page.
+The tables are ordered by service before time, so finding the newest rows of all services means sorting every row of the range. The rows of a short time
+are in few granules, and if matches are common they fill the page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ _FIRST_NS = 10 * NS_PER_SECOND
 
 
 class Newest:
-    """Pieces of a range, newest first: each is as long as what the one before it had lets expect; a piece without any row is followed by all the rest."""
+    """The pieces of a range, newest first. The length of each is estimated from the rows of the piece before; a piece without rows is followed by the whole
+    rest.
+    """
 
     def __init__(self, time_range: TimeRange) -> None:
         self._start_ns = time_range.start_ns
@@ -20,7 +22,7 @@ class Newest:
         self._size_ns = _FIRST_NS
 
     def next(self) -> TimeRange | None:
-        """The next piece; None behind the last one."""
+        """The next piece; None after the last one."""
         if self._end_ns <= self._start_ns:
             return None
         piece = TimeRange(max(self._start_ns, self._end_ns - self._size_ns), self._end_ns)
@@ -28,6 +30,7 @@ class Newest:
         return piece
 
     def had(self, found: int, missing: int) -> None:
-        """Say that the last piece had so many rows, and that so many are still missing."""
+        """Report how many rows the last piece had, and how many the page still lacks."""
         rest = self._end_ns - self._start_ns
+        # Twice the estimate, because a piece that is too short costs another statement.
         self._size_ns = min(rest, self._size_ns * 2 * -(-missing // found)) if found else rest

@@ -1,4 +1,4 @@
-"""ClickHouse's Native format read into columns, with one look at each block and none at each row: what millions of samples need.
+"""Reads ClickHouse's Native format into columns, with work for each block but none for each row, as millions of samples require.
 
     block   = varint columns, varint rows, { name, type, data } for each column
     name    = varint length, bytes; type the same
@@ -9,8 +9,8 @@
               LowCardinality(String)       UInt64 flags, UInt64 keys, the keys, UInt64 rows, their numbers; nothing for no rows
               String                       varint length, bytes of each row
 
-A type that holds LowCardinality begins with a version (UInt64) for each, before anything else of the column. Types that no question of
-ours asks for are refused.
+The data of a column whose type contains LowCardinality begin with a version (UInt64) for each occurrence. Types that none of our
+statements select are refused.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Numbers: TypeAlias = "npt.NDArray[Any]"
 
 @dataclass(frozen=True, slots=True)
 class Strings:
-    """Row ``i`` is ``words[index[i]]``; a word may stand in ``words`` more than once."""
+    """Row ``i`` is ``words[index[i]]``; ``words`` may contain duplicates."""
 
     words: list[str]
     index: Numbers
@@ -50,20 +50,20 @@ class Strings:
         return len(self.index)
 
     def tolist(self) -> list[str]:
-        """One string a row."""
+        """The string of each row."""
         return list(map(self.words.__getitem__, self.index.tolist()))
 
 
 @dataclass(frozen=True, slots=True)
 class Blobs:
-    """Row ``i`` is ``values[i]``, as it came."""
+    """Row ``i`` is ``values[i]``, undecoded bytes."""
 
     values: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """Row ``i`` is NULL where ``missing[i]``; ``values`` holds anything there."""
+    """Row ``i`` is NULL if ``missing[i]``; ``values`` is arbitrary there."""
 
     missing: npt.NDArray[np.bool_]
     values: Column
@@ -79,7 +79,7 @@ class Lists:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Keys and values of maps' entries."""
+    """The keys and values of the entries of maps."""
 
     keys: Column
     values: Column
@@ -89,9 +89,9 @@ Column: TypeAlias = "Numbers | Strings | Blobs | Optional | Lists | Pairs"
 
 
 def read(body: bytes, *, blobs: bool = False) -> list[Column]:
-    """The columns of an answer, all blocks joined; no columns where there are no rows. Raises Unavailable for a body that ends too early.
+    """The columns of an answer, all blocks joined; no columns when there are no rows. Raises Unavailable for a body that ends too early.
 
-    ``blobs``: columns of String are Blobs, and not texts.
+    With ``blobs``, columns of type String become Blobs instead of Strings.
     """
     return join(read_blocks(body, blobs=blobs))
 
@@ -115,7 +115,7 @@ def read_blocks(body: bytes, *, blobs: bool = False) -> list[list[Column]]:
 
 
 class _Cursor:
-    """A place in the body."""
+    """A position in the body."""
 
     def __init__(self, body: bytes, *, blobs: bool = False) -> None:
         self._body = body
@@ -155,7 +155,7 @@ def _read_column(cursor: _Cursor, rows: int) -> Column:
     cursor.text()
     kind = cursor.text()
     if rows:
-        # A block without rows is the header that the server begins with: it has types and no data, and so no versions.
+        # The server begins with a block without rows: it has types but no data, and so no versions.
         cursor.at += 8 * kind.count("LowCardinality(")
     return _read(cursor, kind, rows)
 
@@ -188,12 +188,12 @@ def _read_words(cursor: _Cursor, rows: int) -> Strings:
     flags, keys = (int(number) for number in cursor.numbers("<u8", 2))
     words = cursor.texts(keys)
     (count,) = cursor.numbers("<u8", 1)
-    # The low byte of the flags is how wide the numbers are.
+    # The low byte of the flags selects the width of the index.
     return Strings(words, cursor.numbers(_INDEXES[flags & 0xFF], int(count)))
 
 
 def _two(inner: str) -> tuple[str, str]:
-    """``K, V`` of a map's type; a key is never a type with more than one parameter."""
+    """K and V of ``Map(K, V)``. Splitting at the first comma is enough, because no key type has several parameters."""
     key, _, value = inner.partition(", ")
     return key, value
 
@@ -204,7 +204,7 @@ def _join(parts: Sequence[Column]) -> Column:  # noqa: PLR0911  # one for each k
     match parts[0]:
         case Strings():
             texts = [strings(part) for part in parts]
-            # Each block has a dictionary of its own, so its numbers move on by the words of those before it.
+            # Each block has its own dictionary, so its indices are shifted by the number of words of the blocks before it.
             starts = np.cumsum([0, *(len(part.words) for part in texts)])
             index = np.concatenate([part.index + start for part, start in zip(texts, starts[:-1], strict=True)])
             return Strings([word for part in texts for word in part.words], index)
@@ -226,7 +226,7 @@ def _join(parts: Sequence[Column]) -> Column:  # noqa: PLR0911  # one for each k
 
 
 def numbers(column: Column) -> Numbers:
-    """A column that holds numbers, as its statement says."""
+    """The column, of which its statement guarantees that it holds numbers; the functions below do the same for other kinds."""
     assert isinstance(column, np.ndarray)
     return column
 
@@ -256,6 +256,6 @@ def lists(column: Column) -> Lists:
 
 
 def pairs(column: Column) -> Pairs:
-    """What a column of maps holds."""
+    """A column that holds entries of maps."""
     assert isinstance(column, Pairs)
     return column

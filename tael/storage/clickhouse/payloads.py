@@ -13,11 +13,11 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.wal.payloads import joined
 
 _AT_ONCE: Final = 1_000
-"""How many are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
+"""How many payloads are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
 
 
 class ClickHousePayloads:
-    """See PayloadReader. Where hours are elsewhere, an index says which: a payload is whole in each of its hours, so the last of them will do."""
+    """See PayloadReader. For hours outside the hot table an index gives the hours of a payload. It is whole in each of them, so its last hour is enough."""
 
     def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse
@@ -26,15 +26,15 @@ class ClickHousePayloads:
     async def get_payloads(self, tenant: str, hashes: Collection[bytes], time_range: TimeRange = ALL_TIME) -> Answer[dict[bytes, bytes]]:
         """See PayloadReader."""
         found: dict[bytes, bytes] = {}
-        asked = sorted(hashes)
-        for start in range(0, len(asked), _AT_ONCE):
-            some = asked[start : start + _AT_ONCE]
+        wanted = sorted(hashes)
+        for start in range(0, len(wanted), _AT_ONCE):
+            batch = wanted[start : start + _AT_ONCE]
             if not self._source.elsewhere("payloads"):
-                found |= await self._fetch(tenant, some, time_range, None)
+                found |= await self._fetch(tenant, batch, time_range, None)
                 continue
-            found |= await self._fetch(tenant, some, time_range, await self._hours(tenant, some, time_range, every=False))
-            # One of which the last hour lacks a piece, as when it could not be written, is put together from all.
-            if left := [sha256 for sha256 in some if sha256 not in found]:
+            found |= await self._fetch(tenant, batch, time_range, await self._hours(tenant, batch, time_range, every=False))
+            # If the last hour lacks a piece, for instance because it could not be written, the payload is assembled from all of its hours.
+            if left := [sha256 for sha256 in batch if sha256 not in found]:
                 found |= await self._fetch(tenant, left, time_range, await self._hours(tenant, left, time_range, every=True))
         return Answer(found)
 
@@ -46,7 +46,7 @@ class ClickHousePayloads:
     async def _fetch(
         self, tenant: str, hashes: Sequence[bytes], time_range: TimeRange, hours: Collection[int] | None
     ) -> dict[bytes, bytes]:
-        """Those that are whole in the hot table and these hours."""
+        """The payloads of which the hot table and these hours have all pieces."""
         statement = fetch(self._source, tenant, hashes, time_range, hours)
         pieces: dict[bytes, list[tuple[int, bytes]]] = {}
         sizes: dict[bytes, int] = {}
@@ -58,14 +58,14 @@ class ClickHousePayloads:
 
 
 def fetch(source: Source, tenant: str, hashes: Sequence[bytes], time_range: TimeRange, hours: Collection[int] | None = None) -> Statement:
-    """The pieces of these payloads, each once; of what is elsewhere those of ``hours`` (starts, ns), or of all."""
+    """The pieces of these payloads, each once; outside the hot table only of ``hours`` (their starts, ns), unless that is None."""
     where = _these(tenant, hashes, time_range)
     held = source.rows("payloads", tenant, whole_hours(time_range), hours=hours)
     return Statement(f"SELECT hash, offset, size, content\nFROM {held}\nWHERE {where}\nLIMIT 1 BY hash, offset", where.parameters)
 
 
 def hours_of(source: Source, tenant: str, hashes: Sequence[bytes], time_range: TimeRange, *, every: bool) -> Statement:
-    """The starts, in seconds, of the hours that have these payloads: of each the last one, or every one."""
+    """The starts, in seconds, of the hours that have these payloads: the last hour of each payload, or every hour."""
     where = _these(tenant, hashes, time_range)
     held = source.rows("payload_hours", tenant, time_range)
     last = "" if every else "\nGROUP BY hash"

@@ -1,7 +1,7 @@
-"""A predicate as SQL over the tables of spans and logs, pure: values go in as parameters, never into the text.
+"""Predicates as SQL over the tables of spans and logs, pure: values are passed as parameters, never in the text.
 
-What a predicate means is said in tael/model/predicate.py. A map reads as the type's default where a key is missing, so a leaf that the
-default would satisfy asks for the key as well, and no other leaf pays for that.
+tael/model/predicate.py defines their meaning. A map returns the type's default for a missing key, so a leaf that the default would satisfy also
+tests for the key; other leaves do not need to.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _LETTERS: Final[dict[Kind, tuple[str, str]]] = {
     "bool": ("{} IN ('t', 'f')", "({} = 't')"),
     "bytes": ("startsWith({}, 'b')", "base64Decode(substring({}, 2))"),
 }
-"""How a map of other values says that it holds one of a type, and the value (flatten.py)."""
-# As many as hasAllTokens takes.
+"""For each type, the test that a value in a map of other values has it, and the value (flatten.py)."""
+# The most that hasAllTokens accepts.
 _TOKENS_AT_ONCE: Final = 64
 _INNER_WORD: Final = re.compile(r"(?<=[^A-Za-z0-9\x80-\U0010ffff])[A-Za-z0-9]+(?=[^A-Za-z0-9\x80-\U0010ffff])")
 _ZEROS: Final = "toFixedString('', {})"
@@ -56,12 +56,12 @@ _ZEROS: Final = "toFixedString('', {})"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """How a table holds an intrinsic field: its value as SQL and, where it may be missing, when it is there.
+    """The SQL of an intrinsic field: its ``value`` and, if it may be missing, the condition that it is ``present``.
 
-    ``absent`` is what it reads as where it is missing, None for whatever; ``size`` is that of a FixedString. ``many`` marks an array of
-    values, ``words_index`` the column that the text index is over, and ``named`` an expression to be written once, and then by that name.
-    ``payloads`` selects the hashes, in hex, of the payloads that values may refer to, up to a condition on their ``content``, which is searched
-    for them, by its text index where ``payloads_indexed``.
+    ``absent`` is the value that is read when it is missing (None: any); ``size`` is that of a FixedString. ``many`` marks an array of
+    values, ``words_index`` the column with the text index, and ``named`` an expression that is written once and then referred to by that name.
+    ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, to which a condition on their ``content`` is appended;
+    ``payloads_indexed`` is whether the text index covers that content.
     """
 
     kind: Kind
@@ -137,7 +137,7 @@ SPAN_COLUMNS: Final[dict[str, Column]] = {
 
 
 def span_columns(prices: Prices) -> dict[str, Column]:
-    """SPAN_COLUMNS under other prices."""
+    """SPAN_COLUMNS with the computed cost by these prices."""
     return {**SPAN_COLUMNS, "llm_computed_cost_usd": _computed(prices)}
 
 
@@ -162,12 +162,12 @@ _WITHOUT_INDEX: Final = LOG_COLUMNS | {"body": replace(LOG_COLUMNS["body"], word
 
 
 def log_columns(*, indexed: bool) -> Mapping[str, Column]:
-    """The intrinsic fields of log records; ``indexed`` says that every place of their rows has the text index."""
+    """The intrinsic fields of log records; ``indexed`` is whether all places of the rows have the text index."""
     return LOG_COLUMNS if indexed else _WITHOUT_INDEX
 
 
 def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: dict[str, Any]) -> list[str]:
-    """Conditions that all hold where ``predicate`` does; ``columns`` are the table's, and ``parameters`` are added to.
+    """The conditions that together are equivalent to ``predicate``. ``columns`` are the table's fields; parameters are added to ``parameters``.
 
     Raises Rejected for an intrinsic field that the table does not have.
     """
@@ -176,15 +176,15 @@ def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: 
 
 
 def condition(predicate: Predicate, columns: Mapping[str, Column], parameters: dict[str, Any]) -> str:
-    """The same as one condition."""
+    """The predicate as a single condition; see ``conditions``."""
     return _Compiler(columns, parameters).compile(predicate)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A field read as one type: the value, when it is there (empty: always), and what it reads as where it is not (None: whatever).
+    """A field read as one type: its value, the condition that it is present (empty: always), and the value that is read if it is absent (None: any).
 
-    ``over`` is the array that ``value`` is an element ``x`` of, or reads an element ``x`` of; ``when`` must hold for it to be looked at.
+    ``over`` is an array whose elements ``x`` are the values, or are what ``value`` reads; ``when`` is a condition under which it is searched.
     """
 
     value: str
@@ -207,7 +207,7 @@ class _Compiler:
         self._negated = False
 
     def compile(self, predicate: Predicate, *, conjunct: bool = False) -> str:
-        """The predicate as one condition; ``conjunct`` says that the whole WHERE cannot hold without it."""
+        """The predicate as one condition; ``conjunct`` is whether the whole WHERE requires it."""
         if isinstance(predicate, And):
             return self._joined(predicate.parts, "AND", "true")
         if isinstance(predicate, Or):
@@ -225,7 +225,7 @@ class _Compiler:
         return f"({f' {word} '.join(self.compile(part) for part in parts)})" if parts else empty
 
     def _any_key(self, parts: tuple[Predicate, ...]) -> str:
-        """Many keys of one scope are looked for together: a look at the keys of each map, not one for each key."""
+        """Tests for any of several keys of one scope together, with one look at each map's keys instead of one for each key; empty if not applicable."""
         fields = [part.field for part in parts if isinstance(part, Exists)]
         scopes = {field.scope for field in fields}
         if len(fields) < max(len(parts), 2) or len(scopes) != 1 or not scopes <= {*_OWN, "instrumentation"}:
@@ -234,23 +234,23 @@ class _Compiler:
         owner, kinds = (
             ("scope", ("string", "other")) if scope == "instrumentation" else (_OWN[scope], ("string", "int", "double", "bool", "other"))
         )
-        # Most maps are empty, and that is cheap to see; hasAny takes twice as long as a look at each key.
+        # Most maps are empty, which is cheap to test; hasAny takes twice as long as arrayExists.
         return _in_some([f"({owner}_{kind}.size0 > 0 AND arrayExists(x -> x IN {keys}, mapKeys({owner}_{kind})))" for kind in kinds])
 
     def _compare(self, leaf: Compare) -> str:
         found = self._leaf(leaf.field, kind_of(leaf.value), lambda reading: self._related(reading, leaf), relation(leaf))
         service = service_named(leaf)
         if service and leaf.field.scope == "resource":
-            # The key of the table: without it every service's rows would be read.
+            # ``service`` is in the table's key: without this condition every service's rows would be read.
             return f"(service = {self._bind('String', service)} AND {found})"
         if leaf.field.scope == "resource" and self._indexed(leaf):
-            # Looking a key up in a map does not use the index of the hashes of its values; the hint does, and is not evaluated for any row.
+            # A lookup in a map does not use the index of its values' hashes. The hint does, and is not evaluated for rows.
             return f"(indexHint(has(resource_value_hashes, xxHash32({self._bind('String', leaf.value)}))) AND {found})"
         return found
 
     def _indexed(self, leaf: Compare) -> bool:
-        """Whether an index of values can say where it does not hold: of a table of spans, which has one."""
-        # Under NOT the wanted rows are those without the value, which a hint that the value is there would leave out.
+        """Whether the index of resources' values applies to the leaf; only the table of spans has that index."""
+        # Under NOT the wanted rows are those without the value, which the hint would exclude.
         return "duration" in self._columns and leaf.op == "=" and isinstance(leaf.value, str) and bool(leaf.value) and not self._negated
 
     def _related(self, reading: _Reading, leaf: Compare) -> str:
@@ -258,7 +258,7 @@ class _Compiler:
             return f"{reading.value} {leaf.op} {self._bind(_TYPES[kind_of(leaf.value)], leaf.value)}"
         if leaf.op not in ("=", "!="):
             return f"hex({reading.value}) {leaf.op} {self._bind('String', leaf.value.hex().upper())}"
-        # An id of another length equals none; toFixedString would raise for a longer one and fill a shorter one with zeros.
+        # An id of another length equals no stored id; toFixedString would raise for a longer one and pad a shorter one with zeros.
         if reading.size and len(leaf.value) != reading.size:
             return "false" if leaf.op == "=" else "true"
         literal = f"unhex({self._bind('String', leaf.value.hex())})"
@@ -270,7 +270,7 @@ class _Compiler:
             return self._leaf(
                 leaf.field,
                 "string",
-                # The dot of ClickHouse's match() is for line ends too.
+                # Without (?-s:), the dot of ClickHouse's match() also matches newlines.
                 lambda r: f"match({r.value}, {self._bind('String', f'(?-s:{leaf.pattern})')})",
                 lambda text: search(text) is not None,
             )
@@ -291,7 +291,7 @@ class _Compiler:
     def _has_words(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> str:
         if not words:
             return "true"
-        # The index holds words in lower case, and ClickHouse looks them up there for a conjunct; in any other place it may look at the text.
+        # The index has words in lower case, and ClickHouse uses it for a conjunct; elsewhere it may search the text itself, which is in any case.
         text = reading.value if reading.words_index and indexed else f"lower({reading.value})"
         chunks = [words[start : start + _TOKENS_AT_ONCE] for start in range(0, len(words), _TOKENS_AT_ONCE)]
         return _all([f"hasAllTokens({text}, {self._bind('Array(String)', chunk)})" for chunk in chunks])
@@ -301,12 +301,12 @@ class _Compiler:
         found = f"{function}({reading.value}, {self._bind('String', leaf.text)}) > 0"
         if not (reading.words_index and indexed):
             return found
-        # Of a part of a text the index knows the words that the part bounds on both sides.
+        # Only words with a boundary on both sides within the searched text are certain to be whole words, and so in the index.
         inner = tuple(sorted({word.lower() for word in _INNER_WORD.findall(leaf.text)}))[:_TOKENS_AT_ONCE]
         return _all([self._has_words(reading, inner, indexed=True), found] if inner else [found])
 
     def _leaf(self, field: Field, kind: Kind, test: Callable[[_Reading], str], holds: Callable[[Any], bool]) -> str:
-        """``test`` of the field read as ``kind``; ``holds`` says of a value whether it satisfies the leaf."""
+        """``test`` applied to the field read as ``kind``; ``holds`` tells whether a given value satisfies the leaf."""
         if field.scope == "any":
             own, resource = (self._leaf(Field(scope, field.key), kind, test, holds) for scope in ("attribute", "resource"))
             return f"({own} OR ({resource} AND NOT {self._exists(Field('attribute', field.key))}))"
@@ -320,7 +320,7 @@ class _Compiler:
         return f"({reading.when} AND {text})" if reading.when else text
 
     def _reading(self, field: Field, kind: Kind) -> _Reading | None:
-        """None where the field never has a value of this type."""
+        """How to read the field as ``kind``; None if the field never has a value of this type."""
         if field.scope == "intrinsic":
             return self._intrinsic(field.key, kind)
         key = self._bind("String", field.key)
@@ -383,7 +383,7 @@ class _Compiler:
         return self._columns[name]
 
     def _bind(self, column_type: str, value: Any) -> str:
-        """The placeholder of a parameter; a value that comes again is the same one."""
+        """The placeholder of a parameter with this value; equal values share one."""
         known = (column_type, repr(value))
         if known not in self._bound:
             name = f"p{len(self._parameters)}"
@@ -398,18 +398,18 @@ def _other(text: str, kind: Kind) -> _Reading:
 
 
 def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], str], *, indexed: bool) -> str:
-    """``test`` of the value or, where that is a reference, of the payload that it refers to."""
+    """``test`` applied to the value or, if that is a reference, to the payload that it refers to."""
     found = test(reading, indexed)
     if not reading.payloads:
         return found
-    # The content is searched by its text index before any span is looked at.
+    # The subquery searches contents once, by their text index, before any span is read.
     start, size = len(PREFIX) + 1, 2 * HASH_BYTES
     referred = f"{reading.payloads} AND {test(_Reading('content', words_index=reading.payloads_indexed), True)}"
     return f"if(startsWith({reading.value}, '{PREFIX}'), substring({reading.value}, {start}, {size}) IN ({referred}), {found})"
 
 
 def _of_two(columns: str, variable: str, key: str, kind: Kind) -> _Reading:
-    """The value of a key in two maps, of strings and of other values; ``variable`` is an element where the columns are arrays of maps."""
+    """The value of a key in two maps, of strings and of other values. If the columns are arrays of maps, ``variable`` names an element."""
     column = f"{columns}{'string' if kind == 'string' else 'other'}"
     held, over = (variable, column) if variable else (column, "")
     if kind == "string":

@@ -1,6 +1,6 @@
-"""SQL for the questions that SpanReader asks, pure: values go in as parameters, never into the text.
+"""SQL for SpanReader's queries, pure: values are passed as parameters, never in the text.
 
-Finding is two statements. The first reads no more than the columns that filter and order, and yields the keys of the page; the second
+Finding spans takes two statements. The first reads only the columns that filter and sort, and returns the keys of the page; the second
 fetches the wide columns of exactly those spans.
 """
 
@@ -26,9 +26,9 @@ _KEY: Final = f"service, toUnixTimestamp64Nano(start_time), trace_id, span_id, {
 
 @dataclass(frozen=True, slots=True)
 class SpanKey:
-    """What locates a span in the table and orders it in an answer; ``start_ns`` as the table holds it, signed.
+    """The values that locate a span in the table and order it in an answer; ``start_ns`` is signed, as stored.
 
-    ``empty`` says which groups of its columns are known to be empty (groups.py).
+    ``empty`` is the mask of its column groups that are known to be empty (groups.py).
     """
 
     service: str
@@ -41,7 +41,7 @@ class SpanKey:
 def find_keys(
     source: Source, tenant: str, query: SpanQuery, columns: Mapping[str, Column] = SPAN_COLUMNS, *, named_since_ns: int = MAX_NS
 ) -> Statement:
-    """The keys of the page, in its order; ``span_names`` knows every span from ``named_since_ns`` on."""
+    """The keys of the page, in its order. The table ``span_names`` covers every span from ``named_since_ns`` on."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
     _satisfy(where, source, tenant, query.predicate, query.time_range, columns)
@@ -53,7 +53,7 @@ def find_keys(
     if query.after is not None:
         _follow(where, query.after)
     where.parameters["limit"] = query.limit
-    # With the service fixed this is the order of the table, and reading stops when the page is full.
+    # With a single service this is the order of the table, so that reading stops when the page is full.
     service = required_service(query.predicate)
     order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and service else "start_time DESC"
     sql = (
@@ -73,14 +73,15 @@ def fetch(
     *,
     empty: int = 0,
 ) -> Statement:
-    """The spans of these keys (at least one), in no order; of a span that was sent more than once, each copy that satisfies the predicate.
+    """The spans of these keys (at least one), in no particular order, with every copy that satisfies the predicate of a span sent more than once.
 
-    The columns of the ``empty`` groups are not selected; the last column says which groups are empty in the row.
+    The columns of the ``empty`` groups are not selected; the last column is the mask of the groups that are empty in the row.
     """
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
     held = TimeRange(min(starts), max(starts) + 1)
     services = sorted({key.service for key in keys})
+    # The last condition alone would be enough. Those before it let ClickHouse skip granules by the table's key and its indexes.
     where.add("service IN {services:Array(String)}", services=services)
     where.add(f"start_time >= {instant('first')}", first=min(starts))
     where.add(f"start_time <= {instant('last')}", last=max(starts))
@@ -101,7 +102,7 @@ def fetch(
 
 
 def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Statement:
-    """The hours that any of these traces has spans in, each once: their starts, in seconds."""
+    """The distinct hours in which any of these traces has spans: their starts, in seconds."""
     ids = "(SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
     sql = (
         f"SELECT DISTINCT toUnixTimestamp(hour)\nFROM {source.rows('trace_index', tenant)}\n"
@@ -111,9 +112,9 @@ def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Stat
 
 
 def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None, limit: int | None = None) -> Statement:
-    """The spans of a trace, or any ``limit`` of them, in no order.
+    """The spans of a trace, or any ``limit`` of them, in no particular order.
 
-    The index says between which times to look, and ``hours`` in which hours where these are known.
+    The index gives the times to look between; ``hours``, if known, the hours to look in.
     """
     return _of_trace(", ".join(rows.COLUMNS), source, tenant, trace_id, hours, limit)
 
@@ -136,7 +137,7 @@ def _of_trace(selected: str, source: Source, tenant: str, trace_id: bytes, hours
 
 
 def _has_name(source: Source, tenant: str, time_range: TimeRange, of_name: Predicate, parameters: dict[str, Any]) -> str:
-    """That service and name are among those that there are; so services without such a name are not read."""
+    """The condition that (service, name) occurs in ``span_names`` with a matching name: services without such a name are then not read."""
     hours = Conditions(tenant)
     hours.within_hours("hour", time_range)
     hours.parameters |= parameters
@@ -149,17 +150,17 @@ def _satisfy(
     where: Conditions, source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, columns: Mapping[str, Column]
 ) -> None:
     if mentions(predicate, _CONTENT):
-        said = replace(
+        content = replace(
             columns[_CONTENT.key],
             payloads=_payloads(where, source, tenant, time_range),
             payloads_indexed=source.words_indexed("payloads", whole_hours(time_range)),
         )
-        columns = {**columns, _CONTENT.key: said}
+        columns = {**columns, _CONTENT.key: content}
     where.satisfy(predicate, columns)
 
 
 def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRange) -> str:
-    """The hashes of the payloads that spans in the range may refer to, up to a further condition."""
+    """A SELECT of the hashes of payloads that spans in the range may refer to, which one more condition can be appended to."""
     held = Conditions(tenant)
     held.within_hours("hour", time_range)
     where.parameters |= held.parameters

@@ -1,5 +1,5 @@
-"""What of a row refers to payloads, as SQL; pure. It is what readers resolve (tael.otlp.resolve): values of attributes of items, of events and of links, and
-bodies of log records, that begin as a reference does.
+"""The references of a row to payloads, as SQL; pure. They are those that readers resolve (tael.otlp.resolve): attribute values of items, events and
+links, and bodies of log records, that begin like a reference.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from typing import Final
 from tael.model.payload import PREFIX
 
 NO_ITEM: Final = "toFixedString('', 16)"
-"""Stands for the payload itself."""
+"""The item of an index row that represents the payload itself."""
 NEVER: Final = "toDateTime64(0, 9, 'UTC')"
-"""When a payload was sent that was not."""
+"""The time of sending of a payload that was never sent."""
 _BEGINS: Final = f"startsWith(value, '{PREFIX}')"
 _WHOLE: Final = f"match(reference, '^{PREFIX.replace('.', '[.]')}[0-9a-f]{{64}}:')"
 _HASH: Final = f"toFixedString(unhex(substring(reference, {len(PREFIX) + 1}, 64)), 32)"
@@ -28,22 +28,22 @@ def _of_each(attributes: str) -> str:
 _OF_SPAN: Final = f"arrayConcat({_of('attributes_string')}, {_of_each('events.attributes_string')}, {_of_each('links.attributes_string')})"
 OF_LOG: Final = f"arrayConcat({_of('attributes_string')}, if(startsWith(body, '{PREFIX}'), [body], []))"
 LOOSE_ITEM: Final = "sipHash128(timestamp, serial)"
-"""Names a log record that is in no trace."""
+"""The item id of a log record that is in no trace."""
 _LOG_ITEM: Final = f"if(trace_id = {NO_ITEM}, {LOOSE_ITEM}, trace_id)"
 
 
 def span_references_select(source: str) -> str:
-    """The rows of ``payload_references`` that come of spans."""
+    """The rows of ``payload_references`` for the spans in ``source``."""
     return _select(source, _OF_SPAN, "start_time", "trace_id")
 
 
 def log_references_select(source: str) -> str:
-    """The same of log records."""
+    """The rows of ``payload_references`` for the log records in ``source``."""
     return _select(source, OF_LOG, "timestamp", _LOG_ITEM)
 
 
 def used(index: str, where: str) -> str:
-    """Of each payload and hour of the index: when it was sent there last, how much there refers to it, and when the last of all that came."""
+    """For each payload and hour of the index: when it was last sent there, how many items there refer to it, and the last arrival of either."""
     return (
         f"SELECT tenant, hash, hour, maxIf(received_at, item = {NO_ITEM}) AS sent, countIf(item != {NO_ITEM}) AS referred, max(received_at) AS last\n"  # the same
         f"FROM {index} WHERE {where} GROUP BY tenant, hash, hour"
@@ -51,7 +51,7 @@ def used(index: str, where: str) -> str:
 
 
 def left_alone(migrations: str) -> str:
-    """Whether a row of ``used`` is a payload of an hour before the index began: what refers to it is not known."""
+    """The condition that a row of ``used`` is a payload from before the index began, whose references are not all known."""
     began = f"SELECT max(applied_at) FROM {migrations} WHERE endsWith(name, 'payload_references')"  # noqa: S608  # the same
     return f"(sent > {NEVER} AND least(hour, sent) <= ({began}))"
 

@@ -1,6 +1,6 @@
-"""RollStore of one shard: ClickHouse moves, writes and reads everything itself, by the statements that are made here.
+"""RollStore of one shard: ClickHouse itself moves, writes and reads all rows, by the statements that are built here.
 
-Statements name objects by their URLs and never hold a key: the server signs requests to the bucket (docs/operations.md).
+Statements name objects by their URLs and never contain credentials: the server signs its requests to the bucket (docs/operations.md).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tael.storage.rolling import Pace
 _PARTITIONS: Final = """SELECT table, toUInt32(partition_id), sum(rows), sum(bytes_on_disk), toUnixTimestamp(max(modification_time))
 FROM system.parts WHERE active AND database = {database:String} AND table IN {tables:Array(String)} AND rows > 0
 GROUP BY table, partition_id ORDER BY 2, 1"""
-# Of several disks the fullest counts: it is the one that stops inserts first.
+# The fullest of several disks counts: it stops inserts first.
 _FREE: Final = "SELECT min(free_space) FROM system.disks WHERE is_remote = 0"
-# alter_sync: on every replica of the shard, for readers may ask any.
+# alter_sync = 2: wait for every replica of the shard, because readers may ask any of them.
 _MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} TO TABLE {database}.{table}_rolling SETTINGS alter_sync = 2"
 _DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}} SETTINGS alter_sync = 2"
 _IN_BOTH: Final = """SELECT count(), countIf({ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}}))
@@ -34,32 +34,32 @@ SUFFIX: Final = "_rolling"
 _COLUMNS: Final = """SELECT name, type FROM system.columns
 WHERE database = {database:String} AND table = {table:String} AND default_kind IN ('', 'DEFAULT') ORDER BY position"""
 _WRITE: Final[Mapping[str, Any]] = {
-    # An attempt that died may have left a file under this key: the next one writes the same rows over it.
+    # An attempt that died may have left a file under this key; the next one overwrites it with the same rows.
     "s3_truncate_on_insert": 1,
     "output_format_parquet_compression_method": "'zstd'",
     "output_format_parquet_write_page_index": 1,
     "output_format_parquet_write_bloom_filter": 1,
-    # A group holds what blocks of this size first exceed: small enough that an id is found by reading few of them.
+    # A group ends with the block that reaches its size. Small blocks and groups, so that looking an id up reads few rows.
     "output_format_parquet_row_group_size": 32_768,
     "max_block_size": 8_192,
     "optimize_read_in_order": 1,
-    # One writer, so that rows come into the file in the order of the SELECT.
+    # One writer, so that rows are written in the order of the SELECT.
     "max_insert_threads": 1,
 }
 _WRITE_OF: Final[Mapping[str, Mapping[str, Any]]] = {
-    # In the order of their series, and nobody looks for a value: filters would be a third of the file.
+    # Samples are ordered by series, and nothing searches for a value: filters would be a third of the file.
     "samples": {"output_format_parquet_write_bloom_filter": 0},
     "payloads": {
-        # Contents are of any bytes, and large: a group is what one payload is found by reading.
+        # Contents are arbitrary bytes, and large: reading one payload means reading its group.
         "output_format_parquet_string_as_string": 0,
         "output_format_parquet_row_group_size_bytes": 2 << 20,
         "max_block_size": 64,
     },
 }
-"""What is other for a table."""
+"""The settings in which a table differs."""
 _MERGE: Final = "use_hive_partitioning = 0, input_format_null_as_default = 1, max_bytes_before_external_sort = 268435456"
 _STORE: Final = "s3_retry_attempts = 3, s3_connect_timeout_ms = 3000, s3_request_timeout_ms = 30000"
-"""A store that does not answer is soon given up: the roll comes back to it."""
+"""A store that does not answer is soon given up, because the roll is retried."""
 _READ: Final = f"SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, {_STORE}"
 _CHECK_LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
 _MOVE_LIMITS: Final = Limits(seconds=60)
@@ -67,7 +67,7 @@ _MAX_BOUND: Final = 256
 
 
 class ColdFiles:
-    """Writes files of the cold tier out of others. ``bucket_url`` is where the URLs of the bucket's objects begin, for the server."""
+    """Writes files of the cold tier from others. ``bucket_url`` is the prefix of objects' URLs as the ClickHouse server reaches them."""
 
     def __init__(self, clickhouse: ClickHouse, bucket_url: str) -> None:
         self._clickhouse = clickhouse
@@ -140,13 +140,13 @@ class ClickHouseRolling(ColdFiles):
     async def untangle(self, hour: OpenHour) -> bool:
         """See RollStore.
 
-        The engine copies every part before it removes the first one. So all rows of the rolling table are in the hot table too where it was
-        cut off, and rows that came late after a whole move are other rows.
+        The engine copies every part before it removes the first one. So if the move was cut off, all rows of the rolling table are in the hot table as
+        well; rows that came late after a complete move are different ones.
         """
         ids = f"({', '.join(ROLLED[hour.table].ids)})"
         sql = _IN_BOTH.format(database=self._clickhouse.database, table=hour.table, ids=ids)
         [(rows, twice)] = await self._clickhouse.query(sql, {"id": hour.partition_id}, _CHECK_LIMITS)
-        # The copies in the rolling table go and not those in the hot one, which may have got late rows since.
+        # The copies in the rolling table are dropped and not those in the hot one, which may have got late rows since.
         if int(rows) == int(twice):
             await self.drop(hour)
         return int(rows) == int(twice)
@@ -193,7 +193,7 @@ def _partition(table: str, start_seconds: int, rows: int, size: int, newest_seco
 
 
 def _measures(table: str) -> str:
-    """Rows, checksum, and first and last time, service and name."""
+    """The selected columns for number of rows, checksum, and first and last time, service and name."""
     rolled = ROLLED[table]
     bounds = [f"min({column}), max({column})" if column else "NULL, NULL" for column in (rolled.service, rolled.name)]
     time = f"toUnixTimestamp64Nano(toDateTime64({{}}({rolled.time}), 9, 'UTC'))"
@@ -202,7 +202,7 @@ def _measures(table: str) -> str:
 
 
 def checksum(table: str) -> str:
-    """Of rows of a table: a sum modulo 2^64, so that the order of rows does not matter, and that of the rest is known once some are taken out."""
+    """The checksum of rows of a table: a sum modulo 2^64, so that their order does not matter and the sum of some rows can be subtracted."""
     return f"hex(sum(cityHash64({', '.join(ROLLED[table].ids)})))"
 
 
@@ -211,12 +211,12 @@ def _rows_of(database: str, table: str) -> str:
 
 
 def contents_statement(database: str, table: str) -> str:
-    """What each tenant's file of the hour ``id`` will hold."""
+    """The measures of each tenant's file of the hour ``id``."""
     return f"SELECT tenant, {_measures(table)}\nFROM {_rows_of(database, table)}\nGROUP BY tenant ORDER BY tenant"
 
 
 def export_statement(database: str, file: ColdFile, columns: Columns, url: str) -> str:
-    """The rows of the hour ``id`` and the ``tenant``, into the file, in the order of the table."""
+    """Write the rows of the hour ``id`` and the ``tenant`` to the file, in the order of the table."""
     return (
         f"INSERT INTO FUNCTION s3('{url}', 'Parquet') SELECT {parquet.written(file.table, columns)}\n"
         f"FROM {_rows_of(database, file.table)} AND tenant = {{tenant:String}}\n"
@@ -227,16 +227,16 @@ def export_statement(database: str, file: ColdFile, columns: Columns, url: str) 
 def merge_statement(
     file: ColdFile, columns: Columns, url: str, newest_first: Sequence[str], *, without: str = "", apart: bool = False
 ) -> str:
-    """The rows of several files of a tenant, of one hour or of one day, into one; but those that ``without`` holds for.
+    """Write the rows of several files of a tenant and hour or day to one, except those for which ``without`` holds.
 
-    ``apart``: no two of the files have rows of one key, so that the keys need not be remembered.
+    ``apart``: no two files have rows with the same key, so duplicates need not be looked for.
     """
     rolled = ROLLED[file.table]
     names = ", ".join(f"`{name}`" for name, _ in columns)
     kept = f" WHERE NOT ({without})" if without else ""
     sources = [_from_file(file.table, columns, each) + kept for each in newest_first]
     branches = [f"SELECT {names}, {place} AS place FROM {source}" for place, source in enumerate(sources)]  # noqa: S608  # names of columns
-    # With LIMIT 1 BY the first of each key is left, which is of the latest generation.
+    # LIMIT 1 BY keeps the first row of each key, which is the one of the latest generation.
     key = rolled.order if rolled.time in rolled.order else (*rolled.order, rolled.time)
     once = f"LIMIT 1 BY {', '.join(key)}\n" if rolled.replaces and not apart else ""
     return (
@@ -247,7 +247,7 @@ def merge_statement(
 
 
 def roll_up_statement(raw: ColdFile, columns: Columns, url: str, raw_url: str, pace: Pace) -> str:
-    """The rollup of a file, into another. What does not fit into the memory is sorted and grouped on disk."""
+    """Write the rollup of a file to another. What does not fit into memory is sorted and grouped on disk."""
     spill, rows = pace.memory_bytes // 4, _from_file(raw.table, columns, raw_url)
     rolled = rollup.rolled_up(rows, raw) if raw.table == "samples" else thinned.thinned(rows, columns)
     return (
@@ -257,13 +257,13 @@ def roll_up_statement(raw: ColdFile, columns: Columns, url: str, raw_url: str, p
 
 
 def rolled_up_statement(table: str, url: str) -> str:
-    """How many rows a rollup was made of."""
+    """The number of raw rows that a rollup stands for."""
     made_of = "sum(`count`) + sum(stale)" if table == "samples" else "toUInt64(sum(weight))"
     return f"SELECT {made_of}\nFROM s3('{url}', 'Parquet', {parquet.structure(rollup.BESIDE[table])})\n{_READ}"  # the same
 
 
 def read_back_statement(table: str, columns: Columns, url: str) -> str:
-    """What a file holds, and its size."""
+    """Tenant, size and measures of a file."""
     return f"SELECT tenant, any(_size), {_measures(table)}\nFROM {_from_file(table, columns, url, ', _size')}\nGROUP BY tenant\n{_READ}"
 
 
@@ -297,7 +297,7 @@ def _measured(file: ColdFile, measures: Row) -> ColdFile:
 
 
 def _bound(value: bytes | str | None) -> str | None:
-    """None for what says nothing: it is too long for a manifest, or no text. A value of some length is cut nowhere, for a maximum must not be."""
+    """A bound for the manifest; None for a value that is not UTF-8 or too long. It cannot be cut, because a cut maximum would be too small."""
     try:
         found = value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""Rollups of samples as SQL, pure: what a bucket's row holds, how a file of samples becomes one, and how rows of both kinds are read as buckets.
+"""Rollups of samples as SQL, pure: the columns of a bucket's row, the rollup of a file of samples, and rows of both kinds read as buckets.
 
-A bucket is ``(end - 5 min, end]``, as PromQL's windows are. Its row stands as a sample, the last one, at its end, so that who knows nothing of
-rollups reads a sample every five minutes: an instant selector finds it for as long as the next bucket is not over, and no longer.
+A bucket is ``(end - 5 min, end]``, like PromQL's windows. Its row is also a sample: the bucket's last value, at the bucket's end. A reader that does not know
+about rollups thus sees a sample every five minutes, which an instant selector finds exactly until the next bucket ends.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ COLUMNS: Final[Columns] = (
     ("last_ts", _TIME),
     ("before_resets", "Float64"),
 )
-"""What a rollup has beside the columns of samples; a sample as it came has zeros there."""
+"""The columns of a rollup in addition to those of samples; they are zero for a raw sample."""
 WEIGHT: Final[Columns] = (("weight", "Float64"),)
-"""What one has beside those of histograms: how many of its five minutes a row stands for, one and half of those that were left out on either side."""
+"""The additional column of a rollup of histograms: how many histograms a row stands for, itself and half of those left out on either side."""
 BESIDE: Final = {"samples": COLUMNS, "histograms": WEIGHT}
-"""The same by table."""
+"""The additional columns of rollups by table."""
 IS_ROLLUP: Final = "`count` + `stale` > 0"
 _STALE: Final = "reinterpretAsFloat64(toUInt64(0x7FF0000000000002))"
 _LIVE: Final = "reinterpretAsUInt64({}) != 0x7FF0000000000002"
 _EARLIER: Final = "OVER (PARTITION BY series, end_ms ORDER BY a_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 _LAST_BEFORE: Final = f"if(count() {_EARLIER} > 0 AND max(z_ts) {_EARLIER} < a_ts, argMax(z, z_ts) {_EARLIER}, nan) AS before"
-"""The last value before a row begins; NaN, below which nothing is, where there is none or a rollup goes on beyond."""
+"""The last value before a row begins. NaN, than which no value is smaller, if there is none or an earlier rollup extends beyond the row's beginning."""
 
 
 def rolled_up(raw: str, file: ColdFile) -> str:
     """A SELECT of the rows of a rollup, in its order, from ``raw``, the rows of ``file`` (an hour of a tenant) without duplicates.
 
-    Samples that differ in whether they are stale markers are looked at apart: no marker counts as a value before or behind another one.
-    Where a marker is a bucket's last sample it is a row of its own at its own time, and the bucket's values are at theirs.
+    Stale markers and values are aggregated separately, so that a marker never counts as the value before another one.
+    If a marker is a bucket's last sample, it gets a row of its own at its own time, and the row of the values is at the time of the last value.
     """
     end = f"fromUnixTimestamp64Milli(least(end_ms, {(file.hour_ns + HOUR_NS) // NS_PER_MS - 1}), 'UTC')"  # a row stays in its hour
     names = [name for name, _ in COLUMNS]
@@ -66,9 +66,9 @@ def rolled_up(raw: str, file: ColdFile) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Into which buckets: ``(base + i · length, base + (i + 1) · length]``, ``base`` and ``length`` being times and lengths of whole rollups.
+    """A grouping into the buckets ``(base + i · length, base + (i + 1) · length]``, where ``base`` and ``length`` are multiples of a rollup's length.
 
-    Of every ``step_ms`` from ``base`` on only the first ``wide_ms`` are wanted.
+    Of every ``step_ms`` from ``base`` on, only the first ``wide_ms`` are read.
     """
 
     base_ms: int
@@ -78,10 +78,10 @@ class Grouping:
 
 
 def buckets(samples: str, columns: Sequence[str], group: Grouping) -> str:
-    """A SELECT of series, end in milliseconds, and those of BUCKET, by series and end, from samples with the columns of rollups.
+    """A SELECT of series, end in milliseconds, and ``columns`` of BUCKET, by series and end, from samples with the columns of rollups.
 
-    A bucket may have several rows, of which each is one sample or a rollup: what a reset took between two of them is found here. A sample that
-    came late may lie between those of a rollup, which are not known any more: it is no reset, and not what comes before the row behind it.
+    A bucket may have several rows, each a raw sample or a rollup: resets between two rows are found here. A late sample may lie between the samples
+    of a rollup, which are no longer known: it counts neither as a reset nor as the value before the next row.
     """
     one = "`count` = 0"
     since = f"toUnixTimestamp64Milli(ts) - {group.base_ms}"
@@ -99,34 +99,34 @@ def buckets(samples: str, columns: Sequence[str], group: Grouping) -> str:
 
 
 def none(table: str) -> str:
-    """The same for a row as it came, as columns to be selected."""
+    """The additional columns of rollups, as selected for raw rows: all zero."""
     return ", ".join(
         f"CAST(0, '{kind}') AS `{name}`" if kind != _TIME else f"toDateTime64(0, 3, 'UTC') AS `{name}`" for name, kind in BESIDE[table]
     )
 
 
 def listed(columns: Sequence[tuple[str, str]]) -> str:
-    """Names of columns."""
+    """The names of the columns, for a SELECT."""
     return ", ".join(f"`{name}`" for name, _ in columns)
 
 
 def end_ms(time: str) -> str:
-    """The end, in milliseconds, of the bucket of five minutes that a time is in."""
+    """SQL for the end, in milliseconds, of the five-minute bucket of a time."""
     return f"intDiv(toUnixTimestamp64Milli({time}) + {ROLLUP_MS - 1}, {ROLLUP_MS}) * {ROLLUP_MS}"
 
 
 def _before(value: str, of: str, time: str) -> str:
-    """The value before, in the order of time; NaN for the first, below which nothing is."""
+    """SQL for the previous value in order of time; NaN for the first, than which no value is smaller, so that it is never a reset."""
     return f"lagInFrame({value}, 1, nan) OVER (PARTITION BY {of} ORDER BY {time} ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before"
 
 
 def _sum(value: str, condition: str = "1") -> str:
-    """The compensated sum; beside an infinity compensation would give NaN."""
+    """SQL for the compensated sum, or the plain one if it is infinite, where compensation would give NaN."""
     return f"if(isFinite(sumIf({value}, {condition})), sumKahanIf({value}, {condition}), sumIf({value}, {condition}))"
 
 
 def _extreme(function: str, value: str, condition: str = "1") -> str:
-    """NaN only where there is nothing else, as Prometheus has it."""
+    """SQL for the minimum or maximum, which is NaN only if all values are, as in Prometheus."""
     return f"if(countIf({condition} AND NOT isNaN({value})) = 0, nan, {function}If({value}, {condition} AND NOT isNaN({value})))"
 
 
@@ -141,4 +141,4 @@ BUCKET: Final = {
     "last": "argMax(z, z_ts)",
     "before_resets": "sum(resets) + sumIf(before, a < before)",
 }
-"""What can be asked of a bucket (see ``tael.vectors.ranges.rollups``)."""
+"""The columns that can be selected of a bucket (see ``tael.vectors.ranges.rollups``)."""

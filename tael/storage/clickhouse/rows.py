@@ -1,4 +1,4 @@
-"""A row of ``spans`` as a Span, pure. Strings arrive as bytes; what is not UTF-8 is shown with replacement characters."""
+"""Converts a row of ``spans`` to a Span, pure. Strings arrive as bytes; bytes that are not UTF-8 become replacement characters."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ COLUMNS = (
     *SCOPE_COLUMNS,
     *LLM_COLUMNS,
 )
-"""What a row holds, in the order that ``span`` reads it."""
+"""The columns of a row, in the order in which ``span`` reads them."""
 
 
 def span(row: Row) -> Span:
-    """The span of a row that was selected by ``COLUMNS``."""
+    """The span of a row selected with ``COLUMNS``."""
     value = iter(row)
     trace_id, span_id, parent_span_id = bytes(next(value)), bytes(next(value)), bytes(next(value))
     name, kind = text(next(value)), int(next(value))
@@ -93,12 +93,12 @@ def span(row: Row) -> Span:
 
 
 def resource(value: Iterator[Any]) -> Resource:
-    """The resource whose RESOURCE_COLUMNS come next."""
+    """Read a resource from the next RESOURCE_COLUMNS."""
     return Resource(attributes(value, len(MAPS)), next(value), text(next(value)))
 
 
 def scope(value: Iterator[Any]) -> Scope:
-    """The scope whose SCOPE_COLUMNS come next."""
+    """Read a scope from the next SCOPE_COLUMNS."""
     name, version = text(next(value)), text(next(value))
     return Scope(name, version, attributes(value, 2), next(value), text(next(value)))
 
@@ -126,7 +126,7 @@ def _llm(value: Iterator[Any]) -> LlmCall | None:
 
 
 def call(trace_id: bytes, row: Row) -> Span:
-    """The span of an LLM call with its ids, times and call alone: span id, parent, start, duration and LLM_COLUMNS."""
+    """The span of an LLM call with only its ids, times and call, from span id, parent, start, duration and LLM_COLUMNS."""
     value = iter(row)
     span_id, parent_span_id = bytes(next(value)), bytes(next(value))
     start_ns = int(next(value)) & _UINT64
@@ -135,18 +135,18 @@ def call(trace_id: bytes, row: Row) -> Span:
 
 
 def bare(trace_id: bytes, number: int, parent: int) -> Span:
-    """A span with nothing but its ids, as numbers of eight bytes, the parent 0 for none."""
+    """A span with nothing but its ids, given as big-endian numbers; ``parent`` is 0 for none."""
     parent_span_id = parent.to_bytes(8, "big") if parent else b""
     return Span(trace_id, number.to_bytes(8, "big"), parent_span_id, "", 0, 0, 0, Resource(), Scope())
 
 
 def attributes(value: Iterator[Any], maps: int) -> dict[str, AttributeValue]:
-    """The attributes that the next ``maps`` columns hold together."""
+    """Read attributes from the next ``maps`` columns."""
     return merge_maps([next(value) for _ in range(maps)])
 
 
 def merge_maps(maps: Iterable[Mapping[bytes, Any]]) -> dict[str, AttributeValue]:
-    """One mapping of the maps by type; the last of ``maps`` is the one whose values are encoded as flatten.py says."""
+    """All attributes of several maps by type; the values of the last map are encoded as flatten.py describes."""
     *plain, other = maps
     merged: dict[str, AttributeValue] = {}
     for typed in plain:
@@ -158,7 +158,7 @@ def merge_maps(maps: Iterable[Mapping[bytes, Any]]) -> dict[str, AttributeValue]
 
 
 def other_value(encoded: str) -> AttributeValue:
-    """The value that a map of other values holds as a letter and text (flatten.py)."""
+    """Decode a value of the map of other values, a letter and text (flatten.py)."""
     letter, rest = encoded[:1], encoded[1:]
     return DECODERS[letter](rest)
 
@@ -173,9 +173,9 @@ DECODERS: dict[str, Callable[[str], AttributeValue]] = {
     "a": lambda rest: decode_array(ArrayValue.FromString(base64.b64decode(rest))),
     "k": lambda rest: decode_attributes(KeyValueList.FromString(base64.b64decode(rest)).values),
 }
-"""A value of the map of others by its letter (docs/formats.md)."""
+"""The decoder of a value of the map of other values, by its letter (docs/formats.md)."""
 
 
 def text(value: bytes | str) -> str:
-    """A string of the table."""
+    """A string from ClickHouse as text."""
     return value if isinstance(value, str) else value.decode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""A shard's schema: the migrations, what fills their placeholders, and the store that applies them.
+"""A shard's schema: the migrations, the values of their placeholders, and the store that applies them.
 
-A migration is one file, ``NNNN_<name>.sql``, whose statements can each be repeated; it counts as applied once all have run and it is
-recorded in ``tael_migrations``. Files are never edited after a release, so the text that ``flatten`` generates is frozen with them.
+A migration is one file, ``NNNN_<name>.sql``, whose statements can each be repeated. It is applied once all of them have run and it is
+recorded in ``tael_migrations``. Files are never edited after a release, and neither is the text that ``flatten`` generates for them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tael.storage.clickhouse.rows import text
 Engine = Literal["mergetree", "replicated"]
 
 DEDUPLICATION_WINDOW = 10_000
-"""How many blocks back a table recognises an insert's token (docs/formats.md)."""
+"""The number of recent blocks among which a table recognises an insert's token (docs/formats.md)."""
 
 _TABLE_SETTINGS = ", ".join(
     (
@@ -43,21 +43,21 @@ _TABLE_SETTINGS = ", ".join(
         "map_serialization_version = 'with_buckets'",
         "map_buckets_min_avg_size = 0",
         "map_buckets_coefficient = 2",
-        # A part of one insert is one file for all columns: tens of files in place of a thousand.
+        # The part of an insert has one file for all columns: tens of files instead of a thousand.
         "min_bytes_for_wide_part = 268435456",
-        # Merging costs more than inserting: parts of one size, many at once, so that a row is written anew once or twice and not ten times.
+        # Merging costs more than inserting: many parts of similar size are merged at once, so that a row is rewritten once or twice and not ten times.
         "merge_selector_base = 20",
     )
 )
 _AT_ONCE = "min_parts_to_merge_at_once = 20"
 _RESOURCE = "CAST(resource_string, 'Map(String, String)')"
 _ONE_PART_AFTERWARDS = "min_age_to_force_merge_seconds = 600, min_age_to_force_merge_on_partition_only = 1"
-"""An hour to which nothing was added for ten minutes becomes one part: then its rows need no merge when they are read."""
+"""An hour to which nothing was added for ten minutes is merged into one part, so that reads need not merge its rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """How long a table's rows are kept is for ``signal`` to say; ``hours`` is how long one of its partitions is."""
+    """The signal whose retention applies to a table, and the length of its partitions in hours."""
 
     signal: Literal["traces", "logs", "metrics", "payloads"]
     hours: int = 1
@@ -96,7 +96,7 @@ class Migration:
 
 
 def read_migrations() -> list[Migration]:
-    """The migrations that this version of tael has, oldest first."""
+    """The migrations of this version of tael, oldest first."""
     folder = resources.files("tael.storage.clickhouse") / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [_parse(file.name.removesuffix(".sql"), file.read_text()) for file in files]
@@ -108,7 +108,7 @@ def _parse(name: str, content: str) -> Migration:
 
 
 def fill(statement: str, database: str, engine: Engine) -> str:
-    """The statement with its placeholders filled in. Raises KeyError for one that is not known."""
+    """The statement with its placeholders filled in. Raises KeyError for an unknown placeholder."""
     prefix = "Replicated" if engine == "replicated" else ""
     batch = wire.wal_batch(wire.TRACE_REQUEST)
     values = {
@@ -169,13 +169,13 @@ def fill(statement: str, database: str, engine: Engine) -> str:
 
 
 def _released(name: str, database: str) -> str:
-    """The SELECT of a view that was released, as it was then; writers of that version may run still."""
+    """The SELECT of a view as it was released; writers of that version may still be running."""
     text = (resources.files("tael.storage.clickhouse") / "released" / f"{name}.sql").read_text()
     return text.strip().replace("{{database}}", database)
 
 
 def pending(migrations: list[Migration], applied: set[int]) -> list[Migration]:
-    """Those that have not run, oldest first. Raises Rejected when something was applied that this program does not know."""
+    """The migrations that have not run, oldest first. Raises Rejected if one was applied that this program does not know."""
     unknown = applied - {migration.version for migration in migrations}
     if unknown:
         named = ", ".join(map(str, sorted(unknown)))
@@ -202,13 +202,13 @@ _DROP = "ALTER TABLE {database}.{table} DROP PARTITION ID {{start:String}}"
 
 
 def create_database(database: str, engine: Engine) -> str:
-    """The statement that makes a shard's database. A replicated one carries every later statement to the shard's other servers by itself."""
+    """The statement that creates a shard's database. A replicated database distributes every later statement to the shard's other servers by itself."""
     return (_CREATE_REPLICATED_DATABASE if engine == "replicated" else _CREATE_DATABASE).format(database=database)
 
 
 def everywhere(database: str, cluster: str) -> list[str]:
-    """The statements that make, of each table, one that reads it on all shards of a cluster that ClickHouse knows: for people's own SQL, as
-    tael itself asks each shard and says which did not answer. Made anew, because their columns are those that the table has now.
+    """The statements that create, for each table, another that reads it on all shards of a cluster in ClickHouse's configuration. These are for users' own
+    SQL: tael queries each shard itself, to report which did not answer. They are recreated after migrations, because they keep the columns that they were created with.
     """
     return [
         statement
@@ -257,7 +257,7 @@ class ClickHouseSchema:
         database = self._clickhouse.database
         for statement in migration.statements:
             await self._clickhouse.command(fill(statement, database, self._engine))
-        # Recorded after its last statement: one that was cut off runs again, as each of its statements may.
+        # Recorded after its last statement: a migration that was cut off runs again, as each of its statements may be repeated.
         await self._clickhouse.command(_RECORD.format(database=database), {"version": migration.version, "name": migration.name})
 
     async def list_partitions(self) -> list[PartitionSize]:

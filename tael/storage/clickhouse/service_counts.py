@@ -1,8 +1,8 @@
-"""Spans by service, from what is added up as they are written: the SQL that fills the tables, and the SQL that asks them. Pure.
+"""Spans by service, counted as they are written: the SQL that fills the tables of counts, and the SQL that reads them. Pure.
 
-A range is cut by time: its whole hours are read from ``service_hours``, whole minutes beside them from ``service_minutes``, and what is left at both
-ends, less than a minute each, from the spans. So spans, errors and durations are exact. Traces are counted by a state that merges, which is exact for
-some hundreds and then has a standard error of 1.2 %.
+A range is split by time: its whole hours are read from ``service_hours``, the whole minutes around them from ``service_minutes``, and the rest at both
+ends, less than a minute each, from the spans. So spans, errors and durations are exact. Traces are counted by a mergeable state, which is exact up to
+some hundreds and has a standard error of 1.2 % beyond.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tael.storage.clickhouse.source import Source
 
 _COUNT: Final = "uniqCombined64"
 _PRECISION: Final = 13
-"""Registers of a state as a power of two; a state takes at most 6 kB."""
+"""The binary logarithm of the number of a state's registers; a state takes at most 6 kB."""
 _MINUTE_NS: Final = 60 * NS_PER_SECOND
 TRACE_STATE: Final = f"AggregateFunction({_COUNT}({_PRECISION}), FixedString(16))"
 TRACE_STATE_MERGED: Final = f"{_COUNT}MergeState({_PRECISION})"
@@ -34,7 +34,7 @@ _COLUMNS: Final = "service, spans, errors, duration_ns, traces"
 
 
 class Place(NamedTuple):
-    """Rows of a table whose instants are in a range; ``column`` holds them."""
+    """The rows of a table whose instants, in ``column``, are in a range."""
 
     table: str
     column: str
@@ -42,14 +42,14 @@ class Place(NamedTuple):
 
 
 def list_services(source: Source, tenant: str, time_range: TimeRange, since_ns: int) -> Statement:
-    """Service, spans, traces, errors and nanoseconds, by service; the tables know every span from ``since_ns`` on."""
+    """Rows of service, spans, traces, errors and nanoseconds, by service; the tables of counts cover every span from ``since_ns`` on."""
     cut = list(places(time_range, since_ns)) or [Place("spans", "start_time", time_range)]
     parameters: dict[str, Any] = {}
     parts = []
     for number, (table, column, held) in enumerate(cut):
         where = Conditions(tenant)
         where.within(column, held)
-        # Each part has bounds of its own among the parameters of all.
+        # All parts are in one statement, so each gets its own parameter names.
         renamed = {name: name if name == "tenant" else f"{name}_{number}" for name in where.parameters}
         text = str(where)
         for name, own in renamed.items():
@@ -67,12 +67,12 @@ def list_services(source: Source, tenant: str, time_range: TimeRange, since_ns: 
 
 
 def counted_since(source: Source, tenant: str) -> Statement:
-    """From which instant on the tables know every span, in nanoseconds; the same for every tenant."""
+    """The instant, in nanoseconds, from which on the tables of counts cover every span; the same for every tenant."""
     return Statement(f"SELECT toUnixTimestamp64Nano(max(since))\nFROM {source.rows('tael_counted_since', tenant)}", {})
 
 
 def places(time_range: TimeRange, since_ns: int) -> Iterator[Place]:
-    """Where to read the range from, each instant in one place; nothing where it holds no whole minute that was counted."""
+    """The places to read the range from, with each instant in exactly one of them; none if the range has no whole minute that was counted."""
     if not bounded(time_range):
         return
     start, end = time_range.start_ns, time_range.end_ns

@@ -1,4 +1,4 @@
-"""The shards of a cluster as a process holds them: a client for each, and readers over each one's tiers."""
+"""A process's view of the cluster's shards: a client for each, and readers over its tiers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ R = TypeVar("R")
 
 
 class ShardClients:
-    """One ClickHouse client a shard, made when first asked for and closed at the end of the ``async with`` block."""
+    """One ClickHouse client for each server, created on first use and closed at the end of the ``async with`` block."""
 
     def __init__(self, settings: ClickHouseSettings) -> None:
         self._settings, self._tls = settings, ClientTls(settings)
         self._clients: dict[str, ClickHouse] = {}
 
     def client(self, url: str) -> ClickHouse:
-        """The client of the server at ``url``, the same one for every caller: its connections and what it knows of the server are shared."""
+        """The client of the server at ``url``, the same one for every caller, so that connections are shared."""
         if url not in self._clients:
             chosen = self._settings
             self._clients[url] = ClickHouse(
@@ -41,7 +41,7 @@ class ShardClients:
 
 
 class TieredShards:
-    """The shards of the newest map as readers over their tiers; what is known of a shard's tiers and series is kept from map to map."""
+    """Readers over the tiers of the shards in the newest map. The cached state of a shard's tiers and series is kept when the map changes."""
 
     def __init__(self, manifests: ManifestReader, bucket_url: str) -> None:
         self._manifests = manifests
@@ -49,12 +49,12 @@ class TieredShards:
         self._known: list[tuple[Tiers, ClickHouse, LabelCache]] = []
 
     def use(self, shards: Sequence[tuple[str, ClickHouse]]) -> None:
-        """Read these shards from now on, in the order of their numbers: those that were there, and new ones after them."""
+        """Read these shards from now on, given in the order of their numbers: the known ones, followed by new ones."""
         for number, (name, client) in enumerate(shards[len(self._known) :], start=len(self._known)):
             self._known.append((Tiers(number, name, client, self._manifests, self._bucket_url), client, LabelCache()))
 
     def readers(self, build: Callable[[ClickHouse, Source, LabelCache], R]) -> list[TieredShard[R]]:
-        """Each shard with the reader that ``build`` makes for every question, of its client, its tiers and its labels."""
+        """Each shard with a reader that ``build`` makes for every question from the shard's client, source and labels."""
         return [TieredShard(tiers, partial(_built, build, client, labels)) for tiers, client, labels in self._known]
 
 

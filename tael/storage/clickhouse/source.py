@@ -1,4 +1,4 @@
-"""Where the rows that a question asks for are, as what can stand after FROM: no statement names a table by itself."""
+"""Where rows are, as SQL that can follow FROM: statements never name a table directly, because its rows may be in several places."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from tael.storage.clickhouse import rollup
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where rows are beside the hot table."""
+    """Where rows are besides the hot table."""
 
     rolling: tuple[OpenHour, ...] = ()
     files: tuple[ColdFile, ...] = ()
 
     @property
     def hours(self) -> set[int]:
-        """The starts of their hours."""
+        """The starts of the hours of these places, ns."""
         return {one.hour_ns for one in self.rolling} | {hour_ns for file in self.files for hour_ns in file.each_hour}
 
 
 class Source(Protocol):
-    """The places of a shard's rows at one moment: every statement of a question MUST be made from the same source.
+    """The places of a shard's rows at one moment. All statements of one question MUST be built from the same source.
 
-    Each row that could be seen at that moment MUST be in exactly one of the places that are named for it, and those MUST hold it until the
-    question is answered. A place outside the range may be named; rows outside it may come back. Where all of a range is in the hot table,
-    that table MUST be named as it is.
+    Each row that was visible at that moment MUST be in exactly one of the places that are returned for it, and MUST stay there until the
+    question is answered. Places outside the range may be included, so rows outside it may be read. If all rows of a range are in the hot table,
+    the plain name of that table MUST be returned.
     """
 
     def words_indexed(self, table: str, time_range: TimeRange) -> bool:
-        """Whether a text index knows the words of every row of the table in the range: of bodies of log records, of contents of payloads."""
+        """Whether every row of the table in the range is covered by a text index (of bodies of log records, of contents of payloads)."""
         ...
 
     def elsewhere(self, table: str) -> bool:
-        """Whether some rows of the table may be in another place than the hot table, so that it is worth finding out which hours are needed."""
+        """Whether rows of the table may be outside the hot table, so that it pays to find out which hours are needed."""
         ...
 
     def in_files(self, table: str, hours: Collection[int]) -> bool:
-        """Whether some rows of these hours may be in files, where each further statement costs extra."""
+        """Whether rows of these hours may be in files, where each further statement is expensive."""
         ...
 
     def places(self, table: str, tenant: str | None) -> Places:
-        """Where rows of the table are beside the hot one, of a tenant or of all, whether or not they can be read there."""
+        """The places besides the hot table with rows of a tenant, or of all, whether or not they can be read."""
         ...
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
-        """The range in pieces, newest first or oldest first: what is found in the first ones need not be looked for in the others."""
+        """The range in pieces, newest first or oldest first: a page that is full after the first pieces need not look into the others."""
         ...
 
     def rows(
@@ -65,21 +65,21 @@ class Source(Protocol):
     ) -> str:
         """The rows of ``table``, in the columns of the hot table, of at least this tenant and this range.
 
-        ``hours`` (their starts, in nanoseconds), ``service`` and ``name`` (where not empty) are what the statement asks for besides: fewer
-        places may do.
+        ``hours`` (their starts, in nanoseconds), ``service`` and ``name`` (unless empty) are further conditions of the statement, with which fewer
+        places may suffice.
         """
         ...
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
-        """Those that satisfy ``where``, which reads key columns alone, and of rows with one key the last; for tables that replace rows."""
+        """The rows that satisfy ``where``, which reads only key columns, with only the last of several rows with the same key; for replacing tables."""
         ...
 
     def rollups_until(self, table: str, tenant: str, time_range: TimeRange) -> int:
-        """The end, in nanoseconds, of the last hour in the range whose rows of the tenant are a rollup (docs/adr/0022); 0 where none is."""
+        """The end, in nanoseconds, of the last hour in the range for which the tenant has a rollup (docs/adr/0022); 0 when there is none."""
         ...
 
     def with_rollups(self, table: str, where: object, tenant: str, time_range: TimeRange) -> str:
-        """As ``merged`` of samples or histograms, in the columns of rollups too, which are 0 in what is as it came."""
+        """``merged`` of samples or histograms, with the columns of rollups as well, which are 0 in raw rows."""
         ...
 
 
@@ -123,7 +123,7 @@ class HotTables:
         return f"{self.database}.{table}"
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:  # noqa: ARG002  # the same
-        """See Source. The condition goes before the merge: that it reads key columns alone makes it the same, and cheaper."""
+        """See Source. Applying the condition before the merge is cheaper, and gives the same rows because it reads only key columns."""
         return f"{self.database}.{table} FINAL\nPREWHERE {where}"
 
     def rollups_until(self, table: str, tenant: str, time_range: TimeRange) -> int:  # noqa: ARG002  # whatever the range

@@ -1,14 +1,14 @@
-"""Expressions that make a row of ``spans`` into bytes of an answer, so that no object is made of it on the way; pure text.
+"""SQL expressions that encode a row of ``spans`` as bytes of an answer, so that no Python object is made of it; pure text.
 
-    json    the native API's JSON of a span as far as ``"flags":0``: resource, scope and the closing brace are the reader's to add
+    json    the native API's JSON of a span up to ``"flags":0``: the reader adds resource, scope and the closing brace
     otlp    ``opentelemetry.proto.trace.v1.Span`` in protobuf, without tag and length
-    jaeger  Jaeger's JSON of it as far as its logs (span_jaeger_json.py)
-    others  OTLP's JSON of it (span_proto_json.py)
+    jaeger  Jaeger's JSON of the span up to its logs (span_jaeger_json.py)
+    others  OTLP's JSON of the span (span_proto_json.py)
 
-The bytes are empty where a row says what these expressions cannot: it has to be read as a Span. In ``json`` those are spans of LLM calls and times after
-2262, in every JSON lists and maps, and everywhere references of payloads and texts that are not UTF-8.
+The bytes are empty if these expressions cannot encode the row, which then has to be read as a Span: in ``json`` for spans of LLM calls and times after
+2262, in every JSON for lists and maps, and everywhere for references to payloads and texts that are not UTF-8.
 
-Lambdas stand for functions: ClickHouse writes them out where they are used, and computes an expression that stands there twice once.
+Lambdas serve as functions: ClickHouse expands them where they are used, and computes an expression that then occurs twice only once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tael.storage.clickhouse.span_expressions import DURATION_NS, NOT_UTF8, each
 from tael.storage.long_traces import Form
 
 SETTINGS: Final = {"output_format_json_escape_forward_slashes": 0, "output_format_json_quote_64bit_integers": 0}
-"""What ``json`` and ``jaeger`` are made under."""
+"""The settings that statements with the JSON forms need."""
 
 _EXACT_NS: Final = 1 << 53
 _START: Final = "toUnixTimestamp64Nano(start_time)"
@@ -31,12 +31,12 @@ _END: Final = f"({_START} + duration_ns)"
 
 
 def lambdas(form: Form) -> str:
-    """What follows WITH in a statement that uses ``expression``."""
+    """The text after WITH in a statement that uses ``expression``."""
     return ",\n  ".join(f"{text} AS {name}" for name, text in _LAMBDAS[form].items())
 
 
 def expression(form: Form) -> str:
-    """The bytes of a row in the scope of ``lambdas``."""
+    """The bytes of a row, for a statement that defines ``lambdas``."""
     match form:
         case "json":
             return _json()
@@ -65,19 +65,19 @@ _JSON_LAMBDAS: Final = {
     "stamp": f"t -> if(toUnixTimestamp64Nano(t) < 0, {NOT_UTF8}, concat('\"', replaceOne(toString(t), ' ', 'T'), 'Z\"'))",
 }
 _OTLP_LAMBDAS: Final = {
-    # The remainder of a number modulo 256 is what char takes of it.
+    # char takes its arguments modulo 256, so higher bits need not be masked.
     "varint": (
         "n -> multiIf(n < 128, char(n), n < 16384, char(bitOr(n, 128), bitShiftRight(n, 7)), "
         "n < 2097152, char(bitOr(n, 128), bitOr(bitShiftRight(n, 7), 128), bitShiftRight(n, 14)), "
         "char(bitOr(n, 128), bitOr(bitShiftRight(n, 7), 128), bitOr(bitShiftRight(n, 14), 128), bitShiftRight(n, 21)))"
     ),
-    # A number may be written with more bytes than it needs, as long as there are no more than ten.
+    # Protobuf accepts a varint with more bytes than necessary, up to ten: a longer number always takes ten.
     "varint64": f"n -> if(n < 268435456, varint(n), char({', '.join(f'bitOr(bitShiftRight(n, {bits}), 128)' for bits in range(0, 63, 7))}, bitShiftRight(n, 63)))",
     "framed": "s -> concat(varint(length(s)), s)",
     "text": "(tag, s) -> if(s = '', '', concat(tag, framed(s)))",
     "whole_number": "(tag, n) -> if(n = 0, '', concat(tag, varint64(toUInt64(n))))",
     "fixed": "n -> reinterpretAsFixedString(n)",
-    # What is framed is an array's element and not an expression, which would be written out for each time that its length is asked for.
+    # ``framed`` uses its argument twice. Here the argument is an element of an array, so that a long expression is not expanded twice.
     "frames": "(tag, messages) -> arrayMap(s -> concat(tag, framed(s)), messages)",
     "pairs": "(tag, ks, vs) -> arrayStringConcat(frames(tag, arrayMap((k, v) -> concat('\\x0a', framed(k), '\\x12', framed(v)), ks, vs)))",
     "strings": "(tag, m) -> pairs(tag, mapKeys(m), frames('\\x0a', mapValues(m)))",
@@ -143,13 +143,13 @@ def _json() -> str:
         "toString(flags)",
     ]
     whole = f"concat({', '.join(parts)})"
-    # A duration of more than 2^53 ns is divided more exactly by Python.
+    # Beyond 2^53 ns the duration would be rounded before it is divided, and would differ from Python's exact division.
     plain = f"llm_operation = '' AND abs(duration_ns) < {_EXACT_NS}"
     return f"if({plain}, {_plain(whole)}, '')"
 
 
 def _plain(text: str) -> str:
-    """The text, or an empty one where it holds what has no expression, or a reference."""
+    """The text, or an empty one if it contains something that cannot be encoded or a reference to a payload."""
     return f"arrayMap(b -> if(isValidUTF8(b) AND position(b, '{PREFIX}') = 0, b, ''), [{text}])[1]"
 
 
@@ -173,7 +173,7 @@ _JSON_LINK: Final = (
 
 
 def _pairs(name: str, value: str) -> str:
-    """The attributes of a map of numbers, whose values are ``value`` of ``v``."""
+    """The attributes of a map of numbers or booleans, with ``value`` as the encoding of a value ``v``."""
     column = f"attributes_{name}"
     return f"pairs('\\x4a', mapKeys({column}), arrayMap(v -> {value}, mapValues({column})))"
 

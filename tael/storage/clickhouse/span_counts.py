@@ -21,9 +21,9 @@ from tael.storage.clickhouse.source import HotTables, Source
 SLOT_SECONDS: Final = 15
 """The length of a slot of the table ``red``."""
 JOINED_SPANS: Final = 4_000_000
-"""How many spans of a range are looked at for edges; of more, a part of the traces stands for all."""
+"""How many spans of a range are joined for edges at most; beyond that, a sample of the traces stands for all."""
 _CLIENT_EARLIER_SECONDS: Final = 60
-"""A call's client span may have begun this long before the range in which its server span did."""
+"""How long before the range a client span may have begun whose server span began in it."""
 _LIMITS: Final = Limits(seconds=120, memory_bytes=1 << 30)
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
 _UNTIL: Final = "greatest({start:Int64}, intDiv({end_of_slot} + {step:Int64} - 1, {step:Int64}) * {step:Int64})"
@@ -63,7 +63,7 @@ class ClickHouseSpanCounts:
 
 
 def count_calls(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int) -> Statement:
-    """Service, name, kind, status, end of the slot, newest end, bucket, calls, seconds."""
+    """Rows of service, name, kind, status, end of the slot, newest end, bucket, calls, seconds."""
     until = _until(f"toInt64(toUnixTimestamp(slot)) + {SLOT_SECONDS}")
     sql = (
         f"SELECT service, name, kind, status_code, {until} AS until,\n"  # only names of ours and parameters
@@ -75,7 +75,7 @@ def count_calls(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms
 
 
 def span_kinds(source: Source, tenant: str, start_ms: int, end_ms: int) -> Statement:
-    """Each kind once."""
+    """The distinct kinds."""
     sql = (
         f"SELECT DISTINCT kind\nFROM {source.rows('red', tenant)}\nWHERE tenant = {{tenant:String}}"  # the same
         "\n  AND slot >= toDateTime({start:UInt32}, 'UTC') AND slot <= toDateTime({end:UInt32}, 'UTC')"
@@ -84,14 +84,14 @@ def span_kinds(source: Source, tenant: str, start_ms: int, end_ms: int) -> State
 
 
 def count_spans(source: Source, tenant: str, start_ms: int, end_ms: int) -> Statement:
-    """How many spans began in the range."""
+    """The number of spans that began in the range."""
     sql = f"SELECT count()\nFROM {source.rows('spans', tenant, _seconds(start_ms, end_ms))}\nWHERE {_began(0)}"  # the same
     return Statement(sql, _range(tenant, start_ms, end_ms, 1000))
 
 
 def count_edges(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int, one_in: int) -> Statement:
-    """Client, server, connection type, failed, side, end of the slot, newest end, bucket, calls, seconds; of every ``one_in``-th trace."""
-    # By trace, and by the same hash on both sides of the join: either both spans of a call are looked at, or neither.
+    """Rows of client, server, connection type, failed, side, end of the slot, newest end, bucket, calls, seconds, estimated from one in ``one_in`` traces."""
+    # Sampled by trace, with the same hash on both sides of the join, so that either both spans of a call are read or neither.
     sampled = f" AND sipHash64(trace_id) % {one_in} = 0" if one_in > 1 else ""
     bounds = ", ".join(str(round(bound * 1e9)) for bound in EDGE_BOUNDS)
     ended = "intDiv(toUnixTimestamp64Nano(s.start_time) + greatest(s.duration_ns, 0), 1000000000)"
@@ -114,7 +114,7 @@ def count_edges(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms
 
 
 def _until(end_of_slot: str) -> str:
-    """The end of the slot of ``slot_ms`` that holds a time, or where the range begins."""
+    """SQL for the end of the slot of ``slot_ms`` that contains a time, but no earlier than the start of the range."""
     return _UNTIL.replace("{end_of_slot}", end_of_slot)
 
 
@@ -131,12 +131,12 @@ def _range(tenant: str, start_ms: int, end_ms: int, slot_ms: int) -> dict[str, s
 
 
 def counts_of(columns: Sequence[Column], key_columns: int) -> SpanCounts:
-    """The columns that both statements give: ``key_columns`` of the group, then the rest."""
+    """The counts in the answer to either statement: ``key_columns`` columns of the group, then the rest."""
     if not columns:
         none = np.empty(0, np.int64)
         return SpanCounts((), none, none, none, none, np.empty(0), np.empty(0))
-    # One number for each combination, with a digit for each column in the base of its number of words: unique() of numbers is one sort. Words are
-    # names and kinds of a tenant's services; the product of their numbers is far below 2**63.
+    # Each combination becomes one number, with a digit for each column in the base of its number of words, because unique() of numbers is a single
+    # sort. The words are names and kinds of a tenant's services; the product of their numbers is far below 2**63.
     coded = [_coded(column) for column in columns[:key_columns]]
     combined = np.zeros(len(coded[0][1]), np.int64)
     for words, code in coded:
@@ -148,7 +148,7 @@ def counts_of(columns: Sequence[Column], key_columns: int) -> SpanCounts:
 
 
 def _coded(column: Column) -> tuple[list[str], np.typing.NDArray[np.int64]]:
-    """The different words of a column, and for each row which one it has; numbers as text."""
+    """The distinct words of a column (numbers as text), and for each row the position of its word."""
     if isinstance(column, Strings):
         codes: dict[str, int] = {}
         places = np.array([codes.setdefault(word, len(codes)) for word in column.words], np.int64)
@@ -158,5 +158,5 @@ def _coded(column: Column) -> tuple[list[str], np.typing.NDArray[np.int64]]:
 
 
 def _seconds(start_ms: int, end_ms: int) -> TimeRange:
-    """When spans that are counted from ``start_ms`` on may have begun: those of calls, a little earlier."""
+    """The range in which spans counted from ``start_ms`` on may have begun, a little earlier for client spans."""
     return TimeRange((start_ms // 1000 - _CLIENT_EARLIER_SECONDS) * NS_PER_SECOND, end_ms * NS_PER_MS)

@@ -1,25 +1,25 @@
-"""What statements about spans share; pure text."""
+"""SQL expressions that several statements about spans use; pure text."""
 
 from __future__ import annotations
 
 from typing import Final
 
 NOT_UTF8: Final = "char(255)"
-"""Stands in JSON for what has no expression here; a text that holds it is not UTF-8, and so not used."""
-_SAID: Final = (
+"""Takes the place of what cannot be encoded. A text that contains it is not valid UTF-8, and so is discarded."""
+_DETAILS: Final = (
     "toUInt64(length(attributes_string) + length(attributes_int) + length(attributes_double) + length(attributes_bool) + length(attributes_other)"
     " + length(events.time) + length(links.span_id))"
 )
 _END_NS: Final = "reinterpretAsUInt64(toUnixTimestamp64Nano(start_time) + duration_ns)"
 DURATION_NS: Final = f"if({_END_NS} < reinterpretAsUInt64(toUnixTimestamp64Nano(start_time)), 0, reinterpretAsUInt64(duration_ns))"
-"""Times are unsigned, and so is what lies between them; 0 where the end is before the start."""
+"""The duration; 0 if the end is before the start. Times are unsigned, and so is their difference."""
 RANKS: Final = (
     "toUInt8(duration_ns >= 0)",
-    _SAID,
+    _DETAILS,
     _END_NS,
     "toInt32(status_code)",
 )
-"""What ``merge.once_each`` tells copies of a span apart by."""
+"""The completeness of a copy of a span, as in ``merge.once_each``: the larger, the more complete."""
 _COLUMN_OF: Final = {
     "event_name": "name",
     "event_time": "time",
@@ -34,6 +34,6 @@ _COLUMN_OF: Final = {
 
 
 def each(nested: str, text: str, *names: str) -> str:
-    """The texts of a nested table's rows; ``names`` are those of its columns in the expression ``text``."""
+    """An array with ``text`` for each row of a nested table; ``names`` are the names of its columns in that expression."""
     columns = ", ".join(f"{nested}.{_COLUMN_OF[name]}" for name in names)
     return f"arrayMap(({', '.join(names)}) -> {text}, {columns})"

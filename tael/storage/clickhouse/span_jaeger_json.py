@@ -1,7 +1,7 @@
-"""Expressions that make a row of ``spans`` into Jaeger's JSON of it, as far as its logs; pure text, as ``span_bytes`` says.
+"""SQL expressions that encode a row of ``spans`` as Jaeger's JSON, up to its logs; pure text (see span_bytes.py).
 
-What they write is what services/query/api/jaeger/encode.py makes of a span: tags in the order of their keys, times in microseconds. The process, the warnings
-and the closing brace are the reader's to add. A list or a map has no expression, nor has a span that says one key twice.
+The result equals that of services/query/api/jaeger/encode.py: tags in the order of their keys, times in microseconds. The reader adds the process, the
+warnings and the closing brace. Lists and maps, and spans that repeat a key, cannot be encoded.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LAMBDAS: Final = {
 
 
 def expression() -> str:
-    """The JSON of a row, whatever it says."""
+    """The JSON of a row; it contains NOT_UTF8 where something cannot be encoded."""
     own = "arrayConcat(strings(attributes_string), ints(attributes_int), doubles(attributes_double), bools(attributes_bool), others(attributes_other))"
     event = (
         "concat('{\"timestamp\":', micros(event_time), ',\"fields\":[', "

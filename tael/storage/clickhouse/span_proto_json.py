@@ -1,6 +1,6 @@
-"""Expressions that make a row of ``spans`` into protobuf's JSON of an OTLP span; pure text, as ``span_bytes`` says.
+"""SQL expressions that encode a row of ``spans`` as protobuf's JSON of an OTLP span; pure text (see span_bytes.py).
 
-What is not set, zero or empty is left out, whole numbers of 64 bits are texts, as protobuf's own mapping has it. Ids and enumerations are what two forms differ in:
+As in protobuf's own mapping, fields that are unset, zero or empty are left out, and 64-bit integers are strings. The two forms differ in ids and enums:
 
     proto_json  ids in base64, names of enumerations (Tempo)
     otlp_json   ids in hex, numbers of enumerations (OTLP/JSON, Jaeger)
@@ -17,7 +17,7 @@ _STATUSES: Final = ("OK", "ERROR")
 
 
 def lambdas(*, hex_ids: bool) -> dict[str, str]:
-    """The functions of ``expression``, by name; each that makes a field begins it with a comma."""
+    """The lambdas that ``expression`` uses, by name. Those that produce a field begin it with a comma."""
     id_text = "lower(hex(b))" if hex_ids else "base64Encode(b)"
     return {
         "real": "t -> multiIf(t = 'nan', '\"NaN\"', t = 'inf', '\"Infinity\"', t = '-inf', '\"-Infinity\"', t)",
@@ -43,7 +43,7 @@ def lambdas(*, hex_ids: bool) -> dict[str, str]:
 
 
 def expression(*, named: bool) -> str:
-    """The JSON of a row, whatever it says; ``named``: enumerations by their names."""
+    """The JSON of a row, with enums by name if ``named``; it contains NOT_UTF8 where something cannot be encoded."""
     own = "arrayConcat(strings(attributes_string), ints(attributes_int), doubles(attributes_double), bools(attributes_bool), others(attributes_other))"
     event = (
         "braced(concat(stamp('timeUnixNano', toUnixTimestamp64Nano(event_time)), text('name', event_name), "
@@ -76,7 +76,7 @@ def expression(*, named: bool) -> str:
 
 
 def _enum(field: str, column: str, prefix: str, names: tuple[str, ...], *, named: bool) -> str:
-    """A field that counts from 0, which is left out; a number without a name stays one."""
+    """The field of an enum, which is left out for 0; a value without a name stays a number."""
     if not named:
         return f"count_of('{field}', {column})"
     listed = ", ".join(f"'\"{prefix}{name}\"'" for name in names)

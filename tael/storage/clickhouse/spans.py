@@ -1,4 +1,4 @@
-"""SpanReader of one shard: builds, asks, and turns rows into spans."""
+"""SpanReader of one shard: builds statements, runs them, and turns rows into spans."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.merge import most_complete, newest_first, oldest_first, once_each
 
 _FETCH_KEYS = 1_000
-"""How many spans are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
+"""How many spans are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
 _INLINE_ROWS = 500
-"""Spans that are decoded where they are asked for; more are in a thread."""
+"""Up to this many spans are decoded in the event loop; more in a thread."""
 
 
 class ClickHouseSpans:
@@ -49,11 +49,11 @@ class ClickHouseSpans:
                 spans += await self._fetch(tenant, keys[start : start + _FETCH_KEYS], query.predicate)
             if len(keys) < asked or len(spans) >= query.limit:
                 return Answer(sorted(spans, key=newest_first)[: query.limit])
-            # Spans whose most complete copy does not match were left out. Where they are many, fewer questions find what is behind them.
+            # Spans whose most complete copy does not match were left out. Pages grow, so that many such spans do not take many statements.
             after, asked = _cursor(keys[-1]), min(2 * asked, MAX_FIND_LIMIT)
 
     async def _fetch(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate) -> list[Span]:
-        """The spans of keys that some copy satisfies the predicate of, each once; without those of which the most complete copy does not."""
+        """The spans of these keys, each once. Some copy of each satisfies the predicate; spans whose most complete copy does not are left out."""
         spans = await self._read(tenant, keys)
         if len(spans) == len(keys) or predicate == EVERYTHING:
             return once_each(spans)
@@ -63,13 +63,13 @@ class ClickHouseSpans:
         return most_complete(spans, [*matching, *(span for span in spans if copies[newest_first(span)] == 1)])
 
     async def _read(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate = EVERYTHING) -> list[Span]:
-        """Every copy of the spans of these keys that satisfies the predicate. Columns that are empty in all of them are not read."""
+        """Every copy that satisfies the predicate of the spans of these keys. Columns that are empty in all of them are not read."""
         if not keys:
             return []
         empty, limits = groups.common([key.empty for key in keys]), POINT_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
         found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns, empty=empty), limits)
         if any(row[-1] & empty != empty for row in found):
-            # Another copy of one of these spans, which finding them did not see, has a group that is not empty.
+            # Another copy of one of these spans, which the search for keys did not return, has a group that is not empty: read everything.
             empty = 0
             found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns), limits)
         return await self._decoded([groups.whole(row, empty) for row in found])
@@ -77,12 +77,12 @@ class ClickHouseSpans:
     async def _decoded(self, found: Sequence[rows.Row]) -> list[Span]:
         if len(found) <= _INLINE_ROWS:
             return [self._span(row) for row in found]
-        # Decoding many takes seconds, during which the process must go on answering others.
+        # Decoding many rows takes seconds, in which the process must be able to serve other requests.
         return await asyncio.to_thread(lambda: [self._span(row) for row in found])
 
     async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:
-        """The keys of the page, each once. A span that was sent twice has two rows, one after the other, so the page is read on until it is full:
-        a LIMIT BY in the engine would make it sort every row that matches.
+        """The keys of the page, each once. A span that was sent twice has two adjacent rows, so reading continues until the page is full: with LIMIT BY,
+        the engine would have to sort every matching row.
         """
         keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
         for window in self._source.windows("spans", query.time_range):
@@ -91,7 +91,7 @@ class ClickHouseSpans:
         return list(keys.values())
 
     async def _find_within(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
-        """Look in all of the range at once where its rows are in the order of the page, or have no bounds; else in the newest ones first."""
+        """Search the whole range at once if the table has its rows in the order of the page, or the range is unbounded; otherwise the newest part first."""
         if required_service(query.predicate) or not bounded(query.time_range):
             await self._find_more(tenant, query, keys)
             return
@@ -151,7 +151,7 @@ class ClickHouseSpans:
         return Answer([service_stats(rows.text(name), *map(int, numbers)) for name, *numbers in found])
 
     async def _counted_since(self, tenant: str) -> int:
-        """From when on the tables of counts know every span: it is written once, by the migration that makes them."""
+        """The time from which on the tables of counts cover every span. It never changes: the migration that creates them writes it once."""
         if self._since_ns is None:
             [(since_ns,)] = await self._query(service_counts.counted_since(self._source, tenant))
             self._since_ns = int(since_ns)
@@ -161,7 +161,7 @@ class ClickHouseSpans:
         try:
             return await self._clickhouse.query(statement.sql, statement.parameters, limits)
         except Unavailable as error:
-            # While a coordinator migrates a shard, its table may not have the column yet: then nothing is known to be empty.
+            # While a shard is still to be migrated, its table may lack the column: then no group is known to be empty.
             if f"`{groups.COLUMN}`" not in error.reason:
                 raise
             return await self._clickhouse.query(statement.sql.replace(groups.COLUMN, "toUInt8(0)"), statement.parameters, limits)
@@ -187,5 +187,5 @@ def _cursor(key: SpanKey) -> Cursor:
 
 
 def service_stats(name: str, spans: int, traces: int, *others: int) -> ServiceStats:
-    """A row of ``service_counts.list_services``. Traces are counted by a sketch, which may err above the number of their spans."""
+    """A row of ``service_counts.list_services``. The sketch that counts traces may err upwards, so they are capped at the number of spans."""
     return ServiceStats(name, spans, min(spans, traces), *others)

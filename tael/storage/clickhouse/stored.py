@@ -1,4 +1,4 @@
-"""What of a body is in the hot tier already, pure: the statement that finds out, the one that indexes what it refers to, and the body without it."""
+"""The items of a body that are in the hot tier already, pure: statements that count them and index their references, and the body without them."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from tael.storage.clickhouse.rows import text
 from tael.wal import codec
 
 Key: TypeAlias = tuple[str, int, int, str, str]
-"""Tenant, time of arrival, time, and two texts that tell items of one time apart."""
+"""Tenant, time of arrival, time, and two texts that distinguish items of the same time."""
 _TABLES: Final = {
     TRACES: ("spans", "start_time", "hex(trace_id), hex(span_id)"),
     LOGS: ("logs", "timestamp", "toString(severity_number), if(body_type = 'string', hex(MD5(body)), '')"),
 }
-"""The tables whose rows would be there twice; of the others' rows with one key, one remains."""
+"""The tables in which rows would be duplicated; the others keep one of several rows with the same key."""
 
 
 def count_rows(database: str, signal: str, body: bytes) -> Statement | None:
-    """How many rows of the requests in ``body`` there are of each key. None where a row may well be written twice."""
+    """The number of stored rows from the requests in ``body``, by key. None for a signal whose rows may be written twice."""
     if signal not in _TABLES:
         return None
-    table, column, told_apart = _TABLES[signal]
+    table, column, distinguishing = _TABLES[signal]
     where = _these(signal, body)
     sql = (
-        f"SELECT tenant, toUnixTimestamp64Nano(received_at), toUnixTimestamp64Nano({column}), {told_apart}, count()"  # noqa: S608  # names of ours
+        f"SELECT tenant, toUnixTimestamp64Nano(received_at), toUnixTimestamp64Nano({column}), {distinguishing}, count()"  # noqa: S608  # names of ours
         f" FROM {database}.{table} WHERE {where.sql} GROUP BY ALL"
     )
     return Statement(sql, where.parameters)
 
 
 def index_references(database: str, signal: str, body: bytes) -> Statement | None:
-    """Put what the rows that are there refer to into the index of references. None for a signal of which nothing does."""
+    """Insert the references of the stored rows into the index of references. None for a signal without references."""
     if signal not in _TABLES:
         return None
     table, where = _TABLES[signal][0], _these(signal, body)
@@ -52,7 +52,7 @@ def index_references(database: str, signal: str, body: bytes) -> Statement | Non
 
 
 def _these(signal: str, body: bytes) -> Statement:
-    """Whether a row came with a request of the body, or with another one of that instant and tenant."""
+    """The condition that a row came with a request of the body, or with another request of the same tenant and instant."""
     column = _TABLES[signal][1]
     keys = [key for record in codec.decode(body) for key in _keys(signal, record)]
     instants = [instant for _, _, instant, _, _ in keys]
@@ -71,11 +71,11 @@ def _these(signal: str, body: bytes) -> Statement:
 
 
 def rest_of(signal: str, body: bytes, rows: Iterable[Sequence[Any]]) -> bytes:
-    """The body without the items that ``rows`` counts; ``body`` itself when they are none of its items.
+    """The body without the items that ``rows`` counts; ``body`` itself when none of its items are stored.
 
-    Rows are made in the order of the body, so of several items with one key the first are those that are there.
+    Rows are stored in the order of the body, so of several items with the same key, the first ones are those that are stored.
     """
-    # Counted and not a set: equal log lines of one batch are several rows, and as many of them may be there.
+    # Counted, not a set: equal log lines of one batch are several rows, of which only some may be stored.
     stored: Counter[Key] = Counter()
     for tenant, received, instant, first, second, count in rows:
         stored[text(tenant), int(received), int(instant), text(first), text(second)] += int(count)
@@ -114,7 +114,7 @@ def _without_empty(envelope: Envelope) -> Envelope:
 
 
 def _keys(signal: str, record: WalRecord) -> Iterator[Key]:
-    """The key of each item of a record's request, as its row has it."""
+    """The key of each item of a record's request, equal to that of its row."""
     received = signed_ns(record.received_at)
     for resourced in Envelope.FromString(record.request).resources:
         for scoped in resourced.scopes:
@@ -130,5 +130,5 @@ def _of_span(item: bytes) -> tuple[int, str, str]:
 def _of_log(item: bytes, received_at_ns: int) -> tuple[int, str, str]:
     line = LogRecord.FromString(item)
     instant = signed_ns(line.time_unix_nano or line.observed_time_unix_nano or received_at_ns)
-    said = hashlib.md5(line.body.string_value.encode(), usedforsecurity=False).hexdigest().upper()
-    return instant, str(line.severity_number), said if line.body.HasField("string_value") else ""
+    digest = hashlib.md5(line.body.string_value.encode(), usedforsecurity=False).hexdigest().upper()
+    return instant, str(line.severity_number), digest if line.body.HasField("string_value") else ""

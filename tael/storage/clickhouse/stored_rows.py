@@ -1,4 +1,4 @@
-"""RowStore of one shard. Deleting writes the partition's parts anew without the rows, so that their bytes are gone when it returns."""
+"""RowStore of one shard. Deleting rewrites the partition's parts without the rows, so that their space is free when it returns."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The stream of a log record as SQL, from the columns of its resource; tael.model.streams computes the same labels.
 
-The tables have the labels under the names of their attributes: planning a statement that renames each of them would cost an insert more than the
-rest of what streams take (bench/RESULTS.md).
+The tables store labels under the names of their attributes: planning a statement that renames each of them would cost an insert more than
+everything else about streams (bench/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def labels(resource: str, service: str) -> str:
 
 
 def stream_id(tenant: str, resource: str, service: str) -> str:
-    r"""xxh3 of the tenant and of ``\xff attribute \xff value`` for each label, as a series' id is made (docs/formats.md)."""
+    r"""The id of a stream: xxh3 of the tenant and of ``\xff attribute \xff value`` for each label, computed like a series' id (docs/formats.md)."""
     own = labels(resource, service)
     return (
         f"xxh3(concat({tenant}, arrayStringConcat(arrayMap(p -> concat('\\xff', p.1, '\\xff', p.2), {own}::Array(Tuple(String, String))))))"
@@ -33,15 +33,15 @@ def stream_id(tenant: str, resource: str, service: str) -> str:
 
 
 def label_of(attribute: str) -> str:
-    """The label that an attribute is shown as."""
+    """The label under which an attribute is shown."""
     return _LABELS.get(attribute, attribute)
 
 
 def stream_matchers(matchers: Sequence[Matcher]) -> list[Matcher]:
-    """The matchers of labels as those of the attributes that the table has."""
+    """Matchers of labels as matchers of the attributes that the table stores."""
     return [replace(matcher, name=INDEX_LABELS.get(matcher.name, matcher.name)) for matcher in matchers]
 
 
 def labels_held(held: Mapping[bytes, bytes]) -> Labels:
-    """The labels of a row of the table."""
+    """The labels of a row, from its map of attributes."""
     return labels_of({label_of(text(name)): text(value) for name, value in held.items()})

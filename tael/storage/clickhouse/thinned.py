@@ -1,8 +1,8 @@
-"""Rollups of native histograms as SQL, pure: of each series and five minutes those histograms stay that PromQL's functions look at (docs/adr/0022).
+"""Rollups of native histograms as SQL, pure: of each series and five minutes only the histograms stay that PromQL's functions need (docs/adr/0022).
 
-These are the first and the last one, and the two beside whatever is no plain growth: a reset, another layout, a stale marker. Between two of a counter
-that stay all counts only grew: no reset is lost or made, and the coarsest schema of a window is that of one that stays. A gauge is what it is, at its
-first and its last time.
+These are the first and the last one, and the two on either side of anything but plain growth: a reset, another layout, a stale marker. Between two
+histograms of a counter that stay, all counts only grew, so no reset is lost or invented, and the coarsest schema of a window is that of one that stays. Of a
+gauge, the first and the last value stay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def thinned(raw: str, columns: Columns) -> str:
 
 
 def _differs() -> str:
-    """Whether it is no plain growth from the row before; rather once too often than once too seldom."""
+    """The condition that a row is not plain growth from the row before. It may be true too often, which keeps a row more, but never too seldom."""
     fell = [f"{name} < b_{name}" for name in _COUNTS]
     fell += [
         f"arrayExists(grown -> grown < 0, mapSubtract(({side}_index, {side}_counts), (b_{side}_index, b_{side}_counts)).2)"

@@ -1,4 +1,4 @@
-"""A shard that is read over its tiers: a question gets one snapshot of the manifest, and is asked again if the snapshot was overtaken (docs/adr/0015)."""
+"""A shard that is read over its tiers: a question reads one snapshot of the manifest and is repeated if the snapshot became outdated (docs/adr/0015)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tael.storage.clickhouse.tiers import HoursMoving, PagesMissing, TieredTable
 R = TypeVar("R")
 T = TypeVar("T")
 ATTEMPTS: Final = 40
-"""How often a question is asked while hours of its range change, pages of the manifest are missing, or files turn out to be unreadable."""
+"""How often a question is repeated at most while hours of its range change, pages of the manifest are missing, or files turn out to be unreadable."""
 MOVING_SECONDS: Final = 3.0
-"""How long an hour's move is waited for: it takes milliseconds, unless its owner died of it."""
+"""How long to wait for the move of an hour, which takes milliseconds unless its owner dies during it."""
 _LOOK_SECONDS: Final = 0.02
 _COLUMNS_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 5.0
@@ -39,7 +39,7 @@ log = get_logger("tiers")
 
 @contextlib.contextmanager
 def _not_the_callers_fault() -> Iterator[None]:
-    """A manifest that is damaged, or a bucket that refuses this process's credentials, is nothing that a caller could change."""
+    """Raise Unavailable for a damaged manifest, or a bucket that refuses this process's credentials: callers can do nothing about either."""
     try:
         yield
     except (Damaged, Rejected) as error:
@@ -59,7 +59,7 @@ class ManifestReader(Protocol):
 
 
 class Tiers:
-    """Where the rows of one shard are, for every reader of it: the newest manifest that was met, and the columns of its tables."""
+    """The state of one shard that its readers share: the newest manifest that this process has seen, and the columns of its tables."""
 
     def __init__(self, shard: int, name: str, clickhouse: ClickHouse, manifests: ManifestReader, bucket_url: str) -> None:
         self.name = name
@@ -73,12 +73,12 @@ class Tiers:
         self._columns_at = -_COLUMNS_SECONDS
 
     async def snapshot(self) -> Manifest | None:
-        """The newest manifest that this process has met: whether it is overtaken is found out behind a question. None where none can be had."""
+        """The newest manifest that this process has seen; whether it is outdated is checked after a question. None when none can be read."""
         if self._manifest is None and time.monotonic() >= self._ask_again_at:
             try:
                 return self.met(Manifest(await self.head()))
             except Retryable as error:
-                # A store that is away may take seconds to say so, and nobody waits for that but the first question.
+                # It may take seconds to find out that the store is unreachable; only the first question waits for that.
                 self._ask_again_at = time.monotonic() + _AGAIN_SECONDS
                 log.warning("cannot read a shard's manifest; reading its hot tier alone", shard=self.name, reason=error.reason)
         return self._manifest
@@ -89,8 +89,8 @@ class Tiers:
             return await self._manifests.head(self._shard)
 
     def met(self, manifest: Manifest) -> Manifest:
-        """Remember it, unless a later one is known."""
-        # Several questions load pages at once: one that began with an older head must not take a newer one's place.
+        """Remember the manifest unless a later one is known, and return it."""
+        # Several questions load pages at once: a manifest with an older head must not replace a newer one.
         if self._manifest is None or manifest.revision >= self._manifest.revision:
             self._manifest = manifest
         return manifest
@@ -101,11 +101,11 @@ class Tiers:
             return self.met(await self._manifests.load(manifest, (table,), time_range))
 
     def hot(self) -> HotTables:
-        """The source of what is in the hot tier."""
+        """The source of only the hot tables."""
         return HotTables(self._clickhouse.database)
 
     async def source(self, manifest: Manifest, unreadable: Collection[str]) -> TieredTables:
-        """The source of one try of a question. The columns are asked for where any hour left the hot table, and once a minute."""
+        """The source for one attempt at a question. Columns are read only if hours have left the hot tables, and at most once a minute."""
         head = manifest.head
         if (head.cold or head.open) and time.monotonic() - self._columns_at >= _COLUMNS_SECONDS:
             rows = await self._clickhouse.query(_COLUMNS_SQL, {"database": self._clickhouse.database, "tables": sorted(ROLLED)})
@@ -117,9 +117,9 @@ class Tiers:
 
 
 class TieredShard(Generic[R]):
-    """See AskedShard. ``build`` makes the reader over a source; it is called for every try of every question.
+    """See AskedShard. ``build`` makes a reader over a source; it is called for every attempt at every question.
 
-    A question that is asked in vain raises what its reader raises, or Unavailable where hours of its range do not come to rest.
+    A question that cannot be answered raises its reader's error, or Unavailable if hours of its range keep moving.
     """
 
     def __init__(self, tiers: Tiers, build: Callable[[Source], R]) -> None:
@@ -136,7 +136,7 @@ class TieredShard(Generic[R]):
         return f"{self.name}: its manifest could not be asked"
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T]:
-        """See AskedShard. Files that cannot be read are left out and named as missing."""
+        """See AskedShard. Files that cannot be read are left out and listed as missing."""
         known, unreadable = await self._tiers.snapshot(), frozenset[str]()
         if known is None:
             answer = await question(self._build(self._tiers.hot()))
@@ -160,12 +160,12 @@ class TieredShard(Generic[R]):
         raise Unavailable("hours of the range kept moving between tiers while they were read")
 
     async def _after(self, error: TaelError, source: TieredTables, manifest: Manifest, patience: float) -> tuple[Manifest, frozenset[str]]:
-        """The manifest to ask again with, and the keys of files to do without. Raises the error where neither would help."""
+        """The manifest for the next attempt, and the keys of files to leave out. Raises the error if another attempt would not help."""
         if isinstance(error, PagesMissing):
             return await self._tiers.load(manifest, error.table, error.time_range), frozenset()
         if isinstance(error, HoursMoving):
             return await self._after_a_move(manifest, patience, error), frozenset()
-        # A table or a file that is gone since the snapshot is no failure: the same rows are elsewhere now.
+        # A table or file that has gone since the snapshot is not a failure: its rows are elsewhere now.
         try:
             head = await self._overtaken(source, manifest)
         except Retryable:
@@ -179,17 +179,17 @@ class TieredShard(Generic[R]):
         return manifest, keys
 
     async def _overtaken(self, source: TieredTables, manifest: Manifest) -> Head | None:
-        """The newest head, where what it says of what was asked for is not what the snapshot said. Raises Retryable."""
-        # No statement named a table whose hours move.
+        """The newest head if it differs from the snapshot in the tables and ranges that were read, None otherwise. Raises Retryable."""
+        # No statement read a table whose hours move.
         if not source.trail.asked:
             return None
         try:
             head = await self._tiers.head()
         except Retryable:
-            if manifest.revision == 0:  # nothing was ever rolled, and without NATS nothing begins to be
+            if manifest.revision == 0:  # nothing was ever rolled, and no roll can begin without NATS
                 return None
             raise
-        # Read behind the answer and not before it: only such a head says that nothing moved while rows were read.
+        # Only a head that was read after the answer can prove that nothing moved while rows were read.
         if not source.trail.holds(head, manifest.head):
             return head
         if head.revision > manifest.revision:
@@ -197,7 +197,7 @@ class TieredShard(Generic[R]):
         return None
 
     async def _after_a_move(self, manifest: Manifest, patience: float, error: TaelError) -> Manifest:
-        """The next manifest. Raises Unavailable where none comes in time: a compactor died in between, and another one has yet to take over."""
+        """Wait for the next manifest. Raises Unavailable if none comes in time: a compactor died during a move and no other has taken over yet."""
         while (head := await self._tiers.head()).revision <= manifest.revision:
             if time.monotonic() > patience:
                 raise Unavailable(f"{error}, and no compactor finishes the move") from error
@@ -211,6 +211,6 @@ class TieredShard(Generic[R]):
 
 
 def _unreadable(error: Unreadable, opened: Collection[str]) -> frozenset[str]:
-    """The files to do without: the one that the error names, or all where the store itself does not answer."""
+    """The files to leave out: the one that the error names, or all that were opened if the store itself does not answer."""
     named = {key for key in opened if error.key.endswith(key)}
     return frozenset(named if error.alone else opened if named else ())

@@ -1,7 +1,8 @@
-"""A shard's rows over the hot table, the hours that are on their way out of it, and Parquet files; pure (docs/adr/0015).
+"""A shard's rows over the hot table, hours on their way out of it, and Parquet files; pure (docs/adr/0015).
 
-Statements hold names of ours, keys of ours, and parameters. A question whose range is all in the hot table reads the statements of a shard without a cold tier. Of any other, each place is a branch of a
-UNION ALL into which the engine pushes the conditions; files are named one by one, so that nothing is listed and no schema is guessed.
+Statements contain only names and keys of ours, and parameters. A question whose range is entirely in the hot table gets the same statements as
+without a cold tier. For others, each place is a branch of a UNION ALL into which the engine pushes the conditions; files are named one by one, so
+that the engine lists no bucket and guesses no schema.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.source import HotTables, Places
 
 MAX_FILES: Final = 4_000
-"""Of one place in a statement: their keys are a part of its text."""
+"""The most files of one place in a statement, whose text contains their keys."""
 _WIDEST_NS: Final = MAX_FILES // 4 * HOUR_NS
-"""Of a window, so that its statement has room for several files an hour."""
+"""The longest window, such that its statement has room for several files an hour."""
 _LAST_HOUR_NS: Final = (1 << 32) * NS_PER_SECOND
 _SUFFIX: Final = ".parquet"
 _SHORTER: Final = "a shorter range, or, of metrics, a shorter TAEL_METRIC_RAW_DAYS, past which a day is one file"
 _SETTINGS: Final = (
-    # The path's tenant is escaped, and its date and hour are no columns of ours. A store that does not answer is soon given up.
+    # No hive partitioning: the tenant in a path is escaped, and date and hour are not our columns. A store that does not answer is soon given up.
     "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, s3_retry_attempts = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
 )
 
 
 class PagesMissing(TaelError):
-    """The manifest's pages of a table and range are needed: load them and ask again."""
+    """The manifest's pages of a table and range are needed: load them and repeat the question."""
 
     def __init__(self, table: str, time_range: TimeRange) -> None:
         super().__init__(f"the manifest's pages of {table}")
@@ -44,26 +45,26 @@ class PagesMissing(TaelError):
 
 
 class HoursMoving(TaelError):
-    """Rows of the range are between two tables just now: ask again when the manifest has changed."""
+    """Rows of the range are being moved between two tables: repeat the question when the manifest has changed."""
 
 
 @dataclass
 class Trail:
-    """What the statements of a question were made from: tables with ranges, the keys of the files that they name, and of those left out."""
+    """What the statements of a question read: tables with ranges, and the keys of files that were opened or left out."""
 
     asked: set[tuple[str, TimeRange]] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
 
     def holds(self, now: Head, then: Head) -> bool:
-        """Whether the places that were read are those of ``now`` still."""
+        """Whether the places that were read are still the same in ``now``."""
         return now == then or all(now.unchanged_since(then, (table,), time_range) for table, time_range in self.asked)
 
 
 class TieredTables:
-    """See Source. ``columns`` are those of each hot table that has hours elsewhere, and ``unreadable`` keys of files to do without.
+    """See Source. ``columns`` are those of each hot table with hours elsewhere, ``unreadable`` keys of files to leave out.
 
-    Raises PagesMissing and HoursMoving, for who asks a question to ask it again; ``trail`` is what it has named so far.
+    Raises PagesMissing and HoursMoving, after which the question is repeated; ``trail`` records what was read so far.
     """
 
     def __init__(
@@ -102,9 +103,10 @@ class TieredTables:
         return self._place(table, tenant, ALL_TIME)
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
-        """See Source. What is hot is one piece, then come one hour, two, four, …, as far as a statement may; the oldest first the other way round.
+        """See Source. The hot part is one piece; cold pieces have one hour, two, four, …, up to the longest window. With ``oldest_first`` they begin at
+        the oldest hour.
 
-        Months in which nothing is cold go with the piece behind them: one hour of 1970 is no question for each of them.
+        Stretches without cold hours are joined to a neighbouring piece, so that one hour of 1970 does not cost a statement for every month since.
         """
         head = self._manifest.head
         first, end = _coldest_start(head, table), _coldest_end(head, table)
@@ -148,9 +150,10 @@ class TieredTables:
         return f"({_union(branches)})"
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
-        """See Source. What the hot table has of a key counts before what is rolling, and that before files, of which the latest generation does.
+        """See Source. Of rows with the same key, the hot table's counts before the rolling table's, and that before files', of which the latest
+        generation's counts.
 
-        Keys that came late are few: they are looked up for the hours that are elsewhere, of which the hot table has no partition as a rule.
+        Late rows are few: their keys are looked up only in the hot partitions of hours that are elsewhere, which usually do not exist.
         """
         places = self._places(table, tenant, time_range, None, "", "")
         if places == Places():
@@ -163,7 +166,7 @@ class TieredTables:
         return max((file.end_ns for file in places.files if file.resolution), default=0)
 
     def with_rollups(self, table: str, where: object, tenant: str, time_range: TimeRange) -> str:
-        """See Source. A sample that came behind a rollup never hides a row of it, which stands for more than itself."""
+        """See Source. A late sample never hides a row of a rollup, because that row stands for other samples as well."""
         places = self._places(table, tenant, time_range, None, "", "")
         if not any(file.resolution for file in places.files):
             return f"(SELECT *, {rollup.none(table)} FROM {self.merged(table, where, tenant, time_range)})"  # noqa: S608  # see above
@@ -174,9 +177,9 @@ class TieredTables:
         columns, order = self._listed(table), ROLLED[table].order
         key = f"({', '.join(order)})"
         none, own = (f", {rollup.none(table)}", f", {rollup.listed(beside)}") if beside else ("", "")
-        rollups = beside and table == "samples"  # a row of histograms is one that came, and a later one of its time replaces it
+        rollups = beside and table == "samples"  # a row of a histograms' rollup is a raw histogram, and a later one of its time replaces it
         hours = [str(hour // NS_PER_SECOND) for hour in sorted(places.hours)]
-        # Without FINAL: it is asked whether a key is there, not which of its rows counts.
+        # Without FINAL: only the existence of a key matters, not which of its rows counts.
         later = [f"SELECT {key} FROM {hot} PREWHERE {where} WHERE _partition_id IN ({_quoted(hours)})"]  # noqa: S608  # see above
         branches = [f"SELECT {columns}{none} FROM {hot} FINAL PREWHERE {where}"]  # noqa: S608  # see above
         if places.rolling:
@@ -184,7 +187,7 @@ class TieredTables:
             branches.append(f"SELECT {columns}{none} {rolling} AND {key} NOT IN ({later[0]})")  # see above
             later.append(f"SELECT {key} {rolling}")
         if places.files:
-            # Only hours that several files cover can have a key twice; the others are spared the sort.
+            # A key can occur twice only in hours that several files cover; without such hours the sort is spared.
             several = overlap(places.files)
             also = own
             also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
@@ -205,7 +208,7 @@ class TieredTables:
         rolling = dict.fromkeys(hour for place in found for hour in place.rolling)
         files = {file.key: file for place in found for file in place.files if file.may_have(service=service or None, name=name or None)}
         wanted = [file for file in files.values() if hours is None or any(hour_ns in hours for hour_ns in file.each_hour)]
-        # A file of a later format is named as missing: columns that nobody here knows would be read as if they were not there.
+        # A file of a later format is reported as missing: its unknown columns would be ignored, and the answer would be wrong.
         readable = [file for file in wanted if file.key not in self._unreadable and file.format <= ROLLUP_FORMAT]
         self.trail.left_out.update({file.key for file in wanted} - {file.key for file in readable})
         return Places(tuple(rolling), tuple(readable))
@@ -222,8 +225,8 @@ class TieredTables:
         return Places(rolling, tuple(manifest.files(table, tenant, time_range)))
 
     def _cold(self, table: str, files: Sequence[ColdFile], *, also: str = "", more: Columns = ()) -> str:
-        """The rows of these files, as a SELECT to be put in brackets: at the end of a UNION its settings would be ignored."""
-        # Refused rather than cut: with some of the files the answer would be wrong without a sign of it.
+        """The rows of these files, as a SELECT for use in parentheses: at the end of a UNION its settings would be ignored."""
+        # Refused rather than cut: an answer from some of the files would be wrong without showing it.
         if len(files) > MAX_FILES:
             raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: {_SHORTER}")
         self.trail.opened.update(file.key for file in files)
@@ -234,14 +237,14 @@ class TieredTables:
 
 
 def cold_rows(bucket_url: str, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = ()) -> str:
-    """The rows of files of one table, as a SELECT to be put in brackets."""
+    """The rows of files of one table, as a SELECT for use in parentheses."""
     url = bucket_url + _keys([file.key for file in files])
     structure = parquet.structure([*columns, *more])
     return f"SELECT {parquet.read(files[0].table, columns)}{also} FROM s3('{url}', 'Parquet', {structure}) {_SETTINGS}"  # noqa: S608  # see above
 
 
 def _coldest_end(head: Head, table: str) -> int:
-    """The end of the last hour of the table that is not all in the hot table, or the beginning of time."""
+    """The end of the table's last hour with rows outside the hot table, or the beginning of time."""
     last = [one.hour_ns for one in head.open if one.table == table]
     last += [head.cold[table][1]] if table in head.cold else []
     return max(last) + HOUR_NS if last else ALL_TIME.start_ns
@@ -254,7 +257,9 @@ def _coldest_start(head: Head, table: str) -> int:
 
 
 def _joined(pieces: Sequence[TimeRange], days: Sequence[int] | None) -> list[TimeRange]:
-    """Neighbouring pieces, in either order, such that each but the last touches one of the days (their starts, sorted); as they are where those are unknown."""
+    """The pieces, in either order, with neighbours joined so that each but the last touches one of ``days`` (their starts, sorted). Unchanged if the days
+    are not known.
+    """
     if days is None:
         return list(pieces)
     found: list[TimeRange] = []
@@ -264,20 +269,20 @@ def _joined(pieces: Sequence[TimeRange], days: Sequence[int] | None) -> list[Tim
         holds = at >= 0 and days[at] + DAY_NS > piece.start_ns
         if empty:
             last = found.pop()
-            piece = TimeRange(min(last.start_ns, piece.start_ns), max(last.end_ns, piece.end_ns))  # noqa: PLW2901  # the same, and what is before it
+            piece = TimeRange(min(last.start_ns, piece.start_ns), max(last.end_ns, piece.end_ns))  # noqa: PLW2901  # joined to the empty one before it
         found.append(piece)
         empty = not holds
     return found
 
 
 def _unbounded(time_range: TimeRange) -> TimeRange:
-    """Bounds that statements do not use (conditions.py) are none here either."""
+    """The range without bounds that statements cannot use (conditions.py): rows beyond them are read as well, so their places are needed."""
     start = time_range.start_ns if 0 < time_range.start_ns < _LAST_HOUR_NS else ALL_TIME.start_ns
     return TimeRange(start, time_range.end_ns if 0 < time_range.end_ns < _LAST_HOUR_NS else ALL_TIME.end_ns)
 
 
 def _stretches(hours: Collection[int]) -> list[TimeRange]:
-    """Hours as ranges, those that follow each other as one."""
+    """The hours as ranges, with consecutive hours joined."""
     found: list[TimeRange] = []
     for hour in sorted(hours):
         if found and found[-1].end_ns == hour:
@@ -288,7 +293,7 @@ def _stretches(hours: Collection[int]) -> list[TimeRange]:
 
 
 def _keys(keys: Sequence[str]) -> str:
-    """Keys as one path: what differs stands in braces, which the engine takes for a list and not for a pattern to be listed."""
+    """The keys as one path with the differing parts in braces, which the engine expands itself, without listing the bucket."""
     if len(keys) == 1:
         return keys[0]
     prefix = commonprefix(list(keys))  # noqa: RUF071  # of characters: they are put together again

@@ -41,7 +41,7 @@ class ClickHouseTopology:
 
 
 def list_services(source: Source, tenant: str, time_range: TimeRange) -> Statement:
-    """Each service once."""
+    """The distinct services."""
     where = _slots(tenant, time_range)
     return Statement(
         f"SELECT DISTINCT service\nFROM {source.rows('red', tenant, time_range)}\nWHERE {where}\nLIMIT {_MOST}", where.parameters
@@ -49,7 +49,7 @@ def list_services(source: Source, tenant: str, time_range: TimeRange) -> Stateme
 
 
 def list_operations(source: Source, tenant: str, service: str, time_range: TimeRange) -> Statement:
-    """Each name and kind of a service once."""
+    """The distinct names and kinds of a service's spans."""
     where = _slots(tenant, time_range)
     where.add("service = {service:String}", service=service)
     return Statement(
@@ -58,13 +58,13 @@ def list_operations(source: Source, tenant: str, service: str, time_range: TimeR
 
 
 def count_calls(source: Source, tenant: str, time_range: TimeRange) -> Statement:
-    """Service of the parent, service of the span, spans."""
+    """Rows of service of the parent, service of the span, number of spans."""
     child, parent = Conditions(tenant), Conditions(tenant)
     child.within("start_time", time_range)
     child.add("parent_span_id != ''")
     before = TimeRange(max(0, time_range.start_ns - _EARLIER_NS), time_range.end_ns)
     parent.within("start_time", before)
-    # One set of parameters serves both sides: the parent's bounds get names of their own.
+    # Both sides are in one statement, so the parent's start gets a parameter name of its own.
     earlier = str(parent).replace("{start:", "{parent_start:")
     parameters = child.parameters | {"parent_start": parent.parameters.get("start", 0)}
     sql = (

@@ -1,4 +1,4 @@
-"""TotalsReader of one shard: the last samples and histograms of some series, few columns of few granules."""
+"""TotalsReader of one shard: the last samples and histograms of given series, from few columns of few granules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HISTOGRAM_COLUMNS: Final = (
     *("schema", "count", "sum", "zero_threshold", "zero_count"),
     *("positive_index", "positive_counts", "negative_index", "negative_counts"),
 )
-# FINAL: a total that took in a late increment stands at the time of the one that it replaces.
+# FINAL: a total that includes a late increment has the same time as the total that it replaces.
 _LAST: Final = """SELECT series, any(metric), toUnixTimestamp64Milli(max(ts)), argMax(batch, ts), argMax(tuple({columns}), ts)
 FROM {table} FINAL
 WHERE tenant = {{tenant:String}} AND metric IN ({metrics}) AND series IN ({series})
@@ -59,9 +59,9 @@ class ClickHouseTotals:
 
 
 def last(table: str, value: str, columns: Sequence[str], tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Statement:
-    """Series, metric, time, batch and columns of the last row of each series; ``value`` is the column that a stale marker stands in.
+    """Series, metric, time, batch and columns of the last row of each series; ``value`` is the column that holds stale markers.
 
-    It reads the hot table alone, whatever the source of other questions: the writer adds to what it wrote a short while ago.
+    It reads only the hot table: the writer adds to totals that it wrote a short while ago.
     """
     sql = _LAST.format(
         table=table,

@@ -1,9 +1,8 @@
 """OTLP's trace and log messages as ClickHouse decodes them: the column type of the landing table, and the protobuf schema for the insert.
 
-Both come from one tree, so they cannot disagree. ``array_value`` and ``kvlist_value`` are declared as bytes (the same on the wire):
-the nesting ends there, the cost of an insert does not grow with the depth, and ``tael.otlp.anyvalue`` decodes them when they are read.
-Members that the tree does not name are skipped by ClickHouse; fields are those of trace.proto and logs.proto in
-opentelemetry/proto.
+Both are generated from one tree, so they cannot disagree. ``array_value`` and ``kvlist_value`` are declared as bytes (the same on the wire):
+nesting ends there, the cost of an insert does not grow with the depth, and ``tael.otlp.anyvalue`` decodes them when they are read.
+ClickHouse skips fields that the tree does not have. The fields are those of trace.proto and logs.proto in opentelemetry/proto.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _COLUMN_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A protobuf message; ``oneof`` names the oneof that all its fields are members of."""
+    """A protobuf message. If ``oneof`` is not empty, all fields are members of the oneof with that name."""
 
     name: str
     fields: tuple[Field, ...]
@@ -150,12 +149,12 @@ def wal_batch(request: Message) -> Message:
 
 
 def landing_columns(batch: Message) -> str:
-    """The column list of the Null table that takes ``batch``: one column a field."""
+    """The column list of the Null table that receives ``batch``, with one column for each field."""
     return ", ".join(f"{field.name} {_field_type(field)}" for field in batch.fields)
 
 
 def format_schema(batch: Message) -> str:
-    """The ``.proto`` text that ClickHouse's ProtobufSingle format reads ``batch`` with."""
+    """The ``.proto`` text with which ClickHouse's ProtobufSingle format reads ``batch``."""
     return 'syntax = "proto3";\n' + "\n".join(_declarations(batch, set())) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""BatchWriter of one shard: hands a joined body to the landing table of its signal, where ClickHouse decodes and flattens it."""
+"""BatchWriter of one shard: inserts a joined body into the landing table of its signal, where ClickHouse decodes and flattens it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tael.storage.clickhouse import flatten, flatten_logs, metric_wire, payload_
 from tael.storage.clickhouse.client import INSERT_LIMITS, OUT_OF_MEMORY, ClickHouse
 
 MAX_HOURS = 100
-"""A batch that spreads over more hours is refused, and so cut in two by the writer: each hour becomes a part of its own."""
+"""A batch that spreads over more hours is refused, and then halved by the writer, because each hour becomes a part of its own."""
 ASIDE_HOURS = 20
-"""The same of items that lie far from now: an insert of theirs takes half a second or so, and others come in between."""
+"""The limit for items far from now: their inserts take about half a second, and others get their turn in between."""
 
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where a signal lands, and the schema that its bodies are read with."""
+    """The landing table of a signal, and the schema with which ClickHouse reads its bodies."""
 
     table: str
     format_schema: str
@@ -37,27 +37,27 @@ LANDINGS: Final = {
 }
 
 _EARLIER: Final[dict[int, dict[str, str]]] = {0: {TRACES: "spans_in_5"}, 1: {TRACES: "spans_in_6"}}
-"""The tables of earlier editions (tael.storage.api.LANDING) where they are others than those above; bodies are read alike."""
+"""The landing tables of earlier editions (tael.storage.api.LANDING) that differ from those above; bodies are read with the same schema."""
 
 _SETTINGS: Final[dict[str, Any]] = {
     "async_insert": 0,
     "insert_deduplicate": 1,
-    # The index is fed again when only the table had taken the block; it recognises the token for itself.
+    # Each table behind a view recognises the token by itself, so that a repeated insert fills those that the first attempt did not reach.
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "format_schema_source": "string",
     "format_schema_message_name": wire.BATCH_MESSAGE,
     "input_format_protobuf_oneof_presence": 1,
     "throw_on_max_partitions_per_insert_block": 1,
-    # Planning the flattening is most of what a small insert costs, and merging its steps a third of the planning.
+    # Planning the views is most of the cost of a small insert, and merging their steps a third of the planning.
     "query_plan_merge_expressions": 0,
-    # Where tables have replicas, most of them hold an insert before its entries leave the WAL; tables without replicas know no quorum.
+    # With replicas, a majority of them holds an insert before its entries leave the WAL; tables without replicas ignore the setting.
     "insert_quorum": "auto",
     "insert_quorum_timeout": 60_000,
 }
 
 
 def settings_of(signal: str, token: str, max_hours: int = MAX_HOURS) -> dict[str, Any]:
-    """ClickHouse's settings of an insert."""
+    """ClickHouse's settings for an insert."""
     own = {
         "format_schema": LANDINGS[signal].format_schema,
         "insert_deduplication_token": token,
@@ -67,7 +67,7 @@ def settings_of(signal: str, token: str, max_hours: int = MAX_HOURS) -> dict[str
 
 
 _STARVED_ATTEMPTS: Final = 5
-"""So often an insert may meet a server without memory before it counts as too large for it."""
+"""How often an insert may find the server out of memory before it is considered too large for it."""
 
 
 class ClickHouseWriter:
@@ -83,7 +83,7 @@ class ClickHouseWriter:
         if signal not in LANDINGS:
             raise Rejected(f"no table for signal {signal}", where="signal", accepted=", ".join(LANDINGS))
         if landing > LANDING:
-            # Its table is not known here, and a token is known to its own table alone: in another one the rows would be stored twice.
+            # Its table is not known here, and a token counts only in its own table: in another one the rows would be stored twice.
             raise Unavailable("this batch was begun by a newer version of tael, which has to complete it: upgrade every ingest process")
         table = _EARLIER.get(landing, {}).get(signal, LANDINGS[signal].table)
         insert = partial(self._clickhouse.insert, table, body, "ProtobufSingle", settings_of(signal, token, self._max_hours))
@@ -95,19 +95,21 @@ class ClickHouseWriter:
             await self._complete(partial(insert, limits=replace(INSERT_LIMITS, memory_bytes=0)), signal, body, token)
 
     async def _complete(self, insert: Callable[[], Awaitable[None]], signal: str, body: bytes, token: str) -> None:
-        """Write a body whose rows are there in part: a part of one hour is stored before the next is made, and before what is counted from it. Only the
-        whole, under its token, completes these; where even that finds too little memory, the rows that are not there are to be written in pieces.
+        """Write a body of which some rows are stored already: ClickHouse stores the part of one hour before it makes the next, and before views count it.
+        Only inserting the whole body under its token completes all tables. If even that takes too much memory, the missing rows have to be written
+        in pieces.
         """
         try:
             await self._within_memory(insert, f"{token} whole")
         except TooLarge as error:
-            # What is there is not written again, nor are the views fed: no payload may be collected that it refers to.
+            # The stored rows are not inserted again, so the views may never see them. Their references at least must be indexed, or payloads
+            # that they refer to would be collected.
             if (index := stored.index_references(self._clickhouse.database, signal, body)) is not None:
                 await self._clickhouse.command(index.sql, index.parameters, INSERT_LIMITS)
             raise StoredInPart(error.reason, await self._rest(signal, body)) from error
 
     async def _within_memory(self, insert: Callable[[], Awaitable[None]], token: str) -> None:
-        """Insert; a server that is out of memory may be so because of others, several times in a row because of this insert."""
+        """Insert. A server may be out of memory because of other statements, but several times in a row probably because of this one."""
         try:
             await insert()
         except Overloaded as error:
@@ -119,7 +121,7 @@ class ClickHouseWriter:
         self._starved.pop(token, None)
 
     async def _rest(self, signal: str, body: bytes) -> bytes:
-        """The body without the items whose rows are there."""
+        """The body without the items whose rows are stored."""
         statement = stored.count_rows(self._clickhouse.database, signal, body)
         if statement is None:
             return body
