@@ -1,7 +1,8 @@
-"""What counting must know of a record's line without reading it, as SQL: its level, and whether attributes may stand in for labels. Pure.
+"""The facts about a record's line that counting needs without reading it, as SQL: its level, and whether attributes may become labels. Pure.
 
-tael.logql.levels and tael.logql.records say what a line's level and labels are. These expressions find the same for most records; of the others they say
-that it is not known, and those are read one by one. Two columns of ``logs`` keep it, so that no count reads the maps of attributes (docs/adr/0027).
+tael.logql.levels and tael.logql.records define a line's level and labels. For most records these expressions find the same; for the others they report
+that it is not known, and those records are read one by one. Two columns of ``logs`` store the facts, so that counts do not read the maps of attributes
+(docs/adr/0027).
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from tael.model.log import LineFact
 from tael.model.streams import INDEX_LABELS
 
 LEVELS: Final = {name: at for at, name in enumerate(("", UNKNOWN, *SEVERITIES, "critical"))}
-"""The levels that have a code of their own; the empty one says that the line must be read."""
+"""The levels that have a code of their own; the empty one means that the line must be read."""
 AS_SEVERITY: Final = "as_severity"
-"""The level is the text of the severity, which is not a known word."""
+"""The level of a record whose severity text, which is not a known word, is its level."""
 _CODES: Final = {**LEVELS, AS_SEVERITY: 15}
 LEVEL_TYPE: Final = "Enum8(" + ", ".join(f"'{name}' = {code}" for name, code in _CODES.items()) + ")"
 
 _MAP: Final = "IsMap"
 """Appended to the key of an attribute that is a map."""
 _KEY: Final = "IsKey"
-"""Before and after each key where several are one text; what has it within is no key that is looked for."""
+"""The mark before and after each key when several are joined to one text; no key that is looked for contains it."""
 _TEXT: Final = f"Text{_KEY}"
-"""The same of those whose value is a text."""
+"""The mark of keys whose value is a string."""
 _LABELS: Final = {label: 1 << at for at, label in enumerate(label for label in INDEX_LABELS if label != "service_name")}
 _LEVELS: Final = tuple(name for name in (*LEVEL_NAMES, LEVEL) if "." not in name)
 _ONE_LEVEL: Final = tuple(name for name in LEVEL_NAMES if "." not in name and "text" not in name.lower())
@@ -44,11 +45,11 @@ _PUNCTUATION: Final = "".join(
 )
 _RUN: Final = "[^a-zA-Z0-9]+"
 _IN_LINE: Final = "(?i)(?:^|[ \\\\t\\\\n\\\\[({\"\\'=|])(trace|debug|fatal|critical|error|err|warning|warn|info)(?:$|[ \\\\t\\\\n\\\\[\\\\](){}:,!\"\\'=|])"
-"""That of tael.logql.levels, with the letters beside the word in place of lookarounds, which the engine's expressions lack."""
+"""The regular expression of tael.logql.levels, matching the characters beside the word instead of looking around, which RE2 cannot."""
 
 
 def _none_of(bits: int) -> str:
-    """That no attribute has a name of these bits."""
+    """The condition that no attribute has a name with one of these bits."""
     return f"bitAnd(line_names, {bits | _A_MAP | _SHARED | _KNOWN}) = {_KNOWN}"
 
 
@@ -58,13 +59,13 @@ KNOWN_IF: Final[dict[LineFact, str]] = {
     "level": "line_level != ''",
     "no level": _none_of(_A_LEVEL | _MORE_LEVELS),
 }
-"""Conditions on a row of ``logs``: whether this is known of its line."""
+"""For each fact, the condition on a row of ``logs`` that it is known of its line."""
 LEVEL_SHOWN: Final = f"if(line_level = '{AS_SEVERITY}', toString(severity_text), toString(line_level))"
-"""The level, where it is known."""
+"""SQL for the level, if it is known."""
 
 
 def names() -> str:
-    """The bits of a record's attributes, and one more where an attribute of its resource or scope may have any of them."""
+    """SQL for the bits of a record's attributes, and one more bit if an attribute of its resource or scope may have any of these names."""
     bits = f"arrayReduce('groupBitOr', arrayMap(k -> {_transformed(_label('k'), _BITS, 'toUInt32(0)')}, {_keys('attributes')}))"
     # One text of all keys, each in marks, and of low cardinality: records of an insert have few resources and scopes, and each such text is looked at once.
     # A resource's texts under the keys of labels are the stream's labels, and are taken out.
@@ -77,7 +78,7 @@ def names() -> str:
 
 
 def _keys(of: str, *, but: str = "") -> str:
-    """The keys of these attributes, those of maps marked."""
+    """SQL for the keys of these attributes; those of maps are marked."""
     maps = [f"mapKeys({of}_{kind})" for kind in ("string", "int", "double", "bool") if kind != but]
     return f"arrayConcat({', '.join(maps)}, {_maps(of)})"
 
@@ -87,13 +88,13 @@ def _maps(of: str) -> str:
 
 
 def _label(key: str) -> str:
-    """A key with underscores for what may not stand in a label's name; the few that need more are brought there by a regular expression."""
+    """SQL for a key as a label's name, with underscores for other characters; only the few keys that need more go through a regular expression."""
     each = f"translate({key}, '{_PUNCTUATION}', '{'_' * 66}')"
     return f"if(position({each} AS line_name, '__') != 0 OR lengthUTF8(line_name) != length(line_name), replaceRegexpAll(line_name, '{_RUN}', '_'), line_name)"
 
 
 def level() -> str:
-    """The level of a line: that of an attribute, or else of the severity, or else of the line itself; empty where it is not known."""
+    """SQL for the code of a line's level: from an attribute, else from the severity, else from the line itself; 0 if it is not known."""
     by_attribute = f"bitTest(line_names, {_A_LEVEL.bit_length() - 1})"
     texts = f"arrayFilter((t, k) -> k IN ({_listed(_ONE_LEVEL)}), mapValues(attributes_string), mapKeys(attributes_string))"
     # Of several the first in LEVEL_NAMES wins, whatever its type, so one that is not a text leaves the level open as well.

@@ -1,7 +1,7 @@
-"""Lines and bytes of streams by the minute, which are added up as records are written: the SQL that fills them, and the SQL that reads them. Pure.
+"""Lines and bytes of streams by the minute, added up as records are written: the SQL that fills the minutes, and the SQL that reads them. Pure.
 
-A row of ``log_streams`` is a stream in an hour. Its ``minutes`` hold the number and bytes of its lines in each minute, by level and by what else is known of
-them (log_lines.py). Lines of a minute's first nanosecond are counted apart: Loki's windows begin after it, other ranges with it.
+A row of ``log_streams`` is a stream in an hour. Its ``minutes`` have the number and bytes of its lines in each minute, by level and other known facts
+(log_lines.py). Lines of a minute's first nanosecond are counted separately: Loki's windows begin after it, other ranges with it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ MINUTE_NS: Final = 60 * NS_PER_SECOND
 TYPE: Final = "SimpleAggregateFunction(sumMap, Tuple(Array(UInt16), Array(UInt64), Array(UInt64)))"
 NONE: Final = "CAST(([], [], []), 'Tuple(Array(UInt16), Array(UInt64), Array(UInt64))')"
 _MARKS: Final[dict[LineFact, int]] = {name: 1 << bit for bit, name in enumerate(name for name in log_lines.KNOWN_IF if name != "level")}
-"""What may be known of the lines of a minute, besides their level, as bits."""
+"""The bits of the facts, besides the level, that may be known of the lines of a minute."""
 _KEY: Final = (
     "toUInt16(toMinute(timestamp) * 256 + (toUnixTimestamp64Nano(timestamp) % 60000000000 = 0) * 128 "
     f"+ toInt8(CAST(line_level AS {log_lines.LEVEL_TYPE})) * 8 + {' + '.join(f'({log_lines.KNOWN_IF[name]}) * {bit}' for name, bit in _MARKS.items())})"
 )
 _HELD: Final = "timestamp >= toDateTime64(0, 9, 'UTC') AND timestamp < fromUnixTimestamp64Nano(4294967296000000000, 'UTC')"
 _REST: Final = 65_535
-"""The key of a row's lines that none of its minutes has."""
+"""The key for those lines of a row that are in none of its minutes."""
 OF_ROWS: Final = f"sumMapIf([{_KEY}], [toUInt64(1)], [toUInt64(length(body))], {_HELD})"
 
 
 def whole(counts: LogCounts) -> TimeRange | None:
-    """The part of the range that is whole minutes; None where there is none, or where slots begin within minutes."""
+    """The part of the range that consists of whole minutes; None if there is none, if slots begin within minutes, or with a predicate on records."""
     start, end = counts.time_range.start_ns, counts.time_range.end_ns
     if not bounded(counts.time_range) or counts.predicate != EVERYTHING:
         return None
@@ -48,7 +48,7 @@ def whole(counts: LogCounts) -> TimeRange | None:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """As log_query_builder.count, of whole minutes, with one column more: whether the group has lines whose minute or level is not known."""
+    """Like log_query_builder.count, over whole minutes, with one more column: whether the group has lines whose minute or level is not known."""
     parameters: dict[str, Any] = {"limit": limit, "whole_start": within.start_ns, "whole_end": within.end_ns}
     hours = (within.start_ns // NS_PER_MS, (within.end_ns - 1) // NS_PER_MS)
     where = matching(tenant, stream_matchers(counts.streams), hours, parameters, "labels['__name__']")
@@ -59,7 +59,7 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
         parameters["names"] = [INDEX_LABELS.get(name, name) for name in counts.labels]
         stream, grouped, alike = "any(stream)", "", "cityHash64(arrayMap(name -> labels[name], {names:Array(String)}))"
     groups = counted_groups(counts, "instant_ns", parameters, {**log_lines.KNOWN_IF, **marked}, stream)
-    # After the minutes of a row comes what they lack of its records: nothing, unless it was written before there were minutes, or lines were deleted.
+    # To the minutes of a row its other lines are appended: there are some only if it was written before there were minutes, or lines were deleted.
     rows = (
         f"SELECT stream, {alike} AS alike, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
         f"arrayPushBack(minutes.3, 0))) AS part\n  FROM {held}\n  WHERE {where}"

@@ -1,4 +1,4 @@
-"""SQL for the questions that LogReader asks, pure, in two statements as for spans: the keys of the page, then the wide columns of exactly these."""
+"""SQL for LogReader's queries, pure. As for spans, finding takes two statements: the keys of the page, then the wide columns of exactly those records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tael.storage.clickhouse.streams import stream_matchers
 
 @dataclass(frozen=True, slots=True)
 class LogKey:
-    """What locates a record in the table and orders it in an answer; ``timestamp_ns`` as the table holds it, signed."""
+    """The values that locate a record in the table and order it in an answer; ``timestamp_ns`` is signed, as stored."""
 
     service: str
     timestamp_ns: int
@@ -39,7 +39,7 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     if query.after is not None:
         _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
-    # With the service fixed this is the order of the table, and reading stops when the page is full.
+    # With a single service this is the order of the table, so that reading stops when the page is full.
     way = "" if query.oldest_first else " DESC"
     order = f"toStartOfHour(timestamp){way}, timestamp{way}" if bounded and service else f"timestamp{way}"
     rows = source.rows("logs", tenant, query.time_range, service=service)
@@ -51,13 +51,13 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
 
 
 def service_of(query: LogQuery | LogCounts) -> str:
-    """The one service that the records are of, or nothing where they may be of several."""
+    """The only service of the records; empty if they may be of several."""
     named = next((matcher.value for matcher in query.streams if matcher.name == "service_name" and matcher.op == "="), "")
     return named or required_service(query.predicate)
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """Stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies; of the part ``within`` of the range."""
+    """Rows of stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies, for the part ``within`` of the range."""
     where = Conditions(tenant)
     where.within("timestamp", within)
     where.satisfy(counts.predicate, log_columns(indexed=source.words_indexed("logs", within)))
@@ -80,7 +80,7 @@ def counted_groups(
     conditions: Mapping[LineFact, str] = log_lines.KNOWN_IF,
     stream: str = "stream",
 ) -> str:
-    """The columns that records are counted by, of rows with a stream, a level, an instant, and ``conditions`` for what may be known of them."""
+    """The columns by which records are grouped, selected from rows with a stream, a level and an instant. ``conditions`` test the facts of ``counts.known``."""
     known = " AND ".join(conditions[name] for name in counts.known) or "true"
     level = log_lines.LEVEL_SHOWN if counts.by_level else "''"
     slot = "0"
@@ -98,7 +98,7 @@ def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:
 
 
 def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
-    """The records of these keys (at least one), in no order."""
+    """The records of these keys (at least one), in no particular order."""
     where = Conditions(tenant)
     times = [key.timestamp_ns for key in keys]
     held = TimeRange(min(times), max(times) + 1)
@@ -116,7 +116,7 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
 
 
 def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery | LogCounts) -> str:
-    """Narrow to the streams that match; the one service that these are of, or nothing where they may be of several."""
+    """Restrict ``where`` to the streams that match, and return their only service; empty if they may be of several."""
     service = service_of(query)
     if not query.streams:
         return service

@@ -1,4 +1,4 @@
-"""A row of ``logs`` as a LogRecord, pure, by the means of rows.py."""
+"""Converts a row of ``logs`` to a LogRecord, pure, like rows.py."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ COLUMNS = (
     *RESOURCE_COLUMNS,
     *SCOPE_COLUMNS,
 )
-"""What a row holds, in the order that ``log_record`` reads it."""
+"""The columns of a row, in the order in which ``log_record`` reads them."""
 
 
 def log_record(row: Row) -> LogRecord:
-    """The record of a row that was selected by ``COLUMNS``."""
+    """The record of a row selected with ``COLUMNS``."""
     value = iter(row)
     return LogRecord(
         timestamp_ns=int(next(value)) & _UINT64,
@@ -70,4 +70,4 @@ _BODIES: dict[int, Callable[[bytes], AttributeValue]] = {
     6: lambda held: decode_attributes(KeyValueList.FromString(held).values),
     7: bytes,
 }
-"""A body by its ``body_type``."""
+"""The decoder of a body, by its ``body_type``."""

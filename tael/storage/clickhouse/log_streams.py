@@ -1,4 +1,4 @@
-"""The streams of log records by the hour, from the table that is filled as records are written: the SQL that asks it, pure."""
+"""SQL for the streams of log records by the hour, from the table that is filled as records are written; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tael.storage.clickhouse.streams import stream_matchers
 
 
 def list_streams(source: Source, tenant: str, selection: Selection, limit: int) -> Statement:
-    """Labels, records and bytes of each stream; of the first ones by labels where there is a limit."""
+    """Labels, records and bytes of each stream, or of the first ``limit`` ones by labels unless that is 0."""
     range_ms = (selection.start_ms, selection.end_ms)
     where = matching(tenant, stream_matchers(selection.matchers), range_ms, {}, "labels['__name__']")
     held = source.rows("log_streams", tenant, TimeRange(selection.start_ms * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS))

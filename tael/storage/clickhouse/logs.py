@@ -1,4 +1,4 @@
-"""LogReader of one shard: builds, asks, and turns rows into log records."""
+"""LogReader of one shard: builds statements, runs them, and turns rows into log records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tael.storage.clickhouse.streams import labels_held
 from tael.storage.merge import log_order
 
 _FETCH_KEYS = 2_000
-"""How many records are fetched at once: ClickHouse takes parameters of up to 128 KiB."""
+"""How many records are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
 
 
 class ClickHouseLogs:
@@ -47,7 +47,7 @@ class ClickHouseLogs:
         return Answer(sorted(records, key=log_order(query)))
 
     async def _find_within(self, tenant: str, query: LogQuery) -> list[LogKey]:
-        """Look in all of the range at once where its rows are in the order of the page, or have no bounds; else in the newest ones first."""
+        """Search the whole range at once if the table has its rows in the order of the page, or the range is unbounded; otherwise the newest part first."""
         if query.oldest_first or log_query_builder.service_of(query) or not bounded(query.time_range):
             return await self._find_keys(tenant, query)
         last_ns = query.time_range.end_ns if query.after is None else min(query.time_range.end_ns, signed_ns(query.after.timestamp_ns) + 1)
@@ -75,7 +75,7 @@ class ClickHouseLogs:
         )
 
     async def _counted(self, tenant: str, counts: LogCounts, max_rows: int) -> list[Sequence[Any]]:
-        """From minutes, and from the rows what is outside of whole ones; from the rows alone where minutes do not hold all of it."""
+        """Count from minutes, and from rows at both ends that are not whole minutes; only from rows if the minutes are incomplete."""
         found: list[Sequence[Any]] = []
 
         async def ask(statement: Statement) -> Sequence[Sequence[Any]]:

@@ -1,4 +1,4 @@
-"""Columns of ClickHouse's answer as a block of spans, pure."""
+"""Converts columns of ClickHouse's answers to blocks of spans, pure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
 
 
 def traces_with_copies(columns: Sequence[native.Column]) -> list[bytes]:
-    """The traces of which an answer, in the order of trace, start and span, has two rows of one span."""
+    """The traces with several rows for one span, in an answer ordered by trace, start and span."""
     if not columns:
         return []
     high, low, span, _, start_ns, _ = (native.numbers(column) for column in columns[:_ID_COLUMNS])
@@ -72,9 +72,9 @@ def known_filters(columns: Sequence[native.Column], fields: Sequence[Named], kno
 
 
 def value_of(text: str) -> AttributeValue:
-    """The value that a field's text stands for (fields.py); None for an empty one.
+    """The value of a field's text (fields.py); None for an empty text.
 
-    An attribute that was sent without a value is there and equals nothing, as a list without elements is and does.
+    An attribute that was sent without a value becomes an empty list: like that, it exists and equals nothing.
     """
     if not text:
         return None
@@ -95,12 +95,12 @@ def group_codes(named: Named, column: native.Column) -> tuple[Rows, list[Static 
 
 
 def static_of(text: str) -> Static | None:
-    """The literal that a field's text stands for; None for nil and for what has no type in TraceQL."""
+    """The literal for a field's text; None for nil and for values without a type in TraceQL."""
     return of_values([value_of(text)]).at(0)
 
 
 def distinct_values(named: Named, texts: Sequence[str]) -> set[Static]:
-    """The values of ``tag_values``' rows; of a list, each element."""
+    """The values in an answer to ``tag_values``; of a list, each element."""
     kind = _TYPES.get(named.intrinsic) if isinstance(named, Field) else None
     if kind is not None:
         return {Static(kind, int(text)) for text in texts}

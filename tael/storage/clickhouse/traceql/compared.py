@@ -1,8 +1,8 @@
-"""SQL of ``compare()``, pure: how many of very many spans have each value of each attribute, by step and by whether they are selected.
+"""SQL for ``compare()``, pure: how many of very many spans have each value of each attribute, by step and by whether they are selected.
 
-A key that many spans have is counted by itself, for one key of a map is read several times as fast as the map. What that leaves is counted from the maps'
-entries: rare keys, and values that read as a missing key does ('', 0, false). Sizes of maps, which cost little, say whether anything is left.
-Counts by step are returned for the most frequent values, and one total for the others.
+A key that many spans have is counted by itself, because reading one key of a map is several times as fast as reading the map. The rest is counted from the
+maps' entries: rare keys, and values that read like a missing key ('', 0, false). The sizes of maps, which are cheap to read, show whether anything is
+left. Counts by step are returned for the most frequent values, and one total for the others.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 
 FEW: Final = 100
-"""Up to so many values of an attribute are counted by step without finding the frequent ones first."""
+"""Up to this many values of an attribute are counted by step without finding the frequent ones first."""
 _KEYS_OF_A_MAP: Final = 16
 _IDS_AT_ONCE: Final = 1_000
-"""ClickHouse takes parameters of up to 128 KiB."""
+"""The most ids in one statement: ClickHouse accepts parameters of up to 128 KiB."""
 _TEXTS: Final = {
     "string": "concat('s', {0})",
     "int": "concat('i', toString({0}))",
@@ -35,7 +35,7 @@ _TEXTS: Final = {
     "bool": "if({0}, 't', 'f')",
     "text": "{0}",
 }
-"""The text of a value that says its type (fields.py)."""
+"""SQL for a value as text with a letter for its type (fields.py)."""
 _DEFAULTS: Final = {"string": "''", "int": "0", "double": "0", "bool": "false", "text": "''"}
 
 
@@ -58,7 +58,7 @@ MAPS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """One value a span: ``name`` and ``value`` are expressions, and it has one where ``when`` holds. ``few``: it has few values."""
+    """One value for each span for which ``when`` holds; ``name`` and ``value`` are expressions. ``few``: there are few distinct values."""
 
     name: str
     value: str
@@ -88,7 +88,7 @@ class Compared:
     time_range: TimeRange
 
     def statement(self, sql: str, **more: Any) -> Statement:
-        """SQL with the parameters of these spans and more."""
+        """A statement with the parameters of these spans and ``more``."""
         return Statement(sql, {**self.parameters, **more})
 
 
@@ -101,7 +101,7 @@ def compared(
     compare: Compare,
     grid: Grid,
 ) -> Compared:
-    """The spans of a range for which the first condition holds; the second selects some of them, in the time that ``compare`` narrows that to."""
+    """The spans of a range for which the first condition holds; the second selects some of them, within the time range of ``compare`` if it has one."""
     base, selected = conditions
     where = Conditions(tenant)
     where.within("start_time", time_range)
@@ -115,7 +115,7 @@ def compared(
 
 
 def among(source: Source, tenant: str, spans: Block, base: Mask, compare: Compare, grid: Grid) -> Iterator[Compared]:
-    """The spans of a mask, by their ids, as many at a time as a statement takes, and from few granules."""
+    """The spans of a mask, by their ids: as many at a time as a statement can hold, in order of time, so that each reads few granules."""
     selected = base & matched(Pipeline((compare.selection,)), spans)
     first, last = grid.range_ns
     rows = np.flatnonzero(base & (spans.start_ns > first) & (spans.start_ns <= last))
@@ -136,13 +136,13 @@ def _among(spans: Block, rows: Rows, name: str, parameters: dict[str, Any]) -> s
 
 
 def sizes(spans: Compared) -> Statement:
-    """How many spans there are, and how many attributes in each of MAPS."""
+    """The number of spans, and the number of attributes in each of MAPS."""
     columns = ", ".join(f"sum({one.column}.size0)" for one in MAPS)
     return spans.statement(f"SELECT count(), {columns}\nFROM {spans.rows}\nWHERE {spans.base}")  # names of ours and parameters
 
 
 def count_at_once(spans: Compared) -> Statement:
-    """What ``count_by_step`` says of everything, in one statement: for spans that are not many."""
+    """The counts of ``count_by_step`` for all attributes in one statement, for spans that are not many."""
     own = [f"[({one.name}, {_TEXTS[one.kind].format(one.value)})]" for one in INTRINSICS]
     maps = [
         f"arrayMap((k, v) -> (concat('{one.scope}.', k), {_TEXTS[one.kind].format('v')}), mapKeys({one.column}), mapValues({one.column}))"
@@ -156,7 +156,7 @@ def count_at_once(spans: Compared) -> Statement:
 
 
 def frequent_keys(spans: Compared, maps: Collection[Map], first_ns: int, last_ns: int) -> Statement:
-    """The column, key and whether it has few values, of the keys that are frequent among the spans that start between two instants."""
+    """Rows of column, key and whether the key has few values, for the frequent keys of spans that start between two instants."""
     between = f"{spans.base} AND {START} BETWEEN {{sample_first:Int64}} AND {{sample_last:Int64}}"
     parts = [
         f"  SELECT '{one.column}' AS held, mapKeys({one.column}) AS own_keys, arrayMap(x -> xxh3(x), mapValues({one.column})) AS own_values\n"  # noqa: S608  # names of ours and parameters
@@ -195,7 +195,7 @@ def count_by_step(spans: Compared, valued: Valued, most: int, **parameters: Any)
 
 
 def count_entries(spans: Compared, one: Map, most: int, counted: Sequence[str], *, few: bool) -> Statement:
-    """The same, of the attributes of a map that ``of_key`` leaves of the ``counted`` keys; with ``few``, each value is told."""
+    """The same for the attributes of a map that counting the ``counted`` keys with ``of_key`` left out; with ``few``, every value is returned."""
     known, more = "true", ""
     if not few:
         frequent = f"arrayJoin(arrayMap(x -> x.3, groupArraySorted({most})((-toInt64(spans), toString(value), value))))"
@@ -213,7 +213,7 @@ def count_entries(spans: Compared, one: Map, most: int, counted: Sequence[str], 
 
 
 def _frequent(spans: Compared, valued: Valued, most: int) -> str:
-    """An array of the values that are frequent on the selected spans or on the others."""
+    """SQL for an array of the values that are frequent on the selected spans or on the others."""
     tops = ", ".join(
         f"arrayMap(x -> x.3, groupArraySortedIf({most})((-toInt64({own}), toString(value), value), {own} > 0))"
         for own in ("chosen_spans", "others")
@@ -226,7 +226,7 @@ def _frequent(spans: Compared, valued: Valued, most: int) -> str:
 
 
 def _entries(spans: Compared, one: Map) -> str:
-    """A row for each attribute of the map that is not counted by its key."""
+    """SQL for a row for each attribute of the map that was not counted by its key."""
     held = one.column
     inner = (
         f"SELECT {_chosen(spans)}, mapKeys({held}) AS keys, mapValues({held}) AS entries\n    FROM {spans.rows}\n"  # noqa: S608  # names of ours and parameters

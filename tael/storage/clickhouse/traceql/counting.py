@@ -1,4 +1,4 @@
-"""Runs what ``compare()`` needs of one shard's spans (compared.py): one statement where they are few, one for each attribute where they are many."""
+"""Runs the statements of ``compare()`` on one shard (compared.py): a single one for few spans, one for each attribute for many."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tael.traceql.ast import Static, Type
 
 _SETTINGS: Final = {
     "cancel_http_readonly_queries_on_client_close": 1,
-    # An attribute that is another one on each of millions of spans: slower by way of the disk, and within the memory of a query.
+    # An attribute may have a different value on each of millions of spans: grouping on disk is slower, but stays within the memory of a query.
     "max_bytes_before_external_group_by": 300 << 20,
 }
 MANY: Final = 20_000
-"""More spans than one statement should unfold."""
+"""Beyond this many spans, one statement should not unfold all their attributes."""
 _SAMPLE: Final = 50_000
-"""About as many spans are looked at to find out which keys are frequent."""
+"""About how many spans are read to find the frequent keys."""
 _TYPES: Final = {"kind": Type.KIND, "status": Type.STATUS}
 
 
@@ -41,7 +41,7 @@ class ValueCounts:
         self._many = many
 
     async def count(self, spans: Compared, size: int, most: int) -> comparison.Counts:
-        """What ``comparison.counts_of`` makes of ``size`` steps; at least the ``most`` frequent values of each attribute by value."""
+        """The counts over ``size`` steps, as from ``comparison.counts_of``; at least the ``most`` frequent values of each attribute separately."""
         ((count, *sizes),) = await self._clickhouse.query(*_of(compared.sizes(spans)), self._limits)
         if int(count) <= self._many:
             return await self._counts(compared.count_at_once(spans), size)
@@ -51,14 +51,14 @@ class ValueCounts:
         for valued in INTRINSICS:
             comparison.add(found, await self._count(spans, valued, size, most))
         for one, entries in held.items():
-            # Of true and false, which are few, one reads as a missing key does.
+            # False reads like a missing key, so counting boolean keys by themselves would miss half of the two values.
             alone = keys.get(one, {}) if one.kind != "bool" else {}
             for counts in await self._count_map(spans, one, entries, alone, size, most):
                 comparison.add(found, counts)
         return found
 
     async def _frequent_keys(self, spans: Compared, maps: Sequence[Map], count: int) -> Mapping[Map, Mapping[str, bool]]:
-        """Keys worth a statement each, and whether they seem to have few values. What they are decides how to count, not what."""
+        """The keys that are worth a statement of their own, and whether they seem to have few values. A wrong guess costs time but no exactness."""
         length = spans.time_range.end_ns - spans.time_range.start_ns
         first = spans.time_range.start_ns + length // 2
         statement = compared.frequent_keys(spans, maps, first, first + length * _SAMPLE // count)
@@ -76,7 +76,7 @@ class ValueCounts:
             valued = compared.of_key(one, number, few=few)
             found.append(await self._count(spans, valued, size, most, **{f"key_{number}": key}))
         if sum(int(counts.sum()) for own in found for counts in own.values()) != entries:
-            # What is left of the counted keys is one value of each, so it is tried with each value told.
+            # Of each counted key only one value is left, so it is tried first to return every value.
             found.append(await self._either(lambda few: compared.count_entries(spans, one, most, list(keys), few=few), size))
         return found
 
@@ -86,11 +86,11 @@ class ValueCounts:
         return await self._either(lambda few: compared.count_by_step(spans, replace(valued, few=few), most, **parameters), size)
 
     async def _either(self, build: Callable[[bool], Statement], size: int) -> comparison.Counts:
-        """What has few values by each of them; it is found out by the size of the answer when they are many."""
+        """Count as if there were few values; if the answer is too large there are many, and it is counted again that way."""
         try:
-            return await self._counts(build(True), size)  # whether they are few
+            return await self._counts(build(True), size)  # few
         except TooLarge:
-            return await self._counts(build(False), size)  # the same
+            return await self._counts(build(False), size)  # many
 
     async def _counts(self, statement: Statement, size: int) -> comparison.Counts:
         body = await self._clickhouse.native(*_of(statement), self._limits, _SETTINGS)
@@ -109,7 +109,7 @@ def _values(columns: Sequence[native.Column]) -> Iterable[tuple[bool, str, Stati
     labels, index = names.tolist(), np.asarray(texts.index).tolist()
     statics = [static_of(word) for word in texts.words]
     for own, name, at, slot, count in zip(chosen, labels, index, slots, counts, strict=True):
-        if statics[at] is not None or not texts.words[at]:  # what has no type in TraceQL is not counted
+        if statics[at] is not None or not texts.words[at]:  # values without a type in TraceQL are not counted
             yield bool(own), name, _typed(name, statics[at]), slot, count
 
 

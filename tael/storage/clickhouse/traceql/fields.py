@@ -1,7 +1,7 @@
 """A TraceQL field as a column of a statement, pure.
 
-An attribute is selected as text that says its type, in the letters of the ``other`` maps (flatten.py) and ``s`` for a string; it is empty where the
-span has none. So one column serves an attribute of every type, and a value that many spans share crosses the wire once (LowCardinality).
+An attribute is selected as text with a letter for its type, as in the ``other`` maps (flatten.py) plus ``s`` for a string; it is empty if the
+span does not have it. So one column serves attributes of every type, and a value that many spans share is transferred once (LowCardinality).
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ INTRINSICS = {
     Intrinsic.LINK_TRACE_ID: "arrayMap(x -> concat('s', trim(LEADING '0' FROM lower(hex(x)))), links.trace_id)",
     Intrinsic.LINK_SPAN_ID: "arrayMap(x -> concat('s', lower(hex(x))), links.span_id)",
 }
-"""Intrinsics that the table holds; the others follow from the ids and times of a block."""
+"""SQL for the intrinsics that the table stores; the others are computed from the ids and times of a block."""
 
 
 @dataclass(slots=True)
 class FieldColumns:
-    """Columns for fields, and the parameters that they name."""
+    """Columns for fields, and the values of the parameters in them."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def column(self, named: Named) -> str | None:
-        """The expression that selects a field; None for one that the table does not hold."""
+        """The expression that selects a field; None for a field that the table does not store."""
         if isinstance(named, Field):
             return INTRINSICS.get(named.intrinsic)
         if named == SERVICE:
-            # Every resource has a service: one that was not sent is the empty text.
+            # Every resource has a service; one that was not sent is the empty string.
             return "toLowCardinality(concat('s', resource_string['service.name']))"
         return None if named.scope is Scope.ANY else self._attribute(named.scope, self._bind(named.name))
 
     def cases(self, named: Named) -> list[tuple[str, str]]:
-        """The field by cases: a condition, and the expression where it holds, for each; together they hold for every span, each once.
+        """The field by cases, each a condition and the expression to use if it holds. Exactly one condition holds for every span.
 
-        A service stands in a column of its own, but for one that was not sent. One value of a map of strings is read eight times as fast as which keys five maps have, so spans with such a value are a case of their own.
-        Raises ValueError for a field that the table does not hold.
+        A service is in a column of its own, unless it was not sent. Reading one value of a map of strings is eight times as fast as testing the keys of
+        five maps, so spans with a string value are a case of their own. Raises ValueError for a field that the table does not store.
         """
         column = self.column(named)
         if column is None:
@@ -73,7 +73,7 @@ class FieldColumns:
         return f"toLowCardinality({_of_five('attributes' if scope is Scope.SPAN else 'resource', key)})"
 
     def number(self, named: Named) -> str | None:
-        """A field's value as Float64 that is NULL where it is none, durations in nanoseconds; None for one that is not a number or not of one span."""
+        """A field's value as Nullable(Float64), with durations in nanoseconds; None for a field that is not numeric or has several values for a span."""
         if named == Field(Intrinsic.DURATION):
             return "toFloat64(greatest(duration_ns, 0))"
         if not isinstance(named, Attribute) or named.scope not in (Scope.SPAN, Scope.RESOURCE):

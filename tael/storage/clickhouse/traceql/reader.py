@@ -39,13 +39,13 @@ from tael.traceql.spansets import matched
 _FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
 _PAGE: Final = 100
 MANY_SPANS: Final = 200_000
-"""Beyond as many spans in a range, names of tags are those noted when spans were written (one of eight is looked at)."""
+"""Beyond this many spans in a range, names of tags are those recorded while spans were written (from about one span in eight)."""
 _SPARE: Final = 2
-"""So many times the values that are shown of an attribute are told by each shard: which are the most frequent of all is seen when they are put together."""
+"""Each shard returns this many times the number of values that are shown of an attribute: the most frequent ones overall are known only after merging."""
 ROOTS: Final[dict[Intrinsic, Named]] = {Intrinsic.ROOT_NAME: Field(Intrinsic.NAME), Intrinsic.ROOT_SERVICE: SERVICE}
 """The fields of a trace's root that are fields of all its spans."""
 _SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrinsic.STATUS))
-"""What an answer says of every trace."""
+"""The fields that an answer shows of every trace."""
 
 
 class ClickHouseSpansets:
@@ -108,7 +108,7 @@ class ClickHouseSpansets:
         return Answer(found)
 
     async def _compared(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> AsyncIterator[Compared]:
-        """The spans to compare: those that the store can judge alone and, by their ids, those that have to be evaluated."""
+        """The spans to compare: those that the store can evaluate itself and, by their ids, those that have to be evaluated here."""
         time_range, chosen = _range_of(grid), Pipeline((compare.selection,))
         base, selection = (span_predicate(pipeline, lists=False) for pipeline in (query.pipeline, chosen))
         if base is None or selection is None or not (base.exact and selection.exact):
@@ -140,13 +140,13 @@ class ClickHouseSpansets:
         return Answer(found)
 
     async def _many(self, tenant: str, time_range: TimeRange) -> bool:
-        """Whether looking at every span of a range takes too long for a list that is shown while somebody types."""
+        """Whether reading every span of a range takes too long for a list that is shown while a user types."""
         statement = statements.count_spans(self._source, tenant, time_range)
         ((count,),) = await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
         return int(count) > MANY_SPANS
 
     async def _known_names(self, tenant: str, time_range: TimeRange, scopes: Sequence[Scope]) -> dict[Scope, set[str]]:
-        """The keys that were noted as spans were written."""
+        """The keys that were recorded while spans were written."""
         found: dict[Scope, set[str]] = {scope: set() for scope in scopes}
         for key in (await self._attribute_keys.list_keys(tenant, "traces", time_range)).value:
             scope = Scope.SPAN if key.scope == "attribute" else Scope(key.scope)
@@ -156,16 +156,16 @@ class ClickHouseSpansets:
 
     async def tag_values(self, tenant: str, predicate: p.Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
         """See SpansetReader."""
-        if isinstance(named, Field) and (of := ROOTS.get(named.intrinsic)) is not None:
-            statement = statements.root_values(self._source, tenant, predicate, time_range, of, limit)
-            return Answer(distinct_values(of, await self._texts(statement)))
+        if isinstance(named, Field) and (root_field := ROOTS.get(named.intrinsic)) is not None:
+            statement = statements.root_values(self._source, tenant, predicate, time_range, root_field, limit)
+            return Answer(distinct_values(root_field, await self._texts(statement)))
         found = set[Static]()
         if predicate == p.EVERYTHING and named == SERVICE:
             services = await self._suggestions.services(tenant, time_range)
             found = {Static(Type.STRING, service) for service in sorted(services - {UNKNOWN_SERVICE})[:limit]}
             if UNKNOWN_SERVICE not in services:
                 return Answer(found)
-            predicate = p.Compare(p.intrinsic("service"), "=", UNKNOWN_SERVICE)  # the spans say whether it was sent
+            predicate = p.Compare(p.intrinsic("service"), "=", UNKNOWN_SERVICE)  # only the spans tell whether this name was sent
         elif predicate == p.EVERYTHING:
             known = await self._suggestions.values(tenant, time_range, named, limit)
             if known is not None:
@@ -177,7 +177,9 @@ class ClickHouseSpansets:
         return [text(value) for (value,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)]
 
     async def _lists(self, tenant: str, pipeline: Pipeline, time_range: TimeRange) -> list[p.Predicate]:
-        """That a compared attribute is a list, for each; none where no span of the range has one, so that counting need not look at every span for it."""
+        """For each compared attribute, the predicate that it is a list. Empty if no span of the range has such a list, so that counting need not test
+        every span for it.
+        """
         lists = listed(pipeline)
         if not lists:
             return []
@@ -187,7 +189,7 @@ class ClickHouseSpansets:
     def _sums(
         self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid, *, exemplars: bool
     ) -> Statement | None:
-        """The sums of the spans in which no compared attribute is a list; None where the store cannot tell them."""
+        """The sums over the spans in which no compared attribute is a list; None if the store cannot compute them."""
         alone = span_predicate(query.pipeline, lists=False)
         if alone is None or not alone.exact:
             return None
@@ -200,7 +202,7 @@ class ClickHouseSpansets:
             await asyncio.to_thread(_add, spans, query, into)
 
     async def _read_spans(self, tenant: str, query: Query, also: p.Predicate, time_range: TimeRange) -> AsyncIterator[Block]:
-        """The spans that may match and satisfy ``also``, in halves of the range where they are too many for one answer."""
+        """The spans that may match and satisfy ``also``; the range is halved while they are too many for one answer."""
         alone = span_predicate(query.pipeline)
         assert alone is not None
         wanted, named = p.all_of([alone.predicate, also]), list(fields(query))

@@ -1,4 +1,4 @@
-"""SQL of TraceQL, pure: which traces to read, their spans as columns, and sums where the store can judge each span alone."""
+"""SQL for TraceQL, pure: the traces to read, their spans as columns, and sums if the store can evaluate each span by itself."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ _IDS = (
     f"{START} AS start_ns",
     "greatest(duration_ns, 0) AS own_duration_ns",
 )
-"""The ids as numbers, whose bytes in little endian are the id's: fixed widths are read at once, texts one by one."""
+"""The ids as numbers whose little-endian bytes are those of the id: a column of fixed width is read at once, strings one by one."""
 
 _UNION = "\n  UNION ALL\n"
 _EXEMPLAR = (*(f"reinterpretAsUInt64(substring(any(trace_id), {at}, 8))" for at in (1, 9)), "any(start_ns)")
-"""A span of a group: numbers are made of its trace's id once a group, and not once a row."""
+"""Any span of a group. The numbers of its trace's id are computed once for each group and not for each row."""
 SLOT = "intDiv(start_ns - {grid_ns:Int64} + 2 * {step_ns:Int64} - 1, {step_ns:Int64}) - 1"
-"""The step that a span is counted in, rounded up; the range begins a step before the grid, so that what is divided is not negative."""
+"""The step in which a span is counted, rounded up. The range begins one step before the grid, and intDiv truncates towards zero, so a step is added first
+and subtracted at the end: the dividend is never negative.
+"""
 _MAPS = {
     Scope.SPAN: [f"mapKeys(attributes_{name})" for name in MAP_NAMES],
     Scope.RESOURCE: [f"mapKeys(resource_{name})" for name in MAP_NAMES],
@@ -56,14 +58,14 @@ _MAPS = {
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """Where the last page of candidates ended: the newest start and the id of its last trace."""
+    """The end of the last page of candidates: the newest start and the id of its last trace."""
 
     start_ns: int
     trace_id: bytes
 
 
 def find_traces(source: Source, tenant: str, test: TraceTest, time_range: TimeRange, limit: int, after: After | None) -> Statement:
-    """Traces that pass a test by their spans in the range, the one with the newest such span first: id in hex, start of that span."""
+    """Rows of id in hex and newest start, for traces that pass a test by their spans in the range, those with the newest such span first."""
     where = Conditions(tenant)
     where.within("start_time", time_range)
     having = [] if isinstance(test, HasSpan) else [_having(test, where.parameters)]
@@ -90,10 +92,10 @@ def read_traces(
     *,
     once: bool = False,
 ) -> tuple[Statement, list[Named]]:
-    """All spans of these traces, a trace after the other and by start, and the fields in the order of their columns.
+    """All spans of these traces, by trace and start, and the fields in the order of their columns.
 
-    ``hours`` are those that the traces have spans in, where they are known. Each copy of a span that was sent more than once, or ``once`` the most
-    complete one, which takes a look at all that a span says.
+    ``hours`` are those in which the traces have spans, if known. The answer has every copy of a span that was sent more than once, or with ``once`` only
+    the most complete copy, which requires reading all columns that show how complete it is.
     """
     columns = FieldColumns()
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
@@ -110,7 +112,7 @@ def read_traces(
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Traces by a test of their spans in a range; of them the ``part``-th of ``parts`` by a hash of their id."""
+    """The traces that pass a test by their spans in a range; of these, the ``part``-th of ``parts`` by a hash of their id."""
 
     test: TraceTest
     time_range: TimeRange
@@ -135,9 +137,9 @@ def read_candidates(
     *,
     once: bool = False,
 ) -> tuple[Statement, list[Named]]:
-    """The spans in a range of the traces that pass a test, as ``read_traces`` has them.
+    """The spans in a range of the traces that pass a test, in the form of ``read_traces``.
 
-    Beside the ids, a column for each ``known`` predicate, and one that says whether the span satisfies one of ``lists``.
+    After the ids come a column for each ``known`` predicate, and one that tells whether the span satisfies any of ``lists``.
     """
     columns, where, rows = FieldColumns(), _within(tenant, wanted), source.rows("spans", tenant, wanted.time_range)
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
@@ -156,7 +158,7 @@ def is_of_any(test: TraceTest) -> bool:
 
 
 def find_longer(source: Source, tenant: str, wanted: Candidates) -> Statement:
-    """Ids, in hex, of the candidates that have spans outside of the range, within a day."""
+    """The ids, in hex, of the candidates with spans outside of the range, within a day."""
     where, rows = _within(tenant, wanted), source.rows("spans", tenant, wanted.time_range)
     of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
     near = Conditions(tenant)
@@ -194,7 +196,7 @@ def _passing(test: TraceTest, spans: str, parameters: dict[str, Any], also: str 
 def read_spans(
     source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, fields: Sequence[Named]
 ) -> tuple[Statement, list[Named]]:
-    """The spans of a range that satisfy a predicate, as ``read_traces`` has them."""
+    """The spans of a range that satisfy a predicate, in the form of ``read_traces``, each once."""
     columns, where = FieldColumns(), Conditions(tenant)
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
     where.within("start_time", time_range)
@@ -209,10 +211,10 @@ def read_spans(
 def sum_spans(
     source: Source, tenant: str, predicate: Predicate, function: MetricsAggregate, grid: Grid, *, exemplars: bool
 ) -> Statement | None:
-    """Counts and sums by step and group, of the spans that satisfy a predicate; None for a function that needs the spans.
+    """Counts and sums of the spans that satisfy a predicate, by step and group; None for a function that needs the spans themselves.
 
-    Columns: slot, each group's value as text, power of two (where the function has buckets), count, sum, least, most, and with ``exemplars`` a span of
-    the group: its trace as two numbers, its start, its value.
+    Columns: slot, each group's value as text, power of two (if the function has buckets), count, sum, minimum, maximum, and with ``exemplars`` any span of
+    the group: its trace as two numbers, its start and its value.
     """
     columns = FieldColumns()
     groups = [columns.column(named) for named in function.by]
@@ -234,7 +236,7 @@ def sum_spans(
         *(f"{group} AS g{at}" for at, group in enumerate(groups)),
         *(["if(v >= 2, toInt64(ceil(log2(assumeNotNull(v)))), 0) AS power"] if bucketed else []),
     ]
-    # One group alone by cases: of two there would be four.
+    # Cases are used only for a single group: two groups would have four combinations, each another read of the table.
     cases = columns.cases(function.by[0]) if len(function.by) == 1 else [("true", "")]
     parts = []
     for case, column in cases:
@@ -246,7 +248,7 @@ def sum_spans(
 
 
 def _sums(*, summed: bool, of_value: bool, exemplars: bool) -> list[str]:
-    """The aggregates of ``sum_spans``. Where spans are counted and no more, nothing is added up: each is a one."""
+    """The aggregates of ``sum_spans``. Without a value spans are only counted, each as 1."""
     sums = ["count()", *(f"{call}(assumeNotNull(v))" if summed else "toFloat64(1)" for call in ("sum", "min", "max"))]
     return [*sums, *_EXEMPLAR, "any(assumeNotNull(v))" if of_value else "toFloat64(1)"] if exemplars else sums
 
@@ -269,7 +271,7 @@ def any_span(source: Source, tenant: str, predicate: Predicate, time_range: Time
 
 
 def count_spans(source: Source, tenant: str, time_range: TimeRange) -> Statement:
-    """How many spans a range has."""
+    """The number of spans in a range."""
     where = Conditions(tenant)
     where.within("start_time", time_range)
     return Statement(f"SELECT count()\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}", where.parameters)  # names of ours
@@ -287,7 +289,7 @@ def tag_names(source: Source, tenant: str, predicate: Predicate, time_range: Tim
 
 
 def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Statement | None:
-    """A field's values on the spans that satisfy a predicate, as text (fields.py) or a number; None for one that the table does not hold."""
+    """A field's values on the spans that satisfy a predicate, as text (fields.py) or a number; None for a field that the table does not store."""
     columns, where = FieldColumns(), Conditions(tenant)
     if columns.column(named) is None:
         return None
@@ -304,9 +306,9 @@ def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: Ti
 
 
 def root_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, of: Named, limit: int) -> Statement:
-    """A field's values, as ``tag_values`` has them, on the roots of the traces that have a span that satisfies a predicate.
+    """A field's values, in the form of ``tag_values``, on the roots of the traces with a span that satisfies a predicate.
 
-    A trace's root is the most complete copy of its last span without a parent, as in a search's answer; a trace without one has no value.
+    A trace's root is the most complete copy of its last span without a parent, as in the answer to a search; a trace without such a span has no value.
     """
     columns, where = FieldColumns(), Conditions(tenant)
     where.within("start_time", time_range)

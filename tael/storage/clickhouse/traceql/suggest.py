@@ -1,4 +1,4 @@
-"""Values and names to complete a TraceQL query with, from the tables that are filled for it; what they cannot tell is left to the spans."""
+"""Names and values to complete a TraceQL query with, from tables that are filled for this purpose; otherwise the spans have to be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WITH_VALUES: Final[dict[Scope, ValueScope]] = {Scope.SPAN: "attribute", Scope.R
 
 
 class Suggestions:
-    """What one shard suggests for a range, to the hour, whatever else the query asks for."""
+    """The suggestions of one shard for a range, to the hour, regardless of the rest of the query."""
 
     def __init__(self, clickhouse: ClickHouse, source: Source) -> None:
         self._clickhouse = clickhouse
@@ -26,12 +26,12 @@ class Suggestions:
         self._keys = ClickHouseAttributeKeys(clickhouse, source)
 
     async def services(self, tenant: str, time_range: TimeRange) -> set[str]:
-        """The services that spans are of."""
+        """The services with spans in the range."""
         statement = list_services(self._source, tenant, time_range)
         return {text(service) for (service,) in await self._clickhouse.query(statement.sql, statement.parameters)}
 
     async def values(self, tenant: str, time_range: TimeRange, named: Named, limit: int) -> set[Static] | None:
-        """Values of a field, the first ones by value; None where the spans have to be looked at."""
+        """The first ``limit`` values of a field, in order; None if the spans have to be read."""
         if named == Field(Intrinsic.NAME):
             statement = list_names(self._source, tenant, time_range, limit)
             rows = await self._clickhouse.query(statement.sql, statement.parameters)
@@ -46,7 +46,7 @@ class Suggestions:
 
 
 def list_services(source: Source, tenant: str, time_range: TimeRange) -> Statement:
-    """Each service once."""
+    """The distinct services."""
     where = Conditions(tenant)
     where.within_hours("hour", time_range)
     return Statement(f"SELECT DISTINCT service\nFROM {source.rows('span_names', tenant, time_range)}\nWHERE {where}", where.parameters)

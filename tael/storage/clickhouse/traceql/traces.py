@@ -1,4 +1,4 @@
-"""Whole traces of one shard as blocks of spans: those of given ids, and those that may match a query in a range, very many of them at once."""
+"""Reads whole traces of one shard as blocks of spans: traces with given ids, and the possibly very many that may match a query in a range."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from tael.traceql.structure import ORPHAN
 
 LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
 AROUND_NS: Final = 300 * NS_PER_SECOND
-"""A trace that overlaps a range is found by spans of it that start this long before or after it."""
+"""A trace that overlaps a range is found by its spans that start up to this long before or after the range."""
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
 _PAGE: Final = 100
 _SPANS_OF_A_PART: Final = 1_000_000
 _FEW: Final = 5 * _PAGE
-"""Traces with copies of spans that are read again by themselves rather than all that were found."""
+"""Up to this many traces with copies of spans are read again by themselves; with more, the whole answer is."""
 
 
 class TraceBlocks:
-    """Reads traces. Every method raises TooLarge for one trace that is too large, and as the client does."""
+    """Reads traces. Every method raises TooLarge for a single trace that is too large, and the errors of the client."""
 
     def __init__(self, clickhouse: ClickHouse, source: Source) -> None:
         self._clickhouse = clickhouse
         self._source = source
 
     async def matching(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncIterator[tuple[Block, Mask]]:
-        """Blocks in which every trace is whole that may match and has a span in the range, and the spans that the pipeline leaves.
+        """Blocks with every trace that may match and has a span in the range, each trace whole in one block, and the spans that the pipeline keeps.
 
-        Of a trace, spans count that start up to five minutes outside of the range. Where one in that range has a parent that does not, all of the
-        trace counts that started within a day.
+        A trace's spans count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
+        trace that started within a day count.
         """
         around = TimeRange(max(0, time_range.start_ns - AROUND_NS), time_range.end_ns + AROUND_NS)
         parts = [Candidates(trace_test(query.pipeline), around)]
@@ -69,8 +69,8 @@ class TraceBlocks:
                     yield whole, await asyncio.to_thread(matched, query.pipeline, whole)
 
     async def _candidates(self, tenant: str, query: Query, part: Candidates) -> tuple[Block, list[bytes]]:
-        """The spans of the part, with filters evaluated by the store unless a compared attribute is a list somewhere; and the traces in which some span
-        stands more than once.
+        """The spans of the part, and the traces in which some span occurs more than once. The store evaluates the filters, unless a compared attribute is
+        a list on some span.
         """
         known = exact_filters(query.pipeline)
         predicates = [lower(one, lists=False).predicate for one in known]
@@ -84,14 +84,14 @@ class TraceBlocks:
         return known_filters(columns, selected, ())[0], again
 
     async def _longer(self, tenant: str, spans: Block, part: Candidates) -> list[bytes]:
-        """The traces that have a span outside of the part's range, as far as an unknown parent tells that there may be any."""
+        """The traces with a span outside of the part's range; they are looked up only if the parent of some span is unknown."""
         if not spans.size or not (await asyncio.to_thread(lambda: spans.structure.parent == ORPHAN)).any():
             return []
         found = await self._rows(statements.find_longer(self._source, tenant, part))
         return [bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found]
 
     async def pages(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
-        """Ids of traces that may match, those with the newest spans first."""
+        """Pages of ids of traces that may match, those with the newest spans first."""
         test, after = trace_test(query.pipeline), None
         while True:
             found = await self._rows(statements.find_traces(self._source, tenant, test, window, _PAGE, after))
@@ -103,7 +103,7 @@ class TraceBlocks:
             after = After(int(found[-1][1]), ids[-1])
 
     async def of(self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named]) -> list[Block]:
-        """The spans of these traces; in halves where they are too many for one answer."""
+        """The spans of these traces, in several blocks if they are too many for one answer."""
         hours: set[int] | None = None
         if self._source.elsewhere("spans"):
             hours = {int(second) * NS_PER_SECOND for (second,) in await self._rows(trace_hours(self._source, tenant, trace_ids))}
@@ -119,9 +119,9 @@ class TraceBlocks:
     async def _once_each(
         self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0
     ) -> tuple[list[native.Column], list[Named], list[bytes]]:
-        """The answer to a statement, of copies of a span the most complete one: which that is is asked only where there are any.
+        """The answer to a statement with only the most complete copy of each span. Copies are compared, which is expensive, only if there are any.
 
-        Where copies are in up to ``few`` traces they stay, and these traces are returned, to be read by themselves.
+        If only up to ``few`` traces have copies, these stay in the answer and the ids of the traces are returned, to be read by themselves.
         """
         statement, selected = read()
         columns = await self.columns(statement)
@@ -140,7 +140,7 @@ class TraceBlocks:
 
 
 def _matched(query: Query, spans: Block, without: Sequence[bytes]) -> Mask:
-    """The spans that the pipeline leaves of the other traces."""
+    """The spans that the pipeline keeps, except those of the traces in ``without``."""
     found = matched(query.pipeline, spans)
     if without:
         left_out = set(without)
@@ -150,6 +150,6 @@ def _matched(query: Query, spans: Block, without: Sequence[bytes]) -> Mask:
 
 
 def _divided(part: Candidates, into: int) -> Iterator[Candidates]:
-    """The part in so many; ids are divided by a hash, so that a part's parts are those with its remainder."""
+    """Divide a part into ``into`` parts. Ids with hash ≡ part modulo parts are those with hash ≡ part + n · parts modulo parts · into, for some n."""
     for number in range(into):
         yield replace(part, parts=part.parts * into, part=part.part + number * part.parts)
