@@ -24,9 +24,13 @@ _ROLES: Final = {
     "developer": "system",
     "completion": "assistant",
 }
-_INDEXED: Final = re.compile(r"(\d+)\.(?:message\.)?(.+)")
+# Keys are the senders' to choose: an index has so few digits, and a path so few steps, that neither is too much for Python.
+_INDEX: Final = re.compile(r"[0-9]{1,9}")
+_INDEXED: Final = re.compile(rf"({_INDEX.pattern})\.(?:message\.)?(.+)")
 _LISTS: Final = ("messages", "contents", "input", "prompt", "choices", "candidates", "generations", "output", "outputs")
 _MAX_DEPTH: Final = 8
+_MAX_PATH: Final = 32
+_MAX_NESTING: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:
     found: dict[int, dict[str, Any]] = {}
     for key, value in attributes.items():
         if key.startswith(prefix) and (match := _INDEXED.fullmatch(key[len(prefix) :])):
-            _put(found.setdefault(int(match[1]), {}), match[2].split("."), value)
+            _put(found.setdefault(int(match[1]), {}), match[2].split(".", _MAX_PATH), value)
     return [message for _, tree in sorted(found.items()) if (message := _message(_lists(tree), role))]
 
 
@@ -129,7 +133,7 @@ def _lists(value: Any) -> Any:
     for layer in ("tool_call", "message_content"):
         if inner.keys() == {layer}:
             return inner[layer]
-    if inner and all(key.isdigit() for key in inner):
+    if inner and all(map(_INDEX.fullmatch, inner)):
         return [inner[key] for key in sorted(inner, key=int)]
     return inner
 
@@ -138,10 +142,20 @@ def _read(value: Any) -> Any:
     """JSON in a text as what it stands for, anything else as it is."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
-            return json.loads(value)
-        except ValueError:
+            read = json.loads(value)
+        except (ValueError, RecursionError):
             return value
+        return value if _is_deeper(read, _MAX_NESTING) else read
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested deeper than so many levels, which would be too much for the functions that descend into them."""
+    level = [value]
+    for _ in range(levels):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+    return bool(level)
 
 
 def _messages(value: Any, role: str, depth: int = 0) -> list[Message]:
@@ -183,7 +197,9 @@ def _one(role: str, content: Any) -> list[Message]:
 def _message(value: Mapping[str, Any], role: str) -> Message | None:
     """A message in OpenTelemetry's form, a chat API's, Gemini's or LangChain's; None for an object that is none."""
     content = next((value[name] for name in ("parts", "content", "contents", "text") if value.get(name) not in (None, "")), None)
-    calls = value.get("tool_calls") or value.get("toolCalls")
+    calls = _read(value.get("tool_calls") or value.get("toolCalls"))
+    if not isinstance(calls, list | tuple):
+        calls = ()
     if content is None and not calls and "role" not in value:
         return None
     # A list under "contents" or "text" without a role is a request around its messages, and no message itself.
@@ -191,7 +207,7 @@ def _message(value: Mapping[str, Any], role: str) -> Message | None:
         return None
     who = str(value.get("role") or value.get("type") or role).lower()
     who = _ROLES.get(who, who if who in ("user", "assistant", "system", "tool") else role)
-    parts = [*_parts(_read(content)), *(_call(call) for call in _read(calls) or () if isinstance(call, Mapping))]
+    parts = [*_parts(_read(content)), *(_call(call) for call in calls if isinstance(call, Mapping))]
     if who == "tool" and (call_id := value.get("tool_call_id") or value.get("id")):
         parts = [Part("tool_result", part.text, part.name, str(call_id)) if part.kind == "text" else part for part in parts]
     inner = value.get("content")
@@ -248,7 +264,9 @@ def _result(value: Mapping[str, Any]) -> Part:
     answer = next((value[key] for key in ("response", "result", "content", "output") if value.get(key) is not None), "")
     call_id = next((value[key] for key in ("id", "toolCallId", "tool_call_id", "tool_use_id", "call_id") if value.get(key)), "")
     name = next((value[key] for key in ("name", "toolName", "tool_name") if value.get(key)), "")
-    return Part("tool_result", answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False), str(name), str(call_id))
+    # An attribute can hold bytes, which JSON cannot.
+    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, default=str)
+    return Part("tool_result", text, str(name), str(call_id))
 
 
 class Conversation:

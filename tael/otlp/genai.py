@@ -114,7 +114,7 @@ def _of_key(texts: Mapping[str, str], key: str) -> str:
 def _member(text: str, name: str) -> str:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(value, dict):
         return ""

@@ -148,6 +148,28 @@ def test_whatever_it_is_nothing_is_lost_or_fails(text: str) -> None:
     assert text == "[]" or len(said.input) >= 1
 
 
+DEEP = "[" * 10_000 + "]" * 10_000
+LIST_900 = "[" * 900 + "1" + "]" * 900
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        pytest.param({"gen_ai.input.messages": DEEP}, id="JSON that is too deep to read"),
+        pytest.param({"gen_ai.input.messages": f'[{{"role": "user", "content": {LIST_900}}}]'}, id="JSON that is too deep to walk"),
+        pytest.param({"gen_ai.input.messages": '[{"role": "user", "tool_calls": 5, "content": "hi"}]'}, id="calls that are a number"),
+        pytest.param({"gen_ai.prompt.0.content.²": "hi"}, id="a digit that is no number"),
+        pytest.param({"gen_ai.prompt.0." + "a." * 1_500 + "b": "hi", "gen_ai.prompt.0.content": "hi"}, id="a path that is too deep"),
+        pytest.param({f"gen_ai.prompt.{'1' * 5_000}.content": "hi", "gen_ai.prompt.0.content": "hi"}, id="an index that is too long"),
+        pytest.param(
+            {"gen_ai.input.messages": [{"role": "user", "content": [{"type": "tool_result", "content": [b"hi"]}]}]}, id="an answer of bytes"
+        ),
+    ],
+)
+def test_odd_content_fails_nothing(attributes: dict[str, Any]) -> None:
+    assert len(Conversation().add(said_in(attributes))) == 1
+
+
 def test_a_conversation_says_each_thing_once() -> None:
     """A call carries what was said before; one that does not is taken as it is; who says the same thing twice is heard twice."""
     talk, again = Conversation(), Message("user", (Part("text", "more"),))

@@ -263,6 +263,12 @@ def test_a_dialect_is_understood(attributes: Attributes, expected: LlmCall | Non
     assert llm_call(attributes) == expected
 
 
+def test_json_that_is_too_deep_to_read_says_nothing() -> None:
+    assert llm_call({"mlflow.spanType": "LLM", "mlflow.llm.cost": '{"input_cost": ' + "[" * 100_000}) == llm_call(
+        {"mlflow.spanType": "LLM"}
+    )
+
+
 async def test_the_columns_agree_with_the_dialects(shared_hot_node: HotNode) -> None:
     """ClickHouse computes from the same tables what Python does."""
     spans = [wire_span(index, attributes=attributes, trace_id=b"t" * 16) for index, (attributes, _) in enumerate(CASES)]

@@ -211,7 +211,7 @@ def _elements(value: str) -> list[Static]:
         return []
     try:
         found = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     kinds: dict[type, Type] = {str: Type.STRING, bool: Type.BOOL, int: Type.INT, float: Type.FLOAT}
     return [Static(kinds[type(item)], item) for item in found if type(item) in kinds]
@@ -222,7 +222,7 @@ def _json_tags(name: str, texts: Iterable[str]) -> list[tuple[str, str]]:
     for text in texts:
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Rejected(f"malformed '{name}' parameter, cannot unmarshal JSON: {error}") from error
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
             raise Rejected(f"malformed '{name}' parameter, expecting a JSON object of strings")
