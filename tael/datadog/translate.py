@@ -5,6 +5,7 @@ Nothing is lost on the way: what has no field of its own in OTLP stays an attrib
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -164,8 +165,13 @@ def _first(trace: Sequence[DatadogSpan], key: str) -> str:
 
 
 def _number(value: str | float) -> str | float:
-    """The value; an integer that OTLP has no room for becomes a double."""
-    return float(value) if isinstance(value, int) and not -_I64 - 1 <= value <= _I64 else value
+    """The value; an integer that does not fit into OTLP's becomes a double, infinite beyond the range of doubles."""
+    if not isinstance(value, int) or -_I64 - 1 <= value <= _I64:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _clamp(time_ns: int) -> int:

@@ -36,6 +36,7 @@ _TRACE_ID, _SPAN_ID = ("trace_id", 16), ("span_id", 8)
 _IDS = {"trace_id": _TRACE_ID, "traceid": _TRACE_ID, "span_id": _SPAN_ID, "spanid": _SPAN_ID}
 _TREE = tree(Push, 2)
 _MAX_TIME_NS = (1 << 63) - 1
+_MAX_DIGITS = 40
 Labels: TypeAlias = "Mapping[str, str]"
 Pushed: TypeAlias = "Translated[ExportLogsServiceRequest]"
 
@@ -83,7 +84,8 @@ def read_json(body: bytes, most: int) -> Pushed:
 def _add_values(records: ScopeLogs, level: str, entry: Any) -> None:
     if not isinstance(entry, list) or not 2 <= len(entry) <= 3 or not all(isinstance(text, str) for text in entry[:2]):
         raise Rejected("malformed entry", where="values", accepted='["<ns>", "<line>"], and perhaps {"name": "value", …}')
-    if not entry[0].isdecimal():
+    # Python refuses to read thousands of digits, with an error that is not ours.
+    if not entry[0].isdecimal() or len(entry[0]) > _MAX_DIGITS:
         raise _no_time()
     _add(records, level, int(entry[0]), entry[1], _texts(entry[2], "values") if len(entry) > 2 else {})
 
@@ -127,7 +129,7 @@ def _without_ids(record: LogRecord, metadata: Labels) -> Labels:
 
 
 def _level_of(labels: Labels) -> str:
-    return next((labels[name] for name in _LEVEL_LABELS if name in labels), "")
+    return _clean(next((labels[name] for name in _LEVEL_LABELS if name in labels), ""))
 
 
 def _pairs(attributes: Labels) -> Iterator[KeyValue]:

@@ -1,0 +1,36 @@
+"""Requests of other protocols with values that Python's own types refuse; pure."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tael.datadog import wire
+from tael.datadog.translate import translate
+from tael.loki import push
+
+MOST = 1_000
+
+
+@pytest.mark.parametrize(("digits", "expected"), [("1" * 400, math.inf), ("-" + "1" * 400, -math.inf), ("1" * 20, 1.1111111111111111e19)])
+def test_a_number_of_datadog_that_is_too_wide_is_a_double(digits: str, expected: float) -> None:
+    body = f'[[{{"name": "a", "metrics": {{"wide": {digits}}}}}]]'.encode()
+    request = translate(wire.read_json(body, MOST), {}, limit_bytes=1 << 20, variable="")
+    ((pair,),) = [span.attributes for span in request.resource_spans[0].scope_spans[0].spans]
+    assert pair.value.double_value == expected
+
+
+def test_a_time_of_thousands_of_digits_is_left_out() -> None:
+    body = f'{{"streams": [{{"stream": {{"job": "api"}}, "values": [["{"1" * 5_000}", "lost"], ["1", "kept"]]}}]}}'.encode()
+    pushed = push.read_json(body, MOST)
+    assert [record.body.string_value for record in pushed.request.resource_logs[0].scope_logs[0].log_records] == ["kept"]
+    assert "no timestamp" in pushed.explain()
+
+
+@pytest.mark.parametrize(
+    "where", ['"level": "\\ud800"}, "values": [["1", "line"]]', '"a": "b"}, "values": [["1", "line", {"level": "\\ud800"}]]']
+)
+def test_a_level_that_is_half_a_surrogate_pair_is_replaced(where: str) -> None:
+    pushed = push.read_json(f'{{"streams": [{{"stream": {{{where}}}]}}'.encode(), MOST)
+    assert pushed.request.resource_logs[0].scope_logs[0].log_records[0].severity_text == "?"
