@@ -1,1 +1,1 @@
-"""PromQL as a pure library: parse, decide what an expression needs, evaluate it. Fetching from shards is ``services/query/promql``."""
+"""PromQL as a pure library: parse an expression, decide what data it needs, evaluate it. ``services/query/promql`` fetches the data."""

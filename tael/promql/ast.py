@@ -1,7 +1,7 @@
-"""The nodes of a PromQL expression, as Prometheus 3 has the language.
+"""The nodes of a PromQL expression, in the language of Prometheus 3.
 
-Nodes are frozen, and compare without their place in the text (``pos``). All come from the parser but ``StepInvariant``, which ``prepare``
-adds; ``prepare`` also turns durations that are expressions, and ``@ start()`` and ``@ end()``, into milliseconds. The evaluator sees only
+Nodes are frozen, and compare without their position in the text (``pos``). The parser makes all of them except ``StepInvariant``, which
+``prepare`` adds; ``prepare`` also turns duration expressions, ``@ start()`` and ``@ end()`` into milliseconds. The evaluator sees only
 prepared expressions.
 """
 
@@ -20,7 +20,7 @@ Card: TypeAlias = Literal["one-to-one", "many-to-one", "one-to-many", "many-to-m
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """``1``, ``0x1F``, ``Inf``, or a duration that stands for its seconds (``1h30m``; then ``duration`` is True)."""
+    """``1``, ``0x1F``, ``Inf``, or a duration as its seconds (``1h30m``; then ``duration`` is True)."""
 
     value: float
     duration: bool = False
@@ -37,7 +37,7 @@ class String:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A duration that is calculated when the query's times are known: ``[5m * 2]``, ``offset -step()``, ``[max_of(1m, range() / 2)]``.
+    """A duration expression, calculated when the query's times are known: ``[5m * 2]``, ``offset -step()``, ``[max_of(1m, range() / 2)]``.
 
     ``op`` is one of ``+ - * / % ^ max_of min_of step range``; a sign has no ``left``, and ``step()`` and ``range()`` have neither side.
     """
@@ -50,14 +50,14 @@ class Duration:
 
 
 Milliseconds: TypeAlias = "int | Duration"
-"""A duration in the text: milliseconds, or what calculates them. Only milliseconds in a prepared expression."""
+"""A duration in the text: milliseconds, or a duration expression. A prepared expression has only milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class VectorSelector:
     """``name{matchers} anchored offset 5m @ 1000``.
 
-    ``matchers`` include the one on ``__name__`` that ``name`` stands for. ``at`` is milliseconds since the epoch, or ``start`` or ``end``
+    ``matchers`` include the one on ``__name__`` for ``name``. ``at`` is milliseconds since the epoch, or ``start`` or ``end``
     until the expression is prepared.
     """
 
@@ -81,7 +81,7 @@ class MatrixSelector:
 
 @dataclass(frozen=True, slots=True)
 class Subquery:
-    """``expr[range:step]``; ``step`` is None where it is left out, which means the engine's default."""
+    """``expr[range:step]``; ``step`` is None where it is left out, which selects the engine's default."""
 
     expr: Expr
     range: Milliseconds
@@ -98,9 +98,6 @@ class Unary:
     op: Literal["+", "-"]
     expr: Expr
     pos: Pos = field(default=NOWHERE, compare=False)
-
-
-"""The operators that look at labels alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``function(args)``; ``functions.FUNCTIONS`` holds what it takes and gives."""
+    """``function(args)``; ``functions.FUNCTIONS`` has its signature."""
 
     function: str
     args: tuple[Expr, ...]
@@ -161,13 +158,13 @@ class Paren:
 
 @dataclass(frozen=True, slots=True)
 class StepInvariant:
-    """An expression with the same value at every step of the query (``metric @ 100``): it is evaluated at the first step alone."""
+    """An expression with the same value at every step of the query (``metric @ 100``): it is evaluated only at the first step."""
 
     expr: Expr
 
     @property
     def pos(self) -> Pos:
-        """Its expression's."""
+        """The position of its expression."""
         return self.expr.pos
 
 

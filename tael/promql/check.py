@@ -142,7 +142,7 @@ class _Check:
             self._info(call)
         for index, arg in enumerate(call.args):
             wanted = function.arguments[min(index, len(function.arguments) - 1)]
-            # A selector that is not evaluated, only its matchers are read: {} may match everything here, which visiting it would refuse.
+            # Only the matchers of this selector are read, so {} may match everything here; visiting it would refuse that.
             if function.name == "info" and index == 1:
                 continue
             if (kind := self.visit(arg)) != wanted:
@@ -169,7 +169,7 @@ class _Check:
 
     def _selector(self, selector: VectorSelector) -> None:
         if selector.name:
-            # The last one is that which the name stands for.
+            # The parser appends the matcher of the name itself as the last one.
             for matcher in selector.matchers[:-1]:
                 if matcher.name == METRIC_NAME:
                     twice = f"{quoted(selector.name)} or {quoted(matcher.value)}"

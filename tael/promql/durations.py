@@ -18,12 +18,12 @@ _EXTREMES = {"max_of": "max_of", "max": "max_of", "min_of": "min_of", "min": "mi
 
 
 def milliseconds(duration: Duration | Number) -> Milliseconds:
-    """A literal as milliseconds; an expression stays one."""
+    """A literal as milliseconds; an expression is returned unchanged."""
     return _rounded(duration.value) if isinstance(duration, Number) else duration
 
 
 def positive(tokens: Tokens, context: str, expected: str) -> Duration | Number:
-    """A range or a step; a literal must be greater than 0."""
+    """Parse a range or a step. Raises ParseError; a literal must be greater than 0."""
     duration = _expression(tokens, 1, context, expected)
     if isinstance(duration, Number) and duration.value <= 0:
         raise ParseError(tokens.query, duration.pos, "duration must be greater than 0")
@@ -31,12 +31,12 @@ def positive(tokens: Tokens, context: str, expected: str) -> Duration | Number:
 
 
 def offset(tokens: Tokens) -> Duration | Number:
-    """The term after ``offset``: a single one, because ``offset 5m * 2`` is twice the value of five minutes ago."""
+    """Parse the term after ``offset``: only one term, because ``offset 5m * 2`` means twice the value of five minutes ago."""
     return _term(tokens, "offset", "number, duration, step(), or range()")
 
 
 def calculated(duration: Milliseconds, *, step_ms: int, range_ms: int, negative: bool) -> int:
-    """A duration expression in milliseconds. Raises ValueError for one without a value, or below 1 ms unless ``negative`` is allowed."""
+    """A duration expression in milliseconds. Raises ValueError where it has no value, or is not above 0 and not ``negative``."""
     if isinstance(duration, int):
         return duration
     seconds = _seconds(duration, step_ms / 1000, range_ms / 1000)
@@ -48,7 +48,7 @@ def calculated(duration: Milliseconds, *, step_ms: int, range_ms: int, negative:
 
 
 def _rounded(seconds: float) -> int:
-    # Cut off as in Go, but for products that only rounding keeps from being whole: 1.001 s is 1000.9999999999999 ms.
+    # Truncated as in Go, except for products that only miss a whole number by rounding: 1.001 s is 1000.9999999999999 ms.
     return int(seconds * 1000) if abs(seconds * 1000 - round(seconds * 1000)) > 1e-6 else round(seconds * 1000)
 
 

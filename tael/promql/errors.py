@@ -1,4 +1,4 @@
-"""Errors in the text of an expression, with their place."""
+"""Errors in the text of an expression, with their position."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Evaluate a prepared expression over fetched data: numpy over series and steps, every step at once. Pure: no time, no I/O, no state.
 
-Each node gives a scalar, a text or a vector at each of its steps. Subqueries and step-invariant parts evaluate their operands at steps of their
-own. Selectors go by absolute times, so the data may hold more than is needed.
+Each node gives a scalar, a string or a vector at each of its steps. Subqueries and step-invariant parts evaluate their operands at their own
+steps. Selectors go by absolute times, so the data may hold more than is needed.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from tael.vectors.values import Matrix, Scalar, Steps, Text, Value, Vector
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` a subquery's step where it names none.
+    """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` the step of a subquery that names none.
 
     ``max_samples`` limits the samples that are read and, separately, the values that are held (series by steps; a native histogram counts by its
-    buckets). ``check`` is called at every node and raises when the query was cancelled or timed out. With ``delayed_names`` a metric's name is
-    kept until the end of the query where a function drops it, so that label functions can still read it; without, it is dropped at once.
+    buckets). ``check`` is called at every node and raises when the query was cancelled or timed out. With ``delayed_names`` a name that a function
+    drops is kept until the end of the query, so that label functions can still read it; without, it is dropped at once.
     """
 
     lookback_ms: int = 300_000
@@ -69,15 +69,15 @@ class Evaluated:
 
 
 def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, query: str = "") -> Evaluated:
-    """The value of ``expr`` at ``steps``. ``query`` is its text, to which the places of annotations refer.
+    """The value of ``expr`` at ``steps``. ``query`` is its text, to which the positions of annotations refer.
 
     Raises Rejected, with Prometheus' messages, where the data does not allow the operation (two series with the same labels, a factor out of
     range), and TooLarge beyond ``max_samples``.
     """
     run = Evaluation(Leaves(fetched, settings.lookback_ms), settings, steps, Annotations(query))
-    # What was fetched counts before anything is computed of it, as in Prometheus, where loading is what hits the limit.
+    # Fetched samples count before anything is computed from them: in Prometheus, loading them is what hits the limit.
     run.bounded(sum(samples.room for samples in fetched.samples.values()))
-    # Division by zero and NaN are values in PromQL, not conditions to warn of.
+    # Division by zero and NaN are values in PromQL, not conditions to warn about.
     with np.errstate(all="ignore"):
         inner = unwrapped(expr)
         if isinstance(inner, MatrixSelector | Subquery):
@@ -100,15 +100,15 @@ class Evaluation:
     query_steps: Steps
     notes: Annotations
     held: int = 0
-    """Samples held meanwhile: the left operands of the operators above."""
+    """Samples held at the same time: the left operands of the operators above."""
 
     def value(self, node: Expr, steps: Steps) -> Value:
-        """The value of any node but a range."""
+        """The value of any node that is not a range. Raises TooLarge beyond ``max_samples``."""
         self.settings.check()
         value = self._value(node, steps)
         if isinstance(value, Vector):
             self.bounded(value.room)
-            # Dropping names may make two series one, which is an error here and now without delayed names, and only at the end with them.
+            # Dropping names may leave two series with the same labels: an error right here without delayed names, and only at the end with them.
             return value if self.settings.delayed_names else vectors.names_dropped(value)
         return value
 
@@ -121,7 +121,7 @@ class Evaluation:
             case Paren(expr=inner):
                 return self.value(inner, steps)
             case StepInvariant(expr=inner):
-                # With "@" every step has the same value: computed once, then shown at each step without a copy.
+                # Every step has the same value: computed once, then broadcast to all steps without a copy.
                 return vectors.repeated_value(self.value(inner, first_step(steps)), steps.count)
             case VectorSelector():
                 return self.leaves.selected(node, steps)
@@ -149,13 +149,13 @@ class Evaluation:
         return value.values
 
     def bounded(self, samples: int) -> None:
-        """Refuse to hold more samples than the query may."""
+        """Raise TooLarge when ``samples``, with those held, exceed ``max_samples``."""
         if samples + self.held > self.settings.max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
 
     def _binary(self, node: Binary, steps: Steps) -> Value:
         left = self.value(node.left, steps)
-        # The left operand stays in memory while the right one is evaluated, so it counts there.
+        # The left operand stays in memory while the right one is evaluated, so it counts against the limit there.
         waiting = replace(self, held=self.held + left.room) if isinstance(left, Vector) else self
         right = waiting.value(node.right, steps)
         op = Operator(node.op, node.return_bool, node.pos.start)
@@ -166,9 +166,9 @@ class Evaluation:
         by, at = Grouping(node.grouping, node.without), Places(node.pos.start, operand=unwrapped(node.expr).pos.start)
         if node.param is None:
             return aggregate(node.op, vector, by, None, self.notes, at)
-        asked = unwrapped(node.param)
-        parameter = asked.value if isinstance(asked, String) else self.scalar(node.param, steps)
-        return aggregate(node.op, vector, by, parameter, self.notes, replace(at, parameter=asked.pos.start))
+        param = unwrapped(node.param)
+        parameter = param.value if isinstance(param, String) else self.scalar(node.param, steps)
+        return aggregate(node.op, vector, by, parameter, self.notes, replace(at, parameter=param.pos.start))
 
     def ranges(self, node: MatrixSelector | Subquery, steps: Steps) -> Ranges:
         """The windows of a range at each step."""
@@ -176,20 +176,20 @@ class Evaluation:
             found = self.leaves.ranges(node, steps)
         else:
             samples, drop = self._subquery(node, steps)
-            # The steps' own times beside the moved ones: predict_linear and the like speak of the time of the step, whatever "@" says.
+            # Besides the moved times, the steps' own: predict_linear refers to the time of the step, whatever "@" and offset say.
             found = selectors.ranges(samples, moved(node, steps), steps.times_ms, milliseconds(node.range), drop)
         self.bounded(found.floats.lo.size)
-        # One window for all steps, where "@" fixes it.
+        # With "@" there is one window for all steps.
         return found if found.floats.lo.shape[1] == steps.count else found.repeated(steps.count)
 
     def _subquery(self, node: Subquery, steps: Steps) -> tuple[Samples, Bools | None]:
-        """The samples of a subquery over all of its windows, and which series are to lose their names."""
+        """The samples of a subquery over all of its windows, and a mask of the series that drop their names."""
         inner = subquery_steps(node, steps, self.settings.subquery_step_ms)
         if inner.start_ms > inner.end_ms:
             return Samples([], np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0)), None
         value = self.value(node.expr, inner)
         assert isinstance(value, Vector | Scalar)
-        # A series with no sample at any inner step would become a window that is there and empty.
+        # A series with no sample at any inner step would become an empty series in the result.
         vector = vectors.without_empty(value if isinstance(value, Vector) else vectors.of_scalar(value.values))
         return selectors.samples_of(vector, inner), vector.drop_name
 
@@ -203,7 +203,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class CallArguments:
-    """See ``Arguments``: those of one call, evaluated by ``run``."""
+    """Implements ``Arguments`` for one call, evaluated by ``run``."""
 
     run: Evaluation
     node: Call
@@ -239,7 +239,7 @@ class CallArguments:
         """See Arguments."""
         node, run = self.node.args[index], self.run
         if hinting_resets:
-            # Reset hints between steps are worked out only for a function that reads them.
+            # Reset hints are costly to derive, so only for functions that read them.
             run = replace(run, leaves=run.leaves.hinting_resets(node))
         return run.vector(node, self.steps)
 
@@ -278,7 +278,7 @@ class CallArguments:
     def over(self, function: RangeFunction) -> Vector:
         """See Arguments."""
         index, node = next((i, range_) for i in range(len(self)) if (range_ := self._range(i)) is not None)
-        # Evaluated by the shards already (see needs): samples were never fetched.
+        # Already evaluated by the shards (see needs); the samples were never fetched.
         if (grid := self.run.leaves.grid(self.node, self.steps)) is not None:
             if function.of_counters:
                 range_call.note_counters(grid, self.notes, node.pos.start)
@@ -303,7 +303,7 @@ class CallArguments:
 
 
 def _rule(matching: Matching) -> Rule:
-    """As in Prometheus, ``fill_left`` belongs to the many side, which with ``group_right`` is the right one."""
+    """The rule for ``vectors.matching``. As in Prometheus, ``fill_left`` belongs to the many side, which with ``group_right`` is the right one."""
     group = {"many-to-one": "left", "one-to-many": "right"}.get(matching.card, "")
     fills = (matching.fill_left, matching.fill_right)
     left, right = reversed(fills) if group == "right" else fills

@@ -36,7 +36,7 @@ class Leaves:
         if not node.smoothed:
             newest, _ = selectors.instant(self.fetched.samples[node], moved(node, steps), self.lookback_ms)
             return vectors.repeated(newest, steps.count)
-        # A value is interpolated between the samples on both sides: windows reach as far beyond the step as before it.
+        # The value is interpolated between neighbouring samples: windows reach as far beyond the step as before it.
         ends = _later(moved(node, steps), self.lookback_ms)
         windows = selectors.ranges(self.fetched.samples[node], ends, steps.times_ms, 2 * self.lookback_ms)
         if windows.native is not None and windows.native.any():
@@ -49,7 +49,7 @@ class Leaves:
         return self._timed(self.fetched.samples[node], moved(node, steps), steps)
 
     def infos(self, node: Call, steps: Steps) -> tuple[Vector, Floats]:
-        """The series that a call of ``info`` may take labels from, and their samples' times, at its first argument's time."""
+        """The series that a call of ``info`` may take labels from, at the time of its first argument, and their samples' times in ms."""
         # As in Prometheus, info series are read at the time of the argument's first selector, its offset included.
         selector = next(iter(_selectors(node.args[0])), None)
         at = steps if selector is None else moved(selector, steps)
@@ -61,7 +61,7 @@ class Leaves:
         return vectors.repeated(vector, steps.count), np.broadcast_to(times, (len(vector.labels), steps.count))
 
     def grid(self, node: VectorSelector | Call, steps: Steps) -> Vector | None:
-        """The value of ``node`` that the shards evaluated, None when it is to be evaluated here."""
+        """The value of ``node`` where the shards evaluated it, else None."""
         grid = self.fetched.grids.get((node, steps))
         if grid is None:
             return None
@@ -72,12 +72,12 @@ class Leaves:
         return vectors.repeated(vector, steps.count)
 
     def ranges(self, node: MatrixSelector, steps: Steps) -> Ranges:
-        """The windows of a range selector, of a single step where ``@`` fixes the time."""
+        """The windows of a range selector; a single step where ``@`` fixes the time."""
         ends = moved(node.selector, steps)
         return selectors.ranges(self.fetched.samples[node.selector], ends, steps.times_ms, milliseconds(node.range))
 
     def extended(self, function: RangeFunction, node: MatrixSelector, steps: Steps, notes: Annotations) -> Vector:
-        """A function over an anchored or smoothed range. Raises Rejected for one that these modifiers do not go with."""
+        """A function over an anchored or smoothed range. Raises Rejected where the function does not support the modifier."""
         smoothed = node.selector.smoothed
         check_modifiers(function.name, node)
         ends = moved(node.selector, steps)
@@ -93,7 +93,7 @@ class Leaves:
         return Matrix(selectors.within(self.fetched.samples[node.selector], end_ms - milliseconds(node.range), end_ms))
 
     def hinting_resets(self, node: Expr) -> Leaves:
-        """The same leaves, with hints in the histograms below ``node`` where counters were reset, so that sums of them can warn."""
+        """The same leaves with reset hints in the histograms below ``node``, so that sums of them can warn about conflicting resets."""
         samples = self.fetched.samples
         native = {of: own for of in _selectors(node) if (own := samples.get(of)) is not None and own.histogram is not None}
         if not native:

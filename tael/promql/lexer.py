@@ -1,6 +1,6 @@
-"""The tokens of PromQL, one at a time: what a character means depends on the braces and brackets that are open.
+"""The lexer of PromQL: yields one token at a time, because a character's meaning depends on the open braces and brackets.
 
-Inside braces keywords are plain names; inside brackets only durations and what calculates with them may stand.
+Inside braces keywords are plain names; inside brackets only durations and duration expressions are allowed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEYWORDS = "offset smoothed anchored by without on ignoring group_left group_rig
 BOUNDS = ("start", "end", "step", "range")
 FILLS = ("fill", "fill_left", "fill_right")
 RESERVED = {*OPERATOR_WORDS, *AGGREGATORS, *KEYWORDS, *BOUNDS}
-# Longer ones first: the first that matches is taken.
+# Longer symbols first: the first match is taken.
 SYMBOLS = ("==", "!=", "<=", ">=", "</", ">/", "=~", "!~", *"+-*/%^<>@(){}[],=:")
 OPERATORS = {"==", "!=", "<=", ">=", "</", ">/", "=~", "!~", *"+-*/%^<>@"}
 DURATION_WORDS = ("step", "range", "min_of", "max_of", "min", "max")
@@ -38,7 +38,7 @@ class Token:
     pos: Pos
 
     def described(self) -> str:
-        """As error messages show it."""
+        """The token as error messages show it."""
         if self.kind == "eof":
             return "end of input"
         if self.kind in ("identifier", "metric"):
@@ -283,7 +283,7 @@ class Lexer:
 
 
 def _character(character: str) -> str:
-    """As Go's ``%q`` of a rune; the end of the text is an invalid one."""
+    """A character as Go's ``%q`` formats a rune; the end of the text is shown as the replacement character."""
     if not character:
         return "'�'"
     escaped = {"'": "\\'", '"': '"'}

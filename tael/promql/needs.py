@@ -1,6 +1,6 @@
-"""What an expression needs, pure: which samples of which times, and which functions the shards can evaluate themselves.
+"""What data an expression needs, pure: which samples of which times, and which functions the shards can evaluate themselves.
 
-``fetch`` gets what is needed, ``evaluate`` finds it in ``Fetched``. A shard evaluates a selector's lookback and the functions that it is
+``fetch`` reads the data, ``evaluate`` finds it in ``Fetched``. A shard evaluates a selector's lookback and the functions that it is
 known to evaluate as Prometheus does; everything else needs samples.
 """
 
@@ -28,20 +28,20 @@ from tael.promql.times import first_step, milliseconds, moved, subquery_steps
 from tael.vectors.values import Steps
 
 GridNode: TypeAlias = "tuple[VectorSelector | Call, Steps]"
-"""A selector or a call, and the steps at which the evaluator comes to it."""
+"""A selector or a call, and the steps at which the evaluator reads it."""
 
 PUSHED = frozenset(get_args(GridFunction)) - {"last"}
 """The functions over a range that shards evaluate."""
 INFO_METRIC = "target_info"
 INFO_METRICS = ".+_info"
-"""What ``info`` takes labels from where a query names no metric, and where it only says which ones it does not want."""
+"""The metric that ``info`` takes labels from where a query names none, and the pattern where it only excludes some."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of the engine. ``push`` allows shards to evaluate functions, ``push_from_ms`` is the shortest step at which they do.
 
-    At shorter steps a grid is as large as the samples, which are then faster to read and evaluate.
+    At shorter steps a grid is as large as the samples, and it is faster to read and evaluate these.
     """
 
     lookback_ms: int = 300_000
@@ -50,7 +50,7 @@ class Options:
     push_from_ms: int = 60_000
 
     def pushes(self, steps: Steps) -> bool:
-        """Whether shards evaluate what stands at ``steps``."""
+        """Whether shards evaluate nodes at ``steps``."""
         return self.push and (steps.count == 1 or steps.step_ms >= self.push_from_ms)
 
 
@@ -63,8 +63,8 @@ class Needs:
     info: dict[Call, Selection] = field(default_factory=dict)
 
     def select(self, selector: VectorSelector, start_ms: int, end_ms: int) -> None:
-        """Add the selector's samples of ``(start_ms, end_ms]`` to what is needed."""
-        # One range a selector, widened to all of its uses: evaluation goes by absolute times, so more than is needed does no harm.
+        """Also read the selector's samples of ``(start_ms, end_ms]``."""
+        # One range a selector, widened to cover all its uses: evaluation goes by absolute times, so extra samples do no harm.
         self.samples[selector] = _widened(self.samples.get(selector), Selection(selector.matchers, start_ms, end_ms))
 
     def without_grid(self, node: GridNode) -> tuple[VectorSelector, Selection]:
@@ -116,7 +116,7 @@ def _constant(expr: Expr) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Goes down an expression with the steps of each node."""
+    """Walks an expression with the steps of each node."""
 
     found: Needs
     options: Options
@@ -157,7 +157,7 @@ class _Walk:
         at = moved(matrix.selector, steps)
         ahead = 0.0
         if function == "predict_linear":
-            # A prediction is for the time of the step, wherever the window is: of one window for each step another.
+            # A prediction is for the time of the step, wherever the window is; with "@", one window gives another value at each step.
             if at.count != steps.count:
                 return False
             ahead = argument + (steps.start_ms - at.start_ms) / 1000
@@ -191,7 +191,7 @@ class _Walk:
         self.found.select(selector, at.start_ms - self.options.lookback_ms, at.end_ms + behind)
 
     def _range(self, selector: VectorSelector, steps: Steps, window_ms: int) -> None:
-        """An anchored window also needs the sample before it, a smoothed one those before and after it."""
+        """An anchored window also needs the sample before it, a smoothed one the samples before and after it."""
         at = moved(selector, steps)
         before = self.options.lookback_ms if selector.anchored or selector.smoothed else 0
         behind = self.options.lookback_ms if selector.smoothed else 0
@@ -215,7 +215,7 @@ class _Walk:
 
 
 def _marked_invariant(expr: Expr) -> bool:
-    """Whether there is a step-invariant mark around an argument whose call has none."""
+    """Whether the argument of an unmarked call is itself marked step-invariant."""
     while isinstance(expr, Paren | StepInvariant):
         if isinstance(expr, StepInvariant):
             return True

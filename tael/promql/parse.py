@@ -1,7 +1,6 @@
 """The parser of PromQL: precedence climbing over the lexer's tokens, in the order in which Prometheus' grammar decides.
 
-Types are checked by ``check``, which ``parse`` calls. Errors give the place and, with Prometheus' messages, what was found and what was
-expected.
+Types are checked by ``check``, which ``parse`` calls. Errors carry the position in the query and Prometheus' messages.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ PRECEDENCE = {
 }
 OF_POWER = 6
 NAMES = {"identifier", "metric", "by", "offset", "without", "and", "or", "unless", "anchored", "smoothed", *AGGREGATORS, *BOUNDS}
-"""What may stand where a metric's name does: keywords too, where they mean nothing else."""
+"""Tokens that may be a metric's name: keywords too, where they have no other meaning."""
 LABELS = NAMES | {"bool", "group_left", "group_right", "ignoring", "on", "atan2", *FILLS}
 MAX_DEPTH = 160
-"""How deep expressions may be nested, and how long chains of operators may be: a bound of ours, for what walks the tree is recursive."""
+"""How deep expressions may be nested, and how long chains of operators may be; our own limit, because walks of the tree are recursive."""
 
 
 def parse(query: str, features: Features = ALL) -> Expr:
@@ -89,7 +88,9 @@ class _Parser:
         while (level := PRECEDENCE.get(self._tokens.peek().kind, 0)) >= least:
             op = self._tokens.next().kind
             matching, return_bool = self._modifiers()
+            # "^" binds to the right, everything else to the left.
             right = self.expression(level if op == "^" else level + 1)
+            # A chain of operators nests to the left, so each one makes the tree deeper; the depth is reset when the chain ends.
             self._deeper()
             left = self._binary(op, left, right, matching, return_bool=return_bool)
         self._depth = outer
@@ -101,7 +102,7 @@ class _Parser:
             raise self._error(self._tokens.peek().pos, f"expression is nested deeper than {MAX_DEPTH} levels")
 
     def _binary(self, op: str, left: Expr, right: Expr, matching: Matching, *, return_bool: bool) -> Binary:
-        """Set operators match many to many, and only vectors match at all; other combinations are left for the check to refuse."""
+        """Set operators match many to many, and only vectors are matched; invalid combinations are left for ``check`` to refuse."""
         pos = Pos(left.pos.start, right.pos.end)
         filled = matching.fill_left is not None or matching.fill_right is not None
         if filled and not self._features.fill:

@@ -1,4 +1,4 @@
-"""What may follow an expression of PromQL: ``[range]``, ``[range:step]``, ``offset``, ``@``, ``anchored`` and ``smoothed``. Pure."""
+"""The modifiers that may follow a PromQL expression: ``[range]``, ``[range:step]``, ``offset``, ``@``, ``anchored``, ``smoothed``. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.syntax.position import Pos
 
 
 class Postfix:
-    """Reads these modifiers from ``tokens``, as far as ``features`` allow them."""
+    """Reads these modifiers from ``tokens``; those that ``features`` do not allow are refused."""
 
     def __init__(self, tokens: Tokens, features: Features) -> None:
         self._tokens = tokens
@@ -111,7 +111,7 @@ class Postfix:
         if not math.isfinite(seconds) or abs(seconds) >= float(1 << 63):
             shown = {math.inf: "+Inf", -math.inf: "-Inf"}.get(seconds, "NaN" if math.isnan(seconds) else f"{seconds:f}")
             raise self._error(expr.pos, f"timestamp out of bounds for @ modifier: {shown}")
-        # Halves go away from zero, as Go's math.Round has it; Python's round() would take them to the even neighbour.
+        # Halves are rounded away from zero, as by Go's math.Round; Python's round() goes to the even neighbour.
         return math.floor(seconds * 1000 + 0.5) if seconds >= 0 else math.ceil(seconds * 1000 - 0.5)
 
     def _timed(self, expr: VectorSelector | MatrixSelector | Subquery, timed: VectorSelector | Subquery) -> Expr:

@@ -29,7 +29,7 @@ from tael.vectors.values import Steps
 
 
 def prepare(query: str, expr: Expr, steps: Steps) -> Expr:
-    """``expr``, the tree of ``query``, for evaluation at ``steps``. Raises Rejected where a duration has no value at these steps."""
+    """``expr``, the tree of ``query``, prepared for ``steps``. Raises Rejected where a duration has no value at these steps."""
     resolved = _Resolve(query, steps).visit(expr)
     return _marked(resolved)
 
@@ -75,7 +75,7 @@ class _Resolve:
 
 
 def rebuilt(expr: Expr, below: list[Expr]) -> Expr:
-    """The same node over other children, given in the order of ``ast.children``."""
+    """The same node with new children, in the order of ``ast.children``."""
     match expr:
         case Aggregate():
             return replace(expr, expr=below[0], param=below[1] if len(below) > 1 else None)
@@ -97,7 +97,7 @@ def _marked(expr: Expr) -> Expr:
 
 
 def _mark(expr: Expr) -> tuple[bool, Expr]:
-    """Whether ``expr`` has the same value at every step; if not, its step-invariant parts are marked."""
+    """Whether ``expr`` has the same value at every step, and ``expr``; where it has not, with its step-invariant parts marked."""
     match expr:
         case VectorSelector():
             return expr.at is not None, expr
@@ -106,7 +106,7 @@ def _mark(expr: Expr) -> tuple[bool, Expr]:
         case Number() | String():
             return True, expr
         case Subquery():
-            # Its own ``@`` alone makes it invariant: what is below is evaluated at its steps.
+            # Only its own ``@`` makes a subquery invariant: everything below is evaluated at the subquery's steps.
             invariant, inner = _mark(expr.expr)
             below = _wrapped(inner) if invariant else inner
             return expr.at is not None, replace(expr, expr=below)
@@ -123,7 +123,7 @@ def _mark_children(expr: Expr) -> tuple[bool, Expr]:
 
 
 def _wrapped(expr: Expr) -> Expr:
-    """Marked, unless it costs nothing to evaluate or is a range, which a call needs unmarked."""
+    """``expr`` marked as step-invariant, unless it is trivial to evaluate or a range, which a call expects unmarked."""
     inner = expr
     while isinstance(inner, Paren):
         inner = inner.expr

@@ -1,4 +1,4 @@
-"""Prints trees as Prometheus does: on one line, or broken into lines of at most 100 characters."""
+"""Prints trees in Prometheus' format: on one line, or broken into lines of at most 100 characters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def printed(expr: Expr) -> str:  # noqa: C901, PLR0911 - one line a kind of node
-    """The canonical text: what it parses to is equal to ``expr``."""
+    """The canonical text; parsing it gives a tree equal to ``expr``."""
     match expr:
         case Number(value=value, duration=is_duration):
             return duration(round(value * 1000)) if is_duration else decimal(value)

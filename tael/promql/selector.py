@@ -1,4 +1,4 @@
-"""``{a="b", "c.d"=~"e", "metric.name"}`` to matchers."""
+"""Parses ``{a="b", "c.d"=~"e", "metric.name"}`` to matchers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONTEXT = "label matching"
 
 
 def label_matchers(tokens: Tokens) -> tuple[tuple[Matcher, ...], Pos]:
-    """The matchers between braces, the opening one next, and where they stand."""
+    """The matchers between braces, and their position; the opening brace is the next token. Raises ParseError."""
     start = tokens.next().pos.start
     matchers: list[Matcher] = []
     while tokens.peek().kind != "}":

@@ -28,12 +28,12 @@ def subquery_steps(node: Subquery, steps: Steps, default_step_ms: int) -> Steps:
     interval = default_step_ms if node.step is None else milliseconds(node.step)
     begin = outer.start_ms - milliseconds(node.range)
     # On multiples of the step since the epoch, whenever the query begins, so that a shifted range sees the same inner samples. Always
-    # behind begin, as a range is open at its start.
+    # after begin, because a range excludes its start.
     first = begin - begin % interval + interval
     return Steps(first, outer.end_ms, interval)
 
 
 def milliseconds(duration: Milliseconds | Literal["start", "end"]) -> int:
-    """A duration or a time of a prepared expression."""
+    """A duration or a time of a prepared expression; the expression MUST be prepared."""
     assert isinstance(duration, int), "the expression is not prepared"
     return duration

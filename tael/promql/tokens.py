@@ -1,4 +1,4 @@
-"""The tokens as the parser reads them, with one token of lookahead."""
+"""The parser's view of the tokens, with one token of lookahead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.syntax.position import Pos
 
 
 class Tokens:
-    """The tokens of ``query``; ``last_end`` is where the last one that was taken ended."""
+    """The tokens of ``query``; ``last_end`` is the end offset of the last token taken."""
 
     def __init__(self, query: str) -> None:
         self.query = query
@@ -35,7 +35,7 @@ class Tokens:
         return token
 
     def expect(self, kind: str) -> Token:
-        """Take the next token, which must be a ``kind``."""
+        """Take the next token. Raises ParseError unless it is of this ``kind``."""
         if self.peek().kind != kind:
             raise self.unexpected()
         return self.next()
@@ -50,13 +50,13 @@ class Tokens:
 
     @contextlib.contextmanager
     def within(self, context: str) -> Iterator[None]:
-        """Name ``context`` in errors about unexpected tokens in the block."""
+        """In the block, errors about unexpected tokens name ``context``."""
         self._within.append(context)
         yield
         self._within.pop()
 
     def number(self) -> Number:
-        """Take a number or a duration."""
+        """Take a number or a duration, which becomes its seconds. Raises ParseError."""
         token = self.next()
         try:
             if token.kind == "duration":
@@ -71,7 +71,7 @@ class Tokens:
             raise ParseError(self.query, token.pos, text) from None
 
     def signed_number(self, context: str = "", expected: str = "") -> float:
-        """Take ``5``, ``-5`` or ``+5``."""
+        """Take ``5``, ``-5`` or ``+5``. Raises ParseError for anything else."""
         negative = self.peek().kind == "-"
         if self.peek().kind in ("+", "-"):
             self.next()

@@ -1,4 +1,4 @@
-"""Trees as JSON, as ``parse_query`` of Prometheus' HTTP API has them."""
+"""Trees as JSON, in the form of ``parse_query`` of Prometheus' HTTP API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tael.syntax.literals import decimal
 
 
 def document(expr: Expr) -> dict[str, Any]:  # noqa: C901, PLR0911 - one branch a kind of node
-    """The tree below ``expr``; a duration that is calculated is 0 here, as it is in Prometheus."""
+    """The tree below ``expr`` as JSON; a duration expression is 0, as in Prometheus."""
     match expr:
         case Number(value=value):
             return {"type": "numberLiteral", "val": decimal(value)}

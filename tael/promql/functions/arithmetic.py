@@ -1,4 +1,4 @@
-"""Functions of numbers and times: of each sample, of scalars, of the query's own times."""
+"""Functions of numbers and times: of each sample, of scalars, and of the query's own times."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ def _quantile(arguments: Arguments) -> Vector:
 
 def _quantiles(arguments: Arguments) -> Vector:
     label = arguments.text(1)
-    asked = [_valid(arguments, index) for index in range(2, len(arguments))]
+    requested = [_valid(arguments, index) for index in range(2, len(arguments))]
     known = quantiles.split(arguments.vector(0), arguments.notes, arguments.at(0))
     at = (arguments.at(0), arguments.at(1))
     parts = []
-    for q in asked:
+    for q in requested:
         found = quantiles.answer(known, quantiles.quantile(q), arguments.notes, at, arguments.steps.times_ms)
-        # The quantile is a label: one that changes from step to step makes a series for each of its values.
+        # The quantile becomes a label: one that changes from step to step makes a series for each of its values.
         for value in np.unique(q).tolist() if not np.isnan(q).any() else [np.nan]:
             labels = [vectors.with_label(own, label, quantiles.labelled(value)) for own in found.labels]
             there = found.present & ((q == value) | np.isnan(q))

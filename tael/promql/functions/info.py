@@ -19,7 +19,7 @@ _DEFAULT = (Matcher(METRIC_NAME, "=", TARGET_INFO),)
 
 
 def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Matcher] | None) -> Vector:
-    """``base`` with the labels that ``matchers`` name, or all of them, from ``infos``, whose newest samples are from ``times_ms``.
+    """``base`` with labels added from ``infos``: those that ``matchers`` name, or all. ``times_ms`` are the times of the samples in ``infos``.
 
     Series without a matching info series are kept as they are, or dropped where a matcher does not accept an empty label. Raises Rejected when
     two info series of one metric are equally new, or two metrics disagree on a label.
@@ -28,7 +28,7 @@ def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Match
     wanted = {matcher.name for matcher in matchers or () if matcher.name != METRIC_NAME}
     optional = all(matcher.matches("") for matcher in matchers or () if matcher.name != METRIC_NAME)
     chooses = any(matcher.op in {"=", "=~"} for matcher in names)
-    # An info series in the argument itself is passed on as it is: it would otherwise meet itself.
+    # An info series in the argument itself is returned unchanged: it would otherwise match itself.
     ignored = [chooses and all(m.matches(vectors.name_of(own)) for m in names) for own in base.labels]
     known = _index(infos, times_ms, [labels for labels, skip in zip(base.labels, ignored, strict=True) if not skip])
     parts = []
@@ -44,7 +44,7 @@ def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Match
 
 @dataclass(frozen=True, slots=True)
 class _Infos:
-    """Info series of one metric and one identity: their labels, and at which steps each is the newest."""
+    """Info series of one metric and one identity: their labels, and a mask of the steps at which each is the newest."""
 
     labels: list[Labels]
     newest: list[Bools]
@@ -69,7 +69,7 @@ def _newest(infos: Vector, times_ms: Floats, rows: list[int]) -> _Infos:
         raise Rejected("info sample should be float")
     times = np.where(present, times_ms[rows], -np.inf)
     best = times.max(axis=0)
-    # A process that restarted with other attributes has two info series for as long as a sample is looked for: the newer one counts.
+    # A process that restarted with other attributes has two info series until the older one leaves the lookback: the newer one counts.
     newest = present & (times == best)
     clash = np.flatnonzero(newest.sum(axis=0) > 1)
     if len(clash):
@@ -85,8 +85,8 @@ def _newest(infos: Vector, times_ms: Floats, rows: list[int]) -> _Infos:
 def _enriched(
     labels: Labels, present: Bools, known: Mapping[Labels, Mapping[str, _Infos]], wanted: set[str], *, optional: bool
 ) -> list[tuple[Labels, Bools]]:
-    """The label sets that a series has over time, and when it has each."""
-    # Info series come and go within the range, so a series' labels may change from step to step: each state is a series of its own.
+    """The label sets that a series has over time, and a mask of the steps at which it has each."""
+    # Info series come and go within the range, so a series' labels may change from step to step: each state becomes a series of its own.
     states: list[tuple[dict[str, str], Bools, bool]] = [({}, present, False)]
     own = {name for name, _ in labels}
     for metric in known.get(_identity(labels), {}).values():

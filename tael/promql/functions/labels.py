@@ -1,4 +1,4 @@
-"""Functions of labels and order: label_replace, label_join, the sorts, absent."""
+"""Functions of labels and order: label_replace, label_join, the sorts, and absent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _sort_by_label(*, descending: bool) -> Apply:
 
 
 def _to_be_sorted(arguments: Arguments) -> Vector:
-    """The argument of a sort; only the answer to an instant query has an order."""
+    """The argument of a sort; warns in a range query, because only an instant query's result has an order."""
     vector = arguments.vector(0)
     if arguments.query_steps.count > 1:
         arguments.notes.add(vain_sort(), arguments.place)

@@ -1,4 +1,4 @@
-"""Functions over a range: those of ``tael.vectors`` under their names, and two that add to them."""
+"""Functions over a range: those of ``tael.vectors`` under their own names, and two built on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a function of PromQL, and the arguments that its implementation gets."""
+"""The record of a PromQL function, and the arguments passed to its implementation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.vectors.values import Steps, Value, Vector
 
 
 class Arguments(Protocol):
-    """The arguments of one call, each evaluated when it is asked for, at the steps of the call."""
+    """The arguments of one call, each evaluated on access, at the steps of the call."""
 
     @property
     def steps(self) -> Steps:
@@ -24,7 +24,7 @@ class Arguments(Protocol):
 
     @property
     def query_steps(self) -> Steps:
-        """The steps of the whole query, which are others below a subquery."""
+        """The steps of the whole query, which differ from ``steps`` below a subquery."""
         ...
 
     @property
@@ -34,7 +34,7 @@ class Arguments(Protocol):
 
     @property
     def place(self) -> int:
-        """Where the call stands in the query's text."""
+        """The offset of the call in the query's text."""
         ...
 
     def __len__(self) -> int:
@@ -46,11 +46,11 @@ class Arguments(Protocol):
         ...
 
     def at(self, index: int) -> int:
-        """The place of an argument in the query's text, without parentheses around it."""
+        """The offset of an argument in the query's text, inside any parentheses."""
         ...
 
     def vector(self, index: int, *, hinting_resets: bool = False) -> Vector:
-        """An instant vector; with ``hinting_resets`` its histograms carry a hint where a counter was reset."""
+        """An instant vector; with ``hinting_resets`` its histograms have a hint where a counter was reset."""
         ...
 
     def scalar(self, index: int) -> Floats:
@@ -58,15 +58,15 @@ class Arguments(Protocol):
         ...
 
     def text(self, index: int) -> str:
-        """A string literal."""
+        """The value of a string literal."""
         ...
 
     def texts(self, begin: int) -> list[str]:
-        """The string literals from ``begin`` on."""
+        """The values of the string literals from ``begin`` on."""
         ...
 
     def timed(self, index: int) -> tuple[Vector, Floats]:
-        """An instant vector and the times of its samples in milliseconds: their own for a selector, the steps for all else."""
+        """An instant vector and the times of its samples in milliseconds: the samples' own for a selector, the steps for any other expression."""
         ...
 
     def matchers(self, index: int) -> Sequence[Matcher]:
@@ -74,11 +74,11 @@ class Arguments(Protocol):
         ...
 
     def over(self, function: RangeFunction) -> Vector:
-        """A range function over the argument that is a range, with the other arguments as numbers."""
+        """Evaluate a range function over the argument that is a range, with the other arguments as numbers."""
         ...
 
     def ranges(self, index: int) -> Ranges:
-        """A range's windows. Raises Rejected for one that is anchored or smoothed."""
+        """A range's windows. Raises Rejected for an anchored or smoothed range."""
         ...
 
     def infos(self) -> tuple[Vector, Floats]:
@@ -93,9 +93,9 @@ Apply: TypeAlias = Callable[[Arguments], Value]
 class Function:
     """One function.
 
-    ``variadic`` is how often the last argument may be left out or repeated: 0 means exactly the arguments named, ``n`` up to ``n`` of the last
-    one including none, -1 any number including none. An experimental function parses only where the setting allows it. ``by_step`` says
-    that its value depends on the step even if its arguments do not. ``over`` is the range function of ``tael.vectors`` behind it.
+    ``variadic`` is how often the last argument may occur: 0 means exactly once, ``n`` up to ``n`` times or not at all, -1 any number of times.
+    An experimental function parses only where the setting allows it. ``by_step`` says that its value depends on the step even if its
+    arguments do not. ``over`` is the range function of ``tael.vectors`` behind it.
     """
 
     name: str
