@@ -1,1 +1,1 @@
-"""Pure values that every room speaks of: attributes, spans, time ranges. No I/O, no wire formats."""
+"""Pure value types that all packages share: attributes, spans, log records, series, time ranges. No I/O, no wire formats."""

@@ -1,4 +1,4 @@
-"""Attribute keys as they are suggested to who writes a query."""
+"""Attribute keys that are suggested to the writer of a query."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tael.model.predicate import FieldScope, Kind
 
 AttributeSignal: TypeAlias = Literal["traces", "logs"]
 ValueScope: TypeAlias = Literal["attribute", "resource"]
-"""The scopes of which values are kept too."""
+"""The scopes whose values are kept too."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeKey:
-    """A key, where it stands, and of which type its values are; None for any other type than these of a field.
+    """A key, its scope, and the type of its values; None for a type that is not a field's, such as an array.
 
-    A key of several types stands several times. Of events, links and instrumentation scopes only strings are told from the rest.
+    A key with values of several types is listed once for each. In events, links and instrumentation scopes only strings are distinguished.
     """
 
     scope: FieldScope

@@ -1,4 +1,4 @@
-"""Attribute values with their types, as OTLP's AnyValue has them."""
+"""Attribute values with the types of OTLP's AnyValue."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 AttributeValue: TypeAlias = "str | bool | int | float | bytes | Sequence[AttributeValue] | Mapping[str, AttributeValue] | None"
-"""None is AnyValue with no member set. ``bool`` before ``int`` wherever types are told apart: Python's bool is an int."""
+"""None is an AnyValue with no member set. Check for ``bool`` before ``int``: Python's bool is an int."""
 
 Attributes: TypeAlias = Mapping[str, AttributeValue]

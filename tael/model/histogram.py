@@ -1,7 +1,7 @@
-"""Native histograms as arrays: many at once, so that arithmetic on them is arithmetic on columns.
+"""Native histograms as arrays of many, so that arithmetic on them is arithmetic on columns.
 
-The terms are Prometheus' (its native histogram specification): ``schema`` -4…8 are exponential with ``2^(2^-schema)`` between bounds, -53
-has custom bounds. Bucket ``i`` of an exponential schema covers ``(base^(i-1), base^i]``; with custom bounds ``b``, bucket ``i`` covers
+The terms are Prometheus' (its native histogram specification): ``schema`` -4…8 are exponential with a factor of ``2^(2^-schema)`` between
+bounds, -53 has custom bounds. Bucket ``i`` of an exponential schema covers ``(base^(i-1), base^i]``; with custom bounds ``b``, bucket ``i`` covers
 ``(b[i-1], b[i]]``, and the first one has no lower bound, the one after the last bound no upper.
 """
 
@@ -25,15 +25,15 @@ MIN_SCHEMA, MAX_SCHEMA = -4, 8
 RESET_UNKNOWN, RESET_YES, RESET_NO, RESET_GAUGE = 0, 1, 2, 3
 
 SAMPLE_BYTES = 16
-"""Of a float and its time."""
+"""The size of a float sample: its value and its time."""
 _ROW_BYTES, _BUCKET_BYTES = 57, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The non-empty buckets of one sign, or the custom ones, of ``n`` histograms in one row after the other.
+    """The non-empty buckets of one sign, or the custom buckets, of ``n`` histograms, one histogram after the other.
 
-    Histogram ``i`` has the entries from ``offsets[i]`` up to, not including, ``offsets[i + 1]``; ``index`` grows within a histogram.
+    Histogram ``i`` has the entries from ``offsets[i]`` up to, not including, ``offsets[i + 1]``; ``index`` is ascending within a histogram.
     """
 
     offsets: Longs
@@ -46,9 +46,10 @@ class Buckets:
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
     def take(self, rows: Longs) -> Buckets:
-        """The buckets of the histograms at ``rows``, in that order; a row may come twice."""
+        """The buckets of the histograms at ``rows``, in that order; a row may occur twice."""
         sizes = np.diff(self.offsets)[rows]
         offsets = offsets_of(sizes)
+        # Count through all entries of the result; in each row, shift the count from where the row begins there to where it begins here.
         entries = np.repeat(self.offsets[rows] - offsets[:-1], sizes) + np.arange(offsets[-1])
         return Buckets(offsets, self.index[entries], self.counts[entries])
 
@@ -77,12 +78,12 @@ class Histograms:
 
     @property
     def room(self) -> int:
-        """How many samples that are floats take as much memory: Prometheus, too, counts a histogram by its bytes, 16 to a sample."""
+        """The size in float samples of the same memory: like Prometheus, which counts a histogram as one sample for each 16 bytes."""
         buckets = len(self.positive.counts) + len(self.negative.counts)
         return (_ROW_BYTES * len(self) + _BUCKET_BYTES * buckets) // SAMPLE_BYTES
 
     def take(self, rows: Longs) -> Histograms:
-        """The histograms at ``rows``, in that order; a row may come twice."""
+        """The histograms at ``rows``, in that order; a row may occur twice."""
         return Histograms(
             self.schema[rows],
             self.count[rows],
@@ -98,7 +99,7 @@ class Histograms:
 
 
 def offsets_of(sizes: npt.NDArray[np.integer]) -> Longs:
-    """Where rows of these sizes begin when they lie one after the other, and where the last one ends."""
+    """The offsets at which consecutive rows of these sizes begin, followed by the end of the last one."""
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)))
 
 
@@ -110,7 +111,7 @@ def empty(n: int = 0) -> Histograms:
 
 
 def concatenate(parts: Sequence[Histograms]) -> Histograms:
-    """All of them, in order."""
+    """The histograms of all parts, in order, with equal layouts merged."""
     if not parts:
         return empty()
     if len(parts) == 1:
@@ -168,7 +169,7 @@ def from_columns(
     custom: tuple[Longs, Floats],
     reset_hint: Bytes,
 ) -> Histograms:
-    """Histograms from columns as a table has them; ``custom`` are offsets and values of the bounds of each row, empty for exponential ones.
+    """Histograms from a table's columns; ``custom`` are offsets and values of the bounds of each row, empty for exponential ones.
 
     Equal bounds become one layout, and empty buckets are left out.
     """

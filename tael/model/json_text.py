@@ -1,4 +1,4 @@
-"""JSON as text, whatever a sender said: numbers that JSON does not have are texts, as in protobuf's JSON; pure."""
+"""JSON encoding of any received value: NaN and infinities, which JSON does not have, become strings, as in protobuf's JSON; pure."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 
 def to_text(value: object, *, sort_keys: bool = False, default: Callable[[Any], object] | None = None) -> str:
-    """Compact JSON, with non-ASCII text as itself; ``default`` makes a value of what JSON has no type for."""
+    """Compact JSON with non-ASCII text unescaped; ``default`` converts a value that JSON has no type for."""
 
     def written(what: object) -> str:
         return json.dumps(what, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=sort_keys, default=default)
 
     try:
         return written(value)
-    except ValueError:  # rare, so that no value is looked at twice for it
+    except ValueError:  # rare; checking every value first would cost each call
         return written(finite(value))
 
 
 def to_bytes(value: object) -> bytes:
-    """The same as bytes, without types of its own."""
+    """``to_text`` in UTF-8; the value must consist of JSON's own types."""
     return to_text(value).encode()
 
 
 def finite(value: object) -> object:
-    """The value with ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` in place of such numbers."""
+    """The value with non-finite numbers replaced by ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``."""
     if isinstance(value, float):
         return value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
-"""LLM calls of a range in columns, each once, and what groups of them used; pure.
+"""The LLM calls of a range of time as columns, and the usage of groups of them; pure.
 
-Rows are spans of LLM calls, tools and agents; ``counted`` marks those whose usage is in no other one's (tael.otlp.llm_usage).
+Rows are spans of LLM calls, tools and agents; ``counted`` marks those whose usage no other row includes (tael.otlp.llm_usage).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_wr
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Row ``i`` is ``words[codes[i]]``; every word is there once."""
+    """A dictionary-encoded column: row ``i`` is ``words[codes[i]]``, and words are distinct."""
 
     words: Sequence[str]
     codes: Longs
@@ -31,9 +31,9 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class LlmCalls:
-    """``words`` are DIMENSIONS and ``tokens`` TOKENS by name, 0 where a call did not say.
+    """``words`` has a column for each of DIMENSIONS, ``tokens`` one for each of TOKENS, 0 where a call does not report it.
 
-    ``cost_usd`` is NaN where it is neither reported nor computed; ``trace`` is a number of the trace's id, ``ttft_ms`` NaN where unknown.
+    ``cost_usd`` is NaN where it is neither reported nor computed; ``trace`` is a number that stands for the trace's id.
     """
 
     words: Mapping[str, Words]
@@ -63,9 +63,9 @@ class LlmCalls:
 
 
 class LlmUsage(NamedTuple):
-    """What the calls of one group used: ``key`` is their words in the order that was asked for.
+    """The usage of one group of calls: ``key`` has their words in the order of the grouping.
 
-    ``unpriced`` are calls of which no cost is known. ``durations_ns`` are those of the calls, in order.
+    ``unpriced`` counts calls without a known cost. ``durations_ns`` are the calls' durations, ascending.
     """
 
     key: tuple[str, ...]
@@ -81,7 +81,7 @@ class LlmUsage(NamedTuple):
 
 
 def grouped(calls: LlmCalls, by: Sequence[str]) -> list[LlmUsage]:
-    """The usage of each group of rows that have the same words of ``by``, in no order; no rows are no group."""
+    """The usage of each group of rows with the same words in ``by``, in no particular order; without rows there is no group."""
     if not len(calls):
         return []
     group, first_rows = groups_of(calls, by)
@@ -110,19 +110,19 @@ def grouped(calls: LlmCalls, by: Sequence[str]) -> list[LlmUsage]:
 
 
 def groups_of(calls: LlmCalls, by: Sequence[str]) -> tuple[Longs, Longs]:
-    """The number of each row's group, from 0 on, and one row of each group."""
+    """The number of each row's group, from 0 on, and the first row of each group."""
     combined = np.zeros(len(calls), np.int64)
     for name in by:
         words = calls.words[name]
         combined = combined * len(words.words) + words.codes
-        # Numbered anew after each dimension: the product of all their sizes would not fit into 64 bits.
+        # Renumbered after each dimension: the product of all sizes would not fit into 64 bits.
         _, combined = np.unique(combined, return_inverse=True)
     _, first, group = np.unique(combined, return_index=True, return_inverse=True)
     return group, first
 
 
 def joined(parts: Sequence[LlmCalls]) -> LlmCalls:
-    """All rows; there is one part at least."""
+    """The rows of all parts; there must be at least one."""
     if len(parts) == 1:
         return parts[0]
     return LlmCalls(
@@ -138,7 +138,7 @@ def joined(parts: Sequence[LlmCalls]) -> LlmCalls:
 
 
 def words_of(rows: Sequence[str]) -> Words:
-    """One word a row."""
+    """The column with these words, one a row."""
     codes: dict[str, int] = {}
     places = [codes.setdefault(word, len(codes)) for word in rows]
     return Words(list(codes), np.array(places, np.int64))

@@ -1,4 +1,4 @@
-"""A log record as it was received, with the resource and scope that it came under, and the level that it was found to have."""
+"""A log record as it was received, with its resource, scope and detected level."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ LEVEL_WORDS = {
 }
 """The words that name a level, in lower case."""
 LEVEL_KEYS = ("level", "severity", "lvl")
-"""Attributes that may hold such a word, in the order in which they are asked."""
+"""Attributes that may hold such a word, in order of precedence."""
 LEVEL_BODY_BYTES = 64
-"""How much of a body is looked at."""
+"""How many bytes of a body are searched for such a word."""
 
 _IN_BODY = re.compile(rb"\b(" + "|".join(sorted(LEVEL_WORDS, key=len, reverse=True)).encode() + rb")\b", re.IGNORECASE)
 
 LineFact: TypeAlias = Literal["line", "labels", "level", "no level"]
-"""What may be known of a record's line (tael.logql.records) without reading it. ``line``: the line is the body as it is stored; ``labels``: no metadata
-stands in for a label that its stream lacks; ``level``: the level that it is shown with; ``no level``: no metadata has the name of a level."""
+"""Facts about a record's line (tael.logql.records) that may be known without reading it. ``line``: the line is the stored body; ``labels``: no
+metadata stands in for a label that its stream lacks; ``level``: the level that it is shown with; ``no level``: no metadata is named like a level."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
     """One log record. Times are ns since the epoch; ids are empty where the record belongs to no trace or no span.
 
-    ``timestamp_ns`` is the time of the event, or else when it was observed, or else when it arrived; ``observed_ns`` is as received, 0 where it
-    was not said. ``severity_number`` keeps OTLP's number, also one that no name is known for. ``serial`` tells records of one instant
-    apart; it is the hot tier's and no part of what was sent.
+    ``timestamp_ns`` is the time of the event, or else of its observation, or else of its arrival; ``observed_ns`` is as received, 0 where
+    unset. ``severity_number`` keeps OTLP's number, even an unknown one. ``serial`` distinguishes records with the same timestamp; the hot
+    tier assigns it, it is not part of the received record.
     """
 
     timestamp_ns: int
@@ -91,9 +91,9 @@ def level_of_severity(severity_number: int) -> int:
 
 
 def detect_level(severity_number: int, severity_text: str, attributes: Attributes, body: AttributeValue) -> int:
-    """The level of a record: by its severity's number, else its text, else an attribute, else the first level word at the start of its body.
+    """The level of a record: from its severity number, else its text, else an attribute, else the first level word near the start of its body.
 
-    docs/formats.md states the rule; ClickHouse computes the same when a record is inserted (tael/storage/clickhouse/flatten_logs.py).
+    docs/formats.md states the rule; ClickHouse computes the same level when a record is inserted (tael/storage/clickhouse/flatten_logs.py).
     """
     level = level_of_severity(severity_number) or LEVEL_WORDS.get(severity_text.lower(), 0)
     if level:

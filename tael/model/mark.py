@@ -1,4 +1,4 @@
-"""A place in a shard's WAL that can be recognised later: a sequence alone cannot, as a WAL that lost its tail uses sequences again."""
+"""A position in a shard's WAL that can be recognised later. A sequence alone is not enough: a WAL that lost its tail reuses sequences."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An entry: its sequence, when the server took it (ns since the epoch), a digest of its body, and when its stream was made (ns).
+    """An entry: its sequence, when the server stored it (ns since the epoch), a digest of its body, and when its stream was created (ns).
 
-    Without a digest the entry is not known, and nothing is held against it: the place before all entries, or one that an older release kept.
+    Without a digest the entry is unknown and cannot be verified: the position before all entries, or one recorded by an older release.
     """
 
     sequence: int = 0

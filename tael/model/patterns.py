@@ -1,6 +1,6 @@
-"""RE2's regular expressions: as labels are matched with them, anchored at both ends and the dot also for line ends, and as lines are searched.
+"""RE2 regular expressions in two modes: matching labels (anchored at both ends, the dot matches line ends), and searching lines.
 
-Matching takes time linear in the text, whatever the pattern: one that a user sends cannot hold a process up.
+Matching takes time linear in the text for any pattern, so a user's pattern cannot block a process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tael.errors import Rejected
 
 
 class Match(Protocol):
-    """What a pattern matched."""
+    """A match of a pattern."""
 
     def group(self, which: int | str, /) -> str | None:
-        """The text of a group, None where it took no part. Raises IndexError for a group that the pattern does not have."""
+        """The text of a group, None where the group did not participate. Raises IndexError for a group that the pattern does not have."""
         ...
 
 
@@ -35,7 +35,7 @@ _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 
 
 def expanded(replacement: str, match: Match) -> str:
-    """``replacement`` with the groups' texts for ``$1`` and ``${name}``; a group that there is not is empty, ``$$`` is a dollar sign."""
+    """``replacement`` with ``$1`` and ``${name}`` replaced by the groups' texts; an unknown group is empty, ``$$`` is a dollar sign."""
 
     def one(reference: re.Match[str]) -> str:
         if reference[1]:
@@ -50,19 +50,19 @@ def expanded(replacement: str, match: Match) -> str:
 
 
 class Found(Match, Protocol):
-    """Where a pattern was found."""
+    """A match with its position."""
 
     def start(self) -> int:
         """The offset of its first character."""
         ...
 
     def end(self) -> int:
-        """The offset behind its last character."""
+        """The offset after its last character."""
         ...
 
 
 class Search(Protocol):
-    """A compiled expression that is looked for anywhere in a text."""
+    """A compiled expression that is searched for anywhere in a text."""
 
     @property
     def groupindex(self) -> Mapping[str, int]:
@@ -74,20 +74,20 @@ class Search(Protocol):
         ...
 
     def finditer(self, text: str, /) -> Iterator[Found]:
-        """Every match, none overlapping another."""
+        """All non-overlapping matches, in order."""
         ...
 
 
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> Pattern:
-    """``pattern`` for ``fullmatch``. Raises Rejected when it is no regular expression of RE2."""
+    """``pattern`` for ``fullmatch``. Raises Rejected for an invalid RE2 expression."""
     found: Pattern = _compiled(pattern, dot_nl=True)
     return found
 
 
 @lru_cache(maxsize=1024)
 def searched(pattern: str) -> Search:
-    """``pattern`` for ``search``; the dot matches no line end unless the pattern says so. Raises Rejected when it is none of RE2's."""
+    """``pattern`` for ``search``; the dot matches no line end unless the pattern says so. Raises Rejected for an invalid RE2 expression."""
     found: Search = _compiled(pattern, dot_nl=False)
     return found
 
@@ -113,7 +113,7 @@ _GO_WORDS = {
 
 
 def _explained(reason: str) -> str:
-    """RE2's reason in the words of its sibling in Go, which users of Prometheus know."""
+    """RE2's reason in the words of Go's regexp package, which users of Prometheus know."""
     problem, _, place = reason.partition(": ")
     text = f"error parsing regexp: {_GO_WORDS.get(problem, problem)}"
     return f"{text}: `{place}`" if place else text

@@ -1,7 +1,7 @@
-"""Large values that stand apart from their items: the content under its SHA-256, and the reference that an item keeps in its place. Pure.
+"""Large values that are stored apart from their items: the content under its SHA-256, and the reference that an item keeps in its place. Pure.
 
-A reference is the text ``tael.payload:sha256:<hex>:<bytes>``, behind it ``:array``, ``:map`` or ``:bytes`` where the value was no text, and behind
-a space how the value begins (docs/formats.md).
+A reference is the text ``tael.payload:sha256:<hex>:<bytes>``, followed by ``:array``, ``:map`` or ``:bytes`` where the value was not a string, and
+after a space by the beginning of the value (docs/formats.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ANYWHERE = re.compile(rb"tael\.payload:sha256:([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What stands for a value of ``size_bytes`` bytes: a text in UTF-8, bytes, or an array or a map in protobuf's encoding."""
+    """A reference to a value of ``size_bytes`` bytes: a string in UTF-8, bytes, or an array or a map in protobuf's encoding."""
 
     sha256: bytes
     size_bytes: int
@@ -34,12 +34,12 @@ class Reference:
 
 
 def hashes_in(data: bytes) -> set[bytes]:
-    """The hashes of what stands as a reference anywhere in an encoded message."""
+    """The hashes of all references anywhere in an encoded message."""
     return {bytes.fromhex(found.decode()) for found in _ANYWHERE.findall(data)}
 
 
 def parse_reference(text: str) -> Reference | None:
-    """The reference that a text is, None for any other text."""
+    """The reference that ``text`` is, or None for any other text."""
     found = _REFERENCE.fullmatch(text) if text.startswith(PREFIX) else None
     if found is None:
         return None
@@ -49,7 +49,7 @@ def parse_reference(text: str) -> Reference | None:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A content, and the hours of the items that refer to it, as their starts in seconds since the epoch."""
+    """A payload's content, and the hours of the items that refer to it: each hour's start in seconds since the epoch."""
 
     sha256: bytes
     content: bytes

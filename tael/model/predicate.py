@@ -1,16 +1,16 @@
-"""What a span or a log record must be like to be found: one typed tree for search, live filters, TraceQL and LogQL. Pure.
+"""Conditions on one span or log record: one typed tree for search, live filters, TraceQL and LogQL. Pure.
 
 Two compilers read it: tael/storage/clickhouse/predicate.py makes SQL of it, tael/otlp/matches.py a Python test of one item. They agree on
-every item; a property test holds them to each other. The rules:
+every item, which a property test checks. The rules:
 
 * **Logic has two values.** A leaf holds or does not hold, and ``Not`` is its complement. ``Not(Compare(f, "=", v))`` therefore holds for an
   item without ``f`` (LogQL's ``!=``), ``Compare(f, "!=", v)`` does not (TraceQL's ``!=``).
 * **A missing field satisfies no leaf**, whatever the operator: not ``!=``, no expression that matches the empty string, no empty ``Contains``.
 * **Types are strict.** ``Compare`` holds only where the item's value has the type of ``value``: an integer is never equal to, or different
-  from, a double. A language that compares numbers across types asks with an ``Or``. ``Regex``, ``Words`` and ``Contains`` see strings only.
-  Arrays, maps and values without a member satisfy ``Exists`` and nothing else, but for arrays ``Listed``.
-* **A field of many values** (of the events or links of a span) satisfies a leaf when one of its values does.
-* Doubles compare as IEEE 754 has it, strings and bytes by their bytes (strings in UTF-8).
+  from, a double. A language that compares numbers across types uses an ``Or``. ``Regex``, ``Words`` and ``Contains`` see strings only.
+  Arrays, maps and empty values satisfy only ``Exists``, and arrays ``Listed``.
+* **A field with many values** (of a span's events or links) satisfies a leaf when one of its values does.
+* Doubles compare by IEEE 754, strings and bytes by their bytes (strings in UTF-8).
 
 ``EVERYTHING`` is the empty ``And``, ``NOTHING`` the empty ``Or``.
 """
@@ -30,7 +30,7 @@ Value: TypeAlias = "str | bool | int | float | bytes"
 Kind: TypeAlias = Literal["string", "bool", "int", "double", "bytes"]
 Operator: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
 FieldScope: TypeAlias = Literal["intrinsic", "attribute", "resource", "instrumentation", "event", "link", "any"]
-"""``attribute`` is the span's or record's own, ``any`` that one or, where the item has no such key, the resource's."""
+"""``attribute`` is the span's or record's own attribute; ``any`` is that one or, where the item has no such key, the resource's."""
 
 SPAN_INTRINSICS: Final[dict[str, Kind]] = {
     "name": "string",
@@ -71,9 +71,9 @@ SPAN_INTRINSICS: Final[dict[str, Kind]] = {
     "llm_computed_cost_usd": "double",
     "llm_content": "string",
 }
-"""Fields of a span by name. Times are nanoseconds, ``start`` signed as the tables hold it. The ``event_``, ``link_`` and ``llm_content``
-fields have many values: ``llm_content`` is every prompt and completion, structured ones encoded. ``llm_`` fields are missing where the span
-did not say; ``parent_span_id`` of a root is there and empty."""
+"""Fields of a span by name. Times are nanoseconds, ``start`` signed as in the tables. The ``event_``, ``link_`` and ``llm_content`` fields
+have many values: ``llm_content`` is every prompt and completion, structured ones encoded. ``llm_`` fields are missing where the span does
+not report them; ``parent_span_id`` of a root is present and empty."""
 
 LOG_INTRINSICS: Final[dict[str, Kind]] = {
     "service": "string",
@@ -90,9 +90,9 @@ LOG_INTRINSICS: Final[dict[str, Kind]] = {
     "scope_name": "string",
     "scope_version": "string",
 }
-"""Fields of a log record by name. ``body`` is the body's text: a string as it is, a boolean or number as it is written, bytes as they are,
-and an array or a map in protobuf's encoding, where the strings in it stand as they are; ``body_type`` tells which (none, string, bool, int,
-double, array, map, bytes). Ids are missing where the record belongs to no trace or no span."""
+"""Fields of a log record by name. ``body`` is the body's text: strings and bytes unchanged, booleans and numbers as text, and
+arrays and maps in protobuf's encoding, in which their strings appear unchanged; ``body_type`` is one of none, string, bool, int,
+double, array, map, bytes. Ids are missing where the record belongs to no trace or no span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """One of ``parts`` holds."""
+    """At least one of ``parts`` holds."""
 
     parts: tuple[Predicate, ...]
 
@@ -126,7 +126,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """The field has a value of the type of ``value`` that stands in this relation to it. Integers are of 64 bits, else ValueError."""
+    """The field has a value of the type of ``value`` for which ``op`` holds. Raises ValueError for an integer beyond 64 bits."""
 
     field: Field
     op: Operator
@@ -139,9 +139,9 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """An expression of RE2 matches somewhere in the field's text; as in Go, ``.`` does not match a line end unless it says ``(?s)``.
+    """An RE2 expression matches somewhere in the field's text; as in Go, ``.`` does not match a line end without ``(?s)``.
 
-    Raises Rejected for a pattern that RE2 refuses. A language whose expressions are anchored writes ``^(?:…)$`` around them.
+    Raises Rejected for a pattern that RE2 refuses. A language with anchored expressions wraps them in ``^(?:…)$``.
     """
 
     field: Field
@@ -204,7 +204,7 @@ def intrinsic(name: str) -> Field:
 
 
 def kind_of(value: Value) -> Kind:
-    """The type that ``Compare`` holds an item's value to."""
+    """The type that ``Compare`` requires of an item's value."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
@@ -221,7 +221,7 @@ def relation(leaf: Compare) -> Callable[[Any], bool]:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text, each once, ASCII letters in lower case: runs of letters, digits and whatever is not ASCII."""
+    """The distinct words of a text, ASCII letters in lower case: runs of letters, digits and non-ASCII characters."""
     return tuple(dict.fromkeys(word.decode(errors="replace") for word in _WORD.findall(text.encode().lower())))
 
 
@@ -232,24 +232,24 @@ def all_of(parts: Iterable[Predicate]) -> Predicate:
 
 
 def conjuncts(predicate: Predicate) -> tuple[Predicate, ...]:
-    """Predicates, none of them an ``And``, that all hold where this one does."""
+    """The parts of the conjunction that ``predicate`` is, none of them an ``And``."""
     return tuple(inner for part in predicate.parts for inner in conjuncts(part)) if isinstance(predicate, And) else (predicate,)
 
 
 def mentions(predicate: Predicate, field: Field) -> bool:
-    """Whether some leaf is of this field."""
+    """Whether some leaf tests this field."""
     if isinstance(predicate, And | Or):
         return any(mentions(part, field) for part in predicate.parts)
     return mentions(predicate.part, field) if isinstance(predicate, Not) else predicate.field == field
 
 
 def required_service(predicate: Predicate) -> str:
-    """The one service that an item must be of to be found; empty where there is no such."""
+    """The service that every matching item must have; empty where the predicate requires none."""
     return next((service for part in conjuncts(predicate) if (service := service_named(part))), "")
 
 
 def service_named(part: Predicate) -> str:
-    """The service that ``part`` asks for, be it the intrinsic one or the resource's attribute; empty for any other leaf."""
+    """The service that ``part`` requires, as the intrinsic field or the resource's attribute; empty for any other predicate."""
     if not isinstance(part, Compare) or part.op != "=" or not isinstance(part.value, str):
         return ""
     if part.field == Field("resource", "service.name"):

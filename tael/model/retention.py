@@ -1,4 +1,4 @@
-"""How long each signal of each tenant is kept, and whose rows of something stored are past it. Pure."""
+"""How long each signal of each tenant is kept, and which tenants' stored rows have outlived that. Pure."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ _REFERRED_BY: Final = {PAYLOADS: (TRACES, LOGS)}
 
 @dataclass(frozen=True, slots=True)
 class Tenants:
-    """Those that are named or, with ``all_but``, all others."""
+    """A set of tenants: those named or, with ``all_but``, all others."""
 
     names: frozenset[str] = frozenset()
     all_but: bool = False
 
     @property
     def is_nobody(self) -> bool:
-        """Whether there is none."""
+        """Whether the set is empty."""
         return not self.all_but and not self.names
 
     @property
     def is_everybody(self) -> bool:
-        """Whether no tenant is left out."""
+        """Whether the set has all tenants."""
         return self.all_but and not self.names
 
     def holds(self, tenant: str) -> bool:
-        """Whether this one is among them."""
+        """Whether the set has this tenant."""
         return (tenant in self.names) is not self.all_but
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Days by signal: ``everybody``'s, and those of single tenants by tenant, where they have their own."""
+    """Days by signal: ``everybody`` is the default, ``tenants`` the retention of tenants that have their own."""
 
     everybody: Mapping[str, float]
     tenants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def days(self, tenant: str, signal: str) -> float:
-        """How long a signal of a tenant is kept."""
+        """How many days a signal of a tenant is kept."""
         own = self.tenants.get(tenant, {})
         return max(own.get(one, self.everybody[one]) for one in _kept_for(signal))
 
@@ -53,9 +53,9 @@ class Retention:
         return any(one in own for one in _kept_for(signal))
 
     def past(self, signal: str, end_ns: int, now_ns: int) -> Tenants:
-        """Whose rows of something that ended at ``end_ns``, such as a partition or a file, have outlived their retention.
+        """The tenants whose rows in a partition or file that ended at ``end_ns`` have outlived their retention.
 
-        What is stored goes whole where that is everybody, and else by rows.
+        The partition or file is removed as a whole where that is everybody, and row by row otherwise.
         """
 
         def over(days: float) -> bool:
@@ -67,16 +67,16 @@ class Retention:
 
 
 def _kept_for(signal: str) -> tuple[str, ...]:
-    """Whose retention a signal is kept for: its own, or the longest of those that refer to it."""
+    """The signals whose retention applies to a signal: itself, or those that refer to it, of which the longest counts."""
     return _REFERRED_BY.get(signal, (signal,))
 
 
 def horizon_ns(now_ns: int, days: float) -> int:
-    """What ended before this time is past a retention of so many days."""
+    """The time before which data has outlived a retention of so many days."""
     return now_ns - int(days * _DAY_HOURS * HOUR_NS)
 
 
 def oldest_taken_ns(now_ns: int, days: float) -> int:
-    """Items of before it are past their retention when they arrive: it is whole hours that go, and they when all of them is past."""
+    """The time before which items have outlived their retention on arrival. A full hour: hours are removed whole, once all of an hour is past."""
     kept_since = horizon_ns(now_ns, days)
     return max(0, kept_since - kept_since % HOUR_NS)

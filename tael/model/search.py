@@ -1,4 +1,4 @@
-"""What a search by filters asks for, as a predicate: the one meaning of a filter, stored or live. Pure."""
+"""The filters of a search as a predicate; stored and live searches share this definition. Pure."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def find_spans(
     """Spans that match everything that is set.
 
     ``operation`` is a case-sensitive substring of the span's name, ``status_code`` OTLP's number. ``attributes`` are compared as text
-    (``attribute_is``). ``model`` is the one that was asked for or the one that answered, ``min_cost_usd`` of what is reported or else computed. ``text`` is words that must all occur, ignoring case, in the span's prompts or completions: whole words, and
-    any part of a text for what is not ASCII, as not every script puts spaces between words.
+    (``attribute_is``). ``model`` matches the requested or the responding model, ``min_cost_usd`` the reported or else the computed cost. The words
+    of ``text`` must all occur in the span's prompts or completions, ignoring case: as whole words, or for non-ASCII words as any part of the
+    text, because not every script puts spaces between words.
     """
     parts: list[Predicate | None] = [
         Compare(intrinsic("service"), "=", service) if service else None,
@@ -57,8 +58,9 @@ def find_logs(
 ) -> Predicate:
     """Log records that match everything that is set.
 
-    Levels are as ``LogRecord.level`` has them. ``body_contains`` is a substring of the body and ``words`` are words of it that must all
-    occur (a text without any word finds nothing); both ignore case, and of a body that is no text the encoded form is searched, where its strings stand as they are.
+    Levels are those of ``LogRecord.level``. ``body_contains`` is a substring of the body, and all of ``words`` must occur in it as whole words (a
+    text without any word finds nothing). Both ignore case. A body that is not a string is searched in its encoded form, which has its strings
+    unchanged.
     """
     parts: list[Predicate | None] = [
         Compare(intrinsic("service"), "=", service) if service else None,
@@ -74,7 +76,7 @@ def find_logs(
 
 
 def attribute_is(key: str, text: str) -> Predicate:
-    """Whether ``key``, on the item or on its resource, has a value that ``text`` stands for: ``5`` is the string, the integer and the double."""
+    """Whether ``key``, on the item or on its resource, has a value that ``text`` can denote: ``5`` is the string, the integer and the double."""
     fields = (Field("attribute", key), Field("resource", key))
     return Or(tuple(Compare(field, "=", value) for value in _meanings(text) for field in fields))
 
@@ -95,7 +97,7 @@ def _related(name: str, op: str, value: Value | None) -> Predicate | None:
 
 
 def _meanings(text: str) -> Sequence[Value]:
-    """The values that a text can stand for, the text itself first."""
+    """The values that a text can denote, the text itself first."""
     meanings: list[Value] = [text]
     number = _number(text)
     if number is not None and number.is_integer() and -(1 << 63) <= (whole := _whole(text, number)) < 1 << 63:
@@ -116,7 +118,7 @@ def _number(text: str) -> float | None:
 
 
 def _whole(text: str, number: float) -> int:
-    """The integer that the text stands for, exact also where a double is not."""
+    """The integer that the text denotes, exact even beyond 2^53, where ``number`` is rounded."""
     try:
         return int(text)
     except ValueError:

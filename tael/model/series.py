@@ -1,6 +1,6 @@
-"""Series and samples as they are queried: labels, what selects them, and samples of many series as arrays.
+"""Series and samples as they are queried: labels, matchers, and samples of many series as arrays.
 
-Times are milliseconds since the epoch, as Prometheus has them. A label set never holds a label with an empty value: the two mean the same.
+Times are milliseconds since the epoch, as in Prometheus. A label set never holds a label with an empty value: that means the same as no label.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 
 METRIC_NAME = "__name__"
 STALE_BITS = 0x7FF0000000000002
-"""The NaN that says that a series ended (Prometheus, ``value.StaleNaN``); compare bits, never values."""
+"""The NaN that marks the end of a series (Prometheus, ``value.StaleNaN``); compare bits, never values."""
 STALE = float(np.uint64(STALE_BITS).view(np.float64))
 
 TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
 TOO_MANY_SERIES = "query processing would load too many series into memory in query execution"
-"""What TooLarge says of a query beyond its limits; Prometheus' words, which its clients know."""
+"""The messages of TooLarge for a query beyond its limits; Prometheus' words, which its clients know."""
 
 MatchOp: TypeAlias = Literal["=", "!=", "=~", "!~"]
 
@@ -42,7 +42,7 @@ def labels_of(mapping: Mapping[str, str]) -> Labels:
 
 
 def is_stale(values: Floats) -> Bools:
-    """Where ``values`` hold the stale marker."""
+    """A mask of the ``values`` that are the stale marker."""
     stale: Bools = values.view(np.uint64) == np.uint64(STALE_BITS)
     return stale
 
@@ -70,7 +70,7 @@ def all_match(matchers: Iterable[Matcher], labels: Labels) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which series, and which of their samples: ``start_ms < t <= end_ms``."""
+    """The series that match ``matchers``, and their samples in ``start_ms < t <= end_ms``."""
 
     matchers: tuple[Matcher, ...]
     start_ms: int
@@ -78,14 +78,14 @@ class Selection:
 
 
 ROLLUP_MS = 300_000
-"""How long the buckets of rollups are."""
+"""The length of a rollup's bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollups:
-    """That something was read of 5-minute rollups, of times before ``until_ms``; ``exact``: it is what the samples would have given.
+    """Says that an answer uses 5-minute rollups for times before ``until_ms``; ``exact``: the result is what the samples would have given.
 
-    ``histograms``: some of it is native histograms, of which each bucket has a few.
+    ``histograms``: some of it is native histograms, of which each bucket keeps a few.
     """
 
     until_ms: int
@@ -95,12 +95,12 @@ class Rollups:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Samples of ``len(labels)`` series, one series after the other, each ordered by time without two of one time.
+    """Samples of ``len(labels)`` series, one series after the other, each in strictly ascending order of time.
 
     Series ``i`` has the samples from ``offsets[i]`` up to, not including, ``offsets[i + 1]``. A sample is a float (``values``, where
     ``histogram`` is -1) or a native histogram: then ``histogram`` is its position in ``histograms`` and its value is NaN, or the stale
-    marker in a sample that ends a series of histograms. ``weights`` says how many samples each stands for where rollups left some out;
-    without it each is one.
+    marker in a sample that ends a series of histograms. ``weights`` says how many original samples each stands for where rollups left some
+    out; without it each stands for itself.
     """
 
     labels: Sequence[Labels]
@@ -114,7 +114,7 @@ class Samples:
 
     @property
     def room(self) -> int:
-        """How many samples take as much memory when all are floats."""
+        """Its size in float samples of the same memory; see ``Histograms.room``."""
         return len(self.times_ms) + (0 if self.histograms is None else self.histograms.room)
 
 
@@ -145,7 +145,7 @@ GridFunction: TypeAlias = Literal[
     "max_over_time",
     "count_over_time",
 ]
-"""The functions that a shard can evaluate by itself; ``last`` is an instant selector's lookback, stale markers honoured."""
+"""The functions that a shard can evaluate on its own; ``last`` is an instant selector's lookback, with stale markers honoured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The names of signals, as the WAL's subjects and the tables of each room have them."""
+"""The names of signals, as used in the WAL's subjects and the storage's tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ TRACES, LOGS, METRICS = "traces", "logs", "metrics"
 PAYLOADS = "payloads"
 """Large values that spans and log records refer to (tael.model.payload)."""
 TOTALS = "totals"
-"""What the writer makes of increments: it goes to the hot tier like a signal of its own, and the WAL never holds it."""
+"""Running totals that the writer makes of increments; written to the hot tier like a signal, never to the WAL."""
 REFERRED: Final = frozenset({PAYLOADS})
-"""Signals that others refer to: whoever appends or writes both does it with these first."""
+"""Signals that others refer to. They are appended and written before the signals that refer to them, so that no reference dangles."""

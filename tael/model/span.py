@@ -1,4 +1,4 @@
-"""A span as it was received, with the resource and scope that it came under."""
+"""A span as it was received, with its resource and scope."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATUS_NAMES = ("unset", "ok", "error")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What emitted the telemetry (opentelemetry.proto.resource.v1)."""
+    """The entity that emitted the telemetry (opentelemetry.proto.resource.v1)."""
 
     attributes: Attributes = field(default_factory=dict)
     dropped_attributes_count: int = 0
@@ -26,7 +26,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The instrumentation that emitted it (InstrumentationScope)."""
+    """The instrumentation that emitted the telemetry (InstrumentationScope)."""
 
     name: str = ""
     version: str = ""
@@ -47,7 +47,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A reference to another span; ids are kept as they came, whatever their length."""
+    """A reference to another span; ids are kept as received, whatever their length."""
 
     trace_id: bytes
     span_id: bytes
@@ -59,10 +59,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LlmCall:
-    """What a gen_ai span says of its call, whichever dialect wrote it; None where it did not say.
+    """The LLM call that a gen_ai span describes, in whatever dialect; a number is None where the span does not report it.
 
-    ``operation`` is one of chat, completion, embedding, tool, agent, workflow, chain, retriever, other; ``model`` is the one that was asked for.
-    ``cost_usd`` is as reported by the instrumentation, ``computed_cost_usd`` by list prices where none is reported. Input tokens include cached ones, output tokens include reasoning.
+    ``operation`` is one of chat, completion, embedding, tool, agent, workflow, chain, retriever, other; ``model`` is the requested one.
+    ``cost_usd`` is the cost that the instrumentation reports, ``computed_cost_usd`` the one by list prices where none is reported. Input tokens
+    include cached ones, output tokens include reasoning.
     """
 
     provider: str = ""
@@ -90,7 +91,7 @@ class LlmCall:
 class Span:
     """One span. ``trace_id`` is 16 bytes and ``span_id`` 8; ``parent_span_id`` is empty for a root. Times are ns since the epoch.
 
-    ``kind`` and ``status_code`` keep OTLP's numbers, also those that no name is known for. ``end_ns`` is as received and may lie before
+    ``kind`` and ``status_code`` keep OTLP's numbers, including unknown ones. ``end_ns`` is as received and may lie before
     ``start_ns``; ``duration_ns`` is never negative.
     """
 

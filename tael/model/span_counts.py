@@ -1,4 +1,4 @@
-"""Spans counted by what they have in common, when they ended, and how long they took: what rates and latencies are made of."""
+"""Counts of spans by group, end time and duration, from which span metrics (rates and latencies) are made."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tael.model.series import Floats, Longs
 Group: TypeAlias = "tuple[str, ...]"
 
 CALL_BOUNDS: Final = tuple(0.002 * 2**power for power in range(14))
-"""Upper bounds of the buckets of a span's duration, seconds; the bucket after the last has none. Tempo's defaults."""
+"""Upper bounds of the buckets of a span's duration in seconds; the last bucket has no bound. Tempo's defaults."""
 EDGE_BOUNDS: Final = tuple(0.1 * 2**power for power in range(8))
-"""The same for a call between services."""
+"""Upper bounds of the buckets of a call between services, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanCounts:
-    """Row ``i`` says that ``calls[i]`` spans of ``groups[group[i]]`` ended by ``until_ms[i]`` (and after the slot before it).
+    """Row ``i`` says that ``calls[i]`` spans of ``groups[group[i]]`` ended in the slot of time that ends at ``until_ms[i]``.
 
-    ``bucket`` is the position of the first bound that their durations do not exceed, ``seconds`` the sum of these. ``newest_ms`` is the end of the
-    last 15 seconds that one of them ended in.
+    ``bucket`` is the position of the first bound that their durations do not exceed, ``seconds`` the sum of the durations. ``newest_ms`` is the
+    end of the latest interval of 15 seconds in which one of them ended.
     """
 
     groups: Sequence[Group]
@@ -36,7 +36,7 @@ class SpanCounts:
 
 
 def joined(parts: Sequence[SpanCounts]) -> SpanCounts:
-    """All rows, each group once."""
+    """All rows of the parts, with equal groups merged in ``groups``; rows are not added up."""
     if len(parts) == 1:
         return parts[0]
     groups: dict[Group, int] = {}

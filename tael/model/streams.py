@@ -1,4 +1,4 @@
-"""Log streams: what Loki calls the records that have the same index labels, here those that its OTLP endpoint makes by default.
+"""Log streams: Loki's name for the records with the same index labels; the labels are those that its OTLP endpoint makes by default.
 
 Source of the list: Loki's documentation, "Ingesting logs to Loki using OpenTelemetry Collector" (default resource attributes as index labels).
 """
@@ -38,7 +38,7 @@ INDEX_LABELS: Final[dict[str, str]] = dict(sorted((name.replace(".", "_"), name)
 
 @dataclass(frozen=True, slots=True)
 class LogStream:
-    """A stream, and what it holds in the hours that were asked about: records, and bytes of their bodies."""
+    """A stream, with the number of its records and the bytes of their bodies in the queried hours."""
 
     labels: Labels
     records: int
@@ -46,7 +46,7 @@ class LogStream:
 
 
 def stream_labels(resource: Attributes) -> Labels:
-    """The labels of the stream of a record with these resource attributes."""
+    """The stream labels of a record with these resource attributes."""
     found = ((label, resource.get(name)) for label, name in INDEX_LABELS.items())
     given = {label: value for label, value in found if isinstance(value, str) and value}
     return tuple(sorted(({"service_name": UNKNOWN_SERVICE} | given).items()))

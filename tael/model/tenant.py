@@ -1,4 +1,4 @@
-"""Whose telemetry a row is: every table's first key, and how a caller names it.
+"""Tenants: the owner of telemetry, every table's first key, and how a request names it.
 
 The names and their rules are those of Grafana's stack, so that one ``X-Scope-OrgID`` serves Loki, Tempo, Mimir and tael alike
 (Mimir's documentation, "About tenant IDs").
@@ -15,10 +15,10 @@ DEFAULT_TENANT = "default"
 TENANT_HEADER = "X-Scope-OrgID"
 """The HTTP header, and in lower case the gRPC metadata key, that names a tenant."""
 ANY_TENANT = "*"
-"""In a token: whatever tenant the request names. No tenant is called so."""
+"""In a token: any tenant that the request names. It is not a valid tenant name."""
 MAX_TENANT_BYTES = 150
 TENANT_PATTERN = r"^([A-Za-z0-9!\-_.*'()]{1,150})?$"
-"""For a setting that names a tenant, or none."""
+"""The pattern of a setting that names a tenant or is empty."""
 _NAME = re.compile(r"[A-Za-z0-9!\-_.*'()]{1,150}")
 _RESERVED = {".", "..", ANY_TENANT}
 _ACCEPTED = f"1 to {MAX_TENANT_BYTES} letters, digits and ! - _ . * ' ( ), and none of {' '.join(sorted(_RESERVED))}"
@@ -27,7 +27,7 @@ _ACCEPTED = f"1 to {MAX_TENANT_BYTES} letters, digits and ! - _ . * ' ( ), and n
 def parse_tenant(text: str) -> str:
     """The tenant that a header's value names. Raises Rejected.
 
-    ``A|B``, several tenants at once, is refused: a request reads and writes the rows of one.
+    ``A|B``, several tenants at once, is refused: a request reads and writes the rows of one tenant.
     """
     if "|" in text:
         raise Rejected("more than one tenant", where=TENANT_HEADER, accepted="exactly one tenant; query each separately")
