@@ -1,6 +1,6 @@
-"""The ``tael`` command: asks a server over its native API and prints JSON, or tables for people.
+"""The ``tael`` command: queries a server over its native API and prints JSON, or tables for people.
 
-Exit codes: 0 done, 1 the server could not do it, 2 wrong usage, 3 no server was reached.
+Exit codes: 0 done, 1 the server could not do it, 2 wrong usage, 3 no server could be reached.
 """
 
 from tael.cli.checkup import doctor

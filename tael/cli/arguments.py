@@ -1,4 +1,4 @@
-"""What people type, as the API takes it: times such as ``15m ago`` and severities such as ``WARNING``. Pure, but for the clock that is passed in."""
+"""Converts what people type to what the API takes: times such as ``15m ago``, severities such as ``WARNING``. Pure; the clock is passed in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AGO = re.compile(r"(?:now\s*)?([-+])?\s*(.+?)(\s+ago)?", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 _EXACT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)|\d{1,20}(?:\.\d{1,12})?", re.IGNORECASE)
-"""What the API takes as it is, a time with its zone or a count since 1970."""
+"""Times that the API takes unchanged: with a zone, or as a count since 1970."""
 _EXACT_LENGTH = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|[smhdw]))+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d{1,2}:\d\d(?::\d\d)?)?")
 _ALIASES = {
@@ -38,7 +38,7 @@ LENGTHS = "15m, 1h30m, 90 min, 2 hours, 3 days or 1w; m is minutes, and there ar
 
 
 def instant(text: str, now: datetime) -> str:
-    """A point in time as RFC 3339; what the API takes is left as it is. ``now`` carries the local zone. Raises Rejected."""
+    """A point in time as RFC 3339; a text that the API takes is returned unchanged. ``now`` has the local zone. Raises Rejected."""
     word = text.strip()
     try:
         named = _named(word, now)
@@ -54,7 +54,7 @@ def instant(text: str, now: datetime) -> str:
 
 
 def _named(word: str, now: datetime) -> datetime | None:
-    """The time that is said in words, by the clock or as a local date; None for none of these. Raises OverflowError."""
+    """The time given in words, as a clock time or as a local date, else None. Raises OverflowError."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     named = {"now": now, "today": midnight, "yesterday": midnight - timedelta(days=1)}.get(word.lower())
     if named is None and (away := _AGO.fullmatch(word)) and (parts := _parts(away[2])):
@@ -85,10 +85,10 @@ def _joined(parts: list[tuple[str, str]]) -> str:
 
 
 def _parts(text: str) -> list[tuple[str, str]]:
-    """The counts of a length of time and their units as the API spells them; none where any of it is not understood."""
+    """The counts of a length of time with units as the API spells them; empty where any part is not understood."""
     found, at, text = list[tuple[str, str]](), 0, text.strip()
     while at < len(text):
-        # A capital M is months to some and minutes to others.
+        # A capital M means months to some people and minutes to others.
         if (part := _PART.match(text, at)) is None or part[2] == "M":
             return []
         unit = part[2].lower()
@@ -113,7 +113,7 @@ class Instant(click.ParamType[str]):
         self._now = now
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As RFC 3339. Fails for text that is not a time."""
+        """Convert to RFC 3339. Fails for text that is not a time."""
         try:
             return instant(str(value), self._now())
         except Rejected as error:
@@ -126,7 +126,7 @@ class Duration(click.ParamType[str]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As the API takes it. Fails for text that is not a length of time."""
+        """Convert to the API's form. Fails for text that is not a length of time."""
         try:
             return duration(str(value))
         except Rejected as error:
@@ -134,16 +134,16 @@ class Duration(click.ParamType[str]):
 
 
 class Severity(click.ParamType[str]):
-    """A level in any case, or by another name that is common for it."""
+    """A level in upper or lower case, or by another common name."""
 
     name = "level"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002  # click's signature
-        """The levels."""
+        """The levels, as shown in the help."""
         return f"[{'|'.join(LEVELS)}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """One of LEVELS. Fails for anything else."""
+        """Convert to one of LEVELS. Fails for anything else."""
         word = str(value).lower()
         level = _ALIASES.get(word, word)
         if level not in LEVELS:
@@ -151,7 +151,7 @@ class Severity(click.ParamType[str]):
         return level
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002  # click's signature
-        """The levels that begin so."""
+        """The levels that begin with ``incomplete``."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(level) for level in LEVELS if level.startswith(incomplete.lower())]

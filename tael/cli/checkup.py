@@ -1,4 +1,4 @@
-"""The command that looks at a running cluster."""
+"""``tael doctor``: checks a running cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from tael.cli.client import EXIT_FAILED
-from tael.cli.diagnose import Said, diagnose
+from tael.cli.diagnose import Answers, diagnose
 from tael.cli.options import Chosen, global_options
 
 _DELETIONS = 1000
@@ -20,11 +20,11 @@ _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failure
 @click.command()
 @global_options
 @click.pass_obj
-def doctor(asked: Chosen) -> None:
-    """Look at a running cluster and say what is wrong and what to do; exits with 1 when something is. With tokens it takes an admin's."""
-    client = asked.client()
+def doctor(options: Chosen) -> None:
+    """Check a running cluster and report what is wrong and what to do; exits with 1 on a failure. Needs an admin's token where tokens are on."""
+    client = options.client()
     ready, ahead = client.readiness()
-    said = Said(
+    answers = Answers(
         cluster=client.get("internal", "cluster"),
         ready=ready,
         services=client.get("api", "v1", "services", parameters=[("last", "15m")]),
@@ -33,8 +33,8 @@ def doctor(asked: Chosen) -> None:
         skew_seconds=ahead,
         now=datetime.now(UTC),
     )
-    findings = diagnose(said)
-    if asked.output != "table":
+    findings = diagnose(answers)
+    if options.output != "table":
         click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2, ensure_ascii=False))
     else:
         for finding in findings:

@@ -1,4 +1,4 @@
-"""The native API as the command sees it: one GET at a time, whole or as a stream of events, and errors that a person can act on."""
+"""A client of the native API: one request at a time, answered whole or as a stream of events, with errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Parameters: TypeAlias = "Iterable[tuple[str, object]]"
 
 
 class Failed(ClickException):
-    """The command ends here: a text for standard error and an exit code."""
+    """Ends the command with a text on standard error and an exit code."""
 
     def __init__(self, text: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(text)
@@ -37,7 +37,7 @@ class Failed(ClickException):
 
 
 class Client:
-    """Speaks to one server, given by its base URL."""
+    """A client of the server at a base URL."""
 
     def __init__(
         self, server: str, *, token: str = "", tenant: str = "", ca_file: str = "", timeout_seconds: float = _TIMEOUT_SECONDS
@@ -46,7 +46,7 @@ class Client:
         self._timeout_seconds = timeout_seconds
         self._who = {**({"Authorization": f"Bearer {token}"} if token else {}), **({TENANT_HEADER: tenant} if tenant else {})}
         host = urlsplit(self.server).hostname or ""
-        # A proxy from the environment is for the world outside this machine.
+        # A proxy from the environment is meant for other machines, not for this one.
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})] if _is_loopback(host) else []
         if ca_file:
             handlers.append(urllib.request.HTTPSHandler(context=_trusting(ca_file)))
@@ -58,7 +58,7 @@ class Client:
             return self._object(response.read())
 
     def readiness(self) -> tuple[dict[str, Any], float]:
-        """What ``/readyz`` says, ready or not, and how many seconds the server's clock is ahead of ours. Raises Failed."""
+        """The answer of ``/readyz``, ready or not, and how many seconds the server's clock is ahead of ours. Raises Failed."""
         request = urllib.request.Request(f"{self.server}/readyz", headers={"User-Agent": f"tael/{__version__}"})  # noqa: S310  # the user's own URL
         try:
             with self._opener.open(request, timeout=self._timeout_seconds) as response:
@@ -73,12 +73,12 @@ class Client:
             raise self._unreachable(error) from None
 
     def send(self, method: str, *path: str, parameters: Parameters = ()) -> dict[str, Any]:
-        """The JSON object that a request of this method without a body is answered with. Raises Failed."""
+        """Send a request without a body; returns the JSON object of the answer. Raises Failed."""
         with self._answer(path, parameters, "application/json", method) as response:
             return self._object(response.read())
 
     def stream(self, *path: str, parameters: Parameters = ()) -> Iterator[tuple[str, Any]]:
-        """The server-sent events at a path, as they come: each one's type and its JSON, the first of type ``open`` and empty.
+        """The server-sent events at a path, as they arrive: each one's type and JSON. The first one is empty and of type ``open``.
 
         Ends when the server ends it. Raises Failed.
         """
@@ -116,7 +116,7 @@ class Client:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise Failed(f"{self.server} answers, but not as a tael server does", EXIT_UNREACHABLE)
+            raise Failed(f"{self.server} answers, but it is not a tael server", EXIT_UNREACHABLE)
         return value
 
     def _refused(self, error: urllib.error.HTTPError) -> Failed:
@@ -148,7 +148,7 @@ def _trusting(ca_file: str) -> ssl.SSLContext:
     try:
         context.load_verify_locations(ca_file)
     except OSError as error:
-        raise Failed(f"{CA_FILE}: {ca_file!r} holds no certificates that can be read: {error.strerror or error}", EXIT_USAGE) from None
+        raise Failed(f"{CA_FILE}: {ca_file!r} has no readable certificates: {error.strerror or error}", EXIT_USAGE) from None
     return context
 
 

@@ -1,4 +1,4 @@
-"""The commands about the cold tier: cold status, cold roll and cold rebuild."""
+"""``tael cold``: status, roll and rebuild of the cold tier."""
 
 from __future__ import annotations
 
@@ -18,28 +18,34 @@ _LOOK_SECONDS = 0.5
 
 @click.group()
 def cold() -> None:
-    """What has left the hot tier for the object store."""
+    """Show and control the data that has moved to the object store."""
 
 
 @cold.command()
 @global_options
 @click.pass_obj
-def status(asked: Chosen) -> None:
+def status(options: Chosen) -> None:
     """Files of each shard and table, hours on their way, and what is hot."""
-    asked.show(asked.client().get(*_PATH), "print_cold")
+    options.show(options.client().get(*_PATH), "print_cold")
 
 
 @cold.command()
 @click.option("--before", required=True, metavar="TIME", type=Instant(), help=f"Hours that ended before this time: {TIMES}.")
-@click.option("--timeout", type=click.FloatRange(min=0), default=600.0, metavar="SECONDS", help="How long to watch; rolling goes on [600].")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    metavar="SECONDS",
+    help="How long to watch; rolling continues afterwards [600].",
+)
 @global_options
 @click.pass_obj
-def roll(asked: Chosen, before: str, timeout: float) -> None:
-    """Roll hours now, whatever the hot window says, and watch until nothing of them is hot."""
+def roll(options: Chosen, before: str, timeout: float) -> None:
+    """Roll hours now, regardless of the hot window, and watch until none of their rows is hot."""
     from rich.console import Console
     from rich.progress import Progress
 
-    client = asked.client()
+    client = options.client()
     waiting = _left(client, before)
     client.send("POST", *_PATH, "roll", parameters=[("before", before)])
     deadline = time.monotonic() + timeout
@@ -52,25 +58,25 @@ def roll(asked: Chosen, before: str, timeout: float) -> None:
             progress.update(task, completed=max(0, total - sum(left.values())))
     if any(left.values()):
         raise click.ClickException(
-            f"after {timeout:g} s {sum(left.values())} rows are still hot; rolling goes on where TAEL_COLD_TIER is on: `tael cold status` shows it"
+            f"after {timeout:g} s {sum(left.values())} rows are still hot; rolling continues where TAEL_COLD_TIER is on: see `tael cold status`"
         )
-    asked.show(client.get(*_PATH), "print_cold")
+    options.show(client.get(*_PATH), "print_cold")
 
 
 @cold.command()
-@click.option("--force", is_flag=True, help="Also manifests that can be read.")
+@click.option("--force", is_flag=True, help="Rebuild manifests that are readable, too.")
 @global_options
 @click.pass_obj
-def rebuild(asked: Chosen, force: bool) -> None:  # click passes it by name
+def rebuild(options: Chosen, force: bool) -> None:  # click passes it by name
     """Restore manifests that NATS lost, or that are damaged, from the object store alone."""
-    client = asked.client()
+    client = options.client()
     answer = client.send("POST", *_PATH, "rebuild", parameters=[("force", "true")] if force else [])
     for shard in answer["restoring"]:
-        click.echo(f"{shard}: its compactor restores it", err=True)
-    asked.show(client.get(*_PATH), "print_cold")
+        click.echo(f"{shard}: its compactor is restoring it", err=True)
+    options.show(client.get(*_PATH), "print_cold")
 
 
 def _left(client: Client, before: str) -> Mapping[str, int]:
-    """Rows that are hot and older, or on their way, by shard."""
+    """By shard, the hot rows before that time plus the hours on their way."""
     answer: dict[str, Any] = client.get(*_PATH, parameters=[("before", before)])
     return {one["shard"]: one["hot_before"]["rows"] + len(one["on_their_way"]) for one in answer["shards"]}

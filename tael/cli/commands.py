@@ -1,4 +1,4 @@
-"""The commands about spans, log records and metrics, each one request to the server; and those about the command itself."""
+"""The commands on spans, log records and metrics, each of them one request to the server, and those on the CLI itself."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def query() -> None:
 @click.option("--cursor", help="The cursor of the previous answer, with the same filters.")
 @fields_options
 @click.pass_obj
-def traces(asked: Chosen, /, attribute: tuple[str, ...], fields: str, full: bool, **filters: object) -> None:
+def traces(options: Chosen, /, attribute: tuple[str, ...], fields: str, full: bool, **filters: object) -> None:
     """Spans that match every option, newest first."""
     parameters = [*filters.items(), *(("attribute", pair) for pair in attribute), ("payloads", "inline" if full or fields else "")]
-    asked.show(asked.client().get("api", "v1", "traces", parameters=parameters), "print_spans", fields=fields, full=full)
+    options.show(options.client().get("api", "v1", "traces", parameters=parameters), "print_spans", fields=fields, full=full)
 
 
 @query.command(name="logs")
@@ -50,37 +50,37 @@ def traces(asked: Chosen, /, attribute: tuple[str, ...], fields: str, full: bool
 @click.option("--cursor", help="The cursor of the previous answer, with the same filters.")
 @fields_options
 @click.pass_obj
-def query_logs(asked: Chosen, /, attribute: tuple[str, ...], fields: str, full: bool, **filters: object) -> None:
+def query_logs(options: Chosen, /, attribute: tuple[str, ...], fields: str, full: bool, **filters: object) -> None:
     """Log records that match every option, newest first."""
     parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
-    asked.show(asked.client().get("api", "v1", "logs", parameters=parameters), "print_logs", fields=fields, full=full)
+    options.show(options.client().get("api", "v1", "logs", parameters=parameters), "print_logs", fields=fields, full=full)
 
 
 @query.command(name="metrics")
 @global_options
 @click.option("--query", "expression", metavar="PROMQL", help="Evaluate this over the range instead of listing points.")
-@click.option("--step", type=float, metavar="SECONDS", help="Between two evaluations of --query; about 250 of them when unset.")
+@click.option("--step", type=float, metavar="SECONDS", help="Time between two evaluations of --query; by default there are about 250.")
 @service_option
 @click.option("--name", help="Name of the metric, in full, or of a family without _total, _bucket, _sum and _count.")
-@click.option("--metric-type", type=click.Choice(["gauge", "histogram", "sum", "summary"]), help="What kind of metric.")
+@click.option("--metric-type", type=click.Choice(["gauge", "histogram", "sum", "summary"]), help="Only metrics of this type.")
 @time_range
 @click.option("--limit", type=click.IntRange(min=1), help="Points in one answer [500].")
 @click.pass_obj
-def query_metrics(asked: Chosen, /, expression: str | None, **filters: object) -> None:
-    """Points of metrics, newest first, or what a PromQL expression comes to."""
+def query_metrics(options: Chosen, /, expression: str | None, **filters: object) -> None:
+    """Points of metrics, newest first, or the result of a PromQL expression."""
     if expression:
         parameters = [("query", expression), *filters.items()]
-        asked.show(asked.client().get("api", "v1", "metrics", "query", parameters=parameters), "print_series", indent=None)
+        options.show(options.client().get("api", "v1", "metrics", "query", parameters=parameters), "print_series", indent=None)
         return
     if filters["step"] is not None:
-        raise click.UsageError("--step goes with --query")
+        raise click.UsageError("--step needs --query")
     del filters["step"]
-    asked.show(asked.client().get("api", "v1", "metrics", parameters=list(filters.items())), "print_points", indent=None)
+    options.show(options.client().get("api", "v1", "metrics", parameters=list(filters.items())), "print_points", indent=None)
 
 
 @main.group()
 def metrics() -> None:
-    """Look at what metrics there are."""
+    """List the metrics that are stored."""
 
 
 @metrics.command()
@@ -88,10 +88,10 @@ def metrics() -> None:
 @click.option("--match", default="", metavar="TEXT", help="Only names that contain this, by Prometheus' or OpenTelemetry's spelling.")
 @click.option("--all", "everything", is_flag=True, help="Also those that tael derives from spans (traces_*).")
 @click.pass_obj
-def names(asked: Chosen, match: str, everything: bool) -> None:
+def names(options: Chosen, match: str, everything: bool) -> None:
     """Names of metrics with their types, units and descriptions."""
     parameters = [("match", match), ("derived", "true" if everything else "")]
-    asked.show(asked.client().get("api", "v1", "metrics", "names", parameters=parameters), "print_names")
+    options.show(options.client().get("api", "v1", "metrics", "names", parameters=parameters), "print_names")
 
 
 @main.group()
@@ -104,24 +104,24 @@ def get() -> None:
 @click.argument("trace_id")
 @fields_options
 @click.pass_obj
-def trace(asked: Chosen, trace_id: str, fields: str, full: bool) -> None:
+def trace(options: Chosen, trace_id: str, fields: str, full: bool) -> None:
     """Every span of a trace; as a table, its waterfall."""
     parameters = [("payloads", "" if full or fields else "reference")]
-    asked.show(asked.client().get("api", "v1", "traces", trace_id, parameters=parameters), "print_trace", fields=fields, full=full)
+    options.show(options.client().get("api", "v1", "traces", trace_id, parameters=parameters), "print_trace", fields=fields, full=full)
 
 
 @main.command()
 @global_options
 @click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m or 2 days.")
 @click.pass_obj
-def services(asked: Chosen, last: str | None) -> None:
+def services(options: Chosen, last: str | None) -> None:
     """Services that sent spans, with their error rates."""
-    asked.show(asked.client().get("api", "v1", "services", parameters=[("last", last)]), "print_services")
+    options.show(options.client().get("api", "v1", "services", parameters=[("last", last)]), "print_services")
 
 
 @main.group()
 def live() -> None:
-    """Watch telemetry as it comes in, until Ctrl-C: a JSON object a line, or lines for people."""
+    """Watch telemetry as it arrives, until Ctrl-C: one JSON object a line, or lines for people."""
 
 
 @live.command(name="traces")
@@ -130,10 +130,10 @@ def live() -> None:
 @click.option("--trace-id", help="Spans of this trace.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many.")
 @click.pass_obj
-def live_traces(asked: Chosen, /, attribute: tuple[str, ...], count: int | None, **filters: object) -> None:
-    """Spans that match every option, as they come in."""
+def live_traces(options: Chosen, /, attribute: tuple[str, ...], count: int | None, **filters: object) -> None:
+    """Spans that match every option, as they arrive."""
     parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
-    asked.follow("traces", parameters, "span_line", count)
+    options.follow("traces", parameters, "span_line", count)
 
 
 @live.command(name="logs")
@@ -141,23 +141,23 @@ def live_traces(asked: Chosen, /, attribute: tuple[str, ...], count: int | None,
 @log_filters
 @click.option("--count", type=click.IntRange(min=1), help="End after so many.")
 @click.pass_obj
-def live_logs(asked: Chosen, /, attribute: tuple[str, ...], count: int | None, **filters: object) -> None:
-    """Log records that match every option, as they come in."""
+def live_logs(options: Chosen, /, attribute: tuple[str, ...], count: int | None, **filters: object) -> None:
+    """Log records that match every option, as they arrive."""
     parameters = [*filters.items(), *(("attribute", pair) for pair in attribute)]
-    asked.follow("logs", parameters, "log_line", count)
+    options.follow("logs", parameters, "log_line", count)
 
 
 @main.group()
 def server() -> None:
-    """Look at the server itself."""
+    """Show the state of the server itself."""
 
 
 @server.command()
 @global_options
 @click.pass_obj
-def status(asked: Chosen) -> None:
+def status(options: Chosen) -> None:
     """Leader, shards, writers and members of the cluster."""
-    asked.show(asked.client().get("internal", "cluster"), "print_cluster")
+    options.show(options.client().get("internal", "cluster"), "print_cluster")
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Answers cut down to what an agent reads: chosen fields, or long texts as previews and nothing that is empty. Pure."""
+"""Shortens answers for agents: only chosen fields, or long texts cut to previews and empty members left out. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from tael.model.payload import PREFIX
 
 PREVIEW = 200
-"""Characters of a text that are shown before it is cut."""
+"""How many characters of a long text are shown."""
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 _LISTS = ("spans", "logs", "metrics", "services", "letters", "names", "calls")
 
 
 def compact(value: Any) -> Any:
-    """Without empty members, and with texts over PREVIEW characters cut and marked with their length; references are short and say it themselves."""
+    """The value without empty members, and with texts over PREVIEW characters cut and marked with their length; references to payloads are kept."""
     if isinstance(value, str):
         return (
             value
@@ -29,23 +29,23 @@ def compact(value: Any) -> Any:
 
 
 def compact_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The items of an answer compact, the rest of it whole."""
+    """An answer with its items made compact, and the rest unchanged."""
     return {key: [compact(item) for item in value] if key in _LISTS else value for key, value in answer.items()}
 
 
 def chosen(answer: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """The items of an answer with these fields alone, in this order; a dot leads into an object: ``attributes.http.route``."""
+    """An answer whose items have only these fields, in this order; a dot selects a member of an object: ``attributes.http.route``."""
     return {key: [_picked(item, fields) for item in value] if key in _LISTS else value for key, value in answer.items()}
 
 
 def known_fields(answer: Mapping[str, Any]) -> list[str]:
-    """The fields that some item of an answer has, in their order; none without items."""
+    """The fields that any item of an answer has, in order of appearance; empty without items."""
     items = (item for key, value in answer.items() if key in _LISTS for item in value)
     return list(dict.fromkeys(name for item in items for name in item))
 
 
 def has_place(field: str, known: Sequence[str]) -> bool:
-    """Whether a field is one of the known ones, or a path into one; an item need not have what it leads to."""
+    """Whether a field is a known one, or a path into one; no item need have the value at the path."""
     return any(field == name or field.startswith(f"{name}.") for name in known)
 
 
@@ -54,7 +54,7 @@ def _picked(item: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
 
 
 def _at(item: Any, path: str) -> Any:
-    """The value at a path; keys have dots of their own, so the longest one that fits is tried first."""
+    """The value at a path, or None. Keys may contain dots themselves, so the longest matching key is tried first."""
     if not isinstance(item, Mapping):
         return None
     if path in item:

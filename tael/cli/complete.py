@@ -12,11 +12,11 @@ from tael.cli.client import Client, Failed
 from tael.runtime.config import SERVER, TENANT, TOKEN
 
 _SECONDS = 1.0
-"""A shell that waits for more feels broken; without an answer nothing is completed."""
+"""A shell that waits longer feels broken; without an answer nothing is completed."""
 
 
 def complete_services(context: click.Context, _: click.Parameter, incomplete: str) -> list[Any]:
-    """Services that begin so, of the last day."""
+    """The services of the last day whose names begin with ``incomplete``."""
     from click.shell_completion import CompletionItem
 
     given = context.find_root().obj

@@ -1,4 +1,4 @@
-"""The commands about what the hot tier refused for good: ``tael deadletter``."""
+"""``tael deadletter``: commands on the items that the hot tier refused for good."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ def deadletter() -> None:
 @click.option("--after", metavar="ID", type=click.IntRange(min=0), help="After this one: the `next` of the previous answer.")
 @click.option("--limit", type=click.IntRange(min=1), help="Dead letters in one answer [100].")
 @click.pass_obj
-def list_letters(asked: Chosen, /, **filters: object) -> None:
+def list_letters(options: Chosen, /, **filters: object) -> None:
     """The dead letters, oldest first."""
-    asked.show(asked.client().get(*_PATH, parameters=filters.items()), "print_letters")
+    options.show(options.client().get(*_PATH, parameters=filters.items()), "print_letters")
 
 
 @deadletter.command()
 @global_options
 @click.argument("letter_id", metavar="ID")
 @click.pass_obj
-def show(asked: Chosen, letter_id: str) -> None:
+def show(options: Chosen, letter_id: str) -> None:
     """One dead letter with its reason and its body, decoded."""
-    asked.show(asked.client().get(*_PATH, letter_id), "print_letter")
+    options.show(options.client().get(*_PATH, letter_id), "print_letter")
 
 
 @deadletter.command()
 @global_options
 @click.argument("letter_ids", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
-def replay(asked: Chosen, letter_ids: tuple[str, ...]) -> None:
-    """Append dead letters to the WAL again; each is removed once that is durable."""
-    client = asked.client()
+def replay(options: Chosen, letter_ids: tuple[str, ...]) -> None:
+    """Append dead letters to the WAL again; each is removed once its append is durable."""
+    client = options.client()
     done = [client.send("POST", *_PATH, letter_id, "replay") for letter_id in letter_ids]
-    asked.show({"letters": done, "next": None}, "print_letters")
+    options.show({"letters": done, "next": None}, "print_letters")
 
 
 @deadletter.command()
 @global_options
 @click.argument("letter_ids", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
-def drop(asked: Chosen, letter_ids: tuple[str, ...]) -> None:
+def drop(options: Chosen, letter_ids: tuple[str, ...]) -> None:
     """Remove dead letters for good."""
-    client = asked.client()
+    client = options.client()
     done = [client.send("DELETE", *_PATH, letter_id) for letter_id in letter_ids]
-    asked.show({"letters": done, "next": None}, "print_letters")
+    options.show({"letters": done, "next": None}, "print_letters")

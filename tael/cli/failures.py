@@ -1,4 +1,4 @@
-"""How a command says that it failed: as text for people, or as a JSON object on standard error where ``--format json`` is said, not by default."""
+"""How a command reports a failure: as text for people, or with an explicit ``--format json`` as a JSON object on standard error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class AsJson(click.ClickException):
-    """Another failure, shown as ``{"error": text, "exit_code": code}``."""
+    """Wraps a failure to show it as ``{"error": text, "exit_code": code}``."""
 
     def __init__(self, failure: click.ClickException) -> None:
         super().__init__(failure.format_message())
@@ -21,17 +21,17 @@ class AsJson(click.ClickException):
 
 
 class Root(click.Group):
-    """The command; without arguments it prints its help. ``asked_for_json`` looks at what the options before the failure said."""
+    """The root command. Without arguments it prints its help; with ``--format json`` parsed before a failure, it reports that as JSON."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Help is what a bare ``tael`` asks for, and no mistake."""
+        """Print the help for a bare ``tael``, with exit code 0 instead of click's usage error."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), color=ctx.color)
             ctx.exit()
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named."""
+        """Run the named command."""
         try:
             return super().invoke(ctx)
         except click.ClickException as failure:

@@ -1,4 +1,4 @@
-"""Numbers of an answer as people read them, pure. JSON has no NaN and no infinities: they are texts there, and are shown as they are."""
+"""Formats an answer's numbers for people; pure. NaN and infinities are strings in JSON, and are shown unchanged."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ def figure(value: float | str | None, form: str = ",") -> str:
 
 
 def usd(cost: float | str | None) -> str:
-    """Dollars: cents from one dollar on, millionths below."""
+    """Dollars, with cents from one dollar on and millionths below."""
     if cost is None or isinstance(cost, str):
         return figure(cost)
     return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.6f}"
 
 
 def milliseconds(value: float | str) -> str:
-    """A duration in the unit that reads best, with three figures or more."""
+    """A duration in milliseconds formatted in the unit that reads best."""
     if isinstance(value, str):
         return value
     if value >= 60_000:

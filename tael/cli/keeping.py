@@ -1,4 +1,4 @@
-"""The commands about what is kept and what goes: retention and deletions."""
+"""The commands on retention and deletions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tael.cli.options import Chosen, global_options
 @click.command()
 @global_options
 @click.pass_obj
-def retention(asked: Chosen) -> None:
-    """How long each tenant's signals are to be kept, what is stored of them, and what goes next."""
-    asked.show(asked.client().get("api", "v1", "retention"), "print_retention")
+def retention(options: Chosen) -> None:
+    """How long each tenant's signals are kept, what is stored of them, and what expires next."""
+    options.show(options.client().get("api", "v1", "retention"), "print_retention")
 
 
 @click.command()
@@ -21,16 +21,16 @@ def retention(asked: Chosen) -> None:
 @click.argument("value", metavar="NAME")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def delete(asked: Chosen, kind: str, value: str, *, yes: bool) -> None:
-    """Delete a trace by its id, or everything of a user, a session or a tenant that came up to now.
+def delete(options: Chosen, kind: str, value: str, *, yes: bool) -> None:
+    """Delete a trace by its id, or everything received so far of a user, a session or a tenant.
 
-    With a user or a session go the traces that it is named in. `tael deletions` shows how far it is.
+    Deleting a user or a session deletes all traces that name it. `tael deletions` shows the progress.
     """
     if not value.strip():
         raise click.BadParameter("it is empty", param_hint=f"the {kind}'s NAME")
     if not yes:
         click.confirm(f"Delete {kind} {value} for good?", abort=True, err=True)
-    asked.show(asked.client().send("POST", "api", "v1", "deletions", parameters=[(kind, value)]), "print_deletion")
+    options.show(options.client().send("POST", "api", "v1", "deletions", parameters=[(kind, value)]), "print_deletion")
 
 
 @click.command()
@@ -38,10 +38,10 @@ def delete(asked: Chosen, kind: str, value: str, *, yes: bool) -> None:
 @click.argument("deletion_id", metavar="[ID]", required=False)
 @click.option("--limit", type=click.IntRange(min=1), help="Deletions in one answer [100].")
 @click.pass_obj
-def deletions(asked: Chosen, deletion_id: str | None, limit: int | None) -> None:
-    """Deletions that were asked for and how far they are, the newest first; with an ID, that one by shard."""
-    client = asked.client()
+def deletions(options: Chosen, deletion_id: str | None, limit: int | None) -> None:
+    """Requested deletions and their progress, newest first; with an ID, that deletion shard by shard."""
+    client = options.client()
     if deletion_id:
-        asked.show(client.get("api", "v1", "deletions", deletion_id), "print_deletion")
+        options.show(client.get("api", "v1", "deletions", deletion_id), "print_deletion")
     else:
-        asked.show(client.get("api", "v1", "deletions", parameters=[("limit", limit)]), "print_deletions")
+        options.show(client.get("api", "v1", "deletions", parameters=[("limit", limit)]), "print_deletions")

@@ -1,4 +1,4 @@
-"""Following a live stream: item by item to the terminal, and on again when the stream breaks."""
+"""Follows a live stream item by item, and reconnects when it breaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AGAIN_SECONDS = 2.0
 def follow(
     client: Client, signal: str, parameters: Sequence[tuple[str, object]], show: Callable[[Mapping[str, Any]], None], count: int | None
 ) -> None:
-    """Show items until Ctrl-C, or until ``count`` were shown. Raises Failed when the server refuses, or was not there to begin with."""
+    """Show items until Ctrl-C, or until ``count`` were shown. Raises Failed when the server refuses, or cannot be reached at the start."""
     try:
         for item in islice(_items(client, signal, parameters), count):
             show(item)
@@ -31,7 +31,7 @@ def _items(client: Client, signal: str, parameters: Sequence[tuple[str, object]]
         try:
             for name, value in client.stream("api", "v1", signal, "live", parameters=parameters):
                 if name == "open" and not begun:
-                    click.echo(f"waiting for {signal} that match; Ctrl-C ends", err=True)
+                    click.echo(f"waiting for matching {signal}; press Ctrl-C to stop", err=True)
                 begun = True
                 if name == "message":
                     yield from value
@@ -48,4 +48,4 @@ def _warn(name: str, value: Mapping[str, Any]) -> None:
     if name == "dropped":
         click.echo(f"warning: this stream fell behind and may have missed {value['count']} items", err=True)
     elif name == "end":
-        click.echo(f"warning: {value['reason']}; watching again when it is back", err=True)
+        click.echo(f"warning: {value['reason']}; reconnecting", err=True)

@@ -28,7 +28,7 @@ service_option = click.option("--service", help="Name of the service, in full.",
 
 @dataclass
 class Chosen:
-    """What the global options say, wherever they stood."""
+    """The values of the global options, wherever on the command line they were given."""
 
     server: str = ""
     port: int | None = None
@@ -37,7 +37,7 @@ class Chosen:
     tenant: str = ""
 
     def client(self) -> Client:
-        """The server to ask. Raises UsageError."""
+        """A client of the chosen server. Raises UsageError."""
         if self.server and self.port is not None:
             raise click.UsageError("--server and --port-rest exclude each other: the URL has a port of its own")
         if self.port is not None:
@@ -49,9 +49,9 @@ class Chosen:
         return Client(server, token=token, tenant=tenant, ca_file=os.environ.get(CA_FILE, ""))
 
     def show(self, answer: Mapping[str, Any], table: str, *, fields: str = "", full: bool = True, indent: int | None = 2) -> None:
-        """Print the answer as asked for; ``table`` names the function of ``tael.cli.tables``.
+        """Print the answer in the chosen format; ``table`` names the function of ``tael.cli.tables``.
 
-        As JSON with ``fields`` alone where they are given, and else whole where ``full``, or compact. Only what is whole is indented.
+        JSON has only ``fields`` where given; otherwise everything where ``full``, else a compact form. Only the full form is indented.
         """
         if answer.get("partial"):
             click.echo(f"warning: the answer is partial, {', '.join(answer['missing_shards'])} did not answer", err=True)
@@ -64,7 +64,7 @@ class Chosen:
             getattr(tables, table)(answer)
 
     def follow(self, signal: str, parameters: Sequence[tuple[str, object]], line: str, count: int | None) -> None:
-        """Print items as they come, until Ctrl-C or ``count`` of them; ``line`` names the function of ``tael.cli.tables``."""
+        """Print items as they arrive, until Ctrl-C or ``count`` of them; ``line`` names the function of ``tael.cli.tables``."""
         from tael.cli.live import follow
 
         if self.output != "table":
@@ -76,13 +76,15 @@ class Chosen:
 
 
 def _chosen(answer: Mapping[str, Any], fields: str) -> dict[str, Any]:
-    """The answer with these fields of its items. Raises UsageError for none, and for one that no item has a place for."""
+    """The answer with only these fields of its items. Raises UsageError for no fields, and for one that no item has."""
     names = [name.strip() for name in fields.split(",") if name.strip()]
     if not names:
-        raise click.UsageError(f"--fields: {fields!r} names none; separate names by commas")
+        raise click.UsageError(f"--fields: {fields!r} names no field; separate names by commas")
     known = known_fields(answer)
     if known and (unknown := [name for name in names if not has_place(name, known)]):
-        raise click.UsageError(f"--fields: there is no {', '.join(unknown)}; there are {', '.join(known)}, and keys of objects after a dot")
+        raise click.UsageError(
+            f"--fields: unknown field {', '.join(unknown)}; the fields are {', '.join(known)}, and members of objects after a dot"
+        )
     return chosen(answer, names)
 
 
@@ -115,7 +117,7 @@ def _server_url(context: click.Context, parameter: click.Parameter, value: str |
 
 
 def with_options(command: Callable[P, T], *options: Callable[[Callable[P, T]], Callable[P, T]]) -> Callable[P, T]:
-    """The command with these options, in the order in which its help lists them."""
+    """The command with these options, which its help lists in this order."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -161,11 +163,11 @@ def global_options(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def fields_options(command: Callable[P, T]) -> Callable[P, T]:
-    """Add the options that say how much of each item is printed as JSON."""
+    """Add the options that select how much of each item is printed as JSON."""
     fields = click.option(
         "--fields", default="", metavar="A,B,...", help="Only these fields of each item, such as trace_id,attributes.http.route."
     )
-    full = click.option("--full", is_flag=True, help="Everything of each item; without it long texts are cut and empty fields left out.")
+    full = click.option("--full", is_flag=True, help="Print each item in full; by default long texts are cut and empty fields left out.")
     return with_options(command, fields, full)
 
 
@@ -177,10 +179,10 @@ def span_filters(command: Callable[P, T]) -> Callable[P, T]:
         click.option("--operation", help="Part of the span's name."),
         click.option("--min-duration-ms", type=float, help="Spans at least this long."),
         click.option("--max-duration-ms", type=float, help="Spans at most this long."),
-        click.option("--status", type=click.Choice(["ok", "error", "unset"]), help="Status of the span."),
+        click.option("--status", type=click.Choice(["ok", "error", "unset"]), help="Only spans with this status."),
         click.option("--attribute", multiple=True, metavar="KEY=VALUE", help="An attribute of the span or its resource; repeat to AND."),
-        click.option("--model", help="Model of an LLM call."),
-        click.option("--min-cost-usd", type=float, help="LLM calls that cost at least this."),
+        click.option("--model", help="Only LLM calls with this model."),
+        click.option("--min-cost-usd", type=float, help="Only LLM calls that cost at least this."),
     )
 
 
@@ -200,7 +202,7 @@ def log_filters(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def time_range(command: Callable[P, T]) -> Callable[P, T]:
-    """Add the options that say which range of time is asked about."""
+    """Add the options that select a range of time."""
     return with_options(
         command,
         click.option("--last", metavar="DURATION", type=Duration(), help="How far back, such as 15m, 1h30m or 2 days."),

@@ -1,4 +1,4 @@
-"""The commands that speak to NATS themselves, with the settings of a service: backup and restore of the cluster's state."""
+"""``tael backup`` and ``tael restore`` of the cluster's state; they connect to NATS directly, with the settings of a service."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def backup(file: Path) -> None:
 def restore(file: BinaryIO) -> None:
     """Put a backup's leases and shard map into a NATS that has lost them, before any service is started.
 
-    Takes the same settings. A cluster that has state is left alone.
+    Needs the same settings as backup. Refuses to touch a cluster that has state.
     """
     from tael.cluster.backup import put_back
 
@@ -54,7 +54,7 @@ def restore(file: BinaryIO) -> None:
 
 
 def _with_state(ask: Callable[..., Awaitable[T]], *, make: bool = False) -> T:
-    """What ``ask`` answers, given the cluster's key-value store and id. Raises Failed."""
+    """Call ``ask`` with the cluster's key-value store and id, and return its result. Raises Failed."""
     try:
         return asyncio.run(_asked(ask, make=make))
     except BadSettings as error:
@@ -74,7 +74,7 @@ async def _asked(ask: Callable[..., Awaitable[T]], *, make: bool) -> T:
     from tael.runtime.observe import configure_logging
     from tael.runtime.settings import StateSettings
 
-    # Other variables of the process that this runs beside are none of our business.
+    # The environment may be that of a service, with more variables than these settings know.
     settings = load(StateSettings, {name: value for name, value in os.environ.items() if name in variables(StateSettings)})
     configure_logging(settings.model_copy(update={"log_level": "error"}), "backup")
     async with connection(settings, "tael-backup") as client:

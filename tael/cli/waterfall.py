@@ -1,4 +1,4 @@
-"""A trace as a tree on a time line, pure: which row each span gets, what stands before its name, and where its bar lies."""
+"""A trace as a tree on a time line, pure: the order of its rows, the branches before each name, and the position of each bar."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Row:
 def waterfall(spans: Sequence[Mapping[str, Any]], columns: int = BAR_COLUMNS) -> list[Row]:
     """Every span of the native API's trace exactly once, children under their parent by start.
 
-    A span whose parent is not here stands at the top, and so does the first span of a ring of parents.
+    A span whose parent is missing is at the top level, and so is the first span of a cycle of parents.
     """
     if not spans:
         return []
@@ -37,7 +37,7 @@ def waterfall(spans: Sequence[Mapping[str, Any]], columns: int = BAR_COLUMNS) ->
 
 
 def start_ns(span: Mapping[str, Any]) -> int:
-    """The nanosecond of ``start_time`` within its era: good for differences, whatever the date."""
+    """``start_time`` as nanoseconds since year 1; for differences, exact for any date."""
     date, _, rest = str(span["start_time"]).removesuffix("Z").partition("T")
     clock, _, fraction = rest.partition(".")
     hours, minutes, seconds = (int(part) for part in clock.split(":"))
@@ -60,6 +60,7 @@ def _tree(spans: Sequence[Mapping[str, Any]], starts: Sequence[int]) -> list[tup
         parent = by_id.get(spans[index]["parent_span_id"])
         children.setdefault(None if parent == index else parent, []).append(index)
     placed: dict[int, str] = {}
+    # After the roots every span is tried as one, which catches the spans of cycles of parents.
     for root in [*children.get(None, []), *order]:
         stack = [(root, "", "")]
         while stack:
@@ -75,7 +76,7 @@ def _tree(spans: Sequence[Mapping[str, Any]], starts: Sequence[int]) -> list[tup
 
 
 def _bar(offset_ns: int, length_ns: int, whole_ns: int, columns: int) -> str:
-    """``columns`` characters; even the shortest span shows one mark."""
+    """A bar of ``columns`` characters; even the shortest span gets one mark."""
     begin = min(columns - 1, offset_ns * columns // whole_ns)
     end = min(columns, max(begin + 1, -(-(offset_ns + length_ns) * columns // whole_ns)))
     return " " * begin + "━" * (end - begin) + " " * (columns - end)

@@ -100,7 +100,7 @@ async def test_json_for_agents_is_compact() -> None:
         assert "max_duration_ms" in json.loads(refused.err)["error"]
         misspelt = await tael("query", "traces", "--fields", "operation,nosuch", environment=here)
         assert (misspelt.code, misspelt.out) == (2, "")
-        assert "there is no nosuch; there are trace_id, " in misspelt.err
+        assert "unknown field nosuch; the fields are trace_id, " in misspelt.err
         assert (await tael("query", "traces", "--fields", "attributes.nosuch", "--limit", "1", environment=here)).json()["spans"] == [{}]
         assert (await tael("query", "traces", "--last", "2 hours", "--fields", "status", environment=here)).code == 0
         empty = await tael("--format", "table", "query", "traces", "--service", "nothing", environment=here)
@@ -120,7 +120,7 @@ async def test_fields_of_llm_calls() -> None:
         short = (await tael(*calls)).json()["calls"]
         assert isinstance(short, list)
         assert all(value not in (None, "", [], {}) for one in short for value in one.values())
-        for fields, why in (("bogus", "there is no bogus; there are trace_id, "), (",", "',' names none")):
+        for fields, why in (("bogus", "unknown field bogus; the fields are trace_id, "), (",", "',' names no field")):
             ended = await tael(*calls, "--fields", fields)
             assert (ended.code, ended.out, why in ended.err) == (2, "", True), ended.err
 
@@ -187,7 +187,7 @@ async def test_live_spans_come_line_by_line() -> None:
                     bus, of_service("shop", wire_span(1, name="GET /cart", status=2, duration_ns=5_000_000, attributes={"k": "v"})), group
                 )
             ended = await ending
-            assert (ended.code, ended.err) == (0, "waiting for traces that match; Ctrl-C ends\n")
+            assert (ended.code, ended.err) == (0, "waiting for matching traces; press Ctrl-C to stop\n")
             lines = ended.out.splitlines()
             assert len(lines) == 2
             if more:
@@ -207,7 +207,7 @@ async def test_live_logs_come_line_by_line() -> None:
             await asyncio.sleep(0.05)
             publish_logs(bus, logs_of("shop", wire_log(1, "fine", severity_number=9), wire_log(2, "broken\nat line 3", severity_number=17)))
             ended = await ending
-            assert (ended.code, ended.err, len(ended.out.splitlines())) == (0, "waiting for logs that match; Ctrl-C ends\n", 1)
+            assert (ended.code, ended.err, len(ended.out.splitlines())) == (0, "waiting for matching logs; press Ctrl-C to stop\n", 1)
             assert ("shop  error  broken\n" in ended.out) if more else (json.loads(ended.out)["body"] == "broken\nat line 3")
 
 
@@ -223,7 +223,7 @@ async def test_a_live_stream_that_broke_is_watched_again() -> None:
         publish_spans(bus, of_service("shop", wire_span(1)))
         ended = await ending
         assert (ended.code, len(ended.out.splitlines())) == (0, 1)
-        assert "watching again" in ended.err
+        assert "reconnecting" in ended.err
         refused = await tael("--server", api.url, "live", "traces", "--trace-id", "x")
         assert (refused.code, "32 hexadecimal digits" in refused.err) == (2, True)
     assert (await tael("--server", api.url, "live", "traces")).code == 3
@@ -297,7 +297,7 @@ async def test_no_server_is_exit_code_3() -> None:
     app.router.add_get("/api/v1/services", page)
     async with serve(app, Address("127.0.0.1", 0), what="the test's", variable="-", drain_seconds=1) as bound:
         ended = await tael("--server", f"http://{bound}", "services")
-    assert (ended.code, ended.err) == (3, f"Error: http://{bound} answers, but not as a tael server does\n")
+    assert (ended.code, ended.err) == (3, f"Error: http://{bound} answers, but it is not a tael server\n")
 
 
 async def test_what_the_server_refuses_is_printed() -> None:

@@ -22,7 +22,7 @@ async def test_a_cluster_with_a_shard_that_nobody_writes() -> None:
         found = {finding["what"]: finding for finding in json.loads(ended.output)["findings"]}
         assert ended.exit_code == 1
         assert found["query is ready"]["level"] == "ok"
-        assert found["shard-1: nobody writes it; what is sent waits in the WAL"]["level"] == "failure"
+        assert found["shard-1: it has no writer; new data waits in the WAL"]["level"] == "failure"
         shown = await tael("--server", api.url, "--format", "table", "doctor")
         assert "FAILURE  compactor: none alive\n         -> start one" in shown.output
         api.readiness.set("nats", "away")

@@ -1,4 +1,4 @@
-"""What `tael doctor` makes of what a server says."""
+"""The findings of `tael doctor` for a server's answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.compactor import erase
-from tael.cli.diagnose import Said, diagnose
+from tael.cli.diagnose import Answers, diagnose
 
 WELL: dict[str, Any] = {
     "leader": {"holder": "coordinator-0", "epoch": 3},
@@ -25,7 +25,7 @@ Change = Callable[[dict[str, Any]], object]
 def said(cluster: dict[str, Any], level: str, **other: Any) -> list[str]:
     ready, skew = other.get("ready", {"reasons": {}}), other.get("skew", 0.0)
     answers = other.get("services", {}), other.get("cold", {}), {"deletions": other.get("deletions", [])}
-    found = diagnose(Said(cluster, ready, *answers, skew, NOW))
+    found = diagnose(Answers(cluster, ready, *answers, skew, NOW))
     return [finding.what for finding in found if finding.level == level and (finding.cure or level == "ok")]
 
 
@@ -39,11 +39,11 @@ def test_all_is_well() -> None:
     [
         (lambda c: c.update(leader=None), "failure", "no coordinator leads"),
         (lambda c: c["members"][1].update(alive=False), "failure", "ingest: none alive"),
-        (lambda c: c["shards"][0].update(writer={"holder": ""}), "failure", "shard-0: nobody writes it"),
+        (lambda c: c["shards"][0].update(writer={"holder": ""}), "failure", "shard-0: it has no writer"),
         (lambda c: c["shards"][0]["writer"].update(lag_entries=20_000), "warning", "shard-0: 20000 entries behind"),
-        (lambda c: c["shards"][0]["writer"].update(lost_entries=2), "warning", "2 entries went"),
-        (lambda c: c["shards"][0].update(wal=None), "failure", "its WAL cannot be asked"),
-        (lambda c: c.update(shards=[]), "failure", "there is no shard"),
+        (lambda c: c["shards"][0]["writer"].update(lost_entries=2), "warning", "2 entries were lost"),
+        (lambda c: c["shards"][0].update(wal=None), "failure", "the state of its WAL cannot be read"),
+        (lambda c: c.update(shards=[]), "failure", "there are no shards"),
         (lambda c: c["damaged_keys"].update(shards="no JSON"), "failure", "the key shards is damaged"),
     ],
 )
@@ -55,7 +55,7 @@ def test_what_is_wrong_is_named_with_a_cure(change: Change, level: str, words: s
 
 def test_the_server_and_its_answers() -> None:
     assert said(WELL, "failure", ready={"reasons": {"nats": "away"}}) == ["query is not ready: nats: away"]
-    assert said(WELL, "failure", services={"missing_shards": ["shard-1"]}) == ["answers lack shard-1"]
+    assert said(WELL, "failure", services={"missing_shards": ["shard-1"]}) == ["answers are missing shard-1"]
     assert said(WELL, "warning", skew=-30.0) == ["the server's clock is -30 s from this machine's"]
 
 
@@ -88,5 +88,5 @@ def test_deletions_that_are_stuck(state: str, requested: str, reason: str | None
     shards = [{"shard": "shard-0", "state": state, "reason": reason}]
     deletion = {"id": "0a", "requested_at": f"2026-03-04T{requested}:00.000000000Z", "shards": shards}
     found = said(WELL, "warning", deletions=[deletion])
-    expected = f"shard-0: deletion 0a of 2026-03-04T{requested} is not done: {reason or 'it has not begun'}"
+    expected = f"shard-0: deletion 0a of 2026-03-04T{requested} is not done: {reason or 'it has not started'}"
     assert found == ([expected] if stuck else [])

@@ -1,4 +1,4 @@
-"""Answers as tables for people. Text of telemetry is printed without control characters: it comes from outside."""
+"""Answers as tables for people. Text from telemetry is untrusted, so it is printed without control characters."""
 
 from tael.cli.tables.cluster import print_cluster, print_cold, print_deletion, print_deletions, print_letter, print_letters, print_retention
 from tael.cli.tables.llm import print_calls, print_session, print_sessions, print_tools, print_usage

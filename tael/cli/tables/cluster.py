@@ -1,4 +1,4 @@
-"""Tables of the cluster and of what it keeps: shards and members, tiers, retention, deletions, dead letters."""
+"""Tables of the cluster and its data: shards and members, tiers, retention, deletions, dead letters."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def print_cold(answer: Mapping[str, Any]) -> None:
 
 def print_deletions(answer: Mapping[str, Any]) -> None:
     """``deletions``: one line a request."""
-    if say_if_none(answer["deletions"], "deletions were asked for", ""):
+    if say_if_none(answer["deletions"], "deletions were requested", ""):
         return
     table = Rows("ID", "REQUESTED", "TENANT", "KIND", "~VALUE", "STATE", ">ROWS", "?~WAITS FOR")
     for one in answer["deletions"]:

@@ -1,4 +1,4 @@
-"""The layout of tables: columns that line up and fit the terminal, and text from outside without control characters."""
+"""The layout of tables: aligned columns that fit the terminal, and untrusted text without control characters."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.text import Text
 
 _PIPED_COLUMNS = 1000
 _FLEXIBLE = 24
-"""Characters that a column keeps which is shortened to fit, while others can still go."""
+"""The width that a ``~`` column keeps as long as optional columns can still be dropped."""
 _LEAST = 10
-"""Characters that any column keeps."""
+"""The width below which no column is cut."""
 STATUS_STYLES = {"error": "red", "ok": "green"}
 
 
 class Rows:
-    """A table whose columns line up and fit the terminal.
+    """A table with aligned columns that fits the terminal.
 
-    Columns are marked ``>`` for right-aligned, ``~`` for one that is shortened to fit, and ``?`` for one that goes, the last first, before any
-    other column is cut.
+    Column names begin with ``>`` for right-aligned, ``~`` for one that is shortened to fit, and ``?`` for an optional one: optional columns are
+    dropped, the last first, before any other column is cut.
     """
 
     def __init__(self, *columns: str) -> None:
@@ -31,11 +31,11 @@ class Rows:
         self._cells: list[list[Text]] = []
 
     def add_row(self, *cells: Text | str) -> None:
-        """One line."""
+        """Add a line."""
         self._cells.append([cell if isinstance(cell, Text) else Text(cell) for cell in cells])
 
     def fitted(self) -> Table:
-        """The columns that fit."""
+        """The table with the columns that fit."""
         kept = list(range(len(self._columns)))
         while self._width(kept) > _width() and (optional := [at for at in kept if "?" in self._columns[at]]):
             kept.remove(optional[-1])
@@ -49,7 +49,7 @@ class Rows:
         return table
 
     def _shares(self, kept: Sequence[int]) -> dict[int, int]:
-        """The width of each column: text gives way, that of ~ columns first, the widest first; a number is never cut."""
+        """The width of each column. Text columns are shortened, those marked ``~`` first and the widest first; numbers are never cut."""
         widths = {at: min(self._natural(at), _width()) for at in kept}
         for mark in ("~", ""):
             giving = [at for at in kept if mark in self._columns[at] and ">" not in self._columns[at]]
@@ -67,13 +67,13 @@ class Rows:
         return max([cell_len(self._name(at)), *(cells[at].cell_len for cells in self._cells)])
 
     def _width(self, kept: Sequence[int]) -> int:
-        """What the columns need at least: a flexible one its natural width, up to _FLEXIBLE."""
+        """The least width of these columns: a ``~`` column counts with its natural width, but at most _FLEXIBLE."""
         needed = [min(self._natural(at), _FLEXIBLE) if "~" in self._columns[at] else self._natural(at) for at in kept]
         return sum(needed) + 2 * len(needed)
 
 
 def say_if_none(items: Sequence[object], what: str, hint: str) -> bool:
-    """Whether there are none; then says so, and what to try."""
+    """Whether ``items`` is empty; then prints so, and what to try."""
     if not items:
         write(Text(f"no {what}" + (f"; try {hint}" if hint else "")))
     return not items
@@ -84,29 +84,29 @@ def _width() -> int:
 
 
 def write(what: Table | Text) -> None:
-    """Print it."""
+    """Print a table or a text to standard output."""
     # Into a pipe nothing is cut off; on a terminal rich shortens to its width.
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_COLUMNS, highlight=False)
     console.print(what, soft_wrap=isinstance(what, Text))
 
 
 def printable(value: object) -> Text:
-    """The value without what would move the cursor or change colours: it may come from strangers."""
+    """The value as text, without characters that could move the cursor or change colours: it may come from an untrusted sender."""
     return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value)))
 
 
 def status_of(span: Mapping[str, Any]) -> Text:
-    """A span's status in its colour."""
+    """A span's status, in its colour."""
     return Text(span["status"], style=STATUS_STYLES.get(span["status"], ""))
 
 
 def to_minute(time: str) -> str:
-    """An RFC 3339 time without its seconds, as people write it."""
+    """An RFC 3339 time as ``2026-01-31 10:30``, without its seconds."""
     return time[:16].replace("T", " ")
 
 
 def byte_size(count: float) -> str:
-    """So many bytes in the unit that suits them."""
+    """A number of bytes in the unit that reads best."""
     units: Sequence[str] = ("B", "KiB", "MiB", "GiB", "TiB")
     for unit in units[:-1]:
         if count < 1024:

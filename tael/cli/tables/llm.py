@@ -1,4 +1,4 @@
-"""Tables of LLM calls, and a session as the conversation that it was."""
+"""Tables of LLM calls, and a session as a conversation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def print_calls(answer: Mapping[str, Any]) -> None:
 
 
 def print_usage(answer: Mapping[str, Any]) -> None:
-    """``llm usage``: one line a group, and the sum."""
+    """``llm usage``: one line a group, and the total."""
     if say_if_none(answer["usage"], "LLM calls with usage match", "a longer --last, or fewer filters"):
         return
     by = list(answer["usage"][0])[: list(answer["usage"][0]).index("calls")]
@@ -62,7 +62,7 @@ def print_sessions(answer: Mapping[str, Any]) -> None:
 
 
 def print_session(answer: Mapping[str, Any]) -> None:
-    """``llm session``: who said what, as it was said."""
+    """``llm session``: the messages of the conversation, in order."""
     used = answer["usage"]
     head = (
         f"session {printable(answer['session_id'])}  {len(answer['traces'])} traces  {figure(used['calls'])} calls  {usd(used['cost_usd'])}"

@@ -47,7 +47,7 @@ def print_trace(answer: Mapping[str, Any]) -> None:
 
 
 def span_line(span: Mapping[str, Any]) -> None:
-    """``live traces``: one span as it comes."""
+    """``live traces``: one span as it arrives."""
     line = Text.assemble(
         (span["start_time"][11:-7], "dim"), "  ", printable(span["service"]), "  ", (printable(span["operation"]).plain, "bold"), "  "
     )
@@ -55,8 +55,8 @@ def span_line(span: Mapping[str, Any]) -> None:
 
 
 def print_services(answer: Mapping[str, Any]) -> None:
-    """``services``."""
-    if say_if_none(answer["services"], "services sent spans", "a longer --last, or `make demo` to send some"):
+    """``services``: one line a service."""
+    if say_if_none(answer["services"], "services have sent spans", "a longer --last, or `make demo` to send some"):
         return
     table = Rows("~SERVICE", ">SPANS", "?>TRACES", ">MEAN DURATION", ">ERRORS")
     for service in answer["services"]:
@@ -80,7 +80,7 @@ def print_logs(answer: Mapping[str, Any]) -> None:
 
 
 def log_line(record: Mapping[str, Any]) -> None:
-    """``live logs``: one record as it comes."""
+    """``live logs``: one record as it arrives."""
     line = Text.assemble((record["timestamp"][11:-7], "dim"), "  ", printable(record["service"]), "  ", _level(record), "  ")
     write(line.append(_first_line(record)))
 
@@ -111,7 +111,7 @@ def print_series(answer: Mapping[str, Any]) -> None:
     """``query metrics --query``: one line a series."""
     if say_if_none(answer["series"], "series match", "a longer --last, or `tael metrics names` to see which metrics there are"):
         return
-    table = Rows("~SERIES", ">SAMPLES", ">LEAST", ">MOST", ">LAST")
+    table = Rows("~SERIES", ">SAMPLES", ">MIN", ">MAX", ">LAST")
     for series in answer["series"]:
         labels = ", ".join(f'{name}="{text}"' for name, text in series["metric"].items())
         values = [value for _, value in series["values"]]
