@@ -1,1 +1,1 @@
-"""The stateless query tier: every API out."""
+"""The stateless query service: all APIs that answer queries."""

@@ -1,4 +1,4 @@
-"""The query service: every API out, over readers that it is given. It keeps no state of its own."""
+"""The query service: serves every query API over the given readers. It keeps no state of its own."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from tael.wal.api import DeadLetters, LiveBus, WalAppender
 log = get_logger("query")
 _LISTENER = "listener"
 FORM_BYTES = 10 << 20
-"""Of a request's form, as Prometheus takes it."""
+"""The largest form of a request; Prometheus has the same limit."""
 REFUSE_UNREAD: web.AppKey[Refuse] = web.AppKey("refuse_unread")
-"""Where an application keeps what answers requests that could not be read."""
+"""The application's key for the function that answers requests that could not be read."""
 SERVICES: web.AppKey[Iterable[Service]] = web.AppKey("services")
-"""Where it keeps what its families serve over gRPC."""
+"""The application's key for the gRPC services of its families."""
 ACCESS: web.AppKey[Access] = web.AppKey("access")
-"""Where it keeps what decides who may call."""
+"""The application's key for its access control."""
 
 
 async def run(
@@ -88,7 +88,7 @@ async def run(
                 variable="TAEL_REST_API_ADDR",
                 limits=settings,
                 refuse_unread=app[REFUSE_UNREAD],
-                http2=grpc if settings.tls_cert is None else None,  # that listener speaks TLS by itself
+                http2=grpc if settings.tls_cert is None else None,  # with TLS, only the gRPC listener itself speaks HTTP/2
             ) as rest,
         ):
             readiness.set(_LISTENER)
@@ -110,7 +110,7 @@ def build_app(
     readiness: Readiness,
     behind: Callable[[], Mapping[str, float]],
 ) -> web.Application:
-    """An application that serves every API in ``APIS``; ``behind`` tells how many seconds which shards are behind their WAL."""
+    """An application that serves every API in ``APIS``; ``behind`` returns how many seconds shards are behind their WAL."""
     live = LiveLimits(settings.max_live_streams, settings.max_tenant_live_streams, settings.live_waiting_bytes)
     backend = Backend(
         settings=settings,

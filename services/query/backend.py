@@ -1,4 +1,4 @@
-"""What the APIs answer from: readers, live feeds, the PromQL engine, and the settings that limit them."""
+"""The dependencies of the APIs: readers, live feeds, the PromQL engine, and the settings that limit them."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class Status(Protocol):
     """Reads the cluster's state for ``/internal/cluster``."""
 
     def read(self) -> Awaitable[Mapping[str, Any]]:
-        """A JSON object. Raises Unavailable."""
+        """The cluster's state as a JSON object. Raises Unavailable."""
         ...
 
 
 class ColdTier(Protocol):
-    """The cold tier as it stands, and what may be asked of it. Every method raises Retryable when the cluster's state cannot be reached."""
+    """The state of the cold tier and the requests to it. Every method raises Retryable when the cluster's state cannot be reached."""
 
     def look(self) -> Awaitable[Answer[Cold]]:
-        """Every shard's manifest and hot hours; missing are shards whose ClickHouse does not answer."""
+        """Every shard's manifest and hot hours; shards whose ClickHouse does not answer are missing."""
         ...
 
     def roll(self, before_ns: int) -> Awaitable[None]:
-        """Ask for hours that ended before that time to leave the hot tier now."""
+        """Request that hours that ended before that time are rolled now."""
         ...
 
     def rebuild(self, *, force: bool) -> Awaitable[list[int]]:
-        """Have manifests that are missing or damaged, or all, restored from the bucket; the shards."""
+        """Request that missing or damaged manifests, with ``force`` all, are restored from the bucket; returns the shards."""
         ...
 
 

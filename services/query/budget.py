@@ -1,4 +1,4 @@
-"""Limits what one query loads; its reads, which run concurrently, share the budget."""
+"""Limits how much one query loads; its reads run concurrently and share the budget."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AT_ONCE: Final = 8
 
 
 class Budget:
-    """``samples`` for the whole query (a native histogram counts by its buckets, a step of a grid as one), ``series`` for each read."""
+    """Limits of ``samples`` for the whole query (a native histogram counts by its buckets, a grid's cell as one) and of ``series`` for each read."""
 
     def __init__(self, samples: int, series: int) -> None:
         self._left = samples
@@ -29,7 +29,7 @@ class Budget:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The shards that did not contribute to some answer."""
+        """The shards that are missing from any of the answers."""
         return tuple(self._missing)
 
     async def all(self, *questions: Coroutine[Any, Any, None]) -> None:
@@ -38,7 +38,7 @@ class Budget:
         await together(questions, name="fetch")
 
     async def ask(self, question: Callable[[int], Awaitable[T]]) -> T:
-        """Read with a share of what is left of the budget or, where that is too little, alone and with all of it.
+        """Read with a share of the remaining budget or, where that is too small, once more with all of it, one such read at a time.
 
         ``question`` is called with the number of samples that it may load, and raises TooLarge beyond it.
         """
@@ -47,7 +47,7 @@ class Budget:
                 return await question(self._left)
             with contextlib.suppress(TooLarge):
                 return await question(self._left // self._sharing)
-        # Outside of the turns, so that small reads go on meanwhile: together they may hold twice the budget, and take() refuses the sum.
+        # Outside the semaphore, so that small reads continue meanwhile. Together they may hold twice the budget; take() refuses the sum.
         async with self._alone:
             return await question(self._left)
 

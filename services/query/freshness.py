@@ -1,4 +1,4 @@
-"""How fresh answers are: which shards' writers are behind their WAL, so that every answer given meanwhile says so."""
+"""The freshness of answers: which shards' writers are behind their WAL, so that answers carry a warning."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ log = get_logger("freshness")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WalStates = Callable[[int], Awaitable[Sequence[WalState | None]]]
 _LOOK_EVERY_SECONDS = 2.0
-# A context variable, because answers are built many calls below the request, and by code that knows nothing of shards.
+# A context variable, because answers are built many calls below the request, by code that does not know about shards.
 _LAGS: ContextVar[Mapping[str, float]] = ContextVar("lags")
 
 
 class Freshness:
-    """Watches the WALs and the writers' leases of every shard that ``shard_count`` knows; one that is not behind by more than ``most_seconds``
-    is fresh.
-    """
+    """Watches the WALs and the writers' leases of all ``shard_count()`` shards; a shard that is at most ``most_seconds`` behind counts as fresh."""
 
     def __init__(self, kv: KeyValue, wal_states: WalStates, shard_count: Callable[[], int], most_seconds: float) -> None:
         self._kv = kv
@@ -51,7 +49,7 @@ class Freshness:
             await stop.sleep(_LOOK_EVERY_SECONDS)
 
     async def look(self) -> None:
-        """Look once. Raises Unavailable."""
+        """Update the lags once. Raises Unavailable."""
         for shard, state in enumerate(await self._wal_states(self._shard_count())):
             found = await self._kv.get(writer_key(shard))
             lease = self._damaged.read(Lease, found) if found else None
@@ -61,12 +59,12 @@ class Freshness:
                 self._lags[shard_name(shard)] = age
 
     def lags(self) -> Mapping[str, float]:
-        """Seconds by the name of a shard that is behind."""
+        """How many seconds each shard that is not fresh is behind, by its name."""
         return {name: age for name, age in self._lags.items() if age > self._most_seconds}
 
 
 def lags_middleware(behind: Callable[[], Mapping[str, float]]) -> Any:
-    """A middleware under which ``lags`` is what ``behind`` says when a request comes."""
+    """A middleware that stores ``behind()`` for each request, to be read by ``lags``."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -80,10 +78,10 @@ def lags_middleware(behind: Callable[[], Mapping[str, float]]) -> Any:
 
 
 def lags() -> Mapping[str, float]:
-    """Seconds by shard, of those that are behind, in the request that is being answered."""
+    """The shards that were behind when the current request arrived, and by how many seconds."""
     return _LAGS.get({})
 
 
 def lag_warnings() -> list[str]:
-    """A sentence for each of them."""
-    return [f"{name} is {seconds:.0f} s behind: what was sent since then is not part of this result" for name, seconds in lags().items()]
+    """A warning for each of the shards in ``lags``."""
+    return [f"{name} is {seconds:.0f} s behind: data sent since then is missing from this result" for name, seconds in lags().items()]

@@ -1,7 +1,7 @@
-"""Query parameters to typed values, pure; every refusal names the parameter, what was wrong, and what it takes.
+"""Converts query parameters to typed values, pure; every refusal names the parameter, what is wrong, and what it accepts.
 
-An empty value counts as a parameter that was left out, but for ``last``: all time is not what was asked for there. A parameter that an endpoint does not know is refused, so that a misspelt filter
-never silently widens an answer.
+An empty value counts as a parameter that was left out, except for ``last``, where that would silently mean all time. A parameter that an
+endpoint does not know is refused, so that a misspelt filter never silently widens an answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|
 
 
 class Parameters:
-    """A request's query string, read by name. Raises Rejected at once for names outside ``known`` and for a repeated single value."""
+    """A request's query string, read by name. Raises Rejected at once for names that are not ``known`` and for repeated single values."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]], known: Collection[str], repeatable: Collection[str] = ()) -> None:
         self._values: dict[str, list[str]] = {}
@@ -52,7 +52,7 @@ class Parameters:
         return [value for value in self._values.get(name, []) if value]
 
     def whole(self, name: str, *, default: int, low: int, high: int, high_from: str = "") -> int:
-        """A whole number within bounds; ``high_from`` names the setting behind the upper one."""
+        """A whole number within bounds; ``high_from`` names the setting that gives the upper bound."""
         text = self.text(name)
         if not text:
             return default
@@ -77,7 +77,7 @@ class Parameters:
         return value
 
     def milliseconds(self, name: str) -> int | None:
-        """Milliseconds, with a fraction if need be, as nanoseconds."""
+        """Milliseconds, possibly with a fraction, as nanoseconds; None when left out."""
         value = self.number(name)
         if value is None:
             return None
@@ -103,7 +103,7 @@ class Parameters:
         return tuple(pairs)
 
     def time_range(self, *, now_ns: int) -> TimeRange:
-        """The range that ``last``, or ``start`` and ``end``, give; all time without them."""
+        """The range given by ``last``, or by ``start`` and ``end``; all time without them."""
         last, start, end = self.text("last"), self.text("start"), self.text("end")
         if last:
             if start or end:
@@ -128,7 +128,7 @@ def parse_duration_ns(text: str, *, where: str) -> int:
 
 
 def parse_instant_ns(text: str, *, where: str) -> int:
-    """RFC 3339, or a count since the epoch whose unit its size tells: s below 1e11, ms below 1e14, µs below 1e17, else ns."""
+    """Nanoseconds of an RFC 3339 time, or of a count since the epoch; its size tells the unit: s below 1e11, ms below 1e14, µs below 1e17, else ns."""
     refusal = Rejected(f"{text!r} is not an instant", where=where, accepted=INSTANT)
     if _DATE.fullmatch(text):  # as seconds it would be in August 1970
         raise Rejected(f"{text!r} is not an instant but looks like a date", where=where, accepted=INSTANT)

@@ -1,4 +1,4 @@
-"""The gRPC listener of the query service: the services of every family, their callers known, their errors as statuses.
+"""The gRPC listener of the query service: serves the services of every family, authenticates callers, and turns errors into statuses.
 
 A call that is cancelled or past its deadline cancels its query and frees its slot. Shards that are missing from an answer are named in the trailer
 ``tael-missing-shards``, because most messages have no field for them.
@@ -33,7 +33,7 @@ _DRAIN_SECONDS = 5.0
 
 @contextlib.asynccontextmanager
 async def serve(settings: QuerySettings, services: Iterable[Service], access: Access) -> AsyncIterator[rpc.Server | None]:
-    """Listen while the block runs, then finish the calls that were accepted. Yields what listens, None where nothing is to."""
+    """Listen while the block runs, then finish the accepted calls. Yields the server, or None where gRPC is off."""
     if settings.grpc_api_addr is None:
         yield None
         return
@@ -84,7 +84,7 @@ async def _answer(method: Method, access: Access, request: bytes, context: Any) 
     try:
         message = method.request.FromString(request)
     except DecodeError as error:
-        raise Rejected(f"the request is no {method.request.DESCRIPTOR.full_name}") from error
+        raise Rejected(f"the request is not a {method.request.DESCRIPTOR.full_name}") from error
     async with contextlib.aclosing(method.answer(call, message)) as messages:
         async for answer in messages:
             if call.missing:
@@ -93,7 +93,7 @@ async def _answer(method: Method, access: Access, request: bytes, context: Any) 
 
 
 def _status(error: Exception, method: Method) -> Status:
-    """The status of any error, as a client of a query needs it."""
+    """The status of any error of a query."""
     if isinstance(error, NotFound):
         return Status(code=code_pb2.NOT_FOUND, message=str(error))
     if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""Evaluates in a thread what would block the event loop, and stops it when its caller is gone."""
+"""Runs work that would block the event loop in a thread, and stops it when its caller is gone."""
 
 from __future__ import annotations
 
@@ -25,4 +25,5 @@ async def in_thread(work: Callable[[Callable[[], None]], R]) -> R:
     try:
         return await asyncio.to_thread(work, check)
     finally:
+        # A thread cannot be cancelled: the work itself has to notice, at its next check.
         ended.set()

@@ -1,8 +1,9 @@
-"""How many queries run at once, how many wait, and for how long: the limits of a query process.
+"""Admission of queries: how many run at once, how many wait, and for how long.
 
 A query waits at most ``timeout_seconds`` for its turn and then has that long to ask the shards, so that time spent waiting is never taken
-from the shards; rendering the answer has no deadline. A query that finds the queue full, or waits too long, is Overloaded; one that asks past
-its deadline ends in TimeoutError. Shards get a little less than the whole time: a slow one then makes the answer partial before the deadline.
+from the shards; rendering the answer has no deadline. A query that finds the queue full, or waits too long, raises Overloaded; one that is still
+waiting for an answer at its deadline raises TimeoutError. Shards get a little less than the full time: a slow shard then makes the answer
+partial before the deadline.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WAITING = Gauge("tael_query_waiting", "Queries waiting in the queue.")
 
 def shard_timeout_seconds(timeout_seconds: float) -> float:
     """A shard's share of a query's time: nine tenths, at least 50 ms less than all of it, never less than half."""
-    # The 50 ms are for what is left to do with the other shards' answers where a tenth of a short time would be too little.
+    # The 50 ms are for merging the other shards' answers, where a tenth of a short time would be too little.
     return max(timeout_seconds / 2, min(timeout_seconds * 0.9, timeout_seconds - 0.05))
 
 

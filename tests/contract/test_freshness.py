@@ -18,7 +18,7 @@ from tests.support.query import serving
 from tests.support.writing import open_cluster
 
 BEHIND = {"shard-0": 12.3, "shard-2": 45.67}
-WARNING = "shard-2 is 46 s behind: what was sent since then is not part of this result"
+WARNING = "shard-2 is 46 s behind: data sent since then is missing from this result"
 
 
 async def test_every_api_that_can_say_it_does() -> None:

@@ -1,1 +1,1 @@
-"""The APIs out, a folder each."""
+"""The query APIs, one folder each."""

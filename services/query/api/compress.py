@@ -11,7 +11,7 @@ _WORTH_BYTES = 1024
 
 @web.middleware
 async def compressed(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-    """Compress whole bodies of a kilobyte or more; aiohttp does large ones in a thread."""
+    """A middleware that compresses complete bodies of a kilobyte or more; aiohttp compresses large ones in a thread."""
     response = await handler(request)
     if isinstance(response, web.Response) and isinstance(response.body, bytes) and len(response.body) >= _WORTH_BYTES:
         response.headers["Vary"] = "Accept-Encoding"

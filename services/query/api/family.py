@@ -1,4 +1,4 @@
-"""What an API declares: its routes, the scope each needs, and the shape of its errors."""
+"""The declaration of an API: its routes, the scope that each requires, and the form of its errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def refuse_plainly(request: web.Request, error: Exception) -> web.Response:
 class Family:
     """One API.
 
-    Every route is registered under each of ``prefixes``. ``refuse`` answers any error, including a refused token, in the API's own shape.
+    Every route is registered under each of ``prefixes``. ``refuse`` answers any error, including a refused token, in the API's own form.
     ``roots`` are the path prefixes under which unknown paths are answered by this family's ``refuse``. ``services`` are what it serves over
     gRPC.
     """

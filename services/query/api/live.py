@@ -1,4 +1,4 @@
-"""What every live stream does, whatever carries it: it ends when its caller may no longer ask."""
+"""Common to all live streams: they end when the caller's token no longer allows them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 async def events(request: web.Request, watcher: Watcher[T], heartbeat_seconds: float) -> AsyncIterator[bytes]:
-    """The frames of ``watcher`` for who asked by ``request``. The token is asked again as often as heartbeats come in silence, and the last frame comes
-    once it allows no more.
+    """The frames of ``watcher`` for the caller of ``request``. The token is checked again about every ``heartbeat_seconds``; once
+    it no longer allows the stream, that ends with a last frame.
     """
-    asked_at = time.monotonic()
+    checked_at = time.monotonic()
     async for event in watcher.events(heartbeat_seconds):
         yield event
-        if time.monotonic() - asked_at >= heartbeat_seconds:
-            asked_at = time.monotonic()
+        if time.monotonic() - checked_at >= heartbeat_seconds:
+            checked_at = time.monotonic()
             _end_when_forbidden(request, watcher)
 
 

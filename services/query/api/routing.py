@@ -1,4 +1,4 @@
-"""Registers the families' routes, authenticates requests before a handler sees them, and answers errors in the family's shape."""
+"""Registers the families' routes, authenticates requests before a handler runs, and answers errors in the family's form."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Router:
 
     @property
     def middleware(self) -> Any:
-        """Authenticates, calls the handler, and answers every error in the shape of the family."""
+        """A middleware that authenticates, calls the handler, and answers every error in the family's form."""
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -54,13 +54,13 @@ class Router:
                 return await handler(request)
             except ConnectionError:
                 raise
-            except Exception as error:  # noqa: BLE001  # answered and, where nobody expected it, logged by the family
+            except Exception as error:  # noqa: BLE001  # answered and, if unexpected, logged by the family
                 return family.refuse(request, error)
 
         return middleware
 
     def refuse_unread(self, request: web.Request, path: str, error: web.HTTPException) -> web.Response:
-        """The answer to a request of which little more than ``path`` could be read, in the shape of the family that has the path."""
+        """The answer to a request of which little more than ``path`` could be read, in the form of the family that serves the path."""
         claims = [(root, family) for family in self._families for root in family.roots]
         for route, (family, _) in self._declared.items():
             if route.resource is not None:

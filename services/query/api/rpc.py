@@ -1,4 +1,4 @@
-"""What an API serves over gRPC: its services, and how each method answers."""
+"""The declaration of an API's gRPC services, and how each method answers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, TypeAlias
 from google.protobuf.message import Message
 
 PACKET_BYTES = 1 << 20
-"""About what one message of a stream holds; clients take 4 MiB by default."""
+"""The approximate size of one message of a stream; clients accept 4 MiB by default."""
 
 
 @dataclass(slots=True)
 class Call:
-    """Who calls, and which shards the answer turned out to lack: gRPC's trailers name them."""
+    """The caller's tenant, and the shards missing from the answer, which gRPC's trailers name."""
 
     tenant: str
     missing: list[str] = field(default_factory=list)
 
     def lacks(self, names: Iterable[str]) -> None:
-        """Note shards that did not answer."""
+        """Record shards that did not answer."""
         self.missing += [name for name in names if name not in self.missing]
 
 
@@ -29,7 +29,7 @@ Answer: TypeAlias = "Callable[[Call, Any], AsyncGenerator[Message]]"
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: ``answer`` yields the messages to a ``request``; one alone where it is not ``streamed``."""
+    """One method: ``answer`` yields the messages for a ``request``; exactly one where it is not ``streamed``."""
 
     name: str
     request: type[Message]
@@ -39,14 +39,14 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service by its full name."""
+    """A gRPC service with its full name, such as ``tempopb.StreamingQuerier``."""
 
     name: str
     methods: Sequence[Method]
 
 
 def packets(message: Any, repeated: str, most: int = PACKET_BYTES) -> Iterator[Any]:
-    """A message as several of about ``most`` bytes each, cut in a repeated field; what else it holds is in all of them."""
+    """Split a message into several of about ``most`` bytes along a repeated field; the other fields are in all of them."""
     if message.ByteSize() <= most:
         yield message
         return

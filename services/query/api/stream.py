@@ -1,4 +1,4 @@
-"""Answers that are sent as they are made, piece by piece."""
+"""Answers that are sent piece by piece, as they are produced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ log = get_logger("query")
 
 
 async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_type: str, *, status: int = 200) -> web.StreamResponse:
-    """Send the pieces as one body. What fails before the second one is raised; later the connection is cut, so that nobody takes the beginning for the whole.
+    """Send the pieces as one body. A failure before the second piece is raised; a later one aborts the connection, so that no client takes a
+    partial body for a complete one.
 
     A client that goes away ends ``pieces``.
     """
@@ -29,7 +30,7 @@ async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_ty
     if takes_gzip(request.headers.get("Accept-Encoding", "")):
         response.enable_compression(web.ContentCoding.gzip)
     async with contextlib.aclosing(pieces):
-        # The head is made of what is known; the second piece is the first that is read.
+        # The first piece is known in advance; only the second requires a read, and may still fail with a proper status.
         first = await anext(pieces) + await anext(pieces, b"")
         await response.prepare(request)
         if request.method == "HEAD":
@@ -41,17 +42,17 @@ async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_ty
         except ConnectionError:
             raise
         except Exception as error:
-            log.warning("an answer was cut off", path=request.path, reason=str(error) or type(error).__name__)
-            # Not closed but aborted: a chunked body that ends in order would look whole.
+            log.warning("answer aborted", path=request.path, reason=str(error) or type(error).__name__)
+            # Aborted and not closed: a chunked body that ends properly would look complete.
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError("cut off") from error
+            raise ConnectionResetError("answer aborted") from error
     await response.write_eof()
     return response
 
 
 async def elements(trace: LongTrace, items: Callable[[Sequence[Span]], Sequence[Any]]) -> AsyncGenerator[bytes]:
-    """What ``items`` makes of each block of a trace, as the elements of one JSON array; made in a thread."""
+    """``items`` of each block of a trace as the elements of one JSON array, encoded in a thread."""
     comma = b""
     async with contextlib.aclosing(trace.blocks()) as blocks:
         async for spans in blocks:
@@ -63,7 +64,7 @@ async def elements(trace: LongTrace, items: Callable[[Sequence[Span]], Sequence[
 async def encoded_groups(
     trace: LongTrace, form: Literal["proto_json", "otlp_json"], to_dict: Callable[[Span], Mapping[str, Any]]
 ) -> AsyncGenerator[bytes]:
-    """``ResourceSpans`` of each block in protobuf's JSON, as the elements of one array; ``to_dict`` for spans that come as such."""
+    """``ResourceSpans`` of each block in protobuf's JSON, as the elements of one array; ``to_dict`` converts spans that are not yet encoded."""
 
     def groups(block: Slice) -> bytes:
         origins = [block.origins[number] for number in block.came_under]

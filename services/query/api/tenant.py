@@ -1,4 +1,4 @@
-"""Who is calling, as the router found out before it called the handler."""
+"""The caller of a request, as the router authenticated it before calling the handler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tael.auth import Caller
 
 CALLER: Final = web.RequestKey("caller", Caller)
 REQUIRE_ALLOWED: Final[web.RequestKey[Callable[[], Caller]]] = web.RequestKey("require_allowed")
-"""Asks again whether the caller may ask, for answers that go on for long. Raises Unauthenticated or Forbidden once it may not."""
+"""Checks the caller's token again, for long-running answers. Raises Unauthenticated or Forbidden once it no longer allows the request."""
 
 
 def tenant_of(request: web.Request) -> str:

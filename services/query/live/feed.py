@@ -1,7 +1,7 @@
-"""Live feeds: one subscription for each signal, shared by its watchers, decoded in a thread, and only while there are watchers.
+"""Live feeds: one subscription for each signal, shared by its watchers, decoded in a thread, and active only while there are watchers.
 
-A body of a tenant without watchers is dropped before it is decoded. Memory is bounded: bodies that wait for the thread, and frames that wait
-for a watcher. What does not fit is lost to the watchers concerned, who are told how many items they may have missed.
+A body of a tenant without watchers is dropped before it is decoded. Memory is bounded, for bodies that wait for the thread and for frames that
+wait for a client. Items that do not fit are lost to the watchers concerned, whose clients are notified how many they may have missed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WATCHERS = Gauge("tael_query_live_watchers", "Open live streams.", ["signal"])
 LOST = Counter("tael_query_live_lost_total", "Items that live streams may have missed because their clients read too slowly.", ["signal"])
 _WAITING_BYTES, _WATCHER_BYTES = 16 << 20, 1 << 20
 _EVENT_ITEMS, _EVENT_BYTES = 200, 256 << 10
-"""Of one frame; its bytes are guessed from those of the request."""
+"""The limits of one frame; its bytes are estimated from those of the request."""
 
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Framing(Protocol[T_contra]):
-    """How an API writes a feed. Each method returns one complete frame, as it is sent."""
+    """How an API encodes a feed. Each method returns one complete frame, ready to be sent."""
 
     @property
     def heartbeat(self) -> bytes:
@@ -45,19 +45,19 @@ class Framing(Protocol[T_contra]):
         ...
 
     def dropped(self, count: int) -> bytes:
-        """Tells the client that it may have missed ``count`` items because it reads too slowly."""
+        """A frame that notifies the client that it may have missed ``count`` items because it reads too slowly."""
         ...
 
     def ended(self, reason: str) -> bytes:
-        """The last frame, with the reason why the stream ends."""
+        """The last frame, with the reason why the stream ended."""
         ...
 
 
 @dataclass(eq=False)
 class LiveLimits:
-    """What live streams may take: ``streams`` of a signal and ``tenant_streams`` of one tenant among them, ``total_bytes`` of waiting frames.
+    """Limits of live streams: ``streams`` of a signal, ``tenant_streams`` of one tenant among them, ``total_bytes`` of waiting frames.
 
-    One for the process, so that ``waiting_bytes`` counts the frames of every feed.
+    All feeds of a process share one instance, so that ``waiting_bytes`` counts the frames of all of them.
     """
 
     streams: int
@@ -68,7 +68,7 @@ class LiveLimits:
 
 @dataclass(eq=False)
 class Watcher(Generic[T]):
-    """One live stream: frames that wait to be sent, and how many items it lost since the client was last told."""
+    """One live stream: frames that wait to be sent, and how many items it lost since the client was last notified."""
 
     tenant: str
     matches: Callable[[T], bool]
@@ -82,13 +82,13 @@ class Watcher(Generic[T]):
 
     @property
     def room_bytes(self) -> int:
-        """How many more bytes of frames may wait for this client: its own bound, and what all clients share."""
-        # The bound of all is there because a thousand clients that read slowly are each within their own.
+        """How many more bytes of frames may wait for this client, by its own limit and by the one that all clients share."""
+        # The shared limit is needed because a thousand slow clients would each stay within their own.
         return min(_WATCHER_BYTES - self.waiting_bytes, self.limits.total_bytes - self.limits.waiting_bytes)
 
     def offer(self, event: bytes) -> bool:
-        """Queue a frame; False when the client, or all together, have too much waiting already."""
-        # A single frame larger than the bound still passes when nothing waits, or it could never be sent.
+        """Queue a frame; returns False when too much is already waiting for this client, or for all together."""
+        # A frame larger than the limit is accepted when nothing else waits, or it could never be sent.
         if len(event) > self.room_bytes and self._events:
             return False
         self._report_losses()
@@ -107,9 +107,9 @@ class Watcher(Generic[T]):
         self._closed = True
 
     async def events(self, heartbeat_seconds: float) -> AsyncIterator[bytes]:
-        """Frames to send, heartbeats in silence, until the stream is closed."""
+        """Frames to send, and heartbeats while there are none, until the stream is closed."""
         while True:
-            # Before what is sent, not after: what is lost while the client reads must wake the wait below.
+            # Cleared before sending and not after: items lost while the client reads must wake the wait below.
             self._wake.clear()
             if not self._events:
                 self._report_losses()
@@ -131,7 +131,7 @@ class Watcher(Generic[T]):
             self.lost = 0
 
     def discard(self) -> None:
-        """Forget the frames that wait: the client is gone."""
+        """Drop the waiting frames, because the client is gone."""
         self._events.clear()
         self._count(-self.waiting_bytes)
 
@@ -172,7 +172,7 @@ class LiveFeed(Generic[T]):
 
     @contextlib.asynccontextmanager
     async def watch(self, tenant: str, matches: Callable[[T], bool], framing: Framing[T]) -> AsyncIterator[Watcher[T]]:
-        """A watcher of one tenant's items, from everything that is appended while the block runs.
+        """A watcher of one tenant's items that are appended while the block runs.
 
         Raises Overloaded at the limit of open streams, Unavailable when the WAL cannot be watched.
         """
@@ -227,6 +227,7 @@ class LiveFeed(Generic[T]):
         """Watch the bus until cancelled. Any failure ends every stream; clients reconnect."""
         try:
             async with self._bus.watch(self._signal) as bodies, asyncio.TaskGroup() as group:
+                # Only now: watchers that wait for this may rely on seeing everything appended from here on.
                 started.set_result(None)
                 decoding = group.create_task(self._decode(), name=f"live-{self._signal}-decode")
                 async for body in bodies:
@@ -266,19 +267,19 @@ class LiveFeed(Generic[T]):
             while self._waiting:
                 body = self._waiting.popleft()
                 self._waiting_bytes -= len(body.body)
-                # A copy: watchers come and go on the loop while the thread runs. Offering happens back here, so queues have one owner.
+                # A copy, because watchers come and go on the loop while the thread runs. Frames are queued here, on the loop, which owns the queues.
                 for found in await asyncio.to_thread(self._find, body, tuple(self._watchers)):
                     lost = sum(items for event, items in found.events if not found.watcher.offer(event))
                     self._lose(found.watcher, lost + found.lost)
 
     def _find(self, body: LiveBody, watchers: Sequence[Watcher[T]]) -> list[_Found[T]]:
-        """In a thread: the frames of this body for each watcher."""
+        """The frames of this body for each watcher; runs in a thread."""
         found = []
         for record in codec.decode(body.body):
             interested = [watcher for watcher in watchers if watcher.tenant == record.tenant]
             items = self._read(record.request, record.received_at) if interested else ()
-            # Guessed from the mean on the wire: what a frame takes is known only when it is made, and making it
-            # twice costs more than a bad guess.
+            # Estimated from the mean size on the wire: the size of a frame is known only once it is rendered, and rendering it twice
+            # costs more than a bad estimate.
             at_once = max(1, min(_EVENT_ITEMS, _EVENT_BYTES * len(items) // len(record.request))) if items else 1
             found += [_events_of(watcher, [item for item in items if watcher.matches(item)], at_once) for watcher in interested]
         return found
@@ -290,10 +291,10 @@ class LiveFeed(Generic[T]):
 
 
 def _items_by_tenant(body: bytes) -> dict[str, int]:
-    """How many items of each tenant a body holds. Raises ValueError for one that is not the WAL's."""
+    """How many items of each tenant a body holds. Raises ValueError for a body that is not a WAL entry."""
     items: dict[str, int] = {}
     for envelope in codec.envelopes(body):
-        # Envelopes of older releases do not say how many items they hold: at least one was missed.
+        # Envelopes of older releases do not say how many items they hold; count at least one.
         items[envelope.tenant] = items.get(envelope.tenant, 0) + max(1, envelope.items)
     return items
 
@@ -305,8 +306,8 @@ def _events_of(watcher: Watcher[T], items: Sequence[T], at_once: int) -> _Found[
     for start in range(0, len(items), at_once):
         if room <= 0:
             return _Found(watcher, events, len(items) - start)
-        some = items[start : start + at_once]
-        event = watcher.framing.items(some)
+        batch = items[start : start + at_once]
+        event = watcher.framing.items(batch)
         room -= len(event)
-        events.append((event, len(some)))
+        events.append((event, len(batch)))
     return _Found(watcher, events, 0)

@@ -15,7 +15,7 @@ from tael.otlp.decode import decode_log, log_id
 
 
 class LiveRecord:
-    """One log record, decoded and rendered at most once, however many watch; it has the attributes of a LogRecord."""
+    """One log record, decoded and rendered at most once, however many watchers it has; it has the attributes of a LogRecord."""
 
     def __init__(self, wire: WireLogRecord, frame: Frame, received_at_ns: int) -> None:
         self.wire = wire
@@ -43,11 +43,11 @@ class LiveRecord:
 
     @cached_property
     def record(self) -> LogRecord:
-        """As a reader of the hot tier returns it."""
+        """The decoded record, as a reader of the hot tier returns it."""
         return decode_log(self.wire, self.frame.resource, self.frame.scope, self._received_at_ns)
 
     def rendered(self, render: Callable[[LogRecord], bytes]) -> bytes:
-        """What ``render``, a function that lives as long as the process, makes of the record; made once."""
+        """``render(record)``, computed once; ``render`` MUST live as long as the process, because results are kept by function."""
         if (made := self._rendered.get(render)) is None:
             made = self._rendered[render] = render(self.record)
         return made

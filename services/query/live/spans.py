@@ -18,9 +18,10 @@ from tael.otlp.prices import Prices, with_cost
 
 
 class LiveSpan:
-    """One span, decoded and rendered at most once, however many watch; it has the attributes of a Span.
+    """One span, decoded and rendered at most once, however many watchers it has; it has the attributes of a Span.
 
-    What filters ask for most is read from the wire, so that of a busy stream few spans are decoded; the rest decodes the span.
+    The fields that filters use most are read from the wire message, so that few spans of a busy stream are decoded; any other field decodes the
+    span.
     """
 
     def __init__(self, wire: WireSpan, frame: Frame, prices: Prices) -> None:
@@ -56,19 +57,19 @@ class LiveSpan:
 
     @cached_property
     def span(self) -> Span:
-        """As a reader of the hot tier returns it."""
+        """The decoded span, as a reader of the hot tier returns it."""
         span = decode_span(self.wire, self.frame.resource, self.frame.scope)
         return with_cost(replace(span, llm=llm_call(span.attributes)), self._prices)
 
     def rendered(self, render: Callable[[Span], bytes]) -> bytes:
-        """What ``render``, a function that lives as long as the process, makes of the span; made once."""
+        """``render(span)``, computed once; ``render`` MUST live as long as the process, because results are kept by function."""
         if (made := self._rendered.get(render)) is None:
             made = self._rendered[render] = render(self.span)
         return made
 
 
 def read_spans(request: bytes, _received_at_ns: int, prices: Prices) -> list[LiveSpan]:
-    """The spans of an admitted request, in order; LLM calls cost what ``prices`` say where they do not say it."""
+    """The spans of an admitted request, in order; LLM calls that report no cost get one from ``prices``."""
     message = ExportTraceServiceRequest.FromString(request)
     return [
         LiveSpan(span, frame, prices)

@@ -1,1 +1,1 @@
-"""Runs LogQL over the shards: the engine, how it reads lines and counts, its settings. The language itself is ``tael.logql``."""
+"""Runs LogQL over the shards: the engine, its reads of lines and counts, and its settings. The language itself is ``tael.logql``."""

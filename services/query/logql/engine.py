@@ -1,4 +1,4 @@
-"""Runs LogQL: decides what the shards count and what is read line by line, reads it in pages, evaluates it in threads."""
+"""Runs LogQL: decides what the shards count and what is read line by line, reads lines in pages, and evaluates in threads."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader
 from tael.vectors.values import Steps, Vector
 
 LOOKED_AT = 500
-"""How many records are read at first for a query whose stages leave some out."""
+"""The size of the first page of a query whose stages may drop lines."""
 SIZED = 5_000
-"""Lines that are looked at one by one to tell how large they are with their metadata."""
+"""How many lines are at most read one by one to measure their size with metadata."""
 MAX_GROUPS = 500_000
-"""Groups and slots that shards may count for one part of a query."""
+"""How many groups, counted by slot, shards may return for one part of a query."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogqlOptions:
-    """The bounds of one query; ``push`` lets shards count what they can."""
+    """The limits of one query; ``push`` lets shards count where they can."""
 
     max_entries: int = 5_000
     max_series: int = 5_000
@@ -48,13 +48,13 @@ class LogqlOptions:
 
     @property
     def bounds(self) -> Bounds:
-        """As the extraction of samples takes them."""
+        """These limits in the form that the extraction of samples takes."""
         return Bounds(self.max_series, self.max_samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How many lines of which range, and in which direction; at least ``interval_ns`` lie between two lines."""
+    """The lines to return: how many, of which range, in which direction; two lines are at least ``interval_ns`` apart."""
 
     time_range: TimeRange
     limit: int
@@ -64,7 +64,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The labels of a stream, and what was counted of it."""
+    """The labels of a stream, and the number and bytes of its lines."""
 
     labels: dict[str, str]
     count: int
@@ -73,23 +73,23 @@ class Stream:
 
 
 class LogqlEngine:
-    """Queries over one LogReader. Keeps nothing between them."""
+    """Runs queries over one LogReader; keeps no state between them."""
 
     def __init__(self, reader: LogReader, options: LogqlOptions) -> None:
         self.reader = reader
         self.options = options
 
     async def lines(self, tenant: str, query: LineQuery, asked: Wanted) -> Answer[list[Row]]:
-        """The lines of a log query, in the order of time that was asked for.
+        """The lines of a log query, in the requested order of time.
 
-        Raises what the reader raises. A caller that is cancelled, or gives up, ends the work at its next record.
+        Raises what the reader raises. When the caller is cancelled or gives up, the work ends at one of the next records.
         """
         predicate = wanted(query)
         if predicate == NOTHING:
             return Answer([])
         pages = Pages(self.reader, tenant, LogQuery(asked.time_range, predicate, oldest_first=asked.oldest_first, streams=query.matchers))
         pick = _Pick(query, asked, time.time_ns())
-        # Where stages may drop lines, a first page of the limit alone would mostly need a second one.
+        # Where stages may drop lines, a first page of only ``limit`` records would usually need a second one.
         first = asked.limit if decided(query) and not asked.interval_ns else max(asked.limit, LOOKED_AT)
         async for page in pages.read(first):
             pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= asked.limit)
@@ -100,7 +100,7 @@ class LogqlEngine:
     async def value(self, tenant: str, expr: Metric, steps: Steps) -> Answer[Value]:
         """The value of a metric query at ``steps`` (ns).
 
-        Raises Rejected where lines or series do not allow it, TooLarge beyond the bounds, and what the reader raises.
+        Raises Rejected where lines or series do not allow it, TooLarge beyond the limits, and what the reader raises.
         """
         found: dict[Leaf, Vector] = {}
         missing: dict[str, None] = {}
@@ -125,8 +125,8 @@ class LogqlEngine:
     async def streams(
         self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, slot_ns: int = 0, names: Collection[str] | None = None
     ) -> Answer[list[Stream]]:
-        """The streams that have lines in the range, with the number and bytes of these; slot by slot where slots are asked for. With ``names``,
-        streams that agree in these labels are one, and have these labels alone.
+        """The streams that have lines in the range, with the number and bytes of these, by slot where ``slot_ns`` is given. With ``names``,
+        streams are merged by these labels and have no others.
         """
         asked = LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
         answer = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
@@ -143,8 +143,8 @@ class LogqlEngine:
     async def volumes(
         self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, names: Collection[str] | None = None
     ) -> Answer[list[Stream]]:
-        """The streams with the bytes that Loki would count for them, metadata included; of more than ``SIZED`` lines the bytes of lines alone.
-        ``names`` is that of ``streams``.
+        """The streams with the bytes that Loki would count for them, metadata included; with more than ``SIZED`` lines only the bytes of lines.
+        ``names`` is as in ``streams``.
         """
         answer = await self.streams(tenant, matchers, time_range, names=names)
         if answer.missing or sum(stream.count for stream in answer.value) > SIZED:
@@ -197,7 +197,7 @@ class LogqlEngine:
 
 
 class _Pick:
-    """Runs a log query's stages on records, and chooses the lines of an answer."""
+    """Runs a log query's stages on records, and selects the lines of the answer."""
 
     def __init__(self, query: LineQuery, asked: Wanted, now_ns: int) -> None:
         self.rows: list[Row] = []
@@ -206,7 +206,7 @@ class _Pick:
         self._last_ns: int | None = None
 
     def row(self, record: LogRecord) -> Row | None:
-        """The record's row when it is a line of the answer."""
+        """The record's row, or None when it is not a line of the answer."""
         row = entry(record).row()
         if not self._pipeline.keeps(row):
             return None
@@ -217,7 +217,7 @@ class _Pick:
 
 
 def _range_of(leaf: Leaf, steps: Steps) -> TimeRange:
-    """The windows leave their starts out and hold their ends; a TimeRange is the other way round."""
+    """The range that a leaf's windows cover. Windows exclude their start and include their end; a TimeRange does the reverse."""
     ends = shifted(steps, leaf.aggregation.range.offset_ns)
     last = ends.start_ms + (steps.count - 1) * steps.step_ms
     return TimeRange(ends.start_ms - leaf.aggregation.range.range_ns + 1, last + 1)

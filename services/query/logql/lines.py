@@ -1,4 +1,4 @@
-"""Reads records page by page: never more than a page of them is held, however many a query looks at."""
+"""Reads records page by page, so that at most one page is in memory, however many records a query reads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ R = TypeVar("R")
 
 
 class Pages:
-    """The records that ``query`` is for, whatever its limit, and the shards that did not give theirs."""
+    """The records of ``query``, whose limit is ignored; ``missing`` names the shards that did not answer."""
 
     def __init__(self, reader: LogReader, tenant: str, query: LogQuery) -> None:
         self._reader, self._tenant, self._query = reader, tenant, query
         self.missing: dict[str, None] = {}
 
     async def read(self, first: int = MAX_FIND_LIMIT) -> AsyncIterator[list[LogRecord]]:
-        """Pages in the order of time; the first holds ``first`` records, later ones more."""
+        """Pages in the query's order of time; the first has ``first`` records, later ones more."""
         size = min(first, MAX_FIND_LIMIT)
         after: LogCursor | None = None
         while True:
@@ -32,12 +32,12 @@ class Pages:
             if len(answer.value) < size:
                 return
             after = LogCursor(answer.value[-1].timestamp_ns, answer.value[-1].serial)
-            # Fourfold, so that a query which drops nearly every line takes a few pages, and one that is soon satisfied has not read far.
+            # Growing fourfold: a query that drops nearly every line takes few pages, and one that is soon satisfied reads little.
             size = min(size * 4, MAX_FIND_LIMIT)
 
 
 async def each(records: list[LogRecord], work: Callable[[LogRecord], R | None], enough: Callable[[list[R]], bool]) -> list[R]:
-    """What ``work`` makes of the records, in a thread, until there is ``enough``; None is left out."""
+    """``work`` of each record, in a thread, until there is ``enough``; results that are None are left out."""
 
     def run(check: Callable[[], None]) -> list[R]:
         found: list[R] = []

@@ -1,4 +1,4 @@
-"""What LogQL's engine reads from the environment."""
+"""Settings of the LogQL engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tael.runtime.config import Settings
 
 
 class LogqlSettings(Settings):
-    """Settings of LogQL's engine; a part of the query service's."""
+    """Settings of the LogQL engine, a group of the query service's."""
 
     logql_max_entries: int = Field(
         default=5_000,
@@ -33,5 +33,5 @@ class LogqlSettings(Settings):
 
     @property
     def logql_options(self) -> LogqlOptions:
-        """These settings as the engine takes them."""
+        """These settings as options of the engine."""
         return LogqlOptions(max_entries=self.logql_max_entries, max_series=self.logql_max_series, max_samples=self.logql_max_samples)

@@ -70,7 +70,7 @@ class PromqlEngine:
         self.options = options
 
     def parse(self, text: str, *, instant: bool = True) -> Expr:
-        """The tree of an expression. Raises ParseError, or Rejected for a range query of what has no value at a step."""
+        """The tree of an expression. Raises ParseError, or Rejected for a range query of a string or range vector."""
         expr = parse(text, self.options.features)
         kind = type_of(expr)
         if not instant and kind in _WORDS:
@@ -80,7 +80,7 @@ class PromqlEngine:
     async def run(self, tenant: str, query: Query, expr: Expr) -> Outcome:
         """The value of ``expr``, the tree of ``query``.
 
-        Raises Rejected in Prometheus' words where the data does not allow it, TooLarge beyond the bounds, and whatever the reader raises.
+        Raises Rejected with Prometheus' message where the data does not allow the operation, TooLarge beyond the limits, and what the reader raises.
         When the caller is cancelled or gives up, the evaluation ends at its next node.
         """
         lookback = self.options.lookback_ms if query.lookback_ms is None else query.lookback_ms
@@ -90,7 +90,8 @@ class PromqlEngine:
         wanted = needs(prepared, query.steps, options)
         answer = await fetch(self.reader, tenant, wanted, budget)
         if any(samples.rollups for samples in answer.value.samples.values()):
-            # Rollups know more than their last values, which is all that samples show: what shards evaluate is asked of them, however small the steps.
+            # As samples, rollups have only their last values. The shards evaluate functions from everything a rollup holds, so they are
+            # asked to, however short the steps.
             pushed = needs(prepared, query.steps, replace(options, push_from_ms=0))
             if pushed.grids != wanted.grids:
                 answer = await fetch(self.reader, tenant, pushed, Budget(self.options.max_samples, self.options.max_series))

@@ -1,4 +1,4 @@
-"""Fetches what an expression needs from a SeriesReader: concurrently, within a budget, and samples in place of grids that a shard cannot compute."""
+"""Fetches the data of an expression from a SeriesReader: concurrently, within a budget, with samples instead of grids that a shard cannot compute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def fetch(reader: SeriesReader, tenant: str, needs: Needs, budget: Budget)
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """One query's reads and their answers."""
+    """The reads of one query and their answers."""
 
     reader: SeriesReader
     tenant: str
@@ -36,16 +36,17 @@ class _Fetch:
     info: dict[Call, Samples] = field(default_factory=dict)
 
     async def run(self, needs: Needs) -> Answer[Fetched]:
-        left_to_us: list[GridNode] = []
-        as_samples, asked = frozenset(needs.samples), dict(needs.grids)
+        refused: list[GridNode] = []
+        # without_grid below changes ``needs``, so what was needed at first is kept.
+        as_samples, requests = frozenset(needs.samples), dict(needs.grids)
         await self.budget.all(
             *(self._select(self.samples, selector, selection) for selector, selection in needs.samples.items()),
             *(self._select(self.info, call, selection) for call, selection in needs.info.items()),
-            *(self._grid(node, request, left_to_us) for node, request in needs.grids.items()),
+            *(self._grid(node, request, refused) for node, request in needs.grids.items()),
         )
-        again = dict(needs.without_grid(node) for node in left_to_us)
+        again = dict(needs.without_grid(node) for node in refused)
         await self.budget.all(*(self._select(self.samples, selector, selection) for selector, selection in again.items()))
-        doubtful = as_samples | {selector_of(node[0]) for node in left_to_us if not exact(asked[node], OF_HISTOGRAMS)}
+        doubtful = as_samples | {selector_of(node[0]) for node in refused if not exact(requests[node], OF_HISTOGRAMS)}
         for selector in again.keys() - doubtful:
             self.samples[selector] = _exact(self.samples[selector])
         return Answer(Fetched(self.samples, self.grids, self.info), self.budget.missing)
@@ -53,25 +54,25 @@ class _Fetch:
     async def _select(self, into: dict[T, Samples], key: T, selection: Selection) -> None:
         answer = await self.budget.ask(lambda most: self.reader.select(self.tenant, selection, most))
         if (rollups := answer.value.rollups) is not None and rollups.histograms:
-            # Their windows are of whole buckets: the first one may begin in the bucket before the one that it was asked from.
+            # Windows over rollups consist of whole buckets, so the first one may begin up to two buckets before the requested start.
             wider = replace(selection, start_ms=selection.start_ms - 2 * ROLLUP_MS)
             answer = await self.budget.ask(lambda most: self.reader.select(self.tenant, wider, most))
         self.budget.take(answer.value.room, len(answer.value.labels), answer.missing)
         into[key] = answer.value
 
-    async def _grid(self, node: GridNode, request: GridRequest, left_to_us: list[GridNode]) -> None:
+    async def _grid(self, node: GridNode, request: GridRequest, refused: list[GridNode]) -> None:
         steps = node[1].count
-        # A grid holds a value for each series and step, however many samples are behind it: its bound is one of series.
+        # A grid has one value for each series and step, however many samples it was computed from: dividing by the steps bounds the series.
         answer = await self.budget.ask(lambda most: self.reader.grid(self.tenant, request, most // steps))
         if answer is None:
-            left_to_us.append(node)
+            refused.append(node)
             return
         self.budget.take(answer.value.values.size, len(answer.value.labels), answer.missing)
         self.grids[node] = answer.value
 
 
 def _exact(samples: Samples) -> Samples:
-    """Samples of which only that is asked which rollups of histograms answer exactly; floats beside them are known by their last values."""
+    """Samples whose only uses are exact over rollups of histograms, marked exact; not if there are floats too, which have only last values."""
     rollups = samples.rollups
     if rollups is None or samples.histogram is None:
         return samples

@@ -1,8 +1,8 @@
-"""The opaque cursor of a list of spans or log records, pure: where the page ended, in which range, and of which query.
+"""The opaque cursor of a list of spans or log records, pure: where the page ended, its range, and a digest of its query.
 
 Layout, base64url without padding: version 1 (u8), the query's digest (8 bytes), range start and end (i64, big endian), then the last item: a
-span's start (u64), trace id (16 bytes) and span id (8 bytes), or a record's time (u64) and serial (u64). The range is in it because ``last=15m``
-would move between two pages.
+span's start (u64), trace id (16 bytes) and span id (8 bytes), or a record's time (u64) and serial (u64). The range is included because
+``last=15m`` would move between two pages.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _ACCEPTED = "the cursor of the previous answer, unchanged"
 
 
 def query_digest(filters: Sequence[tuple[str, str]]) -> bytes:
-    """Eight bytes that tell one set of filters from another; the order of the filters does not matter."""
+    """An eight-byte digest of a set of filters; their order does not matter."""
     digest = hashlib.blake2b(digest_size=8)
     for key, value in sorted(filters):
         for text in (key, value):
-            # With its length before it: "ab" and "c" must not digest as "a" and "bc" do.
+            # Length-prefixed: "ab" and "c" must not have the digest of "a" and "bc".
             encoded = text.encode()
             digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.digest()
@@ -40,7 +40,7 @@ def encode_cursor(after: Cursor, time_range: TimeRange, digest: bytes) -> str:
 
 
 def decode_cursor(text: str, digest: bytes) -> tuple[Cursor, TimeRange]:
-    """Where to go on and in which range. Raises Rejected for a cursor that is damaged or belongs to other filters."""
+    """The position to continue after, and the range. Raises Rejected for a cursor that is damaged or belongs to other filters."""
     position, time_range = _decode(text, digest, _SPAN)
     return Cursor(*position), time_range
 

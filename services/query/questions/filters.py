@@ -1,4 +1,4 @@
-"""Filters of spans and log records, read once for stored and for live items, pure."""
+"""Filters of spans and log records, shared by searches of stored and live items; pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tael.model.span import STATUS_NAMES
 
 SPAN_FILTERS: Final = ("service", "operation", "status", "min_duration_ms", "max_duration_ms", "model", "min_cost_usd")
 LOG_FILTERS: Final = ("service", "severity", "min_severity", "body_contains", "words", "trace_id", "span_id")
-"""The parameters that stored and live items have in common, beside ``attribute``, which can be repeated."""
+"""The parameters that both kinds of searches have, besides ``attribute``, which can be repeated."""
 
 
 def read_span_filters(parameters: Parameters) -> Predicate:
-    """What SPAN_FILTERS, ``attribute``, ``trace_id`` and ``text`` ask for, where the endpoint knows them. Raises Rejected."""
+    """The predicate of SPAN_FILTERS, ``attribute``, ``trace_id`` and ``text``, as far as the endpoint knows them. Raises Rejected."""
     status = parameters.choice("status", STATUS_NAMES)
     low, high = parameters.milliseconds("min_duration_ms"), parameters.milliseconds("max_duration_ms")
     if low is not None and high is not None and low > high:
@@ -37,7 +37,7 @@ def read_span_filters(parameters: Parameters) -> Predicate:
 
 
 def read_log_filters(parameters: Parameters) -> Predicate:
-    """What LOG_FILTERS and ``attribute`` ask for. Raises Rejected."""
+    """The predicate of LOG_FILTERS and ``attribute``. Raises Rejected."""
     severity, least = parameters.choice("severity", LEVELS), parameters.choice("min_severity", LEVELS)
     trace_id, span_id = parameters.text("trace_id"), parameters.text("span_id")
     return find_logs(

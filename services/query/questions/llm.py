@@ -1,4 +1,4 @@
-"""What was said in the LLM calls of a trace, where it came as log records: beside its span, by trace and span id."""
+"""The messages of a trace's LLM calls that came as log records, found by trace and span id."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tael.otlp.genai import EVENTS
 from tael.storage.api import Answer, LogQuery
 
 Messages: TypeAlias = "Mapping[bytes, list[LogRecord]]"
-"""By the id of the span that they were said in, in order of time."""
+"""Messages by the id of their span, in order of time."""
 MAX_MESSAGES = 2_000
-"""Of one trace; the first ones."""
-# A record of a call may be stamped by another clock, or when it was written, after the span had ended.
+"""The most messages of one trace that are read, the earliest ones."""
+# A call's record may have a timestamp of another clock, or of when it was written, after the span had ended.
 _LEEWAY_NS = 3_600 * 10**9
 _IS_MESSAGE = Or(
     tuple(Compare(field, "=", name) for field in (intrinsic("event_name"), Field("attribute", "event.name")) for name in EVENTS)
@@ -27,9 +27,9 @@ _IS_MESSAGE = Or(
 
 
 async def messages_of(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span]) -> Answer[Messages]:
-    """The messages of a trace's LLM calls. Nothing is asked where there is no call.
+    """The messages of a trace's LLM calls; nothing is read where there is no call.
 
-    Shards that did not answer are named; a trace is not withheld for its messages.
+    Shards that did not answer are named; a trace does not fail because its messages cannot be read.
     """
     calls = [span for span in spans if span.llm is not None]
     if not calls:

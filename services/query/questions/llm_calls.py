@@ -1,4 +1,4 @@
-"""LLM calls one by one."""
+"""The query of single LLM calls."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ANY: Final = "any"
 
 @contextlib.asynccontextmanager
 async def find_calls(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Page[Span]]:
-    """Spans of calls of a model (``operation`` says of what else, or ``any``), newest first, that match FILTERS, ``status``, ``min_cost_usd``
-    and ``text``. Raises Rejected, and as the reader does.
+    """Spans of model calls, newest first, that match FILTERS, ``status``, ``min_cost_usd`` and ``text``. ``operation`` selects other kinds of
+    calls, or ``any``. Raises Rejected, and what the reader raises.
     """
     page = read_page(
         pairs,

@@ -1,4 +1,4 @@
-"""What was said in a session, in order and across traces: the newest of it, within the bounds of one answer."""
+"""The conversation of a session, in order and across traces: the newest part of it, within the limits of one answer."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from tael.storage.api import Answer, Cursor, SpanQuery, TraceTooLong
 from tael.storage.merge import oldest_first
 
 MAX_NAMED: Final = 2_000
-"""Spans that name a session of which its traces are found; the newest."""
+"""How many spans that name a session are read to find its traces, the newest ones."""
 MAX_TRACES: Final = 200
 MAX_CALLS: Final = 2_000
 MAX_BYTES: Final = 32 << 20
-"""Bytes of text in the calls of one answer; older calls are left out beyond it."""
+"""The limit of text in the calls of one answer; older calls are left out."""
 MAX_WHOLE_SPANS: Final = 500
-"""The longest trace that is read whole; of a longer one only the calls are read."""
+"""The most spans of a trace that is read as a whole; of a longer one only the calls are read."""
 _PAGE: Final = 100
 _WITH_TEXT: Final = ("chat", "completion")
 
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message of a session, and the call that it was new in."""
+    """A message of a session, and the call in which it first appears."""
 
     span: Span
     message: Message
@@ -48,9 +48,9 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session: its traces in order of time, the conversation, and what was used in them. ``older_ns``: calls before it are left out.
+    """A session: its traces in order of time, the conversation, and the usage. Calls before ``older_ns`` are left out.
 
-    ``unresolved`` counts payloads whose references stand in their place.
+    ``unresolved`` counts references to payloads that were not resolved.
     """
 
     traces: list[bytes]
@@ -63,7 +63,7 @@ class Session:
 
 @dataclass(slots=True)
 class _Trace:
-    """What a session shows of a trace: its calls, oldest first, and their messages that came as log records. ``cut``: it has older calls."""
+    """A session's part of a trace: its calls, oldest first, and their messages that came as log records. ``cut``: it has older calls."""
 
     trace_id: bytes
     calls: Sequence[Span]
@@ -74,7 +74,7 @@ class _Trace:
 
 @dataclass(slots=True)
 class _Reading:
-    """A session that is being read, and how much more of it the answer takes."""
+    """A session that is being read, and how much more of it the answer may have."""
 
     backend: Backend
     turn: Turn
@@ -88,7 +88,7 @@ class _Reading:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more is read."""
+        """Whether the answer has reached a limit."""
         return self.calls_left <= 0 or self.bytes_left <= 0
 
     def note_missing(self, missing: Iterable[str]) -> None:
@@ -98,7 +98,10 @@ class _Reading:
 
 @contextlib.asynccontextmanager
 async def get_session(backend: Backend, tenant: str, session: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Session]:
-    """What was said in a session before the end of a range, each thing once; of a long one the newest. Raises NotFound, Rejected, and as the readers do."""
+    """The conversation of a session before the end of a range, each message once; of a long session the newest part.
+
+    Raises NotFound, Rejected, and what the readers raise.
+    """
     time_range = Parameters(pairs, known=RANGE).time_range(now_ns=time.time_ns())
     async with backend.turns.turn("llm", tenant) as turn:
         payload_bytes = int(backend.settings.max_inline_payload_bytes)
@@ -123,7 +126,7 @@ def _oldest(read: Sequence[_Trace], time_range: TimeRange) -> int:
 
 
 async def _traces_of(reading: _Reading, session: str, time_range: TimeRange) -> tuple[list[bytes], bool]:
-    """The traces that name a session, the newest first, and whether there may be more."""
+    """The traces that name a session, newest first, and whether there may be more."""
     traces: dict[bytes, None] = {}
     named, after = 0, None
     while named < MAX_NAMED and len(traces) <= MAX_TRACES:
@@ -158,7 +161,7 @@ async def _read(reading: _Reading, trace_id: bytes) -> _Trace:
 
 
 async def _texts_of(reading: _Reading, trace_id: bytes, wanted: Sequence[Span]) -> Answer[list[Span]]:
-    """The spans of these calls with all that they say, oldest first: the newest that the answer takes."""
+    """The full spans of these calls, oldest first: the newest ones that fit into the answer."""
     ids = {span.span_id for span in wanted}
     if not ids:
         return Answer([])
@@ -180,7 +183,7 @@ async def _texts_of(reading: _Reading, trace_id: bytes, wanted: Sequence[Span]) 
 
 
 async def _resolved(reading: _Reading, calls: Sequence[Span]) -> tuple[Sequence[Span], Messages]:
-    """The newest of these calls that the answer takes, with their payloads and messages."""
+    """The newest of these calls that fit into the answer, with payloads resolved, and their messages."""
     backend, turn, tenant = reading.backend, reading.turn, reading.tenant
     kept: list[Span] = []
     for span in reversed(calls):
@@ -200,14 +203,14 @@ async def _resolved(reading: _Reading, calls: Sequence[Span]) -> tuple[Sequence[
 
 
 def _calls_with_text(spans: Sequence[Span], counted: frozenset[bytes], end_ns: int) -> list[Span]:
-    """The calls of a trace that say something, in order of time: those that count, or all where none has usage."""
+    """The calls of a trace that have messages, in order of time: those that count, or all where none reports usage."""
     calls = sorted((span for span in spans if span.llm is not None and span.llm.operation in _WITH_TEXT), key=oldest_first)
     counting = [span for span in calls if span.span_id in counted] or calls
     return [span for span in counting if span.start_ns < end_ns]
 
 
 def _new_messages(conversation: Conversation, calls: Sequence[Span], messages: Messages) -> Iterator[NewMessage]:
-    """What is new in each call."""
+    """The messages that are new in each call: each call repeats the conversation so far."""
     for span in calls:
         events: list[tuple[str, Any, Attributes]] = [(event.name, None, event.attributes) for event in span.events]
         records = [_event(record) for record in messages.get(span.span_id, ())]

@@ -1,4 +1,4 @@
-"""What LLM calls used and cost, by what they have in common; their sessions; their tools."""
+"""Queries of the usage and cost of LLM calls by group, of sessions, and of tools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tael.otlp import genai
 from tael.storage.api import Answer
 
 MAX_SPANS: Final = 1_000_000
-"""Spans of traces with LLM calls that one question looks at."""
+"""How many spans of traces with LLM calls one query may read."""
 FILTERS: Final = {
     "service": ("service",),
     "provider": ("provider",),
@@ -32,7 +32,7 @@ FILTERS: Final = {
     "agent": ("agent_name",),
     "tool": ("tool_name",),
 }
-"""Parameters, and the words of a call that they are compared with."""
+"""Parameters, and the columns of a call that they are compared with."""
 OPERATIONS: Final = (*dict.fromkeys(genai.OPERATIONS.values()), genai.OTHER_OPERATION)
 BY: Final = {name: columns[0] for name, columns in FILTERS.items()} | {"response_model": "response_model"}
 _DEFAULT_RANGE_S: Final = 24 * 3600
@@ -41,7 +41,7 @@ _DEFAULT_LIMIT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Usages:
-    """Groups in the order of the answer, and all of them together; ``by`` names the members of each key."""
+    """Groups in the order of the answer, and their total; ``by`` names the members of each key."""
 
     by: tuple[str, ...]
     groups: list[LlmUsage]
@@ -51,15 +51,15 @@ class Usages:
 
 @contextlib.asynccontextmanager
 async def usage(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Usages]:
-    """Usage of the calls that count, the most expensive group first: ``by`` (model where nothing is said), FILTERS, a range and ``limit``.
+    """Usage of the calls that count, the most expensive group first. Takes ``by`` (default: model), FILTERS, a range and ``limit``.
 
-    Raises Rejected, TooLarge, and as the reader does.
+    Raises Rejected, TooLarge, and what the reader raises.
     """
     parameters = Parameters(pairs, known=(*FILTERS, *RANGE, "by", "limit"))
     by = tuple(name.strip() for name in (parameters.text("by") or "model").split(","))
     for name in by:
         if name not in BY:
-            raise Rejected(f"{name!r} is nothing to group by", where="by", accepted=f"some of {', '.join(BY)}, with commas between")
+            raise Rejected(f"{name!r} cannot be grouped by", where="by", accepted=f"some of {', '.join(BY)}, with commas between")
     limit = _limit(backend, parameters)
     async with _calls(backend, tenant, parameters) as answer:
         counted = answer.value.take(answer.value.counted)
@@ -70,7 +70,7 @@ async def usage(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]])
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session and what was used in it; ``users``, ``services``, ``agents`` and ``models`` are those that its calls name."""
+    """A session and its usage; ``names`` lists the ``users``, ``services``, ``agents`` and ``models`` that its calls name."""
 
     used: LlmUsage
     names: Mapping[str, list[str]]
@@ -78,7 +78,7 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def sessions(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Answer[list[Session]]]:
-    """Sessions with a call that counts, the one with the newest call first: FILTERS, a range and ``limit``. Raises as ``usage``."""
+    """Sessions with a call that counts, the one with the newest call first. Takes FILTERS, a range and ``limit``. Raises as ``usage`` does."""
     parameters = Parameters(pairs, known=(*FILTERS, *RANGE, "limit"))
     limit = _limit(backend, parameters)
     async with _calls(backend, tenant, parameters) as answer:
@@ -102,7 +102,7 @@ def _sessions(calls: LlmCalls) -> Iterator[Session]:
 
 @contextlib.asynccontextmanager
 async def tools(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Answer[list[LlmUsage]]]:
-    """Calls of each tool, by name and agent, the most called first: FILTERS, a range and ``limit``. Raises as ``usage``."""
+    """Calls of each tool, by name and agent, the most called first. Takes FILTERS, a range and ``limit``. Raises as ``usage`` does."""
     parameters = Parameters(pairs, known=(*FILTERS, *RANGE, "limit"))
     limit = _limit(backend, parameters)
     async with _calls(backend, tenant, parameters) as answer:
@@ -114,7 +114,7 @@ async def tools(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]])
 
 
 def quantile_ns(ordered: Sequence[int], share: float) -> int:
-    """The smallest duration that this share of the calls did not exceed; ``ordered`` has one at least."""
+    """The smallest duration that this share of the calls did not exceed; ``ordered`` is ascending and not empty."""
     # Rounded up, by flooring the negative: 0.95 of ten calls is all ten.
     return int(ordered[min(len(ordered) - 1, max(0, -int(-len(ordered) * share // 1) - 1))])
 
@@ -130,13 +130,13 @@ async def _calls(backend: Backend, tenant: str, parameters: Parameters) -> Async
 
 
 def range_of(parameters: Parameters, now_ns: int) -> TimeRange:
-    """The range that is asked for; the last day where none is."""
+    """The requested range, by default the last day."""
     asked = any(parameters.text(name) for name in RANGE)
     return parameters.time_range(now_ns=now_ns) if asked else TimeRange.last(_DEFAULT_RANGE_S, now_ns=now_ns)
 
 
 def filtered(calls: LlmCalls, wanted: Mapping[str, str]) -> LlmCalls:
-    """The calls that have every wanted word, in one of the columns that FILTERS name for it."""
+    """The calls that have every wanted word in one of the columns that FILTERS names for it."""
     for name, text in wanted.items():
         held = _flags([False]).repeat(len(calls))
         for column in FILTERS[name]:

@@ -1,4 +1,4 @@
-"""Questions about log records: search."""
+"""The query of log records by filters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tael.storage.api import MAX_FIND_LIMIT, LogCursor, LogQuery
 async def find_logs(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Page[LogRecord]]:
     """Records that match every filter: ``LOG_FILTERS``, ``attribute``, a range, ``limit`` and ``cursor``.
 
-    Payloads are in place where ``payloads`` says ``inline``. Raises Rejected, and as the reader does.
+    Payloads are resolved where ``payloads`` is ``inline``. Raises Rejected, and what the reader raises.
     """
     query, digest = read_log_query(pairs, now_ns=time.time_ns(), max_limit=backend.settings.max_query_limit)
     async with backend.turns.turn("logs", tenant) as turn:
@@ -37,7 +37,7 @@ async def find_logs(backend: Backend, tenant: str, pairs: Sequence[tuple[str, st
 
 
 def read_log_query(pairs: Sequence[tuple[str, str]], *, now_ns: int, max_limit: int) -> tuple[LogQuery, bytes]:
-    """The query that these parameters ask for, and the digest that its cursors carry. Raises Rejected. Pure."""
+    """The query of these parameters, and the digest for its cursors. Raises Rejected. Pure."""
     page = read_page(pairs, (*LOG_FILTERS, PAYLOADS), decode_log_cursor, now_ns=now_ns, max_limit=max_limit)
     page.parameters.choice(PAYLOADS, (INLINE, REFERENCE))
     return LogQuery(page.time_range, read_log_filters(page.parameters), page.limit, page.after), page.digest

@@ -1,4 +1,4 @@
-"""A trace of more spans than are held at once: read and handed on a block at a time."""
+"""Traces with more spans than are held at once: read and sent a block at a time."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from tael.storage.long_traces import BEGIN, Form, Origin, Outline, Part, Slice
 
 T = TypeVar("T")
 STEP: Final = 100
-"""Spans between two places where a trace can be cut."""
+"""How many spans lie between two positions at which a trace can be cut."""
 _MOST_STEPS: Final = 250
 _MOST_ORIGINS: Final = 1_000
-"""Resources with scopes that are remembered from one block to the next."""
+"""How many pairs of resource and scope are remembered from one block to the next."""
 _SPAN_BYTES: Final = 500
-"""What a span takes beside its texts, about."""
+"""The approximate size of a span without its texts."""
 
 
 class LongTrace:
-    """The first ``shown`` of a trace's ``spans``, in blocks of about ``TAEL_TRACE_BLOCK_BYTES``. Each block has a turn of its own, so that who reads slowly keeps nobody waiting.
+    """The first ``shown`` of a trace's ``spans``, in blocks of about ``TAEL_TRACE_BLOCK_BYTES``. Each block takes its own turn, so that
+    a slow reader does not hold one.
 
-    What lacks so far is in ``missing``, and ``unresolved`` counts references that stand as they are.
+    ``missing`` names the shards missing so far, and ``unresolved`` counts references to payloads that were not resolved.
     """
 
     def __init__(self, backend: Backend, tenant: str, trace_id: bytes, outline: Answer[Outline]) -> None:
@@ -50,7 +51,7 @@ class LongTrace:
         self._taken, self._block_bytes, self._begun = 0, 0, False
 
     async def blocks(self) -> AsyncGenerator[Sequence[Span]]:
-        """Blocks of spans, with their payloads in place."""
+        """Blocks of spans, with payloads resolved."""
         for part in self._parts():
             async with self._turn() as turn:
                 spans = await self._spans(turn, part)
@@ -58,7 +59,7 @@ class LongTrace:
             yield spans
 
     async def encoded(self, form: Form, *, inline: bool = True) -> AsyncGenerator[Slice]:
-        """The same in ``form``. References are resolved where ``inline``."""
+        """The blocks encoded in ``form``; payloads are resolved where ``inline``."""
         for part in self._parts():
             async with self._turn() as turn:
                 block = await self._slice(turn, part, form, inline=inline)
@@ -66,7 +67,7 @@ class LongTrace:
             yield block
 
     async def usage_and_messages(self, *, inline: bool) -> tuple[Usage, frozenset[bytes], Messages]:
-        """What the trace's LLM calls used, the ids of those that count, and what was said in them where that came as log records."""
+        """The usage of the trace's LLM calls, the span ids of those that count, and their messages that came as log records."""
         if not self.calls:
             return Usage(), frozenset(), {}
         async with self._turn() as turn:
@@ -112,7 +113,7 @@ class LongTrace:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[Turn]:
-        """A turn. What has begun is not given up because all are taken for a while."""
+        """Take a turn. An answer that has begun waits for one, up to a query's timeout, instead of failing because all are taken."""
         give_up = time.monotonic() + self._backend.settings.query_timeout_seconds
         async with contextlib.AsyncExitStack() as stack:
             while True:
@@ -135,15 +136,14 @@ class LongTrace:
         self.missing |= dict.fromkeys(names)
 
     def _parts(self) -> Generator[Part]:
-        """The parts of the trace, each as many steps as what came before lets expect to make a block."""
+        """The parts of the trace; each has as many steps as should make a block, judging by the part before it."""
         at, steps, left = 0, 1, self.shown
         while at < len(self._bounds) and left > 0:
             end = self._bounds[at + steps] if at + steps < len(self._bounds) else None
             yield Part(self.trace_id, self._bounds[at] if at else BEGIN, end, left)
             at, left = at + steps, left - self._taken
             expected = STEP * self._block_bytes / max(1, self._taken)
-            # At most doubled: the spans at the start of a trace say little of the sizes of those behind, and a block
-            # must not be many times too large.
+            # At most doubled: the first spans say little about the sizes of later ones, and a block must not be many times too large.
             steps = max(1, min(_MOST_STEPS, 2 * steps, int(self._backend.settings.trace_block_bytes / max(1, expected))))
 
     def _took(self, spans: int, size_bytes: int) -> None:
@@ -151,7 +151,7 @@ class LongTrace:
 
 
 async def open_long_trace(backend: Backend, tenant: str, trace_id: bytes) -> LongTrace:
-    """The trace, none of it read yet. Raises NotFound, Unavailable, and as the reader does."""
+    """The trace, of which only the outline has been read. Raises NotFound, Unavailable, and what the reader raises."""
     async with backend.turns.turn("trace", tenant) as turn:
         outline = await turn.ask(backend.long_traces.outline(tenant, trace_id, backend.settings.max_trace_spans, STEP))
     if not outline.value.spans:
@@ -162,14 +162,14 @@ async def open_long_trace(backend: Backend, tenant: str, trace_id: bytes) -> Lon
 
 
 def _bytes_of_slice(block: Slice, form: Form) -> int:
-    """About what a block takes in an answer: JSON says with every span what it came under."""
+    """The approximate size of a block in an answer; in JSON every span repeats its resource and scope."""
     under = {number: _bytes_under(block.origins[number].resource, block.origins[number].scope) for number in set(block.came_under)}
     origins = map(under.__getitem__, block.came_under) if form == "json" else under.values()
     return sum(len(body) if isinstance(body, bytes) else bytes_of(body) for body in block.bodies) + sum(origins)
 
 
 def bytes_of(span: Span) -> int:
-    """About what a span takes in an answer."""
+    """The approximate size of a span in an answer."""
     return _SPAN_BYTES + _texts(span.attributes) + sum(_texts(event.attributes) for event in span.events)
 
 

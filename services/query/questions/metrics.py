@@ -1,4 +1,4 @@
-"""Questions about metrics: points of series, newest first, and PromQL over a range."""
+"""Queries of metrics: points of series, newest first, and PromQL over a range."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tael.vectors.histograms.documents import Document, documents
 from tael.vectors.values import Steps
 
 _DEFAULT_LIMIT, _DEFAULT_RANGE_NS = 500, 3600 * NS_PER_SECOND
-# The newest points are in the first two minutes as a rule; where they are not, a year is eight looks.
+# The newest points are usually in the first two minutes; where they are not, a year takes eight reads.
 _FIRST_LOOK_MS, _LOOK_FACTOR = 60_000, 8
 _STEPS, _LEAST_STEP_MS, _MAX_STEPS = 250, 1_000, 11_000
 _TYPES = {"counter": "sum", "gauge": "gauge", "histogram": "histogram", "gaugehistogram": "histogram", "summary": "summary"}
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count")
 DERIVED = f"traces_spanmetrics_.*|traces_service_graph_.*|target_info|{llm_metrics.COST}"
-"""Metrics that nobody sent: made of spans and of resources."""
+"""Metrics that nobody sent: tael derives them from spans and resources."""
 _OF_A_FAMILY = f"({'|'.join(_SUFFIXES)})?"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One sample of a metric, a number or a native histogram; ``labels`` are without the name, ``type`` as OTLP has it."""
+    """One sample of a metric, a number or a native histogram; ``labels`` do not include the name, ``type`` is OTLP's."""
 
     time_ms: int
     service: str
@@ -76,9 +76,9 @@ class Evaluation:
 async def find_points(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Points]:
     """Points of the series that match ``service``, ``name`` and ``metric_type`` in a range, at most ``limit``.
 
-    Without a name, what is derived from spans and resources is left out unless ``derived`` is true.
+    Without a name, metrics derived from spans and resources are left out unless ``derived`` is true.
 
-    Raises Rejected, and as the reader does.
+    Raises Rejected, and what the reader raises.
     """
     now_ns = time.time_ns()
     parameters = Parameters(pairs, known=("service", "name", "metric_type", "derived", "limit", *RANGE))
@@ -109,9 +109,9 @@ async def find_points(backend: Backend, tenant: str, pairs: Sequence[tuple[str, 
 
 @contextlib.asynccontextmanager
 async def query_metrics(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Evaluation]:
-    """PromQL at every step of a range, the last hour where none is given.
+    """Evaluate PromQL at every step of a range, by default the last hour.
 
-    Raises Rejected, TooLarge beyond the engine's bounds, and as the reader does.
+    Raises Rejected, TooLarge beyond the engine's limits, and what the reader raises.
     """
     parameters = Parameters(pairs, known=("query", "step", *RANGE))
     text = parameters.text("query")
@@ -124,9 +124,9 @@ async def query_metrics(backend: Backend, tenant: str, pairs: Sequence[tuple[str
 
 
 async def list_names(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> Families:
-    """Metric families by name: those whose name contains ``match``, without the derived ones unless ``derived`` is true.
+    """Metric families whose name contains ``match``, by name, without derived ones unless ``derived`` is true.
 
-    Raises Rejected, and as the reader does.
+    Raises Rejected, and what the reader raises.
     """
     parameters = Parameters(pairs, known=("match", "derived"))
     derived, match = parameters.choice("derived", ("true", "false")) == "true", _stem(parameters.text("match").lower())
@@ -137,12 +137,12 @@ async def list_names(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
 
 
 def is_derived(family: Family) -> bool:
-    """Whether nobody sent a family: of one that applications send too, the description tells."""
+    """Whether tael derives this family. One that applications may send too is recognised by its whole metadata."""
     return re.fullmatch(DERIVED, family.name) is not None or family in llm_series.FAMILIES
 
 
 def names_of(name: str, families: Iterable[Family]) -> tuple[str, ...]:
-    """The families that a name stands for: itself, or what OpenTelemetry's spelling (``http.server.duration``) is called in Prometheus.
+    """The families that a name denotes: itself, or the Prometheus names of OpenTelemetry's spelling (``http.server.duration``).
 
     Empty for an empty name.
     """
@@ -158,20 +158,20 @@ def _stem(name: str) -> str:
 
 
 def _spells(stem: str, family: Family) -> bool:
-    """Whether a family is the stem with nothing but its unit and type behind it."""
+    """Whether a family's name is the stem, followed by at most its unit and a type's suffix."""
     kinds: tuple[Kind, ...] = ("counter", "gauge", "histogram", "summary")
     return family.name.removesuffix("_total") == stem or any(Names().metric(stem, family.unit, kind) == family.name for kind in kinds)
 
 
 def matcher_of(names: Sequence[str], *, derived: bool = False) -> Matcher:
-    """What selects some families: of each also its ``_total``, ``_bucket``, ``_sum`` and ``_count``; without names all that was sent."""
+    """A matcher of these families with their ``_total``, ``_bucket``, ``_sum`` and ``_count``; without names, of all that was sent."""
     if names:
         return Matcher(METRIC_NAME, "=~", f"({'|'.join(map(re.escape, names))}){_OF_A_FAMILY}")
     return Matcher(METRIC_NAME, "!=", "") if derived else Matcher(METRIC_NAME, "!~", f"|{DERIVED}")
 
 
 def services_of(service: str, *, counted: bool) -> list[tuple[Matcher, ...]]:
-    """What selects a service's series: those that it sent, and those that are ``counted`` from its spans, which have no job."""
+    """Matchers of a service's series: those that it sent, and with ``counted`` those counted from its spans, which have no job."""
     if not service:
         return [()]
     sent = (Matcher("job", "=~", f"(.+/)?{re.escape(service)}"),)
@@ -180,7 +180,7 @@ def services_of(service: str, *, counted: bool) -> list[tuple[Matcher, ...]]:
 
 def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
     """Ranges of milliseconds that cover the time range from its end backwards, each longer than the one before."""
-    # A selection leaves its start out and holds its end, a TimeRange is the other way round.
+    # A selection excludes its start and includes its end; a TimeRange does the reverse.
     start_ms = max(-1, time_range.start_ns // 1_000_000 - 1)
     end_ms = min(time_range.end_ns, now_ns) // 1_000_000
     length = _FIRST_LOOK_MS * 2
@@ -191,9 +191,9 @@ def looks(time_range: TimeRange, now_ns: int) -> Iterable[tuple[int, int]]:
 
 
 def points_of(samples: Samples, families: Mapping[str, Family], kind: str, limit: int, *, counted: bool) -> list[Point]:
-    """The newest ``limit`` samples as points, of one metric type where ``kind`` is not empty; stale markers are none.
+    """The newest ``limit`` samples as points, of one metric type where ``kind`` is not empty; stale markers are left out.
 
-    Series that are counted from LLM calls are left out unless ``counted``, also those with the name of a metric that applications send.
+    Series counted from LLM calls are left out unless ``counted``, even those named like a metric that applications send.
     """
     owners = np.repeat(np.arange(len(samples.labels)), np.diff(samples.offsets))
     described = [_family_of(dict(labels).get(METRIC_NAME, ""), families) for labels in samples.labels]
@@ -202,7 +202,7 @@ def points_of(samples: Samples, families: Mapping[str, Family], kind: str, limit
         [mine and (counted or not llm_metrics.is_counted(labels)) for mine, labels in zip(of_kind, samples.labels, strict=True)], np.bool_
     )
     kept = np.flatnonzero(~is_stale(samples.values) & wanted[owners]) if len(owners) else owners
-    # By time, and of one time in the order of the series, so that the same question has the same answer.
+    # By time, then by the order of the series, so that repeating a query gives the same answer.
     newest = kept[np.lexsort((owners[kept], -samples.times_ms[kept]))][:limit]
     shapes = documents(samples.histograms) if samples.histograms is not None and samples.histogram is not None else []
     points = []
@@ -229,7 +229,7 @@ def _type(family: Family | None) -> str:
 
 
 def steps_of(parameters: Parameters, now_ns: int) -> Steps:
-    """The steps of a range: ``step`` seconds apart, or so that there are about 250. Raises Rejected beyond 11,000."""
+    """The steps of a range: ``step`` seconds apart, by default about 250 of them. Raises Rejected beyond 11,000."""
     asked = any(parameters.text(name) for name in RANGE)
     found = parameters.time_range(now_ns=now_ns) if asked else TimeRange(now_ns - _DEFAULT_RANGE_NS, now_ns)
     start_ms, end_ms = max(0, found.start_ns) // 1_000_000, min(found.end_ns, now_ns) // 1_000_000

@@ -1,4 +1,4 @@
-"""Lists in pages: what a request for a page says, and what a page is. Pure."""
+"""Lists in pages: the request for a page, and the page. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _DEFAULT_LIMIT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Items, newest first; ``cursor`` asks for the next page and is None on the last one. ``missing`` shards did not contribute.
+    """Items, newest first; ``cursor`` requests the next page and is None on the last one. ``missing`` shards did not contribute.
 
-    ``unresolved`` counts the references to payloads that were to be resolved and stand as they are.
+    ``unresolved`` counts references to payloads that should have been resolved and were not.
     """
 
     items: Sequence[T]
@@ -31,7 +31,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest(Generic[C]):
-    """Which page is asked for: ``after`` is where the page before ended. Its filters are in ``parameters``, their digest goes into the cursor."""
+    """A request for a page: ``after`` is where the page before ended. The filters are in ``parameters``; their digest goes into the cursor."""
 
     parameters: Parameters
     time_range: TimeRange
@@ -48,11 +48,11 @@ def read_page(
     now_ns: int,
     max_limit: int,
 ) -> PageRequest[C]:
-    """The page that these parameters ask for: ``filters`` and ``attribute``, a range, ``limit`` and ``cursor``. Raises Rejected."""
+    """Read the request for a page from parameters: ``filters`` and ``attribute``, a range, ``limit`` and ``cursor``. Raises Rejected."""
     parameters = Parameters(pairs, known=(*filters, *RANGE, "limit", "cursor"), repeatable=("attribute",))
     limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=max_limit, high_from="TAEL_MAX_QUERY_LIMIT")
     time_range = parameters.time_range(now_ns=now_ns)
-    # Without the limit: the next page may have another size.
+    # Without the limit: the next page may be of a different size.
     digest = query_digest([(name, value) for name, value in pairs if value and name not in ("limit", "cursor")])
     after = None
     if parameters.text("cursor"):

@@ -1,4 +1,4 @@
-"""References made into the values that they stand for, as many as one answer takes."""
+"""Resolves references to payloads, up to the bytes that one answer may have."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tael.otlp.resolve import Contents, log_references, resolve_log, resolve_spa
 
 T = TypeVar("T", Span, LogRecord)
 PAYLOADS: Final = "payloads"
-"""The parameter that asks for them, and what stands for them where they could not be asked for."""
+"""The parameter that requests payloads, and the name in ``missing`` where none could be read."""
 INLINE, REFERENCE = "inline", "reference"
 _INLINE_REFERENCES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved(Generic[T]):
-    """Items, how many of their references stand as they are, the shards that could not be asked for them, and what was put in place."""
+    """Items with payloads resolved: how many references are left, which shards did not answer, and how many bytes were put in place."""
 
     items: Sequence[T]
     left: int = 0
@@ -34,9 +34,9 @@ class Resolved(Generic[T]):
 
 
 async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequence[Span], max_bytes: int | None = None) -> Resolved[Span]:
-    """The spans with their payloads in place, up to ``max_bytes`` of payloads, by default as many as one answer takes.
+    """The spans with up to ``max_bytes`` of payloads resolved, by default the limit of one answer.
 
-    An answer is not withheld for a payload: a reference that is not resolved stays and is counted.
+    An answer does not fail for want of a payload: a reference that cannot be resolved stays, and is counted.
     """
     return await _resolve(backend, turn, tenant, spans, span_references, resolve_span, lambda span: span.start_ns, max_bytes)
 
@@ -44,7 +44,7 @@ async def resolve_spans(backend: Backend, turn: Turn, tenant: str, spans: Sequen
 async def resolve_logs(
     backend: Backend, turn: Turn, tenant: str, records: Sequence[LogRecord], max_bytes: int | None = None
 ) -> Resolved[LogRecord]:
-    """The same of log records."""
+    """``resolve_spans`` for log records."""
     return await _resolve(backend, turn, tenant, records, log_references, resolve_log, lambda record: record.timestamp_ns, max_bytes)
 
 
@@ -82,13 +82,13 @@ async def _resolve(
 
 
 def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[bytes], list[Reference]]:
-    """The payloads that fit into an answer of ``limit_bytes``, in order, each counted as often as it is shown; and the references to them."""
+    """The payloads that fit into ``limit_bytes``, in order, counted each time they are repeated; and the references to them."""
     wanted: set[bytes] = set()
     taken: list[Reference] = []
     refused: set[bytes] = set()
     size = 0
     for reference in references:
-        # Left out once, left out wherever it repeats: an answer does not show a payload in one place and its reference in another.
+        # Once left out, left out everywhere: an answer does not show a payload in one place and its reference in another.
         if reference.sha256 in refused or size + reference.size_bytes > limit_bytes:
             refused.add(reference.sha256)
             continue
@@ -101,7 +101,7 @@ def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[byte
 async def _contents(
     backend: Backend, turn: Turn, tenant: str, wanted: set[bytes], time_range: TimeRange
 ) -> tuple[Contents, tuple[str, ...]]:
-    """A payload is in the hour of what refers to it; one that was posted by hand may be in another."""
+    """The payloads by hash, and the missing shards. A payload is in the hour of the item that refers to it; one posted by hand may be elsewhere."""
     found = await turn.ask(backend.payloads.get_payloads(tenant, wanted, time_range))
     absent = wanted - found.value.keys()
     if not absent:

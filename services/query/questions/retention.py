@@ -1,4 +1,4 @@
-"""How long each tenant's signals are to be kept, and what is stored of them."""
+"""The query of how long each tenant's signals are kept, and what is stored of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.storage.holdings import Holding
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One tenant's signal: what is wanted, whether that is the tenant's own, and what is stored; ``next_ns`` is when the oldest of it goes."""
+    """One tenant's signal: the retention in days, whether it is the tenant's own, and what is stored."""
 
     tenant: str
     signal: str
@@ -25,12 +25,12 @@ class Kept:
 
     @property
     def next_ns(self) -> int | None:
-        """None where nothing is stored; a time that has passed where the compactor has not been there yet."""
+        """When the oldest stored data expires; None where nothing is stored, in the past where the compactor has not removed it yet."""
         return None if self.held is None else self.held.oldest_end_ns + int(self.days * DAY_NS)
 
 
 async def list_retention(backend: Backend, tenant: str | None, pairs: Sequence[tuple[str, str]]) -> Answer[list[Kept]]:
-    """Every signal of a tenant, or of all tenants, by tenant and signal. Raises Rejected, and as the reader does."""
+    """Every signal of a tenant, or of all tenants, by tenant and signal. Raises Rejected, and what the reader raises."""
     Parameters(pairs, known=())
     async with backend.turns.turn("retention", tenant or "*") as turn:
         answer = await turn.ask(backend.holdings.holdings(tenant))
@@ -38,7 +38,7 @@ async def list_retention(backend: Backend, tenant: str | None, pairs: Sequence[t
 
 
 def kept_of(holdings: Sequence[Holding], retention: Retention, tenant: str | None) -> list[Kept]:
-    """What is stored, and what a tenant has a retention of its own for although nothing is."""
+    """An entry for each tenant and signal that has stored data or a retention of its own."""
     held = {(one.tenant, one.signal): one for one in holdings}
     own = {(name, signal) for name, days in retention.tenants.items() for signal in days if tenant in (None, name)}
     return [

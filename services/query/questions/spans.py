@@ -1,4 +1,4 @@
-"""Questions about spans: search, a trace by id, services."""
+"""Queries of spans: search, a trace by id, services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tael.model.time import TimeRange
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery
 
 WHOLE_SPANS: Final = 2_000
-"""Of a trace that is read as a whole."""
+"""The most spans of a trace that is read as a whole; longer ones are read in blocks (``long_traces``)."""
 
 
 class TraceUnknown(Unavailable):
@@ -47,7 +47,7 @@ class TraceWithMessages:
 async def find_spans(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Page[Span]]:
     """Spans that match every filter: ``SPAN_FILTERS``, ``attribute``, ``text``, a range, ``limit`` and ``cursor``.
 
-    Payloads are in place where ``payloads`` says ``inline``. Raises Rejected, and as the reader does.
+    Payloads are resolved where ``payloads`` is ``inline``. Raises Rejected, and what the reader raises.
     """
     query, digest = read_span_query(pairs, now_ns=time.time_ns(), max_limit=backend.settings.max_query_limit)
     async with backend.turns.turn("traces", tenant) as turn:
@@ -60,8 +60,8 @@ async def find_spans(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
 
 
 async def page_of_spans(backend: Backend, turn: Turn, tenant: str, query: SpanQuery, digest: bytes) -> Page[Span]:
-    """The page that a query asks for, whose cursors carry the digest of its filters. Raises as the reader does."""
-    # One more than the page says whether there is another; at the reader's own limit a full page may be followed by an empty one.
+    """The page of a query; its cursor has the digest of the filters. Raises what the reader raises."""
+    # One more item than the page has tells whether there is another page; at the reader's own limit a full page may be followed by an empty one.
     wanted = min(query.limit + 1, MAX_FIND_LIMIT)
     answer = await turn.ask(backend.spans.find_spans(tenant, replace(query, limit=wanted)))
     page, cursor = answer.value[: query.limit], None
@@ -75,9 +75,10 @@ async def page_of_spans(backend: Backend, turn: Turn, tenant: str, query: SpanQu
 async def get_trace(
     backend: Backend, tenant: str, trace_id: bytes, time_range: TimeRange | None = None
 ) -> AsyncIterator[Answer[list[Span]]]:
-    """Every span of a trace, by start, with its payloads in place; a time range is a hint where to look.
+    """Every span of a trace, by start, with payloads resolved; a time range is a hint where to look.
 
-    Raises TraceTooLong for one of more than ``WHOLE_SPANS`` (long_traces.py), NotFound when every shard was asked, TraceUnknown when one is missing, and as the reader does.
+    Raises TraceTooLong for more than ``WHOLE_SPANS`` spans (see long_traces.py), NotFound when every shard answered, TraceUnknown when one is
+    missing, and what the reader raises.
     """
     async with backend.turns.turn("trace", tenant) as turn:
         answer = await _ask_for_trace(backend, turn, tenant, trace_id, time_range)
@@ -87,9 +88,9 @@ async def get_trace(
 
 @contextlib.asynccontextmanager
 async def get_trace_with_messages(backend: Backend, tenant: str, trace_id: bytes, *, inline: bool) -> AsyncIterator[TraceWithMessages]:
-    """Every span of a trace, and what was said in its LLM calls where that came as log records; with payloads in place where ``inline``.
+    """Every span of a trace, and the messages of its LLM calls that came as log records; payloads are resolved where ``inline``.
 
-    The answer names shards of any of these that are missing. Raises as ``get_trace``.
+    The answer names the shards missing from any of these reads. Raises as ``get_trace`` does.
     """
     async with backend.turns.turn("trace", tenant) as turn:
         answer = await _ask_for_trace(backend, turn, tenant, trace_id, None)
@@ -119,14 +120,14 @@ async def _ask_for_trace(backend: Backend, turn: Turn, tenant: str, trace_id: by
 
 @contextlib.asynccontextmanager
 async def list_services(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Answer[list[ServiceStats]]]:
-    """Counts, durations and errors of each service in a range. Raises Rejected, and as the reader does."""
+    """Counts, durations and errors of each service in a range. Raises Rejected, and what the reader raises."""
     time_range = Parameters(pairs, known=RANGE).time_range(now_ns=time.time_ns())
     async with backend.turns.turn("services", tenant) as turn:
         yield await turn.ask(backend.spans.list_services(tenant, time_range))
 
 
 def read_span_query(pairs: Sequence[tuple[str, str]], *, now_ns: int, max_limit: int) -> tuple[SpanQuery, bytes]:
-    """The query that these parameters ask for, and the digest that its cursors carry. Raises Rejected. Pure."""
+    """The query of these parameters, and the digest for its cursors. Raises Rejected. Pure."""
     page = read_page(pairs, (*SPAN_FILTERS, "text", PAYLOADS), decode_cursor, now_ns=now_ns, max_limit=max_limit)
     page.parameters.choice(PAYLOADS, (INLINE, REFERENCE))
     return SpanQuery(page.time_range, read_span_filters(page.parameters), page.limit, page.after), page.digest
