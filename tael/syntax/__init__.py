@@ -1,1 +1,1 @@
-"""What the query languages share in their syntax: positions and literals. Pure."""
+"""Syntax that the query languages share: positions and literals. Pure."""

@@ -1,4 +1,4 @@
-"""Literals of query languages to values and back: strings with Go's escapes, numbers, durations."""
+"""Parses and formats literals of query languages: strings with Go's escapes, numbers, durations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t":
 
 
 def unquoted(literal: str) -> str:
-    """The text of a string literal, which is given with its quotes. Raises ValueError for an unknown escape."""
+    """The text of a string literal that includes its quotes. Raises ValueError for an invalid escape."""
     quote, body = literal[0], literal[1:-1]
     if quote == "`" or "\\" not in body:
         return body
@@ -50,7 +50,7 @@ def _escaped(escape: str, quote: str, behind: str) -> bytes:
 
 
 def quoted(text: str) -> str:
-    """In double quotes, as Go's ``strconv.Quote``."""
+    """The text in double quotes, escaped like Go's ``strconv.Quote``."""
     return '"' + "".join(_NAMED.get(character) or _printed(character) for character in text) + '"'
 
 
@@ -64,7 +64,7 @@ def _printed(character: str) -> str:
 
 
 def number(text: str) -> float:
-    """The number that a number literal stands for; a leading zero means octal where the digits allow it. Raises ValueError."""
+    """The value of a number literal; a leading zero means octal if all digits are octal. Raises ValueError."""
     lower = text.lower()
     if lower in ("inf", "+inf", "-inf"):
         return -math.inf if lower.startswith("-") else math.inf
@@ -102,7 +102,7 @@ def duration(milliseconds: int) -> str:
 
 
 def compact(value: float) -> str:
-    """As Prometheus writes numbers in JSON: like ``decimal``, but with an exponent below 1e-6 and from 1e21 on."""
+    """A number as Prometheus writes it in JSON: like ``decimal``, but with an exponent below 1e-6 and from 1e21 on."""
     size = abs(value)
     if math.isfinite(value) and size != 0 and (size < 1e-6 or size >= 1e21):
         return repr(value).replace(".0e", "e")
@@ -110,7 +110,7 @@ def compact(value: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """The shortest digits that read back as ``value``, without an exponent (Go's ``strconv.FormatFloat(v, 'f', -1, 64)``)."""
+    """The shortest digits that parse to ``value``, without an exponent (Go's ``strconv.FormatFloat(v, 'f', -1, 64)``)."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

@@ -1,4 +1,4 @@
-"""Where something stands in the text of a query."""
+"""Positions in the text of a query."""
 
 from __future__ import annotations
 

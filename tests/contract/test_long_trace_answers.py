@@ -251,7 +251,7 @@ async def test_a_search_shows_the_beginning_of_a_long_trace(monkeypatch: pytest.
         (whole,) = (await api.json(f"/jaeger/api/traces/{(b't' * 16).hex()}"))["data"]
     (trace,) = found["data"]
     assert trace["spans"] == whole["spans"][:4]
-    assert "the first 4 spans of trace" in found["warnings"][0]
+    assert "spans after the first 4 of trace" in found["warnings"][0]
 
 
 async def test_payloads_are_in_place_up_to_the_bytes_of_an_answer(cut_small: Callable[[], None]) -> None:

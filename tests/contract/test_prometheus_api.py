@@ -311,7 +311,7 @@ async def test_a_shard_that_is_missing_makes_a_warning() -> None:
         await prom.add("up", [1.0])
         body = await api.json("/api/v1/query", query="up", time=T0)
         assert len(body["data"]["result"]) == 1
-        assert body["warnings"] == ["shard-1 did not answer: its series are not part of this result"]
+        assert body["warnings"] == ["shard-1 did not answer: its series are missing from this result"]
         listed = await api.json("/api/v1/series", ("match[]", "up"))
         assert listed["warnings"] == body["warnings"]
     async with serving(MemorySpans(), series=MergedSeries(Shards([Shard("shard-1", _Down().reader)]))) as api:

@@ -11,7 +11,7 @@ from services.query.backend import Backend
 
 
 def family(backend: Backend) -> Family:
-    """The API over the spans."""
+    """Jaeger's API over the spans of ``backend``."""
     answers = JaegerAnswers(backend)
     services = (QueryServiceV2(answers).service(), QueryServiceV3(answers).service())
     return Family(Jaeger(answers).routes(), prefixes=("/jaeger",), roots=("/jaeger/",), refuse=refuse_jaeger, services=services)

@@ -1,4 +1,4 @@
-"""What Jaeger's APIs ask of the spans, whatever carries the question: names, traces and dependencies, as Jaeger names them."""
+"""The queries behind Jaeger's APIs, for both transports: names, traces and dependencies, with Jaeger's names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KIND_NUMBERS = {name: number for number, name in encode.KINDS.items()}
 
 
 class JaegerAnswers:
-    """The questions of a tenant. Each raises as its reader does."""
+    """The queries of Jaeger's APIs. Each raises what its reader raises."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -36,7 +36,7 @@ class JaegerAnswers:
         return Answer(sorted(map(_shown, answer.value)), answer.missing)
 
     async def operations(self, tenant: str, service: str, kind: str) -> Answer[list[tuple[str, str]]]:
-        """Names and kinds of a service's spans, of one kind or of all, sorted."""
+        """Names and kinds of a service's spans, sorted; of all kinds where ``kind`` is empty."""
         stored = UNKNOWN_SERVICE if service == encode.NO_SERVICE else service
         answer = await self._ask("jaeger operations", tenant, self._backend.topology.list_operations(tenant, stored, ALL_TIME))
         wanted = _KIND_NUMBERS.get(kind.lower())
@@ -44,14 +44,14 @@ class JaegerAnswers:
         return Answer([(name, encode.KINDS.get(number, "")) for name, number in found], answer.missing)
 
     async def dependencies(self, tenant: str, time_range: TimeRange) -> Answer[list[tuple[str, str, int]]]:
-        """Calls from service to service, a service's own spans below each other included."""
+        """Counts of calls between services, including a service's calls to itself."""
         answer = await self._ask("jaeger dependencies", tenant, self._backend.topology.count_calls(tenant, time_range))
         return Answer([(_shown(parent), _shown(child), calls) for (parent, child), calls in sorted(answer.value.items())], answer.missing)
 
     async def search(self, tenant: str, search: Search) -> AsyncGenerator[Answer[list[list[Span]]]]:
-        """Whole traces but for long ones, the newest first, some at a time, each with the shards that are missing so far; without any where none match.
+        """Traces, newest first, a few at a time, each batch with the shards missing so far; one empty batch where none match. Long traces are cut.
 
-        Each part has a turn of its own: whoever is slow in taking one keeps nobody waiting.
+        Each batch takes its own turn, so that a slow client does not hold one.
         """
         trace_ids = list(search.trace_ids)
         missing: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class JaegerAnswers:
             yield Answer([sorted(answer.value, key=oldest_first) for answer in answers if answer.value], missing)
 
     async def trace(self, tenant: str, trace_id: bytes, unknown: str, time_range: TimeRange | None = None) -> Answer[list[Span]]:
-        """A trace by start. Raises NotFound in the words of ``unknown``, and TraceTooLong."""
+        """A trace's spans by start. Raises NotFound with the text ``unknown``, and TraceTooLong."""
         try:
             async with get_trace(self._backend, tenant, trace_id, time_range) as answer:
                 return Answer(sorted(answer.value, key=oldest_first), answer.missing)
@@ -79,7 +79,7 @@ class JaegerAnswers:
     async def blocks(
         self, tenant: str, trace_id: bytes, unknown: str, time_range: TimeRange | None = None
     ) -> AsyncGenerator[Answer[Sequence[Span]]]:
-        """The same trace block by block, whatever its length, each with what is missing so far. Raises NotFound."""
+        """A trace of any length block by block, each with what is missing so far. Raises NotFound."""
         try:
             answer = await self.trace(tenant, trace_id, unknown, time_range)
             yield Answer(answer.value, answer.missing)
@@ -90,16 +90,16 @@ class JaegerAnswers:
                     yield Answer(spans, (*trace.missing, *left_out(trace)))
 
     async def long_trace(self, tenant: str, trace_id: bytes) -> LongTrace:
-        """A trace that is too long for ``trace``."""
+        """A trace that is too long for ``trace``, to be read in blocks."""
         return await open_long_trace(self._backend, tenant, trace_id)
 
     async def _beginning(self, tenant: str, trace_id: bytes) -> Answer[list[Span]]:
-        """A trace as a search shows it: of a long one the first spans, and a word of what it lacks."""
+        """A trace as a search returns it: of a long one only the first spans, with a note in ``missing``."""
         try:
             return await self._backend.spans.get_trace(tenant, trace_id, most=WHOLE_SPANS)
         except TraceTooLong:
             first = await self._backend.long_traces.read_spans(tenant, Part(trace_id, BEGIN, None, WHOLE_SPANS))
-            return Answer(first.value, (*first.missing, f"what follows the first {WHOLE_SPANS} spans of trace {trace_id.hex()}"))
+            return Answer(first.value, (*first.missing, f"spans after the first {WHOLE_SPANS} of trace {trace_id.hex()}"))
 
     async def _ask(self, route: str, tenant: str, answer: Awaitable[T]) -> T:
         async with self._backend.turns.turn(route, tenant) as turn:
@@ -107,8 +107,8 @@ class JaegerAnswers:
 
 
 def left_out(trace: LongTrace) -> list[str]:
-    """What an answer lacks because of ``TAEL_MAX_TRACE_SPANS``."""
-    return [f"what follows the first {trace.shown} of {trace.spans} spans"] if trace.shown < trace.spans else []
+    """A note for ``missing`` about spans left out because of ``TAEL_MAX_TRACE_SPANS``."""
+    return [f"spans after the first {trace.shown} of {trace.spans}"] if trace.shown < trace.spans else []
 
 
 def _shown(service: str) -> str:

@@ -1,7 +1,7 @@
 """Spans in Jaeger's JSON, pure.
 
 Source: Jaeger's ``ui`` JSON model and its translation from OTLP, as Jaeger 2.20 answers. Times are microseconds. Attributes are tags of five types;
-lists and maps are JSON as text, and so are numbers that JSON or JavaScript cannot hold.
+lists and maps are JSON in a string, and so are numbers that JSON or JavaScript cannot represent.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 
 def service_of(resource: Resource) -> str:
-    """The service as Jaeger names it."""
+    """The resource's service, or Jaeger's name for a missing one."""
     name = resource.attributes.get("service.name")
     return name if isinstance(name, str) and name else NO_SERVICE
 
 
 def trace(spans: Sequence[Span]) -> dict[str, Any]:
-    """One of ``data``: the spans of a trace, in their order, and each process once."""
+    """An element of ``data``: the spans of a trace in the given order, and each process once."""
     processes = Processes()
     encoded = processes.encode(spans)
     return {"traceID": spans[0].trace_id.hex(), "spans": encoded, "processes": processes.bodies, "warnings": None}
 
 
 class Processes:
-    """The processes of a trace by name, in order of appearance; ``bodies`` are those of the spans that were encoded so far."""
+    """The processes of a trace by name, in order of appearance; ``bodies`` are the processes of all spans encoded so far."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -49,11 +49,11 @@ class Processes:
         self.bodies: dict[str, dict[str, Any]] = {}
 
     def encode(self, spans: Iterable[Span]) -> list[dict[str, Any]]:
-        """Spans, each with the name of its process."""
+        """Spans as JSON objects, each with the name of its process."""
         return [_span(span, self._name(span.resource)) for span in spans]
 
     def encode_slice(self, block: Slice) -> bytes:
-        """The same of spans that are bytes already, as far as their logs, as the elements of a JSON array."""
+        """Spans as the elements of a JSON array; those that are bytes are JSON up to their logs and only get the ending."""
         return b",".join(
             body + self._ending(number, block.origins) if isinstance(body, bytes) else to_bytes(self.encode((body,))[0])
             for body, number in zip(block.bodies, block.came_under, strict=True)
@@ -74,18 +74,18 @@ class Processes:
 
 
 def resource_spans(spans: Iterable[Span]) -> list[dict[str, Any]]:
-    """OTLP's JSON: ids in hex, enums as numbers."""
+    """``ResourceSpans`` in OTLP's JSON: ids in hex, enums as numbers."""
     return [_hex_ids(MessageToDict(group, use_integers_for_enums=True)) for group in encode_spans(list(spans))]
 
 
 def span_dict(span: WireSpan) -> dict[str, Any]:
-    """A span of these."""
+    """A span in OTLP's JSON."""
     encoded: dict[str, Any] = _hex_ids(MessageToDict(span, use_integers_for_enums=True))
     return encoded
 
 
 def summary(spans: Sequence[Span]) -> dict[str, Any]:
-    """One of ``summaries``."""
+    """An element of ``summaries``."""
     services: dict[str, list[Span]] = {}
     for span in spans:
         services.setdefault(service_of(span.resource), []).append(span)
@@ -198,7 +198,7 @@ def _plain(value: object) -> object:
 
 
 def _hex_ids(value: Any) -> Any:
-    """The same JSON with ids in hex, as OTLP has them, in place of protobuf's base64."""
+    """JSON with ids in hex, as OTLP requires, instead of protobuf's base64."""
     if isinstance(value, list):
         return [_hex_ids(item) for item in value]
     if isinstance(value, dict):

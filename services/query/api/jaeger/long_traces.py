@@ -1,4 +1,4 @@
-"""Long traces in Jaeger's encodings, block by block. Processes, and what is missing, are known at the end."""
+"""Long traces in Jaeger's encodings, block by block. Processes and missing shards come last, because they are known only at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.otlp.encode import encode_span
 
 
 async def ui_json(trace: LongTrace) -> AsyncGenerator[bytes]:
-    """The JSON of Jaeger's UI."""
+    """A trace in the JSON of Jaeger's UI."""
     processes = encode.Processes()
     yield b'{"data":[{"traceID":' + to_bytes(trace.trace_id.hex()) + b',"spans":['
     comma = b""
@@ -30,7 +30,7 @@ async def ui_json(trace: LongTrace) -> AsyncGenerator[bytes]:
 
 
 async def otlp_json(trace: LongTrace) -> AsyncGenerator[bytes]:
-    """OTLP's JSON; resources stand once a block."""
+    """A trace in OTLP's JSON; a resource may be repeated in every block."""
     yield b'{"result":{"resourceSpans":['
     async for piece in encoded_groups(trace, "otlp_json", lambda span: encode.span_dict(encode_span(span))):
         yield piece
@@ -39,12 +39,12 @@ async def otlp_json(trace: LongTrace) -> AsyncGenerator[bytes]:
 
 
 def missing_text(missing: Iterable[str]) -> str:
-    """The warning of an answer that lacks these."""
-    return f"this answer is partial; it lacks {', '.join(missing)}"
+    """The warning of an answer without these shards or spans."""
+    return f"this answer is partial; missing: {', '.join(missing)}"
 
 
 def warnings_of(trace: LongTrace) -> list[str]:
-    """The warnings about what was read so far."""
+    """The warnings about the part that was read so far."""
     return [*([missing_text(trace.missing)] if trace.missing else []), *_cut(trace)]
 
 
@@ -55,5 +55,5 @@ def _cut(trace: LongTrace) -> list[str]:
 
 
 def _warnings(trace: LongTrace) -> dict[str, list[str]]:
-    said = warnings_of(trace)
-    return {"warnings": said} if said else {}
+    warnings = warnings_of(trace)
+    return {"warnings": warnings} if warnings else {}

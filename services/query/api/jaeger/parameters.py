@@ -1,8 +1,8 @@
 """Jaeger's search parameters to a query over spans, pure.
 
-A search asks for one span that has the service, the operation, a duration within the bounds, and each of the tags: as an attribute of the span,
-its scope, its resource, an event or a link, or one of the names that stand for something else of a span (``error``, ``span.kind``, ``span.status``,
-``scope.name``, ``scope.version``, ``resource.KEY``). A tag's value is text, and is compared with a value of any type that it can stand for.
+A trace matches when one of its spans has the service, the operation, a duration within the bounds, and each of the tags: as an attribute of the
+span, its scope, its resource, an event or a link, or by a reserved name (``error``, ``span.kind``, ``span.status``, ``scope.name``,
+``scope.version``, ``resource.KEY``). A tag's value is text, and is compared with values of any type that it can denote.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TraceQuery: TypeAlias = "jaeger_query_pb2.TraceQueryParameters | jaeger_query_v3
 
 
 class Unprocessable(Rejected):
-    """What Jaeger's storage refuses, and Jaeger therefore answers with 500."""
+    """A request that Jaeger's storage would refuse, which Jaeger therefore answers with 500."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Search:
 
 
 def parse_id(text: str) -> bytes:
-    """A trace id of up to 32 hex digits. Raises Rejected in Jaeger's words."""
+    """A trace id of up to 32 hex digits. Raises Rejected with Jaeger's message."""
     if len(text) > 32:
         raise Rejected(f"TraceID cannot be longer than 32 hex characters: {text[:80]}")
     if re.fullmatch(r"[0-9a-fA-F]+", text) is None or (len(text) not in (16, 32) and len(text) % 2):
@@ -56,7 +56,7 @@ def parse_id(text: str) -> bytes:
 
 
 def parse_id_v3(text: str) -> bytes:
-    """The same, refused in the words of the third version."""
+    """``parse_id`` with the error message of Jaeger's API v3."""
     try:
         return parse_id(text)
     except Rejected as error:
@@ -98,12 +98,12 @@ def search_v3(values: Mapping[str, list[str]]) -> Search:
     return _search(value("service_name"), value("operation_name"), pairs, bounds, (start_ns, end_ns), limit)
 
 
-def search_message(asked: TraceQuery, tags: Mapping[str, str], now_ns: int) -> Search:
-    """What the query of a gRPC request asks: without times, all that was received until now. Raises Rejected."""
-    bounds = [asked.duration_min.ToNanoseconds() or None, asked.duration_max.ToNanoseconds() or None]
-    times = asked.start_time_min.ToNanoseconds(), asked.start_time_max.ToNanoseconds() or now_ns
-    limit = _limit(str(asked.search_depth or ""))
-    return _search(asked.service_name, asked.operation_name, tags.items(), bounds, times, limit)
+def search_message(message: TraceQuery, tags: Mapping[str, str], now_ns: int) -> Search:
+    """The search of a gRPC request; without times, over everything up to now. Raises Rejected."""
+    bounds = [message.duration_min.ToNanoseconds() or None, message.duration_max.ToNanoseconds() or None]
+    times = message.start_time_min.ToNanoseconds(), message.start_time_max.ToNanoseconds() or now_ns
+    limit = _limit(str(message.search_depth or ""))
+    return _search(message.service_name, message.operation_name, tags.items(), bounds, times, limit)
 
 
 def _search(
@@ -118,18 +118,18 @@ def _search(
 
 
 def dependencies(values: Mapping[str, list[str]], now_ns: int) -> TimeRange:
-    """``endTs`` and ``lookback`` in milliseconds. Raises Rejected."""
+    """The range of ``endTs`` and ``lookback``, which are milliseconds. Raises Rejected."""
     end_ms, lookback_ms = (_whole(values, name, default) for name, default in (("endTs", now_ns // 1_000_000), ("lookback", 86_400_000)))
     return _range(max(0, end_ms - lookback_ms) * 1_000_000, end_ms * 1_000_000)
 
 
 def range_message(start: Timestamp, end: Timestamp, now_ns: int) -> TimeRange:
-    """The range of a gRPC request; without an end until now, without a start all time. Raises Rejected."""
+    """The range of a gRPC request; its end defaults to now, its start to the epoch. Raises Rejected."""
     return _range(start.ToNanoseconds(), end.ToNanoseconds() or now_ns)
 
 
 def hint(start: Timestamp, end: Timestamp) -> TimeRange | None:
-    """Where to look for a trace, if a gRPC request says. Raises Rejected."""
+    """The range of time in which to look for a trace, if a gRPC request gives one. Raises Rejected."""
     start_ns, end_ns = start.ToNanoseconds(), end.ToNanoseconds() or ALL_TIME.end_ns - 1
     return _range(start_ns, end_ns) if start_ns or end_ns != ALL_TIME.end_ns - 1 else None
 
@@ -190,7 +190,7 @@ def _error(value: str) -> Expression:
 
 
 def _values(place: Attribute, value: str) -> list[Expression]:
-    # Eighteen digits fit into 64 bits with either sign; a longer number is compared as text alone.
+    # Eighteen digits fit into 64 bits with either sign; a longer number is compared only as text.
     literals = [Static(Type.STRING, value)]
     if re.fullmatch(r"-?\d{1,18}", value):
         literals.append(Static(Type.INT, int(value)))
@@ -206,7 +206,7 @@ def _values(place: Attribute, value: str) -> list[Expression]:
 
 
 def _elements(value: str) -> list[Static]:
-    """The elements of a list that is written as JSON: a list attribute is found by having each of them."""
+    """The elements of a list written as JSON; a list attribute matches when it has each of them."""
     if not value.startswith("["):
         return []
     try:

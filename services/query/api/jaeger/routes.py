@@ -1,6 +1,6 @@
 """Jaeger's HTTP API, as its UI and Grafana's data source call it.
 
-Source: Jaeger's HTTP API documentation and what Jaeger 2.20 answers. Error bodies are JSON but sent as text, as Jaeger sends them.
+Source: Jaeger's HTTP API documentation and what Jaeger 2.20 answers. Error bodies are JSON with a text content type, as Jaeger sends them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _JSON = "application/json; charset=utf-8"
 
 
 def refuse_jaeger(request: web.Request, error: Exception) -> web.Response:
-    """Any error in the shape of the API's version."""
+    """Answer any error in the form of the API's version."""
     if isinstance(error, web.HTTPNotFound):
         return web.Response(status=404, text="404 page not found\n")
     plain = error.reason if isinstance(error, Rejected) else None
@@ -84,7 +84,7 @@ class Jaeger:
         return _answer({"services": names.value}, names.missing)
 
     async def operation_names(self, request: web.Request) -> web.Response:
-        """``GET /api/services/{service}/operations``: names alone."""
+        """``GET /api/services/{service}/operations``: only names."""
         found = await self._answers.operations(tenant_of(request), request.match_info["service"], "")
         names = sorted({name for name, _ in found.value})
         return _answer(_envelope(names or None, total=len(names)), found.missing)
@@ -110,7 +110,7 @@ class Jaeger:
         return _answer(body, answer.missing)
 
     async def search_v3(self, request: web.Request) -> web.Response:
-        """``GET /api/v3/traces``: the same, as OTLP."""
+        """``GET /api/v3/traces``: traces with a span that matches, as OTLP."""
         answer = await self._search(request, parameters.search_v3(_values(request)))
         if not answer.value:
             raise NotFound("No traces found")
@@ -118,7 +118,7 @@ class Jaeger:
         return _answer({"result": {"resourceSpans": groups}}, answer.missing)
 
     async def summaries_v3(self, request: web.Request) -> web.Response:
-        """``GET /api/v3/trace-summaries``: roots, bounds and services alone."""
+        """``GET /api/v3/trace-summaries``: only roots, bounds and services."""
         answer = await self._search(request, parameters.search_v3(_values(request)))
         return _answer({"summaries": [encode.summary(spans) for spans in answer.value]}, answer.missing)
 
@@ -160,7 +160,7 @@ class Jaeger:
 
 
 def _answer(body: Mapping[str, Any], missing: Sequence[str]) -> web.Response:
-    """A body, with a warning where a shard is missing: Jaeger's shape has no place of its own for one."""
+    """A body with a warning where a shard is missing; Jaeger's form has no field of its own for that."""
     return json_response({**body, "warnings": [long_traces.missing_text(missing)]} if missing else body)
 
 

@@ -1,6 +1,6 @@
-"""Jaeger's ``api_v2.QueryService``: spans in Jaeger's own model, in chunks, for clients from before OTLP.
+"""Jaeger's ``api_v2.QueryService``: spans in Jaeger's own model, in chunks, for clients that predate OTLP.
 
-Source: Jaeger's ``api_v2`` service. Values are those of the JSON API, times whole nanoseconds. There is no archive.
+Source: Jaeger's ``api_v2`` service. Values are those of the JSON API, times are in nanoseconds. There is no archive.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class QueryServiceV2:
 
 
 def _chunks(spans: Sequence[Span], known: encode.Processes) -> list[Message]:
-    """Spans of one trace, each with its process."""
+    """The spans of one trace as chunks, each span with its process."""
     bodies = known.encode(spans)
     processes = {name: _process(process) for name, process in known.bodies.items()}
     messages = [_span(span, encoded, processes) for span, encoded in zip(spans, bodies, strict=True)]

@@ -1,4 +1,4 @@
-"""Jaeger's ``api_v3.QueryService``: spans as OTLP, in chunks, as Jaeger's own UI and newer clients ask for them.
+"""Jaeger's ``api_v3.QueryService``: spans as OTLP, in chunks, for Jaeger's own UI and newer clients.
 
 Source: Jaeger's ``api_v3`` service. Its structured filter, an experiment that Jaeger has switched off, is refused.
 """
@@ -26,7 +26,7 @@ from tael.storage.api import TraceTooLong
 from tael.storage.long_traces import Slice
 
 _SPANS = 500
-"""Of one chunk at most; fewer where they are large."""
+"""The most spans of one chunk; fewer where they are large."""
 
 
 class QueryServiceV3:
@@ -67,7 +67,7 @@ class QueryServiceV3:
             yield chunk
 
     async def _find_traces(self, call: Call, request: pb.FindTracesRequest) -> AsyncGenerator[Message]:
-        async with contextlib.aclosing(self._answers.search(call.tenant, _asked(request.query))) as parts:
+        async with contextlib.aclosing(self._answers.search(call.tenant, _search_of(request.query))) as parts:
             async for part in parts:
                 call.lacks(part.missing)
                 for spans in part.value:
@@ -75,7 +75,7 @@ class QueryServiceV3:
                         yield chunk
 
     async def _find_summaries(self, call: Call, request: pb.FindTraceSummariesRequest) -> AsyncGenerator[Message]:
-        async with contextlib.aclosing(self._answers.search(call.tenant, _asked(request.query))) as parts:
+        async with contextlib.aclosing(self._answers.search(call.tenant, _search_of(request.query))) as parts:
             async for part in parts:
                 call.lacks(part.missing)
                 summaries = [ParseDict(encode.summary(spans), pb.TraceSummary()) for spans in part.value]
@@ -101,7 +101,7 @@ class QueryServiceV3:
         )
 
 
-def _asked(query: pb.TraceQueryParameters) -> Search:
+def _search_of(query: pb.TraceQueryParameters) -> Search:
     if query.filter:
         raise Rejected("structured filters are not supported", where="query.filter", accepted="service_name, operation_name, attributes")
     if not query.start_time_min.ToNanoseconds() or not query.start_time_max.ToNanoseconds():
@@ -110,12 +110,12 @@ def _asked(query: pb.TraceQueryParameters) -> Search:
 
 
 def _chunks(spans: Sequence[Span]) -> list[Message]:
-    """The spans of one trace, as many in each chunk as keep it small."""
+    """The spans of one trace in chunks of at most ``_SPANS`` spans and about PACKET_BYTES bytes."""
     return [chunk for start in range(0, len(spans), _SPANS) for chunk in _small(spans[start : start + _SPANS])]
 
 
 def _chunks_of_bytes(block: Slice) -> list[Message]:
-    """The same of spans that are encoded."""
+    """``_chunks`` for spans that are already encoded."""
     made, bodies = list[Message](), list[Encoded]()
     size = 0
     for body, number in zip(block.bodies, block.came_under, strict=True):

@@ -1,4 +1,4 @@
-"""Payloads by the SHA-256 of their content, under ``/api/v1/blobs``: what spans and log records refer to, and what was posted by hand."""
+"""Payloads by the SHA-256 of their content, under ``/api/v1/blobs``: those that items refer to, and those posted by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tael.wal.payloads import Wanted, bodies
 
 _POSTS_AT_ONCE: Final = 4
 _WAL: Final = 0
-"""Where posted payloads go. Any shard would do: a payload is asked of all."""
+"""The WAL of posted payloads. Any shard would do: payloads are read from all."""
 
 
 class Blobs:
@@ -56,7 +56,7 @@ class Blobs:
         raise NotFound(f"payload {sha256.hex()} was not found")
 
     async def post(self, request: web.Request) -> web.Response:
-        """``POST /api/v1/blobs``: keep the body; answers its SHA-256 and size once it is durable. It can be read within seconds."""
+        """``POST /api/v1/blobs``: store the body; answers its SHA-256 and size once it is durable. It can be read within seconds."""
         if self._posting >= _POSTS_AT_ONCE:
             raise Overloaded(f"{_POSTS_AT_ONCE} payloads are being posted")
         self._posting += 1

@@ -1,4 +1,4 @@
-"""The cold tier for admins, under ``/api/v1/admin/cold``: what is where, rolling hours by hand, and restoring manifests from the bucket."""
+"""The cold tier for admins, under ``/api/v1/admin/cold``: its state, rolling hours by hand, and restoring manifests from the bucket."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ColdApi:
         return json_response({"shards": shards, "asked_before": asked, **partial_json(answer.missing)})
 
     async def roll(self, request: web.Request) -> web.Response:
-        """``POST /roll``: hours that ended before ``before`` leave the hot tier now, for good: also those whose rows come later."""
+        """``POST /roll``: roll hours that ended before ``before`` now; this also applies to rows of these hours that arrive later."""
         before = Parameters(request.query.items(), known=("before",)).text("before")
         if not before:
             raise Rejected("is missing", where="before", accepted="an instant")
@@ -56,7 +56,7 @@ class ColdApi:
         return json_response({"asked_before": rfc3339(before_ns)}, status=202)
 
     async def rebuild(self, request: web.Request) -> web.Response:
-        """``POST /rebuild``: manifests that NATS lost or that are damaged come back from the bucket; with ``force=true`` all do."""
+        """``POST /rebuild``: restore missing or damaged manifests from the bucket, with ``force=true`` all of them."""
         force = Parameters(request.query.items(), known=("force",)).choice("force", ("", "true", "false")) == "true"
         shards = await self._cold.rebuild(force=force)
         return json_response({"restoring": [shard_name(shard) for shard in shards]}, status=202)

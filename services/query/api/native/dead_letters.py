@@ -1,4 +1,4 @@
-"""Dead letters for admins, under ``/api/v1/admin/deadletters``: what storage refused and why, and appending it to the WAL again.
+"""Dead letters for admins, under ``/api/v1/admin/deadletters``: the items that storage refused and why, and appending them to the WAL again.
 
 An admin token of one tenant sees that tenant's letters; one for any tenant sees all, or those of the tenant that the request names.
 """
@@ -30,7 +30,7 @@ _PATH = "/api/v1/admin/deadletters"
 
 
 class DeadLetterApi:
-    """The handlers, over the letters and the WAL that they are appended to again."""
+    """The handlers, over the letters and the WAL for replays."""
 
     def __init__(self, letters: DeadLetters, appender: WalAppender) -> None:
         self._letters = letters
@@ -46,7 +46,7 @@ class DeadLetterApi:
         ]
 
     async def list(self, request: web.Request) -> web.Response:
-        """``GET``: the oldest letters that match ``signal`` and ``shard``; ``next`` is what to ask ``after`` for more, null at the end."""
+        """``GET``: the oldest letters that match ``signal`` and ``shard``; ``next`` is the ``after`` of the next page, null at the end."""
         parameters = Parameters(request.query.items(), known=_FILTERS)
         after = parameters.whole("after", default=0, low=0, high=_MAX_ID)
         found = await self._letters.list(after, parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=_MAX_LIMIT))
@@ -56,15 +56,15 @@ class DeadLetterApi:
         return json_response({"letters": shown, "next": found[-1].letter_id if more else None})
 
     async def show(self, request: web.Request) -> web.Response:
-        """``GET /{id}``: the letter with its body, decoded as far as it can be."""
+        """``GET /{id}``: the letter with its body, decoded as far as possible."""
         buried = await self._get(request)
         return json_response({**_entry(buried), "records": _records(buried), "body": base64.b64encode(buried.letter.body).decode()})
 
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /{id}/replay``: append the body to its shard's WAL again, and delete the letter once that is durable.
 
-        The body gets digests made of the letter's id: the writer does not take the replay for the request that it knows, and a replay whose
-        answer was lost can be repeated within two minutes.
+        The body gets digests made from the letter's id: so the writer does not drop the replay as a resend of the original request, and a replay
+        whose answer was lost can be repeated within two minutes.
         """
         buried = await self._get(request)
         letter, name = buried.letter, f"dead-letter:{buried.letter_id}"

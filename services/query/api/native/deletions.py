@@ -1,6 +1,6 @@
 """Deletions for admins, under ``/api/v1/deletions``: of a trace, or of everything of a user, a session or a tenant.
 
-An admin token of one tenant deletes that tenant's; one for any tenant that of the tenant which the request names.
+An admin token of one tenant deletes that tenant's data; a token for any tenant deletes data of the tenant that the request names.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class DeletionApi:
         ]
 
     async def ask(self, request: web.Request) -> web.Response:
-        """``POST``: delete what came up to now of a ``trace``, ``user``, ``session`` or ``tenant``; answers the request with its id."""
+        """``POST``: delete everything received so far of a ``trace``, ``user``, ``session`` or ``tenant``; answers the deletion with its id."""
         parameters = Parameters(request.query.items(), known=KINDS)
         given = [kind for kind in KINDS if parameters.text(kind)]
         if not given:
@@ -71,7 +71,7 @@ class DeletionApi:
         return json_response(_shown(deletion, {}), status=202)
 
     async def list(self, request: web.Request) -> web.Response:
-        """``GET``: deletions that were asked for, the newest first, with their state."""
+        """``GET``: requested deletions, newest first, with their state."""
         parameters = Parameters(request.query.items(), known=("limit",))
         limit = parameters.whole("limit", default=_DEFAULT_LIMIT, low=1, high=_MAX_LIMIT)
         reach = reach_of(request)
@@ -79,7 +79,7 @@ class DeletionApi:
         return json_response({"deletions": [_shown(one, await self._deletions.progress(one)) for one in found]})
 
     async def show(self, request: web.Request) -> web.Response:
-        """``GET /{id}``: one deletion, and how far each shard is."""
+        """``GET /{id}``: one deletion, and the progress of each shard."""
         found = await self._deletions.get(request.match_info["id"]) if request.match_info["id"].isalnum() else None
         if found is None or reach_of(request) not in (None, found.tenant):
             raise NotFound(f"deletion {request.match_info['id'][:60]} was not found")
@@ -87,7 +87,7 @@ class DeletionApi:
 
 
 def _own(request: web.Request, tenant: str) -> str:
-    """The tenant that goes: the caller's own, or any for one who may act for any and named none."""
+    """Check that the caller may delete ``tenant``: its own, or any for a caller that may act for any and names none. Raises Rejected."""
     if reach_of(request) not in (None, tenant):
         raise Rejected(f"{tenant} is not the tenant of this request, {tenant_of(request)}", where="tenant", accepted=tenant_of(request))
     return tenant

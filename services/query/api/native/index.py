@@ -1,4 +1,4 @@
-"""What is here: the list of the native API's endpoints, and a page for whoever opens the server's address in a browser."""
+"""The list of the native API's endpoints, and a page for people who open the server's address in a browser."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Index:
         self._otlp_port = otlp_port
 
     def routes(self) -> list[Route]:
-        """Every route; both say nothing that needs a token."""
+        """Every route; neither reveals anything that needs a token."""
         return [Route("GET", "/", self.page, OPEN), Route("GET", "/api/v1", self.endpoints, OPEN)]
 
     async def endpoints(self, _: web.Request) -> web.Response:
@@ -46,7 +46,7 @@ class Index:
         return json_response({"version": __version__, "endpoints": listed})
 
     async def page(self, request: web.Request) -> web.Response:
-        """``GET /``: what this is and where things are, as HTML."""
+        """``GET /``: an HTML page that says what this is and where to find things."""
         base, tael = html.escape(f"{request.scheme}://{request.host}"), html.escape(f"tael{cli_flags(request.scheme, request.host)}")
         sources = "".join(f"<tr><th>{name}</th><td><code>{base}{path}</code></td><td>{what}</td></tr>" for name, path, what in _SOURCES)
         body = (

@@ -1,6 +1,6 @@
-"""The native API's live streams, under ``/api/v1``: server-sent events of what is being appended to the WAL.
+"""The native API's live streams, under ``/api/v1``: server-sent events of the items that are appended to the WAL.
 
-Each ``data:`` is a JSON array of spans or log records in the shape of the native API. ``event: dropped`` says how many items a slow client may
+Each ``data:`` is a JSON array of spans or log records in the form of the native API. ``event: dropped`` says how many items a slow client may
 have missed, ``event: end`` that the server ends the stream; a comment every few seconds keeps it open. docs/formats.md shows the frames.
 """
 
@@ -33,7 +33,7 @@ _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X
 
 
 class Live:
-    """The handlers, over a feed each."""
+    """The handlers, over one feed for each signal."""
 
     def __init__(self, spans: LiveFeed[LiveSpan], logs: LiveFeed[LiveRecord], *, heartbeat_seconds: float) -> None:
         self._spans = spans
@@ -41,15 +41,15 @@ class Live:
         self._heartbeat_seconds = heartbeat_seconds
 
     def routes(self) -> list[Route]:
-        """Every route; they come before those that would take ``live`` for an id."""
+        """Every route. They must be registered before those with an id in the path, which would match ``live``."""
         return [Route("GET", "/api/v1/traces/live", self.spans), Route("GET", "/api/v1/logs/live", self.logs)]
 
     async def spans(self, request: web.Request) -> web.StreamResponse:
-        """``GET /api/v1/traces/live``: spans that match every filter, as they come in."""
+        """``GET /api/v1/traces/live``: spans that match every filter, as they arrive."""
         return await self._stream(request, self._spans, _span_filter(request.query.items()), sse.Events(_span))
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
-        """``GET /api/v1/logs/live``: log records that match every filter, as they come in."""
+        """``GET /api/v1/logs/live``: log records that match every filter, as they arrive."""
         return await self._stream(request, self._logs, _log_filter(request.query.items()), sse.Events(_record))
 
     async def _stream(
@@ -58,7 +58,7 @@ class Live:
         async with feed.watch(tenant_of(request), matches, framing) as watcher:
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
-            with contextlib.suppress(ConnectionError):  # the client is gone, which is how most streams end
+            with contextlib.suppress(ConnectionError):  # the client is gone; most streams end like this
                 await response.write(sse.PREAMBLE)
                 async for event in events(request, watcher, self._heartbeat_seconds):
                     await response.write(event)

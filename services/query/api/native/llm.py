@@ -1,4 +1,4 @@
-"""The native API of LLM calls, under ``/api/v1/llm``: the calls, what they used, sessions with their conversation, and tools."""
+"""The native API of LLM calls, under ``/api/v1/llm``: calls, their usage, sessions with their conversation, and tools."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LlmApi:
         ]
 
     async def calls(self, request: web.Request) -> web.Response:
-        """``GET /api/v1/llm/calls``: calls of models, newest first, without what was said in them."""
+        """``GET /api/v1/llm/calls``: LLM calls, newest first, without their texts."""
         async with llm_calls.find_calls(self._backend, tenant_of(request), list(request.query.items())) as page:
             return json_response({"calls": [_call_json(span) for span in page.items], "cursor": page.cursor, **partial_json(page.missing)})
 
@@ -62,13 +62,13 @@ class LlmApi:
             return json_response({"usage": listed, "total": total, **partial_json(found.missing)})
 
     async def sessions(self, request: web.Request) -> web.Response:
-        """``GET /api/v1/llm/sessions``: sessions and what was used in them, the newest first."""
+        """``GET /api/v1/llm/sessions``: sessions and their usage, newest first."""
         async with llm_usage.sessions(self._backend, tenant_of(request), list(request.query.items())) as found:
             listed = [{"session_id": one.used.key[0], **one.names, **_usage_json(one.used)} for one in found.value]
             return json_response({"sessions": listed, **partial_json(found.missing)})
 
     async def session(self, request: web.Request) -> web.Response:
-        """``GET /api/v1/llm/sessions/{id}``: the conversation of a session, in order and across traces, each thing once."""
+        """``GET /api/v1/llm/sessions/{id}``: the conversation of a session, in order and across traces, each message once."""
         name = request.match_info["id"]
         async with llm_session.get_session(self._backend, tenant_of(request), name, list(request.query.items())) as found:
             used = found.usage
@@ -87,7 +87,7 @@ class LlmApi:
             if found.unresolved:
                 answer["unresolved_payloads"] = found.unresolved
             if found.older_ns is not None:
-                answer["truncated"] = f"only the newest of the session is here; what came before with end={rfc3339(found.older_ns)}"
+                answer["truncated"] = f"only the newest part of the session; for older messages use end={rfc3339(found.older_ns)}"
             return json_response(answer)
 
     async def tools(self, request: web.Request) -> web.Response:
@@ -134,7 +134,7 @@ def _durations_json(ordered: Sequence[int]) -> dict[str, float]:
 
 
 def _message_json(span: Span, message: Message) -> dict[str, Any]:
-    said = {
+    body = {
         "role": message.role,
         "parts": [_part_json(part) for part in message.parts],
         "timestamp": rfc3339(span.start_ns),
@@ -143,7 +143,7 @@ def _message_json(span: Span, message: Message) -> dict[str, Any]:
         "trace_id": span.trace_id.hex(),
         "span_id": span.span_id.hex(),
     }
-    return said | {"finish_reason": message.finish_reason} if message.finish_reason else said
+    return body | {"finish_reason": message.finish_reason} if message.finish_reason else body
 
 
 def _part_json(part: Part) -> dict[str, Any]:

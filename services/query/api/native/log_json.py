@@ -1,6 +1,6 @@
-"""A log record as JSON, pure and without loss; values are written as span_json.py says.
+"""A log record as JSON, pure and without loss; values are encoded as in span_json.py.
 
-``severity`` is by the severity's number, ``level`` what the record was found to have (docs/formats.md). ``body`` keeps its type.
+``severity`` comes from the severity number, ``level`` is the detected level (docs/formats.md). ``body`` keeps its type.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from tael.model.log import LEVELS, LogRecord, level_of_severity
 
 
 def log_json(record: LogRecord) -> dict[str, Json]:
-    """The record, with its resource and scope; ids and times that it does not have are null."""
+    """The record, with its resource and scope; missing ids and times are null."""
     return {
         "timestamp": rfc3339(record.timestamp_ns),
         "observed_timestamp": rfc3339(record.observed_ns) if record.observed_ns else None,

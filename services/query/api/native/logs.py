@@ -1,4 +1,7 @@
-"""The native API's reads of logs, under ``/api/v1``: ``{"logs", "count", "cursor", "partial"}``, as for traces."""
+"""The native API's reads of logs, under ``/api/v1``: ``{"logs", "count", "cursor", "partial"}``, as for traces.
+
+Long lists are rendered in a thread, so that other requests continue.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class NativeLogs:
         return [Route("GET", "/api/v1/logs", self.find)]
 
     async def find(self, request: web.Request) -> web.Response:
-        """``GET /api/v1/logs``: records that match every filter, newest first; a long list is rendered in a thread."""
+        """``GET /api/v1/logs``: records that match every filter, newest first."""
         async with find_logs(self._backend, tenant_of(request), list(request.query.items())) as page:
             return _json(page) if len(page.items) <= _INLINE_RECORDS else await asyncio.to_thread(_json, page)
 

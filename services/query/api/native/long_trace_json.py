@@ -1,4 +1,4 @@
-"""A long trace as JSON, block by block: what ``trace_json`` says, in the same fields."""
+"""A long trace as JSON, block by block, with the same fields as ``trace_json``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON: Final = "application/json; charset=utf-8"
 
 
 async def long_trace_json(trace: LongTrace, *, inline: bool) -> AsyncGenerator[bytes]:
-    """The body. What is missing is known, and said, at its end."""
+    """The body in pieces. Missing shards are known only at the end, so ``partial`` comes last."""
     usage, counted, messages = await trace.usage_and_messages(inline=inline)
     head: dict[str, Any] = {"trace_id": trace.trace_id.hex(), "span_count": trace.spans}
     if trace.shown < trace.spans:
@@ -45,5 +45,5 @@ def _block_json(block: Slice, messages: Messages, counted: frozenset[bytes]) -> 
 
 
 def _end(origin: Origin) -> bytes:
-    """How the JSON of a span ends that came under ``origin``."""
+    """The end of the JSON of a span with this resource and scope."""
     return b"," + to_bytes({"resource": resource_json(origin.resource), "scope": scope_json(origin.scope)})[1:]

@@ -1,7 +1,7 @@
 """The native API's reads of metrics, under ``/api/v1``, over the series that PromQL reads.
 
 ``/metrics`` lists points, newest first: ``{"metrics", "count", "partial"}``. ``/metrics/query`` evaluates PromQL over a range:
-``{"query", "series", "count", "partial", "warnings"}``; a sample is ``[seconds, number]``, and a number that JSON does not have is text.
+``{"query", "series", "count", "partial", "warnings"}``; a sample is ``[seconds, number]``, and NaN and infinities are strings.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class NativeMetrics:
         return json_response({"names": names, "count": len(names), **partial_json(found.missing)})
 
     async def query(self, request: web.Request) -> web.Response:
-        """``GET /api/v1/metrics/query``: PromQL at every step of the range, the last hour where none is given."""
+        """``GET /api/v1/metrics/query``: PromQL at every step of the range, by default the last hour."""
         async with query_metrics(self._backend, tenant_of(request), list(request.query.items())) as found:
             query, outcome, notes = found.query, found.outcome, found.outcome.evaluated.notes
             series = await asyncio.to_thread(series_json, outcome.evaluated.value, query.steps)
@@ -77,7 +77,7 @@ def _point_json(point: Point) -> dict[str, Any]:
 
 
 def series_json(value: Value, steps: Steps) -> list[dict[str, Any]]:
-    """The value's series: labels, and the samples that there are."""
+    """The value's series: labels and samples."""
     if isinstance(value, Scalar):
         value = vectors.of_scalar(value.values)
     if not isinstance(value, Vector):
@@ -98,5 +98,5 @@ def _one_series(vector: Vector, row: int, seconds: Sequence[float]) -> dict[str,
 
 
 def number(value: float) -> float | str:
-    """The number, or the text of one that JSON does not have."""
+    """The number, or a string for NaN and infinities, which JSON does not have."""
     return value if math.isfinite(value) else decimal(value)

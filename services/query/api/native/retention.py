@@ -1,4 +1,4 @@
-"""The native API's view of retention: what is wanted, what is stored, and what goes next."""
+"""The native API's view of retention: its settings, what is stored, and what expires next."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RetentionApi:
         return [Route("GET", "/api/v1/retention", self.list)]
 
     async def list(self, request: web.Request) -> web.Response:
-        """``GET /api/v1/retention``: how long each tenant's signals are to be kept, how much is stored since when, and what goes next."""
+        """``GET /api/v1/retention``: how long each tenant's signals are kept, how much is stored since when, and what expires next."""
         answer = await list_retention(self._backend, reach_of(request), list(request.query.items()))
         now_ns = time.time_ns()
         return json_response({"retention": [_kept_json(one, now_ns) for one in answer.value], **partial_json(answer.missing)})

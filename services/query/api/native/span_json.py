@@ -1,10 +1,10 @@
 """A span as JSON, pure and without loss.
 
 Ids are hex, instants RFC 3339 with nine digits and ``Z``, durations milliseconds. Attribute values are JSON's own types: an integer is
-written in full, also beyond 2^53 (a reader that only has doubles loses its last digits), a double always with a point or an exponent
-(``5.0``), a value that was never set is null. JSON has no bytes and no infinities, so these are objects with one key: ``{"$bytes": base64}``
-and ``{"$double": "NaN" | "Infinity" | "-Infinity"}``; a map that has one key and whose key starts with ``$`` is ``{"$map": {...}}``, so that nothing
-is taken for what it is not. A map's order is kept.
+written in full, even beyond 2^53 (a reader that only has doubles loses its last digits), a double always with a point or an exponent
+(``5.0``), an unset value is null. JSON has no bytes, NaN or infinities, so these are objects with one key: ``{"$bytes": base64}`` and
+``{"$double": "NaN" | "Infinity" | "-Infinity"}``; a map whose only key starts with ``$`` is ``{"$map": {...}}``, so that it cannot be mistaken for
+one of these. A map's order is kept.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def attributes_json(attributes: Attributes) -> dict[str, Json]:
 
 
 def value_json(value: AttributeValue) -> Json:
-    """One value; the module says what becomes of each type."""
+    """One value, encoded by its type as the module describes."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"$double": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
     if value is None or isinstance(value, str | bool | int | float):

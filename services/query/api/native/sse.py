@@ -14,13 +14,13 @@ T = TypeVar("T", LiveRecord, LiveSpan)
 
 RETRY_MS = 2000
 PREAMBLE = f"retry: {RETRY_MS}\n: watching\n\n".encode()
-"""The start of a stream: how soon to reconnect, and a comment, so that the client sees the stream begin."""
+"""The start of a stream: the reconnection time, and a comment that lets the client see the stream begin."""
 HEARTBEAT = b":\n\n"
-"""A comment, which clients skip: it keeps proxies from closing a silent stream, and finds clients that are gone."""
+"""A comment, which clients skip: it keeps proxies from closing a silent stream, and reveals clients that are gone."""
 
 
 def items_event(items: Sequence[bytes]) -> bytes:
-    """One message: an array of items, each JSON already."""
+    """One message: a JSON array of items that are already encoded."""
     return b"data: [" + b",".join(items) + b"]\n\n"
 
 
@@ -31,7 +31,7 @@ def named_event(name: str, value: Mapping[str, object]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Events(Generic[T]):
-    """See ``Framing``: server-sent events of arrays; ``json_of`` renders an item."""
+    """Implements ``Framing`` as server-sent events of arrays; ``json_of`` renders an item."""
 
     json_of: Callable[[T], bytes]
     heartbeat: ClassVar[bytes] = HEARTBEAT

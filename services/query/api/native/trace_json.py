@@ -1,4 +1,4 @@
-"""A trace as JSON, pure: its spans, and of its LLM calls what was said in log records and what they used together, each call once."""
+"""A trace as JSON, pure: its spans, the messages of its LLM calls that came as log records, and the calls' total usage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def llm_json(usage: Usage) -> Json:
-    """What the calls of a trace used together."""
+    """The total usage of a trace's calls."""
     return {
         "calls": usage.calls,
         "input_tokens": usage.input_tokens,
@@ -26,7 +26,7 @@ def llm_json(usage: Usage) -> Json:
 
 
 def trace_json(spans: Sequence[Span], messages: Messages) -> dict[str, Json]:
-    """``spans``, and ``llm`` where there are calls."""
+    """``spans``, and ``llm`` where there are LLM calls."""
     if not any(span.llm for span in spans):
         return {"spans": [span_json(span) for span in spans]}
     usage, counted = usage_of(spans)
@@ -34,7 +34,7 @@ def trace_json(spans: Sequence[Span], messages: Messages) -> dict[str, Json]:
 
 
 def span_with_messages_json(span: Span, messages: Messages, counted: Collection[bytes]) -> dict[str, Json]:
-    """A span; where it is of an LLM call, with what was said in it and whether it counts."""
+    """A span; for an LLM call also its messages, and whether its usage counts."""
     value = span_json(span)
     llm = value.get("llm")
     if isinstance(llm, dict):

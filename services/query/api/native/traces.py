@@ -1,7 +1,7 @@
 """The native API's reads of traces, under ``/api/v1``.
 
 A list answers ``{"spans", "cursor", "partial"}``, with ``missing_shards`` where it is partial; ``cursor`` is null on the last page. A
-trace that is not found is 404 only when every shard was asked: with one missing it may well exist, and the answer is 503.
+trace that is not found is 404 only when every shard answered: with one missing it may exist, and the answer is 503.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class NativeTraces:
             return await _answered(lambda: {**head, "spans": [span_json(span) for span in page.items]}, len(page.items))
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """``GET /api/v1/traces/{trace_id}``: every span, by start, and what its LLM calls said and used."""
+        """``GET /api/v1/traces/{trace_id}``: every span, by start, with the messages and usage of its LLM calls."""
         wanted = Parameters(request.query.items(), known=(PAYLOADS,)).choice(PAYLOADS, (INLINE, REFERENCE))
         trace_id, inline = parse_trace_id(request.match_info["trace_id"]), wanted != REFERENCE
         try:
@@ -81,7 +81,7 @@ def _service_json(stats: ServiceStats) -> dict[str, Json]:
 
 
 async def _answered(body: Callable[[], Mapping[str, Any]], spans: int) -> web.Response:
-    """What ``body`` makes of the spans; of many it is made in a thread, so that other requests go on."""
+    """The JSON of ``body``; for many spans it is made in a thread, so that other requests continue."""
 
     def render() -> web.Response:
         return json_response(body())

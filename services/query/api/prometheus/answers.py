@@ -1,4 +1,4 @@
-"""Answers of Prometheus' HTTP API: small ones whole, large ones streamed as they are rendered."""
+"""Answers of Prometheus' HTTP API: small ones at once, large ones streamed as they are rendered."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STREAMED_SAMPLES = 50_000
 LISTED_AT_ONCE = 5_000
 """Longer lists of series, names and values are streamed, in chunks of this many."""
 STALLED_SECONDS = 60.0
-"""A client that reads nothing of its answer for so long is disconnected: the answer holds the query's turn."""
+"""A client that reads nothing of its answer for this long is disconnected, because the answer holds the query's turn."""
 
 
 def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
-    """An answer with its warnings."""
+    """A successful answer with its warnings."""
     body: dict[str, Any] = {"status": "success", "data": data}
     if warnings:
         body["warnings"] = list(warnings)
@@ -36,7 +36,7 @@ def success(data: object, warnings: Sequence[str] = ()) -> web.Response:
 
 
 async def listed(request: web.Request, answer: Answer[list[T]], limit: int, shown: Callable[[T], object]) -> web.StreamResponse:
-    """A list of at most ``limit`` items, each as ``shown``; a warning says that there are more."""
+    """A list of at most ``limit`` items, each as ``shown``; a warning says when there are more."""
     warnings = missing_warnings(answer.missing)
     found = answer.value[:limit]
     if len(answer.value) > limit:
@@ -54,7 +54,7 @@ def _items(found: Sequence[T], shown: Callable[[T], object]) -> Iterator[str]:
 
 
 async def evaluated(request: web.Request, outcome: Outcome, steps: Steps, limit: int, stats: dict[str, Any] | None) -> web.StreamResponse:
-    """A query's value, at most ``limit`` series of it where that is not 0."""
+    """The answer with a query's value, of at most ``limit`` series where that is not 0."""
     value, notes = outcome.evaluated.value, outcome.evaluated.notes
     series, samples = count(value)
     warnings = missing_warnings(outcome.missing) + _bounded(notes.warnings, "warning")
@@ -73,7 +73,7 @@ async def _streamed(request: web.Request, before: str, parts: Iterator[str], beh
         response.enable_compression(web.ContentCoding.gzip)
     await response.prepare(request)
     await _write(response, before)
-    # One chunk is some milliseconds of work: done in a thread, other queries go on meanwhile.
+    # One chunk is some milliseconds of work; in a thread, so that other queries continue.
     while (part := await asyncio.to_thread(next, parts, None)) is not None:
         await _write(response, part)
     await _write(response, behind)
@@ -91,7 +91,7 @@ async def _write(response: web.StreamResponse, text: str) -> None:
 
 def missing_warnings(missing: Iterable[str]) -> list[str]:
     """One warning for each shard that did not answer, and for each that is behind."""
-    return [*(f"{name} did not answer: its series are not part of this result" for name in missing), *lag_warnings()]
+    return [*(f"{name} did not answer: its series are missing from this result" for name in missing), *lag_warnings()]
 
 
 def _bounded(notes: list[str], kind: str) -> list[str]:
@@ -101,7 +101,7 @@ def _bounded(notes: list[str], kind: str) -> list[str]:
 
 
 def stats_of(outcome: Outcome, queued: float, ran: float) -> dict[str, Any]:
-    """The statistics that ``stats`` asks for: seconds, and samples that were read (of what a shard evaluated, its steps)."""
+    """The statistics for ``stats``: times in seconds, and samples that were read (for grids that shards evaluated, their cells)."""
     timings = {
         "evalTotalTime": ran,
         "resultSortTime": 0,

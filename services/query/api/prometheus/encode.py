@@ -34,14 +34,14 @@ def seconds(time_ms: int) -> str:
 
 
 def numbers(values: Floats) -> list[str]:
-    """Each as text: positional, with an exponent below 1e-6 and from 1e21 on. Those that orjson would write otherwise are written one by one."""
+    """Each number as text: positional, with an exponent below 1e-6 and from 1e21 on. Only those that orjson formats differently are formatted singly."""
     if not len(values):
         return []
     if _are_integers(values):
         return _written(values.astype(np.int64)).split(",")
     texts = (_written(values) + ",").replace(".0,", ",")[:-1].split(",")
     size = np.abs(values)
-    # In this range orjson writes the same digits as Prometheus; outside of it, it takes to exponents sooner.
+    # In this range orjson writes the same text as Prometheus; outside, it switches to exponents sooner.
     plain = (size >= 1e-4) & (size < 1e16) | (size == 0)
     for row in np.flatnonzero(~plain).tolist():
         texts[row] = compact(float(values[row]))
@@ -49,25 +49,25 @@ def numbers(values: Floats) -> list[str]:
 
 
 def _are_integers(values: Floats) -> bool:
-    """Whether all are, of those that a float tells apart, and none is -0."""
+    """Whether all are integers that a float represents exactly (below 2^53), and none is -0."""
     exact = np.abs(values).max() < 2**53 and bool((values == np.trunc(values)).all())
     return exact and not np.signbit(values[values == 0]).any()
 
 
 def _written(values: Floats | Longs) -> str:
-    """With commas between them."""
+    """The numbers as orjson formats them, separated by commas."""
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode()
 
 
 def result_type(value: Value, steps: Steps) -> str:
-    """What Prometheus calls the kind of a result."""
+    """Prometheus' name for the type of a result."""
     if steps.step_ms or isinstance(value, Matrix):
         return "matrix"
     return {Scalar: "scalar", Text: "string", Vector: "vector"}[type(value)]
 
 
 def chunks(value: Value, steps: Steps, limit: int = 0) -> Iterator[str]:
-    """The result itself, of which at most ``limit`` series where that is not 0."""
+    """The JSON of the result in chunks, with at most ``limit`` series where that is not 0."""
     match value:
         case Scalar(values=values) if steps.step_ms:
             one = Vector([()], values[None, :], np.ones((1, len(values)), np.bool_))
@@ -94,7 +94,7 @@ def count(value: Value) -> tuple[int, int]:
 
 
 def _list(items: Iterator[tuple[str, int]], limit: int) -> Iterator[str]:
-    """Items and how many samples each has, joined into chunks of about ``CHUNK_SAMPLES``."""
+    """A JSON array of items, in chunks of about ``CHUNK_SAMPLES``; each item comes with its number of samples."""
     yield "["
     waiting: list[str] = []
     separator, size = "", 0
@@ -127,7 +127,7 @@ def _instants(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
 
 
 def _series(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
-    """By labels, as Prometheus orders a matrix."""
+    """The series of a matrix, ordered by labels as in Prometheus."""
     begins = [f'{seconds(time)},"' for time in steps.times_ms.tolist()]
     order = np.array(sorted(range(len(vector.labels)), key=vector.labels.__getitem__), np.int64)
     together = max(1, CHUNK_SAMPLES // steps.count)
@@ -140,12 +140,12 @@ def _series(vector: Vector, steps: Steps) -> Iterator[tuple[str, int]]:
 
 
 def _floats(labels: Sequence[Labels], begins: Sequence[str], values: Floats, present: Bools) -> Iterator[tuple[str, int]]:
-    """Series without histograms, whose numbers are all written at once."""
+    """Series without histograms; all their numbers are formatted in one call."""
     texts, at = numbers(values[present]), 0
     pieces = [""] * (2 * len(begins))
     pieces[::2] = [('"],[' if column else "") + begin for column, begin in enumerate(begins)]
     for own, there, count in zip(labels, present, np.count_nonzero(present, axis=1).tolist(), strict=True):
-        # Most series have a sample at each step: two slices put such a row together without a call a sample.
+        # Most series have a sample at every step; slice assignment builds such a row without a call for each sample.
         if count == len(begins):
             pieces[1::2] = texts[at : at + count]
             pairs = "".join(pieces)
@@ -180,7 +180,7 @@ def _row(
 
 
 def envelope(kind: str, warnings: list[str], infos: list[str], stats: dict[str, Any] | None) -> tuple[str, str]:
-    """What stands before and behind the result in a whole answer."""
+    """The parts of the answer before and after the result."""
     behind = "" if stats is None else f',"stats":{dumped(stats)}'
     behind += "}"
     behind += f',"warnings":{dumped(warnings)}' if warnings else ""

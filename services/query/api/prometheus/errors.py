@@ -1,4 +1,4 @@
-"""Errors in the shape of Prometheus' HTTP API: a type, a text, and a status that its clients know."""
+"""Errors in the form of Prometheus' HTTP API: a type, a text, and a status that its clients know."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ERRORS: tuple[tuple[type[Exception], tuple[int, str]], ...] = (
 
 
 async def executed(answer: Awaitable[R]) -> R:
-    """Await the answer to a valid query. Raises NotExecuted in place of Rejected."""
+    """Await the answer to a valid query. Raises NotExecuted instead of Rejected."""
     try:
         return await answer
     except Rejected as problem:
@@ -39,7 +39,7 @@ async def executed(answer: Awaitable[R]) -> R:
 
 
 def refuse_prometheus(request: web.Request, error: Exception) -> web.Response:
-    """Any error in Prometheus' shape."""
+    """Answer any error in Prometheus' form."""
     known = next((how for refused, how in _ERRORS if isinstance(error, refused)), None)
     if known is None:
         return refuse(request, error, _described)
@@ -56,6 +56,6 @@ def _described(status: int, text: str) -> web.Response:
 
 
 def failure(status: int, kind: str, text: str) -> web.Response:
-    """An error of one of Prometheus' types."""
+    """An error response with one of Prometheus' types."""
     body = dumped({"status": "error", "errorType": kind, "error": text})
     return web.Response(text=body, status=status, content_type="application/json")

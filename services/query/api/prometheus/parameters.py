@@ -39,7 +39,7 @@ class Form:
         return self._values.get(name, [])
 
     def instant_ms(self, name: str, default: int | None = None) -> int:
-        """A time in milliseconds: seconds since 1970 or RFC 3339. Raises Rejected, also without a value when there is no default."""
+        """A time in milliseconds, given as seconds since 1970 or RFC 3339. Raises Rejected, also for a missing value without a default."""
         text = self.text(name)
         if not text and default is not None:
             return default
@@ -61,10 +61,10 @@ class Form:
         """``lookback_delta`` in milliseconds, None where it is left out or not positive, which means the engine's default."""
         text = self.text("lookback_delta")
         try:
-            asked = _duration_ms(text) if text else 0
+            lookback = _duration_ms(text) if text else 0
         except ValueError as problem:
             raise Rejected(f"error parsing lookback delta duration: {problem}") from None
-        return asked if asked > 0 else None
+        return lookback if lookback > 0 else None
 
     def count(self, name: str) -> int:
         """A whole number of at least 0; 0, the default, means no limit."""
@@ -86,13 +86,13 @@ class Form:
             raise invalid("step", 'cannot parse "" to a valid duration')
         if step <= 0:
             raise invalid("step", "zero or negative query resolution step widths are not accepted. Try a positive integer")
-        # As Prometheus counts: steps and not points, of which one more passes.
+        # Prometheus counts steps and not points, so one more point is accepted.
         if (end - start) // step > MAX_POINTS:
             raise Rejected("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
         return Steps(start, end, step)
 
     def between(self) -> tuple[int, int]:
-        """``start`` and ``end`` of a query about series; all time where they are left out."""
+        """``start`` and ``end`` of a query of series, by default all time."""
         start, end = self.instant_ms("start", EARLIEST_MS), self.instant_ms("end", LATEST_MS)
         if end < start:
             raise Rejected("end timestamp must not be before start timestamp")
@@ -128,7 +128,7 @@ def invalid(name: str, problem: str) -> Rejected:
 
 
 def label_name(text: str) -> str:
-    """The label in a path. Prefix ``U__`` means that other characters are escaped as ``_hex_`` and an underscore is doubled. Raises Rejected."""
+    """The label in a path. After the prefix ``U__``, other characters are escaped as ``_hex_`` and underscores are doubled. Raises Rejected."""
     name = _unescaped(text[3:]) if text.startswith("U__") else text
     if not name:
         raise Rejected(f"invalid label name: {quoted(text)}")
@@ -136,7 +136,7 @@ def label_name(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Text that is not escaped correctly stands for itself."""
+    """The name without escapes; text with invalid escapes is returned unchanged."""
     parts = re.split(r"(__|_[0-9a-fA-F]{1,6}_)", text)
     if any("_" in part for part in parts[::2]):
         return "U__" + text
@@ -170,7 +170,7 @@ def _duration_ms(text: str) -> int:
 
 
 def _number(text: str) -> float | None:
-    """A number with nothing around it, in ASCII; NaN is beyond every bound, as infinity is."""
+    """An ASCII number without surrounding blanks, else None. NaN becomes infinity, so that it exceeds every limit."""
     try:
         number = float(text) if text.isascii() and text == text.strip() else None
     except ValueError:

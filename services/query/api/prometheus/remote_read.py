@@ -1,6 +1,6 @@
 """Prometheus' remote read: samples of the series that a query's matchers select, as protobuf in snappy's block format.
 
-Source: Prometheus' remote read API documentation. The answer is always of samples, which every client takes; chunks are Prometheus' own storage.
+Source: Prometheus' remote read API documentation. The answer always has samples, which every client accepts; chunks are Prometheus' storage format.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADERS = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snapp
 
 
 class RemoteRead:
-    """The handler, over one reader. ``max_samples`` bounds one request, all its queries together."""
+    """The handler, over one reader. ``max_samples`` limits all queries of one request together."""
 
     def __init__(self, series: SeriesReader, turns: Turns, max_samples: int) -> None:
         self._series = series
@@ -64,7 +64,7 @@ def decode(body: bytes) -> list[Query]:
 
 
 def selection_of(query: Query) -> Selection:
-    """What a query selects, both ends included. Raises Rejected for a malformed matcher."""
+    """The selection of a query, whose range includes both ends. Raises Rejected for a malformed matcher."""
     matchers = []
     for wire in query.matchers:
         if wire.type not in _OPERATORS:
@@ -78,7 +78,7 @@ def selection_of(query: Query) -> Selection:
 
 
 def encode(answers: Sequence[Samples]) -> bytes:
-    """The answers as a response, compressed; series by labels."""
+    """The answers as a compressed response, series ordered by labels."""
     response = ReadResponse()
     for samples in answers:
         order = sorted(range(len(samples.labels)), key=samples.labels.__getitem__)
@@ -106,7 +106,7 @@ def _histogram(several: Histograms, row: int, time_ms: int) -> Histogram:
     one = several.take(np.array([row]))
     layout = int(one.bounds[0])
     return Histogram(
-        # As a float histogram whatever came in: its counts are absolute, where integer ones would have to be differences again.
+        # Always a float histogram: its counts are absolute, while an integer histogram would need deltas.
         count_float=float(one.count[0]),
         sum=float(one.sum[0]),
         schema=int(one.schema[0]),
@@ -123,7 +123,7 @@ def _histogram(several: Histograms, row: int, time_ms: int) -> Histogram:
 
 
 def _spans(buckets: Buckets) -> list[Span]:
-    """Runs of buckets, each by its distance from the one before."""
+    """The runs of consecutive buckets, each with its distance from the end of the one before."""
     spans: list[Span] = []
     following = 0
     for index in buckets.index.tolist():

@@ -38,7 +38,7 @@ T = TypeVar("T", Labels, str)
 
 @dataclass(frozen=True, slots=True)
 class PrometheusOptions:
-    """``described`` fills the status pages; ``timeout_seconds`` is the longest timeout that a query may ask for."""
+    """``described`` fills the status pages; ``timeout_seconds`` is the longest timeout that a query may request."""
 
     timeout_seconds: float
     described: Described
@@ -55,7 +55,7 @@ class Prometheus:
 
     def routes(self) -> list[Route]:
         """Every route; queries take GET, and POST with a form."""
-        asked: dict[str, Handler] = {
+        get_or_post: dict[str, Handler] = {
             "query": self.query,
             "query_range": self.query_range,
             "query_exemplars": self.exemplars,
@@ -67,14 +67,14 @@ class Prometheus:
         read_only: dict[str, Handler] = {"label/{name}/values": self.label_values, "metadata": self.metadata, "rules": self.rules}
         read_only |= {path: self._status(build) for path, build in STATUS.items()}
         return [
-            *(Route("GET", f"/api/v1/{path}", handler) for path, handler in (asked | read_only).items()),
-            *(Route("POST", f"/api/v1/{path}", handler) for path, handler in asked.items()),
+            *(Route("GET", f"/api/v1/{path}", handler) for path, handler in (get_or_post | read_only).items()),
+            *(Route("POST", f"/api/v1/{path}", handler) for path, handler in get_or_post.items()),
             Route("POST", "/api/v1/read", self._remote.read),
             *(Route("GET", f"/-/{word}", _plainly(word), OPEN) for word in ("healthy", "ready")),
         ]
 
     async def query(self, request: web.Request) -> web.StreamResponse:
-        """An instant query, at the current time where none is given."""
+        """An instant query, by default at the current time."""
         form = await read(request)
         at = form.instant_ms("time", time.time_ns() // 1_000_000)
         return await self._evaluate(request, form, Steps(at, at, 0))
@@ -97,8 +97,8 @@ class Prometheus:
             return await evaluated(request, outcome, steps, limit, stats)
 
     def _timeout(self, form: Form) -> float:
-        asked = form.duration_ms("timeout")
-        return self._options.timeout_seconds if asked is None else min(asked / 1000, self._options.timeout_seconds)
+        timeout_ms = form.duration_ms("timeout")
+        return self._options.timeout_seconds if timeout_ms is None else min(timeout_ms / 1000, self._options.timeout_seconds)
 
     def _parsed(self, form: Form, *, instant: bool = True) -> Expr:
         try:
@@ -117,14 +117,14 @@ class Prometheus:
         return await listed(request, answer, limit, dict)
 
     async def labels(self, request: web.Request) -> web.StreamResponse:
-        """Label names, of the series that match where ``match[]`` is given."""
+        """Label names, only of matching series where ``match[]`` is given."""
         form = await read(request)
         limit = self._listed(form)
         answer = await self._each(request, form, form.selectors() or [()], limit, self._reader.label_names)
         return await listed(request, answer, limit, str)
 
     async def label_values(self, request: web.Request) -> web.StreamResponse:
-        """Values of one label, of the series that match where ``match[]`` is given."""
+        """Values of one label, only of matching series where ``match[]`` is given."""
         name, form = label_name(request.match_info["name"]), await read(request)
         limit = self._listed(form)
         answer = await self._each(
@@ -141,7 +141,7 @@ class Prometheus:
         return self._engine.reader
 
     def _listed(self, form: Form) -> int:
-        """How many series, names or values are listed: as many as are asked for, up to the engine's limit."""
+        """The most series, names or values to list: the requested limit, up to the engine's."""
         most = self._engine.options.max_series
         return min(form.count("limit") or most, most)
 
@@ -153,14 +153,14 @@ class Prometheus:
         limit: int,
         ask: Callable[[str, Selection, int], Awaitable[Answer[list[T]]]],
     ) -> Answer[list[T]]:
-        """Everything that any selector matches, without duplicates and in order; one item more than the limit says that there are more."""
+        """Everything that any selector matches, sorted and without duplicates; more items than ``limit`` mean that there are more."""
         start, end = form.between()
         tenant = tenant_of(request)
         found: list[T] = []
         missing: dict[str, None] = {}
         async with self._turns.turn("prometheus series", tenant) as turn:
             for matchers in selectors:
-                # The port's ranges leave the start out, the API's hold it.
+                # The reader's ranges exclude the start, the API's include it.
                 selection = Selection(matchers, start - 1, end)
                 answer = await turn.ask(executed(ask(tenant, selection, limit + 1)))
                 found += answer.value
@@ -207,7 +207,7 @@ class Prometheus:
         return success(document(self._parsed(await read(request))))
 
     async def rules(self, request: web.Request) -> web.StreamResponse:
-        """There are no rules, of either type."""
+        """An empty list: there are no rules."""
         kind = (await read(request)).text("type")
         if kind.lower() not in ("", "alert", "record"):
             raise invalid("type", f"not supported value {quoted(kind)}")

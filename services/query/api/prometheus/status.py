@@ -1,4 +1,4 @@
-"""The status pages of Prometheus' HTTP API, as of a Prometheus that scrapes nothing and has no rules."""
+"""The status endpoints of Prometheus' HTTP API, answered like a Prometheus without scrape targets and rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 SPEAKS: Final = "3.7.0"
-"""The version whose API this is, by which Grafana decides what to ask. A list of features is left out: it would mean Mimir."""
+"""The Prometheus version whose API this is; Grafana chooses its requests by it. There is no list of features, because that would mean Mimir."""
 
 
 @dataclass(frozen=True, slots=True)
