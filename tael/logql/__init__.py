@@ -1,1 +1,1 @@
-"""LogQL, Loki's language: text to a tree, a tree to text, and what it evaluates to over rows of logs. Pure: no clock, no storage."""
+"""LogQL, Loki's query language: parse and print a tree, and evaluate it over rows of logs. Pure: no clock, no storage."""

@@ -47,5 +47,5 @@ _OPERATIONS: Final[dict[str, Callable[[float, float], float]]] = {
 
 
 def calculated(op: str, left: float, right: float) -> float:
-    """``left op right``; a comparison gives 1 or 0, and what is divided by zero is NaN."""
+    """``left op right``; a comparison gives 1 or 0, and division by zero gives NaN."""
     return float(_OPERATIONS[op](left, right))

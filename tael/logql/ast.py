@@ -1,4 +1,4 @@
-"""The nodes of a LogQL expression. Frozen; durations are nanoseconds, sizes bytes. Parentheses leave no trace: they are the tree's shape."""
+"""The nodes of a LogQL expression. Frozen; durations are in nanoseconds, sizes in bytes. Parentheses have no node: they only shape the tree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEGATIVE = ("!=", "!~", "!>")
 
 @dataclass(frozen=True, slots=True)
 class LineText:
-    """``"text"`` or ``ip("10.0.0.0/8")``: what a line filter looks for."""
+    """``"text"`` or ``ip("10.0.0.0/8")``: the operand of a line filter."""
 
     text: str
     ip: bool = False
@@ -168,7 +168,7 @@ class Decolorize:
 
 @dataclass(frozen=True, slots=True)
 class NamedLabel:
-    """``name`` or ``name="value"`` behind ``drop`` and ``keep``."""
+    """``name`` or ``name="value"`` after ``drop`` and ``keep``."""
 
     name: str
     matcher: Matcher | None = None
@@ -209,7 +209,7 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class Unwrap:
-    """``| unwrap label``, ``| unwrap conversion(label)``, and the label filters behind it."""
+    """``| unwrap label``, ``| unwrap conversion(label)``, and the label filters after it."""
 
     label: str
     conversion: Conversion = ""
@@ -277,7 +277,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """``1.5``; arithmetic between numbers is done when the text is parsed."""
+    """``1.5``; arithmetic between numbers is evaluated by the parser."""
 
     value: float
 
@@ -324,5 +324,5 @@ def ranges(expr: Expr) -> Iterator[RangeAggregation]:
 
 
 def aggregates_by(expr: Expr, op: str) -> bool:
-    """Whether an aggregation of vectors by ``op`` is in an expression."""
+    """Whether an expression contains the vector aggregation ``op``."""
     return (isinstance(expr, VectorAggregation) and expr.op == op) or any(aggregates_by(child, op) for child in children(expr))

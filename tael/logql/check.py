@@ -1,4 +1,4 @@
-"""What a tree must hold to be evaluated, beyond the grammar. Raises ParseError without a place: Loki knows none for these either."""
+"""Checks of a tree beyond the grammar. They raise ParseError without a position, as Loki does for these errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _EVERYTHING = (
 
 
 def checked(expr: Expr) -> None:
-    """Raises ParseError when a selector may select every stream, or a stage or a regular expression cannot be run."""
+    """Raise ParseError when a selector may select every stream, or a stage or regular expression is invalid."""
     if isinstance(expr, LogQuery):
         _checked_log(expr)
         return
@@ -58,7 +58,7 @@ def checked(expr: Expr) -> None:
 
 
 def checked_range(op: str, span: LogRange, grouping: Grouping | None, param: str | None) -> RangeAggregation:
-    """A range aggregation whose parts fit each other."""
+    """A range aggregation of these parts. Raises ParseError where they do not fit together."""
     if param is not None and op != "quantile_over_time":
         raise ParseError(f"parameter {param} not supported for operation {op}")
     if param is None and op == "quantile_over_time":
@@ -73,7 +73,7 @@ def checked_range(op: str, span: LogRange, grouping: Grouping | None, param: str
 
 
 def checked_aggregation(op: str, expr: Metric, grouping: Grouping | None, param: str | None) -> VectorAggregation:
-    """A vector aggregation whose parts fit each other."""
+    """A vector aggregation of these parts. Raises ParseError where they do not fit together."""
     if op not in WITH_PARAMETER:
         if param is not None:
             raise ParseError(f"unsupported parameter for operation {op}({param},")

@@ -1,4 +1,4 @@
-"""Range aggregations of what shards counted slot by slot, beside the samples of lines that had to be read."""
+"""Range aggregations over counts that shards made slot by slot, plus samples of the lines that had to be read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Counted(Protocol):
 
     @property
     def known(self) -> bool:
-        """Whether all that the count needs is known of these lines; otherwise they must be read."""
+        """Whether the shard knew everything needed to count these lines; otherwise they must be read."""
         ...
 
     @property
@@ -94,13 +94,13 @@ def _windowed(
     values: list[tuple[int, int]],
     count: int,
 ) -> tuple[Floats, Floats]:
-    """Sums over each window's slots, and how many lines are in it: differences of running sums, exact up to 2^53."""
+    """Each window's sum over its slots, and its number of lines: differences of running sums, exact up to 2^53."""
     per_step = steps.step_ms // plan.slot_ns if steps.step_ms else 0
     wide = aggregation.range.range_ns // plan.slot_ns
     last = (steps.count - 1) * per_step + wide
     sums = np.zeros((2, count, last + 1))
     if series:
-        # One place on: position p then holds the sum of the slots before p, so that a window is the difference of two positions.
+        # Shifted by one: position p then holds the sum of the slots before p, so a window is the difference of two positions.
         at = (np.array(series), np.array(slots) + 1)
         for place in range(2):
             np.add.at(sums[place], at, np.array([pair[place] for pair in values], np.float64))
@@ -116,7 +116,7 @@ def _add_rest(leaf: Leaf, rest: Samples, steps: Steps, places: dict[Labels, int]
     ends = shifted(steps, leaf.aggregation.range.offset_ns)
     own = windows(rest.offsets, rest.times_ms, rest.values, ends, steps.times_ms, leaf.aggregation.range.range_ns)
     running = np.concatenate(([0.0], np.cumsum(rest.values)))
-    # No row comes twice, as the labels of series differ: "+=" by an index that repeats would add only once.
+    # Series have distinct labels, so no row is repeated: "+=" with a repeated index would add only once.
     rows = np.array([places[labels] for labels in rest.labels])
     total[rows] += running[own.hi] - running[own.lo]
     lines[rows] += own.counts

@@ -1,4 +1,4 @@
-"""What is wrong with a LogQL query, in the form that users of Loki know: ``parse error at line 1, col 9: reason``."""
+"""Errors in a LogQL query, in the form that users of Loki know: ``parse error at line 1, col 9: reason``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PRESERVE_ERROR = "__preserve_error__"
 
 
 class ParseError(Rejected):
-    """The text is no LogQL. ``line`` and ``column`` count characters from 1; both are 0 where the fault is not at one place."""
+    """The text is not valid LogQL. ``line`` and ``column`` count characters from 1; both are 0 where the error has no single position."""
 
     def __init__(self, problem: str, line: int = 0, column: int = 0) -> None:
         self.problem, self.line, self.column = problem, line, column
@@ -19,7 +19,7 @@ class ParseError(Rejected):
 
 
 class PipelineError(Rejected):
-    """A line that a metric query would count failed in a stage, and the query does not say that this is to be left out."""
+    """A line that a metric query counts failed in a stage, and the query does not filter such errors out."""
 
     def __init__(self, labels: dict[str, str]) -> None:
         kind = labels.get(ERROR, "")
@@ -41,7 +41,7 @@ class SeriesLimit(Rejected):
 
 
 class MatchingError(Rejected):
-    """Both sides of a binary operation do not pair off as the query says they do."""
+    """The series of a binary operation's sides do not match as the query requires."""
 
 
 def _shown(labels: dict[str, str]) -> str:

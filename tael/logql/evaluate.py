@@ -1,6 +1,6 @@
-"""Evaluate a metric query whose range aggregations are known: the algebra of series by steps, all steps at once.
+"""Evaluate a metric query whose range aggregations are known: series by steps, all steps at once.
 
-Unlike PromQL, what is divided by zero is NaN, and set operators and comparisons keep no metric's name, for there is none.
+Unlike in PromQL, division by zero gives NaN, and series have no metric name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tael.vectors.values import Scalar, Steps, Vector
 Value: TypeAlias = Scalar | Vector
 
 ADDED_AT_ONCE: Final = ("bytes_over_time", "bytes_rate", "sum_over_time", "rate", "count_over_time")
-"""Range functions whose sum over series is that of the series' lines taken together."""
+"""Range functions whose sum over several series equals the function over all their lines together."""
 
 
 def leaves(expr: Expr) -> Iterator[Leaf]:
@@ -53,9 +53,9 @@ def leaves(expr: Expr) -> Iterator[Leaf]:
 
 
 def leaf_of(expr: VectorAggregation) -> Leaf:
-    """The range aggregation below, summed at once where that is the same."""
+    """The leaf of an aggregation over a range aggregation; a sum is done while lines are read where the result is the same."""
     assert isinstance(expr.expr, RangeAggregation)
-    # Summed as lines are read, there is a series a group and not one for each stream, which is what the limit of series counts.
+    # Summing while lines are read makes one series a group instead of one a stream, and the limit of series counts these.
     once = expr.op == "sum" and expr.expr.op in ADDED_AT_ONCE and expr.expr.grouping is None
     return Leaf(expr.expr, (expr.grouping or Grouping()) if once else None)
 
@@ -63,7 +63,7 @@ def leaf_of(expr: VectorAggregation) -> Leaf:
 def evaluate(expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Callable[[], None] = lambda: None) -> Value:
     """The value of ``expr`` at ``steps``; ``found`` holds every leaf's. ``check`` is called at each node and raises to end the query.
 
-    Raises MatchingError where series do not pair off, and Rejected for what else the data does not allow.
+    Raises MatchingError where series do not match, and Rejected for anything else that the data does not allow.
     """
     with np.errstate(all="ignore"):
         value = _value(expr, steps, found, check)
@@ -86,7 +86,7 @@ def _value(expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Call
             return _operated(expr, _value(left, steps, found, check), _value(right, steps, found, check))
         case LabelReplace(expr=inner):
             vector = _vector(_value(inner, steps, found, check))
-            # Loki tells series of the same labels one after the other, which an answer to an instant has room for.
+            # Loki lists series with equal labels separately, which the answer to an instant query can represent.
             return label_replace(vector, expr.dst, expr.replacement, expr.src, expr.regex, distinct=vector.values.shape[1] > 1)
 
 

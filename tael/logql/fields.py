@@ -1,4 +1,4 @@
-"""The fields that lines have: structured metadata, and what a JSON or logfmt line holds, with types and numbers of values."""
+"""The fields of lines: structured metadata, and the members of JSON or logfmt lines, with their types and numbers of values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Field:
 
 
 class Fields:
-    """The fields of ``rows``, of which it knows at most ``limit``; a field has the type of its value in the last of the rows."""
+    """The first ``limit`` fields of ``rows``; a field's type is that of its value in the last row that has it."""
 
     def __init__(self, rows: Iterable[Row], limit: int) -> None:
         self._limit = limit
@@ -37,7 +37,7 @@ class Fields:
             self._read(row)
 
     def described(self) -> list[dict[str, Any]]:
-        """As Loki's API lists them."""
+        """The fields in the form of Loki's API."""
         return [
             {
                 "label": name,
@@ -50,7 +50,7 @@ class Fields:
         ]
 
     def values(self, name: str, limit: int) -> list[str]:
-        """Values of one field, sizes in the form that a query takes."""
+        """Values of one field, with sizes in the form used in queries."""
         found = self._found.get(name, _Field())
         shown = {_query_form(value) if found.parsers else value for value in found.values}
         return sorted(shown)[:limit]
@@ -103,7 +103,7 @@ def _boolean(value: str) -> bool:
 
 
 def _parsed(row: Row) -> tuple[dict[str, str], str]:
-    """What a line holds, and which parser found it."""
+    """The labels parsed from a line, and the parser that found them."""
     parse_json(row)
     if not row.error:
         return row.parsed_labels(), "json"

@@ -22,7 +22,7 @@ _Function = Callable[[Windows], tuple[Floats, Bools]]
 
 
 def of_samples(aggregation: RangeAggregation, samples: Samples, steps: Steps) -> Vector:
-    """A range aggregation at ``steps`` (ns). Raises PipelineError for a series of lines that failed."""
+    """A range aggregation at ``steps`` (ns). Raises PipelineError for a series of failed lines."""
     ends = shifted(steps, aggregation.range.offset_ns)
     own = windows(samples.offsets, samples.times_ms, samples.values, ends, steps.times_ms, aggregation.range.range_ns)
     with np.errstate(all="ignore"):
@@ -31,7 +31,7 @@ def of_samples(aggregation: RangeAggregation, samples: Samples, steps: Steps) ->
 
 
 def finished(aggregation: RangeAggregation, labels: Sequence[Labels], values: Floats, present: Bools) -> Vector:
-    """The vector of a range function's values; an ``absent_over_time`` is turned around. Raises PipelineError."""
+    """The vector of a range function's values; ``absent_over_time`` is inverted. Raises PipelineError."""
     checked_errors(labels[row] for row in np.flatnonzero(present.any(axis=1)).tolist())
     if aggregation.op == "absent_over_time":
         somewhere: Bools = np.logical_or.reduce(present, axis=0)
@@ -40,12 +40,12 @@ def finished(aggregation: RangeAggregation, labels: Sequence[Labels], values: Fl
 
 
 def shifted(steps: Steps, offset_ns: int) -> Steps:
-    """The steps as far back as an offset says."""
+    """The steps moved back by an offset."""
     return Steps(steps.start_ms - offset_ns, steps.end_ms - offset_ns, steps.step_ms)
 
 
 def per_second(aggregation: RangeAggregation) -> float:
-    """By what a count or a sum is divided: the range in seconds for a rate, else 1. A range of no time has no samples to divide."""
+    """The divisor of a count or a sum: the range in seconds for a rate, else 1. An empty range has no samples to divide."""
     rate = aggregation.op in ("rate", "bytes_rate")
     return aggregation.range.range_ns / _SECOND if rate and aggregation.range.range_ns else 1.0
 
@@ -67,7 +67,7 @@ def _divided(found: tuple[Floats, Bools], by: float) -> tuple[Floats, Bools]:
 
 
 def _rate_counter(own: Windows) -> tuple[Floats, Bools]:
-    """Prometheus' rate; a lone sample is a rate of 0. The library divides by 1000 for seconds, and these are nanoseconds."""
+    """Prometheus' rate; a single sample gives 0. ``increase`` expects milliseconds and gets nanoseconds here, hence the factor of a million."""
     values, enough = increase(own, counter=True, per_second=True)
     return np.where(enough, values * 1e6, 0.0), own.counts > 0
 

@@ -1,4 +1,4 @@
-"""What of a line a metric query reads: parsers leave out the rest, and a broken line fails only in what is read of it."""
+"""Which parsed labels a metric query reads: parsers skip the others, and a malformed line fails only if a label that is read is affected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SUFFIX = "_extracted"
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """``required`` are the only labels to parse, where there are any; ``nothing`` says to parse none at all."""
+    """``required`` are the only labels to parse, where given; ``nothing`` says to parse none at all."""
 
     required: frozenset[str] = frozenset()
     nothing: bool = False
 
     @property
     def preserve_errors(self) -> bool:
-        """Whether the query asks for errors, so that they are no fault."""
+        """Whether the query reads ``__error__``, so that errors do not fail it."""
         return ERROR in self.required
 
     def wants(self, name: str) -> bool:
@@ -27,7 +27,7 @@ class Hints:
         return not self.required or name in self.required
 
     def wants_prefix(self, prefix: str) -> bool:
-        """Whether a label that begins so is read."""
+        """Whether a label with this prefix is read."""
         return not self.required or any(name.startswith(prefix) for name in self.required)
 
     def satisfied(self, parsed: Mapping[str, object]) -> bool:
@@ -35,7 +35,7 @@ class Hints:
         return bool(self.required) and all(name in parsed for name in self.required)
 
     def skip(self, parsed: Mapping[str, object]) -> bool:
-        """Whether a parser need not look at the line."""
+        """Whether a parser can skip the line."""
         return self.nothing or self.satisfied(parsed)
 
 

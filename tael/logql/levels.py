@@ -1,6 +1,6 @@
-"""``detected_level``: the level that a line is shown with, by its labels, its severity, or what stands in it.
+"""``detected_level``: the level that a line is shown with, from its labels, its severity, or the line itself.
 
-A label's word is kept where it is no known one, so that the levels are no closed set.
+An unknown word in a label is kept, so the set of levels is open.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LEVEL_NAMES: Final = (
     "level", "LEVEL", "Level", "log.level", "severity", "SEVERITY", "Severity", "SeverityText", "lvl", "LVL", "Lvl", "severity_text",
     "Severity_Text", "SEVERITY_TEXT",
 )  # fmt: skip
-"""The labels and members that may hold a level, the first wins."""
+"""The labels and members that may hold a level; the first one found wins."""
 
 SEVERITIES: Final = ("trace", "debug", "info", "warn", "error", "fatal")
-"""Each stands for four of OTLP's numbers."""
+"""OTLP's severity ranges in order, four numbers each."""
 
 WORDS: Final = {
     "trace": "trace", "trc": "trace", "debug": "debug", "dbg": "debug", "info": "info", "inf": "info", "information": "info", "warn": "warn",
@@ -47,12 +47,12 @@ def detected_level(stream: Mapping[str, str], metadata: Mapping[str, str], sever
 
 
 def normalized(word: str) -> str:
-    """A level's word in its one spelling; any other word as it is."""
+    """A level's word in its canonical spelling; any other word unchanged."""
     return WORDS.get(word.lower(), word)
 
 
 def line_level(line: str) -> str:
-    """The level that a line says: as a member of JSON or logfmt, or else the first word that is a level."""
+    """The level found in a line: a member of JSON or logfmt, or else the first word that is a level."""
     text = line.strip()
     word = ""
     if text.startswith("{") and text.endswith("}"):

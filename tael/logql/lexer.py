@@ -1,4 +1,4 @@
-"""The tokens of LogQL. A keyword's meaning does not depend on where it stands, but a function's name is one only before ``(`` or ``by (``."""
+"""The lexer of LogQL. Keywords are recognised everywhere, functions' names only before ``(`` or ``by (``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Token:
 
 
 class Lexer:
-    """Gives the tokens of ``text`` in order; behind the last there is ``$end``. Raises ParseError at what is none."""
+    """Yields the tokens of ``text`` in order, then ``$end``. Raises ParseError at text that is not a token."""
 
     def __init__(self, text: str) -> None:
         self._text = text

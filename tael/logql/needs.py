@@ -1,7 +1,7 @@
-"""What a query needs of the storage: a predicate that no wanted line fails, and counts in place of lines where these are enough. Pure.
+"""What a query needs from the storage: a predicate that every wanted line satisfies, and counts instead of lines where these suffice. Pure.
 
-Lines that a predicate lets through are looked at again row by row, so it may let through too many, never too few. Shards count the lines of
-which they know what is asked without reading them, exactly; the others are read row by row.
+Lines that satisfy the predicate are filtered again row by row, so it may match too many lines but never too few. Shards count exactly those lines
+about which they know everything needed without reading them; the others are read row by row.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tael.vectors.values import Steps
 BODY: Final = intrinsic("body")
 BODY_TYPE: Final = intrinsic("body_type")
 SERVICE: Final = "service_name"
-"""The one label that every stream has."""
+"""The only label that every stream has."""
 COUNTED: Final = ("count_over_time", "rate", "bytes_over_time", "bytes_rate")
 MAX_SLOTS: Final = 20_000
 
 _WRITTEN_AS_READ: Final = Or(tuple(Compare(BODY_TYPE, "=", kind) for kind in ("string", "int", "bool")))
-"""Bodies whose text is stored as the line has it."""
+"""Bodies that are stored with the same text as the line."""
 _SAFE: Final = re.compile(r"[A-Za-z0-9_ .\-\u0080-\U0010ffff]*")
 _LETTERS: Final = re.compile(r"[A-Za-z\u0080-\U0010ffff]{3}")
 _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "u0026")
@@ -38,10 +38,10 @@ _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How a leaf is counted: of the lines that satisfy ``predicate``, those of which shards know all of ``known`` without reading them; the others must be read.
+    """How a leaf is counted. Shards count the lines that satisfy ``predicate`` and of which they know all ``known`` facts; the others must be read.
 
-    Slots are ``slot_ns`` long; ``by_level`` says that the level is asked for, ``by_stream`` that labels of streams are. ``labels`` are those that distinguish
-    the leaf's series.
+    Slots are ``slot_ns`` long; ``by_level`` groups counts by level, ``by_stream`` by labels of streams. ``labels`` are those that distinguish the
+    leaf's series.
     """
 
     predicate: Predicate
@@ -53,12 +53,12 @@ class Counts:
 
 
 def wanted(query: LogQuery) -> Predicate:
-    """What every line of the query's streams satisfies."""
+    """A predicate that every line of the query's result satisfies."""
     return all_of(_lines_wanted(query.stages))
 
 
 def decided(query: LogQuery) -> bool:
-    """Whether the predicate leaves next to nothing to the stages."""
+    """Whether the predicate alone decides nearly every line."""
     return _counted_stages(query.stages)
 
 
@@ -67,7 +67,7 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     labels = _grouped(leaf)
     if labels is None or leaf.aggregation.op not in COUNTED or leaf.aggregation.range.unwrap is not None:
         return None
-    # Every window is then whole slots: its ends move by the step from one to the next, and are the range apart.
+    # Every window then consists of whole slots: windows move by the step, and are one range long.
     slot_ns = math.gcd(steps.step_ms, leaf.aggregation.range.range_ns) if steps.step_ms else leaf.aggregation.range.range_ns
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
     if not _counted_stages(leaf.query.stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
@@ -92,14 +92,14 @@ def _grouped(leaf: Leaf) -> set[str] | None:
 
 
 def _lines_wanted(stages: tuple[Stage, ...]) -> list[Predicate]:
-    """What line filters ask of a body, as long as the line is the body."""
+    """The conditions of line filters on a body, up to the first stage that changes the line."""
     found: list[Predicate] = []
     parsed = False
     for stage in stages:
         if isinstance(stage, LineFilter):
             found += _line(stage)
         elif isinstance(stage, Filtered) and not parsed and isinstance(stage.filter, TextFilter):
-            # Before any parser only: behind one, trace_id may be a label that it found in the line.
+            # Only before any parser: after one, trace_id may be a label that it found in the line.
             found += _id(stage.filter.matcher)
         elif isinstance(stage, LineFormat | UnpackParser | Decolorize):
             break
@@ -112,13 +112,13 @@ def _line(stage: LineFilter) -> list[Predicate]:
     if any(text.ip for text in stage.texts):
         return []
     parts = [part for part in (_text(stage.op, text) for text in stage.texts) if part is not None]
-    # One alternative that the storage cannot look for lets any line through.
+    # With one alternative that the storage cannot search for, any line may match.
     if len(parts) < len(stage.texts):
         return []
     part = parts[0] if len(parts) == 1 else Or(tuple(parts))
     safe = stage.op not in NEGATIVE and "~" not in stage.op and all(_is_safe(text.text) for text in stage.texts)
-    # Maps and arrays are stored in protobuf's encoding, and the line is their JSON: where the two may differ,
-    # such bodies are left to the rows.
+    # Maps and arrays are stored in protobuf's encoding, while the line is their JSON: where the two may differ, such bodies
+    # always pass, and are filtered row by row.
     return [part if safe else Or((part, Not(_WRITTEN_AS_READ)))]
 
 
@@ -136,7 +136,7 @@ def _text(op: str, text: LineText) -> Predicate | None:
 
 
 def _is_safe(text: str) -> bool:
-    """Whether a body that is a map or an array holds the text in its encoding when it holds it in its JSON."""
+    """Whether a map or an array whose JSON contains the text also contains it in its stored encoding."""
     return (
         _SAFE.fullmatch(text) is not None
         and _LETTERS.search(text) is not None
@@ -145,7 +145,7 @@ def _is_safe(text: str) -> bool:
 
 
 def _id(matcher: Matcher) -> list[Predicate]:
-    """The records of a trace or a span, and those that have an attribute of that name."""
+    """The records of a trace or a span, and those with an attribute of that name, which may hold the value instead."""
     if matcher.op != "=" or matcher.name not in ("trace_id", "span_id") or not re.fullmatch(r"(?:[0-9a-f]{2})+", matcher.value):
         return []
     named = tuple(
@@ -155,7 +155,7 @@ def _id(matcher: Matcher) -> list[Predicate]:
 
 
 def _counted_stages(stages: tuple[Stage, ...]) -> bool:
-    """Whether the stages are line filters that are conditions on bodies, where these are stored as they are read."""
+    """Whether all stages are line filters that can be decided from stored bodies."""
     return all(
         (isinstance(stage, LineFilter) and not any(text.ip for text in stage.texts) and stage.op not in ("|>", "!>"))
         or (isinstance(stage, Drop) and all(label.name in (ERROR, ERROR_DETAILS) for label in stage.labels))

@@ -1,4 +1,4 @@
-"""The parser of LogQL: text to a tree whose every stage can be run, or ParseError with the place and what was expected there."""
+"""The parser of LogQL: gives a tree whose stages can all be run, or raises ParseError with the position and what was expected."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parse(query: str) -> Expr:
 
 
 def parse_unchecked(query: str) -> Expr:
-    """The tree of ``query``, whose selectors may select everything and whose stages may be impossible to run. Raises ParseError."""
+    """The tree of ``query`` without checks: selectors may select everything, and stages may be invalid. Raises ParseError."""
     tokens = Tokens(query)
     expr = _expression(tokens, 1)
     if tokens.peek() != "$end":
@@ -63,7 +63,7 @@ def parse_log(query: str) -> LogQuery:
 
 
 def parse_matchers(query: str) -> tuple[Matcher, ...]:
-    """A selector alone; ``{}`` and one that matches everything are allowed. Raises ParseError."""
+    """A lone selector, which may be ``{}`` or match everything. Raises ParseError."""
     expr = parse_unchecked(query)
     if not isinstance(expr, LogQuery) or expr.stages:
         raise ParseError("only label matchers are supported")
@@ -108,7 +108,7 @@ def _matching(tokens: Tokens) -> Matching:
 
 
 def _labels_follow(tokens: Tokens) -> bool:
-    """Whether the parenthesis behind ``group_left`` holds labels, and is not the right side of the operation."""
+    """Whether the parenthesis after ``group_left`` holds labels, and is not the operation's right side."""
     return tokens.peek() == "(" and (tokens.peek(1) == ")" or (tokens.peek(1) == "IDENTIFIER" and tokens.peek(2) in (",", ")")))
 
 
@@ -213,7 +213,7 @@ def _range_aggregation(tokens: Tokens) -> RangeAggregation:
 
 
 def _log_range(tokens: Tokens) -> LogRange:
-    """``selector stages | unwrap [range] offset``; the range may also stand before the stages, and parentheses around all of it."""
+    """``selector stages | unwrap [range] offset``; the range may also come before the stages, and all of it may be in parentheses."""
     tokens.deeper()
     if tokens.take("("):
         span = _in_parentheses(tokens)

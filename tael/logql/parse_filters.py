@@ -28,7 +28,7 @@ _OR, _AND = 1, 2
 
 
 def matcher(tokens: Tokens) -> Matcher:
-    """``name="value"``. Raises ParseError, also for a value that is no regular expression."""
+    """Parse ``name="value"``. Raises ParseError, also for an invalid regular expression."""
     name = tokens.expect("IDENTIFIER").text
     op = cast("MatchOp", tokens.expect(*MATCH_OPS).kind)
     return checked_matcher(name, op, tokens.text())
@@ -45,7 +45,7 @@ def checked_matcher(name: str, op: MatchOp, value: str) -> Matcher:
 
 
 def label_filter(tokens: Tokens, least: int = 0) -> LabelFilter:
-    """A label filter. ``and`` binds closer than ``or``; what follows a comma or stands side by side is taken whole."""
+    """A label filter. ``and`` binds more tightly than ``or``; everything after a comma, or after another filter, is one operand."""
     tokens.deeper()
     left = _condition(tokens)
     while True:

@@ -34,7 +34,7 @@ LINE_OPS: Final = ("|=", "!=", "|~", "!~", "|>", "!>")
 
 
 def selector(tokens: Tokens) -> tuple[Matcher, ...]:
-    """``{a="b", c=~"d"}``."""
+    """Parse ``{a="b", c=~"d"}``."""
     tokens.expect("{")
     if tokens.take("}"):
         return ()
@@ -46,7 +46,7 @@ def selector(tokens: Tokens) -> tuple[Matcher, ...]:
 
 
 def pipeline(tokens: Tokens) -> tuple[Stage, ...]:
-    """The stages up to what is none; ``| unwrap`` is left where it stands."""
+    """Parse stages as long as there are any; ``| unwrap`` is not consumed."""
     stages: list[Stage] = []
     while True:
         if tokens.peek() in LINE_OPS:

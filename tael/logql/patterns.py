@@ -1,7 +1,7 @@
-"""The shapes of lines: words that are the same in many lines, and ``<_>`` for what changes between them.
+"""The shapes of lines: words that many lines have in common, and ``<_>`` for words that vary.
 
-A line's words are compared with those of the shapes with as many words (the idea of Drain, He et al. 2017): it belongs to the shape that most
-words are alike of, when these are at least half, and what differs becomes a gap.
+A line's words are compared with the shapes of the same length (the idea of Drain, He et al. 2017). The line belongs to the shape with the most
+words in common if these are at least half; the words that differ become gaps.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class _Shape:
     samples: dict[int, int] = field(default_factory=dict)
 
     def alike(self, words: list[str]) -> float:
-        """The share of words that are the same."""
+        """The fraction of words that are the same."""
         return sum(own in (other, GAP) for own, other in zip(self.words, words, strict=True)) / len(words)
 
     def take(self, words: list[str], slot: int) -> None:
-        """One line more."""
+        """Add a line."""
         self.words = [own if own == other else GAP for own, other in zip(self.words, words, strict=True)]
         self.samples[slot] = self.samples.get(slot, 0) + 1
 
 
 class Patterns:
-    """Collects lines in at most ``MOST_SHAPES`` shapes; lines of further shapes are left out."""
+    """Collects lines in at most ``MOST_SHAPES`` shapes; lines of any further shape are ignored."""
 
     def __init__(self, step_ns: int) -> None:
         self._step_ns = step_ns
@@ -42,7 +42,7 @@ class Patterns:
         self._count = 0
 
     def add(self, timestamp_ns: int, line: str) -> None:
-        """One line; of a long one only the beginning is looked at."""
+        """Add a line; of a long line only the beginning counts."""
         words = [GAP if _CHANGING.search(word) else word for word in _SPACES.split(line.strip())[: 2 * MOST_WORDS]]
         if not line.strip():
             return
@@ -57,7 +57,7 @@ class Patterns:
         best.take(words, timestamp_ns // self._step_ns * self._step_ns // 1_000_000_000)
 
     def described(self) -> list[dict[str, Any]]:
-        """The shapes, the most frequent first, with how many lines each has in each step."""
+        """The shapes, most frequent first, with their number of lines in each step."""
         shapes = sorted((shape for shapes in self._shapes.values() for shape in shapes), key=lambda shape: -sum(shape.samples.values()))
         return [{"pattern": _joined(shape.words), "samples": [list(pair) for pair in sorted(shape.samples.items())]} for shape in shapes]
 

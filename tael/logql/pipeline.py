@@ -37,17 +37,17 @@ from tael.logql.stages.regexp import regexp_parser
 from tael.logql.stages.unpack import unpack
 
 _WHOLE = {RegexpParser: "regexp", PatternParser: "pattern"}
-"""Parsers whose argument is named by what it is in an error, not by the stage."""
+"""Parsers that errors call by these names, instead of showing the stage."""
 
 
 class Pipeline:
-    """Runs ``stages`` on rows. Raises ParseError for a stage that cannot be run; ``now_ns`` is what a template's ``now`` gives."""
+    """Runs ``stages`` on rows. Raises ParseError for a stage that cannot be run; ``now_ns`` is the time of a template's ``now``."""
 
     def __init__(self, stages: Sequence[Stage], *, now_ns: int = 0) -> None:
         self._runs = compiled_stages(stages, now_ns=now_ns)
 
     def keeps(self, row: Row) -> bool:
-        """Change the row as the stages say; whether it stays."""
+        """Apply the stages to the row in place; returns whether it is kept."""
         for run in self._runs:  # noqa: SIM110 - a generator costs as much as a cheap stage
             if not run(row):
                 return False

@@ -1,4 +1,4 @@
-"""A tree as text in lines: an expression of more than a hundred characters is broken, what is in it indented by two spaces."""
+"""Pretty-prints a tree: an expression of more than a hundred characters is broken into lines, indented by two spaces a level."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDTH: Final = 100
 
 
 def pretty(expr: Expr, level: int = 0) -> str:  # noqa: PLR0911 - one line a kind of node
-    """The expression, its lines indented by ``level``."""
+    """The expression with its lines indented by ``level``."""
     text = printed(expr)
     if len(text) <= WIDTH:
         return _indent(level) + text

@@ -1,4 +1,4 @@
-"""A tree as text, on one line: what parses to the same tree again."""
+"""Prints a tree on one line; parsing the text gives the same tree."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def printed_matcher(matcher: Matcher) -> str:
 
 
 def printed_stage(stage: Stage) -> str:  # noqa: PLR0911 - one line a stage
-    """A stage, its pipe included."""
+    """A stage, including its pipe."""
     match stage:
         case LineFilter(op=op, texts=texts):
             return f"{op} {' or '.join(map(_line_text, texts))}"
@@ -136,7 +136,7 @@ def printed_filter(condition: LabelFilter) -> str:  # noqa: PLR0911 - one line a
 
 
 def printed_unwrap(unwrap: Unwrap) -> list[str]:
-    """The stages of an unwrap: itself, and the filters behind it."""
+    """The stages of an unwrap: itself, and the filters after it."""
     label = f"{unwrap.conversion}({unwrap.label})" if unwrap.conversion else unwrap.label
     return [f"| unwrap {label}", *(f"| {printed_filter(condition)}" for condition in unwrap.filters)]
 
@@ -149,7 +149,7 @@ def printed_range(span: LogRange) -> str:
 
 
 def printed_grouping(grouping: Grouping | None) -> str:
-    """`` by (a,b)`` with the space before it; nothing for one group of everything."""
+    """`` by (a,b)`` with a leading space; empty where everything is one group."""
     if grouping is None or not (grouping.without or grouping.labels):
         return ""
     return grouping_text(grouping)

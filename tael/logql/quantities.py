@@ -1,6 +1,6 @@
-"""Durations and byte sizes, read and written as Go's ``time`` and ``go-humanize`` do: what labels of Loki's users hold.
+"""Durations and byte sizes, parsed and formatted like Go's ``time`` and ``go-humanize``, as in the labels of Loki's users.
 
-A problem's text is Go's, for it becomes ``__error_details__``, which users match.
+Error texts are Go's, because they become ``__error_details__``, which users match.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def _term_ns(term: re.Match[str], text: str) -> int:
     if unit not in _UNITS_NS:
         raise ValueError(f"time: unknown unit {quoted(unit)} in duration {quoted(text)}")
     scale = _UNITS_NS[unit]
-    # In integers, as Go does it: 0.3s is 300,000,000 ns and not the nearest float of it.
+    # In integers, as in Go: 0.3s is exactly 300,000,000 ns.
     return int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
 
 
 def query_duration_ns(text: str) -> int:
-    """A duration in a query: Prometheus' units first (``1d``, ``2w``), else Go's (``1.5h``, ``10us``). Raises ValueError."""
+    """A duration in a query, with Prometheus' units (``1d``, ``2w``) or else Go's (``1.5h``, ``10us``). Raises ValueError."""
     try:
         return duration_ms(text) * 1_000_000
     except ValueError:
@@ -71,7 +71,7 @@ def query_duration_ns(text: str) -> int:
 
 
 def go_duration(ns: int) -> str:
-    """Nanoseconds as Go's ``Duration.String``: ``1h0m0s``, ``1.5s``, ``250µs``, ``0s``."""
+    """Nanoseconds formatted like Go's ``Duration.String``: ``1h0m0s``, ``1.5s``, ``250µs``, ``0s``."""
     sign, size = ("-", -ns) if ns < 0 else ("", ns)
     if not size:
         return "0s"
@@ -91,7 +91,7 @@ def _fixed(value: int, scale: int) -> str:
 
 
 def go_float(text: str) -> float:
-    """A number as Go's ``strconv.ParseFloat`` reads it. Raises ValueError."""
+    """A number as parsed by Go's ``strconv.ParseFloat``. Raises ValueError."""
     if _FLOAT.fullmatch(text):
         return float.fromhex(text) if "x" in text or "X" in text else float(text)
     raise ValueError(f"strconv.ParseFloat: parsing {quoted(text)}: invalid syntax")
@@ -112,7 +112,7 @@ def size_bytes(text: str) -> int:
 
 
 def human_bytes(size: int) -> str:
-    """Bytes in the shortest way that reads back as the same: ``1.5kB``, ``82MB``, ``3MiB``, ``1025B``."""
+    """Bytes in the shortest form that parses to the same number: ``1.5kB``, ``82MB``, ``3MiB``, ``1025B``."""
     power = min(int(math.log(size) / math.log(_KILO)), 6) if size >= _KILO else 0
     value = size / _KILO**power
     text = f"{value:.{1 if value < 10 and power else 0}f}{('B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[power]}"

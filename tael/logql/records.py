@@ -1,7 +1,7 @@
-"""A log record as Loki has it: a stream's labels, structured metadata and a line.
+"""Converts a log record to Loki's form: a stream's labels, structured metadata and a line.
 
-Loki's defaults for OTLP: a few attributes of the resource are the stream's labels, everything else is metadata; characters that may not
-stand in a label's name are underscores, maps are flattened, arrays are JSON. Source: Loki's documentation, "Ingesting logs to Loki using
+Loki's defaults for OTLP: a few attributes of the resource become the stream's labels, everything else metadata; characters that are invalid
+in a label's name become underscores, maps are flattened, arrays are JSON. Source: Loki's documentation, "Ingesting logs to Loki using
 OpenTelemetry Collector".
 """
 
@@ -28,13 +28,13 @@ Typed: TypeAlias = "tuple[tuple[str, type, AttributeValue], ...]"
 
 _STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9]+")
-# What Go's JSON encoder escapes beyond JSON itself, and so Loki's lines and labels have.
+# Characters that Go's JSON encoder escapes although JSON need not; Loki's lines and labels have them escaped.
 _ESCAPED: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 @lru_cache(maxsize=65_536)
 def label_of(key: str) -> str:
-    """The label that an attribute's key becomes; empty for a key of which nothing can be kept."""
+    """The label name for an attribute's key; empty for a key without any valid character."""
     if key.startswith("__") and key.endswith("__") and len(key) > 4:
         return f"__{label_of(key[2:-2])}__"
     name = _NOT_IN_NAMES.sub("_", key)
@@ -51,7 +51,7 @@ class Entry:
     metadata: dict[str, str]
 
     def row(self, hints: Hints = ALL) -> Row:
-        """For a pipeline."""
+        """The entry as a row for a pipeline."""
         return Row(self.timestamp_ns, self.line, self.stream, self.metadata, hints)
 
 
@@ -59,7 +59,7 @@ def entry(record: LogRecord) -> Entry:
     """The line of a record."""
     stream, rest = _of_resource(record.resource.attributes)
     line = text_of(record.body)
-    # Of equal names the later wins: the resource's, the scope's, the record's attributes, and last the record's own fields.
+    # The last of equal names wins, in this order: resource, scope, the record's attributes, the record's own fields.
     metadata = {**rest, **_of_scope(record.scope)}
     attributes = record.attributes
     if record.event_name and "event_name" in attributes:
@@ -72,15 +72,15 @@ def entry(record: LogRecord) -> Entry:
 
 
 def _typed(attributes: Attributes) -> Typed:
-    """Attributes as a key of a cache: 1, 1.0 and True are equal, and not the same."""
+    """Attributes as a cache key. Types are part of it, because 1, 1.0 and True compare equal but print differently."""
     return tuple([(key, value.__class__, value) for key, value in attributes.items()])
 
 
 def _of_resource(attributes: Attributes) -> tuple[dict[str, str], dict[str, str]]:
-    """The labels of a resource's streams, and the metadata of its lines. The records of a page have few resources."""
+    """The stream labels and the metadata of a resource, cached because the records of a page have few resources."""
     try:
         return _of_known_resource(_typed(attributes))
-    except TypeError:  # a value that is a list or a map cannot be remembered
+    except TypeError:  # lists and maps are not hashable, so such attributes are not cached
         return _read_resource(attributes)
 
 
@@ -116,7 +116,7 @@ def _read_scope(name: str, version: str, dropped: int, attributes: Attributes) -
 
 
 def text_of(value: AttributeValue) -> str:  # noqa: PLR0911 - one line a type
-    """A value as Loki writes it into a label or a line."""
+    """A value as Loki formats it in a label or a line."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -126,7 +126,7 @@ def text_of(value: AttributeValue) -> str:  # noqa: PLR0911 - one line a type
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        # Go's JSON encoder writes e-7 where its %g has e-07.
+        # Go's JSON encoder writes e-7 where its %g writes e-07.
         return re.sub(r"e([+-])0", r"e\1", compact(value))
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -144,7 +144,7 @@ def _plain(value: AttributeValue) -> Any:
 
 
 def _add(metadata: dict[str, str], attributes: Attributes, prefix: str) -> None:
-    """Add what attributes say; of two that become one label the later wins, and what is empty is left out."""
+    """Add attributes as labels; of two with the same label the later wins, and empty values are left out."""
     for key, value in attributes.items():
         name = label_of(f"{prefix}_{key}" if prefix else key)
         if isinstance(value, Mapping):

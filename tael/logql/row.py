@@ -1,7 +1,7 @@
-"""One line on its way through a pipeline: its text, and its labels by where they come from.
+"""One line in a pipeline: its text, and its labels by origin.
 
-Parsed labels win over structured metadata, and metadata over the stream's. A parser that finds a name that the stream or the metadata
-already has adds ``_extracted`` to it. A label that was parsed once is not parsed again by a later stage.
+Parsed labels take precedence over structured metadata, and metadata over the stream's labels. A parser appends ``_extracted`` to a name that the
+stream or the metadata already has. A label that was parsed once is not parsed again by a later stage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EXTRACTED = "_extracted"
 
 
 class Row:
-    """A line at ``timestamp_ns``; stages change it in place. ``stream`` is shared by the rows of a stream and never changed."""
+    """A line at ``timestamp_ns``; stages change it in place. ``stream`` is shared by the rows of a stream and MUST NOT be changed."""
 
     __slots__ = ("deleted", "details", "error", "hints", "line", "metadata", "parsed", "stream", "timestamp_ns")
 
@@ -29,7 +29,7 @@ class Row:
         self.error = self.details = ""
 
     def get(self, name: str) -> str | None:
-        """The label's value; None where there is no such label. ``__error__`` is no label here."""
+        """The label's value; None where there is no such label. ``__error__`` does not count as a label here."""
         value = self.metadata.get(name)
         if value is not None:
             return value
@@ -43,23 +43,23 @@ class Row:
         return name + EXTRACTED if name in self.stream or name in self.metadata else name
 
     def wanted(self, name: str) -> bool:
-        """Whether a parser is to set ``name``: nobody did before, and the query reads it."""
+        """Whether a parser should set ``name``: it was not parsed before, and the query reads it."""
         return name not in self.parsed and self.hints.wants(name)
 
     def parse(self, name: str, value: str) -> bool:
-        """Set what a parser found; False when the query needs nothing more."""
+        """Set a label that a parser found; returns False when the query needs nothing more."""
         name = self.name_for(name)
         if self.wanted(name):
             self.set(name, value)
         return not self.hints.satisfied(self.parsed)
 
     def set(self, name: str, value: str) -> None:
-        """Set a label as a stage does that the query tells to."""
+        """Set a label that the query names, replacing any other."""
         self.metadata.pop(name, None)
         self.parsed[name] = value
 
     def delete(self, name: str) -> None:
-        """Take a label away, wherever it comes from."""
+        """Remove a label, whatever its origin."""
         self.metadata.pop(name, None)
         if name in self.parsed:
             self.parsed[name] = None
@@ -74,7 +74,7 @@ class Row:
             self.set(PRESERVE_ERROR, "true")
 
     def stream_labels(self) -> dict[str, str]:
-        """What is left of the stream's labels, without those that metadata or parsed labels stand for."""
+        """The stream's labels without those that were deleted or are hidden by metadata or parsed labels."""
         hidden = self.deleted
         return {
             name: value

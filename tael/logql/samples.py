@@ -1,6 +1,6 @@
-"""Rows as samples: what a range aggregation counts, adds up or unwraps of each line, series by series.
+"""Converts rows to samples: the value that a range aggregation counts, sums or unwraps from each line, series by series.
 
-What the query does not read of a line's labels is dropped here, so that there are no more series than the result needs.
+Labels that the query does not read are dropped here, so that there are no more series than the result needs.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ _CONVERSIONS: Final[dict[str, Callable[[str], float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A range aggregation, and the grouping of the ``sum`` around it, which may be done at once."""
+    """A range aggregation, and the grouping of a ``sum`` around it where that is done at the same time."""
 
     aggregation: RangeAggregation
     outer: Grouping | None = None
 
     @property
     def query(self) -> LogQuery:
-        """The lines that it reads."""
+        """The query for the lines that it reads."""
         return self.aggregation.range.query
 
     def grouping(self) -> Grouping | None:
-        """The labels that distinguish its series; None keeps all."""
+        """The labels that distinguish its series; None for all labels."""
         span, own = self.aggregation.range, self.outer or self.aggregation.grouping
         if self.aggregation.op == "absent_over_time":
             return Grouping()
-        # The label that is unwrapped is the sample's value: left among the labels, each value would be a series.
+        # The unwrapped label is the sample's value: kept as a label, it would make a series for each value.
         if span.unwrap is not None and (own is None or own.without):
             return Grouping((*(own.labels if own else ()), span.unwrap.label), without=True)
         return own
 
     def hints(self) -> Hints:
-        """What parsers must find."""
+        """The labels that parsers must find."""
         unwrap, grouping = self.aggregation.range.unwrap, self.grouping()
         read = labels_read(self.query.stages)
         for condition in unwrap.filters if unwrap else ():
@@ -117,13 +117,13 @@ class Extraction:
         try:
             return self._convert(text)
         except ValueError as problem:
-            # The sample stays, with the error among its labels: the query fails by it (checked_errors) unless a
-            # filter behind the unwrap drops it.
+            # The sample is kept with the error among its labels: it fails the query (checked_errors) unless a filter after the unwrap
+            # drops it.
             row.error, row.details = EXTRACTION_ERROR, str(problem)
             return 0.0
 
     def samples(self) -> Samples:
-        """What was taken, series by series, each in the order of time; times are ns."""
+        """The collected samples, series by series, each in order of time; times are ns."""
         return self._series.samples()
 
 
@@ -142,7 +142,7 @@ class _Series:
         self.values.append(value)
 
     def pack(self) -> None:
-        """Put what was added into arrays, of 24 bytes a sample: as Python's numbers it would take three times as much."""
+        """Move added samples into arrays of 24 bytes a sample; as Python objects they take three times as much memory."""
         if self.of:
             self.packed.append((np.array(self.of, np.int64), np.array(self.times_ns, np.int64), np.array(self.values, np.float64)))
             self.count += len(self.of)
@@ -158,14 +158,14 @@ class _Series:
         self.pack()
         parts = self.packed or [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
         of, times, values = (np.concatenate([part[place] for part in parts]) for place in range(3))
-        # Stable, so that lines of one nanosecond stay in the order in which they came.
+        # A stable sort keeps lines of the same nanosecond in their original order.
         order = np.lexsort((times, of))
         offsets = np.concatenate(([0], np.cumsum(np.bincount(of, minlength=len(self.places)))))
         return Samples(list(self.places), offsets.astype(np.int64), times[order], values[order])
 
 
 def checked_errors(labels: Iterable[Labels]) -> None:
-    """Raises PipelineError for a series of lines that failed, unless the query asked for errors."""
+    """Raise PipelineError for a series of failed lines, unless the query reads errors."""
     for own in labels:
         named = dict(own)
         if ERROR in named and named.get(PRESERVE_ERROR) != "true":
@@ -179,7 +179,7 @@ def _key(grouping: Grouping | None) -> Callable[[Row], Labels]:
     hidden = frozenset(names)
 
     def key(row: Row) -> Labels:
-        # Grouping is left aside for a line that failed: the error's text shows the stream that it came from.
+        # A failed line is not grouped, so that the error's text shows its stream.
         if row.error:
             return _pairs(row.labels())
         if grouping.without:

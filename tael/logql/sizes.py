@@ -1,6 +1,6 @@
-"""How many bytes a stream's entries have in a chunk of Loki's, which is what its volumes tell; pure.
+"""The size of a stream's entries in one of Loki's chunks, which its volume endpoints report; pure.
 
-A chunk keeps lines as they are, each name and value of structured metadata once, and eight bytes for every pair of them.
+A chunk keeps lines unchanged, each distinct name and value of structured metadata once, and eight bytes for every pair of them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class ChunkSize:
         self._texts: set[str] = set()
 
     def add(self, line: str, metadata: Mapping[str, str]) -> None:
-        """One more entry."""
+        """Add an entry."""
         self._bytes += len(line.encode()) + PAIR_BYTES * len(metadata)
         self._texts.update(metadata, metadata.values())
 
     @property
     def bytes(self) -> int:
-        """Of all entries."""
+        """The size of all entries in bytes."""
         return self._bytes + sum(len(text.encode()) for text in self._texts)

@@ -1,4 +1,4 @@
-"""The tokens of a query as the parser reads them: one ahead, and an error that says what stands there and what was expected."""
+"""The parser's cursor over the tokens of a query, with errors that name the token found and those expected."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ class Tokens:
         self.depth = 0
 
     def peek(self, ahead: int = 0) -> str:
-        """The kind of the token that ``next`` would give, or of one behind it."""
+        """The kind of the next token, or of the one ``ahead`` positions after it."""
         return self._tokens[min(self._at + ahead, len(self._tokens) - 1)].kind
 
     def next(self) -> Token:
-        """The token, and on to the next."""
+        """Return the next token, and advance."""
         token = self._tokens[self._at]
         self._at = min(self._at + 1, len(self._tokens) - 1)
         return token
 
     def take(self, kind: str) -> bool:
-        """Whether the next token is one of ``kind``; then on to the one behind it."""
+        """Advance past the next token if it is of this kind; returns whether it was."""
         if self.peek() != kind:
             return False
         self.next()
         return True
 
     def expect(self, *kinds: str) -> Token:
-        """The next token, which must be of one of ``kinds``."""
+        """Return the next token and advance. Raises ParseError unless it is one of ``kinds``."""
         if self.peek() not in kinds:
             raise self.unexpected(*kinds)
         return self.next()
 
     def text(self) -> str:
-        """The text of the string that must follow."""
+        """The text of the string token that must follow."""
         return str(self.expect("STRING").value)
 
     def names(self) -> tuple[str, ...]:
-        """``(a, b)``, which must follow; ``()`` is no names."""
+        """The names in ``(a, b)``, which must follow; none for ``()``."""
         self.expect("(")
         if self.take(")"):
             return ()
@@ -63,14 +63,14 @@ class Tokens:
         return tuple(found)
 
     def unexpected(self, *expected: str) -> ParseError:
-        """That the next token cannot stand here, and what could."""
+        """The error for an unexpected next token; it lists the kinds expected if they are few."""
         token = self._tokens[self._at]
         wanted = f", expecting {' or '.join(expected)}" if 0 < len(expected) <= _MANY else ""
         place = (0, 0) if self._empty else (token.line, token.column)
         return ParseError(f"syntax error: unexpected {token.kind}{wanted}", *place)
 
     def deeper(self) -> None:
-        """One parenthesis or operator more is open. Raises ParseError when there are too many."""
+        """Count one more open parenthesis or operator. Raises ParseError beyond the limit."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise ParseError(f"the expression is nested more than {MAX_DEPTH} deep", *self._place())

@@ -1,4 +1,4 @@
-"""The stages of a pipeline, one a file: each changes a row in place and says whether it stays."""
+"""The stages of a pipeline, one a file: each changes a row in place and returns whether it is kept."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from typing import TypeAlias
 from tael.logql.row import Row
 
 Run: TypeAlias = Callable[[Row], bool]
-"""A compiled stage: whether the row stays."""
+"""A compiled stage; returns whether the row is kept."""

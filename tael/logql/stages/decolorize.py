@@ -13,7 +13,7 @@ _SEQUENCE: Final = re.compile(
 
 
 def decolorize(row: Row) -> bool:
-    """Every line stays."""
+    """Remove the escape sequences; every line is kept."""
     if "\x1b" in row.line or "\x9b" in row.line:
         row.line = _SEQUENCE.sub("", row.line)
     return True

@@ -1,4 +1,4 @@
-"""``| drop a, b="c"`` and ``| keep a, b="c"``: labels go or stay by name, or by name and value."""
+"""``| drop a, b="c"`` and ``| keep a, b="c"``: labels are removed or kept by name, or by name and value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _conditions(labels: tuple[NamedLabel, ...]) -> list[tuple[str, Callable[[str
 
 
 def drop(labels: tuple[NamedLabel, ...]) -> Run:
-    """Labels go; ``__error__`` and ``__error_details__`` too, and with the first the line counts as sound."""
+    """Remove labels, also ``__error__`` and ``__error_details__``; without ``__error__`` the line no longer counts as failed."""
     conditions = _conditions(labels)
 
     def run(row: Row) -> bool:
@@ -37,7 +37,7 @@ def drop(labels: tuple[NamedLabel, ...]) -> Run:
 
 
 def keep(labels: tuple[NamedLabel, ...]) -> Run:
-    """All other labels go, errors excepted."""
+    """Remove all other labels, except errors."""
     conditions = _conditions(labels)
 
     def run(row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""``| line_format "{{.a}}"`` and ``| label_format a=b, c="{{.d}}"``: lines and labels written anew by Go templates."""
+"""``| line_format "{{.a}}"`` and ``| label_format a=b, c="{{.d}}"``: lines and labels rewritten by Go templates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEMPLATE_ERROR: Final = "TemplateFormatErr"
 
 
 def line_format(stage: LineFormat, now_ns: int) -> Run:
-    """The stage as a function. Raises ValueError for a template that is none."""
+    """The stage as a function. Raises ValueError for an invalid template."""
     try:
         template = Template("line", stage.template, now_ns)
     except TemplateError as problem:
@@ -35,7 +35,7 @@ def line_format(stage: LineFormat, now_ns: int) -> Run:
 
 
 def label_format(stage: LabelFormat, now_ns: int) -> Run:
-    """The stage as a function. Raises ValueError for a template that is none, and for a label that is written twice."""
+    """The stage as a function. Raises ValueError for an invalid template, and for a label that is set twice."""
     _checked(stage.formats)
     formats = [(one, None if one.rename else _template(one, now_ns)) for one in stage.formats]
 

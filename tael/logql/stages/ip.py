@@ -1,4 +1,4 @@
-"""``ip("10.0.0.0/8")``: whether a text holds an address that is the one, in the network or in the range that is written."""
+"""``ip("10.0.0.0/8")``: whether a text contains the given address, or one in the given network or range."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CANDIDATE: Final = re.compile(
 
 @lru_cache(maxsize=256)
 def ip_matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a text holds an address of ``pattern``: an address, ``first-last`` or a network. Raises ValueError."""
+    """A test whether a text contains an address that matches ``pattern``: an address, ``first-last`` or a network. Raises ValueError."""
     contains = _contains(pattern)
 
     def found(text: str) -> bool:

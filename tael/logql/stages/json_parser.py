@@ -19,14 +19,14 @@ JSON_ERROR: Final = "JSONParserErr"
 
 
 class _Object(list[tuple[str, Any]]):
-    """The members of an object in the order of the text, the second of two with one key included."""
+    """The members of an object in the order of the text, including duplicate keys."""
 
 
 def _no_constant(_: str) -> Any:
     raise ValueError(NO_VALUE)
 
 
-# Numbers stay as they are written: a label says 1.0 or 1e3 where the line does.
+# Numbers keep their text: a label is 1.0 or 1e3 where the line is.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_Object, parse_float=str, parse_int=str, parse_constant=_no_constant, strict=False)
 
 
@@ -35,7 +35,7 @@ class _Enough(Exception):
 
 
 def json_parser(stage: JsonParser) -> Run:
-    """The stage as a function. Raises ValueError for a path that is none."""
+    """The stage as a function. Raises ValueError for an invalid path."""
     return _extracting(stage) if stage.extractions else parse_json
 
 
@@ -57,7 +57,7 @@ def parse_json(row: Row) -> bool:
 
 
 def _document(line: str) -> _Object | None:
-    """A sound object at once, by the fast reader; None for what has to be read member by member."""
+    """A valid object, by the fast decoder; None for a line that has to be scanned member by member."""
     start = len(line) - len(line.lstrip(" \t\r\n"))
     if line[start : start + 1] != "{":
         return None
@@ -94,7 +94,7 @@ def _found(row: Row, path: tuple[str, ...], value: str) -> None:
 
 
 def json_paths(line: str) -> dict[str, list[str]]:
-    """Where in a JSON line the value of each label that it holds stands."""
+    """The path in a JSON line of the value of each label that it gives."""
     found: dict[str, list[str]] = {}
 
     def walk(document: _Object, path: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ _TOKEN: Final = re.compile(
 
 
 def json_path(expression: str) -> Path:
-    """The path that an expression stands for. Raises ValueError."""
+    """The path of an expression. Raises ValueError."""
     try:
         return _parsed(_tokens(expression))
     except ValueError as problem:
@@ -69,7 +69,7 @@ def _expect(kinds: list[str], at: int, *wanted: str) -> None:
 
 
 def values_at(text: str, paths: Sequence[Path]) -> list[Value | None]:
-    """The value at each path of a document, None where there is none, or none that can be read."""
+    """The value at each path of a document, None where it is missing or malformed."""
     return [_value(text, path) for path in paths]
 
 

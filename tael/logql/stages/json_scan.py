@@ -1,7 +1,7 @@
-"""JSON as far as it goes: the members of an object one by one, until what is broken, and what is wrong with that.
+"""A JSON scanner that yields the members of an object one by one, up to the first syntax error.
 
-Loki's ``json`` and ``unpack`` keep what they read before the fault and put the fault's text in ``__error_details__``; a reader that takes
-the whole document or nothing cannot give either.
+Loki's ``json`` and ``unpack`` keep the members before the error and put the error's text in ``__error_details__``; a decoder of whole documents
+can give neither.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Value:
     raw: str
 
     def text(self) -> str:
-        """What a label holds of it."""
+        """The value as a label's text."""
         return unescaped(self.raw) or "" if self.kind == "string" else "" if self.kind == "null" else self.raw
 
 
 def unescaped(raw: str) -> str | None:
-    """A string's text; None for an escape that there is not. What is no character becomes a space."""
+    """A string's text with escapes resolved; None for an invalid escape. Invalid characters become spaces."""
     if "\\" in raw:
         try:
             raw = json.loads(f'"{raw}"', strict=False)
@@ -52,12 +52,12 @@ def unescaped(raw: str) -> str | None:
 
 
 def characters_of(text: str) -> str:
-    """A text with a space for each of what is no character: halves of surrogate pairs, which JSON can spell and UTF-8 cannot, and U+FFFD."""
+    """A text with lone surrogates, which JSON can express and UTF-8 cannot, and U+FFFD replaced by spaces."""
     return _SURROGATES.sub(" ", text) if _SURROGATES.search(text) else text
 
 
 def members(text: str) -> Iterator[tuple[str, Value]]:
-    """The members of the object that ``text`` begins with. Raises ValueError at the first that is broken."""
+    """The members of the object that ``text`` begins with. Raises ValueError at the first malformed one."""
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
         raise ValueError(OPEN_OBJECT)
@@ -94,7 +94,7 @@ def elements(text: str) -> Iterator[Value]:
 
 
 def value_at(text: str, at: int) -> tuple[Value, int]:
-    """The value at an offset, and the offset behind it. Raises ValueError."""
+    """The value at an offset, and the offset after it. Raises ValueError."""
     at = _skip(text, at)
     first = text[at : at + 1]
     if not first:
@@ -137,11 +137,11 @@ def _key(text: str, at: int) -> tuple[str, int]:
 
 
 def _block_end(text: str, at: int) -> int:
-    """The offset behind the bracket that closes the one at ``at``; -1 where there is none. Only brackets of its own kind count."""
+    """The offset after the bracket that closes the one at ``at``; -1 where there is none. Only brackets of the same kind count."""
     opened, closed = ("[", "]") if text[at] == "[" else ("{", "}")
     depth = 0
     for found in _BLOCK.finditer(text, at):
-        # A quote that begins no string with an end: what follows may be inside of it.
+        # An unterminated string: everything after the quote may be inside it.
         if found[0] == '"':
             return -1
         if found[0] == opened:

@@ -1,6 +1,6 @@
-"""``| status >= 400 and duration > 1s or remote = ip("10.0.0.0/8")``: lines stay by their labels.
+"""``| status >= 400 and duration > 1s or remote = ip("10.0.0.0/8")``: lines are kept by their labels.
 
-A value that is no number, duration or size is an error of the line, and the line stays: only a filter on text can take it away.
+A value that is not a valid number, duration or size marks the line with an error, and the line is kept: only a text filter can remove it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LABEL_FILTER_ERROR: Final = "LabelFilterErr"
 
 
 def condition(matcher: Matcher) -> Callable[[str], bool]:
-    """Whether a label's value meets a matcher."""
+    """A test whether a label's value satisfies a matcher."""
     wanted = matcher.value
     if matcher.op == "=":
         return lambda value: value == wanted
@@ -44,11 +44,11 @@ def condition(matcher: Matcher) -> Callable[[str], bool]:
 
 
 def label_filter(stage: LabelFilter) -> Run:  # noqa: PLR0911 - one line a kind of filter
-    """The filter as a function. Raises ValueError for an IP pattern that is none."""
+    """The filter as a function. Raises ValueError for an invalid IP pattern."""
     match stage:
         case BothFilters(left=left, right=right):
             one, other = label_filter(left), label_filter(right)
-            # Both sides run, unlike with "and": the right one may mark the line with an error, and an "or" around may keep it.
+            # "&" and not "and", so that both sides run: the right one may mark the line with an error, and an "or" around may keep it.
             return lambda row: bool(one(row) & other(row))
         case EitherFilter(left=left, right=right):
             one, other = label_filter(left), label_filter(right)
@@ -71,7 +71,7 @@ def names_read(stage: LabelFilter) -> list[str]:
         case BothFilters(left=left, right=right) | EitherFilter(left=left, right=right):
             return [*names_read(left), *names_read(right)]
         case TextFilter(matcher=matcher):
-            # It holds for any value, and for none: parsers need not find the label for it.
+            # It holds for any value, and for a missing label: parsers need not find the label.
             return [] if matcher.op == "=~" and matcher.value == ".*" else [matcher.name]
         case _:
             return [stage.name]

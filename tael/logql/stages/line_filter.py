@@ -1,4 +1,4 @@
-"""``|= "text"``, ``!~ "regex"``, ``|> "<_> pattern"``, ``|= ip("10.0.0.0/8")``: lines stay by what is in them."""
+"""``|= "text"``, ``!~ "regex"``, ``|> "<_> pattern"``, ``|= ip("10.0.0.0/8")``: lines are kept by their content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.model.patterns import searched
 
 
 def line_filter(stage: LineFilter) -> Run:
-    """The stage as a function. Raises ValueError or Rejected for a pattern that is none."""
+    """The stage as a function. Raises ValueError or Rejected for an invalid pattern."""
     matches = line_condition(stage)
 
     def run(row: Row) -> bool:
@@ -23,7 +23,7 @@ def line_filter(stage: LineFilter) -> Run:
 
 
 def line_condition(stage: LineFilter) -> Callable[[str], bool]:
-    """Whether a line stays."""
+    """A test whether a line is kept."""
     tests = [_test(stage.op, text) for text in stage.texts]
     only = tests[0]
     if stage.op in NEGATIVE:

@@ -1,6 +1,6 @@
-"""``| logfmt``: ``key=value`` and ``key="quoted value"`` as labels. Without ``--strict`` what is broken is skipped, with it the line fails.
+"""``| logfmt``: ``key=value`` and ``key="quoted value"`` as labels. Without ``--strict`` malformed pairs are skipped, with it the line fails.
 
-``| logfmt name="key"`` takes the values of these keys alone.
+``| logfmt name="key"`` takes only the values of these keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tael.syntax.literals import unquoted
 
 LOGFMT_ERROR: Final = "LogfmtParserErr"
 BROKEN: Final = "\ufffd"
-"""Stands for what was no UTF-8."""
+"""Replaces bytes that are not UTF-8."""
 
 _PAIR: Final = re.compile(r'([^\x00-\x20="]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\x00-\x20="]*)(?=[\x00-\x20]|$))|(?=[\x00-\x20]|$))', re.DOTALL)
 _GAP: Final = re.compile(r"[\x00-\x20]*")
@@ -27,7 +27,7 @@ _PATH: Final = re.compile(r'\s*(?:[A-Za-z_][A-Za-z0-9_]*|"[^"]*"?)(?:\s*"[^"]*"?
 
 
 class LogfmtError(ValueError):
-    """What is broken in a line, and where; ``resume`` is the offset from which reading goes on."""
+    """A malformed pair and its position; ``resume`` is the offset at which to continue."""
 
     def __init__(self, line: str, at: int, problem: str, resume: int) -> None:
         self.resume = resume
@@ -35,12 +35,12 @@ class LogfmtError(ValueError):
 
 
 def logfmt_parser(stage: LogfmtParser) -> Run:
-    """The stage as a function. Raises ValueError for an expression that is no key."""
+    """The stage as a function. Raises ValueError for an invalid key."""
     return _extracting(stage) if stage.extractions else _parsing(stage)
 
 
 def pairs(line: str, *, strict: bool) -> Iterator[tuple[str, str]]:
-    """The keys and values of a line. Raises LogfmtError when ``strict``; else what is broken is left out."""
+    """The keys and values of a line. Raises LogfmtError when ``strict``; otherwise malformed pairs are skipped."""
     at, end = 0, len(line)
     while at < end:
         gap = _GAP.match(line, at)
@@ -94,7 +94,7 @@ def _parsing(stage: LogfmtParser) -> Run:
             return True
         try:
             for key, value in pairs(row.line, strict=stage.strict):
-                # A key that is not UTF-8 was sent broken, and is none.
+                # A key that is not UTF-8 is ignored.
                 name = "" if BROKEN in key else label_name(key)
                 if name and (value or stage.keep_empty) and not row.parse(name, _clean(value)):
                     break
@@ -117,7 +117,7 @@ def _extracting(stage: LogfmtParser) -> Run:
         if row.hints.skip(row.parsed):
             return True
         for name in names:
-            # A label that is asked for is there for every line, empty where the line does not have it.
+            # A requested label exists on every line, empty where the line does not have it.
             if row.name_for(name) == name:
                 row.set(name, "")
         try:

@@ -1,4 +1,4 @@
-"""The label names that keys of lines become: every character that may not stand in one is an underscore."""
+"""Label names for the keys in lines: every invalid character becomes an underscore."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from tael.logql.stages.patterns import CapturePattern
 
 
 def pattern_parser(pattern: str) -> Run:
-    """The stage as a function. Raises ValueError for a pattern that is none."""
+    """The stage as a function. Raises ValueError for an invalid pattern."""
     captures = CapturePattern(pattern).captures
 
     def run(row: Row) -> bool:

@@ -11,7 +11,7 @@ _NOT_CAPTURED: Final = "_"
 
 
 def _parts(pattern: str) -> list[tuple[str, bool]]:
-    """The texts and, marked True, the names of captures, in order."""
+    """The literal texts and the names of captures (marked True), in order."""
     split = _CAPTURE.split(pattern)
     parts = [(part, bool(place % 2)) for place, part in enumerate(split) if part or place % 2]
     for (left, one), (right, other) in pairwise(parts):
@@ -21,12 +21,12 @@ def _parts(pattern: str) -> list[tuple[str, bool]]:
 
 
 def texts_of(pattern: str) -> list[str]:
-    """The texts between the captures. Raises ValueError for a pattern that is none."""
+    """The literal texts between the captures. Raises ValueError for an invalid pattern."""
     return [part for part, capture in _parts(pattern) if not capture]
 
 
 class CapturePattern:
-    """Takes a line apart. Raises ValueError for a pattern without names, or with one twice."""
+    """Extracts the captures of a pattern from lines. Raises ValueError for a pattern without named captures, or with a repeated name."""
 
     def __init__(self, pattern: str) -> None:
         self._parts = _parts(pattern)
@@ -38,7 +38,7 @@ class CapturePattern:
                 raise ValueError(f"duplicate capture name ({name}): invalid expression")
 
     def captures(self, line: str) -> list[tuple[str, str]]:
-        """What each name stands for; where a text is missing, the name before it takes the rest of the line, and later ones nothing."""
+        """The captured names and values. Where a literal is missing, the capture before it takes the rest of the line, later ones nothing."""
         parts, found, at = self._parts, [], 0
         if not line or (not parts[0][1] and not line.startswith(parts[0][0])):
             return []
@@ -56,7 +56,7 @@ class CapturePattern:
 
 
 class LinePattern:
-    """Whether a line is as the pattern says; ``<_>`` stands for one character or more. Raises ValueError for a named capture."""
+    """Tests lines against a pattern in which ``<_>`` matches one or more characters. Raises ValueError for a named capture."""
 
     def __init__(self, pattern: str) -> None:
         self._parts = _parts(pattern)
@@ -65,7 +65,7 @@ class LinePattern:
                 raise ValueError(f"named captures are not allowed: found '<{part}>'")
 
     def matches(self, line: str) -> bool:
-        """An empty pattern matches an empty line alone."""
+        """Whether the line matches; an empty pattern matches only an empty line."""
         if not line or not self._parts:
             return not line and not self._parts
         at = 0
@@ -73,9 +73,9 @@ class LinePattern:
             if capture:
                 continue
             found = line.find(text, at)
-            # Before any text but the first there is a capture, which must have taken a character at least.
+            # Every text but the first follows a capture, which must have matched at least one character.
             if found < 0 or (place and found == at):
                 return False
             at = found + len(text)
-        # A capture at the end needs something that is left, a text that there is nothing.
+        # A final capture needs at least one remaining character; a final text must end the line.
         return self._parts[-1][1] == (at != len(line))

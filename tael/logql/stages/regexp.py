@@ -1,4 +1,4 @@
-"""``| regexp "(?P<name>re)"``: the named groups of the first match as labels; a group that took no part is empty."""
+"""``| regexp "(?P<name>re)"``: the named groups of the first match as labels; a group that did not participate is empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tael.logql.stages.names import label_name
 from tael.model.patterns import searched
 
 _NAMED = re.compile(r"\\.|\(\?P?<(\w+)>", re.DOTALL)
-"""A group's name; RE2 keeps one of two groups of a name and says nothing."""
+"""Finds groups' names; RE2 silently keeps only one of two groups with the same name."""
 
 
 def regexp_parser(pattern: str) -> Run:

@@ -13,7 +13,7 @@ ENTRY: Final = "_entry"
 
 
 def unpack(row: Row) -> bool:
-    """A line without ``_entry`` stays as it is, and gets no labels."""
+    """Unpack the line; one without ``_entry`` is unchanged and gets no labels."""
     if not row.line or row.hints.skip(row.parsed):
         return True
     if row.line[0] != "{":

@@ -1,4 +1,4 @@
-"""Go's ``text/template`` with the functions of Loki, as far as one line's template needs them: no templates inside templates."""
+"""Go's ``text/template`` with Loki's functions, for templates of single lines: there are no nested templates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NAMES = frozenset((*FUNCTIONS, *LAZY, *CONTEXT))
 
 
 class Template:
-    """A template that was parsed. Raises TemplateError for a text that is none; ``now_ns`` is what ``now`` gives."""
+    """A parsed template. Raises TemplateError for an invalid one; ``now_ns`` is the value of ``now``."""
 
     def __init__(self, name: str, text: str, now_ns: int) -> None:
         self._name, self._text, self._now_ns = name, text, now_ns
         self._nodes = Parser(name, text, _NAMES).parse()
 
     def execute(self, fields: dict[str, str], line: str, timestamp_ns: int) -> str:
-        """What it makes of a row. Raises TemplateError."""
+        """The text that the template makes of a row. Raises TemplateError."""
         return Execution(self._name, self._text, fields, line, timestamp_ns, self._now_ns).run(self._nodes)
 
     def fields(self) -> list[str]:
@@ -28,7 +28,7 @@ class Template:
         return fields_of(self._nodes)
 
     def single_field(self) -> str:
-        """The label that the whole template is (``{{.label}}``), or ""."""
+        """The label, if the whole template is just that label (``{{.label}}``), else ""."""
         if len(self._nodes) != 1 or not isinstance(self._nodes[0], Action) or self._nodes[0].pipe.variables:
             return ""
         commands = self._nodes[0].pipe.commands

@@ -1,11 +1,11 @@
-"""What is wrong with a template, or with what it was given, in the words of Go's ``text/template``."""
+"""Errors in a template or its data, with the messages of Go's ``text/template``."""
 
 from __future__ import annotations
 
 
 class TemplateError(Exception):
-    """The whole message, as it goes into ``__error_details__`` or into the answer to a query that cannot be parsed."""
+    """An error with the whole message for ``__error_details__``, or for the answer to a query that cannot be parsed."""
 
 
 class CallError(Exception):
-    """A function cannot take its arguments; what executes the template adds where."""
+    """A function cannot handle its arguments; the executor adds the position."""

@@ -22,7 +22,7 @@ _WORDS: Final = {"s": "string", "i": "int", "t": "time.Time"}
 
 
 class _Left(Exception):
-    """A loop's ``break`` or ``continue``."""
+    """Raised to leave a loop by ``break`` or ``continue``."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -45,16 +45,16 @@ class Execution:
     _work: int = 0
 
     def run(self, nodes: tuple[Node, ...]) -> str:
-        """The text that the template makes. Raises TemplateError."""
+        """Run the nodes and return the resulting text. Raises TemplateError."""
         data: Value = dict(self.fields)
         self._variables = [("$", data)]
         try:
             self._all(nodes, data)
         except RecursionError:
-            # fromJson may have read a value as deep as it can, and to show it takes a little more.
+            # fromJson may have read a value as deep as the stack allows, and showing it needs a little more.
             raise TemplateError(f"template: {self.name}: a value is nested too deep") from None
         made = "".join(self._out)
-        # fromJson and printf's %c can make half of a surrogate pair, which no UTF-8 has and no answer can hold: Go's are U+FFFD.
+        # fromJson and printf's %c can make lone surrogates, which UTF-8 and so an answer cannot hold; Go has U+FFFD there.
         return made if made.isascii() else _SURROGATES.sub("\ufffd", made)
 
     def _write(self, text: str) -> None:
@@ -120,7 +120,7 @@ class Execution:
         elif isinstance(value, dict):
             yield from ((key, value[key]) for key in sorted(value))
         elif isinstance(value, int) and not isinstance(value, bool):
-            # More rounds than the output may have characters are cut off: a label's number must not decide how long we run.
+            # At most as many rounds as the output may have characters: a number in a label must not decide how long we run.
             yield from ((number, number) for number in range(min(value, MAX_CHARACTERS)))
         elif value is not None:
             raise self._error(pipe.commands[0], f"range can't iterate over {shown(value)}")
@@ -172,7 +172,7 @@ class Execution:
 
     def _field(self, node: Field, value: Value, name: str) -> Value:
         if isinstance(value, dict):
-            # The labels are a map of texts, of which a missing one is the empty text; of any other map it is nil.
+            # A missing label is the empty string, because labels are a map of strings; a missing key of any other map is nil.
             return value.get(name, "" if value is self._variables[0][1] else None)
         if value is None:
             raise self._error(node, f"nil data; no entry for key {name!r}")

@@ -8,7 +8,7 @@ from tael.logql.template.nodes import Action, Branch, Field, Node, Operand, Pipe
 
 
 def fields_of(nodes: tuple[Node, ...]) -> list[str]:
-    """The names, each once, in the order in which they are read."""
+    """The distinct names, in the order in which they are read."""
     return list(dict.fromkeys(name for node in nodes for name in _of_node(node)))
 
 

@@ -1,6 +1,6 @@
-"""The functions that Loki offers in templates: its own, a choice of sprig's, and those of Go's ``text/template``.
+"""The functions that Loki offers in templates: its own, a selection of sprig's, and those of Go's ``text/template``.
 
-Each says what its parameters are: ``s`` a string, ``i`` an int, ``t`` a time, ``a`` anything; a trailing ``*`` repeats the last.
+Each declares the types of its parameters: ``s`` a string, ``i`` an int, ``t`` a time, ``a`` anything; a trailing ``*`` repeats the last.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from tael.syntax.literals import quoted
 _INT64: Final = 1 << 64
 _DIGITS: Final = Decimal("1e-16")
 _WIDE: Final = Context(prec=700)
-"""Enough for any quotient of two doubles."""
+"""A precision that suffices for the quotient of any two doubles."""
 _ZONE: Final = zone_named("UTC")
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateFunction:
-    """``call`` with arguments of the kinds in ``takes``. It raises CallError or ValueError for what it cannot do."""
+    """``call`` takes arguments of the kinds in ``takes``, and raises CallError or ValueError for invalid ones."""
 
     takes: str
     call: Callable[..., Value]
 
 
 def _integer(value: Value) -> int:
-    """As sprig's ``int``: what is no whole number is 0."""
+    """Like sprig's ``int``: anything that is not a whole number is 0."""
     if isinstance(value, str):
         text = value.partition(".")[0] if value.partition(".")[2].strip("0") == "" else value
         try:
@@ -90,14 +90,14 @@ def _decimals(operation: Callable[[Decimal, Decimal], Decimal]) -> Callable[...,
 
 
 def _divided(left: Decimal, right: Decimal) -> Decimal:
-    # The context's 28 digits are too few for a quotient of 13 and 16 decimals, as milliseconds of an epoch in nanoseconds have.
+    # The default context's 28 digits are too few for 13 digits before and 16 after the point, such as an epoch in milliseconds.
     return (left / right).quantize(_DIGITS, ROUND_HALF_UP, context=_WIDE)
 
 
 def _rounded(value: Value, places: Value, *half: Value) -> float:
     power = 10.0 ** _integer(places)
     scaled = power * _float(value)
-    # As sprig: of a negative number the fraction is negative, so that it always goes down.
+    # Like sprig: the fraction of a negative number is negative, so it is always rounded down.
     over = math.modf(scaled)[0] >= (_float(half[0]) if half else 0.5)
     return (math.ceil(scaled) if over else math.floor(scaled)) / power
 
@@ -146,7 +146,7 @@ def _substituted(regex: str, text: str, replacement: str, *, literal: bool) -> s
         found += [text[last : match.start()], replacement if literal else expanded(replacement, match)]
         last = match.end()
         size += len(found[-1]) - (last - match.start())
-        # The rest may still get shorter, but not by more than there is of it.
+        # The rest of the text can at most shrink to nothing, so this is a lower bound of the final size.
         require_room(size - (len(text) - last), text)
     return "".join([*found, text[last:]])
 
@@ -188,7 +188,7 @@ def _decoded(text: str) -> str:
 
 def _json(text: str) -> Value:
     try:
-        # Go reads every number into a float.
+        # Go parses every number as a float.
         found: Value = json.loads(text, parse_int=float)
     except (ValueError, RecursionError):
         return None
@@ -206,7 +206,7 @@ def _hex(digits: str) -> bool:
     return len(digits) == 2 and all(digit in "0123456789abcdefABCDEF" for digit in digits)
 
 
-# As Loki tells units apart, by the number of digits: days, seconds, milliseconds, microseconds, nanoseconds.
+# Loki distinguishes units by the number of digits: days, seconds, milliseconds, microseconds, nanoseconds.
 _LENGTHS: Final = {5: 86_400_000_000_000, 10: 1_000_000_000, 13: 1_000_000, 16: 1_000, 19: 1}
 
 
@@ -362,4 +362,4 @@ FUNCTIONS: Final[dict[str, TemplateFunction]] = {
     "js": _of("a*", lambda *values: json.dumps(_texts(*values))[1:-1].replace("<", "\\u003C").replace(">", "\\u003E")),
     "urlquery": _of("a*", lambda *values: urllib.parse.quote_plus(_texts(*values), safe="~")),
 }
-"""By name. ``and``, ``or``, ``__line__``, ``__timestamp__`` and ``now`` are the executor's: they read more than their arguments."""
+"""The functions by name. The executor implements ``and``, ``or``, ``__line__``, ``__timestamp__`` and ``now``, which need more than their arguments."""

@@ -1,4 +1,4 @@
-"""Instants as templates have them: written and read by Go's layouts (``2006-01-02T15:04:05.000Z07:00``)."""
+"""Times in templates, formatted and parsed with Go's layouts (``2006-01-02T15:04:05.000Z07:00``)."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ _READ: Final = {
 
 @dataclass(frozen=True, slots=True)
 class GoTime:
-    """An instant, ns since the epoch, and the zone in which it is written."""
+    """A time in ns since the epoch, and the zone in which it is formatted."""
 
     ns: int
     zone: tzinfo = UTC
 
     def moment(self) -> datetime:
-        """To the second, in its zone."""
+        """The time in its zone, truncated to the second."""
         return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=self.ns // 1_000_000_000)).astimezone(self.zone)
 
     def __str__(self) -> str:
         return self.format("2006-01-02 15:04:05.999999999 -0700 MST")
 
     def format(self, layout: str) -> str:
-        """As Go's ``Time.Format``."""
+        """Format like Go's ``Time.Format``."""
         moment, nanos = self.moment(), self.ns % 1_000_000_000
         return _VERB.sub(lambda verb: _written(verb[0], moment, nanos), layout)
 
 
 ZERO: Final = GoTime(-62_135_596_800_000_000_000)
-"""The first instant of year 1: what a time is that could not be read."""
+"""The start of year 1, Go's zero time: the result for a time that cannot be parsed."""
 
 
 def zone_named(name: str) -> tzinfo:
-    """A zone of the IANA database; UTC for one that there is not."""
+    """A zone of the IANA database; UTC for an unknown one."""
     try:
         return UTC if name in ("", "UTC", "Local") else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -58,7 +58,7 @@ def zone_named(name: str) -> tzinfo:
 
 
 def parsed(layout: str, text: str, zone: tzinfo) -> GoTime:
-    """As Go's ``time.ParseInLocation``; ``ZERO`` for a text that is not of the layout."""
+    """Parse like Go's ``time.ParseInLocation``; ``ZERO`` for a text that does not match the layout."""
     verbs: list[str] = []
     pattern, last = "", 0
     for verb in _VERB.finditer(layout):
@@ -90,7 +90,7 @@ def _instant(found: dict[str, str], zone: tzinfo) -> GoTime:
     year = first("2006", default=-1)
     if year < 0:
         short = first("06", default=-1)
-        # Go's rule for a year of two digits.
+        # Go's rule for two-digit years.
         year = 0 if short < 0 else short + (1900 if short >= 69 else 2000)
     if not year:
         return ZERO

@@ -1,4 +1,4 @@
-"""The nodes of a template. ``pos`` is an offset into its text; ``source`` is a node as error messages have it."""
+"""The nodes of a template. ``pos`` is an offset into its text; ``source`` is the node's text in error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``.a.b``, ``$x.a`` or ``(…).a``: ``of`` is what the fields are of; no fields is ``of`` itself."""
+    """``.a.b``, ``$x.a`` or ``(…).a``: ``of`` is the operand whose fields these are, None for the dot; without ``names`` it is the operand itself."""
 
     of: Operand | None
     names: tuple[str, ...]
@@ -27,7 +27,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """``$x``; ``$`` is what the template was given."""
+    """``$x``; ``$`` is the template's data."""
 
     name: str
     pos: int
@@ -58,7 +58,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Pipe:
-    """``$x, $y := command | command``; ``assign`` is ``=`` in place of ``:=``."""
+    """``$x, $y := command | command``; ``assign`` says that it is ``=`` and not ``:=``."""
 
     commands: tuple[Command, ...]
     variables: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Pipe:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What stands outside the braces."""
+    """Text outside the braces."""
 
     text: str
 

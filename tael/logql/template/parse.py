@@ -16,7 +16,7 @@ MAX_DEPTH = 100
 
 
 class Parser:
-    """Reads ``template``, which errors call ``name``. Raises TemplateError."""
+    """Parses ``template``, which errors call ``name``. Raises TemplateError."""
 
     def __init__(self, name: str, template: str, functions: Collection[str]) -> None:
         self._name, self._template, self._functions = name, template, functions

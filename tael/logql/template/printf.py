@@ -1,4 +1,4 @@
-"""``printf``: Go's verbs and flags over the values that templates have."""
+"""``printf`` with Go's verbs and flags, for the values of templates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PARTS: Final = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:(?P<dot>\.)(?P
 
 
 def sprintf(layout: str, *values: Value) -> str:
-    """``layout`` with the values at its verbs; what does not fit is written as ``%!d(string=x)``, as Go has it."""
+    """``layout`` with the values in place of its verbs; a mismatch is written as ``%!d(string=x)``, as in Go."""
     left, size = list(values), 0
     large = next((found for found in _PARTS.finditer(layout) if _too_large(found["width"]) or _too_large(found["precision"])), None)
     layout, end = (layout, "") if large is None else (layout[: large.start()], "%!(NOVERB)")
@@ -41,7 +41,7 @@ def sprintf(layout: str, *values: Value) -> str:
 
 
 def _too_large(number: str | None) -> bool:
-    """Go reads no width or precision above a million, and nothing of the layout behind it."""
+    """Go ignores a width or precision above a million, and the rest of the layout with it."""
     return len(number or "") > 7 or int(number or 0) > 1_000_000
 
 

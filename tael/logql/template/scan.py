@@ -34,7 +34,7 @@ class Part:
 
 
 def parts(name: str, template: str) -> list[Part]:
-    """A template taken apart; white space that ``{{-`` and ``-}}`` trim is gone. Raises TemplateError."""
+    """The parts of a template, with the white space removed that ``{{-`` and ``-}}`` trim. Raises TemplateError."""
     found: list[Part] = []
     at, trim = 0, False
     while at <= len(template):

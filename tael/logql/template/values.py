@@ -1,4 +1,4 @@
-"""What values are to a template: their type's name, whether they count as true, how they are printed."""
+"""The values of a template: their types' names, their truth, and their text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Value: TypeAlias = "str | bool | int | float | list[Value] | dict[str, Value] | 
 
 
 def type_name(value: Value) -> str:
-    """The type in Go's words."""
+    """The name of the value's type in Go."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, GoTime):
@@ -24,12 +24,12 @@ def type_name(value: Value) -> str:
 
 
 def truth(value: Value) -> bool:
-    """Zero, nothing and what is empty are false."""
+    """Whether the value is true; zero, nil and empty values are false."""
     return True if isinstance(value, GoTime) else bool(value)
 
 
 def shown(value: Value) -> str:
-    """As ``fmt.Sprint`` writes it, and as ``{{value}}`` does."""
+    """The value's text, as by ``fmt.Sprint`` and ``{{value}}``."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -44,7 +44,7 @@ def shown(value: Value) -> str:
 
 
 def go_g(value: float) -> str:
-    """A float as Go's ``%v`` writes it: the shortest digits, with an exponent below 1e-4 and from 1e6 on."""
+    """A float in the format of Go's ``%v``: the shortest digits, with an exponent below 1e-4 and from 1e6 on."""
     if not math.isfinite(value) or value == 0:
         return decimal(value)
     mantissa, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
@@ -53,7 +53,7 @@ def go_g(value: float) -> str:
 
 
 def sprint(values: tuple[Value, ...]) -> str:
-    """``fmt.Sprint``: spaces between two neighbors that are no strings."""
+    """``fmt.Sprint``: a space between two neighbours of which neither is a string."""
     text = ""
     for place, value in enumerate(values):
         spaced = place and not isinstance(value, str) and not isinstance(values[place - 1], str)
