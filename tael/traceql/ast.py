@@ -1,7 +1,7 @@
 """The tree of a TraceQL query: field expressions over one span, spanset stages over a trace, and metrics over spansets.
 
 ``{ span.a = 1 && duration > 2s } >> { status = error } | by(name) | count() > 2`` is a Pipeline of a SpansetOperation, a GroupBy and a
-ScalarFilter; ``| rate() by (name)`` behind it makes it a metrics query.
+ScalarFilter; ``| rate() by (name)`` after it makes it a metrics query.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 
 class Type(enum.Enum):
-    """What a static or an expression is; an attribute's type is known only when a span is seen."""
+    """The type of a static or an expression; an attribute's type is known only for a particular span."""
 
     STRING = "string"
     INT = "int"
@@ -40,7 +40,7 @@ class Scope(enum.Enum):
 
 
 class Intrinsic(enum.Enum):
-    """Fields that every span has, under the name that an answer gives them."""
+    """Fields that every span has, with their names in an answer."""
 
     DURATION = "duration"
     NAME = "name"
@@ -169,7 +169,7 @@ class Coalesce:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """``select(field, ...)``: values that an answer shows besides those that were searched by."""
+    """``select(field, ...)``: values to show in an answer besides those that were searched by."""
 
     fields: tuple[Named, ...]
 
@@ -193,7 +193,7 @@ class ScalarOperation:
 
 @dataclass(frozen=True, slots=True)
 class ScalarFilter:
-    """``count() > 2``: the spansets whose aggregate compares so."""
+    """``count() > 2``: the spansets for whose aggregate the comparison holds."""
 
     op: str
     left: Scalar
@@ -202,7 +202,7 @@ class ScalarFilter:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Stages, each over what the one before it left."""
+    """Stages, each applied to the result of the one before."""
 
     stages: tuple[Stage, ...]
 
@@ -211,11 +211,11 @@ Spansets = Filter | SpansetOperation | Pipeline
 Scalar = Aggregate | ScalarOperation | Static | Pipeline
 Stage = Filter | SpansetOperation | GroupBy | Coalesce | Select | ScalarFilter | Pipeline | Aggregate
 Leaf = Filter | GroupBy | Coalesce | Select | Aggregate | Static
-"""A stage or scalar that holds no other."""
+"""A stage or scalar that contains no other."""
 
 
 def leaves_of(stage: Stage | Scalar) -> Iterator[Leaf]:
-    """What a stage comes down to, in the order of the text."""
+    """The leaves of a stage, in the order of the text."""
     match stage:
         case Pipeline(stages=stages):
             for inner in stages:
@@ -260,7 +260,7 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class MetricsFilter:
-    """``> 5``: the samples that compare so."""
+    """``> 5``: the samples for which the comparison holds."""
 
     op: str
     value: float
@@ -271,7 +271,7 @@ SecondStage = TopK | MetricsFilter
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A whole query; ``metrics`` is None for a search. Hints that are not known are kept and ignored."""
+    """A whole query; ``metrics`` is None for a search. Unknown hints are kept and ignored."""
 
     pipeline: Pipeline
     metrics: MetricsAggregate | Compare | None = None

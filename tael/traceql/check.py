@@ -1,4 +1,4 @@
-"""Whether the types of a query go together, before anything is read: an attribute may be anything, all else is known."""
+"""Type checks of a query, before anything is read: an attribute may have any type, all other types are known."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check(query: Query) -> None:
 
 
 def type_of(expression: Expression) -> Type:
-    """What an expression yields: ATTRIBUTE where only a span can tell."""
+    """The type of an expression's value; ATTRIBUTE where it depends on the span."""
     match expression:
         case Static(type=found):
             return found
@@ -111,7 +111,7 @@ def _compare(compare: Compare) -> None:
 
 
 def _metrics(metrics: MetricsAggregate) -> None:
-    # A series of these has a label of its own beside the groups: a bucket, a quantile, or the count that an average is made with.
+    # These series have one label more than the groups: a bucket, a quantile, or the count that an average is made with.
     room = MAX_GROUPS - (metrics.op in ("quantile_over_time", "histogram_over_time", "avg_over_time"))
     if len(metrics.by) > room:
         raise Unsupported(f"metrics group by {len(metrics.by)} values")
@@ -175,7 +175,7 @@ def _expression(expression: Expression) -> None:
 def _together(op: str, left: Type, right: Type, shown: str) -> None:
     if Type.ATTRIBUTE not in (left, right) and left is not right and not {left, right} <= NUMERIC:
         raise TypeMismatch(f"binary operations must operate on the same type: {shown}")
-    # An attribute passes whatever the operator: its type is known only when a span is seen.
+    # An attribute passes with any operator: its type is known only for a particular span.
     if not {left, right} <= _TYPES_OF[op] | {Type.ATTRIBUTE}:
         raise TypeMismatch(f"illegal operation for the given types: {shown}")
 

@@ -1,7 +1,7 @@
-"""A value a span, column by column: what an attribute or an expression is for many spans at once.
+"""Columns: the values of an attribute or an expression for many spans at once.
 
-An attribute may have another type on every span, so a column holds an array for each type with a mask of the spans that have it, just as the
-hot tier keeps a map for each type. A span that no mask has holds nil. Lists are apart, as Python lists: they are few.
+An attribute may have a different type on every span, so a column holds an array for each type with a mask of the spans that have it, just as
+the hot tier keeps a map for each type. A span in no mask has nil. Lists are few, and kept separately as Python lists.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``size`` values. ``lists`` holds, for the rows that have one, a list of values and their type."""
+    """``size`` values. ``lists`` has the rows whose value is a list, with the type of its elements."""
 
     size: int
     typed: Mapping[Type, Typed] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Column:
         return found
 
     def true(self) -> Mask:
-        """The rows that hold true; a list does not, whatever is in it."""
+        """The rows that are true; a list never is, whatever its elements."""
         typed = self.typed.get(Type.BOOL)
         return np.zeros(self.size, dtype=bool) if typed is None else typed.has & typed.values
 
@@ -100,7 +100,7 @@ def booleans(values: Mask) -> Column:
 
 
 def constant(static: Static, size: int) -> Column:
-    """A literal beside every row."""
+    """A literal in every row."""
     if static.type is Type.NIL:
         return Column(size)
     values = np.empty(size, dtype=dtype_of(static.type))
@@ -111,7 +111,7 @@ def constant(static: Static, size: int) -> Column:
 def of_values(values: Sequence[Any]) -> Column:
     """A column of Python values: str, bool, int, float, a list of one of them, or None.
 
-    What TraceQL has no type for (bytes, maps, lists of several types) is there and equals nothing: a list without elements.
+    A value that TraceQL has no type for (bytes, maps, lists of mixed types) exists and equals nothing: a list without elements.
     """
     rows: dict[Type, dict[int, Any]] = {}
     lists: dict[int, tuple[Type, Sequence[Scalar]]] = {}
@@ -126,7 +126,7 @@ def of_values(values: Sequence[Any]) -> Column:
     for kind, found in rows.items():
         has = np.zeros(len(values), dtype=bool)
         has[list(found)] = True
-        # Rows without a value hold None among texts and 0 among numbers: zeros of dtype object would be the integer 0.
+        # Rows without a value hold None in a string column and 0 in others: np.zeros with dtype object would give the integer 0.
         array = np.empty(len(values), dtype=dtype_of(kind)) if kind is Type.STRING else np.zeros(len(values), dtype=dtype_of(kind))
         array[list(found)] = list(found.values())
         typed[kind] = Typed(has, array)
@@ -145,7 +145,7 @@ def python_type(value: Any) -> Type | None:
 
 
 def first_of(preferred: Column, other: Column) -> Column:
-    """The preferred column's value of each row, the other's where that is nil."""
+    """Each row's value in the preferred column, or in the other where that is nil."""
     free = ~preferred.has()
     typed: dict[Type, Typed] = {}
     for kind in preferred.typed.keys() | other.typed.keys():

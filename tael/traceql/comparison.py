@@ -14,12 +14,12 @@ from tael.traceql.metrics import Labels, Series
 Counts: TypeAlias = "dict[tuple[bool, str, Static | None], NDArray[np.int64]]"
 """By whether the spans are selected, the attribute's name with its scope, and its value: how many spans have it, at each step.
 
-None stands for all the values that are not listed by themselves, because they are less frequent."""
+None stands for all values that are too rare to be listed separately."""
 _META = "__meta_type"
 
 
 def add(into: Counts, counts: Counts) -> None:
-    """Add what was counted elsewhere."""
+    """Add the counts of another shard or block."""
     for key, found in counts.items():
         into[key] = into[key] + found if key in into else found
 

@@ -1,4 +1,4 @@
-"""What is wrong with a TraceQL query, and where."""
+"""Errors in a TraceQL query, with their position."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ class TypeMismatch(Rejected):
 
 
 class Unsupported(Rejected):
-    """The query is TraceQL that this engine does not evaluate; the message says which part."""
+    """The query is valid TraceQL that this engine does not evaluate; the message names the part."""

@@ -1,8 +1,7 @@
 """Field expressions over a block's spans, all at once.
 
-A comparison looks at the values of a type that both sides can have; what is nil, or of a type the other side cannot be compared with, is false
-whatever the operator, ``!=`` too. Numbers are compared by value whatever their type. A list matches where one of its elements does; for ``!~``
-where none matches the pattern.
+A comparison is false where a side is nil or the types cannot be compared, whatever the operator, even ``!=``. Numbers are compared by value,
+whatever their type. A list matches where one of its elements does; for ``!~`` where none matches the pattern.
 
 Fields of events and links make a row of each event and link, and a span matches when one of its rows does: two conditions on events in one
 expression must hold for the same event, as in Tempo.
@@ -39,7 +38,7 @@ from tael.traceql.spans import Block, Elements
 
 COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">=", "=~", "!~"})
 MAX_ROWS = 4_000_000
-"""Rows that the events and links of a block may make: beyond it a query is refused, since one span may have thousands of both."""
+"""The most rows that the events and links of a block may make; a query beyond it is refused, since one span may have thousands of both."""
 
 
 def is_event(named: Named) -> bool:
@@ -77,7 +76,7 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.block.size if self.rows is None else len(self.rows)
 
     def column(self, named: Named) -> Column:
@@ -90,7 +89,7 @@ class Frame:
         return column if self.rows is None else column.take(self.rows)
 
     def spans(self, mask: Mask) -> Mask:
-        """The spans of which one row is in ``mask``."""
+        """The spans with a row in ``mask``."""
         if self.rows is None:
             return mask
         found = np.zeros(self.block.size, dtype=bool)
@@ -160,7 +159,7 @@ def compare(op: str, left: Column, right: Column) -> Mask:
 
 
 def arithmetic(op: str, left: Column, right: Column) -> Column:
-    """Integers with integers stay integers, but for ``^``; a duration added to or taken from a duration stays one; all else is a float.
+    """Integers with integers give integers, except for ``^``; durations added or subtracted give a duration; everything else is a float.
 
     Division of integers truncates, and division by zero is nil.
     """
@@ -186,7 +185,7 @@ def _whole(op: str, left: Array, right: Array, has: Mask) -> Typed:
         return Typed(has, {"+": np.add, "-": np.subtract, "*": np.multiply}[op](left, right))
     has = has & (right != 0)
     divisor = np.where(right == 0, 1, right)
-    # Go's division truncates towards zero where // would round down; taking the remainder off first makes both agree.
+    # Go's division truncates towards zero where // rounds down; subtracting the remainder first makes both agree.
     rest = np.fmod(left, divisor)
     return Typed(has, rest if op == "%" else (left - rest) // divisor)
 
@@ -196,7 +195,7 @@ def _negated(column: Column) -> Column:
 
 
 def _compare_typed(call: Callable[[Any, Any], Any], left: Typed, right: Typed, found: Mask) -> None:
-    # Only where both have a value: what stands in the other rows of an object array cannot be compared at all.
+    # Only where both have a value: the other rows of an object array hold None, which cannot be compared.
     rows = np.flatnonzero(left.has & right.has)
     found[rows] |= np.asarray(call(left.values[rows], right.values[rows]), dtype=bool)
 
@@ -208,7 +207,7 @@ def _holds(call: Callable[[Any, Any], Any], kind: Type, value: Any, other: Stati
 
 
 def _match(op: str, left: Column, right: Column) -> Mask:
-    """The pattern is a literal (check.py), so every row of ``right`` holds the same one; it must match the whole text."""
+    """``=~`` and ``!~``. The pattern is a literal (check.py), the same in every row of ``right``; it must match the whole text."""
     found = np.zeros(left.size, dtype=bool)
     if not left.size:
         return found
@@ -223,7 +222,7 @@ def _match(op: str, left: Column, right: Column) -> Mask:
 
 
 def _matches(pattern: Pattern, values: Array) -> Mask:
-    """Which texts match; each distinct one is tried once."""
+    """A mask of the texts that match; each distinct text is tried once."""
     known: dict[str, bool] = {}
     for value in values.tolist():
         if value not in known:
@@ -232,8 +231,8 @@ def _matches(pattern: Pattern, values: Array) -> Mask:
 
 
 def _expand(rows: Rows, owner: Rows) -> tuple[Rows, Rows]:
-    """For each row its elements, or -1: the positions in ``rows`` and the elements beside them."""
-    # Owners grow, so that a span's elements are one range; a span without any keeps one row, for its own conditions.
+    """The join of rows with their elements: positions in ``rows``, and the element of each, -1 for a row without any."""
+    # Owners are ascending, so a span's elements are one range; a span without any keeps one row, for its own conditions.
     first, last = np.searchsorted(owner, rows, side="left"), np.searchsorted(owner, rows, side="right")
     count = np.maximum(last - first, 1)
     if (total := int(count.sum())) > MAX_ROWS:

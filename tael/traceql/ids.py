@@ -1,4 +1,4 @@
-"""The ids of many spans as an array of numbers that reads as a sequence of bytes, pure: millions of them are compared, a few are shown."""
+"""Span ids as an array of numbers that reads as a sequence of bytes, pure: millions of ids are compared, but only a few are shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIZE = 8
 
 
 class Ids(Sequence[bytes]):
-    """Ids of eight bytes, each as the number that they are in little endian; with ``absent``, zeros read as no id at all."""
+    """Ids of eight bytes, each as its little-endian number; with ``absent``, zero reads as an empty id."""
 
     def __init__(self, numbers: NDArray[np.uint64], *, absent: bool = False) -> None:
         self.numbers = numbers
@@ -26,7 +26,7 @@ class Ids(Sequence[bytes]):
     @overload
     def __getitem__(self, at: slice) -> Ids: ...
     def __getitem__(self, at: int | slice) -> bytes | Ids:
-        """One id, or a part of them."""
+        """One id, or a slice of the ids."""
         if isinstance(at, slice):
             return Ids(self.numbers[at], absent=self._absent)
         number = int(self.numbers[at])
@@ -37,7 +37,7 @@ class Ids(Sequence[bytes]):
 
 
 def numbers_of(ids: Iterable[bytes]) -> NDArray[np.uint64]:
-    """Ids of at most eight bytes as numbers; shorter ones as if zeros followed."""
+    """Ids of at most eight bytes as numbers; shorter ones are padded with zeros."""
     if isinstance(ids, Ids):
         return ids.numbers
     return np.frombuffer(b"".join(id_.ljust(_SIZE, b"\0") for id_ in ids), dtype="<u8")

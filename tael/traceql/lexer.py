@@ -43,12 +43,12 @@ class Token:
     value: str | int | float = ""
 
     def described(self) -> str:
-        """As an error message has it."""
+        """The token as error messages show it."""
         return "end of query" if self.kind == "end" else self.text
 
 
 def tokens(query: str) -> list[Token]:
-    """All tokens, the last of kind ``end``. Raises ParseError at the first character that starts none."""
+    """All tokens, the last of kind ``end``. Raises ParseError at the first character that starts no token."""
     found: list[Token] = []
     at = 0
     while True:
@@ -69,7 +69,7 @@ def tokens(query: str) -> list[Token]:
 
 
 def duration_ns(text: str) -> int:
-    """Nanoseconds of ``1h30m`` or ``1.5s``, which must match."""
+    """The nanoseconds of a duration such as ``1h30m`` or ``1.5s``, which must be valid."""
     return sum(round(float(number) * _UNITS_NS[unit]) for number, unit in _DURATION_PART.findall(text))
 
 
@@ -91,7 +91,7 @@ def _string(query: str, at: int) -> Token | None:
 
 
 def _quoted(query: str, at: int, ends: str = '"\n') -> tuple[str, int]:
-    """The value of a string in double quotes, and where it ends; only that of a name may have line breaks."""
+    """The value of a string in double quotes, and the offset after it; only names may contain line breaks."""
     out: list[str] = []
     here = at + 1
     while here < len(query) and query[here] not in ends:
@@ -122,7 +122,7 @@ def _duration_or_number(query: str, at: int) -> Token | None:
         return None
     text = number[0]
     if text.isdigit():
-        # By length first: Python refuses to read thousands of digits.
+        # By length first: Python refuses to parse thousands of digits.
         if len(text.lstrip("0")) > 19 or int(text) >= 1 << 63:
             raise ParseError(query, at, f"{text[:40]} does not fit a 64-bit integer")
         return Token("int", text, at, int(text))

@@ -1,8 +1,8 @@
 """Metrics of TraceQL: series over time of the spans that a pipeline leaves.
 
 A sample at time t counts the spans that started in (t - step, t]. The times are the multiples of the step from the one at or before the start to the
-one at or after the end (Tempo's rule), or one sample of the whole range for an instant query. What is kept while spans are read is sums that can be
-added up, so that shards and slices of time are evaluated apart and merged: no span is kept, but for a few exemplars.
+one at or after the end (Tempo's rule), or one sample of the whole range for an instant query. While spans are read, only additive sums are kept, so
+shards and slices of time can be evaluated separately and merged; no span is kept, except for a few exemplars.
 
 Durations are in seconds in results. Histograms have a bucket for each power of two (of nanoseconds, for durations), and quantiles are interpolated in
 them exponentially.
@@ -51,22 +51,22 @@ class Grid:
 
     @property
     def range_ns(self) -> tuple[int, int]:
-        """The spans to look at: those that start after the first and not after the second."""
+        """The range of spans to read: those that start after the first time and not after the second."""
         return self.start_ns - self.step_ns, self.start_ns + (self.count - 1) * self.step_ns
 
     def slots(self, start_ns: Rows) -> Rows:
         """The sample that each span is counted in; it may lie outside of ``range(count)``."""
-        # Rounded up: a span that starts at the very time of a sample is counted in it, as windows are open at their start.
+        # Rounded up: windows exclude their start, so a span that starts exactly at a sample's time is counted in that sample.
         return -((self.start_ns - start_ns) // self.step_ns)
 
     def times_ms(self) -> list[int]:
-        """When the samples are, in milliseconds."""
+        """The times of the samples in milliseconds."""
         return [(self.start_ns + at * self.step_ns) // 1_000_000 for at in range(self.count)]
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """A span that was counted: when, by how much, and what the query named of it."""
+    """A span that was counted: its time, its value, and the labels that the query names."""
 
     time_ns: int
     value: float
@@ -76,7 +76,7 @@ class Exemplar:
 
 @dataclass(slots=True)
 class Sums:
-    """What is added up of one series' spans, by step: their number, and of their values the sum, the smallest, the largest and the powers of two."""
+    """The sums of one series' spans, by step: their number, and their values' sum, smallest, largest and counts by power of two."""
 
     counts: NDArray[np.int64]
     sums: Floats
@@ -87,11 +87,11 @@ class Sums:
 
     @classmethod
     def none(cls, size: int) -> Sums:
-        """Of no spans."""
+        """The sums of no spans."""
         return cls(np.zeros(size, dtype=np.int64), np.zeros(size), np.full(size, np.inf), np.full(size, -np.inf))
 
     def add(self, other: Sums, exemplars: int) -> None:
-        """Add what was summed up elsewhere."""
+        """Add the sums of other spans of the series, keeping at most ``exemplars``."""
         self.counts += other.counts
         self.sums += other.sums
         self.least, self.most = np.minimum(self.least, other.least), np.maximum(self.most, other.most)
@@ -110,7 +110,7 @@ class Series:
 
 
 class Accumulator:
-    """Adds spans up for one metrics function, and gives its series."""
+    """Adds up spans for one metrics function, and returns its series."""
 
     def __init__(self, function: MetricsAggregate, grid: Grid, *, max_series: int, exemplars: int = 0) -> None:
         self._function = function
@@ -124,7 +124,7 @@ class Accumulator:
     def add(self, block: Block, mask: Mask) -> None:
         """Count the spans of ``mask`` that start within the grid."""
         slots = self._grid.slots(block.start_ns)
-        # Whole traces are read: spans of a trace that begins or ends beyond the grid are here too.
+        # Whole traces are read, so spans outside the grid are in the block too.
         rows = np.flatnonzero(mask & (slots >= 0) & (slots < self._grid.count))
         value = None if self._function.of is None else _value_column(self._function.of, block).take(rows)
         if value is not None:
@@ -134,7 +134,7 @@ class Accumulator:
             self.add_sums(labels, self._sums(block, rows[at], slots, None if value is None else value.take(at)))
 
     def add_sums(self, labels: Labels, sums: Sums) -> None:
-        """Add what a shard has summed up of one series."""
+        """Add a shard's sums of one series."""
         if labels not in self.groups:
             if len(self.groups) >= self._max_series:
                 self.truncated = True
@@ -144,7 +144,7 @@ class Accumulator:
 
     def series(self) -> list[Series]:
         """The series of the function, without second stages, by their labels."""
-        # A count of nothing is a series of zeros, where a sum, or a group that nobody has seen, is no series.
+        # A count of nothing is a series of zeros; sums, and groups without spans, have no series.
         if not self.groups and self._function.op in _COUNTED and not self._function.by:
             self.groups[()] = Sums.none(self._grid.count)
         found = [series for labels, sums in self.groups.items() for series in self._of_group(labels, sums)]
@@ -203,7 +203,7 @@ class Accumulator:
 
 
 def second_stages(stages: Sequence[SecondStage], series: Sequence[Series]) -> list[Series]:
-    """``topk``, ``bottomk`` and comparisons, in order; a series of which no sample is left is left out."""
+    """``topk``, ``bottomk`` and comparisons, in order; a series without any sample left is dropped."""
     found = list(series)
     for stage in stages:
         if isinstance(stage, MetricsFilter):
@@ -218,13 +218,13 @@ def second_stages(stages: Sequence[SecondStage], series: Sequence[Series]) -> li
 
 
 def _top(stage: TopK, series: Sequence[Series]) -> list[Series]:
-    """At each step the n largest (smallest) samples; of equal ones the series whose labels come first."""
+    """At each step the n largest (smallest) samples; of equal samples, those of the series whose labels sort first."""
     ordered = sorted(series, key=_order)
     if not ordered:
         return []
     matrix = np.stack([one.values for one in ordered])
     sign = -1.0 if stage.op == "topk" else 1.0
-    # NaN goes last under either sign. Stable, so that equal samples rank by their labels, which the rows are ordered by.
+    # NaN sorts last under either sign. A stable sort ranks equal samples by their labels, by which the rows are ordered.
     ranks = np.argsort(np.where(np.isnan(matrix), np.inf, sign * matrix), axis=0, kind="stable")
     kept = np.full(matrix.shape, fill_value=False)
     np.put_along_axis(kept, ranks[: stage.n], values=True, axis=0)
@@ -242,7 +242,7 @@ def _order(series: Series) -> tuple[tuple[str, str], ...]:
 
 
 def _value_column(named: Named, block: Block) -> Column:
-    """A field a span; of an event's or link's field, the first one that the span has."""
+    """A field's value for each span; of an event's or link's field, the value in the span's first event or link."""
     for elements in (block.events, block.links):
         if named in elements.columns:
             first = dict(zip(elements.owner[::-1].tolist(), range(len(elements.owner) - 1, -1, -1), strict=True))
@@ -252,7 +252,7 @@ def _value_column(named: Named, block: Block) -> Column:
 
 
 def _codes(column: Column) -> tuple[Rows, list[Static | None]]:
-    """A number for each distinct value, 0 for nil (lists count as nil), and what the numbers stand for."""
+    """A code for each distinct value, 0 for nil (lists count as nil), and the values by code."""
     codes, values = np.zeros(column.size, dtype=np.int64), [None]
     known: list[Static | None] = [*values]
     for kind, typed in column.typed.items():
@@ -275,7 +275,7 @@ def _buckets(value: Column, slots: Rows, size: int) -> dict[float, NDArray[np.in
     durations = value.typed.get(Type.DURATION)
     unit = NS if durations is not None and durations.has.any() else 1.0
     large = raw >= 2
-    # log2 of a power of two is exact, so a value on a bound is counted in the bucket that ends there.
+    # log2 of a power of two is exact, so a value on a bound falls into the bucket that ends there.
     powers = np.ceil(np.log2(raw[large]))
     found: dict[float, NDArray[np.int64]] = {}
     for power in np.unique(powers).tolist():
@@ -285,7 +285,7 @@ def _buckets(value: Column, slots: Rows, size: int) -> dict[float, NDArray[np.in
 
 
 def _quantiles(quantile: float, sums: Sums) -> Floats:
-    """At each step, where the quantile falls among the buckets that have spans: the upper bound of the one that ends with it, else between two bounds."""
+    """The quantile at each step, from the non-empty buckets: a bucket's upper bound where the rank is its last one, else interpolated in it."""
     bounds, steps = np.array(sorted(sums.buckets)), np.arange(len(sums.counts))
     if not len(bounds) or not 0 <= quantile <= 1:
         return np.zeros(len(steps))
@@ -306,7 +306,7 @@ def _quantiles(quantile: float, sums: Sums) -> Floats:
 
 
 def _exemplars(block: Block, rows: Rows, values: Floats | None, limit: int) -> list[Exemplar]:
-    # Spread evenly over the rows, and so over the traces, which stand one after the other: the first ones would be of one trace.
+    # Spread evenly over the rows, and so over the traces, whose rows are consecutive: the first rows would all be of one trace.
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(np.int64)) if len(rows) else np.zeros(0, dtype=np.int64)
     return [
         Exemplar(int(block.start_ns[rows[at]]), 1.0 if values is None else float(values[at]), block.trace_ids[block.trace[rows[at]]])

@@ -1,7 +1,8 @@
-"""What a query needs of the store, pure: the fields of each span, and a predicate that finds the traces worth reading.
+"""What a query needs from the store, pure: the fields of each span, and a predicate that finds the traces worth reading.
 
-A predicate here is a superset of what it stands for: every span for which the expression is true satisfies it, and ``exact`` says whether only those
-do. What the store cannot tell of one span alone (its place in the trace, sums, conditions that must hold for the same event) is left to the evaluation.
+A predicate here may match too much but never too little: every span for which the expression is true satisfies it, and ``exact`` says whether no
+other does. Conditions that cannot be decided from one span (its place in the trace, sums, several conditions on the same event) are left to the
+evaluation.
 """
 
 from __future__ import annotations
@@ -73,13 +74,13 @@ _OF_ROOT: dict[Named, tuple[Named, ...]] = {
     Field(Intrinsic.ROOT_NAME): (Field(Intrinsic.NAME),),
     Field(Intrinsic.ROOT_SERVICE): (SERVICE,),
 }
-"""What is read of every span for what its trace's root has."""
+"""The fields to read from every span for a field of its trace's root."""
 _MIRRORED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A predicate that every span satisfies for which the expression is true; where ``exact``, no other does."""
+    """A predicate that every span satisfies for which the expression is true; with ``exact``, no other span does."""
 
     predicate: p.Predicate
     exact: bool = False
@@ -115,7 +116,7 @@ ANYTHING = Lowered(p.EVERYTHING)
 def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: C901, PLR0911  # one line a kind of node
     """The predicate of a boolean expression over one span.
 
-    With ``lists``, a span in which a compared attribute is a list satisfies it; without, it holds for the spans in which none is.
+    With ``lists``, spans in which a compared attribute is a list satisfy it; without, it is meant for spans in which none is.
     """
     match expression:
         case Static(type=Type.BOOL, value=value):
@@ -123,13 +124,13 @@ def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: C9
         case Attribute():
             return _alternatives(expression, [p.Compare(_field(expression), "=", value=True)], lists)
         case Exists(operand=Attribute(scope=Scope.RESOURCE | Scope.ANY, name=SERVICE.name), wanted=wanted):
-            # Every resource has a service, be it the empty text.
+            # Every resource has a service, even if it is the empty string.
             return Lowered(p.EVERYTHING if wanted else p.NOTHING, exact=True)
         case Exists(operand=Attribute() as named, wanted=True):
             return Lowered(p.Exists(_field(named)), exact=True)
         case Exists(operand=Attribute() as named) if _of_one_span(named):
             return Lowered(p.Not(p.Exists(_field(named))), exact=True)
-        # The negation of a superset is no superset: only what is exact may be negated, and never a test of "some event".
+        # Negating a predicate that matches too much gives one that matches too little: only exact ones may be negated, and never "some event".
         case Unary(op="!", operand=operand) if not isinstance(operand, Attribute) and all(map(_of_one_span, fields_of(operand))):
             inner = lower(operand, lists=lists)
             return Lowered(p.Not(inner.predicate), exact=True) if inner.exact else ANYTHING
@@ -148,26 +149,26 @@ def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: C9
 
 
 def listed(pipeline: Pipeline) -> list[p.Predicate]:
-    """For each attribute that the pipeline's filters compare, that it is a list."""
+    """For each attribute that the pipeline's filters compare, the predicate that it is a list."""
     return lists_in(stage.expression for stage in pipeline.stages if isinstance(stage, Filter))
 
 
 def trace_test(pipeline: Pipeline) -> TraceTest:
-    """What a trace must have for the pipeline to leave anything of it."""
+    """What a trace must have for the pipeline to keep any of its spans."""
     tests = [_test(stage) for stage in pipeline.stages]
     kept = tuple(test for test in tests if test != HasSpan(p.EVERYTHING))
     return kept[0] if len(kept) == 1 else AllOf(kept)
 
 
 def predicates(test: TraceTest) -> list[p.Predicate]:
-    """The span predicates of a test, each once."""
+    """The distinct span predicates of a test."""
     if isinstance(test, HasSpan):
         return [test.predicate]
     return list(dict.fromkeys(found for part in test.parts for found in predicates(part)))
 
 
 def span_predicate(pipeline: Pipeline, *, lists: bool = True) -> Lowered | None:
-    """The one predicate that the pipeline's spans satisfy, where each span can be judged alone; None where its trace must be known."""
+    """A single predicate for the pipeline's spans, where each span can be decided on its own; None where its trace is needed."""
     found = Lowered(p.EVERYTHING, exact=True)
     for stage in pipeline.stages:
         if isinstance(stage, Select):
@@ -185,15 +186,15 @@ def exact_filters(pipeline: Pipeline) -> list[Expression]:
 
 
 def lists_in(expressions: Iterable[Expression]) -> list[p.Predicate]:
-    """For each attribute that expressions compare, that it is a list."""
+    """For each attribute that the expressions compare, the predicate that it is a list."""
     found = (named for expression in expressions for named in fields_of(expression))
     return [p.Listed(_field(named)) for named in dict.fromkeys(found) if isinstance(named, Attribute)]
 
 
 def fields(query: Query, known: Collection[Expression] = ()) -> set[Named]:
-    """Every field that the evaluation or the answer reads, beside ids and times; a name without a scope may be the span's or the resource's.
+    """Every field that the evaluation or the answer reads, besides ids and times; a name without a scope is read from span and resource.
 
-    Filters that are ``known`` read none.
+    Filters that are ``known`` read no fields.
     """
     found = {named for stage in query.pipeline.stages for named in _stage_fields(stage, known)}
     if isinstance(query.metrics, MetricsAggregate):
@@ -225,7 +226,7 @@ def _joined(op: str, left: Lowered, right: Lowered, *, same_element: bool) -> Lo
     if op == "||":
         parts = [inner for part in both for inner in (part.parts if isinstance(part, p.Or) else (part,))]
         return Lowered(p.EVERYTHING if p.EVERYTHING in both else p.Or(tuple(parts)), exact)
-    # Two conditions on events hold for the same event, which the predicate does not ask for.
+    # Two conditions on events must hold for the same event, which the predicate does not require.
     return Lowered(p.NOTHING if p.NOTHING in both else p.all_of(both), exact and not same_element)
 
 
@@ -241,25 +242,25 @@ def _comparison(named: Named, op: str, literal: Static, lists: bool) -> Lowered:
         return Lowered(p.NOTHING, exact=True)
     field, leaves = _field(named), list(_leaves(_field(named), op, literal))
     if named == SERVICE:
-        # Every resource has a service; one that was not sent is the empty text.
+        # Every resource has a service; one that was not sent is the empty string.
         empty = compare(op, constant(Static(Type.STRING, ""), 1), constant(literal, 1))[0]
         return Lowered(p.Or((*leaves, p.Not(p.Exists(field))) if empty else tuple(leaves)), exact=True)
     return _alternatives(named, leaves, lists)
 
 
 def _alternatives(named: Attribute, leaves: Iterable[p.Predicate], lists: bool) -> Lowered:
-    """The leaves, or a list, whose elements the evaluation looks at."""
+    """The leaves or, with ``lists``, that the attribute is a list, whose elements the evaluation checks."""
     kept = (*leaves, *((p.Listed(_field(named)),) if lists else ()))
     return Lowered(kept[0] if len(kept) == 1 else p.Or(kept), exact=not lists)
 
 
 def _leaves(field: p.Field, op: str, literal: Static) -> Iterator[p.Predicate]:
-    """The comparison for each type of value that it can hold for."""
+    """The comparison as leaves, one for each type of value for which it can hold."""
     value = literal.value
     assert value is not None
     if op in ("=~", "!~"):
         match = p.Regex(field, f"^(?s:{value})$")
-        # A span without the attribute satisfies neither: that it is at least the empty text says that it is there and a text.
+        # A span without the attribute satisfies neither operator: ``>= ""`` requires the attribute to exist and be a string.
         yield match if op == "=~" else p.all_of((p.Compare(field, ">=", ""), p.Not(match)))
     elif isinstance(value, bool | str):
         yield p.Compare(field, _OPS[op], value)
@@ -268,14 +269,14 @@ def _leaves(field: p.Field, op: str, literal: Static) -> Iterator[p.Predicate]:
 
 
 def _number_leaves(field: p.Field, op: str, value: float) -> Iterator[p.Predicate]:
-    # Integers and floats stand in different maps of the hot tier, so a number is looked for in both.
+    # Integers and floats are in different maps of the hot tier, so a number is looked up in both.
     yield p.Compare(field, _OPS[op], float(value))
     if float(value).is_integer():
         whole = int(value)
         if -(1 << 63) <= whole < 1 << 63:
             yield p.Compare(field, _OPS[op], whole)
             return
-    # No integer is equal to the literal: what is below it is at most its floor.
+    # No integer equals the literal: an integer below it is at most its floor, one above it at least its ceiling.
     least, most = -(1 << 63), (1 << 63) - 1
     if op == "!=" or (op in ("<", "<=") and value > most) or (op in (">", ">=") and value < least):
         yield p.Compare(field, ">=", least)
@@ -295,14 +296,14 @@ def _intrinsic(intrinsic: Intrinsic, op: str, literal: Static) -> Lowered:
     if intrinsic not in _INTRINSICS:
         return ANYTHING
     leaves = _leaves(p.intrinsic(_INTRINSICS[intrinsic]), op, literal)
-    # An intrinsic's values are of one type: of the comparisons that a number has, that with integers.
+    # Numeric intrinsics are integers, so the comparison with floats is dropped.
     kept = tuple(leaf for leaf in leaves if not isinstance(leaf, p.Compare) or not isinstance(leaf.value, float))
     return Lowered(kept[0] if len(kept) == 1 else p.Or(kept), exact=True)
 
 
 def _id(intrinsic: Intrinsic, op: str, text: str) -> Lowered:
     name, size = _IDS[intrinsic]
-    # The hot tier has ids as bytes: their order is that of the hex texts only where lengths agree, so that is left to the evaluation.
+    # The hot tier has ids as bytes, which sort like their hex texts only for equal lengths, so ordering is left to the evaluation.
     if op not in ("=", "!=") or (intrinsic is Intrinsic.PARENT_ID and not text):
         return ANYTHING
     try:
@@ -329,7 +330,7 @@ _OF_SPAN = frozenset({*_INTRINSICS, Intrinsic.TRACE_ID, Intrinsic.SPAN_ID, Intri
 
 
 def _unlowered(expression: Expression) -> Iterator[Named]:
-    """The fields of an expression but for the test of being a root, which a span answers by itself."""
+    """The fields of an expression, without the root test (``nestedSetParent < 0``), which can be decided from one span."""
     match expression:
         case Binary(op=op, left=Field(intrinsic=Intrinsic.NESTED_SET_PARENT) as named, right=Static() as literal):
             if not _intrinsic(named.intrinsic, op, literal).exact:

@@ -1,4 +1,4 @@
-"""TraceQL's text to its tree, by precedence climbing.
+"""The parser of TraceQL, by precedence climbing.
 
 Precedences follow Tempo's grammar, weakest first: ``&&`` and ``||`` (one level, from the left), comparisons and structural operators, ``+ -``,
 ``!``, ``* / %``, ``^`` (from the right).
@@ -98,14 +98,14 @@ _CONSTANTS: Final = {"minInt": -(1 << 63), "maxInt": (1 << 63) - 1}
 
 
 def parse(query: str) -> Query:
-    """The tree of a query. Raises ParseError, TypeMismatch or Unsupported, which say where or what."""
+    """The checked tree of a query. Raises ParseError, TypeMismatch or Unsupported."""
     found = _Parser(query).query()
     check(found)
     return found
 
 
 def parse_field(text: str) -> Named:
-    """An attribute or intrinsic by itself, as ``/tag/{tag}/values`` names it. Raises ParseError."""
+    """A lone attribute or intrinsic, as in ``/tag/{tag}/values``. Raises ParseError."""
     parser = _Parser(text)
     found = parser.named()
     parser.expect("end")
@@ -158,7 +158,7 @@ class _Parser:
     # Queries
 
     def query(self) -> Query:
-        """Everything up to the end."""
+        """Parse a query up to the end of the text."""
         pipeline = self._pipeline()
         metrics: MetricsAggregate | Compare | None = None
         second: tuple[SecondStage, ...] = ()
@@ -205,7 +205,7 @@ class _Parser:
         return self._spansets_or_scalar()
 
     def _spansets_or_scalar(self) -> Stage:
-        """``{ }`` with operators, or ``({ } | count()) > 10``: which of them is known only behind the bracket."""
+        """``{ }`` with operators, or ``({ } | count()) > 10``: which one is known only after the closing bracket."""
         found = self._spansets(0)
         if not isinstance(found, Pipeline) or not _is_scalar(found):
             return found
@@ -380,7 +380,7 @@ class _Parser:
         left = self._nested(self._field_unary)
         while (own := _FIELD_LEVELS.get(self._token.kind, 0)) > level:
             op = self._take().kind
-            # One level lower lets another ^ in on the right: 2^3^2 is 2^9.
+            # One level lower admits another ^ on the right: 2^3^2 is 2^9.
             right = self._field(own - 1 if op == "^" else own)
             left = _binary(op, left, right)
         return left
@@ -465,7 +465,7 @@ def _static_word(text: str) -> Static | None:
 
 
 def _binary(op: str, left: Expression, right: Expression) -> Expression:
-    """Comparisons with nil are tests of existence; nil with nil is false either way."""
+    """A binary expression. A comparison with nil is a test of existence; of nil with nil it is always false."""
     left, right = _canonical_id(left, right), _canonical_id(right, left)
     nil = [isinstance(side, Static) and side.type is Type.NIL for side in (left, right)]
     if op not in ("=", "!=") or not any(nil):

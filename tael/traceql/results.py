@@ -1,4 +1,4 @@
-"""A search's answer: the traces of which a pipeline leaves something, with the spans to show. Pure."""
+"""A search's answer: the traces of which a pipeline keeps any span, with the spans to show. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FoundSpan:
 
 @dataclass(frozen=True, slots=True)
 class FoundSpanset:
-    """``matched`` spans, of which ``spans`` are the first; ``attributes`` are what groups and aggregates say, None for nil."""
+    """``matched`` spans, of which ``spans`` are the first; ``attributes`` are the values of groups and aggregates, None for nil."""
 
     matched: int
     spans: Sequence[FoundSpan]
@@ -36,7 +36,7 @@ class FoundSpanset:
 
 @dataclass(frozen=True, slots=True)
 class FoundTrace:
-    """A trace of a search's answer. Root service and name are empty where no root was received, or it has none.
+    """A trace of a search's answer. Root service and name are empty where no root was received or the root has none.
 
     ``services`` counts the trace's spans, and the failed ones among them, by service.
     """
@@ -51,16 +51,19 @@ class FoundTrace:
 
 
 def newest_first(trace: FoundTrace) -> tuple[int, bytes]:
-    """The key of an answer's order."""
+    """The sort key of an answer: newest first, then by id."""
     return (-trace.start_ns, trace.trace_id)
 
 
 def find(pipeline: Pipeline, block: Block, start_ns: int, end_ns: int, max_spans: int) -> list[FoundTrace]:
-    """The traces of a block that the pipeline finds and that overlap the range (both ends included), newest first; ``max_spans`` a spanset, 0 for all."""
+    """The traces of a block that the pipeline finds and that overlap the range (both ends included), newest first.
+
+    Each spanset shows at most ``max_spans`` spans, 0 for all.
+    """
     first, last = block.trace_bounds_ns
     spansets = [one for one in run(pipeline, block) if first[one.trace] <= end_ns and last[one.trace] >= start_ns]
     parts = [one.rows[:max_spans] if max_spans else one.rows for one in spansets]
-    # The fields of all spans at once: each look at a column is for the whole block.
+    # The fields of all spans at once, because each column is evaluated for the whole block.
     fields = iter(shown(pipeline, block, np.concatenate(parts))) if parts else iter(())
     found = [
         (one.trace, FoundSpanset(len(one.rows), [_span(block, row, next(fields)) for row in rows.tolist()], one.attributes))

@@ -1,9 +1,9 @@
-"""Which values a search's answer shows beside a span: those of the fields that the query names.
+"""The values that a search's answer shows with a span: those of the fields that the query names.
 
-A field that is compared with a literal shows where one of its comparisons holds (a list: the elements for which it does); an attribute that is to be
-nil shows the word where it is; a field that is selected, grouped by, aggregated or calculated with shows wherever it has a value. Of events and
-links each field shows of the last that has it: of those that a filter left, but for what is selected. What every span of an answer says anyway
-(its id, duration, trace) does not show again.
+A field that is compared with a literal is shown where one of its comparisons holds (of a list, the elements for which it does). An attribute that is
+compared with nil is shown as ``nil`` where it is missing. A field that is selected, grouped by, aggregated or used in arithmetic is shown wherever it
+has a value. A field of events or links is shown from the last event or link that has it, among those that match a filter unless it is selected.
+Fields that every span of an answer has anyway (id, duration, trace) are not repeated.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _UNSHOWN = frozenset(
 )
 Value = Static | list[Static]
 NIL: Final = "nil"
-"""What an attribute that is to be nil shows, as a text: Tempo's word."""
+"""The text shown for an attribute that was compared with nil, as in Tempo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One mention of a field: ``field op literal``, ``field = nil`` with ``op`` NIL, or ``op`` empty where any value shows.
+    """One mention of a field: ``field op literal``, ``field = nil`` with ``op`` NIL, or ``op`` empty where any value is shown.
 
-    What is ``selected`` shows whatever a filter says of the event or link.
+    A ``selected`` field is shown whether or not a filter matches its event or link.
     """
 
     field: Named
@@ -65,13 +65,13 @@ class Use:
 
 
 def uses(pipeline: Pipeline) -> list[Use]:
-    """Every mention of a field that an answer shows; of a name without a scope the span's and the resource's, each for itself."""
+    """Every mention of a field that an answer shows; a name without a scope counts as the span's and as the resource's field."""
     found = (replace(use, field=named) for stage in pipeline.stages for use in _of_stage(stage) for named in scoped(use.field))
     return [use for use in found if not (isinstance(use.field, Field) and use.field.intrinsic in _UNSHOWN)]
 
 
 def shown(pipeline: Pipeline, block: Block, rows: Rows) -> list[dict[Named, Value]]:
-    """The fields to show of each of these rows, and their values."""
+    """The fields to show for each of these rows, with their values."""
     found: list[dict[Named, Value]] = [{} for _ in rows]
     by_field: dict[Named, list[Use]] = {}
     for use in uses(pipeline):
@@ -142,7 +142,7 @@ def _matching_elements(pipeline: Pipeline, block: Block) -> Mapping[bool, Mask]:
 
 
 def _column(named: Named, block: Block, rows: Rows, matching: Mapping[bool, Mask], mentions: Sequence[Use]) -> Column:
-    """A field's value on each of these rows; of an event's or link's field, the one of the last element that shows it."""
+    """A field's value in each of these rows; of an event's or link's field, that of the last eligible event or link."""
     if not (is_event(named) or is_link(named)):
         return block.column(named).take(rows)
     elements = block.events if is_event(named) else block.links
@@ -157,7 +157,7 @@ def _column(named: Named, block: Block, rows: Rows, matching: Mapping[bool, Mask
 
 
 def of_statics(values: Sequence[Static | None]) -> Column:
-    """A column of literals of the one type that a field of events or links has; durations keep being durations."""
+    """A column of literals of one type, the type of a field of events or links; durations stay durations."""
     kinds = {value.type for value in values if value is not None}
     plain = of_values([None if value is None else value.value for value in values])
     if len(kinds) == 1 and len(plain.typed) == 1:
@@ -166,7 +166,7 @@ def of_statics(values: Sequence[Static | None]) -> Column:
 
 
 def _holds(column: Column, mentions: Sequence[Use]) -> Mask:
-    """Where a value shows for one of the mentions."""
+    """A mask of the values to be shown for any of the mentions."""
     if any(not use.op for use in mentions):
         return column.has()
     holds = np.zeros(column.size, dtype=bool)

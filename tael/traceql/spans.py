@@ -1,4 +1,4 @@
-"""The spans that a query is evaluated over: rows of one or more whole traces, with no column that the query does not name."""
+"""The spans over which a query is evaluated: rows of one or more whole traces, with only the columns that the query names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.traceql.structure import ROOT, Structure, structure_of
 
 @dataclass(frozen=True)
 class Elements:
-    """The events or the links of a block's spans: ``owner`` is the row of each one's span, growing."""
+    """The events or the links of a block's spans: ``owner`` is the row of each one's span, ascending."""
 
     owner: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     columns: Mapping[Named, Column] = field(default_factory=dict)
@@ -27,9 +27,9 @@ class Elements:
 
 @dataclass(frozen=True)
 class Block:
-    """Spans of whole traces, the rows of a trace together and in the order of their start.
+    """Spans of whole traces; the rows of a trace are consecutive, in the order of their start.
 
-    ``trace[i]`` numbers the trace of row i, from 0 and growing; ``columns`` holds what the query names and what this class derives from: NAME, SERVICE,
+    ``trace[i]`` is the number of row i's trace, ascending from 0; ``columns`` holds what the query names and what this class derives from: NAME, SERVICE,
     STATUS, and the bounds of each span in nanoseconds since the epoch. ``known`` has the spans of filters that were evaluated where they are stored.
     """
 
@@ -47,12 +47,12 @@ class Block:
 
     @property
     def size(self) -> int:
-        """How many spans there are."""
+        """The number of spans."""
         return len(self.trace)
 
     @cached_property
     def structure(self) -> Structure:
-        """The trees."""
+        """The trees of the traces."""
         return structure_of(self.trace, self.span_ids, self.parent_ids)
 
     @cached_property
@@ -85,7 +85,7 @@ class Block:
         return self._derived_columns[named]
 
     def _derived(self, named: Named) -> Column:
-        """What follows from other columns, or nil."""
+        """A column derived from others, or nil."""
         if isinstance(named, Field):
             return self._of_intrinsic(named.intrinsic)
         if named.scope is Scope.ANY:
@@ -93,7 +93,7 @@ class Block:
         return Column(self.size)
 
     def _of_intrinsic(self, intrinsic: Intrinsic) -> Column:
-        """What follows from the ids and times of the spans."""
+        """An intrinsic derived from the ids and times of the spans."""
         if intrinsic in _IDS:
             return of_type(Type.STRING, self._ids(intrinsic))
         match intrinsic:
@@ -121,7 +121,7 @@ class Block:
         return of_type(Type.INT, self.structure.numbers[order.index(intrinsic)]) if intrinsic in order else Column(self.size)
 
     def _of_root(self, named: Named) -> Column:
-        """What the root of each span's trace has; empty text where no root was received."""
+        """The value of the root of each span's trace; the empty string where no root was received."""
         values = self.column(named).typed.get(Type.STRING)
         texts = _texts(["" if values is None or row < 0 else str(values.values[row]) for row in self.root_rows.tolist()])
         return of_type(Type.STRING, texts[self.trace])
@@ -131,7 +131,7 @@ _IDS = (Intrinsic.TRACE_ID, Intrinsic.SPAN_ID, Intrinsic.PARENT_ID)
 
 
 def short_id(trace_id: bytes) -> str:
-    """A trace id as Tempo's search writes it: hex without leading zeros."""
+    """A trace id as in Tempo's search answers: hex without leading zeros."""
     return trace_id.hex().lstrip("0")
 
 
@@ -139,7 +139,7 @@ SERVICE = Attribute(Scope.RESOURCE, "service.name")
 
 
 def scoped(named: Named) -> tuple[Named, ...]:
-    """Where a field may stand: a name without a scope may be the span's or the resource's."""
+    """The fields that a name may refer to: without a scope, the span's or the resource's."""
     if isinstance(named, Attribute) and named.scope is Scope.ANY:
         return (Attribute(Scope.SPAN, named.name), Attribute(Scope.RESOURCE, named.name))
     return (named,)

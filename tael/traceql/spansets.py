@@ -1,7 +1,7 @@
-"""Pipelines over a block: which spans of which traces, in which groups.
+"""Pipelines over a block: which spans of which traces they keep, in which groups.
 
-A spanset is a part of one trace's spans. A pipeline starts with all spans of each trace; each stage makes spansets of spansets, and one without spans is
-dropped. Structural operators look at the spans that a root is above of alone, as Tempo's nested sets have it.
+A spanset is a subset of one trace's spans. A pipeline starts with all spans of each trace; each stage turns spansets into spansets, and empty ones are
+dropped. Structural operators only see spans below a root, as with Tempo's nested sets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tael.traceql.text import show
 
 _REDUCE: dict[str, Callable[[Array], float]] = {"min": np.min, "max": np.max, "sum": np.sum, "avg": np.mean}
 _ONE = Block(np.zeros(1, dtype=np.int64), (b"",), (b"",), (b"",), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), {})
-"""A span of which nothing is known, for what needs to know nothing of it."""
+"""A block with one span and no columns, to evaluate expressions that read no field."""
 Relation = Callable[[Structure, Mask], Mask]
 _RELATIONS: dict[str, tuple[Relation, Relation]] = {
     ">": (Structure.children_of, Structure.parents_of),
@@ -45,12 +45,12 @@ _RELATIONS: dict[str, tuple[Relation, Relation]] = {
     "<<": (Structure.ancestors_of, Structure.descendants_of),
     "~": (Structure.siblings_of, Structure.siblings_of),
 }
-"""``left op right``: where right's spans are, seen from left's, and the reverse."""
+"""For ``left op right``: the relation from left's spans to right's, and the reverse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spanset:
-    """Rows of one trace, growing; ``attributes`` are what groups and aggregates say of it, by the text of their expression."""
+    """Rows of one trace, ascending; ``attributes`` are the values of groups and aggregates, by the text of their expression."""
 
     trace: int
     rows: Rows
@@ -58,7 +58,7 @@ class Spanset:
 
 
 def run(pipeline: Pipeline, block: Block) -> list[Spanset]:
-    """The spansets that a pipeline leaves, in the order of their traces."""
+    """The spansets that a pipeline keeps, in the order of their traces."""
     first, *rest = pipeline.stages
     if isinstance(first, Filter | SpansetOperation):
         found = list(_by_trace(block, _mask(first, block, np.ones(block.size, dtype=bool))))
@@ -68,7 +68,7 @@ def run(pipeline: Pipeline, block: Block) -> list[Spanset]:
 
 
 def matched(pipeline: Pipeline, block: Block) -> Mask:
-    """The spans that are in one of the spansets that a pipeline leaves."""
+    """A mask of the spans that a pipeline keeps."""
     found = np.ones(block.size, dtype=bool)
     if not all(isinstance(stage, Filter | SpansetOperation | Select | ScalarFilter) for stage in pipeline.stages):
         return _mask_of(run(pipeline, block), block)
@@ -81,7 +81,7 @@ def matched(pipeline: Pipeline, block: Block) -> Mask:
 
 
 def finds_nothing(pipeline: Pipeline) -> bool:
-    """Whether a pipeline is of filters alone that are false whatever the span: ``{ false }``, ``{ 1 = 2 }``."""
+    """Whether a pipeline consists only of filters that are false for any span: ``{ false }``, ``{ 1 = 2 }``."""
     filters: list[Spansets] = []
     for stage in pipeline.stages:
         match stage:
@@ -97,7 +97,7 @@ def finds_nothing(pipeline: Pipeline) -> bool:
 
 
 def _mask_compared(stage: ScalarFilter, block: Block, within: Mask) -> Mask:
-    """The spans of the traces whose aggregate compares so, each trace being one spanset."""
+    """The spans of the traces for whose aggregate the comparison holds; each trace is one spanset."""
     if isinstance(stage.left, Aggregate) and stage.left.expression is None and isinstance(stage.right, Static):
         counts = np.bincount(block.trace[within], minlength=len(block.trace_ids))
         held: Mask = (counts > 0) & compare(stage.op, of_type(Type.INT, counts), constant(stage.right, len(counts)))
@@ -135,7 +135,7 @@ def _by_trace(block: Block, mask: Mask) -> Iterator[Spanset]:
 
 
 def _layers(spansets: list[Spanset]) -> Iterator[list[Spanset]]:
-    """Spansets with at most one of each trace, so that a mask over the block tells them apart."""
+    """The spansets in batches with at most one of each trace, so that one mask over the block can hold a whole batch."""
     left = spansets
     while left:
         layer: dict[int, Spanset] = {}
@@ -160,7 +160,7 @@ def _mask_of(spansets: Iterable[Spanset], block: Block) -> Mask:
 
 
 def _mask(stage: Spansets, block: Block, within: Mask) -> Mask:
-    """The spans that an expression over spansets leaves of those in ``within``, all traces at once."""
+    """The spans of ``within`` that an expression over spansets keeps, for all traces at once."""
     match stage:
         case Filter(expression=expression):
             return within & (block.known[expression] if expression in block.known else matching(expression, block))
@@ -175,10 +175,10 @@ def _related(op: str, left: Mask, right: Mask, block: Block) -> Mask:
         return left | right
     if op == "&&":
         both = _has_one(block, left) & _has_one(block, right)
-        # Between spansets "&&" asks of the trace that both match, and keeps the spans of either.
+        # Between spansets, "&&" requires that both match in the trace, and keeps the spans of either.
         return (left | right) & both[block.trace]
     tree = block.structure
-    # Tempo's nested-set numbers of orphans are zero, so no structural operator finds them, "!>" neither.
+    # Tempo's nested-set numbers of orphans are zero, so no structural operator finds them, not even "!>".
     left, right = left & tree.in_tree, right & tree.in_tree
     forward, back = _RELATIONS[op.lstrip("!&")]
     if op.startswith("!"):
@@ -207,7 +207,7 @@ def _grouped(expression: Expression, block: Block, spansets: list[Spanset]) -> l
 
 
 def _joined(trace: int, parts: Iterable[Spanset]) -> Spanset:
-    # unique also sorts: groups hold rows in turns, and a spanset's rows grow.
+    # unique also sorts: the rows of groups interleave, and a spanset's rows must be ascending.
     return Spanset(trace, np.unique(np.concatenate([part.rows for part in parts])))
 
 
@@ -222,7 +222,7 @@ def _compared(op: str, aggregate: Aggregate, limit: Static, block: Block, spanse
 
 
 def _aggregated(op: str, column: Column) -> Static | None:
-    """One number, of the type of the numbers that it is made of; an average of integers is a float."""
+    """The aggregate of a column, of the type of its numbers; an average of integers is a float. None without numbers."""
     numbers = column.numbers()
     if not numbers.has.any():
         return None

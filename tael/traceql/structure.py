@@ -1,8 +1,8 @@
-"""How the spans of many traces hang together: parents, siblings, ancestors and Tempo's nested-set numbers, over ids in numpy.
+"""The trees of many traces: parents, siblings, ancestors and Tempo's nested-set numbers, computed with numpy over ids.
 
-A nested set numbers a trace's tree depth first from 1: a span's left number is given when it is reached and its right one when its children are
-done, so a descendant's numbers lie between its ancestor's. Roots have parent number -1. A span whose parent is not in the trace is an
-orphan: it and what hangs below it are outside the tree and have zeros (Tempo's rule).
+A nested set numbers a trace's tree depth first from 1: a span gets its left number when it is reached and its right number after its children,
+so a descendant's numbers lie between its ancestor's. Roots have parent number -1. A span whose parent is not in the trace is an orphan: it
+and everything below it are outside the tree and have zeros (Tempo's rule).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Structure:
         """The rows by depth, roots and orphans first. A cycle of parents is on no level: nothing in it is reached."""
         order = np.argsort(self.parent, kind="stable")
         sorted_parents = self.parent[order]
-        # Parents are rows (>= 0), ROOT or ORPHAN: what sorts before 0 has no parent in the block.
+        # Parents are rows (>= 0), ROOT or ORPHAN: spans that sort before 0 have no parent in the block.
         level = order[: np.searchsorted(sorted_parents, 0)]
         found: list[Rows] = []
         while len(level):
             found.append(level)
-            # All children of a whole level at once: as many rounds as the deepest trace has levels, whatever the number of spans.
+            # All children of a level at once: as many rounds as the deepest trace has levels, however many spans there are.
             starts = np.searchsorted(sorted_parents, level, side="left")
             ends = np.searchsorted(sorted_parents, level, side="right")
             level = order[_ranges(starts, ends)]
@@ -48,10 +48,10 @@ class Structure:
 
     @cached_property
     def in_tree(self) -> Mask:
-        """The spans that a root is above of, roots included."""
+        """The spans below a root, roots included."""
         found: Mask = self.parent == ROOT
         for level in self.levels[1:]:
-            # Top down, so each parent's answer is there already.
+            # Top down, so each parent is already decided.
             found[level] = found[self.parent[level]]
         return found
 
@@ -62,7 +62,7 @@ class Structure:
 
     @cached_property
     def numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The nested set's left, right and parent numbers; the children of a span in the order of the rows."""
+        """The nested set's left, right and parent numbers; children are visited in the order of the rows."""
         size = len(self.parent)
         below = np.ones(size, dtype=np.int64)
         for level in reversed(self.levels[1:]):
@@ -70,7 +70,7 @@ class Structure:
         left = np.zeros(size, dtype=np.int64)
         for level in self.levels:
             own = level[self.in_tree[level]]
-            # Rows of one level are grouped by parent; roots, whose parent is one number for all, by their trace.
+            # The rows of a level are grouped by parent; roots, which all have the parent ROOT, by their trace.
             group = np.where(self.parent[own] >= 0, self.parent[own], -1 - self.trace[own])
             order = np.lexsort((own, group))
             own, group = own[order], group[order]
@@ -110,19 +110,19 @@ class Structure:
         return found
 
     def siblings_of(self, spans: Mask) -> Mask:
-        """The spans that share their parent with one of these other than themselves; roots of a trace are siblings, orphans are none's."""
+        """The spans that share a parent with another one of these; roots of a trace are siblings, orphans have none."""
         family = np.where(self.parent >= 0, self.parent, len(self.parent) + self.trace)
         counted = np.bincount(family[spans & (self.parent != ORPHAN)], minlength=len(self.parent) + int(self.trace.max(initial=0)) + 1)
-        # Minus itself: a span is no sibling of its own.
+        # Minus itself: a span is not its own sibling.
         found: Mask = (self.parent != ORPHAN) & (counted[family] - spans > 0)
         return found
 
 
 def structure_of(trace: Rows, span_ids: Sequence[bytes], parent_ids: Sequence[bytes]) -> Structure:
-    """The trees of spans whose traces' numbers grow; a parent id that is empty makes a root. Of two spans with one id, the first is the parent."""
+    """The trees of spans with ascending trace numbers; an empty parent id makes a root. Of two spans with the same id, the first is the parent."""
     spans, parents = numbers_of(span_ids), numbers_of(parent_ids)
     size = len(trace)
-    # Ids as small numbers, so that a span's and its trace's make one number to be looked up.
+    # Ids as small numbers, so that trace and span id combine into one key to look up.
     ids, small = np.unique(np.concatenate((spans, parents)), return_inverse=True)
     keys = trace * len(ids) + small[:size]
     wanted = trace * len(ids) + small[size:]

@@ -1,4 +1,4 @@
-"""A TraceQL tree as text, in the one way that error messages, group names and ``by(...)`` attributes have it."""
+"""A TraceQL tree as text, as used in error messages, group names and ``by(...)`` attributes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _stage(node: Stage | Scalar) -> str:  # noqa: PLR0911  # one line a kind of 
 
 
 def show_duration(ns: int) -> str:
-    """A duration as Go prints one: ``1h2m3.5s``, ``1.5ms``, ``250µs``, ``0s``."""
+    """A duration in Go's format: ``1h2m3.5s``, ``1.5ms``, ``250µs``, ``0s``."""
     sign, ns = ("-", -ns) if ns < 0 else ("", ns)
     if ns < 10**9:
         unit, size = next(((u, s) for u, s in (("ms", 10**6), ("µs", 1000), ("ns", 1)) if ns >= s), ("s", 1))
