@@ -343,5 +343,5 @@ async def test_a_shard_that_is_missing_is_named() -> None:
     async with serving(MemorySpans(), logs=MergedLogs(Shards(shards, deadline_seconds=0.2))) as api:
         for path, query in (("query_range", '{service_name="job"}'), ("query_range", 'rate({service_name="job"}[1m])'), ("labels", "")):
             body = await api.json(f"{LOKI}/{path}", query=query, **RANGE)
-            assert body["warnings"] == ["shard-1 did not answer: its lines are not part of this result"]
+            assert body["warnings"] == ["shard-1 did not answer: its lines are missing from this result"]
             assert body["data"]

@@ -13,7 +13,7 @@ from services.query.logql.engine import LogqlEngine
 
 
 def family(backend: Backend) -> Family:
-    """The API over one engine; Grafana's experimental tail goes to the root, whatever the data source's path is."""
+    """Loki's API over one engine; served at the root too, because Grafana's experimental tail ignores the data source's path."""
     engine = LogqlEngine(backend.logs, backend.settings.logql_options)
     tail = Tail(engine, backend.turns, backend.live_logs, heartbeat_seconds=backend.settings.live_heartbeat_seconds)
     parts = (Queries(engine, backend.turns), Streams(engine, backend.turns), Explore(engine, backend.turns), tail)

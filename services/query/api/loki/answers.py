@@ -22,7 +22,7 @@ _FLAGS: Final = "X-Loki-Response-Encoding-Flags"
 
 
 def refuse_loki(request: web.Request, error: Exception) -> web.Response:
-    """Any error as text. What is too much for one query is the query's fault, series that do not pair off are Loki's 500."""
+    """Answer any error as text. A query beyond its limits is a bad request; series that do not match are a 500, as in Loki."""
     if isinstance(error, MatchingError):
         return _text(500, str(error))
     if isinstance(error, TooLarge | Rejected):
@@ -42,21 +42,21 @@ def json_of(body: object) -> web.Response:
 
 
 def success(data: object = None, missing: Iterable[str] = ()) -> web.Response:
-    """``{"status": "success", "data": …}``; no data at all where there is none, and a warning for each shard that is missing or behind."""
+    """``{"status": "success", "data": …}``; ``data`` is left out where there is none; warns about each shard that is missing or behind."""
     body: dict[str, Any] = {"status": "success"}
     if data is not None:
         body["data"] = data
-    warnings = [*(f"{name} did not answer: its lines are not part of this result" for name in dict.fromkeys(missing)), *lag_warnings()]
+    warnings = [*(f"{name} did not answer: its lines are missing from this result" for name in dict.fromkeys(missing)), *lag_warnings()]
     return json_of(body | ({"warnings": warnings} if warnings else {}))
 
 
 def categorized(request: web.Request) -> bool:
-    """Whether the client wants to know of each label where it comes from."""
+    """Whether the client wants labels separated by their origin."""
     return CATEGORIZE in [flag.strip() for flag in request.headers.get(_FLAGS, "").split(",")]
 
 
 def streams(rows: Sequence[Row], *, categorize: bool) -> dict[str, Any]:
-    """The data of a log query: lines by their labels, in the order in which they come."""
+    """The data of a log query: lines grouped by their labels, in the given order."""
     found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
     for row in rows:
         labels = row.stream_labels() if categorize else row.labels()
@@ -90,5 +90,5 @@ def _series(vector: Vector, times: Sequence[float]) -> Iterable[tuple[dict[str, 
 
 
 def seconds(time_ns: int) -> float:
-    """To the millisecond, as Prometheus' JSON has times."""
+    """A time in seconds, truncated to milliseconds, as in Prometheus' JSON."""
     return time_ns // 1_000_000 / 1000

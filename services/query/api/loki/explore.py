@@ -1,4 +1,4 @@
-"""What Grafana's Logs Drilldown asks: the fields and patterns of lines, limits, and which server this is."""
+"""The endpoints of Grafana's Logs Drilldown: the fields and patterns of lines, limits, and the server's version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tael.storage.api import Answer
 MOST_FIELDS = 1000
 PATTERN_LINES = 5_000
 VERSION = "3.6.0"
-"""The version of Loki whose API this is, for clients that ask for features by version."""
+"""The Loki version whose API this is, for clients that choose features by version."""
 
 
 class Explore:
@@ -31,7 +31,7 @@ class Explore:
         self._engine, self._turns = engine, turns
 
     def routes(self) -> list[Route]:
-        """Whether the process is ready is for everybody to know."""
+        """Every route; readiness needs no token."""
         asked = {
             "detected_fields": self.fields,
             "detected_field/{name}/values": self.values,
@@ -63,7 +63,7 @@ class Explore:
         return json_of({"values": found, "limit": limit} if found else {})
 
     async def patterns(self, request: web.Request) -> web.StreamResponse:
-        """The shapes of the newest lines, with how often each comes."""
+        """The shapes of the newest lines, with their frequencies."""
         form = await read(request)
         bounds = form.bounds()
         answer = await self._rows(request, form, PATTERN_LINES)
@@ -74,7 +74,7 @@ class Explore:
         return success(found.described(), answer.missing)
 
     async def limits(self, request: web.Request) -> web.StreamResponse:
-        """What Logs Drilldown may ask for; Loki tells it to tenants that name themselves alone."""
+        """The limits that Logs Drilldown respects; like Loki, only for requests that name a tenant."""
         if TENANT_HEADER not in request.headers:
             return refuse_loki(request, Unauthenticated("no org id"))
         options = self._engine.options

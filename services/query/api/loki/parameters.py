@@ -1,4 +1,4 @@
-"""The parameters of Loki's API, from the URL and from a form. A bad one is refused in Loki's words.
+"""The parameters of Loki's API, from the URL and from a form; invalid ones are refused with Loki's messages.
 
 Source: Loki's HTTP API documentation. Times are ns, seconds with a fraction, whole seconds of at most ten digits, or RFC 3339.
 """
@@ -28,7 +28,7 @@ _MAX_NS: Final = (1 << 63) - 1
 
 
 async def read(request: web.Request) -> Form:
-    """The parameters of a request; those of a form win over the URL's."""
+    """The parameters of a request; those of a form override the URL's."""
     fields: dict[str, list[str]] = {}
     posted = await request.post() if request.method == "POST" else {}
     for name, value in [*posted.items(), *request.query.items()]:
@@ -53,7 +53,7 @@ class Form:
         return [value for value in self.fields.get(name, []) if value]
 
     def count(self, name: str, default: int) -> int:
-        """A number of something, at least 1."""
+        """A whole number of at least 1. Raises Rejected."""
         value = self.text(name)
         if not value:
             return default
@@ -71,12 +71,12 @@ class Form:
         return value.upper() == "FORWARD"
 
     def instant_ns(self, name: str, default: int) -> int:
-        """An instant."""
+        """A time in nanoseconds. Raises Rejected."""
         value = self.text(name)
         return timestamp_ns(value) if value else default
 
     def bounds(self) -> TimeRange:
-        """``start`` and ``end``, or the last hour, or as much as ``since`` says."""
+        """The range of ``start`` and ``end``; without them the last ``since``, by default an hour. Raises Rejected."""
         since = self._bound("since", lambda text: duration_ms(text) * 1_000_000, DEFAULT_SINCE_NS)
         end = self._bound("end", timestamp_ns, self.now_ns)
         start = self._bound("start", timestamp_ns, min(end, self.now_ns) - since)
@@ -92,7 +92,7 @@ class Form:
             raise Rejected(f"could not parse '{name}' parameter: {problem}") from None
 
     def step_ns(self, bounds: TimeRange) -> int:
-        """``step``, or what makes some 250 points."""
+        """``step``, by default one that gives about 250 points. Raises Rejected."""
         value = self.text("step")
         span = bounds.end_ns - bounds.start_ns
         step = seconds_ns(value) if value else max(span // (DEFAULT_POINTS * NS_PER_SECOND), 1) * NS_PER_SECOND
@@ -105,7 +105,7 @@ class Form:
         return step
 
     def interval_ns(self) -> int:
-        """``interval``: how far apart lines are at least."""
+        """``interval``, the least distance between two lines. Raises Rejected."""
         value = self.text("interval")
         interval = seconds_ns(value) if value else 0
         if interval < 0:
@@ -114,7 +114,7 @@ class Form:
 
 
 def timestamp_ns(value: str) -> int:
-    """An instant as Loki reads it. Raises Rejected."""
+    """A time as Loki parses it, in nanoseconds. Raises Rejected."""
     if "." in value:
         try:
             seconds = float(value)
@@ -137,7 +137,7 @@ def timestamp_ns(value: str) -> int:
 
 
 def seconds_ns(value: str) -> int:
-    """Seconds, or a duration, in ns. Raises Rejected."""
+    """The nanoseconds of a number of seconds or a duration. Raises Rejected."""
     try:
         ns = float(value) * NS_PER_SECOND
     except ValueError:

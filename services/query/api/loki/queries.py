@@ -56,7 +56,7 @@ class Queries:
         return await self._metric(request, expr, aligned(bounds, step))
 
     async def format_query(self, request: web.Request) -> web.StreamResponse:
-        """The query in its own layout."""
+        """The query, pretty-printed."""
         form = await read(request)
         try:
             return success(pretty(parse_unchecked(form.text("query"))))
@@ -66,7 +66,7 @@ class Queries:
             return response
 
     def limit(self, form: Form) -> int:
-        """How many lines are wanted. Raises Rejected beyond the engine's bound."""
+        """The number of lines to return. Raises Rejected beyond the engine's limit."""
         limit, most = form.count("limit", DEFAULT_LIMIT), self._engine.options.max_entries
         if limit > most:
             raise Rejected(f"max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {most})")
@@ -84,5 +84,5 @@ class Queries:
 
 
 def aligned(bounds: TimeRange, step_ns: int) -> Steps:
-    """Steps at multiples of the step since the epoch, from the one before the start to the one behind the end."""
+    """Steps at multiples of the step since the epoch, from the one at or before the start to the one at or after the end."""
     return Steps(bounds.start_ns // step_ns * step_ns, -(-bounds.end_ns // step_ns) * step_ns, step_ns)

@@ -1,4 +1,4 @@
-"""Loki's questions about streams: labels and their values, series, how much there is of them."""
+"""Loki's endpoints for streams: labels and their values, series, and volumes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Streams:
         self._engine, self._turns = engine, turns
 
     def routes(self) -> list[Route]:
-        """Series take POST with a form as well."""
+        """Every route; labels and series also take POST with a form."""
         handlers = {
             "labels": self.labels,
             "label": self.labels,
@@ -51,14 +51,14 @@ class Streams:
         return success(sorted(names) or None, answer.missing)
 
     async def values(self, request: web.Request) -> web.StreamResponse:
-        """The values of one label; no data at all for a label that there is not."""
+        """The values of one label; no ``data`` for an unknown label."""
         name = request.match_info["name"]
         answer = await self._labels(request, await read(request))
         found = {labels[name] for labels in answer.value if name in labels}
         return success(sorted(found) or None, answer.missing)
 
     async def series(self, request: web.Request) -> web.StreamResponse:
-        """The streams that any ``match[]`` selects, all of them where there is none."""
+        """The streams that any ``match[]`` selects; all streams without one."""
         form = await read(request)
         selectors = [parse_matchers(text) for text in (*form.texts("match[]"), *form.texts("match"))] or [()]
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
@@ -70,7 +70,7 @@ class Streams:
         return success(list(found.values()), missing)
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
-        """How many streams, lines and bytes there are. There are no chunks: each stream counts as one."""
+        """The number of streams, lines and bytes. There are no chunks: each stream counts as one."""
         answer = await self._found(request, await read(request))
         streams = len(answer.value)
         sizes = {"bytes": sum(stream.bytes for stream in answer.value), "entries": sum(stream.count for stream in answer.value)}
@@ -90,7 +90,7 @@ class Streams:
         return success({"resultType": "vector", "result": result}, answer.missing)
 
     async def volume_range(self, request: web.Request) -> web.StreamResponse:
-        """The bytes of lines, step by step; a point tells of the time before it."""
+        """The bytes of lines, step by step; a point covers the time before it."""
         form = await read(request)
         bounds = form.bounds()
         step, volume = form.step_ns(bounds), _Volume(form, _selector(form))
@@ -99,7 +99,7 @@ class Streams:
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
 
         def at(slot: int) -> float:
-            # As Loki: a point stands a millisecond before the next step begins, and the last one at the end of the range.
+            # As in Loki: a point is one millisecond before the next step begins, and the last one at the end of the range.
             end = bounds.start_ns + (slot + 1) * step
             return seconds(end - 1_000_000 if end < bounds.end_ns else bounds.end_ns)
 
@@ -107,7 +107,7 @@ class Streams:
         return success({"resultType": "matrix", "result": result}, answer.missing)
 
     async def detected_labels(self, request: web.Request) -> web.StreamResponse:
-        """The streams' labels with how many values each has; labels of ids alone are left out."""
+        """The streams' labels with their number of values, without labels that only hold ids."""
         answer = await self._labels(request, await read(request))
         found: dict[str, set[str]] = {}
         for labels in answer.value:
@@ -141,7 +141,7 @@ def _selector(form: Form) -> tuple[Matcher, ...]:
 
 
 class _Volume:
-    """The labels that volumes are added up by: those that are asked for, else those that the selector names, else all."""
+    """The labels by which volumes are grouped: the requested ones, else those that the selector names, else all."""
 
     def __init__(self, form: Form, matchers: Iterable[Matcher]) -> None:
         self._names = [name.strip() for name in form.text("targetLabels").split(",") if name.strip()]
@@ -153,11 +153,11 @@ class _Volume:
 
     @property
     def names(self) -> Collection[str] | None:
-        """The labels that are needed, None for all."""
+        """The labels to group by, None for all."""
         return self._names or None
 
     def keys(self, labels: Mapping[str, str]) -> list[tuple[tuple[str, str], ...]]:
-        """The series that a stream with these labels counts for."""
+        """The keys of the groups to which a stream with these labels is added."""
         named = {name: value for name, value in labels.items() if not self._names or name in self._names}
         if self._by_name:
             return [((name, ""),) for name in named]

@@ -1,7 +1,7 @@
-"""Loki's tail: a WebSocket that gives the lines of the last hour and then every line as it comes.
+"""Loki's tail: a WebSocket that sends the lines of the last hour and then every line as it arrives.
 
-A bad query is refused at the handshake; a metric query ends the connection with 1011. When the server drains, or the token is taken away, the
-connection is cut without a close frame, for that is what makes Grafana come again.
+A bad query is refused at the handshake; a metric query ends the connection with 1011. When the server drains, or the token is revoked, the
+connection is cut without a close frame, because then Grafana reconnects.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ MAX_DELAY_SECONDS: Final = 5
 ONLY_LINES: Final = "only log selector is supported"
 _ENDED: Final = b"ended"
 _OVERLAP_NS: Final = 60 * NS_PER_SECOND
-"""Lines so young may come both from the storage and from the feed."""
+"""How young a line must be to possibly come both from storage and from the feed."""
 
 
 class Tail:
-    """The handler, over the engine for what was and the feed for what comes."""
+    """The handler, over the engine for past lines and the feed for new ones."""
 
     def __init__(self, engine: LogqlEngine, turns: Turns, feed: LiveFeed[LiveRecord], *, heartbeat_seconds: float) -> None:
         self._engine, self._turns, self._feed = engine, turns, feed
         self._heartbeat_seconds = heartbeat_seconds
 
     def routes(self) -> list[Route]:
-        """The one route. A client that probes for a second version of it must find none."""
+        """The only route. Clients that probe for a second version of it must get 404."""
         return [Route("GET", "/loki/api/v1/tail", self.tail)]
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
@@ -78,18 +78,18 @@ class Tail:
         framing: _Frames,
         watcher: Watcher[LiveRecord],
     ) -> None:
-        """History first; the watcher is there already, so that nothing falls between."""
+        """Send history first; the watcher exists already, so no line between the two is lost."""
         async with self._turns.turn("loki tail", tenant_of(request)) as turn:
             wanted = Wanted(TimeRange(asked.start_ns, asked.now_ns + _OVERLAP_NS), asked.limit)
             answer = await turn.ask(self._engine.lines(tenant_of(request), query, wanted))
         rows = answer.value[::-1]
-        # By time and text: what comes from the WAL has no serial yet by which the two could be told to be one.
+        # By time and text, because lines from the WAL have no serial yet by which duplicates could be recognised.
         framing.known = {(row.timestamp_ns, row.line) for row in rows if row.timestamp_ns > asked.now_ns - _OVERLAP_NS}
         if rows:
             await socket.send_str(frame(rows).decode())
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(self._live(request, socket, asked, framing, watcher), name="loki-tail")
-            # Read only to notice that the client has gone; nothing that it says is expected.
+            # Read only to notice that the client is gone; no messages are expected.
             async for message in socket:
                 if message.type is WSMsgType.ERROR:
                     break
@@ -111,7 +111,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """From when on, how many lines of the past, and how long lines wait for others that come late."""
+    """The start, how many past lines to send, and how long to delay lines so that late ones can be sorted in."""
 
     start_ns: int
     now_ns: int
@@ -120,7 +120,7 @@ class _Asked:
 
     @classmethod
     def read(cls, form: Form, most: int) -> _Asked:
-        """Raises Rejected."""
+        """Read the parameters. Raises Rejected."""
         text = form.text("delay_for")
         if text and not text.isdigit():
             raise Rejected(f'strconv.Atoi: parsing "{text}": invalid syntax')
@@ -133,7 +133,7 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Frames:
-    """Runs the query's stages on live records, and writes what stays as frames; see Framing."""
+    """Runs the query's stages on live records, and encodes the kept lines as frames; implements ``Framing``."""
 
     query: LogQuery
     known: set[tuple[int, str]] = field(default_factory=set)
@@ -145,21 +145,21 @@ class _Frames:
         return all(condition(matcher)(stream.get(matcher.name, "")) for matcher in self.query.matchers)
 
     def items(self, items: Sequence[LiveRecord]) -> bytes:
-        """The lines that the stages let through."""
+        """A frame with the lines that the stages keep."""
         pipeline = Pipeline(self.query.stages)
         rows = [row for row in (entry(item.record).row() for item in items) if pipeline.keeps(row)]
         return frame(rows) if rows else b""
 
     def dropped(self, count: int) -> bytes:
-        """Loki names each entry that it dropped; here it is only known how many there were."""
+        """A frame about dropped lines. Loki names each entry that it dropped; here only their number is known."""
         return orjson.dumps({"streams": [], "dropped_entries": [{"labels": {}, "timestamp": "0"}] * min(count, 100)})
 
-    def ended(self, reason: str) -> bytes:  # noqa: ARG002 - a cut connection says nothing
-        """The mark of the end."""
+    def ended(self, reason: str) -> bytes:  # noqa: ARG002 - a cut connection cannot carry a reason
+        """The marker at which ``_live`` cuts the connection."""
         return _ENDED
 
     def fresh(self, event: bytes) -> str:
-        """A frame without the lines that the client was sent as history; empty for one without any left."""
+        """A frame without lines that were already sent as history; empty if none are left."""
         if not event or not self.known:
             return event.decode()
         body = orjson.loads(event)
@@ -168,5 +168,5 @@ class _Frames:
 
 
 def frame(rows: Iterable[Row]) -> bytes:
-    """One stream an entry, every label in it."""
+    """A frame with these rows, one stream for each, with all labels."""
     return orjson.dumps({"streams": [{"stream": row.labels(), "values": [[str(row.timestamp_ns), row.line]]} for row in rows]})

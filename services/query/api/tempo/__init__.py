@@ -11,7 +11,7 @@ from services.query.backend import Backend
 
 
 def family(backend: Backend) -> Family:
-    """The API over the spans."""
+    """Tempo's API over the spans of ``backend``."""
     answers = TempoAnswers(backend)
     routes = [*Tempo(backend).routes(), *TempoSearch(answers).routes()]
     return Family(routes, prefixes=("/tempo",), roots=("/tempo/",), refuse=refuse_tempo, services=(StreamingQuerier(answers).service(),))

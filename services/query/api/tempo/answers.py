@@ -1,7 +1,7 @@
-"""What Tempo's search, tags and metrics answer: parameters by name in, the JSON of the answer out, whatever carries them.
+"""Tempo's search, tags and metrics for both transports: takes parameters by name, and returns the JSON of the answer.
 
-Source: Tempo's HTTP API documentation, and the answers of Tempo 3.0. Parameters that steer parts of Tempo that have no counterpart here are ignored,
-as Tempo ignores what it does not know. An answer that lacks a shard has ``status: PARTIAL`` and a ``message`` that names it.
+Source: Tempo's HTTP API documentation, and the answers of Tempo 3.0. Parameters for parts of Tempo that have no counterpart here are ignored, as
+Tempo ignores unknown ones. An answer without some shard has ``status: PARTIAL`` and a ``message`` that names it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 Given: TypeAlias = "Mapping[str, str]"
 """Parameters by name."""
 MAX_SERIES = 1000
-"""Series of a metrics query, as Tempo bounds them."""
+"""The most series of a metrics query, Tempo's limit."""
 _V1_FIELDS = {
     "name": "name",
     "service.name": "resource.service.name",
@@ -41,24 +41,24 @@ _V1_FIELDS = {
     "rootName": "rootName",
     "rootServiceName": "rootServiceName",
 }
-"""Tags without a scope that are not any attribute of their name."""
+"""Tags without a scope that do not stand for the attribute of that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class JsonAnswer:
-    """An answer's JSON, and the shards that it lacks."""
+    """An answer's JSON, and the shards missing from it."""
 
     body: dict[str, Any]
     missing: tuple[str, ...] = ()
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body, with what Tempo says of an answer that is partial."""
+        """The body, with Tempo's fields for a partial answer."""
         return self.body | ({"status": "PARTIAL", "message": f"{', '.join(self.missing)} did not answer"} if self.missing else {})
 
 
 class TempoAnswers:
-    """The questions, over one reader. Each raises Rejected for parameters that it does not take, and as the reader does."""
+    """The queries, over one reader. Each raises Rejected for invalid parameters, and what the reader raises."""
 
     def __init__(self, backend: Backend, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._reader = backend.spansets
@@ -66,10 +66,10 @@ class TempoAnswers:
         self._now_ns = now_ns
 
     async def search(self, tenant: str, given: Given, on_part: Callable[[dict[str, Any]], None] | None = None) -> JsonAnswer:
-        """Traces, by ``q``, or by ``tags`` and durations.
+        """Search traces by ``q``, or by ``tags`` and durations.
 
-        ``on_part`` gets the same JSON of parts of the answer as they come. They hold no traces where the newest are asked for by the hint
-        ``most_recent``: which those are is known at the end.
+        ``on_part`` gets the same JSON for parts of the answer as they arrive. They have no traces with the hint ``most_recent``, because the
+        newest traces are known only at the end.
         """
         asked, legacy = search_request(given, self._now_ns()), not given.get("q", "").strip()
         query = legacy_query(given) if legacy else _parse(given["q"], prefix="invalid TraceQL query: ")
@@ -89,7 +89,7 @@ class TempoAnswers:
         return JsonAnswer({"traces": encode.traces(answer.value, legacy=legacy), "metrics": {}}, answer.missing)
 
     async def metrics(self, tenant: str, given: Given, *, instant: bool) -> JsonAnswer:
-        """Series over a range, or one value each of the whole range."""
+        """Series over a range, or with ``instant`` one value each for the whole range."""
         query = _parse(given.get("q") or given.get("query", ""))
         if query.metrics is None:
             raise Rejected("not a metrics query", where="q", accepted="a query that ends in a metrics function, such as { } | rate()")
@@ -119,7 +119,7 @@ class TempoAnswers:
         return await asyncio.to_thread(comparison.series, answer.value, compare.top), answer.missing
 
     async def tags_v2(self, tenant: str, given: Given) -> JsonAnswer:
-        """Names by scope."""
+        """Names of tags by scope."""
         names, missing = await self._names(tenant, given)
         scopes, most = scopes_of(given.get("scope", "")), tag_limit(given)
         body: list[dict[str, Any]] = [{"name": scope.value, "tags": sorted(names[scope])[:most]} for scope in scopes if names.get(scope)]
@@ -128,7 +128,7 @@ class TempoAnswers:
         return JsonAnswer({"scopes": body, "metrics": {}}, missing)
 
     async def tags_v1(self, tenant: str, given: Given) -> JsonAnswer:
-        """Names of every scope."""
+        """Names of tags of all scopes together."""
         names, missing = await self._names(tenant, given)
         return JsonAnswer({"tagNames": sorted(set().union(*names.values()))[: tag_limit(given)], "metrics": {}}, missing)
 

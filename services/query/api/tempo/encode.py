@@ -1,4 +1,4 @@
-"""TraceQL's results in the JSON of Tempo's API, pure. 64-bit integers are strings, zeros and empty texts are left out, as in protobuf's mapping."""
+"""TraceQL's results in the JSON of Tempo's API, pure. Like protobuf's mapping: 64-bit integers are strings, zeros and empty strings left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tael.traceql.spans import short_id
 from tael.traceql.text import show_duration
 
 NO_ROOT = "<root span not yet received>"
-"""What Tempo writes in place of a root's service."""
+"""Tempo's text in place of a missing root's service."""
 _STATUS_NAMES = {code: name for name, code in STATUSES.items()}
 _KIND_NAMES = {code: name for name, code in KINDS.items()}
 _TAG_TYPES = {
@@ -28,7 +28,7 @@ _TAG_TYPES = {
 
 
 def any_value(value: Value | None) -> dict[str, Any]:
-    """A value as OTLP's AnyValue; nil is the text ``nil``."""
+    """A value as OTLP's AnyValue; nil is the string ``nil``."""
     if value is None:
         return {"stringValue": "nil"}
     if isinstance(value, list):
@@ -60,20 +60,20 @@ def text_of(value: Static) -> str:
 
 
 def number(value: float) -> float | int | str:
-    """A double as protobuf's JSON has it."""
+    """A double as in protobuf's JSON."""
     if math.isfinite(value):
-        # From 2^53 on, not every integer is a double, and one in full would show digits that nobody sent.
+        # From 2^53 on, doubles skip integers, and writing one in full would show digits that nobody sent.
         return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
 def traces(found: Sequence[FoundTrace], *, legacy: bool = False) -> list[dict[str, Any]]:
-    """The ``traces`` of a search; a search by tags says nothing of single spans."""
+    """The ``traces`` of a search; those of a search by tags (``legacy``) have no spans."""
     return [_trace(trace, legacy=legacy) for trace in found]
 
 
 def tag_value(value: Static) -> dict[str, str]:
-    """One of ``tagValues``."""
+    """An element of ``tagValues``."""
     text = text_of(value) if value.type is not Type.FLOAT else repr(value.value)
     return {"type": _TAG_TYPES.get(value.type, "string")} | ({"value": text} if text else {})
 

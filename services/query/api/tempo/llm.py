@@ -1,7 +1,7 @@
 """Tempo's compact JSON for language models, pure: a trace by service and scope with attributes as plain JSON, values of a tag by type.
 
-Source: Tempo 3.0's answers to ``Accept: application/vnd.grafana.llm``. Ids are hex, bytes too; times are nanoseconds as text, durations milliseconds.
-Resources without a service name, and what is empty, are left out.
+Source: Tempo 3.0's answers to ``Accept: application/vnd.grafana.llm``. Ids are hex, bytes too; times are nanoseconds in strings, durations milliseconds.
+Missing service names and empty values are left out.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ LLM_JSON: Final = "application/vnd.grafana.llm+json"
 
 
 def llm_trace(groups: Sequence[ResourceSpans]) -> dict[str, Any]:
-    """The body for a trace; nothing for one without spans."""
+    """The body for a trace; empty for one without spans."""
     first = next((span for group in groups for scope in group.scope_spans for span in scope.spans), None)
     return {} if first is None else {"trace": {"traceId": first.trace_id.hex(), "services": llm_services(groups)}}
 
 
 def llm_services(groups: Sequence[ResourceSpans]) -> list[dict[str, Any]]:
-    """What a trace's ``services`` are."""
+    """The ``services`` of a trace."""
     return [_service(group) for group in groups]
 
 
 def llm_values(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body for a tag's values, of the body that other clients get."""
+    """The body for a tag's values, made from the body for other clients."""
     values: dict[str, list[str]] = {}
     for value in body["tagValues"]:
         values.setdefault(value["type"], []).append(value.get("value", ""))

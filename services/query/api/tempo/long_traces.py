@@ -1,7 +1,7 @@
 """Long traces in Tempo's encodings, block by block.
 
-Resources stand once a block, not once a trace. A protobuf field that repeats is added to, and so is a message in a field that does not repeat: a trace
-in several pieces is what clients read as one.
+A resource may be repeated in every block. Protobuf parses concatenated messages as one: repeated fields are appended, single messages merged. So
+clients read a trace in several pieces as one trace.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tael.storage.long_traces import Slice
 
 
 def missing_text(missing: Iterable[str]) -> str:
-    """Why an answer is partial, empty where it is not."""
+    """The reason why an answer is partial; empty if it is complete."""
     names = ", ".join(missing)
     return f"{names} did not answer" if names else ""
 
@@ -49,7 +49,7 @@ async def protobuf_v2(trace: LongTrace, limit_text: str) -> AsyncGenerator[bytes
 
 
 async def json_v1(trace: LongTrace) -> AsyncGenerator[bytes]:
-    """The same as JSON."""
+    """``tempopb.Trace`` as JSON."""
     yield b'{"batches":['
     async for piece in encoded_groups(trace, "proto_json", _span_dict):
         yield piece
@@ -57,7 +57,7 @@ async def json_v1(trace: LongTrace) -> AsyncGenerator[bytes]:
 
 
 async def json_v2(trace: LongTrace, limit_text: str) -> AsyncGenerator[bytes]:
-    """The same as JSON."""
+    """``tempopb.TraceByIDResponse`` as JSON."""
     yield b'{"trace":{"resourceSpans":['
     async for piece in encoded_groups(trace, "proto_json", _span_dict):
         yield piece

@@ -1,6 +1,6 @@
-"""The parameters of Tempo's search, tag and metrics endpoints to typed values, pure.
+"""Converts the parameters of Tempo's search, tag and metrics endpoints to typed values, pure.
 
-Source: Tempo's HTTP API documentation. Times are whole seconds since 1970, or RFC 3339; what is left out means the last hour, or the ``since`` that was asked for.
+Source: Tempo's HTTP API documentation. Times are whole seconds since 1970, or RFC 3339; without a start, ``since`` gives the length of the range.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from tael.traceql.metrics import Grid
 
 DEFAULT_LIMIT, DEFAULT_SPANS = 20, 3
 MAX_SPANS = 100
-"""Spans of a spanset that may be asked for by number, as Tempo bounds them."""
+"""The most spans of a spanset that may be requested by number, Tempo's limit."""
 MAX_LIMIT = 10_000
 MAX_TAGS = 10_000
-"""Names or values of tags in one answer."""
+"""The most names or values of tags in one answer."""
 MAX_SAMPLES = 11_000
-"""Samples a series, as Prometheus' API bounds them."""
+"""The most samples of a series, the limit of Prometheus' API."""
 _DEFAULT_RANGE_NS = 3600 * NS_PER_SECOND
 _ALL_NS = 365 * 86_400 * NS_PER_SECOND
 _STEPS = (15, 30, 60, 300, 900, 1800, 3600, 21_600, 86_400)
@@ -53,7 +53,7 @@ _INTRINSIC_TAGS = {
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What a search asks: ``limit`` traces and ``max_spans`` of each spanset (0: all)."""
+    """The request of a search: ``limit`` traces, and ``max_spans`` of each spanset (0: all)."""
 
     time_range: TimeRange
     limit: int
@@ -61,7 +61,7 @@ class SearchRequest:
 
 
 def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
-    """Raises Rejected."""
+    """Read the parameters of a search. Raises Rejected."""
     if query.get("q") and query.get("tags"):
         raise Rejected("a search is by tags or by q", where="tags", accepted="one of the two")
     max_spans = _whole(query, "spss", DEFAULT_SPANS, least=0)
@@ -73,12 +73,12 @@ def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
 
 
 def tag_limit(query: Mapping[str, str]) -> int:
-    """How many names of a scope, or values of a tag, are asked for; 0 asks for all. Raises Rejected."""
+    """The requested number of a scope's names or a tag's values; 0 requests the maximum. Raises Rejected."""
     return _whole(query, "limit", MAX_TAGS, least=0) or MAX_TAGS
 
 
 def range_of(query: Mapping[str, str], now_ns: int, *, default_ns: int = _ALL_NS) -> TimeRange:
-    """From ``start`` to ``end``, the second of which counts whole. Raises Rejected."""
+    """The range from ``start`` to ``end``, both included. Raises Rejected."""
     end = _instant(query, "end")
     since = query.get("since", "")
     length = parse_duration_ns(since, where="since") if since else default_ns
@@ -91,7 +91,7 @@ def range_of(query: Mapping[str, str], now_ns: int, *, default_ns: int = _ALL_NS
 
 
 def grid_of(query: Mapping[str, str], now_ns: int, *, instant: bool) -> Grid:
-    """The samples of a metrics query. Raises Rejected."""
+    """The times of a metrics query's samples. Raises Rejected."""
     time_range = range_of(query, now_ns, default_ns=_DEFAULT_RANGE_NS)
     start_ns, end_ns = time_range.start_ns, time_range.end_ns - 1
     if instant:
@@ -109,7 +109,7 @@ def grid_of(query: Mapping[str, str], now_ns: int, *, instant: bool) -> Grid:
 def legacy_query(query: Mapping[str, str]) -> Query:
     """The TraceQL of a search by ``tags`` (logfmt), ``minDuration`` and ``maxDuration``: each holds for some span of the trace. Raises Rejected.
 
-    Durations are the trace's, in whole milliseconds; one of less than a millisecond asks for nothing, as in Tempo.
+    Durations are the trace's, in whole milliseconds; one of less than a millisecond is ignored, as in Tempo.
     """
     parts = [_tag(name, value) for name, value in _logfmt(query.get("tags", ""))]
     duration = Field(Intrinsic.TRACE_DURATION)

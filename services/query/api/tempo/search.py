@@ -1,4 +1,4 @@
-"""Tempo's search, tags and metrics over HTTP: what ``TempoAnswers`` says, as JSON."""
+"""Tempo's search, tags and metrics over HTTP: the answers of ``TempoAnswers`` as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TempoSearch:
         return json_response((await self._answers.metrics(tenant_of(request), request.query, instant=False)).json)
 
     async def metrics_instant(self, request: web.Request) -> web.Response:
-        """``GET /api/metrics/query``: one value a series, of the whole range."""
+        """``GET /api/metrics/query``: one value a series, for the whole range."""
         return json_response((await self._answers.metrics(tenant_of(request), request.query, instant=True)).json)
 
     async def values_v1(self, request: web.Request) -> web.Response:
@@ -46,7 +46,7 @@ class TempoSearch:
         return json_response((await self._answers.values_v1(tenant_of(request), request.query, request.match_info["tag"])).json)
 
     async def values_v2(self, request: web.Request) -> web.Response:
-        """``GET /api/v2/search/tag/{tag}/values``; in the form for language models, values by type."""
+        """``GET /api/v2/search/tag/{tag}/values``; in the form for language models, values are grouped by type."""
         answer = await self._answers.values_v2(tenant_of(request), request.query, request.match_info["tag"])
         return llm_response(llm_values(answer.json)) if wants_llm(request) else json_response(answer.json)
 

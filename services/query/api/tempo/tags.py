@@ -1,4 +1,4 @@
-"""Which tags there are, and which spans a tag's values are looked up on; pure."""
+"""The known tags, and the spans on which a tag's values are looked up; pure."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ COMMON: Final = {
         }
     ),
 }
-"""Names that are listed whatever ``q`` says if any span of the range has them: Tempo's, which keeps columns of their own for them."""
+"""Names that are listed regardless of ``q`` if any span of the range has them, as in Tempo, which keeps them in dedicated columns."""
 _VALUELESS: Final = frozenset(
     {
         *(Intrinsic.DURATION, Intrinsic.TRACE_DURATION, Intrinsic.TRACE_ID, Intrinsic.SPAN_ID, Intrinsic.PARENT_ID),
         *(Intrinsic.EVENT_TIME_SINCE_START, Intrinsic.LINK_TRACE_ID, Intrinsic.LINK_SPAN_ID),
     }
 )
-"""Intrinsics of which every span has another value: nothing to complete."""
+"""Intrinsics with a different value on every span, for which completion is useless."""
 
 
 def scopes_of(text: str) -> tuple[Scope, ...]:
-    """The scopes of attributes that ``scope`` asks for. Raises Rejected."""
+    """The scopes of attributes that the parameter ``scope`` selects. Raises Rejected."""
     if text in ("", "none"):
         return SCOPES
     if text == "intrinsic":
@@ -68,7 +68,7 @@ def scopes_of(text: str) -> tuple[Scope, ...]:
 
 
 def tag_of(text: str) -> tuple[Named, ...]:
-    """The fields whose values a tag stands for. Raises Rejected."""
+    """The fields to which a tag refers. Raises Rejected."""
     try:
         named = parse_field(text)
     except Rejected as error:
@@ -82,7 +82,7 @@ def tag_of(text: str) -> tuple[Named, ...]:
 
 
 def wanted(q: str) -> p.Predicate:
-    """The spans that ``q`` narrows values to: a single filter does, anything else is as good as none (Tempo's rule), so that typing is not disturbed."""
+    """The spans whose values are listed: those of ``q`` if it is a single filter, else all (Tempo's rule), so that a half-typed query does no harm."""
     try:
         pipeline = parse(q).pipeline if q.strip() else None
     except Rejected:

@@ -1,9 +1,10 @@
 """Tempo's API under ``/tempo``, as Grafana's data source and Tempo's own clients call it.
 
 Source: Tempo's HTTP API documentation and its ``tempopb`` messages. ``Accept: application/protobuf`` gets protobuf,
-``application/vnd.grafana.llm`` version 2's compact JSON, all else JSON. JSON is protobuf's standard mapping, as Tempo writes it: ids are base64 (not hex, as OTLP/JSON has them), enums are names, 64-bit integers
-are strings. Version 1 is the bare trace, with ``batches`` for ``resourceSpans`` in JSON; version 2 wraps it and can say that it is partial. In
-version 1 an answer that lacks a shard has status 206, and a trace over the size limit is refused.
+``application/vnd.grafana.llm`` version 2's compact JSON, anything else JSON. JSON is protobuf's standard mapping, as in Tempo: ids are base64 (not
+hex as in OTLP/JSON), enums are names, 64-bit integers are strings. Version 1 is the bare trace, with ``batches`` for ``resourceSpans`` in JSON;
+version 2 wraps it and can say that it is partial. In version 1 an answer without some shard has status 206, and a trace over the size limit is
+refused.
 """
 
 from __future__ import annotations
@@ -37,18 +38,18 @@ from tael.storage.api import Answer, TraceTooLong
 
 PROTOBUF, JSON = "application/protobuf", "application/json; charset=utf-8"
 API_VERSION = "3.0.3"
-"""Whose API this speaks."""
+"""The Tempo version whose API this is."""
 _HINTS = ("start", "end")
-"""Where to look. Other parameters steer parts of Tempo that have no counterpart here, and are ignored as Tempo ignores what it does not know."""
+"""The range in which to look. Parameters for parts of Tempo that have no counterpart here are ignored, as Tempo ignores unknown ones."""
 
 
 def describe_tempo(status: int, text: str) -> web.Response:
-    """Tempo's error body: the text alone."""
+    """Tempo's error body: only the text."""
     return web.Response(status=status, text=text + "\n")
 
 
 def refuse_tempo(request: web.Request, error: Exception) -> web.Response:
-    """Any error in Tempo's shape."""
+    """Answer any error in Tempo's form."""
     return refuse(request, error, describe_tempo)
 
 
@@ -71,19 +72,19 @@ class Tempo:
         ]
 
     async def echo(self, _: web.Request) -> web.Response:
-        """What Grafana's health check asks."""
+        """The endpoint of Grafana's health check."""
         return web.Response(text="echo")
 
     async def ready(self, _: web.Request) -> web.Response:
-        """Whether queries are answered: they are when this is."""
+        """Readiness: queries are answered whenever this is."""
         return web.Response(text="ready\n")
 
     async def buildinfo(self, _: web.Request) -> web.Response:
-        """The version of Tempo's API that this is, by which Grafana offers features."""
+        """The version of Tempo's API, by which Grafana enables features."""
         return json_response({"version": API_VERSION, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""})
 
     async def version(self, _: web.Request) -> web.Response:
-        """The same, as text."""
+        """The version as text."""
         return web.Response(text=f"tempo, version {API_VERSION} (tael {__version__})\n")
 
     async def trace_v1(self, request: web.Request) -> web.StreamResponse:
@@ -151,12 +152,12 @@ class Tempo:
 
 
 def parse_tempo_trace_id(text: str) -> bytes:
-    """Hex of up to 32 digits: Grafana leaves out leading zeros, as Tempo lets it. Raises Rejected."""
+    """A trace id of up to 32 hex digits: like Tempo, accepts ids without leading zeros, as Grafana sends them. Raises Rejected."""
     return parse_trace_id(text.rjust(32, "0") if 0 < len(text) < 32 else text)
 
 
 def _hint(parameters: Parameters) -> TimeRange | None:
-    """``end`` is a whole second, and the spans of that second count."""
+    """The range of ``start`` and ``end``, None without them. ``end`` is a whole second, which is included."""
     start, end = parameters.text("start"), parameters.text("end")
     start_ns = parse_instant_ns(start, where="start") if start not in ("", "0") else ALL_TIME.start_ns
     end_ns = parse_instant_ns(end, where="end") if end not in ("", "0") else ALL_TIME.end_ns
@@ -175,7 +176,7 @@ def wants_llm(request: web.Request) -> bool:
 
 
 def llm_response(body: dict[str, Any]) -> web.Response:
-    """An answer in that form."""
+    """An answer in the form for language models."""
     response = json_response(body)
     response.headers["Content-Type"] = LLM_JSON
     return response
