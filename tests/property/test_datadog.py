@@ -1,4 +1,4 @@
-"""Datadog's bodies, any of them: the three versions say the same, and what is no body is refused."""
+"""Datadog's payloads, generated: the three versions decode to the same spans, and malformed bodies are refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def as_otlp(traces: Any, limit_bytes: int = 1 << 20) -> bytes:
 
 @given(payloads)
 def test_every_version_says_the_same(traces: RawTraces) -> None:
-    """And as many spans come out as went in, each with its ids."""
+    """As many spans are decoded as were encoded, each with its ids."""
     request = translate(wire.read_msgpack(as_msgpack(traces)), {}, limit_bytes=1 << 20, variable="LIMIT")
     expected = request.SerializeToString(deterministic=True)
     assert as_otlp(wire.read_v05(as_v05(traces))) == as_otlp(wire.read_json(as_json(traces))) == expected
@@ -63,7 +63,7 @@ def test_every_version_says_the_same(traces: RawTraces) -> None:
 @READERS
 @given(body=st.binary(max_size=60))
 def test_bytes_that_are_no_body_are_refused(read: Any, body: bytes) -> None:
-    """Nothing else ever escapes."""
+    """No other error is ever raised."""
     with contextlib.suppress(Rejected):
         as_otlp(read(body))
 
@@ -71,7 +71,7 @@ def test_bytes_that_are_no_body_are_refused(read: Any, body: bytes) -> None:
 @READERS
 @given(value=junk)
 def test_values_of_other_shapes_are_refused(read: Any, value: Any) -> None:
-    """Nothing else ever escapes."""
+    """No other error is ever raised."""
     body = json.dumps(value, default=repr).encode() if read is wire.read_json else msgpack.packb(value)
     with contextlib.suppress(Rejected):
         as_otlp(read(body))
@@ -102,13 +102,13 @@ def test_a_body_cut_short_is_refused(traces: RawTraces, data: st.DataObject) -> 
     ],
 )
 def test_claims_and_depths_cost_nothing(read: Any, body: bytes) -> None:
-    """Lengths that nothing follows, nesting without an end, numbers without one."""
+    """Lengths without the bytes they claim, unbounded nesting, and counts without items."""
     with pytest.raises(Rejected):
         as_otlp(read(body))
 
 
 def test_a_text_named_often_does_not_grow_without_bound() -> None:
-    """v0.5: 100 kB that are named a thousand times would be a hundred megabytes."""
+    """In v0.5 a string of 100 kB that is referred to a thousand times would be a hundred megabytes."""
     row = [0, 0, 0, 1, 1, 0, 0, 0, 0, {0: 0}, {}, 0]
     body = msgpack.packb([["x" * 100_000], [[row] * 1_000]])
     with pytest.raises(TooLarge, match="the limit that LIMIT sets"):

@@ -1,4 +1,4 @@
-"""Calls in columns: what counts is what ``usage_of`` counts, on hot nodes too, and groups add up."""
+"""LLM calls in columns: the same calls count as in ``usage_of``, on hot nodes too, and groups add up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOUR = TimeRange(START_NS - 10**9, START_NS + 3600 * 10**9)
 
 @st.composite
 def traces(draw: st.DrawFn) -> list[Span]:
-    """Some traces of some spans, each under one of its trace or a missing one."""
+    """A few traces of a few spans, each with a parent in its trace or a missing one."""
     spans = []
     for trace in range(draw(st.integers(0, 3))):
         for at in range(1, draw(st.integers(1, 7))):
@@ -53,7 +53,7 @@ def traces(draw: st.DrawFn) -> list[Span]:
 
 @given(traces())
 def test_columns_count_what_a_trace_counts(spans: list[Span]) -> None:
-    """And what is inherited comes from the nearest span around that has it."""
+    """Inherited values come from the nearest ancestor that has them."""
     ids = np.array([hash((span.trace_id, span.span_id)) & (2**63 - 1) for span in spans], np.uint64)
     parents = np.array([hash((span.trace_id, span.parent_span_id)) & (2**63 - 1) for span in spans], np.uint64)
     tree = Tree.of(ids, parents)
@@ -66,7 +66,7 @@ def test_columns_count_what_a_trace_counts(spans: list[Span]) -> None:
 
 @given(traces(), st.lists(st.sampled_from(DIMENSIONS), unique=True, max_size=3))
 def test_groups_add_up(spans: list[Span], by: list[str]) -> None:
-    """Whatever they are grouped by, and in however many parts they come."""
+    """For any grouping, and any division into parts."""
     calls = calls_of(spans, HOUR)
     groups = grouped(calls, by)
     assert sum(one.calls for one in groups) == len(calls)
@@ -78,7 +78,7 @@ def test_groups_add_up(spans: list[Span], by: list[str]) -> None:
 
 
 def described(calls: LlmCalls) -> list[tuple[object, ...]]:
-    """Each row, in a fixed order."""
+    """Each row as a tuple, in a fixed order."""
     words = [[words.words[code] for code in words.codes.tolist()] for words in (calls.words[name] for name in DIMENSIONS)]
     numbers = [column.tolist() for column in (*calls.tokens.values(), calls.counted, calls.failed, calls.start_ns, calls.duration_ns)]
     costs = [None if math.isnan(cost) else round(cost, 12) for cost in calls.cost_usd.tolist()]
@@ -87,7 +87,7 @@ def described(calls: LlmCalls) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("rows", [1_000, 3])
 async def test_a_shard_reads_what_its_spans_say(shared_hot_node: HotNode, rows: int) -> None:
-    """An agent around calls, a call reported twice, a tool, one without usage, and spans that are no calls; each with the cost of its model."""
+    """An agent around calls, a call reported twice, a tool, a call without usage, and other spans; each call with the cost of its model."""
     trace, other = new_trace_id(), new_trace_id()
     usage: dict[str, Any] = {"gen_ai.usage.input_tokens": 1_000, "gen_ai.usage.output_tokens": 10}
     named: dict[str, Any] = {"gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai"}

@@ -1,4 +1,4 @@
-"""Whatever log records OTLP can carry come out of the hot tier as they went in, by way of a receiver's admission."""
+"""All log records that OTLP can carry are read from the hot tier as they were sent, by way of a receiver's admission."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ requests = st.builds(ExportLogsServiceRequest, resource_logs=st.lists(resource_l
 
 
 async def written_and_read(tier: HotTier, tenant: str, request: ExportLogsServiceRequest) -> tuple[list[LogRecord], list[LogRecord]]:
-    """The records of the request as they were given and as they are read."""
+    """The records of the request as sent and as read."""
     log = MemoryLog()
     pipeline = Pipeline(log, Router(1), receiver_settings(), now_ns=lambda: NOW_NS, registry=CollectorRegistry())
     async with pipeline.reserve(tenant) as reservation:
@@ -61,7 +61,7 @@ async def written_and_read(tier: HotTier, tenant: str, request: ExportLogsServic
 
 
 def test_every_field_of_every_record_survives(shared_hot_node: HotNode) -> None:
-    """Through admission, one insert, the flattening in ClickHouse, and back; levels too are those that the model finds."""
+    """Through admission, one insert, flattening in ClickHouse and reading; levels are those that the model detects."""
     with asyncio.Runner() as runner:
         opened = open_tier([shared_hot_node])
         tier = runner.run(opened.__aenter__())
@@ -79,7 +79,7 @@ def test_every_field_of_every_record_survives(shared_hot_node: HotNode) -> None:
 
 
 def repr_of(record: LogRecord) -> str:
-    """Every field but the serial, types told apart, attributes in the order of their keys."""
+    """Every field but the serial, with types distinguished and attributes in order of their keys."""
     fields = {name: getattr(record, name) for name in LogRecord.__dataclass_fields__ if name != "serial"}
     return repr(
         {**fields, "attributes": sorted(record.attributes.items()), "resource": _sorted(record.resource), "scope": _sorted(record.scope)}

@@ -1,4 +1,4 @@
-"""What shards count and filter for LogQL agrees with the same query evaluated row by row, for whatever query is drawn."""
+"""Counts and filters that shards compute for LogQL agree with the same query evaluated row by row, for generated queries."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ AROUND = TimeRange(START_NS - SECOND, START_NS + 60 * SECOND)
 
 
 def on_a_shard(node: HotNode, check: Callable[[LogReader, Sequence[LogRecord], Any], None]) -> None:
-    """Run ``check`` over a shard of its own that holds the records, and over the records."""
+    """Run ``check`` on a new shard that holds the records, and on the records themselves."""
     with asyncio.Runner() as runner:
         opened = open_tier([node])
         tier = runner.run(opened.__aenter__())
@@ -128,7 +128,7 @@ def on_a_shard(node: HotNode, check: Callable[[LogReader, Sequence[LogRecord], A
 
 
 def shown(value: Any) -> Any:
-    """Series by their labels, with the samples that are there."""
+    """Series by labels, with the samples that are present."""
     return {
         labels: [round(number, 9) if there else None for number, there in zip(numbers, present, strict=True)]
         for labels, numbers, present in zip(value.labels, value.values.tolist(), value.present.tolist(), strict=True)
@@ -136,7 +136,7 @@ def shown(value: Any) -> Any:
 
 
 def test_counts(shared_hot_node: HotNode) -> None:
-    """A query that shards count by themselves, and the same read line by line."""
+    """A query that shards count themselves, and the same query evaluated line by line."""
 
     def check(reader: LogReader, _: Sequence[LogRecord], run: Any) -> None:
         pushed, row_wise = LogqlEngine(reader, LogqlOptions()), LogqlEngine(reader, LogqlOptions(push=False))
@@ -157,7 +157,7 @@ def test_counts(shared_hot_node: HotNode) -> None:
 
 
 def test_lines(shared_hot_node: HotNode) -> None:
-    """Whatever the storage is asked for, no line is lost that the stages would keep; both directions see the same."""
+    """The storage never filters out a line that the stages would keep; both directions return the same lines."""
 
     def check(reader: LogReader, records: Sequence[LogRecord], run: Any) -> None:
         engine = LogqlEngine(reader, LogqlOptions())
@@ -178,7 +178,7 @@ def test_lines(shared_hot_node: HotNode) -> None:
 
 
 def plainly(query: LogQuery, records: Sequence[LogRecord]) -> list[Any]:
-    """The lines of a query, every record looked at."""
+    """The lines of a query, found by evaluating every record."""
     pipeline = Pipeline(query.stages)
     found = []
     for record in records:

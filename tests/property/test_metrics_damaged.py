@@ -1,4 +1,4 @@
-"""A point whose parts disagree touches nothing but itself, whatever stands beside it and however often it comes."""
+"""An inconsistent point affects only itself, whatever is next to it and however often it comes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = st.sampled_from([CUMULATIVE, CUMULATIVE, DELTA, 0])
 
 @st.composite
 def metrics(draw: st.DrawFn) -> list[Metric]:
-    """Metrics of every kind, each with its own name; lengths, order and values of their parts as chance has them."""
+    """Metrics of every kind, each with its own name; lengths, order and values of their parts are random."""
     made = []
     for index in range(draw(st.integers(1, 6))):
         metric = Metric(name=f"m{index}")
@@ -48,7 +48,7 @@ def metrics(draw: st.DrawFn) -> list[Metric]:
 
 
 def read_back(door: Door, *some: Metric) -> tuple[set[tuple[object, ...]], dict[str, int]]:
-    """Everything that a request says, by labels, and what was refused of it."""
+    """All samples of a request, by labels, and what was refused of it."""
     translation = door.translate(request(*some))
     read = door.reader.read(encoded_bodies(translation))
     said: set[tuple[object, ...]] = set()
@@ -62,7 +62,7 @@ def read_back(door: Door, *some: Metric) -> tuple[set[tuple[object, ...]], dict[
 @given(metrics())
 @settings(max_examples=300)
 def test_a_request_says_what_its_points_say_one_by_one(some: list[Metric]) -> None:
-    """New to the receiver, and known to it."""
+    """Whether its series are new to the receiver or known."""
     alone = [read_back(Door(), metric) for metric in some]
     expected = set().union(*(said for said, _ in alone))
     reasons = sum(sum(refused.values()) for _, refused in alone)
@@ -75,7 +75,7 @@ def test_a_request_says_what_its_points_say_one_by_one(some: list[Metric]) -> No
 
 @given(st.lists(ODD, max_size=5), st.lists(COUNTS, max_size=6))
 def test_a_histogram_is_whole_or_refused(bounds: list[float], counts: list[int]) -> None:
-    """As many buckets as finite bounds, and +Inf, which has the count."""
+    """A stored one has a bucket for each finite bound, and +Inf with the count."""
     metric = Metric(name="m")
     metric.histogram.aggregation_temporality = CUMULATIVE  # type: ignore[assignment]  # any number, as on the wire
     metric.histogram.data_points.add(time_unix_nano=T0_NS, count=7, explicit_bounds=bounds, bucket_counts=counts)

@@ -1,4 +1,4 @@
-"""Any OTLP request comes back from the log's bodies as what it said, in bulk or one by one, by shard and by size."""
+"""Any OTLP request is read from the WAL's bodies as it was sent, in bulk or point by point, divided by shard and by size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRICS = st.lists(
 
 
 def message_of(metrics: Sequence[tuple[str, Sequence[Point]]]) -> tuple[list[Metric], dict[tuple[Labels, int], int]]:
-    """The metrics, and the bits of the last value of each series and time."""
+    """The metrics, and the bits of the last value of each series at each time."""
     made, expected = [], dict[tuple[Labels, int], int]()
     for index, (kind, points) in enumerate(metrics):
         metric = Metric(name=f"m{index}")
@@ -52,7 +52,7 @@ def message_of(metrics: Sequence[tuple[str, Sequence[Point]]]) -> tuple[list[Met
 
 
 def only_one_a_time(metrics: Sequence[tuple[str, Sequence[Point]]]) -> list[tuple[str, list[Point]]]:
-    """Points without two of one series and time, whose order a request does not fix."""
+    """The points without two of one series and time, whose order a request does not define."""
     return [
         (kind, list({(second, text): (second, value, start, text) for second, value, start, text in points}.values()))
         for kind, points in metrics
@@ -62,7 +62,7 @@ def only_one_a_time(metrics: Sequence[tuple[str, Sequence[Point]]]) -> list[tupl
 @given(METRICS, st.integers(1, 3), st.sampled_from([600, 8 << 20]))
 @settings(max_examples=150)
 def test_samples_come_back_bit_for_bit(metrics: list[tuple[str, list[Point]]], shards: int, max_bytes: int) -> None:
-    """The second time most are known; nothing is announced twice, and what a body holds of each series is on its shard."""
+    """The second time most series are known; none is announced twice, and everything about a series is in bodies of its shard."""
     metrics = only_one_a_time(metrics)
     made, expected = message_of(metrics)
     door, reader = Door(), Reader()
@@ -89,7 +89,7 @@ def test_samples_come_back_bit_for_bit(metrics: list[tuple[str, list[Point]]], s
 
 @given(METRICS, st.integers(1, 3))
 def test_encoded_samples_are_the_same_whichever_series_are_known(metrics: list[tuple[str, list[Point]]], shards: int) -> None:
-    """The identity of a resend, by which the log knows it, does not hang on the memory of whoever receives it."""
+    """The digest by which the WAL recognises a resend does not depend on what the receiver remembers."""
     made, _ = message_of(only_one_a_time(metrics))
     fresh, warm = Door(), Door()
     warm.translate(request(*made))
@@ -101,7 +101,7 @@ def test_encoded_samples_are_the_same_whichever_series_are_known(metrics: list[t
     st.dictionaries(st.text(min_size=1, max_size=3), st.text(min_size=1, max_size=3), max_size=4), st.text(max_size=2), st.text(max_size=2)
 )
 def test_series_ids_tell_label_sets_and_tenants_apart(pairs: dict[str, str], first: str, second: str) -> None:
-    """Names, values and tenants do not run into each other."""
+    """Names, values and tenants are delimited."""
     labels = tuple(sorted(pairs.items()))
     for identify in (series_id, labels_id):
         assert (identify(first, labels) == identify(second, labels)) == (first == second)
@@ -118,7 +118,7 @@ NAMES = st.dictionaries(st.sampled_from(["__name__", "instance", "n"]), st.text(
 def test_series_of_a_job_and_service_lie_together(
     first: dict[str, str], second: dict[str, str], label: str, job: str, service: str
 ) -> None:
-    """Their numbers begin alike, whatever else distinguishes them."""
+    """Their ids have the same high bits, whatever other labels they have."""
     of = {"job": job, label: service}
     one, other = (series_id("t1", labels_of({**own, **of})) for own in (first, second))
     assert one >> 52 == other >> 52

@@ -1,4 +1,4 @@
-"""What is encoded is decoded equal, for every span."""
+"""Every span is equal to itself after encoding and decoding."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def spans_under(resource: st.SearchStrategy[Resource], scope: st.SearchStrategy[
 
 @given(spans_under(resources, scopes))
 def test_a_span_comes_back(span: Span) -> None:
-    """Field for field; ``repr`` tells 1 from 1.0 and True, and -0.0 from 0.0."""
+    """Field by field; ``repr`` distinguishes 1 from 1.0 and True, and -0.0 from 0.0."""
     (read,) = decode_spans(encode_spans([span]))
     assert repr(read) == repr(span)
 
@@ -68,7 +68,7 @@ some_scopes = st.sampled_from([Scope(), Scope("lib"), Scope("lib", schema_url="u
 
 @given(st.lists(spans_under(some_resources, some_scopes), max_size=12))
 def test_spans_are_grouped_and_none_is_lost(spans: list[Span]) -> None:
-    """One group a distinct resource and scope, in order of appearance, and within a group the order of the spans."""
+    """One group for each distinct resource and scope, in order of appearance, each with its spans in order."""
     groups = encode_spans(spans)
     assert len(groups) == len({repr(span.resource) for span in spans})
     assert sum(len(group.scope_spans) for group in groups) == len({repr((span.resource, span.scope)) for span in spans})

@@ -1,4 +1,4 @@
-"""What is put apart of an item and read again is the item, whatever its values are; and it fits where it has to."""
+"""An item whose large values were extracted is read as the same item, whatever its values are, and the rest fits its limits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def contents(extraction: Extraction, request: bytes) -> dict[bytes, bytes]:
 @given(OWNED, OWNED, OWNED, st.sampled_from([3_000, 1 << 20]))
 @settings(max_examples=150)
 def test_a_span_comes_together_again(own: Any, of_event: Any, of_link: Any, room: int) -> None:
-    """With all its attributes and those of its events and links; what is small stays in its place."""
+    """With all its attributes and those of its events and links; small values are not extracted."""
     span = WireSpan(name="n", trace_id=b"t" * 16, start_time_unix_nano=START_NS, attributes=encode_attributes(own))
     span.events.add(name="e", attributes=encode_attributes(of_event))
     span.links.add(trace_id=b"l" * 16, attributes=encode_attributes(of_link))
@@ -66,7 +66,7 @@ def test_a_span_comes_together_again(own: Any, of_event: Any, of_link: Any, room
 @given(OWNED, VALUES, st.sampled_from([3_000, 1 << 20]))
 @settings(max_examples=100)
 def test_a_log_record_comes_together_again(own: Any, body: AttributeValue, room: int) -> None:
-    """Its body stands apart only when the record is too large otherwise, and with a long beginning."""
+    """Its body is extracted only if the record would be too large otherwise, and keeps a long beginning."""
     record = WireRecord(time_unix_nano=START_NS, attributes=encode_attributes(own))
     record.body.CopyFrom(encode_value(body))
     request = ExportLogsServiceRequest()
@@ -82,13 +82,13 @@ def test_a_log_record_comes_together_again(own: Any, body: AttributeValue, room:
 
 
 def test_what_columns_are_read_from_stays() -> None:
-    """A model's name of any length, and what is a member of a large text."""
+    """A model's name of any length, and values that are members of a large text."""
     span = WireSpan(attributes=encode_attributes({"llm.invocation_parameters": "x" * 100_000, "gen_ai.request.model": "m" * 20_000}))
     assert not Extraction(Sizes(), 0).take(span, span.ByteSize(), 1 << 20)
 
 
 def test_a_reference_begins_as_its_value_does() -> None:
-    """An array or map with the texts in it."""
+    """An array or map begins with the texts in it."""
     said: AttributeValue = [{"role": "user", "parts": [{"type": "text", "content": "Where is my parcel? " * 200}]}]
     span = WireSpan(attributes=encode_attributes({"gen_ai.input.messages": said, "note": "a note " * 2_000}))
     assert Extraction(Sizes(), 0).take(span, span.ByteSize(), 1 << 20)

@@ -31,7 +31,7 @@ requests = st.lists(_resource, max_size=3).map(
 
 
 def placed(request: bytes) -> list[tuple[bytes, str, bytes, str, bytes]]:
-    """Each span with all that stands above it."""
+    """Each span with everything above it."""
     message = ExportTraceServiceRequest.FromString(request)
     return [
         (r.resource.SerializeToString(), r.schema_url, s.scope.SerializeToString(), s.schema_url, span.SerializeToString())

@@ -1,4 +1,4 @@
-"""No row refers to a payload that is not there, wherever a receiver or a writer stops: any append may be the last, and any insert."""
+"""No row refers to a payload that is missing, wherever a receiver or a writer stops: after any append and any insert."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOUR_NS = 3_600 * 10**9
 
 @dataclass
 class Stopping(MemoryLog):
-    """Takes so many appends, and none of one more; what it takes after ``heal`` is without end."""
+    """A WAL that accepts a given number of appends and then none; after ``heal`` it accepts all."""
 
     left: int = 0
 
@@ -42,7 +42,7 @@ class Stopping(MemoryLog):
 
 
 def request_of(prompts: list[tuple[int, int]]) -> bytes:
-    """A span for each number of a prompt and of an hour."""
+    """A request with a span for each pair of numbers, of a prompt and of an hour."""
     request = ExportTraceServiceRequest()
     spans = request.resource_spans.add().scope_spans.add().spans
     for number, (prompt, hour) in enumerate(prompts):
@@ -57,7 +57,7 @@ REQUESTS = st.lists(
 
 
 async def received(requests: list[bytes], stops_after: list[int]) -> MemoryLog:
-    """The log after receivers that stopped after so many appends each, and clients that sent what failed once more to the next one."""
+    """The WAL after receivers that stopped after given numbers of appends, each followed by clients that sent what failed to the next one."""
     log = Stopping()
     waiting = list(requests)
     for appends in (*stops_after, 1_000):

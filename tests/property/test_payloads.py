@@ -1,4 +1,4 @@
-"""Payloads as bodies of the WAL: whatever is cut comes together again, and references are read as they are written."""
+"""Payloads as bodies of the WAL: pieces can always be joined again, and references are parsed as written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_bodies_hold_every_content_and_none_is_too_large(contents: list[bytes], 
 
 @given(CONTENTS, st.integers(1, 50), st.integers(1, 50), st.data())
 def test_pieces_of_two_cuts_make_one_content(content: bytes, one: int, other: int, data: st.DataObject) -> None:
-    """Unless all that have some byte are missing."""
+    """Unless every piece with some byte is missing."""
     both = [*pieces(content, one), *pieces(content, other)]
     kept = data.draw(st.lists(st.sampled_from(both), unique=True))
     held = {at for offset, piece in kept for at in range(offset, offset + len(piece))}

@@ -1,4 +1,4 @@
-"""A predicate means the same as SQL and as a Python test: of every item of a real shard, for whatever predicate is drawn."""
+"""A predicate gives the same result as SQL on a real shard and as a Python test of each item, for generated predicates."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ PROMPTS: Attributes = {
 
 
 def spans() -> list[ResourceSpans]:
-    """Spans in which every field takes some of the values that predicates ask for."""
+    """Spans in which every field has one of a few values that predicates compare with."""
     groups = []
     for index, own in enumerate([*ATTRIBUTES, PROMPTS, {**PROMPTS, "gen_ai.prompt": 5}]):
         resource = ATTRIBUTES[(index * 7 + 3) % len(ATTRIBUTES)]
@@ -106,7 +106,7 @@ def spans() -> list[ResourceSpans]:
 
 
 def records() -> list[ResourceLogs]:
-    """The same for log records."""
+    """Log records like that."""
     bodies: list[AttributeValue] = [*TEXTS, None, True, 5, ["a", {"b": "x\ny"}], {"a": "Ä b"}, b"\xff\x01", b"a b"]
     groups = []
     for index, body in enumerate(bodies):
@@ -156,7 +156,7 @@ THOROUGH = settings(
 
 
 async def judged(tier: HotTier, table: str, key: str, columns: Mapping[str, Column], predicates: Sequence[Predicate]) -> list[set[Any]]:
-    """The keys of the rows that satisfy each predicate, by one statement: to plan one costs more than to look at these rows."""
+    """The keys of the rows that satisfy each predicate, by one statement, because planning one costs more than reading these rows."""
     (clickhouse,), parameters = tier.clickhouses, dict[str, Any]()
     asked = ", ".join(f"toUInt8({condition(predicate, columns, parameters)})" for predicate in predicates)
     rows = await clickhouse.query(f"SELECT {key}, {asked} FROM {clickhouse.database}.{table}", parameters)  # names of ours
@@ -164,7 +164,7 @@ async def judged(tier: HotTier, table: str, key: str, columns: Mapping[str, Colu
 
 
 def on_a_shard(node: HotNode, check: Any) -> None:
-    """Run ``check(tier, run)`` over a shard of its own."""
+    """Run ``check(tier, run)`` on a new shard."""
     with asyncio.Runner() as runner:
         opened = open_tier([node])
         tier = runner.run(opened.__aenter__())
@@ -241,13 +241,13 @@ def test_a_field_that_records_do_not_have_is_refused(compile_it: Any) -> None:
 
 
 def test_every_intrinsic_field_has_its_column() -> None:
-    """Of the type that the model says."""
+    """With the type that the model gives it."""
     assert {name: column.kind for name, column in SPAN_COLUMNS.items()} == SPAN_INTRINSICS
     assert {name: column.kind for name, column in LOG_COLUMNS.items()} == LOG_INTRINSICS
 
 
 def test_what_cannot_be_asked_is_refused_where_it_is_written() -> None:
-    """Not by the shard."""
+    """And not only by the shard."""
     with pytest.raises(Rejected, match="missing closing"):
         Regex(intrinsic("name"), "a(b")
     with pytest.raises(Rejected, match="error parsing regexp"):

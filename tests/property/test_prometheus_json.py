@@ -1,4 +1,4 @@
-"""Results of PromQL as JSON: any number's text, and every sample at its time, whatever is missing."""
+"""Results of PromQL as JSON: the text of any number, and every sample at its time, whichever are missing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_a_number_is_written_as_prometheus_does(values: list[float]) -> None:
 
 
 def as_read(value: float) -> float | str:
-    """What a client reads."""
+    """The value as a client reads it."""
     return value if math.isfinite(value) else as_written(value)
 
 
 def as_written(value: float) -> str:
-    """Go's ``strconv.FormatFloat(value, 'f', -1, 64)``, or ``'e'`` where Prometheus' JSON takes that."""
+    """Go's ``strconv.FormatFloat(value, 'f', -1, 64)``, or ``'e'`` where Prometheus' JSON uses that."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -44,7 +44,7 @@ def as_written(value: float) -> str:
 
 @given(st.integers(1, 5), st.integers(1, 6), st.data())
 def test_a_matrix_has_each_sample_at_its_time(series: int, count: int, data: st.DataObject) -> None:
-    """Series by labels, with the samples that are there and no others."""
+    """Series by labels, with exactly the samples that are present."""
     values = np.array(data.draw(st.lists(st.lists(FLOATS, min_size=count, max_size=count), min_size=series, max_size=series)))
     present = np.array(data.draw(st.lists(st.lists(st.booleans(), min_size=count, max_size=count), min_size=series, max_size=series)))
     labels = [(("n", f'{number}"\\\n\x01é'),) for number in reversed(range(series))]

@@ -1,4 +1,4 @@
-"""The evaluator over columns gives what plain loops over windows and groups give."""
+"""The evaluator over columns agrees with plain loops over windows and groups."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def close(ours: dict[str, list[float | None]], theirs: dict[str, list[float | No
 @given(st.sampled_from(PLAIN), st.lists(series, max_size=4), steps, ranges)
 @settings(max_examples=400, deadline=None)
 def test_functions_over_ranges(function: str, many: list[Series], at: Steps, window: int) -> None:
-    """Each window alone gives the same."""
+    """Evaluating each window by itself gives the same."""
     vector = evaluated(Call(function, (MatrixSelector(SELECTOR, window),)), many, at)
     close(
         rows(vector),
@@ -95,7 +95,7 @@ def test_functions_over_ranges(function: str, many: list[Series], at: Steps, win
 @given(st.lists(series, max_size=3), steps, ranges, st.floats(-0.5, 1.5))
 @settings(max_examples=100, deadline=None)
 def test_quantiles_over_ranges(many: list[Series], at: Steps, window: int, q: float) -> None:
-    """Sorting windows of a size together changes nothing."""
+    """Sorting windows of the same size together changes nothing."""
     vector = evaluated(Call("quantile_over_time", (Number(q), MatrixSelector(SELECTOR, window))), many, at)
     close(
         rows(vector),
@@ -112,7 +112,7 @@ def test_quantiles_over_ranges(many: list[Series], at: Steps, window: int, q: fl
 @given(st.lists(series, max_size=3), steps, ranges, st.integers(-1000, 1000))
 @settings(max_examples=100, deadline=None)
 def test_predictions(many: list[Series], at: Steps, window: int, ahead: int) -> None:
-    """The line through a window, seconds ahead of the step."""
+    """The line through a window, extended by some seconds beyond the step."""
     vector = evaluated(Call("predict_linear", (MatrixSelector(SELECTOR, window), Number(ahead))), many, at)
     expected: dict[str, list[float | None]] = {}
     for i, one in enumerate(many):
@@ -124,7 +124,7 @@ def test_predictions(many: list[Series], at: Steps, window: int, ahead: int) -> 
 @given(st.lists(series, max_size=3), steps, ranges, st.floats(0.01, 0.99), st.floats(0.01, 0.99))
 @settings(max_examples=100, deadline=None)
 def test_smoothing(many: list[Series], at: Steps, window: int, sf: float, tf: float) -> None:
-    """Level and trend carried from sample to sample."""
+    """Level and trend are carried from sample to sample."""
     expr = Call("double_exponential_smoothing", (MatrixSelector(SELECTOR, window), Number(sf), Number(tf)))
     close(
         rows(evaluated(expr, many, at)),
@@ -143,14 +143,14 @@ def newest(one: Series, t: int) -> float | None:
 @given(st.lists(series, max_size=4), steps)
 @settings(max_examples=200, deadline=None)
 def test_lookback(many: list[Series], at: Steps) -> None:
-    """The newest sample of five minutes, none after a stale marker."""
+    """The newest sample of the last five minutes, or none after a stale marker."""
     close(rows(evaluated(SELECTOR, many, at)), {str(i): [newest(one, t) for t in at.times_ms.tolist()] for i, one in enumerate(many)})
 
 
 @given(st.sampled_from(["sum", "avg", "min", "max", "count", "group", "stdvar", "stddev"]), st.lists(series, max_size=9), steps)
 @settings(max_examples=300, deadline=None)
 def test_aggregations(op: str, many: list[Series], at: Steps) -> None:
-    """Each group at each step alone gives the same."""
+    """Aggregating each group at each step by itself gives the same."""
     expected: dict[str, list[float | None]] = {}
     for group in range(3):
         members = many[group::3]
@@ -163,7 +163,7 @@ def test_aggregations(op: str, many: list[Series], at: Steps) -> None:
 @given(st.floats(-0.2, 1.2), st.lists(series, max_size=9), steps)
 @settings(max_examples=100, deadline=None)
 def test_quantiles_of_groups(q: float, many: list[Series], at: Steps) -> None:
-    """Groups of a size are sorted together, which changes nothing."""
+    """Sorting groups of the same size together changes nothing."""
     expected: dict[str, list[float | None]] = {}
     for group in range(3):
         there = [[value for one in many[group::3] if (value := newest(one, t)) is not None] for t in at.times_ms.tolist()]
@@ -174,7 +174,7 @@ def test_quantiles_of_groups(q: float, many: list[Series], at: Steps) -> None:
 @given(st.sampled_from(["topk", "bottomk", "limitk"]), st.integers(-1, 5), st.lists(series, max_size=12), steps)
 @settings(max_examples=200, deadline=None)
 def test_choices(op: str, k: int, many: list[Series], at: Steps) -> None:
-    """The values chosen of each group at each step are the first of a sort; which of equal ones is chosen is nobody's to say."""
+    """The values chosen of each group at each step are the first of a sort; any of several equal ones may be chosen."""
     found = evaluated(Aggregate(op, SELECTOR, Number(k), ("g",)), many, at)
     chosen = rows(found)
     for column, t in enumerate(at.times_ms.tolist()):
@@ -188,7 +188,7 @@ def test_choices(op: str, k: int, many: list[Series], at: Steps) -> None:
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e290, max_value=1e290), min_size=1, max_size=12))
 @settings(max_examples=200, deadline=None)
 def test_sums_keep_what_rounding_takes(numbers: list[float]) -> None:
-    """Sums of whatever sizes, over time and over series, are within 1e-12 of the exact one, or of what is as small beside the numbers."""
+    """Sums over time and over series are within 1e-12 of the exact one, relative to it or to the numbers, whatever their sizes."""
     exact = plain.exact_sum(numbers)
     slack = max(abs(exact) * 1e-12, max(map(abs, numbers)) * 1e-30)
     at = Steps(START, START, 0)
@@ -205,7 +205,7 @@ anything = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0
 @given(st.lists(st.lists(anything, max_size=12), min_size=1, max_size=3), st.integers(1, 12))
 @settings(max_examples=300, deadline=None)
 def test_running_totals_are_never_trusted_too_far(many: list[list[float]], width: int) -> None:
-    """Sums of windows that overlap much are those of each window by itself, whatever stands before them."""
+    """Sums of heavily overlapping windows equal those of each window by itself, whatever values precede them."""
     known = samples_of([{START + 1000 * i: value for i, value in enumerate(row)} for row in many])
     at = Steps(START, START + 14_000, 1000)
     found = windows.windows(known.offsets, known.times_ms, known.values, at, at.times_ms, width * 1000)

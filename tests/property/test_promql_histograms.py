@@ -1,4 +1,4 @@
-"""Laws of native histograms: what sums, quantiles, windows and text must hold to whatever the histograms are."""
+"""Laws of native histograms that sums, quantiles, windows and text obey for all histograms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LAYOUTS = st.sampled_from([(), (0.0,), (5.0, 10.0), (-10.0, 5.0, 10.0), (1.0, 2.
 
 @st.composite
 def exponential(draw: st.DrawFn, schema: st.SearchStrategy[int] = SCHEMAS, *, zero: bool = True) -> str:
-    """The literal of an exponential histogram with whole counts, so that sums of them are exact."""
+    """The literal of an exponential histogram with integer counts, so that their sums are exact."""
     buckets, negative = draw(COUNTS), draw(COUNTS)
     zero_count = draw(st.integers(0, 5)) if zero else 0
     width = draw(st.sampled_from([0.0, 0.001, 0.3, 1.0])) if zero else 0.0
@@ -64,13 +64,13 @@ def read(texts: list[str]) -> Histograms:
 
 
 def same(left: Histograms, right: Histograms) -> bool:
-    """Whether two lots of histograms are equal one by one, hints aside."""
+    """Whether two sequences of histograms are equal one by one, apart from hints."""
     rows = np.arange(len(left))
     return len(left) == len(right) and bool(equal(concatenate([left, right]), rows, rows + len(left)).all())
 
 
 def disjoint(histograms: Histograms) -> bool:
-    """Whether no bucket reaches into the zero bucket, which no client sends and no sum makes."""
+    """Whether no bucket overlaps the zero bucket, as in all histograms that clients send and sums produce."""
     sides = (histograms.positive, histograms.negative)
     begins = [(limits(histograms, side)[0], histograms.zero_threshold[side.owner]) for side in sides]
     return all(bool((lower >= width).all()) for lower, width in begins) or bool((histograms.bounds >= 0).all())
@@ -85,7 +85,7 @@ def add(histograms: Histograms, rows: list[int], weights: list[float] | None = N
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40), st.integers(1, 7))
 def test_sums_of_runs_are_as_exact_as_can_be(values: list[float], size: int) -> None:
-    """Each run comes out as the sum of its numbers without rounding on the way, to one unit in the last place of what cancels."""
+    """The sum of each run is exact to one unit in the last place of what cancels."""
     lengths = [len(values[i : i + size]) for i in range(0, len(values), size)]
     found = run_sums(np.array(values), np.array(lengths))
     for total, begin in zip(found.tolist(), range(0, len(values), size), strict=True):
@@ -97,7 +97,7 @@ def test_sums_of_runs_are_as_exact_as_can_be(values: list[float], size: int) -> 
 
 @given(KIND.flatmap(lambda kind: st.tuples(kind, kind)))
 def test_what_is_added_can_be_taken_away(pair: tuple[str, str]) -> None:
-    """(a + b) - b is a, brought to the layout that a and b have in common."""
+    """(a + b) - b is a, in the layout that a and b have in common."""
     both = read(list(pair))
     assert same(add(both, [0, 1, 1], [1.0, 1.0, -1.0]), add(both, [0, 1, 1], [1.0, 0.5, -0.5]))
     total = concatenate([add(both, [0, 1]), both])
@@ -108,7 +108,7 @@ def test_what_is_added_can_be_taken_away(pair: tuple[str, str]) -> None:
 
 @given(st.lists(exponential(st.just(4)), min_size=2, max_size=4), st.integers(-4, 4))
 def test_resolution_may_be_reduced_before_or_after_adding(texts: list[str], schema: int) -> None:
-    """Where zero buckets do not have to grow into buckets, which depends on these being fine or coarse."""
+    """Unless zero buckets have to grow into buckets, which depends on the buckets' resolution."""
     several = read(texts)
     several = replace(several, zero_threshold=np.zeros(len(several)))
     rows = list(range(len(several)))
@@ -118,7 +118,7 @@ def test_resolution_may_be_reduced_before_or_after_adding(texts: list[str], sche
 
 @given(SEVERAL)
 def test_a_sum_does_not_depend_on_the_order(texts: list[str]) -> None:
-    """Nor on how many sums are made at once."""
+    """Nor on how many sums are computed at once."""
     several = read(texts)
     rows = np.arange(len(several))
     forward = sum_by(several, rows, rows % 2, 2)
@@ -132,7 +132,7 @@ def test_a_sum_does_not_depend_on_the_order(texts: list[str]) -> None:
 
 @given(SEVERAL)
 def test_a_mean_is_the_sum_divided(texts: list[str]) -> None:
-    """To rounding."""
+    """Up to rounding."""
     several = read(texts)
     rows, one = np.arange(len(several)), np.zeros(len(several), np.int64)
     mean, total = average_by(several, rows, one, 1).histograms, sum_by(several, rows, one, 1).histograms
@@ -142,7 +142,7 @@ def test_a_mean_is_the_sum_divided(texts: list[str]) -> None:
 
 @given(SEVERAL)
 def test_counts_of_buckets_survive_adding(texts: list[str]) -> None:
-    """Every observation of a member is in some bucket of the sum."""
+    """Every observation of a summand is in some bucket of the sum."""
     several = read(texts)
     total = add(several, list(range(len(several))))
 
@@ -154,7 +154,7 @@ def test_counts_of_buckets_survive_adding(texts: list[str]) -> None:
 
 @given(exponential() | custom())
 def test_twice_negated_is_the_same(text: str) -> None:
-    """And a histogram less itself has nothing in it."""
+    """And a histogram minus itself is empty."""
     one = parse(text)
     assert same(negate(negate(one)), one)
     nothing = combine("-", cells(one), cells(one)).samples.histograms
@@ -168,7 +168,7 @@ def cells(one: Histograms) -> Cells:
 
 @given(KIND.flatmap(lambda kind: st.tuples(kind, kind)))
 def test_observing_more_is_no_reset_and_less_is_one(pair: tuple[str, str]) -> None:
-    """A counter that grew by another histogram was not reset; going back was, if anything had been observed."""
+    """A counter that grew by another histogram was not reset; going back is a reset if anything had been observed."""
     both = read(list(pair))
     grown = concatenate([both.take(np.array([0])), add(both, [0, 1])])
     first, second = np.array([0]), np.array([1])
@@ -181,7 +181,7 @@ def test_observing_more_is_no_reset_and_less_is_one(pair: tuple[str, str]) -> No
 
 @given(exponential() | custom(LAYOUTS.filter(bool)), st.lists(st.floats(0, 1), min_size=2, max_size=5))
 def test_quantiles_grow_with_their_rank(text: str, ranks: list[float]) -> None:
-    """A higher rank is never a smaller number."""
+    """A higher rank never gives a smaller number."""
     several = parse(text).take(np.zeros(len(ranks), np.int64))
     assume(disjoint(several))
     values, notes = histogram_functions.quantile(np.sort(ranks), several)
@@ -192,7 +192,7 @@ def test_quantiles_grow_with_their_rank(text: str, ranks: list[float]) -> None:
 
 @given(exponential(zero=False), st.floats(0.01, 0.99))
 def test_the_fraction_below_a_quantile_is_its_rank(text: str, rank: float) -> None:
-    """Where buckets are populated, histogram_fraction undoes histogram_quantile."""
+    """Within populated buckets, histogram_fraction is the inverse of histogram_quantile."""
     one = parse(text)
     if one.count[0] == 0:
         return
@@ -203,7 +203,7 @@ def test_the_fraction_below_a_quantile_is_its_rank(text: str, rank: float) -> No
 
 @given(exponential() | custom(), st.floats(-30, 30))
 def test_what_is_cut_off_on_both_sides_is_the_whole(text: str, at: float) -> None:
-    """Each finite bucket is split between ``</`` and ``>/`` without anything lost."""
+    """``</`` and ``>/`` divide each finite bucket without losing anything."""
     one = parse(text)
     assume(disjoint(one))
     below, above = (trimmed(one, np.array([at]), upper=upper) for upper in (True, False))
@@ -227,7 +227,7 @@ def test_text_reads_back(text: str, hint: str) -> None:
 
 @st.composite
 def windows(draw: st.DrawFn) -> histogram_windows.Windows:
-    """Two series of histograms, now and then floats, and some windows over each."""
+    """Two series of histograms, with a few floats, and some windows over each."""
     texts = draw(st.lists(exponential() | custom(LAYOUTS), min_size=1, max_size=4))
     picks = draw(st.lists(st.integers(-1, len(texts) - 1), min_size=2, max_size=10))
     half = draw(st.integers(1, len(picks) - 1))
@@ -249,7 +249,7 @@ def _span(half: int, size: int, second: bool, begin: int, length: int) -> tuple[
 
 @given(windows(), st.sampled_from(OF_HISTOGRAMS))
 def test_many_windows_are_as_each_alone(many: histogram_windows.Windows, function: str) -> None:
-    """Evaluating windows together, or in parts, changes nothing."""
+    """Evaluating windows together or in parts changes nothing."""
     together = range_function(function, many)
     for row in range(len(many.lo)):
         alone = range_function(function, many.take(np.array([row])))
@@ -267,7 +267,7 @@ def test_many_windows_are_as_each_alone(many: histogram_windows.Windows, functio
 
 @given(st.lists(exponential(), min_size=2, max_size=5))
 def test_increase_counts_what_a_loop_counts(texts: list[str]) -> None:
-    """The last less the first, and what was there before each reset, added up pair by pair."""
+    """The last minus the first, plus the value before each reset, added pair by pair."""
     several = read(texts)
     size = len(several)
     samples = Samples([()], np.array([0, size]), np.arange(size) * 1000, np.full(size, np.nan), np.arange(size), several)
@@ -284,7 +284,7 @@ def test_increase_counts_what_a_loop_counts(texts: list[str]) -> None:
 
 @given(SEVERAL, st.integers(1, 3))
 def test_sums_are_cut_where_there_is_much_to_add(texts: list[str], limit: int) -> None:
-    """Parts of sums put together are the sums."""
+    """Sums computed in parts equal the whole."""
     several = read(texts)
     rows = np.arange(len(several))
     whole = weighted(several, rows, np.ones(len(rows)), rows, len(rows))
@@ -298,7 +298,7 @@ def test_sums_are_cut_where_there_is_much_to_add(texts: list[str], limit: int) -
 
 @given(exponential() | custom(), st.floats(-4, 4))
 def test_a_scaled_histogram_keeps_its_shape(text: str, factor: float) -> None:
-    """Counts times a number, quantiles untouched by a positive one."""
+    """Counts are multiplied, and a positive factor leaves quantiles unchanged."""
     one = parse(text)
     other = scaled(one, np.array([factor]))
     assert other.count[0] == one.count[0] * factor
@@ -309,14 +309,14 @@ def test_a_scaled_histogram_keeps_its_shape(text: str, factor: float) -> None:
 
 
 def quantile_is_at_an_edge(one: Histograms, rank: float) -> bool:
-    """Whether the rank falls on the border of two buckets, where rounding decides between them."""
+    """Whether the rank is at the border of two buckets, where rounding decides between them."""
     near, _ = histogram_functions.quantile(np.array([rank - 1e-9, rank + 1e-9]), one.take(np.zeros(2, np.int64)))
     return bool(abs(near[1] - near[0]) > 1e-6)
 
 
 @given(windows(), st.sampled_from(["sum_over_time", "avg_over_time", "rate", "delta", "changes"]), st.integers(1, 4))
 def test_windows_are_evaluated_in_parts_where_they_hold_much(many: histogram_windows.Windows, function: str, limit: int) -> None:
-    """And come out the same."""
+    """With the same result."""
     whole = range_function(function, many)
     before, histogram_over_time.MAX_MEMBERS = histogram_over_time.MAX_MEMBERS, limit
     try:

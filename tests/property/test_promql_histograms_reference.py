@@ -23,7 +23,7 @@ def close(left: float, right: float) -> bool:
 
 @given(PAIRS, st.sampled_from([1.0, -1.0, 0.5]))
 def test_weighted_sums_of_two(pair: tuple[str, str], factor: float) -> None:
-    """Sums, differences and parts, of schemas, zero buckets and bounds that differ."""
+    """Sums, differences and fractions, of different schemas, zero buckets and bounds."""
     both = read(list(pair))
     assume(all(disjoint(both.take(np.array([row]))) for row in range(2)))
     wanted = Plain.at(both, 0).plus(Plain.at(both, 1), factor)
@@ -34,7 +34,7 @@ def test_weighted_sums_of_two(pair: tuple[str, str], factor: float) -> None:
 
 @given(KIND.flatmap(lambda kind: st.lists(kind, min_size=3, max_size=5)))
 def test_sums_of_several_are_sums_of_sums(texts: list[str]) -> None:
-    """Whatever the zero buckets, adding all at once is adding one after the other."""
+    """Adding all at once equals adding one after the other, whatever the zero buckets."""
     several = read(texts)
     assume(all(disjoint(several.take(np.array([row]))) for row in range(len(several))))
     assume(len(set(several.schema.tolist())) == 1)
@@ -50,7 +50,7 @@ def test_sums_of_several_are_sums_of_sums(texts: list[str]) -> None:
 @given(PAIRS)
 @example(("{{schema:0 count:1 buckets:[1]}}", "{{schema:0 count:2 z_bucket:1 z_bucket_w:0.6 buckets:[1]}}"))
 def test_resets(pair: tuple[str, str]) -> None:
-    """Whatever fell, or went."""
+    """Whatever decreased or disappeared."""
     both = read(list(pair))
     assume(all(disjoint(both.take(np.array([row]))) for row in range(2)))
     found = detect(both, np.array([1, 0]), np.array([0, 1]))
@@ -69,7 +69,7 @@ def test_quantiles(text: str, q: float) -> None:
 
 @given(exponential() | custom(), st.floats(-20, 20))
 def test_fractions(text: str, value: float) -> None:
-    """Below any number."""
+    """Below any bound."""
     one = read([text])
     assume(disjoint(one) and one.count[0] > 0)
     found, _ = histogram_functions.fraction(np.array([-math.inf]), np.array([value]), one)

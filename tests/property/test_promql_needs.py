@@ -29,7 +29,7 @@ STEPS = st.sampled_from([Steps(720_000, 720_000, 0), Steps(240_000, 1_320_000, 1
 
 
 class _Pushing(MemorySeries):
-    """See SeriesReader: evaluates every grid that it is asked for."""
+    """See SeriesReader: evaluates every grid that is requested."""
 
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
         """See SeriesReader."""
@@ -120,7 +120,7 @@ def store() -> _Pushing:
 
 
 async def answer(query: str, steps: Steps, *, push: bool) -> object:
-    """The value as plain data, or what is wrong."""
+    """The value as plain data, or the error."""
     engine = PromqlEngine(store(), EngineOptions(subquery_step_ms=108_000, push=push))
     try:
         outcome = await engine.run("t1", Query(query, steps), engine.parse(query, instant=not steps.step_ms))
@@ -130,7 +130,7 @@ async def answer(query: str, steps: Steps, *, push: bool) -> object:
 
 
 def plain(value: Value) -> object:
-    """Samples by series, those that are there."""
+    """The samples that are present, by series."""
     match value:
         case Scalar(values=values):
             return [f"{round(number, 6) + 0.0:.9g}" for number in values.tolist()]

@@ -1,4 +1,4 @@
-"""Whatever tree there is, its text parses to the same tree, on one line and on many."""
+"""The text of any tree parses to the same tree, on one line and on several."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_text_parses_to_the_tree_that_it_was_made_of(expr: Expr) -> None:
 
 
 def _sorted(expr: Expr) -> Expr:
-    """Matchers are printed in the order of their text, and mean the same in any."""
+    """Matchers are printed in the order of their text; their order has no meaning."""
     if isinstance(expr, VectorSelector):
         return replace(expr, matchers=tuple(sorted(expr.matchers, key=repr)))
     return rebuilt(expr, [_sorted(child) for child in children(expr)])
@@ -176,7 +176,7 @@ TOKENS = st.sampled_from([*CHARACTERS, *WORDS_AND_SIGNS.split()])
 @given(st.lists(TOKENS, max_size=25).map("".join) | st.text(max_size=40))
 @settings(max_examples=400)
 def test_no_text_is_too_odd_to_be_refused(query: str) -> None:
-    """Whatever is written parses, or is refused with its place; what parses can be prepared, printed and put into JSON."""
+    """Any text either parses or is refused with a position; what parses can be prepared, printed and converted to JSON."""
     try:
         expr = parse(query)
     except ParseError as problem:

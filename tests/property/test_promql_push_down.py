@@ -1,4 +1,4 @@
-"""A function evaluated where the samples are, and the same expression evaluated here over the samples, agree."""
+"""Functions evaluated where the samples are agree with the same expression evaluated over fetched samples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ gaps = st.one_of(st.just(5_000), st.integers(1, 3), st.integers(4_000, 6_000), s
 
 @st.composite
 def series(draw: st.DrawFn) -> list[tuple[int, float]]:
-    """Samples at growing times, some of them written again with another value."""
+    """Samples at growing times, some of them written twice with different values."""
     time_ms, found = T0 + draw(st.integers(-30_000, 30_000)), []
     rising, total = draw(st.booleans()), 0.0
     for gap in draw(st.lists(gaps, max_size=25)):
@@ -57,7 +57,7 @@ def series(draw: st.DrawFn) -> list[tuple[int, float]]:
 
 @dataclass(frozen=True)
 class Times:
-    """When and over how much is evaluated."""
+    """The times and ranges of an evaluation."""
 
     steps: Steps
     window_ms: int
@@ -87,14 +87,14 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="module")
 def tier(runner: asyncio.Runner, shared_hot_node: HotNode) -> Iterator[HotTier]:
-    """One shard for all examples: each has a metric of its own."""
+    """One shard for all examples, each of which has a metric of its own."""
     opening = open_tier([shared_hot_node])
     yield runner.run(opening.__aenter__())
     runner.run(opening.__aexit__(None, None, None))
 
 
 def expressions(metric: str, when: Times) -> dict[str, Expr]:
-    """Every function that is pushed down, over the metric."""
+    """Every function that is pushed down, applied to the metric."""
     selector = VectorSelector(metric, (Matcher("__name__", "=", metric),), offset=when.offset_ms)
     over = MatrixSelector(selector, when.window_ms)
     number: Expr = Number(abs(when.argument)) if when.argument >= 0 else Unary("-", Number(abs(when.argument)))
@@ -108,7 +108,7 @@ Evaluated = dict[Labels, tuple[list[bool], list[float]]]
 
 
 async def evaluated(reader: SeriesReader, exprs: dict[str, Expr], steps: Steps, *, push: bool) -> dict[str, Evaluated]:
-    """The expressions' values by series, with or without help from the shard; everything is fetched at once."""
+    """The expressions' values by series, with or without the shard's help; everything is fetched at once."""
     wanted = Needs()
     for expr in exprs.values():
         of_one = needs(expr, steps, Options(lookback_ms=LOOKBACK, push=push, push_from_ms=0))

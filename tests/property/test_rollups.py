@@ -1,4 +1,4 @@
-"""Windows of whole buckets give what Prometheus' functions give over the samples: plain loops say what that is."""
+"""Functions over windows of whole buckets agree with Prometheus' functions over the samples, as plain loops compute them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ series = st.lists(st.tuples(st.integers(1, 12 * LENGTH), values), max_size=60, u
 
 
 def of_bucket(points: Sequence[Point]) -> dict[str, float]:
-    """A bucket's columns, in plain loops."""
+    """A bucket's columns, computed in plain loops."""
     fallen = sum(a for (_, a), (_, b) in pairwise(points) if b < a)
     known = [value for _, value in points if not math.isnan(value)] or [math.nan]
     return {
@@ -103,7 +103,7 @@ def test_whole_buckets_are_as_the_samples(many: list[list[Point]], start: int, s
 
 @given(series, st.integers(0, 12 * LENGTH), st.integers(1, 3 * LENGTH), st.sampled_from(sorted(COLUMNS)))
 def test_other_windows_are_those_of_the_buckets_before(points: list[Point], end: int, window: int, function: str) -> None:
-    """The end is moved back to a bucket's, the range up to whole ones; what grows with the range is scaled to it."""
+    """Their end is moved back to the end of a bucket and their range extended to whole buckets; what grows with the range is scaled back."""
     buckets = buckets_of([points], COLUMNS[function])  # type: ignore[index]  # a function's name
     whole, wide = end // LENGTH * LENGTH, -(-window // LENGTH) * LENGTH
     found, present = rollups.over(buckets, function, rollups.places(np.array([end]), window, LENGTH))  # type: ignore[arg-type]  # the same

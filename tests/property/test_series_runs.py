@@ -1,4 +1,4 @@
-"""Rows of several parts become samples in order, or are said to need a merge."""
+"""Rows of several parts are put in order as samples, or reported to need a merge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = st.lists(st.sets(st.tuples(st.integers(1, 4), st.integers(-20, 20)), max
 
 @given(PARTS, st.lists(st.integers(0, 60), max_size=3))
 def test_rows_are_put_in_order_or_are_to_be_merged(parts: list[set[Row]], cuts: list[int]) -> None:
-    """Parts by series and time, in blocks that end anywhere: never out of order, never twice, and at once where the parts are apart."""
+    """Parts by series and time, in blocks that end anywhere: never out of order or duplicated, and without a merge if parts do not overlap."""
     rows = [row for part in parts for row in sorted(part)]
     ends = [sum(len(part) for part in parts[: count + 1]) for count in range(len(parts))]
     edges = sorted({0, *ends, *(min(cut, len(rows)) for cut in cuts)})
@@ -34,6 +34,6 @@ def test_rows_are_put_in_order_or_are_to_be_merged(parts: list[set[Row]], cuts: 
 
 
 def overlap(one: set[Row], other: set[Row]) -> bool:
-    """Whether a series has samples in both parts of which some are not all before or all behind the others."""
+    """Whether a series has samples in both parts, with neither part entirely before the other."""
     pairs = [([at for of, at in one if of == series], [at for of, at in other if of == series]) for series in {of for of, _ in one | other}]
     return any(first and second and min(first) <= max(second) and min(second) <= max(first) for first, second in pairs)

@@ -1,4 +1,4 @@
-"""A range that is cut by time: each instant of it is read in one place, and most of it where it is added up."""
+"""A range that is split by time: each instant is read from exactly one place, and most from the tables of counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Max-min shares of a byte budget, by the rules that must hold whatever is asked in whatever order."""
+"""Max-min shares of a byte budget: rules that hold for any sequence of requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TENANTS = st.sampled_from("abc")
 
 
 class SharesMachine(RuleBasedStateMachine):
-    """A model beside the real thing: who was granted what, who waits in which order."""
+    """A model next to the real implementation: the shares granted, and the order of those that wait."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whatever spans OTLP can carry, the bytes that ClickHouse makes of them say what the spans themselves say."""
+"""The bytes that ClickHouse encodes of any OTLP span say the same as the span itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST.resource_spans.add().scope_spans.add().spans.add(name="long", end_time_u
 
 
 async def check_bytes(tier: HotTier, batch: list[ExportTraceServiceRequest]) -> None:
-    """Write the spans of the batch as one trace, and compare what is read of it."""
+    """Write the spans of the batch as one trace, and compare what is read."""
     trace_id, number = os.urandom(16), 0
     for request in batch:
         for group in request.resource_spans:

@@ -1,4 +1,4 @@
-"""Whatever spans OTLP can carry come out of the hot tier as they went in."""
+"""All spans that OTLP can carry are read from the hot tier as they were sent."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def request_of(own: Attributes) -> ExportTraceServiceRequest:
 
 
 async def written_and_read(tier: HotTier, tenant: str, batch: list[ExportTraceServiceRequest]) -> tuple[list[Span], list[Span]]:
-    """The spans of the batch, in one joined body, as they were given and as they are read."""
+    """The spans of the batch, in one joined body, as sent and as read."""
     await tier.writers[0].write(
         TRACES, b"".join(codec.encode(tenant, 1, request.SerializeToString()) for request in batch), os.urandom(8).hex()
     )
@@ -92,7 +92,7 @@ async def written_and_read(tier: HotTier, tenant: str, batch: list[ExportTraceSe
 
 
 def test_every_field_of_every_span_survives(shared_hot_node: HotNode) -> None:
-    """Through one joined batch, the flattening in ClickHouse, and back."""
+    """Through one joined batch, flattening in ClickHouse and reading."""
     with asyncio.Runner() as runner:
         opened = open_tier([shared_hot_node])
         tier = runner.run(opened.__aenter__())

@@ -122,7 +122,7 @@ def holds(op: str, held: Any, literal: Any) -> bool:
 
 
 def true_of(span: Span, expression: Expression) -> bool:
-    """The expression of one span, by the words of tael/traceql/expressions.py."""
+    """The value of an expression for one span, as tael/traceql/expressions.py defines it."""
     match expression:
         case Exists(operand=operand, wanted=wanted):
             assert isinstance(operand, Attribute)
@@ -149,7 +149,7 @@ def query_of(expression: Expression) -> Query:
 @FEW
 @given(spans(), EXPRESSIONS)
 def test_expressions_agree_with_a_plain_loop(found: list[Span], expression: Expression) -> None:
-    """A filter over columns finds the spans that a look at each one finds."""
+    """A filter over columns finds the same spans as testing each by itself."""
     mask = matching(expression, block_of(found, list(fields(query_of(expression)))))
     assert mask.tolist() == [true_of(span, expression) for span in ordered(found)]
 
@@ -157,7 +157,7 @@ def test_expressions_agree_with_a_plain_loop(found: list[Span], expression: Expr
 @FEW
 @given(spans(), EXPRESSIONS)
 def test_what_is_pushed_down_loses_nothing(found: list[Span], expression: Expression) -> None:
-    """The predicate holds for every span that is found; where it is exact, for no other; without lists, exactly where there is none."""
+    """The predicate holds for every matching span; if it is exact, for no other; without lists, it is exact if there are none."""
     for lists in (True, False):
         lowered = lower(expression, lists=lists)
         test = span_test(lowered.predicate)
@@ -172,7 +172,7 @@ def test_what_is_pushed_down_loses_nothing(found: list[Span], expression: Expres
 
 @given(EXPRESSIONS)
 def test_text_parses_to_the_same_tree(expression: Expression) -> None:
-    """What is shown of a query means the same query."""
+    """The printed text of a query means the same query."""
     shown = show(Filter(expression))
     assert parse(shown).pipeline.stages[0] == Filter(expression), shown
 

@@ -28,7 +28,7 @@ ROWS = st.lists(
 
 
 def looped(rows: Sequence[Row]) -> dict[Labels, dict[tuple[int, int], int]]:
-    """Counts by step and power, 0 for what is in no bucket."""
+    """Counts by step and power, 0 for values in no bucket."""
     values = (None, Static(Type.STRING, "a"), Static(Type.INT, 1), Static(Type.FLOAT, 1.0), Static(Type.BOOL, value=True))
     found: dict[Labels, dict[tuple[int, int], int]] = {}
     for slot, word, kind, power, count in rows:
@@ -42,7 +42,7 @@ def looped(rows: Sequence[Row]) -> dict[Labels, dict[tuple[int, int], int]]:
 @FEW
 @given(ROWS, st.integers(1, 9))
 def test_buckets_agree_with_a_plain_loop(rows: list[Row], most: int) -> None:
-    """Rows of one group and step add up, whatever their order, and no more groups are returned than asked for."""
+    """Rows of one group and step add up in any order, and no more groups are returned than requested."""
     slots, words, kinds, powers, counts = (np.array(column) for column in zip(*rows, strict=True))
     ones = np.ones(len(rows))
     columns: list[native.Column] = [slots, native.Strings(list(WORDS), words), kinds, powers, counts, ones, ones, ones]
@@ -62,7 +62,7 @@ def test_buckets_agree_with_a_plain_loop(rows: list[Row], most: int) -> None:
 @FEW
 @given(st.lists(st.tuples(st.integers(-1, STEPS), st.floats(0, 9), st.floats(0, 9), st.floats(0, 9)), min_size=1), st.integers(0, 3))
 def test_sums_agree_with_a_plain_loop(rows: list[tuple[int, float, float, float]], exemplars: int) -> None:
-    """Sums, the smallest and largest values, and the first exemplars."""
+    """Sums, minima, maxima, and the first exemplars."""
     slots, *numbers = (np.array(column) for column in zip(*rows, strict=True))
     ids = np.arange(len(rows), dtype=np.uint64)
     function = MetricsAggregate("avg_over_time", Attribute(Scope.SPAN, "k"))
@@ -81,7 +81,7 @@ def test_sums_agree_with_a_plain_loop(rows: list[tuple[int, float, float, float]
 
 
 def quantile(wanted_part: float, counts: dict[float, int]) -> float:
-    """Where a quantile falls among buckets, looked for one by one."""
+    """The quantile, found by looking through the buckets one by one."""
     filled = sorted(bound for bound, count in counts.items() if count)
     if not filled or not 0 <= wanted_part <= 1:
         return 0.0

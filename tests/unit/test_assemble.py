@@ -1,4 +1,4 @@
-"""Encoded spans put together are what ``encode_spans`` makes of the spans."""
+"""Concatenating encoded spans gives the same as ``encode_spans``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def span(number: int, resource: Resource, scope: Scope) -> Span:
 
 
 def spans() -> Sequence[Span]:
-    """Of two resources that are told apart by a type alone, one of them twice, and three scopes; some longer than one byte tells."""
+    """Spans of two resources that differ only in a type, one of them twice, and three scopes; some longer than a one-byte length."""
     one, same, other, nothing = Resource({"n": 1}), Resource({"n": 1}), Resource({"n": True}, 2, "https://r"), Resource()
     plain, named = Scope(), Scope("lib", "1", {"k": None}, 1, "https://s")
     under = [(one, plain), (other, named), (same, plain), (one, named), (nothing, plain), (other, named)]

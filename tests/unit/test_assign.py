@@ -1,4 +1,4 @@
-"""Handing out leases: everybody alive is used evenly, and nothing moves without need."""
+"""Granting leases: live members are used evenly, and nothing moves without need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOLDERS = st.dictionaries(st.integers(0, 11), st.sampled_from(["", "a", "b", "c"
 
 @given(HOLDERS, MEMBERS)
 def test_every_shard_ends_with_a_live_holder_evenly(holders: dict[int, str], members: list[str]) -> None:
-    """No member holds over one more than another, and a second look has nothing left to do."""
+    """No member holds more than one lease more than another, and a second run changes nothing."""
     grants = assign(holders, members)
     after = {**holders, **grants}
     if not members:
@@ -31,7 +31,7 @@ def test_every_shard_ends_with_a_live_holder_evenly(holders: dict[int, str], mem
 
 @given(HOLDERS, MEMBERS)
 def test_a_live_holder_keeps_all_it_may(holders: dict[int, str], members: list[str]) -> None:
-    """What moves away from a live member is only what it holds beyond an even share."""
+    """Only leases beyond an even share are taken from a live member."""
     grants = assign(holders, members)
     for member in members:
         had = sum(holder == member for holder in holders.values())

@@ -1,4 +1,4 @@
-"""Tenants' names, tokens' files, who may do what, and what refuses to be open."""
+"""Tenants' names, token files, permissions, and insecure settings that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tael restore` refuses to read."""
+"""Backups that `tael restore` refuses."""
 
 from __future__ import annotations
 

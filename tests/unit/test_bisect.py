@@ -1,4 +1,4 @@
-"""Cutting refused bodies keeps every item, in order, and ends."""
+"""Halving refused bodies keeps every item, in order, and terminates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def request(shape: list[list[int]], start: int) -> tuple[ExportTraceServiceReque
 
 
 def numbers_in(body: bytes) -> list[tuple[str, int]]:
-    """Tenant and number of every span in a body; the span stands under its own resource or the test fails."""
+    """Tenant and number of every span in a body; the test fails unless each span is under its own resource."""
     found = []
     for record in codec.decode(body):
         for resource in ExportTraceServiceRequest.FromString(record.request).resource_spans:
@@ -40,14 +40,14 @@ def numbers_in(body: bytes) -> list[tuple[str, int]]:
 
 
 def pieces(body: bytes) -> list[bytes]:
-    """Cut until nothing can be cut."""
+    """Halve until nothing can be halved."""
     halves = halve(TRACES, body)
     return [body] if halves is None else [piece for half in halves for piece in pieces(half)]
 
 
 @given(st.lists(st.lists(st.lists(st.integers(0, 4), max_size=3), max_size=3), min_size=1, max_size=4))
 def test_pieces_hold_every_span_once_in_order_and_at_most_one_each(shapes: list[list[list[int]]]) -> None:
-    """Whatever the shape of the records."""
+    """For records of any shape."""
     body, start = b"", 0
     wanted: list[tuple[str, int]] = []
     for index, shape in enumerate(shapes):
@@ -67,7 +67,7 @@ def test_nothing_to_cut_is_none() -> None:
 
 
 def test_normalise_keeps_the_last_member_of_a_oneof() -> None:
-    """Two members of one oneof are legal protobuf where the last wins; ClickHouse refuses them."""
+    """Two members of one oneof are valid protobuf, of which the last wins, but ClickHouse refuses them."""
     both = b"\x0a\x01a" + b"\x18\x05"  # AnyValue{string_value: "a", int_value: 5}
     attribute = b"\x0a\x01k\x12" + bytes([len(both)]) + both
     span = b"\x4a" + bytes([len(attribute)]) + attribute
@@ -84,7 +84,7 @@ def test_normalise_keeps_the_last_member_of_a_oneof() -> None:
 
 
 def metric_pieces(body: bytes) -> list[bytes]:
-    """Cut a body of metrics until nothing can be cut."""
+    """Halve a body of metrics until nothing can be halved."""
     halves = halve(METRICS, body)
     return [body] if halves is None else [piece for half in halves for piece in metric_pieces(half)]
 

@@ -1,4 +1,4 @@
-"""Counting a request's messages along its tags."""
+"""Counting a request's messages by scanning its tags."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_messages_are_counted_wherever_they_are(body: bytes) -> None:
 
 
 def test_whatever_is_no_protobuf_is_counted_as_far_as_it_goes() -> None:
-    """The parser refuses it."""
+    """The parser refuses it later."""
     chance, whole = random.Random(7), request_of(200).SerializeToString()
     for _ in range(300):
         body = bytearray(whole[: chance.randrange(len(whole))])

@@ -1,4 +1,4 @@
-"""What people type at the command line, and what an agent is shown."""
+"""Values that users type at the command line, and what agents are shown."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOW = datetime(2026, 3, 4, 15, 30, tzinfo=timezone(timedelta(hours=2)))
     ],
 )
 def test_times_as_people_type_them(typed: str, meant: str) -> None:
-    """In local time where no zone is said."""
+    """In local time unless a zone is given."""
     assert instant(typed, NOW) == meant
 
 
@@ -65,7 +65,7 @@ def test_times_as_people_type_them(typed: str, meant: str) -> None:
     ],
 )
 def test_what_is_no_time(typed: str) -> None:
-    """Is refused with all that is taken."""
+    """It is refused with a list of accepted forms."""
     with pytest.raises(Rejected) as refused:
         instant(typed, NOW)
     assert refused.value.accepted == TIMES
@@ -76,7 +76,7 @@ def test_what_is_no_time(typed: str) -> None:
     "typed", ["99999999 weeks ago", "800000 days ago", "now+3000000d", "0001-01-01", "400000 days ago", f"{'9' * 400}d"]
 )
 def test_times_that_are_too_far_away(typed: str) -> None:
-    """Beyond what a date can say, and beyond what the API takes."""
+    """Beyond the range of dates, and beyond what the API accepts."""
     with pytest.raises(Rejected, match="too far away"):
         instant(typed, NOW)
 
@@ -97,7 +97,7 @@ def test_times_that_are_too_far_away(typed: str) -> None:
     ],
 )
 def test_lengths_of_time_as_people_type_them(typed: str, meant: str) -> None:
-    """As the API takes them."""
+    """Converted to the form that the API accepts."""
     assert duration(typed) == meant
 
 
@@ -113,7 +113,7 @@ def test_lengths_of_time_as_people_type_them(typed: str, meant: str) -> None:
     ],
 )
 def test_what_is_no_length_of_time(typed: str, reason: str) -> None:
-    """Is refused with what is taken."""
+    """It is refused with a list of accepted forms."""
     with pytest.raises(Rejected) as refused:
         duration(typed)
     assert (refused.value.reason, refused.value.accepted) == (reason, LENGTHS)
@@ -123,18 +123,18 @@ def test_what_is_no_length_of_time(typed: str, reason: str) -> None:
     ("typed", "meant"), [("WARN", "warn"), ("Warning", "warn"), ("err", "error"), ("CRITICAL", "fatal"), ("info", "info")]
 )
 def test_severities_as_people_type_them(typed: str, meant: str) -> None:
-    """In any case, and by their other names."""
+    """In upper or lower case, and by alternative names."""
     assert Severity().convert(typed, None, None) == meant
 
 
 def test_a_word_that_is_no_severity() -> None:
-    """Names the levels."""
+    """The error lists the levels."""
     with pytest.raises(click.BadParameter, match="trace, debug, info, warn, error, fatal"):
         Severity().convert("loud", None, None)
 
 
 def test_compact_items() -> None:
-    """Long texts are cut and say so, empty members go, and what is not an item stays whole."""
+    """Long texts are cut and marked, empty members are dropped, and what is not an item is unchanged."""
     prompt = "x" * (PREVIEW + 1)
     answer: dict[str, object] = {
         "spans": [{"name": "chat", "attributes": {"prompt": prompt, "zero": 0, "off": False}, "events": [], "llm": None}],
@@ -159,7 +159,7 @@ def test_chosen_fields() -> None:
 
 
 def test_known_fields() -> None:
-    """Those of any item; whatever is in an object has a place."""
+    """The fields of any item; members of objects are accepted under any path."""
     answer = {"spans": [{"trace_id": "a", "attributes": {}}, {"llm": None}], "cursor": None}
     known = known_fields(answer)
     assert known == ["trace_id", "attributes", "llm"]

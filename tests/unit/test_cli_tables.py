@@ -1,4 +1,4 @@
-"""What stays in a table that is too wide: numbers and levels whole, text shortened."""
+"""How a table that is too wide is cut: numbers and levels stay whole, text is shortened."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_long_name_leaves_the_value(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("odd", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_json_has_as_texts(odd: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever number of an answer is none, its table shows the text."""
+    """Numbers that JSON cannot represent are shown as their text."""
     counts = dict.fromkeys(("calls", "errors", "traces", "input_tokens", "cache_read_tokens", "output_tokens", "error_rate"), odd)
     durations = dict.fromkeys(("p50_duration_ms", "p95_duration_ms", "duration_ms", "avg_duration_ms", "span_count", "trace_count"), odd)
     one: dict[str, Any] = {"model": "m", **counts, **durations, "cost_usd": odd, "calls_without_cost": 0, "last": "2026-01-31T09:30:00Z"}

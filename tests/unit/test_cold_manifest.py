@@ -1,4 +1,4 @@
-"""The cold tier's manifest: what its transitions do and refuse, what a reader may conclude from two heads, and that it comes back as written."""
+"""The cold tier's manifest: what transitions do and refuse, what a reader may conclude from two heads, and that encoding loses nothing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NOW = HOUR + 100 * HOUR_NS
 
 
 def a_file(table: str = "spans", tenant: str = "t", hour_ns: int = HOUR, generation: int = 0, **fields: object) -> ColdFile:
-    """A file with rows of all of its hour."""
+    """A file with rows throughout its hour."""
     file = ColdFile(table, tenant, 0, hour_ns, generation, 10, 1000, "c", hour_ns, hour_ns + HOUR_NS - 1)
     return replace(file, **fields)  # type: ignore[arg-type]
 
 
 def rolled(manifest: Manifest, table: str, hour_ns: int, *tenants: str, epoch: int = 1) -> Manifest:
-    """The manifest after an hour went all the way."""
+    """The manifest after an hour was rolled completely."""
     manifest = m.begin_move(manifest, table, hour_ns, epoch).manifest
     manifest = m.moved(manifest, table, hour_ns, epoch).manifest
     generation = opened(manifest, table, hour_ns).generation
@@ -40,7 +40,7 @@ def rolled(manifest: Manifest, table: str, hour_ns: int, *tenants: str, epoch: i
 
 
 def on_their_way(table: str) -> list[Manifest]:
-    """An hour that has a file, while late rows of it are moving, rolling and dropping."""
+    """The manifests of an hour with a file, while late rows of it are moving, rolling and dropping."""
     moving = m.begin_move(rolled(Manifest(Head(0)), table, HOUR, "t"), table, HOUR, 1).manifest
     rolling = m.moved(moving, table, HOUR, 1).manifest
     file = a_file(table, hour_ns=HOUR, tenant="u", generation=opened(rolling, table).generation)
@@ -60,14 +60,14 @@ def opened(manifest: Manifest, table: str = "spans", hour_ns: int = HOUR) -> Ope
 
 
 def reread(change: Change) -> Manifest:
-    """What somebody reads who has the head and the objects alone, all pages loaded."""
+    """The manifest as read from only the head and the objects, with all pages loaded."""
     head = Head.decode("cold.0", change.manifest.head.encode())
     index = decode_index(head.index, change.objects[head.index])
     return Manifest(head, index, {day: decode_page(key, change.objects[key]) for day, key in index.items()})
 
 
 def test_an_hour_goes_from_hot_to_cold() -> None:
-    """At every step a reader knows where its rows are, or that it must wait."""
+    """At every step a reader can tell where its rows are, or that it must wait."""
     manifest = m.taken(Manifest(Head(0)), 3).manifest
     manifest = m.begin_move(manifest, "spans", HOUR, 3).manifest
     assert [one.hour_ns for one in manifest.moving(["spans", "logs"], TimeRange(HOUR, HOUR + 1))] == [HOUR]
@@ -91,7 +91,7 @@ def test_an_hour_goes_from_hot_to_cold() -> None:
 
 
 def test_impossible_steps_are_refused() -> None:
-    """Each step is of the state before it, and of an hour of a table that is rolled."""
+    """Each step requires the state before it, and an hour of a table that is rolled."""
     empty = Manifest(Head(0))
     moving = m.begin_move(empty, "spans", HOUR, 1).manifest
     rolling = m.moved(moving, "spans", HOUR, 1).manifest
@@ -118,7 +118,7 @@ def test_impossible_steps_are_refused() -> None:
 
 
 def test_an_older_epoch_changes_nothing() -> None:
-    """Whatever the step."""
+    """Every transition refuses it."""
     manifest = m.taken(m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest, 2).manifest
     full = rolled(Manifest(Head(0, epoch=2)), "spans", HOUR, "t", epoch=2)
     steps: list[Callable[[], Change | None]] = [
@@ -135,7 +135,7 @@ def test_an_older_epoch_changes_nothing() -> None:
 
 
 def test_a_new_owner_writes_other_files_than_the_one_before() -> None:
-    """The one before may be writing still; what it wrote is deleted later."""
+    """The previous owner may still be writing; its files are deleted later."""
     manifest = m.moved(m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest, "spans", HOUR, 1).manifest
     manifest = m.taken(m.taken(manifest, 2).manifest, 3).manifest
     assert (opened(manifest).generation, opened(manifest).abandoned, opened(manifest).state) == (4, (1, 3), ROLLING)
@@ -147,7 +147,7 @@ def test_a_new_owner_writes_other_files_than_the_one_before() -> None:
 
 
 def test_generations_are_merged_into_one_file() -> None:
-    """A tenant's files go for one with a larger generation; others stay; nothing is deleted before its time."""
+    """A tenant's files are replaced by one of a larger generation; others stay; nothing is deleted before the grace period."""
     manifest = rolled(rolled(Manifest(Head(0)), "spans", HOUR, "a", "b"), "spans", HOUR, "a")
     assert [(file.tenant, file.generation) for file in manifest.files("spans")] == [("a", 1), ("b", 1), ("a", 5)]
     with pytest.raises(Rejected):
@@ -164,7 +164,7 @@ def test_generations_are_merged_into_one_file() -> None:
 
 
 def test_files_of_several_hours_are_swapped_at_once() -> None:
-    """One page and one index for all of a day; what nothing stays of goes, what does not fit is refused."""
+    """A day takes one page and one index; files without remaining rows are removed, and swaps that do not fit are refused."""
     manifest = rolled(rolled(Manifest(Head(0)), "spans", HOUR, "a", "b"), "spans", HOUR, "a")
     manifest = rolled(rolled(manifest, "spans", HOUR + HOUR_NS, "a"), "spans", HOUR + 48 * HOUR_NS, "a")
     first, second, third = (
@@ -199,7 +199,7 @@ def test_files_of_several_hours_are_swapped_at_once() -> None:
 
 
 def test_the_files_of_a_day_are_in_one_order() -> None:
-    """By hour and generation, whichever hour came first, for who made the change as for who reads it."""
+    """By hour and generation, whichever hour was first, for the owner as for readers."""
     manifest = Manifest(Head(0))
     for hour_ns in (HOUR + 2 * HOUR_NS, HOUR, HOUR + HOUR_NS, HOUR):
         manifest = rolled(manifest, "spans", hour_ns, "b", "a")
@@ -210,7 +210,9 @@ def test_the_files_of_a_day_are_in_one_order() -> None:
 
 
 def test_a_rollup_takes_the_place_of_a_file() -> None:
-    """Of the only one of its tenant and hour; it is never merged with what came behind it, and its page is read by who knows no rollups only without it."""
+    """Of the only one of its tenant and hour. It is never merged with later files, and releases that do not know rollups can read only pages
+    without them.
+    """
     manifest = rolled(Manifest(Head(0)), "samples", HOUR, "a", "b")
     raw = a_file("samples", "a", generation=1)
     rollup = replace(raw, generation=5, resolution=300, format=2, rows=1)
@@ -231,7 +233,7 @@ def test_a_rollup_takes_the_place_of_a_file() -> None:
 
 
 def test_a_day_takes_the_place_of_its_files() -> None:
-    """Of a tenant, alike, and at rest; what comes later stays beside it, and is no file to be merged with it."""
+    """Of one tenant, of one kind, and at rest; later files stay beside it and are not merged with it."""
     day = day_of(HOUR)
     manifest = Manifest(Head(0))
     for hour in (3, 5, 23):
@@ -264,7 +266,7 @@ def test_a_day_takes_the_place_of_its_files() -> None:
 
 
 def test_files_are_retired_by_a_predicate() -> None:
-    """Those that it says yes to; the head's bounds follow, and a table without files has none."""
+    """Files for which it is true; the head's bounds follow, and a table without files has none."""
     manifest = Manifest(Head(0))
     for day in range(3):
         manifest = rolled(manifest, "spans", HOUR + day * DAY_NS, "a", "b")
@@ -281,7 +283,7 @@ def test_files_are_retired_by_a_predicate() -> None:
 
 
 def test_a_reader_sees_whether_its_hours_changed() -> None:
-    """Changes of other hours and other tables do not matter; what is not remembered does."""
+    """Changes of other hours and other tables do not matter; forgotten changes do."""
     first = rolled(Manifest(Head(0)), "spans", HOUR, "a")
     before = first.head
     manifest = m.begin_move(first, "logs", HOUR + DAY_NS, 1).manifest
@@ -300,7 +302,7 @@ def test_a_reader_sees_whether_its_hours_changed() -> None:
 
 
 def test_what_is_damaged_says_so() -> None:
-    """A head, an index, a page, a list of keys."""
+    """A head, an index, a page and a list of keys."""
     for decode in (Head.decode, decode_index, decode_page, decode_trash):
         for body in (b"", b"{}x", b"[1]", encode_page([])[:-9]):
             with pytest.raises(Damaged, match="the key"):
@@ -320,7 +322,7 @@ def test_services_and_names_choose_files() -> None:
 
 @given(st.from_regex(TENANT_PATTERN, fullmatch=True), st.from_regex(TENANT_PATTERN, fullmatch=True))
 def test_tenants_never_share_a_key(one: str, other: str) -> None:
-    """And no key says more than a key may: no pattern, no way upwards."""
+    """And no key contains a pattern or a path that leads upwards."""
     keys = [file_key("spans", tenant, 0, HOUR, 1) for tenant in (one, other)]
     assert (keys[0] == keys[1]) == (one == other)
     assert not any(character in keys[0] for character in "*?{}'()%@\\ ")
@@ -336,7 +338,7 @@ histories = st.lists(
 @given(histories)
 @settings(max_examples=50)
 def test_any_history_keeps_the_tree_whole(history: list[tuple[str, str, int]]) -> None:
-    """Whatever happens in whatever order: the objects hold the manifest, no key is named twice, nothing that is named is to be deleted."""
+    """For any sequence of transitions: the objects hold the manifest, no key is named twice, and no named key is in the trash."""
     bucket: dict[str, bytes] = {}
     manifest, epoch = Manifest(Head(0)), 1
     for what, table, number in history:

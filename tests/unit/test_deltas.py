@@ -1,4 +1,4 @@
-"""Increments become running totals, whatever is repeated, late, ahead or forgotten."""
+"""Increments become running totals, even if they are repeated, late, early or forgotten."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_increments_add_up_in_the_order_of_their_times() -> None:
 
 
 def test_increments_of_one_time_and_late_ones_count() -> None:
-    """Where the total stands."""
+    """At the time of the running total."""
     totals = Running(100, add)
     assert added(totals, 2, body([(1, 20, 2.0), (1, 20, 3.0)])) == [(1, 20, 5.0)]
     assert added(totals, 3, body([(1, 10, 1.0)])) == [(1, 20, 6.0)]
@@ -60,13 +60,13 @@ def test_increments_of_one_time_and_late_ones_count() -> None:
 
 
 def test_an_increment_of_the_future_counts_at_its_arrival() -> None:
-    """So that those that follow are not behind it."""
+    """So that later increments are not before it."""
     totals = Running(100, add)
     assert added(totals, 2, body([(1, 86_400_000, 2.0)])) == [(1, ARRIVED_MS, 2.0)]
 
 
 def test_increments_of_days_before_count_in_few_hours() -> None:
-    """At the beginning of the window, in which others keep their times; a histogram's do too."""
+    """At the beginning of the window, within which increments keep their times; histograms' too."""
     hour_ms = 3_600_000
     arrived_ms = 1_000 * hour_ms + 5
     deltas = Deltas(
@@ -85,7 +85,7 @@ def test_increments_of_days_before_count_in_few_hours() -> None:
 
 
 def test_a_batch_counts_once() -> None:
-    """Each of its series for itself."""
+    """For each of its series by itself."""
     totals = Running(100, add)
     totals.learn({1: Total(10, 5.0, 7)})
     assert added(totals, 7, body([(1, 20, 2.0), (2, 20, 1.0)])) == [(2, 20, 1.0)]
@@ -94,7 +94,7 @@ def test_a_batch_counts_once() -> None:
 
 
 def test_batches_have_ids_of_their_own() -> None:
-    """Which mean neither a plain sample nor one in between."""
+    """Different from the ids of plain samples and of samples in between."""
     ids = {batch_id(f"0.7:{first}-{first + 9}") for first in range(1000)}
     assert len(ids) == 1000
     assert min(ids) > TOTAL_BETWEEN
@@ -107,21 +107,21 @@ def test_bodies_without_increments_are_nothing() -> None:
 
 
 def test_tenants_are_apart() -> None:
-    """Series of two tenants never have one id, so only the rows must not mix."""
+    """Series of two tenants never have the same id, so only the rows must not mix."""
     found = read_increments([body([(1, 1, 1.0)], tenant="a"), body([(2, 1, 1.0)], tenant="b"), body([(1, 2, 1.0)], tenant="a")])
     assert [(increments.tenant, len(increments.samples)) for increments in found] == [("a", 2), ("b", 1)]
 
 
 @dataclass
 class Tier:
-    """A TotalsReader over rows that were written: of one series and time the last stays, as in the hot tier."""
+    """A TotalsReader over written rows; of one series and time the last row stays, as in the hot tier."""
 
     samples: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)
     histograms: dict[tuple[int, int], tuple[Histogram, int]] = field(default_factory=dict)
     asked: list[Sequence[tuple[int, int]]] = field(default_factory=list)
 
     async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[float]]:
-        """See TotalsReader; of one tenant, and all of it."""
+        """See TotalsReader; of one tenant, whatever series are requested."""
         assert (tenant, since_ms <= ARRIVED_MS) == ("t", True)
         self.asked.append(series)
         wanted = {number for _, number in series}
@@ -129,14 +129,14 @@ class Tier:
         return {number: Total(time_ms, value, batch) for time_ms, number, value, batch in rows if batch != TOTAL_BETWEEN}
 
     async def last_histograms(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[Histogram]]:
-        """See TotalsReader; of one tenant, and all of it."""
+        """See TotalsReader; of one tenant, whatever series are requested."""
         assert (tenant, since_ms <= ARRIVED_MS) == ("t", True)
         self.asked.append(series)
         rows = sorted(self.histograms.items(), key=lambda row: row[0][1])
         return {number: Total(time_ms, found, batch) for (number, time_ms), (found, batch) in rows if batch != TOTAL_BETWEEN}
 
     def write(self, entries: Sequence[Entry], keep: Sequence[bool] = ()) -> None:
-        """Store what was prepared; of a write that broke off, the rows that ``keep`` says."""
+        """Store what was prepared; of an interrupted write only the rows that ``keep`` names."""
         for entry in entries:
             for record in codec.decode(entry.body):
                 batch = TotalBatch.FromString(record.request)
@@ -158,7 +158,7 @@ def entry(sequence: int, content: bytes) -> Entry:
 
 
 async def test_a_successor_goes_on_from_the_hot_tier() -> None:
-    """Whether the batch that its predecessor died over was written or not, and without asking twice."""
+    """Whether or not the batch during which its predecessor died was written, and without reading twice."""
     wal = [entry(1, body([(1, 10, 1.0), (2, 10, 5.0)])), entry(2, body([(1, 20, 2.0)])), entry(3, body([(1, 30, 4.0)]))]
     for died_after_writing in (True, False):
         tier = Tier()
@@ -177,7 +177,7 @@ async def test_a_successor_goes_on_from_the_hot_tier() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, SERIES), st.integers(0, 1_500), st.integers(0, 9).map(float)), max_size=40), st.data())
 async def test_every_increment_counts_once_whoever_dies(rows: list[Row], data: st.DataObject) -> None:
-    """In any order of times: any grouping into batches, any writer anew at any batch, any part of a batch written before, little memory."""
+    """In any order of times, with any grouping into batches, a new writer at any batch, any part of a batch written before, and little memory."""
     tier, at, batch = Tier(), 0, 0
     writer = DeltaPreparation(tier, 100)
     while at < len(rows):
@@ -253,7 +253,7 @@ def test_a_wider_zero_bucket_takes_in_what_lies_under_it() -> None:
     )
 )
 def test_no_observation_is_lost_in_histograms(parts: list[tuple[int, dict[int, float], float]]) -> None:
-    """Whatever schemas and zero buckets meet, and no bucket lies within the zero bucket."""
+    """For any schemas and zero buckets; no bucket is within the zero bucket."""
     histograms = [histogram(at, schema, buckets, zero=1, threshold=threshold) for at, (schema, buckets, threshold) in enumerate(parts)]
     total = histograms[0]
     for more in histograms[1:]:
@@ -265,7 +265,7 @@ def test_no_observation_is_lost_in_histograms(parts: list[tuple[int, dict[int, f
 
 
 async def test_delta_histograms_run_up() -> None:
-    """With the same rules; what is written has the time that it stands at."""
+    """By the same rules; what is written has the time of the running total."""
     tier = Tier()
     writer = DeltaPreparation(tier, 10)
     for batch, time_ms in enumerate((1, 2, 2, 1, 3)):

@@ -1,4 +1,4 @@
-"""What is shipped, without a cluster or a Docker engine: the chart renders into valid manifests, and every setting that is set exists."""
+"""The shipped deployment files, without a cluster or a Docker engine: the chart renders valid manifests, and every setting in them exists."""
 
 from __future__ import annotations
 
@@ -163,7 +163,9 @@ def test_manifests_are_valid(manifests: list[dict[str, Any]], version: str) -> N
 
 @pytest.mark.parametrize("name", VALUES)
 def test_manifests_are_the_golden_ones(name: str) -> None:
-    """What a change of the chart means, for a person to read: ``TAEL_UPDATE_GOLDEN=1`` writes the files anew. Dashboards, data sources and passwords are left out."""
+    """Shows a reviewer what a change of the chart does; ``TAEL_UPDATE_GOLDEN=1`` rewrites the files. Dashboards, data sources and passwords
+    are left out.
+    """
     path = GOLDEN / f"{re.sub(r'[^a-z]+', '-', name)}.yaml"
     shown = [m for m in render(VALUES[name]) if not re.search("-dashboard-|-datasources$", m["metadata"]["name"])]
     text = re.sub(r"(checksum/\w+): \w+", r"\1: CHECKSUM", yaml.safe_dump_all(shown, sort_keys=True, width=1000))
@@ -263,7 +265,7 @@ def test_a_made_secret_keeps_odd_characters() -> None:
 
 @pytest.mark.parametrize("value", [33_554_432, 33_554_432.0, "33554432"])
 def test_a_large_number_is_written_in_full(value: object) -> None:
-    """A number in YAML may be a float when a template sees it, and 3.3554432e+07 is refused by every service."""
+    """A number in YAML may reach a template as a float, and every service refuses 3.3554432e+07."""
     name = "TAEL_MAX_REQUEST_BYTES"
     manifests = render({"image": IMAGE, "settings": {name: value}, "ingest": {"settings": {"TAEL_MAX_INFLIGHT_BYTES": value}}})
     assert settings_of(manifests)[name] == "33554432"
@@ -395,7 +397,7 @@ def test_the_bundled_backends_are_configured_as_composes_are() -> None:
 
 
 def test_strangers_are_kept_out_unless_they_are_named() -> None:
-    """Clients reach the receivers and the API, only this release reaches the backends and the internal ports."""
+    """Clients reach the receivers and the API; only this release reaches the backends and the internal ports."""
     default = {p["metadata"]["name"]: p["spec"] for p in of_kind(render(VALUES["default"]), "NetworkPolicy")}
     assert set(default) == {f"tael-{name}" for name in SERVICES | {"nats", "clickhouse", "minio"}}
     release = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "tael", "app.kubernetes.io/instance": "tael"}}}

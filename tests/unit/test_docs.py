@@ -1,4 +1,4 @@
-"""What the documents name exists: files, targets of make, commands of tael, settings, links and their anchors; decisions are listed in order."""
+"""Everything that the documents name exists: files, targets of make, commands of tael, settings, links and anchors; decisions are listed in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative
 
 
 def code_of(doc: Path) -> Iterator[str]:
-    """The pieces of a document that are set as code: lines of code blocks, and text between backticks."""
+    """The parts of a document that are code: lines of code blocks, and text between backticks."""
     inside = False
     for line in doc.read_text().splitlines():
         if line.lstrip().startswith("```"):
@@ -53,7 +53,7 @@ def test_every_file_that_is_named_exists(doc: Path) -> None:
 
 @each_doc
 def test_every_module_that_is_named_by_its_end_exists(doc: Path) -> None:
-    """Such as `merged.py`, after the path of a module in the same folder."""
+    """Such as `merged.py` after the path of a module in the same folder."""
     known = [f"/{path.relative_to(ROOT)}" for folder in FOLDERS.split("|") for path in (ROOT / folder).rglob("*.py")]
     for name in re.findall(r"`([\w/]+\.py)`", doc.read_text()):
         assert any(path.endswith(f"/{name}") for path in known), name

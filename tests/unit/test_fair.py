@@ -1,4 +1,4 @@
-"""Who is let in next, when many want in."""
+"""Who is admitted next when many wait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from services.query.fair import FairSemaphore
 
 
 class Door:
-    """Tasks that go through a semaphore, and the order in which they got in."""
+    """Tasks that pass a semaphore, and the order in which they were admitted."""
 
     def __init__(self, places: int) -> None:
         self.semaphore = FairSemaphore(places)
@@ -16,7 +16,7 @@ class Door:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def ask(self, tenant: str, name: str) -> None:
-        """Have a question of a tenant wait, or get in."""
+        """Start a question of a tenant, which waits or is admitted."""
 
         async def enter() -> None:
             await self.semaphore.acquire(tenant)
@@ -26,12 +26,12 @@ class Door:
         await asyncio.sleep(0)
 
     async def end(self) -> None:
-        """End one that got in."""
+        """Finish one that was admitted."""
         self.semaphore.release()
         await asyncio.sleep(0)
 
     async def give_up(self, name: str) -> None:
-        """Cancel one, wherever it is."""
+        """Cancel one, whether it waits or runs."""
         self._tasks[name].cancel()
         await asyncio.gather(self._tasks[name], return_exceptions=True)
 

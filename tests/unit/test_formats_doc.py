@@ -1,4 +1,4 @@
-"""docs/formats.md names the tables, letters and bounds that the code has."""
+"""docs/formats.md has the same tables, letters and bounds as the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DDL = "\n".join(statement for migration in read_migrations() for statement in mi
 
 
 def table_after(words: str) -> list[list[str]]:
-    """The cells of the first table that follows these words, without its head and without backticks."""
+    """The cells of the first table after these words, without its header and without backticks."""
     lines = DOC[DOC.index(words) :].splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("|"))
     rows = []
@@ -57,7 +57,7 @@ def test_the_ids_of_rolled_tables_are_listed() -> None:
 
 
 def test_every_letter_of_other_values_is_listed() -> None:
-    """As they are written and as they are read."""
+    """As written and as read."""
     listed = [row[0] for row in table_after("The first letter of a value")]
     assert sorted(listed) == sorted(DECODERS)
     written = " ".join(text for name, text in [*typed_maps("x"), *two_maps("x")] if name == "other")
@@ -82,6 +82,6 @@ def test_numbers_are_those_of_the_code() -> None:
 
 
 def test_index_labels_are_attribute_names() -> None:
-    """As the document says of their form."""
+    """In the form that the document describes."""
     assert [name.replace(".", "_") for name in INDEX_LABELS.values()] == list(INDEX_LABELS)
     assert "tael/model/streams.py" in DOC

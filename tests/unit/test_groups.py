@@ -1,4 +1,4 @@
-"""Which columns are read where some are empty."""
+"""Which columns are read when some groups are empty."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tael.storage.clickhouse import groups, rows
 
 
 def test_a_row_without_its_empty_groups_is_whole() -> None:
-    """Whatever the groups: what is selected is in its place, and the rest is empty."""
+    """For any groups: selected columns are in their places, and the others have their empty values."""
     for empty in range(256):
         selected = groups.columns(empty)
         row = groups.whole([*selected, empty], empty)
@@ -16,7 +16,7 @@ def test_a_row_without_its_empty_groups_is_whole() -> None:
 
 
 def test_every_group_has_a_bit_and_columns() -> None:
-    """Eight bits, no column in two groups, and no more than is in a row."""
+    """Eight bits, no column in two groups, and only columns of a row."""
     left_out = [set(rows.COLUMNS) - set(groups.columns(1 << bit)) for bit in range(8)]
     assert all(left_out)
     assert sum(map(len, left_out)) == len(set(rows.COLUMNS) - set(groups.columns(255)))
@@ -24,5 +24,5 @@ def test_every_group_has_a_bit_and_columns() -> None:
 
 
 def test_what_rows_have_in_common() -> None:
-    """A group is left out where it is empty in all of them."""
+    """A group is left out only if it is empty in all of them."""
     assert groups.common([0b1101, 0b0111]) == 0b0101

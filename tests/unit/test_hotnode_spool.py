@@ -1,4 +1,4 @@
-"""The spool that request bodies wait in."""
+"""The spool that holds request bodies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHOLE = b"".join(PIECES)
 @pytest.mark.parametrize("budget_bytes", [0, 100_000, 1 << 30])
 @pytest.mark.parametrize("front", [b"", b"before"])
 def test_gives_back_what_was_appended(tmp_path: Path, pieces: list[bytes], budget_bytes: int, front: bytes) -> None:
-    """Small or large, in memory or spilled, whole or from some byte on."""
+    """Small or large, in memory or spilled, whole or from a given byte."""
     spool = Spool(Budget(budget_bytes), tmp_path)
     for piece in pieces:
         spool.append(piece)
@@ -34,7 +34,7 @@ def test_gives_back_what_was_appended(tmp_path: Path, pieces: list[bytes], budge
 
 
 def test_memory_is_taken_and_given_back(tmp_path: Path) -> None:
-    """Beyond the budget everything moves to a file, and the budget is whole again."""
+    """Beyond the budget everything moves to a file, and the budget is free again."""
     budget = Budget(200_000)
     spool = Spool(budget, tmp_path)
     spool.append(b"x" * 150_000)
@@ -50,7 +50,7 @@ def test_memory_is_taken_and_given_back(tmp_path: Path) -> None:
 
 
 def test_pieces_are_bounded(tmp_path: Path) -> None:
-    """However large the body, nobody has to hold it whole."""
+    """A body of any size can be read without holding all of it."""
     spool = Spool(Budget(1 << 30), tmp_path)
     for piece in PIECES:
         spool.append(piece)

@@ -1,4 +1,4 @@
-"""How the hot node reads a statement: rows, formats and what may be changed."""
+"""How the hot node analyses a statement: its rows, its formats, and what it changes."""
 
 from __future__ import annotations
 

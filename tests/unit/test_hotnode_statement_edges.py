@@ -1,4 +1,4 @@
-"""Statements that a plain look at their first and last words would misread."""
+"""Statements that would be misread by looking only at their first and last words."""
 
 from __future__ import annotations
 

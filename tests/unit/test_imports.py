@@ -1,4 +1,4 @@
-"""What processes do not load. Each case is a separate process, because modules stay loaded."""
+"""Modules that processes do not load. Each case runs in a separate process, because modules stay loaded."""
 
 from __future__ import annotations
 

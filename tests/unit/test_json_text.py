@@ -1,4 +1,4 @@
-"""What our JSON is, whatever is in it."""
+"""Our JSON is valid for any values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = {"a": ["NaN", {"b": "-Infinity"}], "c": ["Infinity", 1.5, True, None]}
 
 
 def test_numbers_that_json_lacks_are_texts() -> None:
-    """However deep; all else is as it was."""
+    """At any depth; everything else is unchanged."""
     assert json.loads(to_text(ODD)) == PLAIN
     assert to_bytes({"é": 1}) == '{"é":1}'.encode()
     assert to_text({"b": 1, "a": math.nan}, sort_keys=True) == '{"a":"NaN","b":1}'
@@ -28,7 +28,7 @@ def test_numbers_that_json_lacks_are_texts() -> None:
 
 
 def test_a_structure_that_holds_itself_is_refused() -> None:
-    """And not walked for ever."""
+    """Without an endless loop."""
     around: list[object] = []
     around.append(around)
     with pytest.raises((ValueError, RecursionError)):
@@ -36,7 +36,7 @@ def test_a_structure_that_holds_itself_is_refused() -> None:
 
 
 def test_jaeger_and_loki_write_them_inside_texts_too() -> None:
-    """A tag keeps its type, as one of an integer that JavaScript cannot hold does."""
+    """A tag keeps its type, like a tag with an integer that JavaScript cannot represent."""
     assert tags({"x": math.nan, "y": 1.5}) == [
         {"key": "x", "type": "float64", "value": "NaN"},
         {"key": "y", "type": "float64", "value": 1.5},

@@ -33,7 +33,7 @@ def test_a_wal_and_its_name_are_one(shard: int) -> None:
 
 
 def test_near_is_whole_hours_around_now() -> None:
-    """So that a request which is sent again is cut the same way but for once an hour."""
+    """So that a resend is divided the same way, except once an hour."""
     found = near(NOW_NS, 2)
     assert found.since_ns % HOUR_NS == found.until_ns % HOUR_NS == 0
     assert found.since_ns <= NOW_NS - 2 * HOUR_NS < found.since_ns + HOUR_NS
@@ -53,26 +53,26 @@ def admitted(*offsets_hours: int, shards: int = 1) -> dict[int, list[int]]:
 
 
 def test_what_lies_far_goes_aside_and_its_neighbours_do_not() -> None:
-    """In the past and in the future; a request of one kind stays the bytes that it is."""
+    """In the past and in the future; a request of only one kind is passed on byte for byte."""
     assert admitted(0, -24, 23) == {0: [0, -24, 23]}
     assert admitted(-100, -26, 200) == {ASIDE: [-100, -26, 200]}
     assert admitted(0, -100, -1, 100) == {0: [0, -1], ASIDE: [-100, 100]}
 
 
 def test_every_shard_has_its_own() -> None:
-    """A span goes to the WAL aside of the shard that its trace is on."""
+    """A far span goes to the second WAL of its trace's shard."""
     found = admitted(*([0, -100] * 20), shards=3)
     assert {shard_of_wal(wal) for wal in found} == {0, 1, 2}
     assert all(hours == [0 if wal < ASIDE else -100] * len(hours) for wal, hours in found.items())
 
 
 def test_a_log_record_without_a_time_is_of_now() -> None:
-    """It has the time of its arrival."""
+    """It gets the time of its arrival."""
     assert scan_logs(b"", EVERYTHING, near(NOW_NS, 1)).far == frozenset()
 
 
 def admitted_metrics(*offsets_hours: int, histogram_hours: int = 0, counted_hours: int = 0, shards: int = 1) -> dict[int, MetricBatch]:
-    """What of a gauge's points, of a delta's and of a histogram goes to each WAL."""
+    """What goes to each WAL of the points of a gauge, a delta and a histogram."""
     rates = Metric(name="rates")
     rates.exponential_histogram.aggregation_temporality = 2  # type: ignore[assignment]
     rates.exponential_histogram.data_points.add(time_unix_nano=NOW_NS + histogram_hours * HOUR_NS, count=1).positive.bucket_counts.append(1)
@@ -90,12 +90,12 @@ def admitted_metrics(*offsets_hours: int, histogram_hours: int = 0, counted_hour
 
 
 def hours_of(batch: MetricBatch) -> list[int]:
-    """The hours of a batch's gauge, by its values."""
+    """The hours of a batch's gauge, read from its values."""
     return [int(value) for value in batch.value if value != 1.0]
 
 
 def test_samples_that_lie_far_go_aside_with_their_series() -> None:
-    """Ordered by time there; increments and metadata stay, for a series' increments need one order."""
+    """Ordered by time there; increments and metadata stay, because the increments of a series must be in one WAL."""
     found = admitted_metrics(0, 200, -100, -23, -300, histogram_hours=-400, counted_hours=-500)
     assert set(hours_of(found[0])) == {0, -23}
     assert hours_of(found[ASIDE]) == [-300, -100, 200]
@@ -110,6 +110,6 @@ def test_samples_that_lie_far_go_aside_with_their_series() -> None:
 
 
 def test_samples_near_now_go_one_way() -> None:
-    """Nothing is cut where nothing is far; on every shard what is far goes to that shard's own."""
+    """Requests without far samples are not divided; otherwise each shard's far samples go to its own second WAL."""
     assert set(admitted_metrics(0, -24, 23)) == {0}
     assert {shard_of_wal(wal) for wal in admitted_metrics(*range(-200, 100), shards=2)} == {0, 1}

@@ -16,7 +16,7 @@ from tests.support.key_value import MemoryKeyValue
 
 
 def test_an_epoch_grows_with_each_grant_and_progress_travels() -> None:
-    """The successor finds what its predecessor committed and intended."""
+    """The successor gets its predecessor's commit and intent."""
     lease = Lease(holder="a", epoch=3, committed=10).intend(Intent(first=11, last=20))
     moved = Lease.decode(Versioned("k", lease.grant("b", granted_by=2).encode(), 1))
     assert (moved.holder, moved.epoch, moved.granted_by) == ("b", 4, 2)
@@ -50,14 +50,14 @@ def test_a_key_is_alive_while_it_changes() -> None:
     ],
 )
 def test_when_a_candidate_may_take_the_lead(holder: str, observed: Observed | None, now: float, takes: bool) -> None:  # a table's column
-    """Free, its own, or unmoved for the lease's length."""
+    """If the lease is free, its own, or unchanged for the lease's duration."""
     found = Versioned(LEADER_KEY, Lease(holder=holder, epoch=1).encode(), 7)
     assert may_take(found, observed, node_id="me", ttl_seconds=5.0, now=now) is takes
     assert may_take(None, None, node_id="me", ttl_seconds=5.0, now=now)
 
 
 class _LosesAnAnswer(MemoryKeyValue):
-    """Writes, and then does not say so, when ``loses`` is set."""
+    """A store that writes but loses the answer when ``loses`` is set."""
 
     loses = False
 
@@ -71,7 +71,7 @@ class _LosesAnAnswer(MemoryKeyValue):
 
 
 def test_a_leader_whose_renewal_was_not_answered_renews_again() -> None:
-    """Others count from when the lost renewal was written; to hold it for renewed from now would give two leaders."""
+    """Others count from the lost renewal; counting its own lease from now would give two leaders."""
 
     async def renew() -> tuple[int, int, int]:
         kv = _LosesAnAnswer()
@@ -91,7 +91,7 @@ def test_a_leader_whose_renewal_was_not_answered_renews_again() -> None:
 
 
 def test_shards_are_appended_and_never_taken_away() -> None:
-    """A version only grows, and only when something changed."""
+    """The version only grows, and only when something changed."""
     first = next_shard_map(None, ("http://a",))
     assert next_shard_map(first, ("http://a",)) == first
     second = next_shard_map(first, ("http://a", "http://b"))
@@ -102,7 +102,7 @@ def test_shards_are_appended_and_never_taken_away() -> None:
 
 
 def test_sequential_ids_spread_over_the_shards() -> None:
-    """Ids that are not random must not all land on one shard."""
+    """Ids that are not random must not all go to one shard."""
     hit = [0, 0, 0, 0]
     for number in range(4000):
         hit[Router(4).of(number.to_bytes(16, "big"))] += 1

@@ -1,4 +1,4 @@
-"""What a tenant may send: rules from a file, buckets, series counted exactly, attribute keys looked at now and then."""
+"""What a tenant may send: rules from a file, token buckets, exact counts of series, attribute keys checked occasionally."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_who_waits_as_long_as_told_is_let_in(rate: float, burst: float, first: f
 
 
 class Tenants:
-    """Limits under a clock of the test's own."""
+    """Limits under a clock that the test controls."""
 
     def __init__(self, **variables: object) -> None:
         self.now = 0.0
@@ -96,7 +96,7 @@ class Tenants:
 
 
 def test_a_refusal_never_says_to_come_back_at_once() -> None:
-    """A token that is nanoseconds away is a delay that no client can read."""
+    """A delay of nanoseconds would be useless to clients."""
     tenants = Tenants(TAEL_TENANT_ITEMS_PER_SEC=10, TAEL_TENANT_BURST_SECS=1)
     tenants.limits.take("noisy", 1, 10)
     tenants.now = 0.1 - 1e-9
@@ -154,7 +154,7 @@ def series(**labels: str) -> Labels:
 
 
 class Counting:
-    """A limiter with the warnings that it gave."""
+    """A limiter, and the warnings that it logged."""
 
     def __init__(self, max_tracked: int = 1000, **limits: int) -> None:
         self.warned: list[str] = []
@@ -232,14 +232,14 @@ def test_series_that_threads_ask_for_at_once_are_counted_exactly() -> None:
 
 
 class Watching:
-    """A watch over keys, with the warnings that it gave."""
+    """A watch over attribute keys, and the warnings that it logged."""
 
     def __init__(self, most: int = 3, max_tracked: int = 1000) -> None:
         self.warned: list[tuple[str, str]] = []
         self.watch = KeyWatch(lambda _: most, max_tracked, lambda tenant, text: self.warned.append((tenant, text)))
 
     def see(self, *keys: str, now: float, tenant: str = "t", items: str = "spans") -> bool:
-        """Whether a request of these keys was looked at."""
+        """Whether a request with these keys was checked."""
         due = self.watch.is_due(tenant, items, now)
         if due:
             self.watch.see(tenant, items, keys, now)
@@ -264,7 +264,7 @@ def test_too_many_keys_are_warned_about_once_an_hour_with_examples() -> None:
 
 
 def test_a_request_is_looked_at_now_and_then() -> None:
-    """One of a tenant and kind a second, twenty a second in all, none where there is no limit."""
+    """One of each tenant and kind a second, twenty a second in all, none if there is no limit."""
     watching = Watching()
     assert [watching.see("a", now=now) for now in (10, 10.5, 10.99, 11, 11.01)] == [True, False, False, True, False]
     assert watching.see("a", now=11.1, items="log records")
@@ -275,7 +275,7 @@ def test_a_request_is_looked_at_now_and_then() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sets(st.integers(0, 60), max_size=12)), max_size=60))
 def test_what_is_remembered_of_keys_is_bounded(requests: list[tuple[int, set[int]]]) -> None:
-    """Whatever tenants and keys come; whoever is warned has passed its limit."""
+    """For any tenants and keys; only tenants over their limit are warned about."""
     watching = Watching(most=8, max_tracked=40)
     sent: dict[str, set[int]] = {}
     for n, (tenant, keys) in enumerate(requests):

@@ -1,4 +1,4 @@
-"""The page of LLM calls says what the data says."""
+"""The page on LLM calls matches the data files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_column_of_the_table_is_read_from_something() -> None:
 
 
 def test_the_example_of_prices_is_one(tmp_path: Path) -> None:
-    """A file of that form is taken, dates and all."""
+    """A file of that form is accepted, with its dates."""
     path = tmp_path / "prices.toml"
     path.write_text(OUTPUT.read_text().split("```toml\n")[1].split("```")[0])
     prices = read_prices(path)

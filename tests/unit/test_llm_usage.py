@@ -1,4 +1,4 @@
-"""What a trace's calls used, each once, however many spans tell of it."""
+"""The usage of a trace's calls, each counted once, however many spans report it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from tael.otlp.llm_usage import Usage, usage_of
 
 
 def span(name: str, parent: str = "", operation: str = "", tokens: int | None = None, cost: float | None = None) -> Span:
-    """A span of one letter, with a call where it has an operation."""
+    """A span with a name of one letter, and a call if it has an operation."""
     call = LlmCall(operation=operation, input_tokens=tokens, output_tokens=tokens, cost_usd=cost) if operation else None
     ids = (name.encode().ljust(8, b"-"), parent.encode().ljust(8, b"-") if parent else b"")
     return Span(b"t" * 16, *ids, name, 1, 0, 1, Resource(), Scope(), llm=call)
 
 
 def counted(*spans: Span) -> str:
-    """The names of the spans that count."""
+    """The names of the spans that are counted."""
     return "".join(sorted(found.name for found in spans if found.span_id in usage_of(spans)[1]))
 
 
 def test_an_agents_sum_does_not_count_beside_its_calls() -> None:
-    """Nor a chain's around it, through spans of anything else."""
+    """Nor does that of a chain around it, with any other spans between them."""
     spans = [
         span("w", "", "workflow", 30),
         span("a", "w", "agent", 30),
@@ -32,12 +32,12 @@ def test_an_agents_sum_does_not_count_beside_its_calls() -> None:
 
 
 def test_it_counts_where_nobody_else_says_it() -> None:
-    """Calls without usage are none."""
+    """Spans without usage are not calls."""
     assert counted(span("a", "", "agent", 30), span("c", "a", "chat")) == "a"
 
 
 def test_an_sdks_span_around_an_instrumentations_is_one_call() -> None:
-    """Of the same kind; an embedding within a chat is another."""
+    """If both are of the same kind; an embedding within a chat is another call."""
     assert counted(span("s", "", "chain", 10), span("g", "s", "chat", 10), span("i", "g", "chat", 10)) == "i"
     assert counted(span("g", "", "chat", 10), span("e", "g", "embedding", 3)) == "eg"
 
@@ -49,13 +49,13 @@ def test_a_call_that_a_tool_makes_is_another() -> None:
 
 
 def test_costs_are_reported_or_computed() -> None:
-    """And add up where they are known."""
+    """Known costs are added."""
     spans = [span("c", "", "chat", 1, 0.5), span("d", "", "chat", 1), span("e", "", "chat", 1, 0.25)]
     assert usage_of(spans)[0].cost_usd == 0.75
 
 
 def test_a_circle_of_parents_ends() -> None:
-    """Spans are as they were sent."""
+    """Parents are as senders wrote them."""
     assert counted(span("a", "b", "agent", 1), span("b", "a", "chat", 1)) == "b"
 
 

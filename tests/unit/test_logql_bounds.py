@@ -1,4 +1,4 @@
-"""The bounds of a LogQL query: a query beyond one fails alone, with words that say what to change."""
+"""Bounds of a LogQL query: a query beyond one fails alone, with a message that tells what to change."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ LONG = '{{$a := repeat 1000000 "a"}}'
     ],
 )
 def test_a_template_makes_and_does_no_more_than_a_line_may_take(template: str) -> None:
-    """The line stays, marked with the error."""
+    """The line is kept and marked with the error."""
     query: Any = parse(f'{{a="b"}} | line_format `{template}`')
     row = Row(1, "line", {"a": "b"}, {})
     assert Pipeline(query.stages).keeps(row)
@@ -93,7 +93,7 @@ def test_a_template_makes_and_does_no_more_than_a_line_may_take(template: str) -
     ],
 )
 def test_what_was_received_may_be_longer(template: str, line: str) -> None:
-    """A long line can be cut; what Go refuses in a format is refused alike, and a quotient may have as many digits as there are."""
+    """A long line can be cut; formats that Go refuses are refused, and a quotient has as many digits as there are."""
     query: Any = parse(f'{{a="b"}} | line_format `{template}`')
     row = Row(1, "line", {"a": "b", "x": "x" * 3_000_000}, {})
     assert Pipeline(query.stages).keeps(row)

@@ -1,4 +1,4 @@
-"""What lines spell and templates make is text that an answer can hold."""
+"""Texts of lines and templates are always valid in an answer."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tael.logql.template import Template
     ],
 )
 def test_a_json_line_makes_labels_of_characters(line: str, labels: dict[str, str]) -> None:
-    """Half of a surrogate pair is a space, as in Loki; and what was unescaped once is not unescaped again."""
+    """Half of a surrogate pair becomes a space, as in Loki; text is never unescaped twice."""
     row = Row(0, line, {}, {})
     assert parse_json(row)
     assert row.labels() == labels
 
 
 def test_the_paths_of_a_json_line_are_of_characters() -> None:
-    """A key may spell what no UTF-8 has."""
+    """A key may spell characters that UTF-8 does not have."""
     assert json_paths(r'{"a": {"\ud800": "x"}}') == {"a__": ["a", " "]}
 
 
 @pytest.mark.parametrize("template", ['{{ printf "%c" 55296 }}', "{{ (fromJson .line).a }}"])
 def test_a_template_makes_characters(template: str) -> None:
-    """Go's strings of it have U+FFFD."""
+    """They become U+FFFD, as in Go's strings."""
     assert Template("line", template, 0).execute({"line": r'{"a": "\udfff"}'}, "", 0) == "\ufffd"

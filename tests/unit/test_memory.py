@@ -1,4 +1,4 @@
-"""Giving freed memory back to the system."""
+"""Returning freed memory to the system."""
 
 from __future__ import annotations
 

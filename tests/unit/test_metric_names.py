@@ -1,4 +1,4 @@
-"""OpenTelemetry's names as Prometheus', by the compatibility specification."""
+"""OpenTelemetry's names as Prometheus names, by the compatibility specification."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_metric_names_with_underscores(name: str, unit: str, kind: Kind, expecte
     ],
 )
 def test_metric_names_of_other_styles(style: NameStyle, expected: str) -> None:
-    """Characters and suffixes are two choices."""
+    """Characters and suffixes are independent options."""
     assert Names(style).metric("http.server.hits", "By", "counter") == expected
 
 
@@ -62,13 +62,13 @@ def test_a_suffix_that_is_there_is_not_doubled_in_utf8() -> None:
     [("http.method", "http_method"), ("1st", "key_1st"), ("_private", "key_private"), ("__own", "__own"), ("a.b.c", "a_b_c"), ("...", "")],
 )
 def test_label_names(name: str, expected: str) -> None:
-    """A digit or one underscore in front is not left to stand alone."""
+    """A leading digit or single underscore gets a prefix."""
     assert Names().label(name) == expected
     assert Names("utf8").label(name) == name
 
 
 def test_values_are_text() -> None:
-    """As JSON has them; strings are not quoted."""
+    """As in JSON, but strings are not quoted."""
     values = ["a", True, 5, 2.0, 0.25, float("inf"), b"\x00\xff", ["a", 1, None], {"b": 1, "a": [False]}, None]
     assert [text_of(value) for value in values] == [  # type: ignore[arg-type]
         "a",
@@ -91,7 +91,7 @@ def test_bounds_are_text_without_an_exponent() -> None:
 
 
 def test_attributes_whose_names_become_one_are_joined() -> None:
-    """In the order of their keys; empty values are no labels."""
+    """In the order of their keys; empty values are not labels."""
     assert labels_from({"a.b": "2", "a-b": "1", "c": ""}, Names()) == {"a_b": "1;2"}
     with pytest.raises(ValueError, match=r"'\.'"):
         labels_from({".": "x"}, Names())

@@ -1,4 +1,4 @@
-"""OTLP metrics as Prometheus series: every kind of point, what it becomes, and why it may be refused."""
+"""OTLP metrics as Prometheus series: the result of every kind of point, and reasons for refusing it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_gauges_and_sums() -> None:
 
 
 def test_integers_are_exact_as_far_as_doubles_are() -> None:
-    """Also decoded in bulk, the second time."""
+    """Also the second time, when they are decoded in bulk."""
     door, values = Door(), (2**53, -(2**53), 2**63 - 1, -(2**63), 0)
     for _ in range(2):
         decoded = door.read_back(number("big", *values))
@@ -47,7 +47,7 @@ def test_integers_are_exact_as_far_as_doubles_are() -> None:
 
 
 def test_what_a_resource_is_called() -> None:
-    """Job and instance identify it, and override attributes of these names; everything else is in target_info."""
+    """Job and instance identify it and override attributes with these names; everything else is in target_info."""
     resource = {"service.name": "cart", "service.namespace": "shop", "service.instance.id": "7", "host.name": "h", "cloud.zone": ""}
     decoded = Door().read_back(number("up", 1, attributes={"job": "liar", "x": True}), resource=resource)
     assert decoded.samples == {
@@ -57,7 +57,7 @@ def test_what_a_resource_is_called() -> None:
 
 
 def test_target_info_stands_beside_all_samples_of_a_request() -> None:
-    """Decoded in bulk or one by one, a join finds it at each; not in gaps, and not more often than it must."""
+    """Decoded in bulk or one by one, a join finds it at each sample, but not in gaps; it is not stored more often than necessary."""
     door, minute = Door(), 60_000
     for _ in range(2):
         decoded = door.read_back(number("up", *range(31), step_ns=minute * 1_000_000), resource={**SHOP, "host.name": "h"})
@@ -70,7 +70,7 @@ def test_target_info_stands_beside_all_samples_of_a_request() -> None:
 
 @given(st.lists(st.integers(0, 2_000_000), min_size=1, max_size=60))
 def test_target_info_is_found_wherever_a_sample_is(times_ms: list[int]) -> None:
-    """For as long as the sample itself is."""
+    """For as long as the sample itself."""
     chosen = spread(set(times_ms))
     assert set(chosen) <= set(times_ms)
     for at in times_ms:
@@ -79,12 +79,12 @@ def test_target_info_is_found_wherever_a_sample_is(times_ms: list[int]) -> None:
 
 
 def test_a_resource_without_identity_has_no_target_info() -> None:
-    """Nothing could be joined with it."""
+    """It could not be joined with anything."""
     assert set(Door().read_back(number("up", 1), resource={"host.name": "h"}).samples) == {labels(name="up")}
 
 
 def test_resource_attributes_may_be_promoted() -> None:
-    """Then every series has them."""
+    """Then every series of the resource has them as labels."""
     decoded = Door(promoted=("host.name", "absent")).read_back(number("up", 1), resource={**SHOP, "host.name": "h"})
     assert shop(name="up", host_name="h") in decoded.samples
 
@@ -112,7 +112,7 @@ def test_scopes_are_labels() -> None:
 
 
 def test_utf8_names() -> None:
-    """Kept as they are when it is asked for."""
+    """Kept unchanged if that is configured."""
     decoded = Door(names=Names("utf8")).read_back(number("http.größe", 1, attributes={"a.b": "c"}))
     assert set(decoded.samples) == {tuple(sorted({"__name__": "http.größe", "a.b": "c", "job": "shop", "instance": "i-1"}.items()))}
 
@@ -143,7 +143,7 @@ def test_histograms_are_classic_buckets() -> None:
 
 @pytest.mark.parametrize("counts", [[1, 2, 3, 0], [1, 2, 2, 1], [1, 2, 3]])
 def test_a_last_bound_of_infinity_is_the_bucket_that_all_have(counts: list[int]) -> None:
-    """However its counts are split, and nothing else of the request moves."""
+    """However its counts are divided, and without an effect on the rest of the request."""
     decoded = Door().read_back(number("first", 1.0), histogram(bounds=[0.5, 10, math.inf], counts=counts), number("last", 2.0))
     assert decoded.samples == {
         shop(name="first"): [(T0_MS, 1.0)],
@@ -193,7 +193,7 @@ def test_exponential_histograms_are_native_ones() -> None:
 
 
 def test_scales_that_are_too_fine_are_brought_down() -> None:
-    """Two steps make one bucket of four: OTLP's 0 to 3 are (1, b^4]."""
+    """Reducing the scale twice makes one bucket of four: OTLP's 0 to 3 are (1, b^4]."""
     [found] = Door().read_back(exponential(10, offset=-1, counts=[1, 2, 3, 4, 5, 6])).histograms[shop(name="size_bytes")]
     assert found.schema == 8
     assert dict(zip(found.positive_index, found.positive_counts, strict=True)) == {0: 1.0, 1: 14.0, 2: 6.0}
@@ -228,7 +228,7 @@ def test_summaries_are_quantiles() -> None:
 
 
 def test_no_recorded_value_ends_series_bit_for_bit() -> None:
-    """Of every kind; for a delta series too it is a sample."""
+    """For every kind of point; for a delta series too it is stored as a sample."""
     decoded = Door().read_back(
         number("g", 0, flags=1),
         number("d", 0, kind="sum", temporality=DELTA, flags=1),
@@ -242,7 +242,7 @@ def test_no_recorded_value_ends_series_bit_for_bit() -> None:
 
 
 def test_exemplars_keep_their_trace() -> None:
-    """On the bucket that they fell into; filtered attributes are labels while all is short."""
+    """At the bucket of their value; filtered attributes are labels if everything is short."""
     metric = histogram(bounds=[1, 5], counts=[0, 1, 0])
     point = metric.histogram.data_points[0]
     point.exemplars.append(
@@ -288,7 +288,7 @@ def test_exemplars_keep_their_trace() -> None:
     ],
 )
 def test_what_cannot_be_stored_is_refused_and_costs_nothing_else(metric: Metric, reason: str) -> None:
-    """Counted in points, with the reason, in every order."""
+    """Counted in points, with a reason, in any order."""
     translation = Door().translate(request(number("up", 1), metric, number("down", 2.0)))
     assert refusals(translation) == {reason: 1}
     assert (translation.items, translation.refusals.positions) == (3, {1})
@@ -296,14 +296,14 @@ def test_what_cannot_be_stored_is_refused_and_costs_nothing_else(metric: Metric,
 
 
 def test_a_point_without_a_value_is_refused() -> None:
-    """It says nothing."""
+    """It has no information."""
     metric = number("x", 1.0)
     metric.gauge.data_points[0].ClearField("as_double")
     assert refusals(Door().translate(request(metric))) == {"missing value": 1}
 
 
 def test_series_over_a_limit_are_refused_by_name() -> None:
-    """Only those that are new; the limiter is asked with the whole label set."""
+    """Only new series; the limiter gets the whole label set."""
     asked = []
 
     def admit_series(tenant: str, metric: str, found: tuple[tuple[str, str], ...]) -> str:
@@ -319,7 +319,7 @@ def test_series_over_a_limit_are_refused_by_name() -> None:
 
 
 def test_a_series_is_announced_once_an_hour() -> None:
-    """Of its samples' own time; a resend before the log has it announces it again."""
+    """Of the samples' own time; a resend before the append is acknowledged announces it again."""
     door = Door()
     first = door._translator.translate("t", request(number("x", 1)).SerializeToString(), T0_MS, admit_all)
     assert [len(first.new_series), len(first.families)] == [1, 1]
@@ -331,7 +331,7 @@ def test_a_series_is_announced_once_an_hour() -> None:
 
 
 def test_a_request_across_the_hour_is_as_good_as_any() -> None:
-    """Bulk decoding takes one hour; others go point by point, with the same result."""
+    """Bulk decoding handles one hour; other requests are decoded point by point, with the same result."""
     hour_ns = T0_NS // 3_600_000_000_000 * 3_600_000_000_000
     door, metric = Door(), number("x", 1.0, 2.0, 3.0, at_ns=hour_ns - 1_000_000_000)
     first, second = door.read_back(metric), door.read_back(metric)
@@ -340,7 +340,7 @@ def test_a_request_across_the_hour_is_as_good_as_any() -> None:
 
 
 def test_an_increment_ahead_of_its_arrival_is_announced_for_the_hour_in_which_it_counts() -> None:
-    """One by one and known; stored with the time that it came with, which a resend has too."""
+    """Whether or not its series is known; it is stored with its original time, as in a resend."""
     hour_ns = 3_600_000_000_000
     door = Door()
     for _ in range(2):
@@ -352,7 +352,9 @@ def test_an_increment_ahead_of_its_arrival_is_announced_for_the_hour_in_which_it
 
 
 def test_increments_of_thousands_of_hours_are_announced_for_few() -> None:
-    """Of days before their arrival they count at the beginning of a window; stored with the times that they came with, whether known or not."""
+    """Those from days before their arrival count at the beginning of a window; they are stored with their original times, whether or not their
+    series are known.
+    """
     hour_ns, hour_ms = 3_600_000_000_000, 3_600_000
     now_hour_ms = T0_MS - T0_MS % hour_ms
     hours = {(now_hour_ms - back * hour_ms) // 1000 for back in range(INCREMENT_HOURS + 1)}
@@ -369,26 +371,26 @@ def test_increments_of_thousands_of_hours_are_announced_for_few() -> None:
 
 
 def test_what_is_not_a_request_is_rejected() -> None:
-    """As a whole, before anything is taken of it."""
+    """As a whole, before any of it is used."""
     for body in (b"\xff", b"\x0a\x05\x0a\x03\xff\xff\xff", request(number("x", 1)).SerializeToString()[:-1]):
         with pytest.raises(Rejected, match="ExportMetricsServiceRequest"):
             OtlpTranslator(SeriesCache(10), Names()).translate("t", body, T0_MS, admit_all)
 
 
 def test_an_empty_request_is_no_error() -> None:
-    """Nor are empty envelopes, nor a metric without data."""
+    """Nor are empty envelopes, or a metric without data."""
     assert Door().translate(request(Metric(name="x"))).items == 0
 
 
 def test_tenants_share_no_series() -> None:
-    """The same labels have another id."""
+    """The same labels have different ids."""
     door = Door()
     ids = [door.translate(request(number("x", 1)), tenant).samples.series[0] for tenant in ("a", "b", "a")]
     assert ids[0] == ids[2] != ids[1]
 
 
 def test_memory_is_bounded() -> None:
-    """What was used longest ago is forgotten first, and announced again."""
+    """The least recently used series are forgotten first, and announced again."""
     door = Door(cache=SeriesCache(40))
     for number_of in range(100):
         door.translate(request(number("x", 1, attributes={"n": number_of}), resource={"service.name": f"s{number_of}"}))

@@ -1,4 +1,4 @@
-"""Every metric that the code exports stands in docs/operations.md with its labels, and none stands there that it does not."""
+"""Every metric that the code exports is in docs/operations.md with its labels, and no other."""
 
 from __future__ import annotations
 

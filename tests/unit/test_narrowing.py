@@ -1,4 +1,4 @@
-"""Pieces of a range for a page of its newest rows."""
+"""The pieces of a range that are searched for a page of its newest rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tael.storage.clickhouse.narrowing import Newest
 
 @given(st.integers(1, 10**15), st.integers(1, 100 * HOUR_NS), st.lists(st.integers(0, 100), max_size=60), st.integers(1, 1000))
 def test_pieces_are_the_range(start: int, length: int, found: list[int], missing: int) -> None:
-    """Newest first, each instant in one piece, whatever is found in them."""
+    """Newest first, each instant in exactly one piece, whatever is found in them."""
     newest = Newest(TimeRange(start, start + length))
     pieces = []
     while (piece := newest.next()) is not None:
@@ -25,7 +25,7 @@ def test_pieces_are_the_range(start: int, length: int, found: list[int], missing
 
 
 def test_a_piece_is_as_long_as_what_was_found_lets_expect() -> None:
-    """Twice as long as that; all the rest where nothing was found."""
+    """Twice the estimate; the whole rest after a piece without rows."""
     newest = Newest(TimeRange(0, HOUR_NS))
     assert newest.next() == TimeRange(HOUR_NS - 10 * NS_PER_SECOND, HOUR_NS)
     newest.had(10, 40)
@@ -37,5 +37,5 @@ def test_a_piece_is_as_long_as_what_was_found_lets_expect() -> None:
 
 
 def test_an_empty_range_has_no_piece() -> None:
-    """Nothing is asked."""
+    """No statement is run."""
     assert Newest(TimeRange(5, 5)).next() is None

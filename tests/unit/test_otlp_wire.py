@@ -1,4 +1,4 @@
-"""Scanning, splitting, inflating and statuses, each alone."""
+"""Scanning, splitting, decompression and statuses, each by itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GZIP_BOMB_BYTES = 1 << 28
 
 
 def test_ids_are_read_as_a_reader_reads_them() -> None:
-    """A field given twice counts by its last value, wherever it stands."""
+    """Of a repeated field the last value counts, wherever it is."""
     good = Span(trace_id=b"t" * 16, span_id=b"s" * 8).SerializeToString()
     twice = good + Span(trace_id=bytes(16)).SerializeToString()
     request = request_of(0)
@@ -82,7 +82,7 @@ def test_unknown_fields_survive_a_split() -> None:
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstandard.compress), ("", bytes), ("identity", bytes)])
 def test_inflate_undoes_each_encoding(encoding: str, pack: type[bytes]) -> None:
-    """T3. Members and frames that follow each other are one body."""
+    """T3. Consecutive members or frames are one body."""
     assert inflate(encoding, pack(b"abc" * 1000) + pack(b"d"), 3001, "LIMIT") == b"abc" * 1000 + b"d"
     with pytest.raises(TooLarge, match=r"3000 bytes.*LIMIT"):
         inflate(encoding, pack(b"abc" * 1000) + pack(b"d"), 3000, "LIMIT")
@@ -100,7 +100,7 @@ def test_broken_compression_is_a_bad_request(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_a_bomb_is_refused_before_it_unpacks(encoding: str) -> None:
-    """T4: memory grows by the limit, not by what the body claims."""
+    """T4: memory grows up to the limit, not to what the body claims."""
     small = bomb(_GZIP_BOMB_BYTES) if encoding == "gzip" else zstandard.compress(bytes(1 << 26)) * 8
     with PeakMemory() as peak, pytest.raises(TooLarge):
         inflate(encoding, small, 4 << 20, "LIMIT")
@@ -108,7 +108,7 @@ def test_a_bomb_is_refused_before_it_unpacks(encoding: str) -> None:
 
 
 def test_statuses_say_what_the_client_should_do() -> None:
-    """G1-G3, T4: RetryInfo exactly where a retry can succeed."""
+    """G1-G3, T4: with RetryInfo exactly when a retry can succeed."""
     cases: list[tuple[Exception, int, float | None]] = [
         (Overloaded("full", retry_after_seconds=2.5), code_pb2.RESOURCE_EXHAUSTED, 2.5),
         (Unavailable("away"), code_pb2.UNAVAILABLE, 1.0),

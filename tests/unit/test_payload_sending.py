@@ -1,4 +1,4 @@
-"""Payloads on their way into the WAL: once, and before what refers to them."""
+"""Payloads on their way into the WAL: each once, and before what refers to it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_what_holds_nothing_large_goes_as_it_came() -> None:
 
 
 async def test_a_payload_that_was_not_taken_is_sent_again() -> None:
-    """Only an acknowledgement makes it known."""
+    """It is remembered only after an acknowledgement."""
     log = MemoryLog(error=Unavailable("away"))
     p = pipeline(log)
     with pytest.raises(Unavailable):
@@ -85,7 +85,7 @@ async def test_a_payload_that_was_not_taken_is_sent_again() -> None:
 
 
 async def test_a_wal_that_lost_entries_is_told_everything_again() -> None:
-    """And a request during which it did is not answered with success."""
+    """And a request during which it lost them is not answered with success."""
     log = MemoryLog()
     p = pipeline(log)
     await admit(p, asking("one"))
@@ -103,7 +103,7 @@ async def test_a_wal_that_lost_entries_is_told_everything_again() -> None:
 
 
 async def test_the_memory_is_bounded() -> None:
-    """What was used longest ago is sent again."""
+    """The least recently used payloads are sent again."""
     log = MemoryLog()
     sender = PayloadSender(log, 2, 100, CollectorRegistry())
     one, two, three = (Payload(hashlib.sha256(content).digest(), content, (3_600,)) for content in (b"1", b"2", b"3"))
@@ -117,7 +117,7 @@ async def test_the_memory_is_bounded() -> None:
 
 
 async def test_what_was_sent_is_relied_on_for_a_while_only() -> None:
-    """However often it is used: what nothing refers to may be collected some time after it was sent last."""
+    """However often it is used: a payload that nothing refers to may be collected some time after it was last sent."""
     log = MemoryLog()
     sender, content = PayloadSender(log, 2, 100, CollectorRegistry()), b"1"
 
@@ -130,7 +130,7 @@ async def test_what_was_sent_is_relied_on_for_a_while_only() -> None:
 
 
 async def test_a_request_that_took_longer_than_that_is_not_answered_with_success() -> None:
-    """A process may sleep between what it relies on and the append: the client sends the payloads again."""
+    """The process may sleep between relying on a payload and the append; the client then sends the payload again."""
     now = BASE_NS
 
     @dataclass

@@ -1,4 +1,4 @@
-"""Admission: what is appended where, under which id, and how many bytes are held meanwhile."""
+"""Admission: what is appended where and under which id, and how many bytes are held meanwhile."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_tenants_do_not_share_deduplication() -> None:
 
 
 class OneShardAway(MemoryLog):
-    """Shard 1 cannot be reached until ``away`` is taken back."""
+    """Shard 1 is unreachable until ``away`` is cleared."""
 
     away = True
 

@@ -1,4 +1,4 @@
-"""When writes are refused, why, and that it ends by itself: marks with hysteresis, and ages by watching."""
+"""When and why writes are refused, and that refusals end: marks with hysteresis, and observed ages."""
 
 from __future__ import annotations
 

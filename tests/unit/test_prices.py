@@ -1,4 +1,4 @@
-"""What calls cost by list prices: of which model, of which day, of which tokens, and the SQL that must agree."""
+"""The cost of calls by list prices, by model, day and kinds of tokens, and the SQL that must agree."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_another_model_has_no_price(model: str) -> None:
 
 
 def test_cached_tokens_have_prices_of_their_own() -> None:
-    """And are no plain ones; a provider that does not count them in costs nothing below zero."""
+    """They are not counted as plain ones; if a provider does not include them in its input, the rest is never negative."""
     prices = read_prices()
     call = LlmCall(model="claude-sonnet-4-5", operation="chat", input_tokens=1_000_000, output_tokens=100_000)
     assert prices.computed_usd(call, 0) == pytest.approx(3 + 1.5)
@@ -91,7 +91,7 @@ def test_cached_tokens_have_prices_of_their_own() -> None:
     ],
 )
 def test_nothing_is_computed_of_a_call_that(call: LlmCall) -> None:
-    """Says its cost, says no tokens, repeats its calls, or has no price."""
+    """Reports its cost, reports no tokens, repeats its calls, or has no price."""
     assert read_prices().computed_usd(call, 0) is None
 
 
@@ -120,7 +120,7 @@ MODELS = ("gpt-4o-2024-08-06", "us.anthropic.claude-haiku-4-5-20251001-v1:0", "h
 
 
 async def test_the_engine_computes_the_same(shared_hot_node: HotNode, own: Path) -> None:
-    """For filters; under the prices that came with tael and under the user's, on both sides of a day."""
+    """In filters, by tael's own prices and by the user's, before and after a change of prices."""
     spans = [
         wire_span(
             index + day * DAY_NS,

@@ -1,4 +1,4 @@
-"""The engine's own part: what it refuses, when it ends, and what it reports."""
+"""The engine itself: what it refuses, when it ends, and what it reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INSTANT = Steps(60_000, 60_000, 0)
 
 
 def engine(*values: float, **options: object) -> PromqlEngine:
-    """Over one series with a sample every ten seconds from 0 on."""
+    """An engine over one series with a sample every ten seconds from 0 on."""
     store = MemorySeries()
     store.add({"__name__": "x"}, [(10_000 * index, value) for index, value in enumerate(values)])
     return PromqlEngine(store, EngineOptions(**options))  # type: ignore[arg-type]  # its fields
@@ -52,7 +52,7 @@ async def test_bounds_hold_for_what_is_fetched() -> None:
 
 
 class _Recording(MemorySeries):
-    """See SeriesReader: remembers how many samples each question might bring."""
+    """See SeriesReader: records how many samples each question may return."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _Recording(MemorySeries):
 
 @pytest.mark.parametrize("most", [100, 79])
 async def test_selectors_share_what_may_be_loaded(most: int) -> None:
-    """Those that are under way at once together bring no more than that; who needs more than a share is asked again, one at a time."""
+    """Concurrent reads together return no more than the budget; a read that needs more than its share is repeated when it is alone."""
     store = _Recording()
     for name, samples in (("a", 60), ("b", 10), ("c", 10)):
         store.add({"__name__": name}, [(1000 * index, 1.0) for index in range(samples)])
@@ -85,7 +85,7 @@ async def test_selectors_share_what_may_be_loaded(most: int) -> None:
 
 @pytest.mark.parametrize(("query", "fits"), [("x + x + x + x + x", True), ("x + (x + (x + (x + x)))", False)])
 async def test_the_left_sides_that_wait_count(query: str, *, fits: bool) -> None:
-    """A chain holds two vectors at a time, nested operands as many as they are deep."""
+    """A chain of operators holds two vectors at a time, nested operands as many as their depth."""
     run = engine(1, max_samples=30)
     asked = run.run("t1", Query(query, Steps(0, 90_000, 10_000)), run.parse(query))
     if fits:

@@ -1,4 +1,4 @@
-"""The evaluator's parts that scripts do not reach: grids, limits, cancellation, names dropped at once, and small rules on their own."""
+"""Parts of the evaluator that scripts do not reach: grids, limits, cancellation, dropped names, and small rules by themselves."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_quotes_are_escaped() -> None:
 
 
 def test_label_sets_hash_as_in_prometheus() -> None:
-    """Of its own string encoding; a value of 255 bytes or more has its length in three."""
+    """Over its own encoding of strings; a value of 255 bytes or more has a length of three bytes."""
     assert hashed(()) == 0xEF46DB3751D8E999
     assert hashed((("a", "x" * 300),)) != hashed((("a", "x" * 299),))
 

@@ -1,4 +1,4 @@
-"""Native histograms: what single operations give, in figures that can be checked by hand."""
+"""Native histograms: results of single operations, with numbers that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_schemas_meet_at_the_coarsest() -> None:
 
 
 def test_a_wider_zero_bucket_takes_in_what_lies_in_it() -> None:
-    """And grows to the end of a populated bucket that it ends in."""
+    """And grows to the end of a populated bucket in which it ends."""
     assert total("count:3 buckets:[1 2] offset:-1", "count:1 z_bucket:1 z_bucket_w:0.5") == "count:4 z_bucket:2 z_bucket_w:0.5 buckets:[2]"
     assert total("count:3 buckets:[1 2] offset:-1", "count:1 z_bucket:1 z_bucket_w:0.6") == "count:4 z_bucket:4 z_bucket_w:1"
     assert (
@@ -65,7 +65,7 @@ def test_a_wider_zero_bucket_takes_in_what_lies_in_it() -> None:
 
 
 def test_custom_bounds_meet_at_those_that_all_have() -> None:
-    """With a note; none in common is one bucket of everything."""
+    """With a note; without common bounds everything is in one bucket."""
     one, other = "schema:-53 count:6 custom_values:[1 2 3] buckets:[1 2 3]", "schema:-53 count:9 custom_values:[2 4] buckets:[4 5]"
     both = several(one, other, "schema:-53 count:1 custom_values:[9] buckets:[1]")
     found = sum_by(both, np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]), 2)
@@ -77,7 +77,7 @@ def test_custom_bounds_meet_at_those_that_all_have() -> None:
 
 
 def test_exponential_and_custom_buckets_do_not_add_up() -> None:
-    """The group has no result, its neighbour has."""
+    """Their group has no result; the next group has."""
     both = several("count:1 buckets:[1]", "schema:-53 count:1 custom_values:[5] buckets:[1]")
     found = sum_by(both, np.array([0, 1, 1]), np.array([0, 0, 1]), 3)
     assert found.present.tolist() == [False, True, False]
@@ -86,7 +86,7 @@ def test_exponential_and_custom_buckets_do_not_add_up() -> None:
 
 
 def test_sums_lose_nothing_and_means_do_not_overflow() -> None:
-    """As sums and means of floats."""
+    """Like sums and means of floats."""
     assert total("sum:1e100", "sum:1", "sum:-1e100") == "sum:1"
     large = several("count:2 sum:1.5e308 buckets:[1]", "count:4 sum:1.6e308 buckets:[3]")
     mean = average_by(large, np.arange(2), np.zeros(2, np.int64), 1)
@@ -104,7 +104,7 @@ def test_sums_lose_nothing_and_means_do_not_overflow() -> None:
     ],
 )
 def test_hints_of_sums(hints: tuple[str, ...], result: str) -> None:
-    """A gauge makes a gauge, equals stay, others are unknown; a reset beside none is told."""
+    """A gauge makes the sum a gauge, equal hints are kept, others become unknown; a reset next to none is noted."""
     members = several(*(f"count:1 counter_reset_hint:{hint}" for hint in hints))
     found = sum_by(members, np.arange(len(hints)), np.zeros(len(hints), np.int64), 1)
     assert shown(found.histograms) == [f"count:{len(hints)}{result}"]
@@ -154,7 +154,7 @@ ONE = "count:4 sum:5 z_bucket:1 z_bucket_w:0.001 buckets:[1 2]"
     ],
 )
 def test_pairs(left: str | float, operator: str, right: str | float, wanted: str | None) -> None:
-    """Arithmetic, comparison and cutting."""
+    """Arithmetic, comparison and trimming."""
     found = pair(operator, left, right)
     assert result(found) == wanted
     assert not found.notes
@@ -214,14 +214,14 @@ def test_custom_and_exponential_pairs_are_noted() -> None:
     ],
 )
 def test_quantiles(text: str, rank: float, value: float) -> None:
-    """Logarithmic within exponential buckets, linear in the zero bucket and custom ones; open ends are their bound."""
+    """Logarithmic within exponential buckets, linear in the zero bucket and custom ones; open buckets give their bound."""
     found, notes = read.quantile(np.array([rank]), several(text))
     np.testing.assert_allclose(found, [value], rtol=1e-12)
     assert not notes
 
 
 def test_observations_of_nan_are_noted() -> None:
-    """They are above every number."""
+    """They count as larger than every number."""
     one = several("count:4 sum:NaN buckets:[2]", "count:4 sum:NaN buckets:[2]", "count:2 sum:NaN buckets:[2]")
     found, notes = read.quantile(np.array([0.25, 0.75, 0.25]), one)
     np.testing.assert_allclose(found, [2**-0.5, math.nan, 2**-0.75])
@@ -235,7 +235,7 @@ def test_observations_of_nan_are_noted() -> None:
 
 
 def test_numbers_that_are_read_from_histograms() -> None:
-    """Mean and variance, each bucket at its middle."""
+    """Mean and variance, with each bucket at its midpoint."""
     both = several("count:4 sum:6 z_bucket:1 buckets:[2 1] offset:1", "schema:-53 count:2 sum:10 custom_values:[4 8] buckets:[0 2]")
     assert read.mean(both).tolist() == [1.5, 5]
     middle = 2**0.5
@@ -245,7 +245,7 @@ def test_numbers_that_are_read_from_histograms() -> None:
 
 
 def test_resets() -> None:
-    """By the hint, the count, a bucket, the zero bucket, the schema, the kind."""
+    """Detected by the hint, the count, a bucket, the zero bucket, the schema or the kind."""
     rows = several(
         "count:3 buckets:[1 2]",
         "count:3 buckets:[2 1]",
@@ -261,13 +261,13 @@ def test_resets() -> None:
 
 
 def test_a_wider_zero_bucket_is_no_reset_unless_it_cuts_a_bucket() -> None:
-    """What moves into it still counts."""
+    """Observations that move into it still count."""
     rows = several("count:3 buckets:[1 2] offset:-1", "count:3 z_bucket:1 z_bucket_w:0.5 buckets:[2]", "count:9 z_bucket:9 z_bucket_w:0.7")
     assert detect(rows, np.array([1, 2]), np.array([0, 1])).tolist() == [False, True]
 
 
 def test_hints_that_a_storage_finds() -> None:
-    """A sample after one of the same layout and without a reset says so; a first one, and one after a reset, does not."""
+    """A sample after one of the same layout and without a reset gets a hint; a first sample, and one after a reset, does not."""
     texts = ("count:1 buckets:[1]", "count:2 buckets:[2]", "count:1 buckets:[1]", "count:5 counter_reset_hint:gauge", "schema:1 count:9")
     samples = Samples(
         [()], np.array([0, 6]), np.arange(6), np.array([math.nan] * 5 + [1.0]), np.array([0, 1, 2, 3, 4, -1]), several(*texts)
@@ -278,7 +278,7 @@ def test_hints_that_a_storage_finds() -> None:
 
 
 def over(function: str, *samples: str | float, minutes: int = 5) -> histogram_windows.Evaluated:
-    """One window of samples a minute apart that ends with the last one."""
+    """One window over samples a minute apart, which ends with the last one."""
     histograms = [sample for sample in samples if isinstance(sample, str)]
     position = np.cumsum([isinstance(sample, str) for sample in samples]) - 1
     position = np.where([isinstance(sample, str) for sample in samples], position, -1)
@@ -294,7 +294,7 @@ def of(found: histogram_windows.Evaluated) -> str | float | None:
 
 
 def test_rates_reach_to_the_edges_of_a_window() -> None:
-    """Not before the counter was 0."""
+    """But not to before the counter was 0."""
     found = over("increase", "count:1 sum:1 buckets:[1]", "count:2 sum:2 buckets:[2]", "count:3 sum:3 buckets:[3]", minutes=4)
     assert of(found) == "count:2.5 sum:2.5 counter_reset_hint:gauge buckets:[2.5]"
     found = over("rate", "count:0.5 buckets:[0.5]", "count:1.5 buckets:[1.5]", minutes=2)
@@ -302,7 +302,7 @@ def test_rates_reach_to_the_edges_of_a_window() -> None:
 
 
 def test_what_a_window_cannot_be_made_of_is_noted() -> None:
-    """Floats beside histograms, gauges as counters and the other way, two kinds of buckets."""
+    """Floats with histograms, gauges as counters and vice versa, two kinds of buckets."""
     custom = "schema:-53 count:2 custom_values:[5] buckets:[2]"
     for function in ("rate", "delta", "sum_over_time", "avg_over_time", "irate", "idelta"):
         found = over(function, 1.0, "count:1 buckets:[1]")
@@ -318,7 +318,7 @@ def test_what_a_window_cannot_be_made_of_is_noted() -> None:
 
 
 def test_windows_of_floats_and_histograms() -> None:
-    """Counted, looked at and compared together."""
+    """Both are counted, returned and compared."""
     mixed = (1.0, "count:1 buckets:[1]", "count:1 buckets:[1]", 3.0, 2.0)
     assert of(over("count_over_time", *mixed)) == 5
     assert of(over("present_over_time", *mixed)) == 1
@@ -332,7 +332,7 @@ def test_windows_of_floats_and_histograms() -> None:
 
 
 def test_too_few_samples_have_no_rate() -> None:
-    """One is too few, and nothing is said about it."""
+    """One sample is too few, without a note."""
     for function in ("rate", "increase", "delta", "irate", "idelta"):
         found = over(function, "count:1 buckets:[1]")
         assert of(found) is None
@@ -340,7 +340,7 @@ def test_too_few_samples_have_no_rate() -> None:
 
 
 def test_cutting_open_buckets() -> None:
-    """Of a bucket without a bound nothing is known, but a first one that ends above 0 begins there."""
+    """Nothing is known about a bucket without a bound, except that a first one that ends above 0 begins at 0."""
     one = several("schema:-53 count:8 sum:50 custom_values:[5 10] buckets:[2 2 4]")
     assert shown(trimmed(one, np.array([2.5]), upper=True)) == ["schema:-53 count:1 sum:1.25 custom_values:[5 10] buckets:[1]"]
     assert shown(trimmed(one, np.array([2.5]), upper=False)) == ["schema:-53 count:7 sum:58.75 custom_values:[5 10] buckets:[1 2 4]"]
@@ -364,7 +364,7 @@ def test_cutting_open_buckets() -> None:
     ],
 )
 def test_what_is_no_histogram_is_refused_by_its_key(text: str, where: str) -> None:
-    """With what would be accepted."""
+    """With the keys that would be accepted."""
     with pytest.raises(Rejected) as refused:
         parse(text)
     assert refused.value.where == where
@@ -372,7 +372,7 @@ def test_what_is_no_histogram_is_refused_by_its_key(text: str, where: str) -> No
 
 
 def test_series_of_histograms() -> None:
-    """``{{…}}x2``, ``{{…}}+{{…}}x2`` and less each time."""
+    """``{{…}}x2``, ``{{…}}+{{…}}x2`` and decreasing series."""
     one, step = several("count:1 sum:2 buckets:[1]"), several("count:1 sum:0.1 buckets:[0 1]")
     assert shown(series(one, None, 2)) == ["count:1 sum:2 buckets:[1]"] * 3
     assert shown(series(one, step, 2)) == ["count:1 sum:2 buckets:[1]", "count:2 sum:2.1 buckets:[1 1]", "count:3 sum:2.2 buckets:[1 2]"]
@@ -382,7 +382,7 @@ def test_series_of_histograms() -> None:
 
 
 def test_histograms_in_words_and_in_json() -> None:
-    """Ascending, each bucket with the ends that belong to it."""
+    """In ascending order, each bucket with its own bounds."""
     one = several("count:7 sum:2e6 z_bucket:1 z_bucket_w:0.001 buckets:[0 3] n_buckets:[2 0 1]")
     custom = several("schema:-53 count:3 sum:1e-7 custom_values:[5 10] buckets:[1 0 2]")
     assert strings(concatenate([one, custom])) == [
@@ -414,7 +414,7 @@ def test_classic_histograms_become_native_ones() -> None:
 
 
 def test_columns_of_a_table_become_histograms() -> None:
-    """Rows share their custom bounds, and empty buckets are gone."""
+    """Rows share their custom bounds, and empty buckets are removed."""
     none = Buckets(np.zeros(4, np.int64), np.empty(0, np.int32), np.empty(0))
     zeros = np.zeros(3)
     found = from_columns(

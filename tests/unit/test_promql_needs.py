@@ -1,4 +1,4 @@
-"""Which samples and grids an expression is decided to read."""
+"""Which samples and grids are read for an expression."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def read(expr: Expr, *, push: bool = True) -> Needs:
 
 
 def test_an_instant_selector_is_the_last_value_of_its_lookback() -> None:
-    """As a grid, or with its samples where nothing is pushed down."""
+    """As a grid, or as samples if nothing is pushed down."""
     assert read(UP).grids == {(UP, STEPS): GridRequest(NAME, "last", STEPS.start_ms, STEPS.end_ms, MINUTE, 5 * MINUTE)}
     assert read(UP, push=False).samples == {UP: Selection(NAME, 95 * MINUTE, 110 * MINUTE)}
 
 
 def test_steps_that_are_as_short_as_scrapes_read_samples() -> None:
-    """A grid would be as large; one step alone is a grid all the same."""
+    """A grid would be as large; a single step is a grid nevertheless."""
     short, once = Steps(0, 10 * MINUTE, 15_000), Steps(MINUTE, MINUTE, 0)
     rate = Call("rate", (over(UP),))
     for expr in (UP, rate):
@@ -47,7 +47,7 @@ def test_steps_that_are_as_short_as_scrapes_read_samples() -> None:
 
 @pytest.mark.parametrize("function", ["rate", "increase", "avg_over_time", "deriv", "changes"])
 def test_a_function_over_a_selector_is_a_grid(function: str) -> None:
-    """Wherever it stands, with its offset in the grid's times alone."""
+    """Wherever it occurs; its offset only moves the grid's times."""
     call = Call(function, (Paren(over(selector(offset=7))),))
     wanted = GridRequest(NAME, function, STEPS.start_ms - 7, STEPS.end_ms - 7, MINUTE, 5 * MINUTE)  # type: ignore[arg-type]
     found = read(Aggregate("sum", Binary("+", call, Number(1))))
@@ -56,7 +56,7 @@ def test_a_function_over_a_selector_is_a_grid(function: str) -> None:
 
 
 def test_other_functions_read_samples() -> None:
-    """So do timestamps, anchored and smoothed ranges, ranges alone, and a prediction at a time that is no constant."""
+    """So do timestamps, anchored and smoothed ranges, plain ranges, and predictions by a variable."""
     window = Selection(NAME, 95 * MINUTE, 110 * MINUTE)
     for expr in (Call("quantile_over_time", (Number(0.5), over(UP))), Call("timestamp", (Paren(UP),)), over(UP)):
         assert read(expr).samples == {UP: window}
@@ -69,7 +69,7 @@ def test_other_functions_read_samples() -> None:
 
 
 def test_a_prediction_by_a_constant_is_a_grid() -> None:
-    """Its sign may be an operator, and it counts from the step, not from where an offset looks."""
+    """Its sign may be an operator, and it counts from the step, without the offset."""
     for of, argument in ((UP, -60), (selector(offset=5_000), -55)):
         [request] = read(_prediction(of)).grids.values()
         assert (request.function, request.argument) == ("predict_linear", argument)
@@ -97,7 +97,7 @@ def test_what_is_step_invariant_is_read_once() -> None:
 
 
 def test_a_subquery_is_read_at_its_own_steps() -> None:
-    """Nested ones too; one that has no step in its range reads nothing."""
+    """Nested ones too; a subquery without a step in its range reads nothing."""
     rate = Call("rate", (over(UP),))
     inner = Subquery(rate, 10 * MINUTE, 2 * MINUTE, offset=30_000)
     outer = Subquery(Call("max_over_time", (inner,)), 20 * MINUTE)
@@ -113,18 +113,18 @@ def test_a_subquery_is_read_at_its_own_steps() -> None:
     ("end", "length", "step", "first"), [(100, 30, 10, 80), (105, 30, 10, 80), (5, 30, 10, -20), (30, 30, 10, 10), (-5, 10, 10, -10)]
 )
 def test_subqueries_step_at_multiples_inside_their_range(end: int, length: int, step: int, first: int) -> None:
-    """The start of the range itself is outside."""
+    """The start of the range is excluded."""
     assert subquery_steps(Subquery(UP, length, step), Steps(end, end, 0), MINUTE) == Steps(first, end, step)
 
 
 def test_uses_of_one_selector_are_read_together() -> None:
-    """From the earliest to the latest time that any of them looks at."""
+    """From the earliest to the latest time that any use needs."""
     expr = Binary("+", Call("quantile_over_time", (Number(1), over(UP, 30 * MINUTE))), Call("timestamp", (UP,)))
     assert read(expr).samples == {UP: Selection(NAME, 70 * MINUTE, 110 * MINUTE)}
 
 
 def test_a_grid_that_no_shard_gives_is_read_as_samples() -> None:
-    """Together with what is read of its selector anyway."""
+    """Together with other reads of its selector."""
     rate = Call("rate", (over(UP),))
     found = read(Binary("+", rate, Call("timestamp", (UP,))))
     assert found.without_grid((rate, STEPS)) == (UP, Selection(NAME, 95 * MINUTE, 110 * MINUTE))
@@ -132,7 +132,7 @@ def test_a_grid_that_no_shard_gives_is_read_as_samples() -> None:
 
 
 def test_info_reads_the_series_that_its_second_argument_matches() -> None:
-    """``target_info`` where it names none, at the time of its first argument too."""
+    """``target_info`` if it names none, at the time of the first argument too."""
     late = selector(offset=MINUTE)
     plain = Call("info", (late,))
     assert read(plain).info == {plain: Selection((Matcher("__name__", "=", "target_info"),), 94 * MINUTE, 110 * MINUTE)}

@@ -1,4 +1,4 @@
-"""What PromQL parses to, and what it says of what it does not parse. The words were compared with Prometheus' own."""
+"""The trees of parsed PromQL, and its syntax errors, whose texts were compared with Prometheus' own."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ INSTANT_NS = 1_790_000_000 * SECOND
     ],
 )
 def test_instants_are_read(text: str, ns: int) -> None:
-    """RFC 3339 and counts whose size tells the unit; a plus sign that was not escaped arrives as a space."""
+    """RFC 3339 and numbers whose size determines the unit; an unescaped plus sign arrives as a space."""
     assert parse_instant_ns(text, where="start") == ns
 
 
@@ -44,7 +44,7 @@ def test_instants_are_read(text: str, ns: int) -> None:
     ["", "now", "-5", "1e9", "2026-09-21", "20260921", "2026-09-21T14:13:20", "2026-02-30T00:00:00Z", "9" * 20, "9999-01-01T00:00:00Z"],
 )
 def test_what_is_no_instant_is_refused(text: str) -> None:
-    """Also one without an offset, which could be anybody's time."""
+    """Including times without an offset, which are ambiguous."""
     with pytest.raises(Rejected, match=r"^start: .* is not an instant"):
         parse_instant_ns(text, where="start")
 
@@ -71,7 +71,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 def test_a_range_is_all_time_unless_said() -> None:
-    """One end may stay open; ``last`` reaches a little past now, for clocks that run ahead."""
+    """One end may be open; ``last`` extends slightly beyond now, for clocks that run ahead."""
 
     def read(**given_: str) -> TimeRange:
         return Parameters(given_.items(), known=("last", "start", "end")).time_range(now_ns=INSTANT_NS)
@@ -94,7 +94,7 @@ def test_trace_ids_are_padded_on_the_left() -> None:
     st.lists(st.tuples(st.text(), st.text())),
 )
 def test_a_cursor_comes_back(after: Cursor, start_ns: int, filters: list[tuple[str, str]]) -> None:
-    """As it was made, whatever the order of the filters, and safe in a URL."""
+    """Unchanged, whatever the order of the filters, and safe in a URL."""
     time_range = TimeRange(start_ns, ALL_TIME.end_ns)
     text = encode_cursor(after, time_range, query_digest(filters))
     assert text.replace("-", "").replace("_", "").isalnum()
@@ -103,13 +103,13 @@ def test_a_cursor_comes_back(after: Cursor, start_ns: int, filters: list[tuple[s
 
 @given(st.text())
 def test_a_damaged_cursor_is_refused(text: str) -> None:
-    """Never a crash."""
+    """It never crashes."""
     with pytest.raises(Rejected, match=r"^cursor: "):
         decode_cursor(text, query_digest([]))
 
 
 def test_filters_are_told_apart() -> None:
-    """Also where their texts joined would be the same."""
+    """Even if their concatenated texts would be equal."""
     assert query_digest([("a", "bc")]) != query_digest([("ab", "c")])
 
 

@@ -1,4 +1,4 @@
-"""A span as JSON, to the last field."""
+"""A span as JSON, with every field."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPAN = Span(
 
 
 def test_every_field_is_there() -> None:
-    """The shape that the API documents; an LLM call is of kind llm and keeps its OTLP kind beside it."""
+    """In the documented form; an LLM call has kind llm and keeps its OTLP kind as well."""
     assert span_json(SPAN) == {
         "trace_id": "01" * 16,
         "span_id": "02" * 8,

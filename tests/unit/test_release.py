@@ -1,4 +1,4 @@
-"""The inventory of dependencies, its audit, and what a release holds."""
+"""The inventory of dependencies, its audit, and the contents of a release."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_what_pins_no_version_is_refused(line: str) -> None:
 
 
 def test_the_dependencies_are_what_they_should_be() -> None:
-    """As `make check` asks."""
+    """As `make check` tests."""
     assert main([]) == 0
 
 
@@ -67,7 +67,7 @@ def test_the_version_is_one_everywhere_and_the_chart_packs_the_same_each_time(tm
 
 
 def test_every_third_party_image_gets_the_digest_of_its_tag() -> None:
-    """A digest that is there already is written anew, and what Compose and the chart name is found."""
+    """Existing digests are replaced, and the images that Compose and the chart name are found."""
     digest, asked = "sha256:" + "a" * 64, list[tuple[str, str]]()
 
     def digest_of(name: str, tag: str) -> str:

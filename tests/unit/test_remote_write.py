@@ -1,4 +1,4 @@
-"""Remote write 1.0 and 2.0 as series: what is stored, what is refused, and that both say the same."""
+"""Remote write 1.0 and 2.0 as series: what is stored, what is refused, and that both versions give the same."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def version_2(series: Sequence[Series]) -> bytes:
 
 @dataclass
 class Door:
-    """A receiver of one version, and a reader behind it."""
+    """A receiver of one version, and a reader of what it stores."""
 
     version: int
     cache: SeriesCache = field(default_factory=lambda: SeriesCache(1000))
@@ -91,13 +91,13 @@ class Door:
         return self.translate_bytes(self._encode(series))
 
     def translate_bytes(self, body: bytes) -> Translation:
-        """The same for a body as it is."""
+        """The same for an encoded body."""
         translation: Translation = self._translator.translate("t", body, T0_MS, admit_all)
         self.cache.learn(translation.learned)
         return translation
 
     def read_back(self, *series: Series) -> Decoded:
-        """What a request becomes."""
+        """The series that a request becomes."""
         return self.reader.read(encoded_bodies(self.translate(*series)))
 
 
@@ -108,7 +108,7 @@ def door(request: pytest.FixtureRequest) -> Door:
 
 
 def test_samples_are_stored_bit_for_bit(door: Door) -> None:
-    """The first time one by one, then in bulk; zeros, infinities, NaN and stale markers among them; out of order and old ones too."""
+    """The first time one by one, then in bulk; with zeros, infinities, NaN and stale markers; out of order and old ones too."""
     values = [1.5, 0.0, -0.0, float("inf"), float("nan"), STALE]
     series = [Series((("__name__", "m"), ("n", str(n))), [(T0_MS + n, value)]) for n, value in enumerate(values)]
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_samples_are_stored_bit_for_bit(door: Door) -> None:
 
 
 def test_labels_of_any_order_are_one_series(door: Door) -> None:
-    """And empty values are no labels."""
+    """And empty values are not labels."""
     decoded = door.read_back(Series((("job", "a"), ("empty", ""), ("__name__", "up"))), Series(UP, [(T0_MS + 1, 2.0)]))
     assert decoded.samples == {labels(name="up", job="a"): [(T0_MS, 1.0), (T0_MS + 1, 2.0)]}
 
@@ -137,21 +137,21 @@ def test_labels_of_any_order_are_one_series(door: Door) -> None:
     ],
 )
 def test_bad_label_sets_are_refused_and_the_rest_is_stored(door: Door, pairs: Pairs, reason: str) -> None:
-    """Each of their samples counts."""
+    """Each of their samples is counted."""
     translation = door.translate(Series(), Series(pairs, [(T0_MS, 1), (T0_MS + 1, 2)]), Series((("__name__", "down"),)))
     assert refusals(translation) == {reason: 2}
     assert (translation.items, len(translation.samples)) == (4, 2)
 
 
 def test_times_that_no_hour_has_are_refused(door: Door) -> None:
-    """Negative and far away; the first millisecond of 1970 is a time like any other."""
+    """Negative and far away; the first millisecond of 1970 is valid."""
     translation = door.translate(Series(samples=[(-1, 1), (0, 1), (2**62, 1), (T0_MS, 1)]))
     assert refusals(translation) == {"its time is before 1970 or after 2105": 2}
     assert len(translation.samples) == 2
 
 
 def test_label_text_that_is_not_utf8_is_refused(door: Door) -> None:
-    """Only that series."""
+    """Only its series is."""
     body = (version_1 if door.version == 1 else version_2)([Series((("__name__", "BAD!"),)), Series()]).replace(b"BAD!", b"B\xff\xfeD")
     translation = door.translate_bytes(body)
     assert len(translation.refusals.positions) == 1
@@ -159,7 +159,7 @@ def test_label_text_that_is_not_utf8_is_refused(door: Door) -> None:
 
 
 def test_metadata_and_exemplars(door: Door) -> None:
-    """An exemplar that is too long is left out, for they are optional."""
+    """An exemplar that is too long is dropped, because exemplars are optional."""
     long = Series(
         (("__name__", "hits_total"),), exemplars=[((("trace_id", "ab" * 16),), 3.0), ((("x", "y" * 200),), 4.0)], metadata=(1, "Hits", "1")
     )
@@ -200,7 +200,7 @@ def test_integer_histograms(door: Door) -> None:
 
 
 def test_float_histograms(door: Door) -> None:
-    """Counts are absolute already; a gauge says so."""
+    """Counts are absolute already; a gauge is marked as one."""
     received = wire.Histogram(
         count_float=4.5,
         zero_count_float=1.0,
@@ -230,7 +230,7 @@ def test_histograms_with_custom_bounds(door: Door) -> None:
 
 
 def test_a_stale_histogram_ends_its_series(door: Door) -> None:
-    """Whatever else it holds."""
+    """Whatever its other fields are."""
     [found] = door.read_back(Series(samples=(), histograms=[integer_histogram(sum=STALE, schema=77)])).histograms[
         labels(name="up", job="a")
     ]
@@ -254,7 +254,7 @@ def test_a_stale_histogram_ends_its_series(door: Door) -> None:
     ],
 )
 def test_histograms_that_do_not_hold_together_are_refused(door: Door, changes: dict[str, Any]) -> None:
-    """Before memory is taken for what they claim."""
+    """Before memory is allocated for what they claim."""
     translation = door.translate(Series(samples=(), histograms=[integer_histogram(**changes)]), Series())
     assert len(translation.refusals.positions) == 1
     assert (len(translation.histograms), len(translation.samples)) == (0, 1)
@@ -266,7 +266,7 @@ def test_observations_of_nan_are_in_no_bucket(door: Door) -> None:
 
 
 def test_references_beyond_the_symbols_are_refused() -> None:
-    """And an odd one; the rest is stored."""
+    """So is an odd number of references; the rest is stored."""
     message = wire.RequestV2(symbols=[b"", b"__name__", b"up"])
     samples = [wire.Sample(value=1, timestamp=T0_MS)]
     series = [wire.SeriesV2(labels_refs=refs, samples=samples) for refs in ([1, 99], [1, 2, 1], [1, 2])]
@@ -291,19 +291,19 @@ def test_what_is_not_a_request_is_rejected(door: Door) -> None:
 
 
 def test_the_first_symbol_is_empty() -> None:
-    """A table that does not begin so would leave optional texts wrong."""
+    """Otherwise optional texts would have a wrong value."""
     with pytest.raises(Rejected, match="symbol"):
         Door(2).translate_bytes(wire.RequestV2(symbols=[b"x"]).SerializeToString())
 
 
 def test_a_body_of_the_other_version_holds_nothing() -> None:
-    """The field numbers are disjoint, so the wrong content type is an empty request and never wrong data."""
+    """The field numbers are disjoint, so a wrong content type gives an empty request and never wrong data."""
     assert Door(1).translate_bytes(version_2([Series()])).items == 0
     assert Door(2).translate_bytes(version_1([Series()])).items == 0
 
 
 def test_series_of_version_2_are_known_whatever_the_order_of_their_symbols() -> None:
-    """Also with more symbols than one byte numbers, and when most are new."""
+    """Also with more symbols than one byte can number, and when most series are new."""
     door = Door(2)
     series = [Series((("__name__", "m"), ("n", str(n))), [(T0_MS, n)], metadata=(2, f"help {n % 3}", "")) for n in range(300)]
     assert len(door.translate(*series).new_series) == 300
@@ -314,7 +314,7 @@ def test_series_of_version_2_are_known_whatever_the_order_of_their_symbols() -> 
 
 
 def test_a_tail_that_only_looks_regular_is_read_as_it_is() -> None:
-    """Bytes of a label's value may look like a sample; what counts is what protobuf reads."""
+    """Bytes of a label's value may look like a sample; protobuf's reading counts."""
     value = "\x12\x10\t" + "v" * 8 + "\x10" + "t" * 6
     for version in (1, 2):
         door = Door(version)

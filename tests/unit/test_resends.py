@@ -1,4 +1,4 @@
-"""A record that comes again within two minutes of the WAL's clock is left out, by whoever writes it, and nothing else is."""
+"""A record that comes again within two minutes of the WAL's clock is left out by every writer, and nothing else is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECOND = 10**9
 
 
 def entry(sequence: int, *names: str, at: float = 0.0, signal: str = TRACES) -> Entry:
-    """An entry with a record of two items for each name; one without a digest for ``-``."""
+    """An entry with a record of two items for each name; ``-`` is a record without a digest."""
     records = [
         codec.encode(f"tenant-{name}", 1, name.encode(), digest=b"" if name == "-" else name.encode().ljust(codec.DIGEST_BYTES), items=2)
         for name in names
@@ -31,7 +31,7 @@ def fresh(resends: Resends, *entries: Entry) -> list[list[str]]:
 
 
 def test_what_comes_again_is_left_out_and_counted() -> None:
-    """Within an entry, in another of the batch and in a later batch; entries of which nothing is left are left out whole."""
+    """Within an entry, in another entry of the batch and in a later batch; entries without remaining records are dropped."""
     resends = Resends(100)
     found = resends.fresh([entry(1, "a", "b", "a"), entry(2, "b"), entry(3, "c", signal=LOGS)])
     assert names_in(list(found.entries)) == [["a", "b"], ["c"]]
@@ -49,20 +49,20 @@ def test_an_entry_of_which_nothing_is_left_out_is_the_same_object() -> None:
 
 
 def test_records_without_a_digest_are_never_left_out() -> None:
-    """As an older release wrote them."""
+    """Older releases wrote such records."""
     assert fresh(Resends(100), entry(1, "-", "-"), entry(2, "-")) == [["-", "-"], ["-"]]
 
 
 @pytest.mark.parametrize(("seconds", "known"), [(1, True), (119.9, True), (120, True), (120.1, False), (3600, False)])
 def test_the_window_is_two_minutes_of_the_wal(seconds: float, known: bool) -> None:
-    """By the times that the server gave the entries: whoever reads them later decides alike."""
+    """By the times that the server gave the entries, so that every reader decides alike."""
     resends = Resends(100)
     fresh(resends, entry(1, "a"))
     assert fresh(resends, entry(2, "a", at=seconds)) == ([] if known else [["a"]])
 
 
 def test_memory_is_bounded() -> None:
-    """Beyond the number of digests the oldest entries' are forgotten."""
+    """Beyond a number of digests, those of the oldest entries are forgotten."""
     resends = Resends(3)
     fresh(resends, entry(1, "a"), entry(2, "b"), entry(3, "c"), entry(4, "d"))
     assert fresh(resends, entry(5, "b", "c", "d")) == []
@@ -70,7 +70,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_a_successor_decides_alike_from_what_was_saved_and_what_is_left_of_the_wal() -> None:
-    """The digests of trimmed entries come from messages, the others from the entries themselves; each is saved once."""
+    """The digests of trimmed entries come from messages, those of others from the entries themselves; each is saved once."""
     first = [entry(number, f"n{number}", f"m{number}", at=number) for number in range(1, 7)]
     before = Resends(100)
     before.fresh(first[:3])
@@ -93,7 +93,7 @@ def test_a_successor_decides_alike_from_what_was_saved_and_what_is_left_of_the_w
 
 
 def test_what_is_not_saved_when_the_wal_uses_sequences_again_is_saved_with_the_place_behind_which_it_does() -> None:
-    """Under the new generation, whose sequences say nothing about the old ones."""
+    """Under the new generation, whose sequences are unrelated to the old ones."""
     resends = Resends(100)
     resends.fresh([entry(number, f"n{number}") for number in (8, 9, 10)])
     resends.renumber(8)
@@ -103,7 +103,7 @@ def test_what_is_not_saved_when_the_wal_uses_sequences_again_is_saved_with_the_p
 
 
 def test_bytes_that_are_no_entry_are_named() -> None:
-    """Nothing is skipped in silence."""
+    """Nothing is skipped silently."""
     for wrong in (b"\x12\x00", b"\x0a\x05abc", b"\x0a\x02\x42\x00"):
         with pytest.raises(ValueError, match="not a"):
             list(codec.envelopes(wrong))

@@ -1,4 +1,4 @@
-"""What goes when: each signal and tenant by its own retention, whole partitions where nobody wants them."""
+"""What expires when: by the retention of each signal and tenant, as whole partitions if all tenants' rows have expired."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ days = st.floats(0, 36500)
 
 
 def expired(partitions: Iterable[PartitionSize], *, retention_days: Mapping[str, float], now_ns: int) -> list[PartitionSize]:
-    """Those that go whole where every tenant has the same retention."""
+    """The partitions that expire as a whole if every tenant has the same retention."""
     past = past_retention(partitions, Retention(retention_days), now_ns)
     assert past.in_part == ()
     return list(past.whole)
 
 
 def of(signal: str, hours_ago: float, hours: int = 1) -> PartitionSize:
-    """A partition that began so long ago."""
+    """A partition that began this long ago."""
     return PartitionSize(signal, NOW_NS - int(hours_ago * HOUR_NS), 1, 1, 1, signal, hours)
 
 
 def test_each_signal_has_its_own_retention() -> None:
-    """What goes of one signal stays of the others."""
+    """The retention of one signal does not affect others."""
     every = [of("traces", 30), of("logs", 30), of("metrics", 30)]
     for signal in NEVER:
         assert [p.signal for p in expired(every, retention_days={**NEVER, signal: 1}, now_ns=NOW_NS)] == [signal]
 
 
 def test_a_partition_goes_when_all_of_it_is_too_old() -> None:
-    """An hour after an hour, a day after a day."""
+    """An hour later for partitions of an hour, a day later for those of a day."""
     wanted = {**NEVER, "traces": 1.0}
     assert expired([of("traces", 25)], retention_days=wanted, now_ns=NOW_NS) == [of("traces", 25)]
     assert expired([of("traces", 24.9)], retention_days=wanted, now_ns=NOW_NS) == []
@@ -64,7 +64,7 @@ def test_a_partition_goes_when_all_of_it_is_too_old() -> None:
 
 @given(st.lists(partitions), days, days, days)
 def test_nothing_that_is_wanted_goes(given_ones: list[PartitionSize], traces: float, logs: float, metrics: float) -> None:
-    """What goes ended before the retention began, oldest first; all that did so goes."""
+    """All partitions that ended before the retention period expire, oldest first, and no others."""
     wanted = {"traces": traces, "logs": logs, "metrics": metrics}
     gone = expired(given_ones, retention_days=wanted, now_ns=NOW_NS)
     assert [p.start_ns for p in gone] == sorted(p.start_ns for p in gone)
@@ -74,7 +74,7 @@ def test_nothing_that_is_wanted_goes(given_ones: list[PartitionSize], traces: fl
 
 
 def test_the_settings_name_every_signal() -> None:
-    """So that no table stays for ever."""
+    """Otherwise a table would be kept for ever."""
     settings = CompactorSettings.model_validate({"TAEL_LOG_RETENTION_DAYS": "7", "TAEL_METRIC_RETENTION_DAYS": "30"})
     assert settings.retention_days == {"traces": 365, "logs": 7, "metrics": 30}
 
@@ -84,7 +84,7 @@ own_days = st.dictionaries(st.sampled_from(["shop", "bank"]), st.dictionaries(st
 
 @given(st.lists(partitions), days, own_days)
 def test_each_row_goes_when_its_tenant_says(given_ones: list[PartitionSize], everybody: float, own: dict[str, dict[str, float]]) -> None:
-    """Whole partitions and rows together are what has outlived the retention of its tenant, and nothing else."""
+    """Whole partitions and rows together are exactly what is past its tenant's retention."""
     retention = Retention(dict.fromkeys(NEVER, everybody), own)
     past = past_retention(given_ones, retention, NOW_NS)
     in_part = dict(past.in_part)
@@ -96,7 +96,7 @@ def test_each_row_goes_when_its_tenant_says(given_ones: list[PartitionSize], eve
 
 
 def test_a_file_gives_tenants_their_own_retention() -> None:
-    """What it leaves out is the settings'; other limits in it are none of retention's."""
+    """What it leaves out is taken from the settings; other limits in it do not matter here."""
     found = parse_retention('{"shop": {"retention_days": {"logs": 7}, "max_series": 5}, "bank": {"max_series": 1}}', NEVER)
     assert found == Retention(NEVER, {"shop": {"logs": 7}})
     assert [found.days("shop", signal) for signal in ("logs", "traces")] == [7, 36500]
@@ -122,7 +122,7 @@ def test_a_bad_file_refuses_the_compactor(tmp_path: Path) -> None:
 
 
 def test_payloads_are_kept_as_long_as_what_may_refer_to_them() -> None:
-    """Of everybody, and of a tenant with days of its own."""
+    """In general, and for a tenant with its own retention."""
     retention = Retention({"traces": 10, "logs": 3, "metrics": 1}, {"shop": {"logs": 30}, "bank": {"traces": 1}})
     assert [retention.days(tenant, "payloads") for tenant in ("any", "shop", "bank")] == [10, 30, 3]
     past = retention.past("payloads", NOW_NS - 5 * 24 * 3600 * 10**9, NOW_NS)

@@ -1,4 +1,4 @@
-"""Which steps rollups answer, what is said of it, and which raw windows are refused."""
+"""Which steps rollups answer, what is reported about it, and which raw windows are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def request(function: GridFunction, start: int, end: int, step: int, window: int
 
 
 def test_steps_whose_windows_reach_into_rollups() -> None:
-    """Those alone, and of functions that rollups know all about."""
+    """Only those, and only for functions that rollups have all columns for."""
     asked = request("rate", T, T + 10 * FIVE, FIVE, 2 * FIVE)
     old, new = rolled.split(asked, T + 3 * FIVE)
     assert old is not None
@@ -35,7 +35,7 @@ def test_steps_whose_windows_reach_into_rollups() -> None:
 
 
 def test_what_is_exact() -> None:
-    """Whole buckets, and what is known of them."""
+    """Windows of whole buckets, for functions of the buckets' columns."""
     assert rolled.exact(request("rate", T, T, 0, FIVE))
     assert rolled.exact(request("last", T, T + FIVE, FIVE, FIVE))
     assert not rolled.exact(request("rate", T + 1, T + 1, 0, FIVE))
@@ -45,13 +45,13 @@ def test_what_is_exact() -> None:
 
 
 def test_what_is_said() -> None:
-    """The time before which, and whether it shows."""
+    """The time before which rollups are used, and whether that affects the result."""
     assert of_rollups(Rollups(T, exact=True)) == "PromQL info: uses 5-minute rollups before 2026-09-21T14:15:00Z"
     assert ": approximate there; " in of_rollups(Rollups(T))
 
 
 def test_raw_windows_that_would_do_nothing_are_refused() -> None:
-    """As far as somebody set one: the default goes with any other setting."""
+    """Only explicit ones: the default is compatible with any other setting."""
     read = CompactorSettings.model_validate
     assert read({"TAEL_HOT_TIER_HOURS": "1000", "TAEL_METRIC_RETENTION_DAYS": "7"}).metric_raw_days == 30
     assert read({"TAEL_METRIC_RAW_DAYS": "0", "TAEL_METRIC_RETENTION_DAYS": "7"}).metric_raw_days == 0

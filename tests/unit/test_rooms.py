@@ -1,4 +1,4 @@
-"""The law of the rooms is complete: whoever calls itself pure is under the contract, and every API folder is served."""
+"""The rules of the rooms are complete: every module that is documented as pure is under the contract, and every API folder is served."""
 
 from __future__ import annotations
 

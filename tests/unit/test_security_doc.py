@@ -1,4 +1,4 @@
-"""docs/security.md names tests that exist."""
+"""The tests that docs/security.md names exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the supervisor takes a process for sick, from values alone."""
+"""When the supervisor considers a process unhealthy, from values alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_process_may_take_long_to_start() -> None:
 
 
 def test_a_write_error_before_the_first_good_answer_needs_a_restart_all_the_same() -> None:
-    """NATS that was started while its disk was full, and got an append before it was asked for its health."""
+    """NATS was started while its disk was full, and got an append before its health was checked."""
     health = Health(100).after(SICK, 101)
     assert not health.needs_restart(SICK, 101 + UNHEALTHY_SECONDS - 0.1)
     assert health.needs_restart(SICK, 101 + UNHEALTHY_SECONDS)

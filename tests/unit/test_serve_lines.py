@@ -1,4 +1,4 @@
-"""What the processes of the suite say on the terminal that they share."""
+"""The lines that the processes of the suite write to the terminal that they share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_lines_stand_behind_the_name_of_who_speaks() -> None:
 
 
 def test_json_is_one_object_a_line_whoever_speaks() -> None:
-    """What our processes write stays as it is; NATS, the supervisor and a traceback get the same members."""
+    """Lines of our processes are unchanged; NATS, the supervisor and tracebacks get the same members."""
     out = io.StringIO()
     lines = Lines(out, ["serve", "ingest", "nats"], colour=True, as_json=True)
     ours = '{"event": "receiving", "service": "ingest", "level": "info"}'

@@ -1,4 +1,4 @@
-"""What `tael serve` decides: processes and their wiring, ports, back-off, the banner."""
+"""Decisions of `tael serve`: processes and their wiring, ports, back-off, the banner."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_each_service_has_a_name_and_an_internal_address_of_its_own() -> None:
 
 
 def test_everything_that_has_metrics_is_a_target() -> None:
-    """Each process once, at an address of its own; NATS has none that Prometheus reads."""
+    """Each process once, at its own address; NATS has no metrics for Prometheus."""
     decided = plan_of(TAEL_SHARDS="2")
     listed = targets(decided.processes, Address("127.0.0.1", 1))
     assert {one["labels"]["node"] for one in listed} == {"serve", *(p.name for p in decided.processes)} - {"nats"}
@@ -100,7 +100,7 @@ def test_public_addresses_are_passed_on() -> None:
 
 
 def test_every_part_wants_the_credentials_of_this_directory() -> None:
-    """NATS, the hot nodes, S3, and what SeaweedFS' parts ask of each other; a user's own password wins."""
+    """NATS, the hot nodes, S3, and SeaweedFS' parts among each other; a password that the user sets takes precedence."""
     decided = plan_of(TAEL_SHARDS="2")
     assert '  user: "tael"\n  password: "nats-secret"\n' in decided.files[Path("/data/nats/nats.conf")]
     for name in ("hotnode-0", "hotnode-1", "coordinator-0", "ingest", "query", "compactor"):
@@ -130,7 +130,7 @@ def test_credentials_are_made_once_and_read_by_nobody_else(tmp_path: Path) -> No
 
 
 def test_three_nats_servers_are_a_cluster_that_keeps_three_copies() -> None:
-    """Every service knows all of them, each has files, ports and routes of its own, and they drain together as the last."""
+    """Every service has all addresses, each server has its own files, ports and routes, and they are stopped together, last."""
     decided, settings = plan_of(TAEL_NATS_NODES="3"), settings_of(TAEL_NATS_NODES="3")
     ports = ports_of(settings)
     servers = [p for p in decided.processes if p.target == "nats"]
@@ -287,7 +287,7 @@ def test_the_banner_names_flags_only_where_they_are_needed(address: str, flags: 
 
 
 def test_the_terminal_banner_keeps_the_export_lines_whole() -> None:
-    """They are copied: a narrow terminal must not break them."""
+    """Users copy them, so a narrow terminal must not break them."""
     settings = settings_of()
     lines = Text.from_ansi(banner.pretty(settings, ports_of(settings), 60)).plain.splitlines()
     assert "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318" in lines

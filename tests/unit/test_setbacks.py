@@ -1,4 +1,4 @@
-"""What fails again and again waits, for longer each time, and is forgotten once it succeeds."""
+"""Work that fails again and again waits longer each time, until it succeeds."""
 
 from __future__ import annotations
 

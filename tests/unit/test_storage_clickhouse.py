@@ -51,7 +51,7 @@ def test_an_error_says_what_to_do_next(error: Exception, expected: type[TaelErro
 
 
 def test_a_question_over_its_own_memory_is_too_large() -> None:
-    """The same of an insert may do later, and the same of all statements together will."""
+    """A statement that exceeds the whole server's memory is Overloaded instead: it may succeed later."""
     assert isinstance(translate(DatabaseError("Query memory limit exceeded: would use 96 MiB", code=241), reading=True), TooLarge)
     assert isinstance(translate(DatabaseError("(total) memory limit exceeded", code=241), reading=True), Overloaded)
 
@@ -95,7 +95,7 @@ REPEATABLE = (
 
 
 def test_migrations_have_a_number_each_and_can_be_repeated() -> None:
-    """Every statement may run twice."""
+    """Every statement can run twice."""
     migrations = read_migrations()
     versions = [migration.version for migration in migrations]
     assert versions == sorted(set(versions))

@@ -1,4 +1,4 @@
-"""The dialects of LLM spans, as Python reads them, and the SQL that must agree with it."""
+"""The dialects of LLM spans as read in Python, and the SQL that must agree."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_json_that_is_too_deep_to_read_says_nothing() -> None:
 
 
 async def test_the_columns_agree_with_the_dialects(shared_hot_node: HotNode) -> None:
-    """ClickHouse computes from the same tables what Python does."""
+    """ClickHouse and Python compute them from the same tables."""
     spans = [wire_span(index, attributes=attributes, trace_id=b"t" * 16) for index, (attributes, _) in enumerate(CASES)]
     async with open_tier([shared_hot_node]) as tier:
         await tier.store(of_service("agent", *spans))

@@ -1,4 +1,4 @@
-"""Merging the answers of shards: pure, and under shards that fail."""
+"""Merging the answers of shards: pure functions, and shards that fail."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_sums_add_by_service() -> None:
 
 @dataclass
 class ScriptedShard:
-    """A SpanReader that answers one span, raises, or never answers."""
+    """A SpanReader that returns one span, raises, or never answers."""
 
     error: Exception | None = None
     hangs: bool = False
@@ -72,7 +72,7 @@ def composed(*shards: ScriptedShard) -> MergedSpans:
 
 
 async def test_what_fails_or_hangs_is_named_in_the_order_of_the_shards() -> None:
-    """Including what a shard itself misses."""
+    """Including what a shard itself reports as missing."""
     shards = composed(
         ScriptedShard(hangs=True),
         ScriptedShard(),
@@ -109,7 +109,7 @@ async def test_shards_can_be_replaced() -> None:
 
 
 async def test_all_of_some_readers_must_answer() -> None:
-    """What several of them lack is named once; the error of one is the error of all."""
+    """A shard that several answers lack is listed once; an error of one reader is raised."""
     readers: list[SpanReader] = [ScriptedShard(missing=("shard-1",)), ScriptedShard(missing=("shard-1", "cold"))]
     answer = await MergedSpans(AllOf(readers)).list_services("t", ALL_TIME)
     assert answer == Answer([ServiceStats("a", 2, 2, 2, 2)], ("shard-1", "cold"))

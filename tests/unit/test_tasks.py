@@ -1,4 +1,4 @@
-"""Tasks that are cancelled end, whatever they make of it."""
+"""Cancelled tasks end, even if they handle the cancellation badly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tael.runtime.tasks import cancelled
 
 
 async def test_a_lost_cancellation_is_repeated() -> None:
-    """As asyncio.wait_for loses one; and a failure on the way out is nobody's."""
+    """As asyncio.wait_for may lose one; errors during cancellation are dropped."""
     lost = 0
 
     async def deaf() -> None:

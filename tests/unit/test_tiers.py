@@ -1,4 +1,4 @@
-"""Where statements say that rows are, by what a manifest says: nothing but the hot table where that is all, and each row in one place."""
+"""The places of rows by a manifest: only the hot table if it has all of them, and each row in exactly one place."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def hours(first: int, end: int) -> TimeRange:
 
 
 def test_what_is_hot_is_the_table_itself() -> None:
-    """Later hours, other tables and a shard that never rolled anything: not a letter more."""
+    """Later hours, other tables, and shards that never rolled anything: just the table's name."""
     for source, table, time_range in (
         (tiers(), "spans", ALL_TIME),
         (tiers(a_file(0)), "spans", hours(1, 9)),
@@ -68,7 +68,7 @@ def test_what_is_hot_is_the_table_itself() -> None:
 
 
 def test_the_places_of_an_old_range() -> None:
-    """Files by their exact keys, and of the rolling table the hours that are rolling alone."""
+    """Files by their exact keys, and of the rolling table only the hours that are rolling."""
     text = tiers(a_file(0), a_file(1), a_file(1, generation=3), a_file(30), states={2: ROLLING, 3: DROPPING}).rows(
         "spans", "t1", hours(0, 9)
     )
@@ -79,7 +79,7 @@ def test_the_places_of_an_old_range() -> None:
 
 
 def test_hours_narrow_what_is_opened() -> None:
-    """A trace of the first and the last hour opens two files of three; a question about nothing opens none."""
+    """A trace of the first and the last hour opens two of three files; no hours open none."""
     source = tiers(a_file(0), a_file(1), a_file(2))
     assert "{4/0-0,6/0-0}" in source.rows("spans", "t1", hours={HOUR, HOUR + 2 * HOUR_NS})
     assert source.rows("spans", "t1", hours=set()) == "tael.spans"
@@ -87,7 +87,7 @@ def test_hours_narrow_what_is_opened() -> None:
 
 
 def test_what_the_moment_does_not_allow() -> None:
-    """A move is waited for and a page loaded, where the range touches them."""
+    """Reads wait for a move and load a page if the range touches them."""
     moving = tiers(states={0: MOVING})
     with pytest.raises(HoursMoving):
         moving.rows("spans", "t1", hours(0, 1))
@@ -98,7 +98,7 @@ def test_what_the_moment_does_not_allow() -> None:
 
 
 def test_files_that_are_done_without() -> None:
-    """Those that turned out to be unreadable and those of a later format are left out, and named."""
+    """Unreadable files and files of a later format are left out and reported."""
     bad, later = a_file(0), a_file(1, form=ROLLUP_FORMAT + 1)
     source = tiers(bad, later, a_file(2), unreadable=frozenset({bad.key}))
     assert "hour=16/0-0.parquet'" in source.rows("spans", "t1")
@@ -107,7 +107,7 @@ def test_files_that_are_done_without() -> None:
 
 
 def test_of_rows_with_one_key_the_latest_is_left() -> None:
-    """By place, and by generation where an hour has several files."""
+    """By place, and by generation if an hour has several files."""
     one = tiers(a_file(0, "samples"), a_file(1, "samples")).merged("samples", "metric = 1", "t1")
     assert "(tenant, metric, series, ts) NOT IN (SELECT" in one
     assert "LIMIT 1 BY" not in one
@@ -126,7 +126,7 @@ def test_a_snapshot_holds_until_its_hours_change() -> None:
 
 @given(st.integers(-30, 60), st.integers(0, 60), st.lists(st.integers(0, 40), max_size=4), st.booleans())
 def test_windows_are_the_range(first: int, length: int, cold: list[int], oldest_first: bool) -> None:
-    """Without a gap, in order, and what is hot is one piece."""
+    """Without gaps, in order, with the hot part in one piece."""
     source, asked = tiers(*(a_file(hour) for hour in set(cold))), hours(first, first + length)
     windows = list(source.windows("spans", asked, oldest_first=oldest_first))
     in_time = windows if oldest_first else windows[::-1]
@@ -139,7 +139,7 @@ def test_windows_are_the_range(first: int, length: int, cold: list[int], oldest_
 
 @pytest.mark.parametrize("oldest_first", [False, True])
 def test_years_without_a_file_are_no_windows(oldest_first: bool) -> None:
-    """A record of 1970 beside one of now: each in a window, with nothing between; what no page tells of yet is walked through."""
+    """With a record of 1970 and one of now, each gets a window and the time between none; time without loaded pages is searched."""
     files = [a_file(0), a_file(-HOUR // HOUR_NS)]
     known, unknown = tiers(*files), tiers(*files)
     unknown._manifest = replace(unknown._manifest, index={})
@@ -151,7 +151,7 @@ def test_years_without_a_file_are_no_windows(oldest_first: bool) -> None:
 
 
 def test_a_year() -> None:
-    """Of hours it is refused with what would do, and searched in windows that may be asked for; of days it is a statement."""
+    """As files of hours it is refused with advice, and searched in allowed windows; as files of days it takes one statement."""
     year = hours(-8_760, 0)
     of_hours = tiers(*(a_file(-hour, "spans", hour) for hour in range(1, 8_761)))
     with pytest.raises(TooLarge, match=r"8760 files.*a shorter range, or, of metrics, a shorter TAEL_METRIC_RAW_DAYS"):

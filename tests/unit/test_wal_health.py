@@ -1,4 +1,4 @@
-"""What ingest concludes from how appends end, over an appender that does as it is told."""
+"""What ingest concludes from the results of appends, with a scripted appender."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tael.errors import Overloaded, Unavailable
 
 
 class Scripted:
-    """Ends the next append as told; a gate holds appends until it is opened."""
+    """Ends the next append as scripted; a gate holds appends until it is opened."""
 
     max_body_bytes = 1000
 
@@ -62,7 +62,7 @@ async def test_an_old_failure_says_nothing_any_more() -> None:
 
 
 async def test_one_append_at_a_time_is_tried_while_a_log_fails() -> None:
-    """The others are refused without waiting, and other shards are not held up."""
+    """The others are refused without waiting, and other shards are not affected."""
     inner = Scripted()
     watched = WatchedAppender(inner)
     inner.error = Unavailable("write error")

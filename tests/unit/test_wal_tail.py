@@ -1,4 +1,4 @@
-"""Where a WAL ends, by acknowledgements and by its server's word, and what was lost when the two disagree."""
+"""The end of a WAL by acknowledgements and by its server, and what was lost when the two disagree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tael.wal.tail import Gone, Tail, lost_between
 
 
 def test_sequences_that_grow_say_nothing_is_lost() -> None:
-    """Two queues' acknowledgements may come in either order."""
+    """Acknowledgements of two queues may arrive in any order."""
     tail = Tail()
     for sequence, before in ((1, 0), (3, 1), (2, 0), (4, 2)):
         tail.appended(sequence, before)
@@ -14,7 +14,7 @@ def test_sequences_that_grow_say_nothing_is_lost() -> None:
 
 
 def test_a_sequence_that_comes_again_says_what_is_gone() -> None:
-    """It is told once; what is appended later counts from there."""
+    """The loss is reported once; later appends count from there."""
     tail = Tail()
     tail.appended(20, 0)
     tail.appended(15, 20)
@@ -24,7 +24,7 @@ def test_a_sequence_that_comes_again_says_what_is_gone() -> None:
 
 
 def test_a_server_that_ends_earlier_than_it_acknowledged_has_lost_the_rest() -> None:
-    """Its answer counts only if nobody found out in between; one that is older than the last acknowledgement says nothing."""
+    """Its answer counts only if the loss was not detected in between; an answer older than the last acknowledgement proves nothing."""
     tail = Tail()
     tail.appended(20, 0)
     tail.ends(15, known=20, turns=0)
@@ -35,7 +35,7 @@ def test_a_server_that_ends_earlier_than_it_acknowledged_has_lost_the_rest() -> 
 
 
 def test_what_was_read_is_not_lost() -> None:
-    """Of entries that are gone only those count that nobody had read."""
+    """Of missing entries, only those that were never read count."""
     assert lost_between([Gone(16, 20)], 12) == 5
     assert lost_between([Gone(16, 20)], 18) == 2
     assert lost_between([Gone(16, 20)], 25) == 0

@@ -1,4 +1,4 @@
-"""The shape of a trace on a time line."""
+"""The shape of a trace on a timeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tael.cli.waterfall import waterfall
 
 
 def span(span_id: str, parent: str | None, start_ms: int = 0, duration_ms: float = 1.0) -> dict[str, Any]:
-    """As the API shows it, as far as the waterfall reads it."""
+    """A span as in the API, with the fields that the waterfall reads."""
     second, ms = divmod(start_ms, 1000)
     start = f"2026-09-21T14:13:{second:02d}.{ms:03d}000000Z"
     return {"span_id": span_id, "parent_span_id": parent, "start_time": start, "duration_ms": duration_ms}
@@ -23,7 +23,7 @@ def shape(spans: list[dict[str, Any]]) -> list[str]:
 
 
 def test_children_stand_under_their_parent_by_start() -> None:
-    """Whatever the order in which they come."""
+    """Whatever the order in which they arrive."""
     spans = [span("root", None), span("b", "root", 2), span("a", "root", 1), span("a1", "a", 3), span("a2", "a", 4), span("b1", "b", 5)]
     random.Random(1).shuffle(spans)
     assert shape(spans) == ["root", "├─ a", "│  ├─ a1", "│  └─ a2", "└─ b", "   └─ b1"]
@@ -34,7 +34,7 @@ def test_a_span_without_its_parent_stands_at_the_top() -> None:
 
 
 def test_rings_and_repeated_ids_show_every_span_once() -> None:
-    """Such telemetry exists."""
+    """Real telemetry has them."""
     spans = [span("self", "self"), span("x", "y", 1), span("y", "x", 2), span("twice", None, 3), span("twice", None, 4)]
     assert sorted(row.span["start_time"] for row in waterfall(spans)) == sorted(one["start_time"] for one in spans)
 
@@ -49,7 +49,7 @@ def test_nothing_is_no_rows() -> None:
 
 
 def test_bars_lie_where_the_spans_do() -> None:
-    """Over the end of a second too; the shortest span still shows one mark."""
+    """Also beyond the end of a second; the shortest span has at least one mark."""
     spans = [span("root", None, 59_900, 100), span("late", "root", 59_990, 10), span("instant", "root", 59_950, 0)]
     assert [row.bar for row in waterfall(spans, 10)] == ["━" * 10, "     ━    ", "         ━"]
 

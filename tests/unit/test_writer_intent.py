@@ -50,7 +50,7 @@ def _large(spans: int, resource_bytes: int) -> bytes:
 
 
 def test_what_items_repeat_counts_for_each_of_them() -> None:
-    """Resource and scope times spans, beside the bytes themselves; metrics repeat nothing."""
+    """Resource and scope times the number of spans, plus the bytes themselves; metrics repeat nothing."""
     body = _large(10, 1_000)
     assert len(body) + 10 * 1_000 < flat_bytes(TRACES, body) < len(body) + 10 * 1_100
     assert flat_bytes(METRICS, body) == flat_bytes(TRACES, body + b"\xff") - 1 == len(body)
@@ -60,7 +60,7 @@ def test_what_items_repeat_counts_for_each_of_them() -> None:
 
 
 def test_an_insert_holds_little_of_what_is_large_when_flattened() -> None:
-    """An entry that is too large alone is an insert of its own, and so is what follows it."""
+    """An entry that is too large by itself gets its own insert, and so does what follows it."""
     half, over = _large(FLAT_BYTES // 100_000, 50_000), _large(3 * FLAT_BYTES // 100_000, 50_000)
     entries = [Entry(1 + at, TRACES, 10, body) for at, body in enumerate([b"", half, half, over, b"", b""])]
     intent = intent_of(entries, 1_000)
