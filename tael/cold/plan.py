@@ -137,6 +137,7 @@ def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns
     unknown = [one for place, one in rolling.items() if place not in known and rolls(*place) not in aside]
     if unknown:
         return Adopt(min(unknown, key=_age))
+    # Of one hour the tables leave in the order of ROLLED (``_age``).
     leaving = [
         one
         for one in waiting(partitions.hot, policy, now_ns)

@@ -70,6 +70,7 @@ class Shards(Generic[R]):
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
         """See Gather."""
+        # One tuple for the whole question: ``use`` may replace it meanwhile, and answers are matched to shards by position.
         shards = self._shards
         if not shards:
             raise Unavailable("no shards are registered yet")
@@ -77,6 +78,7 @@ class Shards(Generic[R]):
 
         async def one(shard: AskedShard[R]) -> Answer[T] | str:
             answer = await self._ask(shard, question)
+            # Counted without an answer too, so that ``done`` reaches ``asked`` although a shard is missing.
             number = next(done)
             if on_part is not None and isinstance(answer, Answer):
                 on_part(Part(answer.value, number, len(shards)))

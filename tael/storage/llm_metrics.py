@@ -97,11 +97,13 @@ def _of_group(
         tokens = calls.tokens[column][rows]
         reported = tokens > 0
         at, tokens = slot[rows][reported], tokens[reported]
+        # side="left": a value equal to a bound belongs to its bucket, as ``le`` says.
         bucket = np.searchsorted(BOUNDS, tokens)
         for labels, which in chosen:
             if which == "sum":
                 yield labels, np.cumsum(np.bincount(at, tokens, slots))
             else:
+                # Classic buckets are cumulative: each counts all values up to its bound. ``count`` takes them all.
                 kept = at if isinstance(which, str) else at[bucket <= which]
                 yield labels, np.cumsum(np.bincount(kept, minlength=slots)).astype(np.float64)
 

@@ -49,6 +49,7 @@ def united(parts: Sequence[Samples]) -> Samples:
 def _weights(parts: Sequence[Samples]) -> Floats | None:
     if all(part.weights is None for part in parts):
         return None
+    # A part without weights has raw samples only, each of which stands for itself.
     return np.concatenate([np.ones(len(part.times_ms)) if part.weights is None else part.weights for part in parts])
 
 
@@ -83,6 +84,7 @@ def _histograms(parts: Sequence[Samples]) -> tuple[Longs | None, Any]:
         if part.histogram is None or part.histograms is None:
             moved.append(np.full(len(part.times_ms), -1, np.int64))
         else:
+            # The histograms of all parts are concatenated, so positions move by the number of those before.
             moved.append(np.where(part.histogram < 0, -1, part.histogram + before))
             before += len(part.histograms)
     return np.concatenate(moved), concatenate(several)
@@ -94,6 +96,7 @@ def grids(parts: Sequence[Grid]) -> Grid | None:
     if len(parts) == 1:
         return parts[0]
     labels, rank = _ranked([label for part in parts for label in part.labels])
+    # A function's value over the samples of two parts does not follow from its values over each.
     if len(labels) < len(rank):
         return None
     order = np.argsort(rank)

@@ -35,6 +35,7 @@ EDGE_LABELS: Final = frozenset({METRIC_NAME, "client", "server", "connection_typ
 
 ACTIVE_MS: Final = 600_000
 SLOT_MS: Final = 15_000
+# A range of up to two days then has at most 2,880 slots, which bounds the samples of a series.
 _COARSER: Final = ((6 * 3_600_000, SLOT_MS), (48 * 3_600_000, 60_000))
 _COARSEST: Final = 300_000
 _KINDS: Final = dict(enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")))
@@ -150,6 +151,7 @@ def _call_labels(group: Group) -> dict[str, str]:
 
 def _edges(counters: _Counters, wanted: Wanted) -> Iterator[Series]:
     rows: dict[Group, list[int]] = {}
+    # Failed calls are groups of their own; requests and durations are the sum of both.
     for row, (client, server, connection, failed, side) in enumerate(counters.groups):
         rows.setdefault((client, server, connection, side), []).append(row)
         if failed and side == "server":

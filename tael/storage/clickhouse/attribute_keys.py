@@ -168,9 +168,11 @@ class ClickHouseAttributeKeys:
         [state] = await self._clickhouse.query(statement.sql, statement.parameters)
         *kinds, pairs = map(int, state)
         kept = [f"{scope}_{kind}" in _VALUES for kind in _TYPES]
+        # A full row may have lost values, and values of other types are not stored at all.
         if pairs >= MAX_VALUES or any(there and not is_kept for there, is_kept in zip(kinds, kept, strict=True)):
             return None
         found = (await self.list_values(tenant, signal, scope, key, time_range, limit)).value
+        # A key that occurs but has no stored value had too many values, or too long ones.
         return found if found or not any(kinds) else None
 
 

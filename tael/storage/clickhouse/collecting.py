@@ -36,6 +36,7 @@ class ClickHouseCollect(Mutations):
 
     async def condemn(self, day_ns: int, sent_until_ns: int, now_ns: int, due_ns: int) -> None:
         """See CollectStore."""
+        # Without deduplication of inserts: the same payloads may be condemned again after they were spared.
         condemned = f"SELECT {_KEY} FROM {self._named(CONDEMNED)}"  # noqa: S608  # names of ours and parameters
         await self._clickhouse.command(
             f"INSERT INTO {self._named(CONDEMNED)} SELECT {_KEY}, '', {instant('now')}, {instant('due')}\n"
@@ -124,6 +125,7 @@ class ClickHouseCollect(Mutations):
         parameters = parameters_of_all(selection)
         await self._delete("payload_hours", condition("payload_hours", selection), parameters)
         await self._delete(_INDEX, f"{condition(_INDEX, selection)} AND item = {NO_ITEM}", parameters)
+        # The condemnation last: if this is cut off before, the payloads are still due and are forgotten again.
         await self._delete(CONDEMNED, _CONDEMNED if due.hashes else _CONDEMNED_HOUR, parameters)
 
     @property

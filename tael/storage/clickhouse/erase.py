@@ -41,7 +41,7 @@ LATER: Final = f"tenant = {{tenant:String}} AND {OF_TRACES} AND received_at > {_
 OF_AN_HOUR: Final = "hour = toDateTime({hour:Int64}, 'UTC')"
 OF_HASHES: Final = "hash IN (SELECT arrayJoin(arrayMap(h -> toFixedString(unhex(h), 32), {hashes:Array(String)})))"
 OF_A_TRACE: Final = ("logs", "exemplars", "spans")
-"""The tables with rows of traces."""
+"""The tables with rows of traces. Spans are last: the traces of a user or session are found by them."""
 _VALUES: Final = ("attribute_string_values", "resource_string_values")
 _OF_PAYLOADS: Final = ("payloads", "payload_hours", "payload_references")
 """Tables that a deletion leaves alone: payloads are condemned, and collected once nobody relies on them."""

@@ -74,6 +74,7 @@ def spans_of_calls(source: Source, tenant: str, time_range: TimeRange, cost: str
     )
     words = ", ".join(f"CAST({column} AS LowCardinality(String))" for column in _COLUMNS.values())
     tokens = ", ".join(f"toInt64(ifNull(llm_{name}, 0))" for name in TOKENS)
+    # Span ids are unique only within their trace, so spans and parents are identified by a hash of both.
     sql = (
         "SELECT sipHash64(trace_id, reinterpretAsUInt64(span_id)), sipHash64(trace_id, reinterpretAsUInt64(parent_span_id)), sipHash64(trace_id),\n"  # noqa: S608  # names of ours and parameters
         f"  toUInt8(notEmpty(CAST(llm_operation, 'String')){' AND ' + inside if inside else ''}),\n"

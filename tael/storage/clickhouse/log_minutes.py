@@ -25,11 +25,13 @@ TYPE: Final = "SimpleAggregateFunction(sumMap, Tuple(Array(UInt16), Array(UInt64
 NONE: Final = "CAST(([], [], []), 'Tuple(Array(UInt16), Array(UInt64), Array(UInt64))')"
 _MARKS: Final[dict[LineFact, int]] = {name: 1 << bit for bit, name in enumerate(name for name in log_lines.KNOWN_IF if name != "level")}
 """The bits of the facts, besides the level, that may be known of the lines of a minute."""
+# 16 bits: the minute of the hour (8), whether a line is at the minute's first nanosecond (1), its level (4) and the other facts (3).
 _KEY: Final = (
     "toUInt16(toMinute(timestamp) * 256 + (toUnixTimestamp64Nano(timestamp) % 60000000000 = 0) * 128 "
     f"+ toInt8(CAST(line_level AS {log_lines.LEVEL_TYPE})) * 8 + {' + '.join(f'({log_lines.KNOWN_IF[name]}) * {bit}' for name, bit in _MARKS.items())})"
 )
 _HELD: Final = "timestamp >= toDateTime64(0, 9, 'UTC') AND timestamp < fromUnixTimestamp64Nano(4294967296000000000, 'UTC')"
+# Its minute would be the 255th of the hour, which no line has.
 _REST: Final = 65_535
 """The key for those lines of a row that are in none of its minutes."""
 OF_ROWS: Final = f"sumMapIf([{_KEY}], [toUInt64(1)], [toUInt64(length(body))], {_HELD})"
@@ -40,6 +42,7 @@ def whole(counts: LogCounts) -> TimeRange | None:
     start, end = counts.time_range.start_ns, counts.time_range.end_ns
     if not bounded(counts.time_range) or counts.predicate != EVERYTHING:
         return None
+    # A range may begin at a minute or one nanosecond after: the lines in between have keys of their own.
     if counts.slot_ns and counts.slot_ns < end - start and (counts.slot_ns % MINUTE_NS or start % MINUTE_NS > 1):
         return None
     first = start if start % MINUTE_NS <= 1 else start + MINUTE_NS - start % MINUTE_NS

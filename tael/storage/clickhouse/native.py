@@ -146,6 +146,7 @@ class _Cursor:
     def blob(self) -> bytes:
         size = self.varint()
         begin, self.at = self.at, self.at + size
+        # Slicing beyond the end would return fewer bytes instead of failing.
         if self.at > len(self._body):
             raise IndexError(self.at)
         return self._body[begin : self.at]

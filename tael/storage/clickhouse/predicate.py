@@ -308,12 +308,14 @@ class _Compiler:
     def _leaf(self, field: Field, kind: Kind, test: Callable[[_Reading], str], holds: Callable[[Any], bool]) -> str:
         """``test`` applied to the field read as ``kind``; ``holds`` tells whether a given value satisfies the leaf."""
         if field.scope == "any":
+            # An attribute of the item hides the resource's of the same name, even if its type is another one and the leaf cannot hold for it.
             own, resource = (self._leaf(Field(scope, field.key), kind, test, holds) for scope in ("attribute", "resource"))
             return f"({own} OR ({resource} AND NOT {self._exists(Field('attribute', field.key))}))"
         reading = self._reading(field, kind)
         if reading is None:
             return "false"
         text = test(reading)
+        # Where an absent value reads as one that fails the leaf, the test of presence would add nothing.
         if reading.present and (reading.absent is None or holds(reading.absent)):
             text = f"({reading.present} AND {text})"
         text = f"arrayExists(x -> {text}, {reading.over})" if reading.over else text
@@ -344,6 +346,7 @@ class _Compiler:
         return _Reading(column.value, column.present, column.absent, size=column.size, words_index=column.words_index)
 
     def _value(self, column: Column) -> str:
+        # An alias may be defined only once in a statement, and may be used anywhere in it.
         if not column.named or column.named in self._named:
             return column.named or column.value
         self._named.add(column.named)
@@ -402,6 +405,7 @@ def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], str], *, in
     found = test(reading, indexed)
     if not reading.payloads:
         return found
+    # Exactly one of the two is tested, and never the text of the reference itself.
     # The subquery searches contents once, by their text index, before any span is read.
     start, size = len(PREFIX) + 1, 2 * HASH_BYTES
     referred = f"{reading.payloads} AND {test(_Reading('content', words_index=reading.payloads_indexed), True)}"

@@ -140,6 +140,7 @@ def _has_name(source: Source, tenant: str, time_range: TimeRange, of_name: Predi
     """The condition that (service, name) occurs in ``span_names`` with a matching name: services without such a name are then not read."""
     hours = Conditions(tenant)
     hours.within_hours("hour", time_range)
+    # Parameters are named by their number, so the new ones must be numbered after those of the statement.
     hours.parameters |= parameters
     hours.satisfy(of_name, SPAN_COLUMNS)
     parameters |= hours.parameters
@@ -169,6 +170,7 @@ def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRa
 
 
 def _follow(where: Conditions, after: Cursor) -> None:
+    # Hex in one case has the order of the bytes, in which ORDER BY sorts ids.
     where.add(
         f"(start_time < {instant('after')} OR (start_time = {instant('after')}\n"
         "    AND (hex(trace_id), hex(span_id)) > ({after_trace:String}, {after_span:String})))",

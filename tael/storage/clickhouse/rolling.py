@@ -97,6 +97,7 @@ class ColdFiles:
 
     async def _read_back(self, file: ColdFile, columns: Columns) -> ColdFile:
         rows = await self._clickhouse.query(read_back_statement(file.table, columns, self._url(file)), {}, _CHECK_LIMITS)
+        # No rows, or several tenants': the file is damaged, or it is not the one that was just written.
         if len(rows) != 1:
             raise Unavailable(f"{file.key} holds {len(rows)} tenants' rows")
         [(tenant, size, *measures)] = rows
@@ -236,7 +237,8 @@ def merge_statement(
     kept = f" WHERE NOT ({without})" if without else ""
     sources = [_from_file(file.table, columns, each) + kept for each in newest_first]
     branches = [f"SELECT {names}, {place} AS place FROM {source}" for place, source in enumerate(sources)]  # noqa: S608  # names of columns
-    # LIMIT 1 BY keeps the first row of each key, which is the one of the latest generation.
+    # LIMIT 1 BY keeps the first row of each key, which is the one of the latest generation. The time is a part of the key, because in the
+    # files of a day each hour may have the same series.
     key = rolled.order if rolled.time in rolled.order else (*rolled.order, rolled.time)
     once = f"LIMIT 1 BY {', '.join(key)}\n" if rolled.replaces and not apart else ""
     return (

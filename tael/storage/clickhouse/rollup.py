@@ -48,6 +48,7 @@ def rolled_up(raw: str, file: ColdFile) -> str:
     """
     end = f"fromUnixTimestamp64Milli(least(end_ms, {(file.hour_ns + HOUR_NS) // NS_PER_MS - 1}), 'UTC')"  # a row stays in its hour
     names = [name for name, _ in COLUMNS]
+    # A bucket gives up to two rows, of its values and of a stale marker after them; a row that counts nothing is filtered out.
     row = ", ".join(f"row.{place} AS `{name}`" for place, name in enumerate(("ts", "value", *names), 1))
     return (
         f"SELECT tenant, metric, series, {row}\n"  # noqa: S608  # names and numbers of ours

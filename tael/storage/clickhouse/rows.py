@@ -67,6 +67,7 @@ def span(row: Row) -> Span:
     value = iter(row)
     trace_id, span_id, parent_span_id = bytes(next(value)), bytes(next(value)), bytes(next(value))
     name, kind = text(next(value)), int(next(value))
+    # OTLP's times are unsigned and the columns signed, so both times are taken modulo 2^64.
     start_ns = int(next(value)) & _UINT64
     return Span(
         trace_id=trace_id,

@@ -76,6 +76,7 @@ def places(time_range: TimeRange, since_ns: int) -> Iterator[Place]:
     if not bounded(time_range):
         return
     start, end = time_range.start_ns, time_range.end_ns
+    # Rounded inwards: a partial minute, and what was written before the tables existed, are counted from the spans.
     first, last = _up(max(start, since_ns), _MINUTE_NS), _down(end, _MINUTE_NS)
     if first >= last:
         return

@@ -65,6 +65,7 @@ class ClickHouseSpanCounts:
 def count_calls(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int) -> Statement:
     """Rows of service, name, kind, status, end of the slot, newest end, bucket, calls, seconds."""
     until = _until(f"toInt64(toUnixTimestamp(slot)) + {SLOT_SECONDS}")
+    # HAVING drops a slot that ends after the range: only a part of its calls may be there yet.
     sql = (
         f"SELECT service, name, kind, status_code, {until} AS until,\n"  # only names of ours and parameters
         f"  max(toInt64(toUnixTimestamp(slot))) + {SLOT_SECONDS} AS newest, bucket, toFloat64(sum(calls)), sum(seconds)\n"

@@ -26,6 +26,8 @@ _STALE: Final = "reinterpretAsUInt64(sum) = 0x7FF0000000000002"
 def thinned(raw: str, columns: Columns) -> str:
     """A SELECT of the rows of a rollup, in its order, from ``raw``, the rows of an hour of a tenant without duplicates; ``columns`` are the table's."""
     names = ", ".join(f"`{name}`" for name, _ in columns)
+    # From the inside out: ``apart`` marks a row that is not plain growth from the one before, ``stays`` keeps it and the one before it, and
+    # ``left_out`` counts the rows that were dropped between a row that stays and the one before.
     before = ", ".join(f"lagInFrame({name}) {_AFTER_ONE} AS b_{name}" for name in _BEFORE)
     return (
         f"SELECT {names}, 1 + (left_out + leadInFrame(left_out) {_BEFORE_ONE}) / 2 AS weight\n"  # noqa: S608  # names of ours

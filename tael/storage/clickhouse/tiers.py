@@ -120,6 +120,7 @@ class TieredTables:
         inside = sorted(bound for bound in (*bounds, *((end,) if oldest_first else ())) if time_range.start_ns < bound < time_range.end_ns)
         edges = [time_range.start_ns, *inside, time_range.end_ns]
         pieces = [TimeRange(start, until) for start, until in pairwise(edges)]
+        # Pieces ascend, and the newest one begins where the cold hours end: it is the hot one.
         hot, *cold = pieces[::-1]
         days = [day for _, day in self._manifest.days((table,), time_range)] if self._manifest.index else None
         opened = [one.hour_ns for one in head.open if one.table == table]

@@ -90,6 +90,8 @@ class ClickHouseWriter:
         try:
             await self._within_memory(insert, token)
         except TooLarge:
+            # Nothing is stored: the caller may halve the body. Once some rows are stored it may not, because the halves have other tokens and
+            # would store those rows again.
             if await self._rest(signal, body) == body:
                 raise
             await self._complete(partial(insert, limits=replace(INSERT_LIMITS, memory_bytes=0)), signal, body, token)
@@ -113,6 +115,7 @@ class ClickHouseWriter:
         try:
             await insert()
         except Overloaded as error:
+            # By token, which the caller's next attempts at the same body have in common.
             self._starved[token] += OUT_OF_MEMORY in error.reason
             if self._starved[token] < _STARVED_ATTEMPTS:
                 raise

@@ -96,6 +96,7 @@ class ClickHouseSpansets:
             found = await asyncio.to_thread(sums_by_labels, columns, function, grid, most=max_series + 1, exemplars=exemplars)
             for labels, sums in found:
                 into.add_sums(labels, sums)
+        # Spans with lists were left out of the sums above, so none is counted twice.
         if statement is None or lists:
             await self._sum_rows(tenant, query, p.Or(tuple(lists)) if statement is not None else p.EVERYTHING, into, grid)
         return Answer(into.groups)

@@ -187,6 +187,7 @@ def _passing(test: TraceTest, spans: str, parameters: dict[str, Any], also: str 
         more = f"\n    AND {also}" if also else ""
         return f"trace_id IN (\n    SELECT trace_id {spans}\n    AND {condition(test.predicate, SPAN_COLUMNS, parameters)}{more}\n  )"  # names of ours and parameters
     if isinstance(test, AllOf):
+        # Nested, so that each part's subquery reads only traces that pass the parts before it.
         for part in test.parts:
             also = _passing(part, spans, parameters, also)
         return also

@@ -60,6 +60,7 @@ class TraceBlocks:
             try:
                 spans, again = await self._candidates(tenant, query, part)
             except TooLarge:
+                # Nothing of this part was yielded yet, so its traces come only from its divisions.
                 parts += _divided(part, 4)
                 continue
             far = list(dict.fromkeys([*await self._longer(tenant, spans, part), *again]))
@@ -80,6 +81,7 @@ class TraceBlocks:
         found, has_list = known_filters(columns, selected, known)
         if not has_list:
             return found, again
+        # The store's conditions do not look into lists, while TraceQL compares their elements: evaluate the filters here.
         columns, selected, again = await self._once_each(partial(read, list(fields(query)), (), ()), few=_FEW)
         return known_filters(columns, selected, ())[0], again
 
