@@ -62,6 +62,16 @@ async def test_both_ways_agree(any_tier: HotTier, query: str) -> None:
     assert few
 
 
+@pytest.mark.parametrize("query", QUERIES[:3])
+async def test_keys_that_seem_to_have_few_values(hot_tier: HotTier, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at a part of the spans finds one value; there are more than are counted without finding the frequent ones first."""
+    await fill(hot_tier)
+    expected = await compared(hot_tier, query, 1 << 60)
+    monkeypatch.setattr("tael.storage.clickhouse.traceql.counting._SAMPLE", 1)
+    monkeypatch.setattr("tael.storage.clickhouse.traceql.compared._MOST_FEW", 3)
+    assert await compared(hot_tier, query, -1) == expected
+
+
 async def test_a_selection_within_a_time(hot_tier: HotTier) -> None:
     """Spans outside of it are the baseline's, whatever they are."""
     await fill(hot_tier)

@@ -11,7 +11,7 @@ from tael.model.attributes import AttributeValue
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.rows import other_value
 from tael.traceql.ast import Expression, Field, Intrinsic, Named, Static, Type
-from tael.traceql.columns import Column, Rows, of_type, of_values
+from tael.traceql.columns import Column, Rows, of_type, of_values, python_type
 from tael.traceql.expressions import is_event, is_link
 from tael.traceql.ids import Ids
 from tael.traceql.spans import Block, Elements
@@ -96,7 +96,9 @@ def group_codes(named: Named, column: native.Column) -> tuple[Rows, list[Static 
 
 def static_of(text: str) -> Static | None:
     """The literal for a field's text; None for nil and for values without a type in TraceQL."""
-    return of_values([value_of(text)]).at(0)
+    value = value_of(text)
+    kind = python_type(value)
+    return Static(kind, value) if kind is not None and isinstance(value, str | int | float) else None
 
 
 def distinct_values(named: Named, texts: Sequence[str]) -> set[Static]:

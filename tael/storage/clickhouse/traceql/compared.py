@@ -1,8 +1,9 @@
 """SQL for ``compare()``, pure: how many of very many spans have each value of each attribute, by step and by whether they are selected.
 
-A key that many spans have is counted by itself, because reading one key of a map is several times as fast as reading the map. The rest is counted from the
-maps' entries: rare keys, and values that read like a missing key ('', 0, false). The sizes of maps, which are cheap to read, show whether anything is
-left. Counts by step are returned for the most frequent values, and one total for the others.
+A key that many spans have is counted by itself, because reading one key of a map is several times as fast as reading the map. Keys with few values are
+counted in one statement; for a key with many, a first pass finds the frequent values. Counts by step are an array for each value, which costs half as much
+as groups by step. The rest is counted from the maps' entries: rare keys, and values that read like a missing key ('', 0, false). The sizes of maps, which are
+cheap to read, show whether anything is left. Counts are returned for the most frequent values, and one total for the others.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from tael.traceql.metrics import Grid
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 
-FEW: Final = 100
-"""Up to this many values of an attribute are counted by step without finding the frequent ones first."""
+_MOST_FEW: Final = 1_000
+_FEW_BY_STEP: Final = 500_000
 _KEYS_OF_A_MAP: Final = 16
 _IDS_AT_ONCE: Final = 1_000
 """The most ids in one statement: ClickHouse accepts parameters of up to 128 KiB."""
@@ -58,22 +59,30 @@ MAPS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """One value for each span for which ``when`` holds; ``name`` and ``value`` are expressions. ``few``: there are few distinct values."""
+    """One value for each span, as an expression. An attribute has its column and key, and a span whose value is the type's default is left out."""
 
     name: str
     value: str
     kind: str
-    when: str = "true"
-    few: bool = False
+    held: Map | None = None
+    key: str = ""
+
+    def sql(self, number: int) -> str:
+        """The expression, for a statement with the parameters of ``_keys``."""
+        return self.value.format(f"{{key_{number}:String}}")
+
+    def has(self, value: str) -> str:
+        """The condition that ``value`` is not what a missing key reads as."""
+        return f"{value} != {_DEFAULTS[self.kind]}" if self.held else "true"
 
 
 INTRINSICS: Final = (
-    Valued("'name'", "name", "string"),
-    Valued("'kind'", "kind", "int", few=True),
-    Valued("'status'", "status_code", "int", few=True),
-    Valued("'statusMessage'", "status_message", "string"),
-    Valued("'instrumentation:name'", "scope_name", "string"),
-    Valued("'instrumentation:version'", "scope_version", "string"),
+    Valued("name", "name", "string"),
+    Valued("kind", "kind", "int"),
+    Valued("status", "status_code", "int"),
+    Valued("statusMessage", "status_message", "string"),
+    Valued("instrumentation:name", "scope_name", "string"),
+    Valued("instrumentation:version", "scope_version", "string"),
 )
 
 
@@ -142,8 +151,8 @@ def sizes(spans: Compared) -> Statement:
 
 
 def count_at_once(spans: Compared) -> Statement:
-    """The counts of ``count_by_step`` for all attributes in one statement, for spans that are not many."""
-    own = [f"[({one.name}, {_TEXTS[one.kind].format(one.value)})]" for one in INTRINSICS]
+    """The counts of all attributes in one statement, for spans that are not many. Columns: selected, name with its scope, value as text, slot, count."""
+    own = [f"[('{one.name}', {_TEXTS[one.kind].format(one.value)})]" for one in INTRINSICS]
     maps = [
         f"arrayMap((k, v) -> (concat('{one.scope}.', k), {_TEXTS[one.kind].format('v')}), mapKeys({one.column}), mapValues({one.column}))"
         for one in MAPS
@@ -155,47 +164,80 @@ def count_at_once(spans: Compared) -> Statement:
     )
 
 
+def few(steps: int) -> int:
+    """Up to this many values of an attribute are counted without finding the frequent ones first; each takes 16 bytes for each step."""
+    return max(1, min(_MOST_FEW, _FEW_BY_STEP // steps))
+
+
 def frequent_keys(spans: Compared, maps: Collection[Map], first_ns: int, last_ns: int) -> Statement:
-    """Rows of column, key and whether the key has few values, for the frequent keys of spans that start between two instants."""
+    """Rows of column, key and number of values, for the frequent keys of spans that start between two instants; INTRINSICS have no column."""
     between = f"{spans.base} AND {START} BETWEEN {{sample_first:Int64}} AND {{sample_last:Int64}}"
+    names, values = (", ".join(texts) for texts in zip(*((f"'{one.name}'", f"xxh3({one.value})") for one in INTRINSICS), strict=True))
+    columns = [
+        ("", f"[{names}]", f"[{values}]"),
+        *((one.column, f"mapKeys({one.column})", f"arrayMap(x -> xxh3(x), mapValues({one.column}))") for one in maps),
+    ]
     parts = [
-        f"  SELECT '{one.column}' AS held, mapKeys({one.column}) AS own_keys, arrayMap(x -> xxh3(x), mapValues({one.column})) AS own_values\n"  # noqa: S608  # names of ours and parameters
-        f"  FROM {spans.rows}\n  WHERE {between}"
-        for one in maps
+        f"  SELECT '{column}' AS held, {keys} AS own_keys, {hashes} AS own_values\n  FROM {spans.rows}\n  WHERE {between}"  # noqa: S608  # names of ours and parameters
+        for column, keys, hashes in columns
     ]
     union = "\n  UNION ALL\n".join(parts)
     sql = (
-        f"SELECT held, key, uniqUpTo({FEW})(value) <= {FEW}\nFROM (\n{union}\n)\nARRAY JOIN own_keys AS key, own_values AS value\n"  # the same
+        f"SELECT held, key, uniq(value)\nFROM (\n{union}\n)\nARRAY JOIN own_keys AS key, own_values AS value\n"  # the same
         f"GROUP BY held, key\nORDER BY held, count() DESC\nLIMIT {_KEYS_OF_A_MAP} BY held"
     )
     return spans.statement(sql, sample_first=first_ns, sample_last=last_ns)
 
 
-def of_key(one: Map, number: int, *, few: bool) -> Valued:
-    """An attribute with any value but its type's default; its key is the parameter ``key_<number>``."""
-    key = f"{{key_{number}:String}}"
-    value = f"{one.column}[{key}]"
-    return Valued(f"concat('{one.scope}.', {key})", value, one.kind, f"{value} != {_DEFAULTS[one.kind]}", few)
+def of_key(one: Map, key: str) -> Valued:
+    """An attribute."""
+    # The values of resources are repeated, so reading the whole map is faster than reading one key of it.
+    shared = one.scope == "resource"
+    value = f"mapValues({one.column})[indexOf(mapKeys({one.column}), {{0}})]" if shared else f"{one.column}[{{0}}]"
+    return Valued(f"{one.scope}.{key}", value, one.kind, one, key)
 
 
-def count_by_step(spans: Compared, valued: Valued, most: int, **parameters: Any) -> Statement:
-    """Columns: selected, name with its scope, value as text (empty for all that are not among the ``most`` frequent ones), slot, count."""
-    rows = f"FROM {spans.rows}\n  WHERE {spans.base} AND {valued.when}"
-    if valued.few:
-        frequent, place, text = "", f"{valued.value} AS place", _TEXTS[valued.kind].format("place")
-    else:
-        frequent = f"WITH (\n{_frequent(spans, valued, most)}\n) AS top\n"
-        place = f"toUInt16(transform({valued.value}, top, arrayEnumerate(top), 0)) AS place"
-        text = f"if(place = 0, '', {_TEXTS[valued.kind].format('top[place]')})"
-    sql = (
-        f"{frequent}SELECT chosen, {valued.name} AS own_name, {text} AS text, slot, count()\nFROM (\n"  # names of ours and parameters
-        f"  SELECT {_chosen(spans)}, {place}\n  {rows}\n)\nGROUP BY chosen, place, slot"
+def count_few(spans: Compared, keys: Sequence[Valued], steps: int) -> Statement:
+    """Columns: the number of the key, value as text, and for each step the number of other spans and of selected spans with this value."""
+    own = [f"k{number}" for number in range(len(keys))]
+    numbers, texts, has = (
+        f"multiIf({', '.join(f'grouping({name}) = 0, {text}' for name, text in zip(own, texts, strict=True))}, {default})"
+        for texts, default in (
+            ([f"toUInt8({number})" for number in range(len(keys))], "toUInt8(0)"),
+            ([_TEXTS[one.kind].format(name) for name, one in zip(own, keys, strict=True)], "''"),
+            ([one.has(name) for name, one in zip(own, keys, strict=True)], "false"),
+        )
     )
-    return spans.statement(sql, **parameters)
+    values = ", ".join(f"{one.sql(number)} AS {own[number]}" for number, one in enumerate(keys))
+    sql = (
+        f"SELECT number, text, counts\nFROM (\n  SELECT {numbers} AS number, {texts} AS text, {has} AS own, {_counts(steps)} AS counts\n"  # noqa: S608  # names of ours and parameters
+        f"  FROM (\n    SELECT {_at(spans)}, {values}\n    FROM {spans.rows}\n    WHERE {spans.base}\n  )\n"
+        f"  GROUP BY GROUPING SETS ({', '.join(f'({name})' for name in own)})\n)\nWHERE own"
+    )
+    return spans.statement(sql, **_keys(keys))
+
+
+def count_many(spans: Compared, one: Valued, most: int, steps: int) -> Statement:
+    """The same for one key with many values; the text is empty for those that are not among the ``most`` frequent ones."""
+    value = one.sql(0)
+    where = f"FROM {spans.rows}\n  WHERE {spans.base} AND {one.has(value)}"
+    sql = (
+        f"WITH (\n{_frequent(spans, value, where, most)}\n) AS top\n"
+        f"SELECT toUInt8(0), if(place = 0, '', {_TEXTS[one.kind].format('top[place]')}) AS text, {_counts(steps)}\nFROM (\n"  # names of ours and parameters
+        f"  SELECT {_at(spans)}, toUInt16(transform({value}, top, arrayEnumerate(top), 0)) AS place\n  {where}\n)\nGROUP BY place"
+    )
+    return spans.statement(sql, **_keys([one]))
+
+
+def _keys(keys: Sequence[Valued]) -> dict[str, str]:
+    return {f"key_{number}": one.key for number, one in enumerate(keys) if one.held}
 
 
 def count_entries(spans: Compared, one: Map, most: int, counted: Sequence[str], *, few: bool) -> Statement:
-    """The same for the attributes of a map that counting the ``counted`` keys with ``of_key`` left out; with ``few``, every value is returned."""
+    """As ``count_at_once``, for the attributes of a map that counting the ``counted`` keys with ``of_key`` left out.
+
+    With ``few``, every value is returned; without, the text is empty for those that are not among the ``most`` frequent ones.
+    """
     known, more = "true", ""
     if not few:
         frequent = f"arrayJoin(arrayMap(x -> x.3, groupArraySorted({most})((-toInt64(spans), toString(value), value))))"
@@ -212,17 +254,14 @@ def count_entries(spans: Compared, one: Map, most: int, counted: Sequence[str], 
     return spans.statement(sql, counted=list(counted))
 
 
-def _frequent(spans: Compared, valued: Valued, most: int) -> str:
+def _frequent(spans: Compared, value: str, where: str, most: int) -> str:
     """SQL for an array of the values that are frequent on the selected spans or on the others."""
     tops = ", ".join(
         f"arrayMap(x -> x.3, groupArraySortedIf({most})((-toInt64({own}), toString(value), value), {own} > 0))"
         for own in ("chosen_spans", "others")
     )
-    counts = f"countIf({spans.selected}) AS chosen_spans, count() - chosen_spans AS others"
-    inner = (
-        f"    SELECT {valued.value} AS value, {counts}\n    FROM {spans.rows}\n    WHERE {spans.base} AND {valued.when}\n    GROUP BY value"  # noqa: S608  # names of ours and parameters
-    )
-    return f"  SELECT arrayDistinct(arrayConcat({tops}))\n  FROM (\n{inner}\n  )"  # noqa: S608  # the same
+    inner = f"    SELECT {value} AS value, countIf({spans.selected}) AS chosen_spans, count() - chosen_spans AS others\n    {where}\n    GROUP BY value"
+    return f"  SELECT arrayDistinct(arrayConcat({tops}))\n  FROM (\n{inner}\n  )"  # noqa: S608  # names of ours and parameters
 
 
 def _entries(spans: Compared, one: Map) -> str:
@@ -234,6 +273,15 @@ def _entries(spans: Compared, one: Map) -> str:
     )
     left = f"NOT (has({{counted:Array(String)}}, key) AND value != {_DEFAULTS[one.kind]})"
     return f"    SELECT chosen, slot, key, value\n    FROM (\n    {inner}\n    )\n    ARRAY JOIN keys AS key, entries AS value\n    WHERE {left}"  # noqa: S608  # the same
+
+
+def _at(spans: Compared) -> str:
+    """SQL for the index of a span in the counts of its value."""
+    return f"toUInt32({SLOT}) * 2 + toUInt8({spans.selected}) AS at, {START} AS start_ns"
+
+
+def _counts(steps: int) -> str:
+    return f"countResample(0, {2 * steps}, 1)(at)"
 
 
 def _chosen(spans: Compared) -> str:

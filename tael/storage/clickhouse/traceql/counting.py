@@ -1,10 +1,10 @@
-"""Runs the statements of ``compare()`` on one shard (compared.py): a single one for few spans, one for each attribute for many."""
+"""Runs the statements of ``compare()`` on one shard (compared.py): a single one for few spans, one for several attributes for many."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -26,9 +26,10 @@ _SETTINGS: Final = {
     "max_bytes_before_external_group_by": 300 << 20,
 }
 MANY: Final = 20_000
-"""Beyond this many spans, one statement should not unfold all their attributes."""
-_SAMPLE: Final = 50_000
+"""More spans than one statement should unfold."""
+_SAMPLE: Final = 10_000
 """About how many spans are read to find the frequent keys."""
+_KEYS_AT_ONCE: Final = 16
 _TYPES: Final = {"kind": Type.KIND, "status": Type.STATUS}
 
 
@@ -44,61 +45,94 @@ class ValueCounts:
         """The counts over ``size`` steps, as from ``comparison.counts_of``; at least the ``most`` frequent values of each attribute separately."""
         ((count, *sizes),) = await self._clickhouse.query(*_of(compared.sizes(spans)), self._limits)
         if int(count) <= self._many:
-            return await self._counts(compared.count_at_once(spans), size)
+            return await self._rows(compared.count_at_once(spans), size)
         held = {one: int(entries) for one, entries in zip(MAPS, sizes, strict=True) if entries}
-        keys = await self._frequent_keys(spans, list(held), int(count)) if held else {}
         found: comparison.Counts = {}
-        for valued in INTRINSICS:
-            comparison.add(found, await self._count(spans, valued, size, most))
-        for one, entries in held.items():
-            # False reads like a missing key, so counting boolean keys by themselves would miss half of the two values.
-            alone = keys.get(one, {}) if one.kind != "bool" else {}
-            for counts in await self._count_map(spans, one, entries, alone, size, most):
-                comparison.add(found, counts)
+        alone: dict[Map, list[str]] = {one: [] for one in held}
+        async for valued, counts in self._each(spans, await self._keys(spans, list(held), int(count)), size, most):
+            comparison.add(found, counts)
+            if valued.held is not None:
+                alone[valued.held].append(valued.key)
+                held[valued.held] -= sum(int(own.sum()) for own in counts.values())
+        for one, left in held.items():
+            if left:
+                build = partial(compared.count_entries, spans, one, most, alone[one])
+                comparison.add(found, await self._either(build, size))
         return found
 
-    async def _frequent_keys(self, spans: Compared, maps: Sequence[Map], count: int) -> Mapping[Map, Mapping[str, bool]]:
-        """The keys that are worth a statement of their own, and whether they seem to have few values. A wrong guess costs time but no exactness."""
+    async def _keys(self, spans: Compared, maps: Sequence[Map], count: int) -> Mapping[Valued, int]:
+        """Intrinsics and the keys that are worth counting by themselves, and about how many values they have. A wrong guess costs time but no exactness."""
         length = spans.time_range.end_ns - spans.time_range.start_ns
         first = spans.time_range.start_ns + length // 2
-        statement = compared.frequent_keys(spans, maps, first, first + length * _SAMPLE // count)
-        found: dict[Map, dict[str, bool]] = {}
-        by_column = {one.column: one for one in maps}
-        for column, key, few in await self._clickhouse.query(*_of(statement), self._limits):
-            found.setdefault(by_column[text(column)], {})[text(key)] = bool(few)
+        statement = compared.frequent_keys(spans, maps, first, first + length * _SAMPLE // max(1, count))
+        found = dict.fromkeys(INTRINSICS, 0)
+        intrinsics, by_column = {one.name: one for one in INTRINSICS}, {one.column: one for one in maps}
+        for column, key, values in await self._clickhouse.query(*_of(statement), self._limits):
+            one = by_column.get(text(column))
+            # False reads like a missing key, so counting boolean keys by themselves would miss half of the two values.
+            if one is None or one.kind != "bool":
+                found[intrinsics[text(key)] if one is None else compared.of_key(one, text(key))] = int(values)
         return found
 
-    async def _count_map(
-        self, spans: Compared, one: Map, entries: int, keys: Mapping[str, bool], size: int, most: int
+    async def _each(
+        self, spans: Compared, keys: Mapping[Valued, int], size: int, most: int
+    ) -> AsyncIterator[tuple[Valued, comparison.Counts]]:
+        """Each of the keys with its counts."""
+        most_few = compared.few(size)
+        few = [one for one, values in keys.items() if values <= most_few // 2]
+        many = [one for one, values in keys.items() if values > most_few // 2]
+        # Spans without the key are one group more.
+        bounded = {**_SETTINGS, "max_rows_to_group_by": most_few + 1}
+        parts = [few[at : at + _KEYS_AT_ONCE] for at in range(0, len(few), _KEYS_AT_ONCE)]
+        while parts:
+            own = parts.pop()
+            try:
+                counted = await self._arrays(compared.count_few(spans, own, size), own, size, bounded)
+            except TooLarge:  # one of them has more values than it seemed
+                middle = len(own) // 2
+                parts += [own[:middle], own[middle:]] if middle else []
+                many += own if not middle else []
+                continue
+            for pair in zip(own, counted, strict=True):
+                yield pair
+        for one in many:
+            (counts,) = await self._arrays(compared.count_many(spans, one, most, size), [one], size, _SETTINGS)
+            yield one, counts
+
+    async def _arrays(
+        self, statement: Statement, keys: Sequence[Valued], size: int, settings: Mapping[str, object]
     ) -> list[comparison.Counts]:
-        found: list[comparison.Counts] = []
-        for number, (key, few) in enumerate(keys.items()):
-            valued = compared.of_key(one, number, few=few)
-            found.append(await self._count(spans, valued, size, most, **{f"key_{number}": key}))
-        if sum(int(counts.sum()) for own in found for counts in own.values()) != entries:
-            # Of each counted key only one value is left, so it is tried first to return every value.
-            found.append(await self._either(lambda few: compared.count_entries(spans, one, most, list(keys), few=few), size))
-        return found
+        body = await self._clickhouse.native(*_of(statement), self._limits, settings)
+        return await asyncio.to_thread(lambda: _by_key(native.read(body), keys, size))
 
-    async def _count(self, spans: Compared, valued: Valued, size: int, most: int, **parameters: object) -> comparison.Counts:
-        if not valued.few:
-            return await self._counts(compared.count_by_step(spans, valued, most, **parameters), size)
-        return await self._either(lambda few: compared.count_by_step(spans, replace(valued, few=few), most, **parameters), size)
-
-    async def _either(self, build: Callable[[bool], Statement], size: int) -> comparison.Counts:
-        """Count as if there were few values; if the answer is too large there are many, and it is counted again that way."""
+    async def _either(self, build: Callable[..., Statement], size: int) -> comparison.Counts:
+        """What has few values by each of them; it is found out by the size of the answer when they are many."""
         try:
-            return await self._counts(build(True), size)  # few
+            return await self._rows(build(few=True), size)
         except TooLarge:
-            return await self._counts(build(False), size)  # many
+            return await self._rows(build(few=False), size)
 
-    async def _counts(self, statement: Statement, size: int) -> comparison.Counts:
+    async def _rows(self, statement: Statement, size: int) -> comparison.Counts:
         body = await self._clickhouse.native(*_of(statement), self._limits, _SETTINGS)
         return await asyncio.to_thread(lambda: comparison.counts_of(_values(native.read(body)), size))
 
 
 def _of(statement: Statement) -> tuple[str, Mapping[str, object]]:
     return statement.sql, statement.parameters
+
+
+def _by_key(columns: Sequence[native.Column], keys: Sequence[Valued], size: int) -> list[comparison.Counts]:
+    """The rows of ``count_few`` by their key."""
+    found: list[comparison.Counts] = [{} for _ in keys]
+    if not columns:
+        return found
+    counts = native.numbers(native.lists(columns[2]).values).astype(np.int64).reshape(-1, size, 2)
+    for number, word, own in zip(native.numbers(columns[0]).tolist(), native.strings(columns[1]).tolist(), counts, strict=True):
+        value, name = static_of(word), keys[number].name
+        for selected in (False, True):
+            if (value is not None or not word) and own[:, int(selected)].any():
+                comparison.add(found[number], {(selected, name, _typed(name, value)): own[:, int(selected)]})
+    return found
 
 
 def _values(columns: Sequence[native.Column]) -> Iterable[tuple[bool, str, Static | None, int, int]]:
