@@ -1,1 +1,1 @@
-"""OTLP on the wire to the model and back, pure: scan and split without decoding, decode, encode, JSON."""
+"""Conversion between OTLP on the wire and the model, pure: scanning and splitting without decoding, decoding, encoding, JSON."""

@@ -1,7 +1,7 @@
-"""AnyValue and attribute lists between OTLP's messages and the model, both directions, pure.
+"""Converts AnyValue and attribute lists between OTLP's messages and the model; pure.
 
-A value without a member is None, bytes stay bytes, and a repeated key keeps its last value. Text that is not UTF-8 cannot occur:
-protobuf refuses such a message.
+An AnyValue without a member is None, bytes stay bytes, and the last value of a repeated key counts. Invalid UTF-8 cannot occur, as protobuf
+refuses such a message.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _MEMBERS: tuple[tuple[type, str], ...] = (
     (float, "double_value"),
     (bytes, "bytes_value"),
 )
-"""In an order that takes a bool for a bool before it is an int."""
+"""Ordered so that a bool is recognised before int, of which it is a subclass."""
 _IN_PLACE = dict(_MEMBERS)
 _SCALARS = frozenset(name for _, name in _MEMBERS)
 
 
 def decode_value(value: AnyValue) -> AttributeValue:
-    """The value of one AnyValue, whatever its depth."""
+    """The value of an AnyValue, including nested ones."""
     member = value.WhichOneof("value")
     if member in _SCALARS:
         scalar: AttributeValue = getattr(value, member)
@@ -47,12 +47,12 @@ def decode_array(array: ArrayValue) -> list[AttributeValue]:
 
 
 def decode_attributes(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
-    """The pairs as a mapping; of a repeated key the last value counts."""
+    """The pairs as a mapping; the last value of a repeated key counts."""
     return {pair.key: decode_value(pair.value) for pair in pairs}
 
 
 def encode_value(value: AttributeValue) -> AnyValue:
-    """The AnyValue of a value. Raises ValueError for an integer beyond 64 bits."""
+    """The value as an AnyValue. Raises ValueError for an integer beyond 64 bits."""
     if value is None:
         return AnyValue()
     member = next((name for kind, name in _MEMBERS if isinstance(value, kind)), "")
@@ -64,12 +64,12 @@ def encode_value(value: AttributeValue) -> AnyValue:
 
 
 def encode_attributes(attributes: Attributes) -> list[KeyValue]:
-    """The mapping as pairs, in its order."""
+    """The mapping as pairs, in the same order."""
     return [KeyValue(key=key, value=encode_value(value)) for key, value in attributes.items()]
 
 
 def write_attributes(attributes: Attributes, into: RepeatedCompositeFieldContainer[KeyValue]) -> None:
-    """Append what ``encode_attributes`` returns, with scalars written in place: five times as fast."""
+    """Append what ``encode_attributes`` returns, but write scalars in place, which is five times as fast."""
     for key, value in attributes.items():
         pair = into.add()
         pair.key = key

@@ -1,4 +1,4 @@
-"""Spans that are encoded already put together to OTLP messages, without decoding them; pure."""
+"""Assembles OTLP messages from spans that are already encoded, without decoding them; pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tael.model.span import Resource, Scope
 from tael.otlp.encode import encode_resource, encode_scope
 
 Encoded: TypeAlias = tuple[bytes, Resource, Scope]
-"""A span, and what it came under. An origin that repeats SHOULD be the same object: it is encoded once for each."""
+"""An encoded span with its resource and scope. Equal resources and scopes SHOULD be the same object: each object is encoded once."""
 _SPANS_TAG = b"\x12"  # ScopeSpans.spans = 2
 _SCOPES_TAG = b"\x12"  # ResourceSpans.scope_spans = 2
 
 
 def resource_spans(spans: Iterable[Encoded]) -> list[bytes]:
-    """``ResourceSpans`` messages of spans in protobuf, grouped and ordered as ``encode_spans`` does it."""
+    """``ResourceSpans`` messages of spans encoded as protobuf, grouped and ordered as ``encode_spans`` does."""
     return [
         resource
         + b"".join(_framed(_SCOPES_TAG, scope + b"".join(_framed(_SPANS_TAG, body) for body in bodies)) for scope, bodies in scopes)
@@ -28,7 +28,7 @@ def resource_spans(spans: Iterable[Encoded]) -> list[bytes]:
 
 
 def resource_spans_json(spans: Iterable[Encoded]) -> list[bytes]:
-    """The same of spans in protobuf's JSON."""
+    """``ResourceSpans`` messages of spans encoded as protobuf's JSON."""
     return [
         _with(_json(ResourceSpans.FromString(resource)), b"scopeSpans", (_scope_json(*scoped) for scoped in scopes))
         for resource, scopes in _grouped(spans)
@@ -44,16 +44,16 @@ def _json(message: ResourceSpans | ScopeSpans) -> bytes:
 
 
 def _with(fields: bytes, name: bytes, items: Iterable[bytes]) -> bytes:
-    """A JSON object with one more field, an array; a resource and a scope are there whenever they are encoded, so there is a field before it."""
+    """The JSON object with an array as another field. It is never empty, as an encoded resource or scope is always present."""
     return b"".join((fields[:-1], b',"', name, b'":[', b",".join(items), b"]}"))
 
 
 def _grouped(spans: Iterable[Encoded]) -> Iterator[tuple[bytes, Iterable[tuple[bytes, list[bytes]]]]]:
-    """Each resource, encoded, with each scope under it, encoded, and the spans under that."""
+    """Each encoded resource with its encoded scopes and their spans."""
     known: dict[tuple[int, int], list[bytes]] = {}
     groups: dict[bytes, dict[bytes, list[bytes]]] = {}
     for body, resource, scope in spans:
-        # By identity, to encode an origin once and not once a span; the callers hold their origins, so that no id is used twice.
+        # By identity, so that a resource is encoded once rather than once per span. Callers keep the objects alive, so no id is reused.
         into = known.get((id(resource), id(scope)))
         if into is None:
             group = groups.setdefault(encode_resource(resource).SerializeToString(), {})

@@ -1,8 +1,8 @@
-"""How many messages a request holds, counted along its tags before anything is parsed: a compressed kilobyte can hold a million empty ones.
+"""Counts the messages of a request along its tags, before anything is parsed: a compressed kilobyte can hold a million empty ones.
 
-A parser spends up to a hundred bytes and a microsecond on a message that is two bytes on the wire. What is counted are the fields on the way
-to the items, and those of messages of more than ``OPENED_ABOVE_BYTES``; a smaller one holds too little to matter. Counting stops at the
-limit, so its time is bounded by the limit and not by the request. Pure.
+A parser spends up to a hundred bytes and a microsecond on a message that is two bytes on the wire. Counted are the fields on the path to the
+items, and those of messages larger than ``OPENED_ABOVE_BYTES``; a smaller message holds too little to matter. Counting stops at the limit,
+so the limit bounds its time, not the request. Pure.
 """
 
 from __future__ import annotations
@@ -19,55 +19,55 @@ from tael.pb.envelope_pb2 import Envelope
 MAX_REQUEST_MESSAGES = "TAEL_MAX_REQUEST_MESSAGES"
 MOST_MESSAGES = 500_000
 OPENED_ABOVE_BYTES = 2 << 10
-# A small request may be dense: what 10,000 messages cost is bounded by their number.
+# A small request may be dense, as 10,000 messages are cheap to parse.
 _ALWAYS_ALLOWED = 10_000
 _LEAST_BYTES_PER_FIELD = 16
 _LEAST_BYTES_PER_VALUE, _VALUES_PER_MESSAGE = 3, 8
 _ENVELOPE_LEVELS = 2
 _MAX_VARINT_SHIFT = 63
 _KIND, _LENGTH, _ONE_BYTE = 0x87, 2, 0x7F
-"""Of a tag: what tells one of a single byte and its kind; fields of a number above 15 hold no messages here, and are skipped."""
+"""The bits of a tag that show that it is a single byte of wire type 2. Fields above number 15 contain no messages here, and are skipped."""
 _FIXED_BYTES = {1: 8, 5: 4}
 _LOOK_EVERY, _MOST_NUMBER = 500, 15
-# At about a microsecond each, that many hold up the event loop for a few milliseconds.
+# At about a microsecond each, so many block the event loop for a few milliseconds.
 _FEW = 3_000
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A kind of message: its fields that hold messages, by tag, and the size from which one is opened."""
+    """A kind of message: its fields that contain messages, by tag, and the size above which the count descends into it."""
 
     opened_above: int = OPENED_ABOVE_BYTES
     fields: dict[int, Node] = field(default_factory=dict)
 
 
 def allowed(size_bytes: int, most: int) -> int:
-    """The fields that a request of ``size_bytes`` may hold: ``most``, and no more than one for some bytes, as no sender packs them denser."""
+    """The maximum number of fields of a request of ``size_bytes``: ``most``, and one per 16 bytes, as real senders are never denser than that."""
     return min(most, _ALWAYS_ALLOWED + size_bytes // _LEAST_BYTES_PER_FIELD)
 
 
 def require_few_values(values: int, size_bytes: int, most: int) -> None:
-    """Raise TooLarge when a request of another form holds too many ``values`` for its size; single numbers of a list are such."""
+    """Raise TooLarge when a request in another format holds too many ``values`` (including numbers in lists) for its size."""
     limit = min(most * _VALUES_PER_MESSAGE, _ALWAYS_ALLOWED + size_bytes // _LEAST_BYTES_PER_VALUE)
     if values > limit:
         raise too_many("values", limit)
 
 
 def too_many(what: str, limit: int) -> TooLarge:
-    """The refusal of a request with more than ``limit`` of something."""
+    """The error for a request with more than ``limit`` of ``what``."""
     return TooLarge(f"the request holds more than {limit} {what}, the most for one of its size ({MAX_REQUEST_MESSAGES})", where="body")
 
 
 def holds_few(request: bytes, root: Node, most: int) -> bool:
-    """Whether a request has a few thousand fields at the most, and no more than it may have: that is seen within a millisecond."""
+    """Whether a request has a few thousand fields at most, and no more than it may have. Takes a few milliseconds at most."""
     few = min(_FEW, allowed(len(request), most))
     return _count(request, root, few) <= few
 
 
 def count_fields(request: bytes, root: Node, most: int) -> int:
-    """The fields of a request. Raises TooLarge for more than ``allowed``.
+    """The number of fields of a request. Raises TooLarge for more than ``allowed``.
 
-    Counts what it can of a malformed request, which is for the parser to refuse.
+    Of a malformed request, which the parser will refuse, it counts what it can.
     """
     limit = allowed(len(request), most)
     counted = _count(request, root, limit)
@@ -77,13 +77,13 @@ def count_fields(request: bytes, root: Node, most: int) -> int:
 
 
 def _count(body: bytes, root: Node, limit: int) -> int:
-    """The fields, or more than ``limit`` as soon as those of the outermost level are too dense: the others are then not looked at."""
+    """The number of fields; some number above ``limit`` as soon as there are too many, or those of the outermost level are too dense."""
     counted, to_open, look_at = 0, [(0, len(body), root)], min(limit, _ALWAYS_ALLOWED)
     try:
         while to_open:
             at, end, node = to_open.pop()
             inside = node.fields.get
-            while at < end:  # runs for every span, so what is common makes no call
+            while at < end:  # runs for every span, so the common case makes no calls
                 counted += 1
                 if counted > look_at:
                     if counted > limit or (node is root and counted > allowed(at, limit)):
@@ -100,17 +100,17 @@ def _count(body: bytes, root: Node, limit: int) -> int:
                     if body[at - 1] > _ONE_BYTE:
                         size, at = _varint(body, at - 2)
                 inner = inside(tag)
-                # Put aside and not descended into: depth is bounded by the schema, so is this list by the bytes.
+                # Queued rather than recursed into. The request's size bounds this list, as the schema bounds the depth.
                 if inner is not None and size > inner.opened_above:
                     to_open.append((at, at + size, inner))
                 at += size
     except IndexError:
-        pass  # it ends within a field, or is no protobuf
+        pass  # the body ends within a field, or is not protobuf
     return counted
 
 
 def _skip(body: bytes, at: int) -> int:
-    """The position behind a field of any kind; of a group, behind its start or its end."""
+    """The position after a field of any wire type; for a group, after its start or end tag."""
     tag, at = _varint(body, at)
     kind = tag & 7
     if kind == 0:
@@ -122,7 +122,7 @@ def _skip(body: bytes, at: int) -> int:
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """The number at a position and the position behind it. Raises IndexError for one that does not end."""
+    """The number at a position and the position after it. Raises IndexError for a varint that does not end."""
     value = shift = 0
     while True:
         byte = body[at]
@@ -136,7 +136,7 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
 
 
 def tree(kind: type[Message], envelope_levels: int = 0) -> Node:
-    """The messages that one of ``kind`` holds; those of the first levels are opened whatever their size."""
+    """The tree of messages that ``kind`` contains; those of the first ``envelope_levels`` are opened whatever their size."""
     return _node(kind.DESCRIPTOR, envelope_levels, {})
 
 
@@ -157,4 +157,4 @@ def request_tree(request: type[Message]) -> Node:
 
 
 ENVELOPE_TREE = request_tree(Envelope)
-"""The envelope of any signal alone, for items whose inside is counted in another way."""
+"""The tree of the envelope of any signal, for items whose content is counted in another way."""

@@ -1,7 +1,7 @@
-"""What was said in an LLM call, from whichever dialect it is in, as one form: messages of a role and parts. Pure.
+"""Converts the content of an LLM call, in any dialect, to one form: messages with a role and parts. Pure.
 
-The form is that of OpenTelemetry's `gen_ai.input.messages`: a part is text, a tool call, the answer of a tool, reasoning, or something else that
-is kept as it came. What cannot be read as messages is one message with its text.
+The form is that of OpenTelemetry's `gen_ai.input.messages`: a part is text, a tool call, a tool's answer, reasoning, or something else, which
+is kept unchanged. Content that cannot be parsed as messages becomes one message with its text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROLES: Final = {
     "developer": "system",
     "completion": "assistant",
 }
-# Keys are the senders' to choose: an index has so few digits, and a path so few steps, that neither is too much for Python.
+# Senders choose the keys, so indexes and paths are bounded: int() refuses very long numbers, and deep paths would exhaust the stack.
 _INDEX: Final = re.compile(r"[0-9]{1,9}")
 _INDEXED: Final = re.compile(rf"({_INDEX.pattern})\.(?:message\.)?(.+)")
 _LISTS: Final = ("messages", "contents", "input", "prompt", "choices", "candidates", "generations", "output", "outputs")
@@ -35,7 +35,7 @@ _MAX_NESTING: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``text`` of a text, of reasoning or of a tool's answer; ``name``, ``call_id`` and ``arguments`` of a tool call; else ``value``."""
+    """A part of a message: ``text`` for text, reasoning and tools' answers; ``name``, ``call_id`` and ``arguments`` for tool calls; else ``value``."""
 
     kind: Kind
     text: str = ""
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Who said what."""
+    """One message: its role and parts."""
 
     role: str
     parts: tuple[Part, ...]
@@ -56,15 +56,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What went into a call and what came out of it, each in order."""
+    """The input and output messages of a call, each in order."""
 
     input: list[Message] = field(default_factory=list)
     output: list[Message] = field(default_factory=list)
 
 
 def said_in(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]] = ()) -> Said:
-    """The messages of a call's span, of the first dialect of CONVERSATION that has any; ``events`` are its own and its log records as name,
-    body and attributes, in order of time, and are read where attributes have none.
+    """The messages of a call's span, from the first dialect of CONVERSATION that has any. ``events`` are the span's events and log records (name,
+    body and attributes) in order of time; they are used if the attributes have no messages.
     """
     listed = list(events)
     for _, body, own in [event for event in listed if EVENTS.get(event[0]) == ""]:
@@ -107,7 +107,7 @@ def _from_events(events: Sequence[tuple[str, Any, Attributes]]) -> Said:
 
 
 def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:
-    """Keys such as ``gen_ai.prompt.0.content`` and ``llm.input_messages.0.message.tool_calls.0.tool_call.function.name``, put together."""
+    """Messages from keys such as ``gen_ai.prompt.0.content`` and ``llm.input_messages.0.message.tool_calls.0.tool_call.function.name``."""
     found: dict[int, dict[str, Any]] = {}
     for key, value in attributes.items():
         if key.startswith(prefix) and (match := _INDEXED.fullmatch(key[len(prefix) :])):
@@ -121,12 +121,12 @@ def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
         if not isinstance(below, dict):
             return
         tree = below
-    # An attribute may be a value and another one's prefix at once (a, a.b): which came first stays.
+    # A key may be a prefix of another one (a, a.b): the first one is kept.
     tree.setdefault(path[-1], value)
 
 
 def _lists(value: Any) -> Any:
-    """Objects whose keys are all numbers as lists; what stands alone under ``tool_call`` or ``message_content`` without that layer."""
+    """The value with objects whose keys are all numbers as lists, and without the layers ``tool_call`` and ``message_content``."""
     if not isinstance(value, dict):
         return value
     inner = {key: _lists(below) for key, below in value.items()}
@@ -139,7 +139,7 @@ def _lists(value: Any) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """JSON in a text as what it stands for, anything else as it is."""
+    """The value of a JSON text; anything else, and JSON nested too deeply, unchanged."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             read = json.loads(value)
@@ -150,7 +150,7 @@ def _read(value: Any) -> Any:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether objects and lists are nested deeper than so many levels, which would be too much for the functions that descend into them."""
+    """Whether objects and lists are nested deeper than ``levels``, which could exhaust the stack of recursive functions."""
     level = [value]
     for _ in range(levels):
         holders = [item for item in level if isinstance(item, dict | list)]
@@ -159,7 +159,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _messages(value: Any, role: str, depth: int = 0) -> list[Message]:
-    """Messages in a list, in an object around one, in a single object, or a text that is one message."""
+    """The messages in a list, in an object that wraps a list, in a single object, or of a text, which is one message."""
     if value is None or value == "" or depth > _MAX_DEPTH:
         return []
     if isinstance(value, str):
@@ -195,14 +195,14 @@ def _one(role: str, content: Any) -> list[Message]:
 
 
 def _message(value: Mapping[str, Any], role: str) -> Message | None:
-    """A message in OpenTelemetry's form, a chat API's, Gemini's or LangChain's; None for an object that is none."""
+    """A message in the form of OpenTelemetry, a chat API, Gemini or LangChain; None for an object that is not a message."""
     content = next((value[name] for name in ("parts", "content", "contents", "text") if value.get(name) not in (None, "")), None)
     calls = _read(value.get("tool_calls") or value.get("toolCalls"))
     if not isinstance(calls, list | tuple):
         calls = ()
     if content is None and not calls and "role" not in value:
         return None
-    # A list under "contents" or "text" without a role is a request around its messages, and no message itself.
+    # An object with a list under "contents" or "text", and without a role, is a request that contains messages, not a message itself.
     if "role" not in value and isinstance(content, Mapping | list) and "parts" not in value and not calls and "content" not in value:
         return None
     who = str(value.get("role") or value.get("type") or role).lower()
@@ -270,16 +270,16 @@ def _result(value: Mapping[str, Any]) -> Part:
 
 
 class Conversation:
-    """Puts the calls of a session one behind the other: what a call repeats of the ones before it is left out."""
+    """Joins the calls of a session into one conversation: messages that a call repeats from earlier calls are left out."""
 
     def __init__(self) -> None:
         self._shown: dict[str, int] = {}
         self._answers: set[str] = set()
 
     def add(self, said: Said) -> list[Message]:
-        """What is new in the next call: of its input what was not shown before, and its output.
+        """The new messages of the next call: input that was not shown before, and output.
 
-        A call that holds no answer of an earlier one carries no history with it: then only a system prompt is a repetition.
+        If a call's input contains no answer of an earlier call, it carries no history; then only its system prompt can be a repetition.
         """
         texts = [_text_of(message) for message in said.input]
         carries = not self._answers or any(text in self._answers for text in texts)
@@ -287,7 +287,7 @@ class Conversation:
         new = []
         for message, text in zip(said.input, texts, strict=True):
             seen[text] = seen.get(text, 0) + 1
-            # Counted, and not only known: who says "yes" twice has said two things.
+            # Messages are counted, not only remembered: somebody who says "yes" twice has sent two messages.
             if seen[text] > self._shown.get(text, 0) or not (carries or message.role == "system"):
                 new.append(message)
                 self._shown[text] = self._shown.get(text, 0) + 1
@@ -299,7 +299,7 @@ class Conversation:
 
 
 def _text_of(message: Message) -> str:
-    """What tells a message from another: its role, texts and tool calls."""
+    """A text that identifies a message: its role and the content of its parts."""
     return json.dumps(
         [message.role, [[part.kind, part.text.strip(), part.name, part.arguments, part.value] for part in message.parts]],
         sort_keys=True,

@@ -1,4 +1,4 @@
-"""OTLP trace and log messages to the model, pure. What a gen_ai span says of its call is left to the dialects: ``llm`` stays None here."""
+"""Converts OTLP trace and log messages to the model; pure. ``llm`` stays None here: tael.otlp.genai fills it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tael.otlp.anyvalue import decode_attributes, decode_value
 
 
 def decode_spans(groups: Iterable[ResourceSpans]) -> Iterator[Span]:
-    """Every span in the order of the message, each with its resource and scope; ids are taken as they are."""
+    """Every span in the order of the message, each with its resource and scope; ids are not checked."""
     for group in groups:
         resource = decode_resource(group.resource, group.schema_url)
         for scoped in group.scope_spans:
@@ -27,12 +27,12 @@ def decode_spans(groups: Iterable[ResourceSpans]) -> Iterator[Span]:
 
 
 def decode_resource(resource: WireResource, schema_url: str) -> Resource:
-    """The resource; ``schema_url`` is that of the message around it."""
+    """The resource; ``schema_url`` is that of the enclosing message."""
     return Resource(decode_attributes(resource.attributes), resource.dropped_attributes_count, schema_url)
 
 
 def decode_scope(scope: InstrumentationScope, schema_url: str) -> Scope:
-    """The scope; ``schema_url`` is that of the message around it."""
+    """The scope; ``schema_url`` is that of the enclosing message."""
     return Scope(scope.name, scope.version, decode_attributes(scope.attributes), scope.dropped_attributes_count, schema_url)
 
 
@@ -83,7 +83,7 @@ def decode_logs(groups: Iterable[ResourceLogs], received_at_ns: int) -> Iterator
 
 
 def decode_log(record: WireLogRecord, resource: Resource, scope: Scope, received_at_ns: int) -> LogRecord:
-    """One log record under its resource and scope; ids that are no ids are none, as logs.proto has it."""
+    """One log record with its resource and scope; invalid ids count as absent, per logs.proto."""
     attributes, body = decode_attributes(record.attributes), decode_value(record.body)
     return LogRecord(
         timestamp_ns=record.time_unix_nano or record.observed_time_unix_nano or received_at_ns,
@@ -104,5 +104,5 @@ def decode_log(record: WireLogRecord, resource: Resource, scope: Scope, received
 
 
 def log_id(value: bytes, size: int) -> bytes:
-    """The id of a record, empty for one of another size or of zeros: the record then belongs to none."""
+    """The trace or span id of a record; empty if it has the wrong size or is all zero, in which case the record belongs to no trace or span."""
     return value if len(value) == size and any(value) else b""

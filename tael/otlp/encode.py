@@ -1,8 +1,8 @@
-"""The model to OTLP trace messages, pure: what ``tael.otlp.decode`` reads back equal, field for field.
+"""Converts the model to OTLP trace messages; pure. ``tael.otlp.decode`` restores every field.
 
-Spans are put under one ResourceSpans for each distinct resource and one ScopeSpans for each distinct scope in it, in the order of first
-appearance; within a scope the spans keep their order. Resources and scopes are the same when their encodings are: Python's ``==`` takes
-1, 1.0 and True for one.
+Spans are grouped under one ResourceSpans for each distinct resource, and one ScopeSpans for each distinct scope in it, in the order of first
+appearance; within a scope the spans keep their order. Resources and scopes are compared by their encodings, as for Python's ``==`` the
+values 1, 1.0 and True are equal.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def encode_spans(spans: Iterable[Span]) -> list[ResourceSpans]:
 
 
 def encode_resource(resource: Resource) -> ResourceSpans:
-    """A resource with its schema URL, and no spans under it yet."""
+    """A ResourceSpans with the resource and its schema URL, without spans."""
     wire = WireResource(attributes=encode_attributes(resource.attributes), dropped_attributes_count=resource.dropped_attributes_count)
     return ResourceSpans(resource=wire, schema_url=resource.schema_url)
 
 
 def encode_scope(scope: Scope) -> ScopeSpans:
-    """The same of a scope."""
+    """A ScopeSpans with the scope and its schema URL, without spans."""
     wire = InstrumentationScope(
         name=scope.name,
         version=scope.version,

@@ -1,4 +1,4 @@
-"""Large values of spans and log records put apart as payloads, a reference in their place (tael.model.payload). Pure."""
+"""Extracts large values of spans and log records as payloads, and puts references in their place (tael.model.payload). Pure."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from tael.otlp import genai
 
 PREVIEW_BYTES: Final = 128
 BODY_PREVIEW_BYTES: Final = 64 << 10
-"""Of a log record's body, in which lines are searched."""
+"""The preview of a log record's body; it is long, as searches of lines look into it."""
 _REFERENCE_BYTES: Final = 256
-"""About what a reference takes; a value of no more stays."""
+"""The approximate size of a reference; a value of that size or less is not extracted."""
 _HOUR_SECONDS: Final = 3600
 _FORMS: Final[dict[str, Form]] = {"string_value": "string", "bytes_value": "bytes", "array_value": "array", "kvlist_value": "map"}
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """From how many bytes on a value stands apart: one of any attribute, and one that holds a prompt or a completion."""
+    """The sizes from which a value becomes a payload: for any attribute, and for one that holds a prompt or a completion."""
 
     value_bytes: int = 8 << 10
     content_bytes: int = 2 << 10
 
     @property
     def harmless_bytes(self) -> int:
-        """An item of no more bytes holds no such value."""
+        """An item of at most this size cannot contain such a value."""
         return min(self.value_bytes, self.content_bytes) - 1
 
     def stands_apart(self, key: str, size_bytes: int) -> bool:
-        """Whether a value of this size does; what a column is read from never."""
+        """Whether a value of this size becomes a payload; a value that a column is read from never does."""
         if size_bytes < self.content_bytes and size_bytes < self.value_bytes:
             return False
         least = self.content_bytes if genai.is_content(key) else self.value_bytes
@@ -45,7 +45,7 @@ class Sizes:
 
 
 class Extraction:
-    """The payloads of one request, gathered item by item. What has no time of its own counts as of ``now_ns``."""
+    """Collects the payloads of one request, item by item. Items without a time count as of ``now_ns``."""
 
     def __init__(self, sizes: Sizes, now_ns: int) -> None:
         self._sizes = sizes
@@ -59,50 +59,49 @@ class Extraction:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was put apart."""
+        """Whether nothing was extracted."""
         return not self._found
 
     def take(self, item: Any, size_bytes: int, room_bytes: int) -> bool:
-        """Put apart what is large in a span or log record, which has ``size_bytes``; where these are more than ``room_bytes`` then also other
-        values, the largest first.
+        """Extract the large values of a span or log record of ``size_bytes``; if it exceeds ``room_bytes``, extract more values, largest first.
 
-        Says whether anything was. The item can be too large still: not all of it is values.
+        Returns whether anything was extracted. The item may still be too large, as not all of it consists of values.
         """
         taken, harmless = False, self._sizes.harmless_bytes
-        for pairs in _attributes(item):  # runs for every item of a few KiB, so what is common makes one call
+        for pairs in _attributes(item):  # runs for every item of a few KiB, so the common case makes one call
             for pair in pairs:
                 if pair.ByteSize() > harmless and self._sizes.stands_apart(pair.key, pair.value.ByteSize()):
                     taken |= self._put(pair.value, _hour_of(item, self._now_ns), PREVIEW_BYTES)
-        # Measured again: what was put apart above may have been enough.
+        # Measured again, as what was extracted above may have been enough.
         if size_bytes > room_bytes and (excess := item.ByteSize() - room_bytes) > 0:
             taken |= self._shrink(item, excess)
         return taken
 
     def _shrink(self, item: Any, excess: int) -> bool:
-        """Put apart the largest values that are left, until so many bytes are gone."""
+        """Extract the largest remaining values until the item is ``excess`` bytes smaller."""
         body = item.body if isinstance(item, LogRecord) else None
         values = [pair.value for pairs in _attributes(item) for pair in pairs]
         sized = ((value.ByteSize(), value) for value in (values if body is None else [*values, body]))
         taken, hour = False, _hour_of(item, self._now_ns)
-        # The largest first, so that as few values as possible need a second read to be shown.
+        # Largest first, so that as few values as possible need a second read to be shown.
         for size, value in sorted(sized, key=_size, reverse=True):
             if excess <= 0 or size <= _REFERENCE_BYTES:
                 break
-            if _stands(value) or not self._put(value, hour, BODY_PREVIEW_BYTES if value is body else PREVIEW_BYTES):
+            if _is_reference(value) or not self._put(value, hour, BODY_PREVIEW_BYTES if value is body else PREVIEW_BYTES):
                 continue
             taken = True
             excess -= size - value.ByteSize()
         return taken
 
     def referred(self, request: bytes) -> Sequence[Payload]:
-        """Those of the payloads that the items of ``request`` refer to, by hash."""
-        # Looked for in the bytes, which are not parsed again; a text that only looks like a reference is
-        # not among those that were put apart.
+        """The payloads that the items of ``request`` refer to, ordered by hash."""
+        # The encoded bytes are searched rather than parsed again. A text that merely looks like a reference has the hash of no
+        # extracted payload.
         hashes = hashes_in(request) & self._found.keys()
         return [Payload(sha256, self._found[sha256][0], tuple(sorted(self._found[sha256][1]))) for sha256 in sorted(hashes)]
 
     def _put(self, value: AnyValue, hour: int, preview_bytes: int) -> bool:
-        """Put a reference in the place of a value, if it is one that has a form."""
+        """Replace a value by a reference, if it is a text, bytes, an array or a map. Returns whether it was."""
         member = value.WhichOneof("value") or ""
         if member not in _FORMS:
             return False
@@ -121,20 +120,20 @@ def _size(sized: tuple[int, AnyValue]) -> int:
 
 
 def _attributes(item: Any) -> Iterator[Any]:
-    """The lists of attributes of an item, of its events and of its links."""
+    """The attribute lists of an item, its events and its links."""
     yield item.attributes
     if isinstance(item, Span):
         yield from (event.attributes for event in item.events)
         yield from (link.attributes for link in item.links)
 
 
-def _stands(value: AnyValue) -> bool:
-    """Whether it is a reference already, with a preview that makes it look larger than it need be."""
+def _is_reference(value: AnyValue) -> bool:
+    """Whether the value is already a reference, which its preview can make as large as a value worth extracting."""
     return value.WhichOneof("value") == "string_value" and parse_reference(value.string_value) is not None
 
 
 def _beginning(value: AnyValue, size: int) -> bytes:
-    """The texts in an array or a map, one after the other, at least so many bytes of them if there are."""
+    """The texts in an array or map, joined, up to at least ``size`` bytes if there are so many."""
     found = b""
     for text in _texts(value):
         found += text[:size].encode() + b" "
@@ -156,8 +155,8 @@ def _texts(value: AnyValue) -> Iterator[str]:
 
 
 def _hour_of(item: Any, now_ns: int) -> int:
-    """The start of the hour that ClickHouse stores the item in."""
+    """The start of the hour under which ClickHouse stores the item, in seconds."""
     time_ns = item.start_time_unix_nano if isinstance(item, Span) else item.time_unix_nano or item.observed_time_unix_nano or now_ns
     seconds = signed_ns(time_ns) // NS_PER_SECOND
-    # ClickHouse's DateTime is 32 bits and wraps: a payload must be found under the hour that its item is stored in.
+    # ClickHouse's DateTime has 32 bits and wraps around; a payload must be stored under the same hour as its item.
     return (seconds - seconds % _HOUR_SECONDS) & 0xFFFFFFFF

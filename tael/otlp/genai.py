@@ -1,7 +1,6 @@
-"""The dialects in which spans of LLM calls are written, read from ``dialects.toml``, and the LlmCall that they amount to. Pure.
+"""The dialects of LLM calls' spans, read from ``dialects.toml``, and the LlmCall of a span. Pure.
 
-ClickHouse computes the same from the same table when a span is inserted (tael/storage/clickhouse/llm.py); ``llm_call`` is what it is
-compared with.
+ClickHouse computes the same from the same table when a span is inserted (tael/storage/clickhouse/llm.py); tests compare it with ``llm_call``.
 """
 
 from __future__ import annotations
@@ -23,65 +22,65 @@ DIALECTS: Final[dict[str, Any]] = tomllib.loads((resources.files("tael.otlp") / 
 MARKER_PREFIXES: Final = tuple(DIALECTS["markers"])
 """A span with an attribute that starts with one of these is an LLM span."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(key for _, key in column["keys"]) for name, column in DIALECTS["columns"].items()}
-"""For each column the keys in the order in which they are asked; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``."""
+"""For each column its keys, in order of precedence; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``."""
 SUMS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     name: tuple(tuple(keys) for _, keys in column.get("sums", ())) for name, column in DIALECTS["columns"].items()
 }
-"""For each column the groups of keys whose numbers add up to it where none of ``KEYS`` gives it; ``a.b|*`` is the sum of the members of an object."""
+"""For each column the groups of keys whose sum is its value if none of ``KEYS`` has one; ``a.b|*`` is the sum of an object's members."""
 ALL_KEYS: Final = frozenset(key for name in KEYS for key in (*KEYS[name], *(part for group in SUMS[name] for part in group)))
 COLUMN_KEYS: Final = frozenset(key.partition("|")[0] for key in ALL_KEYS)
-"""The attributes that columns are read from."""
+"""The attributes from which columns are read."""
 OPERATIONS: Final[dict[str, str]] = {name: operation for operation, names in DIALECTS["operations"].items() for name in names}
-"""What an operation's name, in lower case, counts as; every other name is OTHER_OPERATION."""
+"""The operation for each name, in lower case; any other name is OTHER_OPERATION."""
 OTHER_OPERATION: Final = "other"
 PROVIDERS: Final[dict[str, str]] = {name: provider for provider, names in DIALECTS["providers"].items() for name in names}
 PROVIDER_SUFFIX: Final[str] = rf"\.({'|'.join(DIALECTS['provider_suffixes']['suffixes'])})$"
 FIRST_REASON: Final = r"""[^\[\]"', ]+"""
-"""The first finish reason of a list, which some write as JSON."""
+"""Matches the first finish reason of a list, which some dialects write as JSON."""
 PROMPT_KEYS: Final = tuple(DIALECTS["content"]["prompt_keys"])
 PROMPT_PREFIXES: Final = tuple(DIALECTS["content"]["prompt_prefixes"])
 COMPLETION_KEYS: Final = tuple(DIALECTS["content"]["completion_keys"])
 COMPLETION_PREFIXES: Final = tuple(DIALECTS["content"]["completion_prefixes"])
 EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
-"""Events of calls by name, on a span or as log records beside it, and whose words they are, empty where the event says it itself."""
+"""The role of each event of calls (on a span, or as a log record beside it), by the event's name; empty if the event itself names the roles."""
 CONVERSATION: Final[Mapping[str, Sequence[str]]] = DIALECTS["conversation"]
-"""Where the messages of a call's ``system``, ``input`` and ``output`` are read from, in this order."""
+"""The keys of a call's ``system``, ``input`` and ``output`` messages, in order of precedence."""
 MEMBER: Final = "|"
 EVERY_MEMBER: Final = "*"
 MOST: Final = 10**12
-"""The most tokens, dollars or seconds that one call may report: a larger number is a mistake, and would spoil every sum."""
+"""The maximum number of tokens, dollars or seconds of one call: a larger number is a mistake, and would spoil every sum."""
 
 _CONTENT_KEYS = frozenset(PROMPT_KEYS + COMPLETION_KEYS)
 _CONTENT_PREFIXES = PROMPT_PREFIXES + COMPLETION_PREFIXES
 _KEPT_PREFIXES = (*MARKER_PREFIXES, *DIALECTS["content"]["other_prefixes"])
 _TEXTS = ("model", "response_model", "session_id", "user_id", "agent_name", "tool_name")
 _REASON = re.compile(FIRST_REASON)
-# float() alone would take "nan", "infinity" and "1_000" as well.
+# float() alone would also accept "nan", "infinity" and "1_000".
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def is_marker(key: str) -> bool:
-    """Whether an attribute of this name makes its span an LLM span."""
+    """Whether an attribute with this key makes its span an LLM span."""
     return key.startswith(MARKER_PREFIXES)
 
 
 def is_llm(attributes: Attributes) -> bool:
-    """Whether the span is written in one of the dialects."""
+    """Whether the attributes are those of an LLM span in one of the dialects."""
     return any(map(is_marker, attributes))
 
 
 def is_content(key: str) -> bool:
-    """Whether an attribute of this name holds a prompt or a completion."""
+    """Whether an attribute with this key holds a prompt or a completion."""
     return key in _CONTENT_KEYS or key.startswith(_CONTENT_PREFIXES)
 
 
 def is_kept_whole(key: str) -> bool:
-    """Whether an attribute of this name holds something that an LLM call says, wherever it stands."""
+    """Whether an attribute with this key holds content of an LLM call, on whatever span or event it is."""
     return key in _CONTENT_KEYS or key.startswith(_KEPT_PREFIXES)
 
 
 def llm_call(attributes: Attributes) -> LlmCall | None:
-    """The call that a span's attributes describe; None for a span that is not of an LLM."""
+    """The LLM call that a span's attributes describe; None if it is not an LLM span."""
     if not is_llm(attributes):
         return None
     texts = {key: _text(value) for key, value in attributes.items()}
@@ -89,7 +88,7 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
     tokens = {name: _whole(_amount(found[name])) for name in KEYS if name.endswith("_tokens")}
     if tokens["total_tokens"] is None and tokens["input_tokens"] is not None and tokens["output_tokens"] is not None:
         tokens["total_tokens"] = tokens["input_tokens"] + tokens["output_tokens"]
-    said: dict[str, Any] = {name: found[name] for name in _TEXTS} | tokens
+    fields: dict[str, Any] = {name: found[name] for name in _TEXTS} | tokens
     seconds = _amount(found["ttft_seconds"])
     return LlmCall(
         provider=_provider(found["provider"]),
@@ -98,7 +97,7 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
         ttft_ms=_amount(found["ttft_ms"]) if seconds is None else seconds * 1000,
         finish_reason=_reason(found["finish_reason"]),
         temperature=_number(found["temperature"]),
-        **said,
+        **fields,
     )
 
 
@@ -126,7 +125,7 @@ def _member(text: str, name: str) -> str:
 
 
 def _sum_of(texts: Mapping[str, str], column: str) -> float | None:
-    """What the parts of the first group that has any add up to."""
+    """The sum of the first group of keys that has any numbers."""
     for group in SUMS[column]:
         if amounts := _amounts(_of_key(texts, key) for key in group):
             return reduce(add, amounts)
@@ -138,7 +137,7 @@ def _amounts(texts: Iterable[str]) -> list[float]:
 
 
 def _text(value: AttributeValue) -> str:
-    """A string or number as text; of an array its first element when that is a string; nothing for the rest."""
+    """A string or number as text; the first element of an array if that is a string; else empty."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -164,7 +163,7 @@ def _number(text: str) -> float | None:
 
 
 def _amount(text: str) -> float | None:
-    """What can be counted or paid: a number that is negative, or beyond ``MOST``, says nothing."""
+    """The number in a text; None if there is none, or if it is negative or above ``MOST``."""
     number = _number(text)
     return number if number is not None and 0 <= number <= MOST else None
 

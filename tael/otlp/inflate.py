@@ -1,4 +1,4 @@
-"""Decompression that stops at a limit, whatever a hostile body would unpack to (OTLP specification: limits hold after decompression)."""
+"""Decompression that stops at a limit, however much a hostile body would decompress to (OTLP specification: limits apply after decompression)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ ENCODINGS = ("", "identity", GZIP, ZSTD)
 _STEP_BYTES = 1 << 20
 _FEED_BYTES = 64 << 10
 _MAX_MEMBERS = 1024
-# What zstd's own decoder takes unless it is told otherwise (ZSTD_WINDOWLOG_LIMIT_DEFAULT): the window is memory before any byte is out.
+# The default limit of zstd's own decoder (ZSTD_WINDOWLOG_LIMIT_DEFAULT): the window is allocated before any output.
 _MAX_WINDOW_BYTES = 1 << 27
-_ZSTD_FEED_BYTES = 128  # a block of 128 KiB may take 4 bytes, and zstandard cannot stop within what it was fed
+_ZSTD_FEED_BYTES = 128  # a block of 128 KiB may be 4 bytes long, and zstandard always decompresses all of its input
 
 
 def too_large(limit_bytes: int, variable: str) -> TooLarge:
-    """The refusal of a body over ``limit_bytes``, which ``variable`` sets."""
+    """The error for a body over ``limit_bytes``, which ``variable`` sets."""
     return TooLarge(f"the request has more than {limit_bytes} bytes after decompression, the limit that {variable} sets", where="body")
 
 
 def inflate(encoding: str, body: bytes, limit_bytes: int, variable: str) -> bytes:
-    """Undo a content encoding of ``ENCODINGS``, holding at most ``limit_bytes`` and a step.
+    """Decompress a body whose content encoding is one of ``ENCODINGS``, holding at most ``limit_bytes`` plus one step.
 
-    Raises TooLarge beyond the limit and Rejected for a body that is not what it claims to be.
+    Raises TooLarge beyond the limit, and Rejected for a body that is not valid in its encoding.
     """
     if encoding == GZIP:
         return _gunzip(body, limit_bytes, variable)
@@ -38,7 +38,7 @@ def inflate(encoding: str, body: bytes, limit_bytes: int, variable: str) -> byte
 
 
 def _gunzip(body: bytes, limit_bytes: int, variable: str) -> bytes:
-    """Feeds a member piece by piece: what is behind its end is handed back as a copy, and there may be many members."""
+    """Feeds members in pieces: zlib returns a copy of the input after a member's end, which would be quadratic for many members."""
     chunks: list[bytes] = []
     total, at, members = 0, 0, 0
     while at < len(body):
@@ -51,7 +51,7 @@ def _gunzip(body: bytes, limit_bytes: int, variable: str) -> bytes:
                 rest = body[at : at + _FEED_BYTES]
                 at += len(rest)
             try:
-                # One byte beyond the limit is enough to know; and never 0, which zlib reads as no limit.
+                # One byte beyond the limit is enough to notice, and never 0, which zlib takes for no limit.
                 chunk = member.decompress(rest, min(_STEP_BYTES, limit_bytes - total + 1))
             except zlib.error as error:
                 raise Rejected("the body is not valid gzip", where="body") from error
@@ -64,7 +64,7 @@ def _gunzip(body: bytes, limit_bytes: int, variable: str) -> bytes:
                 raise Rejected("the gzip body ends early", where="body")
             if chunk:
                 chunks.append(chunk)
-        # What followed the member was fed with it, and is read again as the next one.
+        # The input after the member's end is read again, as the next member.
         at -= len(member.unused_data)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

@@ -1,8 +1,8 @@
-"""OTLP's JSON encoding to messages and back, by tables made from the messages' descriptors.
+"""Converts between OTLP's JSON encoding and messages, by tables built from the messages' descriptors.
 
-It is protobuf's JSON with the differences of the OTLP specification ("JSON Protobuf Encoding"): trace and span ids are hex in any case, while
-other bytes are base64; enums are integers only; keys are lowerCamelCase only and unknown ones are ignored. 64-bit integers are taken
-as strings or numbers and written as strings.
+It is protobuf's JSON with the differences of the OTLP specification ("JSON Protobuf Encoding"): trace and span ids are hex, in upper or lower
+case, other bytes base64; enums are integers only; keys are lowerCamelCase only, and unknown ones are ignored. 64-bit integers are accepted
+as strings or numbers, and written as strings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _F = FieldDescriptor
 _HEX_IDS = frozenset({"trace_id", "span_id", "parent_span_id"})
 _MAX_DEPTH = 100
 _CONTAINER_BYTES, _VALUE_BYTES = 240, 60
-# Python reads digits in quadratic time: a text of a megabyte must not get that far.
+# Python parses integers in quadratic time, so a text of a megabyte must not get that far.
 _INTEGER = re.compile(r"[+-]?\d{1,40}")
 _INTEGER_BITS = {
     _F.TYPE_INT32: (-(1 << 31), (1 << 31) - 1),
@@ -50,7 +50,7 @@ _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def weigh_json(text: bytes, most_messages: int) -> int:
-    """About how many bytes the text takes once it is read, from the punctuation in it. Raises TooLarge for more values than its size allows."""
+    """The approximate memory that the parsed text needs, judged by its punctuation. Raises TooLarge for more values than its size allows."""
     containers, commas = text.count(b"{") + text.count(b"["), text.count(b",")
     if containers > (limit := allowed(len(text), most_messages * 2)):
         raise too_many("objects and arrays", limit)
@@ -59,12 +59,12 @@ def weigh_json(text: bytes, most_messages: int) -> int:
 
 
 def decode_json(kind: type[M], text: bytes) -> M:
-    """The message of ``kind`` that ``text`` spells. Raises Rejected, naming the JSON path of what is wrong."""
+    """The message of ``kind`` encoded in ``text``. Raises Rejected with the JSON path of the mistake."""
     return decode_request(kind, text)[0]
 
 
 def decode_request(kind: type[M], text: bytes) -> tuple[M, tuple[str, ...]]:
-    """The same, and what the sender should know: names of fields that are protobuf's and not JSON's are ignored, as all unknown ones are."""
+    """The message, and warnings for the sender: fields under their protobuf name instead of their JSON name are ignored, like all unknown ones."""
     value = load_json(text)
     message = kind(**_read_message(_table(kind.DESCRIPTOR), value, "", 0))
     misspelt = [f"{key} (OTLP/JSON has {name})" for key, name in _misspelt(_table(kind.DESCRIPTOR), value)]
@@ -72,7 +72,7 @@ def decode_request(kind: type[M], text: bytes) -> tuple[M, tuple[str, ...]]:
 
 
 def _misspelt(table: dict[str, _Reader], value: Any) -> Iterator[tuple[str, str]]:
-    """Keys in the first object of each kind that are a known field's name in protobuf, and that name in JSON."""
+    """Keys that are a field's protobuf name, with its JSON name; only the first object of each list is examined."""
     for key, item in value.items() if isinstance(value, dict) else ():
         reader = table.get(key)
         if reader is None:
@@ -86,7 +86,7 @@ def _misspelt(table: dict[str, _Reader], value: Any) -> Iterator[tuple[str, str]
 
 
 def load_json(text: bytes) -> Any:
-    """The value of a JSON text; a byte order mark is skipped, bytes that are not UTF-8 are replaced. Raises Rejected."""
+    """The value of a JSON text; a byte order mark is skipped, and invalid UTF-8 is replaced. Raises Rejected."""
     try:
         return json.loads(text.decode("utf-8-sig", "replace"), parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -98,7 +98,7 @@ def load_json(text: bytes) -> Any:
 
 
 def encode_json(message: Message) -> dict[str, Any]:
-    """A message as the value that ``json.dumps`` writes; unset fields are left out."""
+    """A message as a value for ``json.dumps``; unset fields are left out."""
     table = _writers(message.DESCRIPTOR)
     out: dict[str, Any] = {}
     for field, value in message.ListFields():
@@ -114,7 +114,7 @@ def dump_json(message: Message) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """One field: its Python name, how one value of it is read, whether there are many, and the kind of message that it holds."""
+    """One field: its Python name, the function that reads one value, whether it is repeated, and its message type, if any."""
 
     name: str
     read: Read
@@ -228,7 +228,7 @@ def _read_string(value: Any, path: str, _depth: int) -> str:
         raise _wrong(path, value, "a string")
     if value.isascii():
         return value
-    # JSON can spell half of a surrogate pair, which no UTF-8 has and protobuf refuses: it becomes U+FFFD.
+    # JSON can contain lone surrogates, which UTF-8 cannot encode and protobuf refuses: they become U+FFFD.
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

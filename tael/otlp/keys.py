@@ -11,7 +11,7 @@ from tael.pb.envelope_pb2 import Envelope
 
 
 def attribute_keys(request: bytes, item: type[Message], max_items: int) -> set[str]:
-    """The keys of the first ``max_items`` items, which are of class ``item``, and of all resources. ``request`` MUST be a valid one."""
+    """The keys of the first ``max_items`` items (of class ``item``) and of all resources. ``request`` MUST be valid."""
     envelope = Envelope.FromString(request)
     owners: list[Message] = [Resource.FromString(resourced.resource) for resourced in envelope.resources]
     items = (raw for resourced in envelope.resources for scoped in resourced.scopes for raw in scoped.items)

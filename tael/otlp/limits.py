@@ -1,9 +1,9 @@
-"""How much one span, log record or metric may carry: beyond it attributes are cut, the item is kept, and the client is told. Pure.
+"""Limits one span, log record or metric: excess attributes are dropped or truncated, the item is kept, and the client is notified. Pure.
 
-An item is looked at only when it is large enough to be over a limit, so that a request without such items costs a walk over the lengths of
-its items and no more. What an LLM call says - prompts, completions, tool calls, everything on its span - is exempt from the limit of values, and
-has sixteen times the limit of attributes, for some dialects write every message as attributes of their own. What is large of the rest is put apart
-on the same walk (tael.otlp.extract).
+Only items large enough to exceed a limit are parsed, so that for a request without such items only the lengths of its items are examined.
+Content of an LLM call - prompts, completions, tool calls, everything on its span - is exempt from the limit of values, and has sixteen times
+the limit of attributes, as some dialects write every message as several attributes. Large values are extracted as payloads on the same
+walk (tael.otlp.extract).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tael.otlp import genai
 from tael.otlp.extract import Extraction
 from tael.pb.envelope_pb2 import Envelope, Resourced, Scoped
 
-# An empty attribute on the wire: its tag and a length of 0.
+# The size of an empty attribute on the wire: a tag and a length of 0.
 _LEAST_PAIR_BYTES = 2
 _CONTENT_FACTOR = 16
 _LENGTHS_BYTES = 256
@@ -32,7 +32,7 @@ _MAX_COUNT = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class ItemLimits:
-    """Attributes of one owner (an item, an event, a resource, …), and bytes of a key and of a value."""
+    """The maximum number of attributes of one owner (an item, an event, a resource, …), and the maximum sizes of a key and a value."""
 
     attributes: int = 1024
     key_bytes: int = 4 << 10
@@ -40,16 +40,15 @@ class ItemLimits:
 
     @property
     def harmless_bytes(self) -> int:
-        """An item of no more bytes cannot be over any limit."""
+        """An item of at most this size cannot exceed any limit."""
         return min(self.attributes * _LEAST_PAIR_BYTES, self.key_bytes, self.value_bytes)
 
 
 def bound(request: bytes, item: type[Message], limits: ItemLimits, extraction: Extraction, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
-    """The request with what is over the limits cut off and what is large put apart, and a sentence for each kind of cut; untouched bytes where
-    there is neither.
+    """The request with the limits applied and large values extracted, and a sentence for each kind of cut. The same bytes if nothing changes.
 
-    ``item`` is the class of the request's items, ``max_bytes`` what one item may have together with its resource and scope. What does not parse
-    is left for the strict parse to refuse.
+    ``item`` is the class of the request's items, ``max_bytes`` the maximum size of one item together with its resource and scope. A request that
+    cannot be parsed is returned unchanged, for the strict parse to refuse.
     """
     harmless = limits.harmless_bytes
     looked_at = min(harmless, extraction.harmless_bytes)
@@ -89,7 +88,7 @@ def _bounded(raw: bytes, kind: type[Message], limits: ItemLimits, cuts: Counter[
 
 
 def _frame_bytes(resourced: Resourced, scoped: Scoped) -> int:
-    """What goes with each item, with room for the lengths of the messages around it."""
+    """The size of what is repeated for each item, with room for the lengths of the enclosing messages."""
     return len(resourced.resource) + len(resourced.schema_url) + len(scoped.scope) + len(scoped.schema_url) + _LENGTHS_BYTES
 
 
@@ -103,7 +102,7 @@ def _item(raw: bytes, kind: type[Message], limits: ItemLimits, extraction: Extra
 
 def _trim(owner: Any, limits: ItemLimits, cuts: Counter[str]) -> None:
     pair_fields, inner_fields = _shape(owner.DESCRIPTOR)
-    # Events and log records of a call are known by their name; their attributes may be called plainly "role" and "content".
+    # Events and log records of a call are recognised by their names, as their attributes may simply be called "role" and "content".
     of_llm = genai.is_marker(getattr(owner, "event_name", "") or getattr(owner, "name", ""))
     for name in pair_fields:
         dropped = _trim_pairs(getattr(owner, name), limits, cuts, of_llm=of_llm)
@@ -117,7 +116,7 @@ def _trim(owner: Any, limits: ItemLimits, cuts: Counter[str]) -> None:
 
 @cache
 def _shape(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[tuple[str, bool], ...]]:
-    """The fields of a message that hold attributes, and those that hold messages which may."""
+    """The fields of a message that hold attributes, and the fields with messages that may hold some."""
     messages = [field for field in descriptor.fields if field.message_type is not None]
     pairs = tuple(field.name for field in messages if field.message_type is KeyValue.DESCRIPTOR)
     others = (field for field in messages if field.message_type not in (KeyValue.DESCRIPTOR, AnyValue.DESCRIPTOR))
@@ -125,8 +124,8 @@ def _shape(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[tuple[str, bo
 
 
 def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str], *, of_llm: bool) -> int:
-    """Cut a list of attributes; how many of them are gone. Whatever stands beside an attribute of an LLM call is of the call, too."""
-    # Counted apart, so that a prompt of many attributes does not push out the others, nor they the prompt.
+    """Trim a list of attributes; return how many were dropped. All attributes beside one of an LLM call count as content of the call."""
+    # Counted separately, so that a prompt of many attributes does not displace the others, nor they the prompt.
     left = {False: limits.attributes, True: limits.attributes * _CONTENT_FACTOR}
     kept: list[KeyValue] = []
     of_llm = of_llm or any(genai.is_marker(pair.key) for pair in pairs)
@@ -141,7 +140,7 @@ def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str], *, of_llm: b
             kept.append(pair)
     gone = len(pairs) - len(kept)
     if gone:
-        # Copied before the list is cleared, which may take the messages in it along.
+        # Copied before the list is cleared, which may invalidate the messages in it.
         copies = [KeyValue.FromString(pair.SerializeToString()) for pair in kept]
         del pairs[:]
         pairs.extend(copies)
@@ -149,7 +148,7 @@ def _trim_pairs(pairs: Any, limits: ItemLimits, cuts: Counter[str], *, of_llm: b
 
 
 def _trim_value(value: AnyValue, limit_bytes: int, cuts: Counter[str]) -> bool:
-    """Cut a text or bytes to the limit; False for a value that cannot be cut and must go."""
+    """Truncate a text or bytes to the limit; False for a value that cannot be truncated and must be dropped."""
     if value.ByteSize() <= limit_bytes:
         return True
     member = value.WhichOneof("value")

@@ -1,4 +1,4 @@
-"""Which of many spans count, and what a call has from the spans around it: ``llm_usage`` over columns. Pure."""
+"""``llm_usage`` over columns: which of many spans count, and what a call inherits from its ancestors. Pure."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ Ids = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Spans with the row of the span around each, -1 where there is none."""
+    """Spans with the row of each one's parent, -1 if it is not among them."""
 
     around: Longs
 
     @classmethod
     def of(cls, ids: Ids, parents: Ids) -> Tree:
-        """From the ids of spans, each once, and those of their parents, which are distinct across traces."""
+        """The tree of spans with these ids (each once, and distinct across traces) and parent ids."""
         order = np.argsort(ids)
         place = np.searchsorted(ids, parents, sorter=order)
-        # An id that is not there is placed beside its neighbour, the largest one at the end; the comparison below decides.
+        # For an id that is missing, searchsorted gives the place of its neighbour, which the comparison below rules out.
         found = order[np.minimum(place, len(ids) - 1)] if len(ids) else place
         return cls(np.where(ids[found] == parents, found, -1) if len(ids) else found)
 
     def counted(self, operations: Sequence[str], operation: Longs, reports: Bools) -> Bools:
-        """Those of the spans that report usage (``reports``) whose usage no span below repeats; row ``i`` is of ``operations[operation[i]]``."""
+        """The spans that report usage (``reports``), except those that repeat a descendant's; row ``i`` has ``operations[operation[i]]``."""
         priced = np.array([name in PRICED_OPERATIONS for name in operations], np.bool_)
         other_call = np.array([name in OTHER_CALL for name in operations], np.bool_)
         repeats = np.zeros(len(reports), np.bool_)
         calls = np.flatnonzero(reports)
         outer, same = self.around[calls], priced[operation[calls]]
-        # A level a round for all calls at once; parents that form a cycle end at the bound.
+        # Each round goes up one level for all calls at once; the bound ends cycles of parents.
         for _ in range(MAX_DEPTH):
             going = outer >= 0
             calls, outer, same = calls[going], outer[going], same[going]
@@ -51,7 +51,7 @@ class Tree:
         return counted
 
     def inherited(self, codes: Longs, empty: int, rows: Longs) -> Longs:
-        """The code of each of ``rows`` or, where it is ``empty``, that of the nearest span around it that has one."""
+        """The codes, in which each of ``rows`` that is ``empty`` has the code of its nearest ancestor that has one."""
         found = codes.copy()
         waiting, outer = rows[codes[rows] == empty], self.around[rows[codes[rows] == empty]]
         for _ in range(MAX_DEPTH):

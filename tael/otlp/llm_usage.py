@@ -1,7 +1,7 @@
-"""What the LLM calls of a trace used, each call counted once. Pure.
+"""The usage of a trace's LLM calls, each call counted once. Pure.
 
-One call may be reported by several spans: an SDK's own (``ai.generateText`` around ``ai.generateText.doGenerate``) around an instrumentation's, and an agent
-or a chain repeats the sum of its calls. What counts is the innermost span that has usage.
+Several spans may report one call: an SDK's own spans (``ai.generateText`` around ``ai.generateText.doGenerate``) around an instrumentation's,
+and an agent or a chain repeats the sum of its calls. The innermost span with usage counts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from tael.otlp.prices import PRICED_OPERATIONS
 
 MAX_DEPTH = 100
 OTHER_CALL = frozenset(("tool", "agent"))
-"""Between a call and one around it, these make it another call, and not a repeated report of the same one."""
+"""With one of these between a call and an outer one, the two are different calls, not two reports of the same one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Sums over the calls that count: tokens and USD, costs as reported or else computed."""
+    """Sums over the counted calls: tokens and USD; costs as reported, or computed where none is reported."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -27,7 +27,7 @@ class Usage:
     cost_usd: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together."""
+        """The sum of both."""
         return Usage(
             self.calls + other.calls,
             self.input_tokens + other.input_tokens,
@@ -37,7 +37,7 @@ class Usage:
 
 
 def usage_of(spans: Collection[Span]) -> tuple[Usage, frozenset[bytes]]:
-    """The usage of a trace, of all its spans, and the ids of the spans that count for it."""
+    """The usage of a trace, given all its spans, and the ids of the spans that count."""
     counted = _counted(spans)
     calls = [span.llm for span in spans if span.llm is not None and span.span_id in counted]
     costs = [call.computed_cost_usd if call.cost_usd is None else call.cost_usd for call in calls]
@@ -58,15 +58,15 @@ def _counted(spans: Collection[Span]) -> frozenset[bytes]:
 
 
 def _repeats(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], calls: Mapping[bytes, LlmCall]) -> Iterator[bytes]:
-    """The spans around a call whose usage has the call's in it."""
+    """The ancestors of a call whose usage includes the call's."""
     same, around = call.operation in PRICED_OPERATIONS, by_id[span_id].parent_span_id
     for _ in range(MAX_DEPTH):
         outer = by_id.get(around)
         if outer is None:
             return
         kind = outer.llm.operation if outer.llm is not None else ""
-        # An agent or a chain always sums up. A model's call repeats another one only where both are of one operation and neither a tool nor
-        # an agent is between them: a call that a tool makes is another call.
+        # An agent or a chain always sums up. A model call repeats an inner one only if both have the same operation and there is neither a
+        # tool nor an agent between them: a call made by a tool is another call.
         if around in calls and (kind not in PRICED_OPERATIONS or (same and kind == call.operation)):
             yield around
         same = same and kind not in OTHER_CALL

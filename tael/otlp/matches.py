@@ -1,7 +1,7 @@
-"""A predicate as a test of one span or log record, pure: what live filters ask, and whatever else holds the item already.
+"""Compiles a predicate to a test of one span or log record, for live filters and other code that has the item in memory; pure.
 
-What a predicate means is said in tael/model/predicate.py. An item is anything with the attributes of a Span, or of a LogRecord; what the
-predicate does not ask for is not read, so an item may decode itself piece by piece.
+tael/model/predicate.py defines the meaning of predicates. An item is any object with the attributes of a Span or a LogRecord; attributes that
+the predicate does not need are not read, so an item may be decoded lazily.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from tael.otlp.anyvalue import encode_value
 
 Test: TypeAlias = "Callable[[Any], bool]"
 Read: TypeAlias = "Callable[[Any], Iterable[AttributeValue]]"
-"""The values that an item has of a field, none where it is missing."""
+"""The values of an item's field, none if it is missing."""
 _TYPES: Final[dict[Kind, type]] = {"string": str, "bool": bool, "int": int, "double": float, "bytes": bytes}
-_NAMES: Final[dict[type, Kind]] = {of: name for name, of in _TYPES.items()}
+_NAMES: Final[dict[type, Kind]] = {python_type: name for name, python_type in _TYPES.items()}
 
 
 def span_test(predicate: Predicate) -> Test:
-    """Whether a span satisfies ``predicate``. Raises Rejected for an intrinsic field that spans do not have."""
+    """A test whether a span satisfies ``predicate``. Raises Rejected for an intrinsic field that spans do not have."""
     return _compiled(predicate, _SPAN)
 
 
 def log_test(predicate: Predicate) -> Test:
-    """Whether a log record satisfies ``predicate``. Raises Rejected for an intrinsic field that records do not have."""
+    """A test whether a log record satisfies ``predicate``. Raises Rejected for an intrinsic field that log records do not have."""
     return _compiled(predicate, _LOG)
 
 
@@ -64,14 +64,14 @@ def _compiled(predicate: Predicate, intrinsics: Mapping[str, Read]) -> Test:
 
 
 def _of_value(leaf: Compare | Regex | Exists | Words | Contains | Listed) -> Callable[[AttributeValue], bool]:
-    """Whether a value satisfies the leaf."""
+    """A test whether a value satisfies the leaf."""
     if isinstance(leaf, Exists):
         return lambda _: True
     if isinstance(leaf, Listed):
         return lambda value: isinstance(value, list | tuple)
     if isinstance(leaf, Compare):
         wanted, related = _TYPES[kind_of(leaf.value)], relation(leaf)
-        # By exact type: in Python True equals 1, and the hot tier keeps the two in different maps.
+        # By exact type: in Python True equals 1, but the hot tier keeps the two in different maps.
         return lambda value: type(value) is wanted and related(value)
     holds = _of_text(leaf)
     return lambda value: isinstance(value, str) and holds(value)
@@ -116,7 +116,7 @@ def _always(read: Callable[[Any], AttributeValue]) -> Read:
 
 
 def _set(read: Callable[[Any], AttributeValue]) -> Read:
-    """A field that is missing where it is None or empty."""
+    """A field that counts as missing if it is None or empty."""
 
     def values(item: Any) -> Iterable[AttributeValue]:
         value = read(item)
@@ -130,7 +130,7 @@ def _llm(name: str) -> Read:
 
 
 def _llm_content(span: Any) -> Iterator[str]:
-    """Every prompt and completion; structured ones in their encoded form, which holds text as it is."""
+    """Every prompt and completion; structured ones in their encoded form, which contains their texts verbatim."""
     if span.llm is None:
         return
     for key, value in span.attributes.items():
@@ -141,7 +141,7 @@ def _llm_content(span: Any) -> Iterator[str]:
 
 
 def _encoded(value: AttributeValue) -> str:
-    """A text as it is; bytes, and an array or a map in protobuf's encoding, as text."""
+    """A text unchanged; bytes, and the protobuf encoding of an array or map, decoded as text."""
     if isinstance(value, str):
         return value
     encoded = encode_value(value)

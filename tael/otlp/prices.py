@@ -1,6 +1,6 @@
-"""What an LLM call costs by the list prices of its model, from ``prices.toml`` and a file that goes before it. Pure but for reading the files.
+"""The cost of an LLM call by its model's list prices, from ``prices.toml`` and a file that overrides it. Pure, except for reading the files.
 
-ClickHouse computes the same where a query asks for it (tael/storage/clickhouse/prices.py).
+ClickHouse computes the same if a query needs it (tael/storage/clickhouse/prices.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tael.model.span import LlmCall, Span
 from tael.model.time import NS_PER_SECOND, signed_ns
 
 PRICED_OPERATIONS: Final = ("chat", "completion", "embedding")
-"""Calls of a model. What an agent, a workflow or a chain says of tokens is the sum of its calls'."""
+"""The operations that call a model. The tokens of an agent, a workflow or a chain are the sum of its calls'."""
 TOKENS_PER_PRICE: Final = 1e6
 
 
@@ -56,10 +56,10 @@ class Price:
     cache_write: float
 
     def cost_usd(self, call: LlmCall) -> float:
-        """What a call's tokens cost; counts that it did not say are zero."""
+        """The cost of a call's tokens; counts that it does not report are zero."""
         read, written = call.cache_read_tokens or 0, call.cache_write_tokens or 0
-        # Input tokens include those from and into the cache (OpenTelemetry's gen_ai conventions); who
-        # counts them apart comes out below zero.
+        # Input tokens include cached ones (OpenTelemetry's gen_ai conventions). Instrumentation that counts
+        # them separately would come out below zero, hence the max.
         plain = max(0, (call.input_tokens or 0) - read - written)
         whole = plain * self.input + read * self.cache_read + written * self.cache_write + (call.output_tokens or 0) * self.output
         return whole / TOKENS_PER_PRICE
@@ -67,17 +67,17 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices by model, in lower case: ``periods`` are the times from which each table holds, in ns, the latest first."""
+    """Prices by model, in lower case. ``periods`` holds the time (ns) from which each table applies, latest first."""
 
     strip_front: str
     strip_back: str
     periods: Sequence[tuple[int, Mapping[str, Price]]]
 
     def computed_usd(self, call: LlmCall, start_ns: int) -> float | None:
-        """The cost of a call that reports none; None where it reports one, is no call of a model, or has no price or no tokens."""
+        """The computed cost of a call; None if it reports a cost, does not call a model, or has no tokens or no known price."""
         if call.cost_usd is not None or call.operation not in PRICED_OPERATIONS or call.input_tokens is call.output_tokens is None:
             return None
-        # The model that answered is what is billed; the one that was asked for may be an alias.
+        # The model that responded is billed; the requested one may be an alias.
         price = self.price(call.response_model, start_ns) or self.price(call.model, start_ns)
         return None if price is None else price.cost_usd(call)
 
@@ -89,13 +89,13 @@ class Prices:
 
 
 def with_cost(span: Span, prices: Prices) -> Span:
-    """The span with the computed cost of its call; the same span where there is none to compute."""
+    """The span with the computed cost of its call; the same span if there is none."""
     cost = None if span.llm is None else prices.computed_usd(span.llm, signed_ns(span.start_ns))
     return span if cost is None or span.llm is None else replace(span, llm=replace(span.llm, computed_cost_usd=cost))
 
 
 def read_prices(path: Path | None = None) -> Prices:
-    """The prices of this version, behind those of the file at ``path``. Raises Rejected for a file that is not of their form, OSError."""
+    """The prices of this version, overridden by those in the file at ``path``. Raises Rejected for a malformed file, OSError."""
     packaged = _packaged()
     own = [] if path is None else [_parse(path.read_text(), str(path))]
     entries = [price for file in (packaged, *own) for price in file.prices]
@@ -112,11 +112,11 @@ def _parse(text: str, name: str) -> _File:
     try:
         return _File.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise Rejected(f"{name} is not a valid price table:  {error}", where=name, accepted="the form of tael/otlp/prices.toml") from error
+        raise Rejected(f"{name} is not a valid price table: {error}", where=name, accepted="the form of tael/otlp/prices.toml") from error
 
 
 def _table(entries: Sequence[_Price], start_ns: int) -> dict[str, Price]:
-    """What holds at a time: of a model's entries the one of the latest day, of one day the last."""
+    """The prices that apply at a time: for each model the entry with the latest start, the last one of several with the same start."""
     holding = sorted((entry for entry in entries if _ns(entry.since) <= start_ns), key=lambda entry: _ns(entry.since))
     return {model.lower(): _price(entry) for entry in holding for model in entry.models}
 

@@ -1,7 +1,7 @@
-"""A second chance for a request that the strict parse refuses: text that is not UTF-8 is replaced, nesting beyond what protobuf takes is cut.
+"""Repairs a request that the strict parse refuses: replaces invalid UTF-8, and cuts nesting that is too deep for protobuf.
 
-One broken string must not cost a batch (the protocol lets a receiver change it, a client that is refused drops everything). What the strict
-parse refuses is parsed again by loose twins (tael.otlp.twins); only the resources, scopes and items that are broken are walked. Pure.
+One broken string must not cost a batch: the protocol lets a receiver change it, whereas a client that is refused drops the whole batch. The
+request is parsed again by loose twins (tael.otlp.twins), and only broken resources, scopes and items are walked. Pure.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from tael.errors import Rejected
 from tael.otlp.twins import CONTAINERS, loose, texts
 
 MAX_DEPTH = 30
-"""Arrays and maps within each other; whatever holds them, so many are within the 100 levels of messages that protobuf takes."""
+"""The maximum nesting of arrays and maps, which wherever they occur keeps within the 100 levels of messages that protobuf allows."""
 MAX_REPAIR_BYTES = 2 << 20
-"""Bytes of broken items in a request that are walked: about half a second."""
+"""The maximum size of the broken items of a request that are walked, which takes about half a second."""
 _CUT_TEXT = f"(nested deeper than {MAX_DEPTH} levels)".encode()
 
 
 @dataclass(slots=True)
 class _Repair:
-    """What was changed so far, and the bytes that may still be walked."""
+    """The number of changes so far, and the bytes that may still be walked."""
 
     texts: int = 0
     cut: int = 0
     left_bytes: int = MAX_REPAIR_BYTES
 
     def take(self, size_bytes: int) -> None:
-        """Walk so many bytes. Raises Rejected when they are too many."""
+        """Count ``size_bytes`` as walked. Raises Rejected when the limit is exceeded."""
         self.left_bytes -= size_bytes
         if self.left_bytes < 0:
             raise Rejected(
@@ -41,18 +41,18 @@ class _Repair:
             )
 
     def warnings(self) -> tuple[str, ...]:
-        said = []
+        warnings = []
         if self.texts:
-            said.append(f"{self.texts} texts are not UTF-8, their invalid bytes were replaced by U+FFFD")
+            warnings.append(f"{self.texts} texts are not UTF-8, their invalid bytes were replaced by U+FFFD")
         if self.cut:
-            said.append(f"{self.cut} values nested deeper than {MAX_DEPTH} levels were cut")
-        return tuple(said)
+            warnings.append(f"{self.cut} values nested deeper than {MAX_DEPTH} levels were cut")
+        return tuple(warnings)
 
 
 def repair(kind: type[Message], item: type[Message], request: bytes) -> tuple[bytes, tuple[str, ...]] | None:
-    """The request as the strict parse takes it, and what was changed; None when it is broken in another way.
+    """The repaired request, which the strict parse accepts, and what was changed; None when it is broken in another way.
 
-    ``kind`` is the class of an export request and ``item`` that of its items. Raises Rejected when more is broken than is worth the time.
+    ``kind`` is the class of the export request, ``item`` that of its items. Raises Rejected when more than MAX_REPAIR_BYTES are broken.
     """
     done = _Repair()
     try:
@@ -71,7 +71,7 @@ def repair(kind: type[Message], item: type[Message], request: bytes) -> tuple[by
 
 
 def _fix_frame(frame: Any, done: _Repair) -> None:
-    """Fix the resource or scope of a group, and its own text."""
+    """Fix a group's resource or scope, and its schema URL."""
     frame.schema_url = _text(frame.schema_url, done)
     field = frame.DESCRIPTOR.fields_by_number[1]
     if frame.HasField(field.name):
@@ -82,7 +82,7 @@ def _fix_frame(frame: Any, done: _Repair) -> None:
 
 
 def _repaired(raw: bytes, kind: type[Message], done: _Repair) -> bytes:
-    """One item as the strict parse takes it; the same object when it does already. Raises DecodeError when it is broken in another way."""
+    """One item in a form that the strict parse accepts; the same object if it is valid. Raises DecodeError when it is broken in another way."""
     try:
         kind.FromString(raw)
     except DecodeError:
@@ -90,7 +90,7 @@ def _repaired(raw: bytes, kind: type[Message], done: _Repair) -> bytes:
         twin = loose(kind.DESCRIPTOR.full_name).FromString(raw)
         _fix(twin, done, 0)
         fixed = twin.SerializeToString()
-        # Raises where something else is broken as well.
+        # Raises if something else is broken as well.
         kind.FromString(fixed)
         return fixed
     return raw

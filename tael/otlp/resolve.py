@@ -1,4 +1,4 @@
-"""References of stored items made into the values that they stand for. Pure."""
+"""Replaces references in stored items by the values they stand for. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.model.span import Span
 from tael.otlp.anyvalue import decode_array, decode_attributes
 
 Contents = Mapping[bytes, bytes]
-"""By SHA-256."""
+"""Contents of payloads by their SHA-256."""
 _DECODERS: Final[dict[Form, Callable[[bytes], AttributeValue]]] = {
     "string": lambda content: content.decode(errors="replace"),
     "bytes": lambda content: content,
@@ -25,32 +25,32 @@ _DECODERS: Final[dict[Form, Callable[[bytes], AttributeValue]]] = {
 
 
 def span_references(span: Span) -> Iterator[Reference]:
-    """The references in a span's attributes and in those of its events and links."""
+    """The references in the attributes of a span, its events and its links."""
     for attributes in (span.attributes, *(event.attributes for event in span.events), *(link.attributes for link in span.links)):
         yield from references(attributes.values())
 
 
 def log_references(record: LogRecord) -> Iterator[Reference]:
-    """The references in a record's attributes and its body."""
+    """The references in a log record's attributes and body."""
     yield from references((*record.attributes.values(), record.body))
 
 
 def references(values: Iterable[AttributeValue]) -> Iterator[Reference]:
-    """Those of the values that are one."""
+    """The references among the values."""
     for value in values:
         if isinstance(value, str) and (reference := parse_reference(value)) is not None:
             yield reference
 
 
 def resolve_span(span: Span, contents: Contents) -> Span:
-    """The span with every reference whose content is there in place; the others stay."""
+    """The span with each reference replaced by its value, if ``contents`` has it; other references stay."""
     events = tuple(replace(event, attributes=_attributes(event.attributes, contents)) for event in span.events)
     links = tuple(replace(link, attributes=_attributes(link.attributes, contents)) for link in span.links)
     return replace(span, attributes=_attributes(span.attributes, contents), events=events, links=links)
 
 
 def resolve_log(record: LogRecord, contents: Contents) -> LogRecord:
-    """The same of a log record."""
+    """The log record with each reference replaced by its value, if ``contents`` has it; other references stay."""
     return replace(record, attributes=_attributes(record.attributes, contents), body=_value(record.body, contents))
 
 

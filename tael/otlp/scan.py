@@ -1,7 +1,7 @@
-"""What a strictly parsed export request holds: its items, and those that must be refused one by one.
+"""Parses an export request strictly, and checks its items one by one.
 
-The ids are read from the parsed message, so that what was checked is what a reader decodes, whatever the order of the fields.
-Refusals are partial success (OTLP specification, "Partial Success"): counted, explained, and never sent again.
+Ids are read from the parsed message, so that what is checked is what a reader decodes, whatever the order of the fields. Refused items are
+partial success (OTLP specification, "Partial Success"): they are counted, explained, and not sent again by the client.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WHOLE_BYTES = 512 << 10
 
 @dataclass(slots=True)
 class Refusals:
-    """Refused items: positions in the order of the request, and for each reason its count and first examples."""
+    """The refused items: their positions in the request, and for each reason its count and first examples."""
 
     positions: set[int] = field(default_factory=set)
     reasons: dict[str, list[str]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Refusals:
             examples.append(where)
 
     def explain(self, items: int, noun: str) -> str:
-        """The ``error_message``: why, how often and where; empty when nothing was refused."""
+        """The ``error_message`` of a partial success: reasons, counts and examples; empty when nothing was refused."""
         if not self.positions:
             return ""
         why = (f"{reason} ({self.counts[reason]}: {_listed(places, self.counts[reason])})" for reason, places in self.reasons.items())
@@ -58,9 +58,9 @@ def _listed(places: list[str], count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """``items`` counts all of them, refused ones too; ``warnings`` are what the client should know although nothing was refused for it.
+    """The result of a scan. ``items`` counts all items, including refused ones; ``warnings`` are for the client, about items that were accepted.
 
-    ``far`` are the positions of those that lie far from now.
+    ``far`` holds the positions of items whose time is far from now.
     """
 
     items: int
@@ -71,7 +71,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Items of before ``since_ns`` are past their retention, which ``set_by`` names."""
+    """The retention: items from before ``since_ns`` are refused. ``set_by`` names the setting."""
 
     since_ns: int = 0
     set_by: str = ""
@@ -81,16 +81,16 @@ ALWAYS, EVERYTHING = Near(0, 1 << 64), Kept()
 
 
 def scan_spans(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> Scan:
-    """Parse an ExportTraceServiceRequest strictly and check each span's ids and time; those that start before what is kept are refused.
+    """Parse an ExportTraceServiceRequest strictly, and check each span's ids and time; spans that started before the retention are refused.
 
-    Raises Rejected when it is not one.
+    Raises Rejected for an invalid request.
     """
     refusals, far, position = Refusals(), set[int](), -1
     since_ns, until_ns = max(kept.since_ns, near.since_ns), near.until_ns
     try:
         for position, span in enumerate(_spans(request)):
             trace_id, span_id, start_ns = span.trace_id, span.span_id, span.start_time_unix_nano
-            # Nearly every span passes, so this is one condition; what is wrong with the others is found out below.
+            # Nearly every span passes, so this is a single condition; what is wrong with the others is determined below.
             if (
                 since_ns <= start_ns < until_ns
                 and len(trace_id) == _TRACE_ID_BYTES
@@ -112,7 +112,7 @@ def scan_spans(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> 
 
 
 def too_old(what: str, set_by: str) -> str:
-    """Why an item is refused whose time is past its retention, and what sets that."""
+    """The reason for refusing an item older than the retention, with the setting that defines it."""
     return f"{what} is older than the retention ({set_by})"
 
 
@@ -128,7 +128,7 @@ def _spans(request: bytes) -> Iterator[Span]:
 
 
 def _one_by_one(request: bytes, kind: type[Message], item: type[Message]) -> Iterator[Any]:
-    """The items of a large request, parsed as strictly as the whole, one at a time: parsed, they take many times their bytes."""
+    """The items of a large request, parsed one at a time and as strictly as the whole: parsed items take many times their encoded size."""
     whole: Any = opened(kind.DESCRIPTOR.full_name).FromString(request)
     for group in getattr(whole, whole.DESCRIPTOR.fields_by_number[1].name):
         for scoped in getattr(group, group.DESCRIPTOR.fields_by_number[2].name):
@@ -146,10 +146,10 @@ def _reason(trace_id: bytes, span_id: bytes) -> str:
 
 
 def scan_logs(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> Scan:
-    """Parse an ExportLogsServiceRequest strictly. Records of before what is kept are refused. Raises Rejected when it is not one.
+    """Parse an ExportLogsServiceRequest strictly. Records from before the retention are refused. Raises Rejected for an invalid request.
 
-    A record whose ids are no ids belongs to no trace, as the protocol has it (logs.proto, ``trace_id``), and the client is told; one without
-    any time has that of its arrival.
+    A record with invalid ids belongs to no trace, per the protocol (logs.proto, ``trace_id``), and the client gets a warning; a record without
+    a time has that of its arrival.
     """
     refusals, far, position, odd, example = Refusals(), set[int](), -1, 0, ""
     try:
@@ -159,7 +159,7 @@ def scan_logs(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> S
                 odd += 1
                 example = example or f"record {position} has a trace_id of {len(trace_id)} and a span_id of {len(span_id)} bytes"
             time_ns = record.time_unix_nano or record.observed_time_unix_nano
-            # Without a time a record is of its arrival, and that is always kept.
+            # A record without a time has that of its arrival, which is always within the retention.
             if 0 < time_ns < kept.since_ns:
                 refusals.add(position, too_old("time", kept.set_by), f"record {position} at {_shown(time_ns)}")
             elif time_ns and not near.since_ns <= time_ns < near.until_ns:
@@ -183,20 +183,20 @@ def _records(request: bytes) -> Iterator[LogRecord]:
 
 
 def span_route(span: bytes, resource: bytes) -> bytes:  # noqa: ARG001  # a trace is on one shard, whoever sent its spans
-    """What an encoded span is routed by."""
+    """The routing key of an encoded span: its trace id."""
     return trace_id_of(span)
 
 
 def log_route(record: bytes, resource: bytes) -> bytes:
-    """What an encoded log record is routed by: its trace, or else its stream, which is all that one resource sends."""
+    """The routing key of an encoded log record: its trace id, or else its encoded resource."""
     trace_id: bytes = LogRecord.FromString(record).trace_id
-    # With its trace, so that a trace's records are on its shard; without one, a stream stays on one shard and in order.
+    # By trace, so that records are on their trace's shard; without one by resource, so that a stream stays on one shard and in order.
     return trace_id if len(trace_id) == 16 and trace_id != _NO_TRACE_ID else resource
 
 
 def trace_id_of(span: bytes) -> bytes:
-    """The trace id of an encoded span: its first field in all common encoders, else found by parsing."""
-    # Field 1 of 16 bytes directly followed by field 2 of 8: no other layout puts these four bytes there.
+    """The trace id of an encoded span: read in place if it is the first field, as all common encoders write it, else by parsing."""
+    # Field 1 with 16 bytes, directly followed by field 2 with 8 bytes: no other layout has these four bytes there.
     if span[:2] == b"\n\x10" and span[18:20] == b"\x12\x08":
         return span[2:18]
     trace_id: bytes = Span.FromString(span).trace_id

@@ -1,4 +1,4 @@
-"""OTLP's three signals as one table: what each is called on the wire. Adding a signal to a receiver is adding a row to what it admits."""
+"""OTLP's three signals as one table, with the classes and names of each on the wire."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from tael.pb.payloads_pb2 import PayloadBatch
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """``name`` is the WAL's name for it, ``rejected`` the response's counter of refused items, ``items`` the word for them.
+    """``name`` is the signal's name in the WAL, ``rejected`` the response field with the number of refused items, ``items`` the word for them.
 
-    ``stored`` is what a record of the WAL holds of a request; where ``watched``, attributes are the sender's choice and their keys are counted, while
-    those of metrics identify series. ``item`` is what a request's scopes hold: of metrics these are not the data points, which is what ``items`` counts.
+    ``stored`` is the class of a request as a WAL record holds it. If ``watched``, distinct attribute keys are counted, as senders choose them
+    freely, while those of metrics identify series. ``item`` is the class of what scopes hold; for metrics these are the metrics, whereas
+    ``items`` are data points.
     """
 
     name: str
@@ -84,4 +85,4 @@ STORED: dict[str, type[Message]] = {
     TOTALS: TotalBatch,
     PAYLOADS: PayloadBatch,
 }
-"""What a record's request is, by the name of its signal: how it is cut in halves, written anew and shown as a dead letter."""
+"""The class of a WAL record's request, by signal; used to halve it, to re-encode it, and to show it as a dead letter."""

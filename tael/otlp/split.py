@@ -1,8 +1,8 @@
-"""An export request cut into the bodies that the log takes: refused items left out, one shard a body, none over a size.
+"""Cuts an export request into parts for the WAL: without refused items, each for one shard, none above a size.
 
-Works on the envelope (proto/envelope.proto), whose items are opaque bytes. Every part repeats the resource and the scope of its items and
-whatever else their envelopes hold, fields unknown to this program too. The cut depends on nothing but the arguments, so that a request sent
-again is cut the same way.
+It works on the envelope (proto/envelope.proto), whose items are opaque bytes. Every part repeats the resource and scope of its items and
+everything else in their envelopes, including unknown fields. The cuts depend only on the arguments, so that a resent request is cut the
+same way.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from tael.model.payload import Payload
 from tael.otlp.scan import Refusals
 from tael.pb.envelope_pb2 import Envelope, Resourced, Scoped
 
-_FRAME_BYTES = 6  # a field's tag and the longest length prefix that a request can need
+_FRAME_BYTES = 6  # the size of a field's tag and of the longest length that a request can need
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A request of its own: ``items`` of them for one WAL (tael.model.lanes), a shard's own or the one aside.
+    """A part of a request, with ``items`` items, for one WAL (tael.model.lanes): the shard's main WAL or its second one.
 
-    ``identity`` is what a part that comes again is known by, where that is not all of its bytes. ``payloads`` are what its items refer to, and must be
-    in the WAL before it.
+    ``identity`` is what a resent part is recognised by, if that is not all of its bytes. ``payloads`` are those that its items refer to; they
+    must be in the WAL before it.
     """
 
     shard: int
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """An envelope taken apart: ``base`` without resources, and each scope's items with the resource and scope emptied of theirs."""
+    """A disassembled envelope: ``base`` without resources, and each scope's items with their resource and scope, emptied."""
 
     base: Envelope
     scopes: list[tuple[Resourced, Scoped, list[bytes]]]
@@ -44,10 +44,10 @@ class _Opened:
 def split(
     request: bytes, shard_of: Callable[[bytes, bytes], int], max_bytes: int, refusals: Refusals, aside: Container[int] = ()
 ) -> list[Part]:
-    """Cut ``request`` into parts of at most ``max_bytes`` encoded bytes, by the shard of each item, which it and its resource decide.
+    """Cut ``request`` into parts of at most ``max_bytes``, by the shard of each item, which ``shard_of`` derives from the item and its resource.
 
-    Items at the positions that ``refusals`` holds are left out, and an item that no part can hold is added to them. Those at the positions
-    ``aside`` go to their shard's other WAL.
+    Items at the positions in ``refusals`` are left out, and an item that fits into no part is added to them. Items at the positions in ``aside``
+    go to their shard's second WAL.
     """
     opened = _open(Envelope.FromString(request))
     if len(request) > max_bytes:
@@ -94,7 +94,7 @@ def _frame_bytes(frame: Resourced | Scoped) -> int:
 def _by_wal(
     opened: _Opened, shard_of: Callable[[bytes, bytes], int], refused: Container[int], aside: Container[int]
 ) -> dict[int, tuple[Envelope, int]]:
-    """For each WAL that gets any: its envelope and the count of its items."""
+    """The envelope and the number of items for each WAL that gets any."""
     growing: dict[int, _Growing] = {}
     position = 0
     for resourced, scoped, items in opened.scopes:
@@ -112,7 +112,7 @@ def _by_wal(
 
 
 def _by_size(opened: _Opened, max_bytes: int) -> Iterator[tuple[Envelope, int]]:
-    """Pieces of one shard's envelope, filled in order; every item fits alone."""
+    """Pieces of one shard's envelope, filled in order; every single item is known to fit."""
     piece, size = _Growing(opened.base), opened.base.ByteSize()
     for resourced, scoped, items in opened.scopes:
         frames = _frame_bytes(resourced) + _frame_bytes(scoped)
@@ -120,7 +120,7 @@ def _by_size(opened: _Opened, max_bytes: int) -> Iterator[tuple[Envelope, int]]:
         start = 0
         for i, item in enumerate(items):
             size += len(item) + _FRAME_BYTES
-            # Frames are counted again for each scope, though a repeated resource is written once: the estimate is never too small.
+            # A resource is counted for each of its scopes, though it is written once per piece: the estimate is never too small.
             if size > max_bytes and (piece.items or i > start):
                 piece.extend(resourced, scoped, items[start:i])
                 yield piece.envelope, piece.items
@@ -141,7 +141,7 @@ class _Growing:
         self._resourced = Resourced()
 
     def extend(self, resourced: Resourced, scoped: Scoped, items: list[bytes]) -> None:
-        """Add items of one scope, which is repeated for them."""
+        """Add items of one scope, together with a copy of the scope."""
         if not items:
             return
         if self._frame is not resourced:

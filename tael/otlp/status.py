@@ -1,7 +1,7 @@
-"""Errors as ``google.rpc.Status`` with the details that tell an OTLP client what to do next, and export responses that fit.
+"""Errors as ``google.rpc.Status`` with the details that OTLP clients act on, and export responses within the size limit.
 
-Clients send again only what RetryInfo asks for (gRPC) or what has a retryable status (HTTP); so TooLarge carries no RetryInfo, and what a
-retry may cure is never INTERNAL (OTLP specification, "Failures" and "Throttling").
+Clients retry only after RetryInfo (gRPC) or a retryable status (HTTP). So TooLarge carries no RetryInfo, and an error that a retry may cure
+is never INTERNAL (OTLP specification, "Failures" and "Throttling").
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _MAX_MESSAGE_BYTES = 64 << 10
 _PLAIN: dict[type[BaseException], int] = {
     Unauthenticated: code_pb2.UNAUTHENTICATED,
     Forbidden: code_pb2.PERMISSION_DENIED,
-    # A signal that is not received here is a method that is not implemented: clients give up and do not send it again.
+    # A signal that this server does not receive is an unimplemented method: clients give up and do not retry.
     NotFound: code_pb2.UNIMPLEMENTED,
 }
 
 
 def status_of(error: BaseException) -> Status:
-    """The status of any error; one that nobody expected is UNAVAILABLE when it came from a connection, else INTERNAL."""
+    """The status of any error; an unexpected one is UNAVAILABLE if it came from a connection or a timeout, else INTERNAL."""
     match error:
         case TooLarge():
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error))
@@ -61,7 +61,7 @@ def _bad_request(error: Rejected) -> BadRequest:
 
 
 def export_response(signal: Signal, rejected: int, message: str) -> Message:
-    """The answer to an export; ``partial_success`` stays unset when there is nothing to say."""
+    """The response to an export; ``partial_success`` is unset when nothing was refused and there is no warning."""
     response = signal.response()
     if rejected or message:
         text = message.encode()
@@ -74,5 +74,5 @@ def export_response(signal: Signal, rejected: int, message: str) -> Message:
 
 
 def status_json(status: Message) -> bytes:
-    """A status in protobuf's JSON form, details spelled out."""
+    """A status in protobuf's JSON form, with its details."""
     return json_format.MessageToJson(status, indent=None).encode()

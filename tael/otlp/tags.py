@@ -1,7 +1,7 @@
-"""What the tags of older protocols say that OTLP has fields for: kind, status, scope, trace state; pure.
+"""Converts tags of older protocols for which OTLP has fields (kind, status, scope, trace state); pure.
 
-The names are those that OpenTelemetry's own exporters to Zipkin and Jaeger write (OpenTelemetry specification, "OpenTelemetry to Jaeger
-Transformation", "OpenTelemetry to Zipkin Transformation"), so that a span that took that way comes back.
+The names are those that OpenTelemetry's exporters to Zipkin and Jaeger write (OpenTelemetry specification, "OpenTelemetry to Jaeger
+Transformation", "OpenTelemetry to Zipkin Transformation"), so that their spans are restored.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from tael.model.attributes import AttributeValue
 from tael.model.span import STATUS_ERROR, STATUS_OK, STATUS_UNSET, Scope
 
 KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-"""Kinds by their names in tags; unknown ones are unspecified."""
-# The number 0 as well, which equals False.
+"""Kinds by their names in tags; other names are unspecified."""
+# Includes the number 0, which equals False.
 _NO_ERROR = ("", "false", False)
 
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """Fields that tags named; ``kind`` is 0 where none did."""
+    """The fields found in tags; ``kind`` is 0 if there was none."""
 
     kind: int
     status_code: int
@@ -30,7 +30,7 @@ class Lifted:
 
 
 def lift(tags: MutableMapping[str, AttributeValue]) -> Lifted:
-    """Take the tags that are fields in OTLP out of ``tags``."""
+    """Remove the tags that are fields in OTLP from ``tags``, and return the fields."""
     code, message = _status(tags)
     return Lifted(
         KINDS.get(_text(tags, "span.kind").lower(), 0),
@@ -57,7 +57,7 @@ def _status(tags: MutableMapping[str, AttributeValue]) -> tuple[int, str]:
 
 
 def _text(tags: MutableMapping[str, AttributeValue], name: str) -> str:
-    """A tag's text, taken out; of another type it stays."""
+    """Remove a tag and return its text; a tag of another type stays, and the text is empty."""
     value = tags.get(name)
     if not isinstance(value, str):
         return ""

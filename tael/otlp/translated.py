@@ -1,4 +1,4 @@
-"""A request of another protocol as an OTLP request, and what could not be read of it."""
+"""A request of another protocol translated to OTLP, with counts of what could not be parsed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MAX_REASONS = 5
 
 @dataclass(slots=True)
 class Translated(Generic[M]):
-    """``request`` holds what could be read; ``left_out`` counts by reason what could not."""
+    """``request`` holds what could be translated; ``left_out`` counts by reason what could not."""
 
     request: M
     left_out: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def tolerating(self) -> Iterator[None]:
-        """Leave out, and count, what the block finds malformed."""
+        """Catch Rejected in the block, and count what it was processing as left out."""
         try:
             yield
         except TooLarge:
@@ -35,5 +35,5 @@ class Translated(Generic[M]):
 
     def explain(self) -> str:
         """What was left out, as one line; empty when nothing was."""
-        said = [f"{reason} ({count})" for reason, count in self.left_out.most_common(_MAX_REASONS)]
-        return "; ".join(said + (["…"] if len(self.left_out) > _MAX_REASONS else []))
+        reasons = [f"{reason} ({count})" for reason, count in self.left_out.most_common(_MAX_REASONS)]
+        return "; ".join(reasons + (["…"] if len(self.left_out) > _MAX_REASONS else []))

@@ -1,6 +1,6 @@
-"""Twins of OTLP's messages: wire-compatible, with some fields declared as bytes, so that a parse neither descends into them nor checks them.
+"""Twins of OTLP's messages: wire-compatible classes with some fields declared as bytes, which parsing neither descends into nor checks.
 
-In every twin the items of an export request are bytes. In a loose one so are texts and the containers of AnyValue too.
+In every twin the items of an export request are bytes. In a loose twin, texts and the containers of AnyValue are bytes too.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ CONTAINERS = {
     f"{_ANY}.array_value": common_pb2.ArrayValue.DESCRIPTOR.full_name,
     f"{_ANY}.kvlist_value": common_pb2.KeyValueList.DESCRIPTOR.full_name,
 }
-"""AnyValue's fields that nest, and what they hold, by full names."""
+"""AnyValue's nesting fields and their message types, by full names."""
 
 
 @cache
 def opened(full_name: str) -> type[Message]:
-    """The twin of a message: as strict, its items bytes."""
+    """The strict twin of a message, with items as bytes."""
     return message_factory.GetMessageClass(_pool(loose=False).FindMessageTypeByName(full_name))
 
 
@@ -44,7 +44,7 @@ def loose(full_name: str) -> type[Message]:
 
 @cache
 def texts() -> frozenset[str]:
-    """Full names of all fields that hold text."""
+    """The full names of all text fields."""
     found: set[str] = set()
     files = list(_FILES)
     while files:
@@ -79,14 +79,14 @@ def _add(pool: descriptor_pool.DescriptorPool, file: FileDescriptor, *, loose: b
 
 
 def _proto(file: FileDescriptor) -> descriptor_pb2.FileDescriptorProto:
-    # Text, bytes and messages are all length-delimited on the wire, so that only the descriptor has to change.
+    # Text, bytes and messages are all length-delimited on the wire, so only the descriptor has to change.
     proto = descriptor_pb2.FileDescriptorProto()
     file.CopyToProto(proto)
     return proto
 
 
 def _loosen(message: descriptor_pb2.DescriptorProto, full_name: str, texts: set[str]) -> None:
-    """Declare text and AnyValue's containers as bytes, which they are on the wire; adds the names of the texts to ``texts``."""
+    """Declare text fields and AnyValue's containers as bytes, and add the names of the text fields to ``texts``."""
     for field in message.field:
         name = f"{full_name}.{field.name}"
         if field.type == _Field.TYPE_STRING:
