@@ -1,1 +1,1 @@
-"""What receivers take of metrics, made into Prometheus series: names, labels, identities, samples, and the bodies that the log carries."""
+"""Translates received metrics to Prometheus series: names, labels, ids, samples, and the bodies appended to the WAL."""

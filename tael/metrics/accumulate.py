@@ -1,4 +1,4 @@
-"""Adding a delta histogram to a running total, without loss but of resolution: the coarser schema and the wider zero bucket win, pure."""
+"""Adds a delta histogram to a running total; only resolution is lost, as the coarser schema and the wider zero bucket win. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tael.pb.metrics_pb2 import Histogram
 
 
 def add_histogram(total: Histogram, more: Histogram) -> Histogram:
-    """The total with ``more`` in it, at ``more``'s time. Both are exponential; neither is changed."""
+    """The sum of both, at the time of ``more``. Both are exponential; neither is changed."""
     schema = min(total.schema, more.schema)
     threshold = _zero_threshold((total, more), schema)
     out = Histogram(metric=more.metric, series=more.series, time_ms=more.time_ms, schema=schema, zero_threshold=threshold)
@@ -19,7 +19,7 @@ def add_histogram(total: Histogram, more: Histogram) -> Histogram:
         for part in (total, more):
             down = part.schema - schema
             for index, count in zip(getattr(part, indexes), getattr(part, counts), strict=True):
-                # A bucket of the finer schema lies whole in one of the coarser: nothing is lost but resolution.
+                # Each bucket of the finer schema lies entirely within one of the coarser schema, so only resolution is lost.
                 coarse = ((index - 1) >> down) + 1
                 buckets[coarse] = buckets.get(coarse, 0.0) + count
         for index in sorted(buckets):
@@ -33,7 +33,7 @@ def add_histogram(total: Histogram, more: Histogram) -> Histogram:
 
 
 def _zero_threshold(parts: Iterable[Histogram], schema: int) -> float:
-    """The widest zero bucket, widened to the end of a filled bucket that it would cut through."""
+    """The threshold of the widest zero bucket, raised to the upper bound of a filled bucket that it would cut."""
     parts = list(parts)
     threshold = max(part.zero_threshold for part in parts)
     if not threshold:
@@ -49,7 +49,7 @@ def _zero_threshold(parts: Iterable[Histogram], schema: int) -> float:
 
 
 def upper_bound(index: int, schema: int) -> float:
-    """Where bucket ``index`` of a schema ends."""
+    """The upper bound of bucket ``index`` in a schema."""
     try:
         return float(2.0 ** (index * 2.0**-schema))
     except OverflowError:

@@ -1,7 +1,7 @@
-"""A translation as the bodies of proto/metrics.proto that the log takes: by shard, none over a size, pure.
+"""Encodes a translation as bodies of proto/metrics.proto for the WAL: by shard, none above a size. Pure.
 
-A body's samples depend on the request alone; which series it announces depends on what is known, so announcements are apart: a body's identity,
-by which a resend is recognised, is that of its samples.
+A body's samples depend only on the request, whereas the series it announces depend on the receiver's cache. So the two are kept separate: the
+identity by which a resent body is recognised is that of its samples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _FRAME_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One ``MetricBatch`` for one shard: ``samples`` holds its ``items`` samples, histograms and exemplars, ``series`` announces series and families."""
+    """One encoded ``MetricBatch`` for one shard, in two parts: ``samples`` has ``items`` samples, histograms and exemplars, ``series`` the
+    announced series and families.
+    """
 
     shard: int
     items: int
@@ -32,7 +34,7 @@ class Body:
 
 
 def bodies(translation: Translation, shards: int, max_bytes: int) -> list[Body]:
-    """The bodies of a translation; each has at most ``max_bytes``, as long as no single message is near that."""
+    """The bodies of a translation, each of at most ``max_bytes`` unless a single message is about as large."""
     return [body for shard in range(shards) for body in _of_shard(translation, shard, shards, max_bytes)]
 
 
@@ -40,7 +42,7 @@ def _of_shard(whole: Translation, shard: int, shards: int, max_bytes: int) -> li
     samples, deltas = _columns_of(whole.samples, shard, shards), _columns_of(whole.deltas, shard, shards)
     batch = MetricBatch(histograms=_of(whole.histograms, shard, shards), exemplars=_of(whole.exemplars, shard, shards))
     counted = Deltas(histograms=_of(whole.delta_histograms, shard, shards))
-    # Half of a body is for samples: announcements then fit beside them, and how samples are cut does not depend on that.
+    # Samples get half of a body, so that announcements fit beside them and do not influence how the samples are cut.
     room = max_bytes // 2
     packed = list(_packed(_pieces(samples, deltas, batch, counted, room), room))
     news = MetricBatch(
@@ -51,7 +53,7 @@ def _of_shard(whole: Translation, shard: int, shards: int, max_bytes: int) -> li
 
 
 def _columns_of(columns: Columns, shard: int, shards: int) -> Columns:
-    # Below the bits of its job and its service a series' number has 52 of all labels, so one job's series spread over the shards.
+    # Below the bits of job and service, a series id has 52 bits of all labels, so the series of one job are spread over the shards.
     return columns if shards == 1 else columns.take(columns.series % shards == shard)
 
 
@@ -60,8 +62,8 @@ def _of(messages: Sequence[M], shard: int, shards: int) -> Sequence[M]:
 
 
 def _pieces(samples: Columns, deltas: Columns, batch: MetricBatch, counted: Deltas, room: int) -> Iterator[tuple[int, bytes]]:
-    """Encoded fields of a batch with the count of their items, each smaller than ``room``."""
-    # Four packed columns of eight bytes a row; the frames are for the tags and lengths of the columns, and of the message around deltas.
+    """Encoded fields of a batch, each smaller than ``room``, with the number of their items."""
+    # A row takes eight bytes in each of four packed columns; the frames are for tags and lengths of the columns and of the message around deltas.
     rows = max(1, (room - 2 * _FRAME_BYTES) // _ROW_BYTES)
     for columns, wrap in ((samples, False), (deltas, True)):
         for start in range(0, len(columns), rows):
@@ -84,7 +86,7 @@ def _count(batch: MetricBatch) -> int:
 
 
 def _split(batch: MetricBatch, room: int) -> list[bytes]:
-    """A batch of messages whole, or each message by itself when they do not fit."""
+    """The encoded batch, or each of its messages separately if it does not fit."""
     if batch.ByteSize() <= room:
         return [batch.SerializeToString()] if batch.ByteSize() else []
     return [
@@ -97,7 +99,7 @@ def _each(messages: Iterable[Message]) -> Iterable[Message]:
 
 
 def _packed(pieces: Iterable[tuple[int, bytes]], room: int) -> Iterator[tuple[int, bytes]]:
-    """Pieces joined while they fit."""
+    """Join consecutive pieces as long as they fit into ``room``."""
     items, joined, size = 0, list[bytes](), 0
     for count, piece in pieces:
         if joined and size + len(piece) > room:
@@ -110,10 +112,10 @@ def _packed(pieces: Iterable[tuple[int, bytes]], room: int) -> Iterator[tuple[in
 
 
 def _announce(shard: int, packed: list[tuple[int, bytes]], news: list[bytes], max_bytes: int) -> Iterator[Body]:
-    """Bodies of samples with as many announcements as fit; those that are left go in bodies of their own."""
+    """Bodies of samples with as many announcements as fit; the remaining announcements get bodies of their own."""
     for items, data in packed:
         announced, size = list[bytes](), len(data)
-        # Announcements are no part of a body's identity, so it does not matter which body has room for them.
+        # Announcements are not part of a body's identity, so they may go into any body with room for them.
         while news and size + len(news[-1]) <= max_bytes:
             announced.append(news.pop())
             size += len(announced[-1])
@@ -123,8 +125,8 @@ def _announce(shard: int, packed: list[tuple[int, bytes]], news: list[bytes], ma
 
 
 def encode_columns(columns: Columns) -> bytes:
-    """Columns as fields 1 to 4 of ``MetricBatch`` or ``Deltas``."""
-    # Packed fixed-width fields are little-endian, as the arrays are in memory on every machine that this runs on.
+    """The columns, encoded as fields 1 to 4 of ``MetricBatch`` or ``Deltas``."""
+    # Packed fixed-width fields are little-endian, as are the arrays in memory on every supported machine.
     arrays = (columns.metric, columns.series, columns.time_ms, columns.value)
     return b"".join(encode_field(number, array.tobytes()) for number, array in enumerate(arrays, 1) if len(array))
 

@@ -1,6 +1,6 @@
-"""Which series were seen before, so that most points are recognised by their bytes alone; bounded, least recently used goes first.
+"""The series seen before, so that most points are recognised by their bytes alone; an LRU cache of bounded size.
 
-A series is known for an hour of its samples once its announcement is in the log; what is forgotten is only announced again.
+A series is known for one hour of its samples once its announcement is in the WAL. An evicted series is merely announced again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Ids: TypeAlias = bytes
-"""Metric id and series id, 8 bytes little endian each; of several series one after the other."""
+"""Metric id and series id, 8 bytes little-endian each; concatenated for several series."""
 PAIR_BYTES = 16
-# The hour that is, the one before it for what comes late, and the next for a clock that is ahead.
+# The current hour, the previous one for late samples, and the next one for clocks that are ahead.
 KNOWN_HOURS = 3
 
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """What is known under one key, such as one resource; it is forgotten as a whole. ``contexts`` belong to who asks for the group."""
+    """What is cached under one key, such as a resource; it is evicted as a whole. ``contexts`` belong to the user of the group."""
 
     key: Hashable
     size: int = 1
@@ -29,13 +29,13 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """The ids of series by the bytes that name them, for each hour that they are announced for; the last few hours are kept."""
+    """The ids of series by the bytes that identify them, for each hour for which they were announced; the last few hours are kept."""
 
     group: Group
     hours: dict[int, dict[Hashable, Ids]] = field(default_factory=dict)
 
     def at(self, hour: int) -> dict[Hashable, Ids]:
-        """Those of one hour (its start in any unit that is always the same); not to be written to."""
+        """The ids of one hour (its start, always in the same unit); not to be modified."""
         return self.hours.get(hour, _NOTHING)
 
 
@@ -44,9 +44,9 @@ Learned: TypeAlias = "tuple[Known, int, Hashable, Ids]"
 
 
 class SeriesCache:
-    """Groups in the order of their last use, with at most ``max_entries`` series and contexts among them.
+    """Groups in LRU order, with at most ``max_entries`` series and contexts in all.
 
-    Two threads may ask for groups at once: what one forgets under the other's hands is only announced again.
+    Two threads may use it at once: what one evicts while the other uses it is merely announced again.
     """
 
     def __init__(self, max_entries: int) -> None:
@@ -55,7 +55,7 @@ class SeriesCache:
         self.entries = 0
 
     def group(self, key: Hashable) -> Group:
-        """The group of a key, now the most recently used one."""
+        """The group of a key, created if necessary, and marked as the most recently used one."""
         found = self._groups.get(key)
         if found is None:
             found = self._groups[key] = Group(key)
@@ -71,7 +71,7 @@ class SeriesCache:
         self._count(group, 1)
 
     def learn(self, learned: list[Learned]) -> None:
-        """Remember series whose announcements are durable now."""
+        """Remember series whose announcements are now durable."""
         for known, hour, key, ids in learned:
             names = known.hours.get(hour)
             if names is None:
@@ -84,13 +84,13 @@ class SeriesCache:
 
     def _forget_old_hours(self, known: Known) -> None:
         while len(known.hours) > KNOWN_HOURS:
-            # The hour that was added first, whatever its time: with backfill the oldest hour may be the one that is in use.
+            # The hour that was added first, whatever its time: during a backfill the oldest hour may be the one in use.
             forgotten = len(known.hours.pop(next(iter(known.hours))))
             known.group.size -= forgotten
             self._count(known.group, -forgotten)
 
     def _count(self, group: Group, more: int) -> None:
-        # A group that was forgotten while a request used it is no longer counted, or its entries would never be taken off again.
+        # A group that was evicted while a request used it is not counted any more, as its entries would never be subtracted again.
         if self._groups.get(group.key) is not group:
             return
         self.entries += more

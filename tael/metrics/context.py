@@ -29,7 +29,7 @@ _KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A resource: the labels that each of its series has, and those of its ``target_info``, none when there is nothing to tell."""
+    """A resource: the labels of each of its series, and those of its ``target_info``, empty if it needs none."""
 
     labels: dict[str, str]
     info: dict[str, str]
@@ -39,7 +39,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A metric under its resource and scope. ``problem`` is why none of its points can be stored."""
+    """A metric with its resource and scope. ``problem`` says why none of its points can be stored; empty if they can."""
 
     name: str
     kind: Kind
@@ -53,14 +53,14 @@ class Context:
     problem: str = ""
 
     def labels(self, attributes: Attributes, suffix: str = "", **more: str) -> dict[str, str]:
-        """A series' labels: the point's attributes, then what must not be overwritten by them. Raises ValueError."""
+        """A series' labels: the point's attributes, overridden by the labels of scope, resource and metric. Raises ValueError."""
         own = labels_from(attributes, self.names)
         return {**own, **self.scope_labels, **self.target.labels, **more, METRIC_NAME: self.name + suffix}
 
 
 @dataclass(slots=True)
 class Contexts:
-    """Finds or makes the contexts of a request's metrics; those made stay with the cache."""
+    """Finds or creates the contexts of a request's metrics, which are kept in the cache."""
 
     cache: SeriesCache
     names: Names
@@ -94,7 +94,7 @@ class Contexts:
         member = metric.WhichOneof("data") or ""
         points = getattr(metric, member) if member else None
         temporality, monotonic = (points.aggregation_temporality, points.is_monotonic) if points is not None else (0, False)
-        # Everything that decides on the series' names and on how values are taken; a description changes without either.
+        # Everything that determines the series' names and how values are interpreted; a description does neither.
         key = (scope.scope, scope.schema_url, metric.name, metric.unit, member, temporality, monotonic)
         found: Context | None = group.contexts.get(key)
         if found is None:
@@ -113,7 +113,7 @@ class Contexts:
         except ValueError as error:
             scope_labels, problem = {}, f"scope {error}"
         if not member:
-            problem = "the metric has no data of a kind that is known"
+            problem = "the metric has no data of a known kind"
         elif not metric.name:
             problem = "the metric has no name"
         elif not name:

@@ -1,4 +1,4 @@
-"""OTLP's exemplars as Prometheus': trace and span ids are labels, and so are the filtered attributes while they are short."""
+"""Converts OTLP's exemplars to Prometheus': trace and span ids become labels, and so do filtered attributes if they are short."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tael.otlp.anyvalue import decode_attributes
 from tael.pb.metrics_pb2 import Exemplar
 
 MAX_LABEL_CHARACTERS = 128
-"""Of an exemplar's labels together (OpenMetrics, "Exemplars")."""
+"""The limit of an exemplar's labels, names and values together (OpenMetrics, "Exemplars")."""
 _NS_PER_MS = 1_000_000
 
 
 def read_exemplars(encoded: Iterable[bytes], series_of: Callable[[float], Ids], names: Names, point_ms: int) -> list[Exemplar]:
-    """A point's exemplars; one without a time has the point's. ``series_of`` gives the series of a value. Raises DecodeError."""
+    """A point's exemplars; those without a time get the point's. ``series_of`` returns the series of a value. Raises DecodeError."""
     found: list[Exemplar] = []
     for exemplar in [WireExemplar.FromString(raw) for raw in encoded]:
         member = exemplar.WhichOneof("value")

@@ -1,4 +1,4 @@
-"""Which series a sample belongs to, as a number: hashes that never change, because rows are found by them (docs/formats.md)."""
+"""The ids of metrics and series: hashes that must never change, because stored rows are found by them (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from tael.model.series import Labels
 
 HOUR_MS = 3_600_000
 MAX_TIME_MS = (1 << 32) * 1000 - HOUR_MS
-"""Times before it have an hour that 32 bits of seconds hold (the year 2106)."""
+"""Hours of earlier times fit into 32 bits of seconds (until the year 2106)."""
 
 
 _SERVICE_LABELS = ("service_name", "service", "app", "namespace")
-"""The first of these that a series has says with which others it lies."""
+"""The first of these labels that a series has determines which other series it is stored beside."""
 
 
 def metric_id(name: str) -> int:
-    """The id of a metric's name, 64 bits; ClickHouse's ``xxh3(name)`` is the same."""
+    """The 64-bit id of a metric's name, equal to ClickHouse's ``xxh3(name)``."""
     return _hash(name)
 
 
 def series_id(tenant: str, labels: Labels) -> int:
-    """The id of a tenant's series, 64 bits: six of its job, six of what it is a service of, and 52 of all its labels.
+    """The 64-bit id of a tenant's series: six bits from its job, six from its service, and 52 from all its labels.
 
-    Rows lie in the order of ids, so that the series of a job, and in it those of a service, lie together: a query of one service reads
-    its own rows and few others.
+    Rows are stored in the order of ids, so the series of a job, and within it those of a service, are stored together: a query of one service
+    reads few other rows.
     """
     named = dict(labels)
     service = next((named[label] for label in _SERVICE_LABELS if label in named), "")
@@ -34,7 +34,7 @@ def series_id(tenant: str, labels: Labels) -> int:
 
 
 def labels_id(tenant: str, labels: Labels) -> int:
-    r"""A hash of a tenant's label set, 64 bits. ``\xff``, which no UTF-8 text holds, keeps the parts apart."""
+    r"""A 64-bit hash of a tenant's label set. The parts are separated by ``\xff``, which UTF-8 text cannot contain."""
     return int(xxh3_64_intdigest(b"\xff".join(map(str.encode, (tenant, *chain.from_iterable(labels))))))
 
 

@@ -1,4 +1,4 @@
-"""Label sets out of OTLP's attributes, and the text that an attribute's value becomes, pure."""
+"""Converts OTLP's attributes to label sets, and their values to text; pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tael.model.attributes import Attributes, AttributeValue
 from tael.otlp.anyvalue import decode_attributes
 
 INTEGERS_BELOW = 1e21
-"""Doubles below it that are whole are written without a point or an exponent."""
+"""Whole doubles below this are written without a decimal point or exponent."""
 
 
 def text_of(value: AttributeValue) -> str:
-    """A value as a label's text: strings as they are, booleans and numbers as JSON has them, bytes as base64, the rest as JSON."""
+    """A value as a label's text: strings unchanged, bytes as base64, everything else as JSON."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -49,7 +49,7 @@ def _plain_float(value: float) -> object:
 
 
 def number_text(value: float) -> str:
-    """A bound or a quantile as the text of its label: the shortest that reads back, without an exponent."""
+    """A bound or quantile as a label's text: the shortest one that parses back to the same number, without an exponent."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -58,14 +58,14 @@ def number_text(value: float) -> str:
 
 
 def parse_attributes(encoded: Iterable[bytes]) -> Mapping[str, AttributeValue]:
-    """Attributes from encoded KeyValues; of a repeated key the last counts. Raises google.protobuf's DecodeError."""
+    """Attributes from encoded KeyValues; the last value of a repeated key counts. Raises google.protobuf's DecodeError."""
     return decode_attributes(KeyValue.FromString(pair) for pair in encoded)
 
 
 def labels_from(attributes: Attributes, names: Names, *, prefix: str = "") -> dict[str, str]:
-    """Attributes as labels, empty ones left out. Values whose names become one are joined with ``;`` in the order of their keys.
+    """Attributes as labels, without empty ones. Values whose keys become the same name are joined with ``;`` in the order of their keys.
 
-    Raises ValueError for a key that nothing can be kept of.
+    Raises ValueError for a key without any character that a label's name may have.
     """
     labels: dict[str, str] = {}
     for key in sorted(attributes):

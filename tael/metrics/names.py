@@ -1,7 +1,7 @@
-"""OpenTelemetry's names of metrics, units and attributes as Prometheus' names, pure.
+"""Converts OpenTelemetry's names of metrics, units and attributes to Prometheus' names; pure.
 
-By the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility"; where that leaves a choice, as Prometheus' own OTLP
-receiver does it, so that a dashboard finds the same names here.
+It follows the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility", and where that leaves a choice, Prometheus' own OTLP
+receiver, so that dashboards find the same names here.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ _NOT_IN_LABELS = re.compile(r"[^a-zA-Z0-9_]")
 class Names:
     """One style of names.
 
-    ``underscores`` writes what is not a letter, digit, colon or underscore as ``_`` and appends unit and type; ``utf8`` appends them to names as
-    they are; ``underscores-without-suffixes`` and ``untranslated`` append nothing.
+    ``underscores`` replaces other characters than letters, digits, colons and underscores by ``_``, and appends unit and type; ``utf8`` only
+    appends them; ``underscores-without-suffixes`` only replaces; ``untranslated`` does neither.
     """
 
     style: NameStyle = "underscores"
 
     def metric(self, name: str, unit: str, kind: Kind) -> str:
-        """The metric's name; empty when nothing of it can be kept."""
+        """The metric's name; empty if no character of it can be kept."""
         return _metric_name(name, unit, kind, self.style)
 
     def label(self, name: str) -> str:
-        """An attribute's name as a label's; empty when nothing of it can be kept."""
+        """An attribute's key as a label's name; empty if no character of it can be kept."""
         return name if self.style in ("utf8", "untranslated") else _label_name(name)
 
     def unit(self, unit: str) -> str:
-        """A unit in words, ``bytes_per_second``; empty when it has none."""
+        """A unit in words, such as ``bytes_per_second``; may be empty."""
         return "_".join(_tokens_of_unit(unit)).strip("_")
 
 
@@ -93,7 +93,7 @@ def _tokens(name: str, unit: str, kind: Kind) -> list[str]:
         return []
     tokens += [token for token in _tokens_of_unit(unit) if token not in tokens]
     suffix = _suffix_of(kind, unit)
-    # A name that has the suffix already has it at the end, and once.
+    # A suffix that the name already contains is moved to the end, not repeated.
     return [*(token for token in tokens if token != suffix), suffix] if suffix else tokens
 
 
@@ -110,7 +110,7 @@ def _tokens_of_unit(unit: str) -> list[str]:
 
 
 def _unit_words(unit: str) -> tuple[str, str]:
-    """The two sides of a unit in words; annotations in braces are none."""
+    """The two sides of a unit (``main/per``) in words; annotations in braces are dropped."""
     main, _, per = (part.strip() for part in unit.partition("/"))
     main = "" if "{" in main or "}" in main else _UNITS.get(main, main)
     per = "" if "{" in per or "}" in per else _PER_UNITS.get(per, per)
@@ -139,5 +139,5 @@ def _label_name(name: str) -> str:
         return ""
     if built[:1].isdigit():
         return f"key_{built}"
-    # Prometheus' receiver puts ``key`` before one underscore and leaves two, which its own labels begin with.
+    # Like Prometheus' receiver: prefix ``key`` to a single leading underscore, but not to two, which mark Prometheus' own labels.
     return f"key{built}" if built.startswith("_") and not built.startswith("__") else built

@@ -1,4 +1,4 @@
-"""Remote write's native histograms, integer and float, as ours: spans unfolded to indexes, deltas to absolute counts; checked."""
+"""Converts and checks remote write's native histograms, integer and float: spans become indexes, deltas absolute counts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _STALE_BYTES = STALE_BITS.to_bytes(8, "little")
 
 
 def native_histogram(ids: Ids, time_ms: int, received: wire.Histogram) -> Histogram:
-    """The histogram as it is stored. Raises Refused for one that does not hold together."""
+    """The histogram as it is stored. Raises Refused for an inconsistent one."""
     [(metric, series)] = unpack(ids)
-    # Compared as bytes: the marker is one particular NaN, and a NaN equals nothing.
+    # Compared as bytes, because the stale marker is one particular NaN, and NaNs never compare equal.
     if pack("<d", received.sum) == _STALE_BYTES:
         return Histogram(metric=metric, series=series, time_ms=time_ms, sum=STALE)
     custom = received.schema == CUSTOM_BUCKETS
     if not custom and not MIN_SCHEMA <= received.schema <= MAX_SCHEMA:
-        raise Refused(f"histogram schema {received.schema} is none of {MIN_SCHEMA} to {MAX_SCHEMA} and {CUSTOM_BUCKETS}")
+        raise Refused(f"histogram schema {received.schema} is neither from {MIN_SCHEMA} to {MAX_SCHEMA} nor {CUSTOM_BUCKETS}")
     is_float = received.WhichOneof("count") == "count_float"
     positive = _buckets(received.positive_spans, received.positive_counts if is_float else accumulate(received.positive_deltas))
     negative = _buckets(received.negative_spans, received.negative_counts if is_float else accumulate(received.negative_deltas))
@@ -54,13 +54,13 @@ def native_histogram(ids: Ids, time_ms: int, received: wire.Histogram) -> Histog
 
 
 def _buckets(spans: Sequence[wire.Span], counts: Iterable[float]) -> tuple[list[int], list[float]]:
-    """Index and count of each bucket that is not empty."""
+    """The indexes and counts of the buckets that are not empty."""
     values = [float(count) for count in counts]
     if sum(span.length for span in spans) != len(values):
         raise Refused("a histogram's spans do not match its counts")
     if len(values) > MAX_BUCKETS:
         raise Refused(f"a histogram has {len(values)} buckets of one sign, more than {MAX_BUCKETS}")
-    # The first offset is an index and may be negative; the later ones are gaps.
+    # The first offset is an index and may be negative; later offsets are gaps.
     if any(span.offset < 0 for span in spans[1:]) or any(value < 0 for value in values):
         raise Refused("a histogram has spans that overlap, or a negative count")
     indexes: list[int] = []
@@ -69,7 +69,7 @@ def _buckets(spans: Sequence[wire.Span], counts: Iterable[float]) -> tuple[list[
         at += span.offset
         indexes += range(at, at + span.length)
         at += span.length
-    # The ends are enough: indexes ascend, because gaps are not negative.
+    # Checking both ends is enough: indexes ascend, because gaps are not negative.
     if indexes and not -(1 << 31) <= indexes[0] <= indexes[-1] < 1 << 31:
         raise Refused("a histogram's bucket index is beyond 32 bits")
     filled = [(index, value) for index, value in zip(indexes, values, strict=True) if value]
@@ -87,6 +87,6 @@ def _check_custom(received: wire.Histogram, indexes: list[int], *, has_others: b
 
 
 def _check_count(count: float, counted: float, total: float) -> None:
-    """Observations of NaN count but are in no bucket."""
+    """Raise Refused unless the buckets add up to the count; with a sum of NaN they may be fewer, as observed NaNs are in no bucket."""
     if counted > count or (counted < count and not math.isnan(total)):
         raise Refused(f"a histogram counts {count:.0f} observations and has {counted:.0f} in its buckets")

@@ -1,7 +1,7 @@
-"""OTLP's number points in bulk: the common layout is recognised by its bytes and decoded as columns.
+"""Decodes OTLP's number points in bulk: the common layout is recognised by its bytes and decoded as columns.
 
-Protobuf messages concatenate, so a point that is a head of fixed fields and a tail of bytes that parsed before is a valid point, and means the two
-together:
+Concatenated protobuf messages are one message. So a point that consists of a head of fixed fields and a tail of bytes that were parsed before
+is valid, and means both together:
 
     11 <start> 19 <time> 21 <double> | 31 <int>   tail: attributes      27 bytes of head
                19 <time> 21 <double> | 31 <int>   tail: attributes      18 bytes of head, no start time
@@ -26,37 +26,37 @@ NS_PER_MS = 1_000_000
 
 
 def head_bytes(point: bytes) -> int:
-    """How long the head of a point is, if it has one."""
+    """The length of a point's head, if it has the common layout."""
     return 27 if point[:1] == b"\x11" else 18
 
 
 def time_ms_of(point: bytes) -> int:
-    """The time of a point of the common layout; of any other a number that means nothing."""
+    """The time of a point in the common layout; a meaningless number for any other point."""
     at = head_bytes(point) - 17
     return int.from_bytes(point[at : at + 8], "little") // NS_PER_MS
 
 
 def tail_of(point: bytes) -> bytes | None:
-    """The bytes that follow the head, when the point has the common layout and they hold nothing but attributes."""
+    """The bytes after the head, if the point has the common layout and they contain only attributes; else None."""
     size = head_bytes(point)
     if len(point) < size or point[size - 18] != _TIME or point[size - 9] not in (_DOUBLE, _INT):
         return None
     tail = point[size:]
     parsed = NumberPoint.FromString(tail)
-    # Written anew it has to be the same bytes: then there are attributes and nothing else, no field that is unknown here either.
+    # If re-encoding the attributes yields the same bytes, there is nothing else in the tail, not even unknown fields.
     attributes = NumberPoint(attributes=parsed.attributes)
     return tail if attributes.SerializeToString() == tail else None
 
 
 @dataclass(slots=True)
 class Heads:
-    """Heads of one length and the ids of the series of each."""
+    """Heads of one length, with the ids of each one's series."""
 
     heads: list[bytes] = field(default_factory=list)
     ids: list[Ids] = field(default_factory=list)
 
     def decode(self, size: int, hour: int) -> Columns | None:
-        """The points, or None when one of them has another layout or does not lie in the hour that starts at ``hour``, in ms."""
+        """The points as columns; None when one of them has another layout, or is not in the hour that starts at ``hour`` (ms)."""
         decoded = _decode(self.heads, size)
         if decoded is None:
             return None
@@ -79,7 +79,7 @@ def _decode(heads: list[bytes], size: int) -> tuple[npt.NDArray[np.int64], npt.N
         return None
     bits = rows["value"].copy()
     if not is_double.all():
-        # All rows are converted, and those that were doubles are left out below: cheaper than picking out the integers first.
+        # All rows are converted, and the results for doubles are discarded below: cheaper than selecting the integers first.
         integers = bits.view(np.int64).astype(np.float64).view(np.uint64)
         bits = np.where(is_double, bits, integers)
     return (rows["time"] // NS_PER_MS).astype(np.int64), bits.view(np.float64)

@@ -1,8 +1,8 @@
-"""An OTLP metrics request as series and samples (docs/formats.md, "Metrics").
+"""Translates an OTLP metrics request to series and samples (docs/formats.md, "Metrics").
 
-The request is parsed down to its points, which stay bytes. Points of gauges and sums whose bytes are known but for time and value, nearly all
-of them, are decoded together (tael.metrics.numbers); each of the others is decoded by itself. When the whole turns out not to be as
-regular as it looked, it is translated again, point by point.
+The request is parsed down to its points, which stay encoded. Points of gauges and sums whose bytes are known except for time and value, which
+is nearly all of them, are decoded together (tael.metrics.numbers); the others are decoded one by one. If the bulk turns out to be irregular,
+the whole request is translated again, point by point.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tael.model.lanes import counted_from_ms
 from tael.pb.metrics_request_pb2 import Metric, Request, ResourceMetrics
 
 TARGET_INFO_EVERY_MS = 150_000
-"""Half of the five minutes for which a sample is looked for (services/query/promql, ``lookback_ms``)."""
+"""Half of the five minutes for which PromQL looks back for a sample (services/query/promql, ``lookback_ms``)."""
 
 _ADD: dict[str, Callable[[bytes, Context, Draft], int]] = {
     "gauge": add_number,
@@ -49,7 +49,7 @@ class OtlpTranslator:
             message = Request.FromString(request)
             walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series, accepts), bulk=True)
             if not walk.run(message):
-                # Series that the first pass announced are asked for again and count once: the limiter knows them by now.
+                # Series announced in the first pass are counted only once: the limiter already knows them.
                 walk = _Walk(self._contexts, Draft(tenant, now_ms, admit_series, accepts), bulk=False)
                 walk.run(message)
         except DecodeError as error:
@@ -59,7 +59,7 @@ class OtlpTranslator:
 
 @dataclass(slots=True)
 class _Seen:
-    """A resource of the request: the times of its points that were decoded one by one, and where the others stand among the heads."""
+    """A resource of the request: the times of its points decoded one by one, and the slices of the heads that hold the others."""
 
     target: Target
     times_ms: set[int] = field(default_factory=set)
@@ -78,7 +78,7 @@ class _Walk:
         self._times_ms = set[int]()
 
     def run(self, request: Request) -> bool:
-        """Translate all of it; False when points that were taken for regular are not."""
+        """Translate the request; False when points that looked regular are not."""
         seen = [self._resource(resource) for resource in request.resource_metrics]
         chunks: dict[tuple[int, bool], Columns] = {}
         for (size, delta), heads in self._heads.items():
@@ -94,7 +94,7 @@ class _Walk:
         return True
 
     def _may_be_added(self, increments: Columns) -> bool:
-        """Whether these are known for the hour that they count in (tael.metrics.points), and all of them finite."""
+        """Whether the increments count in the hour for which their series are known (tael.metrics.points), and are all finite."""
         now_ms = self.draft.now_ms
         return counted_from_ms(now_ms) <= self._hour <= now_ms and bool(np.isfinite(increments.value).all())
 
@@ -124,15 +124,15 @@ class _Walk:
             self._one(position, raw, context)
 
     def _in_bulk(self, points: list[bytes], first: int, context: Context) -> Iterable[tuple[int, bytes]]:
-        """Take in the points that are known by their tails; the others, with their positions."""
+        """Collect the points that are known by their tails; return the others with their positions."""
         time_ms = time_ms_of(points[0])
-        # One hour for the whole request: a sender's points are of about one time. Where they are not, decode()
-        # notices, and all are taken one by one.
+        # One hour for the whole request, as a sender's points are all of about the same time. If they are not, decode()
+        # notices, and all points are decoded one by one.
         if self._hour < 0:
             self._hour = time_ms - time_ms % HOUR_MS
         size = head_bytes(points[0])
         known = context.known.at(self._hour)
-        # A point of another layout is cut in the wrong place and so is not known; were it by chance, decoding its head would notice.
+        # A point in another layout is split in the wrong place, so its tail is not known; if it is by chance, decoding the head notices.
         found = [ids for ids in map(known.get, [point[size:] for point in points]) if ids is not None]
         regular = self._heads[size, context.delta]
         regular.ids += found
@@ -149,7 +149,7 @@ class _Walk:
             self.draft.refuse(position, str(error), f"point {position} of {context.name[:60]!r}")
 
     def _target_info(self, target: Target, times_ms: Collection[int]) -> None:
-        """Samples of the target wherever it has others, close enough that a join finds one beside each (OTLP to Prometheus, "Resource Attributes")."""
+        """Add samples of ``target_info``, close enough that a join finds one for every other sample (OTLP to Prometheus, "Resource Attributes")."""
         if not target.info or not times_ms:
             return
         try:
@@ -162,7 +162,7 @@ class _Walk:
 
 
 def spread(times_ms: Collection[int]) -> list[int]:
-    """As few of the times as leave none further than ``TARGET_INFO_EVERY_MS`` from the one chosen before it, unless nothing lies between."""
+    """A few of the times, including the first and the last, with gaps of at most ``TARGET_INFO_EVERY_MS`` where there are times in between."""
     ordered = sorted(times_ms)
     chosen = ordered[:1]
     for time_ms, following in pairwise(ordered):

@@ -1,4 +1,4 @@
-"""Histogram and summary points as series: classic buckets with ``le``, native histograms, quantiles; one point at a time, pure."""
+"""Translates single points to series: numbers, classic buckets with ``le``, native histograms, quantiles. Pure."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _INDEX_LIMIT = 1 << 31
 
 
 def add_number(raw: bytes, context: Context, draft: Draft) -> int:
-    """A point of a gauge or a sum; its time in ms.
+    """Add a point of a gauge or a sum to the draft; return its time in ms.
 
-    Like all of these functions it raises Refused, ValueError or DecodeError for a point that cannot be stored, and then leaves nothing of it
-    in the draft.
+    Like all of these functions, it raises Refused, ValueError or DecodeError for a point that cannot be stored, and then leaves the draft
+    unchanged.
     """
     point = NumberPoint.FromString(raw)
     time_ms, stale = draft.time_ms(point.time_unix_nano // NS_PER_MS), point.flags & NO_RECORDED_VALUE
@@ -46,13 +46,13 @@ def add_number(raw: bytes, context: Context, draft: Draft) -> int:
 
 
 def _identify(draft: Draft, context: Context, time_ms: int, stale: int, key: Hashable, label_sets: LabelSets) -> Ids:
-    """The ids of a point's series, which is announced for the hour that an increment counts in."""
+    """The ids of a point's series, which are announced for the hour in which the point (for deltas: the increment) counts."""
     counts_ms = counted_at_ms(time_ms, draft.now_ms) if context.delta and not stale else time_ms
     return draft.identify(context.known, counts_ms, key, label_sets)
 
 
 def _add_samples(draft: Draft, context: Context, ids: Ids, time_ms: int, values: Sequence[float] | None) -> None:
-    """Samples or increments, as the metric has them; None ends the series, of increments too."""
+    """Add samples or increments, by the metric's temporality; ``values`` None adds a stale marker, for deltas too."""
     if values is None:
         draft.samples.add(ids, time_ms, (STALE,) * (len(ids) // PAIR_BYTES))
     elif not context.delta:
@@ -64,7 +64,7 @@ def _add_samples(draft: Draft, context: Context, ids: Ids, time_ms: int, values:
 
 
 def add_histogram(raw: bytes, context: Context, draft: Draft) -> int:
-    """A point with explicit bounds: ``_bucket`` for each bound and +Inf, ``_count``, and ``_sum`` if it has one."""
+    """Add a point with explicit bounds: ``_bucket`` for each bound and +Inf, ``_count``, and ``_sum`` if there is one; return its time in ms."""
     point = HistogramPoint.FromString(raw)
     time_ms, stale = draft.time_ms(point.time_unix_nano // NS_PER_MS), point.flags & NO_RECORDED_VALUE
     bounds, counts = _finite(tuple(point.explicit_bounds), list(point.bucket_counts))
@@ -80,7 +80,7 @@ def add_histogram(raw: bytes, context: Context, draft: Draft) -> int:
 
     ids = _identify(draft, context, time_ms, stale, (attributes, bounds, has_sum), label_sets)
     exemplars = read_exemplars(point.exemplars, lambda value: _bucket_of(ids, bounds, value), context.names, time_ms)
-    # Prometheus' buckets are cumulative, and +Inf is the count itself: the two must be equal whatever the buckets add up to.
+    # Prometheus' buckets are cumulative, and +Inf must equal the count, whatever the buckets add up to.
     values = [*map(float, accumulate(counts[:-1])), float(point.count), float(point.count), *((point.sum,) if has_sum else ())]
     _add_samples(draft, context, ids, time_ms, None if stale else values)
     draft.exemplars += exemplars
@@ -88,7 +88,7 @@ def add_histogram(raw: bytes, context: Context, draft: Draft) -> int:
 
 
 def _finite(bounds: tuple[float, ...], counts: list[int]) -> tuple[tuple[float, ...], list[int]]:
-    """Bounds without a last one of +Inf, which some SDKs send, and counts with those of its bucket in the one above it, which is the same."""
+    """Bounds without a final +Inf, which some SDKs send, and counts with its bucket merged into the overflow bucket, which is the same."""
     if not bounds or bounds[-1] != math.inf:
         return bounds, counts
     return bounds[:-1], [*counts[:-2], sum(counts[-2:])] if len(counts) > len(bounds) else counts
@@ -101,13 +101,16 @@ def _ascending(bounds: Sequence[float]) -> Sequence[float]:
 
 
 def _bucket_of(ids: Ids, bounds: Sequence[float], value: float) -> Ids:
-    # From the left, as an upper bound belongs to its bucket; beyond the last bound this is the place of +Inf.
+    # bisect_left, because a bucket includes its upper bound; beyond the last bound it yields the position of +Inf.
     at = bisect_left(bounds, value) * PAIR_BYTES
     return ids[at : at + PAIR_BYTES]
 
 
 def add_exponential(raw: bytes, context: Context, draft: Draft) -> int:
-    """An exponential point as a native histogram: OTLP's bucket ``i`` is Prometheus' ``i + 1``; scales over 8 are brought down to 8."""
+    """Add an exponential point as a native histogram; return its time in ms.
+
+    OTLP's bucket ``i`` is Prometheus' ``i + 1``; scales above 8 are reduced to 8.
+    """
     point = ExponentialPoint.FromString(raw)
     time_ms = draft.time_ms(point.time_unix_nano // NS_PER_MS)
     stale = point.flags & NO_RECORDED_VALUE
@@ -124,7 +127,7 @@ def add_exponential(raw: bytes, context: Context, draft: Draft) -> int:
 
 
 def _native(point: ExponentialPoint) -> Histogram:
-    """The point's histogram, not yet of a series."""
+    """The point's histogram, without the ids of its series."""
     down = max(0, point.scale - MAX_SCHEMA)
     positive_index, positive_counts = _native_buckets(point.positive, down)
     negative_index, negative_counts = _native_buckets(point.negative, down)
@@ -142,13 +145,13 @@ def _native(point: ExponentialPoint) -> Histogram:
 
 
 def _native_buckets(buckets: Buckets, down: int) -> tuple[list[int], list[float]]:
-    """Index and count of each bucket that is not empty; each step of ``down`` merges two buckets."""
+    """The indexes and counts of the buckets that are not empty; each step of ``down`` merges pairs of buckets."""
     if len(buckets.bucket_counts) > MAX_BUCKETS:
         raise Refused(f"it has {len(buckets.bucket_counts)} buckets of one sign, more than {MAX_BUCKETS}")
     found: dict[int, int] = {}
     for position, count in enumerate(buckets.bucket_counts, buckets.offset):
         if count:
-            # OTLP's bucket i ends at base^(i+1), Prometheus' at base^i; the shift rounds down for negative indexes too.
+            # OTLP's bucket i ends at base^(i+1), Prometheus' at base^i; the shift rounds down, for negative indexes too.
             index = (position >> down) + 1
             found[index] = found.get(index, 0) + count
     if found and max(found) >= _INDEX_LIMIT:
@@ -157,7 +160,7 @@ def _native_buckets(buckets: Buckets, down: int) -> tuple[list[int], list[float]
 
 
 def add_summary(raw: bytes, context: Context, draft: Draft) -> int:
-    """A summary point: a series for each quantile, ``_sum`` and ``_count``."""
+    """Add a summary point: a series for each quantile, ``_sum`` and ``_count``; return its time in ms."""
     point = SummaryPoint.FromString(raw)
     time_ms = draft.time_ms(point.time_unix_nano // NS_PER_MS)
     attributes, quantiles = tuple(point.attributes), tuple(item.quantile for item in point.quantile_values)

@@ -1,4 +1,4 @@
-"""What remote write 1.0 and 2.0 have in common: checked label sets, exemplars, metadata, and a series taken in one by one."""
+"""What remote write 1.0 and 2.0 share: checking label sets, exemplars, metadata, and adding series one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SUFFIXES = {"histogram": ("_bucket", "_count", "_sum"), "gaugehistogram": ("_bu
 
 
 def known_series(cache: SeriesCache, tenant: str, version: int) -> Known:
-    """The series that the tenant's senders of a version are known to have."""
+    """The known series of the tenant's senders of a protocol version."""
     group = cache.group((tenant, version))
     found: Known | None = group.contexts.get(None)
     if found is None:
@@ -28,7 +28,7 @@ def known_series(cache: SeriesCache, tenant: str, version: int) -> Known:
 
 
 def checked_labels(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """A label set of any order; empty values are left out. Raises Refused for one that names no series."""
+    """The labels as a dict, without empty ones. Raises Refused for an invalid label set."""
     labels: dict[str, str] = {}
     for name, value in pairs:
         if not name:
@@ -42,12 +42,12 @@ def checked_labels(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def type_word(number: int) -> str:
-    """Prometheus' word for a metric type's number."""
+    """Prometheus' name of a metric type's number; "unknown" for other numbers."""
     return TYPES[number] if 0 <= number < len(TYPES) else TYPES[0]
 
 
 def family_of(name: str, kind: str) -> str:
-    """The family that a series' metric belongs to."""
+    """The name of the metric family that a series belongs to."""
     for suffix in _SUFFIXES.get(kind, ()):
         if name.endswith(suffix):
             return name.removesuffix(suffix)
@@ -56,7 +56,7 @@ def family_of(name: str, kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One series of a request, labels and exemplars' labels resolved when they are needed."""
+    """One series of a request; its labels and its exemplars' labels are resolved only when needed."""
 
     key: Hashable
     labels: Callable[[], dict[str, str]]
@@ -66,7 +66,7 @@ class Received:
 
 
 def add_series(received: Received, known: Known, draft: Draft) -> None:
-    """Take in a series; what cannot be stored of it is refused in the draft."""
+    """Add a series to the draft; samples that cannot be stored are refused there."""
     first = draft.items
     draft.items += len(received.samples) + len(received.histograms)
     draft.accepts.require_few(draft.items + len(received.exemplars))
@@ -82,7 +82,7 @@ def add_series(received: Received, known: Known, draft: Draft) -> None:
             ids = draft.identify(known, draft.time_ms(time_ms, least=0), received.key, lambda: [received.labels()])
             add_exemplar(ids, time_ms, value, labels(), draft)
         except Refused:
-            continue  # exemplars are optional: a sender is not to give up a series for them
+            continue  # exemplars are optional: a bad one must not cost the sender its series
 
 
 def _refusing(draft: Draft, position: int, received: Received, add: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
-"""Remote write 1.0 (``prometheus.WriteRequest``) as series and samples.
+"""Translates remote write 1.0 (``prometheus.WriteRequest``) to series and samples.
 
-A series with one sample, which is what senders send, is its labels' bytes and a tail (tael.metrics.tails); it is known by the former.
+A series with one sample, as senders send it, consists of its labels' bytes and a tail (tael.metrics.tails); it is recognised by the former.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class RemoteWriteV1:
 
 
 def _in_bulk(series: list[bytes], known: Known, draft: Draft) -> bool:
-    """Take in series that are known by their labels' bytes, the others one by one; False when some turn out to be irregular."""
+    """Add known series in bulk and the others one by one; False when some known ones turn out to be irregular."""
     hour = hour_of(series[0][-_tail_bytes(series[0]) :]) if series else None
     if hour is None:
         return not series
     named, tails = known.at(hour), Tails()
     for raw in series:
         size = _tail_bytes(raw)
-        # Where the end is no tail, the labels are cut in the wrong place and nothing is known by them: the series is parsed.
+        # If the series does not end in a tail, the labels are cut in the wrong place and so are not known: the series is then parsed.
         ids = named.get(raw[:-size])
         if ids is None:
             _add(raw, known, draft)
@@ -68,7 +68,7 @@ def _tail_bytes(series: bytes) -> int:
 
 
 def _key(raw: bytes) -> bytes | None:
-    """The bytes of the labels, when nothing but them and a sample of the common layout is there."""
+    """The labels' bytes, if the series consists only of them and a sample in the common layout; else None."""
     size = _tail_bytes(raw)
     if hour_of(raw[-size:]) is None:
         return None

@@ -1,10 +1,10 @@
-"""Remote write 2.0 (``io.prometheus.write.v2.Request``) as series and samples: strings are references into the request's symbols.
+"""Translates remote write 2.0 (``io.prometheus.write.v2.Request``), where strings are references into the request's symbols.
 
-A series of the common layout is its references, a tail (tael.metrics.tails) and perhaps metadata:
+A series in the common layout consists of its references, a tail (tael.metrics.tails) and perhaps metadata:
 
     0a LL <references>   12 …   2a …
 
-References differ from request to request; it is known by the numbers of the strings that they name (tael.metrics.symbols).
+References differ between requests, so a series is recognised by the numbers of the strings they refer to (tael.metrics.symbols).
 """
 
 from __future__ import annotations
@@ -66,19 +66,19 @@ class RemoteWriteV2:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A request's symbols: as bytes, and their numbers."""
+    """A request's symbols as bytes, and the number of each."""
 
     symbols: Sequence[bytes]
     numbers: npt.NDArray[np.uint64]
 
     def key(self, references: Sequence[int]) -> bytes:
-        """What a series with these references is known by. Raises Refused for one that refers beyond the table."""
+        """The key by which a series with these references is recognised. Raises Refused for a reference beyond the table."""
         if references and max(references) >= len(self.symbols):
             raise Refused(f"a label refers to symbol {max(references)} and there are {len(self.symbols)}")
         return self.numbers[list(references)].tobytes()
 
     def texts(self, references: Iterable[int]) -> list[str]:
-        """The strings that are referred to. Raises Refused for those that are not there or not UTF-8."""
+        """The referenced strings. Raises Refused for a reference beyond the table, and for invalid UTF-8."""
         try:
             return [self.symbols[at].decode() for at in references]
         except IndexError:
@@ -87,7 +87,7 @@ class _Table:
             raise Refused("a label is not valid UTF-8") from None
 
     def pairs(self, references: Sequence[int]) -> list[tuple[str, str]]:
-        """Names and values. Raises Refused, also for a name without a value."""
+        """The referenced names and values. Raises Refused as ``texts`` does, and for a name without a value."""
         texts = self.texts(references)
         if len(texts) % 2:
             raise Refused("a label has a name and no value")
@@ -95,7 +95,7 @@ class _Table:
 
 
 def _in_bulk(series: list[bytes], table: _Table, known: Known, draft: Draft) -> bool:
-    """Take in series that are known, the others one by one; False when some turn out to be irregular."""
+    """Add known series in bulk and the others one by one; False when some known ones turn out to be irregular."""
     cut = [_cut(raw) for raw in series]
     regular = [parts for parts in cut if parts is not None]
     hour = hour_of(regular[0][1]) if regular else None
@@ -103,7 +103,7 @@ def _in_bulk(series: list[bytes], table: _Table, known: Known, draft: Draft) -> 
     if hour is None or references is None or references[0].max() >= len(table.symbols):
         return not series
     keys, borders = table.numbers[references[0]].tobytes(), references[1]
-    # Senders repeat a few kinds of metadata: each distinct rest is parsed once a request.
+    # Senders repeat a few kinds of metadata, so each distinct rest is parsed once per request.
     named, tails, start, checked = known.at(hour), Tails(), 0, {b""}
     ends = iter(borders)
     for raw, parts in zip(series, cut, strict=True):
@@ -125,8 +125,8 @@ def _in_bulk(series: list[bytes], table: _Table, known: Known, draft: Draft) -> 
 
 
 def _cut(raw: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """References, tail and the rest of a series of the common layout, as far as a look at its marks tells."""
-    # A length of one byte only: up to 127 bytes of references are what common label sets have.
+    """References, tail and rest of a series that seems to have the common layout, judged by a few of its bytes; else None."""
+    # Only lengths of one byte: common label sets have up to 127 bytes of references.
     if raw[:1] != b"\x0a" or len(raw) < 2 + SHORT or not 0 < raw[1] < 0x80:
         return None
     at = 2 + raw[1]
@@ -178,7 +178,7 @@ def _exemplar_labels(references: Sequence[int], table: _Table) -> dict[str, str]
 
 
 def _describe(series: SeriesV2, received: Received, table: _Table, known: Known, draft: Draft) -> None:
-    """Metadata comes with each series; what cannot be read of it costs nothing else."""
+    """Add the metadata of a series; invalid metadata is ignored."""
     metadata = series.metadata
     kind = type_word(metadata.type)
     try:

@@ -1,4 +1,4 @@
-"""Snappy's block format, which remote write is compressed with; its header tells the size before anything is unpacked."""
+"""Snappy's block format, with which remote write is compressed. Its header gives the uncompressed size in advance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tael.errors import Rejected
 
 
 def unpacked_bytes(body: bytes) -> int:
-    """The size that a block says it unpacks to. Raises Rejected when it has no such header."""
+    """The uncompressed size that a block declares. Raises Rejected for an invalid header."""
     try:
         return int(cramjam.snappy.decompress_raw_len(body))
     except cramjam.DecompressionError as error:
@@ -16,7 +16,7 @@ def unpacked_bytes(body: bytes) -> int:
 
 
 def unpack(body: bytes) -> bytes:
-    """The content of a block; holds no more than ``unpacked_bytes`` beside it. Raises Rejected for a broken one."""
+    """The decompressed block; needs no more memory than ``unpacked_bytes``. Raises Rejected for an invalid block."""
     try:
         return bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError as error:

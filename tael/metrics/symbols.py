@@ -1,4 +1,4 @@
-"""A request's symbols numbered as in the requests before it, so that a series of remote write 2.0 is known by numbers, pure."""
+"""Numbers the symbols of remote write 2.0 consistently across requests, so that a series is recognised by numbers. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 from tael.metrics.cache import Group, SeriesCache
 
 MAX_SYMBOLS = 200_000
-"""Of one tenant; beyond it numbering begins anew, with numbers that were not used before."""
+"""The limit for one tenant; beyond it the table is cleared, and numbering continues with numbers that were never used."""
 _MAX_WIDTH = 4
 
 
 class Symbols:
-    """Numbers for strings, the same for the same string."""
+    """Assigns numbers to strings, always the same number to the same string until the table is cleared."""
 
     def __init__(self, cache: SeriesCache, group: Group) -> None:
         self._cache, self._group = cache, group
@@ -36,14 +36,14 @@ class Symbols:
 
 
 def read_references(packed: list[bytes]) -> tuple[npt.NDArray[np.int64], list[int]] | None:
-    """The references of many series, one after the other, and where those of each end; None for one that is not plain varints.
+    """The references of many series, concatenated, and the end of each series' references; None if they are not all short varints.
 
-    ``packed`` are the contents of packed fields.
+    ``packed`` holds the contents of packed fields.
     """
     raw = np.frombuffer(b"".join(packed), np.uint8)
     borders = np.cumsum(np.fromiter(map(len, packed), np.int64, len(packed)))
     last = raw < 0x80
-    # A field that ends within a varint would run into the next one once they are joined.
+    # A field that ends within a varint would run into the next one when they are concatenated.
     if not last[borders - 1].all():
         return None
     ends = np.flatnonzero(last)

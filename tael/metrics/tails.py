@@ -1,10 +1,10 @@
-"""The one sample that most series of remote write have, as its bytes; many are decoded together.
+"""The encoded sample at the end of most series of remote write; many are decoded together.
 
     12 10 09 <value, 8 bytes> 10 <ms, 6 bytes of varint>        18 bytes
     12 07 10 <ms, 6 bytes of varint>                             9 bytes, the value is 0
 
-A varint of 6 bytes holds the milliseconds of the years 1971 to 2109. Protobuf messages concatenate: bytes that parse, and a tail that is
-checked here, are a valid message and mean the two together.
+A varint of 6 bytes holds the milliseconds of the years 1971 to 2109. Concatenated protobuf messages are one message: bytes that were parsed
+before, followed by a tail that is checked here, are a valid message and mean both together.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHIFTS = np.arange(0, 42, 7, dtype=np.int64)
 
 
 def decode_tails(tails: list[bytes], size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
-    """Milliseconds and values, or None when a tail has another layout."""
+    """Times (ms) and values, or None when a tail has another layout."""
     joined = b"".join(tails)
     if len(joined) != size * len(tails):
         return None
@@ -43,7 +43,7 @@ def decode_tails(tails: list[bytes], size: int) -> tuple[npt.NDArray[np.int64], 
 
 
 def hour_of(tail: bytes) -> int | None:
-    """The hour of a sample, its start in ms; None when it has another layout."""
+    """The start (ms) of a sample's hour; None when it has another layout."""
     if len(tail) not in _MARKS or not tail.startswith(_MARKS[len(tail)]) or tail[-7] != 0x10:
         return None
     digits = tail[-6:]
@@ -55,19 +55,19 @@ def hour_of(tail: bytes) -> int | None:
 
 @dataclass(slots=True)
 class Tails:
-    """Tails of known series, by their length, and the ids of the series of each."""
+    """Tails of known series, by length, with the ids of each one's series."""
 
     tails: dict[int, list[bytes]] = field(default_factory=lambda: {LONG: [], SHORT: []})
     ids: dict[int, list[Ids]] = field(default_factory=lambda: {LONG: [], SHORT: []})
 
     def add(self, tail: bytes, ids: Ids) -> None:
-        """One more."""
-        # By length, as each of the two has a layout of its own.
+        """Add one tail."""
+        # By length, which distinguishes the two layouts.
         self.tails[len(tail)].append(tail)
         self.ids[len(tail)].append(ids)
 
     def finish(self, hour: int, draft: Draft) -> bool:
-        """Give the samples to the draft; False when one has another layout or does not lie in the hour."""
+        """Add the samples to the draft; False when one has another layout or is outside the hour."""
         for size, tails in self.tails.items():
             if not tails:
                 continue

@@ -1,4 +1,4 @@
-"""What a request became: samples and deltas as columns, everything else as messages, and what was refused of it."""
+"""The result of translating a request: samples and deltas as columns, everything else as messages, and the refusals."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ T = TypeVar("T")
 _IDS = Struct("<QQ")
 _NS_PER_MS = 1_000_000
 AdmitSeries: TypeAlias = "Callable[[str, str, Labels], str]"
-"""Why a tenant may not have one more series, or "" when it may: tenant, metric name, labels. Asked for series that are not known, so now
-and then again."""
+"""Takes tenant, metric name and labels; returns why the tenant may not have this series, or "" if it may. It is called for every series
+that is not in the cache, so repeatedly for the same one."""
 
 MAX_LABEL_CHARACTERS = 32 << 10
-"""Of a series' labels, names and values together. They are refused beyond it and not cut: cut, they would be another series'."""
+"""The limit of a series' labels, names and values together. Longer ones are refused, not truncated, which would make another series."""
 MAX_HELP_CHARACTERS = 4 << 10
 MAX_BUCKETS = 10_000
-"""Of one sign of a native histogram; exponential ones have 160 by default."""
+"""The limit for one sign of a native histogram; exponential histograms have 160 by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """What is taken of a request: times from ``oldest_ms``, which ``oldest_set_by`` sets, to ``newest_ms``, and no request of more than ``points``."""
+    """What is accepted: times from ``oldest_ms`` (defined by the setting ``oldest_set_by``) to ``newest_ms``, and up to ``points`` per request."""
 
     oldest_ms: int = 0
     newest_ms: int = MAX_TIME_MS - 1
@@ -43,11 +43,11 @@ class Accepts:
     oldest_set_by: str = ""
 
     def holds(self, time_ms: npt.NDArray[np.int64]) -> bool:
-        """Whether all of these times, of which there is one at least, are taken."""
+        """Whether all of these times (at least one) are accepted."""
         return bool(self.oldest_ms <= time_ms.min() and time_ms.max() <= self.newest_ms)
 
     def require_few(self, points: int) -> None:
-        """Raise TooLarge for a request of more points than are taken."""
+        """Raise TooLarge for a request with too many points."""
         if points > self.points:
             raise too_many("points", self.points)
 
@@ -56,12 +56,12 @@ ANY = Accepts()
 
 
 class Refused(Exception):
-    """A point that cannot be stored, while the others can; caught where points are counted."""
+    """One point cannot be stored; caught where points are counted, so that the others can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Samples or increments: metric id, series id, milliseconds and value of each."""
+    """Samples or increments: metric id, series id, time and value of each."""
 
     metric: npt.NDArray[np.uint64]
     series: npt.NDArray[np.uint64]
@@ -72,19 +72,19 @@ class Columns:
         return len(self.series)
 
     def ordered(self) -> Columns:
-        """By series and time: a request has the same rows in the same order, whatever of it was known and decoded in bulk."""
-        # A scrape has one time, which spares the sort its second key.
+        """The rows by series and time, so that a request yields the same order however much of it was decoded in bulk."""
+        # All samples of a scrape have one time, for which sorting by one key suffices.
         one_time = len(self) and (self.time_ms == self.time_ms[0]).all()
         return self.take(np.argsort(self.series) if one_time else np.lexsort((self.time_ms, self.series)))
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> Columns:
-        """Some of them."""
+        """The given rows."""
         return Columns(self.metric[rows], self.series[rows], self.time_ms[rows], self.value[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """One request, translated. ``items`` counts its points, refused ones too; ``learned`` is for the cache once all of this is durable."""
+    """A translated request. ``items`` counts its points, including refused ones; ``learned`` is added to the cache once everything is durable."""
 
     samples: Columns
     deltas: Columns
@@ -98,10 +98,10 @@ class Translation:
     learned: list[Learned]
 
     def apart(self, near: Near) -> tuple[Translation, Translation | None]:
-        """The part of instants near now, and that of others, None where there is nothing; series are announced with their samples.
+        """The part near now, and the rest, None if it is empty; series are announced with their samples.
 
-        Increments and metadata are near whatever their time: a series' increments need one order (see ``lanes.counted_at_ms``). What is far is ordered by time, so that its halves
-        have fewer hours.
+        Increments and metadata are always in the first part: all increments of a series must be in one WAL, in order (``lanes.counted_at_ms``).
+        The rest is ordered by time, so that its halves, if it has to be cut, span fewer hours.
         """
         since_ms, until_ms = near.since_ns // _NS_PER_MS, near.until_ns // _NS_PER_MS
         samples = self.samples
@@ -128,7 +128,7 @@ class Translation:
 
 
 def _apart(items: Sequence[T], belongs: Callable[[T], bool]) -> tuple[Sequence[T], Sequence[T]]:
-    """Those that belong, and the others."""
+    """The items that belong, and the others."""
     return [item for item in items if belongs(item)], [item for item in items if not belongs(item)]
 
 
@@ -142,7 +142,7 @@ class Growing:
     chunks: list[Columns] = field(default_factory=list)
 
     def add(self, ids: Ids, time_ms: int, values: Sequence[float]) -> None:
-        """Rows of one time: one for each pair of ids. Raises ValueError when there are not as many values: every row after them would be off."""
+        """Add rows of one time, one for each pair of ids. Raises ValueError for another number of values, which would shift all later rows."""
         if len(ids) != len(values) * PAIR_BYTES:
             raise ValueError(f"{len(values)} values do not fit {len(ids) // PAIR_BYTES} series")
         self.ids.append(ids)
@@ -189,9 +189,9 @@ class Draft:
     learned: dict[tuple[Known, int, Hashable], Ids] = field(default_factory=dict)
 
     def time_ms(self, time_ms: int, *, least: int = 1) -> int:
-        """A point's time, checked. Raises Refused for one that no hour of ours has, or before ``least``.
+        """A point's checked time. Raises Refused for one that cannot be stored, is not accepted, or is before ``least``.
 
-        In OTLP 0 means that there is no time; in remote write it is the first millisecond of 1970.
+        In OTLP, 0 means that there is no time; in remote write it is the first millisecond of 1970.
         """
         if not least <= time_ms < MAX_TIME_MS:
             raise Refused("missing timestamp" if time_ms == 0 else "its time is before 1970 or after 2105")
@@ -202,16 +202,16 @@ class Draft:
         return time_ms
 
     def identify(self, known: Known, time_ms: int, key: Hashable, label_sets: Callable[[], Sequence[dict[str, str]]]) -> Ids:
-        """The ids of the series that ``key`` names, which are announced when they are not known for the hour of ``time_ms``.
+        """The ids of the series identified by ``key``, which are announced if they are not known for the hour of ``time_ms``.
 
-        Raises Refused when the tenant may not have one of them; none is announced then.
+        Raises Refused when the tenant may not have one of them; then none is announced.
         """
         hour = time_ms - time_ms % HOUR_MS
         ids = known.at(hour).get(key) or self.learned.get((known, hour, key))
         if ids is None:
             announced = [self._announcement(labels_of(labels), hour) for labels in label_sets()]
             ids = b"".join([_IDS.pack(series.metric, series.series) for series in announced])
-            # All of them are made before any is kept, since any may be refused.
+            # All are created before any is stored, as any of them may be refused.
             self.new_series |= {(series.series, hour): series for series in announced}
             self.learned[known, hour, key] = ids
         return ids
@@ -229,7 +229,7 @@ class Draft:
         return Series(metric=metric, series=series, hour=hour // 1000, label_names=names, label_values=values)
 
     def describe(self, known: Known, name: str, kind: str, unit: str, text: str) -> None:
-        """Announce a family's metadata, once an hour."""
+        """Announce a metric family's metadata, once an hour."""
         hour, text = self.now_ms - self.now_ms % HOUR_MS, text[:MAX_HELP_CHARACTERS]
         key = (name, kind, unit, text)
         if key not in self.families and key not in known.at(hour):
@@ -237,11 +237,11 @@ class Draft:
             self.learned[known, hour, key] = b""
 
     def refuse(self, position: int, reason: str, where: str) -> None:
-        """Count a point out."""
+        """Record a refused point."""
         self.refusals.add(position, reason, where)
 
     def finish(self) -> Translation:
-        """What came together."""
+        """The finished translation."""
         return Translation(
             self.samples.finish(),
             self.deltas.finish(),
@@ -257,5 +257,5 @@ class Draft:
 
 
 def unpack(ids: Ids) -> list[tuple[int, int]]:
-    """Metric and series id of each pair."""
+    """The metric id and series id of each pair."""
     return list(_IDS.iter_unpack(ids))
