@@ -88,6 +88,8 @@ class Lexer:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        # The line of ``_counted``, an offset up to which line ends were counted, and where that line begins.
+        self._line, self._line_start, self._counted = 1, 0, 0
 
     def next(self) -> Token:
         """The next token."""
@@ -113,8 +115,12 @@ class Lexer:
         return Token(kind, text, line, column, value)
 
     def _place(self) -> tuple[int, int]:
-        before = self._text[: self._at]
-        return before.count("\n") + 1, self._at - (before.rfind("\n") + 1) + 1
+        # Counted on from the last token: counting from the start for each token takes seconds for the longest queries.
+        if passed := self._text.count("\n", self._counted, self._at):
+            self._line += passed
+            self._line_start = self._text.rfind("\n", self._counted, self._at) + 1
+        self._counted = self._at
+        return self._line, self._at - self._line_start + 1
 
     def _fail(self, problem: str) -> ParseError:
         return ParseError(problem, *self._place())
