@@ -25,6 +25,17 @@ def test_a_json_line_makes_labels_of_characters(line: str, labels: dict[str, str
     assert row.labels() == labels
 
 
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+@pytest.mark.parametrize("end", ["", "!"])
+def test_a_line_nested_too_deeply_fails_alone(depth: int, end: str) -> None:
+    """It is marked with an error; the query goes on."""
+    line = '{"a":' * depth + "1" + "}" * depth + end
+    row = Row(0, line, {}, {})
+    assert parse_json(row)
+    assert (row.error, row.details) == ("JSONParserErr", "Value is nested too deeply")
+    assert json_paths(line) == {}
+
+
 def test_the_paths_of_a_json_line_are_of_characters() -> None:
     """A key may spell characters that UTF-8 does not have."""
     assert json_paths(r'{"a": {"\ud800": "x"}}') == {"a__": ["a", " "]}

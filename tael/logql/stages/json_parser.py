@@ -12,7 +12,7 @@ from tael.logql.ast import JsonParser
 from tael.logql.row import Row
 from tael.logql.stages import Run
 from tael.logql.stages.json_path import json_path, values_at
-from tael.logql.stages.json_scan import NO_VALUE, characters_of, members
+from tael.logql.stages.json_scan import NO_VALUE, TOO_DEEP, characters_of, members
 from tael.logql.stages.names import path_name
 
 JSON_ERROR: Final = "JSONParserErr"
@@ -53,17 +53,20 @@ def parse_json(row: Row) -> bool:
         pass
     except ValueError as problem:
         row.fail(JSON_ERROR, str(problem))
+    except RecursionError:
+        # One line must not fail the whole query.
+        row.fail(JSON_ERROR, TOO_DEEP)
     return True
 
 
 def _document(line: str) -> _Object | None:
-    """A valid object, by the fast decoder; None for a line that has to be scanned member by member."""
+    """A valid object, by the fast decoder; None for a line that has to be scanned member by member. Raises RecursionError."""
     start = len(line) - len(line.lstrip(" \t\r\n"))
     if line[start : start + 1] != "{":
         return None
     try:
         found = _DECODER.raw_decode(line, start)[0]
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return found if isinstance(found, _Object) else None
 
@@ -104,9 +107,12 @@ def json_paths(line: str) -> dict[str, list[str]]:
             elif isinstance(value, str | bool):
                 found.setdefault(path_name((*path, key)), [characters_of(step) for step in (*path, key)])
 
-    document = _document(line)
-    if document is not None:
-        walk(document, ())
+    try:
+        document = _document(line)
+        if document is not None:
+            walk(document, ())
+    except RecursionError:
+        return {}
     return found
 
 

@@ -16,6 +16,7 @@ Kind: TypeAlias = Literal["string", "number", "object", "array", "boolean", "nul
 
 NO_JSON: Final = "Malformed JSON error"
 NO_VALUE: Final = "Unknown value type"
+TOO_DEEP: Final = "Value is nested too deeply"
 OPEN_STRING: Final = "Value is string, but can't find closing '\"' symbol"
 OPEN_ARRAY: Final = "Value is array, but can't find closing ']' symbol"
 OPEN_OBJECT: Final = "Value looks like object, but can't find closing '}' symbol"
