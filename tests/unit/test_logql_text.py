@@ -36,6 +36,13 @@ def test_a_line_nested_too_deeply_fails_alone(depth: int, end: str) -> None:
     assert json_paths(line) == {}
 
 
+def test_a_malformed_line_is_read_to_a_certain_depth() -> None:
+    """What precedes the deep part is kept."""
+    row = Row(0, '{"a": "x", "b": ' + '{"c":' * 100 + "1" + "}" * 100 + " no JSON", {}, {})
+    assert parse_json(row)
+    assert (row.labels()["a"], row.details) == ("x", "Value is nested too deeply")
+
+
 def test_the_paths_of_a_json_line_are_of_characters() -> None:
     """A key may spell characters that UTF-8 does not have."""
     assert json_paths(r'{"a": {"\ud800": "x"}}') == {"a__": ["a", " "]}

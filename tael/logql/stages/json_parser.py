@@ -16,6 +16,8 @@ from tael.logql.stages.json_scan import NO_VALUE, TOO_DEEP, characters_of, membe
 from tael.logql.stages.names import path_name
 
 JSON_ERROR: Final = "JSONParserErr"
+MAX_SCANNED_DEPTH: Final = 64
+"""How deep a malformed line is read. Each level scans all below it again, so the time is the line's length times its depth."""
 
 
 class _Object(list[tuple[str, Any]]):
@@ -82,6 +84,8 @@ def _walk(row: Row, document: _Object, path: tuple[str, ...]) -> None:
 
 
 def _scan(row: Row, text: str, path: tuple[str, ...]) -> None:
+    if len(path) > MAX_SCANNED_DEPTH:
+        raise ValueError(TOO_DEEP)
     for key, value in members(text):
         if value.kind == "object":
             if row.hints.wants_prefix(path_name((*path, key))):
