@@ -1,4 +1,4 @@
-"""Generates the tables of docs/llm.md from tael/otlp/dialects.toml; `make docs` writes them, `make check` says when they are stale."""
+"""Generates the tables of docs/llm.md from tael/otlp/dialects.toml; `make docs` writes them, `make check` reports when they are stale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OUTPUT = Path(__file__).with_name("llm.md")
 
 
 def generate(page: str) -> str:
-    """The page with its tables as the data has them; each stands between `<!-- name -->` and `<!-- /name -->`."""
+    """The page with its tables generated from the data; each is between `<!-- name -->` and `<!-- /name -->`."""
     for name, made in (
         ("columns", _columns()),
         ("operations", _operations()),
@@ -80,7 +80,7 @@ def _listed(names: list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` say whether it is fresh."""
+    """Write the page, or with ``--check`` return 1 when it is stale."""
     page = OUTPUT.read_text()
     text = generate(page)
     if arguments == ["--check"]:

@@ -1,6 +1,6 @@
-"""Takes the README's pictures: `python -m docs.pictures`, with the ports of `make up` free, writes docs/img from a suite that the demo has fed.
+"""Takes the README's pictures: `python -m docs.pictures`, with the ports of `make up` free, writes docs/img from a suite with the demo's data.
 
-What the terminal shows is rendered as SVG.
+The terminal's output is rendered as SVG.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS = 110
 
 
 def main() -> None:
-    """Start a suite, feed it, and take every picture."""
+    """Start a suite, send it the demo's data, and take every picture."""
     home = Path(tempfile.mkdtemp(prefix="tael-pictures-"))
     shown, terminal = pty.openpty()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TAEL_", "OTEL_"))}
@@ -59,13 +59,13 @@ def _read_until(terminal: int, words: str, seconds: float = 120) -> str:
 
 
 def _tidy(text: str, home: Path) -> str:
-    """Without the processes' own lines, and with somebody's home directory, as long as ours so that the box stays one."""
+    """The text without the processes' log lines, and with ``~`` for the home directory, padded so that the box stays aligned."""
     lines = [line for line in text.replace("\r", "").splitlines() if not re.search(r"\d{4}.\d\d.\d\d[T ]\d\d:|compactor is", line)]
     return "\n".join(lines).replace(f"{home}/.tael/data", "~/.tael/data".ljust(len(f"{home}/.tael/data")))
 
 
 def _agents_trace() -> str:
-    """The newest trace of the demo's agent that has a call of a tool in it."""
+    """The newest trace of the demo's agent."""
     with urllib.request.urlopen(f"{_PAGE}/api/v1/traces?service=assistant&last=5m&limit=1", timeout=10) as answer:  # noqa: S310  # a loopback http URL
         return str(json.load(answer)["spans"][0]["trace_id"])
 

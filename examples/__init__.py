@@ -1,1 +1,1 @@
-"""Programs to learn from."""
+"""Example programs."""

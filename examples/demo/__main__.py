@@ -1,4 +1,4 @@
-"""Sends the stories at a rate, then waits until all that was acknowledged can be read, and says where to look.
+"""Sends the stories at a rate, then waits until everything that was acknowledged can be read, and prints where to look.
 
 python -m examples.demo [--rate 5] [--duration 30] [--otlp http://127.0.0.1:4317] [--server http://127.0.0.1:7701]
 """
@@ -50,7 +50,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--rate", type=float, default=5, help="traces a second")
-    parser.add_argument("--duration", type=float, default=30, help="seconds; 0 goes on until Ctrl-C")
+    parser.add_argument("--duration", type=float, default=30, help="seconds; 0 runs until Ctrl-C")
     parser.add_argument("--otlp", default=f"http://{os.environ.get('TAEL_OTLP_GRPC_ADDR') or '127.0.0.1:4317'}", help="OTLP over gRPC")
     parser.add_argument("--server", default=f"http://{os.environ.get('TAEL_REST_API_ADDR') or '127.0.0.1:7701'}", help="the query API")
     options = parser.parse_args()
@@ -70,14 +70,14 @@ def _answers(url: str) -> bool:
 
 def _send(telemetry: Telemetry, rate: float, duration: float) -> None:
     stories, weights = list(_STORIES), list(_STORIES.values())
-    chance, began, told = random.Random(), time.monotonic(), 0
+    chance, began, sent = random.Random(), time.monotonic(), 0
     while duration == 0 or time.monotonic() - began < duration:
         chance.choices(stories, weights)[0](Story(telemetry, chance))
-        told += 1
-        if told % max(1, round(rate)) == 0:
+        sent += 1
+        if sent % max(1, round(rate)) == 0:
             acknowledged = telemetry.exporter.spans
-            _progress(f"{time.monotonic() - began:.0f} s: {told} stories told, {acknowledged} spans acknowledged", final=False)
-        time.sleep(max(0.0, began + told / rate - time.monotonic()))
+            _progress(f"{time.monotonic() - began:.0f} s: {sent} stories sent, {acknowledged} spans acknowledged", final=False)
+        time.sleep(max(0.0, began + sent / rate - time.monotonic()))
 
 
 def _progress(text: str, *, final: bool) -> None:
@@ -88,7 +88,7 @@ def _progress(text: str, *, final: bool) -> None:
 
 
 def _wait_until_readable(server: str, sent: dict[int, int]) -> int:
-    """How many of these traces can be read whole, once all can or the time is over."""
+    """Wait until all of these traces can be read completely, or the time is up; returns how many can."""
     missing = dict(sent)
     total, deadline = len(missing), time.monotonic() + _READABLE_SECONDS
     while missing and time.monotonic() < deadline:
@@ -109,9 +109,9 @@ def _span_count(server: str, trace: int) -> int:
 def _conclude(server: str, exporter: Acknowledged, whole: int) -> int:
     sent = exporter.spans_by_trace
     checked = "them" if exporter.traces == len(sent) else f"the last {len(sent)}"
-    print(f"{exporter.spans} spans of {exporter.traces} traces acknowledged; {whole} of {checked} read back whole")
+    print(f"{exporter.spans} spans of {exporter.traces} traces acknowledged; {whole} of {checked} read back completely")
     if exporter.lost:
-        print(f"{exporter.lost} spans were given up by the SDK: the receiver did not acknowledge them")
+        print(f"{exporter.lost} spans were dropped by the SDK, because the receiver did not acknowledge them")
     if not sent:
         return 1
     largest = f"{max(sent, key=lambda trace: sent[trace]):032x}"
@@ -119,8 +119,7 @@ def _conclude(server: str, exporter: Acknowledged, whole: int) -> int:
     flags = "" if server == "http://127.0.0.1:7701" else f" --server {server}"
     print(
         f"""
-look at it
-  {tael} --format table{flags} services
+what to look at:  {tael} --format table{flags} services
   {tael} --format table{flags} get trace {largest}
   {tael} --format table{flags} query logs --min-severity warn --last 15m
   curl -s '{server}/api/v1/traces/{largest}'

@@ -1,7 +1,7 @@
-"""The shop's assistant: an LLM agent, told in the current GenAI semantic conventions.
+"""The shop's assistant: an LLM agent, described in the current GenAI semantic conventions.
 
 https://github.com/open-telemetry/semantic-conventions-genai: ``invoke_agent`` around ``embeddings``, ``chat`` and ``execute_tool``. The
-model is made of dice; messages, tool calls, token counts and finish reasons have the shapes that instrumentations send.
+model is random; messages, tool calls, token counts and finish reasons have the shapes that instrumentations send.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The metrics of the demo's services, in the names of OpenTelemetry's semantic conventions. Unlike the stories they are of this moment."""
+"""The metrics of the demo's services, named by OpenTelemetry's semantic conventions. Unlike the stories, they have the current time."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ class Meters:
         )
 
     def served(self, attributes: Mapping[str, AttributeValue], seconds: float, error: str) -> None:
-        """One request that a server has answered."""
+        """Record a request that a server has answered."""
         labels = {name: attributes[name] for name in _HTTP if name in attributes}
         self.requests.record(seconds, {**labels, "error.type": error} if error else labels)

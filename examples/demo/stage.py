@@ -1,6 +1,6 @@
-"""Several services in one process: each has its own resource, all share one exporter, and time is told, not spent.
+"""Several services in one process: each has its own resource, all share one exporter, and time is simulated.
 
-A story moves a clock instead of sleeping, so that a trace that took two seconds is made in a millisecond.
+A story advances a clock instead of sleeping, so that a trace of two seconds is made in a millisecond.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ REMEMBERED_TRACES = 1000
 
 
 class Acknowledged(SpanExporter):
-    """Passes spans on and counts those that the receiver acknowledged, for the newest traces also by trace."""
+    """Exports spans and counts those that the receiver acknowledged, for the newest traces also by trace."""
 
     def __init__(self, inner: SpanExporter) -> None:
         self._inner = inner
@@ -74,7 +74,7 @@ class Acknowledged(SpanExporter):
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is held back here."""
+        """Flush the inner exporter; nothing is buffered here."""
         return self._inner.force_flush(timeout_millis)
 
 
@@ -129,18 +129,18 @@ def _resource(name: str, attributes: Mapping[str, AttributeValue]) -> Resource:
 
 @dataclass
 class Story:
-    """One trace being told: the clock and the dice. It starts in the past, so that nothing ends in the future."""
+    """One trace being made: its clock and its random source. It starts in the past, so that nothing ends in the future."""
 
     telemetry: Telemetry
     chance: Random
     at_ns: int = field(default_factory=lambda: time.time_ns() - 15 * 10**9)
 
     def spend(self, low_ms: float, high_ms: float) -> None:
-        """Let time pass, somewhere between the two."""
+        """Advance the clock by a random time between the two."""
         self.at_ns += int(self.chance.uniform(low_ms, high_ms) * 1e6)
 
     def say(self, service: str, severity: SeverityNumber, text: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
-        """A log record of ``service``, within the step around it."""
+        """Emit a log record of ``service`` within the current step."""
         record = LogRecord(
             timestamp=self.at_ns, severity_number=severity, severity_text=severity.name, body=text, attributes=dict(attributes or {})
         )
@@ -155,7 +155,7 @@ class Story:
         attributes: Mapping[str, AttributeValue] | None = None,
         links: Sequence[Link] = (),
     ) -> Iterator[Span]:
-        """A span of ``service`` around the block, child of the one around it. Failed raised inside marks it and goes on up."""
+        """A span of ``service`` around the block, a child of the enclosing one. A Failed raised inside marks the span and propagates."""
         span = self.telemetry.tracers[service].start_span(name, kind=kind, attributes=attributes, links=links, start_time=self.at_ns)
         began_ns, error = self.at_ns, ""
         try:
@@ -178,7 +178,7 @@ class Story:
 
 
 class Failed(Exception):
-    """Something in the story went wrong; ``kind`` is its ``error.type``."""
+    """A failure in the story; ``kind`` is its ``error.type``."""
 
     def __init__(self, kind: str, text: str) -> None:
         self.kind = kind
