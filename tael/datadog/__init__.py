@@ -1,1 +1,1 @@
-"""Datadog's trace agent protocol to OTLP, pure: bodies to spans, spans to an export request."""
+"""Translates the protocol of Datadog's trace agent to OTLP, pure: bodies to spans, spans to an export request."""

@@ -1,7 +1,7 @@
-"""What a Datadog span carries besides text and numbers: links, events and structured values.
+"""Parses the links, events and structured values of a Datadog span.
 
-Newer tracers send links and events as msgpack, where the agent says that it takes them; others put them into ``meta`` as JSON text. What
-does not read as either is left for an attribute, as it came.
+Newer tracers send links and events as msgpack if the agent declares support for them; others put them into ``meta`` as JSON text. What cannot
+be parsed as either is kept unchanged, as an attribute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_DEPTH, _MAX_ITEMS = 16, 1 << 12
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 _I64 = range(-(1 << 63), 1 << 63)
 _FLAGS_SET = 1 << 31
-"""Datadog's way to tell flags of zero from no flags; it is none of W3C's."""
+"""Datadog's bit that distinguishes flags of zero from absent flags; it is not one of W3C's."""
 _TYPED: tuple[tuple[str, AttributeValue], ...] = (
     ("string_value", ""),
     ("bool_value", False),
@@ -28,25 +28,25 @@ _TYPED: tuple[tuple[str, AttributeValue], ...] = (
     ("double_value", 0.0),
     ("array_value", ()),
 )
-"""By its ``type``, the member that holds the value of an event's attribute, and what it is when it is left out."""
+"""By ``type``: the member that holds the value of an event's attribute, and its default."""
 
 
 def read_links(value: object) -> list[Link] | None:
-    """Links of a list or of JSON text; None when it is something else."""
+    """The links in a list or JSON text; None for anything else."""
     items = _items(value)
     links = [_link(item) for item in items] if items is not None else [None]
     return None if None in links else [link for link in links if link]
 
 
 def read_events(value: object) -> list[Event] | None:
-    """Events of a list or of JSON text; None when it is something else."""
+    """The events in a list or JSON text; None for anything else."""
     items, typed = _items(value), not isinstance(value, str)
     events = [_event(item, typed) for item in items] if items is not None else [None]
     return None if None in events else [event for event in events if event]
 
 
 def read_struct(encoded: bytes) -> AttributeValue:
-    """The value of a ``meta_struct`` entry; the bytes themselves when they are no msgpack that an attribute can hold."""
+    """The value of a ``meta_struct`` entry; the bytes themselves if they are not msgpack, or have no value that an attribute can hold."""
     try:
         value = msgpack.unpackb(
             encoded, max_array_len=_MAX_ITEMS, max_map_len=_MAX_ITEMS, max_ext_len=0, strict_map_key=False, unicode_errors="replace"
@@ -66,7 +66,7 @@ def _items(value: object) -> Sequence[Any] | None:
 
 
 def _link(raw: Any) -> Link | None:
-    """Ids are hex in JSON; in msgpack they are numbers, the trace's in two halves."""
+    """A link; None if it is malformed. Ids are hex in JSON; in msgpack they are numbers, the trace id in two halves."""
     try:
         trace_id = _id(raw["trace_id"], 16)
         if isinstance(raw["trace_id"], int):
@@ -105,7 +105,7 @@ def _attributes(raw: Mapping[str, Any], read: Callable[[Any], AttributeValue]) -
 
 
 def _typed(value: Any) -> AttributeValue:
-    """The plain value of ``{"type": 0, "string_value": …}``; an array holds such maps and no further array."""
+    """The plain value of ``{"type": 0, "string_value": …}``; an array contains such maps, but no arrays."""
     member, empty = _TYPED[value["type"]]
     inner = value.get(member)
     if member == "array_value":
@@ -119,7 +119,7 @@ def _scalar(value: Any) -> AttributeValue:
 
 
 def _value(value: Any, depth: int = 0) -> AttributeValue:
-    """An attribute value, or ValueError for what is none: too deep, too wide a number."""
+    """The value as an attribute value. Raises ValueError for one nested too deeply, OverflowError for an integer beyond doubles."""
     if depth > _MAX_DEPTH:
         raise ValueError("too deep")
     if isinstance(value, str):

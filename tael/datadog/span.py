@@ -1,4 +1,4 @@
-"""A span as Datadog's tracers describe it, whichever version of the protocol carried it."""
+"""A span as Datadog's tracers describe it, in any version of the protocol."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class DatadogSpan:
-    """One span. Ids are unsigned 64-bit numbers, 0 where there is none; ``start`` and ``duration`` are ns, as they came.
+    """One span. Ids are unsigned 64-bit numbers, 0 if absent; ``start`` and ``duration`` are in ns, unchecked.
 
-    ``meta`` holds text (numbers and switches that a sloppy tracer put there stay what they are), ``metrics`` numbers, ``meta_struct``
-    encoded msgpack. ``links`` and ``events`` are maps whose contents nobody has looked at yet.
+    ``meta`` holds text (numbers and booleans that a sloppy tracer puts there are kept as such), ``metrics`` numbers, ``meta_struct``
+    encoded msgpack. ``links`` and ``events`` are maps whose contents have not been checked.
     """
 
     service: str = ""

@@ -1,6 +1,6 @@
-"""Datadog's spans to an OTLP export request, after the OpenTelemetry collector's receiver for them; docs/formats.md has the table.
+"""Translates Datadog's spans to an OTLP export request, like the OpenTelemetry collector's receiver for them; docs/formats.md has the table.
 
-Nothing is lost on the way: what has no field of its own in OTLP stays an attribute under Datadog's name for it.
+Nothing is lost: what has no field in OTLP becomes an attribute under Datadog's name for it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _U64, _I64 = (1 << 64) - 1, (1 << 63) - 1
 
 
 def origin_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """What a tracer's headers say of it, as resource attributes; ``headers`` finds names in any case."""
+    """The resource attributes that describe a tracer, from its headers; ``headers`` must look up names case-insensitively."""
     origin = {name: headers.get(header, "") for name, header in _ORIGIN}
     origin["telemetry.sdk.language"] = {".net": "dotnet"}.get(origin["telemetry.sdk.language"].lower(), origin["telemetry.sdk.language"])
     return {"telemetry.sdk.name": SCOPE} | {name: value for name, value in origin.items() if value}
@@ -58,10 +58,10 @@ def origin_of(headers: Mapping[str, str]) -> dict[str, str]:
 def translate(
     traces: Iterable[Sequence[DatadogSpan]], origin: Mapping[str, str], *, limit_bytes: int, variable: str
 ) -> ExportTraceServiceRequest:
-    """One request with every span, in order; ``origin`` is what the tracer said of itself, as resource attributes.
+    """One request with every span, in order; ``origin`` has the resource attributes that describe the tracer.
 
-    Raises TooLarge when it would have more than about ``limit_bytes``, which ``variable`` sets, before it has them: texts that a v0.5 body
-    names many times are written out many times.
+    Raises TooLarge before the request exceeds about ``limit_bytes``, which ``variable`` sets: texts to which a v0.5 body refers many times are
+    written out many times.
     """
     building = _Building(origin, limit_bytes, variable)
     for trace in traces:
@@ -70,7 +70,7 @@ def translate(
 
 
 class _Building:
-    """The request so far; spans of one service, environment, version and host share a resource."""
+    """The request under construction; spans of one service, environment, version and host share a resource."""
 
     def __init__(self, origin: Mapping[str, str], limit_bytes: int, variable: str) -> None:
         self.request = ExportTraceServiceRequest()
@@ -80,12 +80,12 @@ class _Building:
         self._scopes: dict[tuple[str, ...], ScopeSpans] = {}
 
     def add(self, trace: Sequence[DatadogSpan]) -> None:
-        """Add what was flushed together of one trace."""
-        # Tracers write the upper half on one span of a flush; it is that of all spans with the same lower half.
+        """Add the spans of one trace that were flushed together."""
+        # Tracers write the upper half of the trace id on one span of a flush; it applies to all spans with the same lower half.
         high = {span.trace_id: bits for span in trace if (bits := _high_bits(span)) is not None}
         flags = _SAMPLED if any(span.metrics.get(PRIORITY, 0) > 0 for span in trace) else 0
         shared = {"deployment.environment.name": _first(trace, _ENV), "host.name": _first(trace, _HOSTNAME)}
-        # Reversed, so that the first span of a service decides, as with the other values of a flush.
+        # Reversed, so that the first span of a service takes precedence, as for the other values of a flush.
         versions = {span.service: str(span.meta[_VERSION]) for span in reversed(trace) if span.meta.get(_VERSION)}
         for span in trace:
             self._spend(_size_bytes(span))
@@ -115,7 +115,7 @@ class _Building:
 
 
 def _fill(wire: WireSpan, span: DatadogSpan) -> None:
-    """All that a span says of itself alone."""
+    """Fill in the fields that depend only on the span itself."""
     attributes, links, events = _attributes(span)
     write_attributes(attributes, wire.attributes)
     wire.links.extend(map(encode_link, links))
@@ -132,7 +132,7 @@ def _fill(wire: WireSpan, span: DatadogSpan) -> None:
 
 
 def _attributes(span: DatadogSpan) -> tuple[dict[str, AttributeValue], list[Link], list[Event]]:
-    """The attributes, and the links and events, whether they came as such or as text in ``meta``."""
+    """The attributes, links and events; the latter two from their own fields and from text in ``meta``."""
     attributes: dict[str, AttributeValue] = {key: text for key, text in ((RESOURCE_NAME, span.resource), (SPAN_TYPE, span.type)) if text}
     attributes.update((key, _number(value)) for key, value in span.meta.items())
     attributes.update((key, _number(value)) for key, value in span.metrics.items())
@@ -155,7 +155,7 @@ def _attributes(span: DatadogSpan) -> tuple[dict[str, AttributeValue], list[Link
 
 
 def _high_bits(span: DatadogSpan) -> int | None:
-    """The upper half of a 128-bit trace id, where a span of the trace tells it."""
+    """The upper half of the 128-bit trace id, if this span has it."""
     text = span.meta.get(_HIGH_BITS)
     return int(text, 16) if isinstance(text, str) and re.fullmatch("[0-9a-fA-F]{16}", text) else None
 
@@ -179,7 +179,7 @@ def _clamp(time_ns: int) -> int:
 
 
 def _size_bytes(span: DatadogSpan) -> int:
-    """About what the span takes as OTLP, before any of it is written."""
+    """The approximate size of the span in OTLP, computed before it is written."""
     fields = sum(map(_length, (span.name, span.resource, span.type)))
     tables = (span.meta, span.metrics, span.meta_struct)
     return _SPAN_BYTES + fields + sum(_ATTRIBUTE_BYTES + _length(key) + _length(value) for table in tables for key, value in table.items())

@@ -1,11 +1,11 @@
-"""The bodies that Datadog's tracers send to an agent, as spans, trace by trace.
+"""Parses the bodies that Datadog's tracers send to an agent, trace by trace.
 
     v0.3, v0.4   [[span, ...], ...]                    msgpack or JSON; a span is a map
     v0.5         [[text, ...], [[span, ...], ...]]     msgpack; a span is an array of 12, and texts are positions in the first array
 
-A trace here is what the tracer flushed together of one, at least its local root or a part below it. Bodies are read item by item, and
-what they claim to hold is checked against what they do hold, so that a few bytes never make a large answer. What the agent reads
-as empty (nil) is empty here too.
+A trace here means the spans of a trace that the tracer flushed together. Bodies are read item by item, and the lengths that they declare are
+checked against their actual size, so that a few bytes can never cause large allocations. What the agent accepts as empty (nil) is empty
+here too.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tael.otlp.json import load_json, weigh_json
 Trace: TypeAlias = "list[DatadogSpan]"
 C = TypeVar("C", bound=Sized)
 _MAX_ITEMS = 1 << 16
-"""The most that one list or map inside a span may claim to hold."""
+"""The maximum declared length of one list or map inside a span."""
 _CONTAINER_VALUES = 4
-"""What a list or a map counts for beside what is in it."""
+"""What a list or map itself counts as, in values, in addition to its content."""
 _U64 = (1 << 64) - 1
 _V05_FIELDS = 12
 
 
 def read_msgpack(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
-    """The traces of a v0.3 or v0.4 body in msgpack; ``most`` bounds what it holds. Raises Rejected or TooLarge, also in the middle."""
+    """The traces of a v0.3 or v0.4 body in msgpack; ``most`` limits its content. Raises Rejected or TooLarge, even after some traces."""
     reader = _Reader(body, most)
     for position in range(reader.array("the payload")):
         yield [_span_of_map(reader.item(f"trace {position}"), f"trace {position}") for _ in range(reader.array(f"trace {position}"))]
@@ -39,7 +39,7 @@ def read_msgpack(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
 
 
 def read_v05(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
-    """The traces of a v0.5 body; the same holds."""
+    """The traces of a v0.5 body. See ``read_msgpack``."""
     reader = _Reader(body, most)
     if reader.array("the payload") != 2:
         raise _wrong("the payload", "an array of two: the texts and the traces")
@@ -51,7 +51,7 @@ def read_v05(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
 
 
 def read_json(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
-    """The traces of a v0.3 or v0.4 body in JSON; the same holds."""
+    """The traces of a v0.3 or v0.4 body in JSON. See ``read_msgpack``."""
     weigh_json(body, most)
     payload = load_json(body)
     for position, trace in enumerate(_list(payload, "the payload")):
@@ -60,7 +60,7 @@ def read_json(body: bytes, most: int = MOST_MESSAGES) -> Iterator[Trace]:
 
 
 class _Reader:
-    """A msgpack body, read in order; every failure is a Rejected that says where."""
+    """A msgpack body, read in order; every failure is a Rejected that names the place."""
 
     def __init__(self, body: bytes, most: int) -> None:
         self._values, self._most = 0, most
@@ -78,16 +78,16 @@ class _Reader:
         self._unpacker.feed(body)
 
     def array(self, where: str) -> int:
-        """The length of the array that comes next. It may claim any: its items are read one by one."""
+        """The length of the next array, whose items are then read one by one."""
         length = self._take(self._unpacker.read_array_header, where)
-        # An item takes a byte at least: what claims more than is left cannot be true, and must not be looped over.
+        # Each item takes at least a byte, so a length above the remaining bytes is false, and must not be looped over.
         if length > self._size - self._unpacker.tell():
             raise _early(where)
         self._require_few(length + 1)
         return int(length)
 
     def item(self, where: str) -> Any:
-        """Whatever comes next."""
+        """The next value."""
         return self._take(self._unpacker.unpack, where)
 
     def _count(self, container: C) -> C:
@@ -95,12 +95,12 @@ class _Reader:
         return container
 
     def _require_few(self, more: int) -> None:
-        """Count values: an empty list is one byte on the wire and sixty in memory."""
+        """Count values, as an empty list is one byte on the wire but sixty in memory. Raises TooLarge."""
         self._values += more
         require_few_values(self._values, self._size, self._most)
 
     def end(self) -> None:
-        """Refuse bytes behind the payload."""
+        """Refuse bytes after the payload."""
         if self._unpacker.tell() != self._size:
             raise Rejected(f"{self._size - self._unpacker.tell()} bytes follow the payload", where="body", accepted="one payload")
 
@@ -181,7 +181,7 @@ def _map(value: Any, where: str) -> Mapping[Any, Any]:
 
 
 def _entries(value: Any, where: str, kinds: Any, accepted: str) -> dict[str, Any]:
-    """A map from text to values of ``kinds``, without those that are nil."""
+    """A map from text to values of ``kinds``, without nil values."""
     entries: dict[str, Any] = {}
     for key, item in _map(value, where).items():
         if item is not None:
@@ -202,14 +202,14 @@ def _text(value: Any, where: str, field: str = "") -> str:
 
 
 def _clean(text: str) -> str:
-    """Without lone surrogates, which JSON can spell and nothing else can."""
+    """The text with lone surrogates, which JSON can contain but UTF-8 cannot encode, replaced."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _whole(value: Any, where: str, field: str) -> int:
     if value is None:
         return 0
-    # Some tracers have floats alone and send 1.0 where others send 1.
+    # Some tracers only have floats, and send 1.0 where others send 1.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value <= _U64:
@@ -218,7 +218,7 @@ def _whole(value: Any, where: str, field: str) -> int:
 
 
 def _id(value: Any, where: str, field: str) -> int:
-    """An id; some tracers send it as the signed number of the same bits."""
+    """An id; some tracers send it as a signed number with the same bits."""
     return _whole(value, where, field) & _U64
 
 

@@ -1,1 +1,1 @@
-"""Jaeger's batches to OTLP, pure."""
+"""Translates Jaeger's batches to OTLP, pure."""

@@ -1,4 +1,4 @@
-"""Jaeger's batch in Thrift as an OTLP trace request (jaeger-idl ``jaeger.thrift``; docs/formats.md, "Jaeger's batches").
+"""Translates Jaeger's batches in Thrift to an OTLP trace request (jaeger-idl ``jaeger.thrift``; docs/formats.md, "Jaeger's batches").
 
     Batch    1 process  2 spans                       Process  1 serviceName  2 tags
     Span     1 traceIdLow  2 traceIdHigh  3 spanId  4 parentSpanId  5 operationName  6 references  7 flags
@@ -7,7 +7,7 @@
     Tag      1 key  2 vType (text, double, bool, long, binary)  3 … 7 the value of each type
     Log      1 timestamp (µs)  2 fields
 
-A span that cannot be read is left out, and counted.
+Malformed spans are left out and counted.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _MAX_US: Final = (1 << 63) // _NS_PER_US
 _SAMPLED: Final = 1
 _REF_TYPES: Final = ("child_of", "follows_from")
 _TAG_FIELDS: Final = ((3, bytes), (4, float), (5, bool), (6, int), (7, bytes))
-"""By a tag's type: the field that its value stands in, and what it must be."""
+"""By a tag's type: the field that holds its value, and the value's Python type."""
 _RESOURCE_NAMES: Final = {"hostname": "host.name"}
 
 
 def read_batch(body: bytes, most: int) -> Translated[ExportTraceServiceRequest]:
-    """The spans of a batch; ``most`` bounds what it holds. Raises Rejected or TooLarge."""
+    """The spans of a batch; ``most`` limits its content. Raises Rejected or TooLarge."""
     batch = read_struct(body, most)
     process = _struct(batch.get(1), "process")
     tags = {_RESOURCE_NAMES.get(name, name): value for name, value in _tags(process.get(2)).items()}
@@ -54,7 +54,7 @@ def _span(raw: Fields, resource: Resource) -> Span:
     start_us, parent = _microseconds(raw.get(8), "startTime"), _whole(raw.get(4), "parentSpanId")
     references = [_struct(reference, "a reference") for reference in _list(raw.get(6), "references")]
     if not parent:
-        # A parent is a child-of reference within the trace (refType 0); into another trace it is a link.
+        # A child-of reference (refType 0) within the trace names the parent; one into another trace is a link.
         parent = next((_whole(r.get(4), "spanId") for r in references if not r.get(1) and _trace_id(r.get(2), r.get(3)) == trace_id), 0)
     parent_id = _span_id(parent) if parent else b""
     links = (_link(reference) for reference in references)
@@ -79,7 +79,7 @@ def _span(raw: Fields, resource: Resource) -> Span:
 
 
 def _event(raw: Fields) -> Event:
-    """A log; its field ``event``, else ``message``, is the event's name."""
+    """A log as an event, named by its field ``event``, else by ``message``."""
     fields = _tags(raw.get(2))
     key = next((key for key in ("event", "message") if isinstance(fields.get(key), str)), "")
     name = str(fields.pop(key)) if key else ""
@@ -92,7 +92,7 @@ def _link(raw: Fields) -> Link:
 
 
 def _tags(value: Any) -> dict[str, AttributeValue]:
-    """Values by key; a tag without one of its type is empty text, bytes stay bytes."""
+    """Values by key; a tag without a value of its type is empty text, and binary values stay bytes."""
     found: dict[str, AttributeValue] = {}
     for raw in _list(value, "tags"):
         tag = _struct(raw, "a tag")

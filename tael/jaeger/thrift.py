@@ -1,10 +1,10 @@
-"""Thrift's binary protocol, read into plain values (Apache Thrift, "Thrift Binary protocol encoding"); pure.
+"""Parses Thrift's binary protocol into plain values (Apache Thrift, "Thrift Binary protocol encoding"); pure.
 
     struct  { type: 1 byte, id: 2 bytes, value } … 00        list  type: 1 byte, size: 4 bytes, values
     text    size: 4 bytes, bytes                              numbers big-endian
 
-A struct becomes a dict by field id. What a size claims is checked against the bytes that are there before anything is made, and values are counted:
-the libraries for Thrift allocate what a body claims.
+A struct becomes a dict by field id. Unlike in Thrift's own libraries, which allocate whatever size a body declares, sizes are checked against
+the remaining bytes before anything is allocated, and values are counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CONTAINER_VALUES = 4
 
 
 def read_struct(body: bytes, most: int) -> Fields:
-    """The struct that a body is; ``most`` bounds what it holds. Raises Rejected or TooLarge."""
+    """The struct that a body consists of; ``most`` limits its content. Raises Rejected or TooLarge."""
     reader = _Reader(body, most)
     fields = reader.struct(0)
     if reader.at != len(body):
@@ -33,7 +33,7 @@ def read_struct(body: bytes, most: int) -> Fields:
 
 
 class _Reader:
-    """A position in a body."""
+    """A body and the position up to which it has been read."""
 
     def __init__(self, body: bytes, most: int) -> None:
         self.at = 0
@@ -68,7 +68,7 @@ class _Reader:
         raise Rejected(f"unknown type {kind}", where=f"byte {self.at}", accepted="Thrift's binary protocol")
 
     def _values_of(self, kinds: tuple[int, ...], depth: int) -> list[Any]:
-        """The elements of a list, or the keys and values of a map one after the other."""
+        """The elements of a list, or the alternating keys and values of a map."""
         size = self._size() * len(kinds)
         self._count(size + _CONTAINER_VALUES)
         if depth > _MAX_DEPTH:
@@ -77,7 +77,7 @@ class _Reader:
 
     def _size(self) -> int:
         (size,) = _SIZE.unpack(self._take(4))
-        # Each element takes a byte at least, so this bounds what is allocated for a list too.
+        # Each element takes at least a byte, so this also bounds the allocation of a list.
         if size > len(self._body) - self.at:
             raise self._early()
         return int(size)

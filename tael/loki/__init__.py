@@ -1,1 +1,1 @@
-"""Loki's push API to OTLP logs, pure."""
+"""Translates requests of Loki's push API to OTLP logs, pure."""

@@ -1,4 +1,4 @@
-r"""A stream's labels as text: ``{job="api", path=`C:\logs`}``, names and strings as Go writes them."""
+r"""Parses a stream's labels: ``{job="api", path=`C:\logs`}``, with strings in Go's syntax."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v":
 
 
 def parse_labels(text: str) -> dict[str, str]:
-    """Values by name. Raises Rejected for a text that is no label set."""
+    """The label values by name. Raises Rejected for a malformed label set."""
     inner = text.strip()
     if not (inner.startswith("{") and inner.endswith("}")):
         raise _wrong(text)

@@ -1,10 +1,10 @@
-"""A push request as an OTLP logs request (docs/formats.md, "Loki's push").
+"""Translates a push request to an OTLP logs request (docs/formats.md, "Loki's push").
 
     JSON       {"streams": [{"stream": {"job": "api"}, "values": [["<ns>", "line", {"name": "value"}], …]}, …]}
     protobuf   proto/loki_push.proto, in a block of snappy
 
-A stream's labels become its resource's attributes, an entry's structured metadata the record's. A stream or an entry that cannot be read is left
-out, and counted.
+A stream's labels become attributes of the resource, an entry's structured metadata attributes of the log record. Malformed streams and
+entries are left out and counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tael.otlp.translated import Translated
 from tael.pb.loki_push_pb2 import Entry, Push
 
 SCOPE = "loki"
-"""The scope of every record that was pushed: its resource's attributes are the labels of its stream."""
+"""The scope of every pushed log record, which marks that its resource's attributes are the labels of its stream."""
 UNKNOWN_SERVICE = "unknown_service"
 _SERVICE_LABELS = (
     *("service_name", "service", "app", "application", "name", "app_kubernetes_io_name", "container", "container_name"),
@@ -42,7 +42,7 @@ Pushed: TypeAlias = "Translated[ExportLogsServiceRequest]"
 
 
 def read_protobuf(body: bytes, most: int) -> Pushed:
-    """A push request that was unpacked from snappy; ``most`` bounds what it holds. Raises Rejected or TooLarge."""
+    """Translate a push request in protobuf, already decompressed; ``most`` limits its content. Raises Rejected or TooLarge."""
     count_fields(body, _TREE, most)
     try:
         message = Push.FromString(body)
@@ -64,7 +64,7 @@ def _add_entry(records: ScopeLogs, level: str, entry: Entry) -> None:
 
 
 def read_json(body: bytes, most: int) -> Pushed:
-    """A push request in JSON. Raises Rejected or TooLarge."""
+    """Translate a push request in JSON; ``most`` limits its content. Raises Rejected or TooLarge."""
     weigh_json(body, most)
     value = load_json(body)
     streams = value.get("streams") if isinstance(value, dict) else None
@@ -84,7 +84,7 @@ def read_json(body: bytes, most: int) -> Pushed:
 def _add_values(records: ScopeLogs, level: str, entry: Any) -> None:
     if not isinstance(entry, list) or not 2 <= len(entry) <= 3 or not all(isinstance(text, str) for text in entry[:2]):
         raise Rejected("malformed entry", where="values", accepted='["<ns>", "<line>"], and perhaps {"name": "value", …}')
-    # Python refuses to read thousands of digits, with an error that is not ours.
+    # int() raises ValueError for thousands of digits, which tolerating() does not catch.
     if not entry[0].isdecimal() or len(entry[0]) > _MAX_DIGITS:
         raise _no_time()
     _add(records, level, int(entry[0]), entry[1], _texts(entry[2], "values") if len(entry) > 2 else {})
@@ -97,7 +97,7 @@ def _texts(value: Any, where: str) -> dict[str, str]:
 
 
 def _stream(pushed: Pushed, labels: Labels) -> tuple[ScopeLogs, str]:
-    """Where a stream's records go, and the level that its labels name."""
+    """The scope for a stream's records, added to the request, and the level in the stream's labels."""
     if not labels:
         raise Rejected("a stream has no label", where="streams", accepted="at least one")
     group = pushed.request.resource_logs.add()
@@ -118,7 +118,7 @@ def _add(records: ScopeLogs, level: str, time_ns: int, text: str, metadata: Labe
 
 
 def _without_ids(record: LogRecord, metadata: Labels) -> Labels:
-    """Structured metadata without the ids of a trace and a span, which become the record's own."""
+    """The structured metadata without trace and span ids, which are moved to the record's own fields."""
     kept = dict(metadata)
     for name, value in metadata.items():
         field, size = _IDS.get(name.lower(), ("", 0))
@@ -137,7 +137,7 @@ def _pairs(attributes: Labels) -> Iterator[KeyValue]:
 
 
 def _clean(text: str) -> str:
-    """Without lone surrogates, which JSON can spell and nothing else can."""
+    """The text with lone surrogates, which JSON can contain but UTF-8 cannot encode, replaced."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 

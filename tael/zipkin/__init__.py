@@ -1,1 +1,1 @@
-"""Zipkin's spans to OTLP, pure."""
+"""Translates Zipkin's spans to OTLP, pure."""

@@ -1,10 +1,10 @@
-"""Zipkin's v2 spans in JSON as an OTLP trace request (docs/formats.md, "Zipkin's spans").
+"""Translates Zipkin's v2 spans in JSON to an OTLP trace request (docs/formats.md, "Zipkin's spans").
 
     [{"traceId": "…", "id": "…", "parentId": "…", "name": "get", "kind": "CLIENT", "timestamp": µs, "duration": µs,
       "localEndpoint": {"serviceName": "…", "ipv4": "…", "port": 80}, "remoteEndpoint": {…},
       "annotations": [{"timestamp": µs, "value": "…"}], "tags": {"name": "value"}, "shared": true, "debug": true}, …]
 
-A span that cannot be read is left out, and counted.
+Malformed spans are left out and counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REMOTE_KEYS = {"serviceName": "peer.service", "ipv4": "network.peer.address", "
 
 
 def read_spans(body: bytes, most: int) -> Translated[ExportTraceServiceRequest]:
-    """The spans of a body; ``most`` bounds what it holds. Raises Rejected or TooLarge."""
+    """The spans of a body; ``most`` limits its content. Raises Rejected or TooLarge."""
     weigh_json(body, most)
     found = load_json(body)
     if not isinstance(found, list):
@@ -78,7 +78,7 @@ def _event(note: dict[str, Any]) -> Event:
 
 
 def _flags(raw: dict[str, Any]) -> dict[str, AttributeValue]:
-    """What OTLP has no field for: a server's span that has its client's id, and one that was forced to be sampled."""
+    """Attributes for flags without a field in OTLP: a server span that shares its client's id, and a forced sampling decision."""
     return {f"zipkin.{name}": True for name in ("shared", "debug") if raw.get(name) is True}
 
 
@@ -95,7 +95,7 @@ def _port(value: Any) -> int:
 
 
 def _id(value: Any, where: str, size: int) -> bytes:
-    """An id, whose leading zeros may be missing."""
+    """An id; leading zeros may be missing."""
     if not isinstance(value, str) or not _HEX.fullmatch(value) or len(value) > 2 * size:
         raise Rejected("not a valid id", where=where, accepted=f"up to {2 * size} hexadecimal digits")
     return bytes.fromhex(value.rjust(2 * size, "0"))
