@@ -1,4 +1,4 @@
-"""Certificates of authorities made for a test, and TLS in front of servers that speak none themselves."""
+"""Certificate authorities for tests, and a TLS proxy for servers that do not speak TLS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of a certificate and its key."""
+    """The files of a certificate and of its key."""
 
     cert: Path
     key: Path
@@ -38,7 +38,7 @@ class Authority:
         self.file.write_bytes(_pem(built.sign(self._key, hashes.SHA256())))
 
     def issue(self, name: str) -> Pair:
-        """A certificate for this machine's loopback, for servers and clients, as ``<name>.crt`` and ``<name>.key``; replaces what is there."""
+        """Issue a certificate for loopback, for servers and clients, as ``<name>.crt`` and ``<name>.key``; existing files are replaced."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -49,7 +49,7 @@ class Authority:
         return pair
 
     def client(self, pair: Pair | None = None) -> ssl.SSLContext:
-        """What a client of this authority's servers uses, with a certificate to show where it has one."""
+        """The SSL context for a client of this authority's servers, with a client certificate if there is one."""
         context = ssl.create_default_context(cafile=self.file)
         if pair is not None:
             context.load_cert_chain(pair.cert, pair.key)
@@ -67,7 +67,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """As Kubernetes does with a mounted Secret: at once, by another file."""
+    """Replace a file atomically, as Kubernetes does with a mounted Secret."""
     fresh = path.with_suffix(path.suffix + ".new")
     fresh.write_bytes(content)
     fresh.rename(path)
@@ -75,7 +75,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 @contextlib.asynccontextmanager
 async def tls_in_front(url: str, pair: Pair, client_ca: Path | None = None) -> AsyncIterator[str]:
-    """An https:// URL that leads to the http:// one."""
+    """An https:// URL that is proxied to the http:// one."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pair.cert, pair.key)
     if client_ca is not None:

@@ -1,4 +1,4 @@
-"""The cold tier of shards under test: their hours rolled by the compactor's own code into a real bucket, and read back over their tiers."""
+"""The cold tier of shards under test: the compactor's own code rolls hours into a real bucket, and readers read both tiers."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ R = TypeVar("R")
 
 
 class MemoryKeyValue:
-    """As much of KeyValue as manifests need."""
+    """The part of KeyValue that manifests need."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Versioned] = {}
         self.away = False
 
     async def get(self, key: str) -> Versioned | None:
-        """See KeyValue; nothing while it is ``away``."""
+        """See KeyValue; raises Unavailable while ``away``."""
         if self.away:
             raise Unavailable("the key-value store is away")
         return self.kept.get(key)
@@ -52,11 +52,11 @@ class MemoryKeyValue:
 
 
 class Crash(BaseException):
-    """The process ends here."""
+    """Simulates the death of the process."""
 
 
 class Cold:
-    """The cold tier of some shards. ``roll`` moves every hour that is over; ``crash_at`` names the place where the compactor dies."""
+    """The cold tier of some shards. ``roll`` moves every past hour; ``crash_at`` names the place where the compactor dies."""
 
     def __init__(self, clickhouses: Sequence[ClickHouse]) -> None:
         self.kv, self.objects = MemoryKeyValue(), MemoryObjects()
@@ -92,24 +92,24 @@ class Cold:
             raise Crash
 
     def later(self) -> None:
-        """So much time goes by that what failed is tried again."""
+        """Advance the clock so far that failed work is retried."""
         self._later += 3600
 
     async def roll(self, before_ns: int | None = None) -> None:
-        """Roll every hour of every shard that is over, or that ended before a time."""
+        """Roll every hour of every shard that has ended, or that ended before the given time."""
         for shard in range(len(self._rollers)):
             while await self.step(shard, before_ns):
                 pass
 
     async def step(self, shard: int = 0, before_ns: int | None = None) -> bool:
-        """Do the next step of a shard's roll; False when there is none."""
+        """Do the next step of a shard's roll; False when nothing is left to do."""
         roller = self._rollers[shard]
         if f"cold.{shard}" not in self.kv.kept:
             await roller.take()
         return await roller.step(Policy(before_ns or time.time_ns(), 0))
 
     async def roll_up(self, before_ns: int | None = None) -> int:
-        """Roll up every cold hour of samples that is over, or that ended before a time; how many files."""
+        """Roll up every cold hour of samples that has ended, or that ended before the given time; return the number of files."""
         count = 0
         for roller in self._rollers:
             await roller.take()
@@ -121,7 +121,7 @@ class Cold:
         return count
 
     async def gather(self, before_ns: int | None = None) -> int:
-        """Gather the files of days that are over, or that ended before a time; how many files they became."""
+        """Merge the files of days that have ended, or that ended before the given time; return the resulting number of files."""
         count = 0
         for roller in self._rollers:
             await roller.take()
@@ -131,9 +131,9 @@ class Cold:
         return count
 
     def shards(self, build: Callable[[ClickHouse, Source | None], R]) -> list[AskedShard[R]]:
-        """The shards with readers over their tiers."""
+        """The shards, with readers over both of their tiers."""
         return [TieredShard(tiers, partial(build, clickhouse)) for tiers, clickhouse in zip(self.tiers, self._clickhouses, strict=True)]
 
 
 async def _always() -> None:
-    """The lease is ours."""
+    """A lease check that always passes."""

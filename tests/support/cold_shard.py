@@ -1,4 +1,4 @@
-"""A shard with everything that a roll to the cold tier needs: real tables, bucket and key-value store, and an owner that can be made to die."""
+"""A shard with everything that a roll needs: real tables, bucket and key-value store, and an owner that can be made to crash."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SHARDS = itertools.count(1000)
 
 @dataclass
 class Cold:
-    """A shard with everything that a roll needs; ``crash_at`` names the place where the owner dies."""
+    """A shard with everything that a roll needs; ``crash_at`` names the place where the owner crashes."""
 
     tier: HotTier
     objects: MinioObjectStore
@@ -66,7 +66,7 @@ class Cold:
         return ClickHouseRolling(self.clickhouse, self.bucket_url)
 
     async def roller(self, store: ClickHouseRolling | None = None) -> Roller:
-        """The next owner."""
+        """A roller under the next epoch."""
         self.epoch += 1
 
         async def still_mine() -> None:
@@ -79,13 +79,13 @@ class Cold:
         return roller
 
     async def eraser(self, store: ColdEraseStore | None = None) -> ColdEraser:
-        """The next owner, for deletions."""
+        """An eraser under the next epoch."""
         owner = (await self.roller()).owner
         store = store or ClickHouseColdErase(self.clickhouse, self.bucket_url)
         return ColdEraser(owner, store, self.objects, Pace(), self._fail)
 
     async def roll(self) -> int:
-        """Everything, by a new owner; how many steps it took."""
+        """Roll everything as a new owner; return the number of steps."""
         roller = await self.roller()
         return await finish(roller)
 
@@ -93,7 +93,7 @@ class Cold:
         return await Manifests(self.kv, self.objects).read(self.shard)
 
     async def ledger(self) -> dict[str, int]:
-        """Rows of each table that a reader counts now, each place by the manifest; None while it would wait."""
+        """The rows of each table that a reader would count now, with places taken from the manifest; None while it would have to wait."""
         manifest = await self.manifest()
         assert not manifest.moving(ROLLED)
         counts = {}
@@ -128,7 +128,7 @@ async def cold(shared_hot_node: HotNode, objects: MinioObjectStore, nats_client:
 
 
 async def fill(tier: HotTier) -> None:
-    """Rows of every table, of two tenants where there can be."""
+    """Insert rows into every table, of two tenants where possible."""
     await tier.store(of_service("shop", wire_span(0), wire_span(1)))
     await tier.store(of_service("cart", wire_span(2)), tenant="o'ther*")
     await tier.store_logs(logs_of("shop", wire_log()))

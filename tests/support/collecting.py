@@ -1,4 +1,4 @@
-"""Shards whose payloads are collected under test: requests go through the receivers' own code, and the compactor's works on what came of them."""
+"""Shards for tests of payload collection: requests pass through the receivers' own code, and the compactor's works on the result."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ LEASE = Lease(holder="here", epoch=1)
 
 
 def hash_of(text: str) -> bytes:
-    """What a text is known by."""
+    """The SHA-256 of a text."""
     return sha256(text.encode()).digest()
 
 
 def attributes_of(*texts: str) -> Any:
-    """Prompts of a call, one an attribute."""
+    """The attributes of an LLM call, with one prompt each."""
     return encode_attributes({f"gen_ai.prompt.{place}.content": text for place, text in enumerate(texts)})
 
 
@@ -80,13 +80,13 @@ class Place:
         ]
 
     def restart(self) -> None:
-        """Another receiver, which remembers nothing."""
+        """Replace the receiver by one that remembers nothing."""
         settings, registry = receiver_settings(), CollectorRegistry()
         self._pipeline = Pipeline(self.log, Router(len(self.tier.clickhouses)), settings, registry=registry, now_ns=lambda: self.now_ns)
         self.log.seen.clear()
 
     async def index_since(self, time_ns: int) -> None:
-        """The shards know what refers to payloads since then."""
+        """Declare that the shards have an index of references since the given time."""
         for clickhouse in self.tier.clickhouses:
             sql = f"ALTER TABLE {clickhouse.database}.tael_migrations UPDATE applied_at = fromUnixTimestamp64Nano({{at:Int64}}, 'UTC') WHERE name LIKE '%payload_references'"
             await clickhouse.command(f"{sql} SETTINGS mutations_sync = 2", {"at": time_ns})
@@ -96,35 +96,35 @@ class Place:
             await self._pipeline.admit(SIGNALS[signal], tenant, request.SerializeToString(), reservation)
 
     async def say(self, trace_id: bytes, *texts: str, tenant: str = "t1", hours_later: int = 0, user: str = "") -> None:
-        """A span with prompts."""
+        """Send a span with prompts."""
         request, at_ns = ExportTraceServiceRequest(), self.hour_ns + hours_later * HOUR_NS
         span = request.resource_spans.add().scope_spans.add().spans.add(trace_id=trace_id, span_id=trace_id[:8], start_time_unix_nano=at_ns)
         span.attributes.extend([*attributes_of(*texts), *encode_attributes({"user.id": user} if user else {})])
         await self._admit(TRACES, request, tenant)
 
     async def log_loose(self, text: str, user: str) -> None:
-        """A log record in no trace, with a prompt."""
+        """Send a log record outside of a trace, with a prompt."""
         request = ExportLogsServiceRequest()
         record = request.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=self.hour_ns)
         record.attributes.extend([*attributes_of(text), *encode_attributes({"user.id": user})])
         await self._admit(LOGS, request, "t1")
 
     async def post(self, text: str) -> str:
-        """A payload by hand, as ``POST /api/v1/blobs`` keeps it; a reference to it."""
+        """Store a payload as ``POST /api/v1/blobs`` does; return a reference to it."""
         hour = self.now_ns // HOUR_NS * 3600
         for body in bodies("t1", 0, [Wanted(hour, hash_of(text), text.encode())], self.now_ns, 8 << 20):
             await self.log.append(0, PAYLOADS, body.body, body.items, body.dedup_id)
         return str(Reference(hash_of(text), len(text.encode())))
 
     async def write(self) -> None:
-        """Store what was appended."""
+        """Write what was appended to the hot tier."""
         for wal, signal, body, _ in self.log.appended:
             self.last += 1
             await ClickHouseWriter(self.tier.clickhouses[shard_of_wal(wal)]).write(signal, body, f"{id(self)}:{self.last}")
         self.log.appended.clear()
 
     async def behind(self, last: int, committed: int) -> None:
-        """The WAL of the first shard reaches to ``last`` and is written up to ``committed``."""
+        """Pretend that the first shard's WAL ends at ``last`` and is committed up to ``committed``."""
         self.last = last
         await self.kv.put(writer_key(0), Lease(holder="w", epoch=1, committed=committed).encode())
         self._told = last
@@ -146,7 +146,7 @@ class Place:
         yield ColdEraser(cold.owners[shard.index], store, MemoryObjects(), Pace(), self._fail)
 
     def collector(self, store: CollectStore | None = None) -> Collector:
-        """A compactor that has just started."""
+        """The collector of a compactor that has just started."""
         ports = Ports(
             self.kv,
             lambda shard: store or ClickHouseCollect(self.tier.clickhouses[shard.index]),
@@ -159,20 +159,20 @@ class Place:
         return Collector(ports, Times(RELIED_NS, GRACE_NS, 0), self._fail, now_ns=lambda: self.now_ns)
 
     async def collect(self, collector: Collector | None = None, *, hours: float = 0) -> None:
-        """A round of every shard, so much later."""
+        """Collect once in every shard, after advancing the clock by ``hours``."""
         self.now_ns += int(hours * HOUR_NS)
         collector = collector or self.collector()
         for shard in self.shards:
             await collector.work(shard, LEASE, self.shards)
 
     async def delete(self, kind: Kind, value: str, store: EraseStore | None = None) -> str:
-        """Ask for a deletion, and erase until no row is left; its id."""
+        """Request a deletion, and erase until no row is left; return its id."""
         deletion = await Deletions(self.kv).request("t1", kind, value, now_ns=self.now_ns, shards=len(self.shards))
         await self.erase(store)
         return deletion.id
 
     async def erase(self, store: EraseStore | None = None) -> None:
-        """Go on with every deletion, by a compactor that has just started."""
+        """Continue every deletion, in a compactor that has just started."""
 
         def stores(shard: ShardAddress) -> EraseStore:
             return store or ClickHouseErase(self.tier.clickhouses[shard.index])
@@ -183,24 +183,24 @@ class Place:
                 await eraser.work(shard, LEASE)
 
     async def progress(self, deletion_id: str) -> Sequence[Progress]:
-        """How far every shard is."""
+        """The progress of every shard."""
         deletions = Deletions(self.kv)
         found = await deletions.get(deletion_id)
         assert found is not None
         return [await deletions.progress_of(found, shard.index) for shard in self.shards]
 
     async def is_done(self, deletion_id: str) -> bool:
-        """Whether every shard is done with it."""
+        """Whether every shard has finished the deletion."""
         return {one.state for one in await self.progress(deletion_id)} == {"done"}
 
     async def readable(self, *texts: str, tenant: str = "t1") -> list[bool]:
-        """Whether each can be read by its hash."""
+        """Whether each payload can be read by its hash."""
         found = await self.tier.payloads.get_payloads(tenant, [hash_of(text) for text in texts])
         assert not found.missing
         return [found.value.get(hash_of(text)) == text.encode() for text in texts]
 
     async def rows(self, text: str) -> dict[str, int]:
-        """Where rows of a payload, or what says that it is there, are still: by table, and by ``files``."""
+        """The number of remaining rows of a payload, or of the entries that list it: by table, and by ``files``."""
         found: dict[str, int] = {}
         for number, clickhouse in enumerate(self.tier.clickhouses):
             for table in ("payloads", "payloads_rolling", "payload_hours", "payload_references", "tael_condemned_payloads"):

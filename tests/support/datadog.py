@@ -1,4 +1,4 @@
-"""Bodies as Datadog's tracers write them: one set of spans in each version of the protocol."""
+"""Bodies as Datadog's tracers send them: the same spans in each version of the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RawTraces = Sequence[Sequence[RawSpan]]
 
 
 def raw_span(**changes: Any) -> RawSpan:
-    """A small span that is accepted, with ``changes``."""
+    """A small valid span, with ``changes``."""
     span = {"service": "shop", "name": "web.request", "resource": "GET /cart", "type": "web", "trace_id": 7, "span_id": 8, "parent_id": 0}
     times = {"start": 1_700_000_000_000_000_000, "duration": 5_000_000, "error": 0}
     return {**span, **times, "meta": {}, "metrics": {}, **changes}
@@ -27,12 +27,12 @@ def as_msgpack(traces: RawTraces) -> bytes:
 
 
 def as_json(traces: RawTraces) -> bytes:
-    """The same in JSON."""
+    """A v0.3 or v0.4 body in JSON."""
     return json.dumps(traces).encode()
 
 
 def as_v05(traces: RawTraces) -> bytes:
-    """A v0.5 body; what that version has no field for is left out."""
+    """A v0.5 body, without what that version has no field for."""
     texts: dict[str, int] = {"": 0}
 
     def text(value: str) -> int:

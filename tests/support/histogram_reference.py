@@ -1,4 +1,4 @@
-"""Native histograms the slow way: one at a time, buckets in dictionaries, in plain loops, to compare the vectorised ones with."""
+"""A slow reference implementation of native histograms, in plain loops over dictionaries of buckets, to compare the vectorised one with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Plain:
 
     @classmethod
     def at(cls, histograms: Histograms, row: int) -> Plain:
-        """The one at ``row``."""
+        """The histogram at ``row``."""
         sides = []
         for side in (histograms.positive, histograms.negative):
             entries = slice(side.offsets[row], side.offsets[row + 1])
@@ -47,14 +47,14 @@ class Plain:
         )
 
     def limits(self, index: int) -> tuple[float, float]:
-        """Where bucket ``index`` begins and ends."""
+        """The lower and upper bound of bucket ``index``."""
         if self.bounds is None:
             return 2 ** ((index - 1) / 2**self.schema), 2 ** (index / 2**self.schema)
         ends = [-math.inf, *self.bounds, math.inf]
         return ends[index], ends[index + 1]
 
     def ascending(self) -> Iterator[Bucket]:
-        """All populated buckets; beside the zero bucket they begin where it ends."""
+        """All populated buckets in ascending order; those beside the zero bucket begin at its end."""
         for index in sorted(self.negative, reverse=True):
             lower, upper = self.limits(index)
             yield -upper, -max(lower, self.width), self.negative[index]
@@ -65,7 +65,7 @@ class Plain:
             yield (lower if self.bounds is not None else max(lower, self.width)), upper, self.positive[index]
 
     def halved(self, lower: float, upper: float) -> tuple[float, float]:
-        """A bucket around 0, without the half on whose side there are no others."""
+        """A bucket around 0, without the half on whose side there are no other buckets."""
         if self.positive and not self.negative:
             return 0.0, upper
         if self.negative and not self.positive:
@@ -73,7 +73,7 @@ class Plain:
         return lower, upper
 
     def zeros_within(self, width: float) -> tuple[float, float]:
-        """What a zero bucket of ``width`` would hold, and the width it needs so as not to cut a populated bucket."""
+        """The count of a zero bucket of ``width``, and the width that it needs in order not to cut a populated bucket."""
         while True:
             cut = [self.limits(i)[1] for side in (self.positive, self.negative) for i in side if self._cuts(i, width)]
             if not cut or width == self.width:
@@ -87,7 +87,7 @@ class Plain:
         return lower < width < upper
 
     def widened(self, width: float) -> Plain:
-        """With a zero bucket of ``width``, which cuts no bucket."""
+        """The histogram with a zero bucket of ``width``, which must not cut a bucket."""
         if width == self.width:
             return self
         zeros, _ = self.zeros_within(width)
@@ -95,7 +95,7 @@ class Plain:
         return Plain(self.schema, self.count, self.sum, width, zeros, kept[0], kept[1], self.bounds, self.hint)
 
     def coarser(self, schema: int) -> Plain:
-        """At a lower resolution."""
+        """The histogram at a lower resolution."""
 
         def merged(side: dict[int, float]) -> dict[int, float]:
             result: dict[int, float] = {}
@@ -109,7 +109,7 @@ class Plain:
         )
 
     def rebounded(self, bounds: tuple[float, ...]) -> Plain:
-        """With some of its custom bounds."""
+        """The histogram with only some of its custom bounds."""
         result: dict[int, float] = {}
         for index, count in self.positive.items():
             upper = self.limits(index)[1]
@@ -118,7 +118,7 @@ class Plain:
         return Plain(self.schema, self.count, self.sum, 0, 0, result, {}, bounds, self.hint)
 
     def plus(self, other: Plain, factor: float = 1) -> Plain | None:
-        """The sum with ``factor`` times another, None for two kinds of buckets."""
+        """The sum of this and ``factor`` times another; None if their kinds of buckets differ."""
         if (self.bounds is None) != (other.bounds is None):
             return None
         left, right = _reconciled(self, other)
@@ -140,7 +140,7 @@ class Plain:
         )
 
     def reset_after(self, before: Plain) -> bool:
-        """Whether a counter was reset between ``before`` and this."""
+        """Whether the counter was reset between ``before`` and this."""
         if self.hint in (RESET_YES, RESET_NO):
             return self.hint == RESET_YES
         if self.count < before.count or (self.bounds is None) != (before.bounds is None):
@@ -157,7 +157,7 @@ class Plain:
         return _less(self.positive, earlier.positive) or _less(self.negative, earlier.negative)
 
     def quantile(self, q: float) -> float:
-        """The number with the share ``q`` of observations below it."""
+        """The value below which the fraction ``q`` of the observations lies."""
         if not self.count or math.isnan(q):
             return math.nan
         below, reached, rank = q < 0.5, 0.0, q * self.count if q < 0.5 else (1 - q) * self.count
@@ -184,7 +184,7 @@ class Plain:
         return float(upper * (lower / upper) ** (1 - share))
 
     def rank(self, value: float) -> float:
-        """How many observations are below ``value``."""
+        """The number of observations below ``value``."""
         total = 0.0
         for begin, end, count in self.ascending():
             around = begin <= 0 <= end
@@ -219,7 +219,7 @@ def _less(now: dict[int, float], before: dict[int, float]) -> bool:
 
 
 def same(left: Plain, right: Plain, close: Callable[[float, float], bool]) -> bool:
-    """Whether two have the same layout and ``close`` counts."""
+    """Whether two histograms have the same layout and ``close`` counts."""
     if (left.schema, left.bounds) != (right.schema, right.bounds) or not close(left.width, right.width):
         return False
     if left.schema == CUSTOM_BUCKETS and left.positive.keys() != right.positive.keys():

@@ -10,7 +10,7 @@ OF_HISTOGRAMS = sorted(name for name, function in FUNCTIONS.items() if function.
 
 
 def range_function(name: str, windows: Windows) -> Evaluated:
-    """What the function gives for windows that each hold a histogram."""
+    """The result of the function for windows that each contain a histogram."""
     histograms = FUNCTIONS[name].histograms
     assert histograms is not None
     return over_time.evaluate(histograms, windows)

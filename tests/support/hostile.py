@@ -1,4 +1,4 @@
-"""Requests that are small on the wire and large once they are unpacked, one or more for each way in."""
+"""Requests that are small on the wire but large once decompressed or parsed, at least one for each protocol."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MSGPACK = {"Content-Type": "application/msgpack"}
 
 @dataclass(frozen=True)
 class Attack:
-    """One request. ``port`` is that of the OTLP receiver or of Datadog's."""
+    """One request. ``port`` names the receiver: OTLP's or Datadog's."""
 
     name: str
     path: str
@@ -29,7 +29,7 @@ class Attack:
 
 
 def attacks(size_bytes: int = MIB) -> Iterator[Attack]:
-    """Each unpacks to about ``size_bytes``."""
+    """The attacks, each of which expands to about ``size_bytes``."""
     for signal in ("traces", "logs", "metrics"):
         for unit in (b"\x0a\x00", b"\x0a\x02\x12\x00", b"\x0a\x04\x12\x02\x12\x00"):
             yield Attack(f"{signal} of empty messages {unit.hex()}", f"/v1/{signal}", gzip.compress(repeated(unit, size_bytes)), _PROTOBUF)
@@ -91,7 +91,7 @@ def _datadog(size_bytes: int) -> Iterator[Attack]:
 
 
 def _translated(size_bytes: int) -> Iterator[Attack]:
-    """Loki, Zipkin and Jaeger."""
+    """The attacks through Loki's, Zipkin's and Jaeger's protocols."""
     block = bytes(cramjam.snappy.compress_raw(repeated(b"\x0a\x00", size_bytes)))
     yield Attack("Loki's empty streams", "/loki/api/v1/push", block, _SNAPPY)
     entries = in_fields(b'\x0a\x07{a="b"}' + repeated(b"\x12\x00", size_bytes), 1)
@@ -116,12 +116,12 @@ def _translated(size_bytes: int) -> Iterator[Attack]:
 
 
 def repeated(unit: bytes, size_bytes: int) -> bytes:
-    """``unit`` until it is so many bytes."""
+    """``unit`` repeated up to the given size."""
     return unit * (size_bytes // len(unit))
 
 
 def in_fields(body: bytes, *numbers: int) -> bytes:
-    """Protobuf: ``body`` in a field of the first number, that in one of the second, and so on."""
+    """``body`` wrapped in nested protobuf fields: in a field with the first number, that in one with the second, and so on."""
     for number in numbers:
         size, length = len(body), b""
         while size > 127:

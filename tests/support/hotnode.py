@@ -36,14 +36,14 @@ _START_SECONDS = 30.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """A port of 127.0.0.1 that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 class HotNode:
-    """``python -m services.hotnode`` over ``directory``, on its own port for life, so that a restart keeps the URL.
+    """``python -m services.hotnode`` over ``directory``, on a fixed port, so that a restart keeps the URL.
 
     As a context manager it starts and ends the process; ``environment`` adds settings.
     """
@@ -63,7 +63,7 @@ class HotNode:
 
     @property
     def log(self) -> str:
-        """All that the process has written so far."""
+        """All output of the process so far."""
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
     @property
@@ -108,14 +108,14 @@ class HotNode:
             return False
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
-        """Send a signal; SIGKILL waits for the end."""
+        """Send a signal; for SIGKILL, wait until the process has ended."""
         assert self.process is not None
         self.process.send_signal(signum)
         if signum == signal.SIGKILL:
             self.process.wait(10)
 
     def stop(self) -> int:
-        """Ask it to drain and wait; the exit code."""
+        """Ask the process to drain, and wait; return the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -126,7 +126,7 @@ class HotNode:
             raise
 
     def restart(self) -> Self:
-        """Stop it if it runs, and start it on the same directory and port."""
+        """Stop the process if it runs, and start it again on the same directory and port."""
         if self.process is not None and self.process.poll() is None:
             self.stop()
         return self.start()
@@ -142,7 +142,7 @@ class HotNode:
 
 @pytest.fixture
 def hot_nodes(tmp_path: Path) -> Iterator[Callable[..., HotNode]]:
-    """Make and start hot nodes, each over its own directory; all are ended with the test."""
+    """A function that starts hot nodes, each over its own directory; all are stopped with the test."""
     nodes: list[HotNode] = []
 
     def make(**options: object) -> HotNode:
@@ -177,7 +177,7 @@ DIFFERENCES = {
 
 
 class ClickHouse:
-    """Something that speaks ClickHouse's HTTP interface, with a database of the test's own."""
+    """A server with ClickHouse's HTTP interface, and a database of the test's own."""
 
     def __init__(self, url: str, user: str, password: str, node: HotNode | None) -> None:
         self.url = url
@@ -194,7 +194,7 @@ class ClickHouse:
         return parts.hostname or "127.0.0.1", parts.port or 8123
 
     def excuse(self, name: str) -> None:
-        """Skip the rest of the test where this difference is known."""
+        """Skip the rest of the test if the server is known to have this difference."""
         if self.node is not None:
             pytest.skip(f"{name}: {DIFFERENCES[name]}")
 
@@ -208,7 +208,7 @@ class ClickHouse:
         path: str = "/",
         **fields: Any,
     ) -> urllib3.BaseHTTPResponse:
-        """One request; ``fields`` go into the URL, the test's database and the right user with them."""
+        """Send one request, with ``fields``, the test's database and the valid credentials."""
         url = f"{self.url}{path}?{urlencode({'database': self.database} | fields)}"
         known = {"X-ClickHouse-User": self.user, "X-ClickHouse-Key": self.password}
         return self.http.request(
@@ -216,14 +216,14 @@ class ClickHouse:
         )
 
     def run(self, sql: str, body: bytes | None = None, **fields: Any) -> str:
-        """Run a statement that must succeed: in the body, or in the URL with rows in the body. Returns the result as text."""
+        """Run a statement that must succeed, sent in the body, or in the URL with rows in the body; return the result as text."""
         whole = {"query": sql, **fields} if body is not None else fields
         response = self.request("POST", sql.encode() if body is None else body, **whole)
         assert response.status == 200, response.data.decode()
         return response.data.decode()
 
     def fails(self, sql: str, **fields: Any) -> int:
-        """Run a statement that must fail and return the exception's code."""
+        """Run a statement that must fail; return the exception's code."""
         response = self.request("POST", sql.encode(), **fields)
         assert response.status != 200, response.data
         return int(response.headers["X-ClickHouse-Exception-Code"])
@@ -235,7 +235,7 @@ def _targets() -> list[str]:
 
 @pytest.fixture(params=_targets())
 def clickhouse(request: pytest.FixtureRequest) -> Iterator[ClickHouse]:
-    """Each thing under test in turn, with a fresh database that is dropped afterwards."""
+    """Each server under test in turn, with a new database that is dropped afterwards."""
     if request.param == "hot node":
         node: HotNode = request.getfixturevalue("shared_hot_node")
         target = ClickHouse(node.url, node.user, node.password, node)

@@ -1,6 +1,6 @@
-"""A connection of HTTP/2 frame by frame, for what gRPC's own clients do not let a test see or do.
+"""An HTTP/2 connection frame by frame, for tests of what gRPC's own clients hide.
 
-Source: RFC 9113. It speaks no more than the frames that keep a connection: SETTINGS, PING and GOAWAY.
+Source: RFC 9113. It only knows the frames that maintain a connection: SETTINGS, PING and GOAWAY.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ENHANCE_YOUR_CALM = 11
 
 @dataclass
 class Frames:
-    """One connection: what it was told, in order; ``closed`` when the server ended it."""
+    """One connection, with the received frames in order; ``closed`` is set when the server has closed it."""
 
     writer: asyncio.StreamWriter
     acknowledged: int = 0
@@ -34,12 +34,12 @@ class Frames:
         await self.writer.drain()
 
     async def until_acknowledged(self, pings: int) -> None:
-        """Return when so many PINGs have been answered, or the connection is told to go away."""
+        """Return when the given number of PINGs has been answered, or GOAWAY was received."""
         async with self.heard:
             await self.heard.wait_for(lambda: self.acknowledged >= pings or self.goaways or self.closed.is_set())
 
     async def read(self, reader: asyncio.StreamReader) -> None:
-        """Take in what comes, until the end."""
+        """Read frames until the connection ends."""
         try:
             while True:
                 size, kind, flags = struct.unpack(">I", b"\0" + await reader.readexactly(3))[0], *(await reader.readexactly(2))
@@ -66,7 +66,7 @@ class Frames:
 
 @asynccontextmanager
 async def frames(address: str) -> AsyncIterator[Frames]:
-    """A connection to ``host:port``, greeted."""
+    """A connection to ``host:port`` after the exchange of prefaces."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(PREFACE + _frame(SETTINGS, 0, b""))

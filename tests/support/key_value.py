@@ -1,4 +1,4 @@
-"""A KeyValue in memory, for what asks one and is not about how it behaves when it is away."""
+"""A KeyValue in memory, for tests that are not about an unavailable store."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MemoryKeyValue:
         return [found for key, found in sorted(self._values.items()) if key.startswith(prefix)]
 
     async def watch(self, prefix: str) -> AsyncIterator[Versioned]:
-        """See KeyValue; changes after the first look are not told."""
+        """See KeyValue; changes after the first values are not reported."""
         for found in await self.list(prefix):
             yield found
         await asyncio.Event().wait()

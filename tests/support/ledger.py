@@ -28,7 +28,7 @@ _RETRYABLE = {
 
 
 class Ledger:
-    """Sends numbered spans from a thread until told to stop."""
+    """Sends numbered spans from a thread until stopped."""
 
     def __init__(self, suite: Suite, *, spans_per_request: int = 20, pause: float = 0.01, service: str = "ledger") -> None:
         self._suite = suite
@@ -54,7 +54,7 @@ class Ledger:
             assert not thread.is_alive(), "a sender is still retrying"
 
     def wait_for(self, more: int, seconds: float = 60) -> None:
-        """Until this many more spans are acknowledged than now."""
+        """Wait until this many more spans are acknowledged."""
         target = len(self.acknowledged) + more
         until(lambda: len(self.acknowledged) >= target, f"{more} more acknowledged spans (retries {self.retries})", seconds)
 
@@ -102,12 +102,12 @@ class Ledger:
 
 
 def hash_of(service: str) -> bytes:
-    """Eight bytes that keep the ledgers of one suite apart."""
+    """Eight bytes that distinguish the ledgers of one suite."""
     return hashlib.blake2b(service.encode(), digest_size=8).digest()
 
 
 def read_back(suite: Suite, service: str = "ledger") -> Counter[bytes]:
-    """How often each numbered span is readable through the query API, page by page."""
+    """The number of times that each numbered span is readable through the query API."""
     seen: Counter[bytes] = Counter()
     cursor = ""
     while True:
@@ -121,7 +121,7 @@ def read_back(suite: Suite, service: str = "ledger") -> Counter[bytes]:
 
 
 def assert_exactly_once(suite: Suite, ledger: Ledger, seconds: float = 60) -> None:
-    """Every acknowledged span becomes readable, and none is there twice."""
+    """Assert that every acknowledged span becomes readable, exactly once."""
     assert not ledger.refused, f"a retryable fault was answered as final: {ledger.refused[:3]}"
     assert ledger.acknowledged, "nothing was acknowledged at all"
 

@@ -25,7 +25,7 @@ from tests.support.storage import RECEIVED_NS
 
 @dataclass
 class MemoryBus:
-    """See LiveBus; ``queues`` has one for each subscription that there is now."""
+    """A LiveBus in memory; ``queues`` has a queue for each current subscription."""
 
     queues: dict[str, list[asyncio.Queue[LiveBody | None]]] = field(default_factory=dict)
 
@@ -45,18 +45,18 @@ class MemoryBus:
             yield body
 
     def publish(self, signal: str, body: bytes, items: int = 1) -> None:
-        """Hand a body to whoever watches."""
+        """Deliver a body to all watchers."""
         for queue in self.queues.get(signal, []):
             queue.put_nowait(LiveBody(items, body))
 
     def lose_connection(self, signal: str) -> None:
-        """End every subscription from the other side."""
+        """End every subscription, as a lost connection does."""
         for queue in self.queues.get(signal, []):
             queue.put_nowait(None)
 
 
 def body_of(*groups: ResourceSpans, tenant: str = DEFAULT_TENANT) -> tuple[bytes, int]:
-    """What a receiver appends for these spans, and how many they are."""
+    """The body that a receiver appends for these spans, and their number."""
     request = ExportTraceServiceRequest(resource_spans=groups)
     items = sum(len(scoped.spans) for group in groups for scoped in group.scope_spans)
     return codec.encode(tenant, time.time_ns(), request.SerializeToString()), items
@@ -76,14 +76,14 @@ def publish_logs(bus: MemoryBus, *groups: ResourceLogs, tenant: str = DEFAULT_TE
 
 @dataclass
 class Event:
-    """One server-sent event: its type (``message`` where none is named) and its data from JSON."""
+    """One server-sent event: its type (``message`` if none is given) and its parsed JSON data."""
 
     name: str
     value: Any
 
 
 class Stream:
-    """An open response, read event by event; comments are counted and left out."""
+    """An open response, read event by event; comments are skipped and counted."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
@@ -108,7 +108,7 @@ class Stream:
         return None
 
     async def _line(self) -> str | None:
-        """The next line, however long; comments and the retry hint are noted."""
+        """The next line, of any length; comments and the retry hint are recorded."""
         while (end := self._unread.find(b"\n", self._searched)) < 0:
             self._searched = len(self._unread)
             chunk = await self.response.content.readany()
@@ -122,7 +122,7 @@ class Stream:
         return line
 
     async def items(self, count: int, seconds: float = 5.0) -> list[Any]:
-        """So many items, whatever the events that bring them."""
+        """The next ``count`` items, however they are distributed over events."""
         found: list[Any] = []
         while len(found) < count:
             event = await self.next(seconds)
@@ -142,7 +142,7 @@ class Stream:
 async def watching(
     session: aiohttp.ClientSession, url: str, *, tenant: str = DEFAULT_TENANT, read_bytes: int = 1 << 16, **parameters: Any
 ) -> AsyncIterator[Stream]:
-    """A stream that has begun."""
+    """A stream whose preamble has arrived."""
     async with session.get(url, params=parameters, headers={TENANT_HEADER: tenant}, read_bufsize=read_bytes) as response:
         assert response.status == 200, await response.text()
         assert response.content_type == "text/event-stream"

@@ -1,4 +1,4 @@
-"""LLM calls in columns from spans, one by one: what readers are compared with."""
+"""LLM calls as columns, computed from spans one by one, to compare readers with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tael.otlp.llm_usage import usage_of
 
 
 def calls_of(spans: Sequence[Span], time_range: TimeRange) -> LlmCalls:
-    """The calls among the spans that started in the range, as LlmReader has them."""
+    """The calls among the spans that started in the range, as LlmReader returns them."""
     traces: dict[bytes, list[Span]] = {}
     for span in spans:
         traces.setdefault(span.trace_id, []).append(span)

@@ -1,4 +1,4 @@
-"""A LogReader over a list in memory, the plainest answer to what the port asks, and requests of logs."""
+"""A LogReader over a list in memory, as the simplest implementation of the port, and requests with log records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tael.storage.merge import add_streams, log_order
 
 
 class MemoryLogs:
-    """See LogReader: every record in a list, of the default tenant."""
+    """A LogReader over a list of log records of the default tenant."""
 
     def __init__(self, records: Sequence[LogRecord] = ()) -> None:
         self.records = list(records)
@@ -30,7 +30,7 @@ class MemoryLogs:
         return Answer(sorted(found, key=log_order(query))[: query.limit])
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
-        """See LogReader; each record is a row of which everything is known, and bodies have the size of their text."""
+        """See LogReader; each record is a row of its own, and the size of a body is that of its text."""
         query = LogQuery(counts.time_range, counts.predicate, streams=counts.streams)
         found = [record for record in self.records if tenant == DEFAULT_TENANT and _matches(record, query)]
         if len(found) > max_rows:
@@ -51,7 +51,7 @@ class MemoryLogs:
         )
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
-        """See LogReader; the counts are those of the range."""
+        """See LogReader; counts are for the range only."""
         time_range = TimeRange(selection.start_ms * NS_PER_MS, (selection.end_ms + 1) * NS_PER_MS)
         counts = await self.count_logs(tenant, LogCounts(time_range, streams=selection.matchers, sizes=True), len(self.records))
         return Answer(add_streams([[LogStream(row.labels, row.records, row.bytes) for row in counts.value]], limit))

@@ -1,4 +1,4 @@
-"""Loki's push requests as senders write them."""
+"""Loki's push requests in the formats that senders use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tael.pb.loki_push_pb2 import Entry, Push, Stream, Timestamp
 
 
 def as_protobuf(pushed: Any) -> bytes:
-    """A push request in JSON as protobuf, not compressed."""
+    """A push request, given as JSON, in protobuf, uncompressed."""
     message = Push()
     for stream in pushed["streams"]:
         labels = ", ".join(f"{name}={json.dumps(value)}" for name, value in stream["stream"].items())

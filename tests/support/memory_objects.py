@@ -1,4 +1,4 @@
-"""An object store in memory, for tests of what is kept in a bucket and not of the bucket."""
+"""An object store in memory, for tests that are not about the bucket itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tael.errors import Conflict, NotFound
 
 
 class MemoryObjects:
-    """See ObjectStore; ``kept`` are the objects."""
+    """An ObjectStore in memory; ``kept`` holds the objects."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}

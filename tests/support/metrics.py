@@ -1,4 +1,4 @@
-"""OTLP metrics requests of few words, and what a translation says, put back together by labels."""
+"""Concise OTLP metrics requests, and translations decoded by labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOP = {"service.name": "shop", "service.instance.id": "i-1"}
 
 
 def admit_all(tenant: str, metric: str, labels: Labels) -> str:
-    """No limit."""
+    """An AdmitSeries without a limit."""
     return ""
 
 
@@ -42,7 +42,7 @@ def labels(**pairs: str) -> Labels:
 
 
 def shop(**pairs: str) -> Labels:
-    """A label set of the service that requests come from unless they say otherwise."""
+    """A label set of the default service of requests."""
     return labels(job="shop", instance="i-1", **pairs)
 
 
@@ -89,7 +89,7 @@ def number(
 
 @dataclass
 class Decoded:
-    """What a translation holds, by labels."""
+    """The content of a translation, by labels."""
 
     samples: dict[Labels, list[tuple[int, float]]] = field(default_factory=dict)
     deltas: dict[Labels, list[tuple[int, float]]] = field(default_factory=dict)
@@ -100,9 +100,9 @@ class Decoded:
 
 
 class Reader:
-    """Reads bodies of the log as whoever queries would: samples by the labels that were announced before or with them.
+    """Decodes bodies of the WAL as queries see them: samples by the labels announced before or with them.
 
-    ``received_ms`` is when the last of them arrived.
+    ``received_ms`` is the arrival time of the last body.
     """
 
     def __init__(self, received_ms: int = T0_MS) -> None:
@@ -111,7 +111,7 @@ class Reader:
         self.hours: set[tuple[int, int]] = set()
 
     def read(self, batches: Iterable[bytes]) -> Decoded:
-        """What is in these bodies. KeyError when they hold a sample of a series that was never announced for its hour."""
+        """Decode bodies. Raises KeyError for a sample of a series that was never announced for its hour."""
         decoded, parsed = Decoded(), [MetricBatch.FromString(body) for body in batches]
         for batch in parsed:
             for series in batch.new_series:
@@ -139,7 +139,7 @@ class Reader:
 
 @dataclass
 class Door:
-    """A translator with its memory, and a reader behind it."""
+    """A translator with its cache, and a reader of its output."""
 
     names: Names = field(default_factory=Names)
     promoted: tuple[str, ...] = ()
@@ -151,13 +151,13 @@ class Door:
         self._translator = OtlpTranslator(self.cache, self.names, self.promoted)
 
     def translate(self, message: ExportMetricsServiceRequest, tenant: str = "t") -> Translation:
-        """Translate, and remember as after a durable append."""
+        """Translate a request, and update the cache as after a durable append."""
         translation = self._translator.translate(tenant, message.SerializeToString(), T0_MS, self.admit_series)
         self.cache.learn(translation.learned)
         return translation
 
     def read_back(self, *metrics: Metric, resource: Attributes = SHOP, scope: str = "") -> Decoded:
-        """What a request with these metrics becomes."""
+        """The translation of a request with these metrics."""
         return self.reader.read(encoded_bodies(self.translate(request(*metrics, resource=resource, scope=scope))))
 
 

@@ -22,7 +22,7 @@ _PROGRAM = Path(sys.executable).with_name("nats-server")
 
 
 class NatsServer:
-    """One nats-server as a subprocess; its store survives ``kill`` and ``start``."""
+    """One nats-server as a subprocess; its data survives ``kill`` and ``start``."""
 
     def __init__(
         self,
@@ -56,16 +56,16 @@ class NatsServer:
         self.await_health()
 
     def launch(self) -> None:
-        """Start without waiting: a node of a cluster is well only with the others."""
+        """Start without waiting, as a node of a cluster is healthy only together with the others."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([*self._launcher, _PROGRAM, "-c", self._config], stdout=log, stderr=log)
 
     def await_health(self) -> None:
-        """Wait until it answers."""
+        """Wait until its health check succeeds."""
         until(self._healthy, "nats-server", 15)
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
-        """End it at once and wait until it is gone."""
+        """Kill the server, and wait until it has ended."""
         if self._process is not None:
             self._process.send_signal(signum)
             self._process.wait(15)
@@ -78,17 +78,17 @@ class NatsServer:
         return self._process.pid
 
     def pause(self) -> None:
-        """Freeze it: connections stay, nothing answers."""
+        """Freeze the server: connections stay open, nothing is answered."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Thaw it."""
+        """Resume the frozen server."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
 
     def cut_tail(self, stream: str, entries: int) -> None:
-        """Cut the last entries off a stream's newest block, as a disk does that lost its last writes; while it does not run."""
+        """Cut the last entries off a stream's newest block, as if the disk had lost its last writes. The server must not run."""
         assert self._process is None
         messages = self._directory / "jetstream" / "$G" / "streams" / stream / "msgs"
         block = max(messages.glob("*.blk"), key=lambda path: int(path.stem))
@@ -100,7 +100,7 @@ class NatsServer:
         os.truncate(block, starts[-entries])
 
     def settings(self) -> NatsSettings:
-        """The settings that reach it."""
+        """The settings for connecting to it."""
         return NatsSettings.model_validate({"TAEL_NATS_URL": self.url})
 
     def _healthy(self) -> bool:
@@ -124,6 +124,6 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest_asyncio.fixture
 async def nats_client(nats_server: NatsServer) -> AsyncIterator[Client]:
-    """A connection to it that reconnects for ever."""
+    """A connection to the server that reconnects for ever."""
     async with connection(nats_server.settings(), "test") as client:
         yield client

@@ -1,4 +1,4 @@
-"""NATS users that are known by keys: an nkey, and an operator with an account and a user, as ``nsc`` would make them."""
+"""NATS users with keys: an nkey, and an operator with an account and a user, as ``nsc`` creates them."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ _JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": 
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a kind: user, account or operator."""
+    """A key of a user, an account or an operator."""
 
     kind: int
     private: nacl.signing.SigningKey
 
     @classmethod
     def make(cls, kind: int = USER) -> Key:
-        """A new one."""
+        """Generate a new key."""
         return cls(kind, nacl.signing.SigningKey(os.urandom(32)))
 
     @property
     def seed(self) -> str:
-        """What its owner keeps: S, the kind, and the private key."""
+        """The seed: S, the kind, and the private key."""
         return _checked(bytes([18 << 3 | self.kind >> 5, (self.kind & 31) << 3]) + bytes(self.private))
 
     @property
     def public(self) -> str:
-        """What a server knows of it."""
+        """The public key."""
         return _checked(bytes([self.kind]) + bytes(self.private.verify_key))
 
     def sign(self, data: bytes) -> bytes:
-        """Its signature."""
+        """The signature of ``data``."""
         return self.private.sign(data).signature
 
     def jwt(self, subject: str, claims: dict[str, Any], expires: float | None = None) -> str:
-        """A claim about a subject, signed by this key, in the way of NATS."""
+        """A claim about a subject, signed by this key, as a NATS JWT."""
         body: dict[str, Any] = {
             "iat": int(time.time()),
             "iss": self.public,
@@ -75,13 +75,13 @@ def _base64(data: bytes) -> str:
 
 
 class Operator:
-    """An operator, its system's account and one with JetStream, and the users of that."""
+    """An operator, its system account, an account with JetStream, and that account's users."""
 
     def __init__(self) -> None:
         self._key, self._system, self._account = (Key.make(kind) for kind in (OPERATOR, ACCOUNT, ACCOUNT))
 
     def configuration(self) -> str:
-        """What a server needs to know of it."""
+        """The server configuration that trusts the operator."""
         operator = self._key.jwt(self._key.public, {"type": "operator", "system_account": self._system.public})
         accounts = {self._system.public: self._claim(self._system, {}), self._account.public: self._claim(self._account, _JETSTREAM)}
         preload = "\n".join(f"{name}: {jwt}" for name, jwt in accounts.items())

@@ -1,4 +1,4 @@
-"""Three real nats-servers as one cluster; each in a network namespace of its own where this machine lets us make one."""
+"""Three real nats-servers as a cluster, each in its own network namespace if this machine allows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NETWORK = "10.231.77"
 
 
 def can_cut_networks() -> bool:
-    """Whether this process may make network namespaces."""
+    """Whether this process may create network namespaces."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         return False
     name = f"probe{os.getpid()}"
@@ -32,7 +32,7 @@ def can_cut_networks() -> bool:
 
 
 class Networks:
-    """A bridge, and a namespace for each node, whose cable can be pulled."""
+    """A bridge and a network namespace for each node, which can be cut off."""
 
     def __init__(self) -> None:
         self._id = os.getpid() % 100_000
@@ -61,15 +61,15 @@ class Networks:
             self._ip("netns", "del", self._space(node))
 
     def launcher(self, node: int) -> tuple[str, ...]:
-        """What a command begins with that runs in the node's namespace."""
+        """The command prefix that runs a program in the node's namespace."""
         return ("ip", "netns", "exec", self._space(node))
 
     def cut(self, node: int) -> None:
-        """Pull the node's cable: nobody reaches it, and it reaches nobody."""
+        """Cut the node off from the network in both directions."""
         self._ip("link", "set", self._cable(node), "down")
 
     def join(self, node: int) -> None:
-        """Plug it in again."""
+        """Connect the node to the network again."""
         self._ip("link", "set", self._cable(node), "up")
 
     @property
@@ -118,30 +118,30 @@ class NatsCluster:
 
     @property
     def monitor_urls(self) -> list[str]:
-        """Each node's monitoring."""
+        """Each node's monitoring URL."""
         return [node.monitor_url for node in self.nodes]
 
     def settings(self) -> NatsSettings:
-        """The settings that reach all of them."""
+        """The settings for connecting to the cluster."""
         return NatsSettings.model_validate({"TAEL_NATS_URL": ",".join(node.url for node in self.nodes)})
 
     def leader_of_all(self) -> int | None:
-        """The node that leads the cluster, or None while there is none."""
+        """The node that is the cluster's meta leader, or None while there is none."""
         return self._number(self._jsz().get("meta_cluster", {}).get("leader"))
 
     def leader_of(self, stream: str) -> int | None:
-        """The node that leads a stream, or None while there is none."""
+        """The node that is the stream's leader, or None while there is none."""
         found = self._stream(stream)
         return self._number(found.get("cluster", {}).get("leader")) if found else None
 
     def current(self, stream: str) -> bool:
-        """Whether every replica of a stream has all of it."""
+        """Whether every replica of a stream is current."""
         found = self._stream(stream)
         replicas = found.get("cluster", {}).get("replicas", []) if found else []
         return len(replicas) == _NODES - 1 and all(r.get("current") and not r.get("offline") for r in replicas)
 
     def wipe(self, node: int) -> None:
-        """Lose the disk of a node that does not run."""
+        """Delete the data of a node that does not run."""
         shutil.rmtree(self._directory / f"n{node}" / "jetstream")
 
     def _stream(self, stream: str) -> dict[str, Any] | None:
@@ -153,7 +153,7 @@ class NatsCluster:
         return None
 
     def _detail(self, stream: str, node: int) -> dict[str, Any] | None:
-        """A stream as its leader sees it: the others do not know who is current."""
+        """A stream's state according to its leader, which alone knows which replicas are current."""
         with contextlib.suppress(OSError):
             for account in _read(f"{self.nodes[node].monitor_url}/jsz?streams=true&accounts=true").get("account_details", []):
                 for detail in account.get("stream_detail") or []:
@@ -180,7 +180,7 @@ def _read(url: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def nats_cluster(directory: Path) -> Iterator[tuple[NatsCluster, Networks | None]]:
-    """A running cluster, and its networks where this machine lets us make them."""
+    """A running cluster, in network namespaces if this machine allows it."""
     with contextlib.ExitStack() as stack:
         networks = stack.enter_context(Networks()) if can_cut_networks() else None
         yield stack.enter_context(NatsCluster(directory, networks)), networks

@@ -1,6 +1,6 @@
 """A real object store: SeaweedFS on free ports, with the bucket that every shared hot node is configured for.
 
-Its address is known before it runs, so that hot nodes need not be started again for the tests that use it.
+Its address is chosen before it runs, so that hot nodes need not be restarted for the tests that use it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEY, _SECRET, _BUCKET = "tael", "<secret> & key", "tael"
 
 @cache
 def object_settings() -> dict[str, str]:
-    """The variables of the run's bucket, as every service takes them."""
+    """The environment variables for the bucket of this test run."""
     url = f"http://127.0.0.1:{free_port()}"
     return {"TAEL_S3_URL": url, "TAEL_S3_BUCKET": _BUCKET, "TAEL_S3_ACCESS_KEY": _KEY, "TAEL_S3_SECRET_KEY": _SECRET}
 
@@ -42,7 +42,7 @@ class ObjectServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server, and wait until it answers."""
         self._directory.mkdir(parents=True, exist_ok=True)
         identities = self._directory / "identities.json"
         identities.write_text(s3_identities(_KEY, _SECRET))
@@ -69,7 +69,7 @@ class ObjectServer:
             return False
 
     def stop(self) -> None:
-        """End it at once."""
+        """Kill the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(15)
@@ -87,5 +87,5 @@ def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSe
 
 @pytest.fixture
 def objects(object_server: ObjectServer) -> MinioObjectStore:
-    """The run's bucket."""
+    """The bucket of this test run."""
     return MinioObjectStore(object_server.settings)

@@ -1,4 +1,4 @@
-"""The receivers over a log in memory, requests to send them, and plain clients that show every header and status."""
+"""The receivers over a WAL in memory, requests for them, and plain clients that expose every header and status."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BASE_NS = time.time_ns()
 
 @dataclass
 class MemoryLog:
-    """A WalAppender that keeps bodies by shard, and raises ``error`` or waits for ``gate`` when it is told to."""
+    """A WalAppender that keeps bodies by shard; raises ``error`` or waits for ``gate`` if they are set."""
 
     max_body_bytes: int = 8 << 20
     error: Exception | None = None
@@ -78,7 +78,7 @@ class MemoryLog:
 
     @property
     def payloads(self) -> dict[bytes, bytes]:
-        """Every payload in the log, by its hash, whole."""
+        """Every payload in the WAL, complete, by its hash."""
         found: dict[bytes, list[tuple[int, bytes]]] = {}
         sizes: dict[bytes, int] = {}
         for _, signal, body, _ in self.appended:
@@ -91,7 +91,7 @@ class MemoryLog:
 
     @property
     def spans(self) -> list[Span]:
-        """Every span in the log, in order."""
+        """Every span in the WAL, in order."""
         return [span for request in self.requests for span in spans_of(request)]
 
 
@@ -103,7 +103,7 @@ def spans_of(request: bytes) -> list[Span]:
 
 @dataclass(frozen=True)
 class Receivers:
-    """Running receivers, and the log behind them."""
+    """Running receivers, and the WAL behind them."""
 
     grpc: Address
     http: Address
@@ -116,7 +116,7 @@ class Receivers:
 
 
 def receiver_settings(**changes: Any) -> ReceiverSettings:
-    """Free ports and a short wait, with ``changes`` by environment variable."""
+    """Settings with free ports and a short wait, with ``changes`` by environment variable."""
     values = {
         "TAEL_OTLP_GRPC_ADDR": "127.0.0.1:0",
         "TAEL_OTLP_HTTP_ADDR": "127.0.0.1:0",
@@ -156,7 +156,7 @@ def request_of(count: int, *, attribute: str = "value", service: str = "shop") -
 
 @dataclass(frozen=True)
 class GrpcAnswer:
-    """How a call ended: the response, or the code with text and details."""
+    """The outcome of a call: the response, or the status code with its text and details."""
 
     code: grpc.StatusCode
     message: str = ""
@@ -165,7 +165,7 @@ class GrpcAnswer:
 
 
 async def call(address: Address, body: bytes, *, method: str = TRACES_METHOD, **options: Any) -> GrpcAnswer:
-    """One Export call with raw bytes on a channel of its own."""
+    """Send one Export call with raw bytes on a new channel."""
     channel_options = [("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(str(address), options=channel_options) as channel:
         try:
@@ -177,14 +177,14 @@ async def call(address: Address, body: bytes, *, method: str = TRACES_METHOD, **
 
 
 def bomb(size_bytes: int) -> bytes:
-    """``size_bytes`` zeros as gzip, a thousandth of that."""
+    """``size_bytes`` zeros compressed by gzip, to about a thousandth."""
     packer = zlib.compressobj(9, wbits=31)
     step = bytes(1 << 20)
     return b"".join([*(packer.compress(step) for _ in range(size_bytes >> 20)), packer.flush()])
 
 
 async def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Return when ``check`` holds; AssertionError when the time is over."""
+    """Wait until ``check`` holds. Raises AssertionError on timeout."""
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it never came true"
@@ -192,13 +192,13 @@ async def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def refused(address: Address) -> bool:
-    """Whether nothing listens there."""
+    """Whether connections to the address are refused."""
     with socket.socket() as probe:
         return probe.connect_ex((address.host, address.port)) != 0
 
 
 class PeakMemory:
-    """The most memory that this process has held since the start of the block (Linux' VmHWM, which can be reset)."""
+    """The peak memory of this process since the start of the block (Linux's VmHWM, which can be reset)."""
 
     def __enter__(self) -> Self:
         gc.collect()
@@ -216,7 +216,7 @@ class PeakMemory:
 
 
 def sample(signal: str, count: int, *, marker: str = "value") -> Message:
-    """A request of any signal with ``count`` items of the present, which hold ``marker``."""
+    """A request of any signal with ``count`` current items that contain ``marker``."""
     return _SAMPLES[signal](count, marker)
 
 

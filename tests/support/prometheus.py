@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian's package) that is fed by remote write: what PromQL's answers and speed are compared with."""
+"""A real Prometheus (Debian's package), fed by remote write, to compare PromQL's answers and speed with."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SERIES_A_REQUEST = 500
 
 
 def installed() -> bool:
-    """Whether there is one on this machine."""
+    """Whether Prometheus is installed on this machine."""
     return shutil.which("prometheus") is not None
 
 
 class Prometheus:
-    """``prometheus`` over a directory of its own, as a context manager; it scrapes nothing."""
+    """``prometheus`` in its own directory, as a context manager; it scrapes nothing."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -73,7 +73,7 @@ class Prometheus:
             return False
 
     def write(self, series: Iterable[tuple[Labels, Iterable[tuple[int, float]]]]) -> None:
-        """Send ``(time in ms, value)`` pairs of series by remote write; each series' times grow, from call to call too."""
+        """Send ``(time in ms, value)`` pairs of series by remote write; each series' times must ascend, also across calls."""
         request = RequestV1()
         for labels, samples in series:
             message = SeriesV1()
@@ -88,7 +88,7 @@ class Prometheus:
         self._send(request)
 
     def write_arrays(self, labels: Sequence[Labels], times_ms: Longs, values: Floats) -> None:
-        """The same for many samples: a row of each array is a series. Each time must be after 2001."""
+        """Send many samples by remote write: each row of the arrays is a series. All times must be after 2001."""
         samples = np.zeros(times_ms.shape, [("tag", "S3"), ("value", "<f8"), ("time_tag", "u1"), ("time", "u1", 6)])
         samples["tag"], samples["value"], samples["time_tag"] = b"\x12\x10\x09", values, 0x10
         for byte in range(6):
@@ -110,12 +110,12 @@ class Prometheus:
             assert answer.status == 204, answer.status
 
     def ask(self, path: str, **parameters: object) -> tuple[dict[str, Any], float]:
-        """A JSON answer of the HTTP API, errors included, and how many seconds it took."""
+        """A JSON answer of the HTTP API, errors included, and the seconds that it took."""
         return ask(self.url, path, **parameters)
 
 
 def ask(url: str, path: str, **parameters: object) -> tuple[dict[str, Any], float]:
-    """A JSON answer of Prometheus' HTTP API at ``url``, errors included, and how many seconds it took to come in full."""
+    """A JSON answer of Prometheus' HTTP API at ``url``, errors included, and the seconds until it was complete."""
     asked = urllib.request.Request(f"{url}/api/v1/{path}", data=urlencode(parameters).encode())  # noqa: S310  # a loopback http URL
     began = time.perf_counter()
     try:

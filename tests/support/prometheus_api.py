@@ -28,7 +28,7 @@ T0 = 1_790_002_800
 
 @dataclass
 class Prom:
-    """A running API and the store behind it."""
+    """A running API and its store."""
 
     api: Api
     store: SeriesStore
@@ -44,13 +44,13 @@ class Prom:
             return Response(response.status, response.headers, await response.read())
 
     async def data(self, path: str, *pairs: tuple[str, str], **parameters: Any) -> Any:
-        """What a question is answered, which must succeed."""
+        """The data of a request's answer, which must be a success."""
         body = await self.api.json(f"/prometheus/api/v1/{path}", *pairs, **parameters)
         assert body["status"] == "success"
         return body["data"]
 
     async def error(self, path: str, **parameters: Any) -> tuple[int, str, str]:
-        """Status, type and text of a refusal."""
+        """Status, error type and text of an error answer."""
         response = await self.api.get(f"/prometheus/api/v1/{path}", **parameters)
         body = response.json()
         assert body["status"] == "error"

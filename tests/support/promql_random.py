@@ -1,6 +1,6 @@
-"""Expressions made at random over the series of the differential test: all that two versions of Prometheus answer alike.
+"""Random expressions over the series of the differential test, limited to what two versions of Prometheus answer alike.
 
-Left out is what 2.42 does in another way (``stddev`` of infinities, predictions from a fixed window) and what depends on the order of
+They omit what 2.42 does differently (``stddev`` of infinities, predictions from a fixed window), and what depends on the order of
 equal values (``topk``).
 """
 
@@ -35,12 +35,12 @@ MATCHINGS = (
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes expressions; ``chance`` decides."""
+    """Generates expressions, with ``chance`` as the source of randomness."""
 
     chance: random.Random
 
     def vector(self, depth: int) -> str:
-        """An instant vector, at most so deep."""
+        """An instant vector expression, of at most the given depth."""
         if depth <= 0:
             return self._of(SELECTORS) + self._of(MODIFIERS)
         below = depth - 1

@@ -1,4 +1,4 @@
-"""PromQL's range functions and aggregations the slow way: one window, one group at a time, in plain loops, to compare the evaluator with."""
+"""A slow reference implementation of PromQL's range functions and aggregations, in plain loops, to compare the evaluator with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Point = tuple[int, float]
 
 
 def exact_sum(values: Sequence[float]) -> float:
-    """The sum as if no step of it were rounded."""
+    """The correctly rounded sum."""
     return float(sum(map(Fraction, values)))
 
 
@@ -40,7 +40,7 @@ def increase(points: Sequence[Point], begin: int, end: int, *, counter: bool, pe
 
 
 def slope_and_value(points: Sequence[Point], origin_ms: int) -> tuple[float, float] | None:
-    """The regression line through the points: its slope a second, and its value at the origin."""
+    """The regression line through the points: its slope per second, and its value at the origin."""
     if len(points) < 2:
         return None
     if all(value == points[0][1] for _, value in points):
@@ -52,14 +52,14 @@ def slope_and_value(points: Sequence[Point], origin_ms: int) -> tuple[float, flo
 
 
 def variance(values: Sequence[float]) -> float:
-    """The mean square distance from the mean."""
+    """The population variance."""
     exact = [Fraction(value) for value in values]
     mean = sum(exact) / len(exact)
     return float(sum((value - mean) ** 2 for value in exact) / len(exact))
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """Interpolated between the two values around it."""
+    """The quantile, interpolated between the two neighbouring values."""
     if math.isnan(q):
         return math.nan
     if q < 0 or q > 1:
@@ -72,7 +72,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def changes(values: Sequence[float], changed: Callable[[float, float], bool]) -> float:
-    """How many neighbours differ in the given way."""
+    """The number of consecutive values that differ in the given way."""
     return float(sum(changed(before, now) for before, now in pairwise(values)))
 
 
@@ -92,7 +92,7 @@ def smoothed(values: Sequence[float], sf: float, tf: float) -> float | None:
 def over_window(  # noqa: C901, PLR0911, PLR0912 - a line or two for each function
     function: str, points: Sequence[Point], begin: int, end: int
 ) -> float | None:
-    """Any of the functions that take a range alone; None where there is no result."""
+    """The result of a function that only takes a range; None if there is none."""
     if not points:
         return None
     values = [value for _, value in points]
@@ -140,7 +140,7 @@ def over_window(  # noqa: C901, PLR0911, PLR0912 - a line or two for each functi
 
 
 def aggregated(op: str, values: Sequence[float]) -> float | None:
-    """One group's value at one step; None where no series has a sample."""
+    """One group's value at one step; None if no series has a sample."""
     if not values:
         return None
     return {

@@ -56,19 +56,19 @@ _PLACE = re.compile(r" \(\d+:\d+\)$")
 
 
 class ScriptError(Exception):
-    """The script is not in the language."""
+    """The script is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One ``expect`` line: its kind, and the text or the pattern that must be met."""
+    """One ``expect`` line: its kind, and the text or pattern to match."""
 
     kind: str
     text: str | None = None
     pattern: bool = False
 
     def met_by(self, message: str) -> bool:
-        """Whether an annotation or an error is the one."""
+        """Whether an annotation or an error meets the expectation."""
         if self.text is None:
             return True
         if self.pattern:
@@ -86,12 +86,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Everything that was written goes."""
+    """Delete all series."""
 
 
 @dataclass(slots=True)
 class Eval:
-    """One query and what is expected of it."""
+    """One query and its expected result."""
 
     line: int
     query: str
@@ -111,7 +111,7 @@ class Eval:
 
 @dataclass(slots=True)
 class Got:
-    """What a query gave."""
+    """The result of a query."""
 
     kind: str = ""
     series: list[tuple[Labels, Points]] = field(default_factory=list)
@@ -123,24 +123,24 @@ class Got:
 
 
 class Target(Protocol):
-    """What a script runs against."""
+    """The system that a script runs against."""
 
     async def clear(self) -> None:
-        """Start with nothing."""
+        """Start with an empty store."""
         ...
 
     async def load(self, series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> None:
-        """Write series: what ``query`` is asked afterwards, it answers with them."""
+        """Write series, which later calls of ``query`` must see."""
         ...
 
     async def query(self, query: str, steps: Steps) -> Got:
-        """Evaluate; an error is part of the answer."""
+        """Evaluate a query; an error is part of the result."""
         ...
 
 
 @dataclass(slots=True)
 class Score:
-    """How a script went: the failures with their lines."""
+    """The result of a script: the failures with their lines."""
 
     name: str
     total: int = 0
@@ -148,12 +148,12 @@ class Score:
 
     @property
     def passed(self) -> int:
-        """How many evaluations were as expected."""
+        """The number of passed evaluations."""
         return self.total - len(self.failures)
 
 
 async def run(path: Path, target: Target) -> Score:
-    """Run one script, every evaluation of it."""
+    """Run all evaluations of one script."""
     score = Score(path.name)
     await target.clear()
     for command in parse(path.read_text()):
@@ -218,7 +218,7 @@ def _sample(samples: Samples, row: int) -> Sample:
 
 
 def described(line: str) -> tuple[Labels, list[Sample | None]]:
-    """``name{label="value"} 1+2x3 _ {{…}}`` as labels and samples, None where there is none. Raises ScriptError."""
+    """The labels and samples (None for a gap) of ``name{label="value"} 1+2x3 _ {{…}}``. Raises ScriptError."""
     tokens = Tokens(line)
     name = ""
     if not line.startswith("{"):
@@ -303,7 +303,7 @@ def _ms(text: str) -> int:
 
 
 def differs(command: Eval, got: Got) -> str:
-    """Why a result is not what is expected; empty when it is."""
+    """Why a result differs from the expected one; empty if it does not."""
     if failures := command.wants("fail"):
         if got.error is None:
             return "did not fail"
@@ -392,7 +392,7 @@ def _numbers(document: Mapping[str, Any]) -> list[float]:
 
 
 def close(a: float, b: float) -> bool:
-    """Within 1e-6 of each other, relatively; NaN is NaN."""
+    """Whether two numbers are equal within a relative error of 1e-6; NaN equals NaN."""
     if math.isnan(a) or math.isnan(b):
         return math.isnan(a) and math.isnan(b)
     if a == b:
@@ -458,7 +458,7 @@ def _row_points(vector: Vector, row: int, steps: Steps) -> Points:
 
 
 def table(scores: Sequence[Score]) -> str:
-    """How many evaluations pass, file by file."""
+    """A table of the passed evaluations of each file."""
     lines = [f"{score.passed:5} of {score.total:5}  {score.name}" for score in scores]
     passed, total = sum(score.passed for score in scores), sum(score.total for score in scores)
     return "\n".join([*lines, f"{passed:5} of {total:5}  {100 * passed / max(total, 1):.2f} %"])

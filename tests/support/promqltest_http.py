@@ -16,7 +16,7 @@ from tests.support.series import Sample, SeriesStore
 
 @dataclass
 class OverHttp:
-    """``renewed`` gives an empty store for a script; the API at ``url`` reads it for ``tenant``."""
+    """``renewed`` returns an empty store for a script, which the API at ``url`` reads for ``tenant``."""
 
     session: aiohttp.ClientSession
     url: str
@@ -50,7 +50,7 @@ class OverHttp:
 
 
 def read(body: Mapping[str, Any]) -> Got:
-    """An answer of the API as a result."""
+    """The result in an answer of the API."""
     if body["status"] == "error":
         return Got(error=body["error"].removeprefix('invalid parameter "query": '))
     kind, result = body["data"]["resultType"], body["data"]["result"]

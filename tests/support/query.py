@@ -74,7 +74,7 @@ CLUSTER: dict[str, Any] = {
 
 
 class Stalled:
-    """See SpanReader: a shard that takes every question and never answers one."""
+    """A SpanReader of a shard that accepts every query and never answers."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -89,7 +89,7 @@ class Stalled:
 
 @dataclass
 class Response:
-    """A whole answer."""
+    """A complete answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -106,7 +106,7 @@ def _refuse(name: str) -> float:
 
 @dataclass
 class Api:
-    """A running application, and what is behind it."""
+    """A running application, and its stores."""
 
     url: str
     session: aiohttp.ClientSession
@@ -133,13 +133,13 @@ class Api:
             return Response(response.status, response.headers, await response.read())
 
     async def json(self, path: str, *pairs: tuple[str, str], **parameters: Any) -> Any:
-        """The JSON of an answer that must be a 200."""
+        """The JSON of an answer that must have status 200."""
         response = await self.get(path, *pairs, **parameters)
         assert response.status == 200, response.body
         return response.json()
 
     async def error(self, path: str, *pairs: tuple[str, str], **parameters: Any) -> tuple[int, str]:
-        """Status and text of an answer that must be a refusal in the native shape."""
+        """Status and text of an answer that must be an error in the native form."""
         response = await self.get(path, *pairs, **parameters)
         assert response.status >= 400, response.body
         return response.status, response.json()["error"]
@@ -170,7 +170,7 @@ async def serving(
     behind: Callable[[], Mapping[str, float]] | None = None,
     **variables: Any,
 ) -> AsyncIterator[Api]:
-    """The application over readers and, where a test watches, a live bus; ``variables`` are settings by name."""
+    """The application over readers and, for tests that watch, a live bus; ``variables`` are settings by name."""
     readiness = Readiness()
     held = spans.spans if isinstance(spans, MemorySpans) else []
     settings = load(QuerySettings, {"TAEL_GRPC_API_ADDR": "127.0.0.1:0", **variables})
@@ -208,7 +208,7 @@ async def serving(
 
 @asynccontextmanager
 async def with_a_stalled_shard(spans: Sequence[Span]) -> AsyncIterator[Api]:
-    """The application over two shards: one holds the spans, ``shard-1`` never answers."""
+    """The application over two shards: one has the spans, ``shard-1`` never answers."""
     shards: list[Shard[SpanReader]] = [Shard("shard-0", MemorySpans(spans)), Shard("shard-1", Stalled())]
     async with serving(MergedSpans(Shards(shards, deadline_seconds=0.2))) as api:
         yield api

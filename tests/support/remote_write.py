@@ -1,4 +1,4 @@
-"""Series as remote write 1.0, native histograms included, and whole scripts of them sent to a suite at once."""
+"""Series in remote write 1.0, including native histograms, and whole scripts sent to a suite at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MARKER = "script_marker"
 
 
 def request_of(series: Iterable[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> bytes:
-    """A request's body, compressed."""
+    """The compressed body of a request."""
     request = RequestV1()
     for labels, samples in series:
         request.timeseries.append(_series(labels, samples).SerializeToString())
@@ -75,7 +75,7 @@ def _spans(buckets: Buckets) -> list[Span]:
 
 @dataclass
 class Suited:
-    """A target over a whole suite: every script is sent first, each stretch of it to a tenant of its own, and then asked about."""
+    """A target over a whole suite: all scripts are sent first, each stretch to its own tenant, and queried afterwards."""
 
     session: aiohttp.ClientSession
     write_url: str
@@ -84,7 +84,7 @@ class Suited:
     _stretch: int = 0
 
     async def send(self, paths: Sequence[Path]) -> None:
-        """Write what these scripts load, and wait until it can be read. Raises ScriptError for one that loads behind a question."""
+        """Write the loads of these scripts, and wait until they are readable. Raises ScriptError for a script that loads after a query."""
         for path in paths:
             for tenant, loads in stretches(path):
                 series = [series for load in loads for series in load.series if series[1]]
@@ -95,7 +95,7 @@ class Suited:
             assert time.monotonic() < deadline, "what was written cannot be read"
 
     def about(self, path: Path) -> None:
-        """Ask about this script from now on."""
+        """Query the data of this script from now on."""
         self._script, self._stretch = path.stem, 0
 
     async def clear(self) -> None:
@@ -103,7 +103,7 @@ class Suited:
         self._stretch += 1
 
     async def load(self, series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> None:
-        """Sent already."""
+        """Does nothing, as the series have been sent already."""
         del series
 
     async def query(self, query: str, steps: Steps) -> Got:
@@ -127,7 +127,7 @@ class Suited:
 
 
 def stretches(path: Path) -> Iterable[tuple[str, list[Load]]]:
-    """What a script loads between two ``clear``, and the tenant that it is for."""
+    """The loads of a script between two ``clear`` commands, with the tenant for each stretch."""
     stretch, asked = 1, False
     loads: list[Load] = []
     for command in parse(path.read_text()):

@@ -1,6 +1,6 @@
 """A SeriesReader over lists in memory, and the same series written into a hot tier.
 
-The one in memory is for tests of what stands on the port, and the plainest answer that the others are compared with.
+The one in memory is for tests of the port's users, and the simplest implementation to compare others with.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _HOUR_MS = 3_600_000
 
 
 class SeriesStore(Protocol):
-    """Something that series are written to and read from: the port under test with a way in."""
+    """A store of series: the reader under test, and methods to write to it."""
 
     @property
     def reader(self) -> SeriesReader:
-        """What is under test."""
+        """The reader under test."""
         ...
 
     def add(self, labels: Mapping[str, str] | Labels, samples: Iterable[tuple[int, Sample]], *, tenant: str = "t1") -> None:
@@ -52,15 +52,15 @@ class SeriesStore(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Write what was added since the last time."""
+        """Write what was added since the last flush."""
         ...
 
 
 @dataclass
 class MemorySeries:
-    """See SeriesReader. ``add`` writes; a sample that is added twice is the one that was added last.
+    """A SeriesReader in memory. ``add`` writes; of samples with the same time the last one counts.
 
-    Answers no grid: whoever asks must evaluate the samples, which is what tests of evaluation are about.
+    It returns no grids, so that callers have to evaluate the samples, which is the subject of tests of evaluation.
     """
 
     _samples: dict[tuple[str, Labels], dict[int, Sample]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class MemorySeries:
         return self
 
     async def flush(self) -> None:
-        """Nothing waits."""
+        """Does nothing, as ``add`` writes at once."""
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
         """See SeriesReader."""
@@ -150,13 +150,13 @@ class MemorySeries:
 
 
 def matches(labels: Labels, matchers: Sequence[Matcher]) -> bool:
-    """Whether a label set meets every condition."""
+    """Whether a label set matches every matcher."""
     values = dict(labels)
     return all(matcher.matches(values.get(matcher.name, "")) for matcher in matchers)
 
 
 def samples_of(series: Sequence[tuple[Labels, Sequence[tuple[int, Sample]]]]) -> Samples:
-    """Samples, in this order."""
+    """Samples in this order."""
     flat = [sample for _, samples in series for sample in samples]
     offsets = histogram.offsets_of(np.array([len(samples) for _, samples in series], np.int64))
     times = np.array([time_ms for time_ms, _ in flat], np.int64)
@@ -176,7 +176,7 @@ def _first(found: Iterable[Labels] | Iterable[str], limit: int) -> list:  # type
 
 
 class StoredSeries:
-    """Writes series into a hot tier as a gateway would, each to one shard; the same ``add`` as MemorySeries, and ``flush`` to write."""
+    """Writes series into a hot tier as ingest does, each to one shard; ``add`` as for MemorySeries, and ``flush`` to write."""
 
     def __init__(self, tier: HotTier) -> None:
         self._tier = tier
@@ -219,12 +219,12 @@ class StoredSeries:
 
     @property
     def reader(self) -> SeriesReader:
-        """A lone shard's own, or that of all."""
+        """The reader of a single shard, or the merged one of all shards."""
         shards = self._tier.shards(lambda clickhouse, source: ClickHouseSeries(clickhouse, source=source))
         return lone(shards) or MergedSeries(self._tier.gather(shards))
 
     async def flush(self) -> None:
-        """Write what was added since the last time."""
+        """Write what was added since the last flush."""
         writers = self._tier.writers
         for half in self._tier.halves:
             for (tenant, shard), batch in self._batches.items():
@@ -243,7 +243,7 @@ def _half(batch: MetricBatch, half: int) -> MetricBatch:
 
 
 def numbers_of(tenant: str, series: Labels) -> tuple[int, int]:
-    """The numbers of a series' metric, and its own."""
+    """The ids of a series' metric and of the series."""
     return metric_id(dict(series).get(METRIC_NAME, "")), series_id(tenant, series)
 
 

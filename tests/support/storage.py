@@ -1,4 +1,4 @@
-"""Shards of a hot tier on real hot nodes, one database a shard and test, and requests to fill them with."""
+"""Shards of a hot tier on real hot nodes, with a database for each shard and test, and requests to fill them."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ RECEIVED_NS = START_NS + 5
 
 
 class HotTier:
-    """The shards under test and the readers of all of them; a lone shard that is all hot is read without the sharded reader.
+    """The shards under test and their readers; a single shard without a cold tier is read without the sharded reader.
 
-    With a ``cold`` tier, what is stored is rolled at once: all of it, or, ``mixed``, every other item.
+    With a ``cold`` tier, what is stored is rolled at once: all of it, or with ``mixed`` every other item.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class HotTier:
         self.payloads: PayloadReader = MergedPayloads(self.gather(self.shards(ClickHousePayloads)))
 
     def shards(self, build: Callable[[ClickHouse, Source | None], R]) -> Sequence[AskedShard[R]]:
-        """The shards with readers that ``build`` makes of a client and a source."""
+        """The shards, with readers that ``build`` creates from a client and a source."""
         if self.cold is not None:
             return self.cold.shards(build)
         return [Shard(f"shard-{index}", build(clickhouse, None)) for index, clickhouse in enumerate(self.clickhouses)]
@@ -101,11 +101,11 @@ class HotTier:
 
     @property
     def writers(self) -> list[ClickHouseWriter]:
-        """One writer a shard."""
+        """A writer for each shard."""
         return [ClickHouseWriter(clickhouse) for clickhouse in self.clickhouses]
 
     async def store(self, *groups: ResourceSpans, tenant: str = "t1", token: str = "") -> list[Span]:
-        """Write the spans, each to the shard of its trace, in one batch a shard; the model of what was written."""
+        """Write the spans, each to its trace's shard, in one batch per shard; return the model of what was written."""
         router = Router(len(self.clickhouses))
         for half in self.halves:
             for index, writer in enumerate(self.writers):
@@ -116,16 +116,16 @@ class HotTier:
 
     @property
     def halves(self) -> Sequence[int | None]:
-        """What is written after what: all, or the items at even and then those at odd places."""
+        """The parts to write one after the other: everything, or the items at even and then those at odd positions."""
         return (0, 1) if self.mixed else (None,)
 
     async def roll(self, half: int | None) -> None:
-        """Roll what was written, where it is to be cold."""
+        """Roll what was written, if it is to be cold."""
         if self.cold is not None and self.rolls and half in (None, 0):
             await self.cold.roll()
 
     async def store_logs(self, *groups: ResourceLogs, tenant: str = "t1", token: str = "") -> list[LogRecord]:
-        """Write the records, each to the shard of its trace or stream, in one batch a shard; the model of what was written."""
+        """Write the log records, each to the shard of its trace or stream, in one batch per shard; return the model of what was written."""
         router = Router(len(self.clickhouses))
         for half in self.halves:
             for index, writer in enumerate(self.writers):
@@ -135,7 +135,7 @@ class HotTier:
         return list(decode_logs(groups, RECEIVED_NS))
 
     async def store_payloads(self, *contents: bytes, tenant: str = "t1", shard: int = 0, max_body_bytes: int = 8 << 20) -> list[bytes]:
-        """Write contents to the hour of START_NS on one shard, and return their hashes."""
+        """Write payloads to the hour of START_NS on one shard; return their hashes."""
         hour = START_NS // 10**9 // 3600 * 3600
         wanted = [Wanted(hour, hashlib.sha256(content).digest(), content) for content in contents]
         for place, body in enumerate(bodies(tenant, shard, wanted, RECEIVED_NS, max_body_bytes)):
@@ -148,7 +148,7 @@ class HotTier:
 
 
 def lone(shards: Sequence[AskedShard[R]]) -> R | None:
-    """The reader of one shard that needs no gathering."""
+    """The reader of a single shard, without gathering."""
     return shards[0].reader if len(shards) == 1 and isinstance(shards[0], Shard) else None
 
 
@@ -186,14 +186,14 @@ def wire_log(
 
 
 def logs_of(service: str, *records: WireLogRecord, **resource: str | float | bool) -> ResourceLogs:
-    """The records under a resource of that name."""
+    """A request with the log records under a resource with this service name."""
     group = ResourceLogs(scope_logs=[ScopeLogs(log_records=records)])
     group.resource.attributes.extend(encode_attributes({"service.name": service, **resource}))
     return group
 
 
 def model_of(groups: Iterable[ResourceSpans]) -> list[Span]:
-    """The spans as the hot tier must give them back, in the order of the message."""
+    """The spans as the hot tier must return them, in the order of the message."""
     prices = read_prices()
     return [with_cost(replace(span, llm=llm_call(span.attributes)), prices) for span in decode_spans(groups)]
 
@@ -238,20 +238,20 @@ def wire_span(
 
 
 def of_service(service: str, *spans: WireSpan, **resource: str | float | bool) -> ResourceSpans:
-    """The spans under a resource of that name."""
+    """A request with the spans under a resource with this service name."""
     group = ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])
     group.resource.attributes.extend(encode_attributes({"service.name": service, **resource}))
     return group
 
 
 def new_database() -> str:
-    """A name that no other test takes."""
+    """A unique database name."""
     return f"t_{secrets.token_hex(6)}"
 
 
 @asynccontextmanager
 async def migrated(clickhouse: ClickHouse) -> AsyncIterator[None]:
-    """Its new database with every table; dropped, and the client closed, at the end: each holds 17 MiB of a node that many tests share."""
+    """A new database with every table; at the end it is dropped and the client closed, as each takes 17 MiB of a shared node."""
     try:
         await ClickHouseSchema(clickhouse).migrate()
         yield
@@ -302,7 +302,7 @@ Tiering = Literal["hot", "cold", "mixed"]
 
 @asynccontextmanager
 async def open_tier(nodes: list[HotNode], *, tiering: Tiering = "hot", deadline_seconds: float = 10.0) -> AsyncIterator[HotTier]:
-    """A migrated, empty shard in each node; ``cold`` and ``mixed`` want an object store that runs."""
+    """A migrated, empty shard in each node; ``cold`` and ``mixed`` need a running object store."""
     async with AsyncExitStack() as databases:
         clickhouses = [await databases.enter_async_context(_empty_shard(node)) for node in nodes]
         yield HotTier(
@@ -331,7 +331,7 @@ A tier with files asks its shards through the gathering reader even where it has
 
 @asynccontextmanager
 async def composed(request: pytest.FixtureRequest, name: str) -> AsyncIterator[HotTier]:
-    """The tier of a composition, empty."""
+    """An empty tier of the given composition."""
     shards, tiering = COMPOSITIONS[name]
     nodes = [request.getfixturevalue(node) for node in ("shared_hot_node", "second_hot_node")[:shards]]
     if tiering != "hot":
@@ -342,14 +342,14 @@ async def composed(request: pytest.FixtureRequest, name: str) -> AsyncIterator[H
 
 @pytest.fixture(params=["one-shard", "two-shards"])
 async def hot_tier(request: pytest.FixtureRequest) -> AsyncIterator[HotTier]:
-    """The hot tier with one shard, then with two; for what no tier could change."""
+    """The hot tier with one shard, then with two; for tests to which the tier makes no difference."""
     async with composed(request, request.param) as tier:
         yield tier
 
 
 @pytest.fixture(params=COMPOSITIONS)
 async def any_tier(request: pytest.FixtureRequest) -> AsyncIterator[HotTier]:
-    """Each composition."""
+    """Each composition of shards and tiers in turn."""
     async with composed(request, request.param) as tier:
         yield tier
 

@@ -18,7 +18,7 @@ WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 
 @functools.cache
 def stubs(name: str) -> Any:
-    """The module of clients of one file; its messages are those of ``tael.pb``, which a process can hold once only."""
+    """The generated client module of one file; it uses the messages of ``tael.pb``, as a process can register them only once."""
     module = f"{name}_pb2"
     sys.modules[module] = importlib.import_module(f"tael.pb.{module}")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The whole suite under `tael serve`, on free ports and a directory of its own, for fault tests and measurements."""
+"""The whole suite under `tael serve`, on free ports and in its own directory, for fault tests and measurements."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def until(check: Callable[[], T | None], what: str, seconds: float = 30.0, pause: float = 0.05) -> T:
-    """The first result of ``check`` that is neither None nor False; AssertionError naming ``what`` when the time is over."""
+    """The first result of ``check`` that is neither None nor False. Raises AssertionError, which names ``what``, on timeout."""
     deadline = time.monotonic() + seconds
     while True:
         result = check()
@@ -84,7 +84,7 @@ class Suite:
         return self._process.pid
 
     def stop(self) -> int:
-        """SIGTERM, wait for the drain, and return the exit code; whatever is left after a minute is killed."""
+        """Send SIGTERM, wait for the drain, and return the exit code; processes left after a minute are killed."""
         self.dismiss()
         if self._process is None:
             return 0
@@ -100,11 +100,11 @@ class Suite:
             return process.wait(10)
 
     def log(self) -> str:
-        """Everything that the suite has printed."""
+        """All output of the suite so far."""
         return self.log_path.read_text(errors="replace")
 
     def spawn(self, target: str, node_id: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """One more process of a kind that the suite runs, wired as its sibling is; killed at the end if it still runs."""
+        """Start another process of a kind that the suite runs, with the same settings; it is killed at the end if it still runs."""
         sibling = until(lambda: self.children().get(target), f"process {target}")
         with self.log_path.open("ab") as log:
             extra = subprocess.Popen(
@@ -145,7 +145,7 @@ class Suite:
         return child.pid
 
     def clickhouse_login(self) -> dict[str, str]:
-        """The headers that its hot nodes want."""
+        """The authentication headers for the hot nodes."""
         password = json.loads((self.directory / "data" / "credentials.json").read_text())["hotnode"]
         return {"X-ClickHouse-User": "default", "X-ClickHouse-Key": password}
 
@@ -156,7 +156,7 @@ class Suite:
             return json.load(response)
 
     def get_when_ready(self, path: str, seconds: float = 30, headers: Mapping[str, str] | None = None) -> Any:
-        """``get``, repeated while the query service restarts or a shard is missing."""
+        """``get``, retried while the query service restarts or a shard is missing."""
 
         def attempt() -> Any:
             try:

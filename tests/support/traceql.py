@@ -1,4 +1,4 @@
-"""Spans as TraceQL's evaluation sees them, and a reader over spans in memory that evaluates as a shard does."""
+"""Blocks of spans for TraceQL's evaluation, and a reader over spans in memory that evaluates as a shard does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TYPES = {Intrinsic.STATUS: Type.STATUS, Intrinsic.KIND: Type.KIND, Intrinsic.EV
 
 
 def block_of(spans: Sequence[Span], named: Sequence[Named]) -> Block:
-    """The block of these fields, traces by id and spans by start."""
+    """The block with these fields, ordered by trace id and start."""
     ordered = sorted(spans, key=lambda span: (span.trace_id, span.start_ns, span.span_id))
     trace_ids = sorted({span.trace_id for span in ordered})
     numbers = {trace_id: number for number, trace_id in enumerate(trace_ids)}
@@ -60,7 +60,7 @@ def _columns(rows: Sequence[Mapping[Named, AttributeValue]], wanted: Iterable[Na
 
 
 def _keyed(scope: Scope, attributes: Mapping[str, AttributeValue]) -> dict[Named, AttributeValue]:
-    """Attributes as a block has them: one without a value is there, and equals nothing."""
+    """The attributes as a block has them: one without a value exists, but equals nothing."""
     return {Attribute(scope, key): [] if value is None else value for key, value in attributes.items()}
 
 
@@ -91,7 +91,7 @@ def _link(link: Link) -> dict[Named, AttributeValue]:
 
 
 class MemorySpansets:
-    """See SpansetReader: everything is evaluated over whole traces, and nothing is pushed down."""
+    """A SpansetReader that evaluates everything over whole traces, without push-down."""
 
     def __init__(self, spans: Sequence[Span] = ()) -> None:
         self.spans = spans

@@ -34,7 +34,7 @@ from tests.support.nats import NatsServer
 
 @dataclass
 class MemoryTier:
-    """A BatchWriter that keeps span names, honours tokens, and refuses bodies that hold a name it is told to refuse."""
+    """A BatchWriter that keeps span names, deduplicates by token, and refuses bodies with names that a test has marked."""
 
     names: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
@@ -73,7 +73,7 @@ class Bench:
     tier: MemoryTier
 
     async def append(self, *names: str, shard: int = 0) -> None:
-        """One request with a span of each name."""
+        """Append one request with a span of each name."""
         message = ExportTraceServiceRequest()
         spans = message.resource_spans.add().scope_spans.add().spans
         for name in names:
@@ -84,13 +84,13 @@ class Bench:
         await self.appender.append(shard, TRACES, body, len(names), name)
 
     async def lease(self) -> Lease:
-        """The shard's writer lease as it is kept."""
+        """The shard's stored writer lease."""
         found = await self.kv.get(writer_key(0))
         assert found is not None
         return Lease.decode(found)
 
     async def grant(self, holder: str) -> None:
-        """Hand the lease on, as the coordinator does."""
+        """Grant the lease to another node, as the coordinator does."""
         found = await self.kv.get(writer_key(0))
         if found is None:
             await self.kv.create(writer_key(0), Lease(holder="", epoch=0).grant(holder, granted_by=1).encode())
@@ -98,7 +98,7 @@ class Bench:
             await self.kv.update(writer_key(0), Lease.decode(found).grant(holder, granted_by=1).encode(), found.revision)
 
     async def writer(self, node_id: str, **settings: str) -> ShardWriter:
-        """A writer with the lease as it is now."""
+        """A writer under the current lease."""
         found = await self.kv.get(writer_key(0))
         assert found is not None
         chosen = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05", **settings})
@@ -108,7 +108,7 @@ class Bench:
 
     @asynccontextmanager
     async def writing(self, node_id: str, **settings: str) -> AsyncIterator[asyncio.Task[None]]:
-        """A writer that runs while the block does, and drains at its end."""
+        """Run a writer while the block runs, and drain it at the end."""
         stop = Stop()
         task = asyncio.create_task((await self.writer(node_id, **settings)).run(stop))
         try:
@@ -120,7 +120,7 @@ class Bench:
 
 @pytest_asyncio.fixture
 async def bench(nats_server: NatsServer, nats_client: Client) -> Bench:
-    """Streams, bucket and an empty tier; the lease is node-a's."""
+    """Streams, bucket and an empty tier; node-a holds the lease."""
     await JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20).ensure(1)
     kv = NatsKeyValue(nats_client, "tael")
     await kv.ensure()
@@ -130,7 +130,7 @@ async def bench(nats_server: NatsServer, nats_client: Client) -> Bench:
 
 
 async def holds(condition: Callable[[], object]) -> None:
-    """Until the condition is true."""
+    """Wait until the condition holds."""
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  # what is watched is a plain value
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""One shard's log on a real nats-server, and its writer into a real hot tier."""
+"""One shard's WAL on a real nats-server, and its writer into a real hot tier."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.nats import NatsServer
 
 
 async def open_cluster(server: NatsServer, client: Client, max_bytes: int) -> NatsKeyValue:
-    """The streams of one shard and the cluster's keys."""
+    """Create the streams of one shard and the cluster's bucket."""
     await JetStreamStreams(client, "tael", [server.monitor_url], replicas=1, max_bytes=max_bytes).ensure(1)
     kv = NatsKeyValue(client, "tael")
     await kv.ensure()
@@ -37,7 +37,7 @@ async def open_cluster(server: NatsServer, client: Client, max_bytes: int) -> Na
 async def writing(
     client: Client, kv: NatsKeyValue, storage: BatchWriter, preparations: Mapping[str, Preparation] | None = None, *, wal: int = 0
 ) -> AsyncIterator[WriterMetrics]:
-    """The writer of one of the shard's WALs, while the block runs; it goes on where the one before it ended."""
+    """Run the writer of one of the shard's WALs while the block runs; it continues where the previous one ended."""
     before = await kv.get(writer_key(wal))
     lease = Lease.decode(before) if before else first_lease()
     await kv.put(writer_key(wal), lease.grant("node", granted_by=1).encode())
