@@ -15,6 +15,7 @@ def generate(page: str) -> str:
     for name, made in (
         ("columns", _columns()),
         ("operations", _operations()),
+        ("implied", _implied()),
         ("providers", _providers()),
         ("texts", _texts()),
         ("events", _events()),
@@ -45,12 +46,17 @@ def _key(key: str) -> str:
     name, _, member = key.partition("|")
     if member == EVERY_MEMBER:
         return f"all members of `{name}`"
-    return f"`{name}`, member `{member}`" if member else f"`{name}`"
+    return f"`{name}`, member `{member.replace('|', '.')}`" if member else f"`{name}`"
 
 
 def _operations() -> str:
     rows = "".join(f"| `{operation}` | {_listed(names)} |\n" for operation, names in DIALECTS["operations"].items())
     return f"| kind | names, in any case |\n| --- | --- |\n{rows}| `other` | every other |\n"
+
+
+def _implied() -> str:
+    rows = "".join(f"| `{key}` | {dialect} | `{operation}` |\n" for dialect, key, operation in DIALECTS["implied"]["operation"])
+    return "| attribute | dialect | kind |\n| --- | --- | --- |\n" + rows
 
 
 def _providers() -> str:

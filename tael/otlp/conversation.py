@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from tael.model.attributes import Attributes
@@ -28,6 +28,8 @@ _ROLES: Final = {
 _INDEX: Final = re.compile(r"[0-9]{1,9}")
 _INDEXED: Final = re.compile(rf"({_INDEX.pattern})\.(?:message\.)?(.+)")
 _LISTS: Final = ("messages", "contents", "input", "prompt", "choices", "candidates", "generations", "output", "outputs")
+_SYSTEM: Final = ("system", "system_instruction", "instructions")
+"""Where a request has its system prompt, in itself or in its ``config``."""
 _MAX_DEPTH: Final = 8
 _MAX_PATH: Final = 32
 _MAX_NESTING: Final = 100
@@ -66,7 +68,7 @@ def said_in(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]
     """The messages of a call's span, from the first dialect of CONVERSATION that has any. ``events`` are the span's events and log records (name,
     body and attributes) in order of time; they are used if the attributes have no messages.
     """
-    listed = list(events)
+    listed = [*_events_in(attributes), *events]
     for _, body, own in [event for event in listed if EVENTS.get(event[0]) == ""]:
         attributes = {**attributes, **own, **(body if isinstance(body, Mapping) else {})}
     said = Said(_from_attributes(attributes, "input", "user"), _from_attributes(attributes, "output", "assistant"))
@@ -77,19 +79,44 @@ def said_in(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]
     return Said(said.input or from_events.input, said.output or from_events.output)
 
 
+def _events_in(attributes: Attributes) -> list[tuple[str, Any, Attributes]]:
+    """The events that an attribute lists."""
+    lists = (_read(attributes.get(key)) for key in CONVERSATION["events"])
+    found = (item for listed in lists if isinstance(listed, list) for item in listed if isinstance(item, dict))
+    return [(str(item.get("event.name")), item, {}) for item in found]
+
+
 def _from_attributes(attributes: Attributes, side: str, role: str) -> list[Message]:
     for key in CONVERSATION[side]:
-        if key.endswith("."):
-            found = _indexed(attributes, key, role)
+        if isinstance(key, list):
+            found = _together([message for one in key for message in _of_key(attributes, one, role)])
         else:
-            name, _, member = key.partition(MEMBER)
-            value = _read(attributes.get(name))
-            if member:
-                value = value.get(member) if isinstance(value, Mapping) else None
-            found = _messages(value, role)
+            found = _of_key(attributes, key, role)
         if found:
             return found
     return []
+
+
+def _of_key(attributes: Attributes, key: str, role: str) -> list[Message]:
+    if key.endswith("."):
+        return _indexed(attributes, key, role)
+    name, _, member = key.partition(MEMBER)
+    value = _read(attributes.get(name), quoted=name.startswith(tuple(CONVERSATION["json"])))
+    if member:
+        value = value.get(member) if isinstance(value, Mapping) else None
+    found = _messages(value, role)
+    if name.endswith(".reasoning"):
+        return [
+            replace(one, parts=tuple(replace(part, kind="reasoning") if part.kind == "text" else part for part in one.parts))
+            for one in found
+        ]
+    return found
+
+
+def _together(messages: Sequence[Message]) -> list[Message]:
+    """What several attributes say of one message."""
+    parts = tuple(part for message in messages for part in message.parts)
+    return [Message(messages[0].role, parts)] if parts else []
 
 
 def _from_events(events: Sequence[tuple[str, Any, Attributes]]) -> Said:
@@ -138,9 +165,9 @@ def _lists(value: Any) -> Any:
     return inner
 
 
-def _read(value: Any) -> Any:
-    """The value of a JSON text; anything else, and JSON nested too deeply, unchanged."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
+def _read(value: Any, *, quoted: bool = False) -> Any:
+    """The value of a JSON text; anything else, and JSON nested too deeply, unchanged, and so a text in quotes unless it is known to be JSON (``quoted``)."""
+    if isinstance(value, str) and (value[:1] in ("{", "[") or (quoted and value[:1] == '"')):
         try:
             read = json.loads(value)
         except (ValueError, RecursionError):
@@ -160,28 +187,48 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 def _messages(value: Any, role: str, depth: int = 0) -> list[Message]:
     """The messages in a list, in an object that wraps a list, in a single object, or of a text, which is one message."""
-    if value is None or value == "" or depth > _MAX_DEPTH:
+    if value is None or value in ("", {}) or depth > _MAX_DEPTH:
         return []
     if isinstance(value, str):
         return [Message(role, (Part("text", value),))]
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        if value and all(isinstance(item, Mapping) and "type" in item and "role" not in item and "content" not in item for item in value):
+        value = [_unwrapped(item) for item in value]
+        if value and all(map(_is_part, value)):
             return _one(role, value)
         return [message for item in value for message in _messages(_read(item), role, depth + 1)]
     if not isinstance(value, Mapping):
         return [Message(role, (Part("other", value=value),))]
-    return _of_object(value, role, depth)
+    return _of_object(_unwrapped(value), role, depth)
+
+
+def _is_part(item: Any) -> bool:
+    """Whether an item of a list is a part of a message, and no message itself."""
+    return isinstance(item, Mapping) and "type" in item and not item.keys() & {"role", "content", "message"}
+
+
+def _unwrapped(item: Any) -> Any:
+    """A message that LangChain wrote with its class around it, alone."""
+    kwargs = item.get("kwargs") if isinstance(item, Mapping) and item.get("type") == "constructor" else None
+    return kwargs if isinstance(kwargs, Mapping) else item
 
 
 def _of_object(value: Mapping[str, Any], role: str, depth: int) -> list[Message]:
-    if message := _message(value, role):
-        return [message]
+    if "toolName" in value and "role" not in value:  # a call that Vercel's AI SDK lists
+        return [Message(role, (_call(value),))]
     inner = value.get("message")
-    if isinstance(inner, Mapping) or (isinstance(inner, str) and inner):
+    # A generation of LangChain has the text of its message beside it.
+    around = isinstance(inner, Mapping) and not value.keys() & {"role", "content"}
+    if not around and (message := _message(value, role)):
+        return [message]
+    if around or (isinstance(inner, str) and inner):
         found = _messages(inner, role, depth + 1)
-        reason = str(value.get("finish_reason") or "")
+        info = value.get("generation_info")
+        reason = str(value.get("finish_reason") or (info.get("finish_reason") if isinstance(info, Mapping) else "") or "")
         return [Message(one.role, one.parts, one.finish_reason or reason) for one in found]
-    system = value.get("system") or value.get("system_instruction") or value.get("instructions")
+    system = next(
+        (holder[name] for holder in (value, value.get("config")) if isinstance(holder, Mapping) for name in _SYSTEM if holder.get(name)),
+        None,
+    )
     before = _messages(_read(system), "system", depth + 1) if system else []
     for name in _LISTS:
         if value.get(name):

@@ -22,7 +22,7 @@ DIALECTS: Final[dict[str, Any]] = tomllib.loads((resources.files("tael.otlp") / 
 MARKER_PREFIXES: Final = tuple(DIALECTS["markers"])
 """A span with an attribute that starts with one of these is an LLM span."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(key for _, key in column["keys"]) for name, column in DIALECTS["columns"].items()}
-"""For each column its keys, in order of precedence; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``."""
+"""For each column its keys, in order of precedence; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``, ``a.b|c|d`` a member of that."""
 SUMS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     name: tuple(tuple(keys) for _, keys in column.get("sums", ())) for name, column in DIALECTS["columns"].items()
 }
@@ -32,6 +32,11 @@ COLUMN_KEYS: Final = frozenset(key.partition("|")[0] for key in ALL_KEYS)
 """The attributes from which columns are read."""
 OPERATIONS: Final[dict[str, str]] = {name: operation for operation, names in DIALECTS["operations"].items() for name in names}
 """The operation for each name, in lower case; any other name is OTHER_OPERATION."""
+IMPLIED: Final[dict[str, str]] = {key: operation for _, key, operation in DIALECTS["implied"]["operation"]}
+"""The operation that an attribute implies by its presence if no key names one, in order of precedence."""
+AGENTS: Final = ("agent", "workflow")
+"""The operations of spans whose ``entity`` is an agent's name; that of a TOOL is a tool's."""
+TOOL: Final = "tool"
 OTHER_OPERATION: Final = "other"
 PROVIDERS: Final[dict[str, str]] = {name: provider for provider, names in DIALECTS["providers"].items() for name in names}
 PROVIDER_SUFFIX: Final[str] = rf"\.({'|'.join(DIALECTS['provider_suffixes']['suffixes'])})$"
@@ -43,8 +48,8 @@ COMPLETION_KEYS: Final = tuple(DIALECTS["content"]["completion_keys"])
 COMPLETION_PREFIXES: Final = tuple(DIALECTS["content"]["completion_prefixes"])
 EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
 """The role of each event of calls (on a span, or as a log record beside it), by the event's name; empty if the event itself names the roles."""
-CONVERSATION: Final[Mapping[str, Sequence[str]]] = DIALECTS["conversation"]
-"""The keys of a call's ``system``, ``input`` and ``output`` messages, in order of precedence."""
+CONVERSATION: Final[Mapping[str, Sequence[Any]]] = DIALECTS["conversation"]
+"""The keys of a call's ``system``, ``input`` and ``output`` messages, in order of precedence; keys in a list are of one message."""
 MEMBER: Final = "|"
 EVERY_MEMBER: Final = "*"
 MOST: Final = 10**12
@@ -89,16 +94,24 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
     if tokens["total_tokens"] is None and tokens["input_tokens"] is not None and tokens["output_tokens"] is not None:
         tokens["total_tokens"] = tokens["input_tokens"] + tokens["output_tokens"]
     fields: dict[str, Any] = {name: found[name] for name in _TEXTS} | tokens
+    operation = OPERATIONS.get(found["operation"].lower(), OTHER_OPERATION) if found["operation"] else _implied(texts)
+    if operation == TOOL or operation in AGENTS:
+        named = "tool_name" if operation == TOOL else "agent_name"
+        fields[named] = fields[named] or found["entity"]
     seconds = _amount(found["ttft_seconds"])
     return LlmCall(
         provider=_provider(found["provider"]),
-        operation=OPERATIONS.get(found["operation"].lower(), OTHER_OPERATION),
+        operation=operation,
         cost_usd=_sum_of(texts, "cost_usd") if (cost := _amount(found["cost_usd"])) is None else cost,
         ttft_ms=_amount(found["ttft_ms"]) if seconds is None else seconds * 1000,
         finish_reason=_reason(found["finish_reason"]),
         temperature=_number(found["temperature"]),
         **fields,
     )
+
+
+def _implied(texts: Mapping[str, str]) -> str:
+    return next((operation for key, operation in IMPLIED.items() if texts.get(key)), OTHER_OPERATION)
 
 
 def _first(texts: Mapping[str, str], keys: Sequence[str]) -> str:
@@ -118,7 +131,10 @@ def _member(text: str, name: str) -> str:
     if not isinstance(value, dict):
         return ""
     if name != EVERY_MEMBER:
-        member = value.get(name)
+        outer, _, inner = name.partition(MEMBER)
+        member = value.get(outer)
+        if inner:
+            member = member.get(inner) if isinstance(member, dict) else None
         return "" if isinstance(member, list) else _text(member)
     amounts = _amounts(map(_text, value.values()))
     return repr(reduce(add, amounts)) if amounts else ""

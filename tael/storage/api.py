@@ -307,7 +307,7 @@ class SpanCountReader(Protocol):
         ...
 
 
-LANDING: Final = 2
+LANDING: Final = 3
 """The edition of the landing tables that this version inserts into; it grows whenever one of them is superseded (docs/formats.md)."""
 
 

@@ -14,7 +14,7 @@ from tael.otlp.genai import llm_call
 from tests.support.hotnode import HotNode
 from tests.support.storage import new_trace_id, of_service, open_tier, wire_span
 
-KEYS = sorted(genai.ALL_KEYS)
+KEYS = sorted({*genai.ALL_KEYS, *genai.IMPLIED})
 TEXTS = (
     "chat",
     "OpenAI",
@@ -38,9 +38,11 @@ def drawn(rng: random.Random) -> Attributes:
     """Some of the keys that some column asks for, in any order, with a marker that no column asks for."""
     found: dict[str, AttributeValue] = {"llm.other": "x"}
     for key in rng.sample(KEYS, rng.randrange(1, 9)):
-        name, _, member = key.partition(genai.MEMBER)
+        name, _, path = key.partition(genai.MEMBER)
+        member, _, inner = path.partition(genai.MEMBER)
         value = rng.choice((rng.choice(TEXTS), rng.randrange(900), rng.choice(TEXTS)))
-        found[name] = json.dumps({member: rng.choice((value, rng.choice(MEMBERS))), "other": 5}) if member else value
+        held = rng.choice((value, rng.choice(MEMBERS)))
+        found[name] = json.dumps({member: rng.choice(({inner: held}, held)) if inner else held, "other": 5}) if member else value
     return found
 
 
@@ -82,5 +84,7 @@ async def test_a_hot_node_reads_what_is_read_here(shared_hot_node: HotNode) -> N
         "temperature",
         "ttft_ms",
         "finish_reason",
+        "agent_name",
+        "tool_name",
     ):
         assert any(span.llm is not None and getattr(span.llm, name) for span in given), name

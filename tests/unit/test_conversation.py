@@ -20,6 +20,12 @@ ASKED = {
 }
 TOLD = {"role": "tool", "tool_call_id": "c1", "content": "rain"}
 
+
+def of_langchain(kind: str, content: str) -> dict[str, Any]:
+    """A message as LangChain serialises it."""
+    return {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages"], "kwargs": {"type": kind, "content": content}}
+
+
 DIALECTS: dict[str, dict[str, Any]] = {
     "gen_ai latest": {
         "gen_ai.system_instructions": json.dumps([{"type": "text", "content": "be kind"}]),
@@ -58,6 +64,32 @@ DIALECTS: dict[str, dict[str, Any]] = {
         ),
         "gcp.vertex.agent.llm_response": json.dumps({"content": {"role": "model", "parts": [{"text": "hello"}]}}),
     },
+    "Google ADK, as its call_llm writes it": {
+        "gcp.vertex.agent.llm_request": json.dumps(
+            {"model": "m", "config": {"system_instruction": "be kind"}, "contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+        ),
+        "gcp.vertex.agent.llm_response": json.dumps({"content": {"role": "model", "parts": [{"text": "hello"}]}, "partial": False}),
+    },
+    "Pydantic AI up to 1.36": {
+        "events": json.dumps(
+            [
+                {"event.name": "gen_ai.system.message", "role": "system", "content": "be kind", "gen_ai.message.index": 0},
+                {"event.name": "gen_ai.user.message", "role": "user", "content": "hi", "gen_ai.message.index": 0},
+                {"event.name": "gen_ai.choice", "index": 0, "message": {"role": "assistant", "content": "hello"}},
+            ]
+        )
+    },
+    "Logfire": {
+        "request_data": json.dumps({"model": "m", "messages": CHAT}),
+        "response_data": json.dumps({"message": {"role": "assistant", "content": "hello"}, "usage": {"prompt_tokens": 3}}),
+    },
+    "LangSmith": {
+        "gen_ai.prompt": json.dumps({"messages": [[of_langchain("system", "be kind"), of_langchain("human", "hi")]]}),
+        "gen_ai.completion": json.dumps(
+            {"generations": [[{"text": "hello", "type": "ChatGeneration", "message": of_langchain("ai", "hello")}]], "llm_output": {}}
+        ),
+    },
+    "Traceloop, a text as JSON": {"traceloop.entity.input": json.dumps(CHAT), "traceloop.entity.output": '"hello"'},
     "Langfuse": {"langfuse.observation.input": json.dumps({"messages": CHAT}), "langfuse.observation.output": "hello"},
     "MLflow": {
         "mlflow.spanInputs": json.dumps({"model": "m", "messages": CHAT}),
@@ -124,6 +156,23 @@ def test_every_dialect_has_one_form(attributes: dict[str, Any]) -> None:
 )
 def test_tool_calls_have_one_form(attributes: dict[str, Any]) -> None:
     assert said_in(attributes).input == [CALL, RESULT]
+
+
+def test_what_several_attributes_say_is_one_answer() -> None:
+    """Vercel's AI SDK writes text, reasoning and tool calls apart."""
+    call = {"toolCallId": "c1", "toolName": "weather", "input": '{"city": "Ulm"}'}
+    said = said_in({"ai.response.text": "hello", "ai.response.toolCalls": json.dumps([call]), "ai.response.reasoning": "hm"})
+    assert said.output == [Message("assistant", (Part("reasoning", "hm"), *ANSWER.parts, *CALL.parts))]
+
+
+def test_an_answer_of_a_tool_in_quotes_is_its_text() -> None:
+    """MLflow writes every value as JSON; quotes in a text of a message are its own."""
+    assert said_in({"mlflow.spanOutputs": '"hello"', "gen_ai.prompt": '"hi"'}) == Said([Message("user", (Part("text", '"hi"'),))], [ANSWER])
+
+
+def test_a_request_that_holds_nothing_says_nothing() -> None:
+    """Google ADK writes one on the spans of its tools."""
+    assert said_in({"gcp.vertex.agent.llm_request": "{}", "gcp.vertex.agent.llm_response": "{}"}) == Said()
 
 
 def test_events_are_asked_where_attributes_say_nothing() -> None:

@@ -197,7 +197,7 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
     ({"langsmith.span.kind": "chain", "langsmith.trace.session_id": "s-3"}, LlmCall(operation="chain", session_id="s-3")),
     ({"langsmith.span.kind": "tool", "langsmith.metadata.conversation_id": "s-4"}, LlmCall(operation="tool", session_id="s-4")),
     ({"mlflow.spanType": '"AGENT"', "mlflow.trace.session": '""'}, LlmCall(operation="agent")),
-    (  # Google ADK: the span of a turn, whose call is a span below it
+    (  # Google ADK's call_llm, which names no operation
         {
             "gen_ai.system": "gcp.vertex.agent",
             "gen_ai.request.model": "gemini-3",
@@ -206,7 +206,7 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
             "gcp.vertex.agent.llm_request": '{"model": "gemini-3"}',
             "gen_ai.response.finish_reasons": ["stop"],
         },
-        LlmCall("gcp.vertex.agent", "gemini-3", "other", finish_reason="stop", session_id="s-5"),
+        LlmCall("gcp.vertex.agent", "gemini-3", "chat", finish_reason="stop", session_id="s-5"),
     ),
     (  # Vercel AI SDK 6
         {
@@ -255,6 +255,58 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
         LlmCall(operation="agent", cache_read_tokens=3, session_id="s-7", user_id="eve"),
     ),
     ({"llm.request.type": "acompletion", "gen_ai.cost.total_cost": 0.5}, LlmCall(operation="chat", cost_usd=0.5)),  # LiteLLM
+    ({"gen_ai.operation.name": "aresponses", "llm.user": "bob"}, LlmCall(operation="chat", user_id="bob")),
+    (  # Google ADK's tools, today and before they named their operation
+        {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather", "gcp.vertex.agent.llm_request": "{}"},
+        LlmCall(operation="tool", tool_name="weather"),
+    ),
+    (
+        {"gen_ai.system": "gcp.vertex.agent", "gcp.vertex.agent.tool_call_args": '{"city": "Ulm"}', "gcp.vertex.agent.llm_request": "{}"},
+        LlmCall("gcp.vertex.agent", operation="tool"),
+    ),
+    (  # Pydantic AI: a run of an agent, which has the sum of its calls, before and after 1.37, and a tool of it
+        {"gen_ai.agent.name": "helper", "gen_ai.usage.input_tokens": 5, "all_messages_events": "[]"},
+        LlmCall(operation="agent", input_tokens=5, agent_name="helper"),
+    ),
+    ({"agent_name": "helper", "pydantic_ai.all_messages": "[]"}, LlmCall(operation="agent")),
+    ({"gen_ai.tool.name": "roll", "gen_ai.tool.call.id": "c1", "tool_arguments": "{}"}, LlmCall(operation="tool", tool_name="roll")),
+    ({"gen_ai.operation.name": "retrieve", "gen_ai.tool.name": "roll"}, LlmCall(operation="other", tool_name="roll")),
+    # What a span stands for is an agent, a workflow or a tool, and nothing else.
+    ({"traceloop.span.kind": "agent", "traceloop.entity.name": "planner"}, LlmCall(operation="agent", agent_name="planner")),
+    ({"traceloop.span.kind": "tool", "traceloop.entity.name": "weather"}, LlmCall(operation="tool", tool_name="weather")),
+    ({"traceloop.span.kind": "task", "traceloop.entity.name": "step"}, LlmCall(operation="chain")),
+    ({"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": "crew"}, LlmCall(operation="workflow", agent_name="crew")),
+    (
+        {"openinference.span.kind": "AGENT", "agent.name": "boss", "graph.node.name": "node"},
+        LlmCall(operation="agent", agent_name="boss"),
+    ),
+    ({"mlflow.spanType": '"TOOL"', "mlflow.spanFunctionName": '"weather"'}, LlmCall(operation="tool", tool_name="weather")),
+    (
+        {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.llm.provider": '"openai"', "mlflow.llm.model": '"m"'},
+        LlmCall("openai", "m", "chat"),
+    ),
+    (  # Langfuse around OpenAI's chat, its responses, and LangChain
+        {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.usage_details": '{"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14, '
+            '"prompt_tokens_details": {"cached_tokens": 6}, "completion_tokens_details": {"reasoning_tokens": 2}}',
+        },
+        LlmCall("", "", "chat", 10, 4, 14, cache_read_tokens=6, reasoning_tokens=2),
+    ),
+    (
+        {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.usage_details": '{"input_tokens": 10, "output_tokens": 4, "input_tokens_details": {"cached_tokens": 6}}',
+        },
+        LlmCall("", "", "chat", 10, 4, 14, cache_read_tokens=6),
+    ),
+    (
+        {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.usage_details": '{"input": 10, "output": 4, "input_cache_read": 3, "input_cache_creation": 2, "output_reasoning": 1}',
+        },
+        LlmCall("", "", "chat", 10, 4, 14, cache_read_tokens=3, cache_write_tokens=2, reasoning_tokens=1),
+    ),
 ]
 
 

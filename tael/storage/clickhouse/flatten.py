@@ -23,7 +23,7 @@ import re
 
 from tael.storage.clickhouse import llm
 
-LANDING_TABLE = "spans_in_7"
+LANDING_TABLE = "spans_in_8"
 UNKNOWN_SERVICE = "unknown_service"
 
 _DICTIONARY = "LowCardinality(String)"

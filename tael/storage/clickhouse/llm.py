@@ -36,8 +36,8 @@ _BEGINNING = 3
 """How many first bytes of a key are compared first; no marker is shorter."""
 _SUMMED = [name for name in genai.KEYS for _ in genai.SUMS[name]]
 """The column of each group of keys whose values are summed."""
-_ASKED = (*genai.KEYS.values(), *(group for name in genai.KEYS for group in genai.SUMS[name]))
-"""The keys of each column, followed by the groups that are summed."""
+_ASKED = (*genai.KEYS.values(), *(group for name in genai.KEYS for group in genai.SUMS[name]), tuple(genai.IMPLIED))
+"""The keys of each column, followed by the groups that are summed, and by the keys that imply an operation."""
 
 
 def _places() -> dict[str, int]:
@@ -78,7 +78,8 @@ def starts_with(key: str, prefixes: Iterable[str]) -> str:
 
 
 def _found(pairs: str) -> str:
-    """An array with one tuple: the text of each column of ``genai.KEYS`` in their order, and for each summed group its sum or NULL.
+    """An array with one tuple: the text of each column of ``genai.KEYS`` in their order, the place of the key that implies an operation, and for each
+    summed group its sum or NULL.
 
     Attributes are sorted by the priority of their keys, each with the number of ``_places`` whose bits tell which columns read it: looking keys up in
     a map would copy the map for every key.
@@ -87,8 +88,10 @@ def _found(pairs: str) -> str:
     texts = f"mapFilter((k, v) -> v != '', arrayMap(b -> {_with_json('b')}, {_texts(pairs)})[1])"
     placed = f"arrayMap(m -> arraySort(p -> p.1, arrayMap((k, v) -> ({places}, v), mapKeys(m), mapValues(m))), [{texts}])"
     first = "trim(BOTH '\"' FROM arrayFirst(p -> bitTest(p.1, column), placed).2)"
-    sums = (_sum(f"arrayFilter(p -> bitTest(p.1, {bit}), placed).2") for bit in range(len(genai.KEYS), len(_ASKED)))
-    return f"arrayMap(placed -> ({', '.join((f'arrayMap(column -> {first}, range({len(genai.KEYS)}))', *sums))}), {placed})"
+    texts = f"arrayMap(column -> {first}, range({len(genai.KEYS)}))"
+    implied = f"bitShiftRight(arrayFirst(p -> bitTest(p.1, {len(_ASKED) - 1}), placed).1, 32)"
+    sums = (_sum(f"arrayFilter(p -> bitTest(p.1, {bit}), placed).2") for bit in range(len(genai.KEYS), len(_ASKED) - 1))
+    return f"arrayMap(placed -> ({', '.join((texts, implied, *sums))}), {placed})"
 
 
 def _texts(pairs: str) -> str:
@@ -101,7 +104,7 @@ def _texts(pairs: str) -> str:
         f"o = 'array_value', {first_of_array}, '')"
     )
     arrays = "r.value.value, r.value.string_value, r.value.int_value, r.value.double_value, r.value.array_value"
-    read = f"arrayFilter(x -> x.key IN ({_listed(sorted(genai.COLUMN_KEYS))}), {pairs})"
+    read = f"arrayFilter(x -> x.key IN ({_listed(sorted({*genai.COLUMN_KEYS, *genai.IMPLIED}))}), {pairs})"
     # Reversed, so that the first of each key is the last one received. A map would keep duplicates, and a sum would add them all.
     last = f"arrayMap(u -> arrayFilter((x, n) -> n = 1, u, arrayEnumerateUniq(u.key)), [arrayReverse({read})])"
     return f"arrayMap(r -> mapFromArrays(r.key, arrayMap((o, s, i, d, a) -> {text}, {arrays})), {last})"
@@ -110,15 +113,14 @@ def _texts(pairs: str) -> str:
 def _with_json(texts: str) -> str:
     """The map, extended by those members of JSON objects that some column is read from."""
     asked = [key.split(genai.MEMBER) for key in sorted(genai.ALL_KEYS) if genai.MEMBER in key]
-    owners, members = zip(*(pair for pair in asked if pair[1] != genai.EVERY_MEMBER), strict=True)
-    summed = [owner for owner, member in asked if member == genai.EVERY_MEMBER]
-    names = [
-        *map(genai.MEMBER.join, zip(owners, members, strict=True)),
-        *(f"{owner}{genai.MEMBER}{genai.EVERY_MEMBER}" for owner in summed),
-    ]
+    paths = [path for path in asked if path[1] != genai.EVERY_MEMBER]
+    owners, members, inner = zip(*((*path, "")[:3] for path in paths), strict=True)
+    summed = [path[0] for path in asked if path[1] == genai.EVERY_MEMBER]
+    names = [*map(genai.MEMBER.join, paths), *(f"{owner}{genai.MEMBER}{genai.EVERY_MEMBER}" for owner in summed)]
     # Null, booleans, lists and objects become empty, so that the next key is tried.
-    member = f"multiIf(startsWith(j, '\"'), JSONExtractString({texts}[o], n), match(j, '^[-0-9]'), j, '')"
-    raw = f"arrayMap((o, n) -> arrayMap(j -> {member}, [JSONExtractRaw({texts}[o], n)])[1], [{_listed(owners)}], [{_listed(members)}])"
+    member = "multiIf(startsWith(j, '\"'), JSONExtractString(j), match(j, '^[-0-9]'), j, '')"
+    of_member = f"arrayMap(j -> if(i = '', j, JSONExtractRaw(j, i)), [JSONExtractRaw({texts}[o], n)])"
+    raw = f"arrayMap((o, n, i) -> arrayMap(j -> {member}, {of_member})[1], [{_listed(owners)}], [{_listed(members)}], [{_listed(inner)}])"
     sums = f"arrayMap(o -> {_sum_of_object(f'{texts}[o]')}, [{_listed(summed)}])"
     updated = f"mapUpdate({texts}, mapFromArrays([{_listed(names)}], arrayConcat({raw}, {sums})))"
     return f"if(hasAny(mapKeys({texts}), [{_listed(sorted({*owners, *summed}))}]), {updated}, {texts})"
@@ -157,7 +159,7 @@ def _amount(column: str) -> str:
 
 def _sums_of(column: str) -> str:
     """The sums of the column's groups, each NULL when the group has no numbers."""
-    return ", ".join(f"t.{2 + place}" for place, name in enumerate(_SUMMED) if name == column)
+    return ", ".join(f"t.{3 + place}" for place, name in enumerate(_SUMMED) if name == column)
 
 
 def _whole(column: str) -> str:
@@ -187,9 +189,23 @@ def quoted(texts: Iterable[str]) -> list[str]:
     return [f"'{text}'" for text in escaped]
 
 
+def _operation() -> str:
+    named = _renamed(f"lower({_first('operation')})", genai.OPERATIONS, f"'{genai.OTHER_OPERATION}'")
+    places = ", ".join(str(_PLACES[key] >> 32) for key in genai.IMPLIED)
+    implied = f"transform(t.2, [{places}], [{_listed(genai.IMPLIED.values())}], '{genai.OTHER_OPERATION}')"
+    return f"if({_first('operation')} = '', {implied}, {named})"
+
+
+def _or_entity(column: str, operations: Iterable[str]) -> str:
+    """The column, or else what a span of these operations stands for."""
+    return f"if({_first(column)} = '' AND {_operation()} IN ({_listed(operations)}), {_first('entity')}, {_first(column)})"
+
+
 _COMPUTED = {
     "provider": _provider(),
-    "operation": _renamed(f"lower({_first('operation')})", genai.OPERATIONS, f"'{genai.OTHER_OPERATION}'"),
+    "operation": _operation(),
+    "agent_name": _or_entity("agent_name", genai.AGENTS),
+    "tool_name": _or_entity("tool_name", [genai.TOOL]),
     "total_tokens": f"ifNull({_whole('total_tokens')}, {_whole('input_tokens')} + {_whole('output_tokens')})",
     "cost_usd": f"coalesce({_amount('cost_usd')}, {_sums_of('cost_usd')})",
     "ttft_ms": f"ifNull({_amount('ttft_seconds')} * 1000, {_amount('ttft_ms')})",

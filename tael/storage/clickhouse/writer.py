@@ -36,8 +36,8 @@ LANDINGS: Final = {
     PAYLOADS: Landing(payload_wire.LANDING_TABLE, wire.format_schema(wire.wal_batch(payload_wire.PAYLOAD_BATCH))),
 }
 
-_EARLIER: Final[dict[int, dict[str, str]]] = {0: {TRACES: "spans_in_5"}, 1: {TRACES: "spans_in_6"}}
-"""The landing tables of earlier editions (tael.storage.api.LANDING) that differ from those above; bodies are read with the same schema."""
+_EARLIER: Final[dict[int, dict[str, str]]] = {0: {TRACES: "spans_in_5"}, 1: {TRACES: "spans_in_6"}, 2: {TRACES: "spans_in_7"}}
+"""The tables of earlier editions (tael.storage.api.LANDING) where they are others than those above; bodies are read alike."""
 
 _SETTINGS: Final[dict[str, Any]] = {
     "async_insert": 0,
