@@ -10,7 +10,7 @@ from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Gauge
 
-from services.compactor.rewrite import ColdEraser
+from services.compactor.rewrite import ColdEraser, Erased
 from services.compactor.written import behind_of, ends_of
 from tael.cluster.api import KeyValue
 from tael.cluster.deletions import Deletion, Deletions, Progress
@@ -29,7 +29,8 @@ _ROUNDS: Final = 8
 """Batches of traces before other deletions, and other shards, get their turn."""
 _FAILED: Final = "it failed and is tried again: "
 _UNREAD: Final = "files that cannot be read: "
-_ON_THEIR_WAY: Final = "hours that are on their way to the cold tier"
+_ON_THEIR_WAY: Final = "hours that are on their way to the cold tier: "
+_MORE: Final = "more of it, which is being deleted"
 _NAMED: Final = 3
 _WAITS_SECONDS: Final = 10.0
 """The delay after a look that found nothing while entries or hours are still on their way."""
@@ -167,8 +168,8 @@ class Eraser:
                 progress = await self._record(deletion, shard, progress)
             # A deletion of one trace gets the same trace each time, so only a look that finds nothing ends it.
             if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
-                return progress, _waits_for(erased.left, {*unread, *erased.unread})
-        return progress, _ON_THEIR_WAY
+                return progress, _waits_for(erased, unread)
+        return progress, _MORE
 
     async def _condemned(self, deletion: Deletion, shard: ShardAddress) -> str:
         left = await self._store(shard).condemned(deletion.id)
@@ -193,8 +194,14 @@ class Eraser:
         return written
 
 
-def _waits_for(left: bool, unread: Collection[str]) -> str:
-    if unread:
-        more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
-        return f"{_UNREAD}{', '.join(sorted(unread)[:_NAMED])}{more}"
-    return _ON_THEIR_WAY if left else ""
+def _waits_for(erased: Erased, unread: Collection[str]) -> str:
+    if keys := {*unread, *erased.unread}:
+        return f"{_UNREAD}{_few(keys)}"
+    if erased.waits:
+        return f"{_ON_THEIR_WAY}{_few(erased.waits)}"
+    return _MORE if erased.left else ""
+
+
+def _few(named: Collection[str]) -> str:
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"{', '.join(sorted(named)[:_NAMED])}{more}"

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Final, TypeVar
 
@@ -19,9 +20,10 @@ from services.compactor.setbacks import Setbacks
 from tael.cluster.manifests import ManifestOwner
 from tael.cold import transitions
 from tael.cold.files import DAY_HOURS, GATHERED, ROLLED, ROLLED_UP, ROLLUP_SECONDS, ColdFile, day_of
-from tael.cold.plan import Work
+from tael.cold.manifest import MOVING, ROLLING
+from tael.cold.plan import Work, rolls
 from tael.errors import Damaged, Rejected, Retryable, TaelError, Unavailable, Unreadable
-from tael.model.time import HOUR_NS, TimeRange
+from tael.model.time import HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger
@@ -32,6 +34,7 @@ T = TypeVar("T")
 log = get_logger("compactor")
 _TURN_SECONDS: Final = 20.0
 """How long files are rewritten before rolls get their turn."""
+ROLL_FAILS: Final = "whose roll fails "
 _OF_TRACES: Final = ("logs", "exemplars", "spans")
 _MODULUS: Final = 1 << 64
 _REWRITTEN = Counter(
@@ -41,11 +44,14 @@ _REWRITTEN = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """The number of rows removed, and whether others are left for the next call, as always when files could not be read (their keys are in ``unread``)."""
+    """The number of rows removed, and whether others may be left for the next call, as always when files could not be read (their keys are in ``unread``)
+    or hours have to arrive first (``waits`` names their tables and starts, and why their roll fails if it does).
+    """
 
     rows: int
     left: bool
     unread: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class ColdEraser:
         self._unread: set[str] = set()
         self._skipped: set[Work] = set()
         self._failed: list[TaelError] = []
+        self._waits: dict[tuple[str, int], None] = {}
 
     @property
     def unread(self) -> tuple[str, ...]:
@@ -129,10 +136,12 @@ class ColdEraser:
     async def erase(self, selection: Selection) -> Erased:
         """Rewrite the files that hold rows of the selection, for a while.
 
-        The hot tier MUST have been searched before: rows move from there to here, so rows that neither search finds do not exist. While hours are
-        on their way, something is left.
+        The hot and rolling tables MUST have been searched before: rows move from there to here, so rows that neither search finds do not exist. Of hours on
+        their way, those make something left whose rows are between two tables, or whose files cannot be rewritten yet.
         """
         until, rows = time.monotonic() + _TURN_SECONDS, 0
+        self._waits = dict.fromkeys((hour.table, hour.hour_ns) for hour in self._owner.manifest.head.open if hour.state == MOVING)
+        await self._delete_unfinished(selection)
         for table in self._tables(selection):
             if time.monotonic() >= until:
                 break
@@ -150,8 +159,22 @@ class ColdEraser:
                     rows += await self._rewrite([*places], until)
         if self._failed:
             raise self._failed[0]
-        left = time.monotonic() >= until or bool(self._owner.manifest.head.open or self._unread)
-        return Erased(rows, left, self.unread)
+        left = time.monotonic() >= until or bool(self._waits or self._unread)
+        return Erased(rows, left, self.unread, tuple(self._named(*hour) for hour in self._waits))
+
+    def _named(self, table: str, hour_ns: int) -> str:
+        reason = self._setbacks.reason(rolls(table, hour_ns))
+        hour = f"{table} of {datetime.fromtimestamp(hour_ns // NS_PER_SECOND, UTC):%Y-%m-%dT%H:%MZ}"
+        return f"{hour}, {ROLL_FAILS}({reason})" if reason else hour
+
+    async def _delete_unfinished(self, selection: Selection) -> None:
+        """Delete the files of rolls that are not committed: they hold what the rolling table held then, and are written anew from what it holds now."""
+        tables = self._tables(selection)
+        for hour in self._owner.manifest.head.open:
+            if hour.table in tables and hour.state == ROLLING:
+                file = ColdFile(hour.table, selection.what.tenant, self._owner.manifest.shard, hour.hour_ns, 0, 0, 0, "", 0, 0)
+                for generation in (hour.generation, *hour.abandoned):
+                    await self._objects.delete(replace(file, generation=generation).key)
 
     def _tables(self, selection: Selection) -> Collection[str]:
         if selection.traces:
@@ -220,8 +243,11 @@ class ColdEraser:
         rows, unnamed = 0, set[str]()
         for place in places:
             table, first = place.files[0].table, place.files[0]
-            # The generation of an hour on its way is already fixed: a file written now would have a later one than those still to come.
-            if any(self._owner.manifest.open_hour(table, hour_ns) for hour_ns in place.hours) or (swaps and time.monotonic() >= until):
+            # The generation of such an hour is already fixed: a file written now would have a later one than those still to come.
+            if on_their_way := {(table, hour_ns): None for hour_ns in place.hours if self._owner.manifest.must_rest(table, hour_ns)}:
+                self._waits |= on_their_way
+                continue
+            if swaps and time.monotonic() >= until:
                 continue
             try:
                 with self._setbacks.of(_work(first), first.key):

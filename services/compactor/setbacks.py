@@ -31,6 +31,7 @@ _ASIDE = Gauge(
 class _Failed:
     times: int = 0
     until: float = 0.0
+    reason: str = ""
 
 
 class Setbacks:
@@ -54,6 +55,10 @@ class Setbacks:
         """Whether the work has failed since it last succeeded."""
         return work in self._failed
 
+    def reason(self, work: Work) -> str:
+        """Why it failed last; empty where it has not failed since it last succeeded."""
+        return self._failed[work].reason if work in self._failed else ""
+
     def aside(self) -> frozenset[Work]:
         """The work that must not be tried now."""
         now = self._now()
@@ -75,6 +80,7 @@ class Setbacks:
     def _count(self, work: Work, name: str, error: Exception) -> None:
         failed = self._failed.setdefault(work, _Failed())
         failed.times += 1
+        failed.reason = str(error)
         if failed.times >= ATTEMPTS:
             pause = min(self._longest, _FIRST_SECONDS * 2.0 ** min(failed.times - ATTEMPTS, 20))
             failed.until = self._now() + pause

@@ -12,8 +12,8 @@ SERVICES: Final = ("coordinator", "ingest", "query", "compactor")
 _LAG_ENTRIES, _SKEW_SECONDS = 10_000, 5.0
 _DELETION_TAKES: Final = timedelta(hours=6)
 """Payloads are removed about two hours after the rows; a deletion that takes longer than this is stuck."""
-_TROUBLES: Final = ("it failed", "files that cannot be read")
-"""The beginnings of reasons that mean trouble and not mere waiting."""
+_TROUBLES: Final = ("it failed", "files that cannot be read", "whose roll fails")
+"""Words of reasons that mean trouble and not mere waiting."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,6 @@ def _deletions(deletions: Mapping[str, Any], now: datetime) -> Iterator[Finding]
         late = now - datetime.fromisoformat(one["requested_at"][:19] + "+00:00") > _DELETION_TAKES
         for shard in one["shards"]:
             reason = shard["reason"] or ""
-            if shard["state"] != "done" and (late or reason.startswith(_TROUBLES)):
+            if shard["state"] != "done" and (late or any(trouble in reason for trouble in _TROUBLES)):
                 what = f"{shard['shard']}: deletion {one['id']} of {one['requested_at'][:16]} is not done: {reason or 'it has not started'}"
                 yield Finding("warning", what, "see the compactor's log and tael_compactor_set_aside")

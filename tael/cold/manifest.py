@@ -13,7 +13,7 @@ from typing import Literal
 
 import orjson
 
-from tael.cold.files import ColdFile, day_of
+from tael.cold.files import ROLLED, ColdFile, day_of
 from tael.cold.pages import Pages
 from tael.errors import Damaged
 from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, TimeRange
@@ -202,6 +202,10 @@ class Manifest:
     def open_hour(self, table: str, hour_ns: int) -> OpenHour | None:
         """The hour if it is on its way, None otherwise."""
         return next((one for one in self.head.open if (one.table, one.hour_ns) == (table, hour_ns)), None)
+
+    def must_rest(self, table: str, hour_ns: int) -> bool:
+        """Whether files of the hour cannot be rewritten before it has arrived: of rows with one key the latest counts, and those to come are the latest."""
+        return ROLLED[table].replaces and self.open_hour(table, hour_ns) is not None
 
 
 def _touches(hour_ns: int, time_range: TimeRange) -> bool:

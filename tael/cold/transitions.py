@@ -168,12 +168,13 @@ class Swap:
 def rewritten(manifest: Manifest, swaps: Collection[Swap], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change:
     """All swaps at once; the generation of each new file is the next revision.
 
-    ``unnamed`` are keys that no manifest ever named, to be deleted as well. Raises Rejected if an hour of any file is on its way.
+    ``unnamed`` are keys that no manifest ever named, to be deleted as well. Raises Rejected if an hour of any file is on its way and has to arrive first.
     """
     _check_epoch(manifest, epoch)
     hours = sorted({(file.table, hour_ns) for swap in swaps for file in swap.gone for hour_ns in file.each_hour})
     for table, hour_ns in hours:
-        _require_at_rest(manifest, table, hour_ns)
+        if manifest.must_rest(table, hour_ns):
+            _require_at_rest(manifest, table, hour_ns)
     pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
     for swap in swaps:
         first, gone = swap.gone[0], set(swap.gone)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 
+from services.compactor.setbacks import Setbacks
 from tael.cold import plan
 from tael.cold.files import ROLLED, ColdFile
 from tael.errors import Fenced, Unavailable
@@ -171,18 +173,70 @@ async def test_a_file_that_lost_other_rows_is_not_committed(cold: Cold) -> None:
     assert (await cold.ledger())["spans"] == 2
 
 
-async def test_hours_on_their_way_are_waited_for(cold: Cold) -> None:
-    """Their rows are in neither of the places that a deletion looks at."""
+async def on_its_way(cold: Cold, place: str) -> None:
+    """A third span of a trace whose roll dies there, beside what is cold."""
     await two_traces(cold)
     await cold.tier.store(of_service("shop", wire_span(3, trace_id=ONE)))
+    cold.crash_at = place
+    with pytest.raises(Crash):
+        await finish(await cold.roller())
+    cold.crash_at = ""
+
+
+@pytest.mark.parametrize("place", ["moving", "moved"])
+async def test_rows_between_two_tables_are_waited_for(cold: Cold, place: str) -> None:
+    """They may be in neither of the places that a deletion looks at; it says which hour it waits for, and why that one is late."""
+    await on_its_way(cold, place)
+    setbacks = Setbacks(cold.shard)
+    with pytest.raises(Unavailable), setbacks.of(plan.rolls("spans", HOUR), "the hour"):
+        raise Unavailable("no answer")
+    erased = await (await cold.eraser(setbacks=setbacks)).erase(of_trace(ONE))
+    hour = datetime.fromtimestamp(HOUR // 10**9, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    assert (erased.rows, erased.left, erased.waits) == (4, True, (f"spans of {hour}, whose roll fails (no answer)",))
+    await cold.roll()
+    erased = await (await cold.eraser()).erase(of_trace(ONE))
+    assert (erased.rows, erased.left) == (1, False)
+
+
+@pytest.mark.parametrize("place", ["rolling", "exported", "committed"])
+async def test_a_deletion_goes_on_around_an_hour_on_its_way(cold: Cold, place: str) -> None:
+    """Out of the rolling table, of files that count and of one that does not yet; the hour arrives without it."""
+    await on_its_way(cold, place)
+    [hour] = (await cold.manifest()).head.open
+    eraser, what = await cold.eraser(), of_trace(ONE)
+    await ClickHouseErase(cold.clickhouse).erase_traces(what.what, what.traces)
+    erased = await eraser.erase(what)
+    assert (erased.left, erased.waits) == (False, ())
+    assert await held_by(cold) == 3
+    unfinished = [key for key in await cold.objects.list("spans/") if key.endswith(f"/{cold.shard}-{hour.generation}.parquet")]
+    assert len(unfinished) == (place == "committed"), "what was committed is swept, like every file that was replaced"
+    await cold.roll()
+    assert (await cold.ledger())["spans"] == await held_by(cold) == 3
+    assert (await (await cold.eraser()).erase(what)).rows == 0
+
+
+async def held_by(cold: Cold) -> int:
+    """Spans in the files that count, by what these hold."""
+    return sum([await cold.rows_of(file) for file in (await cold.manifest()).files("spans")])
+
+
+async def test_files_whose_rows_replace_others_are_written_anew_when_their_hour_is_there(cold: Cold) -> None:
+    """Of exemplars of one time the one that came later counts."""
+    for number in range(2):
+        metrics = MetricBatch()
+        metrics.exemplars.add(metric=1, series=2, time_ms=HOUR // 10**6 + 5, value=1.0, trace_id=ONE)
+        await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, metrics.SerializeToString()), f"{number}")
+        if number == 0:
+            await cold.roll()
     cold.crash_at = "rolling"
     with pytest.raises(Crash):
         await finish(await cold.roller())
     cold.crash_at = ""
-    assert (await (await cold.eraser()).erase(of_trace(ONE))).left
-    await cold.roll()
     erased = await (await cold.eraser()).erase(of_trace(ONE))
-    assert (erased.rows, erased.left) == (4, False)
+    assert (erased.rows, erased.left, [name[:13] for name in erased.waits]) == (0, True, ["exemplars of "])
+    await cold.roll()
+    assert (await (await cold.eraser()).erase(of_trace(ONE))).left is False
+    assert (await cold.ledger())["exemplars"] == 0
 
 
 async def test_a_tenant_goes_out_of_every_table(cold: Cold) -> None:

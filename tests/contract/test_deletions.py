@@ -14,6 +14,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from services.compactor import erase
 from services.compactor.erase import Eraser
 from services.compactor.rewrite import ColdEraser
 from tael.cluster.deletions import FORGOTTEN_NS, Deletions, Kind, Progress
@@ -259,6 +260,25 @@ async def test_a_file_that_cannot_be_read_is_named(cold: Cold) -> None:
     assert "other---" not in spans
 
 
+async def test_a_deletion_is_done_while_an_hour_is_stuck(cold: Cold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace at a time, of which each has rows in files, in the rolling table and in the hot one."""
+    monkeypatch.setattr(erase, "_TRACES_AT_ONCE", 1)
+    place = Place(cold.clickhouse, cold, "first")
+    await place.fill()
+    await place.fill()
+    await place.write("t1", RECEIVED_NS, of_service("bot", wire_span(7, trace_id=OLD, span_id=b"late----", attributes={"user.id": "u1"})))
+    cold.crash_at = "rolling"
+    with pytest.raises(Crash):
+        await cold.roll()
+    cold.crash_at = ""
+    assert (await cold.manifest()).head.open
+    await finish(place, await place.ask("user", "u1"))
+    assert (await cold.manifest()).head.open
+    await cold.roll()
+    spans, logs, _ = await place.left()
+    assert (set(spans), set(logs)) == ({"later---", "other---"}, {"later", "of nobody", "of the other"})
+
+
 async def test_a_deletion_that_fails_costs_no_other(hot_place: Place) -> None:
     """It says why, and is tried again."""
 
@@ -280,7 +300,7 @@ async def test_a_deletion_that_fails_costs_no_other(hot_place: Place) -> None:
 
 
 async def test_it_is_not_done_before_the_wal_is_written(hot_place: Place) -> None:
-    """What arrived before the request may be behind it in the WAL; nor while hours are between the tiers."""
+    """What arrived before the request may be behind it in the WAL; nor while rows are between two tables."""
     place = hot_place
     place.last = 7
     deletion = await place.ask("trace", OLD.hex())
@@ -290,7 +310,7 @@ async def test_it_is_not_done_before_the_wal_is_written(hot_place: Place) -> Non
     await place.fill()
     place.last = 9
     await place.kv.put(writer_key(0), Lease(holder="w", epoch=1, committed=7).encode())
-    place.cold.crash_at = "rolling"
+    place.cold.crash_at = "moved"
     with pytest.raises(Crash):
         await place.cold.roll()
     place.cold.crash_at = ""

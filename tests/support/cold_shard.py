@@ -12,6 +12,7 @@ from nats.aio.client import Client
 
 from services.compactor.rewrite import ColdEraser
 from services.compactor.roll import Roller
+from services.compactor.setbacks import Setbacks
 from tael.cluster.manifests import ManifestOwner, Manifests
 from tael.cluster.nats_kv import NatsKeyValue
 from tael.cold.files import ROLLED, ColdFile, hour_of
@@ -78,11 +79,11 @@ class Cold:
         await roller.take()
         return roller
 
-    async def eraser(self, store: ColdEraseStore | None = None) -> ColdEraser:
+    async def eraser(self, store: ColdEraseStore | None = None, setbacks: Setbacks | None = None) -> ColdEraser:
         """An eraser under the next epoch."""
         owner = (await self.roller()).owner
         store = store or ClickHouseColdErase(self.clickhouse, self.bucket_url)
-        return ColdEraser(owner, store, self.objects, Pace(), self._fail)
+        return ColdEraser(owner, store, self.objects, Pace(), self._fail, setbacks)
 
     async def roll(self) -> int:
         """Roll everything as a new owner; return the number of steps."""

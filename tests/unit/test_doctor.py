@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.compactor import erase
+from services.compactor import erase, rewrite
 from tael.cli.diagnose import Answers, diagnose
 
 WELL: dict[str, Any] = {
@@ -75,13 +75,14 @@ def test_a_damaged_cold_tier() -> None:
     [
         ("running", "15:29", f"{erase._FAILED}no answer", True),
         ("running", "15:29", f"{erase._UNREAD}spans/x.parquet", True),
-        ("running", "15:29", erase._ON_THEIR_WAY, False),
-        ("running", "09:29", erase._ON_THEIR_WAY, True),
+        ("running", "15:29", f"{erase._ON_THEIR_WAY}spans of 2026-03-04T10:00Z", False),
+        ("running", "09:29", f"{erase._ON_THEIR_WAY}spans of 2026-03-04T10:00Z", True),
+        ("running", "15:29", f"{erase._ON_THEIR_WAY}spans of 2026-03-04T10:00Z, {rewrite.ROLL_FAILS}(no answer)", True),
         ("waiting", "09:29", None, True),
         ("waiting", "09:31", None, False),
         ("done", "09:29", None, False),
     ],
-    ids=["failed", "unread", "waits", "waits long", "not begun", "new", "done"],
+    ids=["failed", "unread", "waits", "waits long", "waits for what fails", "not begun", "new", "done"],
 )
 def test_deletions_that_are_stuck(state: str, requested: str, reason: str | None, stuck: bool) -> None:
     """By what they wait for, or by how long."""
