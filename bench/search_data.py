@@ -22,8 +22,8 @@ TENANT: Final = "default"
 END_S: Final = 1_790_006_400
 """The end of the range: the end of an hour."""
 SPANS_A_TRACE: Final = 10
-_ROWS_AT_ONCE: Final = 500_000
-_LIMITS: Final = Limits(seconds=600)
+ROWS_AT_ONCE: Final = 500_000
+LIMITS: Final = Limits(seconds=600)
 _SETTINGS: Final = "SETTINGS max_insert_threads = 1, max_block_size = 20000, min_insert_block_size_rows = 100000, max_threads = 1"
 
 _SKEWED: Final = "toUInt32(floor({n} * pow(toFloat64({hash} % 1000003) / 1000003, 3)))"
@@ -45,8 +45,8 @@ def trace_id(trace: str) -> str:
     return f"sipHash128({trace}, 'trace')"
 
 
-def spans_sql(database: str, first: int, count: int, total: int, hours: int) -> str:
-    """Insert these of ``total`` spans."""
+def spans_sql(database: str, first: int, count: int, total: int, hours: int, shard: int = 0, shards: int = 1) -> str:
+    """Insert these of ``total`` spans, or those of them that are of a shard's traces."""
     traces, ns = total // SPANS_A_TRACE, hours * 3_600 * 10**9
     start = f"{END_S * 10**9 - ns} + toInt64(toFloat64(trace) / {traces} * {ns - 2 * 10**9}) + toInt64({uniform(10**9, 3, 'number')})"
     strings = {
@@ -88,7 +88,7 @@ def spans_sql(database: str, first: int, count: int, total: int, hours: int) -> 
         "scope_name": "'io.opentelemetry.http'",
         "received_at": f"fromUnixTimestamp64Nano({start} + 1000000000, 'UTC')",
     }
-    inner = f"SELECT number, intDiv(number, {SPANS_A_TRACE}) AS trace, {skewed(20, 2, 'number')} AS svc_n, concat('service-', toString(svc_n)) AS svc FROM numbers({first}, {count})"
+    inner = f"SELECT number, intDiv(number, {SPANS_A_TRACE}) AS trace, {skewed(20, 2, 'number')} AS svc_n, concat('service-', toString(svc_n)) AS svc FROM numbers({first}, {count}) WHERE trace % {shards} = {shard}"
     return _insert(f"{database}.spans", columns, inner)
 
 
@@ -142,6 +142,6 @@ def _insert(table: str, columns: dict[str, str], rows: str) -> str:
 async def fill(clickhouse: ClickHouse, spans: int, logs: int, hours: int) -> None:
     """Write all of them, half a million a statement."""
     for sql, total in ((spans_sql, spans), (logs_sql, logs)):
-        for first in range(0, total, _ROWS_AT_ONCE):
-            await clickhouse.command(sql(clickhouse.database, first, min(_ROWS_AT_ONCE, total - first), total, hours), limits=_LIMITS)
-            print(f"{sql.__name__} {first + _ROWS_AT_ONCE:,} of {total:,}", flush=True)
+        for first in range(0, total, ROWS_AT_ONCE):
+            await clickhouse.command(sql(clickhouse.database, first, min(ROWS_AT_ONCE, total - first), total, hours), limits=LIMITS)
+            print(f"{sql.__name__} {first + ROWS_AT_ONCE:,} of {total:,}", flush=True)
