@@ -76,7 +76,7 @@ def spans_sql(database: str, first: int, count: int, total: int, hours: int, sha
         "duration_ns": f"toInt64(-log(toFloat64({uniform(10**6, 18, 'number')} + 1) / 1000001) * 40000000)",
         "trace_id": f"toFixedString({trace_id('trace')}, 16)",
         "span_id": "toFixedString(reinterpretAsString(xxHash64(number, 19)), 8)",
-        "parent_span_id": f"if(number % {SPANS_A_TRACE} = 0, '', reinterpretAsString(xxHash64(number - 1 - {uniform(3, 20, 'number')} % (number % {SPANS_A_TRACE} + 1), 19)))",
+        "parent_span_id": f"if(number % {SPANS_A_TRACE} = 0, '', reinterpretAsString(xxHash64(number - 1 - {uniform(3, 20, 'number')} % greatest(1, number % {SPANS_A_TRACE}), 19)))",
         "name": f"concat('GET /', svc, '/operation-', toString({skewed(50, 21, 'number')}))",
         "kind": f"toInt32([2, 2, 3, 1][{uniform(4, 22, 'number')} + 1])",
         "status_code": f"toInt32(if({uniform(50, 23, 'number')} = 0, 2, 0))",

@@ -34,6 +34,8 @@ _IDS = (
 )
 """The ids as numbers whose little-endian bytes are those of the id: a column of fixed width is read at once, strings one by one."""
 
+_AMONG = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
+"""The condition that a trace is one of the parameter's."""
 _UNION = "\n  UNION ALL\n"
 _EXEMPLAR = (*(f"reinterpretAsUInt64(substring(any(trace_id), {at}, 8))" for at in (1, 9)), "any(start_ns)")
 """Any span of a group. The numbers of its trace's id are computed once for each group and not for each row."""
@@ -99,8 +101,7 @@ def read_traces(
     """
     columns = FieldColumns()
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
-    ids = "(SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
-    where = "tenant = {tenant:String} AND trace_id IN " + ids
+    where = "tenant = {tenant:String} AND " + _AMONG
     sql = (
         f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)} WHERE {where}) AS bounds\n"  # noqa: S608  # names of ours and parameters
         f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
@@ -121,9 +122,10 @@ class Candidates:
 
 
 def _order(*, once: bool) -> str:
-    by_id = ("trace_id", "start_time", "span_id")
     if not once:
-        return f"ORDER BY {', '.join(by_id)}"
+        # Numbers are sorted in half the time of the ids that they are; the id decides only where they are equal.
+        return "ORDER BY trace_high, trace_low, start_ns, span_id"
+    by_id = ("trace_id", "start_time", "span_id")
     return f"ORDER BY {', '.join((*by_id, *(f'{rank} DESC' for rank in RANKS)))}\nLIMIT 1 BY {', '.join(by_id)}"
 
 
@@ -157,10 +159,14 @@ def is_of_any(test: TraceTest) -> bool:
     return (all if isinstance(test, AllOf) else any)(is_of_any(part) for part in test.parts)
 
 
-def find_longer(source: Source, tenant: str, wanted: Candidates) -> Statement:
-    """The ids, in hex, of the candidates with spans outside of the range, within a day."""
+def find_longer(source: Source, tenant: str, wanted: Candidates, trace_ids: Sequence[bytes] = ()) -> Statement:
+    """The ids, in hex, of these traces, or of all candidates, that have spans outside of the range, within a day."""
     where, rows = _within(tenant, wanted), source.rows("spans", tenant, wanted.time_range)
-    of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
+    if trace_ids:
+        of_trace = _AMONG
+        where.parameters["trace_ids"] = [trace_id.hex() for trace_id in trace_ids]
+    else:
+        of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
     near = Conditions(tenant)
     near.within_hours("hour", TimeRange(max(0, wanted.time_range.start_ns - DAY_NS), wanted.time_range.end_ns + DAY_NS))
     parameters = {**where.parameters, **near.parameters, "start": wanted.time_range.start_ns, "end": wanted.time_range.end_ns}

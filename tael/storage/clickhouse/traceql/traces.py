@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -31,8 +31,11 @@ LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
 AROUND_NS: Final = 300 * NS_PER_SECOND
 """A trace that overlaps a range is found by its spans that start up to this long before or after the range."""
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
+_SORTED: Final = {**_SETTINGS, "max_block_size": 1_000_000, "preferred_block_size_bytes": 64 << 20}
+"""Large blocks for what is sorted: merging many small ones costs more than sorting them."""
 _PAGE: Final = 100
 _SPANS_OF_A_PART: Final = 1_000_000
+_IDS_AT_ONCE: Final = 2_000
 _FEW: Final = 5 * _PAGE
 """Up to this many traces with copies of spans are read again by themselves; with more, the whole answer is."""
 
@@ -86,11 +89,17 @@ class TraceBlocks:
         return known_filters(columns, selected, ())[0], again
 
     async def _longer(self, tenant: str, spans: Block, part: Candidates) -> list[bytes]:
-        """The traces with a span outside of the part's range; they are looked up only if the parent of some span is unknown."""
-        if not spans.size or not (await asyncio.to_thread(lambda: spans.structure.parent == ORPHAN)).any():
+        """The traces with a span outside of the part's range; only those are looked up in which the parent of some span is unknown."""
+        if not spans.size:
             return []
-        found = await self._rows(statements.find_longer(self._source, tenant, part))
-        return [bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found]
+        cut = await asyncio.to_thread(lambda: np.unique(spans.trace[spans.structure.parent == ORPHAN]))
+        wanted = {spans.trace_ids[trace] for trace in cut.tolist()}
+        if not wanted:
+            return []
+        few = sorted(wanted) if len(wanted) <= _IDS_AT_ONCE else ()
+        found = await self._rows(statements.find_longer(self._source, tenant, part, few))
+        longer = (bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found)
+        return [trace_id for trace_id in longer if trace_id in wanted]
 
     async def pages(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
         """Pages of ids of traces that may match, those with the newest spans first."""
@@ -126,15 +135,15 @@ class TraceBlocks:
         If only up to ``few`` traces have copies, these stay in the answer and the ids of the traces are returned, to be read by themselves.
         """
         statement, selected = read()
-        columns = await self.columns(statement)
+        columns = await self.columns(statement, _SORTED)
         again = traces_with_copies(columns)
         if len(again) <= few:
             return columns, selected, again
-        return await self.columns(read(once=True)[0]), selected, []
+        return await self.columns(read(once=True)[0], _SORTED), selected, []
 
-    async def columns(self, statement: Statement) -> list[native.Column]:
+    async def columns(self, statement: Statement, settings: Mapping[str, Any] = _SETTINGS) -> list[native.Column]:
         """A statement's answer by columns."""
-        body = await self._clickhouse.native(statement.sql, statement.parameters, LIMITS, _SETTINGS)
+        body = await self._clickhouse.native(statement.sql, statement.parameters, LIMITS, settings)
         return await asyncio.to_thread(native.read, body)
 
     async def _rows(self, statement: Statement) -> list[Row]:
