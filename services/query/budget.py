@@ -45,6 +45,7 @@ class Budget:
         async with self._turns:
             if self._sharing == 1:
                 return await question(self._left)
+            # Concurrent reads get equal shares, so that what they hold together stays within the budget.
             with contextlib.suppress(TooLarge):
                 return await question(self._left // self._sharing)
         # Outside the semaphore, so that small reads continue meanwhile. Together they may hold twice the budget; take() refuses the sum.

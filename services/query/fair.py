@@ -47,6 +47,7 @@ class FairSemaphore:
             if queue:
                 # Behind all other tenants: its next query is admitted when each of them has had one.
                 self._queues[tenant] = queue
+            # A waiter that was cancelled, and has not yet removed itself, is skipped.
             if not turn.done():
                 turn.set_result(None)
                 return

@@ -54,6 +54,7 @@ class Freshness:
             found = await self._kv.get(writer_key(shard))
             lease = self._damaged.read(Lease, found) if found else None
             if state is not None:
+                # Without a lease nothing was ever written: everything in the WAL is behind.
                 committed = lease.committed if lease else state.first - 1
                 age = self._ages.setdefault(shard, Ages()).observe(state.last, committed, time.monotonic())
                 self._lags[shard_name(shard)] = age

@@ -87,6 +87,7 @@ async def _answer(method: Method, access: Access, request: bytes, context: Any) 
         raise Rejected(f"the request is not a {method.request.DESCRIPTOR.full_name}") from error
     async with contextlib.aclosing(method.answer(call, message)) as messages:
         async for answer in messages:
+            # Before each message: of a unary call only the first one is taken.
             if call.missing:
                 context.set_trailing_metadata(((MISSING, ", ".join(call.missing)),))
             yield answer

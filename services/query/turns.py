@@ -76,6 +76,7 @@ class Turns:
             )
         self._waiting += 1
         try:
+            # A timeout cancels acquire(), which then holds no place (see FairSemaphore.acquire).
             with WAITING.track_inprogress():
                 await asyncio.wait_for(self._free.acquire(tenant), self._timeout_seconds)
         except TimeoutError:

@@ -72,6 +72,7 @@ def _read(leaf: Leaf, counted: Iterable[Counted], places: dict[Labels, int]) -> 
     sizes = leaf.aggregation.op in BYTES
     groups: dict[tuple[Labels, str], int] = {}
     for part in counted:
+        # These lines are read instead, and come in ``rest``.
         if not part.known:
             continue
         group = (part.labels, part.level)

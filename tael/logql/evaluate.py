@@ -107,6 +107,7 @@ def _aggregated(expr: VectorAggregation, vector: Vector) -> Vector:
 
 
 def _operated(expr: Binary, left: Value, right: Value) -> Value:
+    # PromQL's quotient by zero is infinite; with a NaN divisor it is NaN, as in Loki.
     if expr.op == "/":
         right = replace(right, values=np.where(right.values == 0, np.nan, right.values))
     try:

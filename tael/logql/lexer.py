@@ -147,6 +147,7 @@ class Lexer:
         return self._token("RANGE", end + 1 - self._at, value)
 
     def _number(self, number: re.Match[str]) -> Token:
+        # The number is also the beginning of a duration (5m) or a size (5MB): the longest valid literal wins.
         for kind, pattern, read in (("DURATION", _DURATION, query_duration_ns), ("BYTES", _SIZE, size_bytes)):
             unit = pattern.match(self._text, number.end())
             if unit is not None:
@@ -161,6 +162,7 @@ class Lexer:
         for flag in FLAGS:
             if self._text.startswith(flag, self._at) and not self._text[self._at + len(flag) : self._at + len(flag) + 1].isalpha():
                 return self._token("FUNCTION_FLAG", len(flag))
+        # "-5m" is a negative duration; before a plain number "-" is an operator.
         duration = _DURATION.match(self._text, self._at + 1)
         if duration is not None and not duration[0].isdigit():
             try:

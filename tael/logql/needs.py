@@ -131,6 +131,7 @@ def _text(op: str, text: LineText) -> Predicate | None:
         return Regex(BODY, text.text)
     if op == "!~":
         return Not(Regex(BODY, text.text))
+    # A line that matches a pattern has all of its literals. A line that does not ("!>") may have any of them, so all lines pass.
     literals = texts_of(text.text) if op == "|>" else []
     return all_of(Contains(BODY, literal) for literal in literals) if literals else None
 

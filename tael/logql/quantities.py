@@ -116,6 +116,7 @@ def human_bytes(size: int) -> str:
     power = min(int(math.log(size) / math.log(_KILO)), 6) if size >= _KILO else 0
     value = size / _KILO**power
     text = f"{value:.{1 if value < 10 and power else 0}f}{('B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[power]}"
+    # Decimal units are rounded to a digit, so they are used only where nothing is lost.
     if size_bytes(text) == size:
         return text
     binary = next((power for power in range(6, 0, -1) if size % _KIBI**power == 0), 0)

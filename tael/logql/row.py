@@ -30,6 +30,7 @@ class Row:
 
     def get(self, name: str) -> str | None:
         """The label's value; None where there is no such label. ``__error__`` does not count as a label here."""
+        # No label is in both: set() removes it from the metadata, and parsers avoid names that the metadata has.
         value = self.metadata.get(name)
         if value is not None:
             return value
@@ -61,6 +62,7 @@ class Row:
     def delete(self, name: str) -> None:
         """Remove a label, whatever its origin."""
         self.metadata.pop(name, None)
+        # Kept as None, so that a later parser does not set the label again.
         if name in self.parsed:
             self.parsed[name] = None
         self.deleted.add(name)

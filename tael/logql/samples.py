@@ -103,6 +103,7 @@ class Extraction:
     def _take(self, row: Row) -> None:
         value = 1.0
         if self._unwrap:
+            # A line without the label, or with an empty one, has no sample.
             text = row.get(self._unwrap)
             if not text:
                 return

@@ -22,10 +22,12 @@ Bounds: TypeAlias = "tuple[float, ...]"
 
 CUSTOM_BUCKETS = -53
 MIN_SCHEMA, MAX_SCHEMA = -4, 8
+# Prometheus' numbers. Sums of histograms rely on a gauge's being the largest.
 RESET_UNKNOWN, RESET_YES, RESET_NO, RESET_GAUGE = 0, 1, 2, 3
 
 SAMPLE_BYTES = 16
 """The size of a float sample: its value and its time."""
+# A row of the columns of Histograms, offsets included, and a bucket's index and count.
 _ROW_BYTES, _BUCKET_BYTES = 57, 12
 
 

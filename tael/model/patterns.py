@@ -94,6 +94,7 @@ def searched(pattern: str) -> Search:
 
 def _compiled(pattern: str, *, dot_nl: bool) -> Any:
     options = re2.Options()
+    # Without logging: RE2 would write every invalid pattern of a user to standard error.
     options.dot_nl, options.log_errors = dot_nl, False
     try:
         return re2.compile(pattern, options)

@@ -84,6 +84,7 @@ def attribute_is(key: str, text: str) -> Predicate:
 def _says(word: str) -> Predicate:
     words = words_of(word)
     content = intrinsic("llm_content")
+    # Whole words only where words are separated by spaces; texts in other scripts are searched for any part.
     return Words(content, words) if words and word.isascii() else Contains(content, word, ignore_case=True)
 
 

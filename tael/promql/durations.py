@@ -68,6 +68,7 @@ def _term(tokens: Tokens, context: str, expected: str) -> Duration | Number:
     token = tokens.peek()
     if token.kind in ("+", "-"):
         tokens.next()
+        # As in expressions, a sign binds less tightly than a power.
         inner = _term(tokens, context, expected) if context == "offset" else _expression(tokens, _OF_POWER, context, expected)
         return _signed(tokens, token.kind, inner, Pos(token.pos.start, inner.pos.end))
     if token.kind in ("number", "duration"):

@@ -63,6 +63,7 @@ class Lexer:
         self._start = 0
         self._parens = 0
         self._brace = self._bracket = False
+        # Inside brackets: whether a colon, and whether a duration, has been seen.
         self._colon = self._duration = False
 
     def next(self) -> Token:
@@ -227,6 +228,7 @@ class Lexer:
         while (character := self._peek()) != quote:
             if not character or (character == "\n" and quote != "`"):
                 raise self._fail("unterminated raw string" if quote == "`" else "unterminated quoted string")
+            # Escapes are skipped here; the parser resolves them, and reports invalid ones.
             self._at += 2 if character == "\\" and quote != "`" else 1
         return self._token("string", 1)
 

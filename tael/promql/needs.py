@@ -208,6 +208,7 @@ class _Walk:
             matchers = (Matcher(METRIC_NAME, "=", INFO_METRIC), *matchers)
         elif not {"=", "=~"} & set(names):
             matchers = (Matcher(METRIC_NAME, "=~", INFO_METRICS), *matchers)
+        # Info series are read at the time of the argument's first selector; this range covers the times of all of them.
         times = [steps, *(moved(node, steps) for node in walk(call.args[0]) if isinstance(node, VectorSelector))]
         start, end = min(at.start_ms for at in times), max(at.end_ms for at in times)
         selection = Selection(matchers, start - self.options.lookback_ms, end)

@@ -171,6 +171,7 @@ class _Parser:
         if self._tokens.peek().kind == "{":
             matchers, braces = label_matchers(self._tokens)
             pos = Pos(pos.start, braces.end)
+        # The name's matcher comes last; check() relies on that to find a second one.
         return VectorSelector(name, (*matchers, Matcher(METRIC_NAME, "=", name)), pos=pos)
 
     def _call(self, name: str, pos: Pos) -> Expr:

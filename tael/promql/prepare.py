@@ -117,6 +117,7 @@ def _mark(expr: Expr) -> tuple[bool, Expr]:
 def _mark_children(expr: Expr) -> tuple[bool, Expr]:
     found = [_mark(child) for child in children(expr)]
     by_step = isinstance(expr, Call) and FUNCTIONS[expr.function].by_step
+    # A call without arguments, such as pi(), is invariant too, unless it depends on the step like time().
     if all(invariant for invariant, _ in found) and not by_step:
         return True, rebuilt(expr, [child for _, child in found])
     return False, rebuilt(expr, [_wrapped(child) if invariant else child for invariant, child in found])

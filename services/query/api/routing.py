@@ -65,6 +65,7 @@ class Router:
         for route, (family, _) in self._declared.items():
             if route.resource is not None:
                 claims.append((route.resource.canonical.partition("{")[0], family))
+        # The longest prefix wins, because some families have routes at the root.
         claims = [claim for claim in claims if path.startswith(claim[0])]
         return max(claims, key=lambda claim: len(claim[0]), default=("", _UNCLAIMED))[1].refuse(request, error)
 
@@ -75,6 +76,7 @@ class Router:
             family, route = declared
             return family, route.scope
         if isinstance(match.http_exception, web.HTTPMethodNotAllowed):
+            # A known path with another method: the family of that path answers.
             for known, (family, _) in self._declared.items():
                 if known.resource is not None and (await known.resource.resolve(request))[1]:
                     return family, QUERY

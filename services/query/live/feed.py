@@ -180,6 +180,7 @@ class LiveFeed(Generic[T]):
             raise Unavailable("this process is draining")
         self._require_place(tenant)
         watcher = Watcher(tenant, matches, framing, self._limits)
+        # Added before the first await: a watcher that leaves meanwhile must not stop the subscription as the last one.
         self._watchers.add(watcher)
         try:
             with WATCHERS.labels(self._signal).track_inprogress():
@@ -211,11 +212,13 @@ class LiveFeed(Generic[T]):
                 self._task = asyncio.create_task(self._run(started), name=f"live-{self._signal}")
                 # The watcher starts only once the subscription is active; items before that would not reach it.
                 await asyncio.wait((started, self._task), return_when=asyncio.FIRST_COMPLETED)
+                # It ended before it subscribed: awaiting it raises its error here, for this watcher.
                 if not started.done():
                     await self._task
 
     async def _stop(self) -> None:
         async with self._starting:
+            # Checked again under the lock: a new watcher may have come while this waited for it.
             if not self._watchers and self._task is not None:
                 self._task.cancel()
                 await asyncio.gather(self._task, return_exceptions=True)

@@ -93,6 +93,7 @@ class PromqlEngine:
             # As samples, rollups have only their last values. The shards evaluate functions from everything a rollup holds, so they are
             # asked to, however short the steps.
             pushed = needs(prepared, query.steps, replace(options, push_from_ms=0))
+            # With a fresh budget: the first answer is dropped.
             if pushed.grids != wanted.grids:
                 answer = await fetch(self.reader, tenant, pushed, Budget(self.options.max_samples, self.options.max_series))
         settings = Settings(lookback, self.options.subquery_step_ms, self.options.max_samples)

@@ -109,6 +109,7 @@ async def get_session(backend: Backend, tenant: str, session: str, pairs: Sequen
         traces, more = await _traces_of(reading, session, time_range)
         if not traces:
             raise NotFound(f"session {session!r} was not found")
+        # A trace that was cut ends the reading: with older traces before it, the conversation would have a gap.
         read: list[_Trace] = []
         while len(read) < len(traces) and not reading.full and not (read and read[-1].cut):
             read.append(await _read(reading, traces[len(read)]))
@@ -153,6 +154,7 @@ async def _read(reading: _Reading, trace_id: bytes) -> _Trace:
     reading.note_missing(around.missing)
     usage, counted = usage_of(around.value)
     known = _calls_with_text(around.value, counted, reading.end_ns)
+    # At least 1 here, because nothing is read once the answer is full: [-0:] would be all calls.
     wanted = known[-reading.calls_left :]
     found = Answer(wanted) if whole else await _texts_of(reading, trace_id, wanted)
     reading.note_missing(found.missing)

@@ -78,6 +78,7 @@ class LongTrace:
         return await self._resolved(turn, spans)
 
     async def _slice(self, turn: Turn, part: Part, form: Form, *, inline: bool) -> Slice:
+        # Bounded: a trace with a resource for each span would otherwise be held in memory through its resources.
         if len(self._origins) > _MOST_ORIGINS:
             self._origins = {}
         found = self._value_of(await turn.ask(self._backend.long_traces.read_bytes(self._tenant, part, form, self._origins)))

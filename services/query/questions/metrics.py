@@ -167,6 +167,7 @@ def matcher_of(names: Sequence[str], *, derived: bool = False) -> Matcher:
     """A matcher of these families with their ``_total``, ``_bucket``, ``_sum`` and ``_count``; without names, of all that was sent."""
     if names:
         return Matcher(METRIC_NAME, "=~", f"({'|'.join(map(re.escape, names))}){_OF_A_FAMILY}")
+    # The empty alternative also excludes series without a name.
     return Matcher(METRIC_NAME, "!=", "") if derived else Matcher(METRIC_NAME, "!~", f"|{DERIVED}")
 
 
@@ -237,4 +238,5 @@ def steps_of(parameters: Parameters, now_ns: int) -> Steps:
     step_ms = int(given * 1000) if given is not None else max(_LEAST_STEP_MS, (end_ms - start_ms) // _STEPS)
     if step_ms < 1 or (end_ms - start_ms) // step_ms > _MAX_STEPS:
         raise Rejected(f"more than {_MAX_STEPS:,} steps", where="step", accepted="seconds above 0, at most that many steps")
+    # Aligned to the end, so that the newest step is the end itself.
     return Steps(end_ms - max(0, end_ms - start_ms) // step_ms * step_ms, end_ms, step_ms)

@@ -159,6 +159,7 @@ class Execution:
     def _value(self, operand: Operand, dot: Value) -> Value:
         if isinstance(operand, Literal):
             return operand.value
+        # The parser has checked that variables are declared; the innermost declaration counts.
         if isinstance(operand, Variable):
             return next(value for name, value in reversed(self._variables) if name == operand.name)
         if isinstance(operand, Pipe):

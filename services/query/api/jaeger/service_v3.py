@@ -132,5 +132,6 @@ def _small(spans: Sequence[Span]) -> list[Message]:
     body = pb.TracesData(resource_spans=[group.SerializeToString() for group in encode_spans(spans)])
     if body.ByteSize() <= PACKET_BYTES or len(spans) == 1:
         return [body]
+    # Halved until each part fits, because sizes of spans differ too much for a fixed number.
     half = len(spans) // 2
     return [*_small(spans[:half]), *_small(spans[half:])]

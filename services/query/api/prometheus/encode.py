@@ -102,6 +102,7 @@ def _list(items: Iterator[tuple[str, int]], limit: int) -> Iterator[str]:
         if limit and index == limit:
             break
         waiting.append(item)
+        # One more for the labels, so that many series without samples are cut into chunks too.
         size += samples + 1
         if size >= CHUNK_SAMPLES:
             yield separator + ",".join(waiting)

@@ -74,6 +74,7 @@ def selection_of(query: Query) -> Selection:
             compiled(matcher.value)
         matchers.append(matcher)
     start, end = max(query.start_timestamp_ms, EARLIEST_MS), min(query.end_timestamp_ms, LATEST_MS)
+    # A selection excludes its start, remote read includes it.
     return Selection(tuple(matchers), start - 1, end)
 
 

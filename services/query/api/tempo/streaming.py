@@ -53,6 +53,7 @@ class StreamingQuerier:
         done = asked = 1
 
         def message(body: dict[str, Any]) -> pb.SearchResponse:
+            # The final answer repeats the traces of the parts; each is sent once, and never more than the limit.
             fresh = [trace for trace in body["traces"] if trace["traceID"] not in sent][: limit - len(sent)]
             sent.update(trace["traceID"] for trace in fresh)
             metrics = {"completedJobs": done, "totalJobs": asked, "inspectedTraces": len(sent)}
