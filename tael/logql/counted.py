@@ -33,7 +33,7 @@ class Counted(Protocol):
 
     @property
     def level(self) -> str:
-        """The level that they are shown with, where it was asked for."""
+        """The level that they are shown with, where requested."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Counted(Protocol):
 
     @property
     def bytes(self) -> int:
-        """Of how many bytes, where it was asked for."""
+        """Of how many bytes, where requested."""
         ...
 
 

@@ -58,12 +58,12 @@ class Fields:
     def _read(self, row: Row) -> None:
         for name, value in row.metadata.items():
             self._add(name, value)
-        asked = {name: value for name, value in row.parsed_labels().items() if name not in _HIDDEN}
-        stream = {name: value for name, value in row.stream.items() if name not in asked}
+        parsed = {name: value for name, value in row.parsed_labels().items() if name not in _HIDDEN}
+        stream = {name: value for name, value in row.stream.items() if name not in parsed}
         own, parser = _parsed(Row(row.timestamp_ns, row.line, stream, {}))
         paths = json_paths(row.line) if parser == "json" else {}
-        for name in {**asked, **own}:
-            for value in dict.fromkeys(labels[name] for labels in (asked, own) if name in labels):
+        for name in {**parsed, **own}:
+            for value in dict.fromkeys(labels[name] for labels in (parsed, own) if name in labels):
                 self._add(name, value, parser, paths.get(name))
 
     def _add(self, name: str, value: str, parser: str = "", path: list[str] | None = None) -> None:

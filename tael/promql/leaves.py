@@ -104,11 +104,11 @@ class Leaves:
 
 def check_modifiers(function: str, node: MatrixSelector) -> None:
     """Raise Rejected where a range is anchored or smoothed and the function does not support that."""
-    for word, asked, allowed in (
+    for word, used, allowed in (
         ("smoothed", node.selector.smoothed, extended.SMOOTHED),
         ("anchored", node.selector.anchored, extended.ANCHORED),
     ):
-        if asked and function not in allowed:
+        if used and function not in allowed:
             raise Rejected(f"{word} modifier can only be used with: {', '.join(allowed)} - not with {function}")
 
 

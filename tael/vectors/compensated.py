@@ -29,4 +29,4 @@ def run_sums(values: Floats, lengths: Longs) -> Floats:
             run, lengths = run[left], (lengths + 1) // 2
             # Beside an infinity two-sum's error is NaN, which would turn an infinite sum into NaN.
             lost += np.bincount(run, np.where(np.isfinite(error), error, 0.0), len(lost))
-        return sums.whole(values, lost)
+        return sums.combined(values, lost)

@@ -45,16 +45,16 @@ def of_grid(grid: Grid) -> Vector:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Widened:
     """Windows widened to whole rollup buckets: begin and end by step, and ``share``, the requested range divided by the window's length."""
 
     begins_ms: Longs
     ends_ms: Longs
     share: Floats
 
-    def repeated(self, steps: int) -> Whole:
+    def repeated(self, steps: int) -> Widened:
         """The window of one step repeated at each of ``steps``."""
-        return Whole(np.broadcast_to(self.begins_ms, steps), np.broadcast_to(self.ends_ms, steps), np.broadcast_to(self.share, steps))
+        return Widened(np.broadcast_to(self.begins_ms, steps), np.broadcast_to(self.ends_ms, steps), np.broadcast_to(self.share, steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Ranges:
     """The windows of a range selector or a subquery, one a series and step.
 
     ``floats`` are windows over the floats alone. ``mixed`` is set when some sample is a histogram: windows over all ``samples`` (which hold
-    no stale markers); ``native`` says which of them hold a histogram. ``whole`` replaces their bounds where rollups of histograms widened some.
+    no stale markers); ``native`` says which of them hold a histogram. ``widened`` replaces their bounds where rollups of histograms widened some.
     """
 
     samples: Samples
@@ -70,7 +70,7 @@ class Ranges:
     mixed: Windows | None
     native: Bools | None
     drop_name: Bools | None = None
-    whole: Whole | None = None
+    widened: Widened | None = None
 
     @property
     def present(self) -> Bools:
@@ -81,15 +81,15 @@ class Ranges:
         """The windows of one step repeated at each of ``steps``."""
         mixed = None if self.mixed is None else self.mixed.repeated(steps)
         native = None if self.native is None else np.broadcast_to(self.native, (len(self.native), steps))
-        whole = None if self.whole is None else self.whole.repeated(steps)
-        return replace(self, floats=self.floats.repeated(steps), mixed=mixed, native=native, whole=whole)
+        widened = None if self.widened is None else self.widened.repeated(steps)
+        return replace(self, floats=self.floats.repeated(steps), mixed=mixed, native=native, widened=widened)
 
     def histogram_windows(self, rows: Longs, columns: Longs) -> histogram_windows.Windows:
         """The windows at ``rows, columns`` as a flat list, the form that operations on histograms take."""
         assert self.mixed is not None
         begins_ms, ends_ms = self.mixed.ends_ms - self.mixed.range_ms, self.mixed.ends_ms
-        if self.whole is not None:
-            begins_ms, ends_ms = self.whole.begins_ms, self.whole.ends_ms
+        if self.widened is not None:
+            begins_ms, ends_ms = self.widened.begins_ms, self.widened.ends_ms
         lo, hi = self.mixed.lo[rows, columns], self.mixed.hi[rows, columns]
         return histogram_windows.Windows(self.samples, lo, hi, begins_ms[columns], ends_ms[columns])
 
@@ -100,21 +100,23 @@ def ranges(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int, drop_n
     if fresh.histogram is None:
         return Ranges(fresh, _windows(fresh, ends, steps_ms, range_ms), None, None, drop_name)
     mixed = _windows(fresh, ends, steps_ms, range_ms)
-    if (whole := _whole(fresh, mixed)) is not None:
-        edges = (after(fresh.offsets, fresh.times_ms, each) for each in (whole.begins_ms, whole.ends_ms))
+    if (widened := _widened(fresh, mixed)) is not None:
+        edges = (after(fresh.offsets, fresh.times_ms, each) for each in (widened.begins_ms, widened.ends_ms))
         mixed = replace(mixed, lo=next(edges), hi=next(edges))
     alone = _kept(fresh, fresh.histogram < 0)
     native = histogram_windows.with_histograms(fresh, mixed.lo.ravel(), mixed.hi.ravel()).reshape(mixed.lo.shape)
-    return Ranges(fresh, _windows(alone, ends, steps_ms, range_ms), mixed, native, drop_name, whole)
+    return Ranges(fresh, _windows(alone, ends, steps_ms, range_ms), mixed, native, drop_name, widened)
 
 
-def _whole(samples: Samples, asked: Windows) -> Whole | None:
+def _widened(samples: Samples, requested: Windows) -> Widened | None:
     """Windows widened to whole buckets (see ``ranges.rollups``) where they begin before ``until_ms`` of histograms' rollups; None without any."""
     if samples.rollups is None or not samples.rollups.histograms:
         return None
-    begins_ms = asked.ends_ms - asked.range_ms
-    old, at = begins_ms < samples.rollups.until_ms, rollups.places(asked.ends_ms, asked.range_ms, ROLLUP_MS)
-    return Whole(np.where(old, at.ends_ms - at.wide_ms, begins_ms), np.where(old, at.ends_ms, asked.ends_ms), np.where(old, at.share, 1.0))
+    begins_ms = requested.ends_ms - requested.range_ms
+    old, at = begins_ms < samples.rollups.until_ms, rollups.places(requested.ends_ms, requested.range_ms, ROLLUP_MS)
+    return Widened(
+        np.where(old, at.ends_ms - at.wide_ms, begins_ms), np.where(old, at.ends_ms, requested.ends_ms), np.where(old, at.share, 1.0)
+    )
 
 
 def _windows(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int) -> Windows:

@@ -25,7 +25,7 @@ def add(total: Floats, lost: Floats, more: Floats) -> None:
     total[...] = summed
 
 
-def whole(total: Floats, lost: Floats) -> Floats:
+def combined(total: Floats, lost: Floats) -> Floats:
     """The pair as one number; beside an infinity or NaN the lost part is ignored."""
     return np.where(np.isfinite(total), total + lost, total)
 

@@ -211,6 +211,6 @@ def test_running_totals_are_never_trusted_too_far(many: list[list[float]], width
     found = windows.windows(known.offsets, known.times_ms, known.values, at, at.times_ms, width * 1000)
     alone = windows.walk(found.lo, found.hi)
     with np.errstate(all="ignore"):
-        expected = alone.back(sums.whole(*sums.walked(alone, known.values)))
-        summed = sums.whole(*sums.over(found))
+        expected = alone.back(sums.combined(*sums.walked(alone, known.values)))
+        summed = sums.combined(*sums.over(found))
     np.testing.assert_allclose(summed, expected, rtol=1e-15, atol=0)

@@ -201,7 +201,7 @@ def test_positions_are_those_of_a_search(series: list[list[int]], start: int, st
 def test_groups_add_up_in_pairs(members: list[tuple[int, float]]) -> None:
     by = groups.group([(("g", str(g)),) for g, _ in members], ("g",), without=False)
     values = np.array([[value] for _, value in members])
-    found = sums.whole(*groups.add_up(values, np.ones(values.shape, np.bool_), by))[:, 0]
+    found = sums.combined(*groups.add_up(values, np.ones(values.shape, np.bool_), by))[:, 0]
     for labels, total in zip(by.labels, found.tolist(), strict=True):
         own = [value for g, value in members if str(g) == labels[0][1]]
         assert total == pytest.approx(sum(own), rel=1e-9, abs=1e-6)

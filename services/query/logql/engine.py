@@ -79,7 +79,7 @@ class LogqlEngine:
         self.reader = reader
         self.options = options
 
-    async def lines(self, tenant: str, query: LineQuery, asked: Wanted) -> Answer[list[Row]]:
+    async def lines(self, tenant: str, query: LineQuery, request: Wanted) -> Answer[list[Row]]:
         """The lines of a log query, in the requested order of time.
 
         Raises what the reader raises. When the caller is cancelled or gives up, the work ends at one of the next records.
@@ -87,13 +87,15 @@ class LogqlEngine:
         predicate = wanted(query)
         if predicate == NOTHING:
             return Answer([])
-        pages = Pages(self.reader, tenant, LogQuery(asked.time_range, predicate, oldest_first=asked.oldest_first, streams=query.matchers))
-        pick = _Pick(query, asked, time.time_ns())
+        pages = Pages(
+            self.reader, tenant, LogQuery(request.time_range, predicate, oldest_first=request.oldest_first, streams=query.matchers)
+        )
+        pick = _Pick(query, request, time.time_ns())
         # Where stages may drop lines, a first page of only ``limit`` records would usually need a second one.
-        first = asked.limit if decided(query) and not asked.interval_ns else max(asked.limit, LOOKED_AT)
+        first = request.limit if decided(query) and not request.interval_ns else max(request.limit, LOOKED_AT)
         async for page in pages.read(first):
-            pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= asked.limit)
-            if len(pick.rows) >= asked.limit:
+            pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= request.limit)
+            if len(pick.rows) >= request.limit:
                 break
         return Answer(pick.rows, tuple(pages.missing))
 
@@ -128,8 +130,8 @@ class LogqlEngine:
         """The streams that have lines in the range, with the number and bytes of these, by slot where ``slot_ns`` is given. With ``names``,
         streams are merged by these labels and have no others.
         """
-        asked = LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
-        answer = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
+        request = LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
+        answer = await self.reader.count_logs(tenant, request, MAX_GROUPS)
         shown: dict[Labels, Labels] = {}
         found: dict[tuple[Labels, int], tuple[int, int]] = {}
         for part in answer.value:
@@ -168,10 +170,12 @@ class LogqlEngine:
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
         time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
-        asked = LogCounts(time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels)
+        request = LogCounts(
+            time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels
+        )
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
-            counted = await self.reader.count_logs(tenant, asked, MAX_GROUPS)
+            counted = await self.reader.count_logs(tenant, request, MAX_GROUPS)
         # Only lines that the shards could not count without reading them are read.
         left = NOTHING if all(part.known for part in counted.value) else plan.predicate
         rest = await self._samples(tenant, leaf, steps, left, plan.known)
@@ -199,10 +203,10 @@ class LogqlEngine:
 class _Pick:
     """Runs a log query's stages on records, and selects the lines of the answer."""
 
-    def __init__(self, query: LineQuery, asked: Wanted, now_ns: int) -> None:
+    def __init__(self, query: LineQuery, request: Wanted, now_ns: int) -> None:
         self.rows: list[Row] = []
         self._pipeline = Pipeline(query.stages, now_ns=now_ns)
-        self._interval_ns = asked.interval_ns
+        self._interval_ns = request.interval_ns
         self._last_ns: int | None = None
 
     def row(self, record: LogRecord) -> Row | None:

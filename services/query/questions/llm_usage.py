@@ -131,8 +131,8 @@ async def _calls(backend: Backend, tenant: str, parameters: Parameters) -> Async
 
 def range_of(parameters: Parameters, now_ns: int) -> TimeRange:
     """The requested range, by default the last day."""
-    asked = any(parameters.text(name) for name in RANGE)
-    return parameters.time_range(now_ns=now_ns) if asked else TimeRange.last(_DEFAULT_RANGE_S, now_ns=now_ns)
+    has_range = any(parameters.text(name) for name in RANGE)
+    return parameters.time_range(now_ns=now_ns) if has_range else TimeRange.last(_DEFAULT_RANGE_S, now_ns=now_ns)
 
 
 def filtered(calls: LlmCalls, wanted: Mapping[str, str]) -> LlmCalls:

@@ -231,8 +231,8 @@ def _type(family: Family | None) -> str:
 
 def steps_of(parameters: Parameters, now_ns: int) -> Steps:
     """The steps of a range: ``step`` seconds apart, by default about 250 of them. Raises Rejected beyond 11,000."""
-    asked = any(parameters.text(name) for name in RANGE)
-    found = parameters.time_range(now_ns=now_ns) if asked else TimeRange(now_ns - _DEFAULT_RANGE_NS, now_ns)
+    has_range = any(parameters.text(name) for name in RANGE)
+    found = parameters.time_range(now_ns=now_ns) if has_range else TimeRange(now_ns - _DEFAULT_RANGE_NS, now_ns)
     start_ms, end_ms = max(0, found.start_ns) // 1_000_000, min(found.end_ns, now_ns) // 1_000_000
     given = parameters.number("step")
     step_ms = int(given * 1000) if given is not None else max(_LEAST_STEP_MS, (end_ms - start_ms) // _STEPS)

@@ -23,7 +23,7 @@ def _over(name: str, *further: ValueType, experimental: bool = False, by_step: b
 def _quantile(arguments: Arguments) -> Vector:
     q, ranges = arguments.scalar(0), arguments.ranges(1)
     place = arguments.at(0)
-    call.note_asked_quantiles(ranges, q, arguments.notes, place)
+    call.note_quantiles_of(ranges, q, arguments.notes, place)
     return call.call(ALGEBRA["quantile_over_time"], ranges, [q], arguments.notes, (place, place), arguments.check)
 
 

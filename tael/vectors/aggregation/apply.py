@@ -23,7 +23,7 @@ class Grouping:
 class Places:
     """Offsets in the query of an aggregation, its parameter and the aggregated expression: what annotations point at."""
 
-    whole: int = 0
+    aggregation: int = 0
     parameter: int = 0
     operand: int = 0
 
@@ -42,4 +42,4 @@ def aggregate(op: str, vector: Vector, by: Grouping, parameter: Floats | str | N
         return reduce.aggregate(op, vector, found, notes, at.operand)
     if op == "quantile":
         return reduce.quantile(vector, found, parameter, notes, (at.parameter, at.operand))
-    return choose.choose(op, vector, found, parameter, notes, (at.parameter, at.whole))
+    return choose.choose(op, vector, found, parameter, notes, (at.parameter, at.aggregation))

@@ -23,7 +23,7 @@ def choose(op: str, vector: Vector, groups: Groups, parameter: Floats, notes: An
     """
     if op == "limit_ratio":
         return _shown(vector, _within_ratio(vector, _ratio(parameter, notes, at[0])))
-    wanted = _whole(parameter, len(vector.labels))
+    wanted = _series_counts(parameter, len(vector.labels))
     if op == "limitk":
         return _shown(vector, _first_ones(vector.present, groups, wanted))
     if vectors.histogram_cells(vector).any() and wanted.max(initial=0) > 0:
@@ -34,7 +34,7 @@ def choose(op: str, vector: Vector, groups: Groups, parameter: Floats, notes: An
     return result if len(wanted) > 1 else _ranked(result, chosen, groups, keys)
 
 
-def _whole(parameter: Floats, most: int) -> Longs:
+def _series_counts(parameter: Floats, most: int) -> Longs:
     # Before the check for NaN, as in Prometheus: a parameter below 1 selects nothing and is no error.
     if np.max(parameter, initial=0) < 1:
         return np.zeros(len(parameter), np.int64)

@@ -102,7 +102,7 @@ def _added(op: str, vector: Vector, groups: Groups, notes: Annotations, at: int,
     present = vectors.floats(vector)
     counts = grouped.count(present, groups)
     total, lost = grouped.add_up(vector.values, present, groups)
-    values = sums.whole(total, lost) if op == "sum" else _mean(vector.values, present, groups, counts, (total, lost))
+    values = sums.combined(total, lost) if op == "sum" else _mean(vector.values, present, groups, counts, (total, lost))
     result = Vector(groups.labels, values, counts > 0, drop_name=drop)
     held = vectors.histogram_cells(vector)
     return _with_histograms(op, vector, held, groups, result, notes, at) if held.any() else result
@@ -114,7 +114,7 @@ def _mean(values: Floats, present: Bools, groups: Groups, counts: Longs, added: 
     overflown = ~np.isfinite(total)
     if overflown.any():
         # The sum may overflow where the mean does not; dividing first prevents that. Only there, because dividing rounds each value.
-        scaled = sums.whole(*grouped.add_up(values / counts[groups.of], present, groups))
+        scaled = sums.combined(*grouped.add_up(values / counts[groups.of], present, groups))
         result = np.where(overflown, scaled, result)
     return result
 

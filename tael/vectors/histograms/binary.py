@@ -28,7 +28,7 @@ class Cells:
     cells: Longs
     histograms: Histograms
 
-    def alone(self) -> Cells:
+    def without_unused(self) -> Cells:
         """The same samples, with only the histograms that a cell refers to, one for each."""
         held = self.cells >= 0
         cells = np.full(len(held), -1, np.int64)
@@ -53,7 +53,7 @@ def combine(operator: str, left: Cells, right: Cells, *, return_bool: bool = Fal
     Pairs without a result are noted as ``INCOMPATIBLE_TYPES`` or ``INCOMPATIBLE_BUCKETS``.
     """
     # Histograms that no cell refers to would be added and compared for nothing, and could raise notes.
-    left, right = left.alone(), right.alone()
+    left, right = left.without_unused(), right.without_unused()
     both = (left.cells >= 0) & (right.cells >= 0)
     if operator in ("+", "-"):
         return _added(operator, left, right, both)

@@ -42,7 +42,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class HistogramFunction:
     """A function of histograms: of columns of classic buckets and of native histograms; its first argument is the steps of these."""
 
     of_buckets: _OfBuckets
@@ -53,17 +53,17 @@ _OfBuckets: TypeAlias = "Callable[[Longs, Floats, Floats], Floats]"
 _OfNative: TypeAlias = "Callable[[Longs, Histograms], tuple[Floats, Notes]]"
 
 
-def quantile(q: Floats) -> Asked:
+def quantile(q: Floats) -> HistogramFunction:
     """histogram_quantile at ``q``, one a step."""
-    return Asked(
+    return HistogramFunction(
         lambda steps, bounds, counts: buckets.quantiles(q[steps], bounds, counts),
         lambda steps, histograms: histogram_functions.quantile(q[steps], histograms),
     )
 
 
-def fraction(lower: Floats, upper: Floats) -> Asked:
+def fraction(lower: Floats, upper: Floats) -> HistogramFunction:
     """histogram_fraction between ``lower`` and ``upper``, one each a step."""
-    return Asked(
+    return HistogramFunction(
         lambda steps, bounds, counts: buckets.fractions(lower[steps], upper[steps], bounds, counts),
         lambda steps, histograms: histogram_functions.fraction(lower[steps], upper[steps], histograms),
     )
@@ -116,14 +116,14 @@ def _bound(text: str) -> float | None:
     return value if text.strip() == text and "_" not in text else None
 
 
-def answer(known: Split, asked: Asked, notes: Annotations, at: tuple[int, int], steps_ms: Longs) -> Vector:
+def answer(known: Split, function: HistogramFunction, notes: Annotations, at: tuple[int, int], steps_ms: Longs) -> Vector:
     """One series for each histogram, marked to drop its name; ``at`` are the offsets of the parameter and the histograms."""
-    parts = [_classic(known, asked, notes, at[1], steps_ms), _native(known, asked, notes, at[0])]
+    parts = [_classic(known, function, notes, at[1], steps_ms), _native(known, function, notes, at[0])]
     result = vectors.stacked(parts)
     return Vector(result.labels, result.values, result.present, drop_name=np.ones(len(result.labels), np.bool_))
 
 
-def _classic(known: Split, asked: Asked, notes: Annotations, at: int, steps_ms: Longs) -> Vector:
+def _classic(known: Split, function: HistogramFunction, notes: Annotations, at: int, steps_ms: Longs) -> Vector:
     """Results for the classic histograms; families with the same bounds are evaluated together."""
     count, steps = len(known.families), len(steps_ms)
     values, present = np.zeros((count, steps)), np.zeros((count, steps), np.bool_)
@@ -135,7 +135,7 @@ def _classic(known: Split, asked: Asked, notes: Annotations, at: int, steps_ms: 
         there = known.present[rows] & ~known.native[rows]
         present[members] = there.any(axis=0)
         values[members] = _alike(
-            known, asked, np.array(bounds), rows, there, _RepairNotes(notes, at, steps_ms, [known.families[i] for i in members])
+            known, function, np.array(bounds), rows, there, _RepairNotes(notes, at, steps_ms, [known.families[i] for i in members])
         )
     return Vector([family.labels for family in known.families], values, present)
 
@@ -157,7 +157,7 @@ class _RepairNotes:
             self.notes.repaired(vectors.name_of(self.families[members[column]].labels), self.at, repairs)
 
 
-def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools, notes: _RepairNotes) -> Floats:
+def _alike(known: Split, function: HistogramFunction, bounds: Floats, rows: Longs, there: Bools, notes: _RepairNotes) -> Floats:
     """Results for families with the same bounds, family by step; columns with the same missing buckets are evaluated together."""
     counts = known.vector.values[rows]
     result = np.zeros(counts.shape[1:])
@@ -170,7 +170,7 @@ def _alike(known: Split, asked: Asked, bounds: Floats, rows: Longs, there: Bools
         own, first = np.unique(bounds[pattern], return_index=True)
         columns = np.add.reduceat(counts[pattern][:, members, steps], first, axis=0)
         fixed = buckets.repaired(own, columns)
-        result[members, steps] = asked.of_buckets(steps, own, fixed.counts)
+        result[members, steps] = function.of_buckets(steps, own, fixed.counts)
         notes.repairs(fixed, members, steps)
     return result
 
@@ -186,14 +186,14 @@ def _patterns(there: Bools) -> tuple[list[Bools], Longs]:
     return patterns, which.reshape(there.shape[1:])
 
 
-def _native(known: Split, asked: Asked, notes: Annotations, at: int) -> Vector:
+def _native(known: Split, function: HistogramFunction, notes: Annotations, at: int) -> Vector:
     kept = np.flatnonzero(known.native.any(axis=1))
     labels = [known.vector.labels[row] for row in kept.tolist()]
     values, present = np.zeros((len(kept), known.native.shape[1])), known.native[kept]
     if known.vector.cells is not None and known.vector.histograms is not None and len(kept):
         rows, steps = np.nonzero(present)
         cells = known.vector.cells[kept][rows, steps]
-        values[rows, steps], found = asked.of_native(steps, known.vector.histograms.take(cells))
+        values[rows, steps], found = function.of_native(steps, known.vector.histograms.take(cells))
         for note, where in found.items():
             for name in {vectors.name_of(labels[row]) for row in rows[where].tolist()}:
                 notes.add(note.text(quoted(name) if name else ""), at)

@@ -101,10 +101,10 @@ def _blockwise(function: OfFloats, windows: Windows, arguments: Sequence[Floats]
     return values, present
 
 
-def note_asked_quantiles(ranges: Ranges, q: Floats, notes: Annotations, at: int) -> None:
+def note_quantiles_of(ranges: Ranges, q: Floats, notes: Annotations, at: int) -> None:
     """Warn about quantiles outside 0…1 at steps where some window has samples."""
-    asked = (ranges.floats.counts > 0).any(axis=0)
-    note_quantiles(q[asked], notes, at)
+    used = (ranges.floats.counts > 0).any(axis=0)
+    note_quantiles(q[used], notes, at)
 
 
 def _with_histograms(
@@ -120,12 +120,12 @@ def _with_histograms(
     found = histogram_over_time.evaluate(function.histograms, windows, check)
     _note(function, found.notes, ranges, rows, notes, at)
     cells = found.samples
-    if ranges.whole is not None and function.name in rollups.SCALED:
-        cells = _shared(cells, ranges.whole.share[columns])
+    if ranges.widened is not None and function.name in rollups.SCALED:
+        cells = _scaled_to_range(cells, ranges.widened.share[columns])
     return placed(result, rows, columns, found.present, cells)
 
 
-def _shared(cells: Cells, share: Floats) -> Cells:
+def _scaled_to_range(cells: Cells, share: Floats) -> Cells:
     """Results that grow with a window's length, scaled from the widened window to the requested range; no histogram may be in two cells."""
     factors, some = np.ones(len(cells.histograms)), cells.cells >= 0
     factors[cells.cells[some]] = share[some]

@@ -20,7 +20,7 @@ GATHERED = 1 << 20
 
 def total(windows: Windows) -> tuple[Floats, Bools]:
     """sum_over_time."""
-    return sums.whole(*sums.over(windows)), windows.counts > 0
+    return sums.combined(*sums.over(windows)), windows.counts > 0
 
 
 def average(windows: Windows) -> tuple[Floats, Bools]:
@@ -39,7 +39,7 @@ def _scaled_mean(lo: Longs, hi: Longs, values: Floats) -> Floats:
     added, lost = np.zeros(len(lo)), np.zeros(len(lo))
     for live, at in steps:
         sums.add(added[:live], lost[:live], values[at] / steps.counts[:live])
-    return steps.back(sums.whole(added, lost))
+    return steps.back(sums.combined(added, lost))
 
 
 def extreme(windows: Windows, *, largest: bool) -> tuple[Floats, Bools]:

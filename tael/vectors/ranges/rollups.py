@@ -97,7 +97,7 @@ def _value(buckets: Buckets, windows: Windows, function: GridFunction) -> tuple[
         return _counts(buckets, windows).astype(np.float64), present
     total, lost = sums.over(_of(windows, buckets.columns["sum"]))
     if function == "sum_over_time":
-        return sums.whole(total, lost), present
+        return sums.combined(total, lost), present
     return sums.mean(total, lost, _counts(buckets, windows)), present
 
 

@@ -35,7 +35,7 @@ def _regression(windows: Windows, origin_ms: Floats) -> tuple[Floats, Floats]:
         level[:live] &= y == first[:live]
         for (total, lost), term in ((sum_x, x), (sum_y, y), (sum_xy, x * y), (sum_xx, x * x)):
             sums.add(total[:live], lost[:live], term)
-    x, y, xy, xx = (sums.whole(*pair) for pair in (sum_x, sum_y, sum_xy, sum_xx))
+    x, y, xy, xx = (sums.combined(*pair) for pair in (sum_x, sum_y, sum_xy, sum_xx))
     # The same order of operations as in Prometheus, so that rounding agrees.
     found = (xy - x * y / n) / (xx - x * x / n)
     intercept = y / n - found * x / n

@@ -32,14 +32,14 @@ class Explore:
 
     def routes(self) -> list[Route]:
         """Every route; readiness needs no token."""
-        asked = {
+        handlers = {
             "detected_fields": self.fields,
             "detected_field/{name}/values": self.values,
             "patterns": self.patterns,
             "drilldown-limits": self.limits,
         }
         return [
-            *(Route(method, f"/loki/api/v1/{path}", handler) for path, handler in asked.items() for method in ("GET", "POST")),
+            *(Route(method, f"/loki/api/v1/{path}", handler) for path, handler in handlers.items() for method in ("GET", "POST")),
             Route("GET", "/loki/api/v1/status/buildinfo", _buildinfo),
             Route("GET", "/ready", _ready, OPEN),
             Route("GET", "/loki/api/v1/rules", _no_ruler),

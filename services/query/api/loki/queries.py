@@ -72,9 +72,9 @@ class Queries:
             raise Rejected(f"max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {most})")
         return limit
 
-    async def _lines(self, request: web.Request, query: LogQuery, asked: Wanted) -> web.StreamResponse:
+    async def _lines(self, request: web.Request, query: LogQuery, wanted: Wanted) -> web.StreamResponse:
         async with self._turns.turn("loki lines", tenant_of(request)) as turn:
-            answer = await turn.ask(self._engine.lines(tenant_of(request), query, asked))
+            answer = await turn.ask(self._engine.lines(tenant_of(request), query, wanted))
         return success(streams(answer.value, categorize=categorized(request)), answer.missing)
 
     async def _metric(self, request: web.Request, expr: Metric, steps: Steps) -> web.StreamResponse:

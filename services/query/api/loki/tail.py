@@ -53,7 +53,7 @@ class Tail:
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """``GET /loki/api/v1/tail`` with an upgrade to WebSocket."""
         form = await read(request)
-        asked = _Asked.read(form, self._engine.options.max_entries)
+        options = _TailOptions.read(form, self._engine.options.max_entries)
         expr = parse(form.text("query"))
         socket = web.WebSocketResponse(heartbeat=self._heartbeat_seconds)
         if not socket.can_prepare(request):
@@ -66,7 +66,7 @@ class Tail:
         async with self._feed.watch(tenant_of(request), framing.matches, framing) as watcher:
             await socket.prepare(request)
             with contextlib.suppress(ConnectionError):
-                await self._send(request, socket, expr, asked, framing, watcher)
+                await self._send(request, socket, expr, options, framing, watcher)
         return socket
 
     async def _send(
@@ -74,21 +74,21 @@ class Tail:
         request: web.Request,
         socket: web.WebSocketResponse,
         query: LogQuery,
-        asked: _Asked,
+        options: _TailOptions,
         framing: _Frames,
         watcher: Watcher[LiveRecord],
     ) -> None:
         """Send history first; the watcher exists already, so no line between the two is lost."""
         async with self._turns.turn("loki tail", tenant_of(request)) as turn:
-            wanted = Wanted(TimeRange(asked.start_ns, asked.now_ns + _OVERLAP_NS), asked.limit)
+            wanted = Wanted(TimeRange(options.start_ns, options.now_ns + _OVERLAP_NS), options.limit)
             answer = await turn.ask(self._engine.lines(tenant_of(request), query, wanted))
         rows = answer.value[::-1]
         # By time and text, because lines from the WAL have no serial yet by which duplicates could be recognised.
-        framing.known = {(row.timestamp_ns, row.line) for row in rows if row.timestamp_ns > asked.now_ns - _OVERLAP_NS}
+        framing.known = {(row.timestamp_ns, row.line) for row in rows if row.timestamp_ns > options.now_ns - _OVERLAP_NS}
         if rows:
             await socket.send_str(frame(rows).decode())
         async with asyncio.TaskGroup() as group:
-            sending = group.create_task(self._live(request, socket, asked, framing, watcher), name="loki-tail")
+            sending = group.create_task(self._live(request, socket, options, framing, watcher), name="loki-tail")
             # Read only to notice that the client is gone; no messages are expected.
             async for message in socket:
                 if message.type is WSMsgType.ERROR:
@@ -96,7 +96,7 @@ class Tail:
             sending.cancel()
 
     async def _live(
-        self, request: web.Request, socket: web.WebSocketResponse, asked: _Asked, framing: _Frames, watcher: Watcher[LiveRecord]
+        self, request: web.Request, socket: web.WebSocketResponse, options: _TailOptions, framing: _Frames, watcher: Watcher[LiveRecord]
     ) -> None:
         async for event in events(request, watcher, self._heartbeat_seconds):
             if event == _ENDED:
@@ -105,12 +105,12 @@ class Tail:
                 return
             text = framing.fresh(event)
             if text:
-                await asyncio.sleep(asked.delay_seconds)
+                await asyncio.sleep(options.delay_seconds)
                 await socket.send_str(text)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _TailOptions:
     """The start, how many past lines to send, and how long to delay lines so that late ones can be sorted in."""
 
     start_ns: int
@@ -119,7 +119,7 @@ class _Asked:
     delay_seconds: int
 
     @classmethod
-    def read(cls, form: Form, most: int) -> _Asked:
+    def read(cls, form: Form, most: int) -> _TailOptions:
         """Read the parameters. Raises Rejected."""
         text = form.text("delay_for")
         if text and not text.isdigit():

@@ -71,7 +71,7 @@ class TempoAnswers:
         ``on_part`` gets the same JSON for parts of the answer as they arrive. They have no traces with the hint ``most_recent``, because the
         newest traces are known only at the end.
         """
-        asked, legacy = search_request(given, self._now_ns()), not given.get("q", "").strip()
+        request, legacy = search_request(given, self._now_ns()), not given.get("q", "").strip()
         query = legacy_query(given) if legacy else _parse(given["q"], prefix="invalid TraceQL query: ")
         if query.metrics is not None:
             raise Rejected("a metrics query has no traces", where="q", accepted="a search; /api/metrics/query_range takes metrics")
@@ -83,7 +83,12 @@ class TempoAnswers:
                 on_part({"traces": found, "metrics": {"completedJobs": part.done, "totalJobs": part.asked}})
 
         ask = partial(
-            self._reader.find_traces, query=query, time_range=asked.time_range, limit=asked.limit, max_spans=asked.max_spans, on_part=show
+            self._reader.find_traces,
+            query=query,
+            time_range=request.time_range,
+            limit=request.limit,
+            max_spans=request.max_spans,
+            on_part=show,
         )
         answer = await self._ask(tenant, "tempo search", ask)
         return JsonAnswer({"traces": encode.traces(answer.value, legacy=legacy), "metrics": {}}, answer.missing)
