@@ -81,6 +81,19 @@ async def test_a_request_over_the_bound_is_refused() -> None:
         decode(bytes(cramjam.snappy.compress_raw(bytes(2 << 20))))
 
 
+async def test_histograms_of_all_queries_count_by_their_size() -> None:
+    """One query's are within the bound, two queries' are not."""
+    series = MemorySeries()
+    histogram = histogram_text.parse("{{count:3 buckets:[1 1 1]}}")
+    series.add(labels_of({"__name__": "latency"}), [((T0 + i) * 1000, histogram) for i in range(100)], tenant=DEFAULT_TENANT)
+    query = Query(end_timestamp_ms=2 * T0 * 1000, matchers=[LabelMatcher(name="__name__", value="latency")])
+    async with serving(MemorySpans(), series=series, TAEL_PROMQL_MAX_SAMPLES="1000") as api:
+        for queries, status in ((1, 200), (2, 400)):
+            body = bytes(cramjam.snappy.compress_raw(ReadRequest(queries=[query] * queries).SerializeToString()))
+            async with api.session.post(api.url + "/api/v1/read", data=body) as response:
+                assert response.status == status, await response.text()
+
+
 @asynccontextmanager
 async def prometheus(directory: Path, remote: str) -> AsyncIterator[str]:
     """Prometheus over an empty directory that reads from ``remote``; yields its URL."""

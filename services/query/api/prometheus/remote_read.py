@@ -20,7 +20,7 @@ from tael.errors import Rejected, TooLarge, Unavailable
 from tael.metrics import snappy
 from tael.model.histogram import Buckets, Histograms
 from tael.model.patterns import compiled
-from tael.model.series import Matcher, MatchOp, Samples, Selection
+from tael.model.series import TOO_MANY_SAMPLES, Matcher, MatchOp, Samples, Selection
 from tael.pb.remote_read_pb2 import LabelMatcher, Query, QueryResult, ReadRequest, ReadResponse
 from tael.pb.remote_write_pb2 import Histogram, Label, Sample, SeriesV1, Span
 from tael.storage.api import Answer, SeriesReader
@@ -47,7 +47,10 @@ class RemoteRead:
                 answer: Answer[Samples] = await turn.ask(self._series.select(tenant, selection_of(query), left))
                 if answer.missing:
                     raise Unavailable(f"{', '.join(answer.missing)} did not answer")
-                left -= len(answer.value.times_ms)
+                # By size: a native histogram takes the memory of many samples.
+                left -= answer.value.room
+                if left < 0:
+                    raise TooLarge(TOO_MANY_SAMPLES)
                 answers.append(answer.value)
         return web.Response(body=await asyncio.to_thread(encode, answers), headers=_HEADERS)
 
