@@ -136,8 +136,8 @@ def _matching_elements(pipeline: Pipeline, block: Block) -> Mapping[bool, Mask]:
         held = np.flatnonzero(evaluate(filter_.expression, frame).true())
         for events, elements, known in ((True, frame.events, block.events), (False, frame.links, block.links)):
             if elements is not None:
-                those = elements[held]
-                found.setdefault(events, np.zeros(len(known.owner), dtype=bool))[those[those >= 0]] = True
+                matched = elements[held]
+                found.setdefault(events, np.zeros(len(known.owner), dtype=bool))[matched[matched >= 0]] = True
     return found
 
 

@@ -126,8 +126,8 @@ def _windows(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int) -> W
 def within(samples: Samples, start_ms: int, end_ms: int) -> Samples:
     """The samples of ``(start, end]`` without stale markers; series without any are left out."""
     kept = _kept(samples, ~is_stale(samples.values) & (samples.times_ms > start_ms) & (samples.times_ms <= end_ms))
-    some = np.flatnonzero(np.diff(kept.offsets) > 0)
-    return replace(kept, labels=[kept.labels[row] for row in some.tolist()], offsets=np.append(kept.offsets[some], kept.offsets[-1]))
+    filled = np.flatnonzero(np.diff(kept.offsets) > 0)
+    return replace(kept, labels=[kept.labels[row] for row in filled.tolist()], offsets=np.append(kept.offsets[filled], kept.offsets[-1]))
 
 
 def _kept(samples: Samples, kept: Bools) -> Samples:

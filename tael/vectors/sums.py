@@ -74,8 +74,8 @@ def _by_running_totals(windows: Windows) -> tuple[Floats, Floats, Bools]:
     empty = windows.counts == 0
     difference[empty] = missed[empty] = 0
     largest = np.zeros(len(offsets) - 1)
-    some = np.diff(offsets) > 0
-    largest[some] = np.maximum.reduceat(np.abs(running[1:]), offsets[:-1][some])
+    filled = np.diff(offsets) > 0
+    largest[filled] = np.maximum.reduceat(np.abs(running[1:]), offsets[:-1][filled])
     # One NaN or infinity poisons every later total of its series: windows there are not trusted, and are added up on their own.
     error = largest * np.diff(offsets) * _PAIR_ERROR
     trusted = (error[:, None] <= np.abs(difference + missed) * 2.0**-52) & np.isfinite(difference)

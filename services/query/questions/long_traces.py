@@ -97,8 +97,8 @@ class LongTrace:
         spans = self._value_of(await turn.ask(self._backend.long_traces.calls(self._tenant, self.trace_id)))
         messages = self._value_of(await messages_of(self._backend, turn, self._tenant, spans))
         if inline:
-            said: list[LogRecord] = [record for records in messages.values() for record in records]
-            found = await resolve_logs(self._backend, turn, self._tenant, said)
+            originals: list[LogRecord] = [record for records in messages.values() for record in records]
+            found = await resolve_logs(self._backend, turn, self._tenant, originals)
             self._missing(found.missing)
             self.unresolved += found.left
             messages = by_span(found.items)

@@ -100,8 +100,8 @@ async def get_trace_with_messages(backend: Backend, tenant: str, trace_id: bytes
             yield TraceWithMessages(answer.value, messages.value, missing)
             return
         found = await resolve_spans(backend, turn, tenant, answer.value)
-        said = [record for records in messages.value.values() for record in records]
-        records = await resolve_logs(backend, turn, tenant, said)
+        originals = [record for records in messages.value.values() for record in records]
+        records = await resolve_logs(backend, turn, tenant, originals)
         missing = _all_missing(missing, found.missing, records.missing)
         yield TraceWithMessages(found.items, by_span(records.items), missing, found.left + records.left)
 

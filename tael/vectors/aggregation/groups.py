@@ -58,8 +58,8 @@ class Groups:
         sizes = np.diff(np.append(self.starts, len(self.of)))
         for size in np.unique(sizes).tolist():
             which = np.flatnonzero(sizes == size)
-            for some in np.array_split(which, max(1, len(which) * size * steps // TOGETHER)):
-                yield some, self.order[self.starts[some][:, None] + np.arange(size)]
+            for batch in np.array_split(which, max(1, len(which) * size * steps // TOGETHER)):
+                yield batch, self.order[self.starts[batch][:, None] + np.arange(size)]
 
 
 def group(series: Sequence[Labels], names: Sequence[str], *, without: bool) -> Groups:
@@ -87,13 +87,13 @@ def add_up(values: Floats, present: Bools, groups: Groups) -> tuple[Floats, Floa
     """
     steps = values.shape[1]
     total, lost = np.empty((len(groups), steps)), np.empty((len(groups), steps))
-    for some, rows in groups.consecutive(steps):
+    for batch, rows in groups.consecutive(steps):
         width = max(1, ADDED // len(rows))
         for column in range(0, steps, width):
             part = slice(column, column + width)
             # -0.0 is the neutral element of addition: 0.0 would turn a sum of -0.0 into 0.0.
             alone = np.where(present[:, part][rows], values[:, part][rows], -0.0)
-            total[some, part], lost[some, part] = _add_up(alone, groups.of[rows] - some.start)
+            total[batch, part], lost[batch, part] = _add_up(alone, groups.of[rows] - batch.start)
     return total, lost
 
 

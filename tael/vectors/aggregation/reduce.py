@@ -45,10 +45,10 @@ def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: 
     values = np.where(present, vector.values, np.nan)
     counts = grouped.count(present, groups)
     result = np.empty(counts.shape)
-    for some, rows in groups.alike(len(q)):
+    for batch, rows in groups.alike(len(q)):
         ordered = np.sort(np.moveaxis(values[rows], 1, 2), axis=2).reshape(-1, rows.shape[1])
-        found = quantile_of_sorted(ordered, np.tile(q, len(some)), counts[some].ravel())
-        result[some] = found.reshape(len(some), len(q))
+        found = quantile_of_sorted(ordered, np.tile(q, len(batch)), counts[batch].ravel())
+        result[batch] = found.reshape(len(batch), len(q))
     return Vector(groups.labels, result, counts > 0, drop_name=_drop_name(vector, groups))
 
 

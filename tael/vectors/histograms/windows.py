@@ -59,10 +59,10 @@ class Windows:
 
     def part(self, begin: int, end: int) -> Windows:
         """The windows ``begin`` up to ``end``, with the samples cut down to those that they span."""
-        some = self.take(slice(begin, end))
-        if len(some.lo) == 0:
-            return some
-        first, last = int(some.lo.min()), int(some.hi.max())
+        chosen = self.take(slice(begin, end))
+        if len(chosen.lo) == 0:
+            return chosen
+        first, last = int(chosen.lo.min()), int(chosen.hi.max())
         found = self.samples.histogram
         samples = replace(
             self.samples,
@@ -72,7 +72,7 @@ class Windows:
             histogram=None if found is None else found[first:last],
             weights=None if self.samples.weights is None else self.samples.weights[first:last],
         )
-        return Windows(samples, some.lo - first, some.hi - first, some.start_ms, some.end_ms)
+        return Windows(samples, chosen.lo - first, chosen.hi - first, chosen.start_ms, chosen.end_ms)
 
     def counted(self, flags: Bools) -> Longs:
         """How many of each window's samples are flagged."""

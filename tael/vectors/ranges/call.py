@@ -127,8 +127,8 @@ def _with_histograms(
 
 def _scaled_to_range(cells: Cells, share: Floats) -> Cells:
     """Results that grow with a window's length, scaled from the widened window to the requested range; no histogram may be in two cells."""
-    factors, some = np.ones(len(cells.histograms)), cells.cells >= 0
-    factors[cells.cells[some]] = share[some]
+    factors, held = np.ones(len(cells.histograms)), cells.cells >= 0
+    factors[cells.cells[held]] = share[held]
     return Cells(cells.values * share, cells.cells, scaled(cells.histograms, factors))
 
 

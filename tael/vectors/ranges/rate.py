@@ -112,14 +112,14 @@ def _add_resets(windows: Windows, grown: Floats) -> None:
     begin = marked.take(windows.lo + 1, mode="clip")
     end = marked.take(windows.hi, mode="clip")
     # Few windows hold a reset: only those are walked, and only over their resets.
-    some = np.nonzero(end > begin)
+    affected = np.nonzero(end > begin)
     before = windows.values[falls - 1]
-    steps = walk(begin[some], end[some])
-    total = steps.ordered(grown[some]).copy()
+    steps = walk(begin[affected], end[affected])
+    total = steps.ordered(grown[affected]).copy()
     for live, at in steps:
         # Added one after the other and not as a difference of running sums: the result must have Prometheus' rounding.
         total[:live] += before[at]
-    grown[some] = steps.back(total)
+    grown[affected] = steps.back(total)
 
 
 def _before(values: Floats) -> Floats:

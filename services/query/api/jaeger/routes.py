@@ -36,11 +36,11 @@ def refuse_jaeger(request: web.Request, error: Exception) -> web.Response:
     status = 500 if isinstance(error, Unprocessable) else None
 
     def describe(found: int, text: str) -> web.Response:
-        code, said = status or found, plain or text
+        code, message = status or found, plain or text
         body = (
-            {"error": {"httpCode": code, "message": said}}
+            {"error": {"httpCode": code, "message": message}}
             if "/api/v3/" in request.path
-            else _envelope(None, errors=[{"code": code, "msg": said}])
+            else _envelope(None, errors=[{"code": code, "msg": message}])
         )
         return web.Response(status=code, text=json.dumps(body) + "\n")
 
