@@ -1,8 +1,8 @@
-"""What one read of a long trace costs: CPU of the query process and of the hot node, growth of memory, and how long `/readyz` waits meanwhile.
+"""The cost of reading a long trace: CPU of the query process and the hot node, growth of memory, and the latency of `/readyz` meanwhile.
 
     python -m bench.big_trace [--spans 200000] [--forms native,tempo-protobuf]
 
-Each span has the 11 attributes of bench/load.py. A form is read once; the client counts bytes and keeps nothing.
+Each span has the 11 attributes of bench/load.py. Each form is read once; the client counts bytes and keeps nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORMS: Final[dict[str, tuple[str, dict[str, str]]]] = {
 
 
 def requests(spans: int) -> list[bytes]:
-    """One trace, cut into requests, over the last half minute."""
+    """The requests of one trace that covers the last half minute."""
     message = ExportTraceServiceRequest.FromString(template(_REQUEST_SPANS, "bench"))
     now, made = time.time_ns() - 30 * 10**9, []
     for first in range(0, spans, _REQUEST_SPANS):
@@ -53,7 +53,7 @@ def requests(spans: int) -> list[bytes]:
 
 
 class Watch:
-    """The most memory of a process, and the longest that `/readyz` took, while the block runs."""
+    """Records the peak memory of a process and the longest `/readyz` while the block runs."""
 
     def __init__(self, process: psutil.Process, http: aiohttp.ClientSession, url: str) -> None:
         self._process, self._http, self._url = process, http, url + "/readyz"
@@ -85,7 +85,7 @@ class Watch:
 
 
 async def read(suite: Suite, http: aiohttp.ClientSession, form: str) -> dict[str, Any]:
-    """One read of the trace."""
+    """Read the trace once."""
     path, headers = FORMS[form]
     processes = suite.children()
     query, hot = processes["query"], processes["hotnode-0"]
@@ -118,7 +118,7 @@ def _cpu(process: psutil.Process) -> float:
 
 
 async def run(suite: Suite, spans: int, forms: list[str]) -> None:
-    """Send the trace, wait until it is readable, and print what a read in each form costs."""
+    """Send the trace, wait until it is readable, and print the cost of a read in each form."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as http:
         for body in requests(spans):
             headers = {"Content-Type": "application/x-protobuf"}
@@ -136,7 +136,7 @@ async def run(suite: Suite, spans: int, forms: list[str]) -> None:
 
 
 def main() -> None:
-    """Run it and print a line of JSON for each form."""
+    """Run the benchmark, and print a line of JSON for each form."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=200_000)
     parser.add_argument("--forms", default=",".join(FORMS))

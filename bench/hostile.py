@@ -1,8 +1,8 @@
-"""What hostile and slow senders cost: CPU and memory of ingest for requests that unpack to much, and what the others notice meanwhile.
+"""The cost of hostile and slow senders: CPU and memory of ingest for requests that expand to a lot, and the latency of other senders meanwhile.
 
     python -m bench.hostile [--mib 1] [--connections 5400]
 
-Each attack of tests/support/hostile.py is sent by itself, then the costly ones several at once while a neighbour sends small requests. Then idle
+Each attack of tests/support/hostile.py is sent alone, then the costly ones several at once while a neighbour sends small requests. Then idle
 connections and stalled uploads are opened, and live streams that do not read. Bounded: about two minutes.
 """
 
@@ -49,19 +49,19 @@ class Bench:
         return round(self._processes[name].memory_info().rss / MIB, 1)
 
     def cpu_seconds(self) -> float:
-        """What ingest has used so far."""
+        """CPU seconds that ingest has used so far."""
         times = self._processes["ingest"].cpu_times()
         return float(times.user + times.system)
 
     async def attack(self, attack: Attack) -> int:
-        """Send it; the status of the answer."""
+        """Send an attack; return the status of the answer."""
         url = f"http://127.0.0.1:{self._ports[attack.port]}{attack.path}"
         async with self._http.post(url, data=io.BytesIO(attack.body), headers=attack.headers) as answer:
             await answer.read()
             return answer.status
 
     async def each(self, mib: int) -> list[dict[str, Any]]:
-        """One attack after the other."""
+        """Send the attacks one after the other."""
         rows = []
         for attack in attacks(mib * MIB):
             before = self.cpu_seconds()
@@ -71,7 +71,7 @@ class Bench:
         return sorted(rows, key=lambda row: -float(row["cpu_seconds"]))
 
     async def neighbour(self, seconds: float) -> dict[str, float]:
-        """A small request after the other: how long they take, in ms."""
+        """Send small requests one after the other; return their latencies in ms."""
         took, end = [], time.monotonic() + seconds
         while time.monotonic() < end:
             before = time.perf_counter()
@@ -84,7 +84,7 @@ class Bench:
         return {"requests": len(took), "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1)}
 
     async def beside(self, mib: int) -> dict[str, Any]:
-        """Every attack, several at once and again and again, while the neighbour goes on; the most memory meanwhile."""
+        """Send the attacks repeatedly, several at once, while the neighbour sends; return the peak memory."""
         chosen, end, peak = list(attacks(mib * MIB)), time.monotonic() + _NEIGHBOUR_SECONDS, 0.0
 
         async def lane(start: int) -> int:
@@ -101,7 +101,7 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def connections(self, count: int, sent: bytes) -> AsyncIterator[None]:
-        """So many connections that send so much and no more."""
+        """The given number of connections that send only these bytes."""
         opened = [await asyncio.open_connection("127.0.0.1", self._ports["otlp"]) for _ in range(count)]
         for _, writer in opened:
             writer.write(sent)
@@ -112,7 +112,7 @@ class Bench:
                 writer.close()
 
     async def settled(self) -> None:
-        """Return when ingest has little to do, after half a minute at the latest."""
+        """Wait until ingest is nearly idle, at most half a minute."""
         for _ in range(30):
             before = self.cpu_seconds()
             await asyncio.sleep(1)
@@ -120,7 +120,7 @@ class Bench:
                 return
 
     async def stalling(self, count: int) -> dict[str, Any]:
-        """What the neighbour notices of stalled uploads and idle connections, and what ingest holds for them."""
+        """The neighbour's latency beside stalled uploads and idle connections, and the memory that ingest holds for them."""
         rows: dict[str, Any] = {}
         for name, sent in (("idle", b""), ("stalled uploads", _STALLED)):
             before = self.rss_mib()
@@ -153,7 +153,7 @@ class Bench:
 
 
 async def run(suite: Suite, mib: int, connections: int) -> dict[str, Any]:
-    """Everything, one after the other."""
+    """Run all parts, one after the other."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         bench = Bench(suite, http)
         found: dict[str, Any] = {"rss_before_mib": bench.rss_mib(), "alone": await bench.neighbour(3)}
@@ -167,7 +167,7 @@ async def run(suite: Suite, mib: int, connections: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run it and print the figures as JSON."""
+    """Run the benchmark, and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mib", type=int, default=1, help="what each request unpacks to")
     parser.add_argument("--connections", type=int, default=5400)

@@ -1,10 +1,10 @@
-"""What the suite costs while nobody sends or asks: CPU and memory of each process.
+"""The cost of the idle suite: CPU and memory of each process.
 
     python -m bench.idle [--seconds 120] [--settle 60]
 
-Starts the suite by `tael serve` in a directory of its own with the settings that it has by default, waits until it has settled, and looks at every
-process at both ends of the time. RSS counts the pages that processes share (the interpreter, libraries) in each, PSS once in all; USS is what would be
-free if it ended.
+Starts the suite by `tael serve` in its own directory with default settings, waits until it has settled, and measures every
+process at the start and the end of the period. RSS counts pages shared between processes (the interpreter, libraries) in each, PSS once in all; USS is what would be
+freed if the process ended.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Items acknowledged and readable per second through the whole suite, everything on this machine, the load generator included.
+"""Items acknowledged and readable per second through the whole suite, with everything on this machine, including the load generator.
 
     python -m bench.ingest [--signal traces] [--spans 100] [--seconds 60] [--shards 1]
 
-Starts the suite by `tael serve` in a directory of its own, drives bench.load as another process, sends a probe trace of one span once
+Starts the suite by `tael serve` in its own directory, runs bench.load as another process, sends a probe trace of one span once
 a second to see how long an acknowledged span takes to be readable, then waits until everything is readable and counts it in the hot
 tier: what was acknowledged must be there, once.
 """
@@ -38,7 +38,7 @@ _PROBE_EVERY_SECONDS, _PROBE_POLL_SECONDS, _PROBE_GIVE_UP_SECONDS = 1.0, 0.1, 60
 
 @dataclass
 class Usage:
-    """One process over the run."""
+    """The resource usage of one process during the run."""
 
     cpu_seconds: float = 0.0
     peak_rss: int = 0
@@ -46,7 +46,7 @@ class Usage:
 
 @dataclass
 class Observed:
-    """What the side threads saw."""
+    """What the observing threads recorded."""
 
     usage: dict[str, Usage] = field(default_factory=dict)
     readable_ms: list[float] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Observed:
 
 
 def sample(suite: Suite, observed: Observed, done: threading.Event) -> None:
-    """Follow CPU and memory of each process until ``done``."""
+    """Record CPU and memory of each process until ``done``."""
     processes = suite.children()
     begin = {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
     while True:
@@ -71,7 +71,7 @@ def sample(suite: Suite, observed: Observed, done: threading.Event) -> None:
 
 
 def probe(suite: Suite, observed: Observed, done: threading.Event) -> None:
-    """Send a trace of one span, and ask for it until it is there."""
+    """Send a trace of one span, and query until it is readable."""
     stamper = Stamper(1, "probe")
     with grpc.insecure_channel(f"127.0.0.1:{suite.grpc_port}") as channel:
         call = channel.unary_unary(METHOD)
@@ -101,7 +101,7 @@ def _readable(suite: Suite, trace_id: str) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a signal's items end: the generator's word for them, their table, what tells them apart, and the load that fits two cores."""
+    """A signal under test: the generator's name for its items, their table, the expression that distinguishes them, and a load that fits two cores."""
 
     noun: str
     table: str
@@ -120,19 +120,19 @@ TARGETS = {
 
 
 def stored_rows(suite: Suite, target: Target) -> int:
-    """Rows in every shard's table as its parts say, which costs the hot tier nothing while it catches up."""
+    """The rows in every shard's table according to its parts, which costs the hot tier nothing while it catches up."""
     return int(_ask_shards(suite, f"SELECT sum(rows) FROM system.parts WHERE active AND database = 'tael' AND table = '{target.table}'")[0])
 
 
 def count_stored(suite: Suite, target: Target) -> tuple[int, int]:
-    """Rows of the signal in every shard's hot tier without the probe's, and how many of them are distinct items."""
+    """The rows of the signal in every shard's hot tier without the probe's, and the number of distinct items among them."""
     where = "WHERE metric != xxh3('target_info')" if target.table == "samples" else "WHERE service != 'probe'"
     rows, distinct = _ask_shards(suite, f"SELECT count(), uniqExact({target.identity}) FROM tael.{target.table} {where}")
     return rows, distinct
 
 
 def _ask_shards(suite: Suite, sql: str) -> list[int]:
-    """The sums over the shards of a query's one row of numbers."""
+    """A query's single row of numbers, summed over the shards."""
     totals: list[int] = []
     for shard in suite.get("/internal/cluster")["shards"]:
         url = f"{shard['url']}/?{urllib.parse.urlencode({'query': f'{sql} FORMAT JSONCompact'})}"
@@ -144,7 +144,7 @@ def _ask_shards(suite: Suite, sql: str) -> list[int]:
 
 
 def measure(signal: str, spans: int, seconds: float, shards: int, directory: Path, settings: dict[str, str]) -> dict[str, Any]:
-    """One run from a fresh data directory, with these settings beside the suite's own."""
+    """Run once from a new data directory, with these settings in addition to the suite's own."""
     target = TARGETS[signal]
     observed, done = Observed(), threading.Event()
     with Suite(directory, shards=shards, env=settings) as suite:
@@ -199,7 +199,7 @@ def measure(signal: str, spans: int, seconds: float, shards: int, directory: Pat
 
 
 def show(result: dict[str, Any]) -> None:
-    """The run as two tables."""
+    """Print the run as two tables."""
     console = Console(width=110)
     figures = Table("figure", "value", title="bench-ingest", title_justify="left")
     for name, value in result.items():

@@ -1,8 +1,8 @@
-"""The least memory that an insert of spans under one large resource needs on a hot node.
+"""The minimum memory that an insert of spans under one large resource needs on a hot node.
 
     python -m bench.insert_memory --spans 6000 --resource-bytes 60000
 
-Found by halving: the insert is tried under limits until the least that it passes under is known within a twentieth.
+Found by bisection: the insert is tried under different limits until the minimum is known within a twentieth.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def body(spans: int, resource_bytes: int) -> bytes:
 
 
 async def passes(clickhouse: ClickHouse, inserted: bytes, mebibytes: int) -> bool:
-    """Whether the insert passes under this limit."""
+    """Whether the insert succeeds under this limit."""
     limits = replace(INSERT_LIMITS, memory_bytes=mebibytes << 20)
     try:
         await clickhouse.insert(LANDINGS[TRACES].table, inserted, "ProtobufSingle", settings_of(TRACES, secrets.token_hex(8)), limits)
@@ -49,7 +49,7 @@ async def passes(clickhouse: ClickHouse, inserted: bytes, mebibytes: int) -> boo
 
 
 async def least(clickhouse: ClickHouse, inserted: bytes) -> int:
-    """MiB of the least limit that it passes under."""
+    """The minimum limit, in MiB, under which the insert succeeds."""
     low, high = 1, 4096
     while high - low > max(1, low // 20):
         middle = (low + high) // 2
@@ -58,7 +58,7 @@ async def least(clickhouse: ClickHouse, inserted: bytes) -> int:
 
 
 async def measure(spans: int, resource_bytes: int, directory: Path) -> int:
-    """On a hot node of its own."""
+    """Measure on a new hot node."""
     with HotNode(directory / "hot") as node:
         clickhouse = ClickHouse(node.url, "memory")
         await ClickHouseSchema(clickhouse).migrate()

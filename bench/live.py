@@ -1,9 +1,9 @@
-"""From a span's acknowledgement to a live stream's screen, through the whole suite on this machine.
+"""The latency from a span's acknowledgement to its event in a live stream, through the whole suite on this machine.
 
     python -m bench.live [--probes 150] [--background 2000] [--watchers 1]
 
-Probes of one span go out over gRPC, ten a second, while a stream that filters for them is read. The figure is the time from the client's
-answer to the event's arrival; below zero it was on the screen before its sender had the answer. The background load runs beside, on
+Probes of one span are sent over gRPC, ten a second, while a stream that filters for them is read. The figure is the time from the client's
+answer to the event's arrival; it is negative if the event arrived before the sender had its answer. The background load runs in parallel, for
 the same tenant, so that the query service decodes all of it.
 """
 
@@ -41,7 +41,7 @@ with grpc.insecure_channel(endpoint) as channel:
 
 
 class Screen:
-    """A stream in a thread of its own: when each trace was seen, and what was lost."""
+    """A stream read in its own thread: when each trace was seen, and what was lost."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -69,7 +69,7 @@ class Screen:
 
 
 def probe(suite: Suite, count: int) -> dict[str, float]:
-    """Send probes; when each was acknowledged, by its trace."""
+    """Send probes; return the time of each acknowledgement, by trace id."""
     stamper, acknowledged = Stamper(1, _SERVICE), {}
     with grpc.insecure_channel(f"127.0.0.1:{suite.grpc_port}") as channel:
         export = channel.unary_unary(METHOD)
@@ -82,14 +82,14 @@ def probe(suite: Suite, count: int) -> dict[str, float]:
 
 
 def trace_id_of(body: bytes) -> str:
-    """The trace of the only span."""
+    """The trace id of the only span."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     return str(ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans[0].trace_id.hex())
 
 
 def measure(suite: Suite, probes: int, background: int, watchers: int) -> dict[str, object]:
-    """One run."""
+    """Run once."""
     screens = [Screen(f"{suite.url}/api/v1/traces/live?service={_SERVICE}") for _ in range(watchers)]
     for screen in screens:
         screen.begun.wait(10)
@@ -118,7 +118,7 @@ def measure(suite: Suite, probes: int, background: int, watchers: int) -> dict[s
 
 
 def main() -> None:
-    """Start the suite and measure."""
+    """Start the suite, and measure."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--probes", type=int, default=100)
     parser.add_argument("--background", type=int, default=2000, help="spans a second beside the probes")

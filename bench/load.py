@@ -1,9 +1,9 @@
-"""Closed-loop OTLP load over gRPC, one process: prints what was acknowledged and how fast, as JSON.
+"""Closed-loop OTLP load over gRPC from one process; prints what was acknowledged, and how fast, as JSON.
 
     python -m bench.load --endpoint 127.0.0.1:4317 --spans 100 --connections 4 --in-flight 8 --seconds 60
 
-Every span has 11 attributes, ids of its own and the present time; requests are stamped out of one template, so that the generator
-costs little beside what it measures.
+Every span has 11 attributes, its own ids and the current time; requests are stamped out of one template, so that the generator
+uses little CPU compared with what it measures.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _add_span(span: Span, index: int) -> None:
 
 
 class Stamper:
-    """Makes requests from the template: new ids and times by writing over the markers."""
+    """Makes requests from the template by overwriting the markers with new ids and times."""
 
     def __init__(self, spans: int, service: str) -> None:
         self.spans = spans
@@ -102,7 +102,7 @@ class Stamper:
         self._next = 0
 
     def make(self) -> bytes:
-        """One request nobody sent before."""
+        """A new request."""
         self._next += 1
         now = time.time_ns()
         self._write(self._traces, (self._seed | self._next).to_bytes(8, "big"))
@@ -115,10 +115,10 @@ class Stamper:
 
 
 class Sender(Protocol):
-    """Makes requests, each with as many items as it was told to."""
+    """Makes requests with a given number of items."""
 
     def make(self) -> bytes:
-        """One request that nobody sent before."""
+        """A new request."""
         ...
 
 
@@ -171,7 +171,7 @@ async def load_remote_write(
 async def load(
     endpoint: str, spans: int, connections: int, in_flight: int, seconds: float, service: str, signal: str = "traces"
 ) -> dict[str, object]:
-    """Drive ``connections`` times ``in_flight`` calls for ``seconds``; every call that was begun is finished, or given up half a minute later."""
+    """Keep ``connections`` times ``in_flight`` calls going for ``seconds``; started calls are finished, or given up half a minute later."""
     acks: list[float] = []
     retried: list[str] = []
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
@@ -210,7 +210,7 @@ def _report(acks: list[float], retried: list[str], items: int, elapsed: float, b
 
 
 def main() -> None:
-    """Read the command line, drive, print one JSON object."""
+    """Parse the command line, generate the load, and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--endpoint", default="127.0.0.1:4317")
     parser.add_argument("--signal", choices=("traces", "logs", "metrics", "remote-write"), default="traces")

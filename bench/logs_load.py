@@ -1,4 +1,4 @@
-"""Log records for bench.load: ten attributes each, a trace on half of them, bodies of a few kinds with numbers of their own.
+"""Log records for bench.load: ten attributes each, half of them in a trace, with bodies of a few kinds that contain varying numbers.
 
 python -m bench.load --signal logs --spans 100
 """
@@ -27,7 +27,7 @@ _SEVERITIES = ((9, "INFO"), (9, "INFO"), (5, "DEBUG"), (13, "WARN"), (17, "ERROR
 
 
 def template(records: int, service: str) -> bytes:
-    """A request whose ids and times are markers, to be found and overwritten."""
+    """A request with markers as ids and times, to be overwritten."""
     request = ExportLogsServiceRequest()
     group = request.resource_logs.add()
     for key, value in (
@@ -64,7 +64,7 @@ def template(records: int, service: str) -> bytes:
 
 
 class LogSender:
-    """Makes requests from the template: new trace ids and times by writing over the markers."""
+    """Makes requests from the template by overwriting the markers with new trace ids and times."""
 
     def __init__(self, records: int, service: str) -> None:
         self._bytes = np.frombuffer(template(records, service), dtype=np.uint8).copy()
@@ -74,7 +74,7 @@ class LogSender:
         self._seed, self._next = int.from_bytes(os.urandom(4), "big") << 32, 0
 
     def make(self) -> bytes:
-        """One request nobody sent before."""
+        """A new request."""
         self._next += 1
         now = time.time_ns()
         for places, value in (

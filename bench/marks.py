@@ -1,4 +1,4 @@
-"""Where markers stand in an encoded request, to be written over: one template makes every request."""
+"""Finds the markers in an encoded request that serves as a template, to be overwritten."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def places_of(body: bytes, mark: bytes) -> NDArray[np.int64]:
-    """The positions of the bytes of each ``mark`` in ``body``, a row each."""
+    """The positions of the bytes of each occurrence of ``mark`` in ``body``, one row for each."""
     starts, at = [], body.find(mark)
     while at >= 0:
         starts.append(at)

@@ -1,4 +1,4 @@
-"""Metrics for bench.load: OTLP over gRPC and Prometheus remote write, each sender with series of its own and a new sample of each a request.
+"""Metrics for bench.load: OTLP over gRPC and Prometheus remote write; each sender has its own series, and each request a new sample of each.
 
 python -m bench.load --signal metrics --spans 1250 --connections 2 --in-flight 4        10,000 series
 python -m bench.load --signal remote-write --endpoint 127.0.0.1:4318 --spans 1250 …
@@ -31,7 +31,7 @@ _ROUTES = ("/cart", "/checkout", "/product/{id}", "/search", "/login", "/health"
 
 
 def _labels(index: int) -> Iterator[tuple[str, str]]:
-    """Labels as services have them, told apart by route and pod."""
+    """Typical labels of services, distinguished by route and pod."""
     yield from (
         ("http_request_method", ("GET", "POST", "PUT")[index % 3]),
         ("http_response_status_code", ("200", "404", "500")[index // 3 % 3]),
@@ -43,7 +43,7 @@ def _labels(index: int) -> Iterator[tuple[str, str]]:
 
 
 class _Places:
-    """Where times and values stand in a request, to be written over."""
+    """The positions of times and values in a request, to be overwritten."""
 
     def __init__(self, body: bytes, time_mark: bytes) -> None:
         self._bytes = np.frombuffer(body, np.uint8).copy()
@@ -52,7 +52,7 @@ class _Places:
         self._sent = 0
 
     def stamped(self, time_bytes: bytes) -> bytes:
-        """The request at another time, its counters further on."""
+        """The request with another time and higher counters."""
         self._sent += 1
         self._bytes[self._times] = np.frombuffer(time_bytes, np.uint8)
         self._bytes[self._values] = (self._base + self._sent).view(np.uint8).reshape(-1, 8)
@@ -82,7 +82,7 @@ class OtlpSender:
         self._places = _Places(message.SerializeToString(), _TIME)
 
     def make(self) -> bytes:
-        """One request of the present time."""
+        """A request with the current time."""
         return self._places.stamped(time.time_ns().to_bytes(8, "little"))
 
 
@@ -102,7 +102,7 @@ class RemoteWriteSender:
         self._last_ms = 0
 
     def make(self) -> bytes:
-        """One request of the present time, or the next millisecond."""
+        """A request with the current time, or the next millisecond."""
         self._last_ms = max(self._last_ms + 1, time.time_ns() // 1_000_000)
         return bytes(cramjam.snappy.compress_raw(self._places.stamped(_varint(self._last_ms))))
 

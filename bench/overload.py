@@ -1,9 +1,9 @@
-"""Several times what ingest takes, for a while: what it refuses and how, what it holds, what is readable afterwards, and how soon it is well.
+"""Several times the load that ingest can take: what it refuses and how, how much memory it holds, what is readable afterwards, and how soon it recovers.
 
     python -m bench.overload [--seconds 60]
 
-First one tenant sends more than the process may hold. Then a noisy tenant sends many times its rate while a quiet one goes on. Every
-lane sends the same body again until it is taken, as an exporter does, but waits less than it is told to.
+First one tenant sends more than the process may hold. Then a noisy tenant sends many times its rate while a quiet one continues. Every
+lane resends the same body until it is accepted, as an exporter does, but waits less than it is asked to.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _IMPATIENCE_SECONDS = 0.02
 
 @dataclass
 class Outcome:
-    """What one tenant's lanes were answered."""
+    """The answers to one tenant's lanes."""
 
     spans: int = 0
     requests: int = 0
@@ -56,11 +56,11 @@ class Outcome:
 
     @property
     def offered_times(self) -> float:
-        """How many times what was taken was offered."""
+        """The ratio of the offered to the accepted load."""
         return (self.requests + self.refused.total()) / max(1, self.requests)
 
     def report(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The outcome for the JSON report."""
         p50, p99 = np.percentile(self.seconds, [50, 99]) if self.seconds else (0.0, 0.0)
         return {
             "spans": self.spans,
@@ -75,7 +75,7 @@ class Outcome:
 
 
 def settings(directory: Path) -> dict[str, str]:
-    """The suite's environment: little may be held, and one tenant is limited."""
+    """The suite's environment: a small memory budget, and a limit for one tenant."""
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "limits.json"
     file.write_text(json.dumps(LIMITS))
@@ -84,7 +84,7 @@ def settings(directory: Path) -> dict[str, str]:
 
 @contextmanager
 def overloadable(directory: Path) -> Iterator[Suite]:
-    """A suite that may hold little and limits one tenant, with a writer of its own."""
+    """A suite with a small memory budget and a limit for one tenant, and with a separate writer."""
     with Suite(directory / "suite", env=settings(directory)) as suite:
         suite.spawn("ingest", "writer", {"TAEL_INGEST_ROLE": "write"})
         yield suite
@@ -93,7 +93,7 @@ def overloadable(directory: Path) -> Iterator[Suite]:
 async def send(
     endpoint: str, service: str, *, lanes: int, spans: int, seconds: float, tenant: str = "default", pause: float = 0.0
 ) -> Outcome:
-    """``lanes`` at once, each with one request after the other, for ``seconds``; ``pause`` between requests that were taken."""
+    """Send for ``seconds`` on ``lanes`` at once, each one request after the other, with a ``pause`` after accepted requests."""
     outcome, stamper = Outcome(), Stamper(spans, service)
     end = time.monotonic() + seconds
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
@@ -135,7 +135,7 @@ def _count(outcome: Outcome, error: grpc.aio.AioRpcError) -> None:
 
 
 async def watch_memory(process: psutil.Process, stop: asyncio.Event) -> list[int]:
-    """Resident bytes of a process, ten times a second until ``stop``."""
+    """Record the resident memory of a process ten times a second until ``stop``."""
     found: list[int] = []
     while not stop.is_set():
         found.append(process.memory_info().rss)
@@ -144,13 +144,13 @@ async def watch_memory(process: psutil.Process, stop: asyncio.Event) -> list[int
 
 
 def readable(suite: Suite, service: str, tenant: str = "default") -> int:
-    """The spans of a service that a query finds."""
+    """The number of spans of a service that a query finds."""
     services = suite.get_when_ready("/api/v1/services?last=1h", headers={"X-Scope-OrgID": tenant})["services"]
     return next((int(found["span_count"]) for found in services if found["name"] == service), 0)
 
 
 def assert_readable(suite: Suite, outcomes: Mapping[tuple[str, str], Outcome], seconds: float = 60) -> None:
-    """Exactly what was acknowledged becomes readable, by service and tenant."""
+    """Assert that exactly the acknowledged spans become readable, by service and tenant."""
     for (service, tenant), outcome in outcomes.items():
         until(partial(_has, suite, service, tenant, outcome.spans), f"all {outcome.spans} spans of {tenant}", seconds, 0.5)
         assert readable(suite, service, tenant) == outcome.spans, f"{tenant} has other spans than were acknowledged"
@@ -161,7 +161,7 @@ def _has(suite: Suite, service: str, tenant: str, spans: int) -> bool:
 
 
 async def overload(suite: Suite, seconds: float, lanes: int = 192, spans: int = 1000) -> tuple[Outcome, list[int], float]:
-    """One tenant's flood: what it was answered, ingest's memory meanwhile, and the seconds until a small request is taken again."""
+    """Flood from one tenant; return the answers, ingest's memory meanwhile, and the seconds until a small request is accepted again."""
     endpoint = f"127.0.0.1:{suite.grpc_port}"
     stop = asyncio.Event()
     watching = asyncio.create_task(watch_memory(suite.children()["ingest"], stop))
@@ -175,7 +175,7 @@ async def overload(suite: Suite, seconds: float, lanes: int = 192, spans: int = 
 
 
 async def noisy_and_quiet(suite: Suite, seconds: float) -> tuple[Outcome, Outcome]:
-    """A noisy tenant beside a quiet one."""
+    """Run a noisy tenant beside a quiet one."""
     endpoint = f"127.0.0.1:{suite.grpc_port}"
     noisy = send(endpoint, "noisy", lanes=32, spans=500, seconds=seconds, tenant="noisy")
     quiet = send(endpoint, "quiet", lanes=2, spans=20, seconds=seconds, tenant="quiet", pause=0.05)
@@ -184,7 +184,7 @@ async def noisy_and_quiet(suite: Suite, seconds: float) -> tuple[Outcome, Outcom
 
 
 def main() -> None:
-    """Start a suite, overload it twice, print one JSON object."""
+    """Start a suite, overload it twice, and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     seconds = parser.parse_args().seconds

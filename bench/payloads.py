@@ -1,4 +1,4 @@
-"""What putting payloads apart costs a receiver and saves the WAL, and how fast payloads are written, rolled, read and searched.
+"""What extracting payloads costs a receiver and saves in the WAL, and how fast payloads are written, rolled, read and searched.
 
 python -m bench.payloads [--payloads 200000]
 """
@@ -39,7 +39,7 @@ NOTHING = Sizes(1 << 60, 1 << 60)
 
 
 def request_of(spans: int, attribute_bytes: int, *, prompts: bool = False, seed: int = 0) -> bytes:
-    """Spans of eleven attributes with values of this size; LLM calls have a system prompt in common and a question of their own."""
+    """Spans with eleven attributes, with values of this size; LLM calls share a system prompt and have a question of their own."""
     rng, request = random.Random(seed), ExportTraceServiceRequest()
     group = request.resource_spans.add()
     group.resource.attributes.add(key="service.name").value.string_value = "shop"
@@ -55,7 +55,7 @@ def request_of(spans: int, attribute_bytes: int, *, prompts: bool = False, seed:
 
 
 def least_ms(*calls: Callable[[], object]) -> list[float]:
-    """Processor time of each call, the least of rounds that go through the calls in turn."""
+    """The CPU time of each call: the minimum of several rounds through all calls."""
     found = [float("inf")] * len(calls)
     for _ in range(ROUNDS):
         for index, call in enumerate(calls):
@@ -67,7 +67,7 @@ def least_ms(*calls: Callable[[], object]) -> list[float]:
 
 
 def admission() -> None:
-    """Checking and cutting a request, with payloads and without."""
+    """Measure the check and the cut of a request, with payloads and without."""
     pipeline = Pipeline(MemoryLog(), Router(1), receiver_settings(), registry=CollectorRegistry())
     apart = pipeline.admission(SIGNALS[TRACES])
     assert isinstance(apart, Tolerant)
@@ -83,7 +83,7 @@ def admission() -> None:
 
 
 async def wal_bytes() -> None:
-    """A thousand calls with one system prompt."""
+    """The WAL's bytes of a thousand calls with one system prompt."""
     log = MemoryLog()
     pipeline = Pipeline(log, Router(1), receiver_settings(), registry=CollectorRegistry())
     received = 0
@@ -99,7 +99,7 @@ async def wal_bytes() -> None:
 
 
 async def storage(tier: HotTier, count: int) -> None:
-    """Payloads of 2 KiB, each with a span that refers to it, written and read."""
+    """Write and read payloads of 2 KiB, each with a span that refers to it."""
     rng, hashes = random.Random(1), list[bytes]()
     started, size = time.perf_counter(), 0
     for number in range(0, count, 5_000):
@@ -125,7 +125,7 @@ async def storage(tier: HotTier, count: int) -> None:
 
 
 async def read(tier: HotTier, chosen: list[bytes], count: int) -> None:
-    """By hash, and by a word, from wherever they are."""
+    """Read payloads by hash and by a word, wherever they are stored."""
     rng = random.Random(2)
     await timed("one by its hash", [lambda h=h: tier.payloads.get_payloads("t", [h]) for h in chosen])  # type: ignore[misc]
     await timed("50 by their hashes", [lambda: tier.payloads.get_payloads("t", chosen)] * 5)
@@ -144,7 +144,7 @@ async def timed(name: str, calls: list[Callable[[], object]]) -> None:
 
 
 async def main() -> None:
-    """All of it, on this machine."""
+    """Run everything on this machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--payloads", type=int, default=200_000)
     count = parser.parse_args().payloads

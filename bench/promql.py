@@ -1,13 +1,13 @@
-"""PromQL side by side: the same samples in tael and in a Prometheus on this machine, the same queries to both.
+"""PromQL compared: the same samples in tael and in a Prometheus on this machine, and the same queries to both.
 
     python -m bench.promql                  500 series for 24 hours and 10,000 for one
     python -m bench.promql --full           10,000 series for 24 hours too (57.6 million samples twice, some minutes)
     python -m bench.promql --only 10k-1h    one of the data sets
 
-tael is a hot node and a query process as they run in the suite, without NATS; Prometheus is Debian's. Hours before the newest are merged, as they are
-ten minutes after their end. Each query is asked a few times of both
-in turn, over HTTP, until the body is there, and both must answer with as many series and samples. Figures are medians; the table is Markdown, below the
-version of Prometheus and what else the machine was doing. Where a query's time goes: `py-spy record -p` with the process ids that are printed.
+tael runs as a hot node and a query process, as in the suite, without NATS; Prometheus is Debian's. Hours before the newest are merged, as happens
+ten minutes after their end. Each query is sent to both a few times
+in turn, over HTTP, until the body is complete, and both must answer with the same number of series and samples. Figures are medians; the table is Markdown, below the
+version of Prometheus and the load of the machine. To see where a query's time goes, run `py-spy record -p` with the process ids that are printed.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def series_of(case: Case) -> list[Labels]:
 
 
 def samples_of(case: Case) -> Iterator[tuple[Longs, Floats]]:
-    """Times and values, series by rows, of an hour after the other; the first begins half an hour early."""
+    """Times and values for one hour after the other, a row for each series; the first hour begins half an hour early."""
     count, scrapes = case.series * 2, 3_600_000 // SCRAPE_MS
     chance = np.random.default_rng(1)
     total = np.zeros(count)
@@ -143,7 +143,7 @@ async def load_tael(clickhouse: ClickHouse, case: Case) -> None:
 
 
 async def merge_hours(clickhouse: ClickHouse) -> None:
-    """Make the hours before the newest one part each, as a shard does by itself ten minutes after they are over."""
+    """Merge the hours before the newest to one part each, as a shard does by itself ten minutes after their end."""
     sql = "SELECT DISTINCT partition_id FROM system.parts WHERE active AND database = {database:String} AND table = 'samples' ORDER BY partition_id"
     hours = [row[0].decode() for row in await clickhouse.query(sql, {"database": DATABASE})]
     for hour in hours[:-1]:
@@ -172,7 +172,7 @@ def load_prometheus(prometheus: Prometheus, case: Case) -> None:
 
 @asynccontextmanager
 async def query_process(node: HotNode) -> AsyncIterator[tuple[str, psutil.Process]]:
-    """Tael's query API in a process of its own."""
+    """Run tael's query API in its own process."""
     command = [sys.executable, "-m", "bench.promql", "--serve", node.url]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -184,7 +184,7 @@ async def query_process(node: HotNode) -> AsyncIterator[tuple[str, psutil.Proces
 
 
 async def serve(url: str) -> None:
-    """Be that process, until SIGTERM."""
+    """Run the query API in this process, until SIGTERM."""
     clickhouse, ended = ClickHouse(url, DATABASE), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     async with serving(MemorySpans(), series=ClickHouseSeries(clickhouse)) as api:
@@ -194,7 +194,7 @@ async def serve(url: str) -> None:
 
 
 def timed(url: str, case: Case, query: str) -> tuple[float, tuple[int, int]]:
-    """Seconds until the whole body was there, and how many series and samples it has."""
+    """The seconds until the body was complete, and the numbers of its series and samples."""
     parameters = {"query": query, "start": END_S - case.hours * 3600, "end": END_S, "step": case.step}
     request = urllib.request.Request(f"{url}/api/v1/query_range", data=urlencode(parameters).encode())  # noqa: S310  # a loopback http URL
     began = time.perf_counter()
@@ -205,27 +205,27 @@ def timed(url: str, case: Case, query: str) -> tuple[float, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Measured:
-    """Medians of one query on one side, milliseconds: of its time, and of the processor time that it took. And how many series and samples it gave."""
+    """Medians of one query on one side, in milliseconds: of its duration and of its CPU time; and the numbers of series and samples."""
 
     wall: float
     cpu: float
     given: tuple[int, int]
 
     def like(self, other: Measured, query: str) -> bool:
-        """Whether both gave the same, as far as counted; of equal values, topk may choose those of other series."""
+        """Whether both gave the same numbers of series and samples; of equal values, topk may choose different series."""
         return self.given[1] == other.given[1] and (self.given[0] == other.given[0] or query.startswith("topk"))
 
 
 @dataclass(frozen=True)
 class Side:
-    """Where to ask, and the processes that work on it."""
+    """The URL of one side, and the processes that serve it."""
 
     url: str
     processes: list[psutil.Process]
 
 
 def measure(sides: Sequence[Side], case: Case, query: str) -> list[Measured]:
-    """Ask each side once for warmth, then all in turn a few times."""
+    """Query each side once for warmth, then all in turn a few times."""
     given = [timed(side.url, case, query)[1] for side in sides]
     walls, cpus = [[list[float]() for _ in sides] for _ in range(2)]
     for _ in range(REPEATS):
@@ -238,12 +238,12 @@ def measure(sides: Sequence[Side], case: Case, query: str) -> list[Measured]:
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> float:
-    """What they have used so far."""
+    """The CPU seconds that the processes have used so far."""
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 async def run_case(case: Case, directory: Path) -> None:
-    """Load, ask, print."""
+    """Load the data, run the queries, and print the results."""
     with HotNode(directory / "hot") as node, Prometheus(directory / "prometheus") as prometheus:
         clickhouse = ClickHouse(node.url, DATABASE)
         await ClickHouseSchema(clickhouse).migrate()
@@ -271,13 +271,13 @@ async def run_case(case: Case, directory: Path) -> None:
 
 
 def version() -> str:
-    """Of Prometheus."""
+    """The version of Prometheus."""
     answer = subprocess.run(["prometheus", "--version"], capture_output=True, text=True, check=True)
     return (answer.stdout or answer.stderr).splitlines()[0]
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the benchmarks that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", choices=[case.name for case in CASES])

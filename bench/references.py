@@ -1,8 +1,8 @@
-"""What the index of references costs: bytes a reference, and how long the compactor's first look at a day takes.
+"""The cost of the index of references: bytes per reference, and how long the compactor's first look at a day takes.
 
     python -m bench.references --traces 300000
 
-A day of traces with three payloads each: one of a hundred system prompts, a question and an answer of their own. One hot node.
+A day of traces with three payloads each: one of a hundred system prompts, and their own question and answer. One hot node.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LIMITS = Limits(seconds=300)
 
 
 async def fill(clickhouse: ClickHouse, hashes: str, traces: int) -> None:
-    """One payload of each trace, and what refers to it."""
+    """Insert one payload for each trace, and its references."""
     rows = (
         f"SELECT 't1' AS tenant, {hashes} AS hash, toDateTime({DAY} + intDiv(number * 24, {traces}) * 3600, 'UTC') AS hour,"
         f" sipHash128(number, 2) AS item, now64(9) AS received_at FROM numbers({traces})"
@@ -42,7 +42,7 @@ async def fill(clickhouse: ClickHouse, hashes: str, traces: int) -> None:
 
 
 async def measure(traces: int, directory: Path) -> dict[str, object]:
-    """On one hot node; milliseconds are the least of five."""
+    """Measure on one hot node; milliseconds are the minimum of five."""
     with HotNode(directory / "hot") as node:
         clickhouse = ClickHouse(node.url, "referred")
         await ClickHouseSchema(clickhouse).migrate()

@@ -1,4 +1,4 @@
-"""What rollups of samples take beside the samples, how fast they are made, and what PromQL costs over both.
+"""The size of rollups compared with samples, the speed of making them, and the cost of PromQL over both.
 
     python -m bench.rollups [--series 5000] [--hours 4]
 
@@ -32,7 +32,7 @@ ROUNDS = 3
 
 
 def samples(series: int, hours: int) -> Iterator[tuple[dict[str, str], list[tuple[int, float]]]]:
-    """Labels and samples of each series; scrapes keep their own place within the 15 seconds, to some milliseconds."""
+    """The labels and samples of each series; each series is scraped at its own offset within the 15 seconds, with a jitter of some milliseconds."""
     rng = np.random.default_rng(1)
     count = hours * HOUR_MS // STEP_MS
     for number in range(series):
@@ -55,7 +55,7 @@ async def fill(tier: HotTier, series: int, hours: int) -> None:
 
 
 async def ask(tier: HotTier, hours: int) -> dict[str, tuple[float, list[float]]]:
-    """The least time of each question in milliseconds, and its values."""
+    """The minimum time of each query in milliseconds, and its values."""
     engine, found = PromqlEngine(StoredSeries(tier).reader, EngineOptions()), {}
     for text in QUESTIONS:
         query, took = Query(text, Steps(START_MS + HOUR_MS, START_MS + hours * HOUR_MS, MINUTES_5)), []
@@ -70,13 +70,13 @@ async def ask(tier: HotTier, hours: int) -> dict[str, tuple[float, list[float]]]
 
 
 async def files(cold: Cold) -> list[ColdFile]:
-    """Those of samples."""
+    """The files of samples."""
     manifest = await cold.manifests.load(await cold.manifests.read(0), ("samples",))
     return manifest.files("samples")
 
 
 async def measure(tier: HotTier, series: int, hours: int) -> None:
-    """Write, roll, ask, roll up, ask again."""
+    """Write, roll, query, roll up, and query again."""
     assert tier.cold is not None
     tier.rolls = False
     await fill(tier, series, hours)
@@ -104,7 +104,7 @@ async def measure(tier: HotTier, series: int, hours: int) -> None:
 
 
 async def main() -> None:
-    """All of it, on this machine."""
+    """Run everything on this machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, default=5_000)
     parser.add_argument("--hours", type=int, default=4)

@@ -1,10 +1,10 @@
-"""What the hot schema costs: engine time of an insert and what each part of it takes, bytes a span, and how long reads take.
+"""The cost of the hot schema: the engine time of an insert and of each part of it, bytes per span, and the time of reads.
 
     python -m bench.schema --spans 1000000
     python -m bench.schema --spans 0 --llm 1 --rounds 3 --only 'as it is'
 
-Spans of 11 attributes under 5 resource attributes, with random ids, ten a trace, spread over 24 hours; 1 in 50 has an event, 1 in 100
-is an LLM call, or as many as ``--llm`` says; with ``--spans 0`` inserts alone are measured. One hot node; engine time is CPU time of its process, merges stopped while parts are compared.
+Spans with 11 attributes and 5 resource attributes, with random ids, ten per trace, spread over 24 hours; 1 in 50 has an event, 1 in 100
+(or the share given by ``--llm``) is an LLM call; with ``--spans 0`` only inserts are measured. One hot node; engine time is CPU time of its process, without merges while parts are compared.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def batch(rng: random.Random, spans: int, start_ns: int, llm: float = 0.01) -> t
 
 
 def variants(select: str) -> dict[str, str]:
-    """The flattening as it is, and without one part each."""
+    """The flattening as it is, and variants without one of its parts."""
     lines = select.splitlines(keepends=True)
     no_llm = "".join(line for line in lines if " AS llm_" not in line).replace(f",\n  {llm.call_tuple('sp.attributes')} AS call", "")
     no_events = "".join(line for line in lines if " AS `events." not in line and " AS `links." not in line)
@@ -102,7 +102,7 @@ def variants(select: str) -> dict[str, str]:
 
 
 async def alter(clickhouse: ClickHouse, name: str, select: str) -> None:
-    """Make the database of ``clickhouse`` that of a variant."""
+    """Change the database of ``clickhouse`` to a variant."""
     database = clickhouse.database
     view = f"{database}.{flatten.LANDING_TABLE}_to_spans"
     await clickhouse.command(f"DROP VIEW {view}")
@@ -116,7 +116,7 @@ async def alter(clickhouse: ClickHouse, name: str, select: str) -> None:
 
 
 async def insert_costs(url: str, process: psutil.Process, rng: random.Random, chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Engine milliseconds an insert of 500 and of 20k spans, least and median of rounds that go through all variants in turn."""
+    """Engine milliseconds per insert of 500 and of 20k spans: minimum and median of several rounds through all variants."""
     bodies = {spans: batch(rng, spans, START_NS, chosen.llm)[0] for spans in (500, BATCH)}
     names = chosen.only or [*variants(flatten.spans_select("")), *VIEWS, "to nowhere"]
     shards = {name: ClickHouse(url, f"costs_{index}") for index, name in enumerate(names)}
@@ -147,7 +147,7 @@ async def insert_costs(url: str, process: psutil.Process, rng: random.Random, ch
 
 
 async def latency(ask: Callable[[int], Awaitable[object]], rounds: int = 15) -> dict[str, float]:
-    """Milliseconds from call to models, median and worst."""
+    """Milliseconds from the call to the models: median and maximum."""
     took = []
     for index in range(rounds):
         began = time.perf_counter()
@@ -157,7 +157,7 @@ async def latency(ask: Callable[[int], Awaitable[object]], rounds: int = 15) -> 
 
 
 async def reads(clickhouse: ClickHouse, ids: list[bytes]) -> dict[str, dict[str, float]]:
-    """The reader's questions over what was stored."""
+    """Measure the reader's queries over the stored spans."""
     reader = ClickHouseSpans(clickhouse)
     day, hour = (
         TimeRange(START_NS, START_NS + DAY_NS + 60 * 10**9),
@@ -180,7 +180,7 @@ async def reads(clickhouse: ClickHouse, ids: list[bytes]) -> dict[str, dict[str,
 
 
 async def fill(clickhouse: ClickHouse, rng: random.Random, spans: int) -> tuple[list[bytes], float]:
-    """Store that many over a day; a trace id a batch, and spans a second."""
+    """Store the given number of spans over a day; return a trace id for each batch, and the spans per second."""
     count = spans // BATCH
     ids, took = [], 0.0
     for index in range(count):
@@ -193,7 +193,7 @@ async def fill(clickhouse: ClickHouse, rng: random.Random, spans: int) -> tuple[
 
 
 async def sizes(clickhouse: ClickHouse) -> dict[str, float]:
-    """Bytes a span by table and, for the largest, by column; one part an hour."""
+    """Bytes per span by table and, for the largest one, by column; with one part per hour."""
     database = clickhouse.database
     for table in ("spans", "trace_index"):
         await clickhouse.command(f"OPTIMIZE TABLE {database}.{table} FINAL")
@@ -208,7 +208,7 @@ async def sizes(clickhouse: ClickHouse) -> dict[str, float]:
 
 
 async def measure(chosen: argparse.Namespace, directory: Path) -> dict[str, object]:
-    """Everything, on one hot node."""
+    """Measure everything on one hot node."""
     rng = random.Random(7)
     with HotNode(directory / "hot") as node:
         assert node.process is not None

@@ -1,12 +1,12 @@
-"""How long reads of spans and log records take, through the query service, and what each costs the hot node.
+"""The time of reads of spans and log records through the query service, and the CPU that each costs the hot node.
 
     python -m bench.search                         2 million spans and 1 million log records of one hour
     python -m bench.search --full                  10 million spans and 20 million log records
     python -m bench.search --hours 24 --only services
 
-The data (bench/search_data.py says its shape) is written once and kept under ``~/.cache/tael``; an hour that has been written for a while is one part, and so
-each is merged. Every question is asked once for warmth and then ``--rounds`` times, with other values each time; times are from request to the whole
-body, over HTTP, and CPU is that of the hot node's process. Bytes an item are those of its table and of every table beside it.
+The data (described in bench/search_data.py) is written once and kept under ``~/.cache/tael``; an hour that was written a while ago is one part, and so
+each is merged. Every query is run once for warmth and then ``--rounds`` times, each time with other values; times are from the request to the whole
+body, over HTTP, and CPU is that of the hot node's process. Bytes per item include its table and every derived table.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class Question:
-    """A request by name, and the parameters of its n-th round."""
+    """A named request, with the parameters of its n-th round."""
 
     name: str
     path: Callable[[int], str]
@@ -54,7 +54,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Known:
-    """What the data set has, to ask for."""
+    """Values that occur in the data set, for queries."""
 
     traces: list[str]
     sessions: list[str]
@@ -78,7 +78,7 @@ async def known(clickhouse: ClickHouse) -> Known:
 
 
 def questions(of: Known, hours: int) -> list[Question]:
-    """Those of the table in bench/RESULTS.md."""
+    """The queries of the table in bench/RESULTS.md."""
     span = {"start": END_S - hours * 3600, "end": END_S}
 
     def traces(name: str, **fixed: Any) -> Question:
@@ -180,7 +180,7 @@ def questions(of: Known, hours: int) -> list[Question]:
 
 
 async def measure(api: Api, hot_node: psutil.Process, question: Question, rounds: int) -> tuple[list[float], list[float], int]:
-    """Milliseconds of each round, the hot node's CPU milliseconds, and the bytes of the last answer; a question that is refused is asked no more."""
+    """The milliseconds of each round, the hot node's CPU milliseconds, and the size of the last answer; a refused query is not repeated."""
     clock, cpu, size = list[float](), list[float](), 0
     for at in itertools.chain([rounds], range(rounds)):
         url, parameters = api.url + question.path(at), {name: str(value) for name, value in question.parameters(at).items()}
@@ -197,7 +197,7 @@ async def measure(api: Api, hot_node: psutil.Process, question: Question, rounds
 
 
 async def sizes(clickhouse: ClickHouse) -> dict[str, str]:
-    """Bytes an item, by table."""
+    """Bytes per item, by table."""
     sql = "SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active AND database = {database:String} GROUP BY table"
     held = {table.decode(): int(size) for table, size in await clickhouse.query(sql, {"database": DATABASE})}
     found = {}
@@ -208,7 +208,7 @@ async def sizes(clickhouse: ClickHouse) -> dict[str, str]:
 
 
 async def run(spans: int, logs: int, hours: int, rounds: int, only: str) -> None:
-    """Fill where it is not, ask, print."""
+    """Fill the data set if necessary, run the queries, and print the results."""
     directory = CACHE / f"{spans}-{logs}-{hours}h"
     with HotNode(directory / "hot") as node:
         assert node.process is not None
@@ -243,7 +243,7 @@ async def run(spans: int, logs: int, hours: int, rounds: int, only: str) -> None
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the benchmarks that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spans", type=int, default=2_000_000)
     parser.add_argument("--logs", type=int, default=1_000_000)

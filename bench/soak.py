@@ -1,10 +1,10 @@
-"""Faults of every kind against a whole suite, in an order that a seed decides, while a ledger counts: nothing acknowledged is lost or doubled.
+"""Faults of every kind against a whole suite, in an order determined by a seed, while a ledger checks that nothing acknowledged is lost or duplicated.
 
     python -m bench.soak [--seconds 900] [--seed 1]
 
-Each round has a ledger of its own, whose senders go on through a few faults: a process is killed or frozen, NATS' disk is filled (where a small one can be
-mounted), the receivers are flooded. When the senders have stopped and all is written, the tail of the WAL's files may be cut off. After each round its
-ledger is compared with what can be read, and after the last one every ledger is, once more. Ends by itself; exit status 1 with what did not hold.
+Each round has its own ledger, which sends throughout a few faults: a process is killed or frozen, NATS' disk is filled (if a small one can be
+mounted), the receivers are flooded. When sending has stopped and everything is written, the tail of the WAL's files may be cut off. After each round its
+ledger is compared with what can be read, and after the last round every ledger is compared again. It ends by itself, with exit status 1 and a report on failure.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Faults under one ledger, and whether the tail of the WAL's files is cut off afterwards."""
+    """The faults under one ledger, and whether the tail of the WAL's files is cut off afterwards."""
 
     faults: Sequence[Fault]
     cut_tail: bool
 
 
 def rounds(seed: int) -> Iterator[Round]:
-    """The rounds of a seed, without end; pure. The first four begin with one kind each, so that a short soak meets all of them."""
+    """The endless rounds of a seed; pure. The first four begin with a different kind each, so that a short soak has all of them."""
     chance = random.Random(seed)  # to be repeated, not to be secret
     first = [KILL, FREEZE, FILL, FLOOD]
     chance.shuffle(first)
@@ -76,7 +76,7 @@ def _fault(kind: str, chance: random.Random) -> Fault:
 
 
 class Soak:
-    """A running suite under faults. ``nats`` is its NATS' directory; ``fillable`` whether that is a small file system of its own."""
+    """A running suite under faults. ``nats`` is the directory of its NATS server; ``fillable`` says whether that is a small file system of its own."""
 
     def __init__(self, suite: Suite, nats: Path, *, fillable: bool, say: Callable[[str], None] = print) -> None:
         self._suite, self._nats, self._fillable, self._say = suite, nats, fillable, say
@@ -84,7 +84,7 @@ class Soak:
         self.ledgers: list[Ledger] = []
 
     def run(self, seed: int, seconds: float) -> int:
-        """Rounds until the time is over, at least one; the number of acknowledged spans. Raises AssertionError for what did not hold."""
+        """Run rounds until the time is over, at least one; return the number of acknowledged spans. Raises AssertionError if spans are lost or duplicated."""
         ends = time.monotonic() + seconds
         for number, planned in enumerate(rounds(seed)):
             with Ledger(self._suite, service=f"soak-{number}", pause=0.4) as ledger:
@@ -141,7 +141,7 @@ class Soak:
         assert status < 500 or status == 503, f"{attack.name}: status {status}"
 
     def _cut_tail(self, number: int) -> None:
-        """Everything that was acknowledged is in the hot tier; a WAL that lost its last bytes then must not be written again or skipped."""
+        """Cut the tail of the WAL's files when everything acknowledged is in the hot tier: a WAL that lost its last bytes must not be written again or skipped."""
         self._suite.kill("ingest", signal.SIGSTOP)
         supervisor = self._suite.pid
         os.kill(supervisor, signal.SIGSTOP)
@@ -160,7 +160,7 @@ class Soak:
 
 
 def soak(directory: Path, seed: int, seconds: float, say: Callable[[str], None] = print) -> int:
-    """A suite in ``directory`` under a soak; the number of acknowledged spans. Raises as Soak.run."""
+    """Run a suite in ``directory`` under a soak; return the number of acknowledged spans. Raises as Soak.run does."""
     nats = directory / "data" / "nats"
     with small_disk(nats) as problem:
         if problem:
@@ -170,7 +170,7 @@ def soak(directory: Path, seed: int, seconds: float, say: Callable[[str], None] 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status."""
+    """Run the soak; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=900)
     parser.add_argument("--seed", type=int, default=1)

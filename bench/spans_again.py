@@ -1,4 +1,4 @@
-"""What it would cost to count a span once that is sent again in another request: by reading its ids, and by looking them up at insert.
+"""What it would cost to count a span only once that is resent in another request: by reading its ids, and by looking them up at insert.
 
 python -m bench.spans_again [--spans 5000000]
 """
@@ -31,7 +31,7 @@ SELECT trace_id, span_id FROM bench.ids WHERE trace_id IN (SELECT trace_id FROM 
 
 
 async def measure(clickhouse: ClickHouse, process: psutil.Process, sql: str) -> tuple[float, float]:
-    """Seconds of the clock and of processors that a statement takes, the least of three."""
+    """The elapsed and the CPU seconds of a statement, the minimum of three runs."""
     found = []
     for _ in range(3):
         before, started = process.cpu_times(), time.perf_counter()
@@ -42,7 +42,7 @@ async def measure(clickhouse: ClickHouse, process: psutil.Process, sql: str) -> 
 
 
 async def run(spans: int) -> None:
-    """Fill, measure, print a table."""
+    """Fill the tables, measure, and print a table."""
     with tempfile.TemporaryDirectory() as directory, HotNode(Path(directory) / "node") as node:
         assert node.process is not None
         clickhouse, process = ClickHouse(node.url, "default", node.user, node.password), psutil.Process(node.process.pid)
@@ -62,7 +62,7 @@ async def run(spans: int) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Parse the command line and run; see the module."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--spans", type=int, default=5_000_000)
     asyncio.run(run(parser.parse_args().spans))

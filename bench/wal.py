@@ -1,8 +1,8 @@
-"""What an append costs the receivers' process and nats-server, and how many a second there are; fsync on every entry, one shard.
+"""The cost of an append for the receivers' process and for nats-server, and the appends per second; with an fsync for every entry, on one shard.
 
     python -m bench.wal [--bytes 39000] [--callers 32] [--seconds 10]
 
-Each caller appends one body after the other, as requests in flight do. CPU seconds do not hang on what else the machine does, rates do.
+Each caller appends one body after the other, like requests in flight. CPU seconds do not depend on the other load of the machine, rates do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_BYTES = 8 << 30
 
 
 async def measure(server: NatsServer, size_bytes: int, callers: int, seconds: float) -> dict[str, float]:
-    """Append for ``seconds``; figures by name."""
+    """Append for ``seconds``; return the figures by name."""
     took: list[float] = []
     async with connection(server.settings(), "bench") as client:
         await JetStreamStreams(client, "bench", [server.monitor_url], replicas=1, max_bytes=_MAX_BYTES).ensure(1)
@@ -62,7 +62,7 @@ async def measure(server: NatsServer, size_bytes: int, callers: int, seconds: fl
 
 
 def main() -> None:
-    """Read the command line, measure, print one JSON object."""
+    """Parse the command line, measure, and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bytes", type=int, default=39_000)
     parser.add_argument("--callers", type=int, default=32)
