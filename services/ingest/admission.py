@@ -120,7 +120,7 @@ class Verbatim:
             if len(scan.far) == scan.items:
                 return (Part(aside_of(0), scan.items, request),)
         return split(
-            request, lambda item, resource: cut.router.of(self.routing_key(item, resource)), cut.max_bytes, scan.refusals, scan.far
+            request, lambda item, resource: cut.router.shard_of(self.routing_key(item, resource)), cut.max_bytes, scan.refusals, scan.far
         )
 
 

@@ -73,7 +73,7 @@ class Bounds:
     near_hours: int
     ahead_ms: int | None = None
 
-    def of(self, tenant: str, request: bytes, now_ns: int) -> Accepts:
+    def accepts(self, tenant: str, request: bytes, now_ns: int) -> Accepts:
         """The samples accepted from one request."""
         kept = self.kept(tenant, now_ns)
         newest_ms = MAX_TIME_MS - 1 if self.ahead_ms is None else now_ns // NS_PER_MS + self.ahead_ms
@@ -104,7 +104,7 @@ class TranslatedAdmission:
 
     def translate(self, tenant: str, request: bytes, cut: Cut) -> Translation:
         """The request's translation. Raises Rejected when it is malformed."""
-        accepts = self.bounds.of(tenant, request, cut.now_ns)
+        accepts = self.bounds.accepts(tenant, request, cut.now_ns)
         return self.translator.translate(tenant, request, cut.now_ns // NS_PER_MS, self.admit_series, accepts)
 
     def cut(self, translation: Translation, cut: Cut) -> Admitted:

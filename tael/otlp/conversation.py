@@ -57,26 +57,26 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CallMessages:
     """The input and output messages of a call, each in order."""
 
     input: list[Message] = field(default_factory=list)
     output: list[Message] = field(default_factory=list)
 
 
-def said_in(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]] = ()) -> Said:
+def call_messages(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]] = ()) -> CallMessages:
     """The messages of a call's span, from the first dialect of CONVERSATION that has any. ``events`` are the span's events and log records (name,
     body and attributes) in order of time; they are used if the attributes have no messages.
     """
     listed = [*_events_in(attributes), *events]
     for _, body, own in [event for event in listed if EVENTS.get(event[0]) == ""]:
         attributes = {**attributes, **own, **(body if isinstance(body, Mapping) else {})}
-    said = Said(_from_attributes(attributes, "input", "user"), _from_attributes(attributes, "output", "assistant"))
+    call = CallMessages(_from_attributes(attributes, "input", "user"), _from_attributes(attributes, "output", "assistant"))
     system = _from_attributes(attributes, "system", "system")
-    if system and not any(message.role == "system" for message in said.input):
-        said.input[:0] = system
+    if system and not any(message.role == "system" for message in call.input):
+        call.input[:0] = system
     from_events = _from_events(listed)
-    return Said(said.input or from_events.input, said.output or from_events.output)
+    return CallMessages(call.input or from_events.input, call.output or from_events.output)
 
 
 def _events_in(attributes: Attributes) -> list[tuple[str, Any, Attributes]]:
@@ -119,18 +119,18 @@ def _together(messages: Sequence[Message]) -> list[Message]:
     return [Message(messages[0].role, parts)] if parts else []
 
 
-def _from_events(events: Sequence[tuple[str, Any, Attributes]]) -> Said:
-    said = Said()
+def _from_events(events: Sequence[tuple[str, Any, Attributes]]) -> CallMessages:
+    call = CallMessages()
     for name, body, attributes in events:
         role = EVENTS.get(name)
         if not role:
             continue
         value = body if isinstance(body, Mapping) else {**attributes, **({"content": body} if body else {})}
         if name == "gen_ai.choice":
-            said.output.extend(_messages([value], role))
+            call.output.extend(_messages([value], role))
         else:
-            said.input.extend(_messages([{"role": role, **value}], role))
-    return said
+            call.input.extend(_messages([{"role": role, **value}], role))
+    return call
 
 
 def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:
@@ -323,26 +323,26 @@ class Conversation:
         self._shown: dict[str, int] = {}
         self._answers: set[str] = set()
 
-    def add(self, said: Said) -> list[Message]:
+    def add(self, call: CallMessages) -> list[Message]:
         """The new messages of the next call: input that was not shown before, and output.
 
         If a call's input contains no answer of an earlier call, it carries no history; then only its system prompt can be a repetition.
         """
-        texts = [_text_of(message) for message in said.input]
+        texts = [_text_of(message) for message in call.input]
         carries = not self._answers or any(text in self._answers for text in texts)
         seen: dict[str, int] = {}
         new = []
-        for message, text in zip(said.input, texts, strict=True):
+        for message, text in zip(call.input, texts, strict=True):
             seen[text] = seen.get(text, 0) + 1
             # Messages are counted, not only remembered: somebody who says "yes" twice has sent two messages.
             if seen[text] > self._shown.get(text, 0) or not (carries or message.role == "system"):
                 new.append(message)
                 self._shown[text] = self._shown.get(text, 0) + 1
-        for message in said.output:
+        for message in call.output:
             text = _text_of(message)
             self._shown[text] = self._shown.get(text, 0) + 1
             self._answers.add(text)
-        return [*new, *said.output]
+        return [*new, *call.output]
 
 
 def _text_of(message: Message) -> str:

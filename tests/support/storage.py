@@ -156,7 +156,7 @@ def _only(group: ResourceSpans, router: Router, index: int, half: int | None) ->
     kept = ResourceSpans()
     kept.CopyFrom(group)
     for scoped in kept.scope_spans:
-        spans = [span for place, span in enumerate(scoped.spans) if router.of(span.trace_id) == index and half in (None, place % 2)]
+        spans = [span for place, span in enumerate(scoped.spans) if router.shard_of(span.trace_id) == index and half in (None, place % 2)]
         del scoped.spans[:]
         scoped.spans.extend(spans)
     return kept
@@ -169,7 +169,7 @@ def _only_logs(group: ResourceLogs, router: Router, index: int, half: int | None
         records = [
             record
             for place, record in enumerate(scoped.log_records)
-            if router.of(log_route(record.SerializeToString(), resource)) == index and half in (None, place % 2)
+            if router.shard_of(log_route(record.SerializeToString(), resource)) == index and half in (None, place % 2)
         ]
         del scoped.log_records[:]
         scoped.log_records.extend(records)

@@ -1,4 +1,4 @@
-"""The messages of a call, in every dialect, in one form; and the calls of a session one after the other."""
+"""The messages of a call, in every dialect, in one form; and the calls of a session as one conversation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tael.otlp.conversation import Conversation, Message, Part, Said, said_in
+from tael.otlp.conversation import CallMessages, Conversation, Message, Part, call_messages
 
 QUESTION, ANSWER = Message("user", (Part("text", "hi"),)), Message("assistant", (Part("text", "hello"),))
 SYSTEM = Message("system", (Part("text", "be kind"),))
@@ -110,7 +110,7 @@ DIALECTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("attributes", DIALECTS.values(), ids=DIALECTS)
 def test_every_dialect_has_one_form(attributes: dict[str, Any]) -> None:
-    assert said_in(attributes) == Said([SYSTEM, QUESTION], [ANSWER])
+    assert call_messages(attributes) == CallMessages([SYSTEM, QUESTION], [ANSWER])
 
 
 @pytest.mark.parametrize(
@@ -155,24 +155,26 @@ def test_every_dialect_has_one_form(attributes: dict[str, Any]) -> None:
     ],
 )
 def test_tool_calls_have_one_form(attributes: dict[str, Any]) -> None:
-    assert said_in(attributes).input == [CALL, RESULT]
+    assert call_messages(attributes).input == [CALL, RESULT]
 
 
 def test_what_several_attributes_say_is_one_answer() -> None:
     """Vercel's AI SDK writes text, reasoning and tool calls apart."""
     call = {"toolCallId": "c1", "toolName": "weather", "input": '{"city": "Ulm"}'}
-    said = said_in({"ai.response.text": "hello", "ai.response.toolCalls": json.dumps([call]), "ai.response.reasoning": "hm"})
-    assert said.output == [Message("assistant", (Part("reasoning", "hm"), *ANSWER.parts, *CALL.parts))]
+    messages = call_messages({"ai.response.text": "hello", "ai.response.toolCalls": json.dumps([call]), "ai.response.reasoning": "hm"})
+    assert messages.output == [Message("assistant", (Part("reasoning", "hm"), *ANSWER.parts, *CALL.parts))]
 
 
 def test_an_answer_of_a_tool_in_quotes_is_its_text() -> None:
     """MLflow writes every value as JSON; quotes in a text of a message are its own."""
-    assert said_in({"mlflow.spanOutputs": '"hello"', "gen_ai.prompt": '"hi"'}) == Said([Message("user", (Part("text", '"hi"'),))], [ANSWER])
+    assert call_messages({"mlflow.spanOutputs": '"hello"', "gen_ai.prompt": '"hi"'}) == CallMessages(
+        [Message("user", (Part("text", '"hi"'),))], [ANSWER]
+    )
 
 
 def test_a_request_that_holds_nothing_says_nothing() -> None:
     """Google ADK writes one on the spans of its tools."""
-    assert said_in({"gcp.vertex.agent.llm_request": "{}", "gcp.vertex.agent.llm_response": "{}"}) == Said()
+    assert call_messages({"gcp.vertex.agent.llm_request": "{}", "gcp.vertex.agent.llm_response": "{}"}) == CallMessages()
 
 
 def test_events_are_asked_where_attributes_say_nothing() -> None:
@@ -183,18 +185,18 @@ def test_events_are_asked_where_attributes_say_nothing() -> None:
         ("gen_ai.choice", {"index": 0, "finish_reason": "stop", "message": {"content": "hello"}}, {}),
     ]
     answer = Message("assistant", ANSWER.parts, "stop")
-    assert said_in({}, events) == Said([SYSTEM, QUESTION], [answer])
-    assert said_in({"gen_ai.prompt": "other", "gen_ai.completion": "hello"}, events) == Said(
+    assert call_messages({}, events) == CallMessages([SYSTEM, QUESTION], [answer])
+    assert call_messages({"gen_ai.prompt": "other", "gen_ai.completion": "hello"}, events) == CallMessages(
         [Message("user", (Part("text", "other"),))], [ANSWER]
     )
     details = ("gen_ai.client.inference.operation.details", None, {"gen_ai.input.messages": [{"role": "user", "content": "hi"}]})
-    assert said_in({}, [details]).input == [QUESTION]
+    assert call_messages({}, [details]).input == [QUESTION]
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2", '{"a": 1}', "[]", "null", '[{"x": {}}]', "0"])
 def test_whatever_it_is_nothing_is_lost_or_fails(text: str) -> None:
-    said = said_in({"gen_ai.prompt": text})
-    assert text == "[]" or len(said.input) >= 1
+    call = call_messages({"gen_ai.prompt": text})
+    assert text == "[]" or len(call.input) >= 1
 
 
 DEEP = "[" * 10_000 + "]" * 10_000
@@ -216,14 +218,14 @@ LIST_900 = "[" * 900 + "1" + "]" * 900
     ],
 )
 def test_odd_content_fails_nothing(attributes: dict[str, Any]) -> None:
-    assert len(Conversation().add(said_in(attributes))) == 1
+    assert len(Conversation().add(call_messages(attributes))) == 1
 
 
 def test_a_conversation_says_each_thing_once() -> None:
     """A call usually carries the earlier messages; one that does not is taken as it is. A message that was really sent twice appears twice."""
     talk, again = Conversation(), Message("user", (Part("text", "more"),))
-    assert talk.add(Said([SYSTEM, QUESTION], [ANSWER])) == [SYSTEM, QUESTION, ANSWER]
-    assert talk.add(Said([SYSTEM, QUESTION, ANSWER, again], [CALL])) == [again, CALL]
-    assert talk.add(Said([SYSTEM, QUESTION, ANSWER, again, CALL, RESULT], [ANSWER])) == [RESULT, ANSWER]
-    assert talk.add(Said([SYSTEM, QUESTION, ANSWER, again, CALL, RESULT, ANSWER, again], [])) == [again]
-    assert talk.add(Said([SYSTEM, QUESTION], [ANSWER])) == [QUESTION, ANSWER]
+    assert talk.add(CallMessages([SYSTEM, QUESTION], [ANSWER])) == [SYSTEM, QUESTION, ANSWER]
+    assert talk.add(CallMessages([SYSTEM, QUESTION, ANSWER, again], [CALL])) == [again, CALL]
+    assert talk.add(CallMessages([SYSTEM, QUESTION, ANSWER, again, CALL, RESULT], [ANSWER])) == [RESULT, ANSWER]
+    assert talk.add(CallMessages([SYSTEM, QUESTION, ANSWER, again, CALL, RESULT, ANSWER, again], [])) == [again]
+    assert talk.add(CallMessages([SYSTEM, QUESTION], [ANSWER])) == [QUESTION, ANSWER]

@@ -105,7 +105,7 @@ def test_sequential_ids_spread_over_the_shards() -> None:
     """Ids that are not random must not all go to one shard."""
     hit = [0, 0, 0, 0]
     for number in range(4000):
-        hit[Router(4).of(number.to_bytes(16, "big"))] += 1
+        hit[Router(4).shard_of(number.to_bytes(16, "big"))] += 1
     assert min(hit) > 800
 
 

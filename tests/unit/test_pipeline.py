@@ -47,7 +47,7 @@ async def test_spans_go_to_the_shard_of_their_trace() -> None:
     for shard, _, body, items in log.appended:
         (record,) = codec.decode(body)
         assert len(spans_of(record.request)) == items
-        assert {router.of(span.trace_id) for span in spans_of(record.request)} == {shard}
+        assert {router.shard_of(span.trace_id) for span in spans_of(record.request)} == {shard}
 
 
 async def test_the_router_may_be_replaced_while_serving() -> None:

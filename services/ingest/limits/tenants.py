@@ -48,8 +48,8 @@ class TenantLimits:
         self._named: set[str] = set()
         # Series are also counted in threads, which translate large requests; rates and keys are used in the event loop only.
         self._counting = threading.Lock()
-        self._series = SeriesLimiter(self.of, settings.max_tracked_series, self._warned)
-        self._keys = KeyWatch(lambda tenant: self.of(tenant).max_attribute_keys, _MAX_TRACKED_KEYS, self._warned)
+        self._series = SeriesLimiter(self.limits, settings.max_tracked_series, self._warned)
+        self._keys = KeyWatch(lambda tenant: self.limits(tenant).max_attribute_keys, _MAX_TRACKED_KEYS, self._warned)
         self._limited = Counter(
             "tael_ingest_limited",
             "Requests or series refused because of a tenant's limit.",
@@ -63,7 +63,7 @@ class TenantLimits:
             registry=registry,
         )
 
-    def of(self, tenant: str) -> Limits:
+    def limits(self, tenant: str) -> Limits:
         """A tenant's limits."""
         return self._file.read().get(tenant, self._everybody) if self._file else self._everybody
 
@@ -114,7 +114,7 @@ class TenantLimits:
         )
 
     def _tenant_buckets(self, tenant: str) -> _Buckets:
-        limits = self.of(tenant)
+        limits = self.limits(tenant)
         found = self._buckets.get(tenant)
         # By identity, which is cheap for each request: re-reading the limits file gives the tenants it names full buckets, at most one burst.
         if found is None or found.limits is not limits:

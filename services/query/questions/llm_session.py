@@ -21,7 +21,7 @@ from tael.model.log import LogRecord
 from tael.model.predicate import Compare, Or, all_of, intrinsic
 from tael.model.span import Span
 from tael.model.time import TimeRange
-from tael.otlp.conversation import Conversation, Message, said_in
+from tael.otlp.conversation import Conversation, Message, call_messages
 from tael.otlp.llm_usage import Usage, usage_of
 from tael.storage.api import Answer, Cursor, SpanQuery, TraceTooLong
 from tael.storage.merge import oldest_first
@@ -216,7 +216,7 @@ def _new_messages(conversation: Conversation, calls: Sequence[Span], messages: M
     for span in calls:
         events: list[tuple[str, Any, Attributes]] = [(event.name, None, event.attributes) for event in span.events]
         records = [_event(record) for record in messages.get(span.span_id, ())]
-        for message in conversation.add(said_in(span.attributes, [*events, *records])):
+        for message in conversation.add(call_messages(span.attributes, [*events, *records])):
             yield NewMessage(span, message)
 
 
