@@ -49,7 +49,7 @@ class MetricSettings(Settings):
         ge=1,
         le=100_000_000,
         alias="TAEL_SERIES_CACHE",
-        description="Series that a receiver remembers, about 400 bytes each; beyond it the least recently used are announced again.",
+        description="Series that a receiver remembers, about 400 bytes each; forgotten ones (the least recently used) are announced again.",
     )
 
 

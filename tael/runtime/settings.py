@@ -65,12 +65,12 @@ class TrustSettings(Settings):
     ca_file: OptionalPath = Field(
         default=None,
         alias=CA_FILE,
-        description="Authorities (PEM), besides the system's, whose certificates NATS, ClickHouse and the object store may show; for the `tael` command, the server.",
+        description="CA certificates (PEM), in addition to the system's, to verify NATS, ClickHouse and the object store with; for the `tael` command, the server.",
     )
     client_cert: OptionalPath = Field(
         default=None,
         alias="TAEL_CLIENT_CERT",
-        description="The certificate (PEM) that this process shows to NATS, ClickHouse and the object store where they ask for one; read again when it changes.",
+        description="Client certificate (PEM) for NATS, ClickHouse and the object store, if they ask for one; reloaded when it changes.",
     )
     client_key: OptionalPath = Field(default=None, alias="TAEL_CLIENT_KEY", description="That certificate's private key (PEM).")
 
@@ -91,12 +91,12 @@ class NatsSettings(TrustSettings):
         default=("nats://127.0.0.1:4222",),
         min_length=1,
         alias="TAEL_NATS_URL",
-        description="URLs of the NATS server or of several servers of a cluster; any that answers is used. A user and password, or a token, go in each URL.",
+        description="URLs of the NATS server, or of several servers of a cluster, of which any that answers is used. Put a user and password, or a token, into each URL.",
     )
     nats_creds_file: OptionalPath = Field(
         default=None,
         alias=NATS_CREDS_FILE,
-        description="A NATS user's `.creds` file (JWT and seed), or a file with an nkey's seed; read again when it changes. The URLs then hold no credentials.",
+        description="A NATS user's `.creds` file (JWT and seed), or a file with an nkey's seed; reloaded when it changes. The URLs must then contain no credentials.",
     )
     lease_ttl_seconds: float = Field(
         default=5.0,
@@ -133,7 +133,7 @@ class ClickHouseSettings(TrustSettings):
         default="",
         alias="TAEL_CLICKHOUSE_CLUSTER",
         pattern=r"^[A-Za-z0-9_.-]{0,64}$",
-        description="Name of the shards' cluster in ClickHouse's `remote_servers`: with each new schema the coordinator then makes `<table>_all`, a Distributed"
+        description="Name of the shards' cluster in ClickHouse's `remote_servers`. If it is set, the coordinator also creates `<table>_all` for each table, a Distributed"
         " table over all shards, for SQL of your own.",
     )
 
@@ -170,11 +170,11 @@ class ObjectStoreSettings(TrustSettings):
     s3_auth: Literal["keys", "role"] = Field(
         default="keys",
         alias="TAEL_S3_AUTH",
-        description="`keys` signs with the two above; `role` asks AWS for keys that expire, as the SDKs do: by web identity (IRSA), from the container's"
+        description="`keys` signs with the two keys above; `role` gets temporary keys from AWS, as its SDKs do: by web identity (IRSA), from the container's"
         " endpoint (ECS, EKS Pod Identity) or from the machine's metadata (EC2).",
     )
     s3_sts_url: OptionalHttpUrl = Field(
-        default=None, alias="TAEL_S3_STS_URL", description="Where a role's keys are asked for, in place of AWS' own endpoint."
+        default=None, alias="TAEL_S3_STS_URL", description="Endpoint that issues a role's keys, instead of AWS's own."
     )
     s3_region: str = Field(default="us-east-1", alias="TAEL_S3_REGION", description="Region for request signing.")
 
@@ -196,8 +196,8 @@ class ListenerTlsSettings(Settings):
     tls_cert: OptionalPath = Field(
         default=None,
         alias="TAEL_TLS_CERT",
-        description="The certificate (PEM, with those between it and its root) of the listeners for telemetry and queries, which then speak TLS"
-        " alone; read again when it changes. Without it they speak plain HTTP and gRPC.",
+        description="Certificate (PEM, with intermediates) of the listeners for telemetry and queries, which then only speak TLS; reloaded when it"
+        " changes. Without it they speak plain HTTP and gRPC.",
     )
     tls_key: OptionalPath = Field(
         default=None, alias="TAEL_TLS_KEY", description="That certificate's private key (PEM), without a passphrase."
@@ -205,7 +205,7 @@ class ListenerTlsSettings(Settings):
     tls_client_ca: OptionalPath = Field(
         default=None,
         alias="TAEL_TLS_CLIENT_CA",
-        description="Let in only clients that show a certificate of one of these authorities (PEM); tokens are asked for as well, where there are any.",
+        description="Only accept clients with a certificate from one of these CAs (PEM); if there is a tokens file, tokens are required as well.",
     )
 
     @model_validator(mode="after")
@@ -225,7 +225,7 @@ class HeaderSettings(Settings):
         gt=0,
         le=3600,
         alias="TAEL_HEADER_SECS",
-        description="How long a client may take to send the request line and headers, the first ones from when it connects.",
+        description="How long a client may take to send the request line and headers; for the first request from when it connects.",
     )
 
 
@@ -270,28 +270,28 @@ class GrpcConnectionSettings(ConnectionSettings):
         gt=0,
         le=86_400,
         alias="TAEL_GRPC_IDLE_SECS",
-        description="A gRPC connection without a call for so long is closed; clients connect anew by themselves.",
+        description="A gRPC connection without a call for this long is closed; clients reconnect by themselves.",
     )
     grpc_max_age_seconds: float = Field(
         default=1800.0,
         gt=0,
         le=86_400,
         alias="TAEL_GRPC_MAX_AGE_SECS",
-        description="A gRPC connection takes no new calls after about so long, so that clients connect anew and spread over replicas.",
+        description="A gRPC connection accepts no new calls after about this long, so that clients reconnect and spread over replicas.",
     )
     grpc_age_grace_seconds: float = Field(
         default=30.0,
         gt=0,
         le=86_400,
         alias="TAEL_GRPC_AGE_GRACE_SECS",
-        description="How long calls that run then may go on before their connection is closed.",
+        description="How long running calls may then continue before the connection is closed.",
     )
     grpc_min_ping_seconds: float = Field(
         default=5.0,
         ge=0.01,
         le=3600,
         alias="TAEL_GRPC_MIN_PING_SECS",
-        description="Clients that ping more often, with or without calls, are sent away (`ENHANCE_YOUR_CALM`, `too_many_pings`); a Collector pings every 10 s.",
+        description="Clients that ping more often, with or without calls, are disconnected (`ENHANCE_YOUR_CALM`, `too_many_pings`); a Collector pings every 10 s.",
     )
 
 
@@ -316,7 +316,7 @@ class PayloadSettings(Settings):
         ge=10,
         le=86_400,
         alias="TAEL_PAYLOADS_RELIED_ON_SECS",
-        description="How long a receiver that remembers a payload does not send it again. One that nothing refers to any more is deleted after twice this time at the earliest, so give ingest and the compactor the same. Requests that take half of it are refused retryably: less than ten minutes is for tests.",
+        description="How long a receiver relies on a payload that it sent, and does not send it again. A payload that nothing refers to any more is deleted after twice this time at the earliest, so use the same value for ingest and the compactor. A request that takes more than half of it is refused retryably; values below ten minutes are for tests.",
     )
 
     @property

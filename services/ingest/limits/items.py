@@ -17,8 +17,8 @@ class ItemLimitSettings(Settings):
         ge=1,
         le=1_000_000,
         alias="TAEL_MAX_ATTRIBUTES",
-        description="Attributes of one span, log record, data point, event, link, scope or resource; 16 times as many of those that hold"
-        " what an LLM call says.",
+        description="Attributes of one span, log record, data point, event, link, scope or resource; 16 times as many of those with content"
+        " of an LLM call.",
     )
     max_attribute_key_bytes: Bytes = Field(
         default="4KiB",  # type: ignore[assignment]  # parsed by the validator
@@ -30,14 +30,14 @@ class ItemLimitSettings(Settings):
         default="64KiB",  # type: ignore[assignment]  # parsed by the validator
         ge=1,
         alias="TAEL_MAX_ATTRIBUTE_VALUE_BYTES",
-        description="Bytes of an attribute's value, but for what an LLM call says: a longer text is cut, a larger array or map dropped.",
+        description="Bytes of an attribute's value, except for content of an LLM call; a longer text is truncated, a larger array or map dropped.",
     )
 
     payload_bytes: Bytes = Field(
         default="8KiB",  # type: ignore[assignment]  # parsed by the validator
         ge=512,
         alias="TAEL_PAYLOAD_BYTES",
-        description="Size from which an attribute's value is stored separately, as a payload to which the span or log record refers.",
+        description="Size from which an attribute's value is stored separately, as a payload that the span or log record refers to.",
     )
     payload_content_bytes: Bytes = Field(
         default="2KiB",  # type: ignore[assignment]  # parsed by the validator
@@ -50,7 +50,7 @@ class ItemLimitSettings(Settings):
         ge=0,
         le=100_000_000,
         alias="TAEL_PAYLOADS_REMEMBERED",
-        description="Number of payloads that a receiver remembers having sent, about 250 bytes each; one that it forgot is sent again, and still stored once.",
+        description="Number of payloads that a receiver remembers having sent, about 250 bytes each; a forgotten one is sent again, but stored only once.",
     )
 
     @property

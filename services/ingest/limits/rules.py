@@ -37,7 +37,7 @@ class LimitSettings(LimitsFileSettings):
         default=500_000,
         ge=0,
         alias="TAEL_MAX_SERIES",
-        description="Maximum number of active series per tenant and hour; further ones are rejected by name, after a warning at 80 %.",
+        description="Maximum number of active series per tenant and hour; further ones are rejected with their names, after a warning at 80 %.",
     )
     max_series_per_metric: int = Field(default=100_000, ge=0, alias="TAEL_MAX_SERIES_PER_METRIC", description="The same per metric name.")
     max_attribute_values: int = Field(

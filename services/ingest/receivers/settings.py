@@ -29,7 +29,7 @@ class ReceiverSettings(
         ge=1,
         le=2_000,
         alias="TAEL_NEAR_HOURS",
-        description="Spans, log records and samples within this many hours of now share the main WAL; others go through a WAL of their own, so that they delay nobody.",
+        description="Spans, log records and samples within this many hours of now share the main WAL; others go through a second WAL, so that they do not delay them.",
     )
 
     otlp_grpc_addr: Listen = Field(
@@ -70,8 +70,8 @@ class ReceiverSettings(
         ge=1_000,
         le=100_000_000,
         alias=MAX_REQUEST_MESSAGES,
-        description="Resources, scopes, spans, log records, metrics, data points and series of one request, and the fields of those of more"
-        " than 2 KiB; at most one for 16 bytes. A larger request is refused.",
+        description="Maximum number of resources, scopes, spans, log records, metrics, data points and series in one request, counting also the"
+        " fields of those above 2 KiB; at most one per 16 bytes. Requests with more are refused.",
     )
     max_inflight_bytes: Bytes = Field(
         default="256MiB",  # type: ignore[assignment]  # parsed by the validator
