@@ -87,6 +87,7 @@ async def ingest(settings: IngestSettings, stop: Stop) -> None:
     from tael.storage.clickhouse.totals import ClickHouseTotals
     from tael.storage.clickhouse.writer import ASIDE_HOURS, MAX_HOURS, ClickHouseWriter
 
+    # One Tails for all: from the appender's acknowledgements the readers learn how far a WAL reached, and when it lost entries.
     metrics, tails = WriterMetrics(REGISTRY), Tails()
     readiness = Readiness("nats", "shard map", "receivers")
     async with _process(settings, "ingest", readiness) as found, _nats(settings, "ingest") as client, ShardClients(settings) as shards:

@@ -121,6 +121,7 @@ class MinioObjectStore:
 
         def put_if_absent() -> int:
             url = self._client.presigned_put_object(self._bucket, key, expires=timedelta(minutes=5))
+            # No retries: if the answer to a successful write is lost, a repeat would be refused because of that very write.
             return self._pool.request("PUT", url, body=body, headers={"If-None-Match": "*"}, retries=False).status
 
         status = await self._call(put_if_absent)

@@ -61,6 +61,7 @@ class _Inflate:
     def decode(self, piece: bytes) -> bytes:
         out: list[bytes] = []
         while piece:
+            # A gzip file may have several members (RFC 1952, 2.2), each of which needs a decompressor of its own.
             if self._inner.eof:
                 self._inner = zlib.decompressobj(self._window_bits)
             self._started = True
@@ -72,6 +73,7 @@ class _Inflate:
         return b"".join(out)
 
     def finish(self) -> bytes:
+        # An empty body is accepted, although it is not a gzip file: there is nothing to decompress.
         if self._started and not self._inner.eof:
             raise _cut()
         return b""
@@ -146,6 +148,7 @@ class _Lz4:
 def request_decoders(content_encoding: str) -> list[Decoder]:
     """The decoders of a request's encodings, outermost first. Raises StatementFailed for an unknown encoding."""
     chain: list[Decoder] = []
+    # For zlib, 15 means its own format with the largest window, which HTTP calls deflate (RFC 9110, 8.4.1.2); 16 more means gzip's.
     for name in reversed([part.strip().lower() for part in content_encoding.split(",") if part.strip()]):
         if name in ("gzip", "x-gzip"):
             chain.append(_Inflate(31))

@@ -73,6 +73,7 @@ async def _form_call(request: web.Request) -> Call:
 
 def _finish(decoders: Sequence[Decoder]) -> bytes:
     rest = b""
+    # What one decoder still had passes through all the following ones.
     for decoder in decoders:
         rest = (decoder.decode(rest) if rest else b"") + decoder.finish()
     return rest
@@ -90,8 +91,10 @@ def make_job(received: Received, rules: Rules) -> Job:
     if verb == "INSERT":
         insert = statement.parse_insert(head + body.start(_INSERT_TEXT_BYTES))
         if insert is not None:
+            # A statement that ends in the URL may have its first rows there; the others follow in the body.
             if in_url := head[insert.rows_at :].strip():
                 body.prepend(in_url + b"\n")
+            # rows_at counts from the start of the URL's text; within the body it is smaller by that text.
             return _insert(received, insert, max(0, insert.rows_at - len(head)), rules)
     if body.size > _QUERY_TEXT_BYTES:
         raise failed(QUERY_IS_TOO_LARGE, f"The statement is larger than {_QUERY_TEXT_BYTES} bytes")
@@ -108,5 +111,6 @@ def _insert(received: Received, insert: statement.Insert | statement.InsertFromI
     check_name("format", insert.input_format)
     evaluates = isinstance(insert, statement.Insert) and insert.input_format == "Values" and body.size - rows_at <= _VALUES_TEXT_BYTES
     if evaluates:
+        # All rows are checked: an expression in any of them could call a function that the guard refuses.
         check_statement(body.start(rows_at + _VALUES_TEXT_BYTES)[rows_at:], call.params, rules)
     return Job(call, insert, body, rows_at, evaluates=evaluates)

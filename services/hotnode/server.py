@@ -63,12 +63,15 @@ class Server:
             return await _ok(request)
         exchange = Exchange(request, self._node)
         try:
+            # Credentials come first: nothing of a stranger's body is read.
             check_credentials(read_credentials(request.query, request.headers), self._known)
             exchange.call = read_call(request.method, request.query.items(), request.headers)
             with telemetry.statement(), contextlib.ExitStack() as spools:
                 received = await receive(request, exchange.call, self._spool, spools)
                 exchange.call = received.call
                 held = spools.enter_context(contextlib.closing(self._spool()))
+                # Contexts are left in reverse: the statement has ended before its session is released, and both before the spools,
+                # which the engine reads, are closed.
                 async with self._in_session(make_job(received, self._rules)) as job, self._runner.start(job) as running:
                     return await exchange.respond(job, running, held)
         except StatementFailed as error:

@@ -72,5 +72,6 @@ def ensure_certificate(certificate: Path, key: Path) -> None:
         .sign(private, hashes.SHA256())
     )
     encoded = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    # The key first: if this is interrupted, the certificate is missing, and the next start makes both anew.
     write_private(key, encoded)
     write_private(certificate, signed.public_bytes(serialization.Encoding.PEM))

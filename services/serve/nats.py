@@ -69,6 +69,7 @@ def nats_nodes(settings: ServeSettings, ports: Mapping[str, int], password: str)
             Address(HOST, ports[name]),
             Address(HOST, ports[f"{name}-monitor"]),
             None if alone else Address(HOST, ports[f"{name}-routes"]),
+            # Derived from the password, so that it is secret and the same after a restart.
             f"/{hashlib.sha256(f'monitor {password}'.encode()).hexdigest()}",
         )
         for name in nats_names(settings)

@@ -48,6 +48,7 @@ def read_events(value: object) -> list[Event] | None:
 def read_struct(encoded: bytes) -> AttributeValue:
     """The value of a ``meta_struct`` entry; the bytes themselves if they are not msgpack, or have no value that an attribute can hold."""
     try:
+        # Bounded, as a few bytes can declare a huge list; without extension types, which no attribute can hold.
         value = msgpack.unpackb(
             encoded, max_array_len=_MAX_ITEMS, max_map_len=_MAX_ITEMS, max_ext_len=0, strict_map_key=False, unicode_errors="replace"
         )

@@ -26,6 +26,7 @@ from tael.otlp.translated import Translated
 
 _U64: Final = (1 << 64) - 1
 _NS_PER_US: Final = 1000
+# Start and duration are each below this, so that the end in nanoseconds fits into OTLP's 64 bits.
 _MAX_US: Final = (1 << 63) // _NS_PER_US
 _SAMPLED: Final = 1
 _REF_TYPES: Final = ("child_of", "follows_from")

@@ -68,6 +68,7 @@ def labels_from(attributes: Attributes, names: Names, *, prefix: str = "") -> di
     Raises ValueError for a key without any character that a label's name may have.
     """
     labels: dict[str, str] = {}
+    # Sorted, because a joined value in the sender's order would make a new series whenever that order changes.
     for key in sorted(attributes):
         name, value = names.label(prefix + key), text_of(attributes[key])
         if not name:

@@ -32,6 +32,7 @@ def head_bytes(point: bytes) -> int:
 
 def time_ms_of(point: bytes) -> int:
     """The time of a point in the common layout; a meaningless number for any other point."""
+    # A head ends in 8 bytes of time, the value's tag, and 8 bytes of value.
     at = head_bytes(point) - 17
     return int.from_bytes(point[at : at + 8], "little") // NS_PER_MS
 

@@ -36,6 +36,7 @@ def checked_labels(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         if name in labels:
             raise Refused(f"label {name[:60]!r} comes twice")
         labels[name] = value
+    # Empty labels, which to Prometheus are none, are dropped only below: a repeated name is refused even if one of its values is empty.
     if not labels.get(METRIC_NAME):
         raise Refused(f"missing label {METRIC_NAME}")
     return {name: value for name, value in labels.items() if value}
@@ -68,6 +69,7 @@ class Received:
 def add_series(received: Received, known: Known, draft: Draft) -> None:
     """Add a series to the draft; samples that cannot be stored are refused there."""
     first = draft.items
+    # Counted before anything is refused: the next series' positions must not depend on this one's refusals.
     draft.items += len(received.samples) + len(received.histograms)
     draft.accepts.require_few(draft.items + len(received.exemplars))
     position = first

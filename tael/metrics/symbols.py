@@ -21,6 +21,7 @@ class Symbols:
     def __init__(self, cache: SeriesCache, group: Group) -> None:
         self._cache, self._group = cache, group
         self._numbers: dict[bytes, int] = {}
+        # Never starts again: keys of cached series are made of earlier numbers, and must not come to mean other strings.
         self._next = count()
 
     def numbers(self, symbols: Sequence[bytes]) -> npt.NDArray[np.uint64]:
@@ -51,6 +52,7 @@ def read_references(packed: list[bytes]) -> tuple[npt.NDArray[np.int64], list[in
     width = ends - starts + 1
     if width.max() > _MAX_WIDTH:
         return None
+    # All varints are decoded at once: round ``at`` adds the byte at that position of each varint that is long enough.
     values = (raw[starts] & 0x7F).astype(np.int64)
     for at in range(1, int(width.max())):
         wide = width > at

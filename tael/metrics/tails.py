@@ -46,6 +46,7 @@ def hour_of(tail: bytes) -> int | None:
     """The start (ms) of a sample's hour; None when it has another layout."""
     if len(tail) not in _MARKS or not tail.startswith(_MARKS[len(tail)]) or tail[-7] != 0x10:
         return None
+    # A varint of exactly six bytes: all but the last have the continuation bit.
     digits = tail[-6:]
     if digits[5] >= 0x80 or any(digit < 0x80 for digit in digits[:5]):
         return None

@@ -80,7 +80,7 @@ def call_messages(attributes: Attributes, events: Iterable[tuple[str, Any, Attri
 
 
 def _events_in(attributes: Attributes) -> list[tuple[str, Any, Attributes]]:
-    """The events that an attribute lists."""
+    """The events listed in an attribute, as some dialects write them."""
     lists = (_read(attributes.get(key)) for key in CONVERSATION["events"])
     found = (item for listed in lists if isinstance(listed, list) for item in listed if isinstance(item, dict))
     return [(str(item.get("event.name")), item, {}) for item in found]
@@ -114,7 +114,7 @@ def _of_key(attributes: Attributes, key: str, role: str) -> list[Message]:
 
 
 def _together(messages: Sequence[Message]) -> list[Message]:
-    """What several attributes say of one message."""
+    """The messages of several attributes, joined into one."""
     parts = tuple(part for message in messages for part in message.parts)
     return [Message(messages[0].role, parts)] if parts else []
 
@@ -202,12 +202,12 @@ def _messages(value: Any, role: str, depth: int = 0) -> list[Message]:
 
 
 def _is_part(item: Any) -> bool:
-    """Whether an item of a list is a part of a message, and no message itself."""
+    """Whether an item of a list is a part of a message, not a message itself."""
     return isinstance(item, Mapping) and "type" in item and not item.keys() & {"role", "content", "message"}
 
 
 def _unwrapped(item: Any) -> Any:
-    """A message that LangChain wrote with its class around it, alone."""
+    """A message without the class that LangChain wraps around it; any other item unchanged."""
     kwargs = item.get("kwargs") if isinstance(item, Mapping) and item.get("type") == "constructor" else None
     return kwargs if isinstance(kwargs, Mapping) else item
 

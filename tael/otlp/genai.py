@@ -174,6 +174,7 @@ def _reason(text: str) -> str:
 
 
 def _number(text: str) -> float | None:
+    # Infinity stands for what is not a number, and is also what float() makes of one that is too large; neither is kept.
     number = float(text) if _NUMBER.fullmatch(text) else math.inf
     return number if math.isfinite(number) else None
 

@@ -97,6 +97,7 @@ def _reader(field: Field, intrinsics: Mapping[str, Read]) -> Read:
         return intrinsics[field.key]
     tables, key = _TABLES[field.scope], field.key
     if field.scope == "any":
+        # The item's own attribute hides the resource's of the same key.
         return lambda item: next(([table[key]] for table in tables(item) if key in table), [])
     return lambda item: [table[key] for table in tables(item) if key in table]
 
@@ -168,6 +169,7 @@ def _body_type(record: Any) -> str:
     return _NAMES.get(type(body)) or ("map" if isinstance(body, Mapping) else "array")
 
 
+# Differences of times wrap around at 64 bits and are read as signed, as the hot tier computes them.
 _SPAN: Final[dict[str, Read]] = {
     "name": _always(lambda span: span.name),
     "service": _always(lambda span: span.service),

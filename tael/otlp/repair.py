@@ -102,6 +102,7 @@ def _held(message: Any, number: int) -> Any:
 
 def _is_fine(part: Any) -> bool:
     try:
+        # The loose twin accepts anything; the strict class of the same name decides.
         message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(part.DESCRIPTOR.full_name)).FromString(
             part.SerializeToString()
         )

@@ -19,6 +19,7 @@ from tael.runtime.settings import NATS_CREDS_FILE, NatsSettings
 from tael.runtime.watched import WatchedFile
 
 _SECTION = r"-{3,}BEGIN %s-{3,}\s+(\S+)\s+-{3,}END %s-{3,}"
+# Five bits of a prefix become the first letter in base32: S for a seed, U for a user.
 _SEED, _USER = 18 << 3, 20 << 3
 
 
@@ -74,10 +75,12 @@ def _raw(seed: str) -> bytes:
     body, checksum = whole[:-2], whole[-2:]
     if len(body) != 34 or body[0] & 0xF8 != _SEED or checksum != _checksum(body):
         raise Rejected("neither a user's .creds file nor an nkey's seed")
+    # The eight bits of the type follow the seed's five: three are in the first byte, five in the second.
     if (body[0] & 7) << 5 | body[1] >> 3 != _USER:
         raise Rejected("the seed is not that of a user, which begins with SU")
     return body[2:]
 
 
 def _checksum(data: bytes) -> bytes:
+    # CRC-16/XMODEM, as nkeys appends it.
     return binascii.crc_hqx(data, 0).to_bytes(2, "little")

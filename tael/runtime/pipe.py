@@ -85,6 +85,7 @@ class Pipe(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
+        # The client reads slowly: stop reading from the server, so that no more than a buffer piles up here.
         if self._server is not None:
             self._server.pause_reading()
 

@@ -45,6 +45,7 @@ class Stop:
 
     async def sleep(self, seconds: float) -> bool:
         """Wait this long or until the drain; True when the process drains."""
+        # Not wait_for(): in Python 3.11 it loses a cancellation that coincides with the end of the wait.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()

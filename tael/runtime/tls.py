@@ -40,6 +40,7 @@ class ListenerTls:
         def renew(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
             connection.context = self._contexts.read()
 
+        # OpenSSL calls this for every handshake, with or without SNI, and lets it replace the connection's context.
         listening.sni_callback = renew
         return listening
 

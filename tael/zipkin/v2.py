@@ -24,6 +24,7 @@ from tael.otlp.translated import Translated
 
 _HEX = re.compile(r"[0-9a-fA-F]{1,32}")
 _NS_PER_US, _PORT = 1000, "port"
+# Start and duration are each below this, so that the end in nanoseconds fits into OTLP's 64 bits.
 _MAX_US = (1 << 63) // _NS_PER_US
 _RESOURCE_KEYS = {"ipv4": "host.ip", "ipv6": "host.ip", "port": "server.port"}
 _REMOTE_KEYS = {"serviceName": "peer.service", "ipv4": "network.peer.address", "ipv6": "network.peer.address", "port": "network.peer.port"}
@@ -66,6 +67,7 @@ def _span(raw: dict[str, Any]) -> Span:
         ),
         scope=lifted.scope,
         trace_state=lifted.trace_state,
+        # A tag that the sender set takes precedence over an attribute derived from the endpoint.
         attributes={**_named(remote, _REMOTE_KEYS), **tags, **_flags(raw)},
         events=tuple(_event(_object(note, "an annotation")) for note in _list(raw.get("annotations"), "annotations")),
         status_code=lifted.status_code,

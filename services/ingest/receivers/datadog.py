@@ -119,6 +119,7 @@ class _Agent:
                 return translate(traces, origin, limit_bytes=limit, variable=MAX_REQUEST_BYTES).SerializeToString()
 
             converted = await self._pipeline.compute(convert, small=len(body) <= _INLINE_BYTES)
+            # A v0.5 body may grow to many times its size, as texts that it refers to are written out.
             await reservation.take(max(0, len(converted) - len(body)))
             await self._pipeline.admit(SIGNALS[TRACES], tenant, converted, reservation)
         return http.json_response({"rate_by_service": {}})

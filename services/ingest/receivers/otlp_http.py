@@ -81,6 +81,7 @@ class _Receiver:
             return await self._export(request, signal)
 
     async def _export(self, request: web.Request, signal: Signal) -> web.Response:
+        # Whatever can be refused without the body is refused before any of it is read.
         tenant = tenant_of(request, self._pipeline)
         self._pipeline.admission(signal)
         if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
@@ -106,6 +107,7 @@ class _Receiver:
         if request.method == "OPTIONS" and request.path in self.signals:
             return preflight(origin, request.headers.get("Access-Control-Request-Headers", ""))
         try:
+            # Within the try: these refusals too are answered in the request's encoding, with the CORS headers.
             self._check(request)
             response: web.StreamResponse = await route(request)
         except Exception as error:  # noqa: BLE001  # clients act on the status of every answer
