@@ -19,6 +19,7 @@ from services.compactor.cold import ColdTier, WalStates
 from services.compactor.collect import Collector, Times
 from services.compactor.collect import Ports as CollectPorts
 from services.compactor.erase import Eraser
+from services.compactor.gauges import ShardGauges
 from services.compactor.retire import retire
 from services.compactor.setbacks import Setbacks
 from services.compactor.settings import CompactorSettings
@@ -162,6 +163,7 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores:
     """Enforce retention on every held shard until ``stop``: at once, on the interval, and whenever the retention has changed."""
     # By epoch too, so that a shard that is granted again is served at once and not only after the interval.
     served: set[tuple[int, int]] = set()
+    gauges = ShardGauges()
     # Due at once: what expired while no compactor ran need not wait for the first interval.
     due, wanted = time.monotonic(), retention.read()
     async for held in _rounds(settings, stop, kv, _often(settings)):
@@ -170,6 +172,7 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores:
             wanted = retention.read()
             due = time.monotonic() + settings.compact_interval_seconds
         _show_epochs(held)
+        gauges.keep({shard.index: lease.epoch for shard, lease in held})
         waiting = [(shard, lease) for shard, lease in held if (shard.index, lease.epoch) not in served]
         served |= await _serve(waiting, stores, wanted)
 

@@ -50,6 +50,7 @@ _ASKED_QUIET_NS = 15 * NS_PER_SECOND
 """Quiet time of hours that are rolled by hand. It must be longer than the time between two looks at the writers (see ``_unsettled``)."""
 _PAUSED = Gauge("tael_cold_paused", "1 while nothing is rolled because the writer is behind.", ["shard"], registry=REGISTRY)
 _EARLY = Gauge("tael_cold_early", "1 while hours are rolled early because the hot disk is low.", ["shard"], registry=REGISTRY)
+GAUGES = (_PAUSED, _EARLY)
 
 
 @dataclass(slots=True)

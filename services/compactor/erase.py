@@ -40,6 +40,7 @@ _FORGET_SECONDS: Final = 3600.0
 """The interval at which deletions that were done long ago are forgotten."""
 _ROWS = Counter("tael_compactor_erased_rows", "Rows removed by deletion requests.", ["shard"], registry=REGISTRY)
 _OPEN = Gauge("tael_compactor_open_deletions", "Deletions not yet finished on the shard.", ["shard"], registry=REGISTRY)
+GAUGES: Final = (_OPEN,)
 
 
 class Eraser:

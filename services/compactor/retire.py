@@ -21,6 +21,7 @@ _REWRITTEN_AT_ONCE = 32
 _PARTITIONS = Counter("tael_compactor_dropped_partitions", "Partitions dropped.", ["shard"], registry=REGISTRY)
 _ROWS = Counter("tael_compactor_deleted_rows", "Rows deleted because of the retention of their tenant.", ["shard"], registry=REGISTRY)
 _LEFT = Gauge("tael_compactor_expired_partitions", "Partitions with rows that are still to be deleted.", ["shard"], registry=REGISTRY)
+GAUGES = (_LEFT,)
 
 
 async def retire(

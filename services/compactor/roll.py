@@ -35,6 +35,7 @@ _ROLLED_UP = Counter("tael_cold_rolled_up_samples", "Samples and histograms repl
 _RETIRED = Counter("tael_cold_retired_files", "Files removed because their retention had passed.", ["shard", "table"], registry=REGISTRY)
 _WAITING = Gauge("tael_cold_waiting_hours", "Hours of tables waiting to leave the hot tier.", ["shard"], registry=REGISTRY)
 _WAITING_BYTES = Gauge("tael_cold_waiting_bytes", "Bytes of the hours waiting to leave the hot tier.", ["shard"], registry=REGISTRY)
+GAUGES = (_WAITING, _WAITING_BYTES)
 _MISMATCHES = Counter(
     "tael_cold_mismatches", "Files whose contents did not match their source; they are written again.", ["shard"], registry=REGISTRY
 )

@@ -25,6 +25,7 @@ _ASIDE = Gauge(
     ["shard", "work"],
     registry=REGISTRY,
 )
+GAUGES: Final = (_ASIDE,)
 
 
 @dataclass(slots=True)
