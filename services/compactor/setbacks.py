@@ -19,6 +19,8 @@ log = get_logger("compactor")
 ATTEMPTS: Final = 3
 """How often a piece of work may fail before it is set aside. After that, each further failure sets it aside again."""
 _FIRST_SECONDS: Final = 60.0
+_FORGOTTEN_SECONDS: Final = 3600.0
+"""How long after its pause a failure is remembered at least; longer than work that still exists waits for its turn."""
 _ASIDE = Gauge(
     "tael_compactor_set_aside",
     "Hours, files and other pieces of work that failed repeatedly and wait.",
@@ -32,13 +34,15 @@ GAUGES: Final = (_ASIDE,)
 class _Failed:
     times: int = 0
     until: float = 0.0
+    """The end of the pause or, without one, the time of the last failure; monotonic seconds."""
     reason: str = ""
 
 
 class Setbacks:
     """The failures of one shard's work. The pause starts at a minute and doubles with each failure, up to ``longest_seconds``.
 
-    It starts short because the bucket or the shard may be at fault: once they are back, the work that failed meanwhile is retried soon.
+    It starts short because the bucket or the shard may be at fault: once they are back, the work that failed meanwhile is retried soon. Work that is
+    not tried again is forgotten after a while.
     """
 
     def __init__(self, shard: int, longest_seconds: float = 3600.0, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -57,12 +61,13 @@ class Setbacks:
         return work in self._failed
 
     def reason(self, work: Work) -> str:
-        """Why it failed last; empty where it has not failed since it last succeeded."""
+        """Why the work failed last; empty if it has not failed since it last succeeded."""
         return self._failed[work].reason if work in self._failed else ""
 
     def aside(self) -> frozenset[Work]:
         """The work that must not be tried now."""
         now = self._now()
+        self._forget(now)
         return frozenset(work for work, failed in self._failed.items() if failed.until > now)
 
     @contextmanager
@@ -75,13 +80,23 @@ class Setbacks:
             raise
         # Giving an hour that is set aside back to the hot table is not a success of its roll.
         if work in self._failed and work not in self.aside():
-            del self._failed[work]
+            self._failed.pop(work, None)
             self._show(work.kind)
+
+    def _forget(self, now: float) -> None:
+        """Forget work that was not tried again long after its pause: it is gone, as an hour that its retention dropped."""
+        kept_seconds = max(_FORGOTTEN_SECONDS, 2 * self._longest)
+        gone = [work for work, failed in self._failed.items() if now - failed.until > kept_seconds]
+        for work in gone:
+            del self._failed[work]
+        for kind in {work.kind for work in gone}:
+            self._show(kind)
 
     def _count(self, work: Work, name: str, error: Exception) -> None:
         failed = self._failed.setdefault(work, _Failed())
         failed.times += 1
         failed.reason = str(error)
+        failed.until = self._now()
         if failed.times >= ATTEMPTS:
             pause = min(self._longest, _FIRST_SECONDS * 2.0 ** min(failed.times - ATTEMPTS, 20))
             failed.until = self._now() + pause

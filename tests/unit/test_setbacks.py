@@ -52,6 +52,29 @@ def test_it_waits_after_some_attempts_and_longer_after_each_other_one() -> None:
     assert setbacks.aside() == frozenset()
 
 
+def test_work_that_is_gone_is_forgotten() -> None:
+    """Work that still exists is tried again after its pause, and either fails once more or succeeds."""
+    clock = Clock()
+    setbacks = Setbacks(77, 200, now=clock)
+    fail(setbacks, 3)
+    clock.now = 60 + 3600
+    assert (setbacks.aside(), setbacks.has_failed(BAD), aside_gauge()) == (frozenset(), True, 1)
+    clock.now += 1
+    assert (setbacks.aside(), setbacks.has_failed(BAD), aside_gauge()) == (frozenset(), False, 0)
+
+
+def test_few_failures_are_forgotten_too() -> None:
+    clock = Clock()
+    clock.now = 10_000
+    setbacks = Setbacks(77, 200, now=clock)
+    fail(setbacks, 2)
+    assert setbacks.aside() == frozenset()
+    assert setbacks.has_failed(BAD)
+    clock.now += 3601
+    assert setbacks.aside() == frozenset()
+    assert not setbacks.has_failed(BAD)
+
+
 def test_giving_it_back_meanwhile_is_no_success() -> None:
     setbacks = Setbacks(77, 200, now=Clock())
     fail(setbacks, 3)
