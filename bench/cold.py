@@ -1,9 +1,9 @@
-"""What the cold tier costs: how fast hours are rolled, what a span takes hot and cold, and what questions cost over a year's manifest.
+"""The cost of the cold tier: the speed of rolling hours, the size of a span hot and cold, and the time of queries over a year's manifest.
 
     python -m bench.cold [--spans 400000] [--series 200]
 
 Spans are those of bench.search (eleven attributes and five of the resource), written by the engine, of a day on four shards; all but the last hour is rolled,
-and the manifest then gets 8,760 hours on each shard. Metrics are a day of rollups, which is there 365 times with its times moved, and a question about one
+and the manifest then gets 8,760 hours on each shard. Metrics are a day of rollups, copied 365 times with shifted times, and a query of one
 metric of them; none with ``--series 0``.
 """
 
@@ -43,7 +43,7 @@ LAST = (END_S - 3_600) * NS_PER_SECOND
 
 
 async def store_spans(tier: HotTier, count: int) -> None:
-    """Spans of HOURS hours up to END_S, ten to a trace, on all shards."""
+    """Store spans of HOURS hours up to END_S, ten per trace, on all shards."""
     for shard, clickhouse in enumerate(tier.clickhouses):
         for first in range(0, count, ROWS_AT_ONCE):
             sql = spans_sql(clickhouse.database, first, min(ROWS_AT_ONCE, count - first), count, HOURS, shard, SHARDS)
@@ -51,20 +51,20 @@ async def store_spans(tier: HotTier, count: int) -> None:
 
 
 async def some_traces(tier: HotTier, hour: int) -> list[bytes]:
-    """Traces of an hour, of all shards in turn."""
+    """Trace ids of an hour, from all shards in turn."""
     chosen = f"_partition_id = '{hour // NS_PER_SECOND}' LIMIT 1 BY trace_id LIMIT {ROUNDS}"
     rows = [await one.query(f"SELECT trace_id FROM {one.database}.spans WHERE {chosen}", {}) for one in tier.clickhouses]
     return [bytes(trace_id) for several in zip(*rows, strict=False) for (trace_id,) in several]
 
 
 async def hot_bytes(tier: HotTier) -> int:
-    """Bytes of the spans on the hot tier's disks."""
+    """The size of the spans on the hot tier's disks."""
     sql = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'spans' AND database = {database:String}"
     return sum([int((await one.query(sql, {"database": one.database}))[0][0]) for one in tier.clickhouses])
 
 
 async def p50_ms(ask: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) -> float:
-    """The median time of a question, which gets its number."""
+    """The median time of a query, a function of the round's number."""
     took = []
     for number in range(rounds):
         started = time.perf_counter()
@@ -74,7 +74,7 @@ async def p50_ms(ask: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) 
 
 
 async def make_up(tier: HotTier, shard: int, files: Iterable[ColdFile]) -> None:
-    """Put these files into a shard's manifest beside those that it has."""
+    """Add these files to a shard's manifest."""
     assert tier.cold is not None
     before = await tier.cold.manifests.read(shard)
     pages = {day: list(own) for day, own in before.pages.items()}
@@ -106,7 +106,7 @@ async def of_traces(tier: HotTier, hot: Sequence[bytes], cold: Sequence[bytes]) 
 
 
 async def of_spans(tier: HotTier, count: int) -> None:
-    """Roll, weigh, and ask by id, hot and cold, under a year's manifest."""
+    """Roll, measure sizes, and read by id, hot and cold, under a year's manifest."""
     assert tier.cold is not None
     tier.rolls = False
     started = time.perf_counter()
@@ -149,7 +149,7 @@ async def of_spans(tier: HotTier, count: int) -> None:
 
 
 async def of_a_year(tier: HotTier, series: int) -> None:
-    """Roll up a day, have it 365 times, and ask a panel of a year."""
+    """Roll up a day, copy it 365 times, and query a panel over a year."""
     assert tier.cold is not None
     tier.rolls = False
     store, day = StoredSeries(tier), day_of(FIRST)
@@ -177,7 +177,7 @@ async def of_a_year(tier: HotTier, series: int) -> None:
 
 
 async def copy(tier: HotTier, file: ColdFile, days: int) -> ColdFile:
-    """The file as of so many days before."""
+    """A copy of the file, dated the given number of days earlier."""
     assert tier.cold is not None
     move = days * DAY_NS
     made = replace(file, hour_ns=file.hour_ns - move, min_time_ns=file.min_time_ns - move, max_time_ns=file.max_time_ns - move)
@@ -191,7 +191,7 @@ async def copy(tier: HotTier, file: ColdFile, days: int) -> ColdFile:
 
 
 async def ask_a_year(tier: HotTier, day: int) -> None:
-    """What planning costs, and a panel, for the first time and again."""
+    """The cost of planning, and of a panel, for the first time and again."""
     assert tier.cold is not None
     end_ms = (day + DAY_NS) // NS_PER_MS
     text, year_ms = "sum by (job) (rate(metric_3_total[1d]))", 365 * DAY_NS // NS_PER_MS
@@ -215,14 +215,14 @@ async def ask_a_year(tier: HotTier, day: int) -> None:
 
 @asynccontextmanager
 async def shards(folder: Path, count: int) -> AsyncIterator[HotTier]:
-    """So many shards in one hot node, and a bucket."""
+    """The given number of shards in one hot node, and a bucket."""
     with HotNode(folder / f"node-{count}", environment=object_settings()) as node:
         async with open_tier([node] * count, tiering="cold", deadline_seconds=300) as tier:
             yield tier
 
 
 async def main(arguments: Sequence[str] | None = None) -> None:
-    """All of it, on this machine."""
+    """Run everything on this machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=400_000)
     parser.add_argument("--series", type=int, default=200)

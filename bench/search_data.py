@@ -1,15 +1,15 @@
 """The data set of bench.search: spans and log records written through the engine, so that every view fills, and kept between runs.
 
-Everything is drawn by hashes of a row's number, so two runs have the same. Spans: ten a trace on average; ids are random; a trace begins at an even pace over
-the range and its spans begin within a second of it; durations are exponential (mean 40 ms), 2 % are errors; 20 services, the first has a third of all spans;
-50 operations a service, skewed alike. Their eleven attributes, and how many values each has:
+Everything is derived from hashes of a row's number, so all runs have the same data. Spans: ten per trace on average; ids are random; traces begin evenly spaced over
+the range, and their spans begin within a second; durations are exponential (mean 40 ms), 2 % are errors; 20 services, of which the first has a third of all spans;
+50 operations per service, skewed in the same way. Their eleven attributes, with the number of values of each:
 
     http.request.method 4 (70 % GET)   http.route 200, skewed   url.path 1,000,000   server.address 200   client.address 60,000
     user_agent.original 30             session.id one a trace   http.response.status_code 5   server.port 1
     http.response.body.size 9,000      cache.hit 2
 
-and five of the resource: service.name, service.version (3), host.name (40), deployment.environment.name (2), process.pid (1000).
-Log records: half belong to a trace; bodies of some 12 words of 3,000 and a number of 10 million; 5 % errors; 20 services of 40 pods each.
+and five resource attributes: service.name, service.version (3), host.name (40), deployment.environment.name (2), process.pid (1000).
+Log records: half belong to a trace; bodies have some 12 of 3,000 words, and one of 10 million numbers; 5 % errors; 20 services with 40 pods each.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _SKEWED: Final = "toUInt32(floor({n} * pow(toFloat64({hash} % 1000003) / 1000003
 
 
 def skewed(n: int, seed: int, of: str) -> str:
-    """One of n numbers, the small ones more often."""
+    """A number below n; small ones are more frequent."""
     return _SKEWED.format(n=n, hash=f"xxHash64({of}, {seed})")
 
 
 def uniform(n: int, seed: int, of: str) -> str:
-    """One of n numbers."""
+    """A number below n, uniformly distributed."""
     return f"(xxHash64({of}, {seed}) % {n})"
 
 
 def trace_id(trace: str) -> str:
-    """The id of a trace by its number."""
+    """The id of the trace with a given number."""
     return f"sipHash128({trace}, 'trace')"
 
 
 def spans_sql(database: str, first: int, count: int, total: int, hours: int, shard: int = 0, shards: int = 1) -> str:
-    """Insert these of ``total`` spans, or those of them that are of a shard's traces."""
+    """The statement that inserts these of ``total`` spans, or only those of a shard's traces."""
     traces, ns = total // SPANS_A_TRACE, hours * 3_600 * 10**9
     start = f"{END_S * 10**9 - ns} + toInt64(toFloat64(trace) / {traces} * {ns - 2 * 10**9}) + toInt64({uniform(10**9, 3, 'number')})"
     strings = {
@@ -93,7 +93,7 @@ def spans_sql(database: str, first: int, count: int, total: int, hours: int, sha
 
 
 def logs_sql(database: str, first: int, count: int, total: int, hours: int) -> str:
-    """Insert these of ``total`` log records; they belong to the traces of as many spans."""
+    """The statement that inserts these of ``total`` log records, which belong to the traces of as many spans."""
     ns = hours * 3_600 * 10**9
     words = ", ' ', ".join(f"concat('word', toString({skewed(3_000, 30 + at, 'number')}))" for at in range(11))
     instant = f"fromUnixTimestamp64Nano({END_S * 10**9 - ns} + toInt64(toFloat64(number) / {total} * {ns - 10**9}) + toInt64({uniform(10**8, 50, 'number')}), 'UTC')"
@@ -140,7 +140,7 @@ def _insert(table: str, columns: dict[str, str], rows: str) -> str:
 
 
 async def fill(clickhouse: ClickHouse, spans: int, logs: int, hours: int) -> None:
-    """Write all of them, half a million a statement."""
+    """Write everything, half a million rows per statement."""
     for sql, total in ((spans_sql, spans), (logs_sql, logs)):
         for first in range(0, total, ROWS_AT_ONCE):
             await clickhouse.command(sql(clickhouse.database, first, min(ROWS_AT_ONCE, total - first), total, hours), limits=LIMITS)
