@@ -62,6 +62,7 @@ class Call:
     def prelude(self, *, with_id: bool = True) -> str:
         """Statements that apply the request's database, settings and id to its connection; may be empty without the id."""
         parts = [f"USE {_identifier(self.database)};"] if self.database else []
+        # The engine generates its own query ids: KILL QUERY finds the client's in this setting (engine.py, statement.py).
         changes = {**self.settings, "log_comment": self.query_id} if with_id else dict(self.settings)
         changes.update({f"param_{name}": value for name, value in self.params.items()})
         if changes:

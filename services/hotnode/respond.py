@@ -60,9 +60,11 @@ class Exchange:
         encoder = response_encoder(encoding, level=call.zlib_level)
         while piece := await running.read():
             held.append(piece)
+            # With wait_end_of_query everything is held back, in the spool, so that even a late failure has a status of its own.
             if held.size > call.buffer_bytes and not call.wait_for_end:
                 return await self._stream(running, held, encoder, encoding, Stats())
         stats = await running.stats()
+        # Complete but large: streamed from the spool rather than joined in memory.
         if held.size > call.buffer_bytes:
             return await self._stream(running, held, encoder, encoding, stats)
         whole = await _encode(encoder, b"".join(held.chunks()), last=True)

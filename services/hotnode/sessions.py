@@ -59,6 +59,7 @@ class Session:
 
 def read_state(connection: Connection) -> State:
     """Query a connection's state. Raises StatementFailed."""
+    # Without log_comment, which carries the query id and is set anew by each request.
     rows, _ = connection.query("SELECT name, value FROM system.settings WHERE changed AND name != 'log_comment'", "JSONCompactEachRow")
     database, _ = connection.query("SELECT currentDatabase()", "TSVRaw")
     return State(dict(json.loads(line) for line in rows.splitlines()), database.decode().rstrip("\n"))

@@ -81,6 +81,7 @@ class Observer:
         except Retryable as error:
             log.debug("cannot read the state of the WALs", reason=str(error))
             wals, self.wal_problem = {}, str(error)
+        # In a thread, as statvfs() of a network file system may block.
         self.pressure.observe(wals, await asyncio.to_thread(self._disks), time.monotonic())
         self._report(wals)
 

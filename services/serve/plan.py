@@ -209,6 +209,7 @@ def _seaweedfs(settings: ServeSettings, ports: Mapping[str, int], outside: Mappi
         "-admin.ui=false",
         "-master.telemetry=false",
     )
+    # GOGC is 100 by default; a lower one makes Go collect garbage earlier, and so use less memory.
     env = {**outside, "GOMEMLIMIT": str(settings.s3_memory_bytes), "GOGC": "25"}
     url = f"http://{HOST}:{ports['s3']}/healthz"
     metrics = f"{HOST}:{ports['s3-metrics']}"

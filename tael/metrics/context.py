@@ -86,6 +86,7 @@ class Contexts:
             others = labels_from({key: value for key, value in attributes.items() if key not in _IDENTIFYING}, self.names)
         except ValueError as error:
             return Target({}, {}, Known(group), f"resource {error}")
+        # Without job or instance no join would find it, and without other attributes it would add nothing.
         info = {**others, **identity, METRIC_NAME: TARGET_INFO} if others and identity else {}
         return Target({**promoted, **identity}, info, Known(group))
 

@@ -170,6 +170,7 @@ def add_summary(raw: bytes, context: Context, draft: Draft) -> int:
         sets = [context.labels(own, quantile=number_text(quantile)) for quantile in quantiles]
         return [*sets, context.labels(own, "_sum"), context.labels(own, "_count")]
 
+    # Not through _identify(): summaries have no temporality, so they are never increments.
     ids = draft.identify(context.known, time_ms, (attributes, quantiles), label_sets)
     values = [*(item.value for item in point.quantile_values), point.sum, float(point.count)]
     _add_samples(draft, context, ids, time_ms, None if point.flags & NO_RECORDED_VALUE else values)

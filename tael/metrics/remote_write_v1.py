@@ -64,6 +64,7 @@ def _in_bulk(series: list[bytes], known: Known, draft: Draft) -> bool:
 
 
 def _tail_bytes(series: bytes) -> int:
+    # The mark is the first three of the 18 bytes of a long tail.
     return LONG if series[-LONG:-15] == LONG_MARK else SHORT
 
 

@@ -154,6 +154,7 @@ def _add(raw: bytes, table: _Table, known: Known, draft: Draft) -> None:
     try:
         key = table.key(references)
     except Refused as refused:
+        # A series without samples counts as one item, so that its refusal is reported.
         for _ in range(max(1, len(series.samples) + len(series.histograms))):
             draft.refuse(draft.items, str(refused), f"sample {draft.items}")
             draft.items += 1

@@ -221,6 +221,7 @@ class Draft:
             raise Refused(f"its labels have more than {MAX_LABEL_CHARACTERS} characters")
         name = dict(labels)[METRIC_NAME]
         metric, series = metric_id(name), series_id(self.tenant, labels)
+        # Announced by this request already: the limiter has counted it.
         if found := self.new_series.get((series, hour)):
             return found
         if reason := self.admit_series(self.tenant, name, labels):
@@ -231,6 +232,7 @@ class Draft:
     def describe(self, known: Known, name: str, kind: str, unit: str, text: str) -> None:
         """Announce a metric family's metadata, once an hour."""
         hour, text = self.now_ms - self.now_ms % HOUR_MS, text[:MAX_HELP_CHARACTERS]
+        # Everything is part of the key, so that changed metadata is announced again.
         key = (name, kind, unit, text)
         if key not in self.families and key not in known.at(hour):
             self.families[key] = Family(name=name, type=kind, unit=unit, help=text, hour=hour // 1000)

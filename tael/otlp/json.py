@@ -173,6 +173,7 @@ def _read_hex(value: Any, path: str, _depth: int) -> bytes:
 
 
 def _read_base64(value: Any, path: str, _depth: int) -> bytes:
+    # Like protobuf's own JSON parsers, accept the URL-safe alphabet too, and missing padding.
     if isinstance(value, str):
         text = value.rstrip("=").replace("-", "+").replace("_", "/")
         with_padding = text + "=" * (-len(text) % 4)

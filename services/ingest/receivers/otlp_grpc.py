@@ -38,6 +38,7 @@ log = get_logger("otlp-grpc")
 _WHAT = "OTLP gRPC"
 _BEHIND = Address("127.0.0.1", 0)
 _GZIP_MAGIC = b"\x1f\x8b"
+# A bit for each of gRPC's compression algorithms: 0 is identity, 1 deflate, 2 gzip.
 _IDENTITY_AND_GZIP = 0b101
 
 
