@@ -156,6 +156,7 @@ def tenant_in_key(tenant: str) -> str:
 
 def overlap(files: Iterable[ColdFile]) -> bool:
     """Whether two of the files cover the same hour, so that rows of both may have the same key."""
+    # Sorted by start, so if any two files overlap, the earlier one overlaps with its neighbour too.
     in_order = sorted(files, key=lambda file: (file.hour_ns, -file.hours))
     return any(later.hour_ns < earlier.end_ns for earlier, later in pairwise(in_order))
 

@@ -128,6 +128,7 @@ class Head:
     def has_cold(self, table: str, time_range: TimeRange = ALL_TIME) -> bool:
         """Whether any file of the table may have rows in the range."""
         bounds = self.cold.get(table)
+        # The second bound is the start of the last hour.
         return bounds is not None and bounds[0] < time_range.end_ns and bounds[1] + HOUR_NS > time_range.start_ns
 
     def open_hours(self, state: State, tables: Collection[str], time_range: TimeRange = ALL_TIME) -> tuple[OpenHour, ...]:
@@ -204,7 +205,9 @@ class Manifest:
         return next((one for one in self.head.open if (one.table, one.hour_ns) == (table, hour_ns)), None)
 
     def must_rest(self, table: str, hour_ns: int) -> bool:
-        """Whether files of the hour cannot be rewritten before it has arrived: of rows with one key the latest counts, and those to come are the latest."""
+        """Whether files of the hour must not be rewritten before it has arrived: of rows with the same key the latest counts, and later ones are on their
+        way under an earlier generation.
+        """
         return ROLLED[table].replaces and self.open_hour(table, hour_ns) is not None
 
 

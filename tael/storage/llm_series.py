@@ -72,6 +72,7 @@ class LlmSeries:
             names = [name for name in llm_metrics.NAMES if all(matcher.matches(name) for matcher in selection.matchers)]
             if not names:
                 return Answer([])
+            # Any call has all of these metrics, so it is enough to know that there is one.
             there = await self._llm.has_calls(tenant, self._listed(selection.start_ms, selection.end_ms))
             return Answer(series_merge.ordered([names if there.value else []], limit), there.missing)
         if name not in llm_metrics.LABEL_NAMES:

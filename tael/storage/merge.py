@@ -30,6 +30,7 @@ def once_each(spans: Iterable[Span]) -> list[Span]:
     """
     kept: dict[tuple[bytes, bytes, int], Span] = {}
     for span in spans:
+        # A better copy takes the place of the first one in the dictionary, so the order of first appearance stays.
         other = kept.setdefault(_identity(span), span)
         if other is not span and _completeness(span) > _completeness(other):
             kept[_identity(span)] = span
@@ -55,6 +56,7 @@ def _completeness(span: Span) -> tuple[bool, int, int, int]:
 
 def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
     """The first ``limit`` spans of lists that are each newest first."""
+    # heapq.merge is lazy: only as many spans are compared as the page holds.
     return list(islice(heapq.merge(*parts, key=newest_first), limit))
 
 

@@ -18,6 +18,7 @@ class MergedSeries(Merged[SeriesReader]):
         """See SeriesReader."""
         gathered = await self._gather.ask(lambda reader: reader.select(tenant, selection, max_samples))
         merged = series_merge.samples(gathered.values)
+        # Each reader bounds its own answer; together they may exceed the limit.
         if len(merged.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
         return Answer(merged, gathered.missing)

@@ -106,6 +106,7 @@ class SpanSeries:
         found, missing = set[Labels](), dict[str, None]()
         for source in self._matching(selection.matchers):
             start = max(selection.start_ms, 0, end - source.listed_ms)
+            # A slot more, because counts leave out the slot that ends after their range, which is the one with ``end``.
             answer = await source.count(tenant, start, end + _LISTED_SLOT_MS, _LISTED_SLOT_MS, MAX_ROWS)
             # The slots are an hour, the coarsest, because only the newest time of each group is used.
             counts = answer.value

@@ -89,6 +89,7 @@ class ClickHouseLogs:
         whole, left = log_minutes.whole(counts), [counts.time_range]
         if whole is not None:
             part = await ask(log_minutes.count(self._source, tenant, counts, whole, max_rows + 1))
+            # All or nothing: counting the rows would count the lines that minutes know once more.
             if all(known and not incomplete for _, known, *_, incomplete in part):
                 found += [row[:-1] for row in part]
                 left = [TimeRange(counts.time_range.start_ns, whole.start_ns), TimeRange(whole.end_ns, counts.time_range.end_ns)]

@@ -59,6 +59,7 @@ class ClickHouseLongTraces:
         starts, numbers, came_under, *ranks = (native.numbers(column).tolist() for column in found[:-1])
         keys = list(map(Key, starts, numbers))
         bodies = await self._filled(tenant, part, keys, native.blobs(found[-1]).values, hours)
+        # A statement of its own, and only for new origins: a resource of kilobytes would otherwise be sent with every span.
         origins = await self._origins(tenant, part, hours) if set(came_under) - set(known) else {}
         return Answer(Slice(keys, bodies, came_under, list(zip(*ranks, strict=True)), origins))
 

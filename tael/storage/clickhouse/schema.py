@@ -103,6 +103,7 @@ def read_migrations() -> list[Migration]:
 
 
 def _parse(name: str, content: str) -> Migration:
+    # A statement ends with a line that is only a semicolon, so that its text may contain others.
     statements = (part.strip() for part in re.split(r"(?m)^;$", content))
     return Migration(int(name.partition("_")[0]), name, tuple(part for part in statements if part))
 
@@ -276,6 +277,7 @@ class ClickHouseSchema:
 
     async def drop_partition(self, partition: PartitionSize) -> None:
         """See SchemaStore."""
+        # The table's name becomes a part of the statement.
         if partition.table not in KEPT:
             raise Rejected(f"{partition.table} is not a table whose partitions may be dropped", where="table", accepted=", ".join(KEPT))
         statement = _DROP.format(database=self._clickhouse.database, table=partition.table)

@@ -44,6 +44,7 @@ def _are(tenants: Tenants) -> str:
 
 
 def _table(partition: PartitionSize) -> str:
+    # The table's name becomes a part of the statement.
     if partition.table not in KEPT:
         raise Rejected(f"{partition.table} is not a table whose rows may be deleted", where="table", accepted=", ".join(KEPT))
     return partition.table

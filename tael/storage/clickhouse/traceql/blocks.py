@@ -26,6 +26,7 @@ def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
         none = np.zeros(0, dtype=np.int64)
         return Block(none, (), (), (), none, none, {})
     high, low, span, parent, start_ns, duration_ns = (native.numbers(column) for column in columns[:_ID_COLUMNS])
+    # As little-endian numbers the halves have the bytes of the id. Rows are ordered by trace, so a trace begins where the id changes.
     ids = np.stack([high, low], axis=1).astype("<u8")
     changes = np.concatenate(([True], (ids[1:] != ids[:-1]).any(axis=1)))
     found: dict[Named, Column] = {}
@@ -57,6 +58,7 @@ def traces_with_copies(columns: Sequence[native.Column]) -> list[bytes]:
     if not columns:
         return []
     high, low, span, _, start_ns, _ = (native.numbers(column) for column in columns[:_ID_COLUMNS])
+    # In this order the copies of a span are neighbours.
     again = np.logical_and.reduce([numbers[1:] == numbers[:-1] for numbers in (high, low, start_ns, span)])
     ids = np.stack([high[1:][again], low[1:][again]], axis=1).astype("<u8")
     return list(dict.fromkeys(_split(ids.tobytes(), 16)))
@@ -84,7 +86,7 @@ def value_of(text: str) -> AttributeValue:
 
 
 def group_codes(named: Named, column: native.Column) -> tuple[Rows, list[Static | None]]:
-    """Of a field that was grouped by, a number a row, and the value that each number stands for."""
+    """For a field that was grouped by: the code of each row, and the value of each code."""
     if isinstance(named, Field) and (kind := _TYPES.get(named.intrinsic)) is not None:
         numbers, codes = np.unique(native.numbers(column), return_inverse=True)
         return codes.ravel(), [Static(kind, int(number)) for number in numbers]

@@ -37,7 +37,7 @@ class _Cells:
 def sums_by_labels(
     columns: Sequence[native.Column], function: MetricsAggregate, grid: Grid, *, most: int, exemplars: int
 ) -> list[tuple[Labels, Sums]]:
-    """The sums of at most ``most`` groups, each with at most so many exemplars."""
+    """The sums of at most ``most`` groups, each with at most ``exemplars`` exemplars."""
     if not columns:
         return []
     slots = native.numbers(columns[0]).astype(np.int64)
@@ -72,6 +72,7 @@ def _sums(
     count, total, least, most, *spans = numbers[1:] if bucketed else numbers
     at = cells.group * cells.steps + cells.slot
     lows, highs = np.full(size * cells.steps, np.inf), np.full(size * cells.steps, -np.inf)
+    # ``at``, because several rows may belong to one cell; fmin and fmax skip NaN.
     np.fmin.at(lows, at, least / unit)
     np.fmax.at(highs, at, most / unit)
     counts = cells.matrix(count, cells.group, size).astype(np.int64)
@@ -85,7 +86,7 @@ def _sums(
 
 
 def _add_buckets(found: Sequence[Sums], cells: _Cells, powers: Rows, count: NDArray[np.float64], unit: float) -> None:
-    """Power 0 is that of values that are in no bucket."""
+    """Add the counts by power of two; power 0 is for values that are in no bucket."""
     counted = np.where(powers > 0, count, 0)
     pairs, pair = np.unique(np.stack([cells.group, powers]), axis=1, return_inverse=True)
     counts = cells.matrix(counted, pair.ravel(), pairs.shape[1]).astype(np.int64)
