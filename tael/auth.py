@@ -12,7 +12,6 @@ A token may be given as ``sha256:`` and its digest in hex. With the tenant ``*``
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -76,7 +75,8 @@ def authorize(tokens: Tokens | None, scope: str, authorization: str | None, org_
     anyone = Caller(wanted or DEFAULT_TENANT, names_none=wanted is None)
     if tokens is None:
         return anyone
-    grant = tokens.get(hashlib.sha256(_credential(authorization).encode()).digest())
+    # Bytes of a header that are not UTF-8 arrive as surrogates, which plain UTF-8 refuses to encode: such a token is merely unknown.
+    grant = tokens.get(hashlib.sha256(_credential(authorization).encode("utf-8", "surrogateescape")).digest())
     if grant is None:
         raise Unauthenticated("unknown token")
     if scope not in grant.scopes:
@@ -95,7 +95,7 @@ def _credential(authorization: str | None) -> str:
     if kind.lower() == "basic":
         try:
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # not base64, or not UTF-8
             pass
     raise Unauthenticated(f"this server requires {_HELP}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import re
 import uuid
@@ -20,6 +19,7 @@ _NOT_SETTINGS: Final = frozenset(
     | {"session_id", "session_timeout", "session_check", "close_session", "client_protocol_version", "buffer_size", "wait_end_of_query"}
     | {"compress", "decompress", "enable_http_compression", "send_progress_in_http_headers", "http_headers_progress_interval_ms"}
 )
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _SETTING: Final = re.compile(r"[A-Za-z_][\w.]*")
 
 
@@ -112,7 +112,7 @@ def _session(given: Mapping[str, str]) -> SessionWish | None:
     if not name:
         return None
     text = given.get("session_timeout", "60")
-    if not text.isdigit():
+    if not _SECONDS.fullmatch(text):
         raise failed(INVALID_SESSION_TIMEOUT, f"Invalid session timeout: '{text}'")
     if int(text) > _LONGEST_SESSION_SECONDS:
         raise failed(INVALID_SESSION_TIMEOUT, f"Session timeout '{text}' is larger than max_session_timeout: {_LONGEST_SESSION_SECONDS}")
@@ -157,7 +157,7 @@ def _basic(authorization: str) -> Credentials:
         raise failed(AUTHENTICATION_FAILED, f"Invalid authentication: '{scheme}' HTTP Authorization scheme is not supported")
     try:
         user, _, password = base64.b64decode(rest, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise failed(AUTHENTICATION_FAILED, "Invalid authentication: the Basic credentials are not base64") from error
     return Credentials(user, password)
 
@@ -165,10 +165,15 @@ def _basic(authorization: str) -> Credentials:
 def check_credentials(given: Credentials, known: Credentials) -> None:
     """Raise StatementFailed 516 unless these are the known user's."""
     # Both are always compared, each in constant time, so that the response time does not reveal which one is wrong.
-    same_user = hmac.compare_digest(given.user.encode(), known.user.encode())
-    same_password = hmac.compare_digest(given.password.encode(), known.password.encode())
+    same_user = hmac.compare_digest(_raw(given.user), _raw(known.user))
+    same_password = hmac.compare_digest(_raw(given.password), _raw(known.password))
     if not (same_user and same_password):
         raise denied(given.user)
+
+
+def _raw(text: str) -> bytes:
+    """A header's bytes; those that are not UTF-8 arrive as surrogates."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def denied(user: str) -> StatementFailed:

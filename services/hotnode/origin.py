@@ -22,7 +22,7 @@ def problem_with(host: str, origin: str | None, fetch_site: str, *, loopback_onl
     return (
         ""
         if not loopback_only or is_loopback(host_name(host))
-        else f"the host '{host}' is refused: this node is called 127.0.0.1 or localhost"
+        else f"the host {host[:100]!r} is refused: this node is called 127.0.0.1 or localhost"
     )
 
 

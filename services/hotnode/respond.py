@@ -48,7 +48,7 @@ class Exchange:
     def fail(self, error: StatementFailed) -> web.Response:
         """The answer to a statement that failed before anything was sent."""
         headers = {**self._headers(Stats()), "X-ClickHouse-Exception-Code": str(error.code), "Content-Type": "text/plain; charset=UTF-8"}
-        return web.Response(status=error.status, body=f"{self._text(error)}\n".encode(), headers=headers)
+        return web.Response(status=error.status, body=f"{self._text(error)}\n".encode(errors="replace"), headers=headers)
 
     async def respond(self, job: Job, running: Running, held: Spool) -> web.StreamResponse:
         """Send the result of ``job``. Raises StatementFailed if it fails before anything was sent. ``held`` holds the bytes held back."""

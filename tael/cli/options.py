@@ -105,7 +105,10 @@ def _server_from_environment() -> str:
 
 
 def _url(value: str) -> str:
-    parts = urlsplit(value if "://" in value else f"http://{value}")
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+    except ValueError:
+        return ""
     return parts.geturl() if parts.scheme in ("http", "https") and parts.hostname else ""
 
 

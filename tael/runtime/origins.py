@@ -49,10 +49,18 @@ def foreign(method: str, headers: Mapping[str, str], hosts: Collection[str], ori
     origin = headers.get("Origin")
     if origin is None:
         return "requests of other sites' pages are refused" if headers.get("Sec-Fetch-Site") == "cross-site" else ""
-    name = host_name(urlsplit(origin).netloc) if "://" in origin else ""
+    name = _origin_host(origin)
     if origin in origins or "*" in origins or (name and (is_loopback(name) or name in hosts)):
         return ""
     return f"pages of {origin[:100]!r} may not send here"
+
+
+def _origin_host(origin: str) -> str:
+    """The host name of an origin; empty if it has none, or is malformed."""
+    try:
+        return host_name(urlsplit(origin).netloc) if "://" in origin else ""
+    except ValueError:  # brackets without an IPv6 address, for example
+        return ""
 
 
 def host_name(host: str) -> str:

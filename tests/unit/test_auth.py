@@ -18,7 +18,7 @@ from tael.model.tenant import MAX_TENANT_BYTES, parse_tenant
 from tael.runtime import watched
 from tael.runtime.access import Access
 from tael.runtime.config import Settings, load
-from tael.runtime.origins import is_loopback
+from tael.runtime.origins import foreign, is_loopback
 
 SHOP, ROOT = "shop-token-0123456789", "root-token-0123456789"
 LINES = f"# all of them\n{SHOP} shop ingest,query\n\n{ROOT} * admin,ingest,query\n"
@@ -94,7 +94,9 @@ def tokens() -> Tokens:
     return parse_tokens(LINES)
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer nobody", f"Digest {SHOP}", "Basic ???", SHOP])
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Bearer nobody", f"Digest {SHOP}", "Basic ???", SHOP, "Bearer \udcff", "Basic \udcff"]
+)
 def test_who_brings_no_known_token_is_nobody(tokens: Tokens, header: str | None) -> None:
     with pytest.raises(Unauthenticated):
         authorize(tokens, "query", header, "shop")
@@ -170,3 +172,8 @@ def test_a_listener_beyond_loopback_wants_tokens_or_a_word(model: type[Settings]
 
 def test_a_writer_listens_to_nobody() -> None:
     load(IngestSettings, {"TAEL_OTLP_GRPC_ADDR": ":4317", "TAEL_INGEST_ROLE": "write"})
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[zz]/", "http://a]b", "null", "http://shop.example"])
+def test_a_foreign_or_malformed_origin_may_not_send(origin: str) -> None:
+    assert "may not send here" in foreign("POST", {"Host": "localhost", "Origin": origin}, ())

@@ -30,7 +30,14 @@ def test_headers_win_over_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [[("max threads", "1")], [("x=1, y", "1")], [("session_id", "s"), ("session_timeout", "-1")], [("compress", "no")]]
+    "fields",
+    [
+        [("max threads", "1")],
+        [("x=1, y", "1")],
+        [("session_id", "s"), ("session_timeout", "-1")],
+        [("session_id", "s"), ("session_timeout", "²")],
+        [("compress", "no")],
+    ],
 )
 def test_refuses_what_cannot_be_a_setting(fields: list[tuple[str, str]]) -> None:
     with pytest.raises(StatementFailed):
@@ -58,11 +65,17 @@ def test_credentials_come_one_way_only() -> None:
             read_credentials(fields, headers)
 
 
-@pytest.mark.parametrize("authorization", ["Bearer x", "Basic !!!", "Basic"])
+@pytest.mark.parametrize("authorization", ["Bearer x", "Basic !!!", "Basic", "Basic \udcff"])
 def test_other_schemes_are_refused(authorization: str) -> None:
     with pytest.raises(StatementFailed) as refused:
         check_credentials(read_credentials({}, {"Authorization": authorization}), Credentials("default", "secret"))
     assert (refused.value.code, refused.value.status) == (516, 403)
+
+
+def test_a_user_that_is_not_utf8_is_unknown() -> None:
+    with pytest.raises(StatementFailed) as refused:
+        check_credentials(Credentials("\udcff", "secret"), Credentials("default", "secret"))
+    assert refused.value.code == 516
 
 
 def test_the_engines_code_is_kept() -> None:
