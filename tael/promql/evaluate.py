@@ -124,7 +124,7 @@ class Evaluation:
                 # Every step has the same value: computed once, then broadcast to all steps without a copy.
                 return vectors.repeated_value(self.value(inner, first_step(steps)), steps.count)
             case VectorSelector():
-                return self.leaves.selected(node, steps)
+                return self.leaves.selected(node, steps, self.bounded)
             case Unary(op=op, expr=inner):
                 return binary.signed(op, self.value(inner, steps))
             case Binary():
@@ -165,20 +165,21 @@ class Evaluation:
         vector = self.vector(node.expr, steps)
         by, at = Grouping(node.grouping, node.without), Places(node.pos.start, operand=unwrapped(node.expr).pos.start)
         if node.param is None:
-            return aggregate(node.op, vector, by, None, self.notes, at)
+            return aggregate(node.op, vector, by, None, self.notes, at, self.bounded)
         param = unwrapped(node.param)
         parameter = param.value if isinstance(param, String) else self.scalar(node.param, steps)
-        return aggregate(node.op, vector, by, parameter, self.notes, replace(at, parameter=param.pos.start))
+        return aggregate(node.op, vector, by, parameter, self.notes, replace(at, parameter=param.pos.start), self.bounded)
 
     def ranges(self, node: MatrixSelector | Subquery, steps: Steps) -> Ranges:
         """The windows of a range at each step."""
         if isinstance(node, MatrixSelector):
-            found = self.leaves.ranges(node, steps)
+            found = self.leaves.ranges(node, steps, self.bounded)
         else:
             samples, drop = self._subquery(node, steps)
+            ends = moved(node, steps)
+            self.bounded(len(samples.labels) * ends.count)
             # Besides the moved times, the steps' own: predict_linear refers to the time of the step, whatever "@" and offset say.
-            found = selectors.ranges(samples, moved(node, steps), steps.times_ms, milliseconds(node.range), drop)
-        self.bounded(found.floats.lo.size)
+            found = selectors.ranges(samples, ends, steps.times_ms, milliseconds(node.range), drop)
         # With "@" there is one window for all steps.
         return found if found.floats.lo.shape[1] == steps.count else found.repeated(steps.count)
 
@@ -231,6 +232,10 @@ class CallArguments:
         """See Arguments."""
         self.run.settings.check()
 
+    def require_room(self, samples: int) -> None:
+        """See Arguments."""
+        self.run.bounded(samples)
+
     def at(self, index: int) -> int:
         """See Arguments."""
         return unwrapped(self.node.args[index]).pos.start
@@ -261,7 +266,7 @@ class CallArguments:
         """See Arguments."""
         argument = unwrapped(self.node.args[index])
         if isinstance(argument, VectorSelector) and not argument.smoothed:
-            return self.run.leaves.timed(argument, self.steps)
+            return self.run.leaves.timed(argument, self.steps, self.run.bounded)
         vector = self.vector(index)
         return vector, np.broadcast_to(self.steps.times_ms, vector.values.shape).astype(np.float64)
 
@@ -273,7 +278,7 @@ class CallArguments:
 
     def infos(self) -> tuple[Vector, Floats]:
         """See Arguments."""
-        return self.run.leaves.infos(self.node, self.steps)
+        return self.run.leaves.infos(self.node, self.steps, self.run.bounded)
 
     def over(self, function: RangeFunction) -> Vector:
         """See Arguments."""
@@ -284,7 +289,7 @@ class CallArguments:
                 range_call.note_counters(grid, self.notes, node.pos.start)
             return grid
         if isinstance(node, MatrixSelector) and (node.selector.anchored or node.selector.smoothed):
-            return self.run.leaves.extended(function, node, self.steps, self.notes)
+            return self.run.leaves.extended(function, node, self.steps, self.notes, self.run.bounded)
         numbers = [self.scalar(i) for i in range(len(self)) if i != index]
         place = self.at(0)
         return range_call.call(function, self.run.ranges(node, self.steps), numbers, self.notes, (place, place), self.check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import tracemalloc
 
 import pytest
 
@@ -108,6 +109,36 @@ async def test_histograms_count_by_their_buckets() -> None:
             continue
         with pytest.raises(TooLarge, match="too many samples"):
             await asked
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'count_values("v", vector(time()))',
+        'histogram_quantiles(label_replace(vector(1), "le", "+Inf", "", ""), "q", time() / 1e9)',
+        "x offset 1s",
+        "timestamp(x)",
+        "quantile_over_time(0.5, x[1s])",
+        "rate(x[1s] anchored)",
+        "info(y)",
+    ],
+)
+async def test_too_many_values_are_refused_before_they_are_computed(query: str) -> None:
+    """Series that hold one sample each, or a new label value at every step, have the square of the steps in values."""
+    store, steps = MemorySeries(), Steps(0, 3_000_000, 1_000)
+    for number in range(1, 3_000):
+        for name in ("x", "target_info"):
+            store.add({"__name__": name, "job": "a", "version": str(number)}, [(number * 1_000, 1.0)])
+    store.add({"__name__": "y", "job": "a"}, [(number * 1_000, 1.0) for number in range(3_000)])
+    run = PromqlEngine(store, EngineOptions(max_samples=100_000))
+    expr = run.parse(query)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match="too many samples"):
+            await run.run("t1", Query(query, steps, 1_000), expr)
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("query", ["x", "rate(x[5m])", "count(x) + 1"])

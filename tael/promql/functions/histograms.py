@@ -35,11 +35,14 @@ def _quantiles(arguments: Arguments) -> Vector:
     requested = [_valid(arguments, index) for index in range(2, len(arguments))]
     known = quantiles.split(arguments.vector(0), arguments.notes, arguments.at(0))
     at = (arguments.at(0), arguments.at(1))
-    parts = []
+    parts, room = [], 0
     for q in requested:
         found = quantiles.answer(known, quantiles.quantile(q), arguments.notes, at, arguments.steps.times_ms)
         # The quantile becomes a label: one that changes from step to step makes a series for each of its values.
-        for value in np.unique(q).tolist() if not np.isnan(q).any() else [np.nan]:
+        values = np.unique(q).tolist() if not np.isnan(q).any() else [np.nan]
+        room += len(values) * found.room
+        arguments.require_room(room)
+        for value in values:
             labels = [vectors.with_label(own, label, quantiles.labelled(value)) for own in found.labels]
             there = found.present & ((q == value) | np.isnan(q))
             parts.append(Vector(labels, found.values, there, drop_name=found.drop_name))

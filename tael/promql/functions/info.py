@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,11 +18,11 @@ TARGET_INFO = "target_info"
 _DEFAULT = (Matcher(METRIC_NAME, "=", TARGET_INFO),)
 
 
-def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Matcher] | None) -> Vector:
+def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Matcher] | None, require_room: Callable[[int], None]) -> Vector:
     """``base`` with labels added from ``infos``: those that ``matchers`` name, or all. ``times_ms`` are the times of the samples in ``infos``.
 
     Series without a matching info series are kept as they are, or dropped where a matcher does not accept an empty label. Raises Rejected when
-    two info series of one metric are equally new, or two metrics disagree on a label.
+    two info series of one metric are equally new, or two metrics disagree on a label. ``require_room`` gets the size of the result while it grows.
     """
     names = [matcher for matcher in _DEFAULT if matchers is None] + [m for m in matchers or () if m.name == METRIC_NAME]
     wanted = {matcher.name for matcher in matchers or () if matcher.name != METRIC_NAME}
@@ -37,6 +37,7 @@ def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Match
             parts.append((row, labels, base.present[row]))
         else:
             parts += [(row, own, there) for own, there in _enriched(labels, base.present[row], known, wanted, optional=optional)]
+        require_room(len(parts) * base.values.shape[1])
     result = vectors.take(base, np.array([row for row, _, _ in parts], np.int64))
     present = np.array([there for _, _, there in parts], np.bool_).reshape(result.present.shape)
     return vectors.joined(replace(result, labels=[own for _, own, _ in parts], present=present))
@@ -118,7 +119,7 @@ def _with(extra: dict[str, str], info_labels: Labels, own: set[str], wanted: set
 def _info(arguments: Arguments) -> Vector:
     base = arguments.vector(0)
     infos, times_ms = arguments.infos()
-    return info(base, infos, times_ms, arguments.matchers(1) if len(arguments) > 1 else None)
+    return info(base, infos, times_ms, arguments.matchers(1) if len(arguments) > 1 else None, arguments.require_room)
 
 
 FUNCTIONS = (Function("info", ("vector", "vector"), "vector", _info, variadic=1, experimental=True),)

@@ -45,6 +45,10 @@ class Arguments(Protocol):
         """MUST be called regularly during long work; raises when the query was cancelled or timed out."""
         ...
 
+    def require_room(self, samples: int) -> None:
+        """MUST be called with the samples of a result that may have more of them than the arguments, before it is built; raises TooLarge."""
+        ...
+
     def at(self, index: int) -> int:
         """The offset of an argument in the query's text, inside any parentheses."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tael.model.series import Floats
@@ -28,15 +29,24 @@ class Places:
     operand: int = 0
 
 
-def aggregate(op: str, vector: Vector, by: Grouping, parameter: Floats | str | None, notes: Annotations, at: Places) -> Vector:
+def aggregate(
+    op: str,
+    vector: Vector,
+    by: Grouping,
+    parameter: Floats | str | None,
+    notes: Annotations,
+    at: Places,
+    require_room: Callable[[int], None],
+) -> Vector:
     """``op`` over the groups of ``vector``.
 
     ``parameter`` is a number a step for topk, bottomk, quantile, limitk and limit_ratio, the label's name for count_values, and None for
-    all others. Raises Rejected for a parameter that the aggregation does not take.
+    all others. ``require_room`` gets the size of a result that may exceed the operand's, before it is built, and raises where that is too
+    large. Raises Rejected for a parameter that the aggregation does not take.
     """
     vector = vectors.without_empty(vector)
     if isinstance(parameter, str):
-        return reduce.count_values(vector, parameter, by.labels, without=by.without)
+        return reduce.count_values(vector, parameter, by.labels, require_room, without=by.without)
     found = groups.group(vector.labels, by.labels, without=by.without)
     if parameter is None:
         return reduce.aggregate(op, vector, found, notes, at.operand)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 
 from tael.errors import Rejected
-from tael.model.series import Bools, Floats, Longs
+from tael.model.series import METRIC_NAME, Bools, Floats, Longs
 from tael.syntax.literals import quoted
 from tael.vectors import sums, vectors
 from tael.vectors.aggregation import groups as grouped
@@ -52,33 +54,62 @@ def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: 
     return Vector(groups.labels, result, counts > 0, drop_name=_drop_name(vector, groups))
 
 
-def count_values(vector: Vector, label: str, names: tuple[str, ...], *, without: bool) -> Vector:
-    """How many series of each group have each value; the value goes into ``label``. Raises Rejected for an invalid label name."""
+def count_values(vector: Vector, label: str, names: tuple[str, ...], require_room: Callable[[int], None], *, without: bool) -> Vector:
+    """How many series of each group have each value; the value goes into ``label``.
+
+    ``require_room`` gets the size of the result before it is built, and raises where that is too large. Raises Rejected for an invalid label
+    name.
+    """
     if not vectors.is_label_name(label):
         raise Rejected(f"invalid label name {quoted(label)}")
     steps = vector.present.shape[1]
-    keep = names if without else (*names, label)
-    texts, value_of = _texts(vector)
+    # The value replaces the series' own label of that name, which therefore does not tell groups apart.
+    others = (*names, label) if without else tuple([name for name in names if name != label])
+    groups = grouped.group(vector.labels, others, without=without)
+    values = _Values.of(vector)
     rows, columns = np.nonzero(vector.present)
-    # A series and a value encoded as one number, so that one unique() finds the pairs; decoded below.
-    different, which = np.unique(rows * len(texts) + value_of[rows, columns], return_inverse=True)
-    labelled = [vectors.with_label(vector.labels[key // len(texts)], label, texts[key % len(texts)]) for key in different.tolist()]
-    places = grouped.group(labelled, keep, without=without)
-    owner = places.of[which]
-    counts = np.bincount(owner * steps + columns, minlength=len(places) * steps).reshape(len(places), steps)
-    return Vector(places.labels, counts.astype(np.float64), counts > 0)
+    # "without" drops the value as well where it names its label.
+    dropped = without and label in {*names, METRIC_NAME}
+    chosen = np.zeros(len(rows), np.int64) if dropped else values.of_cells[rows, columns]
+    # A group and a value encoded as one number, so that one unique() finds the pairs; decoded below.
+    pairs, pair_of = np.unique(groups.of[rows] * len(values) + chosen, return_inverse=True)
+    # A series with another value at every step becomes as many series as there are steps.
+    require_room(len(pairs) * steps)
+    labels = [groups.labels[pair // len(values)] for pair in pairs.tolist()]
+    if not dropped:
+        texts = [values.text(pair % len(values)) for pair in pairs.tolist()]
+        labels = [vectors.with_label(own, label, text) for own, text in zip(labels, texts, strict=True)]
+    counts = np.bincount(pair_of * steps + columns, minlength=len(pairs) * steps).reshape(len(pairs), steps)
+    return Vector(labels, counts.astype(np.float64), counts > 0)
 
 
-def _texts(vector: Vector) -> tuple[list[str], Longs]:
-    """The distinct values as label text, and for each cell the position of its value among them."""
-    # By their bits: unique() of floats merges -0 and 0, but their texts differ.
-    bits, index = np.unique(vector.values.view(np.int64), return_inverse=True)
-    texts = [_plain(value) for value in bits.view(np.float64).tolist()]
-    index = index.reshape(vector.values.shape)
-    if vector.cells is not None and vector.histograms is not None:
-        index = np.where(vector.cells >= 0, vector.cells + len(texts), index)
-        texts += histogram_text.strings(vector.histograms)
-    return texts, index
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The values of a vector that differ as text: floats, then histograms; ``of_cells`` is the position of each cell's value among them."""
+
+    floats: Floats
+    histograms: list[str]
+    of_cells: Longs
+
+    @classmethod
+    def of(cls, vector: Vector) -> _Values:
+        # By their bits: unique() of floats merges -0 and 0, but their texts differ. All NaN have one text, so they get the same bits.
+        bits, index = np.unique(np.where(np.isnan(vector.values), np.nan, vector.values).view(np.int64), return_inverse=True)
+        index, floats = index.reshape(vector.values.shape), bits.view(np.float64)
+        if vector.cells is None or vector.histograms is None:
+            return cls(floats, [], index)
+        places: dict[str, int] = {}
+        of_histograms = [places.setdefault(text, len(places)) for text in histogram_text.strings(vector.histograms)]
+        held = vector.cells >= 0
+        index[held] = np.array(of_histograms, np.int64)[vector.cells[held]] + len(floats)
+        return cls(floats, list(places), index)
+
+    def __len__(self) -> int:
+        return len(self.floats) + len(self.histograms)
+
+    def text(self, position: int) -> str:
+        """A value as a label's text."""
+        return _plain(float(self.floats[position])) if position < len(self.floats) else self.histograms[position - len(self.floats)]
 
 
 def _plain(value: float) -> str:
