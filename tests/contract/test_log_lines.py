@@ -24,10 +24,11 @@ from tael.model.streams import INDEX_LABELS
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import ALL_TIME, HOUR_NS, TimeRange
 from tael.otlp.decode import decode_logs
-from tael.storage.api import LogCount, LogCounts
+from tael.storage.api import LogCount, LogCounts, LogQuery
 from tael.storage.clickhouse.erase import ClickHouseErase
 from tael.storage.clickhouse.log_lines import KNOWN_IF, LEVEL_SHOWN
 from tael.storage.clickhouse.log_minutes import whole
+from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.erase import Erasure
 from tael.wal import codec
 from tests.contract.test_deletions import BEFORE_NS, LATER_NS, OLD, Place, cold, finish, hot_place, place
@@ -226,3 +227,22 @@ async def test_minutes_of_cold_hours_are_forgotten_when_something_goes(place: Pl
     assert await place.clickhouse.query(minutes, {}) == [(b"t1", 5, 5), (b"t2", 5, 5)]
     await finish(place, await place.ask(kind, value))
     assert await place.clickhouse.query(minutes, {}) in ([(b"t1", 5, 0), (b"t2", 5, 5)], [(b"t1", 5, 1), (b"t2", 5, 5)])
+
+
+async def test_a_table_that_is_still_to_be_migrated_is_counted(shared_hot_node: HotNode) -> None:
+    """A query service may be of the new version before the tables are: then nothing is known of a line, and every one is read."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        records = await tier.store_logs(*records_of_minutes())
+        await clickhouse.command(f"DROP VIEW {clickhouse.database}.logs_to_log_streams")
+        await clickhouse.command(f"ALTER TABLE {clickhouse.database}.log_streams DROP COLUMN minutes")
+        await clickhouse.command(f"ALTER TABLE {clickhouse.database}.logs DROP COLUMN line_level, DROP COLUMN line_names")
+        hours = TimeRange(*RANGES[0])
+        reader = ClickHouseLogs(clickhouse)
+        known: tuple[LineFact, ...] = ("line", "level", "labels")
+        found = (await reader.count_logs("t1", LogCounts(hours, known=known, by_level=True), 1000)).value
+        within = [record for record in records if hours.start_ns <= record.timestamp_ns < hours.end_ns]
+        assert not any(count.known for count in found)
+        assert sum(count.records for count in found) == len(within)
+        read = (await reader.find_logs("t1", LogQuery(time_range=hours, unknown=known, limit=10_000))).value
+        assert len(read) == len(within)

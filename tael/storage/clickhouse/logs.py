@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from tael.errors import Rejected, TooLarge
 from tael.model.log import LogRecord
@@ -12,7 +12,7 @@ from tael.model.series import Labels, Selection
 from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
-from tael.storage.clickhouse import log_minutes, log_query_builder, log_rows, log_streams, rows
+from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, rows
 from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.log_query_builder import LogKey
@@ -23,6 +23,8 @@ from tael.storage.merge import log_order
 
 _FETCH_KEYS = 2_000
 """How many records are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
+_INSTEAD: Final = {"minutes": log_minutes.NONE, "line_names": "toUInt32(0)", "line_level": "''"}
+"""On a shard without these columns nothing is known of a line, so that every one is read."""
 
 
 class ClickHouseLogs:
@@ -60,7 +62,7 @@ class ClickHouseLogs:
 
     async def _find_keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
         statement = log_query_builder.find_keys(self._source, tenant, query)
-        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        found = await lacking.asked(self._clickhouse, statement, _INSTEAD)
         return [LogKey(rows.text(service), int(timestamp), int(serial)) for service, timestamp, serial in found]
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
@@ -79,7 +81,7 @@ class ClickHouseLogs:
         found: list[Sequence[Any]] = []
 
         async def ask(statement: Statement) -> Sequence[Sequence[Any]]:
-            part = await self._clickhouse.query(statement.sql, statement.parameters)
+            part = await lacking.asked(self._clickhouse, statement, _INSTEAD)
             if len(found) + len(part) > max_rows:
                 raise TooLarge(
                     f"more than {max_rows} groups and time steps to count", where="query", accepted="fewer labels or longer steps"

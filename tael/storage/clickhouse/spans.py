@@ -6,14 +6,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
-from tael.errors import Rejected, Unavailable
+from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate, intrinsic, mentions, required_service
 from tael.model.span import Span
 from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
-from tael.storage.clickhouse import groups, query_builder, rows, service_counts
+from tael.storage.clickhouse import groups, lacking, query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.narrowing import Newest
@@ -26,6 +27,8 @@ _FETCH_KEYS = 1_000
 """How many spans are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
 _INLINE_ROWS = 500
 """Up to this many spans are decoded in the event loop; more in a thread."""
+_INSTEAD: Final = {groups.COLUMN: "toUInt8(0)"}
+"""On a shard without the column nothing is known to be empty."""
 
 
 class ClickHouseSpans:
@@ -160,13 +163,7 @@ class ClickHouseSpans:
         return self._since_ns
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
-        try:
-            return await self._clickhouse.query(statement.sql, statement.parameters, limits)
-        except Unavailable as error:
-            # While a shard is still to be migrated, its table may lack the column: then no group is known to be empty.
-            if f"`{groups.COLUMN}`" not in error.reason:
-                raise
-            return await self._clickhouse.query(statement.sql.replace(groups.COLUMN, "toUInt8(0)"), statement.parameters, limits)
+        return await lacking.asked(self._clickhouse, statement, _INSTEAD, limits)
 
 
 def _at_most(most: int | None, found: list[rows.Row]) -> list[rows.Row]:
