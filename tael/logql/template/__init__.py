@@ -1,4 +1,4 @@
-"""Go's ``text/template`` with Loki's functions, for templates of single lines: there are no nested templates."""
+"""Go's ``text/template`` with Loki's functions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ class Template:
 
     def __init__(self, name: str, text: str, now_ns: int) -> None:
         self._name, self._text, self._now_ns = name, text, now_ns
-        self._nodes = Parser(name, text, _NAMES).parse()
+        self._nodes, defined = Parser(name, text, _NAMES).parse()
+        self._templates = {name: self._nodes, **defined}
 
     def execute(self, fields: dict[str, str], line: str, timestamp_ns: int) -> str:
         """The text that the template makes of a row. Raises TemplateError."""
-        return Execution(self._name, self._text, fields, line, timestamp_ns, self._now_ns).run(self._nodes)
+        return Execution(self._name, self._text, fields, line, timestamp_ns, self._now_ns, self._templates).run(self._nodes)
 
     def fields(self) -> list[str]:
         """The labels that it reads."""
-        return fields_of(self._nodes)
+        return fields_of(node for nodes in self._templates.values() for node in nodes)
 
     def single_field(self) -> str:
         """The label, if the whole template is just that label (``{{.label}}``), else ""."""

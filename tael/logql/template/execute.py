@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,11 +11,14 @@ from tael.logql.template.bounds import MAX_CHARACTERS, MAX_WORK, STEP_WORK, char
 from tael.logql.template.errors import CallError, TemplateError
 from tael.logql.template.functions import FUNCTIONS, TemplateFunction
 from tael.logql.template.go_time import GoTime
-from tael.logql.template.nodes import Action, Branch, Command, Field, Function, Leave, Literal, Node, Operand, Pipe, Text, Variable
+from tael.logql.template.nodes import Action, Branch, Call, Command, Field, Function, Leave, Literal, Node, Nodes, Operand, Pipe, Text, Variable
 from tael.logql.template.values import Value, shown, truth, type_name
+from tael.syntax.literals import quoted
 
 LAZY: Final = ("and", "or")
 CONTEXT: Final = ("__line__", "__timestamp__", "now")
+MAX_CALLS: Final = 50
+"""Templates that run inside each other; Go allows 100,000, but what is meant to end ends sooner."""
 _KINDS: Final[dict[str, tuple[type, ...]]] = {"s": (str,), "i": (int,), "t": (GoTime,)}
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _WORDS: Final = {"s": "string", "i": "int", "t": "time.Time"}
@@ -39,15 +42,18 @@ class Execution:
     line: str
     timestamp_ns: int
     now_ns: int
+    templates: Mapping[str, Nodes] = field(default_factory=dict)
+    _running: list[str] = field(default_factory=list)
+    _labels: Value = None
     _variables: list[tuple[str, Value]] = field(default_factory=list)
     _out: list[str] = field(default_factory=list)
     _size: int = 0
     _work: int = 0
 
-    def run(self, nodes: tuple[Node, ...]) -> str:
+    def run(self, nodes: Nodes) -> str:
         """Run the nodes and return the resulting text. Raises TemplateError."""
         data: Value = dict(self.fields)
-        self._variables = [("$", data)]
+        self._labels, self._variables, self._running = data, [("$", data)], [self.name]
         try:
             self._all(nodes, data)
         except RecursionError:
@@ -68,7 +74,7 @@ class Execution:
         if self._work > MAX_WORK:
             raise TemplateError(f"template: {self.name}: it takes too many steps for one line")
 
-    def _all(self, nodes: tuple[Node, ...], dot: Value) -> None:
+    def _all(self, nodes: Nodes, dot: Value) -> None:
         for node in nodes:
             self._spend(STEP_WORK)
             self._one(node, dot)
@@ -82,8 +88,23 @@ class Execution:
                 self._write("<no value>" if value is None else shown(value))
         elif isinstance(node, Leave):
             raise _Left(node.kind)
+        elif isinstance(node, Call):
+            self._template(node, dot)
         else:
             self._branch(node, dot)
+
+    def _template(self, node: Call, dot: Value) -> None:
+        nodes = self.templates.get(node.name)
+        if nodes is None:
+            raise self._error(node, f"template {quoted(node.name)} not defined")
+        if len(self._running) > MAX_CALLS:
+            raise self._error(node, f"exceeded maximum template depth ({MAX_CALLS})")
+        given = None if node.pipe is None else self._pipe(node.pipe, dot)
+        variables, self._variables = self._variables, [("$", given)]
+        self._running.append(node.name)
+        self._all(nodes, given)
+        self._running.pop()
+        self._variables = variables
 
     def _branch(self, node: Branch, dot: Value) -> None:
         depth = len(self._variables)
@@ -174,7 +195,7 @@ class Execution:
     def _field(self, node: Field, value: Value, name: str) -> Value:
         if isinstance(value, dict):
             # A missing label is the empty string, because labels are a map of strings; a missing key of any other map is nil.
-            return value.get(name, "" if value is self._variables[0][1] else None)
+            return value.get(name, "" if value is self._labels else None)
         if value is None:
             raise self._error(node, f"nil data; no entry for key {name!r}")
         raise self._error(node, f"can't evaluate field {name} in type {type_name(value)}")
@@ -240,10 +261,10 @@ class Execution:
                 raise self._error(node, f"invalid value; expected {_WORDS[kind]}")
             raise self._error(node, f"wrong type for value; expected {_WORDS[kind]}; got {type_name(value)}")
 
-    def _error(self, node: Operand | Command, problem: str) -> TemplateError:
+    def _error(self, node: Operand | Command | Call, problem: str) -> TemplateError:
         before = self.text[: node.pos]
         line, column = before.count("\n") + 1, len(before[before.rfind("\n") + 1 :].encode())
-        return TemplateError(f'template: {self.name}:{line}:{column}: executing "{self.name}" at <{node.source}>: {problem}')
+        return TemplateError(f'template: {self.name}:{line}:{column}: executing {quoted(self._running[-1])} at <{node.source}>: {problem}')
 
 
 def _kind(takes: str, place: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from tael.logql.template.nodes import Action, Branch, Field, Node, Operand, Pipe
+from tael.logql.template.nodes import Action, Branch, Call, Field, Node, Operand, Pipe
 
 
-def fields_of(nodes: tuple[Node, ...]) -> list[str]:
+def fields_of(nodes: Iterable[Node]) -> list[str]:
     """The distinct names, in the order in which they are read."""
     return list(dict.fromkeys(name for node in nodes for name in _of_node(node)))
 
@@ -15,6 +15,8 @@ def fields_of(nodes: tuple[Node, ...]) -> list[str]:
 def _of_node(node: Node) -> Iterator[str]:
     if isinstance(node, Action):
         yield from _of_pipe(node.pipe)
+    elif isinstance(node, Call):
+        yield from _of_pipe(node.pipe) if node.pipe else ()
     elif isinstance(node, Branch):
         yield from _of_pipe(node.pipe)
         for inner in (*node.body, *node.otherwise):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tael.syntax.literals import quoted
+
 
 @dataclass(frozen=True, slots=True)
 class Literal:
@@ -102,5 +104,21 @@ class Leave:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``{{template "name" pipe}}``; without a pipe the template is given nothing."""
+
+    name: str
+    pipe: Pipe | None
+    pos: int
+
+    @property
+    def source(self) -> str:
+        """As error messages have it."""
+        given = self.pipe.source[1:-1] if self.pipe else ""
+        return f"{{{{template {quoted(self.name)}{' ' if given else ''}{given}}}}}"
+
+
 Operand: TypeAlias = "Literal | Field | Variable | Function | Pipe"
-Node: TypeAlias = "Text | Action | Branch | Leave"
+Node: TypeAlias = "Text | Action | Branch | Leave | Call"
+Nodes: TypeAlias = "tuple[Node, ...]"

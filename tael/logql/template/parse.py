@@ -1,17 +1,17 @@
-"""The parser of Go templates: text, actions, ``if``, ``with``, ``range``, variables and pipelines."""
+"""The parser of Go templates: text, actions, ``if``, ``with``, ``range``, ``define``, ``block``, ``template``, variables and pipelines."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from tael.logql.template.errors import TemplateError
-from tael.logql.template.nodes import Action, Branch, Command, Field, Function, Leave, Literal, Node, Operand, Pipe, Text, Variable
+from tael.logql.template.nodes import Action, Branch, Call, Command, Field, Function, Leave, Literal, Node, Nodes, Operand, Pipe, Text, Variable
 from tael.logql.template.scan import Part, Token, parts
-from tael.syntax.literals import unquoted
+from tael.syntax.literals import quoted, unquoted
 
 _BRANCHES = ("if", "with", "range")
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "nil": None}
-_UNSUPPORTED = ("define", "template", "block")
+_TEMPLATES = ("define", "template", "block")
 MAX_DEPTH = 100
 
 
@@ -26,15 +26,16 @@ class Parser:
         self._at = 0
         self._variables = ["$"]
         self._loops = self._depth = 0
+        self._defined: dict[str, Nodes] = {}
 
-    def parse(self) -> tuple[Node, ...]:
-        """The nodes of the whole template."""
+    def parse(self) -> tuple[Nodes, dict[str, Nodes]]:
+        """The nodes of the whole template, and those of the templates that it defines."""
         nodes, ended = self._list()
         if ended:
             raise self._fail(f"unexpected {{{{{ended}}}}}")
-        return nodes
+        return nodes, self._defined
 
-    def _list(self) -> tuple[tuple[Node, ...], str]:
+    def _list(self) -> tuple[Nodes, str]:
         """Nodes up to ``end`` or ``else``, and which of them it was; "" at the end of the template."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -50,7 +51,8 @@ class Parser:
             if word in ("end", "else"):
                 self._depth -= 1
                 return tuple(nodes), word
-            nodes.append(self._node(word))
+            node = self._node(word)
+            nodes.extend([node] if node else [])
         self._depth -= 1
         return tuple(nodes), ""
 
@@ -58,13 +60,13 @@ class Parser:
         self._tokens, self._at = part.tokens or [], 0
         self._skip()
         word = self._peek()
-        if word.kind == "word" and word.text in (*_BRANCHES, *_UNSUPPORTED, "end", "else", "break", "continue"):
+        if word.kind == "word" and word.text in (*_BRANCHES, *_TEMPLATES, "end", "else", "break", "continue"):
             self._at += 1
             self._skip()
             return word.text
         return ""
 
-    def _node(self, word: str) -> Node:
+    def _node(self, word: str) -> Node | None:
         if word in _BRANCHES:
             return self._branch(word)
         if word in ("break", "continue"):
@@ -72,9 +74,42 @@ class Parser:
                 raise self._fail(f"{{{{{word}}}}} outside {{{{range}}}}")
             self._end()
             return Leave(word)
-        if word in _UNSUPPORTED:
-            raise self._fail(f"unexpected {{{{{word}}}}}: a line's template stands by itself")
+        if word in _TEMPLATES:
+            return self._template_node(word)
         return Action(self._pipe("command"))
+
+    def _template_node(self, word: str) -> Call | None:
+        if word == "define" and self._depth > 1:
+            raise self._fail("unexpected <define> in command")
+        pos, name = self._peek().pos, self._quoted_name(f"{word} clause")
+        if word == "define":
+            self._end()
+            self._define(name)
+            return None
+        pipe = None if word == "template" and self._peek().kind == "end" else self._pipe(f"{word} clause")
+        if word == "block":
+            self._define(name)
+        return Call(name, pipe, pos)
+
+    def _quoted_name(self, context: str) -> str:
+        token = self._peek()
+        if token.kind != "string":
+            raise self._unexpected(token, context)
+        self._at += 1
+        self._skip()
+        return unquoted(token.text)
+
+    def _define(self, name: str) -> None:
+        """The body of a template up to its ``end``; it knows neither the variables nor the loops around it."""
+        variables, loops, self._variables, self._loops = self._variables, self._loops, ["$"], 0
+        nodes, ended = self._list()
+        self._variables, self._loops = variables, loops
+        if ended != "end":
+            raise self._fail(f"unexpected {{{{{ended}}}}} in define clause" if ended else "unexpected EOF")
+        if _written(self._defined.get(name, ())) and _written(nodes):
+            raise self._fail(f"template: multiple definition of template {quoted(name)}")
+        if _written(nodes) or name not in self._defined:
+            self._defined[name] = nodes
 
     def _branch(self, kind: str) -> Branch:
         depth = len(self._variables)
@@ -82,7 +117,7 @@ class Parser:
         self._loops += kind == "range"
         body, ended = self._list()
         self._loops -= kind == "range"
-        otherwise: tuple[Node, ...] = ()
+        otherwise: Nodes = ()
         if ended == "else":
             otherwise, ended = self._otherwise(kind)
         if ended != "end":
@@ -90,7 +125,7 @@ class Parser:
         del self._variables[depth:]
         return Branch(kind, pipe, body, otherwise)
 
-    def _otherwise(self, kind: str) -> tuple[tuple[Node, ...], str]:
+    def _otherwise(self, kind: str) -> tuple[Nodes, str]:
         if self._peek().kind == "word" and self._peek().text == kind and kind != "range":
             self._at += 1
             self._skip()
@@ -234,6 +269,11 @@ class Parser:
         at = self._peek().pos if self._tokens else 0
         line = self._template.count("\n", 0, at) + 1
         return TemplateError(f"template: {self._name}:{line}: {problem}")
+
+
+def _written(nodes: Nodes) -> bool:
+    """Whether a template holds more than white space: one that does not may be defined again."""
+    return any(not isinstance(node, Text) or node.text.strip() for node in nodes)
 
 
 def number(text: str) -> int | float:
