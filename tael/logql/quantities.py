@@ -31,9 +31,16 @@ _SIZE = re.compile(r"[0-9.,]*")
 _FLOAT = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan|0x[0-9a-f]*\.?[0-9a-f]*p[+-]?\d+)", re.IGNORECASE)
 
 
+def _quoted(text: str) -> str:
+    """As Go's package of time quotes: what is not ASCII is written byte by byte."""
+    return "".join(
+        character if character.isascii() else "".join(f"\\x{byte:02x}" for byte in character.encode()) for character in quoted(text)
+    )
+
+
 def go_duration_ns(text: str) -> int:
     """``1h2m3.5s`` in nanoseconds. Raises ValueError."""
-    invalid = f"time: invalid duration {quoted(text)}"
+    invalid = f"time: invalid duration {_quoted(text)}"
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if rest == "0":
         return 0

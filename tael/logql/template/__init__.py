@@ -9,7 +9,7 @@ from tael.logql.template.functions import FUNCTIONS
 from tael.logql.template.nodes import Action, Field
 from tael.logql.template.parse import Parser
 
-_NAMES = frozenset((*FUNCTIONS, *LAZY, *CONTEXT))
+_NAMES = frozenset((*FUNCTIONS, *LAZY, *CONTEXT, "call"))
 
 
 class Template:

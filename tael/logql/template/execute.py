@@ -10,8 +10,23 @@ from typing import Final
 from tael.logql.template.bounds import MAX_CHARACTERS, MAX_WORK, STEP_WORK, characters_of, require_room
 from tael.logql.template.errors import CallError, TemplateError
 from tael.logql.template.functions import FUNCTIONS, TemplateFunction
-from tael.logql.template.go_time import GoTime
-from tael.logql.template.nodes import Action, Branch, Call, Command, Field, Function, Leave, Literal, Node, Nodes, Operand, Pipe, Text, Variable
+from tael.logql.template.go_time import METHODS, GoTime
+from tael.logql.template.nodes import (
+    Action,
+    Branch,
+    Call,
+    Command,
+    Field,
+    Function,
+    Leave,
+    Literal,
+    Node,
+    Nodes,
+    Operand,
+    Pipe,
+    Text,
+    Variable,
+)
 from tael.logql.template.values import Value, shown, truth, type_name
 from tael.syntax.literals import quoted
 
@@ -171,8 +186,10 @@ class Execution:
         first = command.operands[0]
         if isinstance(first, Function):
             return self._call(first, command, dot, final)
+        if isinstance(first, Field) and first.names:
+            return self._member(first, command, dot, final)
         if len(command.operands) > 1 or final:
-            raise self._error(command, f"can't give argument to non-function {first.source}")
+            raise self._error(first, f"can't give argument to non-function {first.source}")
         if isinstance(first, Literal) and first.value is None:
             raise self._error(command, "nil is not a command")
         return self._value(first, dot)
@@ -192,27 +209,53 @@ class Execution:
             value = self._field(operand, value, name)
         return value
 
+    def _member(self, node: Field, command: Command, dot: Value, final: tuple[Value, ...]) -> Value:
+        """A field, or a time's method with its arguments."""
+        *names, name = node.names
+        owner = self._value(Field(node.of, tuple(names), node.pos, node.source), dot)
+        given = [self._value(operand, dot) for operand in command.operands[1:]] + list(final)
+        if isinstance(owner, GoTime) and name in METHODS:
+            takes, call = METHODS[name]
+            if len(given) != len(takes):
+                raise self._error(node, f"wrong number of args for {name}: want {len(takes)} got {len(given)}")
+            for value, kind in zip(given, takes, strict=True):
+                self._typed(node, value, kind)
+            return call(owner, *given)
+        if given:
+            raise self._error(node, f"{name} is not a method but has arguments")
+        return self._field(node, owner, name)
+
     def _field(self, node: Field, value: Value, name: str) -> Value:
         if isinstance(value, dict):
             # A missing label is the empty string, because labels are a map of strings; a missing key of any other map is nil.
             return value.get(name, "" if value is self._labels else None)
+        if isinstance(value, GoTime) and name in METHODS and not METHODS[name][0]:
+            return METHODS[name][1](value)
         if value is None:
-            raise self._error(node, f"nil data; no entry for key {name!r}")
+            raise self._error(node, f"nil pointer evaluating interface {{}}.{name}")
         raise self._error(node, f"can't evaluate field {name} in type {type_name(value)}")
 
     def _call(self, function: Function, command: Command, dot: Value, final: tuple[Value, ...]) -> Value:
         operands = command.operands[1:]
         if function.name in LAZY:
             return self._lazy(function, operands, dot, final)
+        if function.name == "call":
+            self._counted(function, 1, len(operands) + len(final))
+            called = self._value(operands[0], dot) if operands else final[0]
+            raise self._error(
+                command, f"error calling call: non-function {operands[0].source if operands else ''} of type {type_name(called)}"
+            )
         if function.name in CONTEXT:
-            self._counted(function, command, 0, len(operands) + len(final))
+            self._counted(function, 0, len(operands) + len(final))
             return self._context(function.name)
         known = FUNCTIONS[function.name]
-        self._arity(function, command, known, len(operands) + len(final))
+        self._arity(function, known, len(operands) + len(final))
         values = [self._argument(operand, dot, _kind(known.takes, place)) for place, operand in enumerate(operands)]
         for value in final:
             self._typed(command, value, _kind(known.takes, len(values)))
             values.append(value)
+        if function.name == "date" and not isinstance(values[1], GoTime | int):
+            values[1] = GoTime(self.now_ns)
         try:
             made = known.call(*values)
             require_room(characters_of(made), *values)
@@ -235,17 +278,17 @@ class Execution:
                 return value
         return final[0] if final else value
 
-    def _arity(self, function: Function, command: Command, known: TemplateFunction, given: int) -> None:
+    def _arity(self, function: Function, known: TemplateFunction, given: int) -> None:
         fixed = len(known.takes) - 2 if known.takes.endswith("*") else len(known.takes)
         if known.takes.endswith("*"):
             if given < fixed:
-                raise self._error(command, f"wrong number of args for {function.name}: want at least {fixed} got {given}")
+                raise self._error(function, f"wrong number of args for {function.name}: want at least {fixed} got {given}")
         else:
-            self._counted(function, command, fixed, given)
+            self._counted(function, fixed, given)
 
-    def _counted(self, function: Function, command: Command, wanted: int, given: int) -> None:
+    def _counted(self, function: Function, wanted: int, given: int) -> None:
         if wanted != given:
-            raise self._error(command, f"wrong number of args for {function.name}: want {wanted} got {given}")
+            raise self._error(function, f"wrong number of args for {function.name}: want {wanted} got {given}")
 
     def _argument(self, operand: Operand, dot: Value, kind: str) -> Value:
         value = self._value(operand, dot)
@@ -264,7 +307,7 @@ class Execution:
     def _error(self, node: Operand | Command | Call, problem: str) -> TemplateError:
         before = self.text[: node.pos]
         line, column = before.count("\n") + 1, len(before[before.rfind("\n") + 1 :].encode())
-        return TemplateError(f'template: {self.name}:{line}:{column}: executing {quoted(self._running[-1])} at <{node.source}>: {problem}')
+        return TemplateError(f"template: {self.name}:{line}:{column}: executing {quoted(self._running[-1])} at <{node.source}>: {problem}")
 
 
 def _kind(takes: str, place: int) -> str:

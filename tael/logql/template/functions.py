@@ -10,6 +10,7 @@ import binascii
 import html
 import json
 import math
+import re
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +23,17 @@ from tael.logql.quantities import go_duration_ns, go_float, size_bytes
 from tael.logql.template.bounds import MAX_CHARACTERS, require_room, require_room_for
 from tael.logql.template.errors import CallError
 from tael.logql.template.go_time import GoTime, parsed, zone_named
+from tael.logql.template.parse import number
 from tael.logql.template.printf import sprintf
 from tael.logql.template.values import Value, equal, less, shown, sprint, truth, type_name
 from tael.model.patterns import expanded, searched
 from tael.syntax.literals import quoted
 
 _INT64: Final = 1 << 64
+_SCRIPT: Final = str.maketrans({"<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D", "'": "\\'"})
+_TITLED: Final = re.compile(r"(?<![^\s\x00-/:-@\[-^`{-\x7f])\S")
+"""What stands at the beginning, or after white space or a sign of ASCII other than the underscore."""
+_WHOLE: Final = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*)")
 _DIGITS: Final = Decimal("1e-16")
 _WIDE: Final = Context(prec=700)
 """A precision that suffices for the quotient of any two doubles."""
@@ -45,9 +51,11 @@ class TemplateFunction:
 def _integer(value: Value) -> int:
     """Like sprig's ``int``: anything that is not a whole number is 0."""
     if isinstance(value, str):
-        text = value.partition(".")[0] if value.partition(".")[2].strip("0") == "" else value
+        whole, point, fraction = value.partition(".")
+        if point and not fraction.strip("0123456789"):
+            value = whole.lstrip("0") or "0" if whole.isdigit() else whole
         try:
-            return _wrapped(int(text, 0))
+            return _wrapped(int(number(value))) if _WHOLE.fullmatch(value) else 0
         except ValueError:
             return 0
     if isinstance(value, float):
@@ -103,17 +111,18 @@ def _rounded(value: Value, places: Value, *half: Value) -> float:
 
 
 def _truncated(count: Value, text: str) -> str:
-    size = _integer(count)
+    size, data = _integer(count), text.encode()
     if size < 0:
-        return text[size:] if len(text) + size > 0 else text
-    return text[:size]
+        return data[size:].decode(errors="replace") if len(data) + size > 0 else text
+    return data[:size].decode(errors="replace")
 
 
 def _part(start: Value, end: Value, text: str) -> str:
-    first, last = _integer(start), _integer(end)
-    if first < 0:
-        return text[: max(last, 0)]
-    return text[first:] if last < 0 or last > len(text) else text[first:last]
+    first, last, data = _integer(start), _integer(end), text.encode()
+    first, last = (0, max(last, 0)) if first < 0 else (first, last if 0 <= last <= len(data) else len(data))
+    if first > last:
+        raise CallError(f"runtime error: slice bounds out of range [{first}:{last}]")
+    return data[first:last].decode(errors="replace")
 
 
 def _aligned(size: int, text: str, *, right: bool) -> str:
@@ -126,7 +135,7 @@ def _aligned(size: int, text: str, *, right: bool) -> str:
 
 
 def _title(text: str) -> str:
-    return "".join(character.upper() if not place or text[place - 1].isspace() else character for place, character in enumerate(text))
+    return _TITLED.sub(lambda found: found[0].upper(), text)
 
 
 def _trimmed(text: str, cut: str) -> str:
@@ -359,7 +368,7 @@ FUNCTIONS: Final[dict[str, TemplateFunction]] = {
     "println": _of("a*", _lines),
     "printf": _of("sa*", sprintf),
     "html": _of("a*", lambda *values: html.escape(_texts(*values)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")),
-    "js": _of("a*", lambda *values: json.dumps(_texts(*values))[1:-1].replace("<", "\\u003C").replace(">", "\\u003E")),
+    "js": _of("a*", lambda *values: json.dumps(_texts(*values))[1:-1].translate(_SCRIPT)),
     "urlquery": _of("a*", lambda *values: urllib.parse.quote_plus(_texts(*values), safe="~")),
 }
 """The functions by name. The executor implements ``and``, ``or``, ``__line__``, ``__timestamp__`` and ``now``, which need more than their arguments."""

@@ -169,3 +169,24 @@ def _offset(verb: str, moment: datetime) -> str:
     digits = [f"{seconds // 3600:02d}", f"{seconds // 60 % 60:02d}", f"{seconds % 60:02d}"]
     parts = 1 + verb.count("00")
     return sign + (":" if ":" in verb else "").join(digits[:parts])
+
+
+METHODS: Final[dict[str, tuple[str, Callable[..., str | int | GoTime]]]] = {
+    "Year": ("", lambda at: at.moment().year),
+    "Month": ("", lambda at: at.format("January")),
+    "Day": ("", lambda at: at.moment().day),
+    "Weekday": ("", lambda at: at.format("Monday")),
+    "YearDay": ("", lambda at: at.moment().timetuple().tm_yday),
+    "Hour": ("", lambda at: at.moment().hour),
+    "Minute": ("", lambda at: at.moment().minute),
+    "Second": ("", lambda at: at.moment().second),
+    "Nanosecond": ("", lambda at: at.ns % 1_000_000_000),
+    "Unix": ("", lambda at: at.ns // 1_000_000_000),
+    "UnixMilli": ("", lambda at: at.ns // 1_000_000),
+    "UnixMicro": ("", lambda at: at.ns // 1_000),
+    "UnixNano": ("", lambda at: at.ns),
+    "UTC": ("", lambda at: GoTime(at.ns)),
+    "String": ("", str),
+    "Format": ("s", lambda at, layout: at.format(layout)),
+}
+"""Of Go's methods of a time those that need no other time: what they take, as tael.logql.template.functions has it, and what they give."""

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tael.logql.template.errors import TemplateError
-from tael.logql.template.nodes import Action, Branch, Call, Command, Field, Function, Leave, Literal, Node, Nodes, Operand, Pipe, Text, Variable
+from tael.logql.template.nodes import (
+    Action,
+    Branch,
+    Call,
+    Command,
+    Field,
+    Function,
+    Leave,
+    Literal,
+    Node,
+    Nodes,
+    Operand,
+    Pipe,
+    Text,
+    Variable,
+)
 from tael.logql.template.scan import Part, Token, parts
 from tael.syntax.literals import quoted, unquoted
 
@@ -196,18 +211,19 @@ class Parser:
         token = self._peek()
         self._at += 1
         found = self._simple(token, context)
+        chained = self._peek()
         names = []
         while self._peek().kind == "field":
             names.append(self._peek().text[1:])
             self._at += 1
         if not names:
             return found
-        if isinstance(found, Literal | Function):
+        if isinstance(found, Literal):
             raise self._fail(f"unexpected . after term {found.source!r}")
         source = found.source + "".join(f".{name}" for name in names)
         if isinstance(found, Field) and found.names:
-            return Field(found.of, (*found.names, *names), found.pos, source)
-        return Field(found, tuple(names), found.pos, source)
+            return Field(found.of, (*found.names, *names), chained.pos, source)
+        return Field(found, tuple(names), chained.pos, source)
 
     def _simple(self, token: Token, context: str) -> Operand:
         if token.kind == "word":

@@ -56,16 +56,20 @@ def _one(found: re.Match[str], value: Value) -> str:
     return text.rjust(width)
 
 
-def _verb(verb: str, flags: str, precision: int | None, value: Value) -> str:
+def _verb(verb: str, flags: str, precision: int | None, value: Value) -> str:  # noqa: PLR0911 - one line a type of value
     sign = "+" if "+" in flags else " " if " " in flags else "-"
     if verb == "v":
         return shown(value)
+    if verb == "T":
+        return type_name(value)
+    if isinstance(value, list):
+        return "[" + " ".join(_verb(verb, flags, precision, one) for one in value) + "]"
     if isinstance(value, bool):
         return shown(value) if verb == "t" else _wrong(verb, value)
     if isinstance(value, str):
         return _string(verb, value, precision)
     if isinstance(value, int):
-        return _integer(verb, sign, value)
+        return _integer(verb, sign, value, marked="#" in flags)
     if isinstance(value, float):
         return _float(verb, sign, value, precision)
     return shown(value) if verb == "s" and value is not None else _wrong(verb, value)
@@ -79,9 +83,12 @@ def _string(verb: str, value: str, precision: int | None) -> str:
     return cut if verb == "s" else quoted(cut) if verb == "q" else _wrong(verb, value)
 
 
-def _integer(verb: str, sign: str, value: int) -> str:
+def _integer(verb: str, sign: str, value: int, *, marked: bool) -> str:
     if verb in "doxXb":
-        return format(value, f"{sign}{verb}")
+        # Go marks an octal number with 0, where Python writes 0o.
+        return format(value, f"{sign}{'#' if marked else ''}{verb}").replace("0o", "0")
+    if verb == "U":
+        return f"U+{value:04X}"
     if verb == "c":
         return chr(value) if 0 <= value < 0x110000 else "\ufffd"
     return _wrong(verb, value)

@@ -79,4 +79,4 @@ def _comparable(left: Value, right: Value) -> None:
     if isinstance(left, list | dict) or isinstance(right, list | dict):
         raise CallError("non-comparable types for comparison")
     if type(left) is not type(right) and left is not None and right is not None:
-        raise CallError("incompatible types for comparison")
+        raise CallError(f"incompatible types for comparison: {type_name(left)} and {type_name(right)}")
