@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from tael.errors import Rejected
 from tael.logql.ast import (
+    Binary,
     Expr,
     Grouping,
     LabelReplace,
     LogQuery,
     LogRange,
     Metric,
+    Number,
     RangeAggregation,
     VectorAggregation,
     children,
@@ -74,6 +76,8 @@ def checked_range(op: str, span: LogRange, grouping: Grouping | None, param: str
 
 def checked_aggregation(op: str, expr: Metric, grouping: Grouping | None, param: str | None) -> VectorAggregation:
     """A vector aggregation of these parts. Raises ParseError where they do not fit together."""
+    if is_number(expr):
+        raise ParseError(f"{op}() is of series, not of a number: vector(1) is a series")
     if op not in WITH_PARAMETER:
         if param is not None:
             raise ParseError(f"unsupported parameter for operation {op}({param},")
@@ -89,6 +93,11 @@ def checked_aggregation(op: str, expr: Metric, grouping: Grouping | None, param:
     if op == "approx_topk" and grouping is not None:
         raise ParseError(f"grouping not allowed for {op} aggregation")
     return VectorAggregation(op, expr, grouping, int(param))
+
+
+def is_number(expr: Metric) -> bool:
+    """Whether it is a number at each step, and no series."""
+    return isinstance(expr, Number) or (isinstance(expr, Binary) and is_number(expr.left) and is_number(expr.right))
 
 
 def _checked_log(query: LogQuery) -> None:

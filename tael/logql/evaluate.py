@@ -37,6 +37,7 @@ from tael.vectors.values import Scalar, Steps, Vector
 
 Value: TypeAlias = Scalar | Vector
 
+COMPARISONS: Final = ("==", "!=", ">", ">=", "<", "<=")
 ADDED_AT_ONCE: Final = ("bytes_over_time", "bytes_rate", "sum_over_time", "rate", "count_over_time")
 """Range functions whose sum over several series equals the function over all their lines together."""
 
@@ -111,6 +112,9 @@ def _operated(expr: Binary, left: Value, right: Value) -> Value:
     if expr.op == "/":
         right = replace(right, values=np.where(right.values == 0, np.nan, right.values))
     try:
+        if expr.op in COMPARISONS and not expr.return_bool:
+            # Also series that the comparison leaves out must pair off.
+            operate(Operator(expr.op, True, 0), left, right, _rule(expr.matching), Annotations())
         value = operate(Operator(expr.op, expr.return_bool, 0), left, right, _rule(expr.matching), Annotations())
     except Rejected as problem:
         raise MatchingError(str(problem)) from None

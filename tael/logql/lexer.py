@@ -60,7 +60,7 @@ KEYWORDS: Final = frozenset(
 )
 FLAGS: Final = ("--strict", "--keep-empty")
 _SYMBOLS: Final = ("=~", "==", "!=", "!~", "!>", "|=", "|~", "|>", ">=", "<=", *",.{}=|()[]+-*/%^><")
-_SPACE: Final = re.compile(r"(?:\s+|#[^\n]*)+")
+_SPACE: Final = re.compile(r"(?:\s+|(?:#|//)[^\n]*|/\*.*?\*/)+", re.DOTALL)
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F_]*\.?[0-9a-fA-F_]*(?:[pP][+-]?\d+)?|(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _DURATION: Final = re.compile(r"[0-9nuµmshdwy.]+")

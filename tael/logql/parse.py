@@ -22,7 +22,7 @@ from tael.logql.ast import (
     Vector,
     VectorAggregation,
 )
-from tael.logql.check import checked, checked_aggregation, checked_range
+from tael.logql.check import checked, checked_aggregation, checked_range, is_number
 from tael.logql.errors import ParseError
 from tael.logql.lexer import CONVERSIONS, RANGE_OPS, VECTOR_OPS
 from tael.logql.parse_filters import label_filter
@@ -68,6 +68,12 @@ def parse_matchers(query: str) -> tuple[Matcher, ...]:
     if not isinstance(expr, LogQuery) or expr.stages:
         raise ParseError("only label matchers are supported")
     return expr.matchers
+
+
+def parse_selector(query: str) -> tuple[Matcher, ...]:
+    """A selector alone, of streams that must have some label. Raises ParseError."""
+    checked(LogQuery(matchers := parse_matchers(query)))
+    return matchers
 
 
 def _expression(tokens: Tokens, least: int) -> Expr:
@@ -176,6 +182,8 @@ def _label_replace(tokens: Tokens) -> LabelReplace:
         texts.append(tokens.text())
     tokens.expect(")")
     dst, replacement, src, regex = texts
+    if is_number(expr):
+        raise ParseError("label_replace() is of series, not of a number: vector(1) is a series")
     return LabelReplace(expr, dst, replacement, src, regex)
 
 

@@ -39,7 +39,7 @@ def pretty(expr: Expr, level: int = 0) -> str:  # noqa: PLR0911 - one line a kin
         return _range_aggregation(expr, level)
     if isinstance(expr, VectorAggregation):
         params = [] if expr.param is None else [f"{_indent(level + 1)}{expr.param}"]
-        return _call(f"{expr.op}{printed_grouping(expr.grouping)} ", [*params, pretty(expr.expr, level + 1)], level)
+        return _call(expr.op + printed_grouping(expr.grouping, ", "), [*params, pretty(expr.expr, level + 1)], level)
     if isinstance(expr, Binary):
         return f"{pretty(expr.left, level + 1)}\n{_indent(level)}{printed_operator(expr, ', ')}\n{pretty(expr.right, level + 1)}"
     if isinstance(expr, LabelReplace):
@@ -71,5 +71,5 @@ def _range(span: LogRange, level: int) -> str:
 
 def _range_aggregation(expr: RangeAggregation, level: int) -> str:
     params = [] if expr.param is None else [f"{_indent(level + 1)}{decimal(expr.param)}"]
-    grouping = grouping_text(expr.grouping) if expr.grouping else ""
+    grouping = grouping_text(expr.grouping, ", ") if expr.grouping else ""
     return _call(expr.op, [*params, _range(expr.range, level + 1)], level) + grouping

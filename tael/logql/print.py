@@ -148,16 +148,16 @@ def printed_range(span: LogRange) -> str:
     return f"{' '.join(parts)}[{duration(span.range_ns // 1_000_000)}]{offset}"
 
 
-def printed_grouping(grouping: Grouping | None) -> str:
+def printed_grouping(grouping: Grouping | None, comma: str = ",") -> str:
     """`` by (a,b)`` with a leading space; empty where everything is one group."""
     if grouping is None or not (grouping.without or grouping.labels):
         return ""
-    return grouping_text(grouping)
+    return grouping_text(grouping, comma)
 
 
-def grouping_text(grouping: Grouping) -> str:
+def grouping_text(grouping: Grouping, comma: str = ",") -> str:
     """`` by (a,b)``."""
-    return f" {'without' if grouping.without else 'by'} ({','.join(grouping.labels)})"
+    return f" {'without' if grouping.without else 'by'} ({comma.join(grouping.labels)})"
 
 
 def printed_operator(expr: Binary, comma: str = ",") -> str:

@@ -6,13 +6,24 @@ Labels that the query does not read are dropped here, so that there are no more 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from tael.errors import TooLarge
-from tael.logql.ast import Grouping, LogQuery, RangeAggregation
+from tael.logql.ast import (
+    Grouping,
+    JsonParser,
+    LineFilter,
+    LineFormat,
+    LogfmtParser,
+    LogQuery,
+    PatternParser,
+    RangeAggregation,
+    RegexpParser,
+    UnpackParser,
+)
 from tael.logql.errors import ERROR, PRESERVE_ERROR, PipelineError, SeriesLimit
 from tael.logql.hints import Hints, hints_for
 from tael.logql.pipeline import compiled_stages, labels_read
@@ -23,6 +34,7 @@ from tael.logql.stages.label_filter import names_read
 from tael.model.series import Floats, Labels, Longs, Samples
 
 EXTRACTION_ERROR: Final = "SampleExtractionErr"
+LINE_READERS: Final = (LineFilter, JsonParser, LogfmtParser, RegexpParser, PatternParser, UnpackParser)
 BYTES: Final = ("bytes_over_time", "bytes_rate")
 
 _CONVERSIONS: Final[dict[str, Callable[[str], float]]] = {
@@ -43,7 +55,13 @@ class Leaf:
     @property
     def query(self) -> LogQuery:
         """The query for the lines that it reads."""
-        return self.aggregation.range.query
+        query = self.aggregation.range.query
+        if self.aggregation.op in BYTES:
+            return query
+        # A line is made anew only for what reads it: not for counts and unwrapped labels.
+        last = max((place for place, stage in enumerate(query.stages) if isinstance(stage, LINE_READERS)), default=-1)
+        kept = tuple(stage for place, stage in enumerate(query.stages) if place < last or not isinstance(stage, LineFormat))
+        return replace(query, stages=kept)
 
     def grouping(self) -> Grouping | None:
         """The labels that distinguish its series; None for all labels."""

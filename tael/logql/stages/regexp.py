@@ -17,6 +17,8 @@ _NAMED = re.compile(r"\\.|\(\?P?<(\w+)>", re.DOTALL)
 def regexp_parser(pattern: str) -> Run:
     """The stage as a function. Raises ValueError or Rejected for a pattern without named groups."""
     regex = searched(pattern)
+    if foreign := next((name for name in regex.groupindex if not name.isascii()), ""):
+        raise ValueError(f"error parsing regexp: invalid named capture: `(?P<{foreign}>`")
     names = sorted(regex.groupindex.items(), key=lambda item: item[1])
     if not names:
         raise ValueError("at least one named capture must be supplied")
