@@ -60,6 +60,12 @@ async def loki() -> AsyncIterator[Api]:
         yield running
 
 
+EVERYTHING = (
+    "parse error : queries require at least one regexp or equality matcher that does not have an empty-compatible value. "
+    'For instance, app=~".*" does not meet this requirement, but app=~".+" will'
+)
+
+
 async def data(api: Api, path: str, **parameters: Any) -> Any:
     body = await api.json(f"{LOKI}/{path}", **(RANGE | parameters))
     assert body["status"] == "success"
@@ -191,6 +197,16 @@ async def test_metrics_over_steps(loki: Api) -> None:
         ("query_range", {"query": '{a="b"}', "end": str(START_NS - 1)}, 400, "end timestamp must not be before or equal to start time"),
         ("query", {"query": "vector(1)", "time": "abc"}, 400, 'strconv.ParseInt: parsing "abc": invalid syntax'),
         ("series", {"match[]": "{a"}, 400, "parse error at line 1, col 3: syntax error: unexpected $end, expecting = or != or =~ or !~"),
+        ("series", {"match[]": ""}, 400, "parse error : syntax error: unexpected $end"),
+        ("series", {"match[]": '{a!="b"}'}, 400, EVERYTHING),
+        ("labels", {"query": "{}"}, 400, EVERYTHING),
+        ("label/a/values", {"query": '{a=~".*"}'}, 400, EVERYTHING),
+        ("index/stats", {"query": "{}"}, 400, EVERYTHING),
+        ("index/volume", {"query": '{a=~".*"}'}, 400, EVERYTHING),
+        ("detected_labels", {"query": "{}"}, 400, EVERYTHING),
+        ("patterns", {"query": '{a="b"} | json'}, 400, "parse error : only label matchers are supported"),
+        ("detected_fields", {"query": '{a="b"}', "step": "x"}, 400, 'cannot parse "x" to a valid duration'),
+        ("query", {"query": "sum(1)"}, 400, "parse error : sum() is of series, not of a number: vector(1) is a series"),
         ("index/volume", {}, 400, "parse error : syntax error: unexpected $end"),
         ("detected_fields", {"query": "vector(1)"}, 400, "parse error : only log selector is supported"),
         ("tail", {"query": "{"}, 400, "parse error at line 1, col 2: syntax error: unexpected $end, expecting IDENTIFIER"),
@@ -236,6 +252,7 @@ async def test_labels_values_and_series(loki: Api) -> None:
     assert await loki.json(f"{LOKI}/detected_labels", **RANGE) == {
         "detectedLabels": [{"label": "service_name", "cardinality": 2}, {"label": "service_namespace", "cardinality": 1}]
     }
+    assert await loki.json(f"{LOKI}/detected_labels", query='{service_name="nope"}', **RANGE) == {}
 
 
 async def test_replaced_labels_may_be_the_same(loki: Api) -> None:
@@ -282,6 +299,9 @@ async def test_statistics_and_volumes(loki: Api) -> None:
     }
     targeted = await data(loki, "index/volume", query='{service_name=~".+"}', targetLabels="service_namespace")
     assert [one["metric"] for one in targeted["result"]] == [{"service_namespace": "eu"}]
+    both = await data(loki, "index/volume", query="{}", targetLabels="service_name,service_namespace", limit="0")
+    assert [one["metric"] for one in both["result"]] == [{"service_name": "shop", "service_namespace": "eu"}]
+    assert (await data(loki, "index/volume", query="{}", targetLabels="service_name,nope"))["result"] == []
     by_label = await data(loki, "index/volume", query='{service_name=~".+"}', aggregateBy="labels")
     assert [one["metric"] for one in by_label["result"]] == [{"service_name": ""}, {"service_namespace": ""}]
     ranged = await data(loki, "index/volume_range", query='{service_name="shop"}', step="50s")

@@ -12,7 +12,7 @@ from services.query.logql.engine import LogqlEngine, Wanted
 from services.query.turns import Turns
 from tael.errors import NotFound, Rejected, Unauthenticated
 from tael.logql.fields import Fields
-from tael.logql.parse import parse_log
+from tael.logql.parse import parse_log, parse_selector
 from tael.logql.patterns import Patterns
 from tael.logql.row import Row
 from tael.model.tenant import TENANT_HEADER
@@ -50,6 +50,7 @@ class Explore:
         """The fields of the newest lines: metadata, and what JSON or logfmt holds."""
         form = await read(request)
         limit = form.count("limit", form.count("field_limit", MOST_FIELDS))
+        form.step_ns(form.bounds())
         answer = await self._rows(request, form, form.count("line_limit", DEFAULT_LIMIT))
         found = Fields(answer.value, limit).described()
         return json_of({"fields": found, "limit": limit} if found else {})
@@ -66,6 +67,7 @@ class Explore:
         """The shapes of the newest lines, with their frequencies."""
         form = await read(request)
         bounds = form.bounds()
+        parse_selector(form.text("query"))
         answer = await self._rows(request, form, PATTERN_LINES)
         step = max(form.step_ns(bounds), 10_000_000_000)
         found = Patterns(step)

@@ -15,7 +15,7 @@ from services.query.api.tenant import tenant_of
 from services.query.logql.engine import LogqlEngine, Stream
 from services.query.turns import Turns
 from tael.errors import Rejected
-from tael.logql.parse import parse_matchers
+from tael.logql.parse import parse_selector
 from tael.model.series import Matcher
 from tael.storage.api import Answer
 
@@ -60,7 +60,7 @@ class Streams:
     async def series(self, request: web.Request) -> web.StreamResponse:
         """The streams that any ``match[]`` selects; all streams without one."""
         form = await read(request)
-        selectors = [parse_matchers(text) for text in (*form.texts("match[]"), *form.texts("match"))] or [()]
+        selectors = [parse_selector(text) for text in (*form.fields.get("match[]", ()), *form.fields.get("match", ()))] or [()]
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         missing: dict[str, None] = {}
         for matchers in selectors:
@@ -79,13 +79,13 @@ class Streams:
     async def volume(self, request: web.Request) -> web.StreamResponse:
         """The bytes of streams, by labels."""
         form = await read(request)
-        bounds, matchers = form.bounds(), _selector(form)
+        bounds, matchers = form.bounds(), _of_volume(form)
         volume = _Volume(form, matchers)
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
             answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds, volume.names))
         at = seconds(bounds.end_ns)
         sizes = _sizes(answer.value, volume)
-        ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
+        ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: _limit(form)]
         result = [{"metric": dict(labels), "value": [at, str(sum(slots.values()))]} for labels, slots in ranked]
         return success({"resultType": "vector", "result": result}, answer.missing)
 
@@ -93,10 +93,10 @@ class Streams:
         """The bytes of lines, step by step; a point covers the time before it."""
         form = await read(request)
         bounds = form.bounds()
-        step, volume = form.step_ns(bounds), _Volume(form, _selector(form))
-        answer = await self._found(request, form, step, volume.names)
+        step, volume = form.step_ns(bounds), _Volume(form, _of_volume(form))
+        answer = await self._found(request, form, step, volume.names, _of_volume(form))
         sizes = _sizes(answer.value, volume)
-        ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: form.count("limit", DEFAULT_LIMIT)]
+        ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: _limit(form)]
 
         def at(slot: int) -> float:
             # As in Loki: a point is one millisecond before the next step begins, and the last one at the end of the range.
@@ -114,11 +114,13 @@ class Streams:
             for name, value in labels.items():
                 found.setdefault(name, set()).add(value)
         shown = {name: values for name, values in found.items() if name in _ALWAYS_SHOWN or not all(map(_ID.fullmatch, values))}
+        if not shown:
+            return json_of({})
         return json_of({"detectedLabels": [{"label": name, "cardinality": len(values)} for name, values in sorted(shown.items())]})
 
     async def _labels(self, request: web.Request, form: Form) -> Answer[list[dict[str, str]]]:
         query = form.text("query")
-        return await self._labels_of(request, form, parse_matchers(query) if query else ())
+        return await self._labels_of(request, form, parse_selector(query) if query else ())
 
     async def _labels_of(self, request: web.Request, form: Form, matchers: tuple[Matcher, ...]) -> Answer[list[dict[str, str]]]:
         bounds = form.bounds()
@@ -126,9 +128,14 @@ class Streams:
             return await turn.ask(self._engine.labels(tenant_of(request), matchers, bounds))
 
     async def _found(
-        self, request: web.Request, form: Form, slot_ns: int = 0, names: Collection[str] | None = None
+        self,
+        request: web.Request,
+        form: Form,
+        slot_ns: int = 0,
+        names: Collection[str] | None = None,
+        matchers: tuple[Matcher, ...] | None = None,
     ) -> Answer[list[Stream]]:
-        matchers, bounds = _selector(form), form.bounds()
+        matchers, bounds = _selector(form) if matchers is None else matchers, form.bounds()
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
             return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns, names))
 
@@ -137,17 +144,28 @@ def _selector(form: Form) -> tuple[Matcher, ...]:
     query = form.text("query")
     if not query:
         raise Rejected("parse error : syntax error: unexpected $end")
-    return parse_matchers(query)
+    return parse_selector(query)
+
+
+def _limit(form: Form) -> int:
+    """How many volumes are wanted; 0 is as many as where nothing is said."""
+    return DEFAULT_LIMIT if form.text("limit") == "0" else form.count("limit", DEFAULT_LIMIT)
+
+
+def _of_volume(form: Form) -> tuple[Matcher, ...]:
+    """``{}`` is everything there, and only there."""
+    return () if form.text("query").replace(" ", "") == "{}" else _selector(form)
 
 
 class _Volume:
     """The labels by which volumes are grouped: the requested ones, else those that the selector names, else all."""
 
     def __init__(self, form: Form, matchers: Iterable[Matcher]) -> None:
-        self._names = [name.strip() for name in form.text("targetLabels").split(",") if name.strip()]
+        self._names = form.text("targetLabels").split(",") if form.text("targetLabels") else []
         self._by_name = form.text("aggregateBy") == "labels"
         if form.text("aggregateBy") not in ("", "series", "labels"):
             raise Rejected('invalid aggregation option: it must be "series" or "labels"')
+        self._needed = set(self._names)
         if not self._names and not self._by_name:
             self._names = [matcher.name for matcher in matchers]
 
@@ -158,6 +176,8 @@ class _Volume:
 
     def keys(self, labels: Mapping[str, str]) -> list[tuple[tuple[str, str], ...]]:
         """The keys of the groups to which a stream with these labels is added."""
+        if not self._needed <= labels.keys():
+            return []
         named = {name: value for name, value in labels.items() if not self._names or name in self._names}
         if self._by_name:
             return [((name, ""),) for name in named]
