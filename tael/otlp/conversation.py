@@ -139,7 +139,15 @@ def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:
     for key, value in attributes.items():
         if key.startswith(prefix) and (match := _INDEXED.fullmatch(key[len(prefix) :])):
             _put(found.setdefault(int(match[1]), {}), match[2].split(".", _MAX_PATH), value)
-    return [message for _, tree in sorted(found.items()) if (message := _message(_lists(tree), role))]
+    return [message for _, tree in sorted(found.items()) for message in _of_tree(_lists(tree), role)]
+
+
+def _of_tree(tree: Any, role: str) -> list[Message]:
+    """The message of one index; odd keys, such as ``gen_ai.prompt.0.0``, make something else of it."""
+    if not isinstance(tree, Mapping):
+        return _messages(tree, role)
+    message = _message(tree, role)
+    return [message] if message else []
 
 
 def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
