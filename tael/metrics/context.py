@@ -11,11 +11,10 @@ from tael.metrics.cache import Group, Known, SeriesCache
 from tael.metrics.labels import labels_from, text_of
 from tael.metrics.names import Kind, Names
 from tael.model.attributes import Attributes
-from tael.model.series import METRIC_NAME
+from tael.model.series import METRIC_NAME, TARGET_INFO
 from tael.otlp.anyvalue import decode_attributes
 from tael.pb.metrics_request_pb2 import Metric, ResourceMetrics, ScopeMetrics
 
-TARGET_INFO = "target_info"
 DELTA, CUMULATIVE = 1, 2
 _IDENTIFYING = frozenset(("service.name", "service.namespace", "service.instance.id"))
 _KINDS: dict[str, Kind] = {

@@ -25,6 +25,8 @@ Labels: TypeAlias = "tuple[tuple[str, str], ...]"
 """A label set: pairs sorted by name, without empty values. ``__name__`` is the metric's name."""
 
 METRIC_NAME = "__name__"
+TARGET_INFO = "target_info"
+"""The metric whose series have a resource's attributes as labels."""
 STALE_BITS = 0x7FF0000000000002
 """The NaN that marks the end of a series (Prometheus, ``value.StaleNaN``); compare bits, never values."""
 STALE = float(np.uint64(STALE_BITS).view(np.float64))

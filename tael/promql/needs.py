@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast, get_args
 
-from tael.model.series import METRIC_NAME, GridFunction, GridRequest, Matcher, Selection
+from tael.model.series import METRIC_NAME, TARGET_INFO, GridFunction, GridRequest, Matcher, Selection
 from tael.promql.ast import (
     Call,
     Expr,
@@ -32,9 +32,8 @@ GridNode: TypeAlias = "tuple[VectorSelector | Call, Steps]"
 
 PUSHED = frozenset(get_args(GridFunction)) - {"last"}
 """The functions over a range that shards evaluate."""
-INFO_METRIC = "target_info"
 INFO_METRICS = ".+_info"
-"""The metric that ``info`` takes labels from where a query names none, and the pattern where it only excludes some."""
+"""The metrics that ``info`` takes labels from where a query only excludes some; where it names none, only ``target_info``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ class _Walk:
             matchers = chosen.matchers
         names = [matcher.op for matcher in matchers if matcher.name == METRIC_NAME]
         if not names:
-            matchers = (Matcher(METRIC_NAME, "=", INFO_METRIC), *matchers)
+            matchers = (Matcher(METRIC_NAME, "=", TARGET_INFO), *matchers)
         elif not {"=", "=~"} & set(names):
             matchers = (Matcher(METRIC_NAME, "=~", INFO_METRICS), *matchers)
         # Info series are read at the time of the argument's first selector; this range covers the times of all of them.

@@ -253,14 +253,14 @@ def _value_column(named: Named, block: Block) -> Column:
 
 def _codes(column: Column) -> tuple[Rows, list[Static | None]]:
     """A code for each distinct value, 0 for nil (lists count as nil), and the values by code."""
-    codes, values = np.zeros(column.size, dtype=np.int64), [None]
-    known: list[Static | None] = [*values]
+    codes = np.zeros(column.size, dtype=np.int64)
+    values: list[Static | None] = [None]
     for kind, typed in column.typed.items():
         rows = np.flatnonzero(typed.has)
         distinct, inverse = np.unique(typed.values[rows], return_inverse=True)
-        codes[rows] = inverse.ravel() + len(known)
-        known += [Static(kind, value if kind is Type.STRING else value.item()) for value in distinct]
-    return codes, known
+        codes[rows] = inverse.ravel() + len(values)
+        values += [Static(kind, value if kind is Type.STRING else value.item()) for value in distinct]
+    return codes, values
 
 
 def _seconds(value: Column) -> Floats:

@@ -3,7 +3,6 @@
 from tael.cli.tables.cluster import print_cluster, print_cold, print_deletion, print_deletions, print_letter, print_letters, print_retention
 from tael.cli.tables.llm import print_calls, print_session, print_sessions, print_tools, print_usage
 from tael.cli.tables.telemetry import (
-    _first_line,
     log_line,
     print_logs,
     print_names,
@@ -16,7 +15,6 @@ from tael.cli.tables.telemetry import (
 )
 
 __all__ = [
-    "_first_line",
     "log_line",
     "print_calls",
     "print_cluster",

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tael.errors import Rejected
-from tael.model.series import METRIC_NAME, Bools, Floats, Labels, Matcher
+from tael.model.series import METRIC_NAME, TARGET_INFO, Bools, Floats, Labels, Matcher
 from tael.promql.functions.record import Arguments, Function
 from tael.vectors import matching, vectors
 from tael.vectors.values import Vector
 
 IDENTIFYING = ("instance", "job")
-TARGET_INFO = "target_info"
 _DEFAULT = (Matcher(METRIC_NAME, "=", TARGET_INFO),)
 
 
