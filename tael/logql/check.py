@@ -51,6 +51,8 @@ def checked(expr: Expr) -> None:
         return
     if isinstance(expr, LabelReplace):
         _checked_regex(expr.regex)
+    if isinstance(expr, VectorAggregation | LabelReplace) and _is_number(expr.expr):
+        raise ParseError(f"{getattr(expr, 'op', 'label_replace')}() is of series, not of a number: vector(1) is a series")
     for aggregation in ranges(expr) if isinstance(expr, RangeAggregation) else ():
         _checked_log(aggregation.range.query)
         if aggregation.range.unwrap:
@@ -76,8 +78,6 @@ def checked_range(op: str, span: LogRange, grouping: Grouping | None, param: str
 
 def checked_aggregation(op: str, expr: Metric, grouping: Grouping | None, param: str | None) -> VectorAggregation:
     """A vector aggregation of these parts. Raises ParseError where they do not fit together."""
-    if is_number(expr):
-        raise ParseError(f"{op}() is of series, not of a number: vector(1) is a series")
     if op not in WITH_PARAMETER:
         if param is not None:
             raise ParseError(f"unsupported parameter for operation {op}({param},")
@@ -95,9 +95,9 @@ def checked_aggregation(op: str, expr: Metric, grouping: Grouping | None, param:
     return VectorAggregation(op, expr, grouping, int(param))
 
 
-def is_number(expr: Metric) -> bool:
+def _is_number(expr: Metric) -> bool:
     """Whether it is a number at each step, and no series."""
-    return isinstance(expr, Number) or (isinstance(expr, Binary) and is_number(expr.left) and is_number(expr.right))
+    return isinstance(expr, Number) or (isinstance(expr, Binary) and _is_number(expr.left) and _is_number(expr.right))
 
 
 def _checked_log(query: LogQuery) -> None:

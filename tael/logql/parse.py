@@ -22,7 +22,7 @@ from tael.logql.ast import (
     Vector,
     VectorAggregation,
 )
-from tael.logql.check import checked, checked_aggregation, checked_range, is_number
+from tael.logql.check import checked, checked_aggregation, checked_range
 from tael.logql.errors import ParseError
 from tael.logql.lexer import CONVERSIONS, RANGE_OPS, VECTOR_OPS
 from tael.logql.parse_filters import label_filter
@@ -182,8 +182,6 @@ def _label_replace(tokens: Tokens) -> LabelReplace:
         texts.append(tokens.text())
     tokens.expect(")")
     dst, replacement, src, regex = texts
-    if is_number(expr):
-        raise ParseError("label_replace() is of series, not of a number: vector(1) is a series")
     return LabelReplace(expr, dst, replacement, src, regex)
 
 

@@ -248,6 +248,7 @@ async def test_labels_values_and_series(loki: Api) -> None:
     assert await loki.json(f"{LOKI}/label/nope/values", **RANGE) == {"status": "success"}
     shop, job = {"service_name": "shop", "service_namespace": "eu"}, {"service_name": "job"}
     assert await data(loki, "series") == [job, shop]
+    assert await data(loki, "series", **{"match[]": "{}"}) == [job, shop]
     assert await data(loki, "series", **{"match[]": '{service_namespace=~"e."}'}) == [shop]
     assert await loki.json(f"{LOKI}/detected_labels", **RANGE) == {
         "detectedLabels": [{"label": "service_name", "cardinality": 2}, {"label": "service_namespace", "cardinality": 1}]

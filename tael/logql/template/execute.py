@@ -186,7 +186,7 @@ class Execution:
         first = command.operands[0]
         if isinstance(first, Function):
             return self._call(first, command, dot, final)
-        if isinstance(first, Field) and first.names:
+        if isinstance(first, Field) and first.names and (len(command.operands) > 1 or final):
             return self._member(first, command, dot, final)
         if len(command.operands) > 1 or final:
             raise self._error(first, f"can't give argument to non-function {first.source}")
@@ -205,6 +205,9 @@ class Execution:
         if isinstance(operand, Function):
             return self._call(operand, Command((operand,), operand.pos), dot, ())
         value = dot if operand.of is None else self._value(operand.of, dot)
+        if value is None and isinstance(operand.of, Pipe):
+            # Of nothing at all every field is nothing; of a nil within a value it is an error.
+            return None
         for name in operand.names:
             value = self._field(operand, value, name)
         return value
@@ -221,9 +224,7 @@ class Execution:
             for value, kind in zip(given, takes, strict=True):
                 self._typed(node, value, kind)
             return call(owner, *given)
-        if given:
-            raise self._error(node, f"{name} is not a method but has arguments")
-        return self._field(node, owner, name)
+        raise self._error(node, f"{name} is not a method but has arguments")
 
     def _field(self, node: Field, value: Value, name: str) -> Value:
         if isinstance(value, dict):

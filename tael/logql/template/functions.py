@@ -25,7 +25,7 @@ from tael.logql.template.errors import CallError
 from tael.logql.template.go_time import GoTime, parsed, zone_named
 from tael.logql.template.parse import number
 from tael.logql.template.printf import sprintf
-from tael.logql.template.values import Value, equal, less, shown, sprint, truth, type_name
+from tael.logql.template.values import Value, equal, greater, less, shown, sprint, truth, type_name
 from tael.model.patterns import expanded, searched
 from tael.syntax.literals import quoted
 
@@ -359,8 +359,8 @@ FUNCTIONS: Final[dict[str, TemplateFunction]] = {
     "ne": _of("aa", lambda left, right: not equal(left, right)),
     "lt": _of("aa", less),
     "le": _of("aa", lambda left, right: less(left, right) or equal(left, right)),
-    "gt": _of("aa", lambda left, right: less(right, left)),
-    "ge": _of("aa", lambda left, right: less(right, left) or equal(left, right)),
+    "gt": _of("aa", greater),
+    "ge": _of("aa", lambda left, right: greater(left, right) or equal(left, right)),
     "len": _of("a", _length),
     "index": _of("aa*", _index),
     "slice": _of("aa*", _slice),

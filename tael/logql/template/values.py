@@ -75,6 +75,12 @@ def less(left: Value, right: Value) -> bool:
     raise CallError("invalid type for comparison")
 
 
+def greater(left: Value, right: Value) -> bool:
+    """``gt``, likewise."""
+    _comparable(left, right)
+    return less(right, left)
+
+
 def _comparable(left: Value, right: Value) -> None:
     if isinstance(left, list | dict) or isinstance(right, list | dict):
         raise CallError("non-comparable types for comparison")

@@ -60,7 +60,7 @@ class Streams:
     async def series(self, request: web.Request) -> web.StreamResponse:
         """The streams that any ``match[]`` selects; all streams without one."""
         form = await read(request)
-        selectors = [parse_selector(text) for text in (*form.fields.get("match[]", ()), *form.fields.get("match", ()))] or [()]
+        selectors = [_of_all(text) for text in (*form.fields.get("match[]", ()), *form.fields.get("match", ()))] or [()]
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         missing: dict[str, None] = {}
         for matchers in selectors:
@@ -79,7 +79,7 @@ class Streams:
     async def volume(self, request: web.Request) -> web.StreamResponse:
         """The bytes of streams, by labels."""
         form = await read(request)
-        bounds, matchers = form.bounds(), _of_volume(form)
+        bounds, matchers = form.bounds(), _of_all(form.text("query"))
         volume = _Volume(form, matchers)
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
             answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds, volume.names))
@@ -93,8 +93,8 @@ class Streams:
         """The bytes of lines, step by step; a point covers the time before it."""
         form = await read(request)
         bounds = form.bounds()
-        step, volume = form.step_ns(bounds), _Volume(form, _of_volume(form))
-        answer = await self._found(request, form, step, volume.names, _of_volume(form))
+        step, volume = form.step_ns(bounds), _Volume(form, _of_all(form.text("query")))
+        answer = await self._found(request, form, step, volume.names, _of_all(form.text("query")))
         sizes = _sizes(answer.value, volume)
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: _limit(form)]
 
@@ -135,16 +135,9 @@ class Streams:
         names: Collection[str] | None = None,
         matchers: tuple[Matcher, ...] | None = None,
     ) -> Answer[list[Stream]]:
-        matchers, bounds = _selector(form) if matchers is None else matchers, form.bounds()
+        matchers, bounds = parse_selector(form.text("query")) if matchers is None else matchers, form.bounds()
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
             return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns, names))
-
-
-def _selector(form: Form) -> tuple[Matcher, ...]:
-    query = form.text("query")
-    if not query:
-        raise Rejected("parse error : syntax error: unexpected $end")
-    return parse_selector(query)
 
 
 def _limit(form: Form) -> int:
@@ -152,9 +145,9 @@ def _limit(form: Form) -> int:
     return DEFAULT_LIMIT if form.text("limit") == "0" else form.count("limit", DEFAULT_LIMIT)
 
 
-def _of_volume(form: Form) -> tuple[Matcher, ...]:
-    """``{}`` is everything there, and only there."""
-    return () if form.text("query").replace(" ", "") == "{}" else _selector(form)
+def _of_all(query: str) -> tuple[Matcher, ...]:
+    """A selector for which ``{}`` is everything, as for series and volumes alone."""
+    return () if query.replace(" ", "") == "{}" else parse_selector(query)
 
 
 class _Volume:
