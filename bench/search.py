@@ -6,7 +6,7 @@
 
 The data (described in bench/search_data.py) is written once and kept under ``~/.cache/tael``; an hour that was written a while ago is one part, and so
 each is merged. Every query is run once for warmth and then ``--rounds`` times, each time with other values; times are from the request to the whole
-body, over HTTP, and CPU is that of the hot node's process. Bytes per item include its table and every derived table.
+body, over HTTP, and CPU is that of the hot node's process and of this one, the query service and its client. Bytes per item include its table and every derived table.
 """
 
 from __future__ import annotations
@@ -179,16 +179,23 @@ def questions(of: Known, hours: int) -> list[Question]:
     ]
 
 
-async def measure(api: Api, hot_node: psutil.Process, question: Question, rounds: int) -> tuple[list[float], list[float], int]:
-    """The milliseconds of each round, the hot node's CPU milliseconds, and the size of the last answer; a refused query is not repeated."""
-    clock, cpu, size = list[float](), list[float](), 0
+def _cpu_ms(*processes: psutil.Process) -> list[float]:
+    return [sum(process.cpu_times()[:2]) * 1000 for process in processes]
+
+
+async def measure(api: Api, hot_node: psutil.Process, question: Question, rounds: int) -> tuple[list[float], list[list[float]], int]:
+    """The milliseconds of each round, the CPU milliseconds of the hot node and of this process, and the size of the last answer.
+
+    A refused query is not repeated.
+    """
+    clock, cpu, size, own = list[float](), list[list[float]](), 0, psutil.Process()
     for at in itertools.chain([rounds], range(rounds)):
         url, parameters = api.url + question.path(at), {name: str(value) for name, value in question.parameters(at).items()}
-        used, began = sum(hot_node.cpu_times()[:2]), time.perf_counter()
+        used, began = _cpu_ms(hot_node, own), time.perf_counter()
         async with api.session.get(url, params=parameters) as answer:
             body = await answer.read()
         clock.append((time.perf_counter() - began) * 1000)
-        cpu.append((sum(hot_node.cpu_times()[:2]) - used) * 1000)
+        cpu.append([after - before for after, before in zip(_cpu_ms(hot_node, own), used, strict=True)])
         if answer.status not in (200, 404):
             print(f"{question.name}: {answer.status} {body[:500]!r} of {quote(url)} {parameters}")
             break
@@ -228,16 +235,16 @@ async def run(spans: int, logs: int, hours: int, rounds: int, only: str) -> None
             "topology": ClickHouseTopology(clickhouse),
         }
         print(f"\n{spans:,} spans and {logs:,} log records of {hours} h; load average {os.getloadavg()[0]:.1f}\n")
-        print("| question | p50, ms | p95, ms | CPU of the hot node, ms | answer, kB |\n| --- | --- | --- | --- | --- |")
+        print(
+            "| question | p50, ms | p95, ms | CPU of the hot node, ms | of this process | answer, kB |\n| --- | --- | --- | --- | --- | --- |"
+        )
         async with serving(ClickHouseSpans(clickhouse), None, **readers) as api:  # type: ignore[arg-type]  # readers of its ports
             for question in questions(values, hours):
                 if only in question.name:
                     clock, cpu, size = await measure(api, psutil.Process(node.process.pid), question, rounds)
                     p95 = sorted(clock)[int(len(clock) * 0.95)]
-                    print(
-                        f"| {question.name} | {statistics.median(clock):.0f} | {p95:.0f} | {statistics.mean(cpu):.0f} | {size / 1000:.0f} |",
-                        flush=True,
-                    )
+                    means = " | ".join(f"{statistics.mean(used):.0f}" for used in zip(*cpu, strict=True))
+                    print(f"| {question.name} | {statistics.median(clock):.0f} | {p95:.0f} | {means} | {size / 1000:.0f} |", flush=True)
         print(f"\nload average {os.getloadavg()[0]:.1f}; bytes an item: {'; '.join((await sizes(clickhouse)).values())}")
         await clickhouse.close()
 

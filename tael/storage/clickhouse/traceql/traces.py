@@ -31,7 +31,7 @@ LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
 AROUND_NS: Final = 300 * NS_PER_SECOND
 """A trace that overlaps a range is found by its spans that start up to this long before or after the range."""
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
-_SORTED: Final = {**_SETTINGS, "max_block_size": 1_000_000, "preferred_block_size_bytes": 64 << 20}
+_SORTED: Final = {**_SETTINGS, "max_block_size": 250_000, "preferred_block_size_bytes": 64 << 20}
 """Large blocks for what is sorted: merging many small ones costs more than sorting them."""
 _PAGE: Final = 100
 _SPANS_OF_A_PART: Final = 1_000_000
