@@ -105,7 +105,7 @@ class ColdTier:
 
     async def work(self, address: ShardAddress, lease: Lease, retention: Retention, stop: Stop) -> None:
         """Roll for a while if the shard is due. Logs expected errors instead of raising them."""
-        shard = self._known(address, lease)
+        shard = self._state(address, lease)
         # A new request by hand is served at once, even if the shard is not due yet.
         if time.monotonic() < shard.due and shard.asked == self._request.before_ns:
             return
@@ -125,7 +125,7 @@ class ColdTier:
     @asynccontextmanager
     async def hold(self, address: ShardAddress, lease: Lease) -> AsyncIterator[Roller]:
         """Hold the shard's manifest exclusively. Raises Fenced when it belongs to another process, Retryable when something does not answer."""
-        shard = self._known(address, lease)
+        shard = self._state(address, lease)
         async with shard.lock:
             try:
                 if shard.roller is None:
@@ -143,10 +143,10 @@ class ColdTier:
     async def erasing(self, address: ShardAddress, lease: Lease) -> AsyncIterator[ColdEraser]:
         """Hold the shard's manifest as ``hold`` does, for deletions."""
         async with self.hold(address, lease) as roller:
-            fail, setbacks = fail_at(self._settings.roll_failpoint), self._known(address, lease).setbacks
+            fail, setbacks = fail_at(self._settings.roll_failpoint), self._state(address, lease).setbacks
             yield ColdEraser(roller.owner, self._erases(address), self._objects, self._pace, fail, setbacks)
 
-    def _known(self, address: ShardAddress, lease: Lease) -> _Shard:
+    def _state(self, address: ShardAddress, lease: Lease) -> _Shard:
         shard = self._shards.get(address.index)
         # Nothing remembered from another epoch is valid: in between, another compactor may have changed the manifest, and the writer may differ.
         if shard is None or shard.epoch != lease.epoch:

@@ -94,9 +94,9 @@ class Eraser:
             log.warning("deletions failed; retrying", shard=shard.name, reason=str(error))
 
     async def _try(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
-        """``_go_on``; a deletion that fails records the reason and waits, and the others go on."""
+        """``_advance``; a deletion that fails records the reason and waits, and the others go on."""
         try:
-            return await self._go_on(deletion, shard, lease, progress)
+            return await self._advance(deletion, shard, lease, progress)
         except (Retryable, Rejected, Damaged) as error:
             self._due[deletion.id, shard.index] = time.monotonic() + _WAITS_SECONDS
             log.warning("a deletion failed; retrying", shard=shard.name, id=deletion.id, reason=str(error))
@@ -104,7 +104,7 @@ class Eraser:
             progress = await self._deletions.progress_of(deletion, shard.index)
             return await self._record(deletion, shard, progress.model_copy(update={"state": "running", "reason": f"{_FAILED}{error}"}))
 
-    async def _go_on(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
+    async def _advance(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> Progress:
         """The shard's progress after some more of the work."""
         if not progress.until:
             # Items that arrived before the request may still be in the WALs, so the WALs' ends are recorded before the first look.

@@ -102,15 +102,15 @@ class ColdEraser:
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
         """See EraseStore; searches the files."""
         files = await self._files("spans", what.tenant)
-        return await self._reading(files, lambda some: self._store.next_traces(what, some, limit))
+        return await self._reading(files, lambda readable: self._store.next_traces(what, readable, limit))
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[bytes]:
         """Those of ``traces`` with spans in files that came after the request."""
-        return await self._reading(await self._spans_of(what, traces), lambda some: self._store.later_traces(what, traces, some))
+        return await self._reading(await self._spans_of(what, traces), lambda readable: self._store.later_traces(what, traces, readable))
 
     async def loose_items(self, what: Erasure) -> Sequence[bytes]:
         """See EraseStore; searches the files."""
-        return await self._reading(await self._files("logs", what.tenant), lambda some: self._store.loose_items(what, some))
+        return await self._reading(await self._files("logs", what.tenant), lambda readable: self._store.loose_items(what, readable))
 
     async def collect(self, selections: Sequence[Selection]) -> Collection[int]:
         """Remove payloads from the files of several hours of a day, one selection for each hour. Returns the hours that have to wait because they are on
@@ -153,7 +153,7 @@ class ColdEraser:
             if not selection.traces:
                 rows += await self._drop_settled([file for file in files if file.settled], selection)
                 files = [file for file in files if not file.settled]
-            found = await self._reading(files, lambda some: self._store.select(selection, some))
+            found = await self._reading(files, lambda readable: self._store.select(selection, readable))
             for _, places in groupby(self._places(found, selection), lambda place: day_of(place.files[0].hour_ns)):
                 if time.monotonic() < until:
                     rows += await self._rewrite([*places], until)

@@ -113,16 +113,16 @@ class Roller:
                 await self._move(hour)
             case plan.Untangle(hour):
                 await self._untangle(hour)
-            case plan.SayMoved(hour):
-                await self._say(transitions.moved, hour)
-            case plan.SayUnmoved(hour):
-                await self._say(transitions.unmoved, hour)
+            case plan.RecordMoved(hour):
+                await self._record(transitions.moved, hour)
+            case plan.RecordUnmoved(hour):
+                await self._record(transitions.unmoved, hour)
             case plan.Export(hour):
                 await self._export(hour)
             case plan.Drop(hour):
                 await self._drop(hour)
-            case plan.SayDropped(hour):
-                await self._say(transitions.dropped, hour)
+            case plan.RecordDropped(hour):
+                await self._record(transitions.dropped, hour)
 
     async def _begin(self, partition: Partition) -> None:
         await self._commit(transitions.begin_move(self._owner.manifest, partition.table, partition.hour_ns, self._owner.epoch))
@@ -136,13 +136,13 @@ class Roller:
         await self._still_mine()
         await self._store.move(hour)
         self._fail("moved")
-        await self._say(transitions.moved, hour)
+        await self._record(transitions.moved, hour)
         self._fail("rolling")
 
     async def _untangle(self, hour: OpenHour) -> None:
         await self._still_mine()
         if not await self._store.untangle(hour):
-            await self._say(transitions.moved, hour)
+            await self._record(transitions.moved, hour)
 
     async def _export(self, hour: OpenHour) -> None:
         started = time.monotonic()
@@ -177,7 +177,7 @@ class Roller:
         await self._still_mine()
         await self._store.drop(hour)
         self._fail("dropped")
-        await self._say(transitions.dropped, hour)
+        await self._record(transitions.dropped, hour)
 
     async def merge(self) -> bool:
         """Merge the generations of one hour; False when there is none to merge among the pages that are loaded."""
@@ -320,7 +320,7 @@ class Roller:
                 with contextlib.suppress(Damaged), self._setbacks.of(work, self._owner.manifest.index[table, day]):
                     await self._load(table, day)
 
-    async def _say(self, transition: Callable[..., transitions.Change], hour: OpenHour) -> None:
+    async def _record(self, transition: Callable[..., transitions.Change], hour: OpenHour) -> None:
         await self._commit(transition(self._owner.manifest, hour.table, hour.hour_ns, self._owner.epoch))
 
     async def _commit(self, change: transitions.Change) -> None:

@@ -81,14 +81,14 @@ class Untangle:
 
 
 @dataclass(frozen=True, slots=True)
-class SayMoved:
+class RecordMoved:
     """The hour is only in the rolling table: commit that it was moved."""
 
     hour: OpenHour
 
 
 @dataclass(frozen=True, slots=True)
-class SayUnmoved:
+class RecordUnmoved:
     """The hour is in neither table, or its move fails: commit that it is not moving."""
 
     hour: OpenHour
@@ -109,13 +109,13 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class SayDropped:
+class RecordDropped:
     """The hour is gone from the rolling table: commit that it is done."""
 
     hour: OpenHour
 
 
-Step: TypeAlias = Begin | Adopt | Move | Untangle | SayMoved | SayUnmoved | Export | Drop | SayDropped
+Step: TypeAlias = Begin | Adopt | Move | Untangle | RecordMoved | RecordUnmoved | Export | Drop | RecordDropped
 
 
 def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns: int, aside: Collection[Work] = ()) -> Step | None:
@@ -132,7 +132,7 @@ def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns
         if rolls(*place) not in aside:
             return _finish(hour, in_hot=place in hot, in_rolling=place in rolling)
         if hour.state == MOVING and place in hot and place not in rolling:
-            return SayUnmoved(hour)  # as long as it is listed as moving, its readers wait
+            return RecordUnmoved(hour)  # as long as it is listed as moving, its readers wait
     known = {(hour.table, hour.hour_ns) for hour in manifest.head.open}
     unknown = [one for place, one in rolling.items() if place not in known and rolls(*place) not in aside]
     if unknown:
@@ -160,10 +160,10 @@ def work_of(step: Step) -> Work:
 def _finish(hour: OpenHour, *, in_hot: bool, in_rolling: bool) -> Step:
     if hour.state == MOVING:
         if in_rolling:
-            return Untangle(hour) if in_hot else SayMoved(hour)
-        return Move(hour) if in_hot else SayUnmoved(hour)
+            return Untangle(hour) if in_hot else RecordMoved(hour)
+        return Move(hour) if in_hot else RecordUnmoved(hour)
     if hour.state == DROPPING:
-        return Drop(hour) if in_rolling else SayDropped(hour)
+        return Drop(hour) if in_rolling else RecordDropped(hour)
     return Export(hour)
 
 

@@ -23,7 +23,7 @@ from tael.storage.span_metrics import Series, Wanted, present, samples_of, slot_
 USAGE: Final = "gen_ai_client_token_usage"
 COST: Final = "gen_ai_client_cost_usd_total"
 NAMES: Final = (*(USAGE + part for part in ("_bucket", "_sum", "_count")), COST)
-_OF: Final = {
+_LABEL_OF: Final = {
     "service": "service",
     "provider": "gen_ai_provider_name",
     "operation": "gen_ai_operation_name",
@@ -31,7 +31,7 @@ _OF: Final = {
     "response_model": "gen_ai_response_model",
 }
 """The word columns of LlmCalls, and the labels made of them."""
-LABEL_NAMES: Final = frozenset({METRIC_NAME, *_OF.values(), "gen_ai_token_type", "le"})
+LABEL_NAMES: Final = frozenset({METRIC_NAME, *_LABEL_OF.values(), "gen_ai_token_type", "le"})
 _TYPES: Final = {"input": "input_tokens", "output": "output_tokens"}
 BOUNDS: Final = tuple(4**power for power in range(14))
 """Upper bounds of the buckets in tokens: those that OpenTelemetry's semantic conventions advise."""
@@ -44,7 +44,7 @@ def llm_series(calls: LlmCalls, start_ms: int, end_ms: int, wanted: Wanted, max_
     step = slot_ms(start_ms, end_ms)
     first, slots = start_ms // step, max(0, end_ms // step - start_ms // step) + 1
     times = (first + np.arange(slots, dtype=np.int64)) * step
-    group, rows = groups_of(counted, tuple(_OF))
+    group, rows = groups_of(counted, tuple(_LABEL_OF))
     # For each group and type: the buckets and +Inf, the sum and the count; and the cost. Checked before anything of that size is allocated.
     if len(rows) * (len(_TYPES) * (len(BOUNDS) + 3) + 1) * slots > max_samples:
         raise TooLarge(TOO_MANY_SAMPLES)
@@ -59,9 +59,9 @@ def llm_series(calls: LlmCalls, start_ms: int, end_ms: int, wanted: Wanted, max_
 
     def series() -> Iterator[Series]:
         for number, row in enumerate(rows.tolist()):
-            own = {label: counted.words[name].words[int(counted.words[name].codes[row])] for name, label in _OF.items()}
-            mine = inside & (group == number)
-            for labels, values in _of_group(own, counted, np.flatnonzero(mine), slot, slots, wanted):
+            own = {label: counted.words[name].words[int(counted.words[name].codes[row])] for name, label in _LABEL_OF.items()}
+            own_rows = inside & (group == number)
+            for labels, values in _of_group(own, counted, np.flatnonzero(own_rows), slot, slots, wanted):
                 yield labels, values, there[number]
 
     return samples_of(series(), times, start_ms)
@@ -76,9 +76,9 @@ def is_counted(labels: Labels) -> bool:
 def label_sets(calls: LlmCalls) -> Iterator[Labels]:
     """The label sets of the series of these calls."""
     counted = calls.take(calls.counted)
-    _, rows = groups_of(counted, tuple(_OF))
+    _, rows = groups_of(counted, tuple(_LABEL_OF))
     for row in rows.tolist():
-        own = {label: counted.words[name].words[int(counted.words[name].codes[row])] for name, label in _OF.items()}
+        own = {label: counted.words[name].words[int(counted.words[name].codes[row])] for name, label in _LABEL_OF.items()}
         yield labels_of({METRIC_NAME: COST, **own})
         for kind in _TYPES:
             yield from (labels for labels, _ in _histogram(own, kind))

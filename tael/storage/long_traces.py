@@ -69,12 +69,12 @@ class Origin:
 class Slice:
     """The spans of a part in order of their keys, each once. ``bodies`` are bytes in the requested form, or a Span that the shard cannot put into it.
 
-    ``origins[came_under[i]]`` is the origin of span ``i``. Of two copies of a span the one with the higher rank is the more complete.
+    ``origins[origin_ids[i]]`` is the origin of span ``i``. Of two copies of a span the one with the higher rank is the more complete.
     """
 
     keys: Sequence[Key]
     bodies: Sequence[bytes | Span]
-    came_under: Sequence[int]
+    origin_ids: Sequence[int]
     ranks: Sequence[tuple[int, ...]]
     origins: Mapping[int, Origin] = field(default_factory=dict)
 
@@ -128,7 +128,7 @@ def merge_slices(slices: Sequence[Slice], limit: int) -> Slice:
     return Slice(
         [key for key, *_ in kept],
         [slices[place].bodies[index] for *_, place, index in kept],
-        [slices[place].came_under[index] for *_, place, index in kept],
+        [slices[place].origin_ids[index] for *_, place, index in kept],
         [slices[place].ranks[index] for *_, place, index in kept],
         {number: origin for one in slices for number, origin in one.origins.items()},
     )

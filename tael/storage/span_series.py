@@ -119,7 +119,7 @@ class SpanSeries:
     async def label_names(self, tenant: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader. Without matchers the names follow from the kinds of spans that are there."""
         if not selection.matchers:
-            sources = await self._there(tenant, selection.start_ms, selection.end_ms)
+            sources = await self._present(tenant, selection.start_ms, selection.end_ms)
             names = [name for source in sources.value for name in source.label_names]
             return Answer(series_merge.ordered([names], limit), sources.missing)
         series = await self.list_series(tenant, selection, 0)
@@ -128,7 +128,7 @@ class SpanSeries:
     async def label_values(self, tenant: str, name: str, selection: Selection, limit: int) -> Answer[list[str]]:
         """See SeriesReader. Names of metrics follow from the kinds of spans that are there."""
         if name == METRIC_NAME and all(matcher.name == METRIC_NAME for matcher in selection.matchers):
-            sources = await self._there(tenant, selection.start_ms, selection.end_ms)
+            sources = await self._present(tenant, selection.start_ms, selection.end_ms)
             names = [name for source in sources.value for name in source.names if all(m.matches(name) for m in selection.matchers)]
             return Answer(series_merge.ordered([names], limit), sources.missing)
         if not any(name in source.label_names for source in self._sources):
@@ -142,7 +142,7 @@ class SpanSeries:
         asked = [family for family in FAMILIES if metric in ("", family.name)]
         if not asked:
             return Answer([])
-        sources = await self._there(tenant, 0, self._now_ms())
+        sources = await self._present(tenant, 0, self._now_ms())
         names = {name for source in sources.value for name in source.names}
         there = [family for family in asked if any(name.startswith(family.name) for name in names)]
         return Answer(series_merge.families([there], limit), sources.missing)
@@ -152,7 +152,7 @@ class SpanSeries:
         del tenant, matchers, start_ms, end_ms
         return Answer([])
 
-    async def _there(self, tenant: str, start_ms: int, end_ms: int) -> Answer[list[_Source]]:
+    async def _present(self, tenant: str, start_ms: int, end_ms: int) -> Answer[list[_Source]]:
         """The sources that have series in a range."""
         answer = await self._span_kinds(tenant, max(0, start_ms), min(end_ms, self._now_ms() + _LISTED_SLOT_MS))
         kinds = answer.value

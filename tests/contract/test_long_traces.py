@@ -46,12 +46,12 @@ async def test_bytes_say_what_spans_say(any_tier: HotTier) -> None:
         assert json.loads(b"[" + Processes().encode_slice(jaeger) + b"]") == Processes().encode(spans)
         read = (await any_tier.long_traces.read_bytes("t1", part, "otlp")).value
         assert [WireSpan.FromString(body) for body in read.bodies] == [encode_span(span) for span in spans]  # type: ignore[arg-type]
-        assert [read.origins[number] for number in read.came_under] == [Origin(span.resource, span.scope) for span in spans]
+        assert [read.origins[number] for number in read.origin_ids] == [Origin(span.resource, span.scope) for span in spans]
 
 
 def as_json(read: Slice) -> list[object]:
     texts: list[object] = []
-    for body, number in zip(read.bodies, read.came_under, strict=True):
+    for body, number in zip(read.bodies, read.origin_ids, strict=True):
         origin = read.origins[number]
         if isinstance(body, Span):
             texts.append(span_json(body))
@@ -105,5 +105,5 @@ def test_copies_on_two_shards_are_one() -> None:
     one = Slice([Key(1, 1), Key(2, 1)], [b"begun", b"a"], [7, 7], [(0, 0, 1, 0), (1, 0, 3, 0)], {7: Origin(Resource(), Scope())})
     two = Slice([Key(1, 1), Key(3, 1)], [b"ended", b"b"], [8, 8], [(1, 0, 1, 0), (1, 0, 3, 0)], {8: Origin(Resource(), Scope(name="s"))})
     merged = merge_slices([one, two], 10)
-    assert (merged.bodies, merged.came_under, set(merged.origins)) == ([b"ended", b"a", b"b"], [8, 7, 8], {7, 8})
+    assert (merged.bodies, merged.origin_ids, set(merged.origins)) == ([b"ended", b"a", b"b"], [8, 7, 8], {7, 8})
     assert merge_slices([two, one], 2).bodies == [b"ended", b"a"]

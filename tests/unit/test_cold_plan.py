@@ -42,12 +42,12 @@ def test_what_was_begun_is_finished_first() -> None:
     expected: list[tuple[Manifest, bool, bool, Callable[[OpenHour], plan.Step]]] = [
         (moving, True, False, plan.Move),
         (moving, True, True, plan.Untangle),
-        (moving, False, True, plan.SayMoved),
-        (moving, False, False, plan.SayUnmoved),
+        (moving, False, True, plan.RecordMoved),
+        (moving, False, False, plan.RecordUnmoved),
         (rolling, True, True, plan.Export),
         (rolling, False, False, plan.Export),
         (dropping, True, True, plan.Drop),
-        (dropping, False, False, plan.SayDropped),
+        (dropping, False, False, plan.RecordDropped),
     ]
     for manifest, in_hot, in_rolling, step in expected:
         found = next_step(manifest, Partitions(other + here * in_hot, other + here * in_rolling), Policy(1 << 62, 0), NOW)
@@ -62,7 +62,7 @@ def test_an_hour_that_is_set_aside_holds_no_other_up() -> None:
     both = Partitions((of("spans", HOUR), next_hour), (of("spans", HOUR),))
     assert next_step(Manifest(Head(0)), Partitions(both.hot, ()), policy, NOW, bad) == plan.Begin(next_hour)
     assert next_step(Manifest(Head(0)), both, policy, NOW, bad) == plan.Begin(next_hour)
-    assert next_step(moving, Partitions(both.hot, ()), policy, NOW, bad) == plan.SayUnmoved(moving.head.open[0])
+    assert next_step(moving, Partitions(both.hot, ()), policy, NOW, bad) == plan.RecordUnmoved(moving.head.open[0])
     assert next_step(rolling, both, policy, NOW, bad) == plan.Begin(next_hour)
     assert next_step(rolling, both, policy, NOW, {plan.rolls("spans", next_hour.hour_ns)}) == plan.Export(rolling.head.open[0])
     begun = m.begin_move(rolling, "spans", HOUR + HOUR_NS, 1).manifest
@@ -217,11 +217,11 @@ class World:
         actions: dict[type[plan.Step], list[Callable[[], None]]] = {
             plan.Move: [lambda: self._copy(key), lambda: self._clear(key), say(m.moved)],
             plan.Untangle: [lambda: self._untangle(key)],
-            plan.SayMoved: [say(m.moved)],
-            plan.SayUnmoved: [say(m.unmoved)],
+            plan.RecordMoved: [say(m.moved)],
+            plan.RecordUnmoved: [say(m.unmoved)],
             plan.Export: [lambda: self._export(hour)],
             plan.Drop: [lambda: self.rolling.update({key: set()}), say(m.dropped)],
-            plan.SayDropped: [say(m.dropped)],
+            plan.RecordDropped: [say(m.dropped)],
         }
         return actions[type(step)]
 

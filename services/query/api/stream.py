@@ -67,7 +67,7 @@ async def encoded_groups(
     """``ResourceSpans`` of each block in protobuf's JSON, as the elements of one array; ``to_dict`` converts spans that are not yet encoded."""
 
     def groups(block: Slice) -> bytes:
-        origins = [block.origins[number] for number in block.came_under]
+        origins = [block.origins[number] for number in block.origin_ids]
         bodies = (body if isinstance(body, bytes) else to_bytes(to_dict(body)) for body in block.bodies)
         return b",".join(resource_spans_json((body, one.resource, one.scope) for body, one in zip(bodies, origins, strict=True)))
 

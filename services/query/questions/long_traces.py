@@ -164,8 +164,8 @@ async def open_long_trace(backend: Backend, tenant: str, trace_id: bytes) -> Lon
 
 def _bytes_of_slice(block: Slice, form: Form) -> int:
     """The approximate size of a block in an answer; in JSON every span repeats its resource and scope."""
-    under = {number: _bytes_under(block.origins[number].resource, block.origins[number].scope) for number in set(block.came_under)}
-    origins = map(under.__getitem__, block.came_under) if form == "json" else under.values()
+    under = {number: _bytes_under(block.origins[number].resource, block.origins[number].scope) for number in set(block.origin_ids)}
+    origins = map(under.__getitem__, block.origin_ids) if form == "json" else under.values()
     return sum(len(body) if isinstance(body, bytes) else bytes_of(body) for body in block.bodies) + sum(origins)
 
 

@@ -33,7 +33,7 @@ _OVERLOADED: Final = {
     241: 2.0,  # MEMORY_LIMIT_EXCEEDED
     252: 5.0,  # TOO_MANY_PARTS
 }
-_DATA: Final = frozenset(
+_DATA_CODES: Final = frozenset(
     {
         6,  # CANNOT_PARSE_TEXT
         26,  # CANNOT_PARSE_QUOTED_STRING
@@ -58,7 +58,7 @@ _DATA: Final = frozenset(
         636,  # CANNOT_EXTRACT_TABLE_STRUCTURE
     }
 )
-_DAMAGED: Final = frozenset(
+_DAMAGED_CODES: Final = frozenset(
     {
         40,  # CHECKSUM_DOESNT_MATCH
         226,  # NO_FILE_IN_DATA_PART
@@ -67,7 +67,7 @@ _DAMAGED: Final = frozenset(
         271,  # CANNOT_DECOMPRESS
     }
 )
-_OF_AN_OBJECT: Final = frozenset(
+_OBJECT_CODES: Final = frozenset(
     {
         27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
         33,  # CANNOT_READ_ALL_DATA
@@ -88,7 +88,7 @@ _RESULT_TOO_LARGE: Final = frozenset({158, 396})
 OUT_OF_MEMORY: Final = "MEMORY_LIMIT_EXCEEDED"
 _TOO_SPREAD: Final = "Too many partitions for single INSERT block"
 _TOO_LONG: Final = "Max query size exceeded"
-_OVER_ITS_OWN: Final = "Query memory limit exceeded"
+_OWN_LIMIT: Final = "Query memory limit exceeded"
 _NARROWER: Final = "it takes more memory than a shard gives to one query; ask for less"
 
 
@@ -241,7 +241,7 @@ class ClickHouse:
 
     def _report_damage(self, error: Exception) -> None:
         """Log and count a damaged part. ClickHouse's message, with its file and checksums, is for operators, so it is logged here and kept out of answers."""
-        if getattr(error, "code", None) in _DAMAGED:
+        if getattr(error, "code", None) in _DAMAGED_CODES:
             server = urlsplit(self.url)
             _DAMAGED_READS.labels(f"{server.hostname}:{server.port}").inc()
             log.error("ClickHouse cannot read a damaged part", database=self.database, reason=str(error)[:_REASON_CHARS])
@@ -297,27 +297,27 @@ def translate(error: Exception, *, reading: bool = False) -> TaelError:
     code = getattr(error, "code", None)
     text = str(error).strip() or type(error).__name__
     if isinstance(error, ClickHouseError) and code is not None:
-        if _OVER_ITS_OWN in text:
+        if _OWN_LIMIT in text:
             return TooLarge(_NARROWER, where="query") if reading else TooLarge(text)
-        return (_of_data(code, text) if reading else None) or _by_code(code, text)
+        return (_stored_data_error(code, text) if reading else None) or _error_of_code(code, text)
     if isinstance(error, (ClickHouseError, aiohttp.ClientError, OSError)):
         return Unavailable(text)
     return Unavailable(f"unexpected failure of the ClickHouse client: {text}")
 
 
-def _of_data(code: int, text: str) -> TaelError | None:
+def _stored_data_error(code: int, text: str) -> TaelError | None:
     """The error for damaged or unreadable stored data; None when the error has another cause."""
-    if code in _OF_AN_OBJECT and (found := _OBJECT.search(text)):
+    if code in _OBJECT_CODES and (found := _OBJECT.search(text)):
         return Unreadable(found[1] or found[2], alone=code != _S3_ERROR or _NOT_FOUND in text)
-    if code in _DAMAGED:
+    if code in _DAMAGED_CODES:
         return Unavailable("a part of this shard's data is damaged; the log of this process names its file")
     return None
 
 
-def _by_code(code: int, text: str) -> TaelError:
+def _error_of_code(code: int, text: str) -> TaelError:
     if code in _OVERLOADED and _TOO_SPREAD not in text:
         return Overloaded(text, retry_after_seconds=_OVERLOADED[code])
-    if code in _DATA or _TOO_SPREAD in text:
+    if code in _DATA_CODES or _TOO_SPREAD in text:
         return Rejected(text)
     if _TOO_LONG in text:
         return TooLarge("the query is too long", where="query", accepted="shorter expressions: about 200 kB of text in all")

@@ -28,9 +28,9 @@ class ClickHouseColdErase(ColdFiles, Mutations):
     async def next_traces(self, what: Erasure, files: Sequence[ColdFile], limit: int) -> Sequence[bytes]:
         """See ColdEraseStore."""
         where = f"{before_request('spans')} AND {names_owner(what)}"
-        for some in _some(files):
+        for batch in _batches(files):
             found = await self._ask(
-                some, "trace_id", f"WHERE {where} GROUP BY trace_id ORDER BY min(start_time) LIMIT {int(limit)}", parameters_of(what)
+                batch, "trace_id", f"WHERE {where} GROUP BY trace_id ORDER BY min(start_time) LIMIT {int(limit)}", parameters_of(what)
             )
             if found:
                 return [bytes(trace_id) for (trace_id,) in found]
@@ -43,19 +43,19 @@ class ClickHouseColdErase(ColdFiles, Mutations):
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
         """See ColdEraseStore."""
-        found = [await self._ask(some, "DISTINCT trace_id", f"WHERE {LATER}", parameters_of(what, traces)) for some in _some(files)]
+        found = [await self._ask(batch, "DISTINCT trace_id", f"WHERE {LATER}", parameters_of(what, traces)) for batch in _batches(files)]
         return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
 
     async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:
         """See ColdEraseStore."""
         found: dict[ColdFile, Selected] = {}
-        for some in _some(files):
-            table = some[0].table
+        for batch in _batches(files):
+            table = batch[0].table
             tail = f"WHERE {condition(table, selection)} GROUP BY _path"
-            asked = f"_path, count(), {checksum(table)}"
-            rows = await self._ask(some, asked, tail, parameters_of_all(selection), also=", _path")
+            columns = f"_path, count(), {checksum(table)}"
+            rows = await self._ask(batch, columns, tail, parameters_of_all(selection), also=", _path")
             for path, count, total in rows:
-                [file] = [file for file in some if text(path).endswith(file.key)]
+                [file] = [file for file in batch if text(path).endswith(file.key)]
                 found[file] = Selected(int(count), text(total))
         hours = {hour_ns for file in found if file.table == "logs" for hour_ns in file.each_hour}
         await self._recount(selection.what.tenant, [str(hour_ns // NS_PER_SECOND) for hour_ns in sorted(hours)])
@@ -69,7 +69,7 @@ class ClickHouseColdErase(ColdFiles, Mutations):
     async def loose_items(self, what: Erasure, files: Sequence[ColdFile]) -> Sequence[bytes]:
         """See ColdEraseStore."""
         where = f"WHERE {condition('logs', Selection(what))} AND {LOOSE}"
-        found = [await self._ask(some, f"DISTINCT {LOOSE_ITEM}", where, parameters_of(what)) for some in _some(files)]
+        found = [await self._ask(batch, f"DISTINCT {LOOSE_ITEM}", where, parameters_of(what)) for batch in _batches(files)]
         return sorted({bytes(item) for rows in found for (item,) in rows})
 
     async def _ask(
@@ -79,6 +79,6 @@ class ClickHouseColdErase(ColdFiles, Mutations):
         return await self._clickhouse.query(f"SELECT {columns} FROM ({rows}) {tail}", parameters, _LIMITS)  # noqa: S608  # the same
 
 
-def _some(files: Sequence[ColdFile]) -> Iterator[Sequence[ColdFile]]:
+def _batches(files: Sequence[ColdFile]) -> Iterator[Sequence[ColdFile]]:
     for start in range(0, len(files), _FILES):
         yield files[start : start + _FILES]

@@ -56,12 +56,12 @@ class ClickHouseLongTraces:
         found = await self._native(queries.bytes_of_part(self._source, tenant, part, form, hours), span_bytes.SETTINGS)
         if not found:
             return Answer(Slice([], [], [], []))
-        starts, numbers, came_under, *ranks = (native.numbers(column).tolist() for column in found[:-1])
+        starts, numbers, origin_ids, *ranks = (native.numbers(column).tolist() for column in found[:-1])
         keys = list(map(Key, starts, numbers))
         bodies = await self._filled(tenant, part, keys, native.blobs(found[-1]).values, hours)
         # A statement of its own, and only for new origins: a resource of kilobytes would otherwise be sent with every span.
-        origins = await self._origins(tenant, part, hours) if set(came_under) - set(known) else {}
-        return Answer(Slice(keys, bodies, came_under, list(zip(*ranks, strict=True)), origins))
+        origins = await self._origins(tenant, part, hours) if set(origin_ids) - set(known) else {}
+        return Answer(Slice(keys, bodies, origin_ids, list(zip(*ranks, strict=True)), origins))
 
     async def calls(self, tenant: str, trace_id: bytes) -> Answer[list[Span]]:
         """See LongTraceReader."""

@@ -59,20 +59,20 @@ class ClickHousePayloads:
 
 def fetch(source: Source, tenant: str, hashes: Sequence[bytes], time_range: TimeRange, hours: Collection[int] | None = None) -> Statement:
     """The pieces of these payloads, each once; outside the hot table only of ``hours`` (their starts, ns), unless that is None."""
-    where = _these(tenant, hashes, time_range)
+    where = _of_hashes(tenant, hashes, time_range)
     held = source.rows("payloads", tenant, whole_hours(time_range), hours=hours)
     return Statement(f"SELECT hash, offset, size, content\nFROM {held}\nWHERE {where}\nLIMIT 1 BY hash, offset", where.parameters)
 
 
 def hours_of(source: Source, tenant: str, hashes: Sequence[bytes], time_range: TimeRange, *, every: bool) -> Statement:
     """The starts, in seconds, of the hours that have these payloads: the last hour of each payload, or every hour."""
-    where = _these(tenant, hashes, time_range)
+    where = _of_hashes(tenant, hashes, time_range)
     held = source.rows("payload_hours", tenant, time_range)
     last = "" if every else "\nGROUP BY hash"
     return Statement(f"SELECT toUnixTimestamp({'hour' if every else 'max(hour)'})\nFROM {held}\nWHERE {where}{last}", where.parameters)
 
 
-def _these(tenant: str, hashes: Sequence[bytes], time_range: TimeRange) -> Conditions:
+def _of_hashes(tenant: str, hashes: Sequence[bytes], time_range: TimeRange) -> Conditions:
     where = Conditions(tenant)
     where.within_hours("hour", time_range)
     where.add(

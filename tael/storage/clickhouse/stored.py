@@ -33,7 +33,7 @@ def count_rows(database: str, signal: str, body: bytes) -> Statement | None:
     if signal not in _TABLES:
         return None
     table, column, distinguishing = _TABLES[signal]
-    where = _these(signal, body)
+    where = _of_requests(signal, body)
     sql = (
         f"SELECT tenant, toUnixTimestamp64Nano(received_at), toUnixTimestamp64Nano({column}), {distinguishing}, count()"  # noqa: S608  # names of ours
         f" FROM {database}.{table} WHERE {where.sql} GROUP BY ALL"
@@ -45,13 +45,13 @@ def index_references(database: str, signal: str, body: bytes) -> Statement | Non
     """Insert the references of the stored rows into the index of references. None for a signal without references."""
     if signal not in _TABLES:
         return None
-    table, where = _TABLES[signal][0], _these(signal, body)
+    table, where = _TABLES[signal][0], _of_requests(signal, body)
     rows = f"(SELECT * FROM {database}.{table} WHERE {where.sql})"  # noqa: S608  # the same
     select = span_references_select(rows) if signal == TRACES else log_references_select(rows)
     return Statement(f"INSERT INTO {database}.payload_references {select}", where.parameters)
 
 
-def _these(signal: str, body: bytes) -> Statement:
+def _of_requests(signal: str, body: bytes) -> Statement:
     """The condition that a row came with a request of the body, or with another request of the same tenant and instant."""
     column = _TABLES[signal][1]
     keys = [key for record in codec.decode(body) for key in _keys(signal, record)]

@@ -76,7 +76,7 @@ class Tiers:
         """The newest manifest that this process has seen; whether it is outdated is checked after a question. None when none can be read."""
         if self._manifest is None and time.monotonic() >= self._ask_again_at:
             try:
-                return self.met(Manifest(await self.head()))
+                return self.remember(Manifest(await self.head()))
             except Retryable as error:
                 # It may take seconds to find out that the store is unreachable; only the first question waits for that.
                 self._ask_again_at = time.monotonic() + _AGAIN_SECONDS
@@ -88,7 +88,7 @@ class Tiers:
         with _not_the_callers_fault():
             return await self._manifests.head(self._shard)
 
-    def met(self, manifest: Manifest) -> Manifest:
+    def remember(self, manifest: Manifest) -> Manifest:
         """Remember the manifest unless a later one is known, and return it."""
         # Several questions load pages at once: a manifest with an older head must not replace a newer one.
         if self._manifest is None or manifest.revision >= self._manifest.revision:
@@ -98,7 +98,7 @@ class Tiers:
     async def load(self, manifest: Manifest, table: str, time_range: TimeRange) -> Manifest:
         """The manifest with these pages. Raises Retryable."""
         with _not_the_callers_fault():
-            return self.met(await self._manifests.load(manifest, (table,), time_range))
+            return self.remember(await self._manifests.load(manifest, (table,), time_range))
 
     def hot(self) -> HotTables:
         """The source of only the hot tables."""
@@ -132,7 +132,7 @@ class TieredShard(Generic[R]):
         return self._tiers.name
 
     @property
-    def _unasked(self) -> str:
+    def _unreachable(self) -> str:
         return f"{self.name}: its manifest could not be asked"
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T]:
@@ -140,7 +140,7 @@ class TieredShard(Generic[R]):
         known, unreadable = await self._tiers.snapshot(), frozenset[str]()
         if known is None:
             answer = await question(self._build(self._tiers.hot()))
-            return Answer(answer.value, (*answer.missing, self._unasked))
+            return Answer(answer.value, (*answer.missing, self._unreachable))
         manifest, patience = known, time.monotonic() + MOVING_SECONDS
         for _ in range(ATTEMPTS):
             source = await self._tiers.source(manifest, unreadable)
@@ -153,10 +153,10 @@ class TieredShard(Generic[R]):
             try:
                 head = await self._overtaken(source, manifest)
             except Retryable:
-                return Answer(answer.value, (*answer.missing, *self._left_out(source), self._unasked))
+                return Answer(answer.value, (*answer.missing, *self._left_out(source), self._unreachable))
             if head is None:
                 return Answer(answer.value, (*answer.missing, *self._left_out(source)))
-            manifest = self._tiers.met(Manifest(head))
+            manifest = self._tiers.remember(Manifest(head))
         raise Unavailable("hours of the range kept moving between tiers while they were read")
 
     async def _after(self, error: TaelError, source: TieredTables, manifest: Manifest, patience: float) -> tuple[Manifest, frozenset[str]]:
@@ -171,7 +171,7 @@ class TieredShard(Generic[R]):
         except Retryable:
             raise error from None
         if head is not None:
-            return self._tiers.met(Manifest(head)), frozenset()
+            return self._tiers.remember(Manifest(head)), frozenset()
         keys = _unreadable(error, source.trail.opened) if isinstance(error, Unreadable) else frozenset()
         if not keys:
             raise error
@@ -193,7 +193,7 @@ class TieredShard(Generic[R]):
         if not source.trail.holds(head, manifest.head):
             return head
         if head.revision > manifest.revision:
-            self._tiers.met(Manifest(head))
+            self._tiers.remember(Manifest(head))
         return None
 
     async def _after_a_move(self, manifest: Manifest, patience: float, error: TaelError) -> Manifest:
@@ -202,7 +202,7 @@ class TieredShard(Generic[R]):
             if time.monotonic() > patience:
                 raise Unavailable(f"{error}, and no compactor finishes the move") from error
             await asyncio.sleep(_LOOK_SECONDS)
-        return self._tiers.met(Manifest(head))
+        return self._tiers.remember(Manifest(head))
 
     def _left_out(self, source: TieredTables) -> tuple[str, ...]:
         named = sorted(source.trail.left_out)

@@ -56,7 +56,7 @@ class Processes:
         """Spans as the elements of a JSON array; those that are bytes are JSON up to their logs and only get the ending."""
         return b",".join(
             body + self._ending(number, block.origins) if isinstance(body, bytes) else to_bytes(self.encode((body,))[0])
-            for body, number in zip(block.bodies, block.came_under, strict=True)
+            for body, number in zip(block.bodies, block.origin_ids, strict=True)
         )
 
     def _ending(self, number: int, origins: Mapping[int, Origin]) -> bytes:

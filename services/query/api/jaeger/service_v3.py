@@ -118,7 +118,7 @@ def _chunks_of_bytes(block: Slice) -> list[Message]:
     """``_chunks`` for spans that are already encoded."""
     made, bodies = list[Message](), list[Encoded]()
     size = 0
-    for body, number in zip(block.bodies, block.came_under, strict=True):
+    for body, number in zip(block.bodies, block.origin_ids, strict=True):
         encoded = body if isinstance(body, bytes) else encode_span(body).SerializeToString()
         if bodies and (len(bodies) == _SPANS or size + len(encoded) > PACKET_BYTES):
             made.append(pb.TracesData(resource_spans=resource_spans(bodies)))

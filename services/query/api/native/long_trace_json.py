@@ -37,10 +37,10 @@ async def long_trace_json(trace: LongTrace, *, inline: bool) -> AsyncGenerator[b
 
 
 def _block_json(block: Slice, messages: Messages, counted: frozenset[bytes]) -> bytes:
-    ends = {number: _end(block.origins[number]) for number in set(block.came_under)}
+    ends = {number: _end(block.origins[number]) for number in set(block.origin_ids)}
     return b",".join(
         body + ends[number] if isinstance(body, bytes) else to_bytes(span_with_messages_json(body, messages, counted))
-        for body, number in zip(block.bodies, block.came_under, strict=True)
+        for body, number in zip(block.bodies, block.origin_ids, strict=True)
     )
 
 

@@ -78,7 +78,7 @@ def _span_dict(span: Span) -> dict[str, Any]:
 
 
 def _trace(block: Slice) -> Trace:
-    origins = [block.origins[number] for number in block.came_under]
+    origins = [block.origins[number] for number in block.origin_ids]
     bodies = (body if isinstance(body, bytes) else encode_span(body).SerializeToString() for body in block.bodies)
     return Trace(resource_spans=resource_spans((body, one.resource, one.scope) for body, one in zip(bodies, origins, strict=True)))
 
