@@ -1,1 +1,1 @@
-"""Migrations, membership, the shard map and the leases: one leader, any number of standbys."""
+"""The coordinator: migrations, membership, the shard map and the leases; one leader, any number of standbys."""

@@ -185,14 +185,14 @@ class Term:
         current = self._damaged.read(ShardMap, found) if found else None
         try:
             wanted = next_shard_map(current, self._settings.clickhouse_urls)
-            if (
-                found and current is None
-            ):  # a version that no map has reached: it grows by one a write of the key, revisions by one at least
+            if found and current is None:
+                # The map is damaged. The key's revision is a version that no map has reached: each write of the key raises the
+                # version by one at most, and the revision by at least one.
                 wanted = wanted.model_copy(update={"version": found.revision})
         except ValueError as error:
             raise BadSettings([f"TAEL_CLICKHOUSE_URLS={','.join(self._settings.clickhouse_urls)!r} cannot be used: {error}"]) from error
         if found is None:
-            # Compare-and-set in both cases: a leader that slept must not put an older map in place of its successor's.
+            # Both branches are compare-and-sets: a leader that was suspended must not replace its successor's map by an older one.
             await self._ports.kv.create(SHARD_MAP_KEY, wanted.encode())
         elif wanted != current:
             await self._ports.kv.update(SHARD_MAP_KEY, wanted.encode(), found.revision)
@@ -202,12 +202,12 @@ class Term:
         return wanted
 
     async def _live_members(self) -> list[Member]:
-        """The members whose key changes; at the start of a term everybody who has a key counts as alive for one lease length."""
+        """The members whose key changes; at the start of a term every member with a key counts as alive for one TTL."""
         found = await self._ports.kv.list(MEMBER_PREFIX)
         now = time.monotonic()
         self._liveness.observe({value.key: value.revision for value in found}, now)
         for value in found:
-            # A process that slept for so long and wakes writes its key anew: forgetting it costs nothing but one round.
+            # A process that was suspended for so long writes its key again when it resumes, so removing the key costs it one round at most.
             if (self._liveness.age_seconds(value.key, now) or 0.0) > self._settings.lease_ttl_seconds * _FORGET_AFTER_TTLS:
                 await self._ports.kv.delete(value.key)
                 self._damaged.forget(value.key)

@@ -162,7 +162,7 @@ class Runner:
 
     async def _stop(self, query_id: str, done: Future[Stats]) -> None:
         """Stop the statement if it runs, and return when it has ended."""
-        # Succeeds only while the statement still waits for a thread; then nothing has to be killed.
+        # cancel() succeeds only while the statement waits for a thread; then nothing has to be killed.
         done.cancel()
         loop = asyncio.get_running_loop()
         while not done.done():

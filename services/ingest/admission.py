@@ -66,7 +66,7 @@ class Admission(Protocol):
 
 
 class Strict(Protocol):
-    """An admission without a census of its own."""
+    """The part of an Admission that checks and cuts; its user counts messages."""
 
     def admit(self, tenant: str, request: bytes, cut: Cut) -> Admitted:
         """See Admission."""
@@ -153,7 +153,7 @@ class Tolerant:
         bounded, warnings = self._bound(request, extraction, cut)
         try:
             admitted = self.inner.admit(tenant, bounded, cut)
-        # TooLarge is a Rejected that no repair cures.
+        # TooLarge is a Rejected too, but no repair can help.
         except TooLarge:
             raise
         except Rejected:

@@ -59,7 +59,7 @@ KeptOf: TypeAlias = "Callable[[str, str, int], Kept]"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a stored request: how many items were refused and why, or a warning although none was."""
+    """The outcome of a stored request: the number of refused items and the reasons; the message may also be a warning without refusals."""
 
     rejected: int = 0
     message: str = ""

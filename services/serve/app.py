@@ -164,7 +164,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _program(name: str) -> str:
-    """The program that pip put beside this interpreter, else the one on PATH."""
+    """The path of a program: beside this interpreter, where pip installs it, else on PATH. Raises CannotStart if there is none."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:

@@ -51,7 +51,7 @@ def resident_bytes(pid: int | None) -> int:
 
 
 class _AllReady(Readiness):
-    """Ready when every process is."""
+    """Ready when every supervised process is."""
 
     def __init__(self, watched: Sequence[Supervised]) -> None:
         super().__init__()

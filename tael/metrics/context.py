@@ -1,4 +1,4 @@
-"""What the points of one OTLP metric share: its name, the labels of its resource and scope, and the series known under it."""
+"""The context that the points of one OTLP metric share: its name, the labels of its resource and scope, and its known series."""
 
 from __future__ import annotations
 

@@ -74,5 +74,5 @@ def _repeats(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], calls: 
 
 
 def _has_usage(call: LlmCall) -> bool:
-    # Zero is usage that was reported, None is not.
+    # Zero is reported usage; None means that there is no report.
     return not (call.input_tokens is call.output_tokens is call.total_tokens is call.cost_usd is None)

@@ -25,7 +25,7 @@ log = get_logger("service")
 
 
 class Stop:
-    """A one-way switch that every loop of a process watches."""
+    """A one-way switch, watched by every loop of a process."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

@@ -23,7 +23,7 @@ class TokenBucket:
         return cls(rate, rate * burst_seconds, rate * burst_seconds, now)
 
     def delay_seconds(self, amount: float, now: float) -> float:
-        """How long until ``amount`` may be taken; 0 when it may be now."""
+        """Seconds until ``amount`` may be taken; 0 if it may be taken now."""
         self.level = min(self.burst, self.level + max(0.0, now - self.at) * self.rate)
         self.at = max(self.at, now)
         # An amount above the burst waits only until the bucket is full: the level never gets higher, and take() leaves the rest as a debt.

@@ -70,7 +70,7 @@ class Inserter:
         self._parts.fail("after_insert")
 
     async def _prepared(self, entries: Sequence[Entry], prefix: str, batch: str, stop: Stop) -> list[Insert]:
-        """What must be written besides the entries themselves."""
+        """The inserts that must be written in addition to those of the entries."""
         inserts: list[Insert] = []
         for signal, preparation in self._parts.preparations.items():
             group = [entry for entry in entries if entry.signal == signal]

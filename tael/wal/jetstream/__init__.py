@@ -1,1 +1,1 @@
-"""The WAL on JetStream: one stream a shard (docs/formats.md). Progress is kept in the writer's lease (docs/adr/0001), not here."""
+"""The WAL on JetStream: one stream for each WAL (docs/formats.md). Progress is recorded in the writer's lease (docs/adr/0001), not here."""

@@ -1,4 +1,4 @@
-"""The digests of written records on JetStream: a small stream a shard, beside its WAL."""
+"""The digests of written records on JetStream: a small stream for each WAL."""
 
 from __future__ import annotations
 
