@@ -253,7 +253,7 @@ class Execution:
         self._arity(function, known, len(operands) + len(final))
         values = [self._argument(operand, dot, _kind(known.takes, place)) for place, operand in enumerate(operands)]
         for value in final:
-            self._typed(command, value, _kind(known.takes, len(values)))
+            self._typed(operands[-1] if operands else function, value, _kind(known.takes, len(values)))
             values.append(value)
         if function.name == "date" and not isinstance(values[1], GoTime | int):
             values[1] = GoTime(self.now_ns)
