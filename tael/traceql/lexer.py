@@ -1,11 +1,13 @@
 """The tokens of TraceQL.
 
 An attribute's name runs from its scope's dot to the next space, bracket, comma or operator character, so ``span.a+b`` is one name and
-``span.a + b`` a sum. Parts of it may be quoted: ``span."my key"``.
+``span.a + b`` a sum. Parts of it may be quoted: ``span."my key"``. Comments, ``// to the end of the line`` and ``/* between */``, may stand where
+spaces may.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -52,8 +54,7 @@ def tokens(query: str) -> list[Token]:
     found: list[Token] = []
     at = 0
     while True:
-        while at < len(query) and query[at].isspace():
-            at += 1
+        at = _skipped(query, at)
         if at == len(query):
             return [*found, Token("end", "", at)]
         token = _string(query, at) or _duration_or_number(query, at) or _word(query, at) or _symbol(query, at)
@@ -76,6 +77,24 @@ def duration_ns(text: str) -> int:
 def is_name(text: str) -> bool:
     """Whether a name can be written after its scope without quotes."""
     return bool(text) and not any(c.isspace() or c in _NOT_IN_NAMES or c == '"' for c in text)
+
+
+def _skipped(query: str, at: int) -> int:
+    """Where the next token starts, after spaces and comments."""
+    while at < len(query):
+        if query[at].isspace():
+            at += 1
+        elif query.startswith("//", at):
+            end = query.find("\n", at)
+            at = end if end >= 0 else len(query)
+        elif query.startswith("/*", at):
+            end = query.find("*/", at + 2)
+            if end < 0:
+                raise ParseError(query, at, "the comment that starts here is not closed")
+            at = end + 2
+        else:
+            return at
+    return at
 
 
 def _string(query: str, at: int) -> Token | None:
@@ -126,7 +145,9 @@ def _duration_or_number(query: str, at: int) -> Token | None:
         if len(text.lstrip("0")) > 19 or int(text) >= 1 << 63:
             raise ParseError(query, at, f"{text[:40]} does not fit a 64-bit integer")
         return Token("int", text, at, int(text))
-    return Token("float", text, at, float(text))
+    if math.isinf(value := float(text)):
+        raise ParseError(query, at, f"{text[:40]} does not fit a 64-bit float")
+    return Token("float", text, at, value)
 
 
 def _word(query: str, at: int) -> Token | None:

@@ -225,14 +225,21 @@ class _Parser:
     # Spansets
 
     def _spansets(self, level: int) -> Spansets:
+        bare = self._token.kind == "{"
         left = self._nested(self._spanset_primary)
         while (own := _SPANSET_LEVELS.get(self._token.kind, 0)) > level and not _is_scalar(left):
             op = self._take().kind
             if self._token.kind not in ("{", "("):
                 self._fail("{ or (")
+            at = self._token
             right = self._spansets(own)
             if _is_scalar(right):
                 self._fail("a comparison after an aggregate")
+            if (bare and _has_pipeline(right)) or (at.kind == "{" and _has_pipeline(left)):
+                raise ParseError(
+                    self._query, at.at, "a pipeline in brackets is combined with others in brackets alone, such as ({ } | count() > 1)"
+                )
+            bare = bare or at.kind == "{"
             left = SpansetOperation(op, left, right)
         return left
 
@@ -368,6 +375,8 @@ class _Parser:
             while True:
                 name = self.expect("word", "the name of a hint").text
                 self.expect("=")
+                if self._is_word("nil"):
+                    self._fail("a value")
                 found[name] = self._static()
                 if not self._takes(","):
                     break
@@ -478,6 +487,12 @@ def _canonical_id(side: Expression, other: Expression) -> Expression:
     if isinstance(side, Static) and isinstance(side.value, str) and isinstance(other, Field) and other.intrinsic in TRACE_ID_INTRINSICS:
         return Static(side.type, side.value.lower().lstrip("0"))
     return side
+
+
+def _has_pipeline(found: Spansets) -> bool:
+    return isinstance(found, Pipeline) or (
+        isinstance(found, SpansetOperation) and (_has_pipeline(found.left) or _has_pipeline(found.right))
+    )
 
 
 def _is_scalar(found: Spansets) -> bool:
