@@ -109,13 +109,14 @@ def constant(static: Static, size: int) -> Column:
 
 
 def of_values(values: Sequence[Any]) -> Column:
-    """A column of Python values: str, bool, int, float, a list of one of them, or None.
+    """A column of Python values: str, bool, int, float, a list of one of them, or None. A list of one element is that element, as in Tempo.
 
     A value that TraceQL has no type for (bytes, maps, lists of mixed types) exists and equals nothing: a list without elements.
     """
     rows: dict[Type, dict[int, Any]] = {}
     lists: dict[int, tuple[Type, Sequence[Scalar]]] = {}
-    for row, value in enumerate(values):
+    for row, given in enumerate(values):
+        value = given[0] if isinstance(given, list) and len(given) == 1 and python_type(given[0]) is not None else given
         if isinstance(value, list) and len(kinds := {python_type(item) for item in value}) == 1 and (kind := kinds.pop()) is not None:
             lists[row] = (kind, value)
         elif (kind := python_type(value)) is not None:

@@ -1,7 +1,8 @@
 """Field expressions over a block's spans, all at once.
 
 A comparison is false where a side is nil or the types cannot be compared, whatever the operator, even ``!=``. Numbers are compared by value,
-whatever their type. A list matches where one of its elements does; for ``!~`` where none matches the pattern.
+whatever their type. A list matches where one of its elements does, for ``!=`` and ``!~`` too; of several of these joined by ``&&`` the same element
+must satisfy all, so ``.a != "x" && .a != "y"`` asks for another value than these.
 
 Fields of events and links make a row of each event and link, and a span matches when one of its rows does: two conditions on events in one
 expression must hold for the same event, as in Tempo.
@@ -33,7 +34,7 @@ from tael.traceql.ast import (
     Type,
     Unary,
 )
-from tael.traceql.columns import Array, Column, Mask, Rows, Typed, booleans, constant
+from tael.traceql.columns import Array, Column, Mask, Rows, Typed, booleans, constant, of_type
 from tael.traceql.spans import Block, Elements
 
 COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">=", "=~", "!~"})
@@ -131,12 +132,39 @@ def evaluate(expression: Expression, frame: Frame) -> Column:  # noqa: PLR0911  
         case Unary(operand=operand):
             return _negated(evaluate(operand, frame))
         case Binary(op="&&", left=left, right=right):
-            return booleans(evaluate(left, frame).true() & evaluate(right, frame).true())
+            both = evaluate(left, frame).true() & evaluate(right, frame).true()
+            return booleans(both & _one_element(expression, frame))
         case Binary(op="||", left=left, right=right):
             return booleans(evaluate(left, frame).true() | evaluate(right, frame).true())
         case Binary(op=op, left=left, right=right):
             sides = evaluate(left, frame), evaluate(right, frame)
             return arithmetic(op, *sides) if op in "+-*/%^" else booleans(compare(op, *sides))
+
+
+def _one_element(conjunction: Expression, frame: Frame) -> Mask:
+    """Of the conditions that a list has other elements than these: the rows where one element satisfies all of an attribute's."""
+    found = np.ones(frame.size, dtype=bool)
+    unlike: dict[Named, list[tuple[str, Static]]] = {}
+    for op, named, literal in _unlike(conjunction):
+        unlike.setdefault(named, []).append((op, literal))
+    for named, conditions in unlike.items():
+        if len(conditions) > 1:
+            for row, (kind, values) in frame.column(named).lists.items():
+                elements = of_type(kind, values)
+                holds = [compare(op, elements, constant(literal, len(values))) for op, literal in conditions]
+                found[row] &= bool(np.logical_and.reduce(holds).any())
+    return found
+
+
+def _unlike(conjunction: Expression) -> Iterator[tuple[str, Named, Static]]:
+    match conjunction:
+        case Binary(op="&&", left=left, right=right):
+            yield from _unlike(left)
+            yield from _unlike(right)
+        case Binary(op="!=" | "!~" as op, left=Attribute() as named, right=Static() as literal):
+            yield op, named, literal
+        case _:
+            return
 
 
 def compare(op: str, left: Column, right: Column) -> Mask:
@@ -217,7 +245,7 @@ def _match(op: str, left: Column, right: Column) -> Mask:
         found[rows] = _matches(pattern, typed.values[rows]) == wanted
     for row, (kind, values) in left.lists.items():
         if kind is Type.STRING:
-            found[row] = any(pattern.fullmatch(str(value)) is not None for value in values) == wanted
+            found[row] = any((pattern.fullmatch(str(value)) is not None) == wanted for value in values)
     return found
 
 

@@ -192,4 +192,8 @@ def _values(column: Column, mentions: Sequence[Use]) -> Iterator[tuple[int, Valu
 
 def _element_holds(value: Static, mentions: Iterable[Use]) -> bool:
     one = constant(value, 1)
-    return any(use.literal is not None and bool(compare(use.op, one, constant(use.literal, 1))[0]) for use in mentions)
+    held = [
+        (use.op in ("!=", "!~"), bool(compare(use.op, one, constant(use.literal, 1))[0])) for use in mentions if use.literal is not None
+    ]
+    unlike = [holds for negated, holds in held if negated]
+    return any(holds for negated, holds in held if not negated) or (bool(unlike) and all(unlike))

@@ -35,6 +35,7 @@ from tael.traceql.structure import Structure
 from tael.traceql.text import show
 
 _REDUCE: dict[str, Callable[[Array], float]] = {"min": np.min, "max": np.max, "sum": np.sum, "avg": np.mean}
+EVERYTHING = Filter(Static(Type.BOOL, value=True))
 _ONE = Block(np.zeros(1, dtype=np.int64), (b"",), (b"",), (b"",), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), {})
 """A block with one span and no columns, to evaluate expressions that read no field."""
 Relation = Callable[[Structure, Mask], Mask]
@@ -167,7 +168,9 @@ def _mask(stage: Spansets, block: Block, within: Mask) -> Mask:
         case Pipeline(stages=stages):
             return _mask_of(_stages(stages, block, list(_by_trace(block, within))), block)
         case SpansetOperation(op=op, left=left, right=right):
-            return _related(op, _mask(left, block, within), _mask(right, block, within), block)
+            found = _related(op, _mask(left, block, within), _mask(right, block, within), block)
+            # Tempo looks at an orphan only where something is asked of it: "!> { }" does not find it.
+            return found & block.structure.in_tree if op.startswith("!") and right == EVERYTHING else found
 
 
 def _related(op: str, left: Mask, right: Mask, block: Block) -> Mask:
@@ -178,11 +181,11 @@ def _related(op: str, left: Mask, right: Mask, block: Block) -> Mask:
         # Between spansets, "&&" requires that both match in the trace, and keeps the spans of either.
         return (left | right) & both[block.trace]
     tree = block.structure
-    # Tempo's nested-set numbers of orphans are zero, so no structural operator finds them, not even "!>".
-    left, right = left & tree.in_tree, right & tree.in_tree
     forward, back = _RELATIONS[op.lstrip("!&")]
+    # Tempo's nested-set numbers of orphans are zero: they are related to no span, and so found by each "not".
     if op.startswith("!"):
-        return right & ~forward(tree, left)
+        return right & ~(forward(tree, left & tree.in_tree) & tree.in_tree)
+    left, right = left & tree.in_tree, right & tree.in_tree
     found = right & forward(tree, left)
     return found | (left & back(tree, right)) if op.startswith("&") else found
 
@@ -232,7 +235,7 @@ def _aggregated(op: str, column: Column) -> Static | None:
         values = numbers.values[numbers.has]
         return Static(Type.FLOAT, float(_REDUCE[op](values)))
     whole = column.typed[kind].values[column.typed[kind].has]
-    return Static(kind, round(_REDUCE[op](whole)))
+    return Static(kind, int(_REDUCE[op](whole)))
 
 
 def _holds(op: str, value: Static, limit: Static) -> bool:

@@ -121,6 +121,26 @@ def holds(op: str, held: Any, literal: Any) -> bool:
     return (numbers or type(held) is type(literal)) and COMPARISONS[op](held, literal)
 
 
+def unlike(conjunction: Expression) -> list[tuple[Attribute, Any]]:
+    match conjunction:
+        case Binary(op="&&", left=left, right=right):
+            return unlike(left) + unlike(right)
+        case Binary(op="!=", left=Attribute() as named, right=Static(value=literal)):
+            return [(named, literal)]
+    return []
+
+
+def one_element(span: Span, conjunction: Expression) -> bool:
+    """Whether each list has an element that none of the attribute's ``!=`` excludes, where there are several."""
+    conditions = unlike(conjunction)
+    for named in {named for named, _ in conditions}:
+        literals = [literal for other, literal in conditions if other == named]
+        held = value(span, named) if len(literals) > 1 else None
+        if isinstance(held, list) and not any(all(holds("!=", element, literal) for literal in literals) for element in held):
+            return False
+    return True
+
+
 def true_of(span: Span, expression: Expression) -> bool:
     """The value of an expression for one span, as tael/traceql/expressions.py defines it."""
     match expression:
@@ -130,7 +150,7 @@ def true_of(span: Span, expression: Expression) -> bool:
         case Unary(operand=operand):
             return not true_of(span, operand)
         case Binary(op="&&", left=left, right=right):
-            return true_of(span, left) and true_of(span, right)
+            return true_of(span, left) and true_of(span, right) and one_element(span, expression)
         case Binary(op="||", left=left, right=right):
             return true_of(span, left) or true_of(span, right)
         case Binary(op=op, left=Attribute() | Field() as named, right=Static(value=literal)):
@@ -214,7 +234,7 @@ def test_structure_agrees_with_a_plain_loop(found: list[Span], op: str) -> None:
         by_trace = {span.trace_id: {other.name for other in rows if other.trace_id == span.trace_id} for span in rows}
         expected = {row for row in range(len(rows)) if op == "||" or by_trace[rows[row].trace_id] == {"a", "b"}}
     elif op.startswith("!"):
-        expected = {right for right in rights if rooted[right] and not any(related(kind, left, right) for left in lefts)}
+        expected = {right for right in rights if not any(related(kind, left, right) for left in lefts)}
     else:
         expected = {right for right in rights if any(related(kind, left, right) for left in lefts)}
         if op.startswith("&"):
