@@ -179,12 +179,13 @@ class Accumulator:
 
     def _of_group(self, labels: Labels, sums: Sums) -> Iterable[Series]:
         op = self._function.op
+        labels = _shown(labels, alone=op not in _BUCKETED)
         own = labels or ((("__name__", Static(Type.STRING, op)),) if op not in _BUCKETED else ())
         if op == "histogram_over_time":
             for bucket, counts in sorted(sums.buckets.items()):
                 yield Series((("__bucket", Static(Type.FLOAT, bucket)), *labels), counts.astype(float), _within(sums.exemplars, bucket))
         elif op == "quantile_over_time":
-            for quantile in self._function.quantiles:
+            for quantile in self._function.quantiles if sums.buckets else ():
                 yield Series((("p", Static(Type.FLOAT, quantile)), *labels), _quantiles(quantile, sums), sums.exemplars)
         else:
             yield Series(own, self._values(sums), sums.exemplars)
@@ -218,23 +219,36 @@ def second_stages(stages: Sequence[SecondStage], series: Sequence[Series]) -> li
 
 
 def _top(stage: TopK, series: Sequence[Series]) -> list[Series]:
-    """At each step the n largest (smallest) samples; of equal samples, those of the series whose labels sort first."""
-    ordered = sorted(series, key=_order)
+    """At each step the n largest (smallest) samples; of equal ones those of the series that ranks first (last)."""
+    ordered = sorted(series, key=_rank, reverse=stage.op == "bottomk")
     if not ordered:
         return []
     matrix = np.stack([one.values for one in ordered])
     sign = -1.0 if stage.op == "topk" else 1.0
-    # NaN sorts last under either sign. A stable sort ranks equal samples by their labels, by which the rows are ordered.
+    # NaN sorts last under either sign. A stable sort ranks equal samples as the rows are ordered.
     ranks = np.argsort(np.where(np.isnan(matrix), np.inf, sign * matrix), axis=0, kind="stable")
     kept = np.full(matrix.shape, fill_value=False)
     np.put_along_axis(kept, ranks[: stage.n], values=True, axis=0)
-    return [Series(one.labels, np.where(keep, one.values, np.nan), one.exemplars) for one, keep in zip(ordered, kept, strict=True)]
+    found = [Series(one.labels, np.where(keep, one.values, np.nan), one.exemplars) for one, keep in zip(ordered, kept, strict=True)]
+    return sorted(found, key=_order)
 
 
 def merge(into: Accumulator, groups: Mapping[Labels, Sums]) -> None:
     """Add the groups of another shard or slice of time."""
     for labels, sums in groups.items():
         into.add_sums(labels, sums)
+
+
+def _shown(labels: Labels, *, alone: bool) -> Labels:
+    """Labels without those that are nil; the first of them stays where nothing else tells what the series is."""
+    return tuple(label for label in labels if label[1] is not None) or (labels[:1] if alone else ())
+
+
+def _rank(series: Series) -> list[tuple[str, float]]:
+    """Which of two series with equal samples ``topk`` takes: the one whose texts come first, or whose numbers are larger (Tempo's rule)."""
+    grouped = sorted(series.labels, key=lambda label: label[0] in ("p", "__bucket"))
+    values = [None if value is None else value.value for _, value in grouped]
+    return [(value, 0.0) if isinstance(value, str) else ("", -float(value or 0)) for value in values]
 
 
 def _order(series: Series) -> tuple[tuple[str, str], ...]:
