@@ -38,12 +38,17 @@ async def test_every_case(api: Api) -> None:
 async def test_a_search_by_tags(api: Api) -> None:
     """Each tag holds for some span of the trace; nothing is said of single spans."""
     await api.store(*encode_spans(SPANS))
-    body = await api.json(SEARCH, tags="service.name=shop extra=2", **RANGE)
+    body = await api.json(SEARCH, tags="service.name=sho name=query", **RANGE)
     assert [(trace["traceID"], trace["rootServiceName"], trace["rootTraceName"]) for trace in body["traces"]] == [
         ("aa", "shop", "GET /cart")
     ]
     assert "spanSets" not in body["traces"][0]
-    assert (await api.json(SEARCH, tags="service.name=shop size=4", **RANGE))["traces"] == []
+    for tags in (
+        "service.name=shop size=3",
+        "service.name=shop level=res",
+    ):  # numbers are no text, and parts of it are looked for in columns alone
+        assert (await api.json(SEARCH, tags=tags, **RANGE))["traces"] == []
+    assert len((await api.json(SEARCH, tags="level=resource service.name", **RANGE))["traces"]) == 1
     assert len((await api.json(SEARCH, minDuration="150ms", **RANGE))["traces"]) == 1
     assert [trace["traceID"] for trace in (await api.json(SEARCH, limit=2, **RANGE))["traces"]] == ["aa", "bb"]
 
@@ -109,6 +114,10 @@ async def test_metrics(api: Api) -> None:
         ("0.134217728",): [(0, 1)],
         ("0.268435456",): [(0, 1)],
     }
+    assert await metrics(api, "{ span.cached != nil } | count_over_time() by (span.cached, span.size)") == {
+        ("True",): [(10, 1)],
+        ("False",): [(10, 1)],
+    }
     assert await metrics(api, '{ event:name = "exception" } | count_over_time() by (event.exception.type)') == {("Deadlock",): [(10, 1)]}
 
 
@@ -152,6 +161,11 @@ async def test_a_name_without_a_scope_shows_the_span_s_value_and_the_resource_s(
         {"minDuration": "2s", "maxDuration": "1s"},
         {"q": "{ }", "spss": 101},
         {"q": "{ }", "limit": 0},
+        {"q": "{ }", "limit": 262_145},
+        {"q": " "},
+        {"q": "{ }", "minDuration": "x"},
+        {"tags": "a=b=c"},
+        {"tags": 'a="b"c'},
     ],
 )
 async def test_a_search_that_tempo_refuses_is_refused(api: Api, parameters: dict[str, str]) -> None:
@@ -228,6 +242,7 @@ async def test_refusals(api: Api) -> None:
         (SEARCH, {"q": "{ } | rate()"}, "a metrics query has no traces"),
         (SEARCH, {"q": "{ }", "limit": "0"}, "limit"),
         (SEARCH, {"q": "{ }", "start": "20", "end": "10"}, "start"),
+        (SEARCH, {"q": "{ }", "start": "20"}, "only one of start and end"),
         (SEARCH, {"tags": 'name="x'}, "logfmt"),
         ("/tempo/api/metrics/query_range", {"q": "{ }"}, "not a metrics query"),
         ("/tempo/api/metrics/query_range", {"q": "{ } | rate()", "step": "1ms"}, "step"),

@@ -71,7 +71,7 @@ class TempoAnswers:
         ``on_part`` gets the same JSON for parts of the answer as they arrive. They have no traces with the hint ``most_recent``, because the
         newest traces are known only at the end.
         """
-        request, legacy = search_request(given, self._now_ns()), not given.get("q", "").strip()
+        request, legacy = search_request(given, self._now_ns()), not given.get("q", "")
         query = legacy_query(given) if legacy else _parse(given["q"], prefix="invalid TraceQL query: ")
         if query.metrics is not None:
             raise Rejected("a metrics query has no traces", where="q", accepted="a search; /api/metrics/query_range takes metrics")

@@ -6,16 +6,15 @@ Source: Tempo's HTTP API documentation. Times are whole seconds since 1970, or R
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.query.api.tempo.tags import COMMON
 from services.query.parameters import parse_duration_ns, parse_instant_ns
 from tael.errors import Rejected
 from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
 from tael.traceql.ast import (
-    KINDS,
     STATUSES,
     Attribute,
     Binary,
@@ -23,6 +22,7 @@ from tael.traceql.ast import (
     Field,
     Filter,
     Intrinsic,
+    Named,
     Pipeline,
     Query,
     Scope,
@@ -37,14 +37,23 @@ DEFAULT_LIMIT, DEFAULT_SPANS = 20, 3
 MAX_SPANS = 100
 """The most spans of a spanset that may be requested by number, Tempo's limit."""
 MAX_LIMIT = 10_000
+MAX_ASKED_LIMIT = 262_144
+"""Traces that may be asked for, as Tempo bounds them."""
 MAX_TAGS = 10_000
 """The most names or values of tags in one answer."""
 MAX_SAMPLES = 11_000
 """The most samples of a series, the limit of Prometheus' API."""
 _DEFAULT_RANGE_NS = 3600 * NS_PER_SECOND
 _ALL_NS = 365 * 86_400 * NS_PER_SECOND
-_STEPS = (15, 30, 60, 300, 900, 1800, 3600, 21_600, 86_400)
-_INTRINSIC_TAGS = {
+_STEPS = (3600, 300, 60, 15, 5, 1)
+_SHORT_STEP_NS = 50 * NS_PER_MS
+_PAIR = re.compile(r'\s*(?:([^\s="]+)(?:="((?:[^"\\]|\\.)*)"(?=\s|$)|=([^\s="]*)(?=\s|$)|(?=\s|$)))?\s*(?:(?<=\s)|$)')
+"""One pair of logfmt, or spaces: a name, and a value in quotes or without."""
+_ESCAPED = re.compile(r"\\(.)")
+_META = frozenset(r"\.+*?()|[]{}^$")
+_WHOLE_TAGS = frozenset({"http.response.status_code", "http.status_code"})
+"""Tags whose values are whole numbers."""
+_INTRINSIC_TAGS: dict[str, Named] = {
     "name": Field(Intrinsic.NAME),
     "root.name": Field(Intrinsic.ROOT_NAME),
     "root.service.name": Field(Intrinsic.ROOT_SERVICE),
@@ -64,36 +73,56 @@ def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
     """Read the parameters of a search. Raises Rejected."""
     if query.get("q") and query.get("tags"):
         raise Rejected("a search is by tags or by q", where="tags", accepted="one of the two")
+    _trace_durations(query)
     max_spans = _whole(query, "spss", DEFAULT_SPANS, least=0)
     if max_spans > MAX_SPANS:
         raise Rejected(
             f"spans per span set exceeds {MAX_SPANS}. received {max_spans}", where="spss", accepted=f"0 to {MAX_SPANS}; 0 for all"
         )
+    limit = query.get("limit", "")
+    if limit.isdecimal() and int(limit[:10]) > MAX_ASKED_LIMIT:
+        raise Rejected(
+            f"{limit} exceeds {MAX_ASKED_LIMIT}",
+            where="limit",
+            accepted=f"a number up to {MAX_ASKED_LIMIT}; at most {MAX_LIMIT} are returned",
+        )
     return SearchRequest(range_of(query, now_ns), _whole(query, "limit", DEFAULT_LIMIT, least=1), max_spans)
 
 
 def tag_limit(query: Mapping[str, str]) -> int:
-    """The requested number of a scope's names or a tag's values; 0 requests the maximum. Raises Rejected."""
-    return _whole(query, "limit", MAX_TAGS, least=0) or MAX_TAGS
+    """The requested number of a scope's names or a tag's values; 0, or what is no number, requests the maximum."""
+    limit = query.get("limit", "")
+    return min(int(limit[:10]), MAX_TAGS) or MAX_TAGS if limit.isdecimal() else MAX_TAGS
 
 
-def range_of(query: Mapping[str, str], now_ns: int, *, default_ns: int = _ALL_NS) -> TimeRange:
-    """The range from ``start`` to ``end``, both included. Raises Rejected."""
+def range_of(query: Mapping[str, str], now_ns: int) -> TimeRange:
+    """The range from ``start`` to ``end``, both included; both are given, or neither. Raises Rejected."""
+    if not query.get("since") and bool(query.get("start")) is not bool(query.get("end")):
+        raise Rejected("only one of start and end was given", where="start", accepted="both or neither")
+    found = _between(query, now_ns, _ALL_NS)
+    if found.start_ns + 1 >= found.end_ns:
+        raise Rejected(f"{query.get('start')} is not before end ({query.get('end')})", where="start", accepted="an instant before end")
+    return found
+
+
+def _between(query: Mapping[str, str], now_ns: int, default_ns: int) -> TimeRange:
     end = _instant(query, "end")
     since = query.get("since", "")
     length = parse_duration_ns(since, where="since") if since else default_ns
     end_ns = now_ns if end is None else end
     start = _instant(query, "start")
     start_ns = max(0, end_ns - length) if start is None else start
-    if start_ns >= end_ns:
+    if start_ns > end_ns:
         raise Rejected(f"{query.get('start')} is not before end ({query.get('end')})", where="start", accepted="an instant before end")
     return TimeRange(start_ns, end_ns + 1)
 
 
 def grid_of(query: Mapping[str, str], now_ns: int, *, instant: bool) -> Grid:
     """The times of a metrics query's samples. Raises Rejected."""
-    time_range = range_of(query, now_ns, default_ns=_DEFAULT_RANGE_NS)
+    time_range = _between(query, now_ns, _DEFAULT_RANGE_NS)
     start_ns, end_ns = time_range.start_ns, time_range.end_ns - 1
+    if instant and start_ns == end_ns:
+        raise Rejected(f"{query.get('start')} is not before end ({query.get('end')})", where="start", accepted="an instant before end")
     if instant:
         return Grid.instant(start_ns, end_ns)
     text = query.get("step", "")
@@ -113,11 +142,7 @@ def legacy_query(query: Mapping[str, str]) -> Query:
     """
     parts = [_tag(name, value) for name, value in _logfmt(query.get("tags", ""))]
     duration = Field(Intrinsic.TRACE_DURATION)
-    least, most = (
-        parse_duration_ns(query[name], where=name) // NS_PER_MS if query.get(name) else 0 for name in ("minDuration", "maxDuration")
-    )
-    if query.get("maxDuration") and least > most:
-        raise Rejected("must be greater than minDuration", where="maxDuration", accepted="a longer duration")
+    least, most = _trace_durations(query)
     parts += [
         Binary(op, duration, Static(Type.DURATION, milliseconds * NS_PER_MS))
         for op, milliseconds in ((">=", least), ("<=", most))
@@ -130,36 +155,57 @@ def legacy_query(query: Mapping[str, str]) -> Query:
     return Query(Pipeline((found,)))
 
 
+def _trace_durations(query: Mapping[str, str]) -> tuple[int, int]:
+    """Whole milliseconds, 0 for none. A search by ``q`` has them looked at as well, and ignores them. Raises Rejected."""
+    least, most = (
+        parse_duration_ns(query[name], where=name) // NS_PER_MS if query.get(name) else 0 for name in ("minDuration", "maxDuration")
+    )
+    if query.get("maxDuration") and least > most:
+        raise Rejected("must be greater than minDuration", where="maxDuration", accepted="a longer duration")
+    return least, most
+
+
 def _tag(name: str, value: str) -> Expression:
-    if name == "status.code" and value in STATUSES:
-        return Binary("=", Field(Intrinsic.STATUS), Static(Type.STATUS, STATUSES[value]))
-    if name == "kind" and value in KINDS:
-        return Binary("=", Field(Intrinsic.KIND), Static(Type.KIND, KINDS[value]))
-    if name in _INTRINSIC_TAGS:
-        return Binary("=", _INTRINSIC_TAGS[name], Static(Type.STRING, value))
-    attribute = Attribute(Scope.ANY, name)
-    found: Expression = Binary("=", attribute, Static(Type.STRING, value))
-    if re.fullmatch(r"[+-]?\d{1,18}", value):
-        found = Binary("||", found, Binary("=", attribute, Static(Type.INT, int(value))))
-    elif value in ("true", "false"):
-        found = Binary("||", found, Binary("=", attribute, Static(Type.BOOL, value == "true")))
-    return found
+    """Tempo's rules: what it has a column for holds the value somewhere in its text, other attributes, of the span or its resource, are that text."""
+    if name == "status.code":
+        return Binary("=", Field(Intrinsic.STATUS), Static(Type.STATUS, STATUSES.get(value, 0)))
+    if name in _WHOLE_TAGS and re.fullmatch(r"[+-]?\d{1,18}", value):
+        return Binary("=", Attribute(Scope.SPAN, name), Static(Type.INT, int(value)))
+    if (field := _tag_column(name)) is not None:
+        return Binary("=~", field, Static(Type.STRING, f"(?s).*{_quoted(value)}.*"))
+    text = Static(Type.STRING, value)
+    return Binary("||", *(Binary("=", Attribute(scope, name), text) for scope in (Scope.SPAN, Scope.RESOURCE)))
+
+
+def _tag_column(name: str) -> Named | None:
+    """The field that a tag is the column of."""
+    scope = next((scope for scope, names in COMMON.items() if name in names and name not in _WHOLE_TAGS), None)
+    return _INTRINSIC_TAGS.get(name) if scope is None else Attribute(scope, name)
+
+
+def _quoted(value: str) -> str:
+    """A pattern of the text itself."""
+    return "".join(f"\\{char}" if char in _META else char for char in value)
 
 
 def _logfmt(text: str) -> list[tuple[str, str]]:
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise Rejected(
-            f"{text!r} is not logfmt: {error}", where="tags", accepted='key=value pairs such as service.name=shop name="GET /"'
-        ) from error
-    pairs = [word.partition("=") for word in words]
-    for name, sign, _ in pairs:
-        if not name or not sign:
-            raise Rejected(f"{text!r} is not logfmt", where="tags", accepted='key=value pairs such as service.name=shop name="GET /"')
-    if (twice := next((name for name, times in Counter(name for name, _, _ in pairs).items() if times > 1), None)) is not None:
+    pairs: list[tuple[str, str]] = []
+    at = 0
+    while at < len(text):
+        match = _PAIR.match(text, at)
+        if match is None or match.end() == at:
+            raise Rejected(
+                f"{text!r} is not logfmt from character {at + 1} on",
+                where="tags",
+                accepted='key=value pairs such as service.name=shop name="GET /"',
+            )
+        name, quoted, bare = match.groups()
+        if name:
+            pairs.append((name, _ESCAPED.sub(r"\1", quoted) if quoted is not None else bare or ""))
+        at = match.end()
+    if (twice := next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None)) is not None:
         raise Rejected(f"tag {twice} has been set twice", where="tags", accepted="each name once")
-    return [(name, value) for name, _, value in pairs]
+    return pairs
 
 
 def _instant(query: Mapping[str, str], name: str) -> int | None:
@@ -188,6 +234,9 @@ def _step_ns(text: str) -> int:
 
 
 def _default_step_ns(range_ns: int) -> int:
-    """About 240 samples, in round steps: 15 s for an hour, as Tempo chooses."""
-    wanted = range_ns / 240
-    return next((step * NS_PER_SECOND for step in _STEPS if step * NS_PER_SECOND >= wanted), _STEPS[-1] * NS_PER_SECOND)
+    """At least 240 samples where there is room for them, in multiples of round steps, as Tempo chooses: 15 s for an hour, 2 s for ten minutes."""
+    wanted = range_ns // 240
+    if range_ns < 60 * NS_PER_SECOND:
+        return max(wanted // _SHORT_STEP_NS, 1) * _SHORT_STEP_NS
+    round_ns = next((step * NS_PER_SECOND for step in _STEPS if step * NS_PER_SECOND < wanted), NS_PER_SECOND)
+    return max(wanted // round_ns, 1) * round_ns
